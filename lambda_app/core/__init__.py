@@ -1,0 +1,1 @@
+"""What every other layer may use: settings, errors, security, clock, logs, AWS access."""

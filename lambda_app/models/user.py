@@ -1,0 +1,23 @@
+"""The table of accounts."""
+
+from uuid import UUID
+
+from sqlalchemy import String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from lambda_app.models.base import Base, Timestamps
+
+EMAIL_MAX_LENGTH = 254
+"""Longest address SMTP can carry (RFC 5321, erratum 1690)."""
+
+
+class User(Timestamps, Base):
+    """An account. `email` is stored in lower case, so that its unique constraint ignores case."""
+
+    __tablename__ = "user"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    email: Mapped[str] = mapped_column(String(EMAIL_MAX_LENGTH), unique=True)
+    hashed_password: Mapped[str] = mapped_column(String(255))
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    is_superuser: Mapped[bool] = mapped_column(server_default=text("false"))
