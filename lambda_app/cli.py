@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 
 import click
 from pydantic import SecretStr, ValidationError
@@ -62,6 +63,17 @@ def migrate() -> None:
     with _services() as services:
         migrations.upgrade(services.engine)
         click.echo(f"database is at revision {migrations.current_revision(services.engine)}")
+
+
+@cli.command()
+@click.option("--dry-run", is_flag=True, help="Only count what would be done.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="How long it may take.")
+def sweep(dry_run: bool, seconds: float) -> None:
+    """End what crashes, lost events and callers who went away have left: uploads, rows, objects."""
+    with _services() as services, services.unit_of_work() as session:
+        report = services.sweep(session).run(budget_seconds=seconds, is_dry=dry_run)
+    for name, value in asdict(report).items():
+        click.echo(f"{name.replace('_', ' '):20} {value}")
 
 
 @cli.command()

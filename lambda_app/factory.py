@@ -17,10 +17,19 @@ from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory, is_reachable, session_scope
+from lambda_app.repositories.file_life import FileLifeRepository
 from lambda_app.repositories.files import FileRepository
+from lambda_app.repositories.idempotency import IdempotencyRepository
+from lambda_app.repositories.sweep import SweepRepository
+from lambda_app.repositories.usage import UsageRepository
 from lambda_app.repositories.users import UserRepository
 from lambda_app.services.accounts import AccountService
 from lambda_app.services.files import FileService
+from lambda_app.services.idempotency import IdempotencyService
+from lambda_app.services.quota import Quota
+from lambda_app.services.sweep import SweepService
+from lambda_app.services.uploads import UploadService
+from lambda_app.services.usage import UsageService
 from lambda_app.storage.object_store import ObjectStore
 from lambda_app.storage.s3 import S3ObjectStore
 
@@ -74,11 +83,40 @@ class Services:
 
     def files(self, session: Session) -> FileService:
         """The file service of one unit of work."""
-        return FileService(files=FileRepository(session), store=self.store)
+        return FileService(
+            files=FileRepository(session),
+            life=FileLifeRepository(session),
+            store=self.store,
+            trash_retention=timedelta(days=self.settings.trash_retention_days),
+        )
+
+    def uploads(self, session: Session) -> UploadService:
+        """The upload service of one unit of work."""
+        return UploadService(
+            files=FileRepository(session),
+            life=FileLifeRepository(session),
+            users=UserRepository(session),
+            idempotency=IdempotencyService(IdempotencyRepository(session)),
+            store=self.store,
+            default_quota=self._default_quota(),
+        )
+
+    def usage(self, session: Session) -> UsageService:
+        """The usage service of one unit of work."""
+        return UsageService(usage=UsageRepository(session), default_quota=self._default_quota())
+
+    def sweep(self, session: Session) -> SweepService:
+        """The sweep of one unit of work."""
+        return SweepService(
+            files=SweepRepository(session), life=FileLifeRepository(session), keys=IdempotencyRepository(session), store=self.store
+        )
 
     def is_database_reachable(self) -> bool:
         """Ask the database for a sign of life, on a connection of its own."""
         return is_reachable(self.engine, timeout_seconds=DATABASE_PROBE_SECONDS)
+
+    def _default_quota(self) -> Quota:
+        return Quota(bytes=self.settings.user_quota_bytes, files=self.settings.user_quota_files)
 
 
 def _iam_password_source(settings: Settings, aws: AwsAccess) -> Callable[[], str] | None:

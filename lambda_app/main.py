@@ -9,14 +9,14 @@ from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.routers import files, health, login, users
+from lambda_app.routers import files, health, login, uploads, users
 from lambda_app.routers.edge import Edge
 from lambda_app.routers.gateway import GatewayHandler
 from lambda_app.routers.problems import install_problem_handlers
 
 CORS_MAX_AGE_SECONDS = 600
 """How long a browser may remember a preflight's answer."""
-EXPOSED_HEADERS = ["Link", "X-Next-Cursor", "X-Request-Id"]
+EXPOSED_HEADERS = ["ETag", "Link", "X-Next-Cursor", "X-Request-Id", "X-Total-Count"]
 """What a page's script may read of an answer beside the body."""
 
 
@@ -37,6 +37,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         app.include_router(login.router, prefix=prefix, include_in_schema=bool(prefix))
         app.include_router(health.router, prefix=prefix, include_in_schema=bool(prefix))
     app.include_router(users.router, prefix=settings.api_v1_str)
+    app.include_router(uploads.router, prefix=settings.api_v1_str)
     app.include_router(files.router, prefix=settings.api_v1_str)
     app.add_middleware(Edge)
     if settings.backend_cors_origins:
@@ -45,7 +46,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
             CORSMiddleware,
             allow_origins=settings.backend_cors_origins,
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match"],
             expose_headers=EXPOSED_HEADERS,
             max_age=CORS_MAX_AGE_SECONDS,
         )

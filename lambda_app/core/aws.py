@@ -162,6 +162,18 @@ class AwsAccess:
             raise UnavailableError from error
         return answer
 
+    def read(self, body: Any, length: int) -> bytes:
+        """Read up to `length` bytes of a streamed answer and let go of it. Raises UnavailableError when it breaks off."""
+        from botocore.exceptions import HTTPClientError, ResponseStreamingError
+        from urllib3.exceptions import HTTPError
+
+        try:
+            with body:
+                read: bytes = body.read(length)
+        except (HTTPClientError, ResponseStreamingError, HTTPError, OSError) as error:
+            raise UnavailableError from error
+        return read
+
     def _credential_source(self) -> Any:
         with self._lock:
             if self._source is None:

@@ -83,6 +83,14 @@ class GoneError(AppError):
     message = "No longer available"
 
 
+class PreconditionFailedError(AppError):
+    """The state is not the one that the caller made a condition of."""
+
+    status = 412
+    code = "precondition_failed"
+    message = "The condition of the request does not hold"
+
+
 class TooLargeError(AppError):
     """The body, or what it asks for, is over a limit."""
 

@@ -65,6 +65,12 @@ class Settings(BaseModel):
     """The S3 address that clients will use, when it differs from ours."""
     presigned_url_expiration: int = Field(default=PRESIGNED_URL_MAX_SECONDS, ge=1, le=PRESIGNED_URL_MAX_SECONDS)
     """Seconds a presigned URL lives, 900 at most."""
+    user_quota_bytes: int = Field(default=100 * 1024**3, ge=0, le=2**62)
+    """Bytes that a user may keep, unless a superuser allows them more or less."""
+    user_quota_files: int = Field(default=100_000, ge=0, le=2**31 - 1)
+    """Files that a user may keep, likewise."""
+    trash_retention_days: int = Field(default=0, ge=0, le=365)
+    """Days that deleted files can be restored; with 0 they are deleted at once."""
     open_registration: bool = True
     """Whether anyone may create an account; a superuser always may."""
     backend_cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()

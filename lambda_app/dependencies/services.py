@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 from lambda_app.factory import Services
 from lambda_app.services.accounts import AccountService
 from lambda_app.services.files import FileService
+from lambda_app.services.uploads import UploadService
+from lambda_app.services.usage import UsageService
 
 
 async def get_services(request: Request) -> Services:
@@ -41,5 +43,17 @@ async def get_files(services: ServicesDep, session: SessionDep) -> FileService:
     return services.files(session)
 
 
+async def get_uploads(services: ServicesDep, session: SessionDep) -> UploadService:
+    """Return the upload service of this request."""
+    return services.uploads(session)
+
+
+async def get_usage(services: ServicesDep, session: SessionDep) -> UsageService:
+    """Return the usage service of this request."""
+    return services.usage(session)
+
+
 AccountsDep = Annotated[AccountService, Depends(get_accounts)]
 FilesDep = Annotated[FileService, Depends(get_files)]
+UploadsDep = Annotated[UploadService, Depends(get_uploads)]
+UsageDep = Annotated[UsageService, Depends(get_usage)]

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, collate, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lambda_app.models.base import Base, Timestamps
@@ -15,9 +15,14 @@ class FileStatus(StrEnum):
 
     PENDING = "pending"
     AVAILABLE = "available"
+    TRASHED = "trashed"
     REJECTED = "rejected"
     EXPIRED = "expired"
     DELETING = "deleting"
+
+
+CHARGED = (FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.TRASHED)
+"""The states in which a file counts in its owner's quota: something is stored, or may still come."""
 
 
 class File(Timestamps, Base):
@@ -43,4 +48,36 @@ class File(Timestamps, Base):
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="RESTRICT"))
     status: Mapped[str] = mapped_column(String(16), server_default=FileStatus.PENDING.value)
     upload_expires_at: Mapped[datetime]
-    """When the upload URL dies; a pending row past it has been abandoned."""
+    """When the upload counts as abandoned, if nothing has come until then."""
+    upload_id: Mapped[str | None] = mapped_column(String(1024))
+    """S3's name of the multipart upload while it goes on; None for a single PUT and once the upload is over."""
+    part_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """Length of every part but the last, of a multipart upload."""
+    has_part_digests: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether every part comes with its SHA-256."""
+    detected_content_type: Mapped[str | None] = mapped_column(String(100))
+    """What the first bytes look like, when that is not the declared type."""
+    purge_at: Mapped[datetime | None]
+    """When a file in the trash is deleted for good."""
+    revision: Mapped[int] = mapped_column(server_default=text("1"))
+    """Grows by one with every change; the entity tag is made of it."""
+
+
+NAME_SORT = collate(func.lower(File.filename), "C")
+"""The name as lists search and sort it: case ignored, then byte order, which is the same on every server."""
+TYPE_SORT = collate(File.content_type, "C")
+"""The declared type as lists search it, by prefix."""
+
+# Declared here because an index of expressions needs the columns. One for each filter and order of a list; each ends in what the
+# pages continue from.
+Index("ix_file_owner_id_status", File.owner_id, File.status, File.created_at.desc(), File.id.desc())
+Index("ix_file_owner_id_name", File.owner_id, NAME_SORT, File.id)
+Index("ix_file_owner_id_content_type", File.owner_id, TYPE_SORT, File.created_at.desc(), File.id.desc())
+Index("ix_file_owner_id_size_bytes", File.owner_id, File.size_bytes, File.id)
+Index("ix_file_created_at_id", File.created_at.desc(), File.id.desc())
+Index(
+    "ix_file_unfinished",
+    File.status,
+    File.id,
+    postgresql_where=text("status IN ('pending', 'trashed', 'rejected', 'expired', 'deleting')"),
+)

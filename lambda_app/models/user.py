@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import String, text
+from sqlalchemy import BigInteger, CheckConstraint, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lambda_app.models.base import Base, Timestamps
@@ -15,9 +15,18 @@ class User(Timestamps, Base):
     """An account. `email` is stored in lower case, so that its unique constraint ignores case."""
 
     __tablename__ = "user"
+    __table_args__ = (CheckConstraint("bytes_used >= 0 AND files_count >= 0", name="usage"),)
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(String(EMAIL_MAX_LENGTH), unique=True)
     hashed_password: Mapped[str] = mapped_column(String(255))
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     is_superuser: Mapped[bool] = mapped_column(server_default=text("false"))
+    bytes_used: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
+    """Sum of the sizes of the user's charged files; every statement that changes the one changes the other (`repositories/file_life`)."""
+    files_count: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    """How many files are charged."""
+    quota_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """What a superuser allows this user; None means the default of the settings."""
+    quota_files: Mapped[int | None]
+    """The same for the number of files."""

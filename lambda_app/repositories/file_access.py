@@ -1,15 +1,14 @@
 """Who may do what to a file: the one place, as SQL, so that a query and its permission are one round trip."""
 
-from sqlalchemy import ColumnElement, or_, true
+from sqlalchemy import ColumnElement, and_, or_, true
 
-from lambda_app.models import File, User
+from lambda_app.models import File, FileStatus, User
 
 
 def readable_by(viewer: User | None) -> ColumnElement[bool]:
     """The files that `viewer`, or an anonymous caller, may look at and download."""
-    if viewer is None:
-        return File.is_public == true()
-    return or_(manageable_by(viewer), File.is_public)
+    shown = and_(File.is_public, File.status != FileStatus.TRASHED)
+    return shown if viewer is None else or_(manageable_by(viewer), shown)
 
 
 def manageable_by(user: User) -> ColumnElement[bool]:

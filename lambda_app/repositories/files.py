@@ -1,21 +1,20 @@
 """Queries on files. Every one that names a file also decides whether the caller may touch it."""
 
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, select, tuple_, update
+from sqlalchemy import ColumnElement, asc, collate, desc, func, literal, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
-from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError
-from lambda_app.models import File, FileStatus, User
+from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError, PreconditionFailedError
+from lambda_app.models import NAME_SORT, TYPE_SORT, File, FileStatus, User
 from lambda_app.repositories.file_access import listed_for, manageable_by, readable_by
+from lambda_app.schemas.file_list import FileFilter, FileOrder, OrderField
 from lambda_app.schemas.page import Cursor
-
-# One statement that commits by itself: a step of a file's life must be durable before S3 is told anything,
-# and must not be undone when the answer to the caller is a refusal (docs/adr/0005-file-states-as-own-transactions.md).
-_OWN_TRANSACTION = {"own_transaction": True, "synchronize_session": False, "populate_existing": True}
 
 
 class NoSuchFileError(NotFoundError):
@@ -32,17 +31,29 @@ class FileForbiddenError(PermissionDeniedError):
     message = "Not enough permissions to access this file"
 
 
+class FileChangedError(PreconditionFailedError):
+    """Somebody changed the file since the caller read it."""
+
+    code = "file_changed"
+    message = "The file has changed since it was read; read it again"
+
+
+_ORDER_COLUMNS: Mapping[OrderField, ColumnElement[Any]] = {
+    OrderField.CREATED: File.created_at.expression,
+    OrderField.NAME: NAME_SORT,
+    OrderField.SIZE: File.size_bytes.expression,
+}
+
+
 class FileRepository:
     """Reads and writes the rows of `file`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, file: File) -> File:
-        """Insert the file within the caller's transaction."""
-        self._session.add(file)
-        self._session.flush()
-        return file
+    def get(self, file_id: UUID) -> File | None:
+        """Return the file as it is now, for nobody in particular: for our own work, never for an answer to a caller."""
+        return self._session.execute(select(File).where(File.id == file_id).execution_options(populate_existing=True)).scalar_one_or_none()
 
     def require_readable(self, file_id: UUID, viewer: User | None) -> File:
         """Return the file if `viewer` may read it.
@@ -57,66 +68,45 @@ class FileRepository:
         """Return the file if `user` may change it. Raises NoSuchFileError, FileForbiddenError."""
         return self._require(file_id, user, manageable_by(user))
 
-    def page(self, user: User, *, skip: int, limit: int, after: Cursor | None) -> list[File]:
-        """Return up to `limit` files of the user's list, newest first, behind the cursor or `skip` rows in."""
-        query = (
-            select(File)
-            .where(listed_for(user), File.status != FileStatus.DELETING)
-            .order_by(File.created_at.desc(), File.id.desc())
-            .limit(limit)
-        )
+    def page(self, user: User, wanted: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None) -> list[File]:
+        """Return up to `limit` files of the user's list, behind the cursor or `skip` rows in.
+
+        Raises MalformedRequestError for a cursor of another order.
+        """
+        column = _ORDER_COLUMNS[order.field]
+        direction = desc if order.is_descending else asc
+        query = select(File).where(*_conditions(user, wanted)).order_by(direction(column), direction(File.id)).limit(limit)
         if after is not None:
-            query = query.where(tuple_(File.created_at, File.id) < tuple_(after.created_at, after.id))
+            last = tuple_(_comparable(after.value_for(order)), literal(after.id, File.id.type))
+            here = tuple_(column, File.id)
+            query = query.where(here < last if order.is_descending else here > last)
         elif skip:
             query = query.offset(skip)
         return list(self._session.execute(query).scalars())
 
-    def update(self, file_id: UUID, user: User, changes: Mapping[str, Any]) -> File:
-        """Change the columns named in `changes` within the caller's transaction.
+    def count(self, user: User, wanted: FileFilter) -> int:
+        """Return how many files the list has in all."""
+        return self._session.execute(select(func.count()).select_from(File).where(*_conditions(user, wanted))).scalar_one()
 
-        Raises NoSuchFileError, FileForbiddenError.
+    def update(self, file_id: UUID, user: User, changes: Mapping[str, Any], *, revision: int | None) -> File:
+        """Change the columns named in `changes` within the caller's transaction, if the file is at `revision` (None: at any).
+
+        Raises NoSuchFileError, FileForbiddenError, FileChangedError.
         """
         statement = (
             update(File)
             .where(File.id == file_id, File.status != FileStatus.DELETING, manageable_by(user))
-            .values(**changes, updated_at=clock.now())
+            .values(**changes, updated_at=clock.now(), revision=File.revision + 1)
             .returning(File)
             .execution_options(synchronize_session=False, populate_existing=True)
         )
+        if revision is not None:
+            statement = statement.where(File.revision == revision)
         file = self._session.execute(statement).scalar_one_or_none()
-        return file or self._explain(file_id, user)
-
-    def move(self, file_id: UUID, *, before: FileStatus, after: FileStatus) -> File | None:
-        """Take the file from one state to the next, durably; None when it was not in `before` any more."""
-        statement = (
-            update(File)
-            .where(File.id == file_id, File.status == before)
-            .values(status=after, updated_at=clock.now())
-            .returning(File)
-            .execution_options(**_OWN_TRANSACTION)
-        )
-        return self._session.execute(statement).scalar_one_or_none()
-
-    def start_deleting(self, file_id: UUID, user: User) -> File:
-        """Take the file out of everybody's sight, durably; its object can then be deleted.
-
-        A file already being deleted is returned again, so that an interrupted deletion can be repeated.
-        Raises NoSuchFileError, FileForbiddenError.
-        """
-        statement = (
-            update(File)
-            .where(File.id == file_id, manageable_by(user))
-            .values(status=FileStatus.DELETING, updated_at=clock.now())
-            .returning(File)
-            .execution_options(**_OWN_TRANSACTION)
-        )
-        file = self._session.execute(statement).scalar_one_or_none()
-        return file or self._explain(file_id, user)
-
-    def finish_deleting(self, file_id: UUID) -> None:
-        """Remove the row whose object is gone, durably."""
-        statement = delete(File).where(File.id == file_id, File.status == FileStatus.DELETING)
-        self._session.execute(statement.execution_options(own_transaction=True, synchronize_session=False))
+        if file is None:
+            self.require_manageable(file_id, user)
+            raise FileChangedError
+        return file
 
     def _require(self, file_id: UUID, viewer: User | None, permission: ColumnElement[bool]) -> File:
         query = select(File, permission.label("is_permitted")).where(File.id == file_id, File.status != FileStatus.DELETING)
@@ -130,8 +120,35 @@ class FileRepository:
             raise NoSuchFileError
         raise FileForbiddenError
 
-    def _explain(self, file_id: UUID, user: User) -> File:
-        # A conditional UPDATE that found no row does not say why. When the state has changed in between and
-        # nothing forbids it any more, the file counts as gone.
-        self.require_manageable(file_id, user)
-        raise NoSuchFileError
+
+def _comparable(value: datetime | str | int) -> ColumnElement[Any]:
+    if isinstance(value, str):
+        # By the database's own rules of letter case, which are not Python's.
+        return _lower(value)
+    return literal(value, File.created_at.type if isinstance(value, datetime) else File.size_bytes.type)
+
+
+def _lower(text: str) -> ColumnElement[Any]:
+    return collate(func.lower(text), "C")
+
+
+def _conditions(user: User, wanted: FileFilter) -> list[ColumnElement[bool]]:
+    """Return what a list of files is narrowed to, in a form that the indexes of `models/file` serve."""
+    conditions = [listed_for(user)]
+    if wanted.status is not None:
+        conditions.append(File.status == wanted.status)
+    else:
+        conditions.append(File.status.not_in((FileStatus.DELETING, FileStatus.TRASHED)))
+    if wanted.name is not None:
+        conditions.append(NAME_SORT.like(_lower(re.sub(r"([\\%_])", r"\\\1", wanted.name) + "%")))
+    if wanted.content_type is not None:
+        conditions.append(TYPE_SORT.startswith(wanted.content_type, autoescape=True))
+    if wanted.created_after is not None:
+        conditions.append(File.created_at >= wanted.created_after)
+    if wanted.created_before is not None:
+        conditions.append(File.created_at < wanted.created_before)
+    if wanted.size_min is not None:
+        conditions.append(File.size_bytes >= wanted.size_min)
+    if wanted.size_max is not None:
+        conditions.append(File.size_bytes <= wanted.size_max)
+    return conditions

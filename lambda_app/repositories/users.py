@@ -38,6 +38,14 @@ class UserRepository:
             raise NotFoundError("User not found", code="user_not_found")
         return user
 
+    def require_fresh(self, user_id: UUID) -> User:
+        """Return the user as of now, not as of when the request began. Raises NotFoundError."""
+        query = select(User).where(User.id == user_id).execution_options(populate_existing=True)
+        user = self._session.execute(query).scalar_one_or_none()
+        if user is None:
+            raise NotFoundError("User not found", code="user_not_found")
+        return user
+
     def get_by_email(self, email: str) -> User | None:
         """Return the user with this address in its stored, normalised form."""
         return self._session.execute(select(User).where(User.email == email)).scalar_one_or_none()

@@ -6,9 +6,10 @@ from fastapi import APIRouter
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CallerDep, CurrentUserDep
-from lambda_app.dependencies.services import AccountsDep
+from lambda_app.dependencies.services import AccountsDep, UsageDep
 from lambda_app.routers.paging import LimitQuery, SkipQuery
 from lambda_app.routers.problems import problem_responses
+from lambda_app.schemas.usage import Usage
 from lambda_app.schemas.user import User, UserCreate, UserSelfUpdate, UserUpdate
 
 router = APIRouter(prefix="/users", tags=["users"])
@@ -30,6 +31,18 @@ def list_users(user: CurrentUserDep, accounts: AccountsDep, skip: SkipQuery = 0,
 async def read_me(user: CurrentUserDep) -> models.User:
     """Return the caller's own account."""
     return user
+
+
+@router.get("/me/usage", response_model=Usage, responses=problem_responses(401))
+def read_my_usage(user: CurrentUserDep, usage: UsageDep) -> Usage:
+    """Return how much the caller keeps, and may keep."""
+    return usage.get_usage(user, user.id)
+
+
+@router.get("/{user_id}/usage", response_model=Usage, responses=problem_responses(401, 403, 404))
+def read_usage(user_id: UUID, user: CurrentUserDep, usage: UsageDep) -> Usage:
+    """Return how much an account keeps: one's own, or any for a superuser."""
+    return usage.get_usage(user, user_id)
 
 
 @router.put("/me", response_model=User, responses=problem_responses(401, 403, 409))

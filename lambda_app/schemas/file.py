@@ -71,6 +71,10 @@ class File(ResponseModel):
     s3_key: str
     owner_id: UUID
     status: FileStatus
+    detected_content_type: str | None
+    """What the bytes look like, when that contradicts `content_type`."""
+    purge_at: datetime | None
+    """When a file in the trash is deleted for good."""
     created_at: datetime
     updated_at: datetime
 

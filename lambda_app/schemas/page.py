@@ -3,27 +3,35 @@
 import base64
 import binascii
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 from uuid import UUID
 
 from lambda_app.core.errors import MalformedRequestError
+from lambda_app.schemas.file_list import FileOrder, OrderField
+from lambda_app.schemas.text import is_storable
 
-CURSOR_MAX_LENGTH = 256
-"""Ours have about 110 characters."""
+CURSOR_MAX_LENGTH = 2048
+"""The longest file name makes one of about 1,500 characters, a date one of about 140."""
+
+SIZE_LIMIT = 2**63
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last row of a page in newest-first order; the next page begins behind it."""
+    """The last row of a page: the order of the list, what the row was ordered by, and its id. The next page begins behind it."""
 
-    created_at: datetime
+    order: FileOrder
+    value: datetime | str | int
     id: UUID
 
     def encode(self) -> str:
         """Return the cursor as URL-safe text."""
-        return base64.urlsafe_b64encode(json.dumps([self.created_at.isoformat(), str(self.id)]).encode()).decode().rstrip("=")
+        value = self.value.isoformat() if isinstance(self.value, datetime) else self.value
+        position = [self.order.field, self.order.is_descending, value, str(self.id)]
+        return base64.urlsafe_b64encode(json.dumps(position, ensure_ascii=False).encode()).decode().rstrip("=")
 
     @classmethod
     def decode(cls, text: str) -> Self:
@@ -33,10 +41,50 @@ class Cursor:
             MalformedRequestError: it is not one that we made.
         """
         try:
-            created_at, row_id = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
-            cursor = cls(created_at=datetime.fromisoformat(created_at), id=UUID(row_id))
+            field, is_descending, value, row_id = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+            order = FileOrder(OrderField(field), _checked(is_descending, bool))
+            return cls(order=order, value=_VALUES[order.field](value), id=UUID(row_id))
         except (ValueError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
-            raise MalformedRequestError("The cursor is not one of ours", code="bad_cursor") from error
-        if cursor.created_at.tzinfo is None:
-            raise MalformedRequestError("The cursor is not one of ours", code="bad_cursor")
-        return cursor
+            raise _not_ours() from error
+
+    def value_for(self, order: FileOrder) -> datetime | str | int:
+        """Return the value of a cursor of this order. Raises MalformedRequestError for one of another."""
+        if self.order != order:
+            raise MalformedRequestError("The cursor belongs to another order of the list", code="bad_cursor")
+        return self.value
+
+
+def _not_ours() -> MalformedRequestError:
+    return MalformedRequestError("The cursor is not one of ours", code="bad_cursor")
+
+
+def _checked(value: object, kind: type) -> bool:
+    if type(value) is not kind:
+        raise TypeError
+    return bool(value)
+
+
+def _instant(value: str) -> datetime:
+    instant = datetime.fromisoformat(value)
+    if instant.tzinfo is None:
+        raise ValueError
+    return instant
+
+
+def _size(value: int) -> int:
+    if type(value) is not int or not 0 <= value < SIZE_LIMIT:
+        raise ValueError
+    return value
+
+
+def _name(value: str) -> str:
+    if not is_storable(value):
+        raise ValueError
+    return value
+
+
+_VALUES: dict[OrderField, Callable[[Any], datetime | str | int]] = {
+    OrderField.CREATED: _instant,
+    OrderField.NAME: _name,
+    OrderField.SIZE: _size,
+}

@@ -10,6 +10,11 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNPRINTABLE_BUT_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
+def is_storable(value: str) -> bool:
+    """Whether the database can store and compare it: text without control characters and lone surrogates."""
+    return _UNPRINTABLE.search(value) is None
+
+
 def _refuse_unprintable(value: str) -> str:
     if _UNPRINTABLE.search(value):
         raise ValueError("must not contain control characters or lone surrogates")

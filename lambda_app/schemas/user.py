@@ -59,10 +59,12 @@ class UserSelfUpdate(RequestModel):
 
 
 class UserUpdate(UserSelfUpdate):
-    """What may change of an account; only a superuser changes `is_active` and `is_superuser`."""
+    """What may change of an account; only a superuser changes `is_active`, `is_superuser` and the quota."""
 
     is_active: bool | None = Field(default=None, strict=True)
     is_superuser: bool | None = Field(default=None, strict=True)
+    quota_bytes: int | None = Field(default=None, strict=True, ge=0, le=2**62, description="Bytes to keep at most; null: the default.")
+    quota_files: int | None = Field(default=None, strict=True, ge=0, le=2**31 - 1, description="Files to keep at most; null: the default.")
 
 
 class User(ResponseModel):

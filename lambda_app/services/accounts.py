@@ -14,6 +14,8 @@ from lambda_app.schemas.user import UserCreate, UserSelfUpdate, UserUpdate, norm
 
 ROLE_FIELDS = frozenset({"is_active", "is_superuser"})
 """What only a superuser changes, and never of their own account."""
+QUOTA_FIELDS = frozenset({"quota_bytes", "quota_files"})
+"""What only a superuser changes; None means the default."""
 
 
 class BadCredentialsError(NotAuthenticatedError):
@@ -94,7 +96,8 @@ class AccountService:
         is_self = editor.id == user_id
         if not is_self and not editor.is_superuser:
             raise PermissionDeniedError
-        changes = {name: value for name, value in update.model_dump(exclude_unset=True).items() if value is not None}
+        sent = update.model_dump(exclude_unset=True)
+        changes = {name: value for name, value in sent.items() if value is not None or name in QUOTA_FIELDS}
         current_password = changes.pop("current_password", None)
         self._refuse_role_change(editor, changes, is_self=is_self)
         if is_self and changes.keys() & {"email", "password"} and not self._is_current(editor, current_password):
@@ -104,6 +107,8 @@ class AccountService:
         return self._users.update(user_id, changes) if changes else self.get_user(editor, user_id)
 
     def _refuse_role_change(self, editor: User, changes: Mapping[str, Any], *, is_self: bool) -> None:
+        if changes.keys() & QUOTA_FIELDS and not editor.is_superuser:
+            raise PermissionDeniedError("Only a superuser changes quotas")
         if not changes.keys() & ROLE_FIELDS:
             return
         if not editor.is_superuser:

@@ -1,46 +1,27 @@
-"""A file's life: upload, completion, download, change and deletion."""
+"""What may be done with files: download, list, change, delete and restore."""
 
 from dataclasses import dataclass
-from uuid import UUID, uuid4
+from datetime import timedelta
+from uuid import UUID
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError, TooLargeError
+from lambda_app.core.errors import ConflictError
 from lambda_app.models import File, FileStatus, User
-from lambda_app.repositories.files import FileRepository, NoSuchFileError
-from lambda_app.schemas.file import FileCreate, FileUpdate
+from lambda_app.repositories.file_life import FileLifeRepository
+from lambda_app.repositories.files import FileChangedError, FileRepository, NoSuchFileError
+from lambda_app.schemas.file import FileUpdate
+from lambda_app.schemas.file_list import FileFilter, FileOrder, OrderField
 from lambda_app.schemas.page import Cursor
-from lambda_app.storage.content import served_content_type
-from lambda_app.storage.keys import object_key
-from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES, ObjectStore, PresignedRequest, StoredObject
+from lambda_app.services.uploads import FileNotAvailableError
+from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
+from lambda_app.storage.object_store import ObjectStore, PresignedRequest
 
 
-class UploadRejectedError(ConflictError):
-    """What S3 held was not what had been declared; it has been deleted."""
+class NotInTrashError(ConflictError):
+    """The file is not in the trash."""
 
-    code = "upload_rejected"
-    message = "The uploaded object is not the declared one and was deleted; start a new upload"
-
-
-class UploadMissingError(ConflictError):
-    """S3 holds nothing for this file yet."""
-
-    code = "upload_missing"
-    message = "Nothing has been uploaded for this file yet"
-
-
-class FileNotAvailableError(ConflictError):
-    """The file has not become available, or never will."""
-
-    code = "file_not_available"
-    message = "The file is not available for download"
-
-
-@dataclass(frozen=True, slots=True)
-class StartedUpload:
-    """A pending file and the one request that may fill it."""
-
-    file: File
-    request: PresignedRequest
+    code = "not_in_trash"
+    message = "The file is not in the trash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,71 +35,21 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class FilePage:
-    """One page of files, and the cursor of the next if there is one."""
+    """One page of files, the cursor of the next if there is one, and how many files there are in all if that was asked."""
 
     files: list[File]
     next_cursor: Cursor | None
+    total: int | None
 
 
 class FileService:
-    """What may be done with files."""
+    """What may be done with files once they are declared."""
 
-    def __init__(self, *, files: FileRepository, store: ObjectStore) -> None:
+    def __init__(self, *, files: FileRepository, life: FileLifeRepository, store: ObjectStore, trash_retention: timedelta) -> None:
         self._files = files
+        self._life = life
         self._store = store
-
-    def start_upload(self, owner: User, declared: FileCreate) -> StartedUpload:
-        """Create a pending file and sign the one request that may fill it. Raises TooLargeError, UnavailableError."""
-        if declared.size_bytes > SINGLE_PUT_MAX_BYTES:
-            raise TooLargeError(
-                f"One upload request takes at most {SINGLE_PUT_MAX_BYTES} bytes",
-                code="single_upload_too_large",
-                extra={"max_bytes": SINGLE_PUT_MAX_BYTES},
-            )
-        file_id, now = uuid4(), clock.now()
-        key = object_key(file_id)
-        request = self._store.presign_upload(
-            key=key, size_bytes=declared.size_bytes, content_type=declared.content_type, sha256=declared.sha256
-        )
-        file = File(
-            **declared.model_dump(),
-            id=file_id,
-            s3_key=key,
-            owner_id=owner.id,
-            status=FileStatus.PENDING,
-            upload_expires_at=request.expires_at,
-            created_at=now,
-            updated_at=now,
-        )
-        return StartedUpload(file=self._files.add(file), request=request)
-
-    def complete_upload(self, user: User, file_id: UUID) -> File:
-        """Make the file available if S3 holds what was declared; a repeated call changes nothing.
-
-        Raises:
-            UploadMissingError: nothing has arrived; the upload may still be made.
-            UploadRejectedError: something else has arrived; now, or at an earlier call.
-            FileNotAvailableError: the upload's time is over.
-            NoSuchFileError, FileForbiddenError, UnavailableError.
-        """
-        file = self._files.require_manageable(file_id, user)
-        if file.status != FileStatus.PENDING:
-            return self._outcome(file)
-        # No transaction is open here: the read above was its own.
-        stored = self._store.head(file.s3_key)
-        if stored is None:
-            raise UploadMissingError
-        if not _is_as_declared(file, stored):
-            rejected = self._files.move(file_id, before=FileStatus.PENDING, after=FileStatus.REJECTED)
-            if rejected is not None:
-                self._store.delete(rejected.s3_key)
-                raise UploadRejectedError
-        else:
-            available = self._files.move(file_id, before=FileStatus.PENDING, after=FileStatus.AVAILABLE)
-            if available is not None:
-                return available
-        # Somebody else moved it between our look and our update: their outcome is ours.
-        return self._outcome(self._files.require_manageable(file_id, user))
+        self._trash_retention = trash_retention
 
     def start_download(self, viewer: User | None, file_id: UUID) -> Download:
         """Sign an address of the bytes, as an attachment and with a type that no browser runs.
@@ -128,7 +59,8 @@ class FileService:
         file = self._files.require_readable(file_id, viewer)
         if file.status != FileStatus.AVAILABLE:
             raise FileNotAvailableError(extra={"file_status": file.status})
-        content_type = served_content_type(file.content_type)
+        # Bytes that contradict their declared type are served as nothing but bytes.
+        content_type = FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
         request = self._store.presign_download(key=file.s3_key, filename=file.filename, content_type=content_type)
         return Download(file=file, content_type=content_type, request=request)
 
@@ -136,40 +68,71 @@ class FileService:
         """Return a file that the user may read. Raises NoSuchFileError, FileForbiddenError."""
         return self._files.require_readable(file_id, viewer)
 
-    def page_files(self, user: User, *, skip: int, limit: int, after: Cursor | None) -> FilePage:
-        """Return one page of the user's list, newest first."""
-        rows = self._files.page(user, skip=skip, limit=limit + 1, after=after)
+    def page_files(
+        self, user: User, wanted: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None, with_total: bool
+    ) -> FilePage:
+        """Return one page of the user's list."""
+        rows = self._files.page(user, wanted, order=order, skip=skip, limit=limit + 1, after=after)
         files = rows[:limit]
-        next_cursor = Cursor(created_at=files[-1].created_at, id=files[-1].id) if len(rows) > limit else None
-        return FilePage(files=files, next_cursor=next_cursor)
+        next_cursor = _cursor(files[-1], order) if len(rows) > limit else None
+        return FilePage(files, next_cursor, total=self._files.count(user, wanted) if with_total else None)
 
-    def update_file(self, user: User, file_id: UUID, update: FileUpdate) -> File:
-        """Change what the caller named. Raises NoSuchFileError, FileForbiddenError."""
-        changes = update.model_dump(exclude_unset=True)
-        return self._files.update(file_id, user, changes) if changes else self._files.require_manageable(file_id, user)
+    def update_file(self, user: User, file_id: UUID, update: FileUpdate, *, revision: int | None = None) -> File:
+        """Change what the caller named, if the file is still at `revision`.
 
-    def delete_file(self, user: User, file_id: UUID) -> None:
-        """Delete the file and its object, in any state. Raises NoSuchFileError, FileForbiddenError, UnavailableError.
-
-        When S3 does not answer, the file is gone from every list already and the deletion can be repeated.
+        Raises NoSuchFileError, FileForbiddenError, FileChangedError.
         """
-        file = self._files.start_deleting(file_id, user)
+        changes = update.model_dump(exclude_unset=True)
+        if changes:
+            return self._files.update(file_id, user, changes, revision=revision)
+        file = self._files.require_manageable(file_id, user)
+        if revision not in (None, file.revision):
+            raise FileChangedError
+        return file
+
+    def delete_file(self, user: User, file_id: UUID, *, is_permanent: bool = False) -> None:
+        """Put an available file into the trash, if there is one; delete any other, with its bytes, in any state.
+
+        Raises NoSuchFileError, FileForbiddenError, UnavailableError. When S3 does not answer, the file is gone from every list already;
+        the deletion can be repeated, and else the sweep ends it.
+        """
+        if self._trash_retention and not is_permanent and self._is_in_trash_now(user, file_id):
+            return
+        file = self._life.start_deleting(file_id, user)
+        if file is None:
+            # Says whose the file is; one that came in between counts as gone.
+            self._files.require_manageable(file_id, user)
+            raise NoSuchFileError
+        if file.upload_id is not None:
+            self._store.abort_multipart(file.s3_key, file.upload_id)
         self._store.delete(file.s3_key)
-        self._files.finish_deleting(file.id)
+        self._life.remove(file.id)
 
-    def _outcome(self, file: File) -> File:
-        match FileStatus(file.status):
-            case FileStatus.AVAILABLE:
-                return file
-            case FileStatus.REJECTED:
-                raise UploadRejectedError
-            case FileStatus.PENDING | FileStatus.EXPIRED:
-                raise FileNotAvailableError("The time for this upload is over; start a new one", extra={"file_status": file.status})
-            case FileStatus.DELETING:
-                raise NoSuchFileError
+    def restore_file(self, user: User, file_id: UUID) -> File:
+        """Take a file out of the trash; a repeated call changes nothing. Raises NotInTrashError, NoSuchFileError, FileForbiddenError."""
+        restored = self._life.restore(file_id, user)
+        if restored is not None:
+            return restored
+        file = self._files.require_manageable(file_id, user)
+        if file.status != FileStatus.AVAILABLE:
+            raise NotInTrashError(extra={"file_status": file.status})
+        return file
+
+    def _is_in_trash_now(self, user: User, file_id: UUID) -> bool:
+        if self._life.trash(file_id, user, purge_at=clock.now() + self._trash_retention) is not None:
+            return True
+        # What has no bytes worth keeping, or is on its way out, does not go into the trash.
+        found = self._files.get(file_id)
+        if found is None or found.status == FileStatus.DELETING:
+            return False
+        return self._files.require_manageable(file_id, user).status == FileStatus.TRASHED
 
 
-def _is_as_declared(file: File, stored: StoredObject) -> bool:
-    if stored.size_bytes != file.size_bytes:
-        return False
-    return file.sha256 is None or stored.sha256 == file.sha256
+def _cursor(file: File, order: FileOrder) -> Cursor:
+    match order.field:
+        case OrderField.CREATED:
+            return Cursor(order, file.created_at, file.id)
+        case OrderField.NAME:
+            return Cursor(order, file.filename, file.id)
+        case OrderField.SIZE:
+            return Cursor(order, file.size_bytes, file.id)

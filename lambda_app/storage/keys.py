@@ -3,13 +3,15 @@
 import re
 from uuid import UUID
 
-_PREFIX = "uploads/"
+KEY_PREFIX = "uploads/"
+"""What the keys of all files begin with."""
+
 _KEY = re.compile(r"uploads/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
 def object_key(file_id: UUID) -> str:
     """Return the key of a file's object."""
-    return f"{_PREFIX}{file_id}"
+    return f"{KEY_PREFIX}{file_id}"
 
 
 def file_id_of(key: str) -> UUID | None:

@@ -1,7 +1,9 @@
 """What the services need of an object store."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Protocol
 
 SINGLE_PUT_MAX_BYTES = 5 * 1024**3
@@ -26,6 +28,63 @@ class StoredObject:
     content_type: str
     etag: str
     sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part as the store holds it; `sha256` is in lower-case hex, None when the upload takes no digests."""
+
+    number: int
+    size_bytes: int
+    etag: str
+    sha256: str | None = None
+
+
+class MultipartEnd(Enum):
+    """How an attempt to join the parts ended."""
+
+    JOINED = "joined"
+    """The object is there."""
+    NO_UPLOAD = "no upload"
+    """The store does not know the upload: it was joined before, aborted, or lost. Only a look at the object tells."""
+    KEY_TAKEN = "key taken"
+    """There is an object under the key already; it was left alone."""
+    PARTS_DIFFER = "parts differ"
+    """The parts are not, or no longer, the ones that were named."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """An object in a listing."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPage:
+    """Objects in order of their keys; `is_last` when nothing lies behind them."""
+
+    objects: list[ListedObject]
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedUpload:
+    """A multipart upload that was neither joined nor aborted."""
+
+    key: str
+    upload_id: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class UploadPage:
+    """Multipart uploads in order of their keys; `is_last` when nothing lies behind them."""
+
+    uploads: list[ListedUpload]
+    is_last: bool
 
 
 class ObjectStore(Protocol):
@@ -54,6 +113,65 @@ class ObjectStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Delete what is stored under `key`, if anything is.
+
+        Raises UnavailableError when the store does not answer or refuses.
+        """
+        ...
+
+    def read_start(self, key: str, length: int) -> bytes:
+        """Return the first `length` bytes of an object, fewer when it has fewer, none when there is no object.
+
+        Raises UnavailableError when the store does not answer or refuses.
+        """
+        ...
+
+    def start_multipart(self, *, key: str, content_type: str, with_digests: bool) -> str:
+        """Start a multipart upload and return its id; `with_digests` demands a SHA-256 of every part.
+
+        Raises UnavailableError when the store does not answer or refuses.
+        """
+        ...
+
+    def presign_part(self, *, key: str, upload_id: str, number: int, size_bytes: int, sha256: str | None) -> PresignedRequest:
+        """Sign the PUT of one part of exactly this length, and digest if given. A part may be sent again, until the parts are joined.
+
+        Raises MalformedRequestError, UnavailableError without usable credentials.
+        """
+        ...
+
+    def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
+        """Return all parts that the store holds, by number; None when it does not know the upload.
+
+        Raises UnavailableError when the store does not answer or refuses.
+        """
+        ...
+
+    def join_parts(
+        self, *, key: str, upload_id: str, parts: Sequence[StoredPart], size_bytes: int, crc64nvme: str | None = None
+    ) -> MultipartEnd:
+        """Make the object of its parts, only while the key is free and only if their sizes add up to `size_bytes`.
+
+        `crc64nvme` (base64) is the checksum of the whole object, which the store then compares. Safe to repeat.
+        Raises UnavailableError when the store does not answer or refuses; whether the parts were joined is then unknown.
+        """
+        ...
+
+    def abort_multipart(self, key: str, upload_id: str) -> None:
+        """Forget the upload and its parts, if it is there.
+
+        Raises UnavailableError when the store does not answer or refuses.
+        """
+        ...
+
+    def list_objects(self, *, after_key: str, limit: int) -> ObjectPage:
+        """Return up to `limit` (1000 at most) objects of files, behind `after_key` ("" for the first).
+
+        Raises UnavailableError when the store does not answer or refuses.
+        """
+        ...
+
+    def list_uploads(self, *, after_key: str, limit: int) -> UploadPage:
+        """Return up to `limit` (1000 at most) multipart uploads under way, behind `after_key` ("" for the first).
 
         Raises UnavailableError when the store does not answer or refuses.
         """

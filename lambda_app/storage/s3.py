@@ -3,16 +3,40 @@
 import base64
 import binascii
 import logging
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from lambda_app.core.aws import AwsAccess, AwsRefusedError
+from lambda_app.core.errors import UnavailableError
 from lambda_app.core.settings import Settings
-from lambda_app.storage.admission import safe_key, upload_headers
+from lambda_app.storage.admission import part_headers, safe_key, upload_headers
 from lambda_app.storage.content import content_disposition, served_content_type
-from lambda_app.storage.object_store import ObjectStore, PresignedRequest, StoredObject
+from lambda_app.storage.keys import KEY_PREFIX
+from lambda_app.storage.object_store import (
+    ListedObject,
+    ListedUpload,
+    MultipartEnd,
+    ObjectPage,
+    ObjectStore,
+    PresignedRequest,
+    StoredObject,
+    StoredPart,
+    UploadPage,
+)
 
 SHA256_BYTES = 32
+
+_ENDS = {
+    "NoSuchUpload": MultipartEnd.NO_UPLOAD,
+    "PreconditionFailed": MultipartEnd.KEY_TAKEN,
+    "BadDigest": MultipartEnd.PARTS_DIFFER,
+    "EntityTooSmall": MultipartEnd.PARTS_DIFFER,
+    "InvalidPart": MultipartEnd.PARTS_DIFFER,
+    "InvalidPartOrder": MultipartEnd.PARTS_DIFFER,
+    "InvalidRequest": MultipartEnd.PARTS_DIFFER,  # the sizes do not add up, or a part has no digest
+}
+"""What S3's refusals to join the parts mean."""
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +93,98 @@ class S3ObjectStore(ObjectStore):
             if error.aws_code != "NoSuchKey":
                 raise
 
+    def read_start(self, key: str, length: int) -> bytes:
+        """Ask for a range. S3 refuses one of an empty object."""
+        try:
+            answer = self._aws.call("s3", "get_object", Bucket=self._bucket, Key=safe_key(key), Range=f"bytes=0-{length - 1}")
+        except AwsRefusedError as error:
+            if error.aws_code in ("NoSuchKey", "InvalidRange"):
+                return b""
+            raise
+        return self._aws.read(answer["Body"], length)
+
+    def start_multipart(self, *, key: str, content_type: str, with_digests: bool) -> str:
+        """Start an upload. Without digests of parts, S3 itself computes the CRC64NVME of the whole object."""
+        digests = {"ChecksumAlgorithm": "SHA256", "ChecksumType": "COMPOSITE"} if with_digests else {}
+        answer = self._aws.call(
+            "s3", "create_multipart_upload", Bucket=self._bucket, Key=safe_key(key), ContentType=content_type, **digests
+        )
+        upload_id: str = answer["UploadId"]
+        return upload_id
+
+    def presign_part(self, *, key: str, upload_id: str, number: int, size_bytes: int, sha256: str | None) -> PresignedRequest:
+        """Sign the PUT of one part."""
+        headers = part_headers(number=number, size_bytes=size_bytes, sha256=sha256)
+        query = urlencode({"partNumber": number, "uploadId": upload_id}, quote_via=quote, safe="")
+        return self._presign("PUT", f"{self._url(key)}?{query}", headers)
+
+    def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
+        """Ask page by page, of 1000 parts each."""
+        try:
+            return list(self._parts(safe_key(key), upload_id))
+        except AwsRefusedError as error:
+            if error.aws_code == "NoSuchUpload":
+                return None
+            raise
+
+    def join_parts(
+        self, *, key: str, upload_id: str, parts: Sequence[StoredPart], size_bytes: int, crc64nvme: str | None = None
+    ) -> MultipartEnd:
+        """Complete the upload; S3 may say 200 and then an error, which botocore turns into one."""
+        checksum = {} if crc64nvme is None else {"ChecksumCRC64NVME": crc64nvme, "ChecksumType": "FULL_OBJECT"}
+        try:
+            self._aws.call(
+                "s3",
+                "complete_multipart_upload",
+                Bucket=self._bucket,
+                Key=safe_key(key),
+                UploadId=upload_id,
+                MultipartUpload={"Parts": [_named_part(part) for part in parts]},
+                MpuObjectSize=size_bytes,
+                IfNoneMatch="*",
+                **checksum,
+            )
+        except AwsRefusedError as error:
+            if error.aws_code not in _ENDS:
+                raise
+            return _ENDS[error.aws_code]
+        return MultipartEnd.JOINED
+
+    def abort_multipart(self, key: str, upload_id: str) -> None:
+        """Abort the upload. A part that is being sent at this moment may survive it, for the sweep to find."""
+        try:
+            self._aws.call("s3", "abort_multipart_upload", Bucket=self._bucket, Key=safe_key(key), UploadId=upload_id)
+        except AwsRefusedError as error:
+            if error.aws_code != "NoSuchUpload":
+                raise
+
+    def list_objects(self, *, after_key: str, limit: int) -> ObjectPage:
+        """List the bucket in the order of its keys."""
+        after = {"StartAfter": after_key} if after_key else {}
+        answer = self._aws.call("s3", "list_objects_v2", Bucket=self._bucket, Prefix=KEY_PREFIX, MaxKeys=limit, **after)
+        listed = [ListedObject(item["Key"], item["Size"], item["LastModified"]) for item in answer.get("Contents", [])]
+        return ObjectPage(listed, is_last=not answer.get("IsTruncated", False))
+
+    def list_uploads(self, *, after_key: str, limit: int) -> UploadPage:
+        """List what is under way in the order of its keys."""
+        after = {"KeyMarker": after_key} if after_key else {}
+        answer = self._aws.call("s3", "list_multipart_uploads", Bucket=self._bucket, Prefix=KEY_PREFIX, MaxUploads=limit, **after)
+        listed = [ListedUpload(item["Key"], item["UploadId"], item["Initiated"]) for item in answer.get("Uploads", [])]
+        return UploadPage(listed, is_last=not answer.get("IsTruncated", False))
+
+    def _parts(self, key: str, upload_id: str) -> Iterator[StoredPart]:
+        marker = 0
+        while True:
+            answer = self._aws.call("s3", "list_parts", Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumberMarker=marker)
+            for part in answer.get("Parts", []):
+                yield StoredPart(part["PartNumber"], part["Size"], part["ETag"], _digest(part.get("ChecksumSHA256", "")))
+            following = int(answer.get("NextPartNumberMarker") or 0)
+            if not answer.get("IsTruncated", False):
+                return
+            if following <= marker:
+                raise UnavailableError
+            marker = following
+
     def _url(self, key: str) -> str:
         return f"{self._bucket_url}/{quote(safe_key(key), safe='/')}"
 
@@ -94,8 +210,17 @@ def _whole_body_sha256(answer: dict[str, Any]) -> str | None:
     """Return the digest in hex, None for a composite one (of a multipart upload's parts) or none at all."""
     if answer.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
         return None
+    return _digest(answer.get("ChecksumSHA256", ""))
+
+
+def _digest(text: str) -> str | None:
     try:
-        digest = base64.b64decode(answer.get("ChecksumSHA256", ""), validate=True)
+        digest = base64.b64decode(text, validate=True)
     except binascii.Error:  # "…=-3": the composite form, from a store that does not name the type
         return None
     return digest.hex() if len(digest) == SHA256_BYTES else None
+
+
+def _named_part(part: StoredPart) -> dict[str, Any]:
+    digest = {} if part.sha256 is None else {"ChecksumSHA256": base64.b64encode(bytes.fromhex(part.sha256)).decode()}
+    return {"PartNumber": part.number, "ETag": part.etag, **digest}

@@ -6,16 +6,29 @@
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from uuid import uuid4
 
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
-from lambda_app.storage.admission import safe_key, upload_headers
+from lambda_app.storage.admission import part_headers, safe_key, upload_headers
 from lambda_app.storage.content import content_disposition, served_content_type
-from lambda_app.storage.object_store import ObjectStore, PresignedRequest, StoredObject
+from lambda_app.storage.object_store import (
+    ListedObject,
+    ListedUpload,
+    MultipartEnd,
+    ObjectPage,
+    ObjectStore,
+    PresignedRequest,
+    StoredObject,
+    StoredPart,
+    UploadPage,
+)
+
+S3_PART_MIN_BYTES = 5 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,18 @@ class HeldObject:
     body: bytes
     content_type: str
     sha256: str | None
+    modified_at: datetime = field(default_factory=clock.now)
+
+
+@dataclass(slots=True)
+class HeldUpload:
+    """A multipart upload under way."""
+
+    key: str
+    content_type: str
+    with_digests: bool
+    started_at: datetime
+    parts: dict[int, bytes] = field(default_factory=dict)
 
 
 class FakeObjectStore(ObjectStore):
@@ -44,6 +69,7 @@ class FakeObjectStore(ObjectStore):
 
     def __init__(self, *, lifetime_seconds: int = 900) -> None:
         self.objects: dict[str, HeldObject] = {}
+        self.uploads: dict[str, HeldUpload] = {}
         self.is_down = False
         self._lifetime_seconds = lifetime_seconds
 
@@ -63,13 +89,84 @@ class FakeObjectStore(ObjectStore):
         held = self.objects.get(safe_key(key))
         if held is None:
             return None
-        etag = hashlib.md5(held.body, usedforsecurity=False).hexdigest()
-        return StoredObject(len(held.body), held.content_type, etag, held.sha256)
+        return StoredObject(len(held.body), held.content_type, _etag(held.body), held.sha256)
 
     def delete(self, key: str) -> None:
         """Forget what is held under `key`."""
         self._answer()
         self.objects.pop(safe_key(key), None)
+
+    def read_start(self, key: str, length: int) -> bytes:
+        """Return the first bytes of what is held under `key`."""
+        self._answer()
+        held = self.objects.get(safe_key(key))
+        return held.body[:length] if held else b""
+
+    def start_multipart(self, *, key: str, content_type: str, with_digests: bool) -> str:
+        """Keep a new upload."""
+        self._answer()
+        upload_id = uuid4().hex
+        self.uploads[upload_id] = HeldUpload(safe_key(key), content_type, with_digests, clock.now())
+        return upload_id
+
+    def presign_part(self, *, key: str, upload_id: str, number: int, size_bytes: int, sha256: str | None) -> PresignedRequest:
+        """Sign a PUT of exactly this part."""
+        headers = part_headers(number=number, size_bytes=size_bytes, sha256=sha256)
+        return self._presign("PUT", key, {"partNumber": str(number), "uploadId": upload_id}, headers)
+
+    def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
+        """Return the parts of the upload."""
+        self._answer()
+        upload = self._upload(key, upload_id)
+        return None if upload is None else list(_stored_parts(upload))
+
+    def join_parts(
+        self, *, key: str, upload_id: str, parts: Sequence[StoredPart], size_bytes: int, crc64nvme: str | None = None
+    ) -> MultipartEnd:
+        """Make the object; checksums of whole objects are not computed here."""
+        self._answer()
+        upload = self._upload(key, upload_id)
+        if upload is None:
+            return MultipartEnd.NO_UPLOAD
+        held = {part.number: part for part in _stored_parts(upload)}
+        is_as_named = [part.number for part in parts] == sorted({part.number for part in parts}) and all(
+            held.get(part.number) == part for part in parts
+        )
+        is_big_enough = all(part.size_bytes >= S3_PART_MIN_BYTES for part in parts[:-1])
+        if not parts or not is_as_named or not is_big_enough or sum(part.size_bytes for part in parts) != size_bytes:
+            return MultipartEnd.PARTS_DIFFER
+        if key in self.objects:
+            return MultipartEnd.KEY_TAKEN
+        self.objects[key] = HeldObject(b"".join(upload.parts[part.number] for part in parts), upload.content_type, None)
+        del self.uploads[upload_id]
+        return MultipartEnd.JOINED
+
+    def abort_multipart(self, key: str, upload_id: str) -> None:
+        """Forget the upload."""
+        self._answer()
+        if self._upload(key, upload_id) is not None:
+            del self.uploads[upload_id]
+
+    def list_objects(self, *, after_key: str, limit: int) -> ObjectPage:
+        """Return objects in order."""
+        self._answer()
+        keys = sorted(key for key in self.objects if key > after_key)
+        listed = [ListedObject(key, len(self.objects[key].body), self.objects[key].modified_at) for key in keys[:limit]]
+        return ObjectPage(listed, is_last=len(keys) <= limit)
+
+    def list_uploads(self, *, after_key: str, limit: int) -> UploadPage:
+        """Return uploads in order."""
+        self._answer()
+        found = sorted(
+            (ListedUpload(upload.key, upload_id, upload.started_at) for upload_id, upload in self.uploads.items()),
+            key=lambda upload: (upload.key, upload.upload_id),
+        )
+        found = [upload for upload in found if upload.key > after_key]
+        return UploadPage(found[:limit], is_last=len(found) <= limit)
+
+    def _upload(self, key: str, upload_id: str) -> HeldUpload | None:
+        upload = self.uploads.get(upload_id)
+        return upload if upload is not None and upload.key == safe_key(key) else None
 
     def put(self, presigned: PresignedRequest, body: bytes, headers: Mapping[str, str] | None = None) -> int:
         """Upload `body` as a client would and return the status; `headers` replace the ones that were asked for."""
@@ -87,7 +184,21 @@ class FakeObjectStore(ObjectStore):
         if clock.now().timestamp() > int(query["expires"]) or any(name.startswith("x-amz-") and name not in signed for name in sent):
             return StoreResponse(403)
         key = unquote(parts.path).removeprefix("/")
+        if "uploadId" in query:
+            return self._receive_part(key, query["uploadId"], int(query["partNumber"]), sent, body)
         return self._receive(key, sent, body) if method == "PUT" else self._serve(key, query)
+
+    def _receive_part(self, key: str, upload_id: str, number: int, sent: dict[str, str], body: bytes) -> StoreResponse:
+        upload = self._upload(key, upload_id)
+        if upload is None:
+            return StoreResponse(404)
+        declared = sent.get("x-amz-checksum-sha256")
+        if (declared is not None) != upload.with_digests:
+            return StoreResponse(400)
+        if declared is not None and base64.b64decode(declared) != hashlib.sha256(body).digest():
+            return StoreResponse(400)
+        upload.parts[number] = body
+        return StoreResponse(200, {"etag": _etag(body)})
 
     def _receive(self, key: str, sent: dict[str, str], body: bytes) -> StoreResponse:
         digest = hashlib.sha256(body)
@@ -121,3 +232,12 @@ class FakeObjectStore(ObjectStore):
 def _signature(method: str, path: str, query: Mapping[str, str], signed: Mapping[str, str]) -> str:
     text = repr((method, path, sorted(query.items()), sorted(signed.items())))
     return hmac.new(b"the store's own key", text.encode(), hashlib.sha256).hexdigest()
+
+
+def _etag(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
+def _stored_parts(upload: HeldUpload) -> Iterator[StoredPart]:
+    for number, body in sorted(upload.parts.items()):
+        yield StoredPart(number, len(body), _etag(body), hashlib.sha256(body).hexdigest() if upload.with_digests else None)

@@ -2,20 +2,31 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Protocol
 from uuid import uuid4
 
+import pytest
+
 from lambda_app.core import clock
 from lambda_app.storage.keys import object_key
-from lambda_app.storage.object_store import ObjectStore, PresignedRequest, StoredObject
+from lambda_app.storage.object_store import MultipartEnd, ObjectStore, PresignedRequest, StoredObject, StoredPart
 from tests.support.object_store import StoreResponse
 
 BODY = b"%PDF-1.7 not really\n\x00\xff"
 CONTENT_TYPE = "application/pdf"
+PARTS = (b"\0\0\0\x18ftypmp42" + b"v" * (5 * 1024**2), b"the rest")
 
 
 class World(Protocol):
     """A store, its clients and the passing of time."""
+
+    checks_parts: bool
+    """Whether it holds uploads in parts to S3's rules: their order, their tags, and 5 MiB at least for all but the last."""
+    pages_uploads: bool
+    """Whether a listing of uploads begins behind the key that is named."""
+    checks_size: bool
+    """Whether it compares the size of the whole with the one that the request to join the parts names."""
 
     def store(self, *, lifetime_seconds: int = 900) -> ObjectStore:
         """Return the store, whose URLs live so long."""
@@ -240,6 +251,199 @@ class ObjectStoreContract:
         world.store().delete(key)
 
         assert world.store().head(key) is None
+
+    # --- parts -------------------------------------------------------------------------------------------------------
+
+    def test_file_sent_in_parts_is_stored_whole(self, world: World) -> None:
+        key, upload_id = _start_parts(world)
+        for number, body in enumerate(PARTS, 1):
+            assert _send_part(world, key, upload_id, number, body).status == 200
+
+        parts = world.store().list_parts(key, upload_id)
+
+        assert parts is not None
+        assert [(part.number, part.size_bytes) for part in parts] == [(1, len(PARTS[0])), (2, len(PARTS[1]))]
+        assert _join(world, key, upload_id, parts) is MultipartEnd.JOINED
+        stored = world.store().head(key)
+        assert stored is not None
+        assert (stored.size_bytes, stored.content_type, stored.sha256) == (sum(map(len, PARTS)), "video/mp4", None)
+        download = world.store().presign_download(key=key, filename="a.mp4", content_type="video/mp4")
+        assert world.send("GET", download.url, download.headers, b"").body == b"".join(PARTS)
+
+    def test_parts_that_were_joined_are_an_unknown_upload(self, world: World) -> None:
+        key, upload_id, parts = _sent(world)
+        _join(world, key, upload_id, parts)
+
+        # S3 remembers for a while what became of an upload, and then answers a repetition as it did the first one.
+        assert _join(world, key, upload_id, parts) is not MultipartEnd.PARTS_DIFFER
+        assert not world.store().list_parts(key, upload_id)
+        world.store().abort_multipart(key, upload_id)
+        assert world.store().head(key) is not None
+
+    def test_aborted_upload_is_unknown_and_takes_no_parts(self, world: World) -> None:
+        key, upload_id, parts = _sent(world)
+
+        for _ in range(2):
+            world.store().abort_multipart(key, upload_id)
+
+        assert world.store().list_parts(key, upload_id) is None
+        assert _send_part(world, key, upload_id, 1, PARTS[0]).status == 404
+        assert _join(world, key, upload_id, parts) is MultipartEnd.NO_UPLOAD
+        assert world.store().head(key) is None
+
+    def test_parts_leave_an_object_under_their_key_alone(self, world: World) -> None:
+        key, upload_id, parts = _sent(world)
+        single = world.store().presign_upload(key=key, size_bytes=len(BODY), content_type=CONTENT_TYPE, sha256=None)
+        _put(world, single)
+
+        assert _join(world, key, upload_id, parts) is MultipartEnd.KEY_TAKEN
+        stored = world.store().head(key)
+        assert stored is not None
+        assert stored.size_bytes == len(BODY)
+
+    def test_part_of_another_length_number_or_upload_is_refused(self, world: World) -> None:
+        key, upload_id = _start_parts(world)
+        signed = world.store().presign_part(key=key, upload_id=upload_id, number=1, size_bytes=3, sha256=None)
+
+        statuses = [
+            world.send("PUT", signed.url, {}, b"1234").status,
+            world.send("PUT", signed.url, {}, b"12").status,
+            world.send("PUT", signed.url.replace("partNumber=1", "partNumber=2"), {}, b"123").status,
+            world.send("PUT", signed.url.replace("uploadId=", "uploadId=x"), {}, b"123").status,
+            world.send("PUT", signed.url.partition("?")[0], {}, b"123").status,
+        ]
+
+        assert statuses == [403] * 5
+        assert world.store().list_parts(key, upload_id) == []
+
+    def test_part_that_is_sent_again_takes_the_place_of_the_first(self, world: World) -> None:
+        key, upload_id = _start_parts(world)
+        for body in (b"abc", b"xyz"):
+            assert _send_part(world, key, upload_id, 1, body).status == 200
+
+        parts = world.store().list_parts(key, upload_id)
+
+        assert parts is not None
+        assert [part.size_bytes for part in parts] == [3]
+        assert _join(world, key, upload_id, parts) is MultipartEnd.JOINED
+        assert world.store().read_start(key, 10) == b"xyz"
+
+    def test_part_with_a_digest_is_checked_by_it(self, world: World) -> None:
+        key, upload_id = _start_parts(world, with_digests=True)
+        digest = hashlib.sha256(b"abc").hexdigest()
+        signed = world.store().presign_part(key=key, upload_id=upload_id, number=1, size_bytes=3, sha256=digest)
+
+        refused = world.send("PUT", signed.url, signed.headers, b"abd").status
+        taken = world.send("PUT", signed.url, signed.headers, b"abc").status
+
+        assert (refused, taken) == (400, 200)
+        parts = world.store().list_parts(key, upload_id)
+        assert parts is not None
+        assert [part.sha256 for part in parts] == [digest]
+        assert _join(world, key, upload_id, parts) is MultipartEnd.JOINED
+        stored = world.store().head(key)
+        assert stored is not None
+        assert stored.sha256 is None
+
+    def test_upload_whose_parts_differ_is_not_joined(self, world: World) -> None:
+        if not world.checks_parts:
+            pytest.skip("this emulator does not look at the parts that are named")
+        key, upload_id, parts = _sent(world)
+
+        ends = [
+            _join(world, key, upload_id, parts[::-1]),
+            _join(world, key, upload_id, [replace(parts[0], etag="0" * 32), parts[1]]),
+            _join(world, key, upload_id, [*parts, StoredPart(3, 1, "0" * 32)]),
+        ]
+
+        assert ends == [MultipartEnd.PARTS_DIFFER] * 3
+        assert world.store().head(key) is None
+
+    def test_upload_whose_sizes_do_not_add_up_is_not_joined(self, world: World) -> None:
+        if not world.checks_size:
+            pytest.skip("this emulator does not look at the size of the whole")
+        key, upload_id, parts = _sent(world)
+
+        assert world.store().join_parts(key=key, upload_id=upload_id, parts=parts, size_bytes=1) is MultipartEnd.PARTS_DIFFER
+
+    def test_small_part_before_the_last_is_not_joined(self, world: World) -> None:
+        if not world.checks_parts:
+            pytest.skip("this emulator does not look at the size of parts")
+        key, upload_id = _start_parts(world)
+        for number in (1, 2):
+            _send_part(world, key, upload_id, number, b"small")
+
+        parts = world.store().list_parts(key, upload_id)
+
+        assert parts is not None
+        assert world.store().join_parts(key=key, upload_id=upload_id, parts=parts, size_bytes=10) is MultipartEnd.PARTS_DIFFER
+
+    # --- listings and beginnings -------------------------------------------------------------------------------------
+
+    def test_objects_are_listed_in_order_of_their_keys_behind_one(self, world: World) -> None:
+        keys = sorted(_stored(world) for _ in range(3))
+        listed = []
+        after = ""
+        is_last = False
+        while not is_last:
+            page = world.store().list_objects(after_key=after, limit=2)
+            assert len(page.objects) <= 2
+            listed += [found for found in page.objects if found.key in keys]
+            after, is_last = page.objects[-1].key, page.is_last
+
+        assert [found.key for found in listed] == keys
+        assert {found.size_bytes for found in listed} == {len(BODY)}
+        assert all(abs((clock.now() - found.modified_at).total_seconds()) < 3600 for found in listed)
+        assert [found.key for found in world.store().list_objects(after_key=keys[0], limit=1000).objects if found.key in keys] == keys[1:]
+
+    def test_uploads_under_way_are_listed_until_they_end(self, world: World) -> None:
+        started = sorted(_start_parts(world) for _ in range(3))
+        ended_key, ended_id = started.pop()
+        world.store().abort_multipart(ended_key, ended_id)
+
+        listed = world.store().list_uploads(after_key="", limit=1000).uploads
+
+        ours = [(upload.key, upload.upload_id) for upload in listed if upload.key in {ended_key, *(key for key, _ in started)}]
+        assert ours == started
+        if not world.pages_uploads:
+            pytest.skip("this emulator lists all uploads, wherever the page begins")
+        behind = world.store().list_uploads(after_key=started[0][0], limit=1000).uploads
+        assert started[0][0] not in {upload.key for upload in behind}
+        assert started[1][0] in {upload.key for upload in behind}
+
+    def test_beginning_of_an_object_can_be_read(self, world: World) -> None:
+        key = _stored(world)
+        empty = object_key(uuid4())
+        _put(world, world.store().presign_upload(key=empty, size_bytes=0, content_type="text/plain", sha256=None), b"")
+
+        assert world.store().read_start(key, 5) == BODY[:5]
+        assert world.store().read_start(key, 10_000) == BODY
+        assert world.store().read_start(empty, 10) == b""
+        assert world.store().read_start(object_key(uuid4()), 10) == b""
+
+
+def _start_parts(world: World, *, with_digests: bool = False) -> tuple[str, str]:
+    key = object_key(uuid4())
+    return key, world.store().start_multipart(key=key, content_type="video/mp4", with_digests=with_digests)
+
+
+def _send_part(world: World, key: str, upload_id: str, number: int, body: bytes) -> StoreResponse:
+    signed = world.store().presign_part(key=key, upload_id=upload_id, number=number, size_bytes=len(body), sha256=None)
+    return world.send(signed.method, signed.url, signed.headers, body)
+
+
+def _sent(world: World) -> tuple[str, str, list[StoredPart]]:
+    key, upload_id = _start_parts(world)
+    for number, body in enumerate(PARTS, 1):
+        _send_part(world, key, upload_id, number, body)
+    parts = world.store().list_parts(key, upload_id)
+    assert parts is not None
+    return key, upload_id, parts
+
+
+def _join(world: World, key: str, upload_id: str, parts: list[StoredPart]) -> MultipartEnd:
+    size_bytes = sum(part.size_bytes for part in parts)
+    return world.store().join_parts(key=key, upload_id=upload_id, parts=parts, size_bytes=size_bytes)
 
 
 def _start_upload(world: World, *, with_digest: bool = True) -> tuple[str, PresignedRequest]:

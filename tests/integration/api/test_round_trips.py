@@ -83,7 +83,7 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     ask_download: 2,
     ask_list: 2,
     ask_complete_again: 2,
-    ask_upload: 3,
+    ask_upload: 2,
     ask_update: 3,
     ask_delete: 3,
 }

@@ -38,6 +38,10 @@ def _settings(s3_server: ObjectStoreServer, **changes: Any) -> Settings:
 class S3World:
     """The emulator, an HTTP client and real time."""
 
+    checks_parts = False
+    checks_size = False
+    pages_uploads = False
+
     def __init__(self, s3_server: ObjectStoreServer, client: httpx.Client) -> None:
         self._server = s3_server
         self._client = client

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+from datetime import datetime
 from uuid import uuid4
 
 import pytest
@@ -10,11 +11,23 @@ from hypothesis import strategies as st
 
 from lambda_app.core import clock
 from lambda_app.core.errors import MalformedRequestError
+from lambda_app.schemas.file_list import FileOrder, OrderField
 from lambda_app.schemas.page import CURSOR_MAX_LENGTH, Cursor
 
 
-def test_cursor_reads_back() -> None:
-    cursor = Cursor(created_at=clock.now(), id=uuid4())
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (OrderField.CREATED, clock.now()),
+        (OrderField.NAME, "📦" * 255),
+        (OrderField.NAME, 'a"b'),
+        (OrderField.SIZE, 0),
+        (OrderField.SIZE, 2**62),
+    ],
+    ids=["time", "longest name", "name", "empty", "large"],
+)
+def test_cursor_reads_back(field: OrderField, value: datetime | str | int) -> None:
+    cursor = Cursor(FileOrder(field, is_descending=True), value, uuid4())
 
     text = cursor.encode()
 
@@ -32,6 +45,15 @@ def test_cursor_reads_back() -> None:
         b"1",
         b'["x","y"]',
         b'["2026-01-01T00:00:00","6f3c1e1e-0000-4000-8000-000000000000"]',
+        b'["created",true,"2026-01-01T00:00:00","6f3c1e1e-0000-4000-8000-000000000000"]',
+        b'["created",1,"2026-01-01T00:00:00Z","6f3c1e1e-0000-4000-8000-000000000000"]',
+        b'["created",true,5,"6f3c1e1e-0000-4000-8000-000000000000"]',
+        b'["colour",true,"red","6f3c1e1e-0000-4000-8000-000000000000"]',
+        b'["size",true,-1,"6f3c1e1e-0000-4000-8000-000000000000"]',
+        b'["size",true,true,"6f3c1e1e-0000-4000-8000-000000000000"]',
+        b'["size",true,9223372036854775808,"6f3c1e1e-0000-4000-8000-000000000000"]',
+        b'["name",true,"\\u0000","6f3c1e1e-0000-4000-8000-000000000000"]',
+        b'["name",true,"\\ud800","6f3c1e1e-0000-4000-8000-000000000000"]',
         b"[" * 150,
         b"\xff",
     ],

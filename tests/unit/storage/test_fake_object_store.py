@@ -16,6 +16,10 @@ from tests.support.object_store_contract import ObjectStoreContract
 class FakeWorld:
     """One fake store and a clock that is moved by hand."""
 
+    checks_parts = True
+    checks_size = True
+    pages_uploads = True
+
     def __init__(self, traveller: time_machine.Traveller) -> None:
         self._traveller = traveller
         self._store = FakeObjectStore()

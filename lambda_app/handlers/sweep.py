@@ -1,0 +1,26 @@
+"""The Lambda entry point of the sweep, invoked on a schedule."""
+
+import logging
+from dataclasses import asdict
+from typing import Any
+
+from lambda_app.handlers.processes import process_services
+
+BUDGET_SECONDS = 240.0
+"""What a run may take when nobody says how much time there is."""
+SPARE_SECONDS = 30.0
+"""What is left for the last step and the answer: one call of S3 can take half of it."""
+
+logger = logging.getLogger(__name__)
+
+
+def handler(event: dict[str, Any] | None, context: Any) -> dict[str, Any]:
+    """Sweep until nothing is left or the function's time runs out; `{"dry_run": true}` only counts."""
+    services = process_services()
+    budget = BUDGET_SECONDS
+    if hasattr(context, "get_remaining_time_in_millis"):
+        budget = max(1.0, context.get_remaining_time_in_millis() / 1000 - SPARE_SECONDS)
+    with services.unit_of_work() as session:
+        report = services.sweep(session).run(budget_seconds=budget, is_dry=bool((event or {}).get("dry_run")))
+    logger.info("sweep", extra={"fields": asdict(report)})
+    return asdict(report)

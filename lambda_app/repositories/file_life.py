@@ -1,0 +1,126 @@
+"""The steps of a file's life, each one statement that also keeps its owner's usage.
+
+A step commits by itself: it must be durable before S3 is told anything, and must not be undone when the answer to the caller is a
+refusal (docs/adr/0005-file-states-as-own-transactions.md). Because the same statement changes the file and its owner's counters, what a
+user is charged for equals the sum of their charged files at every commit, under any concurrency
+(docs/adr/0006-quota-in-the-statement.md).
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CTE, BigInteger, ColumnElement, delete, exists, func, insert, literal, select, update
+from sqlalchemy.orm import Session, aliased
+
+from lambda_app.core import clock
+from lambda_app.models import CHARGED, File, FileStatus, IdempotencyKey, User
+from lambda_app.repositories.file_access import manageable_by
+
+_OWN_TRANSACTION = {"own_transaction": True, "synchronize_session": False, "populate_existing": True}
+_GONE = (FileStatus.DELETING, FileStatus.EXPIRED)
+"""States of a row that waits only for its bytes to be gone."""
+
+
+class FileLifeRepository:
+    """Takes files from one state to the next."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def reserve(self, file: File, *, default_bytes: int, default_files: int, with_key: bool = False) -> bool:
+        """Insert the pending file and charge its owner, if there is room for it; False if there is not.
+
+        With `with_key` also note on the idempotency key that names this file that it was made; False if the key does not name it any
+        more. The defaults apply where the owner has no quota of their own.
+        """
+        has_room = (
+            (User.id == file.owner_id)
+            & (User.bytes_used + file.size_bytes <= func.coalesce(User.quota_bytes, literal(default_bytes, BigInteger)))
+            & (User.files_count < func.coalesce(User.quota_files, default_files))
+        )
+        charge = update(User).values(bytes_used=User.bytes_used + file.size_bytes, files_count=User.files_count + 1)
+        locked: CTE | None = None
+        if with_key:
+            named = (IdempotencyKey.user_id == file.owner_id, IdempotencyKey.resource_id == file.id, IdempotencyKey.is_done.is_(False))
+            locked = select(IdempotencyKey.resource_id).where(*named).with_for_update().cte("locked")
+            has_room &= exists(select(locked.c.resource_id))
+        reserved = charge.where(has_room).returning(User.id).cte("reserved")
+        names = [column.key for column in File.__table__.columns if getattr(file, column.key) is not None and column.key != "owner_id"]
+        values = [literal(getattr(file, name), File.__table__.c[name].type) for name in names]
+        statement = (
+            insert(File).from_select([*names, "owner_id"], select(*values, reserved.c.id), include_defaults=False).returning(File.id)
+        )
+        if locked is not None:
+            noted = update(IdempotencyKey).where(IdempotencyKey.resource_id == file.id, IdempotencyKey.user_id == reserved.c.id)
+            statement = statement.add_cte(noted.values(is_done=True).cte("noted"))
+        return self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none() is not None
+
+    def accept(self, file_id: UUID, *, detected_content_type: str | None) -> File | None:
+        """Make a pending file available; None when it was not pending any more."""
+        values = {"upload_id": None, "detected_content_type": detected_content_type}
+        return self._step(File.id == file_id, File.status == FileStatus.PENDING, after=FileStatus.AVAILABLE, **values)
+
+    def reject(self, file_id: UUID) -> File | None:
+        """Reject a pending file and release what it was charged; None when it was not pending any more."""
+        return self._step(File.id == file_id, File.status == FileStatus.PENDING, after=FileStatus.REJECTED, upload_id=None)
+
+    def expire(self, file_id: UUID, *, overdue_at: datetime) -> File | None:
+        """End an upload whose time was over at `overdue_at`, and release; None when it is not such an upload (any more)."""
+        overdue = (File.id == file_id, File.status == FileStatus.PENDING, File.upload_expires_at < overdue_at)
+        return self._step(*overdue, after=FileStatus.EXPIRED)
+
+    def extend(self, file_id: UUID, *, until: datetime) -> bool:
+        """Give a pending upload time until `until` at least; False when it is not pending any more."""
+        statement = (
+            update(File)
+            .where(File.id == file_id, File.status == FileStatus.PENDING)
+            .values(upload_expires_at=func.greatest(File.upload_expires_at, until))
+            .returning(File.id)
+        )
+        return self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none() is not None
+
+    def trash(self, file_id: UUID, user: User, *, purge_at: datetime) -> File | None:
+        """Put an available file into the trash, still charged; None when there is no such file for the user."""
+        conditions = (File.id == file_id, File.status == FileStatus.AVAILABLE, manageable_by(user))
+        return self._step(*conditions, after=FileStatus.TRASHED, purge_at=purge_at)
+
+    def restore(self, file_id: UUID, user: User) -> File | None:
+        """Take a file out of the trash; None when there is no such file in it for the user."""
+        conditions = (File.id == file_id, File.status == FileStatus.TRASHED, manageable_by(user))
+        return self._step(*conditions, after=FileStatus.AVAILABLE, purge_at=None)
+
+    def start_deleting(self, file_id: UUID, user: User) -> File | None:
+        """Take the file out of everybody's sight and release; its object can then be deleted. None for no such file of the user.
+
+        A file already being deleted is returned again, so that an interrupted deletion can be repeated.
+        """
+        return self._step(File.id == file_id, manageable_by(user), after=FileStatus.DELETING)
+
+    def purge(self, file_id: UUID, *, before: FileStatus, overdue_at: datetime) -> File | None:
+        """Start deleting a file whose time in the trash, or as a rejected one, is over; None when it is not such a file (any more)."""
+        due = File.purge_at if before is FileStatus.TRASHED else File.updated_at
+        return self._step(File.id == file_id, File.status == before, due < overdue_at, after=FileStatus.DELETING)
+
+    def remove(self, file_id: UUID) -> None:
+        """Remove the row whose bytes are gone."""
+        statement = delete(File).where(File.id == file_id, File.status.in_(_GONE))
+        self._session.execute(statement.execution_options(own_transaction=True, synchronize_session=False))
+
+    def _step(self, *conditions: ColumnElement[bool], after: FileStatus, **values: Any) -> File | None:
+        # The row is locked first: what is released depends on the state that it leaves, not on one that was read before.
+        found = (
+            select(File.id, File.owner_id, File.size_bytes, File.status)
+            .where(*conditions)
+            .with_for_update()
+            .execution_options(populate_existing=True)
+            .cte("found")
+        )
+        changes = {"status": after, "updated_at": clock.now(), "revision": File.revision + 1, **values}
+        moved = update(File).where(File.id == found.c.id).values(changes).returning(*File.__table__.columns).cte("moved")
+        statement = select(aliased(File, moved))
+        if after not in CHARGED:
+            release = update(User).where(User.id == found.c.owner_id, found.c.status.in_(CHARGED))
+            less = {"bytes_used": User.bytes_used - found.c.size_bytes, "files_count": User.files_count - 1}
+            statement = statement.add_cte(release.values(less).cte("released"))
+        return self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none()

@@ -1,0 +1,85 @@
+"""The query parameters of a list of files."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Query
+from pydantic import AwareDatetime, StringConstraints
+
+from lambda_app.core.errors import MalformedRequestError
+from lambda_app.models import FileStatus
+from lambda_app.routers.paging import CursorQuery, LimitQuery, SkipQuery
+from lambda_app.schemas.file import CONTENT_TYPE_MAX_LENGTH, FILENAME_MAX_LENGTH
+from lambda_app.schemas.file_list import FileFilter, FileOrder, Order
+from lambda_app.schemas.page import Cursor
+from lambda_app.schemas.text import ONE_LINE, QueryInt
+
+SIZE_MAX = 2**63 - 1
+
+NameQuery = Annotated[
+    str | None,
+    StringConstraints(min_length=1, max_length=FILENAME_MAX_LENGTH),
+    ONE_LINE,
+    Query(description="What the name begins with, in upper or lower case."),
+]
+TypeQuery = Annotated[
+    str | None,
+    StringConstraints(min_length=1, max_length=CONTENT_TYPE_MAX_LENGTH, pattern="^[ -~]+$"),
+    Query(description="What the content type begins with, as `image/`."),
+]
+SizeQuery = Annotated[QueryInt | None, Query(ge=0, le=SIZE_MAX)]
+StatusQuery = Annotated[FileStatus | None, Query(description="Only this status. Without it, all but the trash.")]
+SinceQuery = Annotated[AwareDatetime | None, Query(description="Not created before this time, with its time zone.")]
+UntilQuery = Annotated[AwareDatetime | None, Query(description="Created before this time, with its time zone.")]
+
+
+def get_filter(  # a parameter for each filter
+    status: StatusQuery = None,
+    q: NameQuery = None,
+    content_type: TypeQuery = None,
+    created_after: SinceQuery = None,
+    created_before: UntilQuery = None,
+    size_min: SizeQuery = None,
+    size_max: SizeQuery = None,
+) -> FileFilter:
+    """Return what the list is narrowed to."""
+    if status is FileStatus.DELETING:
+        raise MalformedRequestError("Files that are being deleted are not listed")
+    return FileFilter(
+        status=status,
+        name=q,
+        content_type=content_type,
+        created_after=created_after,
+        created_before=created_before,
+        size_min=size_min,
+        size_max=size_max,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which page of the list, in which order."""
+
+    order: FileOrder
+    skip: int
+    limit: int
+    after: Cursor | None
+    with_total: bool
+
+
+def get_page(
+    sort: Annotated[Order, Query(description="A minus turns the order round.")] = Order.NEWEST_FIRST,
+    skip: SkipQuery = 0,
+    limit: LimitQuery = 100,
+    cursor: CursorQuery = None,
+    count: Annotated[bool, Query(description="Also say in `X-Total-Count` how many there are in all.")] = False,
+) -> Page:
+    """Return which page is asked for. Raises MalformedRequestError."""
+    if cursor is not None and skip:
+        raise MalformedRequestError("skip and cursor exclude each other", code="skip_with_cursor")
+    after = None if cursor is None else Cursor.decode(cursor)
+    return Page(FileOrder.of(sort), skip, limit, after, count)
+
+
+FileFilterDep = Annotated[FileFilter, Depends(get_filter)]
+PageDep = Annotated[Page, Depends(get_page)]

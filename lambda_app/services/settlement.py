@@ -1,0 +1,52 @@
+"""The one way in which a pending file becomes available or rejected, whoever gives the signal."""
+
+from enum import Enum
+
+from lambda_app.models import File
+from lambda_app.repositories.file_life import FileLifeRepository
+from lambda_app.storage.object_store import ObjectStore, StoredObject
+from lambda_app.storage.sniffing import SNIFFED_BYTES, contradicting_type
+
+
+class Settled(Enum):
+    """What a look at the object led to."""
+
+    MISSING = "missing"
+    """There is no object; nothing was changed."""
+    AVAILABLE = "available"
+    REJECTED = "rejected"
+    OVERTAKEN = "overtaken"
+    """Somebody else has moved the file since it was read; nothing was changed."""
+
+
+class Settlement:
+    """Compares a pending file with its object. The client, S3's event and the sweep all come here; any of them is enough, in any order."""
+
+    def __init__(self, *, life: FileLifeRepository, store: ObjectStore) -> None:
+        self._life = life
+        self._store = store
+
+    def settle(self, file: File) -> tuple[Settled, File]:
+        """Look at the object and move the pending `file` accordingly; return the file as it is then. Raises UnavailableError.
+
+        Called without an open transaction: S3 is asked first, and the move is a statement of its own.
+        """
+        stored = self._store.head(file.s3_key)
+        if stored is None:
+            return Settled.MISSING, file
+        if not _is_as_declared(file, stored):
+            rejected = self._life.reject(file.id)
+            if rejected is None:
+                return Settled.OVERTAKEN, file
+            # A crash before this leaves the object to the sweep, which knows it by its row.
+            self._store.delete(rejected.s3_key)
+            return Settled.REJECTED, rejected
+        start = self._store.read_start(file.s3_key, SNIFFED_BYTES) if stored.size_bytes else b""
+        accepted = self._life.accept(file.id, detected_content_type=contradicting_type(file.content_type, start))
+        return (Settled.OVERTAKEN, file) if accepted is None else (Settled.AVAILABLE, accepted)
+
+
+def _is_as_declared(file: File, stored: StoredObject) -> bool:
+    if stored.size_bytes != file.size_bytes:
+        return False
+    return file.sha256 is None or stored.sha256 == file.sha256

@@ -1,0 +1,314 @@
+"""The way of bytes into the store: start, parts, completion."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from lambda_app.core import clock
+from lambda_app.core.errors import AppError, ConflictError, GoneError, MalformedRequestError, TooLargeError, UnavailableError
+from lambda_app.models import File, FileStatus, User
+from lambda_app.repositories.file_life import FileLifeRepository
+from lambda_app.repositories.files import FileRepository, NoSuchFileError
+from lambda_app.repositories.users import UserRepository
+from lambda_app.schemas.file import FileCreate
+from lambda_app.schemas.upload import MultipartCreate, PartWanted
+from lambda_app.services.idempotency import IdempotencyService, KeyedRequest, RequestUnderWayError
+from lambda_app.services.quota import Quota, QuotaExceededError
+from lambda_app.services.settlement import Settled, Settlement
+from lambda_app.storage.keys import object_key
+from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES, MultipartEnd, ObjectStore, PresignedRequest, StoredPart
+from lambda_app.storage.parts import MULTIPART_MAX_BYTES, PartPlan, plan_parts
+
+SLOWEST_UPLOAD_BYTES_PER_SECOND = 128 * 1024
+"""S3 asks for the signature when a PUT begins. One that began in time and goes on at this speed is not taken for abandoned."""
+MULTIPART_LIFETIME = timedelta(days=7)
+"""How long the parts of one file may take."""
+MISSING_PARTS_SHOWN = 100
+"""How many missing parts an answer names: as many as one call signs."""
+
+
+class UploadRejectedError(ConflictError):
+    """What S3 held was not what had been declared; it has been deleted."""
+
+    code = "upload_rejected"
+    message = "The uploaded object is not the declared one and was deleted; start a new upload"
+
+
+class UploadMissingError(ConflictError):
+    """S3 holds nothing for this file yet."""
+
+    code = "upload_missing"
+    message = "Nothing has been uploaded for this file yet"
+
+
+class PartsMissingError(ConflictError):
+    """Not every part has arrived; `missing_parts` names the first of them."""
+
+    code = "parts_missing"
+    message = "Some parts have not been uploaded"
+
+
+class UploadLostError(ConflictError):
+    """S3 knows neither the multipart upload nor the object."""
+
+    code = "upload_lost"
+    message = "The store has lost this upload; delete the file and start a new one"
+
+
+class FileNotAvailableError(ConflictError):
+    """The file has not become available, or never will."""
+
+    code = "file_not_available"
+    message = "The file is not available for download"
+
+
+class NoPartsError(ConflictError):
+    """The file does not take parts (any more)."""
+
+    code = "not_in_parts"
+    message = "This file is not being uploaded in parts"
+
+
+@dataclass(frozen=True, slots=True)
+class StartedUpload:
+    """A pending file and the one request that may fill it."""
+
+    file: File
+    request: PresignedRequest
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPart:
+    """The request that may send one part."""
+
+    number: int
+    size_bytes: int
+    request: PresignedRequest
+
+
+class UploadService:
+    """What may be done to bring bytes into the store."""
+
+    def __init__(
+        self,
+        *,
+        files: FileRepository,
+        life: FileLifeRepository,
+        users: UserRepository,
+        idempotency: IdempotencyService,
+        store: ObjectStore,
+        default_quota: Quota,
+    ) -> None:
+        self._files = files
+        self._life = life
+        self._users = users
+        self._idempotency = idempotency
+        self._store = store
+        self._default_quota = default_quota
+        self._settlement = Settlement(life=life, store=store)
+
+    def start_upload(self, owner: User, declared: FileCreate, *, keyed: KeyedRequest | None = None) -> StartedUpload:
+        """Create a pending file, reserve its room, and sign the one request that may fill it.
+
+        Raises TooLargeError, QuotaExceededError, UnavailableError, and with a key what `IdempotencyService.claim` raises.
+        """
+        if declared.size_bytes > SINGLE_PUT_MAX_BYTES:
+            raise TooLargeError(
+                f"One upload request takes at most {SINGLE_PUT_MAX_BYTES} bytes; upload the file in parts",
+                code="single_upload_too_large",
+                extra={"max_bytes": SINGLE_PUT_MAX_BYTES},
+            )
+        file = _new_file(owner, declared)
+        made = None if keyed is None else self._idempotency.claim(keyed, file.id)
+        if made is not None:
+            return self._start_again(owner, made)
+        with self._idempotency.held(keyed, file.id):
+            request = self._sign_upload(file)
+            file.upload_expires_at = _abandoned_at(file, request)
+            self._reserve(file, with_key=keyed is not None)
+        return StartedUpload(file, request)
+
+    def start_multipart(self, owner: User, declared: MultipartCreate, *, keyed: KeyedRequest | None = None) -> File:
+        """Create a pending file that takes its bytes in parts. Raises as `start_upload`."""
+        if declared.size_bytes > MULTIPART_MAX_BYTES:
+            raise TooLargeError(f"A file takes at most {MULTIPART_MAX_BYTES} bytes", extra={"max_bytes": MULTIPART_MAX_BYTES})
+        quota = self._default_quota.of(owner)
+        if owner.bytes_used + declared.size_bytes > quota.bytes or owner.files_count >= quota.files:
+            # Only to spare S3 an upload that is refused below.
+            raise QuotaExceededError(quota=quota, user=owner)
+        file = _new_file(owner, declared)
+        made = None if keyed is None else self._idempotency.claim(keyed, file.id)
+        if made is not None:
+            return self._require_made(owner, made)
+        file.part_size_bytes = plan_parts(declared.size_bytes).part_size_bytes
+        file.has_part_digests = declared.has_part_digests
+        file.upload_expires_at = file.created_at + MULTIPART_LIFETIME
+        with self._idempotency.held(keyed, file.id):
+            # S3 comes first: a crash between the two leaves an upload without a row, which the sweep knows to be nobody's.
+            file.upload_id = self._store.start_multipart(
+                key=file.s3_key, content_type=file.content_type, with_digests=declared.has_part_digests
+            )
+            try:
+                self._reserve(file, with_key=keyed is not None)
+            except AppError:
+                self._store.abort_multipart(file.s3_key, file.upload_id)
+                raise
+        return file
+
+    def sign_parts(self, user: User, file_id: UUID, wanted: Sequence[PartWanted]) -> list[SignedPart]:
+        """Sign the requests that may send these parts; each may be repeated.
+
+        Raises NoPartsError, MalformedRequestError, NoSuchFileError, FileForbiddenError, UnavailableError.
+        """
+        file, upload_id, plan = self._require_parts(user, file_id)
+        return [self._sign_part(file, upload_id, plan, part) for part in wanted]
+
+    def list_parts(self, user: User, file_id: UUID) -> tuple[PartPlan, list[StoredPart]]:
+        """Return the plan of the parts, and those that the store holds.
+
+        Raises UploadLostError, NoPartsError, NoSuchFileError, FileForbiddenError, UnavailableError.
+        """
+        file, upload_id, plan = self._require_parts(user, file_id)
+        parts = self._store.list_parts(file.s3_key, upload_id)
+        if parts is None:
+            raise UploadLostError
+        return plan, parts
+
+    def complete_upload(self, user: User, file_id: UUID, *, crc64nvme: str | None = None) -> File:
+        """Make the file available if S3 holds what was declared; a repeated call changes nothing.
+
+        `crc64nvme` (base64) lets S3 compare the whole object, of an upload in parts without digests.
+
+        Raises:
+            UploadMissingError, PartsMissingError: not everything has arrived; the upload may go on.
+            UploadLostError: S3 has lost the parts.
+            UploadRejectedError: something else has arrived; now, or at an earlier call.
+            FileNotAvailableError: the upload's time is over.
+            NoSuchFileError, FileForbiddenError, UnavailableError.
+        """
+        file = self._files.require_manageable(file_id, user)
+        if file.status != FileStatus.PENDING:
+            return _outcome(file)
+        # No transaction is open here: the read above was its own.
+        is_lost = file.upload_id is not None and not self._join(file, file.upload_id, crc64nvme)
+        settled, file = self._settlement.settle(file)
+        if settled is Settled.MISSING:
+            raise UploadLostError if is_lost else UploadMissingError
+        # Somebody else moved it between our look and our update: their outcome is ours.
+        return _outcome(self._files.require_manageable(file_id, user) if settled is Settled.OVERTAKEN else file)
+
+    def note_object(self, file_id: UUID) -> Settled:
+        """Take S3's word that an object may have come, and look. Unordered, late, repeated and untrue words all do no harm.
+
+        Raises UnavailableError.
+        """
+        file = self._files.get(file_id)
+        if file is None:
+            # A file that was deleted, or never was. The sweep deletes objects without rows, and takes its time to be sure.
+            return Settled.OVERTAKEN
+        if file.status == FileStatus.PENDING:
+            return self._settlement.settle(file)[0]
+        if file.status in (FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.DELETING):
+            # It came after its file had ended, by a URL that was still alive.
+            self._store.delete(file.s3_key)
+        return Settled.OVERTAKEN
+
+    def _join(self, file: File, upload_id: str, crc64nvme: str | None) -> bool:
+        """Join the parts; False when S3 does not know the upload, which may be because it was joined before."""
+        parts = self._store.list_parts(file.s3_key, upload_id)
+        if parts is None:
+            return False
+        missing = _plan(file).missing(parts)
+        if missing:
+            raise PartsMissingError(extra={"missing_parts": missing[:MISSING_PARTS_SHOWN], "missing_count": len(missing)})
+        end = self._store.join_parts(key=file.s3_key, upload_id=upload_id, parts=parts, size_bytes=file.size_bytes, crc64nvme=crc64nvme)
+        if end is MultipartEnd.PARTS_DIFFER:
+            raise PartsMissingError("S3 does not take these parts for the file; list them, and send again what differs")
+        return end is not MultipartEnd.NO_UPLOAD
+
+    def _start_again(self, owner: User, file_id: UUID) -> StartedUpload:
+        file = self._require_made(owner, file_id)
+        request = self._sign_upload(file)
+        if file.status == FileStatus.PENDING:
+            self._life.extend(file.id, until=_abandoned_at(file, request))
+        return StartedUpload(file, request)
+
+    def _require_made(self, owner: User, file_id: UUID) -> File:
+        file = self._files.get(file_id)
+        if file is None or file.owner_id != owner.id or file.status not in (FileStatus.PENDING, FileStatus.AVAILABLE):
+            raise GoneError("The file of this Idempotency-Key is not there any more; use a new key", code="idempotent_file_gone")
+        return file
+
+    def _reserve(self, file: File, *, with_key: bool) -> None:
+        default = self._default_quota
+        for _ in range(2):
+            if self._life.reserve(file, default_bytes=default.bytes, default_files=default.files, with_key=with_key):
+                return
+            owner = self._users.require_fresh(file.owner_id)
+            quota = default.of(owner)
+            if owner.bytes_used + file.size_bytes > quota.bytes or owner.files_count >= quota.files:
+                raise QuotaExceededError(quota=quota, user=owner)
+            # There is room: it came free just now, or another request took the key over while this one slept.
+        if with_key:
+            raise RequestUnderWayError
+        raise UnavailableError
+
+    def _sign_upload(self, file: File) -> PresignedRequest:
+        return self._store.presign_upload(key=file.s3_key, size_bytes=file.size_bytes, content_type=file.content_type, sha256=file.sha256)
+
+    def _require_parts(self, user: User, file_id: UUID) -> tuple[File, str, PartPlan]:
+        file = self._files.require_manageable(file_id, user)
+        if file.status != FileStatus.PENDING or file.upload_id is None:
+            raise NoPartsError(extra={"file_status": file.status})
+        return file, file.upload_id, _plan(file)
+
+    def _sign_part(self, file: File, upload_id: str, plan: PartPlan, wanted: PartWanted) -> SignedPart:
+        length = plan.length_of(wanted.number)
+        if length is None:
+            raise MalformedRequestError(f"Parts are numbered from 1 to {plan.count}", code="no_such_part")
+        if (wanted.sha256 is not None) != file.has_part_digests:
+            rule = "Every part of this upload needs" if file.has_part_digests else "No part of this upload takes"
+            raise MalformedRequestError(f"{rule} a sha256", code="part_digests_differ")
+        request = self._store.presign_part(
+            key=file.s3_key, upload_id=upload_id, number=wanted.number, size_bytes=length, sha256=wanted.sha256
+        )
+        return SignedPart(wanted.number, length, request)
+
+
+def _new_file(owner: User, declared: FileCreate | MultipartCreate) -> File:
+    file_id, now = uuid4(), clock.now()
+    fields = declared.model_dump(exclude={"has_part_digests"})
+    return File(
+        **fields,
+        id=file_id,
+        s3_key=object_key(file_id),
+        owner_id=owner.id,
+        status=FileStatus.PENDING,
+        has_part_digests=False,
+        revision=1,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _abandoned_at(file: File, request: PresignedRequest) -> datetime:
+    return request.expires_at + timedelta(seconds=file.size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND)
+
+
+def _plan(file: File) -> PartPlan:
+    if file.part_size_bytes is None:
+        raise NoPartsError
+    return PartPlan(file.size_bytes, file.part_size_bytes)
+
+
+def _outcome(file: File) -> File:
+    match FileStatus(file.status):
+        case FileStatus.AVAILABLE | FileStatus.TRASHED:
+            return file
+        case FileStatus.REJECTED:
+            raise UploadRejectedError
+        case FileStatus.PENDING | FileStatus.EXPIRED:
+            raise FileNotAvailableError("The time for this upload is over; start a new one", extra={"file_status": file.status})
+        case FileStatus.DELETING:
+            raise NoSuchFileError
