@@ -9,9 +9,14 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+from infra.local.object_store import ObjectStoreServer
 from lambda_app.cli import cli
 from lambda_app.core.settings import Settings
+from lambda_app.factory import Services
+from lambda_app.handlers import object_created, sweep
+from lambda_app.handlers.processes import process_services
 from tests.support.accounts import sign_in
+from tests.support.s3_events import batch, bridged
 
 Run = Callable[..., tuple[int, str]]
 
@@ -102,3 +107,34 @@ def test_document_on_file_is_the_codes(run: Run) -> None:
 
     assert code == 0
     assert json.loads(output) == json.loads(Path("docs/openapi.json").read_text())
+
+
+def test_sweep_says_what_it_did(run: Run, environment: dict[str, str], s3_server: ObjectStoreServer, services: Services) -> None:
+    access = {
+        "AWS_REGION": s3_server.region,
+        "AWS_ENDPOINT_URL": s3_server.endpoint_url,
+        "AWS_ACCESS_KEY_ID": s3_server.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": s3_server.secret_access_key,
+    }
+
+    code, output = run("sweep", "--dry-run", **access)
+
+    assert code == 0, output
+    assert "is finished          True" in output
+    assert "expired              0" in output
+
+
+def test_sweep_by_lambda_answers_with_its_report(
+    environment: dict[str, str], s3_server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch, services: Services
+) -> None:
+    for name, value in (environment | {"AWS_REGION": s3_server.region, "AWS_ENDPOINT_URL": s3_server.endpoint_url}).items():
+        monkeypatch.setenv(name, value)
+    process_services.cache_clear()
+
+    report = sweep.handler({"dry_run": True}, None)
+    answer = object_created.handler(batch(bridged("uploads/6f3c1e1e-0000-4000-8000-000000000000", bucket=s3_server.bucket)), None)
+
+    process_services().engine.dispose()
+    process_services.cache_clear()
+    assert (report["is_finished"], report["failures"]) == (True, 0)
+    assert answer == {"batchItemFailures": []}

@@ -1,0 +1,220 @@
+"""Filters, orders and counts of lists, entity tags, and the trash."""
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import pytest
+
+from lambda_app.core import clock
+from lambda_app.core.settings import Settings
+from lambda_app.factory import Services
+from lambda_app.main import create_app
+from lambda_app.models import File
+from lambda_app.routers.gateway import GatewayHandler
+from tests.support.accounts import Account, make_file
+from tests.support.gateway import GatewayTransport
+from tests.support.problems import assert_problem
+
+FILES = "/api/v1/files"
+
+
+def listed(client: httpx.Client, account: Account, **params: Any) -> list[str]:
+    answer = client.get(FILES, params=params, headers=account.headers)
+    assert answer.status_code == 200, answer.text
+    return [file["filename"] for file in answer.json()]
+
+
+@pytest.fixture
+def library(client: httpx.Client, services: Services, owner: Account) -> Account:
+    """An owner of six files whose names, types, sizes and times all differ, made a day apart, the first the oldest."""
+    shelf = [
+        ("Zebra.png", "image/png", b"12345"),
+        ("apple.JPG", "image/jpeg", b"1"),
+        ("Apricot 50%_off.txt", "text/plain", b"123456789"),
+        ("äpfel.txt", "text/plain; charset=utf-8", b""),
+        ("apple pie.pdf", "application/pdf", b"123"),
+        ("x" * 255, "application/x-x", b"12"),
+    ]
+    for age, (name, content_type, body) in zip(range(len(shelf), 0, -1), shelf, strict=True):
+        file = make_file(client, owner, body, status="pending", filename=name, content_type=content_type)
+        with services.unit_of_work() as session:
+            created_at = clock.now() - timedelta(days=age, minutes=1)
+            session.query(File).filter(File.id == file["id"]).update({"created_at": created_at})
+    return owner
+
+
+def test_name_filter_takes_beginnings_in_any_letter_case(client: httpx.Client, library: Account) -> None:
+    assert listed(client, library, q="APP") == ["apple pie.pdf", "apple.JPG"]
+    assert listed(client, library, q="apricot 50%_") == ["Apricot 50%_off.txt"]
+    assert listed(client, library, q="Ä") == ["äpfel.txt"]
+    for wildcard in ("%", "_", "ap%", "apricot 5__", "\\"):
+        assert listed(client, library, q=wildcard) == []
+
+
+def test_type_status_size_and_time_filters(client: httpx.Client, library: Account) -> None:
+    assert listed(client, library, content_type="image/") == ["apple.JPG", "Zebra.png"]
+    assert listed(client, library, content_type="text/plain") == ["äpfel.txt", "Apricot 50%_off.txt"]
+    assert listed(client, library, content_type="%") == []
+    assert listed(client, library, status="available") == []
+    assert len(listed(client, library, status="pending")) == 6
+    assert listed(client, library, size_min=3, size_max=5) == ["apple pie.pdf", "Zebra.png"]
+    since, until = (clock.now() - timedelta(days=days) for days in (4, 2))
+    assert listed(client, library, created_after=since.isoformat(), created_before=until.isoformat()) == ["apple pie.pdf", "äpfel.txt"][:2]
+    assert listed(client, library, q="ap", content_type="application/", size_max=3) == ["apple pie.pdf"]
+
+
+@pytest.mark.parametrize("sort", ["created", "-created", "name", "-name", "size", "-size"])
+def test_every_order_is_walked_once_by_cursor(client: httpx.Client, library: Account, sort: str) -> None:
+    whole = client.get(FILES, params={"sort": sort}, headers=library.headers).json()
+    seen = []
+    params: dict[str, Any] = {"sort": sort, "limit": 2}
+    while True:
+        answer = client.get(FILES, params=params, headers=library.headers)
+        seen += answer.json()
+        if "x-next-cursor" not in answer.headers:
+            break
+        params["cursor"] = answer.headers["x-next-cursor"]
+
+    assert seen == whole
+    assert len(seen) == 6
+    field = {"created": "created_at", "size": "size_bytes"}.get(sort.removeprefix("-"))
+    if field is not None:
+        assert all((a[field] < b[field]) == (not sort.startswith("-")) for a, b in pairwise(whole))
+
+
+def test_names_are_ordered_without_letter_case(client: httpx.Client, library: Account) -> None:
+    assert listed(client, library, sort="name") == [
+        "apple pie.pdf",
+        "apple.JPG",
+        "Apricot 50%_off.txt",
+        "x" * 255,
+        "Zebra.png",
+        "äpfel.txt",
+    ]
+
+
+def test_cursor_of_another_order_is_refused(client: httpx.Client, library: Account) -> None:
+    cursor = client.get(FILES, params={"sort": "name", "limit": 1}, headers=library.headers).headers["x-next-cursor"]
+
+    for sort in ("-name", "size", "created"):
+        assert_problem(client.get(FILES, params={"sort": sort, "cursor": cursor}, headers=library.headers), 422, "bad_cursor")
+
+
+def test_total_is_counted_only_when_asked(client: httpx.Client, library: Account) -> None:
+    asked = client.get(FILES, params={"count": "true", "limit": 1, "q": "ap"}, headers=library.headers)
+
+    assert asked.headers["x-total-count"] == "3"
+    assert "x-total-count" not in client.get(FILES, headers=library.headers).headers
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status=deleting",
+        "status=gone",
+        "sort=owner_id",
+        "sort=name;drop",
+        "q=",
+        "q=%00",
+        "q=" + "x" * 256,
+        "content_type=%ff",
+        "content_type=a%0Ab",
+        "size_min=-1",
+        "size_max=9223372036854775808",
+        "size_min=1e3",
+        "created_after=yesterday",
+        "created_after=2026-01-01T00:00:00",
+        "count=perhaps",
+    ],
+)
+def test_senseless_filter_is_refused(client: httpx.Client, owner: Account, query: str) -> None:
+    assert_problem(client.get(f"{FILES}?{query}", headers=owner.headers), 422, "malformed_request")
+
+
+# --- entity tags -----------------------------------------------------------------------------------------------------
+
+
+def test_change_on_condition_fails_when_somebody_was_faster(client: httpx.Client, owner: Account, stranger: Account) -> None:
+    path = f"{FILES}/{make_file(client, owner)['id']}"
+    tag = client.get(path, headers=owner.headers).headers["etag"]
+
+    first = client.put(path, json={"description": "first"}, headers={**owner.headers, "If-Match": tag})
+    second = client.put(path, json={"description": "second"}, headers={**owner.headers, "If-Match": tag})
+
+    assert (first.status_code, first.headers["etag"] != tag) == (200, True)
+    assert_problem(second, 412, "file_changed")
+    assert client.get(path, headers=owner.headers).json()["description"] == "first"
+    assert_problem(client.put(path, json={}, headers={**owner.headers, "If-Match": tag}), 412, "file_changed")
+    for good in (first.headers["etag"], "*"):
+        assert client.put(path, json={}, headers={**owner.headers, "If-Match": good}).status_code == 200
+    for bad in ("x", '"x"', 'W/"1"', '"99999999999999999999"', "1", ""):
+        assert_problem(client.put(path, json={"description": "x"}, headers={**owner.headers, "If-Match": bad}), 412, "file_changed")
+    assert_problem(client.put(path, json={}, headers={**stranger.headers, "If-Match": "*"}), 403, "file_forbidden")
+
+
+# --- trash -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_trash(settings: Settings, services: Services) -> httpx.Client:
+    kept = settings.model_copy(update={"trash_retention_days": 7})
+    built = Services(kept, services.engine, services.session_factory, services.store, services.passwords, services.tokens)
+    return httpx.Client(transport=GatewayTransport(GatewayHandler(create_app(kept, built))), base_url="https://api.test")
+
+
+def test_deleted_file_waits_in_the_trash_and_comes_back(
+    with_trash: httpx.Client, services: Services, owner: Account, stranger: Account
+) -> None:
+    file = make_file(with_trash, owner, is_public=True)
+    path = f"{FILES}/{file['id']}"
+
+    for _ in range(2):
+        assert with_trash.delete(path, headers=owner.headers).status_code == 204
+
+    assert listed(with_trash, owner) == []
+    assert listed(with_trash, owner, status="trashed") == ["note.txt"]
+    trashed = with_trash.get(path, headers=owner.headers).json()
+    assert trashed["status"] == "trashed"
+    assert trashed["purge_at"] > (clock.now() + timedelta(days=6)).isoformat()
+    usage = with_trash.get("/api/v1/users/me/usage", headers=owner.headers).json()
+    assert (usage["bytes_used"], usage["trash_bytes"], usage["trash_files"]) == (5, 5, 1)
+    assert_problem(
+        with_trash.get(f"{FILES}/download/{file['id']}", headers=owner.headers), 409, "file_not_available", file_status="trashed"
+    )
+    assert_problem(with_trash.get(f"{FILES}/download/{file['id']}", headers=stranger.headers), 403, "file_forbidden")
+    assert_problem(with_trash.get(f"{FILES}/download/{file['id']}"), 401)
+    assert_problem(with_trash.post(f"{path}/restore", headers=stranger.headers), 403, "file_forbidden")
+
+    for _ in range(2):
+        restored = with_trash.post(f"{path}/restore", headers=owner.headers)
+        assert (restored.status_code, restored.json()["status"], restored.json()["purge_at"]) == (200, "available", None)
+    assert with_trash.get(f"{FILES}/download/{file['id']}").status_code == 200
+
+
+def test_permanent_deletion_passes_the_trash_by(with_trash: httpx.Client, services: Services, owner: Account) -> None:
+    first, second = make_file(with_trash, owner), make_file(with_trash, owner)
+    with_trash.delete(f"{FILES}/{first['id']}", headers=owner.headers)
+
+    for file in (first, second):
+        assert with_trash.delete(f"{FILES}/{file['id']}?permanent=true", headers=owner.headers).status_code == 204
+        assert services.store.head(file["s3_key"]) is None
+        assert_problem(with_trash.post(f"{FILES}/{file['id']}/restore", headers=owner.headers), 404, "file_not_found")
+
+
+def test_what_never_was_available_does_not_go_into_the_trash(with_trash: httpx.Client, owner: Account) -> None:
+    file = make_file(with_trash, owner, status="pending")
+
+    assert_problem(with_trash.post(f"{FILES}/{file['id']}/restore", headers=owner.headers), 409, "not_in_trash", file_status="pending")
+    assert with_trash.delete(f"{FILES}/{file['id']}", headers=owner.headers).status_code == 204
+    assert_problem(with_trash.get(f"{FILES}/{file['id']}", headers=owner.headers), 404, "file_not_found")
+
+
+def test_deleting_twice_and_by_strangers_is_refused_as_ever(with_trash: httpx.Client, owner: Account, stranger: Account) -> None:
+    file = make_file(with_trash, owner)
+
+    assert_problem(with_trash.delete(f"{FILES}/{file['id']}", headers=stranger.headers), 403, "file_forbidden")
+    with_trash.delete(f"{FILES}/{file['id']}?permanent=true", headers=owner.headers)
+    assert_problem(with_trash.delete(f"{FILES}/{file['id']}", headers=owner.headers), 404, "file_not_found")
+    assert_problem(with_trash.delete(f"{FILES}/{file['id']}?permanent=maybe", headers=owner.headers), 422)

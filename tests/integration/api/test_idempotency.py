@@ -1,0 +1,179 @@
+"""Requests that are sent twice, one after the other, at once, and after a crash."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import time_machine
+
+from lambda_app.core import clock
+from lambda_app.core.settings import Settings
+from lambda_app.db.engine import create_database_engine
+from lambda_app.db.session import create_session_factory
+from lambda_app.factory import Services
+from lambda_app.models import File, IdempotencyKey, User
+from lambda_app.schemas.file import FileCreate
+from lambda_app.services.idempotency import KeyedRequest, RequestUnderWayError
+from tests.support.accounts import Account, put_object
+from tests.support.books import assert_charges_are_right
+from tests.support.problems import assert_problem
+
+FILES = "/api/v1/files"
+BODY = {"filename": "a.txt", "content_type": "text/plain", "size_bytes": 5}
+
+
+def start(client: httpx.Client, account: Account, key: str = "k-1", path: str = "upload", **fields: Any) -> httpx.Response:
+    return client.post(f"{FILES}/{path}", json={**BODY, **fields}, headers={**account.headers, "Idempotency-Key": key})
+
+
+def files_of(services: Services, account: Account) -> list[File]:
+    with services.unit_of_work() as session:
+        return session.query(File).filter(File.owner_id == account.id).all()
+
+
+def test_repeated_upload_is_the_same_file_with_a_fresh_url(client: httpx.Client, services: Services, owner: Account) -> None:
+    first = start(client, owner)
+    with time_machine.travel(clock.now() + timedelta(seconds=5)):
+        second = start(client, owner)
+
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json()["file_id"] == second.json()["file_id"]
+    assert second.json()["expires_at"] > first.json()["expires_at"]
+    assert len(files_of(services, owner)) == 1
+    assert_charges_are_right(services, [owner.id])
+    assert put_object(second.json(), b"hello").status_code == 200
+    completed = client.post(f"{FILES}/{first.json()['file_id']}/complete", headers=owner.headers)
+    assert completed.json()["status"] == "available"
+    assert start(client, owner).json()["file_id"] == first.json()["file_id"]
+
+
+def test_repetition_gives_the_upload_as_much_time_as_its_url(client: httpx.Client, services: Services, owner: Account) -> None:
+    start(client, owner)
+    before = files_of(services, owner)[0].upload_expires_at
+
+    with time_machine.travel(clock.now() + timedelta(minutes=9)):
+        start(client, owner)
+
+    assert files_of(services, owner)[0].upload_expires_at >= before + timedelta(minutes=8)
+
+
+def test_repeated_start_in_parts_is_the_same_file(client: httpx.Client, services: Services, owner: Account) -> None:
+    answers = [start(client, owner, path="multipart") for _ in range(2)]
+
+    assert answers[0].json() == answers[1].json()
+    assert len(files_of(services, owner)) == 1
+
+
+def test_key_with_another_body_is_refused(client: httpx.Client, owner: Account) -> None:
+    start(client, owner)
+
+    assert_problem(start(client, owner, filename="b.txt"), 422, "idempotency_key_reused")
+
+
+def test_key_belongs_to_its_user_and_route(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
+    ids = {
+        start(client, owner).json()["file_id"],
+        start(client, make_user()).json()["file_id"],
+        start(client, owner, path="multipart").json()["file_id"],
+        start(client, owner, key="k-2").json()["file_id"],
+    }
+
+    assert len(ids) == 4
+
+
+def test_key_is_forgotten_after_a_day(client: httpx.Client, services: Services, owner: Account) -> None:
+    first = start(client, owner).json()["file_id"]
+    with services.unit_of_work() as session:
+        aged = clock.now() - timedelta(hours=24, seconds=1)
+        session.query(IdempotencyKey).filter(IdempotencyKey.user_id == owner.id).update({"created_at": aged})
+
+    assert start(client, owner, filename="another.txt").json()["file_id"] != first
+
+
+def test_refused_request_gives_its_key_up(client: httpx.Client, owner: Account, admin: Account) -> None:
+    client.put(f"/api/v1/users/{owner.id}", json={"quota_bytes": 1}, headers=admin.headers)
+    assert_problem(start(client, owner), 413, "quota_exceeded")
+    client.put(f"/api/v1/users/{owner.id}", json={"quota_bytes": 100}, headers=admin.headers)
+
+    assert start(client, owner).status_code == 201
+
+
+def test_key_of_a_deleted_file_does_not_make_another(client: httpx.Client, owner: Account) -> None:
+    file_id = start(client, owner).json()["file_id"]
+    client.delete(f"{FILES}/{file_id}", headers=owner.headers)
+
+    assert_problem(start(client, owner), 410, "idempotent_file_gone")
+
+
+def test_request_under_way_is_a_conflict_until_its_lock_is_over(client: httpx.Client, services: Services, owner: Account) -> None:
+    declared = FileCreate.model_validate(BODY)
+    keyed = KeyedRequest.of(user_id=owner.id, route="POST /files/upload", key="k-1", body=declared.model_dump_json())
+    with services.unit_of_work() as session:
+        # As a process leaves it that dies between taking the key and making the file.
+        assert services.uploads(session)._idempotency.claim(keyed, UUID(int=1)) is None
+
+    assert_problem(start(client, owner), 409, "idempotency_key_in_flight", headers={"retry-after": "1"})
+    assert_problem(start(client, owner, filename="b"), 422, "idempotency_key_reused")
+    with services.unit_of_work() as session:
+        session.query(IdempotencyKey).filter(IdempotencyKey.user_id == owner.id).update({"locked_until": clock.now()})
+    assert start(client, owner).status_code == 201
+    assert len(files_of(services, owner)) == 1
+
+
+def test_request_that_lost_its_key_while_it_slept_makes_nothing(settings: Settings, services: Services, owner: Account) -> None:
+    meanwhile = Services.build(settings)
+    declared = FileCreate.model_validate(BODY)
+    keyed = KeyedRequest.of(user_id=owner.id, route="POST /files/upload", key="k-1", body=declared.model_dump_json())
+    with services.unit_of_work() as session:
+        uploads = services.uploads(session)
+        user = session.get_one(User, owner.id)
+        sign = uploads._store.presign_upload
+
+        def sign_late(**parameters: Any) -> Any:
+            with meanwhile.unit_of_work() as other:
+                other.query(IdempotencyKey).filter(IdempotencyKey.user_id == owner.id).update({"resource_id": UUID(int=2)})
+            return sign(**parameters)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(uploads._store, "presign_upload", sign_late)
+            with pytest.raises(RequestUnderWayError):
+                uploads.start_upload(user, declared, keyed=keyed)
+    meanwhile.engine.dispose()
+
+    assert files_of(services, owner) == []
+    assert_charges_are_right(services, [owner.id])
+
+
+def test_many_at_once_make_one_file(settings: Settings, services: Services, owner: Account) -> None:
+    engine = create_database_engine(settings.model_copy(update={"database_pool_size": 20, "database_timeout_seconds": 30.0}))
+    crowd = Services(settings, engine, create_session_factory(engine), services.store, services.passwords, services.tokens)
+    declared = FileCreate.model_validate(BODY)
+    keyed = KeyedRequest.of(user_id=owner.id, route="POST /files/upload", key="k", body=declared.model_dump_json())
+    with crowd.unit_of_work() as session:
+        user = session.get_one(User, owner.id)
+
+    def start_once(_: int) -> UUID | None:
+        try:
+            with crowd.unit_of_work() as session:
+                return crowd.uploads(session).start_upload(user, declared, keyed=keyed).file.id
+        except RequestUnderWayError:
+            return None
+
+    with ThreadPoolExecutor(20) as threads:
+        made = set(threads.map(start_once, range(100))) - {None}
+    engine.dispose()
+
+    assert len(made) == 1
+    assert {file.id for file in files_of(services, owner)} == made
+    assert_charges_are_right(services, [owner.id])
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a b", "ü", "a\tb"])
+def test_senseless_keys_are_refused(client: httpx.Client, owner: Account, key: str) -> None:
+    headers = {**owner.headers, "Idempotency-Key": key.encode()}
+
+    assert_problem(client.post(f"{FILES}/upload", json=BODY, headers=headers), 422, "malformed_request")  # type: ignore[arg-type]  # bytes on purpose

@@ -1,0 +1,152 @@
+"""Quotas: what counts, what is refused, and that a hundred starts at once cannot get past a limit."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from lambda_app.core.settings import Settings
+from lambda_app.db.engine import create_database_engine
+from lambda_app.db.session import create_session_factory
+from lambda_app.factory import Services
+from lambda_app.models import User
+from lambda_app.schemas.file import FileCreate
+from lambda_app.services.quota import QuotaExceededError
+from tests.support.accounts import Account, make_file, put_object, start_upload
+from tests.support.books import assert_charges_are_right
+from tests.support.problems import assert_problem, assert_unauthenticated
+
+FILES = "/api/v1/files"
+STARTS = 200
+ROOM = 50
+ROUNDS = 20
+CONNECTIONS = 40
+"""Of the 50 that the tests' PostgreSQL admits."""
+
+
+def usage_of(client: httpx.Client, account: Account) -> dict[str, Any]:
+    answer = client.get("/api/v1/users/me/usage", headers=account.headers)
+    assert answer.status_code == 200, answer.text
+    usage: dict[str, Any] = answer.json()
+    return usage
+
+
+def set_quota(client: httpx.Client, admin: Account, account: Account, **quota: int | None) -> None:
+    answer = client.put(f"/api/v1/users/{account.id}", json=quota, headers=admin.headers)
+    assert answer.status_code == 200, answer.text
+
+
+def declare(client: httpx.Client, account: Account, size_bytes: int, path: str = "upload") -> httpx.Response:
+    declared = {"filename": "a", "content_type": "a/b", "size_bytes": size_bytes}
+    return client.post(f"{FILES}/{path}", json=declared, headers=account.headers)
+
+
+def test_usage_counts_from_the_start_of_an_upload_to_its_deletion(client: httpx.Client, settings: Settings, owner: Account) -> None:
+    total, files = settings.user_quota_bytes, settings.user_quota_files
+    empty = {
+        "bytes_used": 0,
+        "files_count": 0,
+        "quota_bytes": total,
+        "quota_files": files,
+        "bytes_left": total,
+        "files_left": files,
+        "trash_bytes": 0,
+        "trash_files": 0,
+    }
+    assert usage_of(client, owner) == empty
+
+    upload = start_upload(client, owner, b"hello")
+    assert usage_of(client, owner) == empty | {
+        "bytes_used": 5,
+        "files_count": 1,
+        "bytes_left": total - 5,
+        "files_left": files - 1,
+    }
+    put_object(upload, b"hello")
+    client.post(f"{FILES}/{upload['file_id']}/complete", headers=owner.headers)
+    assert usage_of(client, owner)["bytes_used"] == 5
+
+    client.delete(f"{FILES}/{upload['file_id']}", headers=owner.headers)
+    assert usage_of(client, owner) == empty
+
+
+def test_rejected_upload_is_not_charged(client: httpx.Client, services: Services, owner: Account) -> None:
+    upload = start_upload(client, owner, b"hello")
+    services.store._aws.call(  # type: ignore[attr-defined]  # behind the door: S3 itself would not let this in
+        "s3", "put_object", Bucket=services.settings.s3_bucket_name, Key=f"uploads/{upload['file_id']}", Body=b"other length"
+    )
+
+    assert_problem(client.post(f"{FILES}/{upload['file_id']}/complete", headers=owner.headers), 409, "upload_rejected")
+
+    assert usage_of(client, owner)["bytes_used"] == 0
+    assert client.delete(f"{FILES}/{upload['file_id']}", headers=owner.headers).status_code == 204
+    assert usage_of(client, owner)["bytes_used"] == 0
+
+
+@pytest.mark.parametrize("path", ["upload", "multipart"])
+def test_what_does_not_fit_is_refused_with_what_is_left(client: httpx.Client, owner: Account, admin: Account, path: str) -> None:
+    set_quota(client, admin, owner, quota_bytes=100, quota_files=2)
+
+    assert declare(client, owner, 60).status_code == 201
+    assert_problem(declare(client, owner, 41, path), 413, "quota_exceeded", bytes_left=40, files_left=1)
+    assert declare(client, owner, 40, path).status_code == 201
+    assert_problem(declare(client, owner, 1, path), 413, "quota_exceeded", bytes_left=0, files_left=0)
+
+
+def test_superuser_sets_quotas_and_takes_them_back(client: httpx.Client, settings: Settings, owner: Account, admin: Account) -> None:
+    set_quota(client, admin, owner, quota_bytes=0)
+    assert_problem(declare(client, owner, 1), 413, "quota_exceeded")
+
+    set_quota(client, admin, owner, quota_bytes=None)
+    assert usage_of(client, owner)["quota_bytes"] == settings.user_quota_bytes
+    seen = client.get(f"/api/v1/users/{owner.id}/usage", headers=admin.headers)
+    assert seen.json() == usage_of(client, owner)
+
+
+def test_users_neither_set_their_quota_nor_see_others_usage(client: httpx.Client, owner: Account, stranger: Account) -> None:
+    for quota in ({"quota_bytes": 10**15}, {"quota_files": None}):
+        assert_problem(client.put(f"/api/v1/users/{owner.id}", json=quota, headers=owner.headers), 403, "permission_denied")
+        assert_problem(client.put("/api/v1/users/me", json=quota, headers=owner.headers), 422)
+    assert_problem(client.get(f"/api/v1/users/{owner.id}/usage", headers=stranger.headers), 403, "permission_denied")
+    assert_unauthenticated(client.get("/api/v1/users/me/usage"))
+
+
+def test_quota_of_somebody_else_is_not_touched(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
+    other = make_user()
+    make_file(client, owner)
+
+    assert usage_of(client, other)["bytes_used"] == 0
+
+
+def test_parallel_starts_admit_exactly_what_there_is_room_for(
+    settings: Settings, services: Services, make_user: Callable[..., Account]
+) -> None:
+    engine = create_database_engine(settings.model_copy(update={"database_pool_size": CONNECTIONS, "database_timeout_seconds": 60.0}))
+    crowd = Services(settings, engine, create_session_factory(engine), services.store, services.passwords, services.tokens)
+    declared = FileCreate(filename="a", content_type="a/b", size_bytes=7)
+
+    def start(user: User) -> bool:
+        try:
+            with crowd.unit_of_work() as session:
+                crowd.uploads(session).start_upload(user, declared)
+        except QuotaExceededError:
+            return False
+        return True
+
+    admitted = []
+    with ThreadPoolExecutor(CONNECTIONS) as threads:
+        for round_number in range(ROUNDS):
+            account = make_user()
+            # In turns the bytes and the number of files are what runs out.
+            quota_bytes, quota_files = (7 * ROOM + 6, STARTS) if round_number % 2 else (7 * STARTS, ROOM)
+            with crowd.unit_of_work() as session:
+                session.query(User).filter(User.id == account.id).update({"quota_bytes": quota_bytes, "quota_files": quota_files})
+            with crowd.unit_of_work() as session:
+                user = session.get_one(User, account.id)
+            admitted.append(sum(threads.map(start, [user] * STARTS)))
+            assert_charges_are_right(services, [account.id])
+    engine.dispose()
+
+    assert admitted == [ROOM] * ROUNDS
