@@ -47,7 +47,7 @@ def test_live_uploads_are_left_alone(life: Life) -> None:
 def test_large_put_that_began_in_time_may_take_its_time(life: Life) -> None:
     user = life.new_user()
     size_bytes = 2 * 1024**3
-    file = life.start(user, size_bytes=size_bytes)
+    life.start(user, size_bytes=size_bytes)
     life.traveller.shift(timedelta(hours=4))
 
     assert life.sweep().expired == 0
