@@ -45,9 +45,10 @@ def complete(client: httpx.Client, file_id: str) -> None:
     for _ in range(COMPLETION_ATTEMPTS):
         answer = client.post(f"/files/{file_id}/complete")
         if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-            break
+            answer.raise_for_status()
+            return
         time.sleep(2)
-    answer.raise_for_status()
+    raise TimeoutError("the store did not join the parts in time")
 
 
 def in_groups(numbers: list[int]) -> Iterator[list[int]]:
