@@ -16,7 +16,8 @@ from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
-from lambda_app.db.session import create_session_factory, is_reachable, session_scope
+from lambda_app.db.health import DatabaseProbe
+from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.files import FileRepository
 from lambda_app.repositories.users import UserRepository
 from lambda_app.services.accounts import AccountService
@@ -40,6 +41,7 @@ class Services:
     store: ObjectStore
     passwords: PasswordHasher
     tokens: AccessTokens
+    database_probe: DatabaseProbe
 
     @classmethod
     def build(cls, settings: Settings) -> Self:
@@ -55,6 +57,7 @@ class Services:
             tokens=AccessTokens(
                 secret_key=settings.secret_key.get_secret_value(), lifetime=timedelta(minutes=settings.access_token_expire_minutes)
             ),
+            database_probe=DatabaseProbe(engine, timeout_seconds=DATABASE_PROBE_SECONDS),
         )
 
     @contextmanager
@@ -75,10 +78,6 @@ class Services:
     def files(self, session: Session) -> FileService:
         """The file service of one unit of work."""
         return FileService(files=FileRepository(session), store=self.store)
-
-    def is_database_reachable(self) -> bool:
-        """Ask the database for a sign of life, on a connection of its own."""
-        return is_reachable(self.engine, timeout_seconds=DATABASE_PROBE_SECONDS)
 
 
 def _iam_password_source(settings: Settings, aws: AwsAccess) -> Callable[[], str] | None:
