@@ -1,7 +1,7 @@
 # Everything a developer types. `make` alone lists it. GNU make 3.81 (the one macOS ships) is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fix openapi lock clean
+.PHONY: help setup run test proofs check fix openapi lock clean
 
 # Found on first use and remembered: `make help` must work on a machine without Python.
 INTERPRETER = $(eval INTERPRETER := $$(shell infra/local/find-python "$(PYTHON)"))$(INTERPRETER)
@@ -19,7 +19,7 @@ help: ## List what there is
 	@echo "  WE_UPLOAD_DATA  where make run keeps its data (default: .local, which make clean removes)"
 	@echo "  TESTS      what make test runs, with any options of pytest (default: tests)"
 	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
-	@echo "  API_V1_STR, AWS_REGION, DATABASE_POOL_SIZE"
+	@echo "  API_V1_STR, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES, USER_QUOTA_FILES"
 	@echo "             settings of the API for make run; README.md has the table"
 
 setup: ## Make the virtual environments, or bring them up to date
@@ -32,6 +32,10 @@ run: setup ## Run it all on this machine: PostgreSQL, S3 and the API
 TESTS ?= tests
 test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 	@exec "$(BIN)/python" -m pytest $(TESTS)
+
+PROOFS ?= tests/integration/life tests/benchmarks tests/e2e
+proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, a million rows, 6 GiB (8 minutes)
+	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 "$(BIN)/python" -m pytest -s $(PROOFS)
 
 check: setup ## What CI checks: style, types, the import rule, the OpenAPI document
 	@"$(BIN)/ruff" check .

@@ -16,7 +16,8 @@ from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
-from lambda_app.db.session import create_session_factory, is_reachable, session_scope
+from lambda_app.db.health import DatabaseProbe
+from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.file_life import FileLifeRepository
 from lambda_app.repositories.files import FileRepository
 from lambda_app.repositories.idempotency import IdempotencyRepository
@@ -49,6 +50,7 @@ class Services:
     store: ObjectStore
     passwords: PasswordHasher
     tokens: AccessTokens
+    database_probe: DatabaseProbe
 
     @classmethod
     def build(cls, settings: Settings) -> Self:
@@ -64,6 +66,7 @@ class Services:
             tokens=AccessTokens(
                 secret_key=settings.secret_key.get_secret_value(), lifetime=timedelta(minutes=settings.access_token_expire_minutes)
             ),
+            database_probe=DatabaseProbe(engine, timeout_seconds=DATABASE_PROBE_SECONDS),
         )
 
     @contextmanager
@@ -110,10 +113,6 @@ class Services:
         return SweepService(
             files=SweepRepository(session), life=FileLifeRepository(session), keys=IdempotencyRepository(session), store=self.store
         )
-
-    def is_database_reachable(self) -> bool:
-        """Ask the database for a sign of life, on a connection of its own."""
-        return is_reachable(self.engine, timeout_seconds=DATABASE_PROBE_SECONDS)
 
     def _default_quota(self) -> Quota:
         return Quota(bytes=self.settings.user_quota_bytes, files=self.settings.user_quota_files)

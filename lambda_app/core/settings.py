@@ -132,4 +132,7 @@ class Settings(BaseModel):
             raise ValueError(f"SECRET_KEY must have at least {SECRET_KEY_MIN_BYTES} bytes outside local mode")
         if any(word in key.lower() for word in PLACEHOLDER_SECRETS) or len(set(key)) < 8:
             raise ValueError("SECRET_KEY is a placeholder; make one with: openssl rand -base64 48")
+        password = urlsplit(self.database_url.get_secret_value()).password
+        if password is not None and password.lower() in (*PLACEHOLDER_SECRETS, "postgres"):
+            raise ValueError("DATABASE_URL has a placeholder for its password")
         return self

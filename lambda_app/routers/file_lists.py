@@ -1,10 +1,11 @@
 """The query parameters of a list of files."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Query
-from pydantic import AwareDatetime, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, StringConstraints
 
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.models import FileStatus
@@ -16,6 +17,15 @@ from lambda_app.schemas.text import ONE_LINE, QueryInt
 
 SIZE_MAX = 2**63 - 1
 
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must lie within the calendar") from error
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 NameQuery = Annotated[
     str | None,
     StringConstraints(min_length=1, max_length=FILENAME_MAX_LENGTH),
@@ -29,8 +39,8 @@ TypeQuery = Annotated[
 ]
 SizeQuery = Annotated[QueryInt | None, Query(ge=0, le=SIZE_MAX)]
 StatusQuery = Annotated[FileStatus | None, Query(description="Only this status. Without it, all but the trash.")]
-SinceQuery = Annotated[AwareDatetime | None, Query(description="Not created before this time, with its time zone.")]
-UntilQuery = Annotated[AwareDatetime | None, Query(description="Created before this time, with its time zone.")]
+SinceQuery = Annotated[Instant | None, Query(description="Not created before this time, with its time zone.")]
+UntilQuery = Annotated[Instant | None, Query(description="Created before this time, with its time zone.")]
 
 
 def get_filter(  # a parameter for each filter

@@ -1,11 +1,10 @@
 """Cursors of paged lists: opaque to the caller, a position to us."""
 
 import base64
-import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 from uuid import UUID
 
@@ -44,7 +43,7 @@ class Cursor:
             field, is_descending, value, row_id = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
             order = FileOrder(OrderField(field), _checked(is_descending, bool))
             return cls(order=order, value=_VALUES[order.field](value), id=UUID(row_id))
-        except (ValueError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise _not_ours() from error
 
     def value_for(self, order: FileOrder) -> datetime | str | int:
@@ -68,7 +67,8 @@ def _instant(value: str) -> datetime:
     instant = datetime.fromisoformat(value)
     if instant.tzinfo is None:
         raise ValueError
-    return instant
+    # In UTC here and not in the driver: some zones overflow on the first and the last day of the calendar.
+    return instant.astimezone(UTC)
 
 
 def _size(value: int) -> int:

@@ -96,8 +96,7 @@ class AccountService:
         is_self = editor.id == user_id
         if not is_self and not editor.is_superuser:
             raise PermissionDeniedError
-        sent = update.model_dump(exclude_unset=True)
-        changes = {name: value for name, value in sent.items() if value is not None or name in QUOTA_FIELDS}
+        changes = update.model_dump(exclude_unset=True)
         current_password = changes.pop("current_password", None)
         self._refuse_role_change(editor, changes, is_self=is_self)
         if is_self and changes.keys() & {"email", "password"} and not self._is_current(editor, current_password):

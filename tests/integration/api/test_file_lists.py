@@ -1,5 +1,6 @@
 """Filters, orders and counts of lists, entity tags, and the trash."""
 
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -126,6 +127,8 @@ def test_total_is_counted_only_when_asked(client: httpx.Client, library: Account
         "size_min=1e3",
         "created_after=yesterday",
         "created_after=2026-01-01T00:00:00",
+        "created_after=0001-01-01T00:00:00%2B14:00",
+        "created_before=9999-12-31T23:59:59-14:00",
         "count=perhaps",
     ],
 )
@@ -160,7 +163,7 @@ def test_change_on_condition_fails_when_somebody_was_faster(client: httpx.Client
 @pytest.fixture
 def with_trash(settings: Settings, services: Services) -> httpx.Client:
     kept = settings.model_copy(update={"trash_retention_days": 7})
-    built = Services(kept, services.engine, services.session_factory, services.store, services.passwords, services.tokens)
+    built = replace(services, settings=kept)
     return httpx.Client(transport=GatewayTransport(GatewayHandler(create_app(kept, built))), base_url="https://api.test")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -150,7 +151,7 @@ def test_request_that_lost_its_key_while_it_slept_makes_nothing(settings: Settin
 
 def test_many_at_once_make_one_file(settings: Settings, services: Services, owner: Account) -> None:
     engine = create_database_engine(settings.model_copy(update={"database_pool_size": 20, "database_timeout_seconds": 30.0}))
-    crowd = Services(settings, engine, create_session_factory(engine), services.store, services.passwords, services.tokens)
+    crowd = replace(services, engine=engine, session_factory=create_session_factory(engine))
     declared = FileCreate.model_validate(BODY)
     keyed = KeyedRequest.of(user_id=owner.id, route="POST /files/upload", key="k", body=declared.model_dump_json())
     with crowd.unit_of_work() as session:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -124,7 +125,7 @@ def test_parallel_starts_admit_exactly_what_there_is_room_for(
     settings: Settings, services: Services, make_user: Callable[..., Account]
 ) -> None:
     engine = create_database_engine(settings.model_copy(update={"database_pool_size": CONNECTIONS, "database_timeout_seconds": 60.0}))
-    crowd = Services(settings, engine, create_session_factory(engine), services.store, services.passwords, services.tokens)
+    crowd = replace(services, engine=engine, session_factory=create_session_factory(engine))
     declared = FileCreate(filename="a", content_type="a/b", size_bytes=7)
 
     def start(user: User) -> bool:
