@@ -1,7 +1,26 @@
 """The SQLAlchemy tables."""
 
+from lambda_app.models.api_key import ApiKey
+from lambda_app.models.audit import AuditEvent, AuditHead
 from lambda_app.models.base import Base
 from lambda_app.models.file import File, FileStatus
+from lambda_app.models.mail_token import MailPurpose, MailToken
+from lambda_app.models.session import RefreshToken, UserSession
+from lambda_app.models.sign_in_attempt import AttemptKind, SignInAttempt
 from lambda_app.models.user import User
 
-__all__ = ["Base", "File", "FileStatus", "User"]
+__all__ = [
+    "ApiKey",
+    "AttemptKind",
+    "AuditEvent",
+    "AuditHead",
+    "Base",
+    "File",
+    "FileStatus",
+    "MailPurpose",
+    "MailToken",
+    "RefreshToken",
+    "SignInAttempt",
+    "User",
+    "UserSession",
+]

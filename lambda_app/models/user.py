@@ -1,5 +1,6 @@
 """The table of accounts."""
 
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import String, text
@@ -21,3 +22,7 @@ class User(Timestamps, Base):
     hashed_password: Mapped[str] = mapped_column(String(255))
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     is_superuser: Mapped[bool] = mapped_column(server_default=text("false"))
+    token_epoch: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    """Raised to end every session, access token and API key of the account at once."""
+    email_verified_at: Mapped[datetime | None]
+    """When the owner of the address answered our mail; None while nobody has."""

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError
 from lambda_app.models import File, FileStatus, User
+from lambda_app.repositories.audit import audited_change
 from lambda_app.repositories.file_access import listed_for, manageable_by, readable_by
 from lambda_app.schemas.page import Cursor
 
@@ -103,13 +104,13 @@ class FileRepository:
         A file already being deleted is returned again, so that an interrupted deletion can be repeated.
         Raises NoSuchFileError, FileForbiddenError.
         """
-        statement = (
+        change = (
             update(File)
             .where(File.id == file_id, manageable_by(user))
             .values(status=FileStatus.DELETING, updated_at=clock.now())
-            .returning(File)
-            .execution_options(**_OWN_TRANSACTION)
+            .returning(*File.__table__.c)
         )
+        statement = audited_change(change, File, "file.deleted").execution_options(**_OWN_TRANSACTION)
         file = self._session.execute(statement).scalar_one_or_none()
         return file or self._explain(file_id, user)
 

@@ -18,6 +18,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def environment(settings: Settings) -> dict[str, str]:
+    assert settings.secret_key is not None
     return {
         "ENVIRONMENT": "local",
         "DATABASE_URL": settings.database_url.get_secret_value(),

@@ -24,7 +24,7 @@ def test_password_is_exchanged_for_a_bearer_token(client: httpx.Client, owner: A
 
     assert answer.status_code == 200
     body = answer.json()
-    assert set(body) == {"access_token", "token_type", "expires_in"}
+    assert set(body) == {"access_token", "token_type", "expires_in", "refresh_token"}
     assert body["token_type"] == "bearer"
     assert body["expires_in"] == 600
     assert answer.headers["cache-control"] == "no-store"

@@ -78,7 +78,7 @@ def ask_sign_in(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> 
 
 BUDGET: dict[Callable[..., httpx.Response], int] = {
     ask_me: 1,
-    ask_sign_in: 1,
+    ask_sign_in: 3,
     ask_get: 2,
     ask_download: 2,
     ask_list: 2,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import jwt as pyjwt
 import pytest
@@ -16,22 +16,29 @@ import time_machine
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError
+from lambda_app.core.security.keys import SigningKey, SigningKeys
 from lambda_app.core.security.tokens import (
     ACCESS_TOKEN_TYPE,
     ALGORITHM,
     AUDIENCE,
     ISSUER,
     TOKEN_MAX_BYTES,
+    AccessToken,
     AccessTokens,
 )
 
 KEY = "k3y-" + "0123456789abcdef" * 3
 LIFETIME = timedelta(minutes=10)
+HEADER = {"typ": "JWT", "kid": SigningKey.of(KEY).kid}
 
 
 @pytest.fixture
 def tokens() -> AccessTokens:
-    return AccessTokens(secret_key=KEY, lifetime=LIFETIME)
+    return AccessTokens(keys=SigningKeys.fixed(KEY), lifetime=LIFETIME)
+
+
+def issue(tokens: AccessTokens, user_id: UUID) -> AccessToken:
+    return tokens.issue(user_id, session_id=uuid4(), token_epoch=0)
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -39,6 +46,8 @@ def claims(**changes: Any) -> dict[str, Any]:
     now = int(clock.now().timestamp())
     good = {
         "sub": str(uuid4()),
+        "sid": str(uuid4()),
+        "epoch": 0,
         "jti": str(uuid4()),
         "iat": now,
         "exp": now + 600,
@@ -67,7 +76,7 @@ def signed(**changes: Any) -> str:
 def test_issued_token_reads_back(tokens: AccessTokens) -> None:
     user_id = uuid4()
 
-    token = tokens.issue(user_id)
+    token = issue(tokens, user_id)
 
     assert tokens.read(token.value).user_id == user_id
     assert token.expires_in == 600
@@ -76,12 +85,12 @@ def test_issued_token_reads_back(tokens: AccessTokens) -> None:
 def test_two_tokens_of_one_user_differ(tokens: AccessTokens) -> None:
     user_id = uuid4()
 
-    assert tokens.issue(user_id).value != tokens.issue(user_id).value
+    assert issue(tokens, user_id).value != issue(tokens, user_id).value
 
 
 def test_token_is_dead_at_its_expiry_and_alive_a_second_before(tokens: AccessTokens) -> None:
     with time_machine.travel(clock.now(), tick=False) as traveller:
-        token = tokens.issue(uuid4()).value
+        token = issue(tokens, uuid4()).value
         traveller.shift(LIFETIME - timedelta(seconds=1))
         tokens.read(token)
         traveller.shift(timedelta(seconds=1))
@@ -151,7 +160,7 @@ def test_forgery_is_refused(tokens: AccessTokens, name: str) -> None:
 
 
 def test_twin_accepts_what_we_accept(tokens: AccessTokens) -> None:
-    token = tokens.issue(uuid4()).value
+    token = issue(tokens, uuid4()).value
 
     read = pyjwt.decode(
         token,
