@@ -211,7 +211,7 @@ COLUMNS = {
 
 @pytest.mark.parametrize("column", COLUMNS)
 def test_altered_row_is_named(tampered: Tampered, column: str) -> None:
-    tampered.run(f"UPDATE audit_event SET {column} = {COLUMNS[column]} WHERE seq = 4")
+    tampered.run(f"UPDATE audit_event SET {column} = {COLUMNS[column]} WHERE seq = 4")  # noqa: S608  # our own words
 
     assert tampered.breaks()[0] == 4
 
@@ -238,7 +238,7 @@ def test_inserted_row_is_named(tampered: Tampered) -> None:
     tampered.run(
         "UPDATE audit_event SET seq = seq + 100 WHERE seq > 4",
         "UPDATE audit_event SET seq = seq - 99 WHERE seq > 4",
-        f"INSERT INTO audit_event SELECT 5, {columns} FROM audit_event WHERE seq = 4",
+        f"INSERT INTO audit_event SELECT 5, {columns} FROM audit_event WHERE seq = 4",  # noqa: S608  # our own words
         "UPDATE audit_head SET seq = 9",
     )
     assert tampered.breaks()[0] == 5
@@ -246,7 +246,7 @@ def test_inserted_row_is_named(tampered: Tampered) -> None:
 
 def test_row_added_at_the_end_past_the_trigger_is_named(tampered: Tampered) -> None:
     columns = "at, action, actor_id, credential, subject, details, source_address, request_id, hash, hash"
-    tampered.run(f"INSERT INTO audit_event SELECT 9, {columns} FROM audit_event WHERE seq = 8")
+    tampered.run(f"INSERT INTO audit_event SELECT 9, {columns} FROM audit_event WHERE seq = 8")  # noqa: S608  # our own words
     assert 9 in tampered.breaks()
 
 
@@ -273,7 +273,7 @@ def test_chain_rewritten_as_a_whole_is_named_by_an_anchor(tampered: Tampered) ->
         "DELETE FROM audit_event",
         "UPDATE audit_head SET seq = 0, hash = repeat('0', 64)",
         "ALTER TABLE audit_event ENABLE TRIGGER audit_event_chain",
-        f"INSERT INTO audit_event ({columns}) SELECT {columns} FROM copied ORDER BY seq",
+        f"INSERT INTO audit_event ({columns}) SELECT {columns} FROM copied ORDER BY seq",  # noqa: S608  # our own words
     )
     tampered.run(*rewrite)
 
