@@ -123,10 +123,10 @@ CHANGES: dict[str, Callable[[str], str]] = {
     "no checksum": lambda key: key[:-API_KEY_CHECKSUM_LENGTH],
     "other prefix": lambda key: key.replace("wup_", "wux_"),
     "capitals": str.upper,
-    "another good one": lambda key: new_api_key(),
-    "prefix alone": lambda key: "wup_",
-    "not ASCII": lambda key: "wup_" + "é" * 49,
-    "SQL": lambda key: "wup_' OR '1'='1",
+    "another good one": lambda _: new_api_key(),
+    "prefix alone": lambda _: "wup_",
+    "not ASCII": lambda _: "wup_" + "é" * 49,
+    "SQL": lambda _: "wup_' OR '1'='1",
 }
 
 
@@ -134,7 +134,7 @@ CHANGES: dict[str, Callable[[str], str]] = {
 def test_changed_key_is_refused(client: httpx.Client, owner: Account, change: str) -> None:
     key = CHANGES[change](make_key(client, owner, "admin")["key"])
 
-    assert_unauthenticated(client.get(ME, headers={"Authorization": f"Bearer {key}".encode()}))
+    assert_unauthenticated(client.get(ME, headers={b"Authorization": f"Bearer {key}".encode()}))
 
 
 def test_checksum_tells_a_key_from_a_typing_error() -> None:

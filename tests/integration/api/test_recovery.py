@@ -183,10 +183,10 @@ def test_answer_takes_as_long_whether_there_is_an_account_or_not(settings: Setti
         def send(self, mail: Mail) -> None:
             time.sleep(0.3)
 
+    seconds: dict[str, float] = {}
     for mail in mailing(settings, tmp_path):
         object.__setattr__(mail.services, "post", Slow())
         user = make_account(mail.client, mail.services)
-        seconds: dict[str, float] = {}
         for email in (user.email, "nobody@example.com"):
             started_at = time.monotonic()
             forget(mail, email)
