@@ -1,5 +1,6 @@
 """Access tokens: JSON Web Tokens signed with HMAC-SHA-256; the only module that imports jose (docs/adr/0011-token-algorithm.md)."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -19,9 +20,12 @@ AUDIENCE = "we-upload-api"
 ACCESS_TOKEN_TYPE = "access"  # noqa: S105 - a claim's value, not a secret
 TOKEN_MAX_BYTES = 4096
 """Longer ones are refused unread: parsing is work done for a stranger."""
+EPOCH_MAX = 2**31 - 1
 CLOCK_SKEW_SECONDS = 30
 """How far ahead of ours the issuing instance's clock may be."""
 
+# Python's base64 skips what is not in its alphabet: without this, a good token with rubbish in it would still be good.
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _REQUIRED_CLAIMS = ("aud", "exp", "iat", "iss", "jti", "sub")
 # python-jose lets a missing claim pass unless told (measured with 3.5.0: no `exp` and no `aud` both passed).
 _DECODE_OPTIONS: dict[str, Any] = {f"require_{claim}": True for claim in _REQUIRED_CLAIMS} | {"leeway": 0}
@@ -78,7 +82,7 @@ class AccessTokens:
             NotAuthenticatedError: whatever is wrong with it; the caller is not told what.
             UnavailableError: the keys cannot be had.
         """
-        if len(token) > TOKEN_MAX_BYTES:
+        if len(token) > TOKEN_MAX_BYTES or not _COMPACT.fullmatch(token):
             raise NotAuthenticatedError
         try:
             key = self._key_of(token)
@@ -95,7 +99,8 @@ class AccessTokens:
         # The header is not verified yet: it chooses among our own keys and decides nothing else.
         header = jwt.get_unverified_header(token)
         kid = header["kid"]
-        if header["alg"] != ALGORITHM or not isinstance(kid, str):
+        # Exactly what we write: no key, address of a key, or critical extension (RFC 7515, section 4.1) that nobody asked for.
+        if header != {"alg": ALGORITHM, "typ": "JWT", "kid": kid} or not isinstance(kid, str):
             raise ValueError("not a header of ours")
         key = self._keys.find(kid)
         if key is None:
@@ -110,8 +115,8 @@ class AccessTokens:
             raise ValueError("not an access token of ours")
         if issued_at > clock.now().timestamp() + CLOCK_SKEW_SECONDS or expires_at - issued_at > self._lifetime.total_seconds():
             raise ValueError("a life that we never give")
-        if type(claims["epoch"]) is not int:
-            raise ValueError("epoch must be a whole number")
+        if type(claims["epoch"]) is not int or not 0 <= claims["epoch"] <= EPOCH_MAX:
+            raise ValueError("epoch must be a whole number that the database can hold")
         # The library lets a token live through its last second; ours is dead at `exp` (RFC 7519, section 4.1.4).
         if clock.now().timestamp() >= expires_at:
             raise ValueError("expired")
