@@ -30,6 +30,7 @@ KNOBS = frozenset(
         "BACKEND_CORS_ORIGINS",
         "DATABASE_POOL_SIZE",
         "LOG_LEVEL",
+        "REFRESH_TOKEN_EXPIRE_DAYS",
         "OPEN_REGISTRATION",
         "PRESIGNED_URL_EXPIRATION",
     }

@@ -8,10 +8,12 @@ from uuid import uuid4
 import httpx
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import text
 
 from lambda_app.cli import cli
 from lambda_app.core.settings import Settings
-from tests.support.accounts import sign_in
+from lambda_app.factory import Services
+from tests.support.accounts import Account, sign_in
 
 Run = Callable[..., tuple[int, str]]
 
@@ -103,3 +105,54 @@ def test_document_on_file_is_the_codes(run: Run) -> None:
 
     assert code == 0
     assert json.loads(output) == json.loads(Path("docs/openapi.json").read_text())
+
+
+def test_operator_resets_a_password_and_everything_ends(run: Run, client: httpx.Client, owner: Account) -> None:
+    code, output = run("reset-password", "--email", owner.email.upper(), "--password-stdin", text="set by an operator\n")
+
+    assert code == 0, output
+    assert "set by an operator" not in output
+    assert client.get("/api/v1/users/me", headers=owner.headers).status_code == 401
+    assert sign_in(client, email=owner.email, password="set by an operator")
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "message"),
+    [
+        ("nobody@example.com", "a good password", "User not found"),
+        ("nobody@example.com", "short", "password"),
+    ],
+)
+def test_reset_that_cannot_be_is_refused_in_a_sentence(run: Run, email: str, password: str, message: str) -> None:
+    code, output = run("reset-password", "--email", email, "--password-stdin", text=f"{password}\n")
+
+    assert code == 1
+    assert output.startswith("Error: ")
+    assert message in output
+
+
+def test_weak_password_is_refused_by_commands_too(run: Run, owner: Account) -> None:
+    code, output = run("reset-password", "--email", owner.email, "--password-stdin", text="password123\n")
+
+    assert (code, output.startswith("Error: ")) == (1, True)
+
+
+def test_purge_removes_what_is_over_and_nothing_else(run: Run, client: httpx.Client, services: Services, owner: Account) -> None:
+    form = {"username": owner.email, "password": owner.password}
+    ended = client.post("/api/v1/login/token", data=form).json()
+    client.post("/api/v1/login/logout", json={"refresh_token": ended["refresh_token"]})
+    assert run("purge")[1].startswith("0 sessions")
+
+    with services.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE user_session SET revoked_at = revoked_at - interval '31 days' WHERE user_id = :id AND revoked_at IS NOT NULL"),
+            {"id": owner.id},
+        )
+    code, output = run("purge")
+
+    assert (code, output.split(",")[0]) == (0, "1 sessions")
+    assert client.get("/api/v1/users/me", headers=owner.headers).status_code == 200
+
+
+def test_anchor_that_is_none_is_refused_in_a_sentence(run: Run) -> None:
+    assert run("verify-audit", "--anchor", "nonsense")[0] == 1
