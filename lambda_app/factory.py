@@ -18,7 +18,8 @@ from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
-from lambda_app.db.session import create_session_factory, is_reachable, session_scope
+from lambda_app.db.health import DatabaseProbe
+from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.api_keys import ApiKeyRepository
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.files import FileRepository
@@ -57,6 +58,7 @@ class Services:
     keys: SigningKeys
     tokens: AccessTokens
     post: PostOffice
+    database_probe: DatabaseProbe
 
     @classmethod
     def build(cls, settings: Settings) -> Self:
@@ -73,6 +75,7 @@ class Services:
             keys=keys,
             tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=settings.access_token_expire_minutes)),
             post=post_office(settings, aws),
+            database_probe=DatabaseProbe(engine, timeout_seconds=DATABASE_PROBE_SECONDS),
         )
 
     @contextmanager
@@ -139,10 +142,6 @@ class Services:
     def files(self, session: Session) -> FileService:
         """The file service of one unit of work."""
         return FileService(files=FileRepository(session), store=self.store)
-
-    def is_database_reachable(self) -> bool:
-        """Ask the database for a sign of life, on a connection of its own."""
-        return is_reachable(self.engine, timeout_seconds=DATABASE_PROBE_SECONDS)
 
     def _gate(self, session: Session) -> PasswordGate:
         return PasswordGate(attempts=SignInAttemptRepository(session), passwords=self.passwords)

@@ -143,6 +143,9 @@ class Settings(BaseModel):
             raise ValueError("MAIL_FOLDER is for local mode: mail holds secrets")
         if self.secret_key is not None:
             _refuse_weak(self.secret_key.get_secret_value())
+        password = urlsplit(self.database_url.get_secret_value()).password
+        if password is not None and password.lower() in (*PLACEHOLDER_SECRETS, "postgres"):
+            raise ValueError("DATABASE_URL has a placeholder for its password")
         return self
 
     @model_validator(mode="after")

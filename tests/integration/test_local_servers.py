@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +26,14 @@ PASSWORD = "of this test only"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder that the server's own user may pass through, as the tests may run as root."""
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o711)
-    return tmp_path
+def folder() -> Iterator[Path]:
+    """A folder that the server's own user may pass through, as the tests may run as root.
+
+    Not below pytest's own, which every other pytest on the machine closes again when it starts.
+    """
+    with tempfile.TemporaryDirectory(prefix="we-upload-servers-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
 
 
 def start(folder: Path) -> Postgres:
@@ -160,6 +164,16 @@ def test_objects_are_there_after_the_emulator_was_killed(folder: Path) -> None:
 
         assert (kept["Body"].read(), kept["ContentType"]) == (b"bytes", "image/png")
         assert kept["ChecksumSHA256"]
+
+
+def test_emulator_ends_when_even_its_leash_is_killed(folder: Path) -> None:
+    with object_store(folder):
+        leash = next(child for child in psutil.Process().children() if str(folder) in child.cwd())
+        (emulator,) = leash.children()
+
+        leash.kill()
+
+        emulator.wait(10)
 
 
 def test_application_key_may_touch_objects_and_nothing_else(s3_server: ObjectStoreServer) -> None:
