@@ -141,6 +141,8 @@ class Settings(BaseModel):
             return self
         if self.mail_folder is not None:
             raise ValueError("MAIL_FOLDER is for local mode: mail holds secrets")
+        if self.mail_from is not None and not self.public_url.startswith("https://"):
+            raise ValueError("MAIL_FROM needs PUBLIC_URL, an https:// address, for the links in mail")
         if self.secret_key is not None:
             _refuse_weak(self.secret_key.get_secret_value())
         password = urlsplit(self.database_url.get_secret_value()).password

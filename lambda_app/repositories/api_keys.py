@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 from lambda_app.core import clock
 from lambda_app.core.errors import NotFoundError
 from lambda_app.models import ApiKey, User
-from lambda_app.repositories.audit import audit_entry, audit_insert, audited_change
-from lambda_app.repositories.together import execute_together
+from lambda_app.repositories.audit import audit_entry, audited_change, audited_writes
 
 LAST_USED_STEP = timedelta(hours=1)
 """`last_used_at` is this coarse: not every request of a script shall write."""
@@ -50,7 +49,7 @@ class ApiKeyRepository:
         """Insert the key within the caller's transaction."""
         columns = {column.key: getattr(key, column.key) for column in ApiKey.__table__.c}
         entry = audit_entry("api_key.created", subject=f"api_key:{key.id}", details={"scopes": key.scopes, "expires_at": key.expires_at})
-        execute_together(self._session, insert(ApiKey).values(**columns), audit_insert(entry))
+        self._session.execute(audited_writes(insert(ApiKey).values(**columns), entry=entry))
 
     def list_of(self, user: User) -> list[ApiKey]:
         """Return the user's keys that were not revoked, newest first."""

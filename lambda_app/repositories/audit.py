@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Insert, Select, func, insert, literal, select
+from sqlalchemy import CTE, ColumnElement, Insert, Select, Update, func, insert, literal, select
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
@@ -86,6 +86,20 @@ def audit_insert_for(
     if actor is not None:
         columns["actor_id"] = changed.c[actor]
     return insert(AuditEvent).from_select(list(columns), select(*columns.values()).select_from(changed))
+
+
+def audited_writes(*writes: Insert | Update, entry: Mapping[str, Any]) -> Select[int]:
+    """Return one statement that carries out all `writes` and then adds the event.
+
+    Then, not meanwhile: the order of the parts of a WITH is PostgreSQL's to choose, unless one needs another's rows. Whoever
+    locks the head of the chain before its own rows could wait for somebody who does it the other way round.
+    """
+    done = [write.returning(literal(1).label("done")).cte(f"write_{number}") for number, write in enumerate(writes)]
+    table = AuditEvent.__table__
+    columns = [literal(value, table.c[name].type).label(name) for name, value in entry.items()]
+    after = (select(func.count()).select_from(cte).scalar_subquery() >= 0 for cte in done)
+    logged = insert(AuditEvent).from_select(list(entry), select(*columns).where(*after))
+    return select(literal(1)).add_cte(*done, logged.cte("logged"))
 
 
 class AuditRepository:

@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 from lambda_app.core import clock
 from lambda_app.core.origin import current_origin
 from lambda_app.models import RefreshToken, User, UserSession
-from lambda_app.repositories.audit import audit_entry, audit_insert, audit_insert_for, audited_change
-from lambda_app.repositories.together import together
+from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited_change, audited_writes
 
 SESSION_MAX_AGE = timedelta(days=90)
 """However often it is refreshed, a session ends; then the password is asked for again."""
@@ -49,8 +48,8 @@ class SessionRepository:
         columns = {column.key: getattr(session, column.key) for column in UserSession.__table__.c}
         token = {"token_hash": token_hash, "session_id": session.id, "created_at": session.created_at}
         entry = audit_entry("sign_in.succeeded", actor_id=session.user_id, subject=f"user_session:{session.id}")
-        writes = (insert(UserSession).values(**columns), insert(RefreshToken).values(**token), audit_insert(entry))
-        self._session.execute(together(*release, *writes))
+        writes = (insert(UserSession).values(**columns), insert(RefreshToken).values(**token))
+        self._session.execute(audited_writes(*release, *writes, entry=entry))
 
     def rotate(self, token_hash: str, *, new_hash: str, lifetime: timedelta) -> tuple[UserSession, User] | None:
         """Use up a refresh token and add its successor, durably; None if it is not good, or not any more.
@@ -77,13 +76,16 @@ class SessionRepository:
             update(UserSession)
             .where(UserSession.id == used.c.session_id)
             .values(last_used_at=now, expires_at=func.least(latest, literal(now + lifetime, _TIME)))
+            .returning(UserSession.id, UserSession.user_id)
+            .cte("kept")
         )
-        logged = audit_insert_for(used, "token.refreshed", kind=UserSession.__tablename__, key="session_id", actor="user_id")
+        # From the session's row and not from the token's, so that the chain's head is locked last, as everywhere.
+        logged = audit_insert_for(kept, "token.refreshed", kind=UserSession.__tablename__, actor="user_id")
         query = (
             select(UserSession, User)
             .join(used, UserSession.id == used.c.session_id)
             .join(User, User.id == used.c.user_id)
-            .add_cte(added.cte("added"), kept.cte("kept"), logged.cte("logged"))
+            .add_cte(added.cte("added"), kept, logged.cte("logged"))
             .execution_options(own_transaction=True, populate_existing=True)
         )
         row = self._session.execute(query).one_or_none()
@@ -102,7 +104,7 @@ class SessionRepository:
             .where(UserSession.id == row.session_id)
             .values(revoked_at=func.coalesce(UserSession.revoked_at, clock.now()))
         )
-        self._session.execute(together(revoked, audit_insert(entry)).execution_options(own_transaction=True))
+        self._session.execute(audited_writes(revoked, entry=entry).execution_options(own_transaction=True))
         session_id: UUID = row.session_id
         return session_id
 

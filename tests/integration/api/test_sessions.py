@@ -11,11 +11,12 @@ import time_machine
 from sqlalchemy import select
 
 from lambda_app.core import clock
-from lambda_app.core.errors import NotAuthenticatedError
+from lambda_app.core.errors import NotAuthenticatedError, TooManyRequestsError
 from lambda_app.core.security.opaque import hash_secret
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.models import RefreshToken, User
+from lambda_app.schemas.user import UserSelfUpdate
 from tests.support.accounts import Account, sign_in
 from tests.support.problems import assert_problem, assert_unauthenticated
 
@@ -86,6 +87,49 @@ def test_one_of_many_at_once_wins_and_then_the_family_ends(settings: Settings, c
     assert len(won) == 1
     assert_problem(refresh(client, won[0]), 401, "bad_refresh_token")
     assert_unauthenticated(client.get(ME, headers=bearer(first)))
+
+
+def test_sign_ins_refreshes_and_sign_outs_at_once_never_wait_for_each_other_in_a_circle(
+    settings: Settings, client: httpx.Client, owner: Account
+) -> None:
+    """Each locks rows of its own and the head of the audit log; a circle would be a deadlock, which is 503."""
+    pooled = Services.build(settings.model_copy(update={"database_pool_size": 8}))
+    pairs = [tokens_of(client, owner) for _ in range(10)]
+
+    def refresh_one(token: str) -> None:
+        with pooled.unit_of_work() as session:
+            pooled.sessions(session).refresh(token)
+
+    def sign_out(token: str) -> None:
+        with pooled.unit_of_work() as session:
+            pooled.sessions(session).sign_out(token)
+
+    def sign_in_again(_: str) -> None:
+        with pooled.unit_of_work() as session:
+            pooled.sessions(session).sign_in(email=owner.email, password=owner.password)
+
+    def change_password(_: str) -> None:
+        with pooled.unit_of_work() as session:
+            user = pooled.authentication(session).authenticate(owner.token, scope=None)
+            update = UserSelfUpdate(email=owner.email, current_password=owner.password)
+            pooled.accounts(session).update_user(user, owner.id, update)
+
+    def attempt(work: Callable[[str], None], token: str) -> str:
+        try:
+            work(token)
+        except (NotAuthenticatedError, TooManyRequestsError) as error:
+            return type(error).__name__
+        return "done"
+
+    jobs = [
+        (work, pair["refresh_token"]) for pair in pairs for work in (refresh_one, sign_out, refresh_one, sign_in_again, change_password)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(lambda job: attempt(*job), jobs))
+    pooled.engine.dispose()
+
+    assert len(outcomes) == 50
+    assert "done" in outcomes
 
 
 def test_refresh_token_is_kept_as_a_hash_only(client: httpx.Client, services: Services, owner: Account) -> None:

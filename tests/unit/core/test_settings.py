@@ -109,4 +109,11 @@ def test_mail_is_written_to_a_folder_on_a_laptop_only() -> None:
 def test_addresses_cannot_be_demanded_without_mail() -> None:
     with pytest.raises(ValidationError, match="MAIL_FROM"):
         read(REQUIRE_VERIFIED_EMAIL="true")
-    assert read(REQUIRE_VERIFIED_EMAIL="true", MAIL_FROM="files@example.com").require_verified_email
+    mail = {"MAIL_FROM": "files@example.com", "PUBLIC_URL": "https://files.example.com"}
+    assert read(REQUIRE_VERIFIED_EMAIL="true", **mail).require_verified_email
+
+
+@pytest.mark.parametrize("url", ["", "http://files.example.com"])
+def test_links_in_mail_lead_to_an_address_of_ours(url: str) -> None:
+    with pytest.raises(ValidationError, match="PUBLIC_URL"):
+        read(MAIL_FROM="files@example.com", PUBLIC_URL=url)
