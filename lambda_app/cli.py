@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import takewhile
 
 import click
 from pydantic import SecretStr, ValidationError
@@ -16,6 +17,7 @@ from lambda_app.db.endpoint import DatabaseUrlError
 from lambda_app.db.errors import error_field
 from lambda_app.factory import Services
 from lambda_app.schemas.user import UserCreate
+from lambda_app.services.audit_chain import Anchor, find_breaks
 
 
 @contextmanager
@@ -38,6 +40,13 @@ def _services() -> Iterator[Services]:
         raise click.ClickException("; ".join(lines)) from error
 
 
+def _read_password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return typed
+
+
 @click.group()
 def cli() -> None:
     """Operate We-Upload. Settings come from the environment, as for the API."""
@@ -48,7 +57,7 @@ def cli() -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of asking.")
 def create_superuser(email: str, password_stdin: bool) -> None:
     """Create an account that may do everything."""
-    password = sys.stdin.readline().rstrip("\n") if password_stdin else click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    password = _read_password(password_stdin)
     with _services() as services:
         with services.unit_of_work() as session:
             user = services.accounts(session).create_superuser(UserCreate(email=email, password=password))
@@ -74,6 +83,51 @@ def sweep(dry_run: bool, seconds: float) -> None:
         report = services.sweep(session).run(budget_seconds=seconds, is_dry=dry_run)
     for name, value in asdict(report).items():
         click.echo(f"{name.replace('_', ' '):20} {value}")
+
+
+@cli.command()
+@click.option("--email", required=True, help="The account's address.")
+@click.option("--password-stdin", is_flag=True, help="Read the new password from standard input instead of asking.")
+def reset_password(email: str, password_stdin: bool) -> None:
+    """Set a new password for an account, and end everything that is signed in to it."""
+    password = _read_password(password_stdin)
+    with _services() as services:
+        # The same rules as over HTTP.
+        checked = UserCreate(email=email, password=password)
+        with services.unit_of_work() as session:
+            user = services.accounts(session).reset_password(checked.email, checked.password)
+        click.echo(f"new password for {user.email} ({user.id}); every session and API key has ended")
+
+
+@cli.command()
+@click.option("--anchor", "anchors", multiple=True, metavar="SEQ:HASH", help="An end of the chain seen earlier, as this command prints it.")
+def verify_audit(anchors: tuple[str, ...]) -> None:
+    """Verify the audit log from its first row to its last; name every row where it does not hold."""
+    try:
+        wanted = [Anchor(int(seq), digest) for seq, _, digest in (anchor.partition(":") for anchor in anchors)]
+    except ValueError as error:
+        raise click.ClickException("an anchor is a row's number and its hash, as 17:0a1b…") from error
+    with _services() as services, services.unit_of_work() as session:
+        audit = services.audit(session)
+        stored = audit.head()
+        head = Anchor(stored.seq, stored.hash)
+        # Rows that are added while we read are not looked at: they are behind the head that we saw.
+        events = takewhile(lambda event: event.seq <= head.seq, audit.read_chain())
+        breaks = list(find_breaks(events, head=head, anchors=wanted))
+    for found in breaks:
+        click.echo(f"row {found.seq} {found.reason}", err=True)
+    if breaks:
+        raise click.ClickException(f"the audit log does not hold in {len(breaks)} places")
+    click.echo(f"{head.seq} events, the chain holds; it ends at {head.seq}:{head.hash}")
+
+
+@cli.command()
+def purge() -> None:
+    """Remove what is over: sessions ended a month ago, expired mail tokens, old counters of failed sign-ins."""
+    with _services() as services:
+        with services.unit_of_work() as session:
+            removed = services.maintenance(session).purge()
+        click.echo(", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in removed.items()))
 
 
 @cli.command()

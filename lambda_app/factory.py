@@ -12,22 +12,37 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 from lambda_app.core.aws import AwsAccess
+from lambda_app.core.mail import PostOffice, post_office
+from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.health import DatabaseProbe
 from lambda_app.db.session import create_session_factory, session_scope
+from lambda_app.repositories.api_keys import ApiKeyRepository
+from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.file_life import FileLifeRepository
 from lambda_app.repositories.files import FileRepository
 from lambda_app.repositories.idempotency import IdempotencyRepository
+from lambda_app.repositories.mail_tokens import MailTokenRepository
+from lambda_app.repositories.sessions import SessionRepository
+from lambda_app.repositories.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.stats import StatsRepository
 from lambda_app.repositories.sweep import SweepRepository
 from lambda_app.repositories.usage import UsageRepository
 from lambda_app.repositories.users import UserRepository
 from lambda_app.services.accounts import AccountService
+from lambda_app.services.administration import AdministrationService
+from lambda_app.services.api_keys import ApiKeyService
+from lambda_app.services.authentication import AuthenticationService
 from lambda_app.services.files import FileService
 from lambda_app.services.idempotency import IdempotencyService
+from lambda_app.services.maintenance import MaintenanceService
+from lambda_app.services.password_gate import PasswordGate
 from lambda_app.services.quota import Quota
+from lambda_app.services.recovery import RecoveryService
+from lambda_app.services.sessions import SessionPolicy, SessionService
 from lambda_app.services.sweep import SweepService
 from lambda_app.services.uploads import UploadService
 from lambda_app.services.usage import UsageService
@@ -49,13 +64,16 @@ class Services:
     session_factory: sessionmaker[Session]
     store: ObjectStore
     passwords: PasswordHasher
+    keys: SigningKeys
     tokens: AccessTokens
+    post: PostOffice
     database_probe: DatabaseProbe
 
     @classmethod
     def build(cls, settings: Settings) -> Self:
         """Build everything from the settings."""
         aws = AwsAccess(settings)
+        keys = _signing_keys(settings, aws)
         engine = create_database_engine(settings, password_source=_iam_password_source(settings, aws))
         return cls(
             settings=settings,
@@ -63,9 +81,9 @@ class Services:
             session_factory=create_session_factory(engine),
             store=S3ObjectStore(settings, aws),
             passwords=PasswordHasher(),
-            tokens=AccessTokens(
-                secret_key=settings.secret_key.get_secret_value(), lifetime=timedelta(minutes=settings.access_token_expire_minutes)
-            ),
+            keys=keys,
+            tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=settings.access_token_expire_minutes)),
+            post=post_office(settings, aws),
             database_probe=DatabaseProbe(engine, timeout_seconds=DATABASE_PROBE_SECONDS),
         )
 
@@ -80,8 +98,54 @@ class Services:
         return AccountService(
             users=UserRepository(session),
             passwords=self.passwords,
-            tokens=self.tokens,
+            gate=self._gate(session),
             open_registration=self.settings.open_registration,
+        )
+
+    def authentication(self, session: Session) -> AuthenticationService:
+        """The service that tells who calls, for one unit of work."""
+        return AuthenticationService(sessions=SessionRepository(session), api_keys=ApiKeyRepository(session), tokens=self.tokens)
+
+    def sessions(self, session: Session) -> SessionService:
+        """The session service of one unit of work."""
+        return SessionService(
+            users=UserRepository(session),
+            sessions=SessionRepository(session),
+            audit=AuditRepository(session),
+            gate=self._gate(session),
+            passwords=self.passwords,
+            tokens=self.tokens,
+            policy=SessionPolicy(
+                lifetime=timedelta(days=self.settings.refresh_token_expire_days),
+                requires_verified_email=self.settings.require_verified_email,
+            ),
+        )
+
+    def api_keys(self, session: Session) -> ApiKeyService:
+        """The API key service of one unit of work."""
+        return ApiKeyService(api_keys=ApiKeyRepository(session))
+
+    def recovery(self, session: Session) -> RecoveryService:
+        """The service of what mail proves, for one unit of work."""
+        return RecoveryService(
+            mail_tokens=MailTokenRepository(session),
+            users=UserRepository(session),
+            passwords=self.passwords,
+            public_url=self.settings.public_url,
+        )
+
+    def administration(self, session: Session) -> AdministrationService:
+        """The administration service of one unit of work."""
+        return AdministrationService(audit=AuditRepository(session), stats=StatsRepository(session))
+
+    def audit(self, session: Session) -> AuditRepository:
+        """The audit log, for commands that verify it."""
+        return AuditRepository(session)
+
+    def maintenance(self, session: Session) -> MaintenanceService:
+        """The maintenance service of one unit of work."""
+        return MaintenanceService(
+            sessions=SessionRepository(session), mail_tokens=MailTokenRepository(session), attempts=SignInAttemptRepository(session)
         )
 
     def files(self, session: Session) -> FileService:
@@ -116,6 +180,21 @@ class Services:
 
     def _default_quota(self) -> Quota:
         return Quota(bytes=self.settings.user_quota_bytes, files=self.settings.user_quota_files)
+
+    def _gate(self, session: Session) -> PasswordGate:
+        return PasswordGate(attempts=SignInAttemptRepository(session), passwords=self.passwords)
+
+
+def _signing_keys(settings: Settings, aws: AwsAccess) -> SigningKeys:
+    if settings.secret_key is not None:
+        return SigningKeys.fixed(settings.secret_key.get_secret_value())
+    arn = settings.secret_key_arn
+
+    def fetch() -> str:
+        document: str = aws.call("secretsmanager", "get_secret_value", SecretId=arn)["SecretString"]
+        return document
+
+    return SigningKeys(fetch)
 
 
 def _iam_password_source(settings: Settings, aws: AwsAccess) -> Callable[[], str] | None:

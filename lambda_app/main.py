@@ -8,7 +8,7 @@ from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.routers import files, health, login, uploads, users
+from lambda_app.routers import admin, credentials, files, health, login, uploads, users
 from lambda_app.routers.cors import Cors
 from lambda_app.routers.edge import Edge
 from lambda_app.routers.gateway import GatewayHandler
@@ -31,8 +31,10 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     for prefix in (settings.api_v1_str, ""):
         app.include_router(login.router, prefix=prefix, include_in_schema=bool(prefix))
         app.include_router(health.router, prefix=prefix, include_in_schema=bool(prefix))
+    app.include_router(credentials.router, prefix=settings.api_v1_str)
     app.include_router(users.router, prefix=settings.api_v1_str)
     app.include_router(uploads.router, prefix=settings.api_v1_str)
+    app.include_router(admin.router, prefix=settings.api_v1_str)
     app.include_router(files.router, prefix=settings.api_v1_str)
     app.add_middleware(Edge)
     if settings.backend_cors_origins:

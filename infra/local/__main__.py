@@ -69,6 +69,8 @@ def run(folders: Folders, port: int) -> int:
 
         say("Bringing the database up to date ...")
         environment = application_environment(knobs, secrets, database_url, store)
+        environment["MAIL_FOLDER"] = str(folders.mail)
+        environment["PUBLIC_URL"] = f"http://127.0.0.1:{port}"
         # The API reads its settings from the environment of its process, and that is ours.
         os.environ.clear()
         os.environ.update(environment)
@@ -94,6 +96,7 @@ We-Upload is running on {address}    (Ctrl-C stops it; the data stays)
   Sign in                    curl {api}/login/token -d username={SUPERUSER_EMAIL} -d password={secrets.superuser_password}
   PostgreSQL                 {environment["DATABASE_URL"]}
   S3 (emulated)              {environment["AWS_ENDPOINT_URL"]}, bucket {environment["S3_BUCKET_NAME"]}
+  Mail it would send         {data}/mail, and its links are printed here
   Data, logs, secrets        {data}    (make clean forgets them)
 """
 

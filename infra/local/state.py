@@ -37,6 +37,11 @@ class Folders:
         return self.root / "logs"
 
     @property
+    def mail(self) -> Path:
+        """The mail that the API would have sent."""
+        return self.root / "mail"
+
+    @property
     def temporary(self) -> Path:
         """Files that mean nothing once the run is over."""
         return self.root / "tmp"

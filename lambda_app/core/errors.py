@@ -99,6 +99,14 @@ class TooLargeError(AppError):
     message = "Too large"
 
 
+class TooManyRequestsError(AppError):
+    """The caller has to wait; `Retry-After` says how many seconds."""
+
+    status = 429
+    code = "too_many_requests"
+    message = "Too many requests"
+
+
 class UnavailableError(AppError):
     """Something we depend on does not answer; the caller may try again."""
 

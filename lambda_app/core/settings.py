@@ -51,10 +51,22 @@ class Settings(BaseModel):
     """Connections a process keeps. 1 in Lambda, where requests never overlap."""
     database_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
     """The longest wait for one answer of the database."""
-    secret_key: SecretStr
-    """Key of the access tokens' HMAC, at least 32 bytes."""
+    secret_key: SecretStr | None = None
+    """Key of the access tokens' HMAC, at least 32 bytes, or a JSON document of keys (`core/security/keys`)."""
+    secret_key_arn: str | None = None
+    """The secret in Secrets Manager that holds the same; instead of `secret_key`."""
     access_token_expire_minutes: int = Field(default=10, ge=1, le=1440)
     """Life of an access token."""
+    refresh_token_expire_days: int = Field(default=14, ge=1, le=90)
+    """Days after which a session that was not refreshed is over."""
+    mail_from: str | None = None
+    """The sender of our mail, an identity that SES has verified."""
+    mail_folder: str | None = None
+    """A folder that mail is written to instead of being sent; `local` only."""
+    public_url: str = "http://127.0.0.1:8000"
+    """The page that links in mail lead to."""
+    require_verified_email: bool = False
+    """Whether an account can be used only after its address was confirmed by mail."""
     s3_bucket_name: str = Field(min_length=3, max_length=63)
     """The bucket that holds the uploaded objects."""
     aws_region: str = Field(default="us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
@@ -99,7 +111,7 @@ class Settings(BaseModel):
             raise ValueError("must start with a slash and not end with one, as /api/v1")
         return value
 
-    @field_validator("aws_endpoint_url", "s3_public_endpoint_url")
+    @field_validator("aws_endpoint_url", "s3_public_endpoint_url", "public_url")
     @classmethod
     def _is_an_origin(cls, value: str | None) -> str | None:
         if value is None:
@@ -124,15 +136,40 @@ class Settings(BaseModel):
         return value.upper() if isinstance(value, str) else value
 
     @model_validator(mode="after")
+    def _has_one_signing_key(self) -> Self:
+        if (self.secret_key is None) == (self.secret_key_arn is None):
+            raise ValueError("exactly one of secret_key and secret_key_arn is needed")
+        return self
+
+    @model_validator(mode="after")
     def _refuses_weak_secrets(self) -> Self:
         if self.is_local:
             return self
-        key = self.secret_key.get_secret_value()
-        if len(key.encode()) < SECRET_KEY_MIN_BYTES:
-            raise ValueError(f"SECRET_KEY must have at least {SECRET_KEY_MIN_BYTES} bytes outside local mode")
-        if any(word in key.lower() for word in PLACEHOLDER_SECRETS) or len(set(key)) < 8:
-            raise ValueError("SECRET_KEY is a placeholder; make one with: openssl rand -base64 48")
+        if self.mail_folder is not None:
+            raise ValueError("MAIL_FOLDER is for local mode: mail holds secrets")
+        if self.mail_from is not None and not self.public_url.startswith("https://"):
+            raise ValueError("MAIL_FROM needs PUBLIC_URL, an https:// address, for the links in mail")
+        if self.secret_key is not None:
+            _refuse_weak(self.secret_key.get_secret_value())
         password = urlsplit(self.database_url.get_secret_value()).password
         if password is not None and password.lower() in (*PLACEHOLDER_SECRETS, "postgres"):
             raise ValueError("DATABASE_URL has a placeholder for its password")
         return self
+
+    @model_validator(mode="after")
+    def _can_send_what_it_demands(self) -> Self:
+        if self.require_verified_email and not self.can_send_mail:
+            raise ValueError("REQUIRE_VERIFIED_EMAIL needs MAIL_FROM")
+        return self
+
+    @property
+    def can_send_mail(self) -> bool:
+        """Whether there is a way to send mail."""
+        return self.mail_from is not None or self.mail_folder is not None
+
+
+def _refuse_weak(key: str) -> None:
+    if len(key.encode()) < SECRET_KEY_MIN_BYTES:
+        raise ValueError(f"SECRET_KEY must have at least {SECRET_KEY_MIN_BYTES} bytes outside local mode")
+    if any(word in key.lower() for word in PLACEHOLDER_SECRETS) or len(set(key)) < 8:
+        raise ValueError("SECRET_KEY is a placeholder; make one with: openssl rand -base64 48")

@@ -2,13 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.openapi.models import OAuthFlowPassword, OAuthFlows
 from fastapi.security import OAuth2
 from starlette.requests import HTTPConnection
 
 from lambda_app.core.errors import NotAuthenticatedError
-from lambda_app.dependencies.services import AccountsDep
+from lambda_app.dependencies.scopes import scope_of
+from lambda_app.dependencies.services import AuthenticationDep
 from lambda_app.models import User
 
 
@@ -38,9 +39,12 @@ class BearerToken(OAuth2):
 TokenDep = Annotated[str | None, Depends(BearerToken())]
 
 
-def get_caller(token: TokenDep, accounts: AccountsDep) -> User | None:
-    """Return the signed-in user, or None for an anonymous caller. Raises NotAuthenticatedError for a token that does not hold."""
-    return None if token is None else accounts.authenticate(token)
+def get_caller(request: Request, token: TokenDep, authentication: AuthenticationDep) -> User | None:
+    """Return the signed-in user, or None for an anonymous caller.
+
+    Raises NotAuthenticatedError for a token or key that does not hold, ScopeMissingError for a key that is not for this route.
+    """
+    return None if token is None else authentication.authenticate(token, scope=scope_of(request.method, request.scope["route"].path))
 
 
 CallerDep = Annotated[User | None, Depends(get_caller, scope="function")]

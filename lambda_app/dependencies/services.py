@@ -8,7 +8,12 @@ from sqlalchemy.orm import Session
 
 from lambda_app.factory import Services
 from lambda_app.services.accounts import AccountService
+from lambda_app.services.administration import AdministrationService
+from lambda_app.services.api_keys import ApiKeyService
+from lambda_app.services.authentication import AuthenticationService
 from lambda_app.services.files import FileService
+from lambda_app.services.recovery import RecoveryService
+from lambda_app.services.sessions import SessionService
 from lambda_app.services.uploads import UploadService
 from lambda_app.services.usage import UsageService
 
@@ -57,7 +62,37 @@ async def get_usage(services: ServicesDep, session: SessionDep) -> UsageService:
     return services.usage(session)
 
 
+async def get_authentication(services: ServicesDep, session: SessionDep) -> AuthenticationService:
+    """Return the authentication service of this request."""
+    return services.authentication(session)
+
+
+async def get_sessions(services: ServicesDep, session: SessionDep) -> SessionService:
+    """Return the session service of this request."""
+    return services.sessions(session)
+
+
+async def get_api_keys(services: ServicesDep, session: SessionDep) -> ApiKeyService:
+    """Return the API key service of this request."""
+    return services.api_keys(session)
+
+
+async def get_recovery(services: ServicesDep, session: SessionDep) -> RecoveryService:
+    """Return the recovery service of this request."""
+    return services.recovery(session)
+
+
+async def get_administration(services: ServicesDep, session: SessionDep) -> AdministrationService:
+    """Return the administration service of this request."""
+    return services.administration(session)
+
+
 AccountsDep = Annotated[AccountService, Depends(get_accounts)]
 FilesDep = Annotated[FileService, Depends(get_files)]
 UploadsDep = Annotated[UploadService, Depends(get_uploads)]
 UsageDep = Annotated[UsageService, Depends(get_usage)]
+AuthenticationDep = Annotated[AuthenticationService, Depends(get_authentication)]
+SessionsDep = Annotated[SessionService, Depends(get_sessions)]
+ApiKeysDep = Annotated[ApiKeyService, Depends(get_api_keys)]
+RecoveryDep = Annotated[RecoveryService, Depends(get_recovery)]
+AdministrationDep = Annotated[AdministrationService, Depends(get_administration)]

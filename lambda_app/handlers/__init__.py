@@ -1,1 +1,1 @@
-"""The other Lambda entry points: S3's events and the sweep. They know nothing of HTTP."""
+"""The entry points of Lambda beside the API, one module each. They know nothing of HTTP."""

@@ -1,9 +1,33 @@
 """The SQLAlchemy tables."""
 
+from lambda_app.models.api_key import ApiKey
+from lambda_app.models.audit import AuditEvent, AuditHead
 from lambda_app.models.base import Base
 from lambda_app.models.file import CHARGED, NAME_SORT, TYPE_SORT, File, FileStatus
 from lambda_app.models.idempotency import IdempotencyKey
+from lambda_app.models.mail_token import MailPurpose, MailToken
+from lambda_app.models.session import RefreshToken, UserSession
+from lambda_app.models.sign_in_attempt import AttemptKind, SignInAttempt
 from lambda_app.models.sweep import SweepPosition
 from lambda_app.models.user import User
 
-__all__ = ["CHARGED", "NAME_SORT", "TYPE_SORT", "Base", "File", "FileStatus", "IdempotencyKey", "SweepPosition", "User"]
+__all__ = [
+    "CHARGED",
+    "NAME_SORT",
+    "TYPE_SORT",
+    "ApiKey",
+    "AttemptKind",
+    "AuditEvent",
+    "AuditHead",
+    "Base",
+    "File",
+    "FileStatus",
+    "IdempotencyKey",
+    "MailPurpose",
+    "MailToken",
+    "RefreshToken",
+    "SignInAttempt",
+    "SweepPosition",
+    "User",
+    "UserSession",
+]

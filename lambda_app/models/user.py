@@ -1,5 +1,6 @@
 """The table of accounts."""
 
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, String, text
@@ -30,3 +31,7 @@ class User(Timestamps, Base):
     """What a superuser allows this user; None means the default of the settings."""
     quota_files: Mapped[int | None]
     """The same for the number of files."""
+    token_epoch: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    """Raised to end every session, access token and API key of the account at once."""
+    email_verified_at: Mapped[datetime | None]
+    """When the owner of the address answered our mail; None while nobody has."""

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.models import CHARGED, File, FileStatus, IdempotencyKey, User
+from lambda_app.repositories.audit import audit_insert_for
 from lambda_app.repositories.file_access import manageable_by
 
 _OWN_TRANSACTION = {"own_transaction": True, "synchronize_session": False, "populate_existing": True}
@@ -83,31 +84,31 @@ class FileLifeRepository:
     def trash(self, file_id: UUID, user: User, *, purge_at: datetime) -> File | None:
         """Put an available file into the trash, still charged; None when there is no such file for the user."""
         conditions = (File.id == file_id, File.status == FileStatus.AVAILABLE, manageable_by(user))
-        return self._step(*conditions, after=FileStatus.TRASHED, purge_at=purge_at)
+        return self._step(*conditions, after=FileStatus.TRASHED, action="file.trashed", purge_at=purge_at)
 
     def restore(self, file_id: UUID, user: User) -> File | None:
         """Take a file out of the trash; None when there is no such file in it for the user."""
         conditions = (File.id == file_id, File.status == FileStatus.TRASHED, manageable_by(user))
-        return self._step(*conditions, after=FileStatus.AVAILABLE, purge_at=None)
+        return self._step(*conditions, after=FileStatus.AVAILABLE, action="file.restored", purge_at=None)
 
     def start_deleting(self, file_id: UUID, user: User) -> File | None:
         """Take the file out of everybody's sight and release; its object can then be deleted. None for no such file of the user.
 
         A file already being deleted is returned again, so that an interrupted deletion can be repeated.
         """
-        return self._step(File.id == file_id, manageable_by(user), after=FileStatus.DELETING)
+        return self._step(File.id == file_id, manageable_by(user), after=FileStatus.DELETING, action="file.deleted")
 
     def purge(self, file_id: UUID, *, before: FileStatus, overdue_at: datetime) -> File | None:
         """Start deleting a file whose time in the trash, or as a rejected one, is over; None when it is not such a file (any more)."""
         due = File.purge_at if before is FileStatus.TRASHED else File.updated_at
-        return self._step(File.id == file_id, File.status == before, due < overdue_at, after=FileStatus.DELETING)
+        return self._step(File.id == file_id, File.status == before, due < overdue_at, after=FileStatus.DELETING, action="file.purged")
 
     def remove(self, file_id: UUID) -> None:
         """Remove the row whose bytes are gone."""
         statement = delete(File).where(File.id == file_id, File.status.in_(_GONE))
         self._session.execute(statement.execution_options(own_transaction=True, synchronize_session=False))
 
-    def _step(self, *conditions: ColumnElement[bool], after: FileStatus, **values: Any) -> File | None:
+    def _step(self, *conditions: ColumnElement[bool], after: FileStatus, action: str | None = None, **values: Any) -> File | None:
         # The row is locked first: what is released depends on the state that it leaves, not on one that was read before.
         found = (
             select(File.id, File.owner_id, File.size_bytes, File.status)
@@ -119,8 +120,12 @@ class FileLifeRepository:
         changes = {"status": after, "updated_at": clock.now(), "revision": File.revision + 1, **values}
         moved = update(File).where(File.id == found.c.id).values(changes).returning(*File.__table__.columns).cte("moved")
         statement = select(aliased(File, moved))
+        parts = [moved]
         if after not in CHARGED:
             release = update(User).where(User.id == found.c.owner_id, found.c.status.in_(CHARGED))
             less = {"bytes_used": User.bytes_used - found.c.size_bytes, "files_count": User.files_count - 1}
-            statement = statement.add_cte(release.values(less).cte("released"))
+            parts.append(release.values(less).returning(User.id).cte("released"))
+        # The log's end is locked last, by everybody.
+        logged = () if action is None else (audit_insert_for(moved, action, kind="file", behind=parts).cte("logged"),)
+        statement = statement.add_cte(*parts[1:], *logged)
         return self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none()

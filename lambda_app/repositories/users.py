@@ -1,5 +1,7 @@
 """Queries on accounts."""
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select, update
@@ -10,6 +12,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.db.session import violated_constraint
 from lambda_app.models import User
+from lambda_app.repositories.audit import audit_entry, audit_insert, audited_change
 
 EMAIL_CONSTRAINT = "uq_user_email"
 
@@ -50,36 +53,44 @@ class UserRepository:
         """Return the user with this address in its stored, normalised form."""
         return self._session.execute(select(User).where(User.email == email)).scalar_one_or_none()
 
-    def list_page(self, *, skip: int, limit: int) -> list[User]:
-        """Return users in order of registration."""
+    def list_page(self, *, skip: int, limit: int, search: str | None = None, is_active: bool | None = None) -> list[User]:
+        """Return users in order of registration; `search` is a part of the address, `is_active` None is both."""
         query = select(User).order_by(User.created_at, User.id).offset(skip).limit(limit)
+        if search is not None:
+            query = query.where(User.email.contains(search.lower(), autoescape=True))
+        if is_active is not None:
+            query = query.where(User.is_active == is_active)
         return list(self._session.execute(query).scalars())
 
-    def add(self, user: User) -> User:
-        """Insert the user. Raises EmailTakenError."""
+    def add(self, user: User, *, action: str) -> User:
+        """Insert the user and audit it as `action`. Raises EmailTakenError."""
         self._session.add(user)
         try:
             self._session.flush()
         except IntegrityError as error:
             raise _translated(error) from error
+        entry = audit_entry(action, subject=f"user:{user.id}", details={"is_superuser": user.is_superuser})
+        self._session.execute(audit_insert(entry))
         return user
 
-    def update(self, user_id: UUID, changes: dict[str, object]) -> User:
-        """Change the columns named in `changes`. Raises NotFoundError, EmailTakenError."""
-        statement = (
-            update(User)
-            .where(User.id == user_id)
-            .values(**changes, updated_at=clock.now())
-            .returning(User)
-            .execution_options(synchronize_session=False, populate_existing=True)
-        )
+    def update(self, user_id: UUID, changes: Mapping[str, Any], *, action: str, details: Mapping[str, Any] | None = None) -> User:
+        """Change the columns named in `changes` and audit it as `action`, in one statement. Raises NotFoundError, EmailTakenError."""
+        change = update(User).where(User.id == user_id).values(**changes, updated_at=clock.now()).returning(*User.__table__.c)
+        statement = audited_change(change, User, action, details=details)
         try:
-            user = self._session.execute(statement).scalar_one_or_none()
+            user = self._session.execute(statement.execution_options(populate_existing=True)).scalar_one_or_none()
         except IntegrityError as error:
             raise _translated(error) from error
         if user is None:
             raise NotFoundError("User not found", code="user_not_found")
         return user
+
+    def replace_hash(self, user: User, hashed_password: str) -> None:
+        """Keep the same password under a newer hash, durably, unless it was changed in between."""
+        statement = update(User).where(User.id == user.id, User.hashed_password == user.hashed_password)
+        self._session.execute(
+            statement.values(hashed_password=hashed_password).execution_options(own_transaction=True, synchronize_session=False)
+        )
 
 
 def _translated(error: IntegrityError) -> Exception:

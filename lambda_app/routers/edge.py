@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import MutableMapping
+from ipaddress import ip_address
 from typing import Any
 from uuid import uuid4
 
@@ -11,10 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_app.core import logs
 from lambda_app.core.errors import AppError, TooLargeError
+from lambda_app.core.origin import Origin, reset_origin, set_origin
 from lambda_app.routers.problems import problem_response
 
 logger = logging.getLogger(__name__)
 
+USER_AGENT_MAX_LENGTH = 200
 BODY_MAX_BYTES = 256 * 1024
 """Our largest honest body has about 10 kB; the bytes of files never pass through here."""
 
@@ -33,6 +36,7 @@ class Edge:
         started_at = time.perf_counter()
         request_id = _request_id(scope)
         token = logs.request_id.set(request_id)
+        origin = set_origin(_origin(scope))
         status: int | None = None
 
         async def send_marked(message: Message) -> None:
@@ -58,6 +62,7 @@ class Edge:
             await problem_response(status=AppError.status, code=AppError.code, detail=AppError.message)(scope, receive, send_marked)
         finally:
             _log_access(scope, status, time.perf_counter() - started_at)
+            reset_origin(origin)
             logs.request_id.reset(token)
 
 
@@ -98,6 +103,18 @@ def _request_id(scope: Scope) -> str:
     context = event.get("requestContext") if isinstance(event, dict) else None
     given = context.get("requestId") if isinstance(context, dict) else None
     return given if isinstance(given, str) and given.isascii() and given.isprintable() and 0 < len(given) <= 128 else str(uuid4())
+
+
+def _origin(scope: Scope) -> Origin:
+    # The peer that the gateway's event names, or the socket's. X-Forwarded-For and its like are the caller's own words.
+    peer = scope.get("client")
+    try:
+        address = str(ip_address(peer[0])) if peer else None
+    except ValueError:
+        address = None
+    agent = dict(scope["headers"]).get(b"user-agent", b"").decode("latin-1")
+    printable = "".join(char for char in agent if char.isprintable())[:USER_AGENT_MAX_LENGTH]
+    return Origin(source_address=address, user_agent=printable or None)
 
 
 def _log_access(scope: Scope, status: int | None, seconds: float) -> None:

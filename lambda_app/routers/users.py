@@ -1,30 +1,53 @@
 """Accounts."""
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CallerDep, CurrentUserDep
-from lambda_app.dependencies.services import AccountsDep, UsageDep
+from lambda_app.dependencies.mail import OutgoingMailDep
+from lambda_app.dependencies.services import AccountsDep, RecoveryDep, ServicesDep, SessionsDep, UsageDep
+from lambda_app.models.user import EMAIL_MAX_LENGTH
 from lambda_app.routers.paging import LimitQuery, SkipQuery
 from lambda_app.routers.problems import problem_responses
+from lambda_app.schemas.text import ONE_LINE
 from lambda_app.schemas.usage import Usage
 from lambda_app.schemas.user import User, UserCreate, UserSelfUpdate, UserUpdate
+
+SearchQuery = Annotated[str | None, Query(min_length=1, max_length=EMAIL_MAX_LENGTH, description="A part of the address."), ONE_LINE]
 
 router = APIRouter(prefix="/users", tags=["users"])
 
 
 @router.post("/", status_code=201, response_model=User, responses=problem_responses(401, 403, 409))
-def create_user(registration: UserCreate, caller: CallerDep, accounts: AccountsDep) -> models.User:
+def create_user(
+    registration: UserCreate,
+    outgoing: OutgoingMailDep,
+    caller: CallerDep,
+    accounts: AccountsDep,
+    recovery: RecoveryDep,
+    services: ServicesDep,
+) -> models.User:
     """Create an account. Open to anyone while registration is open, else to superusers."""
-    return accounts.register(registration, registrar=caller)
+    user = accounts.register(registration, registrar=caller)
+    if services.settings.require_verified_email:
+        outgoing.add(recovery.start_verification(user.email))
+    return user
 
 
 @router.get("/", response_model=list[User], responses=problem_responses(401, 403))
-def list_users(user: CurrentUserDep, accounts: AccountsDep, skip: SkipQuery = 0, limit: LimitQuery = 100) -> list[models.User]:
-    """List accounts in order of registration. Superusers only."""
-    return accounts.list_users(user, skip=skip, limit=limit)
+def list_users(
+    user: CurrentUserDep,
+    accounts: AccountsDep,
+    skip: SkipQuery = 0,
+    limit: LimitQuery = 100,
+    search: SearchQuery = None,
+    is_active: bool | None = None,
+) -> list[models.User]:
+    """List accounts in order of registration, or those whose address contains `search`. Superusers only."""
+    return accounts.list_users(user, skip=skip, limit=limit, search=search, is_active=is_active)
 
 
 @router.get("/me", response_model=User, responses=problem_responses(401))
@@ -61,6 +84,12 @@ def read_user(user_id: UUID, user: CurrentUserDep, accounts: AccountsDep) -> mod
 def update_user(user_id: UUID, update: UserUpdate, user: CurrentUserDep, accounts: AccountsDep) -> models.User:
     """Change an account: one's own, or any for a superuser; only superusers change roles."""
     return accounts.update_user(user, user_id, update)
+
+
+@router.delete("/{user_id}/sessions", status_code=204, responses=problem_responses(401, 403, 404))
+def revoke_user_sessions(user_id: UUID, user: CurrentUserDep, sessions: SessionsDep) -> None:
+    """End every session, access token and API key of a user. Superusers only."""
+    sessions.revoke_all(user, user_id)
 
 
 # The collection also answers without its slash; a redirect there would need the Host header.

@@ -86,8 +86,9 @@ class User(ResponseModel):
 
 
 class Token(ResponseModel):
-    """A bearer token (RFC 6750); `expires_in` is in seconds."""
+    """A bearer token (RFC 6750), and the refresh token that is exchanged once for the next pair; `expires_in` is in seconds."""
 
     access_token: str
     token_type: str = "bearer"  # noqa: S105 - the scheme's name
     expires_in: int
+    refresh_token: str = Field(repr=False)

@@ -1,28 +1,22 @@
-"""Accounts: registration, sign-in and what may change of a user."""
+"""Accounts: registration and what may change of a user."""
 
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError, NotAuthenticatedError, PermissionDeniedError
+from lambda_app.core.errors import ConflictError, NotFoundError, PermissionDeniedError
+from lambda_app.core.security.password_rules import refuse_weak_password
 from lambda_app.core.security.passwords import PasswordHasher
-from lambda_app.core.security.tokens import AccessToken, AccessTokens
 from lambda_app.models import User
 from lambda_app.repositories.users import UserRepository
 from lambda_app.schemas.user import UserCreate, UserSelfUpdate, UserUpdate, normalise_email
+from lambda_app.services.password_gate import PasswordGate
 
 ROLE_FIELDS = frozenset({"is_active", "is_superuser"})
 """What only a superuser changes, and never of their own account."""
 QUOTA_FIELDS = frozenset({"quota_bytes", "quota_files"})
 """What only a superuser changes; None means the default."""
-
-
-class BadCredentialsError(NotAuthenticatedError):
-    """The sign-in failed; the caller is not told whether the user exists, is disabled, or typed wrongly."""
-
-    code = "bad_credentials"
-    message = "Incorrect e-mail or password"
 
 
 class RegistrationClosedError(PermissionDeniedError):
@@ -35,46 +29,42 @@ class RegistrationClosedError(PermissionDeniedError):
 class AccountService:
     """What may be done with accounts."""
 
-    def __init__(self, *, users: UserRepository, passwords: PasswordHasher, tokens: AccessTokens, open_registration: bool) -> None:
+    def __init__(self, *, users: UserRepository, passwords: PasswordHasher, gate: PasswordGate, open_registration: bool) -> None:
         self._users = users
         self._passwords = passwords
-        self._tokens = tokens
+        self._gate = gate
         self._open_registration = open_registration
 
-    def sign_in(self, *, email: str, password: str) -> AccessToken:
-        """Exchange e-mail and password for an access token.
-
-        Raises:
-            BadCredentialsError: unknown, wrong or disabled, after the same work in each case.
-        """
-        user = self._find(email)
-        is_right = self._passwords.verify(password, user.hashed_password if user else None)
-        if user is None or not is_right or not user.is_active:
-            raise BadCredentialsError
-        return self._tokens.issue(user.id)
-
-    def authenticate(self, access_token: str) -> User:
-        """Return the active user to whom the token belongs. Raises NotAuthenticatedError."""
-        user = self._users.get(self._tokens.read(access_token).user_id)
-        if user is None or not user.is_active:
-            raise NotAuthenticatedError
-        return user
-
     def register(self, registration: UserCreate, *, registrar: User | None) -> User:
-        """Create an account, for oneself or, as a superuser, for somebody. Raises RegistrationClosedError, EmailTakenError."""
+        """Create an account, for oneself or, as a superuser, for somebody.
+
+        Raises RegistrationClosedError, EmailTakenError, WeakPasswordError.
+        """
         if not self._open_registration and not (registrar and registrar.is_superuser):
             raise RegistrationClosedError
-        return self._create(email=registration.email, password=registration.password, is_superuser=False)
+        return self._create(registration, is_superuser=False)
 
     def create_superuser(self, registration: UserCreate) -> User:
-        """Create a superuser; for operators, never reached over HTTP. Raises EmailTakenError."""
-        return self._create(email=registration.email, password=registration.password, is_superuser=True)
+        """Create a superuser; for operators, never reached over HTTP. Raises EmailTakenError, WeakPasswordError."""
+        return self._create(registration, is_superuser=True)
 
-    def list_users(self, viewer: User, *, skip: int, limit: int) -> list[User]:
+    def reset_password(self, email: str, password: str) -> User:
+        """Set a password for somebody who forgot theirs; for operators, never reached over HTTP.
+
+        Raises NotFoundError, WeakPasswordError.
+        """
+        user = self._find(email)
+        if user is None:
+            raise NotFoundError("User not found", code="user_not_found")
+        refuse_weak_password(password, email=user.email)
+        changes = {"hashed_password": self._passwords.hash(password), "token_epoch": User.token_epoch + 1}
+        return self._users.update(user.id, changes, action="password.reset", details={"by": "operator"})
+
+    def list_users(self, viewer: User, *, skip: int, limit: int, search: str | None = None, is_active: bool | None = None) -> list[User]:
         """Return accounts in order of registration; for superusers. Raises PermissionDeniedError."""
         if not viewer.is_superuser:
             raise PermissionDeniedError
-        return self._users.list_page(skip=skip, limit=limit)
+        return self._users.list_page(skip=skip, limit=limit, search=search, is_active=is_active)
 
     def get_user(self, viewer: User, user_id: UUID) -> User:
         """Return an account: one's own, or any for a superuser. Raises PermissionDeniedError, NotFoundError."""
@@ -91,7 +81,7 @@ class AccountService:
             PermissionDeniedError: somebody else's account, or a superuser's field; also when a new e-mail or password
                 of one's own comes without the right current password.
             ConflictError: a superuser's own role.
-            NotFoundError, EmailTakenError.
+            NotFoundError, EmailTakenError, WeakPasswordError, ThrottledError.
         """
         is_self = editor.id == user_id
         if not is_self and not editor.is_superuser:
@@ -99,11 +89,22 @@ class AccountService:
         changes = update.model_dump(exclude_unset=True)
         current_password = changes.pop("current_password", None)
         self._refuse_role_change(editor, changes, is_self=is_self)
-        if is_self and changes.keys() & {"email", "password"} and not self._is_current(editor, current_password):
-            raise PermissionDeniedError("The current password is missing or wrong", code="current_password_required")
+        if is_self and changes.keys() & {"email", "password"}:
+            self._prove(editor, current_password)
+        if not changes:
+            return self.get_user(editor, user_id)
+        action, details = _audited_as(changes)
         if "password" in changes:
-            changes["hashed_password"] = self._passwords.hash(changes.pop("password"))
-        return self._users.update(user_id, changes) if changes else self.get_user(editor, user_id)
+            user = editor if is_self else self._users.require(user_id)
+            password = changes.pop("password")
+            refuse_weak_password(password, email=changes.get("email", user.email))
+            changes["hashed_password"] = self._passwords.hash(password)
+        if "email" in changes:
+            changes["email_verified_at"] = None
+        if "hashed_password" in changes or changes.get("is_active") is False:
+            # Ends every session, access token and API key; an account that is enabled again starts without any.
+            changes["token_epoch"] = User.token_epoch + 1
+        return self._users.update(user_id, changes, action=action, details=details)
 
     def _refuse_role_change(self, editor: User, changes: Mapping[str, Any], *, is_self: bool) -> None:
         if changes.keys() & QUOTA_FIELDS and not editor.is_superuser:
@@ -116,8 +117,11 @@ class AccountService:
             # The last superuser could lock everybody out, themselves included.
             raise ConflictError("Superusers cannot change their own role; another superuser can", code="own_role")
 
-    def _is_current(self, user: User, password: str | None) -> bool:
-        return password is not None and self._passwords.verify(password, user.hashed_password)
+    def _prove(self, user: User, password: str | None) -> None:
+        # Through the same gate as a sign-in: whoever holds a stolen token must not guess here for free.
+        if password is None or self._gate.try_password(email=user.email, password=password) is None:
+            raise PermissionDeniedError("The current password is missing or wrong", code="current_password_required")
+        self._gate.forgive(user.email)
 
     def _find(self, email: str) -> User | None:
         try:
@@ -125,16 +129,31 @@ class AccountService:
         except ValueError:
             return None
 
-    def _create(self, *, email: str, password: str, is_superuser: bool) -> User:
+    def _create(self, registration: UserCreate, *, is_superuser: bool) -> User:
+        refuse_weak_password(registration.password, email=registration.email)
         now = clock.now()
-        return self._users.add(
-            User(
-                id=uuid4(),
-                email=email,
-                hashed_password=self._passwords.hash(password),
-                is_active=True,
-                is_superuser=is_superuser,
-                created_at=now,
-                updated_at=now,
-            )
+        user = User(
+            id=uuid4(),
+            email=registration.email,
+            hashed_password=self._passwords.hash(registration.password),
+            is_active=True,
+            is_superuser=is_superuser,
+            token_epoch=0,
+            # An operator vouches for the superuser's address.
+            email_verified_at=now if is_superuser else None,
+            created_at=now,
+            updated_at=now,
         )
+        return self._users.add(user, action="user.registered")
+
+
+def _audited_as(changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the name of a change in the audit log, and what else it says; never a password or an address."""
+    details = {"fields": sorted(changes), **{name: changes[name] for name in sorted(changes.keys() & ROLE_FIELDS)}}
+    names = {
+        "password": "password.changed",
+        "email": "user.email_changed",
+        "is_superuser": "user.role_changed",
+        "is_active": "user.enabled" if changes.get("is_active") else "user.disabled",
+    }
+    return (names[next(iter(changes))] if len(changes) == 1 else "user.updated"), details

@@ -6,6 +6,7 @@ tested here includes which statements commit by themselves.
 
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import httpx
 import pytest
@@ -17,7 +18,7 @@ from lambda_app.factory import Services
 from lambda_app.main import create_app
 from lambda_app.routers.gateway import GatewayHandler
 from tests.support.accounts import Account, make_account
-from tests.support.gateway import GatewayTransport
+from tests.support.gateway import GatewayTransport, payload_v2
 
 ORIGIN = "https://api.test"
 
@@ -61,6 +62,12 @@ def client(handler: GatewayHandler) -> Iterator[httpx.Client]:
     """A caller whose requests arrive as HTTP API events."""
     with httpx.Client(transport=GatewayTransport(handler), base_url=ORIGIN) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def client_from(handler: GatewayHandler) -> Callable[[str], httpx.Client]:
+    """Make callers who sit at another address."""
+    return lambda address: httpx.Client(transport=GatewayTransport(handler, partial(payload_v2, source_ip=address)), base_url=ORIGIN)
 
 
 @pytest.fixture(scope="session")

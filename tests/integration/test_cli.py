@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import text
 
 from infra.local.object_store import ObjectStoreServer
 from lambda_app.cli import cli
@@ -15,7 +16,7 @@ from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.handlers import object_created, sweep
 from lambda_app.handlers.processes import process_services
-from tests.support.accounts import sign_in
+from tests.support.accounts import Account, sign_in
 from tests.support.s3_events import batch, bridged
 
 Run = Callable[..., tuple[int, str]]
@@ -23,6 +24,7 @@ Run = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def environment(settings: Settings) -> dict[str, str]:
+    assert settings.secret_key is not None
     return {
         "ENVIRONMENT": "local",
         "DATABASE_URL": settings.database_url.get_secret_value(),
@@ -138,3 +140,54 @@ def test_sweep_by_lambda_answers_with_its_report(
     process_services.cache_clear()
     assert (report["is_finished"], report["failures"]) == (True, 0)
     assert answer == {"batchItemFailures": []}
+
+
+def test_operator_resets_a_password_and_everything_ends(run: Run, client: httpx.Client, owner: Account) -> None:
+    code, output = run("reset-password", "--email", owner.email.upper(), "--password-stdin", text="set by an operator\n")
+
+    assert code == 0, output
+    assert "set by an operator" not in output
+    assert client.get("/api/v1/users/me", headers=owner.headers).status_code == 401
+    assert sign_in(client, email=owner.email, password="set by an operator")
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "message"),
+    [
+        ("nobody@example.com", "a good password", "User not found"),
+        ("nobody@example.com", "short", "password"),
+    ],
+)
+def test_reset_that_cannot_be_is_refused_in_a_sentence(run: Run, email: str, password: str, message: str) -> None:
+    code, output = run("reset-password", "--email", email, "--password-stdin", text=f"{password}\n")
+
+    assert code == 1
+    assert output.startswith("Error: ")
+    assert message in output
+
+
+def test_weak_password_is_refused_by_commands_too(run: Run, owner: Account) -> None:
+    code, output = run("reset-password", "--email", owner.email, "--password-stdin", text="password123\n")
+
+    assert (code, output.startswith("Error: ")) == (1, True)
+
+
+def test_purge_removes_what_is_over_and_nothing_else(run: Run, client: httpx.Client, services: Services, owner: Account) -> None:
+    form = {"username": owner.email, "password": owner.password}
+    ended = client.post("/api/v1/login/token", data=form).json()
+    client.post("/api/v1/login/logout", json={"refresh_token": ended["refresh_token"]})
+    assert run("purge")[1].startswith("0 sessions")
+
+    with services.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE user_session SET revoked_at = revoked_at - interval '31 days' WHERE user_id = :id AND revoked_at IS NOT NULL"),
+            {"id": owner.id},
+        )
+    code, output = run("purge")
+
+    assert (code, output.split(",")[0]) == (0, "1 sessions")
+    assert client.get("/api/v1/users/me", headers=owner.headers).status_code == 200
+
+
+def test_anchor_that_is_none_is_refused_in_a_sentence(run: Run) -> None:
+    assert run("verify-audit", "--anchor", "nonsense")[0] == 1

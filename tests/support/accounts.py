@@ -20,6 +20,7 @@ class Account:
     email: str
     password: str
     token: str
+    refresh_token: str = ""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -29,10 +30,14 @@ class Account:
 
 def sign_in(client: httpx.Client, *, email: str, password: str) -> str:
     """Return an access token."""
+    return _tokens(client, email, password)[0]
+
+
+def _tokens(client: httpx.Client, email: str, password: str) -> tuple[str, str]:
     answer = client.post("/api/v1/login/token", data={"username": email, "password": password})
     assert answer.status_code == 200, answer.text
-    token: str = answer.json()["access_token"]
-    return token
+    tokens = answer.json()
+    return tokens["access_token"], tokens["refresh_token"]
 
 
 def make_account(client: httpx.Client, services: Services, *, is_superuser: bool = False) -> Account:
@@ -43,7 +48,8 @@ def make_account(client: httpx.Client, services: Services, *, is_superuser: bool
         registration = UserCreate(email=email, password=password)
         user = accounts.create_superuser(registration) if is_superuser else accounts.register(registration, registrar=None)
         user_id = user.id
-    return Account(id=user_id, email=email, password=password, token=sign_in(client, email=email, password=password))
+    token, refresh_token = _tokens(client, email, password)
+    return Account(id=user_id, email=email, password=password, token=token, refresh_token=refresh_token)
 
 
 def start_upload(client: httpx.Client, owner: Account, body: bytes = b"hello", **fields: Any) -> dict[str, Any]:

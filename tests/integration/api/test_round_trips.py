@@ -76,9 +76,24 @@ def ask_sign_in(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> 
     return client.post("/api/v1/login/token", data={"username": owner.email, "password": owner.password})
 
 
+def ask_refresh(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.post("/api/v1/login/refresh", json={"refresh_token": owner.refresh_token})
+
+
+def ask_sign_out(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.post("/api/v1/login/logout", json={"refresh_token": owner.refresh_token})
+
+
+def ask_sessions(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.get("/api/v1/users/me/sessions", headers=owner.headers)
+
+
 BUDGET: dict[Callable[..., httpx.Response], int] = {
     ask_me: 1,
-    ask_sign_in: 1,
+    ask_sign_in: 3,
+    ask_refresh: 1,
+    ask_sign_out: 2,
+    ask_sessions: 2,
     ask_get: 2,
     ask_download: 2,
     ask_list: 2,
@@ -110,6 +125,25 @@ def test_completion_stays_within_its_round_trips(wired: Wired) -> None:
 
     assert answer.json()["status"] == "available"
     assert counted.round_trips == 3, counted.statements
+
+
+def test_api_key_is_one_round_trip_and_its_use_one_more_in_the_first_hour(wired: Wired) -> None:
+    body = {"name": "script", "scopes": ["files:read"]}
+    key = wired.client.post("/api/v1/users/me/api-keys", json=body, headers=wired.owner.headers).json()["key"]
+    trips = []
+    for _ in range(3):
+        with wired.proxy.count() as counted:
+            assert wired.client.get("/api/v1/users/me", headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        trips.append(counted.round_trips)
+
+    assert trips == [2, 1, 1]
+
+
+def test_mistyped_api_key_costs_no_round_trip(wired: Wired) -> None:
+    with wired.proxy.count() as counted:
+        assert_problem(wired.client.get("/api/v1/users/me", headers={"Authorization": f"Bearer wup_{'x' * 49}"}), 401)
+
+    assert counted.round_trips == 0
 
 
 def test_reading_request_opens_no_transaction(wired: Wired) -> None:

@@ -91,3 +91,29 @@ def test_no_secret_shows_in_a_representation_or_an_error() -> None:
     assert "s3cr3t-word" not in shown
     assert GOOD["SECRET_KEY"] not in shown
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_signing_key_comes_from_one_place() -> None:
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:signing-key-abcdef"
+    assert read(SECRET_KEY="", SECRET_KEY_ARN=arn).secret_key is None
+    with pytest.raises(ValidationError, match="exactly one"):
+        read(SECRET_KEY_ARN=arn)
+
+
+def test_mail_is_written_to_a_folder_on_a_laptop_only() -> None:
+    assert read(MAIL_FOLDER="mail", ENVIRONMENT="local").can_send_mail
+    with pytest.raises(ValidationError, match="MAIL_FOLDER"):
+        read(MAIL_FOLDER="mail")
+
+
+def test_addresses_cannot_be_demanded_without_mail() -> None:
+    with pytest.raises(ValidationError, match="MAIL_FROM"):
+        read(REQUIRE_VERIFIED_EMAIL="true")
+    mail = {"MAIL_FROM": "files@example.com", "PUBLIC_URL": "https://files.example.com"}
+    assert read(REQUIRE_VERIFIED_EMAIL="true", **mail).require_verified_email
+
+
+@pytest.mark.parametrize("url", ["", "http://files.example.com"])
+def test_links_in_mail_lead_to_an_address_of_ours(url: str) -> None:
+    with pytest.raises(ValidationError, match="PUBLIC_URL"):
+        read(MAIL_FROM="files@example.com", PUBLIC_URL=url)

@@ -1,0 +1,27 @@
+"""Where a request comes from and who makes it: what the audit log and the throttle of sign-ins want to know."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(slots=True)
+class Origin:
+    """One request's origin. Whoever checks the credential fills in who it is."""
+
+    source_address: str | None = None
+    """The peer as the gateway saw it, or the socket locally; never a header, which is the caller's word."""
+    user_agent: str | None = None
+    actor_id: UUID | None = None
+    credential: str | None = None
+    """`session:<id>` or `api_key:<id>`."""
+
+
+_current: ContextVar[Origin | None] = ContextVar("origin", default=None)
+set_origin = _current.set
+reset_origin = _current.reset
+
+
+def current_origin() -> Origin:
+    """Return the origin of the request being served; an empty one for commands and events."""
+    return _current.get() or Origin()

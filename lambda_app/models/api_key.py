@@ -1,0 +1,33 @@
+"""The table of API keys: long-lived credentials of scripts, as their SHA-256."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from lambda_app.models.base import Base
+
+API_KEY_NAME_MAX_LENGTH = 100
+
+
+class ApiKey(Base):
+    """A key; `hint` is its beginning, by which its owner recognises it."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (Index("ix_api_key_user_id", "user_id"),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
+    token_epoch: Mapped[int]
+    """The user's `token_epoch` when the key was made."""
+    name: Mapped[str] = mapped_column(String(API_KEY_NAME_MAX_LENGTH))
+    hint: Mapped[str] = mapped_column(String(16))
+    key_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[str] = mapped_column(String(200))
+    """Separated by spaces, as OAuth 2 writes them."""
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    """Within the hour; not written at every request."""
+    revoked_at: Mapped[datetime | None]

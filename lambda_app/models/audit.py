@@ -1,0 +1,50 @@
+"""The audit log: rows are only ever added, and each carries the hash of the one before it (docs/adr/0012-audit-chain.md)."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import BigInteger, FetchedValue, Index, SmallInteger, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from lambda_app.models.base import Base
+from lambda_app.models.session import ADDRESS_MAX_LENGTH
+
+GENESIS_HASH = "0" * 64
+"""What the first row has in the place of a predecessor's hash."""
+
+
+class AuditEvent(Base):
+    """Who did what to what, from where, when. A trigger gives `seq`, `previous_hash` and `hash`, and refuses every change."""
+
+    __tablename__ = "audit_event"
+    __table_args__ = (
+        Index("ix_audit_event_actor_id_seq", "actor_id", "seq"),
+        Index("ix_audit_event_subject_seq", "subject", "seq"),
+        Index("ix_audit_event_action_seq", "action", "seq"),
+    )
+
+    seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, server_default=FetchedValue())
+    at: Mapped[datetime]
+    action: Mapped[str] = mapped_column(String(64))
+    actor_id: Mapped[UUID | None]
+    """The user; None for anonymous callers and operators. No foreign key: the row outlives the user."""
+    credential: Mapped[str | None] = mapped_column(String(64))
+    """What the actor proved their identity with, as `session:<id>` or `api_key:<id>`."""
+    subject: Mapped[str | None] = mapped_column(String(100))
+    """What it was done to, as `user:<id>`."""
+    details: Mapped[str] = mapped_column(Text, server_default=text("'{}'"))
+    """A JSON object as text, kept to the letter because it is hashed."""
+    source_address: Mapped[str | None] = mapped_column(String(ADDRESS_MAX_LENGTH))
+    request_id: Mapped[str | None] = mapped_column(String(128))
+    previous_hash: Mapped[str] = mapped_column(String(64), server_default=FetchedValue())
+    hash: Mapped[str] = mapped_column(String(64), server_default=FetchedValue())
+
+
+class AuditHead(Base):
+    """The one row that says where the chain ends; adding to the log locks it."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(String(64))

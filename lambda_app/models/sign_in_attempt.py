@@ -1,0 +1,33 @@
+"""The table of sign-in attempts that were not followed by a success, counted for the throttle."""
+
+from datetime import datetime
+from enum import IntEnum
+
+from sqlalchemy import Index, SmallInteger, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from lambda_app.models.base import Base
+
+
+class AttemptKind(IntEnum):
+    """What is counted; rows are locked in this order, so that two sign-ins never wait for each other."""
+
+    ACCOUNT = 1
+    """All attempts at one account. Never blocks: an attacker could lock the owner out."""
+    ADDRESS = 2
+    """All attempts from one address."""
+    PAIR = 3
+    """The attempts at one account from one address."""
+
+
+class SignInAttempt(Base):
+    """One counter; its key is a hash, so that what was typed is not kept."""
+
+    __tablename__ = "sign_in_attempt"
+    __table_args__ = (Index("ix_sign_in_attempt_last_at", "last_at"),)
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[int] = mapped_column(SmallInteger)
+    failures: Mapped[int]
+    last_at: Mapped[datetime]
+    blocked_until: Mapped[datetime | None]

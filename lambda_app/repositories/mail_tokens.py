@@ -1,0 +1,83 @@
+"""Queries on the tokens that are sent by e-mail."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, exists, func, insert, literal, select, update
+from sqlalchemy.orm import Session, aliased
+
+from lambda_app.core import clock
+from lambda_app.models import MailPurpose, MailToken, User
+from lambda_app.repositories.audit import audit_insert_for
+
+MAILS_PER_HOUR = 3
+"""More mails of one kind to one account are not sent: nobody's inbox shall be filled by a stranger."""
+
+
+class MailTokenRepository:
+    """Reads and writes the rows of `mail_token`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add_for(self, email: str, purpose: MailPurpose, *, token_hash: str, lifetime: timedelta) -> MailToken | None:
+        """Add a token for the active account of this address, within the caller's transaction.
+
+        None, after the same statement, when there is no such account, it needs no such mail, or it has had enough of them.
+        """
+        now = clock.now()
+        earlier = aliased(MailToken)
+        sent = (
+            select(func.count())
+            .select_from(earlier)
+            .where(earlier.user_id == User.id, earlier.purpose == purpose, earlier.created_at > now - timedelta(hours=1))
+            .scalar_subquery()
+        )
+        values = {
+            "token_hash": literal(token_hash),
+            "user_id": User.id,
+            "purpose": literal(purpose.value),
+            "email": User.email,
+            "created_at": literal(now, MailToken.created_at.type),
+            "expires_at": literal(now + lifetime, MailToken.created_at.type),
+        }
+        wanting: Any = select(*(value.label(name) for name, value in values.items())).where(
+            User.email == email, User.is_active, sent < MAILS_PER_HOUR
+        )
+        if purpose is MailPurpose.VERIFY_EMAIL:
+            wanting = wanting.where(User.email_verified_at.is_(None))
+        change = insert(MailToken).from_select(list(values), wanting).returning(*MailToken.__table__.c)
+        added = change.cte("added")
+        logged = audit_insert_for(added, f"mail.{purpose}", kind="user", key="user_id")
+        return self._session.execute(select(aliased(MailToken, added)).add_cte(logged.cte("logged"))).scalar_one_or_none()
+
+    def use(self, token_hash: str, purpose: MailPurpose) -> User | None:
+        """Use up a token within the caller's transaction and return whose it is; None if it is not good.
+
+        It is good once, in time, for this purpose, while the active account still has the address that the mail went to.
+        """
+        used = (
+            update(MailToken)
+            .where(
+                MailToken.token_hash == token_hash,
+                MailToken.purpose == purpose,
+                MailToken.used_at.is_(None),
+                MailToken.expires_at > clock.now(),
+                exists().where(User.id == MailToken.user_id, User.email == MailToken.email, User.is_active),
+            )
+            .values(used_at=clock.now())
+            .returning(MailToken.user_id)
+            .cte("used")
+        )
+        return self._session.execute(select(User).join(used, User.id == used.c.user_id)).scalar_one_or_none()
+
+    def drop_all_of(self, user_id: UUID, purpose: MailPurpose) -> None:
+        """Make every other token of the kind useless."""
+        statement = update(MailToken).where(MailToken.user_id == user_id, MailToken.purpose == purpose, MailToken.used_at.is_(None))
+        self._session.execute(statement.values(used_at=clock.now()).execution_options(synchronize_session=False))
+
+    def purge(self, *, expired_before: datetime) -> int:
+        """Remove tokens that expired before then; return how many."""
+        result = self._session.execute(delete(MailToken).where(MailToken.expires_at < expired_before))
+        return int(getattr(result, "rowcount", 0))

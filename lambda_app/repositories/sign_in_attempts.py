@@ -1,0 +1,157 @@
+"""Counting sign-in attempts in the database, because many Lambda instances serve one attacker (docs/adr/0013-sign-in-throttle.md)."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Interval, Update, and_, case, delete, func, literal, not_, null, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session, aliased
+
+from lambda_app.core import clock
+from lambda_app.core.security.opaque import hash_secret
+from lambda_app.models import AttemptKind, SignInAttempt, User
+
+FREE_ATTEMPTS_OF_PAIR = 5
+"""Wrong passwords for one account from one address before there is a delay."""
+FREE_ATTEMPTS_OF_ADDRESS = 50
+"""Attempts from one address, whatever the account; a whole office may share it."""
+ATTACKED_ACCOUNT_FAILURES = 100
+"""From so many on an account counts as attacked: every address then has one free attempt, which is all that its owner needs."""
+LONGEST_DELAY_SECONDS = 900
+FORGET_AFTER = timedelta(hours=24)
+"""Counters that were not touched for so long start again."""
+
+_LARGEST_EXPONENT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptKeys:
+    """The counters of one attempt. Hashed, because people type passwords into the wrong field."""
+
+    account: str
+    address: str
+    pair: str
+
+    @classmethod
+    def of(cls, *, account: str, network: str) -> "AttemptKeys":
+        """Return the counters of an account's name and the caller's network."""
+        return cls(
+            account=hash_secret(f"account|{account}"),
+            address=hash_secret(f"address|{network}"),
+            pair=hash_secret(f"pair|{network}|{account}"),
+        )
+
+    @property
+    def all(self) -> tuple[str, str, str]:
+        """All three."""
+        return self.account, self.address, self.pair
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether an attempt may be made, and for whom."""
+
+    user: User | None
+    is_admitted: bool
+    blocked_until: datetime | None
+
+
+class SignInAttemptRepository:
+    """Reads and writes the rows of `sign_in_attempt`."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def admit(self, keys: AttemptKeys, *, email: str | None) -> Admission:
+        """Count an attempt before it is made, durably, and return the user of the address with the verdict.
+
+        Counted first, so that a thousand at once are counted as a thousand. One statement, one round trip.
+        """
+        now = clock.now()
+        counted = _count(keys, now).cte("counted")
+        own = select(func.count()).select_from(counted).where(counted.c.kind != AttemptKind.ACCOUNT).scalar_subquery()
+        until = (
+            select(func.max(SignInAttempt.blocked_until))
+            .where(SignInAttempt.key.in_(keys.all), SignInAttempt.blocked_until > now)
+            .scalar_subquery()
+        )
+        one = select(literal(1).label("one")).subquery()
+        query = (
+            select(User, own.label("own"), until.label("until"))
+            .select_from(one.outerjoin(User, User.email == literal(email, User.email.type)))
+            .execution_options(own_transaction=True, populate_existing=True)
+        )
+        row = self._session.execute(query).one()
+        return Admission(user=row[0], is_admitted=row.own == 2 and row.until is None, blocked_until=row.until)
+
+    def forgive(self, keys: AttemptKeys) -> None:
+        """Take an attempt back because it succeeded, within the caller's transaction."""
+        self._session.execute(self.release(keys))
+
+    def release(self, keys: AttemptKeys) -> Update:
+        """Return the statement that takes an attempt back because it succeeded; the pair begins anew.
+
+        The rows are locked in the order in which `admit` locks them.
+        """
+        locked = (
+            select(SignInAttempt.key)
+            .where(SignInAttempt.key.in_(keys.all))
+            .order_by(SignInAttempt.kind)
+            .with_for_update()
+            .cte("locked")
+            .prefix_with("MATERIALIZED", dialect="postgresql")
+        )
+        is_pair = SignInAttempt.kind == AttemptKind.PAIR
+        return (
+            update(SignInAttempt)
+            .where(SignInAttempt.key.in_(select(locked.c.key)))
+            .values(failures=case((is_pair, 0), else_=func.greatest(SignInAttempt.failures - 1, 0)), blocked_until=null())
+            .execution_options(synchronize_session=False)
+        )
+
+    def purge(self) -> int:
+        """Remove counters that would start again anyway; return how many."""
+        result = self._session.execute(delete(SignInAttempt).where(SignInAttempt.last_at < clock.now() - FORGET_AFTER))
+        return int(getattr(result, "rowcount", 0))
+
+
+def _count(keys: AttemptKeys, now: datetime) -> Any:
+    """Count the attempt on every counter of which none is blocked; return the counters that took it."""
+    rows = [
+        {"key": key, "kind": kind.value, "failures": 1, "last_at": now, "blocked_until": None}
+        for key, kind in zip(keys.all, AttemptKind, strict=True)
+    ]
+    other = aliased(SignInAttempt)
+    is_blocked = select(other.key).where(other.key.in_(keys.all), other.blocked_until > now).exists()
+    failures = case((SignInAttempt.last_at < now - FORGET_AFTER, 1), else_=SignInAttempt.failures + 1)
+    return (
+        insert(SignInAttempt)
+        .values(rows)
+        .on_conflict_do_update(
+            index_elements=[SignInAttempt.key],
+            set_={"failures": failures, "last_at": now, "blocked_until": _next_free(failures, keys, now)},
+            where=and_(or_(SignInAttempt.blocked_until.is_(None), SignInAttempt.blocked_until <= now), not_(is_blocked)),
+        )
+        .returning(SignInAttempt.kind)
+    )
+
+
+def _next_free(failures: ColumnElement[int], keys: AttemptKeys, now: datetime) -> ColumnElement[datetime | None]:
+    """When the next attempt may be made: 1, 2, 4, … seconds after the first that is not free; None is at once."""
+    account = aliased(SignInAttempt)
+    is_attacked = (
+        select(account.key)
+        .where(account.key == keys.account, account.failures >= ATTACKED_ACCOUNT_FAILURES, account.last_at >= now - FORGET_AFTER)
+        .exists()
+    )
+    free = case(
+        (SignInAttempt.kind == AttemptKind.ADDRESS, FREE_ATTEMPTS_OF_ADDRESS),
+        (is_attacked, 1),
+        else_=FREE_ATTEMPTS_OF_PAIR,
+    )
+    exponent = func.least(failures - free, _LARGEST_EXPONENT)
+    seconds = func.least(func.power(2, exponent - 1), LONGEST_DELAY_SECONDS)
+    delay = seconds * literal(timedelta(seconds=1), Interval)
+    is_free = or_(SignInAttempt.kind == AttemptKind.ACCOUNT, failures <= free)
+    return case((is_free, null()), else_=literal(now, SignInAttempt.last_at.type) + delay)

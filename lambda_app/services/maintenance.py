@@ -1,0 +1,29 @@
+"""Forgetting what is over: ended sessions, expired mail tokens, old counters."""
+
+from datetime import timedelta
+
+from lambda_app.core import clock
+from lambda_app.repositories.mail_tokens import MailTokenRepository
+from lambda_app.repositories.sessions import SessionRepository
+from lambda_app.repositories.sign_in_attempts import SignInAttemptRepository
+
+KEEP_ENDED = timedelta(days=30)
+"""How long an ended session is kept: until then the reuse of one of its refresh tokens is still recognised."""
+
+
+class MaintenanceService:
+    """Removes rows that no request will need again."""
+
+    def __init__(self, *, sessions: SessionRepository, mail_tokens: MailTokenRepository, attempts: SignInAttemptRepository) -> None:
+        self._sessions = sessions
+        self._mail_tokens = mail_tokens
+        self._attempts = attempts
+
+    def purge(self) -> dict[str, int]:
+        """Remove them within the caller's transaction, and return how many of each kind."""
+        before = clock.now() - KEEP_ENDED
+        return {
+            "sessions": self._sessions.purge(ended_before=before),
+            "mail_tokens": self._mail_tokens.purge(expired_before=before),
+            "sign_in_attempts": self._attempts.purge(),
+        }

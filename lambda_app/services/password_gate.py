@@ -1,0 +1,80 @@
+"""Who may try a password, and how soon again."""
+
+import ipaddress
+import math
+
+from sqlalchemy import Update
+
+from lambda_app.core import clock
+from lambda_app.core.errors import TooManyRequestsError
+from lambda_app.core.origin import current_origin
+from lambda_app.core.security.passwords import PasswordHasher
+from lambda_app.models import User
+from lambda_app.repositories.sign_in_attempts import AttemptKeys, SignInAttemptRepository
+from lambda_app.schemas.user import normalise_email
+
+IPV6_CUSTOMER_BITS = 64
+"""One customer has at least this network, and could otherwise change the address at every attempt."""
+TYPED_NAME_MAX_LENGTH = 254
+
+
+class ThrottledError(TooManyRequestsError):
+    """Too many wrong passwords from here."""
+
+    code = "too_many_attempts"
+    message = "Too many failed attempts; wait before the next one"
+
+
+class PasswordGate:
+    """Lets a password be tried, unless this address tried too many wrong ones."""
+
+    def __init__(self, *, attempts: SignInAttemptRepository, passwords: PasswordHasher) -> None:
+        self._attempts = attempts
+        self._passwords = passwords
+
+    def try_password(self, *, email: str, password: str) -> User | None:
+        """Return the active user whose password it is, or None after the same work. Raises ThrottledError.
+
+        The attempt counts until `release` takes it back.
+        """
+        address = _normalised(email)
+        admission = self._attempts.admit(_keys(email), email=address)
+        if not admission.is_admitted:
+            wait = (admission.blocked_until - clock.now()).total_seconds() if admission.blocked_until else 1
+            raise ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
+        user = admission.user
+        is_right = self._passwords.verify(password, user.hashed_password if user else None)
+        return user if user is not None and is_right and user.is_active else None
+
+    def release(self, email: str) -> Update:
+        """Return the statement that takes the attempt back because it was right."""
+        return self._attempts.release(_keys(email))
+
+    def forgive(self, email: str) -> None:
+        """Take the attempt back within the caller's transaction."""
+        self._attempts.forgive(_keys(email))
+
+
+def network_of(source_address: str | None) -> str:
+    """Return what counts as one source: the IPv4 address, or the network of an IPv6 customer."""
+    try:
+        address = ipaddress.ip_address(source_address or "")
+    except ValueError:
+        return "unknown"
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((int(address), IPV6_CUSTOMER_BITS), strict=False))
+    return str(address)
+
+
+def _keys(email: str) -> AttemptKeys:
+    name = _normalised(email) or email[:TYPED_NAME_MAX_LENGTH]
+    return AttemptKeys.of(account=name, network=network_of(current_origin().source_address))
+
+
+def _normalised(email: str) -> str | None:
+    try:
+        return normalise_email(email)
+    except ValueError:
+        return None

@@ -1,0 +1,173 @@
+"""API keys over HTTP: shown once, good for their scopes, and for nothing more."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import time_machine
+from sqlalchemy import text
+
+from lambda_app.core import clock
+from lambda_app.core.security.opaque import API_KEY_CHECKSUM_LENGTH, has_valid_checksum, new_api_key
+from lambda_app.factory import Services
+from tests.support.accounts import Account, make_file
+from tests.support.problems import assert_problem, assert_unauthenticated
+
+KEYS = "/api/v1/users/me/api-keys"
+ME = "/api/v1/users/me"
+
+
+def make_key(client: httpx.Client, account: Account, *scopes: str, **fields: Any) -> dict[str, Any]:
+    answer = client.post(KEYS, json={"name": "script", "scopes": list(scopes), **fields}, headers=account.headers)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def test_key_is_shown_once_and_its_hash_is_kept(client: httpx.Client, services: Services, owner: Account) -> None:
+    made = make_key(client, owner, "files:read", "files:write", expires_in_days=30)
+
+    listed = client.get(KEYS, headers=owner.headers)
+
+    assert made["key"].startswith("wup_")
+    assert len(made["key"]) == 53
+    assert listed.json() == [{name: value for name, value in made.items() if name != "key"}]
+    assert listed.json()[0]["hint"] == made["key"][:10]
+    assert made["scopes"] == ["files:read", "files:write"]
+    with services.engine.connect() as connection:
+        rows = connection.execute(text("SELECT * FROM api_key WHERE id = :id"), {"id": made["id"]}).one()
+    assert made["key"] not in str(rows)
+    assert made["key"][14:] not in str(rows)
+
+
+def test_key_opens_what_its_scopes_name(client: httpx.Client, owner: Account) -> None:
+    file = make_file(client, owner, status="pending")
+    reader, writer = (bearer(make_key(client, owner, scope)["key"]) for scope in ("files:read", "files:write"))
+    path = f"/api/v1/files/{file['id']}"
+
+    assert client.get(path, headers=reader).status_code == 200
+    assert client.get("/api/v1/files", headers=reader).json() == [file]
+    assert client.put(path, json={"description": "x"}, headers=writer).status_code == 200
+    assert client.get(ME, headers=reader).json()["id"] == str(owner.id)
+    assert client.post("/login/test-token", headers=writer).status_code == 200
+    refused = client.put(path, json={"description": "y"}, headers=reader)
+    assert_problem(refused, 403, "insufficient_scope", required_scope="files:write")
+    assert_problem(client.get(path, headers=writer), 403, "insufficient_scope")
+    assert_problem(client.delete(path, headers=reader), 403, "insufficient_scope")
+    assert client.delete(path, headers=writer).status_code == 204
+
+
+@pytest.mark.parametrize("scope", ["files:read", "files:write", "shares"])
+def test_key_cannot_make_itself_stronger(client: httpx.Client, owner: Account, scope: str) -> None:
+    key = bearer(make_key(client, owner, scope)["key"])
+
+    assert_problem(client.post(KEYS, json={"name": "n", "scopes": ["admin"]}, headers=key), 403, "insufficient_scope")
+    assert_problem(client.put(ME, json={"password": "mine now, thanks"}, headers=key), 403, "insufficient_scope")
+    assert_problem(client.get(KEYS, headers=key), 403, "insufficient_scope")
+    assert_problem(client.get(f"{ME}/sessions", headers=key), 403, "insufficient_scope")
+    assert_problem(client.post("/api/v1/login/logout-everywhere", headers=key), 403, "insufficient_scope")
+
+
+def test_superusers_key_for_files_opens_their_own_files_only(
+    client: httpx.Client, services: Services, owner: Account, admin: Account
+) -> None:
+    theirs = make_file(client, owner, status="pending")
+    plain, strong = (bearer(make_key(client, admin, *scopes)["key"]) for scopes in (["files:read", "files:write"], ["admin"]))
+
+    assert_problem(client.get(f"/api/v1/files/{theirs['id']}", headers=plain), 403, "file_forbidden")
+    assert_problem(client.delete(f"/api/v1/files/{theirs['id']}", headers=plain), 403, "file_forbidden")
+    assert_problem(client.get("/api/v1/users/", headers=plain), 403, "insufficient_scope")
+    assert client.get(f"/api/v1/files/{theirs['id']}", headers=strong).status_code == 200
+    assert client.get("/api/v1/users/", headers=strong).status_code == 200
+    # What the key does not have was never written to the account.
+    assert client.get(ME, headers=admin.headers).json()["is_superuser"] is True
+
+
+def test_key_expires_and_is_revoked(client: httpx.Client, owner: Account, stranger: Account) -> None:
+    short, long = make_key(client, owner, "files:read", expires_in_days=1), make_key(client, owner, "files:read")
+
+    with time_machine.travel(clock.now() + timedelta(days=1, seconds=1), tick=False):
+        assert_unauthenticated(client.get(ME, headers=bearer(short["key"])))
+        assert client.get(ME, headers=bearer(long["key"])).status_code == 200
+    assert_problem(client.delete(f"{KEYS}/{long['id']}", headers=stranger.headers), 404, "api_key_not_found")
+    assert client.delete(f"{KEYS}/{long['id']}", headers=owner.headers).status_code == 204
+    assert_unauthenticated(client.get(ME, headers=bearer(long["key"])))
+    assert_problem(client.delete(f"{KEYS}/{long['id']}", headers=owner.headers), 404, "api_key_not_found")
+
+
+def test_use_is_noted_at_most_once_an_hour(client: httpx.Client, owner: Account) -> None:
+    made = make_key(client, owner, "files:read")
+    used: list[Any] = []
+    start = clock.now()
+    for minutes in (0, 1, 59, 61):
+        with time_machine.travel(start + timedelta(minutes=minutes), tick=False):
+            client.get(ME, headers=bearer(made["key"]))
+        with time_machine.travel(start, tick=False):
+            used.append(client.get(KEYS, headers=owner.headers).json()[0]["last_used_at"])
+
+    assert made["last_used_at"] is None
+    assert used[0] == used[1] == used[2] != used[3]
+
+
+CHANGES: dict[str, Callable[[str], str]] = {
+    "one letter": lambda key: key[:20] + ("A" if key[20] != "A" else "B") + key[21:],
+    "cut": lambda key: key[:-1],
+    "longer": lambda key: key + "A",
+    "no checksum": lambda key: key[:-API_KEY_CHECKSUM_LENGTH],
+    "other prefix": lambda key: key.replace("wup_", "wux_"),
+    "capitals": str.upper,
+    "another good one": lambda _: new_api_key(),
+    "prefix alone": lambda _: "wup_",
+    "not ASCII": lambda _: "wup_" + "é" * 49,
+    "SQL": lambda _: "wup_' OR '1'='1",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_changed_key_is_refused(client: httpx.Client, owner: Account, change: str) -> None:
+    key = CHANGES[change](make_key(client, owner, "admin")["key"])
+
+    assert_unauthenticated(client.get(ME, headers={b"Authorization": f"Bearer {key}".encode()}))
+
+
+def test_checksum_tells_a_key_from_a_typing_error() -> None:
+    key = new_api_key()
+
+    assert has_valid_checksum(key)
+    wrong = [key[:place] + ("0" if key[place] != "0" else "1") + key[place + 1 :] for place in range(len(key))]
+    assert not any(has_valid_checksum(typed) for typed in wrong)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"name": "n", "scopes": []},
+        {"name": "n", "scopes": ["everything"]},
+        {"name": " ", "scopes": ["admin"]},
+        {"name": "n" * 101, "scopes": ["admin"]},
+        {"name": "\x00", "scopes": ["admin"]},
+        {"name": "n", "scopes": ["admin"], "expires_in_days": 0},
+        {"name": "n", "scopes": ["admin"], "expires_in_days": "1"},
+        {"name": "n", "scopes": ["admin"], "key": "wup_mine"},
+    ],
+)
+def test_senseless_key_is_refused(client: httpx.Client, owner: Account, body: dict[str, Any]) -> None:
+    assert_problem(client.post(KEYS, json=body, headers=owner.headers), 422, "malformed_request")
+
+
+def test_account_has_at_most_fifty_keys(client: httpx.Client, owner: Account) -> None:
+    for _ in range(50):
+        make_key(client, owner, "shares")
+    assert_problem(client.post(KEYS, json={"name": "n", "scopes": ["shares"]}, headers=owner.headers), 409, "too_many_api_keys")
+
+
+def test_unknown_key_id_is_404(client: httpx.Client, owner: Account) -> None:
+    assert_problem(client.delete(f"{KEYS}/{uuid4()}", headers=owner.headers), 404, "api_key_not_found")

@@ -1,0 +1,51 @@
+"""Whether the time of a failed sign-in tells a known address from an unknown one: medians of 200 each, taken in turns."""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+import httpx
+
+from tests.support.accounts import Account
+
+ATTEMPTS = 200
+
+
+GREATEST_DIFFERENCE_SECONDS = 0.002
+ROUNDS = 3
+"""On a machine that does other things too, one of so many measurements has to hold."""
+
+
+def measure(client_from: Callable[[str], httpx.Client], known: str) -> float:
+    """Return by how much the medians differ, in seconds."""
+    seconds: dict[str, list[float]] = {"known": [], "unknown": []}
+    for number in range(ATTEMPTS):
+        raw = uuid4().bytes
+        with client_from(f"10.{raw[0]}.{raw[1]}.{raw[2]}") as client:
+            emails = {"known": known, "unknown": f"nobody-{uuid4()}@example.com"}
+            for kind in sorted(emails, reverse=number % 2 == 0):
+                form = {"username": emails[kind], "password": "wrong password"}
+                started_at = time.perf_counter()
+                answer = client.post("/api/v1/login/token", data=form)
+                seconds[kind].append(time.perf_counter() - started_at)
+                assert answer.status_code == 401
+    known_median, unknown_median = (statistics.median(values) for values in seconds.values())
+    print(f"median of {ATTEMPTS}: known {known_median * 1000:.2f} ms, unknown {unknown_median * 1000:.2f} ms")
+    return abs(known_median - unknown_median)
+
+
+def test_failed_login_takes_as_long_for_unknown_as_for_known_users(
+    client_from: Callable[[str], httpx.Client], make_user: Callable[..., Account]
+) -> None:
+    account = make_user()
+    gc.disable()
+    try:
+        differences: list[float] = []
+        while len(differences) < ROUNDS and min(differences, default=1.0) > GREATEST_DIFFERENCE_SECONDS:
+            differences.append(measure(client_from, account.email))
+    finally:
+        gc.enable()
+
+    assert min(differences) <= GREATEST_DIFFERENCE_SECONDS, differences

@@ -1,0 +1,295 @@
+"""Forgotten passwords and confirmed addresses: what mail proves."""
+
+import re
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from email import message_from_bytes
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import httpx
+import pytest
+import time_machine
+from sqlalchemy import text
+
+from lambda_app.core import clock
+from lambda_app.core.errors import UnavailableError
+from lambda_app.core.mail import Mail
+from lambda_app.core.settings import Settings
+from lambda_app.dependencies import mail as outgoing
+from lambda_app.factory import Services
+from lambda_app.main import create_app
+from lambda_app.routers.gateway import GatewayHandler
+from tests.support.accounts import Account, make_account
+from tests.support.gateway import GatewayTransport
+from tests.support.problems import assert_problem, assert_unauthenticated
+
+LOGIN = "/api/v1/login"
+NEW = "a better password"
+
+
+class Mailing(NamedTuple):
+    """An API that writes its mail to a folder."""
+
+    client: httpx.Client
+    folder: Path
+    services: Services
+
+    def mails(self) -> list[str]:
+        """Return the mails' texts, oldest first."""
+        paths = sorted(self.folder.glob("*.eml"), key=lambda path: path.stat().st_mtime_ns)
+        return [message_from_bytes(path.read_bytes()).get_payload(decode=True).decode() for path in paths]  # type: ignore[union-attr]
+
+    def token(self) -> str:
+        """Return the token of the newest mail's link."""
+        found = re.search(r"token=([\w-]+)", self.mails()[-1])
+        assert found is not None
+        return found[1]
+
+
+def mailing(settings: Settings, folder: Path, **changes: Any) -> Iterator[Mailing]:
+    built = Services.build(settings.model_copy(update={"mail_folder": str(folder), "public_url": "https://files.test", **changes}))
+    transport = GatewayTransport(GatewayHandler(create_app(built.settings, built)))
+    with httpx.Client(transport=transport, base_url="https://api.test") as client:
+        yield Mailing(client, folder, built)
+    built.engine.dispose()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outgoing, "SECRET_ANSWER_SECONDS", 0.0)
+
+
+@pytest.fixture
+def mail(settings: Settings, tmp_path: Path, quick: None) -> Iterator[Mailing]:
+    yield from mailing(settings, tmp_path)
+
+
+@pytest.fixture
+def strict(settings: Settings, tmp_path: Path, quick: None) -> Iterator[Mailing]:
+    """An API that wants addresses confirmed."""
+    yield from mailing(settings, tmp_path, require_verified_email=True)
+
+
+@pytest.fixture
+def user(mail: Mailing) -> Account:
+    return make_account(mail.client, mail.services)
+
+
+def forget(mail: Mailing, email: str) -> None:
+    answer = mail.client.post(f"{LOGIN}/forgot-password", json={"email": email})
+    assert (answer.status_code, answer.json()) == (202, None)
+
+
+def reset(mail: Mailing, token: str, password: str = NEW) -> httpx.Response:
+    return mail.client.post(f"{LOGIN}/reset-password", json={"token": token, "password": password})
+
+
+def sign_in(mail: Mailing, email: str, password: str) -> httpx.Response:
+    return mail.client.post(f"{LOGIN}/token", data={"username": email, "password": password})
+
+
+def test_forgotten_password_is_reset_by_mail_and_everything_ends(mail: Mailing, user: Account, capsys: Any) -> None:
+    forget(mail, user.email.upper())
+
+    printed = capsys.readouterr().out
+    assert f"Mail to {user.email}: https://files.test/reset-password?token={mail.token()}" in printed
+    assert mail.token() not in re.sub(r"Mail to .*", "", printed)
+    assert reset(mail, mail.token()).status_code == 204
+    assert_unauthenticated(mail.client.get("/api/v1/users/me", headers=user.headers))
+    assert_problem(sign_in(mail, user.email, user.password), 401, "bad_credentials")
+    assert sign_in(mail, user.email, NEW).status_code == 200
+
+
+def test_unknown_and_disabled_get_the_same_answer_and_no_mail(mail: Mailing, user: Account) -> None:
+    with mail.services.engine.begin() as connection:
+        connection.execute(text('UPDATE "user" SET is_active = false WHERE id = :id'), {"id": user.id})
+
+    forget(mail, user.email)
+    forget(mail, f"nobody-{uuid4()}@example.com")
+
+    assert mail.mails() == []
+
+
+def test_link_is_good_once(mail: Mailing, user: Account) -> None:
+    forget(mail, user.email)
+    token = mail.token()
+    assert reset(mail, token).status_code == 204
+
+    assert_problem(reset(mail, token, "yet another one"), 410, "link_expired")
+    assert sign_in(mail, user.email, NEW).status_code == 200
+
+
+def test_link_dies_after_half_an_hour(mail: Mailing, user: Account) -> None:
+    forget(mail, user.email)
+
+    with time_machine.travel(clock.now() + timedelta(minutes=30, seconds=1), tick=False):
+        assert_problem(reset(mail, mail.token()), 410, "link_expired")
+
+
+def test_used_link_takes_the_others_with_it(mail: Mailing, user: Account) -> None:
+    forget(mail, user.email)
+    first = mail.token()
+    forget(mail, user.email)
+    assert reset(mail, mail.token()).status_code == 204
+
+    assert_problem(reset(mail, first, "yet another one"), 410, "link_expired")
+
+
+def test_link_dies_with_the_address_it_went_to(mail: Mailing, user: Account) -> None:
+    forget(mail, user.email)
+    moved = {"email": f"moved-{uuid4()}@example.com", "current_password": user.password}
+    assert mail.client.put("/api/v1/users/me", json=moved, headers=user.headers).status_code == 200
+
+    assert_problem(reset(mail, mail.token()), 410, "link_expired")
+
+
+@pytest.mark.parametrize("token", ["x", "x" * 43, "' OR 1=1 --"])
+def test_made_up_token_is_refused(mail: Mailing, token: str) -> None:
+    assert_problem(reset(mail, token), 410, "link_expired")
+
+
+def test_weak_password_is_refused_and_the_link_stays_good(mail: Mailing, user: Account) -> None:
+    forget(mail, user.email)
+
+    assert_problem(reset(mail, mail.token(), "Password123"), 422, "weak_password")
+    assert_problem(reset(mail, mail.token(), user.email), 422, "weak_password")
+    assert reset(mail, mail.token()).status_code == 204
+
+
+def test_inbox_cannot_be_filled(mail: Mailing, user: Account) -> None:
+    for _ in range(10):
+        forget(mail, user.email)
+    assert len(mail.mails()) == 3
+    with time_machine.travel(clock.now() + timedelta(hours=1, seconds=1), tick=False):
+        forget(mail, user.email)
+    assert len(mail.mails()) == 4
+
+
+def test_token_is_kept_as_a_hash_only(mail: Mailing, user: Account) -> None:
+    forget(mail, user.email)
+    with mail.services.engine.connect() as connection:
+        rows = connection.execute(text("SELECT * FROM mail_token WHERE user_id = :id"), {"id": user.id}).all()
+    assert len(rows) == 1
+    assert mail.token() not in str(rows)
+
+
+def test_answer_takes_as_long_whether_there_is_an_account_or_not(settings: Settings, tmp_path: Path) -> None:
+    """The post office is slow, as SES is; the answer waits for the same moment in both cases."""
+
+    class Slow:
+        def send(self, mail: Mail) -> None:
+            time.sleep(0.3)
+
+    seconds: dict[str, float] = {}
+    for mail in mailing(settings, tmp_path):
+        object.__setattr__(mail.services, "post", Slow())
+        user = make_account(mail.client, mail.services)
+        for email in (user.email, "nobody@example.com"):
+            started_at = time.monotonic()
+            forget(mail, email)
+            seconds[email] = time.monotonic() - started_at
+
+    known, unknown = seconds.values()
+    assert abs(known - unknown) < 0.1, seconds
+    assert min(seconds.values()) >= outgoing.SECRET_ANSWER_SECONDS
+
+
+def test_mail_that_cannot_be_sent_does_not_tell_that_there_is_an_account(mail: Mailing, user: Account, monkeypatch: Any) -> None:
+    class Broken:
+        def send(self, mail: Mail) -> None:
+            raise UnavailableError
+
+    object.__setattr__(mail.services, "post", Broken())
+
+    forget(mail, user.email)
+
+
+def test_no_mail_goes_out_when_the_token_was_not_kept(mail: Mailing, user: Account, monkeypatch: Any) -> None:
+    from sqlalchemy.orm import Session
+
+    def refuse(_: Session) -> None:
+        raise UnavailableError
+
+    monkeypatch.setattr(Session, "commit", refuse)
+
+    assert_problem(mail.client.post(f"{LOGIN}/forgot-password", json={"email": user.email}), 503)
+    assert mail.mails() == []
+
+
+@pytest.mark.parametrize("path", ["forgot-password", "verification"])
+def test_without_a_way_to_send_mail_everybody_is_told(client: httpx.Client, owner: Account, path: str) -> None:
+    for email in (owner.email, "nobody@example.com"):
+        assert_problem(client.post(f"{LOGIN}/{path}", json={"email": email}), 503, "mail_not_configured")
+
+
+@pytest.mark.parametrize(
+    "password", ["password", "Password123", "QWERTYUIOP", "12345678", "iloveyou", "letmein2024", "correcthorsebatterystaple"]
+)
+def test_common_password_is_refused(client: httpx.Client, owner: Account, password: str) -> None:
+    new = {"email": f"new-{uuid4()}@example.com", "password": password}
+    assert_problem(client.post("/api/v1/users/", json=new), 422, "weak_password")
+    change = {"password": password, "current_password": owner.password}
+    assert_problem(client.put("/api/v1/users/me", json=change, headers=owner.headers), 422, "weak_password")
+
+
+def test_password_that_is_the_address_is_refused(client: httpx.Client) -> None:
+    email = f"somebody-{uuid4()}@example.com"
+    for password in (email, email.upper(), email.partition("@")[0]):
+        assert_problem(client.post("/api/v1/users/", json={"email": email, "password": password}), 422, "weak_password")
+
+
+@pytest.mark.parametrize("password", ["  spaces kept  ", "ünïcödé 🔑 pass", "x1" * 512, "nul\x00inside it"])
+def test_password_counts_exactly_as_typed(client: httpx.Client, password: str) -> None:
+    email = f"exact-{uuid4()}@example.com"
+    assert client.post("/api/v1/users/", json={"email": email, "password": password}).status_code == 201
+
+    assert client.post(f"{LOGIN}/token", data={"username": email, "password": password}).status_code == 200
+    assert_problem(client.post(f"{LOGIN}/token", data={"username": email, "password": password.strip() + " "}), 401, "bad_credentials")
+
+
+@pytest.mark.parametrize("length", [7, 1025])
+def test_password_of_the_wrong_length_is_refused(client: httpx.Client, length: int) -> None:
+    new = {"email": f"new-{uuid4()}@example.com", "password": "x1" * 513}
+    assert_problem(client.post("/api/v1/users/", json=new | {"password": new["password"][:length]}), 422, "malformed_request")
+
+
+def test_address_must_be_confirmed_where_the_setting_says_so(strict: Mailing) -> None:
+    new = {"email": f"new-{uuid4()}@example.com", "password": NEW}
+    assert strict.client.post("/api/v1/users/", json=new).status_code == 201
+
+    assert_problem(sign_in(strict, new["email"], NEW), 403, "email_not_verified")
+    assert_problem(sign_in(strict, new["email"], "wrong password"), 401, "bad_credentials")
+    assert "/verify-email?token=" in strict.mails()[0]
+    assert_problem(reset(strict, strict.token()), 410, "link_expired")
+    assert strict.client.post(f"{LOGIN}/verify-email", json={"token": strict.token()}).status_code == 204
+    assert sign_in(strict, new["email"], NEW).status_code == 200
+    assert_problem(strict.client.post(f"{LOGIN}/verify-email", json={"token": strict.token()}), 410, "link_expired")
+
+
+def test_confirmation_can_be_asked_for_again_until_it_was_given(strict: Mailing) -> None:
+    new = {"email": f"new-{uuid4()}@example.com", "password": NEW}
+    strict.client.post("/api/v1/users/", json=new)
+    for email in (new["email"], f"nobody-{uuid4()}@example.com"):
+        answer = strict.client.post(f"{LOGIN}/verification", json={"email": email})
+        assert answer.status_code == 202
+    assert len(strict.mails()) == 2
+    strict.client.post(f"{LOGIN}/verify-email", json={"token": strict.token()})
+
+    strict.client.post(f"{LOGIN}/verification", json={"email": new["email"]})
+
+    assert len(strict.mails()) == 2
+
+
+def test_new_address_must_be_confirmed_anew(strict: Mailing) -> None:
+    new = {"email": f"new-{uuid4()}@example.com", "password": NEW}
+    strict.client.post("/api/v1/users/", json=new)
+    strict.client.post(f"{LOGIN}/verify-email", json={"token": strict.token()})
+    token = sign_in(strict, new["email"], NEW).json()["access_token"]
+    moved = {"email": f"moved-{uuid4()}@example.com", "current_password": NEW}
+
+    strict.client.put("/api/v1/users/me", json=moved, headers={"Authorization": f"Bearer {token}"})
+
+    assert_problem(sign_in(strict, moved["email"], NEW), 403, "email_not_verified")

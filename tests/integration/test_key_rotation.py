@@ -1,0 +1,132 @@
+"""Rotation of the signing keys under load: several instances of the API, each with its own old document, and no request fails.
+
+Time is scaled by 1,500: documents are believed for 0.2 s (300 s), keys rotate every 0.6 s (15 minutes, the least that
+docs/adr/0011-token-algorithm.md allows), and a token is used for 0.4 s (10 minutes).
+"""
+
+import asyncio
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import httpx
+import pytest
+
+from lambda_app.core.security.keys import KeyRing, SigningKey, SigningKeys
+from lambda_app.core.security.tokens import AccessTokens
+from lambda_app.core.settings import Settings
+from lambda_app.factory import Services
+from lambda_app.main import create_app
+from lambda_app.routers.gateway import GatewayHandler
+from tests.support.accounts import Account
+from tests.support.gateway import GatewayTransport
+
+ROTATIONS = 20
+INSTANCES = 3
+CACHE_SECONDS = 0.2
+ROTATION_SECONDS = 0.6
+TOKEN_SECONDS = 0.4
+
+
+class Secret:
+    """The document that all instances read."""
+
+    def __init__(self) -> None:
+        self.ring = KeyRing.parse(secrets.token_urlsafe(48))
+
+    def fetch(self) -> str:
+        return self.ring.render()
+
+
+class Load:
+    """What the instances and their callers share."""
+
+    def __init__(self) -> None:
+        self.statuses: Counter[int] = Counter()
+        self.failures: list[str] = []
+        self.tokens: list[tuple[float, str]] = []
+        self.kids: set[str] = set()
+        self.is_over = False
+        self.lock = threading.Lock()
+
+    def note(self, answer: httpx.Response) -> None:
+        with self.lock:
+            self.statuses[answer.status_code] += 1
+            if answer.status_code != 200:
+                self.failures.append(answer.text)
+
+    def add(self, token: str) -> None:
+        with self.lock:
+            self.tokens = [*self.tokens[-50:], (time.monotonic(), token)]
+
+    def usable(self) -> list[str]:
+        """Tokens that live: of every instance, not only one's own."""
+        with self.lock:
+            return [token for made_at, token in self.tokens if time.monotonic() - made_at < TOKEN_SECONDS]
+
+
+def instance(settings: Settings, secret: Secret) -> Services:
+    built = Services.build(settings)
+    keys = SigningKeys(secret.fetch, cache_seconds=CACHE_SECONDS)
+    return replace(built, keys=keys, tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=10)))
+
+
+def serve(services: Services, load: Load, account: Account) -> None:
+    """Be one instance and its callers until the load is over."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    transport = GatewayTransport(GatewayHandler(create_app(services.settings, services)))
+    with httpx.Client(transport=transport, base_url="https://api.test") as client:
+        form = {"username": account.email, "password": account.password}
+        pair = client.post("/api/v1/login/token", data=form).json()
+        while not load.is_over:
+            refreshed = client.post("/api/v1/login/refresh", json={"refresh_token": pair["refresh_token"]})
+            load.note(refreshed)
+            if refreshed.status_code != 200:
+                break
+            pair = refreshed.json()
+            load.add(pair["access_token"])
+            for token in load.usable()[-6:]:
+                load.note(client.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token}"}))
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+    services.engine.dispose()
+
+
+def test_twenty_rotations_under_load_fail_no_request(settings: Settings, make_user: Callable[..., Account]) -> None:
+    secret, load = Secret(), Load()
+    account = make_user()
+    threads = [threading.Thread(target=serve, args=(instance(settings, secret), load, account)) for _ in range(INSTANCES)]
+    for thread in threads:
+        thread.start()
+    time.sleep(ROTATION_SECONDS)
+    for _ in range(ROTATIONS):
+        load.kids.add(secret.ring.current.kid)
+        secret.ring = secret.ring.rotated()
+        time.sleep(ROTATION_SECONDS)
+    load.is_over = True
+    for thread in threads:
+        thread.join()
+
+    print(f"{sum(load.statuses.values())} requests during {ROTATIONS} rotations: {dict(load.statuses)}")
+    assert load.failures == []
+    assert len(load.kids) == ROTATIONS
+    assert load.statuses[200] > 500
+
+
+@pytest.mark.parametrize("rotations", [2, 3])
+def test_token_of_a_removed_key_is_refused_once_the_document_is_read_again(rotations: int) -> None:
+    secret = Secret()
+    keys = SigningKeys(secret.fetch, cache_seconds=CACHE_SECONDS)
+    removed = secret.ring.current
+    assert keys.find(removed.kid) == removed
+    for _ in range(rotations):
+        secret.ring = secret.ring.rotated()
+    time.sleep(CACHE_SECONDS)
+
+    assert keys.find(removed.kid) is None
+    assert isinstance(removed, SigningKey)

@@ -1,0 +1,122 @@
+"""The signing keys in use: when they are fetched again, and that what was removed is refused in time."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from lambda_app.core.errors import NotAuthenticatedError, UnavailableError
+from lambda_app.core.security import keys as module
+from lambda_app.core.security.keys import FORCED_FETCH_SECONDS, KEYS_CACHE_SECONDS, KeyRing, SigningKey, SigningKeys
+from lambda_app.core.security.tokens import AccessTokens
+
+LIFETIME = timedelta(minutes=10)
+
+
+class Secret:
+    """The document in Secrets Manager, and how often it was read."""
+
+    def __init__(self) -> None:
+        self.ring = KeyRing(current=SigningKey.make(), next=SigningKey.make())
+        self.fetches = 0
+        self.is_down = False
+
+    def fetch(self) -> str:
+        self.fetches += 1
+        if self.is_down:
+            raise UnavailableError
+        return self.ring.render()
+
+
+@pytest.fixture
+def secret() -> Secret:
+    return Secret()
+
+
+@pytest.fixture
+def elapse(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Time that passes when it is told to."""
+    now = [1000.0]
+    monkeypatch.setattr(module, "monotonic", lambda: now[0])
+    return now
+
+
+def token_of(tokens: AccessTokens) -> str:
+    return tokens.issue(uuid4(), session_id=uuid4(), token_epoch=0).value
+
+
+def test_document_is_fetched_when_first_needed_and_then_kept(secret: Secret, elapse: list[float]) -> None:
+    keys = SigningKeys(secret.fetch)
+    assert secret.fetches == 0
+    for _ in range(10):
+        keys.current()
+        elapse[0] += 29
+    assert secret.fetches == 1
+
+
+def test_removed_key_is_refused_within_300_seconds(secret: Secret, elapse: list[float]) -> None:
+    tokens = AccessTokens(keys=SigningKeys(secret.fetch), lifetime=LIFETIME)
+    token = token_of(tokens)
+    secret.ring = KeyRing(current=SigningKey.make())
+
+    elapse[0] += KEYS_CACHE_SECONDS - 1
+    tokens.read(token)
+    elapse[0] += 1
+    with pytest.raises(NotAuthenticatedError):
+        tokens.read(token)
+    assert KEYS_CACHE_SECONDS <= 300
+
+
+def test_unknown_key_makes_it_fetch_once(secret: Secret, elapse: list[float]) -> None:
+    mine, theirs = SigningKeys(secret.fetch), SigningKeys(secret.fetch)
+    tokens, others = AccessTokens(keys=mine, lifetime=LIFETIME), AccessTokens(keys=theirs, lifetime=LIFETIME)
+    tokens.read(token_of(others))
+    secret.ring = KeyRing(current=SigningKey.make(), previous=secret.ring.current)
+    theirs.forget()
+    elapse[0] += FORCED_FETCH_SECONDS
+    fetches = secret.fetches
+
+    tokens.read(token_of(others))
+
+    assert secret.fetches == fetches + 2
+
+
+def test_strangers_cannot_make_it_fetch_without_end(secret: Secret, elapse: list[float]) -> None:
+    keys = SigningKeys(secret.fetch)
+    for number in range(1000):
+        assert keys.find(f"made-up-{number}") is None
+        elapse[0] += FORCED_FETCH_SECONDS / 100
+    assert secret.fetches <= 11
+
+
+def test_old_document_is_not_used_on_when_a_newer_one_cannot_be_had(secret: Secret, elapse: list[float]) -> None:
+    tokens = AccessTokens(keys=SigningKeys(secret.fetch), lifetime=LIFETIME)
+    token = token_of(tokens)
+    elapse[0] += KEYS_CACHE_SECONDS
+    secret.is_down = True
+
+    with pytest.raises(UnavailableError):
+        tokens.read(token)
+    secret.is_down = False
+    tokens.read(token)
+
+
+def test_unreadable_document_is_503_and_not_500(elapse: list[float]) -> None:
+    with pytest.raises(UnavailableError):
+        SigningKeys(lambda: '{"current": null}').current()
+
+
+def test_fixed_keys_are_never_fetched_again() -> None:
+    keys = SigningKeys.fixed("x" * 40)
+
+    assert keys.find("made-up") is None
+    assert keys.find(SigningKey.of("x" * 40).kid) == keys.current()
+
+
+def test_name_of_a_bare_key_does_not_show_it() -> None:
+    secret = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+    assert SigningKey.of(secret).kid not in secret
+    assert len(SigningKey.of(secret).kid) == 16
+    assert secret not in repr(SigningKey.of(secret))
+    assert secret not in repr(KeyRing.parse(secret))

@@ -1,0 +1,185 @@
+"""Rotation of the signing keys, step by step, against a Secrets Manager that keeps versions and stages as AWS does."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import boto3  # type: ignore[import-untyped]  # boto3 ships no types
+import pytest
+from moto import mock_aws
+from pydantic import SecretStr
+
+from lambda_app.core.aws import AwsAccess, AwsCredentials, AwsRefusedError
+from lambda_app.core.security.keys import BadKeyDocumentError, KeyRing, SigningKeys
+from lambda_app.core.security.tokens import AccessTokens
+from lambda_app.core.settings import Settings
+from lambda_app.handlers import rotate_signing_key
+from lambda_app.handlers.rotate_signing_key import RotationRefusedError, SigningKeyRotation
+
+BARE = "Zp4vYw8sTq1LrN6uXc3Kd9Hb5Gm2Ja7Ef0" * 2
+STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
+LIFETIME = timedelta(minutes=10)
+
+
+@pytest.fixture
+def secrets_manager() -> Iterator[Any]:
+    with mock_aws():
+        yield boto3.client("secretsmanager", region_name="eu-west-1")
+
+
+@pytest.fixture
+def secret(secrets_manager: Any) -> str:
+    """A secret as the deployment makes it: 64 random characters."""
+    arn: str = secrets_manager.create_secret(Name="signing-key", SecretString=BARE)["ARN"]
+    return arn
+
+
+@pytest.fixture
+def aws() -> AwsAccess:
+    settings = Settings(
+        environment="local", database_url=SecretStr("x"), secret_key_arn="arn", s3_bucket_name="bucket", aws_region="eu-west-1"
+    )
+    return AwsAccess(settings, AwsCredentials(access_key="x", secret_key="x"))
+
+
+@pytest.fixture
+def start(secrets_manager: Any, secret: str, aws: AwsAccess) -> Callable[[], SigningKeyRotation]:
+    """Begin a rotation, as Secrets Manager does before it calls the function."""
+
+    def begin() -> SigningKeyRotation:
+        version = str(uuid4())
+        # moto has no rotation without a Lambda: an empty version with the stage is what AWS would have made.
+        backend = moto_secret(secret)
+        backend.versions[version] = {"version_id": version, "version_stages": ["AWSPENDING"], "createdate": 0}
+        return SigningKeyRotation(aws, secret=secret, version=version)
+
+    return begin
+
+
+def moto_secret(arn: str) -> Any:
+    from moto.secretsmanager.models import secretsmanager_backends
+
+    return secretsmanager_backends["123456789012"]["eu-west-1"].secrets[arn]
+
+
+def ring(secrets_manager: Any, secret: str) -> KeyRing:
+    return KeyRing.parse(secrets_manager.get_secret_value(SecretId=secret, VersionStage="AWSCURRENT")["SecretString"])
+
+
+def rotate(rotation: SigningKeyRotation) -> None:
+    for step in STEPS:
+        rotation.make(step)
+
+
+def test_bare_secret_becomes_the_previous_key_of_a_document(secrets_manager: Any, secret: str, start: Any) -> None:
+    before = ring(secrets_manager, secret)
+
+    rotate(start())
+
+    after = ring(secrets_manager, secret)
+    assert after.previous == before.current
+    assert after.current != before.current
+    assert after.next is not None
+
+
+def test_each_rotation_moves_every_key_by_one_place(secrets_manager: Any, secret: str, start: Any) -> None:
+    rotate(start())
+    before = ring(secrets_manager, secret)
+
+    rotate(start())
+
+    after = ring(secrets_manager, secret)
+    assert (after.previous, after.current) == (before.current, before.next)
+    assert after.next not in (before.next, before.current, None)
+
+
+@pytest.mark.parametrize("upto", range(1, 5))
+def test_every_step_may_be_repeated(secrets_manager: Any, secret: str, start: Any, upto: int) -> None:
+    rotation = start()
+    for step in STEPS[:upto]:
+        rotation.make(step)
+        rotation.make(step)
+    for step in STEPS[upto:]:
+        rotation.make(step)
+    first = ring(secrets_manager, secret)
+    rotate(rotation)
+
+    assert first.previous is not None
+    assert ring(secrets_manager, secret) == first
+
+
+def test_keys_stay_until_the_last_step(secrets_manager: Any, secret: str, start: Any) -> None:
+    rotation, before = start(), ring(secrets_manager, secret)
+    for step in STEPS[:3]:
+        rotation.make(step)
+        assert ring(secrets_manager, secret) == before
+
+
+def test_pending_keys_that_do_not_follow_are_refused(secrets_manager: Any, secret: str, start: Any) -> None:
+    rotation = start()
+    rotation.make("createSecret")
+    version = next(item for item in moto_secret(secret).versions.values() if "AWSPENDING" in item["version_stages"])
+    version["secret_string"] = json.dumps({"current": {"kid": "a", "key": "k" * 40}, "previous": {"kid": "b", "key": "l" * 40}})
+
+    with pytest.raises(RotationRefusedError):
+        rotation.make("testSecret")
+
+
+def test_version_that_does_not_wait_is_refused(secrets_manager: Any, secret: str, aws: AwsAccess, start: Any) -> None:
+    with pytest.raises(RotationRefusedError):
+        SigningKeyRotation(aws, secret=secret, version=str(uuid4())).make("createSecret")
+    with pytest.raises(RotationRefusedError):
+        start().make("somethingElse")
+
+
+def test_event_of_secrets_manager_is_understood(secrets_manager: Any, secret: str, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    start()
+    version = next(key for key, item in moto_secret(secret).versions.items() if "AWSPENDING" in item["version_stages"])
+    for name, value in {
+        "ENVIRONMENT": "local",
+        "DATABASE_URL": "postgresql://unused@localhost/unused",
+        "SECRET_KEY_ARN": secret,
+        "S3_BUCKET_NAME": "bucket",
+        "AWS_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    for step in STEPS:
+        rotate_signing_key.handler({"Step": step, "SecretId": secret, "ClientRequestToken": version}, None)
+
+    assert ring(secrets_manager, secret).previous is not None
+
+
+def test_other_refusals_of_aws_are_passed_on(aws: AwsAccess, secrets_manager: Any) -> None:
+    with pytest.raises(AwsRefusedError):
+        SigningKeyRotation(aws, secret="arn:aws:secretsmanager:eu-west-1:123456789012:secret:none", version="v").make("createSecret")
+
+
+def test_instance_with_an_old_document_believes_the_tokens_of_one_with_the_new(secrets_manager: Any, secret: str, start: Any) -> None:
+    """Without asking again: the key that signs now was published one rotation earlier."""
+    rotate(start())
+    document = secrets_manager.get_secret_value(SecretId=secret, VersionStage="AWSCURRENT")["SecretString"]
+    old = AccessTokens(keys=SigningKeys.fixed(document), lifetime=LIFETIME)
+    before = old.issue(uuid4(), session_id=uuid4(), token_epoch=0).value
+    rotate(start())
+    new = AccessTokens(
+        keys=SigningKeys.fixed(secrets_manager.get_secret_value(SecretId=secret, VersionStage="AWSCURRENT")["SecretString"]),
+        lifetime=LIFETIME,
+    )
+
+    old.read(new.issue(uuid4(), session_id=uuid4(), token_epoch=0).value)
+    new.read(before)
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["{", "{}", '{"current": 1}', '{"current": {"kid": "a", "key": "short"}}', '{"current": {"kid": "", "key": "' + "k" * 40 + '"}}'],
+)
+def test_malformed_document_is_refused_without_showing_it(document: str) -> None:
+    with pytest.raises(BadKeyDocumentError) as caught:
+        KeyRing.parse(document)
+    assert "kkkk" not in str(caught.value)
