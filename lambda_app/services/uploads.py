@@ -133,10 +133,6 @@ class UploadService:
         """Create a pending file that takes its bytes in parts. Raises as `start_upload`."""
         if declared.size_bytes > MULTIPART_MAX_BYTES:
             raise TooLargeError(f"A file takes at most {MULTIPART_MAX_BYTES} bytes", extra={"max_bytes": MULTIPART_MAX_BYTES})
-        quota = self._default_quota.of(owner)
-        if owner.bytes_used + declared.size_bytes > quota.bytes or owner.files_count >= quota.files:
-            # Only to spare S3 an upload that is refused below.
-            raise QuotaExceededError(quota=quota, user=owner)
         file = _new_file(owner, declared)
         made = None if keyed is None else self._idempotency.claim(keyed, file.id)
         if made is not None:
@@ -145,6 +141,10 @@ class UploadService:
         file.has_part_digests = declared.has_part_digests
         file.upload_expires_at = file.created_at + MULTIPART_LIFETIME
         with self._idempotency.held(keyed, file.id):
+            quota = self._default_quota.of(owner)
+            if owner.bytes_used + file.size_bytes > quota.bytes or owner.files_count >= quota.files:
+                # Only to spare S3 an upload that is refused below.
+                raise QuotaExceededError(quota=quota, user=owner)
             # S3 comes first: a crash between the two leaves an upload without a row, which the sweep knows to be nobody's.
             file.upload_id = self._store.start_multipart(
                 key=file.s3_key, content_type=file.content_type, with_digests=declared.has_part_digests

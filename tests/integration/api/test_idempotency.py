@@ -103,6 +103,16 @@ def test_refused_request_gives_its_key_up(client: httpx.Client, owner: Account, 
     assert start(client, owner).status_code == 201
 
 
+@pytest.mark.parametrize("path", ["upload", "multipart"])
+def test_repetition_needs_no_room_of_its_own(client: httpx.Client, owner: Account, admin: Account, path: str) -> None:
+    client.put(f"/api/v1/users/{owner.id}", json={"quota_bytes": 5}, headers=admin.headers)
+
+    answers = [start(client, owner, path=path) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert answers[0].json()["file_id"] == answers[1].json()["file_id"]
+
+
 def test_key_of_a_deleted_file_does_not_make_another(client: httpx.Client, owner: Account) -> None:
     file_id = start(client, owner).json()["file_id"]
     client.delete(f"{FILES}/{file_id}", headers=owner.headers)

@@ -1,0 +1,37 @@
+"""The real store keeps the contract on LocalStack too, which holds uploads in parts to S3's rules (`make localstack`)."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from infra.local.object_store import ObjectStoreServer
+from tests.integration.storage.s3_world import S3World
+from tests.support.localstack import INTERPRETER, running_localstack
+from tests.support.object_store_contract import ObjectStoreContract
+
+pytestmark = pytest.mark.skipif(not INTERPRETER.exists(), reason="LocalStack is not installed; `make localstack` does it")
+
+
+class LocalStackWorld(S3World):
+    """LocalStack."""
+
+    checks_parts = True
+    checks_size = True
+    pages_uploads = True
+
+
+@pytest.fixture(scope="module")
+def localstack() -> Iterator[ObjectStoreServer]:
+    with running_localstack() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def world(localstack: ObjectStoreServer) -> Iterator[LocalStackWorld]:
+    with httpx.Client(trust_env=False) as client:
+        yield LocalStackWorld(localstack, client)
+
+
+class TestS3ObjectStoreOnLocalStack(ObjectStoreContract):
+    """The shared contract, on LocalStack."""
