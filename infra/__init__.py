@@ -1,0 +1,1 @@
+"""What runs the application: on a laptop (`infra.local`) and in AWS."""
