@@ -24,8 +24,13 @@ def add_stacks(app: App, config: StageConfig, artifact: Artifact) -> tuple[Netwo
         for key, value in {"project": "we-upload", "stage": config.name}.items():
             # The one resource of ours that CloudFormation knows no tags for, though CDK writes them.
             Tags.of(stack).add(key, value, exclude_resource_types=["AWS::RDS::DBProxyTargetGroup"])
-    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    demand_good_practice(app)
     return network, data, api
+
+
+def demand_good_practice(app: App) -> None:
+    """Make synthesis fail on every finding of cdk-nag's AwsSolutions rules that nobody acknowledged."""
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
 
 
 def main() -> None:

@@ -81,9 +81,7 @@ class FileBucket(Construct):
         return [
             s3.LifecycleRule(id="abandoned-parts", abort_incomplete_multipart_upload_after=Duration.days(7)),
             s3.LifecycleRule(
-                id="trash",
-                noncurrent_version_expiration=Duration.days(self._config.noncurrent_days),
-                expired_object_delete_marker=True,
+                id="trash", noncurrent_version_expiration=Duration.days(self._config.noncurrent_days), expired_object_delete_marker=True
             ),
         ]
 
@@ -108,7 +106,7 @@ class FileBucket(Construct):
         ]
 
     def _tell_queue_of_uploads(self) -> None:
-        # The bucket's own property and not add_event_notification, which would bring a function of CDK's with s3:PutBucketNotification on *.
+        # Not add_event_notification, which would bring a function of CDK's own with s3:PutBucketNotification on every bucket.
         self.events.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="S3OfThisAccount",

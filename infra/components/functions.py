@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Flag, StrEnum, auto
+from functools import cached_property
 from pathlib import Path
 
 from aws_cdk import Duration, RemovalPolicy
@@ -43,6 +44,7 @@ class Runs(StrEnum):
     ON_REQUEST = "request"
     ON_UPLOAD = "upload"
     ON_SCHEDULE = "schedule"
+    ON_DEPLOY = "deploy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,7 @@ class Surroundings:
 
 
 class AppFunction(Construct):
-    """A function with its log, its role and its `live` alias."""
+    """A function with its log and its role."""
 
     def __init__(self, scope: Construct, construct_id: str, *, spec: FunctionSpec, around: Surroundings) -> None:
         super().__init__(scope, construct_id)
@@ -150,7 +152,11 @@ class AppFunction(Construct):
         if around.snapshots:
             reason = "The alias below is what is called, and it points at a published version."
             acknowledge(self.function, "Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish", reason=reason)
-        self.live = lambda_.Alias(self, "Live", alias_name=LIVE, version=self.function.current_version)
+
+    @cached_property
+    def live(self) -> lambda_.Alias:
+        """The alias that callers use; made when first asked for, because migrations are called directly."""
+        return lambda_.Alias(self, "Live", alias_name=LIVE, version=self.function.current_version)
 
     def _role(self, *, in_vpc: bool) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
@@ -167,11 +173,13 @@ class AppFunction(Construct):
                         "ec2:AssignPrivateIpAddresses",
                         "ec2:UnassignPrivateIpAddresses",
                     ],
-                    # Lambda makes the interfaces with the role of the function, before any has an id; the describing actions know no resource.
+                    # Lambda makes the interfaces with this role, before any has an id; the describing actions know no resource.
                     resources=["*"],
                 )
             )
-            acknowledge(role, "AwsSolutions-IAM5", "Resource::*", reason="Network interfaces have no id before they exist; see above.")
+            acknowledge(
+                role, "AwsSolutions-IAM5", "Resource::*", reason="Interfaces have no id before they exist, and traces have no resource."
+            )
         return role
 
 

@@ -37,10 +37,7 @@ class Network(Construct):
             allow_all_outbound=True,
         )
         self.secrets_endpoint = self.vpc.add_interface_endpoint(
-            "SecretsManager",
-            service=ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER,
-            subnets=self._endpoint_subnets(config),
-            open=False,
+            "SecretsManager", service=ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER, subnets=self._endpoint_subnets(config), open=False
         )
         self.secrets_endpoint.connections.allow_default_port_from(self.function_group, "Functions read their secrets")
 

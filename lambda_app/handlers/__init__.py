@@ -1,0 +1,1 @@
+"""The entry points of Lambda beside the API, one module each."""
