@@ -1,0 +1,1 @@
+"""The tests: unit (no socket), integration (real PostgreSQL and the S3 emulator), and what they share in support."""

@@ -1,0 +1,63 @@
+# Everything a developer types. `make` alone lists it. GNU make 3.81 (the one macOS ships) is enough.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check fix openapi lock clean
+
+# Found on first use and remembered: `make help` must work on a machine without Python.
+INTERPRETER = $(eval INTERPRETER := $$(shell infra/local/find-python "$(PYTHON)"))$(INTERPRETER)
+VENV = $(eval VENV := .venv-$$(shell "$(INTERPRETER)" -c 'import sys; print("py%d%d" % sys.version_info[:2])'))$(VENV)
+BIN = $(VENV)/bin
+
+help: ## List what there is
+	@echo "We-Upload. Start with: make run"
+	@echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+	@echo
+	@echo "Knobs, as in: make run PORT=8001"
+	@echo "  PYTHON     the Python to use, by name or path: 3.11 or newer (default: the newest of 3.13, 3.12, 3.11, python3)"
+	@echo "  PORT       where the API listens on 127.0.0.1 (default: 8000)"
+	@echo "  WE_UPLOAD_DATA  where make run keeps its data (default: .local, which make clean removes)"
+	@echo "  TESTS      what make test runs, with any options of pytest (default: tests)"
+	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
+	@echo "  API_V1_STR, AWS_REGION, DATABASE_POOL_SIZE"
+	@echo "             settings of the API for make run; README.md has the table"
+
+setup: ## Make the virtual environments, or bring them up to date
+	@test -n "$(INTERPRETER)"
+	@"$(INTERPRETER)" -m infra.local.bootstrap
+
+run: setup ## Run it all on this machine: PostgreSQL, S3 and the API
+	@exec "$(BIN)/python" -m infra.local
+
+TESTS ?= tests
+test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
+	@exec "$(BIN)/python" -m pytest $(TESTS)
+
+check: setup ## What CI checks: style, types, the import rule, the OpenAPI document
+	@"$(BIN)/ruff" check .
+	@"$(BIN)/ruff" format --check .
+	@"$(BIN)/mypy"
+	@"$(BIN)/lint-imports" --no-logo
+	@"$(BIN)/python" -m lambda_app.cli openapi | diff -u docs/openapi.json - \
+		|| { echo "docs/openapi.json is not what the code says. Write it anew with: make openapi" >&2; exit 1; }
+
+fix: setup ## Put right what ruff can put right
+	@"$(BIN)/ruff" check --fix .
+	@"$(BIN)/ruff" format .
+
+openapi: setup ## Write docs/openapi.json from the code
+	@"$(BIN)/python" -m lambda_app.cli openapi > docs/openapi.json.new
+	@mv docs/openapi.json.new docs/openapi.json
+
+COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE) --custom-compile-command "make lock"
+lock: ## Lock the dependencies of pyproject.toml anew; UPGRADE=--upgrade takes the newest of all
+	@test -n "$(INTERPRETER)"
+	@"$(INTERPRETER)" -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
+	@$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/lambda.txt
+	@$(COMPILE) requirements/emulator.in -o requirements/emulator.txt
+	@$(COMPILE) requirements/uv.in -o requirements/uv.txt
+
+clean: ## Forget everything: environments, local data, caches
+	@infra/local/clean

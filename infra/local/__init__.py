@@ -1,0 +1,1 @@
+"""We-Upload on a laptop: an embedded PostgreSQL, an S3 emulator and the API, with one command."""

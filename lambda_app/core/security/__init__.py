@@ -1,0 +1,1 @@
+"""Proofs of identity: passwords and access tokens."""

@@ -1,0 +1,104 @@
+"""Sessions: one unit of work each, its database errors translated, and a probe of the database's health."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from pg8000.dbapi import Error  # type: ignore[import-untyped]  # ships no type information
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session, sessionmaker
+
+from lambda_app.core.errors import AppError, MalformedRequestError, UnavailableError
+from lambda_app.db.connection import Intent
+from lambda_app.db.engine import endpoint_of
+from lambda_app.db.errors import error_field
+
+logger = logging.getLogger(__name__)
+
+SERIALIZATION_CONFLICTS = frozenset({"40001", "40P01"})
+"""Serialization failure and deadlock: the same transaction may succeed a moment later."""
+
+_UNAVAILABLE_CLASSES = frozenset({"08", "28", "3D", "53", "57", "58"})
+"""The database's own troubles: connection, sign-in, no such database, resources, operator, system."""
+
+_BAD_VALUE_CLASS = "22"
+
+
+def create_session_factory(engine: Engine) -> sessionmaker[Session]:
+    """Return the factory of sessions; repositories flush, so a query never does, and rows outlive the commit."""
+    return sessionmaker(engine, autoflush=False, expire_on_commit=False)
+
+
+@contextmanager
+def session_scope(factory: sessionmaker[Session]) -> Iterator[Session]:
+    """Run the block as one unit of work: committed if it succeeds, undone if it raises, closed in any case.
+
+    A block that only read sends neither COMMIT nor ROLLBACK.
+    Raises what the block raises, database errors as AppErrors where `translate_database_error` knows one.
+    """
+    with factory() as session:
+        try:
+            yield session
+            session.commit()
+        except BaseException as error:
+            _undo(session)
+            translated = translate_database_error(error)
+            if translated is None:
+                raise
+            raise translated from error
+
+
+def _undo(session: Session) -> None:
+    try:
+        session.rollback()
+    except DBAPIError:
+        # The server undoes what a dead connection had begun; the block's own error is the one to report.
+        logger.warning("The connection was lost during a rollback", exc_info=True)
+        session.invalidate()
+
+
+def translate_database_error(error: BaseException) -> AppError | None:
+    """Return the refusal that a database error means to a caller; None if it means a defect, or is no database error.
+
+    UnavailableError: connection lost, timeout, no free connection, conflict (code `serialization_conflict`).
+    MalformedRequestError: a value that PostgreSQL cannot store.
+    """
+    if isinstance(error, PoolTimeoutError):
+        return UnavailableError()
+    if not isinstance(error, DBAPIError):
+        return None
+    sqlstate = error_field(error.orig, "C") or ""
+    if sqlstate in SERIALIZATION_CONFLICTS:
+        return UnavailableError(code="serialization_conflict")
+    if error.connection_invalidated or sqlstate[:2] in _UNAVAILABLE_CLASSES:
+        return UnavailableError()
+    if sqlstate[:2] == _BAD_VALUE_CLASS:
+        return MalformedRequestError()
+    return None
+
+
+def violated_constraint(error: IntegrityError) -> str | None:
+    """Return the name of the constraint that refused the row."""
+    return error_field(error.orig, "n")
+
+
+def is_reachable(engine: Engine, *, timeout_seconds: float) -> bool:
+    """Whether the database answers a query within `timeout_seconds`, asked on a connection of its own.
+
+    A busy pool does not make the database look dead, and a host that swallows packets does not make us wait.
+    """
+    deadline = monotonic() + timeout_seconds
+    try:
+        connection = endpoint_of(engine).connect(timeout_seconds=timeout_seconds)
+        try:
+            connection.limit_waiting(deadline - monotonic())
+            connection.execute_statement("SELECT 1", (), Intent.READ)
+        finally:
+            connection.close()
+    except Error as error:
+        logger.warning("The database is not reachable: %s", error)
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""FastAPI wiring: what a route function asks for."""

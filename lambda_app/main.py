@@ -1,0 +1,71 @@
+"""The HTTP entry points: `app` for an ASGI server and `handler` for AWS Lambda."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from lambda_app import __version__
+from lambda_app.core.logs import configure_logs
+from lambda_app.core.settings import Settings
+from lambda_app.factory import Services
+from lambda_app.routers import files, health, login, users
+from lambda_app.routers.edge import Edge
+from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.problems import install_problem_handlers
+
+CORS_MAX_AGE_SECONDS = 600
+"""How long a browser may remember a preflight's answer."""
+EXPOSED_HEADERS = ["Link", "X-Next-Cursor", "X-Request-Id"]
+"""What a page's script may read of an answer beside the body."""
+
+
+def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
+    """Build the application. Nothing connects before the first request that needs it."""
+    configure_logs(settings.log_level)
+    app = FastAPI(
+        title="We-Upload",
+        version=__version__,
+        description="Upload files straight to S3 and share them.",
+        # A redirect would be built from the Host header, which is the caller's word.
+        redirect_slashes=False,
+        openapi_url="/openapi.json",
+    )
+    app.state.services = services or Services.build(settings)
+    install_problem_handlers(app)
+    for prefix in (settings.api_v1_str, ""):
+        app.include_router(login.router, prefix=prefix, include_in_schema=bool(prefix))
+        app.include_router(health.router, prefix=prefix, include_in_schema=bool(prefix))
+    app.include_router(users.router, prefix=settings.api_v1_str)
+    app.include_router(files.router, prefix=settings.api_v1_str)
+    app.add_middleware(Edge)
+    if settings.backend_cors_origins:
+        # Outside Edge, so that errors carry the CORS headers too.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.backend_cors_origins,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=EXPOSED_HEADERS,
+            max_age=CORS_MAX_AGE_SECONDS,
+        )
+    return app
+
+
+app: FastAPI
+handler: GatewayHandler
+
+
+def __getattr__(name: str) -> Any:
+    """Build `app` and `handler` from the environment when they are first asked for, and keep them.
+
+    Lambda and uvicorn ask while they load the module. A test or a command that only wants `create_app` does not,
+    and so needs no environment.
+    """
+    if name == "app":
+        globals()[name] = create_app(Settings.from_environment())
+    elif name == "handler":
+        globals()[name] = GatewayHandler(globals().get("app") or __getattr__("app"))
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return globals()[name]

@@ -1,0 +1,106 @@
+"""The outermost layer of every request: its id, the body limit, the access log, and the last resort for errors."""
+
+import logging
+import time
+from collections.abc import MutableMapping
+from typing import Any
+from uuid import uuid4
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lambda_app.core import logs
+from lambda_app.core.errors import AppError, TooLargeError
+from lambda_app.routers.problems import problem_response
+
+logger = logging.getLogger(__name__)
+
+BODY_MAX_BYTES = 256 * 1024
+"""Our largest honest body has about 10 kB; the bytes of files never pass through here."""
+
+
+class Edge:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started_at = time.perf_counter()
+        request_id = _request_id(scope)
+        token = logs.request_id.set(request_id)
+        status: int | None = None
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        try:
+            body = await _read_body(scope, receive)
+            await self._app(scope, _replay(body, receive), send_marked)
+        except TooLargeError as error:
+            response = problem_response(status=error.status, code=error.code, detail=error.message, headers={"Connection": "close"})
+            await response(scope, receive, send_marked)
+        except Exception:
+            # The outermost edge: whatever nobody foresaw is logged here, once, and answered without a word of it.
+            logger.exception("unexpected error")
+            if status is not None:
+                raise
+            await problem_response(status=AppError.status, code=AppError.code, detail=AppError.message)(scope, receive, send_marked)
+        finally:
+            _log_access(scope, status, time.perf_counter() - started_at)
+            logs.request_id.reset(token)
+
+
+async def _read_body(scope: Scope, receive: Receive) -> bytes:
+    declared = dict(scope["headers"]).get(b"content-length", b"")
+    if declared.isdigit() and int(declared[:20]) > BODY_MAX_BYTES:
+        raise _too_large()
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return b"".join(chunks)
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > BODY_MAX_BYTES:
+            raise _too_large()
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _too_large() -> TooLargeError:
+    return TooLargeError(f"The body is larger than {BODY_MAX_BYTES} bytes; files go to S3 by their upload URL", code="body_too_large")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    pending: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> MutableMapping[str, Any]:
+        return pending.pop() if pending else await receive()
+
+    return replay
+
+
+def _request_id(scope: Scope) -> str:
+    event = scope.get("aws.event")
+    context = event.get("requestContext") if isinstance(event, dict) else None
+    given = context.get("requestId") if isinstance(context, dict) else None
+    return given if isinstance(given, str) and given.isascii() and given.isprintable() and 0 < len(given) <= 128 else str(uuid4())
+
+
+def _log_access(scope: Scope, status: int | None, seconds: float) -> None:
+    # The route's template, not the path: a path may hold a secret.
+    route = getattr(scope.get("route"), "path", None)
+    logger.info("request", extra={"fields": {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 2)}})

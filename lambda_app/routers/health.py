@@ -1,0 +1,32 @@
+"""Signs of life."""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from lambda_app.core.errors import UnavailableError
+from lambda_app.dependencies.services import ServicesDep
+from lambda_app.routers.problems import problem_responses
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+class Health(BaseModel):
+    """All is well."""
+
+    status: Literal["ok"] = "ok"
+
+
+@router.get("", response_model=Health)
+async def read_health() -> Health:
+    """The process answers."""
+    return Health()
+
+
+@router.get("/db", response_model=Health, responses=problem_responses(503))
+def read_database_health(services: ServicesDep) -> Health:
+    """The database answers, within 2 s."""
+    if not services.is_database_reachable():
+        raise UnavailableError("The database does not answer", code="database_unreachable")
+    return Health()

@@ -1,0 +1,31 @@
+"""The query parameters and headers of paged lists."""
+
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import Query, Request, Response
+
+from lambda_app.schemas.page import CURSOR_MAX_LENGTH, Cursor
+from lambda_app.schemas.text import QueryInt
+
+PAGE_MAX_ROWS = 100
+SKIP_MAX_ROWS = 2**31 - 1
+
+SkipQuery = Annotated[QueryInt, Query(ge=0, le=SKIP_MAX_ROWS, description="Rows to leave out; use `cursor` for deep pages.")]
+LimitQuery = Annotated[QueryInt, Query(ge=1, le=PAGE_MAX_ROWS, description="Rows of a page.")]
+CursorQuery = Annotated[
+    str | None, Query(min_length=1, max_length=CURSOR_MAX_LENGTH, description="The `X-Next-Cursor` of the page before.")
+]
+
+
+def set_page_headers(request: Request, response: Response, *, limit: int, next_cursor: Cursor | None) -> None:
+    """Say where the next page is, in `X-Next-Cursor` and in a `Link` (RFC 8288) relative to this address.
+
+    Relative, because Host and X-Forwarded-* are the caller's words and must not end up in a link.
+    """
+    if next_cursor is None:
+        return
+    text = next_cursor.encode()
+    query = [(name, value) for name, value in request.query_params.multi_items() if name not in ("skip", "limit", "cursor")]
+    response.headers["X-Next-Cursor"] = text
+    response.headers["Link"] = f'<?{urlencode([*query, ("limit", str(limit)), ("cursor", text)])}>; rel="next"'

@@ -1,0 +1,111 @@
+"""The one renderer of errors: every one leaves as `application/problem+json` (RFC 9457)."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from lambda_app.core import logs
+from lambda_app.core.errors import AppError, MalformedRequestError
+from lambda_app.schemas.problem import Problem
+
+logger = logging.getLogger(__name__)
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+LOC_PART_MAX_LENGTH = 64
+"""A field name the caller made up is shown this far."""
+ERRORS_MAX_COUNT = 20
+"""A request that is wrong in a thousand places needs no thousand answers."""
+
+_PROBLEM_REF = f"#/components/schemas/{Problem.__name__}"
+
+HTTP_CODES = {400: "bad_request", 404: "no_such_route", 405: "method_not_allowed"}
+"""Codes for what the router itself refuses."""
+
+
+def problem_body(
+    *, status: int, code: str, detail: str, extra: Mapping[str, Any] | None = None, request_id: str | None = None
+) -> dict[str, Any]:
+    """Return the members of a problem document."""
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id or logs.request_id.get(),
+        **(extra or {}),
+    }
+
+
+def problem_response(
+    *, status: int, code: str, detail: str, extra: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a problem document as an HTTP answer."""
+    # ASCII only: a field name with a lone surrogate is escaped, where UTF-8 could not encode it.
+    body = json.dumps(problem_body(status=status, code=code, detail=detail, extra=extra)).encode()
+    return Response(body, status_code=status, headers={"Cache-Control": "no-store", **(headers or {})}, media_type=PROBLEM_MEDIA_TYPE)
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI description of these refusals, and of 422, for a route."""
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _PROBLEM_REF}}}}
+        for status in sorted({*statuses, 422})
+    }
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Render every error of the application as a problem, and describe problems once in its OpenAPI document."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        described = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= {**described.pop("$defs"), Problem.__name__: described}
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents
+
+    @app.exception_handler(AppError)
+    async def _app_error(_request: Request, error: AppError) -> Response:
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.error("refused: %s", error.code, exc_info=error)
+        return problem_response(status=error.status, code=error.code, detail=error.message, extra=error.extra, headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def _malformed(_request: Request, error: RequestValidationError) -> Response:
+        return problem_response(
+            status=MalformedRequestError.status,
+            code=MalformedRequestError.code,
+            detail=MalformedRequestError.message,
+            extra={"errors": _field_problems(error.errors())},
+        )
+
+    @app.exception_handler(HTTPException)
+    async def _http_exception(_request: Request, error: HTTPException) -> Response:
+        return problem_response(
+            status=error.status_code,
+            code=HTTP_CODES.get(error.status_code, "http_error"),
+            detail=str(error.detail),
+            headers=error.headers,
+        )
+
+
+def _field_problems(errors: Sequence[Any]) -> list[dict[str, Any]]:
+    # Only place, message and kind: `input` and `ctx` would echo passwords, NaN and lone surrogates.
+    return [
+        {
+            "loc": [part if isinstance(part, int) else str(part)[:LOC_PART_MAX_LENGTH] for part in error["loc"]],
+            "msg": error["msg"].removeprefix("Value error, "),
+            "type": error["type"],
+        }
+        for error in errors[:ERRORS_MAX_COUNT]
+    ]

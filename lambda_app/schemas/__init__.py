@@ -1,0 +1,1 @@
+"""Pydantic shapes at the border: what a caller may send and what we answer."""

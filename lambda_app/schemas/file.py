@@ -1,0 +1,94 @@
+"""Shapes of files."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field, StringConstraints, field_validator
+
+from lambda_app.models.file import FileStatus
+from lambda_app.schemas.base import RequestModel, ResponseModel
+from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES
+
+FILENAME_MAX_LENGTH = 255
+CONTENT_TYPE_MAX_LENGTH = 100
+DESCRIPTION_MAX_LENGTH = 2000
+SIZE_MAX_BYTES = 50 * 1024**4
+"""The largest object S3 stores: 50 TB."""
+
+# A media type with optional parameters (RFC 9110, section 8.3.1), in printable ASCII: it is signed and sent as a header.
+_MEDIA_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+CONTENT_TYPE_PATTERN = rf'^{_MEDIA_WORD}/{_MEDIA_WORD}(?:; ?{_MEDIA_WORD}=(?:{_MEDIA_WORD}|"[ !#-\[\]-~]*"))*$'
+SHA256_PATTERN = "^[0-9a-fA-F]{64}$"
+
+Filename = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=FILENAME_MAX_LENGTH), ONE_LINE, NOT_BLANK]
+Description = Annotated[str, StringConstraints(strict=True, max_length=DESCRIPTION_MAX_LENGTH), SEVERAL_LINES]
+
+
+class FileCreate(RequestModel):
+    """The file that the caller is about to upload; S3 will admit exactly this and nothing else."""
+
+    filename: Filename
+    content_type: str = Field(strict=True, max_length=CONTENT_TYPE_MAX_LENGTH, pattern=CONTENT_TYPE_PATTERN, examples=["image/png"])
+    size_bytes: int = Field(strict=True, ge=0, le=SIZE_MAX_BYTES, description="Exact length of the body, in bytes.")
+    sha256: str | None = Field(
+        default=None, strict=True, pattern=SHA256_PATTERN, description="SHA-256 in hex, as sha256sum prints it; S3 refuses other bytes."
+    )
+    description: Description | None = None
+    is_public: bool = Field(default=False, strict=True, description="Whether anyone who knows the id may read it.")
+
+    @field_validator("sha256")
+    @classmethod
+    def _lower(cls, value: str | None) -> str | None:
+        return value.lower() if value else value
+
+
+class FileUpdate(RequestModel):
+    """What may change of a file after its upload has started; an absent field stays as it is."""
+
+    filename: Filename | None = None
+    description: Description | None = None
+    is_public: bool | None = Field(default=None, strict=True)
+
+    @field_validator("filename", "is_public", mode="before")
+    @classmethod
+    def _cannot_be_cleared(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("cannot be null; leave it out to keep it")
+        return value
+
+
+class File(ResponseModel):
+    """A file. Its bytes can be downloaded while `status` is `available`."""
+
+    id: UUID
+    filename: str
+    content_type: str
+    size_bytes: int
+    sha256: str | None
+    description: str | None
+    is_public: bool
+    s3_key: str
+    owner_id: UUID
+    status: FileStatus
+    created_at: datetime
+    updated_at: datetime
+
+
+class FileUploadResponse(ResponseModel):
+    """A presigned request that admits one object; send `headers` exactly, before `expires_at`, then call complete."""
+
+    upload_url: str
+    file_id: UUID
+    method: str
+    headers: dict[str, str]
+    expires_at: datetime
+
+
+class FileDownloadResponse(ResponseModel):
+    """A presigned address of the bytes; `content_type` is the type that S3 will answer with."""
+
+    download_url: str
+    filename: str
+    content_type: str
+    expires_at: datetime

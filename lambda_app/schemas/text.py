@@ -1,0 +1,49 @@
+"""Text and numbers from outside: the types that every request model uses."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
+
+# NUL, the other control characters and lone surrogates: PostgreSQL cannot store the first, UTF-8 the last.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNPRINTABLE_BUT_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+def _refuse_unprintable(value: str) -> str:
+    if _UNPRINTABLE.search(value):
+        raise ValueError("must not contain control characters or lone surrogates")
+    return value
+
+
+def _refuse_unprintable_but_lines(value: str) -> str:
+    if _UNPRINTABLE_BUT_LINES.search(value):
+        raise ValueError("must not contain control characters other than tab and line breaks, or lone surrogates")
+    return value
+
+
+def _refuse_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+def _only_digits(value: Any) -> Any:
+    # Lax integer parsing also takes `1_0`, ` 5` and `5.0`.
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("must be a whole number in decimal digits")
+    return value
+
+
+ONE_LINE = AfterValidator(_refuse_unprintable)
+"""No control characters, no lone surrogates."""
+SEVERAL_LINES = AfterValidator(_refuse_unprintable_but_lines)
+"""As ONE_LINE, but with tabs and line breaks."""
+NOT_BLANK = AfterValidator(_refuse_blank)
+"""Something other than white space."""
+
+Text = Annotated[str, StringConstraints(strict=True), ONE_LINE]
+"""One line of text as a person would write it."""
+
+QueryInt = Annotated[int, BeforeValidator(_only_digits)]
+"""A non-negative whole number in a query string."""

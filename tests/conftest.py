@@ -1,0 +1,93 @@
+"""The servers that tests share, started when the first test asks for them, and the rule of who may open a socket."""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+from pydantic import SecretStr
+
+from infra.local.object_store import ObjectStoreServer
+from infra.local.postgres import Postgres
+from lambda_app.core.settings import Environment, Settings
+from lambda_app.db import migrations
+from lambda_app.db.engine import create_database_engine
+from tests.support.postgres import fresh_databases, running_postgres
+from tests.support.s3 import running_object_store
+
+UNIT_TESTS = Path(__file__).parent / "unit"
+
+# No deadline: a shared machine is slow at times. In CI hypothesis takes its own profile, which always tries the same examples.
+hypothesis.settings.register_profile("laptop", deadline=None, print_blob=True)
+if not os.environ.get("CI"):
+    hypothesis.settings.load_profile("laptop")
+
+
+def pytest_configure() -> None:
+    """Take the developer's own AWS account and proxies out of the tests' reach."""
+    for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
+        del os.environ[name]
+    os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull, AWS_EC2_METADATA_DISABLED="true")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Unit tests open no socket but those of an event loop; the others reach this machine only."""
+    for item in items:
+        is_unit = UNIT_TESTS in item.path.parents
+        item.add_marker(pytest.mark.disable_socket if is_unit else pytest.mark.allow_hosts(["127.0.0.1"]))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A running PostgreSQL."""
+    with running_postgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture(scope="session")
+def fresh_database(postgres_server: Postgres) -> Iterator[Callable[[], str]]:
+    """A function that returns the address of a new empty database; all are dropped at the end."""
+    with fresh_databases(postgres_server) as make_database:
+        yield make_database
+
+
+@pytest.fixture(scope="session")
+def postgres_url(fresh_database: Callable[[], str]) -> str:
+    """Address of one empty database, the same for the whole session."""
+    return fresh_database()
+
+
+@pytest.fixture(scope="session")
+def migrated_database_url(fresh_database: Callable[[], str]) -> str:
+    """Address of one database with the newest tables, the same for the whole session."""
+    url = fresh_database()
+    engine = create_database_engine(_settings(url, bucket="unused"))
+    migrations.upgrade(engine)
+    engine.dispose()
+    return url
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[ObjectStoreServer]:
+    """A running S3 emulator: `endpoint_url`, `access_key_id`, `secret_access_key`, `region`, `bucket`."""
+    with running_object_store() as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def settings(migrated_database_url: str, s3_server: ObjectStoreServer) -> Settings:
+    """Settings of the API on the session's own servers."""
+    return _settings(migrated_database_url, bucket=s3_server.bucket, region=s3_server.region, endpoint_url=s3_server.endpoint_url)
+
+
+def _settings(database_url: str, *, bucket: str, region: str = "us-east-1", endpoint_url: str | None = None) -> Settings:
+    return Settings(
+        environment=Environment.LOCAL,
+        database_url=SecretStr(database_url),
+        secret_key=SecretStr(secrets.token_urlsafe(48)),
+        s3_bucket_name=bucket,
+        aws_region=region,
+        aws_endpoint_url=endpoint_url,
+    )

@@ -1,0 +1,60 @@
+"""Pages of the named origins may call the API, others may not, and errors can be read by them too."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from lambda_app.core.settings import Settings
+from lambda_app.factory import Services
+from lambda_app.main import create_app
+from lambda_app.routers.edge import BODY_MAX_BYTES
+from lambda_app.routers.gateway import GatewayHandler
+from tests.support.gateway import GatewayTransport
+from tests.support.problems import assert_problem
+
+PAGE = "https://app.example.com"
+ELSEWHERE = "https://evil.example"
+
+
+@pytest.fixture
+def browser(settings: Settings, services: Services) -> Iterator[httpx.Client]:
+    app = create_app(settings.model_copy(update={"backend_cors_origins": (PAGE,)}), services)
+    with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url="https://api.test") as client:
+        yield client
+
+
+def preflight(browser: httpx.Client, origin: str) -> httpx.Response:
+    headers = {"Origin": origin, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "authorization, content-type"}
+    return browser.options("/api/v1/files/upload", headers=headers)
+
+
+def test_preflight_of_a_named_origin_passes(browser: httpx.Client) -> None:
+    answer = preflight(browser, PAGE)
+
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == PAGE
+    assert "PUT" in answer.headers["access-control-allow-methods"]
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_preflight_of_another_origin_is_refused(browser: httpx.Client) -> None:
+    answer = preflight(browser, ELSEWHERE)
+
+    assert answer.status_code == 400
+    assert "access-control-allow-origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "size", "status"), [("GET", "/api/v1/files", 0, 401), ("POST", "/", BODY_MAX_BYTES + 1, 413), ("GET", "/x", 0, 404)]
+)
+def test_refusals_can_be_read_by_the_page(browser: httpx.Client, method: str, path: str, size: int, status: int) -> None:
+    answer = browser.request(method, path, content=b"x" * size, headers={"Origin": PAGE})
+
+    assert_problem(answer, status)
+    assert answer.headers["access-control-allow-origin"] == PAGE
+    assert "X-Next-Cursor" in answer.headers["access-control-expose-headers"]
+
+
+def test_no_origin_is_named_by_default(client: httpx.Client) -> None:
+    assert "access-control-allow-origin" not in client.get("/health", headers={"Origin": PAGE}).headers

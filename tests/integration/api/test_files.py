@@ -1,0 +1,451 @@
+"""Files over HTTP, with real uploads to S3."""
+
+import os
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from lambda_app.core import clock
+from lambda_app.factory import Services
+from lambda_app.models import File, FileStatus
+from lambda_app.storage.keys import object_key
+from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES
+from tests.support.accounts import Account, make_file, put_object, sha256_hex, start_upload
+from tests.support.problems import assert_problem, assert_unauthenticated
+
+FILES = "/api/v1/files"
+UNKNOWN_ID = "6f3c1e1e-0000-4000-8000-000000000000"
+
+
+def set_status(services: Services, file_id: str, status: FileStatus) -> None:
+    with services.unit_of_work() as session:
+        session.query(File).filter(File.id == file_id).update({"status": status})
+
+
+def rows_of(services: Services, account: Account) -> list[File]:
+    with services.unit_of_work() as session:
+        return session.query(File).filter(File.owner_id == account.id).all()
+
+
+def fetch(url: str) -> httpx.Response:
+    with httpx.Client(trust_env=False) as s3:
+        return s3.get(url)
+
+
+# --- upload and completion -------------------------------------------------------------------------------------------
+
+
+def test_file_goes_up_and_comes_back_the_same(client: httpx.Client, owner: Account) -> None:
+    body = os.urandom(3_000_000)
+    upload = start_upload(
+        client,
+        owner,
+        body,
+        filename='größe "x" 報告.bin',
+        content_type="application/zip",
+        sha256=sha256_hex(body),
+        description="all\nof it",
+    )
+
+    assert put_object(upload, body).status_code == 200
+    completed = client.post(f"{FILES}/{upload['file_id']}/complete", headers=owner.headers)
+    download = client.get(f"{FILES}/download/{upload['file_id']}", headers=owner.headers)
+    fetched = fetch(download.json()["download_url"])
+
+    assert completed.status_code == 200
+    file = completed.json()
+    assert file | {"created_at": None, "updated_at": None} == {
+        "id": upload["file_id"],
+        "filename": 'größe "x" 報告.bin',
+        "content_type": "application/zip",
+        "size_bytes": len(body),
+        "sha256": sha256_hex(body),
+        "description": "all\nof it",
+        "is_public": False,
+        "s3_key": f"uploads/{upload['file_id']}",
+        "owner_id": str(owner.id),
+        "status": "available",
+        "created_at": None,
+        "updated_at": None,
+    }
+    assert set(download.json()) == {"download_url", "filename", "content_type", "expires_at"}
+    assert fetched.content == body
+    assert fetched.headers["content-type"] == "application/zip"
+    assert fetched.headers["content-disposition"].startswith("attachment;")
+
+
+def test_upload_response_says_all_that_the_client_must_send(client: httpx.Client, owner: Account) -> None:
+    before = clock.now()
+    upload = start_upload(client, owner, b"hello", sha256=sha256_hex(b"hello"))
+
+    assert set(upload) == {"upload_url", "file_id", "method", "headers", "expires_at"}
+    assert upload["method"] == "PUT"
+    assert {name.lower() for name in upload["headers"]} == {"content-length", "content-type", "if-none-match", "x-amz-checksum-sha256"}
+    expires_at = datetime.fromisoformat(upload["expires_at"])
+    assert before + timedelta(seconds=898) <= expires_at <= clock.now() + timedelta(seconds=900)
+
+
+def test_empty_file_is_a_file(client: httpx.Client, owner: Account) -> None:
+    assert make_file(client, owner, b"")["size_bytes"] == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "headers"),
+    [
+        (b"hello!", {}),
+        (b"hell", {}),
+        (b"hello", {"Content-Type": "text/html"}),
+        (b"jello", {}),
+        (b"hello", {"If-None-Match": ""}),
+    ],
+)
+def test_s3_refuses_what_was_not_declared(client: httpx.Client, owner: Account, sent: bytes, headers: dict[str, str]) -> None:
+    upload = start_upload(client, owner, b"hello", sha256=sha256_hex(b"hello"))
+    length = {"Content-Length": str(len(sent))}
+
+    refused = put_object(upload, sent, **length, **headers)
+
+    assert 400 <= refused.status_code < 500
+    assert_problem(client.post(f"{FILES}/{upload['file_id']}/complete", headers=owner.headers), 409, "upload_missing")
+
+
+def test_upload_url_works_once(client: httpx.Client, owner: Account) -> None:
+    upload = start_upload(client, owner, b"first")
+
+    assert put_object(upload, b"first").status_code == 200
+    assert put_object(upload, b"other").status_code == 412
+
+    client.post(f"{FILES}/{upload['file_id']}/complete", headers=owner.headers)
+    download = client.get(f"{FILES}/download/{upload['file_id']}", headers=owner.headers).json()
+    assert fetch(download["download_url"]).content == b"first"
+
+
+def test_completion_is_safe_to_repeat(client: httpx.Client, owner: Account) -> None:
+    file = make_file(client, owner)
+
+    again = client.post(f"{FILES}/{file['id']}/complete", headers=owner.headers)
+
+    assert again.status_code == 200
+    assert again.json() == file
+
+
+def test_completion_before_the_upload_may_be_tried_again(client: httpx.Client, owner: Account) -> None:
+    upload = start_upload(client, owner)
+    path = f"{FILES}/{upload['file_id']}"
+
+    assert_problem(client.post(f"{path}/complete", headers=owner.headers), 409, "upload_missing")
+    assert client.get(path, headers=owner.headers).json()["status"] == "pending"
+    put_object(upload, b"hello")
+    assert client.post(f"{path}/complete", headers=owner.headers).json()["status"] == "available"
+
+
+@pytest.mark.parametrize("declared", [{"size_bytes": 4}, {"sha256": sha256_hex(b"other")}])
+def test_object_that_is_not_the_declared_one_is_rejected_and_deleted(
+    client: httpx.Client, services: Services, owner: Account, declared: dict[Any, Any]
+) -> None:
+    """S3 admits no such object by our URL: the row is made to disagree, as after a restored backup or a leaked key."""
+    upload = start_upload(client, owner, b"hello", sha256=sha256_hex(b"hello"))
+    put_object(upload, b"hello")
+    with services.unit_of_work() as session:
+        session.query(File).filter(File.id == upload["file_id"]).update(declared)
+    path = f"{FILES}/{upload['file_id']}"
+
+    assert_problem(client.post(f"{path}/complete", headers=owner.headers), 409, "upload_rejected")
+
+    assert client.get(path, headers=owner.headers).json()["status"] == "rejected"
+    assert services.store.head(f"uploads/{upload['file_id']}") is None
+    assert_problem(client.post(f"{path}/complete", headers=owner.headers), 409, "upload_rejected")
+    assert_problem(client.get(f"{FILES}/download/{upload['file_id']}", headers=owner.headers), 409, "file_not_available")
+
+
+def test_upload_larger_than_one_request_takes_is_refused(client: httpx.Client, services: Services, owner: Account) -> None:
+    declared = {"filename": "big", "content_type": "a/b", "size_bytes": SINGLE_PUT_MAX_BYTES + 1}
+
+    answer = client.post(f"{FILES}/upload", json=declared, headers=owner.headers)
+
+    assert_problem(answer, 413, "single_upload_too_large", max_bytes=SINGLE_PUT_MAX_BYTES)
+    assert rows_of(services, owner) == []
+
+
+# --- nothing that is not available is served ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [FileStatus.PENDING, FileStatus.REJECTED, FileStatus.EXPIRED])
+@pytest.mark.parametrize("is_public", [True, False])
+def test_only_available_files_are_served(
+    client: httpx.Client, services: Services, owner: Account, admin: Account, status: FileStatus, is_public: bool
+) -> None:
+    file = make_file(client, owner, is_public=is_public)
+    set_status(services, file["id"], status)
+    path = f"{FILES}/download/{file['id']}"
+
+    for headers in (owner.headers, admin.headers):
+        assert_problem(client.get(path, headers=headers), 409, "file_not_available", file_status=status)
+
+
+def test_file_being_deleted_is_gone_from_everywhere(client: httpx.Client, services: Services, owner: Account) -> None:
+    file = make_file(client, owner, is_public=True)
+    set_status(services, file["id"], FileStatus.DELETING)
+    path = f"{FILES}/{file['id']}"
+
+    assert_problem(client.get(path, headers=owner.headers), 404, "file_not_found", detail="File not found")
+    assert_problem(client.get(f"{FILES}/download/{file['id']}", headers=owner.headers), 404, "file_not_found")
+    assert_problem(client.put(path, json={"description": "x"}, headers=owner.headers), 404, "file_not_found")
+    assert_problem(client.post(f"{path}/complete", headers=owner.headers), 404, "file_not_found")
+    assert client.get(FILES, headers=owner.headers).json() == []
+    assert client.delete(path, headers=owner.headers).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("content_type", "filename"),
+    [
+        ("text/html", "x.html"),
+        ("TEXT/HTML; charset=utf-8", "x.html"),
+        ("image/svg+xml", "x.svg"),
+        ("application/xhtml+xml", "x"),
+        ("text/xml", "x.xml"),
+        ("application/xml", "x.xml"),
+        ("application/rss+xml", "x.rss"),
+        ("text/javascript", "x.js"),
+        ("application/javascript", "x.js"),
+        ("application/x-javascript", "x.js"),
+    ],
+)
+def test_active_content_is_served_as_a_harmless_attachment(client: httpx.Client, owner: Account, content_type: str, filename: str) -> None:
+    body = b"<script>alert(1)</script>"
+    file = make_file(client, owner, body, content_type=content_type, filename=filename)
+
+    download = client.get(f"{FILES}/download/{file['id']}", headers=owner.headers).json()
+    fetched = fetch(download["download_url"])
+
+    assert download["content_type"] == "application/octet-stream"
+    assert fetched.headers["content-type"] == "application/octet-stream"
+    assert fetched.headers["content-disposition"].startswith("attachment;")
+    assert fetched.content == body
+
+
+def test_download_url_cannot_be_turned_into_something_else(client: httpx.Client, owner: Account) -> None:
+    file = make_file(client, owner, b"<b>", content_type="text/html")
+    url = client.get(f"{FILES}/download/{file['id']}", headers=owner.headers).json()["download_url"]
+
+    assert fetch(url).status_code == 200
+    assert fetch(url.replace("octet-stream", "xhtml%2Bxml")).status_code == 403
+    assert fetch(url.replace("attachment", "inline")).status_code == 403
+    assert fetch(url.replace(file["id"], str(uuid4()))).status_code == 403
+
+
+# --- who may ---------------------------------------------------------------------------------------------------------
+
+
+def test_private_file_is_for_its_owner_and_superusers(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
+    file = make_file(client, owner)
+    for path in (f"{FILES}/{file['id']}", f"{FILES}/download/{file['id']}"):
+        assert_unauthenticated(client.get(path))
+        assert_problem(
+            client.get(path, headers=stranger.headers), 403, "file_forbidden", detail="Not enough permissions to access this file"
+        )
+        assert client.get(path, headers=owner.headers).status_code == 200
+        assert client.get(path, headers=admin.headers).status_code == 200
+
+
+def test_public_file_is_read_by_all_and_changed_by_none(client: httpx.Client, owner: Account, stranger: Account) -> None:
+    file = make_file(client, owner, b"open", is_public=True)
+    path = f"{FILES}/{file['id']}"
+
+    assert fetch(client.get(f"{FILES}/download/{file['id']}").json()["download_url"]).content == b"open"
+    assert client.get(f"{FILES}/download/{file['id']}", headers=stranger.headers).status_code == 200
+    assert client.get(path, headers=stranger.headers).status_code == 200
+    assert_unauthenticated(client.get(path))
+    assert_problem(client.put(path, json={"is_public": False}, headers=stranger.headers), 403, "file_forbidden")
+    assert_problem(client.delete(path, headers=stranger.headers), 403, "file_forbidden")
+    assert_problem(client.post(f"{path}/complete", headers=stranger.headers), 403, "file_forbidden")
+
+    client.put(path, json={"is_public": False}, headers=owner.headers)
+    assert_unauthenticated(client.get(f"{FILES}/download/{file['id']}"))
+    assert_problem(client.get(f"{FILES}/download/{file['id']}", headers=stranger.headers), 403, "file_forbidden")
+
+
+def test_anonymous_caller_learns_nothing_of_what_exists(client: httpx.Client, owner: Account) -> None:
+    private = client.get(f"{FILES}/download/{make_file(client, owner)['id']}")
+    unknown = client.get(f"{FILES}/download/{UNKNOWN_ID}")
+
+    assert {**private.json(), "request_id": None} == {**unknown.json(), "request_id": None}
+    assert private.status_code == unknown.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", f"{FILES}/{{id}}", None),
+        ("GET", f"{FILES}/download/{{id}}", None),
+        ("PUT", f"{FILES}/{{id}}", {"description": "x"}),
+        ("DELETE", f"{FILES}/{{id}}", None),
+        ("POST", f"{FILES}/{{id}}/complete", None),
+    ],
+)
+def test_every_file_route_knows_anonymous_stranger_owner_superuser_and_unknown(
+    client: httpx.Client, make_user: Callable[..., Account], stranger: Account, admin: Account, method: str, path: str, body: Any
+) -> None:
+    owner = make_user()
+    file = make_file(client, owner)
+
+    def ask(headers: dict[str, str] | None = None, file_id: str = file["id"]) -> httpx.Response:
+        return client.request(method, path.format(id=file_id), json=body, headers=headers)
+
+    assert_unauthenticated(ask())
+    assert_problem(ask(stranger.headers), 403, "file_forbidden")
+    assert_problem(ask(stranger.headers, UNKNOWN_ID), 404, "file_not_found", detail="File not found")
+    assert_problem(ask(admin.headers, UNKNOWN_ID), 404, "file_not_found")
+    assert_problem(ask(owner.headers, "not-an-id"), 422, "malformed_request")
+    assert ask(admin.headers).is_success
+    if method != "DELETE":
+        assert ask(owner.headers).is_success
+
+
+@pytest.mark.parametrize("method_path", [("POST", f"{FILES}/upload"), ("GET", FILES)])
+def test_collection_routes_need_a_token(client: httpx.Client, method_path: tuple[str, str]) -> None:
+    assert_unauthenticated(client.request(*method_path, json={}))
+
+
+# --- change and delete -----------------------------------------------------------------------------------------------
+
+
+def test_owner_changes_what_may_change(client: httpx.Client, owner: Account) -> None:
+    file = make_file(client, owner, description="old")
+    path = f"{FILES}/{file['id']}"
+
+    changed = client.put(path, json={"filename": "new.txt", "is_public": True}, headers=owner.headers).json()
+    cleared = client.put(path, json={"description": None}, headers=owner.headers).json()
+    untouched = client.put(path, json={}, headers=owner.headers).json()
+
+    assert (changed["filename"], changed["is_public"], changed["description"]) == ("new.txt", True, "old")
+    assert changed["updated_at"] > file["updated_at"]
+    assert (cleared["filename"], cleared["description"]) == ("new.txt", None)
+    assert untouched == cleared == client.get(path, headers=owner.headers).json()
+
+
+def test_deleted_file_leaves_neither_row_nor_object(client: httpx.Client, services: Services, owner: Account) -> None:
+    file = make_file(client, owner)
+    url = client.get(f"{FILES}/download/{file['id']}", headers=owner.headers).json()["download_url"]
+
+    answer = client.delete(f"{FILES}/{file['id']}", headers=owner.headers)
+
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert rows_of(services, owner) == []
+    assert services.store.head(file["s3_key"]) is None
+    assert fetch(url).status_code == 404
+    assert_problem(client.delete(f"{FILES}/{file['id']}", headers=owner.headers), 404, "file_not_found")
+
+
+@pytest.mark.parametrize("status", [FileStatus.PENDING, FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.DELETING])
+def test_file_is_deleted_in_any_state(client: httpx.Client, services: Services, owner: Account, status: FileStatus) -> None:
+    file = make_file(client, owner, status="pending")
+    set_status(services, file["id"], status)
+
+    assert client.delete(f"{FILES}/{file['id']}", headers=owner.headers).status_code == 204
+    assert rows_of(services, owner) == []
+
+
+# --- lists -----------------------------------------------------------------------------------------------------------
+
+
+def test_list_holds_ones_own_files_newest_first(client: httpx.Client, owner: Account, stranger: Account) -> None:
+    make_file(client, stranger, status="pending")
+    made = [make_file(client, owner, status="pending", filename=f"{number}.txt") for number in range(3)]
+
+    for path in (FILES, f"{FILES}/"):
+        answer = client.get(path, headers=owner.headers)
+        assert answer.json() == made[::-1]
+        assert "x-next-cursor" not in answer.headers
+
+
+def test_superusers_list_holds_everybodys_files(client: httpx.Client, owner: Account, admin: Account) -> None:
+    file = make_file(client, owner, status="pending")
+
+    assert client.get(FILES, params={"limit": 1}, headers=admin.headers).json() == [file]
+
+
+def test_cursor_walks_the_whole_list_once_while_files_are_added(client: httpx.Client, owner: Account) -> None:
+    made = [make_file(client, owner, status="pending")["id"] for _ in range(7)]
+
+    seen: list[str] = []
+    answer = client.get(FILES, params={"limit": 3}, headers=owner.headers)
+    while True:
+        seen += [file["id"] for file in answer.json()]
+        if "x-next-cursor" not in answer.headers:
+            break
+        make_file(client, owner, status="pending")
+        assert answer.headers["link"].endswith('>; rel="next"')
+        answer = client.get(answer.url.join(answer.headers["link"].removeprefix("<").partition(">")[0]), headers=owner.headers)
+
+    assert seen == made[::-1]
+
+
+def test_files_of_the_same_instant_are_neither_lost_nor_repeated(client: httpx.Client, services: Services, owner: Account) -> None:
+    made = {make_file(client, owner, status="pending")["id"] for _ in range(5)}
+    with services.unit_of_work() as session:
+        session.query(File).filter(File.owner_id == owner.id).update({"created_at": clock.now()})
+
+    seen: list[str] = []
+    params: dict[str, str | int] = {"limit": 2}
+    while True:
+        answer = client.get(FILES, params=params, headers=owner.headers)
+        seen += [file["id"] for file in answer.json()]
+        if "x-next-cursor" not in answer.headers:
+            break
+        params = {"limit": 2, "cursor": answer.headers["x-next-cursor"]}
+
+    assert len(seen) == 5
+    assert set(seen) == made
+
+
+def test_skip_and_limit_page_too(client: httpx.Client, owner: Account) -> None:
+    made = [make_file(client, owner, status="pending") for _ in range(4)][::-1]
+
+    assert client.get(FILES, params={"skip": 1, "limit": 2}, headers=owner.headers).json() == made[1:3]
+    assert client.get(FILES, params={"skip": 4}, headers=owner.headers).json() == []
+
+
+def test_cursor_of_somebody_else_shows_only_ones_own(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
+    other = make_user()
+    for _ in range(3):
+        make_file(client, other, status="pending")
+    cursor = client.get(FILES, params={"limit": 1}, headers=other.headers).headers["x-next-cursor"]
+
+    assert client.get(FILES, params={"cursor": cursor}, headers=owner.headers).json() == []
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("cursor=x", "bad_cursor"),
+        ("cursor=" + "A" * 200, "bad_cursor"),
+        ("cursor=%ff", "bad_cursor"),
+        ("cursor=", "malformed_request"),
+        ("cursor=" + "A" * 300, "malformed_request"),
+        ("cursor=abc&skip=1", "skip_with_cursor"),
+        ("limit=0", "malformed_request"),
+        ("limit=101", "malformed_request"),
+        ("skip=-1", "malformed_request"),
+        ("skip=1_0", "malformed_request"),
+    ],
+)
+def test_senseless_page_is_refused(client: httpx.Client, owner: Account, query: str, code: str) -> None:
+    assert_problem(client.get(f"{FILES}?{query}", headers=owner.headers), 422, code)
+
+
+def test_object_key_holds_ids_only(client: httpx.Client, owner: Account) -> None:
+    file = make_file(client, owner, status="pending", filename="../../etc/passwd")
+
+    assert file["s3_key"] == f"uploads/{file['id']}"
+    assert file["filename"] == "../../etc/passwd"
+
+
+def test_object_keys_are_derived_from_the_file_alone() -> None:
+    file_id = uuid4()
+
+    assert object_key(file_id) == f"uploads/{file_id}"

@@ -1,0 +1,169 @@
+"""The Lambda entry point: both kinds of event, stages, and everything that is no event at all."""
+
+import base64
+import json
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from lambda_app.routers.gateway import GatewayHandler
+from tests.support.accounts import Account, make_file
+from tests.support.gateway import GatewayTransport, payload_v1, payload_v2
+from tests.support.problems import assert_problem
+
+EVENTS = {
+    "HTTP API": payload_v2,
+    "HTTP API with a stage": lambda request: payload_v2(request, stage="dev"),
+    "HTTP API with a stage named api": lambda request: payload_v2(request, stage="api"),
+    "REST API": payload_v1,
+    "REST API on a custom domain": lambda request: custom_domain(payload_v1(request)),
+}
+
+
+def custom_domain(event: dict[str, Any]) -> dict[str, Any]:
+    event["requestContext"]["path"] = event["path"]
+    return event
+
+
+@pytest.fixture(params=EVENTS)
+def any_client(request: pytest.FixtureRequest, handler: GatewayHandler) -> httpx.Client:
+    return httpx.Client(transport=GatewayTransport(handler, EVENTS[request.param]), base_url="https://api.test")
+
+
+def test_every_kind_of_event_is_served(any_client: httpx.Client, owner: Account) -> None:
+    file = make_file(any_client, owner, filename="ünï.txt")
+
+    listed = any_client.get("/api/v1/files", params={"limit": 5}, headers=owner.headers)
+
+    assert listed.json() == [file]
+    assert any_client.get("/health").json() == {"status": "ok"}
+    assert any_client.delete(f"/api/v1/files/{file['id']}", headers=owner.headers).status_code == 204
+
+
+def test_problem_is_text_whatever_the_event(any_client: httpx.Client) -> None:
+    assert_problem(any_client.get("/api/v1/users/me"), 401, "not_authenticated")
+    assert_problem(any_client.get("/nowhere"), 404, "no_such_route")
+    assert_problem(any_client.patch("/api/v1/files"), 405, "method_not_allowed")
+
+
+def test_request_id_is_the_gateways(handler: GatewayHandler) -> None:
+    event = payload_v2(httpx.Request("GET", "https://api.test/health"))
+
+    answer = handler(event, None)
+
+    assert answer["headers"]["x-request-id"] == event["requestContext"]["requestId"]
+
+
+@pytest.mark.parametrize(
+    ("make_event", "prefix"),
+    [(payload_v2, ""), (lambda request: payload_v2(request, stage="dev"), "/dev"), (payload_v1, "/dev")],
+)
+def test_docs_work_under_a_stage(handler: GatewayHandler, make_event: Any, prefix: str) -> None:
+    client = httpx.Client(transport=GatewayTransport(handler, make_event), base_url="https://api.test")
+
+    docs = client.get("/docs")
+    document = client.get("/openapi.json")
+
+    assert docs.status_code == 200
+    assert f"{prefix}/openapi.json" in docs.text
+    assert document.json().get("servers", [{"url": ""}])[0]["url"] == prefix
+    assert "/api/v1/files/upload" in document.json()["paths"]
+
+
+def test_body_arrives_whole_as_text_or_base64(client: httpx.Client, handler: GatewayHandler, owner: Account) -> None:
+    declared = {"filename": "ü", "content_type": "a/b", "size_bytes": 1}
+    event = payload_v2(client.build_request("POST", "/api/v1/files/upload", json=declared, headers=owner.headers))
+    encoded = event | {"body": base64.b64encode(event["body"].encode()).decode(), "isBase64Encoded": True}
+
+    assert handler(event, None)["statusCode"] == handler(encoded, None)["statusCode"] == 201
+
+
+@pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "Forwarded"])
+def test_links_do_not_trust_the_callers_headers(client: httpx.Client, owner: Account, header: str) -> None:
+    for _ in range(2):
+        make_file(client, owner, status="pending")
+    headers = owner.headers | {header: "evil.example"}
+
+    answer = client.get("/api/v1/files", params={"limit": 1}, headers=headers)
+    upload = client.post("/api/v1/files/upload", json={"filename": "a", "content_type": "a/b", "size_bytes": 1}, headers=headers)
+    slash = client.get("/api/v1/users/me/", headers=headers)
+
+    assert "evil" not in str(answer.headers) + str(upload.headers) + upload.text + str(slash.headers)
+    assert slash.status_code == 404
+
+
+def http_event(**changes: Any) -> dict[str, Any]:
+    return payload_v2(httpx.Request("POST", "https://api.test/api/v1/users/", json={})) | changes
+
+
+def with_headers(**headers: Any) -> dict[str, Any]:
+    event = http_event()
+    return event | {"headers": event["headers"] | headers}
+
+
+MALFORMED: dict[str, Any] = {
+    "nothing": {},
+    "None": None,
+    "a list": [],
+    "a string": "warm up",
+    "an S3 event": {"Records": [{"eventSource": "aws:s3"}]},
+    "a schedule": {"source": "aws.events", "detail-type": "Scheduled Event"},
+    "bad base64": http_event(body="abc", isBase64Encoded=True),
+    "headers null": http_event(headers=None),
+    "headers a list": http_event(headers=[]),
+    "header null": with_headers(**{"x-a": None}),
+    "host of three parts": with_headers(host="a:b:c"),
+    "host with a bad port": with_headers(host="a:b"),
+    "forwarded port": with_headers(host="a", **{"x-forwarded-port": "http"}),
+    "surrogate in the body": http_event(body='{"email": "\ud800"}'),
+    "surrogate in a header": with_headers(**{"x-a": "\ud800"}),
+    "body a number": http_event(body=5),
+    "no request context": {key: value for key, value in http_event().items() if key != "requestContext"},
+    "request context empty": http_event(requestContext={}),
+    "request context null": http_event(requestContext=None),
+    "no method": http_event(requestContext={"http": {"path": "/", "sourceIp": "x"}}),
+    "raw query null": http_event(rawQueryString=None),
+    "path a number": http_event(requestContext={"http": {"path": 5, "method": "GET", "sourceIp": "x"}, "stage": "$default"}),
+    "version unknown": http_event(version="9.0"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_event_gets_an_answer_and_the_next_one_is_right(client: httpx.Client, handler: GatewayHandler, name: str) -> None:
+    answer = handler(MALFORMED[name], None)
+
+    assert 400 <= answer["statusCode"] < 500, answer
+    assert answer["headers"]["content-type"] == "application/problem+json"
+    assert json.loads(answer["body"])["status"] == answer["statusCode"]
+    assert client.get("/health").json() == {"status": "ok"}
+
+
+def test_unforeseen_error_is_a_problem_without_a_word_of_it(app: FastAPI, handler: GatewayHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lambda_app.routers.health.Health", lambda: 1 / 0)
+    client = httpx.Client(transport=GatewayTransport(handler), base_url="https://api.test")
+
+    answer = client.get("/health")
+
+    assert_problem(answer, 500, "internal_error", detail="Internal server error")
+    assert "division" not in answer.text
+
+
+def test_entry_points_are_built_from_the_environment_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lambda_app import main
+
+    monkeypatch.setenv("ENVIRONMENT", "local")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app@127.0.0.1:1/app")
+    monkeypatch.setenv("SECRET_KEY", "x")
+    monkeypatch.setenv("S3_BUCKET_NAME", "bucket")
+    for name in ("app", "handler"):
+        monkeypatch.delitem(vars(main), name, raising=False)
+
+    assert isinstance(main.handler, GatewayHandler)
+    assert main.handler is main.handler
+    assert isinstance(main.app, FastAPI)
+    with pytest.raises(AttributeError):
+        _ = main.nothing
+    for name in ("app", "handler"):
+        vars(main).pop(name, None)

@@ -1,0 +1,121 @@
+"""No string from outside can make the database connection hand one request another's rows.
+
+pg8000 raises between two protocol messages when it cannot encode a value; a connection pooled after that is one reply
+off, and serves the next request somebody else's answer (docs/adr/0001-one-flush-wire.md). So every hostile string is
+followed by requests of two users who must see their own rows and nothing else.
+"""
+
+import contextlib
+import itertools
+import json
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+from sqlalchemy.exc import SQLAlchemyError
+
+from lambda_app.core.errors import AppError
+from lambda_app.factory import Services
+from lambda_app.repositories.users import UserRepository
+from tests.support.accounts import Account, make_file
+
+VICTIM_REQUESTS = 8
+SEED = 20_261_123
+ALPHABET = [
+    "\x00",
+    "\ud800",
+    "\udfff",
+    "\udbff\ud800",
+    "'",
+    '"',
+    "\\",
+    "%",
+    "%s",
+    "{}",
+    "$1",
+    ":x",
+    ";",
+    "--",
+    "\r\n",
+    "\u202e",
+    "\ufeff",
+    "é",
+    "🔑",
+]
+WHOLE = [
+    '\'; DROP TABLE "user"; --',
+    "' OR '1'='1",
+    "\\'; SELECT pg_sleep(10); --",
+    "${jndi:ldap://x}",
+    "{{7*7}}",
+    "%(id)s",
+    "x" * 100_000,
+    "\x00" * 1000,
+    "\ud800" * 1000,
+    "NULL",
+    "\\N",
+    "NaN",
+    "{1,2,3}",
+    "E'\\x00'",
+    "$$x$$",
+]
+
+
+def hostile_strings() -> Iterator[str]:
+    """Yield more than a thousand strings: all pairs of the alphabet, and random longer ones."""
+    yield from WHOLE
+    yield from ("".join(pair) for pair in itertools.product(ALPHABET, repeat=2))
+    choice = random.Random(SEED)  # noqa: S311 - a reproducible test
+    while True:
+        yield "".join(choice.choices([*ALPHABET, "a", "b"], k=choice.randint(1, 30)))
+
+
+def test_hostile_string_never_shows_anybody_somebody_elses_row(
+    client: httpx.Client, services: Services, make_user: Callable[..., Account]
+) -> None:
+    users = [make_user(), make_user()]
+    files = [make_file(client, user, status="pending", filename=f"{user.id}.txt") for user in users]
+    attacker = make_user()
+    target = make_file(client, attacker, status="pending")["id"]
+    count = 0
+
+    for text in itertools.islice(hostile_strings(), 1050):
+        refused = send(client, attacker, target, text, route=count % 4)
+        assert refused.status_code < 500, (text, refused.text)
+        bind(services, text)
+        for number in range(VICTIM_REQUESTS):
+            assert_own_row(client, users[number % 2], files[number % 2], number)
+        count += 1
+
+    assert count == 1050
+
+
+def send(client: httpx.Client, attacker: Account, file_id: str, text: str, *, route: int) -> httpx.Response:
+    """Send the string through the API, in the field whose turn it is."""
+    headers = attacker.headers | {"Content-Type": "application/json"}
+    match route:
+        case 0:
+            return client.put(f"/api/v1/files/{file_id}", content=json.dumps({"description": text}), headers=headers)
+        case 1:
+            body = {"filename": text, "content_type": "a/b", "size_bytes": 1}
+            return client.post("/api/v1/files/upload", content=json.dumps(body), headers=headers)
+        case 2:
+            return client.post("/api/v1/users/", content=json.dumps({"email": text, "password": text}), headers=headers)
+        case _:
+            return client.get("/api/v1/files", params={"cursor": text.encode(errors="surrogatepass")}, headers=attacker.headers)
+
+
+def bind(services: Services, text: str) -> None:
+    """Bind the string to a statement past the border's checks, as a forgotten check one day might."""
+    with contextlib.suppress(AppError, SQLAlchemyError, UnicodeError), services.unit_of_work() as session:
+        UserRepository(session).get_by_email(text)
+
+
+def assert_own_row(client: httpx.Client, user: Account, file: dict[str, Any], number: int) -> None:
+    if number % 4 < 2:
+        answer = client.get("/api/v1/users/me", headers=user.headers)
+        assert (answer.status_code, answer.json().get("id")) == (200, str(user.id))
+    else:
+        answer = client.get(f"/api/v1/files/{file['id']}", headers=user.headers)
+        assert (answer.status_code, answer.json()) == (200, file)

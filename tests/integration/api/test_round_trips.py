@@ -1,0 +1,160 @@
+"""Round trips per warm request, counted on the wire, within the design's budget; and that requests survive a dead connection."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from lambda_app.core.settings import Settings
+from lambda_app.factory import Services
+from lambda_app.main import create_app
+from lambda_app.routers.gateway import GatewayHandler
+from tests.support.accounts import Account, make_account, make_file, put_object, start_upload
+from tests.support.gateway import GatewayTransport
+from tests.support.problems import assert_problem
+from tests.support.wire import WireProxy
+
+FILES = "/api/v1/files"
+
+
+class Wired(NamedTuple):
+    """An API whose database connection passes a counting proxy."""
+
+    client: httpx.Client
+    proxy: WireProxy
+    owner: Account
+    services: Services
+
+
+@pytest.fixture
+def wired(settings: Settings, services: Services) -> Iterator[Wired]:
+    url = settings.database_url.get_secret_value()
+    with WireProxy(url) as proxy:
+        counted = settings.model_copy(update={"database_url": SecretStr(proxy.url_for(url))})
+        built = Services.build(counted)
+        transport = GatewayTransport(GatewayHandler(create_app(counted, built)))
+        with httpx.Client(transport=transport, base_url="https://api.test") as client:
+            yield Wired(client, proxy, make_account(client, built), built)
+        built.engine.dispose()
+
+
+def ask_get(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.get(f"{FILES}/{file['id']}", headers=owner.headers)
+
+
+def ask_download(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.get(f"{FILES}/download/{file['id']}", headers=owner.headers)
+
+
+def ask_list(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.get(FILES, headers=owner.headers)
+
+
+def ask_upload(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.post(f"{FILES}/upload", json={"filename": "a", "content_type": "a/b", "size_bytes": 1}, headers=owner.headers)
+
+
+def ask_update(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.put(f"{FILES}/{file['id']}", json={"description": "new"}, headers=owner.headers)
+
+
+def ask_delete(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.delete(f"{FILES}/{file['id']}", headers=owner.headers)
+
+
+def ask_complete_again(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post(f"{FILES}/{file['id']}/complete", headers=owner.headers)
+
+
+def ask_me(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.get("/api/v1/users/me", headers=owner.headers)
+
+
+def ask_sign_in(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.post("/api/v1/login/token", data={"username": owner.email, "password": owner.password})
+
+
+BUDGET: dict[Callable[..., httpx.Response], int] = {
+    ask_me: 1,
+    ask_sign_in: 1,
+    ask_get: 2,
+    ask_download: 2,
+    ask_list: 2,
+    ask_complete_again: 2,
+    ask_upload: 3,
+    ask_update: 3,
+    ask_delete: 3,
+}
+
+
+@pytest.mark.parametrize("ask", BUDGET)
+def test_warm_request_stays_within_its_round_trips(wired: Wired, ask: Callable[..., httpx.Response]) -> None:
+    file = make_file(wired.client, wired.owner)
+
+    with wired.proxy.count() as counted:
+        answer = ask(wired.client, wired.owner, file)
+
+    assert answer.is_success, answer.text
+    assert counted.round_trips == BUDGET[ask], counted.statements
+    assert counted.connections == 0
+
+
+def test_completion_stays_within_its_round_trips(wired: Wired) -> None:
+    upload = start_upload(wired.client, wired.owner)
+    put_object(upload, b"hello")
+
+    with wired.proxy.count() as counted:
+        answer = wired.client.post(f"{FILES}/{upload['file_id']}/complete", headers=wired.owner.headers)
+
+    assert answer.json()["status"] == "available"
+    assert counted.round_trips == 3, counted.statements
+
+
+def test_reading_request_opens_no_transaction(wired: Wired) -> None:
+    file = make_file(wired.client, wired.owner)
+
+    with wired.proxy.count() as counted:
+        ask_get(wired.client, wired.owner, file)
+
+    assert all(statement.startswith("SELECT") for statement in counted.statements)
+
+
+def test_liveness_and_refused_tokens_cost_no_round_trip(wired: Wired) -> None:
+    with wired.proxy.count() as counted:
+        assert wired.client.get("/health").status_code == 200
+        assert_problem(wired.client.get("/api/v1/users/me"), 401)
+        assert_problem(wired.client.get("/api/v1/users/me", headers={"Authorization": "Bearer x"}), 401)
+        assert_problem(wired.client.get("/nowhere"), 404)
+
+    assert counted.round_trips == 0
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("ask", [ask_me, ask_sign_in, ask_get, ask_upload, ask_update, ask_delete])
+def test_request_after_the_idle_connection_died_succeeds(wired: Wired, ask: Callable[..., httpx.Response], reset: bool) -> None:
+    file = make_file(wired.client, wired.owner)
+    wired.proxy.kill_all(reset=reset)
+
+    answer = ask(wired.client, wired.owner, file)
+
+    assert answer.is_success, answer.text
+
+
+def test_registration_after_the_idle_connection_died_succeeds(wired: Wired) -> None:
+    wired.proxy.kill_all()
+
+    answer = wired.client.post("/api/v1/users/", json={"email": f"late-{wired.owner.id}@example.com", "password": "a good password"})
+
+    assert answer.status_code == 201
+
+
+def test_database_that_went_away_is_503_and_comes_back(wired: Wired) -> None:
+    wired.proxy.is_refusing = True
+    wired.proxy.kill_all()
+
+    assert_problem(ask_me(wired.client, wired.owner, {}), 503)
+
+    wired.proxy.is_refusing = False
+    assert ask_me(wired.client, wired.owner, {}).status_code == 200

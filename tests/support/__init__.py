@@ -1,0 +1,1 @@
+"""What tests share: servers, fakes and doors into the application."""

@@ -1,0 +1,82 @@
+"""Accounts and files for tests, made through the API as a caller would."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+
+from lambda_app.factory import Services
+from lambda_app.schemas.user import UserCreate
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A signed-in user; `headers` carry the access token."""
+
+    id: UUID
+    email: str
+    password: str
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header that proves who is calling."""
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+def sign_in(client: httpx.Client, *, email: str, password: str) -> str:
+    """Return an access token."""
+    answer = client.post("/api/v1/login/token", data={"username": email, "password": password})
+    assert answer.status_code == 200, answer.text
+    token: str = answer.json()["access_token"]
+    return token
+
+
+def make_account(client: httpx.Client, services: Services, *, is_superuser: bool = False) -> Account:
+    """Create a user with a random address and password, and sign in."""
+    email, password = f"user-{uuid4()}@example.com", secrets.token_urlsafe(12)
+    with services.unit_of_work() as session:
+        accounts = services.accounts(session)
+        registration = UserCreate(email=email, password=password)
+        user = accounts.create_superuser(registration) if is_superuser else accounts.register(registration, registrar=None)
+        user_id = user.id
+    return Account(id=user_id, email=email, password=password, token=sign_in(client, email=email, password=password))
+
+
+def start_upload(client: httpx.Client, owner: Account, body: bytes = b"hello", **fields: Any) -> dict[str, Any]:
+    """Declare a file and return the upload response."""
+    declared = {"filename": "note.txt", "content_type": "text/plain", "size_bytes": len(body), **fields}
+    answer = client.post("/api/v1/files/upload", json=declared, headers=owner.headers)
+    assert answer.status_code == 201, answer.text
+    upload: dict[str, Any] = answer.json()
+    return upload
+
+
+def put_object(upload: dict[str, Any], body: bytes, **headers: str) -> httpx.Response:
+    """Send the bytes to S3 as the upload response says; `headers` replace what it says."""
+    with httpx.Client(trust_env=False) as s3:
+        return s3.request(upload["method"], upload["upload_url"], content=body, headers={**upload["headers"], **headers})
+
+
+def make_file(client: httpx.Client, owner: Account, body: bytes = b"hello", *, status: str = "available", **fields: Any) -> dict[str, Any]:
+    """Upload a file for real and return it in the asked state: `pending` or `available`."""
+    upload = start_upload(client, owner, body, **fields)
+    path = f"/api/v1/files/{upload['file_id']}"
+    if status == "available":
+        stored = put_object(upload, body)
+        assert stored.status_code == 200, stored.text
+        answer = client.post(f"{path}/complete", headers=owner.headers)
+    else:
+        answer = client.get(path, headers=owner.headers)
+    assert answer.status_code == 200, answer.text
+    file: dict[str, Any] = answer.json()
+    assert file["status"] == status
+    return file
+
+
+def sha256_hex(body: bytes) -> str:
+    """Return the digest as sha256sum prints it."""
+    return hashlib.sha256(body).hexdigest()

@@ -1,0 +1,110 @@
+"""An httpx transport that turns each request into an API Gateway event, calls the Lambda handler, and reads its answer."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, unquote
+from uuid import uuid4
+
+import httpx
+
+LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+
+def payload_v2(request: httpx.Request, *, stage: str = "$default", source_ip: str = "203.0.113.7") -> dict[str, Any]:
+    """Return the HTTP API event (payload format 2.0) of a request, as AWS documents it."""
+    path = unquote(request.url.path)
+    raw_path = path if stage == "$default" else f"/{stage}{path}"
+    body = request.read()
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": raw_path,
+        "rawQueryString": request.url.query.decode(),
+        "headers": _joined_headers(request),
+        "queryStringParameters": {name: ",".join(values) for name, values in _query(request).items()} or None,
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "api-id",
+            "domainName": "api-id.execute-api.us-east-1.amazonaws.com",
+            "http": {"method": request.method, "path": raw_path, "protocol": "HTTP/1.1", "sourceIp": source_ip, "userAgent": "test"},
+            "requestId": f"request-{uuid4()}",
+            "routeKey": "$default",
+            "stage": stage,
+            "time": "12/Mar/2026:19:03:58 +0000",
+            "timeEpoch": 1773342238000,
+        },
+        **_body_members(body),
+    }
+
+
+def payload_v1(request: httpx.Request, *, stage: str = "dev", source_ip: str = "203.0.113.7") -> dict[str, Any]:
+    """Return the REST API event (payload format 1.0) of a request, as AWS documents it."""
+    path = unquote(request.url.path)
+    headers: dict[str, list[str]] = {}
+    for name, value in request.headers.multi_items():
+        headers.setdefault(name, []).append(value)
+    query = _query(request)
+    return {
+        "version": "1.0",
+        "resource": "/{proxy+}",
+        "path": path,
+        "httpMethod": request.method,
+        "headers": {name: values[-1] for name, values in headers.items()},
+        "multiValueHeaders": headers,
+        "queryStringParameters": {name: values[-1] for name, values in query.items()} or None,
+        "multiValueQueryStringParameters": query or None,
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "id",
+            "httpMethod": request.method,
+            "identity": {"sourceIp": source_ip, "userAgent": "test"},
+            "path": f"/{stage}{path}",
+            "protocol": "HTTP/1.1",
+            "requestId": f"request-{uuid4()}",
+            "resourcePath": "/{proxy+}",
+            "stage": stage,
+        },
+        "pathParameters": {"proxy": path.lstrip("/")},
+        **_body_members(request.read()),
+    }
+
+
+class GatewayTransport(httpx.BaseTransport):
+    """Sends httpx requests through the Lambda handler, as API Gateway would."""
+
+    def __init__(self, handler: LambdaHandler, make_event: Callable[[httpx.Request], dict[str, Any]] = payload_v2) -> None:
+        self._handler = handler
+        self._make_event = make_event
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Serve one request in process."""
+        # Both ways through JSON, as between the gateway and the runtime.
+        event = json.loads(json.dumps(self._make_event(request)))
+        answer = json.loads(json.dumps(self._handler(event, None)))
+        headers = [*(answer.get("headers") or {}).items()]
+        headers += [(name, value) for name, values in (answer.get("multiValueHeaders") or {}).items() for value in values]
+        body = answer.get("body") or ""
+        content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
+        return httpx.Response(answer["statusCode"], headers=headers, content=content, request=request)
+
+
+def _joined_headers(request: httpx.Request) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in request.headers.multi_items():
+        headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
+
+
+def _query(request: httpx.Request) -> dict[str, list[str]]:
+    return parse_qs(request.url.query.decode(), keep_blank_values=True)
+
+
+def _body_members(body: bytes) -> dict[str, Any]:
+    if not body:
+        return {"body": None, "isBase64Encoded": False}
+    try:
+        return {"body": body.decode(), "isBase64Encoded": False}
+    except UnicodeDecodeError:
+        return {"body": base64.b64encode(body).decode(), "isBase64Encoded": True}

@@ -1,0 +1,256 @@
+"""A TCP proxy before PostgreSQL that reads along: it counts round trips, keeps the statements, and can break the line."""
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Self
+
+from sqlalchemy.engine import make_url
+
+CHUNK_BYTES = 64 * 1024
+MID_REPLY_BYTES = 3
+"""How much of an answer passes before the line is cut in its middle: less than one message's header."""
+
+_STARTUP_HEADER = struct.Struct("!ii")
+_HEADER = struct.Struct("!ci")
+_PROTOCOL_3 = 196608
+
+
+class Cut(Enum):
+    """Where the line breaks."""
+
+    BEFORE = "the server never sees the flush"
+    AFTER = "the server has answered, the client never hears it"
+    MID_REPLY = "the client hears the beginning of the answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of the client: its type, and for Parse and Query the text, for Parse the statement's name too."""
+
+    kind: str
+    sql: str = ""
+    name: str = ""
+
+
+@dataclass(slots=True)
+class Count:
+    """What went over the wire, on all connections, while it was counted."""
+
+    round_trips: int = 0
+    """Times the client spoke and then had to wait for an answer; signing in counts as well."""
+    connections: int = 0
+    """Connections opened."""
+    messages: list[Message] = field(default_factory=list)
+
+    @property
+    def statements(self) -> list[str]:
+        """The texts of the statements, BEGIN and COMMIT among them, in the order they were sent."""
+        return [message.sql for message in self.messages if message.kind in "PQ"]
+
+
+class WireProxy:
+    """Listens on 127.0.0.1 and passes everything on to the server of `upstream`, a database URL."""
+
+    def __init__(self, upstream: str) -> None:
+        url = make_url(upstream)
+        self._upstream = (url.host or "127.0.0.1", url.port or 5432)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.delay_seconds = 0.0
+        """Added to every round trip."""
+        self.is_refusing = False
+        """While true, new connections are closed at once."""
+        self.messages: list[Message] = []
+        """Everything any client said since the start."""
+        self._lock = threading.Lock()
+        self._counts: list[Count] = []
+        self._pairs: list[_Pair] = []
+        self._cut: tuple[int, Cut] | None = None
+        self._acceptor = threading.Thread(target=self._accept, daemon=True)
+        self._acceptor.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def url_for(self, url: str) -> str:
+        """Return `url` with this proxy in the place of its server."""
+        return make_url(url).set(host="127.0.0.1", port=self.port).render_as_string(hide_password=False)
+
+    @contextmanager
+    def count(self) -> Iterator[Count]:
+        """Count what goes over the wire during the block."""
+        counted = Count()
+        with self._lock:
+            self._counts.append(counted)
+        try:
+            yield counted
+        finally:
+            with self._lock:
+                self._counts.remove(counted)
+
+    def cut(self, where: Cut, *, at_flush: int = 1) -> None:
+        """Break the line of whoever sends the `at_flush`-th flush from now on, at that point of it; once."""
+        with self._lock:
+            self._cut = (at_flush, where)
+
+    def kill_all(self, *, reset: bool = False) -> None:
+        """Close every connection now, politely or, with `reset`, as a crashed host would."""
+        with self._lock:
+            pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            pair.close(reset=reset)
+
+    def close(self) -> None:
+        """Stop listening and close every connection."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.kill_all()
+        self._acceptor.join(timeout=5)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self.is_refusing:
+                client.close()
+                continue
+            pair = _Pair(self, client, socket.create_connection(self._upstream))
+            with self._lock:
+                self._pairs.append(pair)
+                for count in self._counts:
+                    count.connections += 1
+            pair.start()
+
+    def _spoken(self, messages: list[Message]) -> None:
+        with self._lock:
+            self.messages += messages
+            for count in self._counts:
+                count.messages += messages
+
+    def _answered(self) -> None:
+        with self._lock:
+            for count in self._counts:
+                count.round_trips += 1
+
+    def _cut_due(self) -> Cut | None:
+        with self._lock:
+            if self._cut is None:
+                return None
+            left, where = self._cut
+            self._cut = (left - 1, where) if left > 1 else None
+            return where if left == 1 else None
+
+
+class _Pair:
+    """The two ends of one connection and a thread for either direction."""
+
+    def __init__(self, proxy: WireProxy, client: socket.socket, server: socket.socket) -> None:
+        self._proxy = proxy
+        self._client = client
+        self._server = server
+        self._reader = _FrontendReader()
+        self._client_waits = False
+        self._cut: Cut | None = None
+        for end in (client, server):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def start(self) -> None:
+        for pump in (self._pass_requests, self._pass_answers):
+            threading.Thread(target=pump, daemon=True).start()
+
+    def close(self, *, reset: bool = False) -> None:
+        for end in (self._client, self._server):
+            with suppress(OSError):
+                if reset:
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                # The other thread may sit in recv(), which keeps the connection open. SHUT_RD wakes it and sends nothing.
+                end.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
+            end.close()
+
+    def _pass_requests(self) -> None:
+        with suppress(OSError):
+            while data := self._client.recv(CHUNK_BYTES):
+                self._proxy._spoken(self._reader.feed(data))
+                if not self._client_waits:
+                    self._client_waits = True
+                    self._cut = self._proxy._cut_due()
+                    time.sleep(self._proxy.delay_seconds)
+                if self._cut is Cut.BEFORE:
+                    break
+                self._server.sendall(data)
+        self.close()
+
+    def _pass_answers(self) -> None:
+        with suppress(OSError):
+            while data := self._server.recv(CHUNK_BYTES):
+                if self._client_waits:
+                    self._client_waits = False
+                    self._proxy._answered()
+                if self._cut is Cut.MID_REPLY:
+                    self._client.sendall(data[:MID_REPLY_BYTES])
+                if self._cut is not None:
+                    break
+                self._client.sendall(data)
+        self.close()
+
+
+class _FrontendReader:
+    """Splits what a client sends into messages."""
+
+    def __init__(self) -> None:
+        self._unread = b""
+        self._is_starting = True
+
+    def feed(self, data: bytes) -> list[Message]:
+        self._unread += data
+        messages = []
+        while (message := self._next()) is not None:
+            messages.append(message)
+        return messages
+
+    def _next(self) -> Message | None:
+        if self._is_starting:
+            return self._next_startup()
+        if len(self._unread) < _HEADER.size:
+            return None
+        kind, length = _HEADER.unpack_from(self._unread)
+        payload = self._taken(offset=1, length=length)
+        return None if payload is None else _understood(kind.decode(), payload)
+
+    def _next_startup(self) -> Message | None:
+        if len(self._unread) < _STARTUP_HEADER.size:
+            return None
+        length, code = _STARTUP_HEADER.unpack_from(self._unread)
+        payload = self._taken(offset=0, length=length)
+        if payload is None:
+            return None
+        self._is_starting = code != _PROTOCOL_3
+        return Message("startup" if code == _PROTOCOL_3 else "request")
+
+    def _taken(self, *, offset: int, length: int) -> bytes | None:
+        end = offset + length
+        if len(self._unread) < end:
+            return None
+        payload, self._unread = self._unread[offset + 4 : end], self._unread[end:]
+        return payload
+
+
+def _understood(kind: str, payload: bytes) -> Message:
+    if kind == "P":
+        name, sql, _ = payload.split(b"\0", 2)
+        return Message(kind, sql=sql.decode(), name=name.decode())
+    if kind == "Q":
+        return Message(kind, sql=payload.rstrip(b"\0").decode())
+    return Message(kind)

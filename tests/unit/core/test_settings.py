@@ -1,0 +1,87 @@
+"""Settings: read once, checked, and silent about secrets."""
+
+import pytest
+from pydantic import ValidationError
+
+from lambda_app.core.settings import Environment, Settings
+
+GOOD = {
+    "DATABASE_URL": "postgresql://app:s3cr3t-word@db.internal/app",
+    "SECRET_KEY": "Zp4vYw8sTq1LrN6uXc3Kd9Hb5Gm2Ja7Ef0",
+    "S3_BUCKET_NAME": "uploads",
+}
+
+
+def read(**changes: str) -> Settings:
+    return Settings.from_environment({**GOOD, **changes})
+
+
+def test_defaults_are_the_safe_ones() -> None:
+    settings = read()
+
+    assert settings.environment is Environment.PROD
+    assert settings.presigned_url_expiration == 900
+    assert settings.backend_cors_origins == ()
+    assert settings.database_pool_size == 1
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_missing_setting_is_named(name: str) -> None:
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings.from_environment({key: value for key, value in GOOD.items() if key != name})
+
+
+def test_empty_variable_counts_as_absent() -> None:
+    assert read(AWS_ENDPOINT_URL="", LOG_LEVEL="").aws_endpoint_url is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["short", "changeme-changeme-changeme-changeme-changeme", "a" * 64, "my-secret-my-secret-my-secret-my-secret", "0" * 31],
+)
+def test_weak_signing_key_refuses_to_start_outside_local_mode(key: str) -> None:
+    with pytest.raises(ValidationError, match="SECRET_KEY"):
+        read(SECRET_KEY=key)
+
+
+def test_weak_signing_key_is_fine_on_a_laptop() -> None:
+    assert read(SECRET_KEY="changeme", ENVIRONMENT="local").is_local
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PRESIGNED_URL_EXPIRATION", "901"),
+        ("PRESIGNED_URL_EXPIRATION", "0"),
+        ("BACKEND_CORS_ORIGINS", "*"),
+        ("BACKEND_CORS_ORIGINS", "https://*.example.com"),
+        ("BACKEND_CORS_ORIGINS", "https://a.example.com/path"),
+        ("S3_PUBLIC_ENDPOINT_URL", "ftp://files.example.com"),
+        ("S3_PUBLIC_ENDPOINT_URL", "files.example.com"),
+        ("API_V1_STR", "api/v1"),
+        ("API_V1_STR", "/api/v1/"),
+        ("AWS_REGION", "moon"),
+        ("LOG_LEVEL", "LOUD"),
+        ("ENVIRONMENT", "production-ish"),
+        ("OPEN_REGISTRATION", "perhaps"),
+    ],
+)
+def test_senseless_value_is_refused(name: str, value: str) -> None:
+    with pytest.raises(ValidationError):
+        read(**{name: value})
+
+
+def test_origins_are_separated_by_commas() -> None:
+    origins = read(BACKEND_CORS_ORIGINS="https://a.example.com, http://localhost:3000,").backend_cors_origins
+
+    assert origins == ("https://a.example.com", "http://localhost:3000")
+
+
+def test_no_secret_shows_in_a_representation_or_an_error() -> None:
+    shown = repr(read())
+    with pytest.raises(ValidationError) as caught:
+        read(SECRET_KEY="tiny-s3cr3t", DATABASE_POOL_SIZE="s3cr3t-word")
+
+    assert "s3cr3t-word" not in shown
+    assert GOOD["SECRET_KEY"] not in shown
+    assert "s3cr3t" not in str(caught.value)

@@ -1,0 +1,170 @@
+"""How answers of S3, and the lack of them, become ours; boto3's own client runs, and only the wire is replaced."""
+
+import io
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse  # type: ignore[import-untyped]  # ships no types
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError  # type: ignore[import-untyped]  # ships no types
+from pydantic import SecretStr
+
+from lambda_app.core.aws import ATTEMPTS, AwsAccess, AwsCredentials, AwsRefusedError
+from lambda_app.core.errors import UnavailableError
+from lambda_app.core.settings import Environment, Settings
+from lambda_app.storage.object_store import StoredObject
+from lambda_app.storage.s3 import S3ObjectStore
+
+KEY = "uploads/0f8fad5b-d9cb-469f-a165-70867728950e"
+SHA256 = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+SHA256_BASE64 = "LXEWQrcmsEQBYnyp+6wy9chTD7GQPMTbAiWHF5IaSIE="
+HEAD_HEADERS = {"content-length": "1", "content-type": "image/png", "etag": '"9dd4e461268c8034f5c8564e155c67a6"'}
+
+
+class _Body(io.BytesIO):
+    def stream(self) -> Any:
+        yield self.read()
+
+
+class Wire:
+    """Answers the store's requests with `answer`, and keeps them."""
+
+    def __init__(self, answer: Callable[[Any], Any]) -> None:
+        self.requests: list[Any] = []
+        self._answer = answer
+        settings = Settings(
+            environment=Environment.LOCAL,
+            database_url=SecretStr("postgresql://nobody@127.0.0.1/none"),
+            secret_key=SecretStr("unused"),
+            s3_bucket_name="we-upload-files",
+        )
+        self.aws = AwsAccess(settings, AwsCredentials("AKIDEXAMPLE", "secret", "session"))
+        self.aws.client("s3").meta.events.register("before-send.s3", self._send)
+        self.store = S3ObjectStore(settings, self.aws)
+
+    def _send(self, request: Any, **_: Any) -> Any:
+        self.requests.append(request)
+        return self._answer(request)
+
+
+def _answering(status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> Wire:
+    return Wire(lambda request: AWSResponse(request.url, status, headers or {}, _Body(body)))
+
+
+def _failing(error: Exception) -> Wire:
+    def fail(_: Any) -> None:
+        raise error
+
+    return Wire(fail)
+
+
+@pytest.fixture(autouse=True)
+def no_pause_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda _: None)
+
+
+@pytest.fixture(autouse=True)
+def our_log_reaches_caplog(monkeypatch: pytest.MonkeyPatch) -> None:
+    # An application that was built earlier in the session has cut our loggers off from pytest's.
+    monkeypatch.setattr(logging.getLogger("lambda_app"), "propagate", True)
+
+
+def test_head_asks_the_regional_host_for_the_checksum_under_our_signature() -> None:
+    wire = _answering(200, HEAD_HEADERS)
+
+    wire.store.head(KEY)
+
+    (request,) = wire.requests
+    assert (request.method, request.url) == ("HEAD", f"https://we-upload-files.s3.us-east-1.amazonaws.com/{KEY}")
+    assert request.headers["x-amz-checksum-mode"] == b"ENABLED"
+    assert request.headers["Authorization"].startswith(b"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    assert request.headers["X-Amz-Security-Token"] == b"session"
+
+
+@pytest.mark.parametrize(
+    ("headers", "sha256"),
+    [
+        ({}, None),
+        ({"x-amz-checksum-sha256": SHA256_BASE64, "x-amz-checksum-type": "FULL_OBJECT"}, SHA256),
+        ({"x-amz-checksum-sha256": SHA256_BASE64}, SHA256),
+        ({"x-amz-checksum-sha256": f"{SHA256_BASE64}-3", "x-amz-checksum-type": "COMPOSITE"}, None),
+        ({"x-amz-checksum-sha256": SHA256_BASE64, "x-amz-checksum-type": "COMPOSITE"}, None),
+        ({"x-amz-checksum-sha256": f"{SHA256_BASE64}-3"}, None),
+        ({"x-amz-checksum-sha256": "AAAA", "x-amz-checksum-type": "FULL_OBJECT"}, None),
+        ({"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-type": "FULL_OBJECT"}, None),
+    ],
+)
+def test_only_a_digest_of_the_whole_body_counts(headers: dict[str, str], sha256: str | None) -> None:
+    stored = _answering(200, HEAD_HEADERS | headers).store.head(KEY)
+
+    assert stored == StoredObject(1, "image/png", "9dd4e461268c8034f5c8564e155c67a6", sha256)
+
+
+def test_head_of_a_missing_object_is_none_and_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    assert _answering(404).store.head(KEY) is None
+    assert [record for record in caplog.records if record.name.startswith("lambda_app")] == []
+
+
+def test_head_that_is_forbidden_is_unavailable_and_names_the_missing_right(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(AwsRefusedError) as refused:
+        _answering(403).store.head(KEY)
+
+    assert (refused.value.status, refused.value.http_status) == (503, 403)
+    assert "s3:ListBucket" in caplog.text
+
+
+@pytest.mark.parametrize("status", [500, 503])
+@pytest.mark.parametrize("operation", ["head", "delete"])
+def test_failing_store_is_unavailable_after_few_attempts(operation: str, status: int) -> None:
+    wire = _answering(status)
+
+    with pytest.raises(UnavailableError):
+        getattr(wire.store, operation)(KEY)
+    assert len(wire.requests) == ATTEMPTS
+
+
+@pytest.mark.parametrize("operation", ["head", "delete"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectTimeoutError(endpoint_url="https://s3"),
+        ReadTimeoutError(endpoint_url="https://s3"),
+        EndpointConnectionError(endpoint_url="https://s3"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_store_that_does_not_answer_is_unavailable_and_the_cause_is_kept(operation: str, error: Exception) -> None:
+    with pytest.raises(UnavailableError) as unavailable:
+        getattr(_failing(error).store, operation)(KEY)
+
+    assert unavailable.value.__cause__ is error
+
+
+def test_answer_that_is_no_xml_is_unavailable() -> None:
+    with pytest.raises(UnavailableError):
+        _answering(400, body=b"<html><p>proxy").store.delete(KEY)
+    with pytest.raises(UnavailableError):
+        _answering(200, body=b"<html><p>proxy").aws.call("s3", "list_objects_v2", Bucket="we-upload-files")
+
+
+def test_delete_of_a_missing_object_is_done() -> None:
+    _answering(204).store.delete(KEY)
+    _answering(404, body=b"<Error><Code>NoSuchKey</Code></Error>").store.delete(KEY)
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (404, "NoSuchBucket")])
+def test_delete_that_is_refused_is_unavailable_and_says_why(status: int, code: str) -> None:
+    with pytest.raises(AwsRefusedError) as refused:
+        _answering(status, body=f"<Error><Code>{code}</Code></Error>".encode()).store.delete(KEY)
+
+    assert (refused.value.http_status, refused.value.aws_code) == (status, code)
+
+
+def test_key_of_another_shape_never_reaches_the_wire() -> None:
+    wire = _answering(204)
+
+    for call in (wire.store.head, wire.store.delete):
+        with pytest.raises(ValueError, match="not a key of ours"):
+            call("../secrets")
+    assert wire.requests == []
