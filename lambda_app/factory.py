@@ -1,5 +1,6 @@
 """The one place that builds services; it knows nothing of HTTP."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from lambda_app.core.aws import AwsAccess
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.tokens import AccessTokens
-from lambda_app.core.settings import Settings
+from lambda_app.core.settings import Settings, refuse_weak_key
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory, is_reachable, session_scope
 from lambda_app.repositories.files import FileRepository
@@ -35,6 +36,7 @@ class Services:
     """What lives as long as the process, and the services of one unit of work. Nothing connects before it is used."""
 
     settings: Settings
+    aws: AwsAccess
     engine: Engine
     session_factory: sessionmaker[Session]
     store: ObjectStore
@@ -45,16 +47,15 @@ class Services:
     def build(cls, settings: Settings) -> Self:
         """Build everything from the settings."""
         aws = AwsAccess(settings)
-        engine = create_database_engine(settings, password_source=_iam_password_source(settings, aws))
+        engine = create_database_engine(settings, password_source=_password_source(settings, aws))
         return cls(
             settings=settings,
+            aws=aws,
             engine=engine,
             session_factory=create_session_factory(engine),
             store=S3ObjectStore(settings, aws),
             passwords=PasswordHasher(),
-            tokens=AccessTokens(
-                secret_key=settings.secret_key.get_secret_value(), lifetime=timedelta(minutes=settings.access_token_expire_minutes)
-            ),
+            tokens=AccessTokens(secret_key=_signing_key(settings, aws), lifetime=timedelta(minutes=settings.access_token_expire_minutes)),
         )
 
     @contextmanager
@@ -76,12 +77,33 @@ class Services:
         """The file service of one unit of work."""
         return FileService(files=FileRepository(session), store=self.store)
 
+    def warm_up(self) -> None:
+        """Load what the first requests will want, without asking the database: a SnapStart snapshot then holds it."""
+        self.passwords.verify("", None)
+        if self.settings.secret_key_arn:
+            self.aws.client("secretsmanager")
+
     def is_database_reachable(self) -> bool:
         """Ask the database for a sign of life, on a connection of its own."""
         return is_reachable(self.engine, timeout_seconds=DATABASE_PROBE_SECONDS)
 
 
-def _iam_password_source(settings: Settings, aws: AwsAccess) -> Callable[[], str] | None:
+def _signing_key(settings: Settings, aws: AwsAccess) -> Callable[[], str]:
+    arn = settings.secret_key_arn
+    if not arn:
+        return settings.secret_key.get_secret_value
+
+    def fetch() -> str:
+        key = aws.secret(arn)
+        refuse_weak_key(key)
+        return key
+
+    return fetch
+
+
+def _password_source(settings: Settings, aws: AwsAccess) -> Callable[[], str] | None:
+    if arn := settings.database_secret_arn:
+        return lambda: str(json.loads(aws.secret(arn))["password"])
     if not settings.database_iam_auth:
         return None
     url = make_url(settings.database_url.get_secret_value())

@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
+from lambda_app.core.snapshot import prepare_for_snapshot
 from lambda_app.factory import Services
 from lambda_app.routers import files, health, login, users
 from lambda_app.routers.edge import Edge
@@ -65,7 +66,10 @@ def __getattr__(name: str) -> Any:
     if name == "app":
         globals()[name] = create_app(Settings.from_environment())
     elif name == "handler":
-        globals()[name] = GatewayHandler(globals().get("app") or __getattr__("app"))
+        application: FastAPI = globals().get("app") or __getattr__("app")
+        services: Services = application.state.services
+        prepare_for_snapshot(drop_connections=services.engine.dispose, warm_up=services.warm_up)
+        globals()[name] = GatewayHandler(application)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return globals()[name]

@@ -37,7 +37,7 @@ def build(*, architecture: str, python_version: str, output: Path) -> Package:
     if running != python_version:
         raise contents.PackageError(
             f"the package for Python {python_version} must be built by Python {python_version}, this is {running}: "
-            f"name one with PACKAGE_PYTHON=, as in `make package PACKAGE_PYTHON=python{python_version}`"
+            f"name one, as in `make package PYTHON=python{python_version}`"
         )
     tree = output / "tree"
     shutil.rmtree(output, ignore_errors=True)

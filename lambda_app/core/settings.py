@@ -21,6 +21,14 @@ PRESIGNED_URL_MAX_SECONDS = 900
 """No presigned URL lives longer; the bucket policy refuses older signatures too."""
 
 
+def refuse_weak_key(key: str) -> None:
+    """Raise ValueError for a signing key that is short or a placeholder."""
+    if len(key.encode()) < SECRET_KEY_MIN_BYTES:
+        raise ValueError(f"SECRET_KEY must have at least {SECRET_KEY_MIN_BYTES} bytes outside local mode")
+    if any(word in key.lower() for word in PLACEHOLDER_SECRETS) or len(set(key)) < 8:
+        raise ValueError("SECRET_KEY is a placeholder; make one with: openssl rand -base64 48")
+
+
 class Environment(StrEnum):
     """Where the process runs; only `local` forgives weak secrets and plain-text connections."""
 
@@ -51,8 +59,14 @@ class Settings(BaseModel):
     """Connections a process keeps. 1 in Lambda, where requests never overlap."""
     database_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
     """The longest wait for one answer of the database."""
-    secret_key: SecretStr
+    database_secret_arn: str | None = None
+    """The Secrets Manager secret whose JSON holds the password instead of the URL, as RDS keeps its owner's; for migrations."""
+    database_app_role: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    """The database role to which migrations give the application's rights."""
+    secret_key: SecretStr = SecretStr("")
     """Key of the access tokens' HMAC, at least 32 bytes."""
+    secret_key_arn: str | None = None
+    """The Secrets Manager secret that holds the key instead; it is read when the first token is."""
     access_token_expire_minutes: int = Field(default=10, ge=1, le=1440)
     """Life of an access token."""
     s3_bucket_name: str = Field(min_length=3, max_length=63)
@@ -119,11 +133,12 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _refuses_weak_secrets(self) -> Self:
-        if self.is_local:
-            return self
         key = self.secret_key.get_secret_value()
-        if len(key.encode()) < SECRET_KEY_MIN_BYTES:
-            raise ValueError(f"SECRET_KEY must have at least {SECRET_KEY_MIN_BYTES} bytes outside local mode")
-        if any(word in key.lower() for word in PLACEHOLDER_SECRETS) or len(set(key)) < 8:
-            raise ValueError("SECRET_KEY is a placeholder; make one with: openssl rand -base64 48")
+        if self.secret_key_arn:
+            if key:
+                raise ValueError("SECRET_KEY and SECRET_KEY_ARN are both set; keep one")
+        elif not key:
+            raise ValueError("secret_key (or secret_key_arn) must be set")
+        elif not self.is_local:
+            refuse_weak_key(key)
         return self

@@ -1,7 +1,9 @@
 """Access tokens: JSON Web Tokens signed with HMAC-SHA-256; the only module that imports jose."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -45,10 +47,16 @@ class AccessClaims:
 class AccessTokens:
     """Issues and verifies access tokens with one key and one life."""
 
-    def __init__(self, *, secret_key: str, lifetime: timedelta) -> None:
-        # A Key object, not the string: python-jose would try to read a string as JSON or PEM first.
-        self._key = jwk.construct(secret_key.encode(), ALGORITHM)
+    def __init__(self, *, secret_key: str | Callable[[], str], lifetime: timedelta) -> None:
+        self._secret_key = secret_key
         self._lifetime = lifetime
+
+    @cached_property
+    def _key(self) -> Any:
+        """The key, asked for with the first token: before that a SnapStart snapshot may be taken, which must not hold it."""
+        text = self._secret_key if isinstance(self._secret_key, str) else self._secret_key()
+        # A Key object, not the string: python-jose would try to read a string as JSON or PEM first.
+        return jwk.construct(text.encode(), ALGORITHM)
 
     def issue(self, user_id: UUID) -> AccessToken:
         """Return a fresh access token for the user."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3  # type: ignore[import-untyped]  # ships no type information
+
 from infra.local.bootstrap import EMULATOR
 from infra.local.processes import Server, base_environment, free_port
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from infra.local.postgres import Postgres
 
+from infra.local.postgres import Postgres
 from infra.package import archive
 from infra.package.__main__ import build
 from infra.package.artifact import Artifact

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pg8000.dbapi  # type: ignore[import-untyped]  # ships no type information
 import pytest
-from lambda_app.db.migrations import head_revision
 
+from lambda_app.db.migrations import head_revision
 from tests.e2e.deploy.cloud import DeployError
 from tests.e2e.deploy.conftest import STACK, Deployment
 

@@ -60,10 +60,11 @@ def runtime(machine_package: Artifact, migrated_database_url: str, s3_server: Ob
         PYTHONDONTWRITEBYTECODE="1",
     )
     emulator = RUNTIME_EMULATOR / f"aws-lambda-rie-{MACHINES[platform.machine()]}"
-    command = [emulator, "--runtime-interface-emulator-address", f"127.0.0.1:{gateway}", "--runtime-api-address", f"127.0.0.1:{api}"]
+    command: list[str | Path] = [emulator, "--runtime-interface-emulator-address", f"127.0.0.1:{gateway}"]
+    command += ["--runtime-api-address", f"127.0.0.1:{api}", RUNTIME.interpreter, "-m", "awslambdaric", "lambda_app.main.handler"]
     with tempfile.TemporaryDirectory(prefix="we-upload-runtime-") as folder:
         log = Path(folder) / "log"
-        server = Server("The runtime emulator", [*command, RUNTIME.interpreter, "-m", "awslambdaric", "lambda_app.main.handler"], log=log, environment=environment)
+        server = Server("The runtime emulator", command, log=log, environment=environment)
         try:
             server.wait_until(lambda: _listens(gateway))
             yield Runtime(f"http://127.0.0.1:{gateway}", log)
@@ -92,7 +93,9 @@ def test_packaged_api_serves_a_whole_upload(api: httpx.Client) -> None:
     token = api.post("/login/token", data={"username": email, "password": PASSWORD}).json()["access_token"]
     api.headers["Authorization"] = f"Bearer {token}"
 
-    upload = api.post("/api/v1/files/upload", json={"filename": "a.bin", "content_type": "application/octet-stream", "size_bytes": 10_000}).json()
+    upload = api.post(
+        "/api/v1/files/upload", json={"filename": "a.bin", "content_type": "application/octet-stream", "size_bytes": 10_000}
+    ).json()
     stored = httpx.put(upload["upload_url"], headers=upload["headers"], content=content, trust_env=False)
     completed = api.post(f"/api/v1/files/{upload['file_id']}/complete").json()
     download = api.get(f"/api/v1/files/download/{upload['file_id']}").json()
@@ -107,12 +110,10 @@ def test_event_that_is_no_request_does_not_crash_the_runtime(runtime: Runtime, a
     assert api.get("/health").status_code == HTTPStatus.OK
 
 
-def test_start_is_reported_and_short_of_lambdas_ten_seconds(runtime: Runtime, api: httpx.Client) -> None:
+def test_start_takes_a_fraction_of_the_ten_seconds_that_lambda_allows(runtime: Runtime, api: httpx.Client) -> None:
     api.get("/health")
 
-    started = re.search(r"INIT REPORT.*?Init Duration: ([\d.]+) ms", runtime.log.read_text()) or re.search(
-        r"Init Duration: ([\d.]+) ms", runtime.log.read_text()
-    )
+    started = re.search(r"Init Duration: ([\d.]+) ms", runtime.log.read_text())
 
     assert started
-    assert float(started[1]) < 10_000
+    assert float(started[1]) < 5_000
