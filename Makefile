@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check fix openapi lock clean
-.PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts
+.PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Found on first use and remembered: `make help` must work on a machine without Python.
 INTERPRETER = $(eval INTERPRETER := $$(shell infra/local/find-python "$(PYTHON)"))$(INTERPRETER)
@@ -33,7 +33,7 @@ run: setup ## Run it all on this machine: PostgreSQL, S3 and the API
 
 TESTS ?= tests
 # They need the CDK and its command line: make test-infra, make test-deploy.
-BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy
+BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack
 test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 	@exec "$(BIN)/python" -m pytest $(TESTS) $(BESIDE)
 
@@ -86,6 +86,26 @@ test-deploy: setup-infra ## Deploy to the emulator with the real command line, w
 
 resource-counts: setup-infra ## Write down how many resources of each kind there are, once a change is meant
 	@"$(INFRA_BIN)/python" -m tests.infra.record_counts
+
+# LocalStack runs functions on the machine's own kind of processor.
+LOCAL_MACHINE = $(subst aarch64,arm64,$(shell uname -m))
+LOCALSTACK_URL ?= http://127.0.0.1:4566
+LOCALSTACK_RUN = AWS_ENDPOINT_URL=$(LOCALSTACK_URL) AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1 \
+	AWS_DEFAULT_REGION=us-east-1 HOME="$(CURDIR)/.local/localstack-home" $(CDK_RUN) -c stage=local \
+	-c package="$(CURDIR)/build/lambda-$(LOCAL_MACHINE)"
+LOCALSTACK_STACKS ?= --all
+
+localstack-up: ## Start LocalStack, PostgreSQL and PgBouncer; needs Docker
+	@docker compose --file localstack-compose.yml up --detach --wait
+
+localstack-deploy: setup-infra ## Deploy the local stage to LocalStack
+	@"$(INFRA_BIN)/python" -m infra.package --architecture $(LOCAL_MACHINE)
+	@mkdir -p .local/localstack-home
+	@$(LOCALSTACK_RUN) bootstrap aws://000000000000/us-east-1
+	@$(LOCALSTACK_RUN) deploy $(LOCALSTACK_STACKS) --require-approval never
+
+localstack-test: setup-infra ## Walk through what make localstack-deploy deployed
+	@LOCALSTACK_URL=$(LOCALSTACK_URL) "$(INFRA_BIN)/python" -m pytest tests/e2e/localstack
 
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE) --custom-compile-command "make lock"
 lock: ## Lock the dependencies of pyproject.toml anew; UPGRADE=--upgrade takes the newest of all

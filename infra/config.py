@@ -82,6 +82,9 @@ class StageConfig:
             raise ConfigError("availability_zones is 2 or 3: RDS Proxy needs two")
 
 
+LOCAL = "local"
+"""The stage for LocalStack and emulators, which has stacks of its own (infra/stacks/local.py)."""
+
 STAGES = {
     "dev": StageConfig(
         name="dev",
@@ -112,6 +115,16 @@ STAGES = {
         log_days=365,
         requests_per_second=1000,
         sign_ins_per_second=50,
+    ),
+    LOCAL: StageConfig(
+        name=LOCAL,
+        environment="local",
+        protects_data=False,
+        api_concurrency=5,
+        worker_concurrency=2,
+        log_days=14,
+        cors_origins=("http://localhost:5173", "http://localhost:3000"),
+        noncurrent_days=7,
     ),
 }
 

@@ -42,7 +42,7 @@ def test_stage_cannot_be_changed() -> None:
 
 
 def test_unknown_stage_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="dev, staging, prod, not 'production'"):
+    with pytest.raises(ConfigError, match="dev, staging, prod, local, not 'production'"):
         stage_config({"stage": "production"}.get)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import secrets
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,6 @@ from infra.package.artifact import Artifact
 from tests.e2e.deploy.assembly import fit
 from tests.e2e.deploy.cloud import ACCOUNT, CDK, REGION, ROOT, Cloud, running_cloud
 
-APP_PASSWORD = "only-this-test"
 STACK = "WeUpload-dev"
 MIGRATIONS = "lambda_app/db/migrations/versions"
 
@@ -31,6 +31,7 @@ class Deployment:
     cloud: Cloud
     postgres: Postgres
     database: str
+    app_password: str
     package: Artifact
     folder: Path
 
@@ -43,7 +44,7 @@ class Deployment:
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
         here = {"ENVIRONMENT": "local", "AWS_ENDPOINT_URL": self.cloud.endpoint_url, "S3_PUBLIC_ENDPOINT_URL": self.cloud.endpoint_url}
         as_owner = self.postgres.url(self.database)
-        as_app = as_owner.replace(f"postgres:{self.postgres.password}@", f"we_upload:{APP_PASSWORD}@")
+        as_app = as_owner.replace(f"postgres:{self.postgres.password}@", f"we_upload:{self.app_password}@")
         owner = here | {"DATABASE_URL": as_owner, "DATABASE_SECRET_ARN": None}
         app = here | {"DATABASE_URL": as_app, "DATABASE_IAM_AUTH": None}
         handlers = {path.stem for path in (ROOT / "lambda_app" / "handlers").glob("[!_]*.py")}
@@ -90,16 +91,27 @@ def machine_package(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return Artifact.read(folder)
 
 
+@pytest.fixture(scope="session")
+def app_password(postgres_server: Postgres) -> str:
+    """The password of the application's role, which in AWS signs in with IAM and has none."""
+    password = secrets.token_hex(8)
+    for role in (f"we_upload LOGIN PASSWORD '{password}'", "rds_iam"):
+        postgres_server._run(f"CREATE ROLE {role}")
+    return password
+
+
 @pytest.fixture(scope="module")
 def deployment(
-    machine_package: Artifact, postgres_server: Postgres, fresh_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory
+    machine_package: Artifact,
+    postgres_server: Postgres,
+    app_password: str,
+    fresh_database: Callable[[], str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Deployment]:
     """A first deployment."""
     database = fresh_database().rpartition("/")[2]
-    for role in (f"we_upload LOGIN PASSWORD '{APP_PASSWORD}'", "rds_iam"):
-        postgres_server._run(f"CREATE ROLE {role}")
     with running_cloud() as cloud:
-        deployment = Deployment(cloud, postgres_server, database, machine_package, tmp_path_factory.mktemp("assemblies"))
+        deployment = Deployment(cloud, postgres_server, database, app_password, machine_package, tmp_path_factory.mktemp("assemblies"))
         cloud.cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
         deployment.deploy(machine_package)
         yield deployment

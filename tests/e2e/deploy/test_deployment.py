@@ -1,18 +1,14 @@
 """The life of a deployment, in the order of this file: serve, upgrade, refuse a broken upgrade, destroy."""
 
-import secrets
-from http import HTTPStatus
 from typing import Any
 
-import httpx
 import pg8000.dbapi  # type: ignore[import-untyped]  # ships no type information
 import pytest
 
 from lambda_app.db.migrations import head_revision
 from tests.e2e.deploy.cloud import DeployError
 from tests.e2e.deploy.conftest import STACK, Deployment
-
-PASSWORD = "a long enough password"
+from tests.e2e.deploy.walk import sign_in, walk
 
 MIGRATION = '''"""One more migration."""
 
@@ -45,45 +41,9 @@ def query(deployment: Deployment, statement: str) -> list[Any]:
         connection.close()
 
 
-def sign_in(api: httpx.Client, email: str) -> None:
-    """Register, sign in, and send the token from now on."""
-    registered = api.post("/api/v1/users/", json={"email": email, "password": PASSWORD})
-    assert registered.status_code == HTTPStatus.CREATED, registered.text
-    token = api.post("/api/v1/login/token", data={"username": email, "password": PASSWORD})
-    assert token.status_code == HTTPStatus.OK, token.text
-    api.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
-
-
 def test_whole_product_works_through_the_gateway(deployment: Deployment) -> None:
-    content = secrets.token_bytes(300_000)
-
-    with deployment.api() as api, httpx.Client(trust_env=False) as s3:
-        assert api.get("/health").json() == {"status": "ok"}
-        assert api.get("/health/db").json() == {"status": "ok"}
-        sign_in(api, "walker@example.com")
-
-        declared = {"filename": "räport.bin", "content_type": "application/octet-stream", "size_bytes": len(content)}
-        upload = api.post("/api/v1/files/upload", json=declared)
-        assert upload.status_code == HTTPStatus.CREATED, upload.text
-        signed, file_id = upload.json(), upload.json()["file_id"]
-        assert deployment.cloud.outputs(f"{STACK}-Data")["Bucket"] in signed["upload_url"]
-
-        too_early = api.get(f"/api/v1/files/download/{file_id}")
-        assert too_early.status_code == HTTPStatus.CONFLICT
-
-        stored = s3.request(signed["method"], signed["upload_url"], headers=signed["headers"], content=content)
-        assert stored.status_code == HTTPStatus.OK, stored.text
-        completed = api.post(f"/api/v1/files/{file_id}/complete")
-        assert (completed.status_code, completed.json()["status"]) == (HTTPStatus.OK, "available")
-
-        download = api.get(f"/api/v1/files/download/{file_id}").json()
-        received = s3.get(download["download_url"])
-        assert received.content == content
-        assert "r%C3%A4port.bin" in received.headers["content-disposition"]
-
-        assert api.delete(f"/api/v1/files/{file_id}").status_code == HTTPStatus.NO_CONTENT
-        assert s3.get(download["download_url"]).status_code == HTTPStatus.NOT_FOUND
-        assert api.get(f"/api/v1/files/{file_id}").json()["detail"] == "File not found"
+    with deployment.api() as api:
+        walk(api, bucket=deployment.cloud.outputs(f"{STACK}-Data")["Bucket"])
 
 
 def test_signing_key_is_read_from_the_secret(deployment: Deployment) -> None:

@@ -18,9 +18,9 @@ from infra.local.object_store import ObjectStoreServer
 from infra.local.processes import Server, base_environment, free_port
 from infra.package.artifact import Artifact
 from infra.toolchain import RUNTIME, RUNTIME_EMULATOR
+from tests.e2e.deploy.walk import walk
 from tests.support.gateway import GatewayTransport, payload_v1
 
-PASSWORD = "a long enough password"
 MACHINES = {"x86_64": "x86_64", "aarch64": "arm64"}
 
 
@@ -85,24 +85,8 @@ def api(request: pytest.FixtureRequest, runtime: Runtime) -> Iterator[httpx.Clie
         yield client
 
 
-def test_packaged_api_serves_a_whole_upload(api: httpx.Client) -> None:
-    email = f"{secrets.token_hex(4)}@example.com"
-    content = secrets.token_bytes(10_000)
-    assert api.get("/health/db").json() == {"status": "ok"}
-    assert api.post("/api/v1/users/", json={"email": email, "password": PASSWORD}).status_code == HTTPStatus.CREATED
-    token = api.post("/login/token", data={"username": email, "password": PASSWORD}).json()["access_token"]
-    api.headers["Authorization"] = f"Bearer {token}"
-
-    upload = api.post(
-        "/api/v1/files/upload", json={"filename": "a.bin", "content_type": "application/octet-stream", "size_bytes": 10_000}
-    ).json()
-    stored = httpx.put(upload["upload_url"], headers=upload["headers"], content=content, trust_env=False)
-    completed = api.post(f"/api/v1/files/{upload['file_id']}/complete").json()
-    download = api.get(f"/api/v1/files/download/{upload['file_id']}").json()
-
-    assert stored.status_code == HTTPStatus.OK
-    assert completed["status"] == "available"
-    assert httpx.get(download["download_url"], trust_env=False).content == content
+def test_packaged_api_serves_the_whole_walk(api: httpx.Client, s3_server: ObjectStoreServer) -> None:
+    walk(api, bucket=s3_server.bucket)
 
 
 def test_event_that_is_no_request_does_not_crash_the_runtime(runtime: Runtime, api: httpx.Client) -> None:
