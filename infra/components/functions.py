@@ -45,6 +45,7 @@ class Runs(StrEnum):
     ON_UPLOAD = "upload"
     ON_SCHEDULE = "schedule"
     ON_DEPLOY = "deploy"
+    BY_HAND = "hand"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,11 @@ class FunctionSpec:
     timeout_seconds: int = FUNCTION_TIMEOUT_SECONDS
     minutes: int = 0
     concurrency: str = "worker_concurrency"
+
+    @property
+    def is_published(self) -> bool:
+        """Whether callers use a published version by its alias; what runs by hand or on deployment is always the newest code."""
+        return self.runs not in (Runs.BY_HAND, Runs.ON_DEPLOY)
 
     @property
     def exists(self) -> bool:
@@ -90,6 +96,7 @@ FUNCTIONS = (
         timeout_seconds=240,
         minutes=15,
     ),
+    FunctionSpec(name="Superuser", handler="lambda_app.handlers.superuser.handler", runs=Runs.BY_HAND, may=May.USE_DATABASE),
 )
 """A line whose handler is not in the tree yet is left out, so that a stack never points at nothing."""
 
@@ -118,6 +125,7 @@ class AppFunction(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, spec: FunctionSpec, around: Surroundings) -> None:
         super().__init__(scope, construct_id)
         self.spec = spec
+        snapshots = around.snapshots and spec.is_published
         self.workers: int = getattr(around.config, spec.concurrency)
         config, artifact = around.config, around.artifact
         self.log_group = logs.LogGroup(self, "Log", retention=log_retention(config), removal_policy=RemovalPolicy.DESTROY)
@@ -140,7 +148,7 @@ class AppFunction(Construct):
             vpc=around.vpc,
             vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED) if around.vpc else None,
             security_groups=[around.security_group] if around.security_group else None,
-            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if around.snapshots else None,
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snapshots else None,
             # Kept when a newer one is published: rolling back needs somewhere to roll back to.
             current_version_options=lambda_.VersionOptions(removal_policy=RemovalPolicy.RETAIN),
         )
@@ -149,7 +157,7 @@ class AppFunction(Construct):
             "AwsSolutions-L1",
             reason="The package is compiled for, and tested on, the Python it was built with; a newer runtime comes with a new build.",
         )
-        if around.snapshots:
+        if snapshots:
             reason = "The alias below is what is called, and it points at a published version."
             acknowledge(self.function, "Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish", reason=reason)
 

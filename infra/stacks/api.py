@@ -47,24 +47,15 @@ class ApiStack(Stack):
             "DATABASE_APP_ROLE": APP_USER,
         }
 
-        def surroundings(environment: dict[str, str], *, snapshots: bool) -> Surroundings:
+        def surroundings(environment: dict[str, str]) -> Surroundings:
             inside = network.network
             return Surroundings(
-                config=config,
-                artifact=artifact,
-                environment=environment,
-                vpc=inside.vpc,
-                security_group=inside.function_group,
-                snapshots=snapshots,
+                config=config, artifact=artifact, environment=environment, vpc=inside.vpc, security_group=inside.function_group
             )
 
-        self.migration = Migration(self, "Migration", around=surroundings(owner, snapshots=False))
+        self.migration = Migration(self, "Migration", around=surroundings(owner))
         data.database.secret.grant_read(self.migration.migrate.role)
-        self.functions = {
-            spec.name: AppFunction(self, spec.name, spec=spec, around=surroundings(app, snapshots=True))
-            for spec in FUNCTIONS
-            if spec.exists
-        }
+        self.functions = {spec.name: AppFunction(self, spec.name, spec=spec, around=surroundings(app)) for spec in FUNCTIONS if spec.exists}
         for function in self.functions.values():
             self._wire(function)
         self.api = HttpApi(self, "Gateway", config=config, function=self.functions["Api"].live)
@@ -72,13 +63,16 @@ class ApiStack(Stack):
             self, "Observability", config=config, functions=[*self.functions.values(), self.migration.migrate], api=self.api, data=data
         )
         CfnOutput(self, "Url", value=self.api.url, description="Where the API is")
+        CfnOutput(self, "ApiFunction", value=self.functions["Api"].function.function_name)
+        CfnOutput(self, "SuperuserFunction", value=self.functions["Superuser"].function.function_name)
         CfnOutput(self, "MigrateFunction", value=self.migration.migrate.function.function_name)
 
     def _wire(self, function: AppFunction) -> None:
         """Grant what the function's line says, and connect what calls it."""
         data, may, role = self._data, function.spec.may, function.role
-        # The live version moves only when the schema it needs is there.
-        function.live.node.add_dependency(self.migration.step)
+        if function.spec.is_published:
+            # The live version moves only when the schema it needs is there.
+            function.live.node.add_dependency(self.migration.step)
         actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in may for action in granted]
         if actions:
             data.files.grant_objects(role, *actions)

@@ -67,11 +67,12 @@ class LocalApiStack(Stack):
         migration = Migration(self, "Migration", around=owner)
         functions = {spec.name: AppFunction(self, spec.name, spec=spec, around=app) for spec in FUNCTIONS if spec.exists}
         for function in functions.values():
-            function.live.node.add_dependency(migration.step)
+            if function.spec.is_published:
+                function.live.node.add_dependency(migration.step)
             may = function.spec.may
-            data.files.grant_objects(
-                function.role, *(action for permission, actions in OBJECT_ACTIONS.items() if permission in may for action in actions)
-            )
+            actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in may for action in granted]
+            if actions:
+                data.files.grant_objects(function.role, *actions)
             if May.READ_SIGNING_KEY in may:
                 data.signing_key.grant_read(function.role)
             if function.spec.runs is Runs.ON_UPLOAD:

@@ -1,5 +1,6 @@
 """The life of a deployment, in the order of this file: serve, upgrade, refuse a broken upgrade, destroy."""
 
+import json
 from typing import Any
 
 import pg8000.dbapi  # type: ignore[import-untyped]  # ships no type information
@@ -44,6 +45,19 @@ def query(deployment: Deployment, statement: str) -> list[Any]:
 def test_whole_product_works_through_the_gateway(deployment: Deployment) -> None:
     with deployment.api() as api:
         walk(api, bucket=deployment.cloud.outputs(f"{STACK}-Data")["Bucket"])
+
+
+def test_first_superuser_is_made_by_hand_and_may_see_everybody(deployment: Deployment) -> None:
+    function = deployment.cloud.outputs(f"{STACK}-Api")["SuperuserFunction"]
+
+    invoked = deployment.cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps({"email": "root@example.com"}))
+
+    made = json.loads(invoked["Payload"].read())
+    assert made["email"] == "root@example.com"
+    with deployment.api() as api:
+        token = api.post("/login/token", data={"username": made["email"], "password": made["password"]}).json()["access_token"]
+        listed = api.get("/api/v1/users/", headers={"Authorization": f"Bearer {token}"})
+        assert "root@example.com" in [user["email"] for user in listed.json()]
 
 
 def test_signing_key_is_read_from_the_secret(deployment: Deployment) -> None:
