@@ -79,20 +79,26 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         except (ScramException, LookupError, ValueError) as error:  # a server that does not know the password, or no PostgreSQL at all
             wire.close()
             raise ConnectionLostError(f"Signing in to the database failed: {error}", sqlstate=CANNOT_CONNECT) from error
+        except Error:
+            wire.close()
+            raise
         self.pg_types.update(FAST_READERS)
         self.autocommit = True  # keeps pg8000 from sending a BEGIN of its own
         self._transaction_status = IDLE
         self.is_in_step = True
-        self._is_first_statement = True
 
     def cursor(self) -> "WireCursor":
         """Return a cursor."""
         return WireCursor(self)
 
-    def lend(self) -> bool:
-        """Note that a new borrower has the connection; False if it is dead, which costs no round trip to see."""
-        self._is_first_statement = True
+    def is_alive(self) -> bool:
+        """Whether the idle connection can be used, as far as can be seen without a round trip."""
         return self.is_in_step and self._usock is not None and self._usock.is_quiet()
+
+    def revive(self) -> None:
+        """Sign in anew if the idle connection has died, which takes no round trip to see. Raises ConnectionLostError."""
+        if not self.is_alive():
+            self._replace()
 
     def limit_waiting(self, seconds: float) -> None:
         """Wait at most `seconds` for each answer from now on."""
@@ -157,24 +163,22 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         self._require_in_step()
         is_idle = self._transaction_status == IDLE
         flush = (BEGIN if is_idle and intent is Intent.WRITE else b"") + messages + SYNC
-        # Lost with the connection, a read changed nothing and a begun transaction was undone: both can be sent again.
-        may_repeat = is_idle and self._is_first_statement and intent is not Intent.OWN_TRANSACTION
-        self._is_first_statement = False
+        # Lost with the connection, a read changed nothing and a transaction that had only begun is undone.
+        may_repeat = is_idle and intent is not Intent.OWN_TRANSACTION
         try:
             return self._exchange(flush)
         except ConnectionLostError as lost:
             if not (may_repeat and lost.peer_is_gone):
                 raise
-            self._replace(lost)
+            self._replace()
         return self._exchange(flush)
 
-    def _replace(self, lost: ConnectionLostError) -> None:
+    def _replace(self) -> None:
         self.close()
         try:
             self._sign_in()
         except Error as error:
-            raise ConnectionLostError(f"The database went away and cannot be reached again: {error}") from lost
-        self._is_first_statement = False
+            raise ConnectionLostError(f"The database went away and cannot be reached again: {error}") from error
 
     def _exchange(self, flush: bytes) -> Reply:
         wire = self._require_wire()

@@ -7,7 +7,6 @@ from pg8000.dbapi import Error  # type: ignore[import-untyped]  # ships no type 
 from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
 from lambda_app.core.settings import Settings
@@ -39,7 +38,7 @@ def create_endpoint_engine(endpoint: Endpoint, *, pool_size: int) -> Engine:
         pool_timeout=endpoint.timeout_seconds,
         hide_parameters=True,
     )
-    event.listen(engine, "checkout", _refuse_dead)
+    event.listen(engine, "checkout", _revive)
     event.listen(engine, "handle_error", _discard_interrupted)
     return engine
 
@@ -51,9 +50,9 @@ def endpoint_of(engine: Engine) -> Endpoint:
     return engine.dialect.require_endpoint()
 
 
-def _refuse_dead(connection: WireConnection, _record: Any, _proxy: Any) -> None:
-    if not connection.lend():
-        raise DisconnectionError("The server has closed the idle connection")
+def _revive(connection: WireConnection, _record: Any, _proxy: Any) -> None:
+    # Not by DisconnectionError: SQLAlchemy answers it by signing in twice at most, and its last word is no database error.
+    connection.revive()
 
 
 def _discard_interrupted(context: ExceptionContext) -> None:

@@ -51,6 +51,10 @@ class ConnectionLostError(OperationalError):  # type: ignore[misc]  # its base i
         super().__init__({"S": "FATAL", "C": sqlstate, "M": message})
         self.peer_is_gone = peer_is_gone
 
+    def __str__(self) -> str:
+        """Return the message alone."""
+        return str(self.args[0]["M"])
+
 
 def server_error(fields: Mapping[str, str]) -> Exception:
     """Return the DBAPI exception for the fields of an ErrorResponse; they become its only argument."""

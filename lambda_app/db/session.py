@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from lambda_app.core.errors import AppError, MalformedRequestError, UnavailableError
 from lambda_app.db.connection import Intent
 from lambda_app.db.engine import endpoint_of
-from lambda_app.db.errors import error_field
+from lambda_app.db.errors import ConnectionLostError, error_field
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def translate_database_error(error: BaseException) -> AppError | None:
     sqlstate = error_field(error.orig, "C") or ""
     if sqlstate in SERIALIZATION_CONFLICTS:
         return UnavailableError(code="serialization_conflict")
-    if error.connection_invalidated or sqlstate[:2] in _UNAVAILABLE_CLASSES:
+    if isinstance(error.orig, ConnectionLostError) or sqlstate[:2] in _UNAVAILABLE_CLASSES:
         return UnavailableError()
     if sqlstate[:2] == _BAD_VALUE_CLASS:
         return MalformedRequestError()

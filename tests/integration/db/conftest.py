@@ -1,0 +1,65 @@
+"""Engines on a database with the table of notes, directly or through a proxy that reads along."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+from lambda_app.core.settings import Environment, Settings
+from lambda_app.db.engine import create_database_engine
+from tests.integration.db.notes import metadata
+from tests.support.wire import WireProxy
+
+
+def make_settings(url: str, **fields: Any) -> Settings:
+    """Return local settings for the database at `url`."""
+    defaults: dict[str, Any] = {"environment": Environment.LOCAL, "s3_bucket_name": "unused", "secret_key": SecretStr("x" * 32)}
+    return Settings(**(defaults | {"database_url": SecretStr(url)} | fields))
+
+
+@pytest.fixture
+def make_engine() -> Iterator[Callable[..., Engine]]:
+    """A maker of engines, which are all disposed of afterwards."""
+    engines = []
+
+    def make(url: str, *, password_source: Callable[[], str] | None = None, **fields: Any) -> Engine:
+        engine = create_database_engine(make_settings(url, **fields), password_source=password_source)
+        engines.append(engine)
+        return engine
+
+    yield make
+    for engine in engines:
+        engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def notes_url(fresh_database: Callable[[], str]) -> str:
+    """Address of a database that holds the notes."""
+    url = fresh_database()
+    engine = create_database_engine(make_settings(url))
+    metadata.create_all(engine)
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def proxy(notes_url: str) -> Iterator[WireProxy]:
+    """A proxy before the notes' database."""
+    with WireProxy(notes_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def engine(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> Engine:
+    """An engine of one connection through the proxy, already signed in."""
+    engine = make_engine(proxy.url_for(notes_url))
+    engine.connect().close()
+    return engine
+
+
+@pytest.fixture
+def observer(make_engine: Callable[..., Engine], notes_url: str) -> Engine:
+    """An engine that looks at the notes from elsewhere."""
+    return make_engine(notes_url)

@@ -1,0 +1,148 @@
+"""The migrations make exactly what the models describe, in one transaction, once."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, exc, text
+
+from lambda_app.db import migrations
+from lambda_app.models import Base
+from tests.support.wire import WireProxy
+
+CATALOGUE = {
+    "columns": """
+        SELECT table_name, column_name, data_type, character_maximum_length, is_nullable, column_default
+        FROM information_schema.columns WHERE table_schema = 'public'""",
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace""",
+    "indexes": "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+}
+
+MIGRATOR = """
+from lambda_app.core.settings import Settings
+from lambda_app.db import migrations
+from lambda_app.db.engine import create_database_engine
+
+migrations.upgrade(create_database_engine(Settings.from_environment()))
+"""
+
+
+def catalogue(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
+    """Return everything the database knows of its tables, but for Alembic's own."""
+    with engine.connect() as connection:
+        return {
+            name: sorted((tuple(row) for row in connection.execute(text(query)) if row[0] != "alembic_version"), key=repr)
+            for name, query in CATALOGUE.items()
+        }
+
+
+@pytest.fixture
+def empty(make_engine: Callable[..., Engine], fresh_database: Callable[[], str]) -> Engine:
+    """An engine on an empty database."""
+    return make_engine(fresh_database())
+
+
+def test_migrations_make_what_the_models_describe(
+    empty: Engine, make_engine: Callable[..., Engine], fresh_database: Callable[[], str]
+) -> None:
+    described = make_engine(fresh_database())
+    Base.metadata.create_all(described)
+
+    migrations.upgrade(empty)
+
+    assert catalogue(empty) == catalogue(described)
+    assert catalogue(empty)["columns"]
+
+
+def test_alembic_finds_nothing_to_generate(empty: Engine) -> None:
+    migrations.upgrade(empty)
+
+    with empty.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_going_down_takes_everything_away_and_going_up_brings_it_back(empty: Engine) -> None:
+    migrations.upgrade(empty)
+    before = catalogue(empty)
+
+    migrations.downgrade(empty, "base")
+    assert catalogue(empty) == {"columns": [], "constraints": [], "indexes": []}
+    assert migrations.current_revision(empty) is None
+
+    migrations.upgrade(empty)
+    assert catalogue(empty) == before
+
+
+def test_every_step_can_be_taken_alone(empty: Engine) -> None:
+    steps = 0
+    while migrations.current_revision(empty) != migrations.head_revision():
+        migrations.upgrade(empty, "+1")
+        steps += 1
+    while migrations.current_revision(empty) is not None:
+        migrations.downgrade(empty, "-1")
+        steps -= 1
+
+    assert steps == 0
+    assert catalogue(empty)["columns"] == []
+
+
+def test_the_revision_is_none_before_and_the_newest_after(empty: Engine) -> None:
+    assert migrations.current_revision(empty) is None
+
+    migrations.upgrade(empty)
+
+    assert migrations.current_revision(empty) == migrations.head_revision()
+
+
+def test_migrating_again_changes_nothing(empty: Engine) -> None:
+    migrations.upgrade(empty)
+    before = catalogue(empty)
+
+    migrations.upgrade(empty)
+
+    assert catalogue(empty) == before
+
+
+def test_migrators_that_start_together_take_turns(make_engine: Callable[..., Engine], fresh_database: Callable[[], str]) -> None:
+    url = fresh_database()
+    environment = {"ENVIRONMENT": "local", "DATABASE_URL": url, "SECRET_KEY": "x" * 32, "S3_BUCKET_NAME": "unused"}
+    migrators = [subprocess.Popen([sys.executable, "-c", MIGRATOR], env=environment) for _ in range(3)]
+
+    assert [migrator.wait(timeout=60) for migrator in migrators] == [0, 0, 0]
+    assert migrations.current_revision(make_engine(url)) == migrations.head_revision()
+
+
+def test_a_run_is_one_transaction(make_engine: Callable[..., Engine], fresh_database: Callable[[], str]) -> None:
+    url = fresh_database()
+    with WireProxy(url) as proxy, proxy.count() as counted:
+        migrations.upgrade(make_engine(proxy.url_for(url)))
+
+    sent = counted.statements
+    assert [sent.count("BEGIN"), sent.count("COMMIT")] == [1, 1]
+    assert sent[0] == "BEGIN"
+    assert "pg_advisory_xact_lock" in sent[1]
+    assert sent[-1] == "COMMIT"
+
+
+def test_a_run_that_fails_leaves_nothing_behind(empty: Engine) -> None:
+    with empty.begin() as connection:
+        connection.execute(text("CREATE TABLE file (in_the_way integer)"))
+    before = catalogue(empty)
+
+    with pytest.raises(exc.ProgrammingError, match="already exists"):
+        migrations.upgrade(empty)
+
+    assert catalogue(empty) == before
+    assert migrations.current_revision(empty) is None
+
+
+def test_alembic_is_not_imported_along_with_the_package() -> None:
+    program = "import sys, lambda_app.db.migrations, lambda_app.db.session; sys.exit('alembic' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

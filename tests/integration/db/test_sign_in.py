@@ -1,0 +1,110 @@
+"""Who we sign in as, and with which password."""
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, select, text
+from sqlalchemy.engine import make_url
+
+from lambda_app.core.errors import UnavailableError
+from lambda_app.db.engine import endpoint_of
+from lambda_app.db.session import create_session_factory, session_scope
+from tests.integration.db.doors import unix_server
+from tests.support.wire import WireProxy
+
+APPLICATION = text("SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+
+
+def password_of(url: str) -> str:
+    return str(make_url(url).password)
+
+
+def without_password(url: str) -> str:
+    return make_url(url).set(password="wrong").render_as_string(hide_password=False)
+
+
+def ask(engine: Engine) -> str:
+    with session_scope(create_session_factory(engine)) as session:
+        return str(session.execute(APPLICATION).scalar_one())
+
+
+def test_the_server_knows_us_by_name_and_never_sees_the_password(
+    make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str
+) -> None:
+    assert ask(make_engine(proxy.url_for(notes_url))) == "we-upload"
+
+    # SCRAM proves that we know the password, in two messages; sent in clear it would take one.
+    assert [message.kind for message in proxy.messages].count("p") == 2
+
+
+def test_a_wrong_password_is_an_unavailable_database_and_not_the_callers_fault(make_engine: Callable[..., Engine], notes_url: str) -> None:
+    engine = make_engine(without_password(notes_url))
+
+    for _ in range(2):
+        with pytest.raises(UnavailableError):
+            ask(engine)
+
+
+def test_the_password_source_is_asked_at_every_sign_in_and_only_then(
+    make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str
+) -> None:
+    asked = count(1)
+    calls = []
+
+    def source() -> str:
+        calls.append(next(asked))
+        return password_of(notes_url)
+
+    engine = make_engine(proxy.url_for(without_password(notes_url)), password_source=source)
+    assert calls == []
+
+    ask(engine)
+    ask(engine)
+    assert calls == [1]
+
+    proxy.kill_all()
+    ask(engine)
+    assert calls == [1, 2]
+
+
+def test_a_password_source_that_fails_leaves_a_pool_that_still_works(make_engine: Callable[..., Engine], notes_url: str) -> None:
+    answers: Iterator[LookupError | str] = iter([LookupError("no credentials")] * 2 + [password_of(notes_url)])
+
+    def source() -> str:
+        answer = next(answers)
+        if isinstance(answer, LookupError):
+            raise answer
+        return answer
+
+    engine = make_engine(without_password(notes_url), password_source=source)
+
+    for _ in range(2):
+        with pytest.raises(LookupError):
+            ask(engine)
+    assert ask(engine) == "we-upload"
+
+
+def test_a_unix_socket_is_signed_in_at_as_well(make_engine: Callable[..., Engine], notes_url: str, tmp_path: Path) -> None:
+    known = make_url(notes_url)
+
+    with unix_server(notes_url, tmp_path / ".s.PGSQL.5432"):
+        engine = make_engine(f"postgresql://{known.username}:{known.password}@/{known.database}?host={tmp_path}")
+        assert ask(engine) == "we-upload"
+        engine.dispose()
+
+
+def test_the_engine_tells_nobody_its_password(make_engine: Callable[..., Engine], notes_url: str) -> None:
+    engine = make_engine(notes_url)
+
+    shown = f"{engine!r} {engine.url.render_as_string(hide_password=False)} {endpoint_of(engine)!r} {engine.pool.status()}"
+
+    assert password_of(notes_url) not in shown
+
+
+def test_statement_errors_do_not_repeat_values(make_engine: Callable[..., Engine], notes_url: str) -> None:
+    with make_engine(notes_url).connect() as connection, pytest.raises(Exception, match="hide_parameters=True") as caught:
+        connection.execute(select(text("1/0")).where(text("'private' = :value")), {"value": "private address"})
+
+    assert "private address" not in str(caught.value)

@@ -1,0 +1,118 @@
+"""What DATABASE_URL may say, and what it must not."""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from lambda_app.core.settings import Environment, Settings
+from lambda_app.db.endpoint import DatabaseUrlError, Endpoint
+from lambda_app.db.engine import create_database_engine
+
+STRONG_SECRET = SecretStr("Zk3vX8qLw2Tn6Rb9Yc4Hd7Jf1Gs5Mp0A")
+
+
+def endpoint(url: str, *, environment: Environment = Environment.LOCAL, password_source: Callable[[], str] | None = None) -> Endpoint:
+    return Endpoint.from_settings(make_settings(url, environment=environment), password_source=password_source)
+
+
+def make_settings(url: str, **fields: Any) -> Settings:
+    return Settings(database_url=SecretStr(url), secret_key=STRONG_SECRET, s3_bucket_name="unused", **fields)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+pg8000"])
+def test_a_url_says_where_and_as_whom(scheme: str) -> None:
+    found = endpoint(f"{scheme}://us%40er:p%2Fw%3A@db.example.com:6432/files")
+
+    assert (found.address.host, found.address.port, found.user, found.database) == ("db.example.com", 6432, "us@er", "files")
+    assert found.password() == "p/w:"
+
+
+def test_the_port_may_be_left_out() -> None:
+    assert endpoint("postgresql://user@db.example.com/files").address.port == 5432
+
+
+def test_a_password_source_takes_the_place_of_the_urls_password() -> None:
+    assert endpoint("postgresql://user:old@db.example.com/files", password_source=lambda: "new").password() == "new"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "localhost", "[::1]"])
+def test_only_local_mode_talks_to_its_own_machine_in_plain_text(host: str) -> None:
+    url = f"postgresql://user@{host}/files"
+
+    assert endpoint(url).tls is None
+    for environment in (Environment.DEV, Environment.STAGING, Environment.PROD):
+        assert endpoint(url, environment=environment).is_encrypted
+
+
+def test_a_unix_socket_is_for_local_mode() -> None:
+    url = "postgresql://user@/files?host=/run/postgresql"
+
+    assert endpoint(url).address.unix_path == "/run/postgresql/.s.PGSQL.5432"
+    with pytest.raises(DatabaseUrlError, match="local mode only"):
+        endpoint(url, environment=Environment.PROD)
+
+
+@pytest.mark.parametrize("environment", Environment)
+def test_any_other_host_must_prove_itself(environment: Environment) -> None:
+    context = endpoint("postgresql://user@db.example.com/files", environment=environment).tls
+
+    assert context is not None
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+def test_plain_text_to_another_host_is_a_choice_that_only_local_mode_has() -> None:
+    url = "postgresql://user@db.example.com/files?sslmode=disable"
+
+    assert endpoint(url).tls is None
+    for environment in (Environment.DEV, Environment.STAGING, Environment.PROD):
+        with pytest.raises(DatabaseUrlError, match="sslmode=disable outside local mode"):
+            endpoint(url, environment=environment)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql://user:hidden@db.example.com/files", "must begin with"),
+        ("postgres://user:hidden@db.example.com/files", "must begin with"),
+        ("postgresql+psycopg2://user:hidden@db.example.com/files", "must begin with"),
+        ("user:hidden@db.example.com/files", "is not a URL"),
+        ("postgresql://user:hidden@db.example.com:many/files", "is not a URL"),
+        ("", "is not a URL"),
+        ("postgresql://user:hidden@/files", "must name a host"),
+        ("postgresql://:hidden@db.example.com/files", "must name a user"),
+        ("postgresql://user:hidden@db.example.com", "must name a user and a database"),
+        ("postgresql://user:hidden@db.example.com/files?sslmode=require", "sslmode=require"),
+        ("postgresql://user:hidden@db.example.com/files?sslmode=prefer", "sslmode=prefer"),
+        ("postgresql://user:hidden@db.example.com/files?sslmode=verify-full&sslmode=disable", "more than once"),
+        ("postgresql://user:hidden@db.example.com/files?options=-c%20work_mem%3D1", "options"),
+        ("postgresql://user:hidden@db.example.com/files?connect_timeout=1", "connect_timeout"),
+        ("postgresql://user:hidden@db.example.com/files?sslrootcert=/no/such/file", "/no/such/file"),
+        ("postgresql://user:hidden@db.example.com/files?sslmode=disable&sslrootcert=/etc/passwd", "without TLS"),
+        ("postgresql://user:hidden@db.example.com/files?host=/run", "in place of a host"),
+        ("postgresql://user:hidden@/files?host=elsewhere", "in place of a host"),
+    ],
+)
+def test_what_we_do_not_understand_is_refused_without_repeating_the_password(url: str, message: str) -> None:
+    with pytest.raises(DatabaseUrlError, match=message) as caught:
+        endpoint(url)
+
+    assert "hidden" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_an_engine_connects_to_nothing_and_reads_no_authorities_when_it_is_made(tmp_path: Path) -> None:
+    broken = tmp_path / "authorities.pem"
+    broken.write_text("not a certificate")
+
+    engine = create_database_engine(
+        make_settings(f"postgresql://user:hidden@db.example.com/files?sslrootcert={broken}", environment=Environment.PROD)
+    )
+
+    assert engine.pool.status().startswith("Pool size: 1  Connections in pool: 0")
+    engine.dispose()
