@@ -4,7 +4,6 @@ from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_rds as rds
-from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.components.acknowledged import acknowledge
@@ -14,7 +13,7 @@ DATABASE_NAME = "we_upload"
 APP_USER = "we_upload"
 """Signs in through the proxy with IAM; may read and write rows and no more."""
 OWNER = "postgres"
-"""Signs in to the database itself with the secret that RDS rotates; owns the tables. Only migrations use it."""
+"""Signs in to the database itself, and owns the tables. Only migrations use it."""
 PORT = 5432
 
 POSTGRES = rds.PostgresEngineVersion.VER_17_7
@@ -32,15 +31,26 @@ class Database(Construct):
         self._vpc = vpc
         self._subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
         self.group = ec2.SecurityGroup(self, "Group", vpc=vpc, description="We-Upload PostgreSQL", allow_all_outbound=False)
-        target, self.secret, self.host, self.dimensions = self._instance() if config.database is DatabaseKind.INSTANCE else self._cluster()
+        server = self._instance() if config.database is DatabaseKind.INSTANCE else self._cluster()
+        if server.secret is None:
+            raise ValueError("RDS was not asked to manage the owner's password")
+        self.secret = server.secret
+        self._server = server
+        target, self.host, self.dimensions = _facts(server)
         proxy_group = ec2.SecurityGroup(self, "ProxyGroup", vpc=vpc, description="We-Upload RDS Proxy", allow_all_outbound=False)
         proxy_group.add_ingress_rule(function_group, ec2.Port.tcp(PORT), "Functions")
         proxy_group.add_egress_rule(self.group, ec2.Port.tcp(PORT), "PostgreSQL")
         self.group.add_ingress_rule(proxy_group, ec2.Port.tcp(PORT), "RDS Proxy")
         self.group.add_ingress_rule(function_group, ec2.Port.tcp(PORT), "Migrations, which sign in as the owner")
+        # Not left to the CDK, whose role may not sign in to the database as anybody.
+        proxy_role = iam.Role(self, "ProxyRole", assumed_by=iam.ServicePrincipal("rds.amazonaws.com"))
+        server.grant_connect(proxy_role, APP_USER)
         self.proxy = rds.DatabaseProxy(
             self,
             "Proxy",
+            # Two stages of one account would both be called "Proxy".
+            db_proxy_name=f"we-upload-{config.name}",
+            role=proxy_role,
             proxy_target=target,
             vpc=vpc,
             vpc_subnets=self._subnets,
@@ -57,6 +67,11 @@ class Database(Construct):
     def grant_connect(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let `grantee` sign in through the proxy as the application's user."""
         return self.proxy.grant_connect(grantee, APP_USER)
+
+    def grant_owner(self, grantee: iam.IGrantable) -> None:
+        """Let `grantee` sign in to the database itself as the owner: by the password, later by a token (see handlers/migrate)."""
+        self.secret.grant_read(grantee)
+        self._server.grant_connect(grantee, OWNER)
 
     @property
     def app_url(self) -> str:
@@ -75,7 +90,7 @@ class Database(Construct):
         # Plain text is refused by the server as well; statements over half a second are worth a look; so are waits for locks.
         return {"rds.force_ssl": "1", "log_min_duration_statement": "500", "log_lock_waits": "1"}
 
-    def _instance(self) -> "tuple[rds.ProxyTarget, secretsmanager.ISecret, str, dict[str, str]]":
+    def _instance(self) -> rds.DatabaseInstance:
         instance = rds.DatabaseInstance(
             self,
             "Instance",
@@ -98,7 +113,6 @@ class Database(Construct):
             removal_policy=self._removal,
             copy_tags_to_snapshot=True,
             auto_minor_version_upgrade=True,
-            enable_performance_insights=True,
             parameters=self._parameters(),
         )
         acknowledge(
@@ -112,15 +126,10 @@ class Database(Construct):
             "AwsSolutions-RDS11",
             reason="A port that nothing outside the security groups can reach gains nothing by another number.",
         )
-        return (
-            rds.ProxyTarget.from_instance(instance),
-            _required(instance.secret),
-            instance.db_instance_endpoint_address,
-            {"DBInstanceIdentifier": instance.instance_identifier},
-        )
+        return instance
 
-    def _cluster(self) -> "tuple[rds.ProxyTarget, secretsmanager.ISecret, str, dict[str, str]]":
-        cluster = rds.DatabaseCluster(
+    def _cluster(self) -> rds.DatabaseCluster:
+        return rds.DatabaseCluster(
             self,
             "Cluster",
             engine=rds.DatabaseClusterEngine.aurora_postgres(version=AURORA_POSTGRES),
@@ -144,15 +153,11 @@ class Database(Construct):
             parameters=self._parameters(),
             cloudwatch_logs_exports=["postgresql"],
         )
-        return (
-            rds.ProxyTarget.from_cluster(cluster),
-            _required(cluster.secret),
-            cluster.cluster_endpoint.hostname,
-            {"DBClusterIdentifier": cluster.cluster_identifier},
-        )
 
 
-def _required(secret: "secretsmanager.ISecret | None") -> "secretsmanager.ISecret":
-    if secret is None:
-        raise ValueError("RDS was not asked to manage the owner's password")
-    return secret
+def _facts(server: rds.DatabaseInstance | rds.DatabaseCluster) -> tuple[rds.ProxyTarget, str, dict[str, str]]:
+    """Return what the proxy points at, the host to connect to, and the dimensions of the metrics."""
+    if isinstance(server, rds.DatabaseInstance):
+        dimensions = {"DBInstanceIdentifier": server.instance_identifier}
+        return rds.ProxyTarget.from_instance(server), server.db_instance_endpoint_address, dimensions
+    return rds.ProxyTarget.from_cluster(server), server.cluster_endpoint.hostname, {"DBClusterIdentifier": server.cluster_identifier}

@@ -54,7 +54,7 @@ class ApiStack(Stack):
             )
 
         self.migration = Migration(self, "Migration", around=surroundings(owner))
-        data.database.secret.grant_read(self.migration.migrate.role)
+        data.database.grant_owner(self.migration.migrate.role)
         self.functions = {spec.name: AppFunction(self, spec.name, spec=spec, around=surroundings(app)) for spec in FUNCTIONS if spec.exists}
         for function in self.functions.values():
             self._wire(function)

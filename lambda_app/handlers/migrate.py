@@ -8,13 +8,20 @@ import logging
 import urllib.request
 from typing import Any
 
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.db import migrations, roles
+from lambda_app.db.errors import error_field
 from lambda_app.factory import Services
 
 ANSWER_TIMEOUT_SECONDS = 10.0
 """Longest wait for S3 to take our answer."""
+
+SIGN_IN_REFUSED = "28"
+"""The class of SQLSTATEs for a wrong password, or a token where a password is wanted."""
 
 PHYSICAL_ID = "database-schema"
 """Never another one: CloudFormation would take it for a replacement and delete the old schema's resource."""
@@ -45,9 +52,8 @@ def migrate() -> dict[str, Any]:
     """
     settings = Settings.from_environment()
     configure_logs(settings.log_level)
-    engine = Services.build(settings).engine
+    engine, before = _sign_in(settings)
     try:
-        before = migrations.current_revision(engine)
         if before is not None and not migrations.is_known(before):
             logger.warning("the database is ahead of this version", extra={"fields": {"revision": before}})
             return {"before": before, "after": before}
@@ -59,6 +65,26 @@ def migrate() -> dict[str, Any]:
         engine.dispose()
     logger.info("the schema is up to date", extra={"fields": {"before": before, "after": after}})
     return {"before": before, "after": after}
+
+
+def _sign_in(settings: Settings) -> tuple[Engine, str | None]:
+    """Return an engine that the database lets in, and the revision that it is at.
+
+    The owner of the tables begins with a password. Once it has made the application's role, it counts as a member of `rds_iam` through
+    it, which nobody can revoke (PostgreSQL 16 gives whoever makes a role the administration of it), and RDS wants a token from then on.
+    """
+    if not settings.database_secret_arn:
+        engine = Services.build(settings).engine
+        return engine, migrations.current_revision(engine)
+    engine = Services.build(settings.model_copy(update={"database_secret_arn": None, "database_iam_auth": True})).engine
+    try:
+        return engine, migrations.current_revision(engine)
+    except DBAPIError as error:
+        if not str(error_field(error.orig, "C")).startswith(SIGN_IN_REFUSED):
+            raise
+    logger.info("the database wants the password and no token: it is a new one")
+    engine = Services.build(settings.model_copy(update={"database_iam_auth": False})).engine
+    return engine, migrations.current_revision(engine)
 
 
 def _answer(event: dict[str, Any], answer: dict[str, Any]) -> None:

@@ -75,6 +75,17 @@ def test_api_may_not_become_the_owner_of_the_database(prod: Synthesised) -> None
     assert "MasterUserSecret" not in of_api
 
 
+def test_migration_may_sign_in_as_the_owner_by_password_and_by_token(prod: Synthesised) -> None:
+    policies = [policy for key, policy in prod.api["Resources"].items() if key.startswith("MigrationMigrateRoleDefaultPolicy")]
+    environment = functions(prod)["lambda_app.handlers.migrate.handler"]["Environment"]["Variables"]
+
+    assert '/postgres"' in json.dumps(policies)
+    assert '"rds-db:connect"' in json.dumps(policies)
+    assert '"secretsmanager:GetSecretValue"' in json.dumps(policies)
+    assert "sslrootcert=/var/task/certs/rds-ca.pem" in json.dumps(environment["DATABASE_URL"])
+    assert environment["DATABASE_APP_ROLE"] == "we_upload"
+
+
 def test_new_version_takes_traffic_only_after_the_migration(prod: Synthesised) -> None:
     resources = prod.api["Resources"]
     (step,) = [key for key, resource in resources.items() if resource["Type"] == "Custom::DatabaseMigration"]

@@ -140,6 +140,21 @@ def test_proxy_signs_in_with_iam_and_knows_no_password(prod: Synthesised) -> Non
     assert prod.only("AWS::RDS::DBCluster")["EnableIAMDatabaseAuthentication"] is True
 
 
+def test_proxy_may_sign_in_to_the_database_as_the_application_and_nobody_else(prod: Synthesised, dev: Synthesised) -> None:
+    for stacks in (prod, dev):
+        role = stacks.only("AWS::RDS::DBProxy")["RoleArn"]["Fn::GetAtt"][0]
+        (policy,) = [policy for policy in stacks.of_type("AWS::IAM::Policy") if {"Ref": role} in policy["Roles"]]
+        (statement,) = policy["PolicyDocument"]["Statement"]
+
+        assert statement["Action"] == "rds-db:connect"
+        assert statement["Resource"]["Fn::Join"][1][-1] == "/we_upload"
+
+
+def test_stages_of_one_account_do_not_take_each_others_names(prod: Synthesised, dev: Synthesised) -> None:
+    for kind, name in (("AWS::RDS::DBProxy", "DBProxyName"), ("AWS::ApiGatewayV2::Api", "Name")):
+        assert prod.only(kind)[name] != dev.only(kind)[name]
+
+
 def test_proxy_gives_up_before_the_function_does(prod: Synthesised) -> None:
     pool = prod.only("AWS::RDS::DBProxyTargetGroup")["ConnectionPoolConfigurationInfo"]
 

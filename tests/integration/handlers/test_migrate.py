@@ -10,9 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from lambda_app.core.aws import AwsAccess
 from lambda_app.db import migrations, roles
 from lambda_app.handlers import migrate
 
@@ -148,6 +149,68 @@ def test_called_by_hand_it_answers_with_the_revisions_or_raises(database: str, m
     monkeypatch.setenv("DATABASE_URL", "postgresql://app@127.0.0.1:1/app")
     with pytest.raises(OperationalError):
         migrate.handler({}, CONTEXT)
+
+
+@dataclass
+class Owner:
+    """The two ways in, of which the database takes one, and which were tried."""
+
+    password: str
+    token: str
+    tried: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def owner(database: str, monkeypatch: pytest.MonkeyPatch) -> Owner:
+    """A function that is deployed: no password in its address, a secret and tokens beside it."""
+    right = str(make_url(database).password)
+    owner = Owner(password=right, token="refused")
+    monkeypatch.setenv("DATABASE_URL", database.replace(f":{right}@", "@"))
+    monkeypatch.setenv("DATABASE_SECRET_ARN", "arn:aws:secretsmanager:owner")
+
+    def secret(_: AwsAccess, arn: str) -> str:
+        owner.tried.append(arn)
+        return json.dumps({"username": "postgres", "password": owner.password})
+
+    def token(_: AwsAccess, host: str, port: int, user: str) -> str:
+        owner.tried.append(f"{user}@{host}")
+        return owner.token
+
+    monkeypatch.setattr(AwsAccess, "secret", secret)
+    monkeypatch.setattr(AwsAccess, "database_auth_token", token)
+    return owner
+
+
+def test_new_database_takes_the_password_of_its_secret(owner: Owner) -> None:
+    assert migrate.handler({}, CONTEXT)["after"] == migrations.head_revision()
+
+    assert owner.tried[0] == "postgres@127.0.0.1"
+    assert set(owner.tried[1:]) == {"arn:aws:secretsmanager:owner"}
+
+
+def test_database_that_knows_the_owner_by_iam_takes_the_token_and_the_secret_is_not_read(owner: Owner) -> None:
+    owner.token, owner.password = owner.password, "refused"
+
+    assert migrate.handler({}, CONTEXT)["after"] == migrations.head_revision()
+
+    assert set(owner.tried) == {"postgres@127.0.0.1"}
+
+
+def test_owner_that_made_the_role_counts_as_a_member_of_rds_iam(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Why there are two ways in: if PostgreSQL ever stops counting, one is enough.
+    names = {kind: f"{kind}_{secrets.token_hex(4)}" for kind in ("maker", "app", "iam")}
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {names['maker']} CREATEROLE"))
+        connection.execute(text(f"CREATE ROLE {names['iam']}"))
+        connection.execute(text(f"SET LOCAL ROLE {names['maker']}"))
+        connection.execute(text(f"CREATE ROLE {names['app']}"))
+        connection.execute(text("RESET ROLE"))
+        connection.execute(text(f"GRANT {names['iam']} TO {names['app']}"))
+
+        counts = connection.execute(text(f"SELECT pg_has_role('{names['maker']}', '{names['iam']}', 'member')")).scalar()
+        connection.execute(text(f"DROP ROLE {names['app']}, {names['maker']}, {names['iam']}"))
+
+    assert counts is True
 
 
 @pytest.fixture
