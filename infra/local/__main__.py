@@ -6,7 +6,15 @@ import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from infra.local.application import application_environment, prepare_application, prepare_database, read_knobs, reserved_port, serve
+from infra.local.application import (
+    STOP_SIGNALS,
+    application_environment,
+    prepare_application,
+    prepare_database,
+    read_knobs,
+    reserved_port,
+    serve,
+)
 from infra.local.bootstrap import EMULATOR
 from infra.local.object_store import BROWSER_ORIGINS, start_object_store
 from infra.local.postgres import start_postgres
@@ -66,9 +74,8 @@ def run(folders: Folders, port: int) -> int:
         os.environ.update(environment)
         prepare_application(secrets.superuser_password)
 
-        say(welcome(port, folders.root, secrets, environment))
-        with suppress(KeyboardInterrupt):
-            serve(listener, (postgres.server, store.server), on_loss=lost.append)
+        greeting = welcome(port, folders.root, secrets, environment)
+        serve(listener, (postgres.server, store.server), announce=lambda: say(greeting), on_loss=lost.append)
         for server in lost:
             say(f"{server.name} has ended by itself; its log is {server.log}")
         say("Stopping ...")
@@ -93,7 +100,7 @@ We-Upload is running on {address}    (Ctrl-C stops it; the data stays)
 
 def main() -> int:
     """Run as a program: every expected failure is one message."""
-    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for signal_number in STOP_SIGNALS:
         signal.signal(signal_number, signal.default_int_handler)
     try:
         data = Path(os.environ.get(DATA_VARIABLE) or CHECKOUT / ".local")

@@ -39,6 +39,8 @@ DATABASE_POOL_SIZE = 5
 """Requests overlap under uvicorn, as they do not in Lambda."""
 GRACEFUL_SHUTDOWN_SECONDS = 10
 WATCH_SECONDS = 1.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a polite kill, and the end of the terminal."""
 WITHOUT_PROXY = "127.0.0.1,localhost"
 
 
@@ -120,12 +122,19 @@ def reserved_port(port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def serve(listener: socket.socket, servers: Iterable[Server], *, on_loss: Callable[[Server], None]) -> None:
-    """Serve the API until a signal asks to stop or one of `servers` ends, which `on_loss` is told.
+class ImpatientServer(uvicorn.Server):
+    """A uvicorn whose second Ctrl-C does end it: from Python 3.12 on, closing a server waits for its last connection."""
 
-    The first Ctrl-C lets requests finish, the second does not.
-    """
-    api = uvicorn.Server(
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal: finish requests at the first, cut them at the second Ctrl-C."""
+        super().handle_exit(sig, frame)
+        if self.force_exit:
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+
+
+def _api_server() -> ImpatientServer:
+    return ImpatientServer(
         uvicorn.Config(
             "lambda_app.main:app",
             log_config=None,
@@ -137,6 +146,14 @@ def serve(listener: socket.socket, servers: Iterable[Server], *, on_loss: Callab
             timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
         )
     )
+
+
+def serve(listener: socket.socket, servers: Iterable[Server], *, announce: Callable[[], None], on_loss: Callable[[Server], None]) -> None:
+    """Load the API, `announce` it, and serve until a signal asks to stop or one of `servers` ends, which `on_loss` is told.
+
+    The first Ctrl-C lets requests finish, the second does not.
+    """
+    api = _api_server()
     finished = threading.Event()
 
     def watch() -> None:
@@ -147,15 +164,16 @@ def serve(listener: socket.socket, servers: Iterable[Server], *, on_loss: Callab
                     api.should_exit = True
                     return
 
-    def end_in_order(signal_number: int, frame: FrameType | None) -> None:
-        api.handle_exit(signal_number, frame)
-
-    # uvicorn looks after the other two signals itself; this one comes when the terminal is closed.
-    signal.signal(signal.SIGHUP, end_in_order)
     watcher = threading.Thread(target=watch, daemon=True)
+    api.config.load()
+    # uvicorn takes two of these itself, but only once its loop runs, and gives back what it found.
+    handlers = {number: signal.signal(number, api.handle_exit) for number in STOP_SIGNALS}
     watcher.start()
     try:
+        announce()
         api.run(sockets=[listener])
     finally:
         finished.set()
         watcher.join()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -4,6 +4,10 @@ Its `/_ministack/...` paths ask for no credentials: any web page open in the dev
 to the port and wipe every stored file. Only the health check stays.
 """
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -13,6 +17,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+PARENT_CHECK_SECONDS = 1.0
 HEALTH_PATH = "/_ministack/health"
 CLOSED_PREFIXES = ("/_ministack/", "/_localstack/", "/_aws/")
 
@@ -29,6 +34,14 @@ async def guarded(scope: Message, receive: Receive, send: Send) -> None:
     await _emulator(scope, receive, send)
 
 
+def end_with_parent(parent: int) -> None:
+    """End in order once our parent, the leash, is gone without a word: killed, and unable to end us."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, args=[os.getppid()], daemon=True).start()
     ministack.app.app = guarded
     ministack.app.main()

@@ -25,8 +25,15 @@ ERRORS_MAX_COUNT = 20
 
 _PROBLEM_REF = f"#/components/schemas/{Problem.__name__}"
 
+_NEW_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
+
 HTTP_CODES = {400: "bad_request", 404: "no_such_route", 405: "method_not_allowed"}
 """Codes for what the router itself refuses."""
+
+
+def title_of(status: int) -> str:
+    """Return the reason phrase of a status as RFC 9110 has it; Python before 3.13 knows older ones for two of them."""
+    return _NEW_PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def problem_body(
@@ -35,7 +42,7 @@ def problem_body(
     """Return the members of a problem document."""
     return {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": title_of(status),
         "status": status,
         "detail": detail,
         "code": code,
@@ -56,7 +63,7 @@ def problem_response(
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI description of these refusals, and of 422, for a route."""
     return {
-        status: {"description": HTTPStatus(status).phrase, "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _PROBLEM_REF}}}}
+        status: {"description": title_of(status), "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _PROBLEM_REF}}}}
         for status in sorted({*statuses, 422})
     }
 

@@ -72,8 +72,8 @@ def synthesise(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> 
         app = App(context=context, outdir=str(assembly))
         stacks = add_stacks(app, stage_config(app.node.try_get_context), artifact)
         app.synth()
-        templates = [json.loads((assembly / stack.template_file).read_text()) for stack in stacks]
-        return Synthesised(*templates, assembly=assembly)
+        network, data, api = (json.loads((assembly / stack.template_file).read_text()) for stack in stacks)
+        return Synthesised(network, data, api, assembly)
 
     def from_settings(**settings: str) -> Synthesised:
         return build(tuple(sorted(settings.items())))

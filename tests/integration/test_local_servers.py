@@ -162,6 +162,16 @@ def test_objects_are_there_after_the_emulator_was_killed(folder: Path) -> None:
         assert kept["ChecksumSHA256"]
 
 
+def test_emulator_ends_when_even_its_leash_is_killed(folder: Path) -> None:
+    with object_store(folder):
+        leash = next(child for child in psutil.Process().children() if str(folder) in child.cwd())
+        (emulator,) = leash.children()
+
+        leash.kill()
+
+        emulator.wait(10)
+
+
 def test_application_key_may_touch_objects_and_nothing_else(s3_server: ObjectStoreServer) -> None:
     s3 = client(s3_server)
     s3.put_object(Bucket=s3_server.bucket, Key="mine", Body=b"")

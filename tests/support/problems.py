@@ -1,10 +1,27 @@
 """Assertions on problem documents."""
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 import httpx
+
+# RFC 9110 and, for 429, RFC 6585.
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    410: "Gone",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
 
 
 def assert_problem(
@@ -15,7 +32,7 @@ def assert_problem(
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()
     assert body["status"] == status
-    assert body["title"] == HTTPStatus(status).phrase
+    assert body["title"] == TITLES[status]
     assert body["type"] == "about:blank"
     assert body["detail"]
     assert body["request_id"] == answer.headers["x-request-id"]
