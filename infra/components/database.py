@@ -39,8 +39,7 @@ class Database(Construct):
         target, self.host, self.dimensions = _facts(server)
         proxy_group = ec2.SecurityGroup(self, "ProxyGroup", vpc=vpc, description="We-Upload RDS Proxy", allow_all_outbound=False)
         proxy_group.add_ingress_rule(function_group, ec2.Port.tcp(PORT), "Functions")
-        proxy_group.add_egress_rule(self.group, ec2.Port.tcp(PORT), "PostgreSQL")
-        self.group.add_ingress_rule(proxy_group, ec2.Port.tcp(PORT), "RDS Proxy")
+        # From the proxy to the database the CDK opens the way itself; EC2 refuses the same rule twice.
         self.group.add_ingress_rule(function_group, ec2.Port.tcp(PORT), "Migrations, which sign in as the owner")
         # Not left to the CDK, whose role may not sign in to the database as anybody.
         proxy_role = iam.Role(self, "ProxyRole", assumed_by=iam.ServicePrincipal("rds.amazonaws.com"))

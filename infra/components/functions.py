@@ -59,7 +59,8 @@ class FunctionSpec:
     memory_mib: int = 512
     timeout_seconds: int = FUNCTION_TIMEOUT_SECONDS
     minutes: int = 0
-    concurrency: str = "worker_concurrency"
+    concurrency: str | None = "worker_concurrency"
+    """The setting of the stage that limits its copies; None is one at a time."""
 
     @property
     def is_published(self) -> bool:
@@ -96,7 +97,9 @@ FUNCTIONS = (
         timeout_seconds=240,
         minutes=15,
     ),
-    FunctionSpec(name="Superuser", handler="lambda_app.handlers.superuser.handler", runs=Runs.BY_HAND, may=May.USE_DATABASE),
+    FunctionSpec(
+        name="Superuser", handler="lambda_app.handlers.superuser.handler", runs=Runs.BY_HAND, may=May.USE_DATABASE, concurrency=None
+    ),
 )
 """A line whose handler is not in the tree yet is left out, so that a stack never points at nothing."""
 
@@ -126,7 +129,7 @@ class AppFunction(Construct):
         super().__init__(scope, construct_id)
         self.spec = spec
         snapshots = around.snapshots and spec.is_published
-        self.workers: int = getattr(around.config, spec.concurrency)
+        self.workers: int = getattr(around.config, spec.concurrency) if spec.concurrency else 1
         config, artifact = around.config, around.artifact
         self.log_group = logs.LogGroup(self, "Log", retention=log_retention(config), removal_policy=RemovalPolicy.DESTROY)
         self.role = self._role(in_vpc=around.vpc is not None)

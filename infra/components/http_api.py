@@ -25,7 +25,7 @@ ACCESS_LOG = {
     # The route and never the path or query, which may hold a share token.
     "route": "$context.routeKey",
     "status": "$context.status",
-    "error": "$context.error.messageString",
+    "error": "$context.error.message",
     "integration_error": "$context.integrationErrorMessage",
     "bytes": "$context.responseLength",
     "milliseconds": "$context.responseLatency",
@@ -95,7 +95,11 @@ class HttpApi(Construct):
         resource.access_log_settings = gateway.CfnStage.AccessLogSettingsProperty(
             destination_arn=self.access_log.log_group_arn, format=json.dumps(ACCESS_LOG)
         )
-        limits = {"ThrottlingRateLimit": config.sign_ins_per_second, "ThrottlingBurstLimit": 2 * config.sign_ins_per_second}
+        limits = {
+            "DetailedMetricsEnabled": True,
+            "ThrottlingRateLimit": config.sign_ins_per_second,
+            "ThrottlingBurstLimit": 2 * config.sign_ins_per_second,
+        }
         resource.route_settings = {f"POST {path}": limits for path in SIGN_IN_ROUTES}
         # A stage may only name routes that are there.
         stage.node.add_dependency(*routes)

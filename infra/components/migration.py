@@ -12,7 +12,7 @@ MIGRATE = FunctionSpec(
     handler="lambda_app.handlers.migrate.handler",
     runs=Runs.ON_DEPLOY,
     may=May.NOTHING,
-    memory_mib=512,
+    concurrency=None,
     timeout_seconds=MIGRATION_TIMEOUT_SECONDS,
 )
 

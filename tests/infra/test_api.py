@@ -104,6 +104,9 @@ def test_migration_that_never_answers_stops_the_deployment_in_minutes(prod: Synt
 
 def test_access_log_has_no_path_query_or_header(prod: Synthesised) -> None:
     (stage,) = prod.of_type("AWS::ApiGatewayV2::Stage")
+    assert all(isinstance(value, str) for value in json.loads(stage["AccessLogSettings"]["Format"]).values())
+    # Comes with quotes of its own, and would break the line.
+    assert "messageString" not in stage["AccessLogSettings"]["Format"]
     logged = set(re.findall(r"\$context\.[\w.]+", stage["AccessLogSettings"]["Format"]))
 
     assert "$context.routeKey" in logged
@@ -117,7 +120,8 @@ def test_signing_in_is_throttled_harder_than_the_rest(prod: Synthesised) -> None
 
     assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 1000
     assert set(stage["RouteSettings"]) == {"POST /login/token", "POST /api/v1/login/token"} <= routes
-    assert all(limit == {"ThrottlingRateLimit": 50, "ThrottlingBurstLimit": 100} for limit in stage["RouteSettings"].values())
+    for limit in stage["RouteSettings"].values():
+        assert (limit["ThrottlingRateLimit"], limit["ThrottlingBurstLimit"]) == (50, 100)
 
 
 def test_gateway_lets_in_named_origins_only(everything: Synthesised, prod: Synthesised) -> None:
@@ -149,6 +153,14 @@ def test_every_alarm_reaches_somebody_and_has_an_entry_in_the_runbook(everything
         assert alarm["AlarmActions"]
         assert alarm["AlarmDescription"].rpartition("#")[2] in entries
     assert everything.only("AWS::SNS::Subscription")["Endpoint"] == "ops@example.com"
+
+
+def test_cloudwatch_may_publish_alarms_to_their_topic(prod: Synthesised) -> None:
+    statements = prod.only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+    allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
+
+    assert [statement["Principal"] for statement in allowed] == [{"Service": "cloudwatch.amazonaws.com"}]
+    assert allowed[0]["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
 
 
 def test_logs_are_kept_for_as_long_as_the_stage_says(prod: Synthesised) -> None:

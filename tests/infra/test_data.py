@@ -173,8 +173,18 @@ def test_no_security_group_lets_the_world_in(prod: Synthesised) -> None:
     rules = prod.of_type("AWS::EC2::SecurityGroupIngress")
     rules += [rule for group in prod.of_type("AWS::EC2::SecurityGroup") for rule in group.get("SecurityGroupIngress", [])]
 
-    assert len(rules) == 5
+    assert len(rules) == 4
     assert all("CidrIp" not in rule and "SourceSecurityGroupId" in rule for rule in rules)
+
+
+def test_no_security_group_rule_is_there_twice(prod: Synthesised, dev: Synthesised) -> None:
+    # EC2 refuses the second and the deployment fails; the port of the database is 5432, however it is written.
+    for stacks in (prod, dev):
+        for kind, end in (("Ingress", "SourceSecurityGroupId"), ("Egress", "DestinationSecurityGroupId")):
+            rules = stacks.of_type(f"AWS::EC2::SecurityGroup{kind}")
+            ports = [5432 if isinstance(rule["FromPort"], dict) else rule["FromPort"] for rule in rules]
+            seen = [json.dumps([rule["GroupId"], rule[end], port]) for rule, port in zip(rules, ports, strict=True)]
+            assert len(seen) == len(set(seen))
 
 
 def test_s3_endpoint_reaches_no_bucket_of_another_account(prod: Synthesised) -> None:
