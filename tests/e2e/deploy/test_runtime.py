@@ -97,7 +97,8 @@ def test_event_that_is_no_request_does_not_crash_the_runtime(runtime: Runtime, a
 def test_start_takes_a_fraction_of_the_ten_seconds_that_lambda_allows(runtime: Runtime, api: httpx.Client) -> None:
     api.get("/health")
 
-    started = re.search(r"Init Duration: ([\d.]+) ms", runtime.log.read_text())
+    # Not "Init Duration" of the REPORT line, which the emulator leaves at nothing.
+    started = re.search(r"INIT REPORT\(durationMs: ([\d.]+)", runtime.log.read_text())
 
     assert started
-    assert float(started[1]) < 5_000
+    assert 50 < float(started[1]) < 5_000
