@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +26,14 @@ PASSWORD = "of this test only"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder that the server's own user may pass through, as the tests may run as root."""
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o711)
-    return tmp_path
+def folder() -> Iterator[Path]:
+    """A folder that the server's own user may pass through, as the tests may run as root.
+
+    Not below pytest's own, which every other pytest on the machine closes again when it starts.
+    """
+    with tempfile.TemporaryDirectory(prefix="we-upload-servers-") as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
 
 
 def start(folder: Path) -> Postgres:
