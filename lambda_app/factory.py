@@ -17,7 +17,8 @@ from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings, refuse_weak_key
 from lambda_app.db.engine import create_database_engine
-from lambda_app.db.session import create_session_factory, is_reachable, session_scope
+from lambda_app.db.health import DatabaseProbe
+from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.files import FileRepository
 from lambda_app.repositories.users import UserRepository
 from lambda_app.services.accounts import AccountService
@@ -42,6 +43,7 @@ class Services:
     store: ObjectStore
     passwords: PasswordHasher
     tokens: AccessTokens
+    database_probe: DatabaseProbe
 
     @classmethod
     def build(cls, settings: Settings) -> Self:
@@ -56,6 +58,7 @@ class Services:
             store=S3ObjectStore(settings, aws),
             passwords=PasswordHasher(),
             tokens=AccessTokens(secret_key=_signing_key(settings, aws), lifetime=timedelta(minutes=settings.access_token_expire_minutes)),
+            database_probe=DatabaseProbe(engine, timeout_seconds=DATABASE_PROBE_SECONDS),
         )
 
     @contextmanager
@@ -82,10 +85,6 @@ class Services:
         self.passwords.verify("", None)
         if self.settings.secret_key_arn:
             self.aws.client("secretsmanager")
-
-    def is_database_reachable(self) -> bool:
-        """Ask the database for a sign of life, on a connection of its own."""
-        return is_reachable(self.engine, timeout_seconds=DATABASE_PROBE_SECONDS)
 
 
 def _signing_key(settings: Settings, aws: AwsAccess) -> Callable[[], str]:

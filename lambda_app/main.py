@@ -3,7 +3,6 @@
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 
 from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
@@ -11,14 +10,10 @@ from lambda_app.core.settings import Settings
 from lambda_app.core.snapshot import prepare_for_snapshot
 from lambda_app.factory import Services
 from lambda_app.routers import files, health, login, users
+from lambda_app.routers.cors import Cors
 from lambda_app.routers.edge import Edge
 from lambda_app.routers.gateway import GatewayHandler
 from lambda_app.routers.problems import install_problem_handlers
-
-CORS_MAX_AGE_SECONDS = 600
-"""How long a browser may remember a preflight's answer."""
-EXPOSED_HEADERS = ["Link", "X-Next-Cursor", "X-Request-Id"]
-"""What a page's script may read of an answer beside the body."""
 
 
 def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
@@ -42,15 +37,13 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     app.add_middleware(Edge)
     if settings.backend_cors_origins:
         # Outside Edge, so that errors carry the CORS headers too.
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.backend_cors_origins,
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type"],
-            expose_headers=EXPOSED_HEADERS,
-            max_age=CORS_MAX_AGE_SECONDS,
-        )
+        app.add_middleware(Cors, origins=settings.backend_cors_origins)
     return app
+
+
+def _gateway(app: FastAPI) -> GatewayHandler:
+    services: Services = app.state.services
+    return GatewayHandler(app, api_prefix=services.settings.api_v1_str)
 
 
 app: FastAPI
@@ -69,7 +62,7 @@ def __getattr__(name: str) -> Any:
         application: FastAPI = globals().get("app") or __getattr__("app")
         services: Services = application.state.services
         prepare_for_snapshot(drop_connections=services.engine.dispose, warm_up=services.warm_up)
-        globals()[name] = GatewayHandler(application)
+        globals()[name] = _gateway(application)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return globals()[name]

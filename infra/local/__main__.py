@@ -63,7 +63,7 @@ def run(folders: Folders, port: int) -> int:
             temporary=folders.temporary,
             interpreter=EMULATOR.interpreter,
             region=knobs.get("AWS_REGION", DEFAULT_REGION),
-            origins=tuple(filter(None, knobs.get("BACKEND_CORS_ORIGINS", "").split(","))) or BROWSER_ORIGINS,
+            origins=tuple(filter(None, map(str.strip, knobs.get("BACKEND_CORS_ORIGINS", "").split(",")))) or BROWSER_ORIGINS,
         )
         stack.callback(store.stop)
 

@@ -141,4 +141,7 @@ class Settings(BaseModel):
             raise ValueError("secret_key (or secret_key_arn) must be set")
         elif not self.is_local:
             refuse_weak_key(key)
+        password = urlsplit(self.database_url.get_secret_value()).password
+        if not self.is_local and password is not None and password.lower() in (*PLACEHOLDER_SECRETS, "postgres"):
+            raise ValueError("DATABASE_URL has a placeholder for its password")
         return self

@@ -91,6 +91,11 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         """Return a cursor."""
         return WireCursor(self)
 
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether a BEGIN was sent, and no COMMIT or ROLLBACK since."""
+        return bool(self._transaction_status != IDLE)
+
     def is_alive(self) -> bool:
         """Whether the idle connection can be used, as far as can be seen without a round trip."""
         return self.is_in_step and self._usock is not None and self._usock.is_quiet()

@@ -57,7 +57,7 @@ def _encoded(values: Sequence[Any], converters: Mapping[type, Any]) -> Iterable[
         return [None if text is None else text.encode() for text in make_params(converters, values)]
     except UnicodeEncodeError as error:
         raise DataError({"C": INVALID_CHARACTER, "M": "A value cannot be written in UTF-8"}) from error
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise DataError({"C": INVALID_VALUE, "M": "A value has no text form that PostgreSQL reads"}) from error
 
 

@@ -1,19 +1,16 @@
-"""Sessions: one unit of work each, its database errors translated, and a probe of the database's health."""
+"""Sessions: one unit of work each, its database errors translated."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic
 
-from pg8000.dbapi import Error  # type: ignore[import-untyped]  # ships no type information
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from lambda_app.core.errors import AppError, MalformedRequestError, UnavailableError
-from lambda_app.db.connection import Intent
-from lambda_app.db.engine import endpoint_of
+from lambda_app.db.dialect import require_wire_connection
 from lambda_app.db.errors import ConnectionLostError, error_field
 
 logger = logging.getLogger(__name__)
@@ -51,6 +48,19 @@ def session_scope(factory: sessionmaker[Session]) -> Iterator[Session]:
             raise translated from error
 
 
+def release_connection(session: Session) -> None:
+    """Give the session's connection back to the pool until its next statement, because something slow comes now.
+
+    The rows that were read stay usable. Raises RuntimeError when a transaction is open, which nothing slow may happen in.
+    """
+    if not session.in_transaction():
+        return
+    if require_wire_connection(session.connection().connection).is_in_transaction:
+        raise RuntimeError("A transaction is open")
+    # Only SQLAlchemy believes that one has begun: this sends nothing.
+    session.commit()
+
+
 def _undo(session: Session) -> None:
     try:
         session.rollback()
@@ -83,22 +93,3 @@ def translate_database_error(error: BaseException) -> AppError | None:
 def violated_constraint(error: IntegrityError) -> str | None:
     """Return the name of the constraint that refused the row."""
     return error_field(error.orig, "n")
-
-
-def is_reachable(engine: Engine, *, timeout_seconds: float) -> bool:
-    """Whether the database answers a query within `timeout_seconds`, asked on a connection of its own.
-
-    A busy pool does not make the database look dead, and a host that swallows packets does not make us wait.
-    """
-    deadline = monotonic() + timeout_seconds
-    try:
-        connection = endpoint_of(engine).connect(timeout_seconds=timeout_seconds)
-        try:
-            connection.limit_waiting(deadline - monotonic())
-            connection.execute_statement("SELECT 1", (), Intent.READ)
-        finally:
-            connection.close()
-    except Error as error:
-        logger.warning("The database is not reachable: %s", error)
-        return False
-    return True

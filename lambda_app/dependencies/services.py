@@ -26,9 +26,13 @@ def get_session(services: ServicesDep) -> Iterator[Session]:
         yield session
 
 
+UNITS_OF_WORK_MAX = 30
+"""Requests that may have a session at the same time; the others wait their turn. Fewer than the 40 threads that FastAPI has
+for routes and answers: if all of those waited for a connection, nobody could finish with the one they hold."""
+
 # Without scope="function" FastAPI would commit after the response has gone: a failed commit would still answer 201.
 # This is the only alias; a second, plain Depends(get_session) would open a second session in the same request.
-SessionDep = Annotated[Session, Depends(get_session, scope="function")]
+SessionDep = Annotated[Session, Depends(get_session, scope="function", max_concurrency=UNITS_OF_WORK_MAX)]
 
 
 async def get_accounts(services: ServicesDep, session: SessionDep) -> AccountService:

@@ -27,6 +27,6 @@ async def read_health() -> Health:
 @router.get("/db", response_model=Health, responses=problem_responses(503))
 def read_database_health(services: ServicesDep) -> Health:
     """The database answers, within 2 s."""
-    if not services.is_database_reachable():
+    if not services.database_probe.is_reachable():
         raise UnavailableError("The database does not answer", code="database_unreachable")
     return Health()

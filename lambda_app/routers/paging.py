@@ -26,6 +26,8 @@ def set_page_headers(request: Request, response: Response, *, limit: int, next_c
     if next_cursor is None:
         return
     text = next_cursor.encode()
-    query = [(name, value) for name, value in request.query_params.multi_items() if name not in ("skip", "limit", "cursor")]
+    # Only what the route knows: whatever else the caller sent would come back in a header, at any length.
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params} - {"skip", "limit", "cursor"}
+    query = [(name, value) for name, value in request.query_params.multi_items() if name in known]
     response.headers["X-Next-Cursor"] = text
     response.headers["Link"] = f'<?{urlencode([*query, ("limit", str(limit)), ("cursor", text)])}>; rel="next"'

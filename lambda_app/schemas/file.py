@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field, StringConstraints, field_validator
 
 from lambda_app.models.file import FileStatus
-from lambda_app.schemas.base import RequestModel, ResponseModel
+from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
 from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES
 
 FILENAME_MAX_LENGTH = 255
@@ -50,12 +50,7 @@ class FileUpdate(RequestModel):
     description: Description | None = None
     is_public: bool | None = Field(default=None, strict=True)
 
-    @field_validator("filename", "is_public", mode="before")
-    @classmethod
-    def _cannot_be_cleared(cls, value: object) -> object:
-        if value is None:
-            raise ValueError("cannot be null; leave it out to keep it")
-        return value
+    _cannot_be_cleared = field_validator("filename", "is_public", mode="before")(refuse_null)
 
 
 class File(ResponseModel):

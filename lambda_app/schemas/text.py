@@ -1,9 +1,9 @@
-"""Text and numbers from outside: the types that every request model uses."""
+"""Text and numbers from outside: the rules that every request model is built from."""
 
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator
 
 # NUL, the other control characters and lone surrogates: PostgreSQL cannot store the first, UTF-8 the last.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -41,9 +41,6 @@ SEVERAL_LINES = AfterValidator(_refuse_unprintable_but_lines)
 """As ONE_LINE, but with tabs and line breaks."""
 NOT_BLANK = AfterValidator(_refuse_blank)
 """Something other than white space."""
-
-Text = Annotated[str, StringConstraints(strict=True), ONE_LINE]
-"""One line of text as a person would write it."""
 
 QueryInt = Annotated[int, BeforeValidator(_only_digits)]
 """A non-negative whole number in a query string."""

@@ -94,7 +94,7 @@ class AccountService:
         is_self = editor.id == user_id
         if not is_self and not editor.is_superuser:
             raise PermissionDeniedError
-        changes = {name: value for name, value in update.model_dump(exclude_unset=True).items() if value is not None}
+        changes = update.model_dump(exclude_unset=True)
         current_password = changes.pop("current_password", None)
         self._refuse_role_change(editor, changes, is_self=is_self)
         if is_self and changes.keys() & {"email", "password"} and not self._is_current(editor, current_password):

@@ -16,6 +16,9 @@ ARGON2_TIME_COST = 2
 ARGON2_PARALLELISM = 1
 """Lanes; a Lambda of the usual size has one vCPU."""
 
+PASSWORD_MAX_LENGTH = 1024
+"""In characters; long enough for any passphrase, short enough that hashing stays cheap."""
+
 # The hash of a random value that nobody kept, with the parameters above: a login for an unknown user verifies against
 # it, so that it costs what a known user's does. `CryptContext.dummy_verify()` would pay twice at its first call.
 UNKNOWN_USER_HASH = "$argon2id$v=19$m=19456,t=2,p=1$ViolhLA2Zmyt9X4PYQzh/A$9EU3xI+JIUJ/4A2HRUW9LLJxHhzT4GBvBgi8TFNcD0g"
@@ -41,9 +44,14 @@ class PasswordHasher:
         return str(self._context.hash(password))
 
     def verify(self, password: str, hashed_password: str | None) -> bool:
-        """Tell whether `password` belongs to the hash; None, an unknown user, takes as long and is False."""
-        matches = bool(self._context.verify(password, hashed_password or UNKNOWN_USER_HASH))
-        return matches and hashed_password is not None
+        """Tell whether `password` belongs to the hash.
+
+        False for None, an unknown user, and for a password longer than any we keep; both take as long as an ordinary one.
+        """
+        can_match = hashed_password is not None and len(password) <= PASSWORD_MAX_LENGTH
+        if not can_match:
+            password, hashed_password = password[:PASSWORD_MAX_LENGTH], UNKNOWN_USER_HASH
+        return bool(self._context.verify(password, hashed_password)) and can_match
 
     def needs_rehash(self, hashed_password: str) -> bool:
         """Tell whether the hash was made with other parameters than today's."""

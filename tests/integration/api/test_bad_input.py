@@ -7,7 +7,9 @@ import httpx
 import pytest
 
 from lambda_app.routers.edge import BODY_MAX_BYTES
+from lambda_app.routers.gateway import GatewayHandler
 from tests.support.accounts import Account, make_file
+from tests.support.gateway import payload_v2
 from tests.support.problems import assert_problem
 
 JSON = {"Content-Type": "application/json"}
@@ -114,6 +116,28 @@ def test_body_that_is_no_request_is_refused(client: httpx.Client, owner: Account
     assert answer.status_code in (400, 413, 415, 422)
     assert len(answer.content) < 10_000
     assert client.get("/api/v1/users/me", headers=owner.headers).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["username", "password", "grant_type", "scope"])
+def test_hostile_value_in_the_sign_in_form_is_refused(client: httpx.Client, owner: Account, field: str) -> None:
+    texts = ["", "a\x00b", "\x01", "NaN", "9" * 5000, "x" * 5000, "x" * 200_000, "\u0301" * 50_000, "'; --", "%00", "a@" + "b." * 500]
+    for text in texts:
+        # In a multipart form, where a byte is a byte.
+        form = {name: (None, text if name == field else "x") for name in ("username", "password", field)}
+
+        answer = client.post("/api/v1/login/token", files=form)
+
+        assert_problem(answer, answer.status_code)
+        assert answer.status_code in (400, 401, 413, 422), (text[:20], answer.text)
+        assert client.get("/api/v1/users/me", headers=owner.headers).json()["id"] == str(owner.id)
+
+
+@pytest.mark.parametrize("length", [None, "5", "-1", "9" * 50, "x"])
+def test_body_over_the_limit_is_413_whatever_length_it_claims(handler: GatewayHandler, length: str | None) -> None:
+    event = payload_v2(httpx.Request("POST", "https://api.test/api/v1/users/", content=b"x" * (BODY_MAX_BYTES + 1)))
+    event["headers"] = {"host": "api.test", "content-type": "application/json"} | ({"content-length": length} if length else {})
+
+    assert handler(event, None)["statusCode"] == 413
 
 
 @pytest.mark.parametrize("path", ["/api/v1/files/upload", "/api/v1/login/token", "/api/v1/users/", "/health", "/nowhere"])

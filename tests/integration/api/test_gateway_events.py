@@ -2,7 +2,9 @@
 
 import base64
 import json
+import logging
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -13,10 +15,18 @@ from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, payload_v1, payload_v2
 from tests.support.problems import assert_problem
 
+
+def named_api_on_a_custom_domain(request: httpx.Request) -> dict[str, Any]:
+    event = payload_v2(request)
+    event["requestContext"]["stage"] = "api"
+    return event
+
+
 EVENTS = {
     "HTTP API": payload_v2,
     "HTTP API with a stage": lambda request: payload_v2(request, stage="dev"),
     "HTTP API with a stage named api": lambda request: payload_v2(request, stage="api"),
+    "HTTP API with a stage named api on a custom domain": named_api_on_a_custom_domain,
     "REST API": payload_v1,
     "REST API on a custom domain": lambda request: custom_domain(payload_v1(request)),
 }
@@ -94,6 +104,50 @@ def test_links_do_not_trust_the_callers_headers(client: httpx.Client, owner: Acc
     assert slash.status_code == 404
 
 
+@pytest.mark.parametrize("given", ["", "x" * 129, "a\nb", "ä", None, 5])
+def test_request_id_that_no_gateway_made_is_replaced(handler: GatewayHandler, given: Any) -> None:
+    event = payload_v2(httpx.Request("GET", "https://api.test/health"))
+    event["requestContext"]["requestId"] = given
+
+    assert str(UUID(handler(event, None)["headers"]["x-request-id"])) != given
+
+
+def test_no_answer_is_sniffed_and_no_secret_is_kept(client: httpx.Client, owner: Account) -> None:
+    file = make_file(client, owner)
+    declared = {"filename": "a", "content_type": "a/b", "size_bytes": 1}
+    upload = client.post("/api/v1/files/upload", json=declared, headers=owner.headers)
+    download = client.get(f"/api/v1/files/download/{file['id']}", headers=owner.headers)
+
+    assert upload.headers["cache-control"] == download.headers["cache-control"] == "no-store"
+    assert client.get("/health").headers["x-content-type-options"] == client.get("/x").headers["x-content-type-options"] == "nosniff"
+
+
+def test_access_log_names_the_route_and_never_the_path(client: httpx.Client, owner: Account, caplog: pytest.LogCaptureFixture) -> None:
+    file = make_file(client, owner, status="pending")
+    caplog.clear()
+    access_log = logging.getLogger("lambda_app.routers.edge")
+    access_log.addHandler(caplog.handler)
+    try:
+        client.get(f"/api/v1/files/{file['id']}?secret=s3cr3t", headers=owner.headers)
+        client.get("/nowhere/s3cr3t")
+    finally:
+        access_log.removeHandler(caplog.handler)
+
+    fields = [getattr(record, "fields", {}) for record in caplog.records]
+    assert {(line["route"], line["status"]) for line in fields} == {("/files/{file_id}", 200), (None, 404)}
+    assert file["id"] not in str(fields) + caplog.text
+    assert "s3cr3t" not in str(fields) + caplog.text
+
+
+def test_next_page_keeps_only_what_the_route_knows(client: httpx.Client, owner: Account) -> None:
+    for _ in range(2):
+        make_file(client, owner, status="pending")
+
+    link = client.get("/api/v1/files", params={"limit": 1, "x": "y" * 5000}, headers=owner.headers).headers["link"]
+
+    assert "yyy" not in link
+
+
 def http_event(**changes: Any) -> dict[str, Any]:
     return payload_v2(httpx.Request("POST", "https://api.test/api/v1/users/", json={})) | changes
 
@@ -126,6 +180,8 @@ MALFORMED: dict[str, Any] = {
     "no method": http_event(requestContext={"http": {"path": "/", "sourceIp": "x"}}),
     "raw query null": http_event(rawQueryString=None),
     "path a number": http_event(requestContext={"http": {"path": 5, "method": "GET", "sourceIp": "x"}, "stage": "$default"}),
+    "method a list": http_event(requestContext={"http": {"path": "/health", "method": ["GET"], "sourceIp": "x"}, "stage": "$default"}),
+    "method an object": http_event(requestContext={"http": {"path": "/health", "method": {}, "sourceIp": "x"}, "stage": "$default"}),
     "version unknown": http_event(version="9.0"),
 }
 

@@ -1,5 +1,7 @@
 """Sign-in and the access token's way through the API."""
 
+import time
+from collections.abc import Callable
 from datetime import timedelta
 
 import httpx
@@ -10,8 +12,11 @@ from lambda_app.core import clock
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.factory import Services
 from lambda_app.models import User
+from lambda_app.routers.gateway import GatewayHandler
 from tests.support.accounts import Account
+from tests.support.gateway import GatewayTransport, payload_v1
 from tests.support.problems import assert_problem, assert_unauthenticated
+from tests.unit.core.test_tokens import FORGERIES
 
 
 def disable(services: Services, account: Account) -> None:
@@ -49,16 +54,22 @@ def test_unknown_wrong_and_disabled_look_the_same(client: httpx.Client, services
     wrong = client.post("/api/v1/login/token", data={"username": owner.email, "password": owner.password + "x"})
     unknown = client.post("/api/v1/login/token", data={"username": "nobody@example.com", "password": owner.password})
     no_address = client.post("/api/v1/login/token", data={"username": "no address", "password": owner.password})
+    too_long = client.post("/api/v1/login/token", data={"username": owner.email, "password": owner.password + "x" * 5000})
     disable(services, owner)
     disabled = client.post("/api/v1/login/token", data={"username": owner.email, "password": owner.password})
 
-    for answer in (wrong, unknown, no_address, disabled):
+    answers = (wrong, unknown, no_address, too_long, disabled)
+    for answer in answers:
         assert_problem(answer, 401, "bad_credentials", headers={"www-authenticate": "Bearer"})
-    shown = [{**answer.json(), "request_id": None} for answer in (wrong, unknown, no_address, disabled)]
+    shown = [{**answer.json(), "request_id": None} for answer in answers]
     assert all(body == shown[0] for body in shown)
 
 
-def test_password_is_verified_once_whoever_asks(client: httpx.Client, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_password_is_verified_once_whoever_asks(
+    client: httpx.Client, services: Services, make_user: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, disabled = make_user(), make_user()
+    disable(services, disabled)
     verified: list[str | None] = []
     real = PasswordHasher.verify
 
@@ -68,11 +79,10 @@ def test_password_is_verified_once_whoever_asks(client: httpx.Client, owner: Acc
 
     monkeypatch.setattr(PasswordHasher, "verify", verify)
 
-    for email in (owner.email, "nobody@example.com", "no address"):
+    for email in (known.email, disabled.email, "nobody@example.com", "no address"):
         client.post("/api/v1/login/token", data={"username": email, "password": "wrong-password"})
 
-    assert len(verified) == 3
-    assert [hashed is None for hashed in verified] == [False, True, True]
+    assert [hashed is None for hashed in verified] == [False, False, True, True]
 
 
 def test_disabled_user_is_refused_on_the_next_request(client: httpx.Client, services: Services, owner: Account) -> None:
@@ -82,6 +92,31 @@ def test_disabled_user_is_refused_on_the_next_request(client: httpx.Client, serv
 
     assert_unauthenticated(client.get("/api/v1/users/me", headers=owner.headers))
     assert_unauthenticated(client.get("/api/v1/files", headers=owner.headers))
+
+
+def test_address_of_combining_marks_is_not_worked_on(client: httpx.Client) -> None:
+    """Normalising 240 kB of them would keep the whole process busy for 12 s."""
+    started_at = time.monotonic()
+
+    answer = client.post("/api/v1/login/token", files={"username": (None, "a" + "\u0301\u0323" * 60_000), "password": (None, "x")})
+
+    assert_problem(answer, 401, "bad_credentials")
+    assert time.monotonic() - started_at < 2
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_forged_token_is_refused_at_the_door(client: httpx.Client, name: str) -> None:
+    header = b"Bearer " + FORGERIES[name]().encode(errors="surrogatepass").replace(b"\x00", b"")
+
+    assert_unauthenticated(client.get("/api/v1/users/me", headers={b"Authorization": header}))
+
+
+def test_two_proofs_of_identity_are_none(client: httpx.Client, handler: GatewayHandler, owner: Account) -> None:
+    headers = [("Authorization", f"Bearer {owner.token}"), ("Authorization", f"Bearer {owner.token}")]
+    rest = httpx.Client(transport=GatewayTransport(handler, payload_v1), base_url="https://api.test")
+
+    assert_unauthenticated(client.get("/api/v1/users/me", headers=headers))
+    assert_unauthenticated(rest.get("/api/v1/users/me", headers=headers))
 
 
 def test_deleted_user_is_refused_on_the_next_request(client: httpx.Client, services: Services, owner: Account) -> None:

@@ -14,7 +14,7 @@ from lambda_app.routers.gateway import GatewayHandler
 from tests.support.accounts import Account, make_account, make_file, put_object, start_upload
 from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem
-from tests.support.wire import WireProxy
+from tests.support.wire import Cut, WireProxy
 
 FILES = "/api/v1/files"
 
@@ -148,6 +148,20 @@ def test_registration_after_the_idle_connection_died_succeeds(wired: Wired) -> N
     answer = wired.client.post("/api/v1/users/", json={"email": f"late-{wired.owner.id}@example.com", "password": "a good password"})
 
     assert answer.status_code == 201
+
+
+@pytest.mark.parametrize("where", [Cut.BEFORE, Cut.AFTER])
+def test_lost_commit_is_never_answered_with_success(wired: Wired, where: Cut) -> None:
+    """A dependency that commits behind the answer would answer 201 here."""
+    wired.client.get("/api/v1/users/me", headers=wired.owner.headers)
+    wired.proxy.cut(where, at_flush=3)  # after the user's row and the file's
+
+    answer = ask_upload(wired.client, wired.owner, {})
+
+    assert_problem(answer, 503)
+    # Cut off before the server read it, the file is not there; behind it, nobody can know.
+    if where is Cut.BEFORE:
+        assert ask_list(wired.client, wired.owner, {}).json() == []
 
 
 def test_database_that_went_away_is_503_and_comes_back(wired: Wired) -> None:

@@ -123,6 +123,11 @@ def test_email_change_needs_the_password_and_a_free_address(client: httpx.Client
     assert client.get(f"{USERS}/me", headers=owner.headers).json() == changed.json()
 
 
+@pytest.mark.parametrize("field", ["email", "password", "is_active", "is_superuser"])
+def test_field_cannot_be_null(client: httpx.Client, owner: Account, field: str) -> None:
+    assert_problem(client.put(f"{USERS}/{owner.id}", json={field: None}, headers=owner.headers), 422, "malformed_request")
+
+
 def test_update_without_changes_returns_the_account(client: httpx.Client, owner: Account) -> None:
     before = client.get(f"{USERS}/me", headers=owner.headers).json()
 

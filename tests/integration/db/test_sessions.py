@@ -12,7 +12,8 @@ from sqlalchemy import Engine, exc, insert, select, text
 from sqlalchemy.engine import make_url
 
 from lambda_app.core.errors import MalformedRequestError, UnavailableError
-from lambda_app.db.session import create_session_factory, is_reachable, session_scope, translate_database_error
+from lambda_app.db.health import DatabaseProbe
+from lambda_app.db.session import create_session_factory, session_scope, translate_database_error
 from tests.integration.db.notes import note
 from tests.support.wire import WireProxy
 
@@ -100,7 +101,7 @@ def test_the_probe_does_not_wait_for_a_host_that_does_not_answer(
     engine = make_engine(request.getfixturevalue(host), database_timeout_seconds=30)
 
     started = time.monotonic()
-    assert not is_reachable(engine, timeout_seconds=PROBE_SECONDS)
+    assert not DatabaseProbe(engine, timeout_seconds=PROBE_SECONDS).is_reachable()
 
     assert time.monotonic() - started < PROBE_SECONDS + 0.3
 
@@ -109,7 +110,7 @@ def test_a_host_that_refuses_is_not_reachable(make_engine: Callable[..., Engine]
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed_port = listener.getsockname()[1]
 
-    assert not is_reachable(make_engine(at_port(notes_url, closed_port)), timeout_seconds=PROBE_SECONDS)
+    assert not DatabaseProbe(make_engine(at_port(notes_url, closed_port)), timeout_seconds=PROBE_SECONDS).is_reachable()
 
 
 def test_a_database_that_answers_sign_in_but_no_query_is_not_reachable(
@@ -119,7 +120,7 @@ def test_a_database_that_answers_sign_in_but_no_query_is_not_reachable(
     proxy.delay_seconds = 0.15
 
     started = time.monotonic()
-    assert not is_reachable(engine, timeout_seconds=PROBE_SECONDS)
+    assert not DatabaseProbe(engine, timeout_seconds=PROBE_SECONDS).is_reachable()
 
     assert time.monotonic() - started < PROBE_SECONDS + 0.3
 
@@ -128,11 +129,11 @@ def test_a_database_is_reachable_while_the_pool_is_exhausted(make_engine: Callab
     engine = make_engine(notes_url, database_pool_size=1)
 
     with engine.connect():
-        assert is_reachable(engine, timeout_seconds=PROBE_SECONDS)
+        assert DatabaseProbe(engine, timeout_seconds=PROBE_SECONDS).is_reachable()
 
 
 def test_the_probe_leaves_no_connection_behind(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> None:
-    assert is_reachable(make_engine(proxy.url_for(notes_url)), timeout_seconds=PROBE_SECONDS)
+    assert DatabaseProbe(make_engine(proxy.url_for(notes_url)), timeout_seconds=PROBE_SECONDS).is_reachable()
 
     deadline = time.monotonic() + 5
     while proxy.messages[-1].kind != "X":

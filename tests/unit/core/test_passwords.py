@@ -35,5 +35,10 @@ def test_unknown_user_never_verifies(hasher: PasswordHasher) -> None:
     assert not hasher.verify("anything", None)
 
 
+@pytest.mark.parametrize("length", [1025, 4097, 200_000])
+def test_password_longer_than_any_we_keep_does_not_verify(hasher: PasswordHasher, length: int) -> None:
+    assert not hasher.verify("x" * length, hasher.hash("x" * 1024))
+
+
 def test_hash_with_weaker_parameters_wants_a_rehash(hasher: PasswordHasher) -> None:
     assert hasher.needs_rehash("$argon2id$v=19$m=8192,t=1,p=1$TSEUvyzCFCPwdSFdKlLsjA$dH9oCCX5ZVBHvGVaPWL9AKS8pRHwL6qvTKcWXWNT9MI")

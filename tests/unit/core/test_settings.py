@@ -44,6 +44,12 @@ def test_weak_signing_key_refuses_to_start_outside_local_mode(key: str) -> None:
         read(SECRET_KEY=key)
 
 
+@pytest.mark.parametrize("password", ["postgres", "changeme", "Password", "secret"])
+def test_placeholder_for_the_databases_password_refuses_to_start(password: str) -> None:
+    with pytest.raises(ValidationError, match="DATABASE_URL"):
+        read(DATABASE_URL=f"postgresql://app:{password}@db.internal/app")
+
+
 def test_weak_signing_key_is_fine_on_a_laptop() -> None:
     assert read(SECRET_KEY="changeme", ENVIRONMENT="local").is_local
 
