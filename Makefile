@@ -2,6 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test proofs check fix openapi lock clean
+.PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Found on first use and remembered: `make help` must work on a machine without Python.
 INTERPRETER = $(eval INTERPRETER := $$(shell infra/local/find-python "$(PYTHON)"))$(INTERPRETER)
@@ -11,13 +12,14 @@ BIN = $(VENV)/bin
 help: ## List what there is
 	@echo "We-Upload. Start with: make run"
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-16s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-25s %s\n", $$1, $$2 }'
 	@echo
 	@echo "Knobs, as in: make run PORT=8001"
 	@echo "  PYTHON     the Python to use, by name or path: 3.11 or newer (default: the newest of 3.13, 3.12, 3.11, python3)"
 	@echo "  PORT       where the API listens on 127.0.0.1 (default: 8000)"
 	@echo "  WE_UPLOAD_DATA  where make run keeps its data (default: .local, which make clean removes)"
 	@echo "  TESTS      what make test runs, with any options of pytest (default: tests)"
+	@echo "  STAGE, CDK  what make deploy deploys: dev, staging or prod, and options of the cdk command"
 	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
 	@echo "  API_V1_STR, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES, USER_QUOTA_FILES"
 	@echo "             settings of the API for make run; README.md has the table"
@@ -30,8 +32,10 @@ run: setup ## Run it all on this machine: PostgreSQL, S3 and the API
 	@exec "$(BIN)/python" -m infra.local
 
 TESTS ?= tests
+# They need the CDK and its command line: make test-infra, make test-deploy.
+BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack
 test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
-	@exec "$(BIN)/python" -m pytest $(TESTS)
+	@exec "$(BIN)/python" -m pytest $(TESTS) $(BESIDE)
 
 PROOFS ?= tests/integration/life tests/benchmarks tests/e2e
 proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, a million rows, 6 GiB (8 minutes)
@@ -53,6 +57,60 @@ openapi: setup ## Write docs/openapi.json from the code
 	@"$(BIN)/python" -m lambda_app.cli openapi > docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
 
+# Deploying: docs/deploy.md
+
+STAGE ?= dev
+INFRA_BIN = $(subst .venv-,.venv-infra-,$(VENV))/bin
+# What differs from the stage as it is in infra/config.py, as in: make deploy STAGE=prod CDK="-c alarm_email=ops@example.com"
+CDK ?=
+CDK_RUN = JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=1 node_modules/.bin/cdk --no-notices --app "$(INFRA_BIN)/python -m infra.app"
+
+setup-infra: setup ## Set up what deploying needs: the CDK and its command line
+	@"$(INTERPRETER)" -m infra.toolchain
+
+package: setup-infra ## Build the deployment package, by Python 3.13, without Docker
+	@"$(INFRA_BIN)/python" -m infra.package
+
+synth: package ## Write the CloudFormation templates of all stages to cdk.out; needs no account
+	@for stage in dev staging prod; do \
+		$(CDK_RUN) synth --quiet --output "cdk.out/$$stage" -c stage=$$stage $(CDK) || exit 1; \
+	done
+
+deploy: package ## Deploy a stage to the AWS account of your credentials: make deploy STAGE=dev
+	@$(CDK_RUN) deploy --all -c stage=$(STAGE) $(CDK)
+
+check-infra: setup-infra ## Check the types of what uses the CDK (a minute the first time)
+	@"$(INFRA_BIN)/mypy" infra/app.py $$(find infra/stacks infra/components tests/infra -name '*.py')
+
+test-infra: setup-infra ## Test the templates: each safety property, cdk-nag, cfn-lint
+	@exec "$(INFRA_BIN)/python" -m pytest tests/infra
+
+test-deploy: setup-infra ## Deploy to the emulator with the real command line, walk through the product, upgrade, destroy
+	@exec "$(INFRA_BIN)/python" -m pytest tests/e2e/deploy
+
+resource-counts: setup-infra ## Write down how many resources of each kind there are, once a change is meant
+	@"$(INFRA_BIN)/python" -m tests.infra.record_counts
+
+# LocalStack runs functions on the machine's own kind of processor.
+LOCAL_MACHINE = $(subst aarch64,arm64,$(shell uname -m))
+LOCALSTACK_URL ?= http://127.0.0.1:4566
+LOCALSTACK_RUN = AWS_ENDPOINT_URL=$(LOCALSTACK_URL) AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1 \
+	AWS_DEFAULT_REGION=us-east-1 HOME="$(CURDIR)/.local/localstack-home" $(CDK_RUN) -c stage=local \
+	-c package="$(CURDIR)/build/lambda-$(LOCAL_MACHINE)"
+LOCALSTACK_STACKS ?= --all
+
+localstack-up: ## Start LocalStack, PostgreSQL and PgBouncer; needs Docker
+	@docker compose --file localstack-compose.yml up --detach --wait
+
+localstack-deploy: setup-infra ## Deploy the local stage to LocalStack
+	@"$(INFRA_BIN)/python" -m infra.package --architecture $(LOCAL_MACHINE)
+	@mkdir -p .local/localstack-home
+	@$(LOCALSTACK_RUN) bootstrap aws://000000000000/us-east-1
+	@$(LOCALSTACK_RUN) deploy $(LOCALSTACK_STACKS) --require-approval never
+
+localstack-test: setup-infra ## Walk through what make localstack-deploy deployed
+	@LOCALSTACK_URL=$(LOCALSTACK_URL) "$(INFRA_BIN)/python" -m pytest tests/e2e/localstack
+
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE) --custom-compile-command "make lock"
 lock: ## Lock the dependencies of pyproject.toml anew; UPGRADE=--upgrade takes the newest of all
 	@test -n "$(INTERPRETER)"
@@ -60,7 +118,9 @@ lock: ## Lock the dependencies of pyproject.toml anew; UPGRADE=--upgrade takes t
 	@.venv-lock/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
 	@$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/lambda.txt
+	@$(COMPILE) pyproject.toml --group infra -c requirements/dev.txt -o requirements/infra.txt
 	@$(COMPILE) requirements/emulator.in -o requirements/emulator.txt
+	@$(COMPILE) --no-deps requirements/runtime.in -o requirements/runtime.txt
 	@$(COMPILE) requirements/uv.in -o requirements/uv.txt
 
 clean: ## Forget everything: environments, local data, caches

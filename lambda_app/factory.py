@@ -1,5 +1,6 @@
 """The one place that builds services; it knows nothing of HTTP."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class Services:
     """What lives as long as the process, and the services of one unit of work. Nothing connects before it is used."""
 
     settings: Settings
+    aws: AwsAccess
     engine: Engine
     session_factory: sessionmaker[Session]
     store: ObjectStore
@@ -74,9 +76,10 @@ class Services:
         """Build everything from the settings."""
         aws = AwsAccess(settings)
         keys = _signing_keys(settings, aws)
-        engine = create_database_engine(settings, password_source=_iam_password_source(settings, aws))
+        engine = create_database_engine(settings, password_source=_password_source(settings, aws))
         return cls(
             settings=settings,
+            aws=aws,
             engine=engine,
             session_factory=create_session_factory(engine),
             store=S3ObjectStore(settings, aws),
@@ -178,6 +181,17 @@ class Services:
             files=SweepRepository(session), life=FileLifeRepository(session), keys=IdempotencyRepository(session), store=self.store
         )
 
+    def freeze(self) -> None:
+        """Let go of what a SnapStart snapshot must not hold: connections, and the signing keys."""
+        self.engine.dispose()
+        self.keys.forget()
+
+    def warm_up(self) -> None:
+        """Load what the first requests will want, without asking the database: a SnapStart snapshot then holds it."""
+        self.passwords.verify("", None)
+        if self.settings.secret_key_arn:
+            self.aws.client("secretsmanager")
+
     def _default_quota(self) -> Quota:
         return Quota(bytes=self.settings.user_quota_bytes, files=self.settings.user_quota_files)
 
@@ -188,16 +202,14 @@ class Services:
 def _signing_keys(settings: Settings, aws: AwsAccess) -> SigningKeys:
     if settings.secret_key is not None:
         return SigningKeys.fixed(settings.secret_key.get_secret_value())
-    arn = settings.secret_key_arn
-
-    def fetch() -> str:
-        document: str = aws.call("secretsmanager", "get_secret_value", SecretId=arn)["SecretString"]
-        return document
-
-    return SigningKeys(fetch)
+    if settings.secret_key_arn is None:
+        raise ValueError("Settings without a signing key")
+    return SigningKeys(partial(aws.secret, settings.secret_key_arn))
 
 
-def _iam_password_source(settings: Settings, aws: AwsAccess) -> Callable[[], str] | None:
+def _password_source(settings: Settings, aws: AwsAccess) -> Callable[[], str] | None:
+    if arn := settings.database_secret_arn:
+        return lambda: str(json.loads(aws.secret(arn))["password"])
     if not settings.database_iam_auth:
         return None
     url = make_url(settings.database_url.get_secret_value())

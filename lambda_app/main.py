@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
+from lambda_app.core.snapshot import prepare_for_snapshot
 from lambda_app.factory import Services
 from lambda_app.routers import admin, credentials, files, health, login, uploads, users
 from lambda_app.routers.cors import Cors
@@ -61,7 +62,10 @@ def __getattr__(name: str) -> Any:
     if name == "app":
         globals()[name] = create_app(Settings.from_environment())
     elif name == "handler":
-        globals()[name] = _gateway(globals().get("app") or __getattr__("app"))
+        application: FastAPI = globals().get("app") or __getattr__("app")
+        services: Services = application.state.services
+        prepare_for_snapshot(let_go=services.freeze, warm_up=services.warm_up)
+        globals()[name] = _gateway(application)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return globals()[name]

@@ -174,6 +174,13 @@ class AwsAccess:
             raise UnavailableError from error
         return read
 
+    def secret(self, arn: str) -> str:
+        """Return the current text of a Secrets Manager secret.
+
+        Raises AwsRefusedError and UnavailableError as `call` does.
+        """
+        return str(self.call("secretsmanager", "get_secret_value", SecretId=arn)["SecretString"])
+
     def _credential_source(self) -> Any:
         with self._lock:
             if self._source is None:

@@ -21,6 +21,14 @@ PRESIGNED_URL_MAX_SECONDS = 900
 """No presigned URL lives longer; the bucket policy refuses older signatures too."""
 
 
+def refuse_weak_key(key: str) -> None:
+    """Raise ValueError for a signing key that is short or a placeholder."""
+    if len(key.encode()) < SECRET_KEY_MIN_BYTES:
+        raise ValueError(f"SECRET_KEY must have at least {SECRET_KEY_MIN_BYTES} bytes outside local mode")
+    if any(word in key.lower() for word in PLACEHOLDER_SECRETS) or len(set(key)) < 8:
+        raise ValueError("SECRET_KEY is a placeholder; make one with: openssl rand -base64 48")
+
+
 class Environment(StrEnum):
     """Where the process runs; only `local` forgives weak secrets and plain-text connections."""
 
@@ -51,10 +59,14 @@ class Settings(BaseModel):
     """Connections a process keeps. 1 in Lambda, where requests never overlap."""
     database_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
     """The longest wait for one answer of the database."""
+    database_secret_arn: str | None = None
+    """The Secrets Manager secret whose JSON holds the password instead of the URL, as RDS keeps its owner's; for migrations."""
+    database_app_role: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_]{0,62}$")
+    """The database role to which migrations give the application's rights."""
     secret_key: SecretStr | None = None
     """Key of the access tokens' HMAC, at least 32 bytes, or a JSON document of keys (`core/security/keys`)."""
     secret_key_arn: str | None = None
-    """The secret in Secrets Manager that holds the same; instead of `secret_key`."""
+    """The secret in Secrets Manager that holds the same instead; it is read when the first token is."""
     access_token_expire_minutes: int = Field(default=10, ge=1, le=1440)
     """Life of an access token."""
     refresh_token_expire_days: int = Field(default=14, ge=1, le=90)
@@ -150,7 +162,7 @@ class Settings(BaseModel):
         if self.mail_from is not None and not self.public_url.startswith("https://"):
             raise ValueError("MAIL_FROM needs PUBLIC_URL, an https:// address, for the links in mail")
         if self.secret_key is not None:
-            _refuse_weak(self.secret_key.get_secret_value())
+            refuse_weak_key(self.secret_key.get_secret_value())
         password = urlsplit(self.database_url.get_secret_value()).password
         if password is not None and password.lower() in (*PLACEHOLDER_SECRETS, "postgres"):
             raise ValueError("DATABASE_URL has a placeholder for its password")
@@ -166,10 +178,3 @@ class Settings(BaseModel):
     def can_send_mail(self) -> bool:
         """Whether there is a way to send mail."""
         return self.mail_from is not None or self.mail_folder is not None
-
-
-def _refuse_weak(key: str) -> None:
-    if len(key.encode()) < SECRET_KEY_MIN_BYTES:
-        raise ValueError(f"SECRET_KEY must have at least {SECRET_KEY_MIN_BYTES} bytes outside local mode")
-    if any(word in key.lower() for word in PLACEHOLDER_SECRETS) or len(set(key)) < 8:
-        raise ValueError("SECRET_KEY is a placeholder; make one with: openssl rand -base64 48")

@@ -51,6 +51,18 @@ def head_revision() -> str | None:
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
+def is_known(revision: str) -> bool:
+    """Whether this package has the revision; it does not know those that a newer version brought."""
+    from alembic.script import ScriptDirectory  # costs 150 ms that no request should pay
+    from alembic.util import CommandError  # costs 150 ms that no request should pay
+
+    try:
+        ScriptDirectory.from_config(_config()).get_revision(revision)
+    except CommandError:
+        return False
+    return True
+
+
 @contextmanager
 def _migrating(engine: Engine) -> Iterator[Connection]:
     # A pool of its own: a request's timeout is too short to wait for a table to be rewritten.

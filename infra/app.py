@@ -1,0 +1,68 @@
+"""The CDK app: `cdk deploy --all -c stage=dev`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from aws_cdk import App, Tags, Validations
+from cdk_nag import AwsSolutionsChecks
+
+from infra.config import LOCAL, STAGES, StageConfig, stage_config
+from infra.package.artifact import Artifact
+from infra.stacks.api import ApiStack
+from infra.stacks.data import DataStack
+from infra.stacks.local import Addresses, LocalApiStack, LocalDataStack
+from infra.stacks.network import NetworkStack
+
+PACKAGE = Path(__file__).resolve().parents[1] / "build" / "lambda-arm64"
+
+IN_CONTAINERS = Addresses(
+    app_database="postgresql://we_upload:we_upload@pgbouncer:6432/we_upload?sslmode=disable",
+    owner_database="postgresql://postgres:postgres@postgres:5432/we_upload?sslmode=disable",
+    aws="http://localstack:4566",
+    public_s3="http://127.0.0.1:4566",
+)
+"""The addresses of localstack-compose.yml; the context overrides each by its name."""
+
+
+def add_stacks(app: App, config: StageConfig, artifact: Artifact) -> tuple[NetworkStack, DataStack, ApiStack]:
+    """Put the three stacks of a stage into `app`. They name no account or region: the deploying credentials do."""
+    prefix = f"WeUpload-{config.name}"
+    network = NetworkStack(app, f"{prefix}-Network", config=config)
+    data = DataStack(app, f"{prefix}-Data", config=config, network=network.network)
+    api = ApiStack(app, f"{prefix}-Api", config=config, network=network, data=data, artifact=artifact)
+    for stack in (network, data, api):
+        for key, value in {"project": "we-upload", "stage": config.name}.items():
+            # The one resource of ours that CloudFormation knows no tags for, though CDK writes them.
+            Tags.of(stack).add(key, value, exclude_resource_types=["AWS::RDS::DBProxyTargetGroup"])
+    demand_good_practice(app)
+    return network, data, api
+
+
+def add_local_stacks(app: App, artifact: Artifact, addresses: Addresses) -> tuple[LocalDataStack, LocalApiStack]:
+    """Put the stacks of the `local` stage into `app`. The rules of AWS are not for them."""
+    config = STAGES[LOCAL]
+    data = LocalDataStack(app, "WeUpload-local-Data", config=config)
+    return data, LocalApiStack(app, "WeUpload-local-Api", config=config, data=data, artifact=artifact, addresses=addresses)
+
+
+def demand_good_practice(app: App) -> None:
+    """Make synthesis fail on every finding of cdk-nag's AwsSolutions rules that nobody acknowledged."""
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+
+
+def main() -> None:
+    """Synthesise what the context asks for."""
+    app = App()
+    context = app.node.try_get_context
+    config = stage_config(context)
+    artifact = Artifact.read(Path(context("package") or PACKAGE))
+    if config.name == LOCAL:
+        given = {name: context(name) or default for name, default in asdict(IN_CONTAINERS).items()}
+        add_local_stacks(app, artifact, Addresses(**given))
+    else:
+        add_stacks(app, config, artifact)
+    app.synth()
+
+
+if __name__ == "__main__":
+    main()

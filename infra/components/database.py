@@ -1,0 +1,162 @@
+"""PostgreSQL behind RDS Proxy: encrypted, backed up, signed in to with IAM, over TLS only."""
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_rds as rds
+from constructs import Construct
+
+from infra.components.acknowledged import acknowledge
+from infra.config import PROXY_BORROW_TIMEOUT_SECONDS, DatabaseKind, StageConfig
+
+DATABASE_NAME = "we_upload"
+APP_USER = "we_upload"
+"""Signs in through the proxy with IAM; may read and write rows and no more."""
+OWNER = "postgres"
+"""Signs in to the database itself, and owns the tables. Only migrations use it."""
+PORT = 5432
+
+POSTGRES = rds.PostgresEngineVersion.VER_17_7
+AURORA_POSTGRES = rds.AuroraPostgresEngineVersion.VER_17_7
+
+
+class Database(Construct):
+    """The database, its proxy, and who may reach them."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: StageConfig, vpc: ec2.IVpc, function_group: ec2.ISecurityGroup
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+        self._vpc = vpc
+        self._subnets = ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
+        self.group = ec2.SecurityGroup(self, "Group", vpc=vpc, description="We-Upload PostgreSQL", allow_all_outbound=False)
+        server = self._instance() if config.database is DatabaseKind.INSTANCE else self._cluster()
+        if server.secret is None:
+            raise ValueError("RDS was not asked to manage the owner's password")
+        self.secret = server.secret
+        self._server = server
+        target, self.host, self.dimensions = _facts(server)
+        proxy_group = ec2.SecurityGroup(self, "ProxyGroup", vpc=vpc, description="We-Upload RDS Proxy", allow_all_outbound=False)
+        proxy_group.add_ingress_rule(function_group, ec2.Port.tcp(PORT), "Functions")
+        # From the proxy to the database the CDK opens the way itself; EC2 refuses the same rule twice.
+        self.group.add_ingress_rule(function_group, ec2.Port.tcp(PORT), "Migrations, which sign in as the owner")
+        # Not left to the CDK, whose role may not sign in to the database as anybody.
+        proxy_role = iam.Role(self, "ProxyRole", assumed_by=iam.ServicePrincipal("rds.amazonaws.com"))
+        server.grant_connect(proxy_role, APP_USER)
+        self.proxy = rds.DatabaseProxy(
+            self,
+            "Proxy",
+            # Two stages of one account would both be called "Proxy".
+            db_proxy_name=f"we-upload-{config.name}",
+            role=proxy_role,
+            proxy_target=target,
+            vpc=vpc,
+            vpc_subnets=self._subnets,
+            security_groups=[proxy_group],
+            # End to end: no password exists for the application's user, neither here nor at the database.
+            default_auth_scheme=rds.DefaultAuthScheme.IAM_AUTH,
+            require_tls=True,
+            borrow_timeout=Duration.seconds(PROXY_BORROW_TIMEOUT_SECONDS),
+            max_connections_percent=90,
+            max_idle_connections_percent=50,
+            idle_client_timeout=Duration.minutes(30),
+        )
+
+    def grant_connect(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let `grantee` sign in through the proxy as the application's user."""
+        return self.proxy.grant_connect(grantee, APP_USER)
+
+    def grant_owner(self, grantee: iam.IGrantable) -> None:
+        """Let `grantee` sign in to the database itself as the owner: by the password, later by a token (see handlers/migrate)."""
+        self.secret.grant_read(grantee)
+        self._server.grant_connect(grantee, OWNER)
+
+    @property
+    def app_url(self) -> str:
+        """Address for the application: the proxy, no password, TLS verified."""
+        return f"postgresql://{APP_USER}@{self.proxy.endpoint}:{PORT}/{DATABASE_NAME}?sslmode=verify-full"
+
+    def owner_url(self, *, authorities: str) -> str:
+        """Return the address for migrations: the database itself, checked against the file of certificate `authorities`."""
+        return f"postgresql://{OWNER}@{self.host}:{PORT}/{DATABASE_NAME}?sslmode=verify-full&sslrootcert={authorities}"
+
+    @property
+    def _removal(self) -> RemovalPolicy:
+        return RemovalPolicy.SNAPSHOT if self._config.protects_data else RemovalPolicy.DESTROY
+
+    def _parameters(self) -> dict[str, str]:
+        # Plain text is refused by the server as well; statements over half a second are worth a look; so are waits for locks.
+        return {"rds.force_ssl": "1", "log_min_duration_statement": "500", "log_lock_waits": "1"}
+
+    def _instance(self) -> rds.DatabaseInstance:
+        instance = rds.DatabaseInstance(
+            self,
+            "Instance",
+            engine=rds.DatabaseInstanceEngine.postgres(version=POSTGRES),
+            instance_type=ec2.InstanceType(self._config.instance_class),
+            vpc=self._vpc,
+            vpc_subnets=self._subnets,
+            security_groups=[self.group],
+            credentials=rds.Credentials.from_username(OWNER),
+            manage_master_user_password=True,
+            database_name=DATABASE_NAME,
+            iam_authentication=True,
+            storage_encrypted=True,
+            storage_type=rds.StorageType.GP3,
+            allocated_storage=20,
+            max_allocated_storage=100,
+            multi_az=False,
+            backup_retention=Duration.days(self._config.backup_days),
+            deletion_protection=self._config.protects_data,
+            removal_policy=self._removal,
+            copy_tags_to_snapshot=True,
+            auto_minor_version_upgrade=True,
+            parameters=self._parameters(),
+        )
+        acknowledge(
+            instance, "AwsSolutions-RDS3", reason="One small instance is for a stage that may be down; the others run Aurora in two zones."
+        )
+        acknowledge(
+            instance, "AwsSolutions-RDS10", reason="Follows protects_data, which is false only where `cdk destroy` is meant to work."
+        )
+        acknowledge(
+            instance,
+            "AwsSolutions-RDS11",
+            reason="A port that nothing outside the security groups can reach gains nothing by another number.",
+        )
+        return instance
+
+    def _cluster(self) -> rds.DatabaseCluster:
+        return rds.DatabaseCluster(
+            self,
+            "Cluster",
+            engine=rds.DatabaseClusterEngine.aurora_postgres(version=AURORA_POSTGRES),
+            writer=rds.ClusterInstance.serverless_v2("writer", enable_performance_insights=True),
+            # In another zone, scaling with the writer, so that it is as large when it has to take over.
+            readers=[rds.ClusterInstance.serverless_v2("standby", scale_with_writer=True, enable_performance_insights=True)],
+            serverless_v2_min_capacity=self._config.min_capacity_units,
+            serverless_v2_max_capacity=self._config.max_capacity_units,
+            vpc=self._vpc,
+            vpc_subnets=self._subnets,
+            security_groups=[self.group],
+            credentials=rds.Credentials.from_username(OWNER),
+            manage_master_user_password=True,
+            default_database_name=DATABASE_NAME,
+            iam_authentication=True,
+            storage_encrypted=True,
+            backup=rds.BackupProps(retention=Duration.days(self._config.backup_days)),
+            deletion_protection=self._config.protects_data,
+            removal_policy=self._removal,
+            copy_tags_to_snapshot=True,
+            parameters=self._parameters(),
+            cloudwatch_logs_exports=["postgresql"],
+        )
+
+
+def _facts(server: rds.DatabaseInstance | rds.DatabaseCluster) -> tuple[rds.ProxyTarget, str, dict[str, str]]:
+    """Return what the proxy points at, the host to connect to, and the dimensions of the metrics."""
+    if isinstance(server, rds.DatabaseInstance):
+        dimensions = {"DBInstanceIdentifier": server.instance_identifier}
+        return rds.ProxyTarget.from_instance(server), server.db_instance_endpoint_address, dimensions
+    return rds.ProxyTarget.from_cluster(server), server.cluster_endpoint.hostname, {"DBClusterIdentifier": server.cluster_identifier}

@@ -1,0 +1,185 @@
+"""The bucket of uploaded objects, which refuses by policy what our signatures would never ask for."""
+
+from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
+from constructs import Construct
+
+from infra.components.acknowledged import acknowledge
+from infra.components.malware import MalwareScan
+from infra.config import FUNCTION_TIMEOUT_SECONDS, PRESIGNED_URL_SECONDS, StageConfig
+
+UPLOADS = "uploads/"
+"""Prefix of every key that the application makes."""
+
+EXPOSED_HEADERS = ["ETag", "x-amz-checksum-sha256", "x-amz-checksum-crc64nvme", "x-amz-version-id"]
+MALWARE_TAG = "GuardDutyMalwareScanStatus"
+MALWARE_CLEAN = "NO_THREATS_FOUND"
+
+
+class FileBucket(Construct):
+    """The bucket, and the queue that S3 tells of every new object."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+        self.key = kms.Key(self, "Key", enable_key_rotation=True, removal_policy=self._removal) if config.uses_kms else None
+        self.bucket = s3.Bucket(
+            self,
+            "Bucket",
+            encryption=s3.BucketEncryption.KMS if self.key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=self.key,
+            bucket_key_enabled=True if self.key else None,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            versioned=True,
+            removal_policy=self._removal,
+            lifecycle_rules=self._lifecycle(),
+            cors=self._cors(),
+        )
+        self.dead_letters = sqs.Queue(self, "DeadLetters", retention_period=Duration.days(14), enforce_ssl=True)
+        self.events = sqs.Queue(
+            self,
+            "Events",
+            enforce_ssl=True,
+            # Six times the worker's timeout, as AWS advises for queues that feed Lambda.
+            visibility_timeout=Duration.seconds(6 * FUNCTION_TIMEOUT_SECONDS),
+            retention_period=Duration.days(4),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=5),
+        )
+        acknowledge(
+            self.bucket,
+            "AwsSolutions-S1",
+            reason="S3's access log would hold presigned URLs with their signatures; S3 data events in the account's CloudTrail do not.",
+        )
+        self._tell_queue_of_uploads()
+        self._refuse_weak_signatures()
+        self._refuse_overwriting()
+        if config.scans_for_malware:
+            self._quarantine()
+
+    def grant_objects(self, grantee: iam.IGrantable, *actions: str) -> None:
+        """Allow the S3 `actions` on the uploaded objects.
+
+        ListBucket comes with it: without, S3 answers 403 instead of 404 for an object that is not there.
+        """
+        iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=[self.bucket.arn_for_objects(f"{UPLOADS}*")])
+        iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucket"], resource_arns=[self.bucket.bucket_arn])
+        if self.key:
+            # Not grant_encrypt_decrypt, whose wildcards also allow to re-encrypt.
+            self.key.grant(grantee, "kms:Decrypt", "kms:GenerateDataKey")
+
+    @property
+    def _removal(self) -> RemovalPolicy:
+        return RemovalPolicy.RETAIN if self._config.protects_data else RemovalPolicy.DESTROY
+
+    def _lifecycle(self) -> list[s3.LifecycleRule]:
+        return [
+            s3.LifecycleRule(id="abandoned-parts", abort_incomplete_multipart_upload_after=Duration.days(7)),
+            s3.LifecycleRule(
+                id="trash", noncurrent_version_expiration=Duration.days(self._config.noncurrent_days), expired_object_delete_marker=True
+            ),
+        ]
+
+    def _cors(self) -> list[s3.CorsRule] | None:
+        if not self._config.cors_origins:
+            return None
+        return [
+            s3.CorsRule(
+                allowed_origins=list(self._config.cors_origins),
+                allowed_methods=[s3.HttpMethods.PUT, s3.HttpMethods.GET, s3.HttpMethods.HEAD],
+                allowed_headers=[
+                    "content-type",
+                    "content-length",
+                    "if-none-match",
+                    "x-amz-checksum-*",
+                    "x-amz-sdk-checksum-algorithm",
+                    "range",
+                ],
+                exposed_headers=EXPOSED_HEADERS,
+                max_age=3600,
+            )
+        ]
+
+    def _tell_queue_of_uploads(self) -> None:
+        # Not add_event_notification, which would bring a function of CDK's own with s3:PutBucketNotification on every bucket.
+        self.events.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="S3OfThisAccount",
+                principals=[iam.ServicePrincipal("s3.amazonaws.com")],
+                actions=["sqs:SendMessage"],
+                resources=[self.events.queue_arn],
+                # Naming the bucket would be a circle: S3 tries the queue while the bucket is made.
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )
+        bucket = self.bucket.node.default_child
+        if not isinstance(bucket, s3.CfnBucket):
+            raise TypeError("the bucket's first child is its CloudFormation resource")
+        bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+            queue_configurations=[
+                s3.CfnBucket.QueueConfigurationProperty(
+                    event="s3:ObjectCreated:*",
+                    queue=self.events.queue_arn,
+                    filter=s3.CfnBucket.NotificationFilterProperty(
+                        s3_key=s3.CfnBucket.S3KeyFilterProperty(rules=[s3.CfnBucket.FilterRuleProperty(name="prefix", value=UPLOADS)])
+                    ),
+                )
+            ]
+        )
+        bucket.node.add_dependency(self.events)
+
+    def _deny(self, sid: str, *, actions: list[str], resources: list[str], conditions: dict[str, dict[str, object]]) -> None:
+        self.bucket.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid=sid,
+                effect=iam.Effect.DENY,
+                principals=[iam.AnyPrincipal()],
+                actions=actions,
+                resources=resources,
+                conditions=conditions,
+            )
+        )
+
+    def _refuse_weak_signatures(self) -> None:
+        both = [self.bucket.bucket_arn, self.bucket.arn_for_objects("*")]
+        self._deny(
+            "SignatureV4Only", actions=["s3:*"], resources=both, conditions={"StringNotEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256"}}
+        )
+        # In milliseconds. A URL signed for longer, by us by mistake or by a stolen key, dies here all the same.
+        self._deny(
+            "SignatureAge",
+            actions=["s3:*"],
+            resources=[self.bucket.arn_for_objects("*")],
+            conditions={"NumericGreaterThan": {"s3:signatureAge": str(PRESIGNED_URL_SECONDS * 1000)}},
+        )
+
+    def _refuse_overwriting(self) -> None:
+        # ObjectCreationOperation is false for starting a multipart upload and for its parts, which know no If-None-Match.
+        self._deny(
+            "WriteOnce",
+            actions=["s3:PutObject"],
+            resources=[self.bucket.arn_for_objects(f"{UPLOADS}*")],
+            conditions={"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}},
+        )
+
+    def _quarantine(self) -> None:
+        scan = MalwareScan(self, "Malware", bucket=self.bucket, prefix=UPLOADS, key=self.key)
+        objects = [self.bucket.arn_for_objects(f"{UPLOADS}*")]
+        scanner: dict[str, object] = {"aws:PrincipalArn": scan.role.role_arn}
+        self._deny(
+            "OnlyCleanObjects",
+            actions=["s3:GetObject", "s3:GetObjectVersion"],
+            resources=objects,
+            conditions={"StringNotEquals": {f"s3:ExistingObjectTag/{MALWARE_TAG}": MALWARE_CLEAN}, "ArnNotEquals": scanner},
+        )
+        self._deny(
+            "OnlyTheScannerTags",
+            actions=["s3:PutObjectTagging", "s3:PutObjectVersionTagging"],
+            resources=objects,
+            conditions={"ArnNotEquals": scanner},
+        )

@@ -1,0 +1,127 @@
+"""The HTTP API in front of the API function: rates per route, logs without secrets, CORS from the stage's settings."""
+
+import json
+
+from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import aws_apigatewayv2 as gateway
+from aws_cdk import aws_apigatewayv2_integrations as integrations
+from aws_cdk import aws_certificatemanager as acm
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from infra.components.acknowledged import acknowledge
+from infra.components.network import log_retention
+from infra.config import GATEWAY_TIMEOUT_SECONDS, StageConfig
+
+SIGN_IN_ROUTES = ("/api/v1/login/token", "/login/token")
+"""POST to these costs a password hash, and is what a guesser of passwords calls."""
+
+ACCESS_LOG = {
+    "request_id": "$context.requestId",
+    "time": "$context.requestTimeEpoch",
+    "source_ip": "$context.identity.sourceIp",
+    "user_agent": "$context.identity.userAgent",
+    # The route and never the path or query, which may hold a share token.
+    "route": "$context.routeKey",
+    "status": "$context.status",
+    "error": "$context.error.message",
+    "integration_error": "$context.integrationErrorMessage",
+    "bytes": "$context.responseLength",
+    "milliseconds": "$context.responseLatency",
+    "function_milliseconds": "$context.integrationLatency",
+}
+
+
+class HttpApi(Construct):
+    """The gateway. `url` is where callers go."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, function: lambda_.IFunction) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+        domain = self._domain()
+        self.api = gateway.HttpApi(
+            self,
+            "Api",
+            api_name=f"we-upload-{config.name}",
+            create_default_stage=False,
+            cors_preflight=self._cors(),
+            # One door: with a domain of our own the generated address would be a second one, past whatever stands before the first.
+            disable_execute_api_endpoint=domain is not None,
+        )
+        integration = integrations.HttpLambdaIntegration(
+            "Function",
+            function,
+            timeout=Duration.seconds(GATEWAY_TIMEOUT_SECONDS),
+            payload_format_version=gateway.PayloadFormatVersion.VERSION_2_0,
+        )
+        routes = [
+            gateway.HttpRoute(self, "Default", http_api=self.api, route_key=gateway.HttpRouteKey.DEFAULT, integration=integration),
+            *(
+                gateway.HttpRoute(
+                    self,
+                    f"SignIn{index}",
+                    http_api=self.api,
+                    route_key=gateway.HttpRouteKey.with_(path, gateway.HttpMethod.POST),
+                    integration=integration,
+                )
+                for index, path in enumerate(SIGN_IN_ROUTES)
+            ),
+        ]
+        acknowledge(
+            self,
+            "AwsSolutions-APIG4",
+            reason="The application authorises: a revoked token must be refused at once, and an authorizer of the gateway caches.",
+        )
+        self.access_log = logs.LogGroup(self, "AccessLog", retention=log_retention(config), removal_policy=RemovalPolicy.DESTROY)
+        self.stage = self._stage(routes, domain)
+        self.url = f"https://{config.domain_name}" if config.domain_name else self.api.api_endpoint
+
+    def _stage(self, routes: list[gateway.HttpRoute], domain: gateway.DomainName | None) -> gateway.HttpStage:
+        config = self._config
+        stage = gateway.HttpStage(
+            self,
+            "Stage",
+            http_api=self.api,
+            stage_name="$default",
+            auto_deploy=True,
+            detailed_metrics_enabled=True,
+            throttle=gateway.ThrottleSettings(rate_limit=config.requests_per_second, burst_limit=2 * config.requests_per_second),
+            domain_mapping=gateway.DomainMappingOptions(domain_name=domain) if domain else None,
+        )
+        resource = stage.node.default_child
+        if not isinstance(resource, gateway.CfnStage):
+            raise TypeError("the stage's first child is its CloudFormation resource")
+        resource.access_log_settings = gateway.CfnStage.AccessLogSettingsProperty(
+            destination_arn=self.access_log.log_group_arn, format=json.dumps(ACCESS_LOG)
+        )
+        limits = {
+            "DetailedMetricsEnabled": True,
+            "ThrottlingRateLimit": config.sign_ins_per_second,
+            "ThrottlingBurstLimit": 2 * config.sign_ins_per_second,
+        }
+        resource.route_settings = {f"POST {path}": limits for path in SIGN_IN_ROUTES}
+        # A stage may only name routes that are there.
+        stage.node.add_dependency(*routes)
+        return stage
+
+    def _domain(self) -> gateway.DomainName | None:
+        config = self._config
+        if not config.domain_name or not config.certificate_arn:
+            return None
+        certificate = acm.Certificate.from_certificate_arn(self, "Certificate", config.certificate_arn)
+        return gateway.DomainName(
+            self, "Domain", domain_name=config.domain_name, certificate=certificate, security_policy=gateway.SecurityPolicy.TLS_1_2
+        )
+
+    def _cors(self) -> gateway.CorsPreflightOptions | None:
+        # The gateway adds the headers itself, also to its own 429 and 503, and drops those of the function.
+        if not self._config.cors_origins:
+            return None
+        return gateway.CorsPreflightOptions(
+            allow_origins=list(self._config.cors_origins),
+            allow_methods=[getattr(gateway.CorsHttpMethod, name) for name in ("GET", "POST", "PUT", "PATCH", "DELETE")],
+            allow_headers=["authorization", "content-type"],
+            expose_headers=["link", "x-next-cursor", "x-request-id", "retry-after"],
+            max_age=Duration.hours(1),
+        )

@@ -1,0 +1,137 @@
+"""Alarms that wake somebody, each with its entry in docs/runbook.md, and one dashboard to look at then."""
+
+from collections.abc import Sequence
+
+from aws_cdk import Aws, Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+from infra.components.functions import AppFunction
+from infra.components.http_api import HttpApi
+from infra.config import DatabaseKind, StageConfig
+from infra.stacks.data import DataStack
+
+FIVE_MINUTES = Duration.minutes(5)
+OVER = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
+
+
+class Observability(Construct):
+    """The alarms, their topic and the dashboard."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: StageConfig, functions: Sequence[AppFunction], api: HttpApi, data: DataStack
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._config = config
+        self.topic = sns.Topic(self, "Alarms", enforce_ssl=True)
+        # A policy of our own, as enforce_ssl makes one, takes the place of the one by which CloudWatch might publish.
+        self.topic.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="AlarmsOfThisAccount",
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.topic.topic_arn],
+                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+            )
+        )
+        if config.alarm_email:
+            self.topic.add_subscription(subscriptions.EmailSubscription(config.alarm_email))
+        self.alarms: dict[str, cloudwatch.Alarm] = {}
+        self._watch_functions(functions)
+        slowness = self._read_logs(functions)
+        self._watch_gateway(api)
+        self._watch_queue(data)
+        self._watch_database(data)
+        dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(12))
+        alarms = list(self.alarms.values())
+        dashboard.add_widgets(cloudwatch.GraphWidget(title="Request time by our own log, ms", left=slowness, width=24))
+        dashboard.add_widgets(cloudwatch.AlarmStatusWidget(alarms=alarms, title="Alarms", width=24))
+        dashboard.add_widgets(*(cloudwatch.GraphWidget(title=name, left=[alarm.metric], width=6) for name, alarm in self.alarms.items()))
+
+    def _alarm(self, name: str, metric: cloudwatch.IMetric, *, over: float, periods: int = 1, meaning: str, entry: str = "") -> None:
+        alarm = cloudwatch.Alarm(
+            self,
+            name,
+            metric=metric,
+            threshold=over,
+            comparison_operator=OVER,
+            evaluation_periods=periods,
+            # Nothing happened is good news for all of these.
+            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            alarm_description=f"{meaning} See docs/runbook.md#{(entry or name).lower()}",
+        )
+        action = actions.SnsAction(self.topic)
+        alarm.add_alarm_action(action)
+        alarm.add_ok_action(action)
+        self.alarms[name] = alarm
+
+    def _watch_functions(self, functions: Sequence[AppFunction]) -> None:
+        for function in functions:
+            name = function.spec.name
+            errors = function.function.metric_errors(statistic="Sum", period=FIVE_MINUTES)
+            throttles = function.function.metric_throttles(statistic="Sum", period=FIVE_MINUTES)
+            self._alarm(f"{name}Errors", errors, over=0, entry="FunctionErrors", meaning=f"{name} raised or timed out.")
+            self._alarm(
+                f"{name}Throttles", throttles, over=0, entry="FunctionThrottles", meaning=f"{name} was refused for want of concurrency."
+            )
+
+    def _read_logs(self, functions: Sequence[AppFunction]) -> list[cloudwatch.IMetric]:
+        """Turn log lines into metrics, at no cost to a request: no library to load, nothing to send. Return the time of requests."""
+        slowness: list[cloudwatch.IMetric] = []
+        for function in functions:
+            name = function.spec.name
+            lines = function.log_group.add_metric_filter(
+                "ErrorLines",
+                filter_pattern=logs.FilterPattern.string_value("$.level", "=", "ERROR"),
+                metric_namespace=f"WeUpload/{self._config.name}",
+                metric_name=f"{name}ErrorLines",
+            )
+            found = lines.metric(statistic="Sum", period=FIVE_MINUTES)
+            self._alarm(f"{name}ErrorLines", found, over=0, entry="ErrorLines", meaning=f"{name} logged an error that nobody foresaw.")
+            if name == "Api":
+                times = function.log_group.add_metric_filter(
+                    "RequestTime",
+                    filter_pattern=logs.FilterPattern.string_value("$.message", "=", "request"),
+                    metric_namespace=f"WeUpload/{self._config.name}",
+                    metric_name="RequestMilliseconds",
+                    metric_value="$.ms",
+                )
+                slowness = [times.metric(statistic=statistic, period=FIVE_MINUTES) for statistic in ("p50", "p95", "p99")]
+        return slowness
+
+    def _watch_gateway(self, api: HttpApi) -> None:
+        failures = api.api.metric_server_error(statistic="Sum", period=FIVE_MINUTES)
+        latency = api.api.metric_latency(statistic="p95", period=FIVE_MINUTES)
+        self._alarm("ServerErrors", failures, over=5, meaning="Callers got 5xx.")
+        self._alarm("Latency", latency, over=2000, periods=3, meaning="One caller in twenty waits over two seconds.")
+
+    def _watch_queue(self, data: DataStack) -> None:
+        files = data.files
+        age = files.events.metric_approximate_age_of_oldest_message(statistic="Maximum", period=FIVE_MINUTES)
+        dead = files.dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
+        self._alarm("QueueAge", age, over=900, periods=2, meaning="Upload events wait over fifteen minutes.")
+        self._alarm("DeadLetters", dead, over=0, meaning="An upload event failed five times.")
+
+    def _watch_database(self, data: DataStack) -> None:
+        database = data.database
+        proxy = {"ProxyName": database.proxy.db_proxy_name}
+
+        def metric(name: str, dimensions: dict[str, str], statistic: str) -> cloudwatch.Metric:
+            return cloudwatch.Metric(
+                namespace="AWS/RDS", metric_name=name, dimensions_map=dimensions, statistic=statistic, period=FIVE_MINUTES
+            )
+
+        # In microseconds.
+        borrow = metric("DatabaseConnectionsBorrowLatency", proxy, "Average")
+        pinned = metric("DatabaseConnectionsCurrentlySessionPinned", proxy, "Maximum")
+        self._alarm("BorrowTime", borrow, over=500_000, periods=2, meaning="The proxy has no free connection for half a second.")
+        self._alarm("Pinning", pinned, over=5, periods=3, meaning="Connections are held by one client: something set session state.")
+        capacity = "ACUUtilization" if self._config.database is DatabaseKind.AURORA else "CPUUtilization"
+        self._alarm(
+            "DatabaseLoad", metric(capacity, database.dimensions, "Average"), over=80, periods=3, meaning="The database is near its limit."
+        )

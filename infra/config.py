@@ -1,0 +1,153 @@
+"""What differs between stages, typed and frozen; `-c stage=NAME` chooses one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+GATEWAY_TIMEOUT_SECONDS = 29
+"""HTTP API gives up at 30 s whatever we ask."""
+FUNCTION_TIMEOUT_SECONDS = 20
+PROXY_BORROW_TIMEOUT_SECONDS = 5
+"""How long a statement waits for a connection of the proxy; its default of 120 s outlives every request."""
+STATEMENT_TIMEOUT_SECONDS = 4
+"""Timeouts nest (statement < borrow < function < gateway), so that the innermost one speaks and the caller gets its error."""
+PRESIGNED_URL_SECONDS = 900
+
+RESERVED_BY_OTHERS = 0.2
+"""Share of the database's connections left to people, backups and the proxy's own probes."""
+
+
+class DatabaseKind(StrEnum):
+    """`instance` is one small server; `aurora` scales by itself and stands in two zones."""
+
+    INSTANCE = "instance"
+    AURORA = "aurora"
+
+
+class ConfigError(ValueError):
+    """A stage that must not be deployed; the message names the setting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """One stage. Whatever is not given here is the safe choice."""
+
+    name: str
+    environment: str
+    availability_zones: int = 2
+    database: DatabaseKind = DatabaseKind.AURORA
+    instance_class: str = "t4g.micro"
+    """For `instance` only."""
+    min_capacity_units: float = 0.5
+    max_capacity_units: float = 4
+    """Aurora capacity units (2 GiB of memory each)."""
+    database_connections: int = 100
+    """What PostgreSQL allows at this size; see docs/deploy.md for how it follows from memory."""
+    backup_days: int = 14
+    protects_data: bool = True
+    """Termination protection, deletion protection, and buckets and databases that outlive their stack."""
+    api_concurrency: int = 50
+    """Copies of the API at once. Each holds one connection to the proxy."""
+    worker_concurrency: int = 5
+    log_days: int = 90
+    cors_origins: tuple[str, ...] = ()
+    """Origins of the web pages that may call the API and S3. Never `*`."""
+    requests_per_second: int = 100
+    """The gateway's steady rate for all callers together, with twice as much in a burst."""
+    sign_ins_per_second: int = 10
+    """The same for the routes that hash a password."""
+    domain_name: str | None = None
+    certificate_arn: str | None = None
+    """ACM certificate of `domain_name`, in the region of the stack."""
+    alarm_email: str | None = None
+    uses_kms: bool = False
+    """A key of our own for the bucket, instead of S3's."""
+    scans_for_malware: bool = False
+    """GuardDuty tags every new object, and nothing without its clean tag can be read."""
+    open_registration: bool = True
+    noncurrent_days: int = 30
+    """How long a deleted object can be brought back."""
+
+    def __post_init__(self) -> None:
+        """Refuse contradictions. Raises ConfigError."""
+        if any("*" in origin or "://" not in origin or origin.endswith("/") for origin in self.cors_origins):
+            raise ConfigError("cors_origins must be origins such as https://app.example.com, never * and without a path")
+        if (self.domain_name is None) != (self.certificate_arn is None):
+            raise ConfigError("domain_name and certificate_arn come together")
+        usable = int(self.database_connections * (1 - RESERVED_BY_OTHERS))
+        if self.api_concurrency + 3 * self.worker_concurrency > usable:
+            raise ConfigError(f"{self.name}: api_concurrency and three workers together exceed {usable} database connections")
+        if not 2 <= self.availability_zones <= 3:
+            raise ConfigError("availability_zones is 2 or 3: RDS Proxy needs two")
+
+
+LOCAL = "local"
+"""The stage for LocalStack and emulators, which has stacks of its own (infra/stacks/local.py)."""
+
+STAGES = {
+    "dev": StageConfig(
+        name="dev",
+        environment="dev",
+        database=DatabaseKind.INSTANCE,
+        database_connections=80,
+        backup_days=1,
+        protects_data=False,
+        api_concurrency=10,
+        worker_concurrency=2,
+        log_days=14,
+        cors_origins=("http://localhost:5173", "http://localhost:3000"),
+        requests_per_second=20,
+        sign_ins_per_second=5,
+        noncurrent_days=7,
+    ),
+    "staging": StageConfig(name="staging", environment="staging", backup_days=7, log_days=30, open_registration=False),
+    "prod": StageConfig(
+        name="prod",
+        environment="prod",
+        availability_zones=3,
+        min_capacity_units=1,
+        max_capacity_units=16,
+        database_connections=1000,
+        backup_days=35,
+        api_concurrency=500,
+        worker_concurrency=20,
+        log_days=365,
+        requests_per_second=1000,
+        sign_ins_per_second=50,
+    ),
+    LOCAL: StageConfig(
+        name=LOCAL,
+        environment="local",
+        protects_data=False,
+        api_concurrency=5,
+        worker_concurrency=2,
+        log_days=14,
+        cors_origins=("http://localhost:5173", "http://localhost:3000"),
+        noncurrent_days=7,
+    ),
+}
+
+_TEXT_OVERRIDES = ("domain_name", "certificate_arn", "alarm_email")
+_FLAG_OVERRIDES = ("uses_kms", "scans_for_malware", "open_registration")
+
+
+def stage_config(context: Callable[[str], Any]) -> StageConfig:
+    """Return the stage that `context` (a construct's `try_get_context`) asks for, with what it overrides.
+
+    `-c stage=prod -c cors_origins=https://app.example.com,https://www.example.com -c alarm_email=ops@example.com -c uses_kms=true`.
+    Raises ConfigError for an unknown stage or value.
+    """
+    name = context("stage") or "dev"
+    if name not in STAGES:
+        raise ConfigError(f"stage is one of {', '.join(STAGES)}, not {name!r}")
+    overrides: dict[str, Any] = {key: context(key) for key in _TEXT_OVERRIDES if context(key)}
+    for key in _FLAG_OVERRIDES:
+        value = context(key)
+        if value is not None:
+            if str(value).lower() not in ("true", "false"):
+                raise ConfigError(f"{key} is true or false, not {value!r}")
+            overrides[key] = str(value).lower() == "true"
+    if context("cors_origins"):
+        overrides["cors_origins"] = tuple(part.strip() for part in context("cors_origins").split(","))
+    return replace(STAGES[name], **overrides)

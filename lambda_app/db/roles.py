@@ -1,0 +1,33 @@
+"""The application's own role in the database, which may read and write rows and nothing else."""
+
+from sqlalchemy import Connection, Engine, text
+
+STATEMENT_TIMEOUT = "4s"
+IDLE_IN_TRANSACTION_TIMEOUT = "10s"
+"""Set on the role and not on connections, where a SET would pin them to one client of RDS Proxy."""
+
+IAM_ROLE = "rds_iam"
+"""Membership makes RDS take an IAM token for a password; only RDS has this role."""
+
+
+def grant_application(engine: Engine, role: str) -> None:
+    """Make `role` if it is not there, and give it its rights on every table there is now, in one transaction.
+
+    Runs after each migration, as the owner of the tables. Rights are taken from PUBLIC nowhere: there are none since PostgreSQL 15.
+    """
+    quoted = engine.dialect.identifier_preparer.quote_identifier(role)
+    with engine.begin() as connection:
+        if not _has_role(connection, role):
+            connection.execute(text(f"CREATE ROLE {quoted} LOGIN"))
+        if _has_role(connection, IAM_ROLE):
+            connection.execute(text(f"GRANT {IAM_ROLE} TO {quoted}"))
+        connection.execute(text(f"ALTER ROLE {quoted} SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
+        connection.execute(text(f"ALTER ROLE {quoted} SET idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_TIMEOUT}'"))
+        connection.execute(text(f"GRANT USAGE ON SCHEMA public TO {quoted}"))
+        connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {quoted}"))
+        connection.execute(text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {quoted}"))
+        connection.execute(text(f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {quoted}"))
+
+
+def _has_role(connection: Connection, role: str) -> bool:
+    return connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role}).first() is not None

@@ -1,0 +1,100 @@
+"""Fits a synthesised cloud assembly to what the emulator has; everything that it lacks is named here.
+
+Only the templates are touched, after synthesis: what is deployed is the app that AWS would get, less these.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+LACKING: dict[str, dict[str, str]] = {
+    "AWS::EC2::FlowLog": {},
+    "AWS::EC2::SecurityGroupEgress": {},
+    "AWS::EC2::SecurityGroupIngress": {},
+    "AWS::RDS::DBProxy": {"Endpoint": "127.0.0.1", "DBProxyArn": "arn:aws:rds:us-east-1:000000000000:db-proxy:prx-emulated"},
+    "AWS::RDS::DBProxyTargetGroup": {},
+}
+"""Types that the emulator does not know, and what stands for their attributes."""
+
+MISSING_ATTRIBUTES = {
+    ("AWS::EC2::VPC", "CidrBlock"): "10.0.0.0/16",
+    ("AWS::RDS::DBInstance", "MasterUserSecret.SecretArn"): "arn:aws:secretsmanager:us-east-1:000000000000:secret:rds-owner",
+}
+"""Attributes that the emulator leaves out of types that it knows."""
+
+
+def fit(assembly: Path, environments: Mapping[str, Mapping[str, str | None]]) -> list[str]:
+    """Rewrite the templates of `assembly`, and return what was taken out, as `Type LogicalId`.
+
+    `environments` changes the variables of functions by their handler, None removing one: there is no RDS, so they get the address
+    of a PostgreSQL that runs beside the emulator.
+    """
+    templates = {path: json.loads(path.read_text()) for path in sorted(assembly.glob("*.template.json"))}
+    removed: list[str] = []
+    imports: dict[str, Any] = {}
+    for template in templates.values():
+        removed += _fit_template(template, environments)
+        imports |= _literal_exports(template)
+    for path, template in templates.items():
+        path.write_text(json.dumps(_replace(template, {}, {}, imports), indent=1))
+    return sorted(removed)
+
+
+def _fit_template(template: dict[str, Any], environments: Mapping[str, Mapping[str, str | None]]) -> list[str]:
+    resources = template["Resources"]
+    lost = {name: resource["Type"] for name, resource in resources.items() if resource["Type"] in LACKING}
+    attributes = {
+        (name, attribute): value
+        for name, resource in resources.items()
+        for (kind, attribute), value in MISSING_ATTRIBUTES.items()
+        if kind == resource["Type"]
+    }
+    for name in lost:
+        del resources[name]
+    for resource in resources.values():
+        waits_for = resource.pop("DependsOn", [])
+        kept = [name for name in ([waits_for] if isinstance(waits_for, str) else waits_for) if name not in lost]
+        if kept:
+            resource["DependsOn"] = kept
+        if resource["Type"] == "AWS::Lambda::Function":
+            _change_environment(resource["Properties"], environments)
+    fitted = _replace(template, lost, attributes, {})
+    template.clear()
+    template.update(fitted)
+    return [f"{kind} {name}" for name, kind in lost.items()]
+
+
+def _change_environment(function: dict[str, Any], environments: Mapping[str, Mapping[str, str | None]]) -> None:
+    variables = function["Environment"]["Variables"]
+    for name, value in environments.get(function["Handler"], {}).items():
+        variables.pop(name, None)
+        if value is not None:
+            variables[name] = value
+
+
+def _literal_exports(template: dict[str, Any]) -> dict[str, Any]:
+    """Exports whose value has become a literal: an import of one is replaced, because nothing exports it for long."""
+    outputs = template.get("Outputs", {})
+    return {
+        output["Export"]["Name"]: outputs.pop(name)["Value"]
+        for name, output in list(outputs.items())
+        if isinstance(output["Value"], str) and "Export" in output
+    }
+
+
+def _replace(part: Any, lost: Mapping[str, str], attributes: Mapping[tuple[str, str], str], imports: Mapping[str, Any]) -> Any:
+    """Return `part` of a template with literals for references to what is not there."""
+    if isinstance(part, list):
+        return [_replace(item, lost, attributes, imports) for item in part]
+    if not isinstance(part, dict):
+        return part
+    match part:
+        case {"Ref": str(name)} if name in lost:
+            return f"emulated-{name}"
+        case {"Fn::GetAtt": [name, attribute]} if name in lost or (name, attribute) in attributes:
+            return LACKING[lost[name]][attribute] if name in lost else attributes[name, attribute]
+        case {"Fn::ImportValue": str(name)} if name in imports:
+            return imports[name]
+        case _:
+            return {key: _replace(value, lost, attributes, imports) for key, value in part.items()}

@@ -1,0 +1,117 @@
+"""The package for this machine, and a cloud that it was deployed to with the real command line."""
+
+import json
+import platform
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infra.local.postgres import Postgres
+from infra.package import archive
+from infra.package.__main__ import build
+from infra.package.artifact import Artifact
+from tests.e2e.deploy.assembly import fit
+from tests.e2e.deploy.cloud import ACCOUNT, CDK, REGION, ROOT, Cloud, running_cloud
+
+STACK = "WeUpload-dev"
+MIGRATIONS = "lambda_app/db/migrations/versions"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The dev stage in the emulated account, and the PostgreSQL that stands in for its RDS."""
+
+    cloud: Cloud
+    postgres: Postgres
+    database: str
+    app_password: str
+    package: Artifact
+    folder: Path
+
+    def deploy(self, package: Artifact) -> str:
+        """Synthesise the app as it is, fit it to the emulator, deploy all stacks; return what the command line said."""
+        assembly = self.folder / f"assembly-{package.digest[:12]}"
+        shutil.rmtree(assembly, ignore_errors=True)
+        command = [str(CDK), "synth", "--quiet", "--output", str(assembly), "--app", f"{sys.executable} -m infra.app", "--no-notices"]
+        command += ["--context", "stage=dev", "--context", f"package={package.zip.parent}"]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        here = {"ENVIRONMENT": "local", "AWS_ENDPOINT_URL": self.cloud.endpoint_url, "S3_PUBLIC_ENDPOINT_URL": self.cloud.endpoint_url}
+        as_owner = self.postgres.url(self.database)
+        as_app = as_owner.replace(f"postgres:{self.postgres.password}@", f"we_upload:{self.app_password}@")
+        owner = here | {"DATABASE_URL": as_owner, "DATABASE_SECRET_ARN": None}
+        app = here | {"DATABASE_URL": as_app, "DATABASE_IAM_AUTH": None}
+        handlers = {path.stem for path in (ROOT / "lambda_app" / "handlers").glob("[!_]*.py")}
+        environments = {f"lambda_app.handlers.{name}.handler": app for name in handlers}
+        fit(assembly, environments | {"lambda_app.main.handler": app, "lambda_app.handlers.migrate.handler": owner})
+        return self.cloud.cdk("deploy", "--all", "--app", str(assembly), "--require-approval", "never")
+
+    def destroy(self, package: Artifact) -> str:
+        """Destroy all stacks."""
+        assembly = self.folder / f"assembly-{package.digest[:12]}"
+        return self.cloud.cdk("destroy", "--all", "--app", str(assembly), "--force")
+
+    def variant(self, migrations: Mapping[str, str]) -> Artifact:
+        """Return the package with more migrations in it, their source by revision."""
+        folder = self.folder / "-".join(migrations)
+        shutil.copytree(self.package.zip.parent / "tree", folder / "tree")
+        for revision, source in migrations.items():
+            (folder / "tree" / MIGRATIONS / f"{revision}.py").write_text(source)
+        target = folder / "package.zip"
+        archive.write_zip(folder / "tree", target)
+        changed = Artifact(target, archive.digest_of(folder / "tree"), self.package.architecture, self.package.python_version)
+        (folder / "package.json").write_text(json.dumps(asdict(changed) | {"zip": str(target)}))
+        return changed
+
+    def api(self) -> httpx.Client:
+        """Return a client of the API, through the emulated gateway."""
+        (api,) = self.cloud.client("apigatewayv2").get_apis()["Items"]
+        # By path: the name of an API resolves nowhere without a DNS of the emulator's own.
+        return httpx.Client(base_url=f"{self.cloud.endpoint_url}/_aws/execute-api/{api['ApiId']}/$default", timeout=60, trust_env=False)
+
+    def live_version(self) -> str:
+        """Return the version of the API function that takes traffic."""
+        functions = self.cloud.client("lambda").list_functions()["Functions"]
+        (name,) = [function["FunctionName"] for function in functions if function["Handler"] == "lambda_app.main.handler"]
+        return str(self.cloud.client("lambda").get_alias(FunctionName=name, Name="live")["FunctionVersion"])
+
+
+@pytest.fixture(scope="session")
+def machine_package(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """The deployment package for this machine and this Python."""
+    folder = tmp_path_factory.mktemp("package")
+    machine = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
+    build(architecture=machine, python_version=".".join(platform.python_version_tuple()[:2]), output=folder)
+    return Artifact.read(folder)
+
+
+@pytest.fixture(scope="session")
+def app_password(postgres_server: Postgres) -> str:
+    """The password of the application's role, which in AWS signs in with IAM and has none."""
+    password = secrets.token_hex(8)
+    for role in (f"we_upload LOGIN PASSWORD '{password}'", "rds_iam"):
+        postgres_server._run(f"CREATE ROLE {role}")
+    return password
+
+
+@pytest.fixture(scope="module")
+def deployment(
+    machine_package: Artifact,
+    postgres_server: Postgres,
+    app_password: str,
+    fresh_database: Callable[[], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Deployment]:
+    """A first deployment."""
+    database = fresh_database().rpartition("/")[2]
+    with running_cloud() as cloud:
+        deployment = Deployment(cloud, postgres_server, database, app_password, machine_package, tmp_path_factory.mktemp("assemblies"))
+        cloud.cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
+        deployment.deploy(machine_package)
+        yield deployment

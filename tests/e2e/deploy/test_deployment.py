@@ -1,0 +1,125 @@
+"""The life of a deployment, in the order of this file: serve, upgrade, refuse a broken upgrade, destroy."""
+
+import json
+from typing import Any
+
+import pg8000.dbapi  # type: ignore[import-untyped]  # ships no type information
+import pytest
+
+from lambda_app.db.migrations import head_revision
+from tests.e2e.deploy.cloud import DeployError
+from tests.e2e.deploy.conftest import STACK, Deployment
+from tests.e2e.deploy.walk import sign_in, walk
+
+MIGRATION = '''"""One more migration."""
+
+from alembic import op
+
+revision = "{revision}"
+down_revision = "{previous}"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.execute("{statement}")
+'''
+
+ADDS_A_COLUMN = {"9001": MIGRATION.format(revision="9001", previous=head_revision(), statement="ALTER TABLE file ADD COLUMN color text")}
+FAILS = {"9002": MIGRATION.format(revision="9002", previous="9001", statement="ALTER TABLE nowhere ADD COLUMN color text")}
+
+
+def query(deployment: Deployment, statement: str) -> list[Any]:
+    """Ask the deployment's database as its owner."""
+    connection = pg8000.dbapi.connect(
+        "postgres", host="127.0.0.1", port=deployment.postgres.port, password=deployment.postgres.password, database=deployment.database
+    )
+    try:
+        cursor = connection.cursor()
+        cursor.execute(statement)
+        return [row[0] for row in cursor.fetchall()]
+    finally:
+        connection.close()
+
+
+def test_whole_product_works_through_the_gateway(deployment: Deployment) -> None:
+    with deployment.api() as api:
+        walk(api, bucket=deployment.cloud.outputs(f"{STACK}-Data")["Bucket"])
+
+
+def test_first_superuser_is_made_by_hand_and_may_see_everybody(deployment: Deployment) -> None:
+    function = deployment.cloud.outputs(f"{STACK}-Api")["SuperuserFunction"]
+
+    invoked = deployment.cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps({"email": "root@example.com"}))
+
+    made = json.loads(invoked["Payload"].read())
+    assert made["email"] == "root@example.com"
+    with deployment.api() as api:
+        token = api.post("/login/token", data={"username": made["email"], "password": made["password"]}).json()["access_token"]
+        listed = api.get("/api/v1/users/", headers={"Authorization": f"Bearer {token}"})
+        assert "root@example.com" in [user["email"] for user in listed.json()]
+
+
+def test_signing_key_is_read_from_the_secret(deployment: Deployment) -> None:
+    functions = deployment.cloud.client("lambda").list_functions()["Functions"]
+    (api,) = [function for function in functions if function["Handler"] == "lambda_app.main.handler"]
+    variables = api["Environment"]["Variables"]
+
+    secret = deployment.cloud.client("secretsmanager").get_secret_value(SecretId=variables["SECRET_KEY_ARN"])
+
+    assert "SECRET_KEY" not in variables
+    assert len(secret["SecretString"]) == 64
+
+
+def test_application_may_not_change_the_schema(deployment: Deployment) -> None:
+    privileges = query(
+        deployment, "SELECT privilege_type FROM information_schema.role_table_grants WHERE grantee = 'we_upload' AND table_name = 'file'"
+    )
+    on_history = query(
+        deployment,
+        "SELECT privilege_type FROM information_schema.role_table_grants WHERE grantee = 'we_upload' AND table_name = 'alembic_version'",
+    )
+
+    assert set(privileges) == {"SELECT", "INSERT", "UPDATE", "DELETE"}
+    assert on_history == ["SELECT"]
+    assert query(deployment, "SELECT count(*) FROM pg_class WHERE relowner = 'we_upload'::regrole") == [0]
+
+
+def test_new_version_brings_its_migration_before_it_serves(deployment: Deployment) -> None:
+    before = deployment.live_version()
+
+    deployment.deploy(deployment.variant(ADDS_A_COLUMN))
+
+    assert query(deployment, "SELECT version_num FROM alembic_version") == ["9001"]
+    assert int(deployment.live_version()) > int(before)
+    with deployment.api() as api:
+        assert api.get("/health/db").json() == {"status": "ok"}
+
+
+def test_failing_migration_stops_the_deployment_and_the_old_version_serves_on(deployment: Deployment) -> None:
+    before = deployment.live_version()
+
+    with pytest.raises(DeployError, match=r"ProgrammingError; its message is in "):
+        deployment.deploy(deployment.variant(ADDS_A_COLUMN | FAILS))
+
+    assert query(deployment, "SELECT version_num FROM alembic_version") == ["9001"]
+    assert deployment.live_version() == before
+    with deployment.api() as api:
+        sign_in(api, "after-the-failure@example.com")
+        assert api.get("/api/v1/files").json() == []
+
+
+def test_older_version_can_be_deployed_again_on_the_newer_schema(deployment: Deployment) -> None:
+    deployment.deploy(deployment.package)
+
+    assert query(deployment, "SELECT version_num FROM alembic_version") == ["9001"]
+    with deployment.api() as api:
+        sign_in(api, "after-the-rollback@example.com")
+
+
+def test_destroying_leaves_no_stack_behind(deployment: Deployment) -> None:
+    deployment.destroy(deployment.package)
+
+    described = deployment.cloud.client("cloudformation").describe_stacks()["Stacks"]
+    assert [stack["StackName"] for stack in described if stack["StackName"].startswith(STACK)] == []
+    assert deployment.cloud.client("lambda").list_functions()["Functions"] == []

@@ -1,0 +1,85 @@
+"""The deployment package: complete by itself, small, the same every time."""
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+from infra.package import archive
+from infra.package.__main__ import build
+from infra.package.artifact import Artifact
+from infra.package.contents import DATABASE_AUTHORITIES
+
+UNZIPPED_BUDGET_BYTES = 60_000_000
+LAMBDA_LIMIT_BYTES = 250 * 1024 * 1024
+
+IMPORTS = """
+import sys
+sys.path = [path for path in sys.path if "site-packages" not in path]
+assert not [path for path in sys.path if not path.startswith(sys.base_prefix)], sys.path
+sys.path.insert(0, sys.argv[1])
+import importlib, pathlib
+root = pathlib.Path(sys.argv[1])
+names = [path.relative_to(root).with_suffix("").as_posix().replace("/", ".") for path in root.glob("lambda_app/**/*.py")]
+for name in sorted(names):
+    # cli is for operators and env is Alembic's; neither runs in Lambda by itself.
+    if name.partition(".")[2] not in ("cli", "db.migrations.env"):
+        importlib.import_module(name.removesuffix(".__init__"))
+from lambda_app.core.aws import AwsAccess, AwsCredentials
+from lambda_app.core.settings import Settings
+settings = Settings(database_url="postgresql://u@h/d", secret_key_arn="arn", s3_bucket_name="bucket")
+access = AwsAccess(settings, AwsCredentials("key", "secret"))
+for service in ("s3", "secretsmanager", "sqs", "sts"):
+    access.client(service)
+import argon2.low_level, cryptography.hazmat.bindings._rust, pydantic_core
+from lambda_app.core.security.passwords import PasswordHasher
+assert PasswordHasher().verify("a password", PasswordHasher().hash("a password"))
+from lambda_app.db.migrations import head_revision
+print("complete", head_revision())
+"""
+
+
+def test_package_needs_nothing_but_python(machine_package: Artifact, tmp_path: Path) -> None:
+    tree = machine_package.zip.parent / "tree"
+
+    finished = subprocess.run(
+        [sys.executable, "-I", "-S", "-B", "-c", IMPORTS, str(tree)], capture_output=True, text=True, check=False, cwd=tmp_path, env={}
+    )
+
+    assert finished.stdout.startswith("complete 0"), finished.stderr
+
+
+def test_same_inputs_make_the_same_package(machine_package: Artifact, tmp_path: Path) -> None:
+    version = ".".join(platform.python_version_tuple()[:2])
+
+    again = build(architecture=machine_package.architecture, python_version=version, output=tmp_path)
+
+    assert again.digest == machine_package.digest
+    assert Path(again.zip).read_bytes() == machine_package.zip.read_bytes()
+
+
+def test_package_stays_within_its_budget(machine_package: Artifact) -> None:
+    tree = machine_package.zip.parent / "tree"
+    boto3 = sum(archive.size_bytes(tree / name) for name in ("boto3", "botocore", "s3transfer"))
+
+    assert archive.size_bytes(tree) - boto3 < UNZIPPED_BUDGET_BYTES
+    assert archive.size_bytes(tree) < LAMBDA_LIMIT_BYTES
+    assert boto3 < 6_000_000
+
+
+def test_every_module_is_compiled(machine_package: Artifact) -> None:
+    tree = machine_package.zip.parent / "tree"
+    sources = list(tree.rglob("*.py"))
+    tag = sys.implementation.cache_tag
+
+    without = [path for path in sources if not (path.parent / "__pycache__" / f"{path.stem}.{tag}.pyc").is_file()]
+
+    assert without == []
+    assert {path.relative_to(tree).parts[0] for path in sources} == {"lambda_app"}
+
+
+def test_package_carries_no_tests_and_the_authorities_of_rds(machine_package: Artifact) -> None:
+    tree = machine_package.zip.parent / "tree"
+
+    assert [path for path in tree.rglob("*") if path.is_dir() and path.name in ("tests", "test")] == []
+    assert (tree / DATABASE_AUTHORITIES).read_text().count("BEGIN CERTIFICATE") > 50

@@ -1,0 +1,49 @@
+"""The walk through the whole product that every deployment must stand."""
+
+import secrets
+from http import HTTPStatus
+
+import httpx
+
+PASSWORD = "a long enough password"
+
+
+def sign_in(api: httpx.Client, email: str) -> None:
+    """Register, sign in, and send the token from now on."""
+    registered = api.post("/api/v1/users/", json={"email": email, "password": PASSWORD})
+    assert registered.status_code == HTTPStatus.CREATED, registered.text
+    token = api.post("/api/v1/login/token", data={"username": email, "password": PASSWORD})
+    assert token.status_code == HTTPStatus.OK, token.text
+    api.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
+
+
+def walk(api: httpx.Client, *, bucket: str) -> None:
+    """Register, sign in, upload to S3 by the presigned URL, complete, download, delete."""
+    content = secrets.token_bytes(300_000)
+    assert api.get("/health").json() == {"status": "ok"}
+    assert api.get("/health/db").json() == {"status": "ok"}
+    sign_in(api, f"walker-{secrets.token_hex(4)}@example.com")
+
+    declared = {"filename": "räport.bin", "content_type": "application/octet-stream", "size_bytes": len(content)}
+    upload = api.post("/api/v1/files/upload", json=declared)
+    assert upload.status_code == HTTPStatus.CREATED, upload.text
+    signed, file_id = upload.json(), upload.json()["file_id"]
+    assert bucket in signed["upload_url"]
+    assert api.get(f"/api/v1/files/download/{file_id}").status_code == HTTPStatus.CONFLICT
+
+    with httpx.Client(trust_env=False) as s3:
+        stored = s3.request(signed["method"], signed["upload_url"], headers=signed["headers"], content=content)
+        assert stored.status_code == HTTPStatus.OK, stored.text
+        completed = api.post(f"/api/v1/files/{file_id}/complete")
+        assert completed.status_code == HTTPStatus.OK, completed.text
+        assert completed.json()["status"] == "available"
+
+        download = api.get(f"/api/v1/files/download/{file_id}").json()
+        received = s3.get(download["download_url"])
+        assert received.content == content
+        assert "r%C3%A4port.bin" in received.headers["content-disposition"]
+
+        assert api.delete(f"/api/v1/files/{file_id}").status_code == HTTPStatus.NO_CONTENT
+        assert s3.get(download["download_url"]).status_code == HTTPStatus.NOT_FOUND
+    gone = api.get(f"/api/v1/files/{file_id}")
+    assert (gone.status_code, gone.json()["detail"]) == (HTTPStatus.NOT_FOUND, "File not found")

@@ -1,0 +1,96 @@
+"""What was deployed to LocalStack by `make localstack-deploy`; `make localstack-test` says where it is."""
+
+import os
+import secrets
+import time
+from http import HTTPStatus
+from typing import Any
+
+import boto3  # type: ignore[import-untyped]  # ships no type information
+import httpx
+import pytest
+from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # ships no type information
+
+from lambda_app.core.aws import AwsAccess, AwsCredentials
+from lambda_app.core.settings import Settings
+from lambda_app.storage.s3 import S3ObjectStore
+from tests.e2e.deploy.walk import walk
+
+URL = os.environ.get("LOCALSTACK_URL", "")
+KEY = "test"
+EVENT_SECONDS = 20
+
+pytestmark = pytest.mark.skipif(not URL, reason="LOCALSTACK_URL names no LocalStack: make localstack-test")
+
+
+def client(service: str) -> Any:
+    return boto3.Session(KEY, KEY, region_name="us-east-1").client(service, endpoint_url=URL)
+
+
+def outputs(stack: str) -> dict[str, str]:
+    (described,) = client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+
+
+def has_api() -> bool:
+    try:
+        return bool(outputs("WeUpload-local-Api"))
+    except ClientError:
+        return False
+
+
+@pytest.fixture
+def store() -> S3ObjectStore:
+    """Our own object store, on the bucket that was deployed."""
+    settings = Settings.model_validate(
+        {
+            "environment": "local",
+            "database_url": "postgresql://unused@127.0.0.1/unused",
+            "secret_key": "unused",
+            "s3_bucket_name": outputs("WeUpload-local-Data")["Bucket"],
+            "aws_endpoint_url": URL,
+        }
+    )
+    return S3ObjectStore(settings, AwsAccess(settings, AwsCredentials(KEY, KEY)))
+
+
+def test_upload_reaches_the_bucket_once_and_the_queue_hears_of_it(store: S3ObjectStore) -> None:
+    key, content = f"uploads/{secrets.token_hex(8)}", secrets.token_bytes(10_000)
+    signed = store.presign_upload(key=key, size_bytes=len(content), content_type="application/octet-stream", sha256=None)
+
+    with httpx.Client(trust_env=False) as s3:
+        assert s3.put(signed.url, headers=signed.headers, content=content).status_code == HTTPStatus.OK
+        assert s3.put(signed.url, headers=signed.headers, content=content).status_code == HTTPStatus.PRECONDITION_FAILED
+        forged = signed.url[:-1] + ("0" if signed.url[-1] != "0" else "1")
+        assert s3.put(forged, headers=signed.headers, content=content).status_code == HTTPStatus.FORBIDDEN
+    stored = store.head(key)
+    assert stored
+    assert stored.size_bytes == len(content)
+    if not has_api():
+        # With the worker deployed, it takes the message before we can.
+        assert key in _received(outputs("WeUpload-local-Data")["Queue"], key)
+
+
+def _received(queue: str, key: str) -> str:
+    sqs, deadline = client("sqs"), time.monotonic() + EVENT_SECONDS
+    while time.monotonic() < deadline:
+        bodies = "".join(message["Body"] for message in sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages", []))
+        if key in bodies:
+            return bodies
+    return ""
+
+
+def test_signing_key_was_generated() -> None:
+    secret = client("secretsmanager").get_secret_value(SecretId=outputs("WeUpload-local-Data")["SigningKeyArn"])
+
+    assert len(secret["SecretString"]) == 64
+    assert secret["SecretString"].isalnum()
+
+
+def test_whole_product_works_through_the_rest_api() -> None:
+    if not has_api():
+        pytest.skip("the API is not deployed: without Docker LocalStack runs no functions")
+    api_id = outputs("WeUpload-local-Api")["ApiId"]
+
+    with httpx.Client(base_url=f"{URL}/_aws/execute-api/{api_id}/local", timeout=60, trust_env=False) as api:
+        walk(api, bucket=outputs("WeUpload-local-Data")["Bucket"])

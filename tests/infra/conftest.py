@@ -1,0 +1,99 @@
+"""Synthesised stacks to look into, each set of settings made once."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aws_cdk import App
+
+from infra.app import add_stacks
+from infra.config import stage_config
+from infra.package.artifact import Artifact
+
+ROOT = Path(__file__).resolve().parents[2]
+
+EVERYTHING = {
+    "stage": "prod",
+    "uses_kms": "true",
+    "scans_for_malware": "true",
+    "alarm_email": "ops@example.com",
+    "cors_origins": "https://app.example.com,https://www.example.com",
+    "domain_name": "files.example.com",
+    "certificate_arn": "arn:aws:acm:eu-central-1:111122223333:certificate/0b0e0b0e-0000-4000-8000-000000000000",
+}
+"""The largest stage with every option on."""
+
+
+@dataclass(frozen=True)
+class Synthesised:
+    """The templates of one set of settings, and the folder of the cloud assembly."""
+
+    network: dict[str, Any]
+    data: dict[str, Any]
+    api: dict[str, Any]
+    assembly: Path
+
+    @property
+    def resources(self) -> dict[str, dict[str, Any]]:
+        """All resources, by stack and logical id."""
+        parts = {"network": self.network, "data": self.data, "api": self.api}
+        return {f"{name}/{key}": value for name, part in parts.items() for key, value in part["Resources"].items()}
+
+    def of_type(self, kind: str) -> list[dict[str, Any]]:
+        """Properties of every resource of `kind`."""
+        return [resource.get("Properties", {}) for resource in self.resources.values() if resource["Type"] == kind]
+
+    def only(self, kind: str) -> dict[str, Any]:
+        """Properties of the one resource of `kind`."""
+        (found,) = self.of_type(kind)
+        return found
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """A package that is nothing but a name: templates never look inside."""
+    path = tmp_path_factory.mktemp("package") / "package.zip"
+    path.write_bytes(b"")
+    return Artifact(zip=path, digest="0" * 64, architecture="arm64", python_version="3.13")
+
+
+@pytest.fixture(scope="session")
+def synthesise(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Synthesised]:
+    """Synthesise with the context of cdk.json and the given settings."""
+
+    @cache
+    def build(settings: tuple[tuple[str, str], ...]) -> Synthesised:
+        context = json.loads((ROOT / "cdk.json").read_text())["context"] | dict(settings)
+        assembly = tmp_path_factory.mktemp("assembly")
+        app = App(context=context, outdir=str(assembly))
+        stacks = add_stacks(app, stage_config(app.node.try_get_context), artifact)
+        app.synth()
+        network, data, api = (json.loads((assembly / stack.template_file).read_text()) for stack in stacks)
+        return Synthesised(network, data, api, assembly)
+
+    def from_settings(**settings: str) -> Synthesised:
+        return build(tuple(sorted(settings.items())))
+
+    return from_settings
+
+
+@pytest.fixture(scope="session")
+def prod(synthesise: Callable[..., Synthesised]) -> Synthesised:
+    """The stacks of prod as they come."""
+    return synthesise(stage="prod")
+
+
+@pytest.fixture(scope="session")
+def dev(synthesise: Callable[..., Synthesised]) -> Synthesised:
+    """The stacks of dev as they come."""
+    return synthesise(stage="dev")
+
+
+@pytest.fixture(scope="session")
+def everything(synthesise: Callable[..., Synthesised]) -> Synthesised:
+    """Prod with every option on."""
+    return synthesise(**EVERYTHING)

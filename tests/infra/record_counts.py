@@ -1,0 +1,38 @@
+"""`python -m tests.infra.record_counts`: write down how many resources of each kind there are, once a change is meant."""
+
+import json
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from aws_cdk import App
+
+from infra.app import add_stacks
+from infra.config import stage_config
+from infra.package.artifact import Artifact
+from tests.infra.conftest import ROOT
+from tests.infra.test_checks import COUNTS, SETTINGS
+
+
+def main() -> None:
+    """Synthesise every set of settings and write the counts."""
+    counts: dict[str, dict[str, int]] = {}
+    context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    for name, settings in sorted(SETTINGS.items()):
+        with tempfile.TemporaryDirectory() as folder:
+            package = Path(folder) / "package.zip"
+            package.touch()
+            app = App(context=context | settings, outdir=folder)
+            stacks = add_stacks(app, stage_config(app.node.try_get_context), Artifact(package, "0" * 64, "arm64", "3.13"))
+            app.synth()
+            kinds = [
+                part["Type"]
+                for stack in stacks
+                for part in json.loads((Path(folder) / stack.template_file).read_text())["Resources"].values()
+            ]
+            counts[name] = dict(sorted(Counter(kinds).items()))
+    COUNTS.write_text(json.dumps(counts, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

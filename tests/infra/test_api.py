@@ -1,0 +1,167 @@
+"""What the API stack promises: functions, gateway, migration, alarms."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from infra.components.functions import FUNCTIONS
+from tests.infra.conftest import ROOT, Synthesised
+
+
+def functions(stacks: Synthesised) -> dict[str, dict[str, Any]]:
+    """Resources of our functions by handler."""
+    found = [resource for resource in stacks.api["Resources"].values() if resource["Type"] == "AWS::Lambda::Function"]
+    return {resource["Properties"]["Handler"]: resource["Properties"] for resource in found}
+
+
+def test_every_function_in_the_tree_is_deployed_and_no_other(prod: Synthesised) -> None:
+    entry_points = {f"lambda_app.handlers.{path.stem}.handler" for path in (ROOT / "lambda_app" / "handlers").glob("[!_]*.py")}
+
+    assert set(functions(prod)) == entry_points | {"lambda_app.main.handler"}
+
+
+def test_line_without_a_module_is_left_out() -> None:
+    missing = [spec for spec in FUNCTIONS if not spec.exists]
+
+    assert all(not Path(ROOT, *spec.handler.split(".")[:-1]).with_suffix(".py").exists() for spec in missing)
+
+
+def test_functions_run_the_python_and_processor_of_their_package(prod: Synthesised) -> None:
+    for function in functions(prod).values():
+        assert (function["Runtime"], function["Architectures"]) == ("python3.13", ["arm64"])
+
+
+def test_api_starts_from_a_snapshot_and_is_called_by_its_alias(prod: Synthesised) -> None:
+    alias_targets = [alias["FunctionVersion"]["Fn::GetAtt"][1] for alias in prod.of_type("AWS::Lambda::Alias")]
+    (integration,) = prod.of_type("AWS::ApiGatewayV2::Integration")
+
+    assert functions(prod)["lambda_app.main.handler"]["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    assert set(alias_targets) == {"Version"}
+    assert prod.api["Resources"][integration["IntegrationUri"]["Ref"]]["Type"] == "AWS::Lambda::Alias"
+
+
+def test_older_versions_stay_to_roll_back_to(prod: Synthesised) -> None:
+    versions = [resource for resource in prod.resources.values() if resource["Type"] == "AWS::Lambda::Version"]
+
+    assert {version["DeletionPolicy"] for version in versions} == {"Retain"}
+
+
+def test_every_function_has_a_role_of_its_own_and_a_limit(prod: Synthesised) -> None:
+    ours = list(functions(prod).values())
+
+    assert len({function["Role"]["Fn::GetAtt"][0] for function in ours}) == len(ours)
+    assert all(function["ReservedConcurrentExecutions"] > 0 for function in ours)
+    assert functions(prod)["lambda_app.main.handler"]["ReservedConcurrentExecutions"] == 500
+
+
+def test_application_signs_in_through_the_proxy_without_a_password(prod: Synthesised) -> None:
+    environment = functions(prod)["lambda_app.main.handler"]["Environment"]["Variables"]
+    address = json.dumps(environment["DATABASE_URL"])
+
+    assert environment["DATABASE_IAM_AUTH"] == "true"
+    assert "postgresql://we_upload@" in address
+    assert "sslmode=verify-full" in address
+    assert "DatabaseProxy" in address
+
+
+def test_api_may_not_become_the_owner_of_the_database(prod: Synthesised) -> None:
+    policies = {key: value for key, value in prod.api["Resources"].items() if value["Type"] == "AWS::IAM::Policy"}
+    of_api = json.dumps([policy for key, policy in policies.items() if key.startswith("ApiRole")])
+
+    assert "rds-db:connect" in of_api
+    assert of_api.count("secretsmanager:GetSecretValue") == 1
+    assert "/we_upload" in of_api
+    assert "MasterUserSecret" not in of_api
+
+
+def test_migration_may_sign_in_as_the_owner_by_password_and_by_token(prod: Synthesised) -> None:
+    policies = [policy for key, policy in prod.api["Resources"].items() if key.startswith("MigrationMigrateRoleDefaultPolicy")]
+    environment = functions(prod)["lambda_app.handlers.migrate.handler"]["Environment"]["Variables"]
+
+    assert '/postgres"' in json.dumps(policies)
+    assert '"rds-db:connect"' in json.dumps(policies)
+    assert '"secretsmanager:GetSecretValue"' in json.dumps(policies)
+    assert "sslrootcert=/var/task/certs/rds-ca.pem" in json.dumps(environment["DATABASE_URL"])
+    assert environment["DATABASE_APP_ROLE"] == "we_upload"
+
+
+def test_new_version_takes_traffic_only_after_the_migration(prod: Synthesised) -> None:
+    resources = prod.api["Resources"]
+    (step,) = [key for key, resource in resources.items() if resource["Type"] == "Custom::DatabaseMigration"]
+    aliases = {key: value for key, value in resources.items() if value["Type"] == "AWS::Lambda::Alias" and not key.startswith("Migration")}
+
+    assert aliases
+    assert all(step in alias["DependsOn"] for alias in aliases.values())
+    assert resources[step]["Properties"]["Package"] == "0" * 64
+
+
+def test_migration_that_never_answers_stops_the_deployment_in_minutes(prod: Synthesised) -> None:
+    (step,) = prod.of_type("Custom::DatabaseMigration")
+
+    assert int(step["ServiceTimeout"]) <= 900
+
+
+def test_access_log_has_no_path_query_or_header(prod: Synthesised) -> None:
+    (stage,) = prod.of_type("AWS::ApiGatewayV2::Stage")
+    assert all(isinstance(value, str) for value in json.loads(stage["AccessLogSettings"]["Format"]).values())
+    # Comes with quotes of its own, and would break the line.
+    assert "messageString" not in stage["AccessLogSettings"]["Format"]
+    logged = set(re.findall(r"\$context\.[\w.]+", stage["AccessLogSettings"]["Format"]))
+
+    assert "$context.routeKey" in logged
+    assert not {"$context.path", "$context.protocol", "$context.domainName"} & logged
+    assert not any("header" in name.lower() or "query" in name.lower() for name in logged)
+
+
+def test_signing_in_is_throttled_harder_than_the_rest(prod: Synthesised) -> None:
+    (stage,) = prod.of_type("AWS::ApiGatewayV2::Stage")
+    routes = {route["RouteKey"] for route in prod.of_type("AWS::ApiGatewayV2::Route")}
+
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] == 1000
+    assert set(stage["RouteSettings"]) == {"POST /login/token", "POST /api/v1/login/token"} <= routes
+    for limit in stage["RouteSettings"].values():
+        assert (limit["ThrottlingRateLimit"], limit["ThrottlingBurstLimit"]) == (50, 100)
+
+
+def test_gateway_lets_in_named_origins_only(everything: Synthesised, prod: Synthesised) -> None:
+    cors = everything.only("AWS::ApiGatewayV2::Api")["CorsConfiguration"]
+
+    assert cors["AllowOrigins"] == ["https://app.example.com", "https://www.example.com"]
+    assert "AllowCredentials" not in cors
+    assert "CorsConfiguration" not in prod.only("AWS::ApiGatewayV2::Api")
+
+
+def test_domain_of_our_own_is_the_only_door(everything: Synthesised, prod: Synthesised) -> None:
+    (domain,) = everything.of_type("AWS::ApiGatewayV2::DomainName")
+
+    assert domain["DomainNameConfigurations"][0]["SecurityPolicy"] == "TLS_1_2"
+    assert everything.only("AWS::ApiGatewayV2::Api")["DisableExecuteApiEndpoint"] is True
+    assert not prod.only("AWS::ApiGatewayV2::Api").get("DisableExecuteApiEndpoint")
+
+
+def test_every_alarm_reaches_somebody_and_has_an_entry_in_the_runbook(everything: Synthesised) -> None:
+    entries = {
+        line.removeprefix("## ").strip().lower()
+        for line in (ROOT / "docs" / "runbook.md").read_text().splitlines()
+        if line.startswith("## ")
+    }
+    alarms = everything.of_type("AWS::CloudWatch::Alarm")
+
+    assert len(alarms) == 7 + 3 * len(functions(everything))
+    for alarm in alarms:
+        assert alarm["AlarmActions"]
+        assert alarm["AlarmDescription"].rpartition("#")[2] in entries
+    assert everything.only("AWS::SNS::Subscription")["Endpoint"] == "ops@example.com"
+
+
+def test_cloudwatch_may_publish_alarms_to_their_topic(prod: Synthesised) -> None:
+    statements = prod.only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
+    allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
+
+    assert [statement["Principal"] for statement in allowed] == [{"Service": "cloudwatch.amazonaws.com"}]
+    assert allowed[0]["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def test_logs_are_kept_for_as_long_as_the_stage_says(prod: Synthesised) -> None:
+    assert {group["RetentionInDays"] for group in prod.of_type("AWS::Logs::LogGroup")} == {365}

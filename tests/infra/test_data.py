@@ -1,0 +1,233 @@
+"""What protects the data: bucket, queue, database, proxy."""
+
+import json
+from typing import Any
+
+from infra.config import PROXY_BORROW_TIMEOUT_SECONDS
+from tests.infra.conftest import Synthesised
+
+
+def bucket_statements(stacks: Synthesised) -> dict[str, dict[str, Any]]:
+    """The statements of the bucket's policy by name; the one that demands TLS has none."""
+    policy = stacks.only("AWS::S3::BucketPolicy")
+    return {statement.get("Sid", f"unnamed-{index}"): statement for index, statement in enumerate(policy["PolicyDocument"]["Statement"])}
+
+
+def test_bucket_cannot_be_public(prod: Synthesised) -> None:
+    bucket = prod.only("AWS::S3::Bucket")
+
+    assert bucket["PublicAccessBlockConfiguration"] == {
+        "BlockPublicAcls": True,
+        "BlockPublicPolicy": True,
+        "IgnorePublicAcls": True,
+        "RestrictPublicBuckets": True,
+    }
+    assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+
+
+def test_bucket_refuses_plain_http_and_old_tls(prod: Synthesised) -> None:
+    conditions = [statement["Condition"] for statement in bucket_statements(prod).values() if statement["Effect"] == "Deny"]
+
+    assert {"Bool": {"aws:SecureTransport": "false"}} in conditions
+    assert {"NumericLessThan": {"s3:TlsVersion": 1.2}} in conditions
+
+
+def test_bucket_refuses_any_signature_but_version_4(prod: Synthesised) -> None:
+    statement = bucket_statements(prod)["SignatureV4Only"]
+
+    assert statement["Effect"] == "Deny"
+    assert statement["Principal"] == {"AWS": "*"}
+    assert statement["Action"] == "s3:*"
+    assert len(statement["Resource"]) == 2
+    assert statement["Condition"] == {"StringNotEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256"}}
+
+
+def test_bucket_refuses_signatures_older_than_fifteen_minutes(prod: Synthesised) -> None:
+    statement = bucket_statements(prod)["SignatureAge"]
+
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"NumericGreaterThan": {"s3:signatureAge": "900000"}}
+
+
+def test_upload_can_be_written_once_also_by_multipart(prod: Synthesised) -> None:
+    statement = bucket_statements(prod)["WriteOnce"]
+
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", {"AWS": "*"}, "s3:PutObject")
+    assert json.dumps(statement["Resource"]).endswith('/uploads/*"]]}')
+    assert statement["Condition"] == {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}
+
+
+def test_bucket_cleans_up_parts_and_trash(prod: Synthesised) -> None:
+    bucket = prod.only("AWS::S3::Bucket")
+    rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
+
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert rules["abandoned-parts"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert rules["trash"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+    assert rules["trash"]["ExpiredObjectDeleteMarker"] is True
+
+
+def test_pages_may_use_the_bucket_only_from_named_origins(everything: Synthesised, prod: Synthesised) -> None:
+    (rule,) = everything.only("AWS::S3::Bucket")["CorsConfiguration"]["CorsRules"]
+
+    assert rule["AllowedOrigins"] == ["https://app.example.com", "https://www.example.com"]
+    assert {"ETag", "x-amz-checksum-sha256", "x-amz-checksum-crc64nvme"} <= set(rule["ExposedHeaders"])
+    assert "CorsConfiguration" not in prod.only("AWS::S3::Bucket")
+
+
+def test_data_outlives_its_stack_in_prod_and_not_in_dev(prod: Synthesised, dev: Synthesised) -> None:
+    def fate(stacks: Synthesised, kind: str) -> set[str]:
+        return {resource["DeletionPolicy"] for resource in stacks.resources.values() if resource["Type"] == kind}
+
+    assert fate(prod, "AWS::S3::Bucket") == {"Retain"}
+    assert fate(prod, "AWS::RDS::DBCluster") == {"Snapshot"}
+    assert fate(prod, "AWS::SecretsManager::Secret") == {"Retain"}
+    assert fate(dev, "AWS::S3::Bucket") == fate(dev, "AWS::RDS::DBInstance") == {"Delete"}
+
+
+def test_only_s3_of_this_account_writes_to_the_event_queue(prod: Synthesised) -> None:
+    statements = [statement for policy in prod.of_type("AWS::SQS::QueuePolicy") for statement in policy["PolicyDocument"]["Statement"]]
+    allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
+
+    assert [statement["Principal"] for statement in allowed] == [{"Service": "s3.amazonaws.com"}]
+    assert allowed[0]["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+    assert sum(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in statements) == 2
+
+
+def test_every_new_upload_is_told_to_a_queue_with_a_dead_letter_queue(prod: Synthesised) -> None:
+    bucket = next(resource for resource in prod.resources.values() if resource["Type"] == "AWS::S3::Bucket")
+    (told,) = bucket["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
+    queue = prod.resources[f"data/{told['Queue']['Fn::GetAtt'][0]}"]
+    policies = [key.removeprefix("data/") for key, resource in prod.resources.items() if resource["Type"] == "AWS::SQS::QueuePolicy"]
+
+    assert told["Event"] == "s3:ObjectCreated:*"
+    assert told["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "uploads/"}]
+    assert queue["Properties"]["RedrivePolicy"]["maxReceiveCount"] == 5
+    # S3 tries the queue when it takes the configuration, and is refused before the policy is there.
+    assert set(bucket["DependsOn"]) & set(policies)
+
+
+def test_database_is_encrypted_backed_up_and_out_of_reach(prod: Synthesised, dev: Synthesised) -> None:
+    cluster, instance = (prod.only("AWS::RDS::DBCluster"), dev.only("AWS::RDS::DBInstance"))
+
+    assert cluster["StorageEncrypted"] is instance["StorageEncrypted"] is True
+    assert (cluster["BackupRetentionPeriod"], instance["BackupRetentionPeriod"]) == (35, 1)
+    assert (cluster["DeletionProtection"], instance["DeletionProtection"]) == (True, False)
+    assert [member["PubliclyAccessible"] for member in prod.of_type("AWS::RDS::DBInstance")] == [False, False]
+    assert instance["PubliclyAccessible"] is False
+
+
+def test_prod_has_a_standby_in_another_zone_that_scales_with_the_writer(prod: Synthesised) -> None:
+    assert [member["PromotionTier"] for member in prod.of_type("AWS::RDS::DBInstance")] == [0, 1]
+
+
+def test_owner_has_a_password_that_rds_rotates(prod: Synthesised, dev: Synthesised) -> None:
+    assert prod.only("AWS::RDS::DBCluster")["ManageMasterUserPassword"] is True
+    assert dev.only("AWS::RDS::DBInstance")["ManageMasterUserPassword"] is True
+
+
+def test_database_and_proxy_speak_tls_only(prod: Synthesised, dev: Synthesised) -> None:
+    assert prod.only("AWS::RDS::DBClusterParameterGroup")["Parameters"]["rds.force_ssl"] == "1"
+    assert dev.only("AWS::RDS::DBParameterGroup")["Parameters"]["rds.force_ssl"] == "1"
+    assert prod.only("AWS::RDS::DBProxy")["RequireTLS"] is True
+
+
+def test_proxy_signs_in_with_iam_and_knows_no_password(prod: Synthesised) -> None:
+    proxy = prod.only("AWS::RDS::DBProxy")
+
+    assert proxy["DefaultAuthScheme"] == "IAM_AUTH"
+    assert "Auth" not in proxy
+    assert prod.only("AWS::RDS::DBCluster")["EnableIAMDatabaseAuthentication"] is True
+
+
+def test_proxy_may_sign_in_to_the_database_as_the_application_and_nobody_else(prod: Synthesised, dev: Synthesised) -> None:
+    for stacks in (prod, dev):
+        role = stacks.only("AWS::RDS::DBProxy")["RoleArn"]["Fn::GetAtt"][0]
+        (policy,) = [policy for policy in stacks.of_type("AWS::IAM::Policy") if {"Ref": role} in policy["Roles"]]
+        (statement,) = policy["PolicyDocument"]["Statement"]
+
+        assert statement["Action"] == "rds-db:connect"
+        assert statement["Resource"]["Fn::Join"][1][-1] == "/we_upload"
+
+
+def test_stages_of_one_account_do_not_take_each_others_names(prod: Synthesised, dev: Synthesised) -> None:
+    for kind, name in (("AWS::RDS::DBProxy", "DBProxyName"), ("AWS::ApiGatewayV2::Api", "Name")):
+        assert prod.only(kind)[name] != dev.only(kind)[name]
+
+
+def test_proxy_gives_up_before_the_function_does(prod: Synthesised) -> None:
+    pool = prod.only("AWS::RDS::DBProxyTargetGroup")["ConnectionPoolConfigurationInfo"]
+
+    assert pool["ConnectionBorrowTimeout"] == PROXY_BORROW_TIMEOUT_SECONDS
+
+
+def test_network_has_no_way_out(prod: Synthesised) -> None:
+    kinds = {resource["Type"] for resource in prod.resources.values()}
+
+    assert not kinds & {"AWS::EC2::NatGateway", "AWS::EC2::InternetGateway", "AWS::EC2::EIP", "AWS::EC2::EgressOnlyInternetGateway"}
+    assert len(prod.of_type("AWS::EC2::Subnet")) == 3
+    assert {endpoint["VpcEndpointType"] for endpoint in prod.of_type("AWS::EC2::VPCEndpoint")} == {"Gateway", "Interface"}
+
+
+def test_no_security_group_lets_the_world_in(prod: Synthesised) -> None:
+    rules = prod.of_type("AWS::EC2::SecurityGroupIngress")
+    rules += [rule for group in prod.of_type("AWS::EC2::SecurityGroup") for rule in group.get("SecurityGroupIngress", [])]
+
+    assert len(rules) == 4
+    assert all("CidrIp" not in rule and "SourceSecurityGroupId" in rule for rule in rules)
+
+
+def test_no_security_group_rule_is_there_twice(prod: Synthesised, dev: Synthesised) -> None:
+    # EC2 refuses the second and the deployment fails; the port of the database is 5432, however it is written.
+    for stacks in (prod, dev):
+        for kind, end in (("Ingress", "SourceSecurityGroupId"), ("Egress", "DestinationSecurityGroupId")):
+            rules = stacks.of_type(f"AWS::EC2::SecurityGroup{kind}")
+            ports = [5432 if isinstance(rule["FromPort"], dict) else rule["FromPort"] for rule in rules]
+            seen = [json.dumps([rule["GroupId"], rule[end], port]) for rule, port in zip(rules, ports, strict=True)]
+            assert len(seen) == len(set(seen))
+
+
+def test_s3_endpoint_reaches_no_bucket_of_another_account(prod: Synthesised) -> None:
+    (endpoint,) = [endpoint for endpoint in prod.of_type("AWS::EC2::VPCEndpoint") if endpoint["VpcEndpointType"] == "Gateway"]
+    own, cloudformation = endpoint["PolicyDocument"]["Statement"]
+
+    assert own["Condition"] == {"StringEquals": {"aws:ResourceAccount": {"Ref": "AWS::AccountId"}}}
+    assert cloudformation["Action"] == "s3:PutObject"
+    assert "cloudformation-custom-resource-response-" in json.dumps(cloudformation["Resource"])
+
+
+def test_own_key_encrypts_the_bucket_when_asked(everything: Synthesised) -> None:
+    (rule,) = everything.only("AWS::S3::Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+    assert rule["BucketKeyEnabled"] is True
+    assert everything.only("AWS::KMS::Key")["EnableKeyRotation"] is True
+
+
+def test_object_without_a_clean_verdict_cannot_be_read(everything: Synthesised, prod: Synthesised) -> None:
+    statement = bucket_statements(everything)["OnlyCleanObjects"]
+
+    assert statement["Effect"] == "Deny"
+    assert statement["Action"] == ["s3:GetObject", "s3:GetObjectVersion"]
+    assert statement["Condition"]["StringNotEquals"] == {"s3:ExistingObjectTag/GuardDutyMalwareScanStatus": "NO_THREATS_FOUND"}
+    assert list(statement["Condition"]["ArnNotEquals"]) == ["aws:PrincipalArn"]
+    assert "OnlyCleanObjects" not in bucket_statements(prod)
+
+
+def test_nobody_but_the_scanner_can_write_a_verdict(everything: Synthesised) -> None:
+    statement = bucket_statements(everything)["OnlyTheScannerTags"]
+
+    assert statement["Effect"] == "Deny"
+    assert statement["Action"] == ["s3:PutObjectTagging", "s3:PutObjectVersionTagging"]
+    # A tag can also come with the object itself: our signatures cover no x-amz-tagging, and the role may not tag.
+    roles = [document for policy in everything.of_type("AWS::IAM::Policy") for document in policy["PolicyDocument"]["Statement"]]
+    assert sum("s3:PutObjectTagging" in statement["Action"] for statement in roles) == 1
+
+
+def test_stacks_of_prod_cannot_be_deleted_by_mistake(prod: Synthesised, dev: Synthesised) -> None:
+    def protected(stacks: Synthesised) -> set[bool]:
+        manifest = json.loads((stacks.assembly / "manifest.json").read_text())["artifacts"]
+        return {part["properties"].get("terminationProtection", False) for part in manifest.values() if part["type"].endswith(":stack")}
+
+    assert protected(prod) == {True}
+    assert protected(dev) == {False}

@@ -1,0 +1,271 @@
+"""The migrate function, on a real database, with a stand-in for the bucket where CloudFormation waits for the answer."""
+
+import json
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from lambda_app.core.aws import AwsAccess
+from lambda_app.db import migrations, roles
+from lambda_app.handlers import migrate
+
+CONTEXT = SimpleNamespace(log_group_name="/we-upload/migrate")
+
+
+@dataclass
+class Waiting:
+    """Where CloudFormation waits, and what it got."""
+
+    url: str = ""
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    content_types: list[str | None] = field(default_factory=list)
+
+
+@pytest.fixture
+def cloudformation() -> Iterator[Waiting]:
+    waiting = Waiting()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            waiting.answers.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            waiting.content_types.append(self.headers["Content-Type"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    waiting.url = f"http://127.0.0.1:{server.server_port}/answer?signature=x"
+    yield waiting
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def database(fresh_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty database that the function's environment names."""
+    url = fresh_database()
+    variables = {"ENVIRONMENT": "local", "DATABASE_URL": url, "SECRET_KEY": "x" * 32, "S3_BUCKET_NAME": "unused"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return url
+
+
+@pytest.fixture
+def engine(database: str) -> Iterator[Engine]:
+    """The same database, seen from outside our own layer."""
+    engine = create_engine(database.replace("postgresql://", "postgresql+pg8000://"))
+    yield engine
+    engine.dispose()
+
+
+def request(kind: str, waiting: Waiting) -> dict[str, Any]:
+    """Return CloudFormation's event."""
+    names = {"StackId": "stack", "RequestId": "request", "LogicalResourceId": "Step", "ResourceProperties": {"Package": "digest"}}
+    return {"RequestType": kind, "ResponseURL": waiting.url, **names}
+
+
+def revision(engine: Engine) -> list[str]:
+    with engine.connect() as connection:
+        return [row[0] for row in connection.execute(text("SELECT version_num FROM alembic_version"))]
+
+
+@pytest.mark.parametrize("kind", ["Create", "Update"])
+def test_deployment_migrates_and_is_told_so(kind: str, database: str, engine: Engine, cloudformation: Waiting) -> None:
+    migrate.handler(request(kind, cloudformation), CONTEXT)
+
+    assert revision(engine) == [migrations.head_revision()]
+    assert cloudformation.answers == [
+        {
+            "Status": "SUCCESS",
+            "StackId": "stack",
+            "RequestId": "request",
+            "LogicalResourceId": "Step",
+            "PhysicalResourceId": "database-schema",
+            "Data": {"before": None, "after": migrations.head_revision()},
+        }
+    ]
+    # S3 compares the signature with this very header.
+    assert cloudformation.content_types == [""]
+
+
+def test_failure_is_answered_without_its_message(database: str, cloudformation: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app:s3cr3t-word@127.0.0.1:1/app")
+
+    migrate.handler(request("Update", cloudformation), CONTEXT)
+
+    (answer,) = cloudformation.answers
+    assert answer["Status"] == "FAILED"
+    assert answer["Reason"].endswith("its message is in /we-upload/migrate")
+    assert "s3cr3t-word" not in json.dumps(answer)
+
+
+def test_missing_setting_is_answered_too(cloudformation: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+    migrate.handler(request("Create", cloudformation), CONTEXT)
+
+    assert cloudformation.answers[0]["Status"] == "FAILED"
+
+
+def test_deleting_the_stack_leaves_the_tables(database: str, engine: Engine, cloudformation: Waiting) -> None:
+    migrate.handler(request("Create", cloudformation), CONTEXT)
+
+    migrate.handler(request("Delete", cloudformation), CONTEXT)
+
+    assert cloudformation.answers[-1]["Status"] == "SUCCESS"
+    assert revision(engine) == [migrations.head_revision()]
+
+
+def test_database_that_is_ahead_is_left_alone(database: str, engine: Engine, cloudformation: Waiting) -> None:
+    migrate.handler(request("Create", cloudformation), CONTEXT)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'of-a-newer-version'"))
+
+    migrate.handler(request("Update", cloudformation), CONTEXT)
+
+    assert cloudformation.answers[-1]["Status"] == "SUCCESS"
+    assert revision(engine) == ["of-a-newer-version"]
+
+
+def test_called_by_hand_it_answers_with_the_revisions_or_raises(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = migrations.head_revision()
+
+    assert migrate.handler({}, CONTEXT) == {"before": None, "after": head}
+    assert migrate.handler({}, CONTEXT) == {"before": head, "after": head}
+
+    monkeypatch.setenv("DATABASE_URL", "postgresql://app@127.0.0.1:1/app")
+    with pytest.raises(OperationalError):
+        migrate.handler({}, CONTEXT)
+
+
+@dataclass
+class Owner:
+    """The two ways in, of which the database takes one, and which were tried."""
+
+    password: str
+    token: str
+    tried: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def owner(database: str, monkeypatch: pytest.MonkeyPatch) -> Owner:
+    """A function that is deployed: no password in its address, a secret and tokens beside it."""
+    right = str(make_url(database).password)
+    owner = Owner(password=right, token="refused")
+    monkeypatch.setenv("DATABASE_URL", database.replace(f":{right}@", "@"))
+    monkeypatch.setenv("DATABASE_SECRET_ARN", "arn:aws:secretsmanager:owner")
+
+    def secret(_: AwsAccess, arn: str) -> str:
+        owner.tried.append(arn)
+        return json.dumps({"username": "postgres", "password": owner.password})
+
+    def token(_: AwsAccess, host: str, port: int, user: str) -> str:
+        owner.tried.append(f"{user}@{host}")
+        return owner.token
+
+    monkeypatch.setattr(AwsAccess, "secret", secret)
+    monkeypatch.setattr(AwsAccess, "database_auth_token", token)
+    return owner
+
+
+def test_new_database_takes_the_password_of_its_secret(owner: Owner) -> None:
+    assert migrate.handler({}, CONTEXT)["after"] == migrations.head_revision()
+
+    assert owner.tried[0] == "postgres@127.0.0.1"
+    assert set(owner.tried[1:]) == {"arn:aws:secretsmanager:owner"}
+
+
+def test_database_that_knows_the_owner_by_iam_takes_the_token_and_the_secret_is_not_read(owner: Owner) -> None:
+    owner.token, owner.password = owner.password, "refused"
+
+    assert migrate.handler({}, CONTEXT)["after"] == migrations.head_revision()
+
+    assert set(owner.tried) == {"postgres@127.0.0.1"}
+
+
+def test_owner_that_made_the_role_counts_as_a_member_of_rds_iam(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Why there are two ways in: if PostgreSQL ever stops counting, one is enough.
+    names = {kind: f"{kind}_{secrets.token_hex(4)}" for kind in ("maker", "app", "iam")}
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {names['maker']} CREATEROLE"))
+        connection.execute(text(f"CREATE ROLE {names['iam']}"))
+        connection.execute(text(f"SET LOCAL ROLE {names['maker']}"))
+        connection.execute(text(f"CREATE ROLE {names['app']}"))
+        connection.execute(text("RESET ROLE"))
+        connection.execute(text(f"GRANT {names['iam']} TO {names['app']}"))
+
+        counts = connection.execute(text(f"SELECT pg_has_role('{names['maker']}', '{names['iam']}', 'member')")).scalar()
+        connection.execute(text(f"DROP ROLE {names['app']}, {names['maker']}, {names['iam']}"))
+
+    assert counts is True
+
+
+@pytest.fixture
+def role(database: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The application's role, made by a migration."""
+    name = f"app_{secrets.token_hex(4)}"
+    monkeypatch.setenv("DATABASE_APP_ROLE", name)
+    migrate.handler({}, CONTEXT)
+    yield name
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP OWNED BY {name}"))
+        connection.execute(text(f"DROP ROLE {name}"))
+
+
+@pytest.mark.parametrize("statement", ["CREATE TABLE mine (id int)", "DROP TABLE file", "UPDATE alembic_version SET version_num = 'x'"])
+def test_application_reads_and_writes_rows_and_nothing_else(statement: str, role: str, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text(f"SET LOCAL ROLE {role}"))
+        assert connection.execute(text("SELECT count(*) FROM file")).scalar() == 0
+        connection.execute(text("DELETE FROM file"))
+
+    with engine.connect() as connection:
+        connection.execute(text(f"SET LOCAL ROLE {role}"))
+        with pytest.raises(ProgrammingError, match="42501"):
+            connection.execute(text(statement))
+
+
+def test_timeouts_belong_to_the_role_so_that_no_connection_sets_them(role: str, engine: Engine) -> None:
+    with engine.connect() as connection:
+        settings = connection.execute(text("SELECT rolconfig FROM pg_roles WHERE rolname = :role"), {"role": role}).scalar()
+
+    assert settings == ["statement_timeout=4s", "idle_in_transaction_session_timeout=10s"]
+
+
+def test_rights_can_be_granted_again_and_reach_new_tables(role: str, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE later (id int)"))
+
+    migrate.handler({}, CONTEXT)
+
+    with engine.begin() as connection:
+        connection.execute(text(f"SET LOCAL ROLE {role}"))
+        connection.execute(text("INSERT INTO later VALUES (1)"))
+
+
+def test_on_rds_the_application_signs_in_with_iam(role: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = f"iam_{secrets.token_hex(4)}"
+    monkeypatch.setattr(roles, "IAM_ROLE", stand_in)
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {stand_in}"))
+    try:
+        migrate.handler({}, CONTEXT)
+
+        with engine.connect() as connection:
+            assert connection.execute(text(f"SELECT pg_has_role('{role}', '{stand_in}', 'member')")).scalar() is True
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text(f"DROP ROLE {stand_in}"))

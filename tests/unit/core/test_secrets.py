@@ -1,0 +1,113 @@
+"""Secrets that are kept in AWS: named in the settings, read when they are needed, refused when they are weak."""
+
+import json
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from moto import mock_aws
+from pydantic import SecretStr, ValidationError
+
+from lambda_app.core.aws import AwsAccess, AwsCredentials, AwsRefusedError
+from lambda_app.core.security.keys import SigningKeys
+from lambda_app.core.security.tokens import AccessTokens
+from lambda_app.core.settings import Settings
+from lambda_app.factory import Services
+
+URL = "postgresql://app@db.internal/app"
+USER_ID = uuid4()
+KEY = "Zp4vYw8sTq1LrN6uXc3Kd9Hb5Gm2Ja7Ef0"
+
+
+def settings(**changes: object) -> Settings:
+    """Settings of a deployed function, whose key is in Secrets Manager."""
+    given = {"database_url": URL, "s3_bucket_name": "uploads", "secret_key_arn": "arn:aws:secretsmanager:key"}
+    return Settings.model_validate({key: value for key, value in (given | changes).items() if value is not None})
+
+
+def issue(tokens: AccessTokens) -> str:
+    """Return a token of nobody in particular."""
+    return tokens.issue(USER_ID, session_id=uuid4(), token_epoch=0).value
+
+
+def test_name_of_a_secret_is_enough() -> None:
+    assert settings().secret_key is None
+
+
+@pytest.mark.parametrize("changes", [{"secret_key_arn": None}, {"secret_key": KEY}])
+def test_key_or_its_secret_and_not_both(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="exactly one of secret_key and secret_key_arn"):
+        settings(**changes)
+
+
+@pytest.mark.parametrize("role", ["we-upload", "Upper", 'a"; DROP TABLE file; --', "1st", "x" * 64])
+def test_database_role_is_a_plain_name(role: str) -> None:
+    with pytest.raises(ValidationError, match="database_app_role"):
+        settings(database_app_role=role)
+
+
+@pytest.fixture
+def vault(monkeypatch: pytest.MonkeyPatch) -> "AwsAccess":
+    """Access to a Secrets Manager of the test's own."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    return AwsAccess(settings(), AwsCredentials("test", "test"))
+
+
+@mock_aws
+def test_secret_is_read_as_it_is_now(vault: AwsAccess) -> None:
+    client = vault.client("secretsmanager")
+    arn = client.create_secret(Name="key", SecretString="first")["ARN"]
+    assert vault.secret(arn) == "first"
+
+    client.put_secret_value(SecretId=arn, SecretString="second")
+
+    assert vault.secret(arn) == "second"
+
+
+@mock_aws
+def test_secret_that_is_not_there_is_unavailable(vault: AwsAccess) -> None:
+    with pytest.raises(AwsRefusedError) as refusal:
+        vault.secret("missing")
+
+    assert refusal.value.aws_code == "ResourceNotFoundException"
+
+
+@mock_aws
+def test_deployed_function_signs_with_the_key_of_its_secret_and_asks_for_it_with_the_first_token(vault: AwsAccess) -> None:
+    client = vault.client("secretsmanager")
+    services = Services.build(settings(secret_key_arn="key"))
+    client.create_secret(Name="key", SecretString=KEY)
+
+    token = issue(services.tokens)
+
+    twin = AccessTokens(keys=SigningKeys.fixed(KEY), lifetime=timedelta(minutes=10))
+    assert twin.read(token).user_id == USER_ID
+
+
+@mock_aws
+def test_frozen_process_has_forgotten_the_key(vault: AwsAccess) -> None:
+    client = vault.client("secretsmanager")
+    client.create_secret(Name="key", SecretString=KEY)
+    services = Services.build(settings(secret_key_arn="key"))
+    issue(services.tokens)
+
+    services.freeze()
+    client.put_secret_value(SecretId="key", SecretString=KEY[::-1])
+
+    twin = AccessTokens(keys=SigningKeys.fixed(KEY[::-1]), lifetime=timedelta(minutes=10))
+    assert twin.read(issue(services.tokens)).user_id == USER_ID
+
+
+@mock_aws
+def test_owner_signs_in_with_the_password_that_rds_keeps(vault: AwsAccess, monkeypatch: pytest.MonkeyPatch) -> None:
+    arn = vault.client("secretsmanager").create_secret(Name="rds", SecretString=json.dumps({"username": "postgres", "password": "p%"}))[
+        "ARN"
+    ]
+    sources = []
+    monkeypatch.setattr("lambda_app.factory.create_database_engine", lambda _, password_source: sources.append(password_source))
+    monkeypatch.setattr("lambda_app.factory.create_session_factory", lambda _: None)
+
+    Services.build(settings(secret_key_arn=None, secret_key=SecretStr(KEY), database_secret_arn=arn))
+
+    assert [source() for source in sources] == ["p%"]

@@ -1,0 +1,57 @@
+"""SnapStart's hooks."""
+
+import random
+import sys
+from types import ModuleType
+
+import pytest
+
+from lambda_app.core.snapshot import prepare_for_snapshot
+
+
+class FakeRuntime(ModuleType):
+    """Lambda's module, which calls the hooks before a snapshot in the reverse order of their registration."""
+
+    def __init__(self) -> None:
+        super().__init__("snapshot_restore_py")
+        self.before: list[object] = []
+        self.after: list[object] = []
+
+    def register_before_snapshot(self, hook: object) -> None:
+        self.before.insert(0, hook)
+
+    def register_after_restore(self, hook: object) -> None:
+        self.after.append(hook)
+
+
+def test_outside_lambda_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "snapshot_restore_py", None)
+
+    assert not prepare_for_snapshot(let_go=pytest.fail, warm_up=pytest.fail)
+
+
+def test_connections_are_dropped_last_before_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = FakeRuntime()
+    monkeypatch.setitem(sys.modules, "snapshot_restore_py", runtime)
+    done: list[str] = []
+
+    assert prepare_for_snapshot(let_go=lambda: done.append("dropped"), warm_up=lambda: done.append("warm"))
+    for hook in runtime.before:
+        hook()  # type: ignore[operator]  # a hook
+
+    assert done == ["warm", "dropped"]
+
+
+def test_two_copies_of_a_snapshot_draw_different_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = FakeRuntime()
+    monkeypatch.setitem(sys.modules, "snapshot_restore_py", runtime)
+    prepare_for_snapshot(let_go=lambda: None, warm_up=lambda: None)
+    frozen = random.getstate()
+
+    def restored_copy() -> float:
+        random.setstate(frozen)
+        for hook in runtime.after:
+            hook()  # type: ignore[operator]  # a hook
+        return random.random()
+
+    assert restored_copy() != restored_copy()
