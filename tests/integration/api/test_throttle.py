@@ -107,6 +107,27 @@ def test_one_address_cannot_try_one_password_on_many_accounts(client_from: Clien
 
 
 @pytest.mark.usefixtures("cheap_hash")
+def test_busy_office_does_not_add_up_for_ever(client_from: ClientFrom, owner: Account) -> None:
+    """Forty mistypings an hour by forty people behind one address, for six hours."""
+    with client_from(unused_address()) as office, time_machine.travel(clock.now(), tick=False) as traveller:
+        for _ in range(6):
+            mistyped = [guess(office, f"user-{number}-{uuid4()}@example.com").status_code for number in range(40)]
+            assert mistyped == [401] * 40
+            traveller.shift(timedelta(minutes=61))
+        assert guess(office, owner.email, owner.password).status_code == 200
+
+
+@pytest.mark.usefixtures("cheap_hash")
+def test_counters_begin_anew_after_a_day(client_from: ClientFrom, owner: Account) -> None:
+    with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False) as traveller:
+        assert [guess(attacker, owner.email).status_code for _ in range(7)][-1] == 429
+        traveller.shift(timedelta(hours=23))
+        assert [guess(attacker, owner.email).status_code for _ in range(2)] == [401, 429]
+        traveller.shift(timedelta(hours=1, seconds=1))
+        assert [guess(attacker, owner.email).status_code for _ in range(7)] == [401] * 6 + [429]
+
+
+@pytest.mark.usefixtures("cheap_hash")
 def test_hundred_guesses_at_once_are_counted_as_a_hundred(settings: Settings, owner: Account) -> None:
     pooled = Services.build(settings.model_copy(update={"database_pool_size": 20}))
     source = unused_address()
