@@ -24,10 +24,11 @@ class SignInAttempt(Base):
     """One counter; its key is a hash, so that what was typed is not kept."""
 
     __tablename__ = "sign_in_attempt"
-    __table_args__ = (Index("ix_sign_in_attempt_last_at", "last_at"),)
+    __table_args__ = (Index("ix_sign_in_attempt_since", "since"),)
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     kind: Mapped[int] = mapped_column(SmallInteger)
     failures: Mapped[int]
-    last_at: Mapped[datetime]
+    since: Mapped[datetime]
+    """When the first of the counted attempts was made."""
     blocked_until: Mapped[datetime | None]

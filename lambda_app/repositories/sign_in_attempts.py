@@ -19,8 +19,10 @@ FREE_ATTEMPTS_OF_ADDRESS = 50
 ATTACKED_ACCOUNT_FAILURES = 100
 """From so many on an account counts as attacked: every address then has one free attempt, which is all that its owner needs."""
 LONGEST_DELAY_SECONDS = 900
+FORGET_ADDRESS_AFTER = timedelta(hours=1)
+"""How long after its first attempt the counter of an address begins anew: a busy office must not add up for ever."""
 FORGET_AFTER = timedelta(hours=24)
-"""Counters that were not touched for so long start again."""
+"""The same for the other counters."""
 
 _LARGEST_EXPONENT = 16
 
@@ -112,25 +114,31 @@ class SignInAttemptRepository:
 
     def purge(self) -> int:
         """Remove counters that would start again anyway; return how many."""
-        result = self._session.execute(delete(SignInAttempt).where(SignInAttempt.last_at < clock.now() - FORGET_AFTER))
+        result = self._session.execute(delete(SignInAttempt).where(SignInAttempt.since < clock.now() - FORGET_AFTER))
         return int(getattr(result, "rowcount", 0))
 
 
 def _count(keys: AttemptKeys, now: datetime) -> Any:
     """Count the attempt on every counter of which none is blocked; return the counters that took it."""
     rows = [
-        {"key": key, "kind": kind.value, "failures": 1, "last_at": now, "blocked_until": None}
+        {"key": key, "kind": kind.value, "failures": 1, "since": now, "blocked_until": None}
         for key, kind in zip(keys.all, AttemptKind, strict=True)
     ]
     other = aliased(SignInAttempt)
     is_blocked = select(other.key).where(other.key.in_(keys.all), other.blocked_until > now).exists()
-    failures = case((SignInAttempt.last_at < now - FORGET_AFTER, 1), else_=SignInAttempt.failures + 1)
+    forgets_at = case((SignInAttempt.kind == AttemptKind.ADDRESS, now - FORGET_ADDRESS_AFTER), else_=now - FORGET_AFTER)
+    is_old = SignInAttempt.since < forgets_at
+    failures = case((is_old, 1), else_=SignInAttempt.failures + 1)
     return (
         insert(SignInAttempt)
         .values(rows)
         .on_conflict_do_update(
             index_elements=[SignInAttempt.key],
-            set_={"failures": failures, "last_at": now, "blocked_until": _next_free(failures, keys, now)},
+            set_={
+                "failures": failures,
+                "since": case((is_old, now), else_=SignInAttempt.since),
+                "blocked_until": _next_free(failures, keys, now),
+            },
             where=and_(or_(SignInAttempt.blocked_until.is_(None), SignInAttempt.blocked_until <= now), not_(is_blocked)),
         )
         .returning(SignInAttempt.kind)
@@ -142,7 +150,7 @@ def _next_free(failures: ColumnElement[int], keys: AttemptKeys, now: datetime) -
     account = aliased(SignInAttempt)
     is_attacked = (
         select(account.key)
-        .where(account.key == keys.account, account.failures >= ATTACKED_ACCOUNT_FAILURES, account.last_at >= now - FORGET_AFTER)
+        .where(account.key == keys.account, account.failures >= ATTACKED_ACCOUNT_FAILURES, account.since >= now - FORGET_AFTER)
         .exists()
     )
     free = case(
@@ -154,4 +162,4 @@ def _next_free(failures: ColumnElement[int], keys: AttemptKeys, now: datetime) -
     seconds = func.least(func.power(2, exponent - 1), LONGEST_DELAY_SECONDS)
     delay = seconds * literal(timedelta(seconds=1), Interval)
     is_free = or_(SignInAttempt.kind == AttemptKind.ACCOUNT, failures <= free)
-    return case((is_free, null()), else_=literal(now, SignInAttempt.last_at.type) + delay)
+    return case((is_free, null()), else_=literal(now, SignInAttempt.since.type) + delay)

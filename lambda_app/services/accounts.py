@@ -149,11 +149,14 @@ class AccountService:
 
 def _audited_as(changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the name of a change in the audit log, and what else it says; never a password or an address."""
-    details = {"fields": sorted(changes), **{name: changes[name] for name in sorted(changes.keys() & ROLE_FIELDS)}}
+    shown = sorted(changes.keys() & (ROLE_FIELDS | QUOTA_FIELDS))
+    details = {"fields": sorted(changes), **{name: changes[name] for name in shown}}
     names = {
         "password": "password.changed",
         "email": "user.email_changed",
         "is_superuser": "user.role_changed",
+        "quota_bytes": "user.quota_changed",
+        "quota_files": "user.quota_changed",
         "is_active": "user.enabled" if changes.get("is_active") else "user.disabled",
     }
     return (names[next(iter(changes))] if len(changes) == 1 else "user.updated"), details

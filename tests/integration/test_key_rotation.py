@@ -6,6 +6,7 @@ docs/adr/0011-token-algorithm.md allows), and a token is used for 0.4 s (10 minu
 
 import asyncio
 import secrets
+import sys
 import threading
 import time
 from collections import Counter
@@ -112,7 +113,7 @@ def test_twenty_rotations_under_load_fail_no_request(settings: Settings, make_us
     for thread in threads:
         thread.join()
 
-    print(f"{sum(load.statuses.values())} requests during {ROTATIONS} rotations: {dict(load.statuses)}")
+    sys.stdout.write(f"{sum(load.statuses.values())} requests during {ROTATIONS} rotations: {dict(load.statuses)}\n")
     assert load.failures == []
     assert len(load.kids) == ROTATIONS
     assert load.statuses[200] > 500

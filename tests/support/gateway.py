@@ -12,6 +12,12 @@ import httpx
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
+def unused_address() -> str:
+    """Return an address that no other test uses: failed sign-ins are counted by address."""
+    raw = uuid4().bytes
+    return f"10.{raw[0]}.{raw[1]}.{raw[2]}"
+
+
 def payload_v2(request: httpx.Request, *, stage: str = "$default", source_ip: str = "203.0.113.7") -> dict[str, Any]:
     """Return the HTTP API event (payload format 2.0) of a request, as AWS documents it."""
     path = unquote(request.url.path)

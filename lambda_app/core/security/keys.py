@@ -88,8 +88,9 @@ class KeyRing:
 class SigningKeys:
     """The ring in use: fixed, or fetched again when it is old or a token names a key it does not have."""
 
-    def __init__(self, fetch: Callable[[], str], *, cache_seconds: float = KEYS_CACHE_SECONDS) -> None:
+    def __init__(self, fetch: Callable[[], str], *, cache_seconds: float = KEYS_CACHE_SECONDS, min_bytes: int = KEY_MIN_BYTES) -> None:
         self._fetch = fetch
+        self._min_bytes = min_bytes
         self._cache_seconds = cache_seconds
         self._lock = threading.Lock()
         self._ring: KeyRing | None = None
@@ -99,7 +100,8 @@ class SigningKeys:
     def fixed(cls, document: str) -> Self:
         """Return keys that never change: those of an environment variable."""
         KeyRing.parse(document)
-        return cls(lambda: document, cache_seconds=float("inf"))
+        # The settings have judged the key's strength, or forgiven it.
+        return cls(lambda: document, cache_seconds=float("inf"), min_bytes=0)
 
     def current(self) -> SigningKey:
         """Return the key that signs. Raises UnavailableError."""
@@ -126,7 +128,8 @@ class SigningKeys:
     def _fetched(self) -> KeyRing:
         # An old document is never kept in use when a newer one cannot be had: a key may have been removed because it leaked.
         try:
-            return KeyRing.parse(self._fetch())
+            ring = KeyRing.parse(self._fetch())
+            _refuse_short(ring.current.secret, min_bytes=self._min_bytes)
         except AppError:
             self._ring = None
             raise
@@ -134,6 +137,12 @@ class SigningKeys:
             self._ring = None
             logger.error("The signing keys cannot be read: %s", error)
             raise UnavailableError from error
+        return ring
+
+
+def _refuse_short(secret: str, *, min_bytes: int) -> None:
+    if len(secret.encode()) < min_bytes:
+        raise BadKeyDocumentError("A key is too short")
 
 
 def _parse_key(member: Any) -> SigningKey | None:
@@ -144,6 +153,7 @@ def _require_key(member: Any) -> SigningKey:
     kid, secret = member["kid"], member["key"]
     if not (isinstance(kid, str) and 0 < len(kid) <= KEY_ID_MAX_LENGTH and kid.isascii() and kid.isprintable()):
         raise BadKeyDocumentError("A key's id must be short printable text")
-    if not isinstance(secret, str) or len(secret.encode()) < KEY_MIN_BYTES:
-        raise BadKeyDocumentError("A key is too short")
+    if not isinstance(secret, str):
+        raise BadKeyDocumentError("A key must be text")
+    _refuse_short(secret, min_bytes=KEY_MIN_BYTES)
     return SigningKey(kid=kid, secret=secret)

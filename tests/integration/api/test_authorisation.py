@@ -107,6 +107,12 @@ ROWS: dict[str, Row] = {
     "GET /files/{file_id}": Row(of_owner(200, scope="files:read")),
     "PUT /files/{file_id}": Row(of_owner(200, scope="files:write"), json={"description": "x"}),
     "DELETE /files/{file_id}": Row(of_owner(204, scope="files:write")),
+    "POST /files/{file_id}/restore": Row(of_owner(409, scope="files:write")),
+    "POST /files/multipart": Row(signed_in(201, scope="files:write"), json=FILE),
+    "POST /files/{file_id}/parts": Row(of_owner(409, scope="files:write"), json={"parts": [{"number": 1}]}),
+    "GET /files/{file_id}/parts": Row(of_owner(409, scope="files:read")),
+    "GET /users/me/usage": Row(signed_in(200)),
+    "GET /users/{user_id}/usage": Row(of_owner(200)),
 }
 
 

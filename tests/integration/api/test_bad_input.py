@@ -1,6 +1,7 @@
 """Bad input: always a problem, never a 500, and the next request on the same process is right."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -9,7 +10,7 @@ import pytest
 from lambda_app.routers.edge import BODY_MAX_BYTES
 from lambda_app.routers.gateway import GatewayHandler
 from tests.support.accounts import Account, make_file
-from tests.support.gateway import payload_v2
+from tests.support.gateway import payload_v2, unused_address
 from tests.support.problems import assert_problem
 
 JSON = {"Content-Type": "application/json"}
@@ -119,13 +120,17 @@ def test_body_that_is_no_request_is_refused(client: httpx.Client, owner: Account
 
 
 @pytest.mark.parametrize("field", ["username", "password", "grant_type", "scope"])
-def test_hostile_value_in_the_sign_in_form_is_refused(client: httpx.Client, owner: Account, field: str) -> None:
+def test_hostile_value_in_the_sign_in_form_is_refused(
+    client: httpx.Client, client_from: Callable[[str], httpx.Client], owner: Account, field: str
+) -> None:
     texts = ["", "a\x00b", "\x01", "NaN", "9" * 5000, "x" * 5000, "x" * 200_000, "\u0301" * 50_000, "'; --", "%00", "a@" + "b." * 500]
     for text in texts:
         # In a multipart form, where a byte is a byte.
         form = {name: (None, text if name == field else "x") for name in ("username", "password", field)}
 
-        answer = client.post("/api/v1/login/token", files=form)
+        # Each from an address of its own: so many failures from one would be throttled.
+        with client_from(unused_address()) as stranger:
+            answer = stranger.post("/api/v1/login/token", files=form)
 
         assert_problem(answer, answer.status_code)
         assert answer.status_code in (400, 401, 413, 422), (text[:20], answer.text)

@@ -186,16 +186,16 @@ def test_registration_after_the_idle_connection_died_succeeds(wired: Wired) -> N
 
 @pytest.mark.parametrize("where", [Cut.BEFORE, Cut.AFTER])
 def test_lost_commit_is_never_answered_with_success(wired: Wired, where: Cut) -> None:
-    """A dependency that commits behind the answer would answer 201 here."""
-    wired.client.get("/api/v1/users/me", headers=wired.owner.headers)
+    """A dependency that commits behind the answer would answer 200 here."""
+    file = make_file(wired.client, wired.owner)
     wired.proxy.cut(where, at_flush=3)  # after the user's row and the file's
 
-    answer = ask_upload(wired.client, wired.owner, {})
+    answer = ask_update(wired.client, wired.owner, file)
 
     assert_problem(answer, 503)
-    # Cut off before the server read it, the file is not there; behind it, nobody can know.
+    # Cut off before the server read it, the change was undone; behind it, nobody can know.
     if where is Cut.BEFORE:
-        assert ask_list(wired.client, wired.owner, {}).json() == []
+        assert ask_get(wired.client, wired.owner, file).json() == file
 
 
 def test_database_that_went_away_is_503_and_comes_back(wired: Wired) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -16,8 +17,10 @@ from lambda_app.core.security.opaque import hash_secret
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.models import RefreshToken, User
+from lambda_app.routers.gateway import GatewayHandler
 from lambda_app.schemas.user import UserSelfUpdate
 from tests.support.accounts import Account, sign_in
+from tests.support.gateway import GatewayTransport, payload_v1, payload_v2
 from tests.support.problems import assert_problem, assert_unauthenticated
 
 ME = "/api/v1/users/me"
@@ -257,6 +260,18 @@ def test_sessions_are_listed_and_one_is_revoked(client: httpx.Client, owner: Acc
     assert_unauthenticated(client.get(ME, headers=bearer(phone)))
     assert_problem(client.delete(path, headers=owner.headers), 404, "session_not_found")
     assert len(client.get(f"{ME}/sessions", headers=owner.headers).json()) == 1
+
+
+@pytest.mark.parametrize("make_event", [payload_v1, payload_v2])
+@pytest.mark.parametrize("source", ["198.51.100.9", "2001:db8::1"])
+def test_address_of_a_session_is_the_one_the_gateway_saw(handler: GatewayHandler, owner: Account, make_event: Any, source: str) -> None:
+    headers = {"X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1", "X-Real-IP": "10.0.0.1"}
+    transport = GatewayTransport(handler, partial(make_event, source_ip=source))
+    with httpx.Client(transport=transport, base_url="https://api.test", headers=headers) as client:
+        tokens = tokens_of(client, owner)
+        sessions = client.get(f"{ME}/sessions", headers=bearer(tokens)).json()
+
+    assert next(item["source_address"] for item in sessions if item["is_current"]) == source
 
 
 def test_password_is_hashed_anew_at_sign_in_when_the_parameters_have_risen(

@@ -17,6 +17,7 @@ from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.services.password_gate import network_of
 from tests.support.accounts import Account
+from tests.support.gateway import unused_address
 from tests.support.problems import assert_problem
 
 LOGIN = "/api/v1/login/token"
@@ -41,14 +42,8 @@ def guess(client: httpx.Client, email: str, password: str = WRONG) -> httpx.Resp
     return client.post(LOGIN, data={"username": email, "password": password})
 
 
-def address() -> str:
-    """Return an address that no other test uses."""
-    raw = uuid4().bytes
-    return f"10.{raw[0]}.{raw[1]}.{raw[2]}"
-
-
 def test_sixth_wrong_password_from_one_address_starts_a_delay_that_doubles(client_from: ClientFrom, owner: Account) -> None:
-    with client_from(address()) as attacker, time_machine.travel(clock.now(), tick=False) as traveller:
+    with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False) as traveller:
         assert [guess(attacker, owner.email).status_code for _ in range(6)] == [401] * 6
         waits = []
         for _ in range(12):
@@ -62,20 +57,20 @@ def test_sixth_wrong_password_from_one_address_starts_a_delay_that_doubles(clien
 
 
 def test_right_password_is_refused_too_while_blocked(client_from: ClientFrom, owner: Account) -> None:
-    with client_from(address()) as attacker, time_machine.travel(clock.now(), tick=False):
+    with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False):
         for _ in range(6):
             guess(attacker, owner.email)
         assert_problem(guess(attacker, owner.email, owner.password), 429, "too_many_attempts")
 
 
 def test_unknown_account_is_throttled_as_a_known_one(client_from: ClientFrom) -> None:
-    with client_from(address()) as attacker, time_machine.travel(clock.now(), tick=False):
+    with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False):
         email = f"nobody-{uuid4()}@example.com"
         assert [guess(attacker, email).status_code for _ in range(7)] == [401] * 6 + [429]
 
 
 def test_success_begins_anew(client_from: ClientFrom, owner: Account) -> None:
-    with client_from(address()) as home, time_machine.travel(clock.now(), tick=False):
+    with client_from(unused_address()) as home, time_machine.travel(clock.now(), tick=False):
         for _ in range(4):
             assert [guess(home, owner.email).status_code for _ in range(4)] == [401] * 4
             assert guess(home, owner.email, owner.password).status_code == 200
@@ -85,17 +80,17 @@ def test_success_begins_anew(client_from: ClientFrom, owner: Account) -> None:
 def test_thousand_wrong_logins_do_not_stop_the_owner(client_from: ClientFrom, owner: Account) -> None:
     """From one address, and from as many as an attacker has."""
     counts: dict[int, int] = {}
-    with client_from(address()) as one:
+    with client_from(unused_address()) as one:
         for _ in range(500):
             status = guess(one, owner.email).status_code
             counts[status] = counts.get(status, 0) + 1
     for _ in range(100):
-        with client_from(address()) as many:
+        with client_from(unused_address()) as many:
             for _ in range(5):
                 status = guess(many, owner.email).status_code
                 counts[status] = counts.get(status, 0) + 1
 
-    with client_from(address()) as home:
+    with client_from(unused_address()) as home:
         assert guess(home, owner.email, owner.password).status_code == 200
         assert guess(home, owner.email, owner.password).status_code == 200
     assert sum(counts.values()) == 1000
@@ -105,16 +100,37 @@ def test_thousand_wrong_logins_do_not_stop_the_owner(client_from: ClientFrom, ow
 
 @pytest.mark.usefixtures("cheap_hash")
 def test_one_address_cannot_try_one_password_on_many_accounts(client_from: ClientFrom) -> None:
-    with client_from(address()) as attacker, time_machine.travel(clock.now(), tick=False):
+    with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False):
         answers = [guess(attacker, f"user-{number}-{uuid4()}@example.com").status_code for number in range(60)]
 
     assert answers == [401] * 51 + [429] * 9
 
 
 @pytest.mark.usefixtures("cheap_hash")
+def test_busy_office_does_not_add_up_for_ever(client_from: ClientFrom, owner: Account) -> None:
+    """Forty mistypings an hour by forty people behind one address, for six hours."""
+    with client_from(unused_address()) as office, time_machine.travel(clock.now(), tick=False) as traveller:
+        for _ in range(6):
+            mistyped = [guess(office, f"user-{number}-{uuid4()}@example.com").status_code for number in range(40)]
+            assert mistyped == [401] * 40
+            traveller.shift(timedelta(minutes=61))
+        assert guess(office, owner.email, owner.password).status_code == 200
+
+
+@pytest.mark.usefixtures("cheap_hash")
+def test_counters_begin_anew_after_a_day(client_from: ClientFrom, owner: Account) -> None:
+    with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False) as traveller:
+        assert [guess(attacker, owner.email).status_code for _ in range(7)][-1] == 429
+        traveller.shift(timedelta(hours=23))
+        assert [guess(attacker, owner.email).status_code for _ in range(2)] == [401, 429]
+        traveller.shift(timedelta(hours=1, seconds=1))
+        assert [guess(attacker, owner.email).status_code for _ in range(7)] == [401] * 6 + [429]
+
+
+@pytest.mark.usefixtures("cheap_hash")
 def test_hundred_guesses_at_once_are_counted_as_a_hundred(settings: Settings, owner: Account) -> None:
     pooled = Services.build(settings.model_copy(update={"database_pool_size": 20}))
-    source = address()
+    source = unused_address()
 
     def attempt(_: int) -> int:
         token = set_origin(Origin(source_address=source))
@@ -137,7 +153,7 @@ def test_hundred_guesses_at_once_are_counted_as_a_hundred(settings: Settings, ow
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP"])
 def test_headers_do_not_change_who_is_throttled(client_from: ClientFrom, owner: Account, header: str) -> None:
-    with client_from(address()) as attacker, time_machine.travel(clock.now(), tick=False):
+    with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False):
         answers = [
             attacker.post(
                 LOGIN, data={"username": owner.email, "password": "wrong password"}, headers={header: f"for=10.9.9.{number}"}
@@ -152,7 +168,7 @@ def test_headers_do_not_change_who_is_throttled(client_from: ClientFrom, owner: 
 def test_spelling_of_the_address_does_not_change_who_is_attacked(
     client_from: ClientFrom, owner: Account, spelling: Callable[[str], str]
 ) -> None:
-    with client_from(address()) as attacker, time_machine.travel(clock.now(), tick=False):
+    with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False):
         for _ in range(6):
             guess(attacker, owner.email)
         assert guess(attacker, spelling(owner.email)).status_code == 429
@@ -160,7 +176,7 @@ def test_spelling_of_the_address_does_not_change_who_is_attacked(
 
 def test_current_password_cannot_be_guessed_with_a_stolen_token(client_from: ClientFrom, owner: Account) -> None:
     change = {"password": "mine from now on", "current_password": "wrong password"}
-    with client_from(address()) as thief, time_machine.travel(clock.now(), tick=False):
+    with client_from(unused_address()) as thief, time_machine.travel(clock.now(), tick=False):
         answers = [thief.put("/api/v1/users/me", json=change, headers=owner.headers).status_code for _ in range(7)]
 
     assert answers == [403] * 6 + [429]

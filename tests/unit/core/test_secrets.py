@@ -9,6 +9,7 @@ from moto import mock_aws
 from pydantic import SecretStr, ValidationError
 
 from lambda_app.core.aws import AwsAccess, AwsCredentials, AwsRefusedError
+from lambda_app.core.errors import UnavailableError
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
@@ -83,6 +84,14 @@ def test_deployed_function_signs_with_the_key_of_its_secret_and_asks_for_it_with
 
     twin = AccessTokens(keys=SigningKeys.fixed(KEY), lifetime=timedelta(minutes=10))
     assert twin.read(token).user_id == USER_ID
+
+
+@mock_aws
+def test_weak_key_in_the_secret_signs_nothing(vault: AwsAccess) -> None:
+    vault.client("secretsmanager").create_secret(Name="key", SecretString="changeme")
+
+    with pytest.raises(UnavailableError):
+        issue(Services.build(settings(secret_key_arn="key")).tokens)
 
 
 @mock_aws

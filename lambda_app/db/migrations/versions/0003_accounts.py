@@ -109,11 +109,11 @@ def upgrade() -> None:
         sa.Column("key", sa.String(64), nullable=False),
         sa.Column("kind", sa.SmallInteger(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("last_at", TIME, nullable=False),
+        sa.Column("since", TIME, nullable=False),
         sa.Column("blocked_until", TIME, nullable=True),
         sa.PrimaryKeyConstraint("key", name="pk_sign_in_attempt"),
     )
-    op.create_index("ix_sign_in_attempt_last_at", "sign_in_attempt", ["last_at"])
+    op.create_index("ix_sign_in_attempt_since", "sign_in_attempt", ["since"])
     _create_audit_log()
 
 
