@@ -1,7 +1,7 @@
 # Everything a developer types. `make` alone lists it. GNU make 3.81 (the one macOS ships) is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test proofs check fix openapi lock clean
+.PHONY: help setup run test proofs localstack check fix openapi lock clean
 .PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Found on first use and remembered: `make help` must work on a machine without Python.
@@ -40,6 +40,13 @@ test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 PROOFS ?= tests/integration/life tests/benchmarks tests/e2e
 proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, a million rows, 6 GiB (8 minutes)
 	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 "$(BIN)/python" -m pytest -s $(PROOFS)
+
+LOCALSTACK_PYTHON ?= python3.13
+localstack: setup ## Hold the object store to its contract on LocalStack too, in an environment of 350 MB; it needs Python 3.13
+	@test -f .venv-localstack/complete || { rm -rf .venv-localstack && "$(LOCALSTACK_PYTHON)" -m venv .venv-localstack \
+		&& .venv-localstack/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-deps --require-hashes \
+			-r requirements/localstack.txt && touch .venv-localstack/complete; }
+	@"$(BIN)/python" -m pytest tests/integration/storage/test_s3_on_localstack.py
 
 check: setup ## What CI checks: style, types, the import rule, the OpenAPI document
 	@"$(BIN)/ruff" check .
@@ -122,6 +129,7 @@ lock: ## Lock the dependencies of pyproject.toml anew; UPGRADE=--upgrade takes t
 	@$(COMPILE) requirements/emulator.in -o requirements/emulator.txt
 	@$(COMPILE) --no-deps requirements/runtime.in -o requirements/runtime.txt
 	@$(COMPILE) requirements/uv.in -o requirements/uv.txt
+	@$(subst --universal --python-version 3.11,--python-version 3.13,$(COMPILE)) requirements/localstack.in -o requirements/localstack.txt
 
 clean: ## Forget everything: environments, local data, caches
 	@infra/local/clean

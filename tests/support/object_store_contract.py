@@ -21,6 +21,8 @@ PARTS = (b"\0\0\0\x18ftypmp42" + b"v" * (5 * 1024**2), b"the rest")
 class World(Protocol):
     """A store, its clients and the passing of time."""
 
+    demands_signatures: bool
+    """Whether it refuses requests without any signature, and not only those with a wrong one."""
     checks_parts: bool
     """Whether it holds uploads in parts to S3's rules: their order, their tags, and 5 MiB at least for all but the last."""
     pages_uploads: bool
@@ -150,16 +152,17 @@ class ObjectStoreContract:
     def test_tampered_query_is_refused(self, world: World) -> None:
         key, upload = _start_upload(world)
         stamp = next(text for text in upload.url.replace("&", "?").split("?") if "xpires=" in text)
-        tampered = (
+        tampered = [
             upload.url.replace(stamp, stamp + "0"),
             upload.url + "&x-amz-acl=public-read",
             upload.url[:-1] + ("0" if upload.url[-1] != "0" else "1"),
-            upload.url.partition("?")[0],
-        )
+        ]
+        if world.demands_signatures:
+            tampered.append(upload.url.partition("?")[0])
 
-        statuses = [world.send("PUT", url, upload.headers, BODY).status for url in tampered]
+        statuses = {url: world.send("PUT", url, upload.headers, BODY).status for url in tampered}
 
-        assert statuses == [403, 403, 403, 403]
+        assert statuses == dict.fromkeys(tampered, 403)
         assert world.store().head(key) is None
 
     def test_upload_url_dies_at_the_second_it_names(self, world: World) -> None:
@@ -310,10 +313,11 @@ class ObjectStoreContract:
             world.send("PUT", signed.url, {}, b"12").status,
             world.send("PUT", signed.url.replace("partNumber=1", "partNumber=2"), {}, b"123").status,
             world.send("PUT", signed.url.replace("uploadId=", "uploadId=x"), {}, b"123").status,
-            world.send("PUT", signed.url.partition("?")[0], {}, b"123").status,
         ]
+        if world.demands_signatures:
+            statuses.append(world.send("PUT", signed.url.partition("?")[0], {}, b"123").status)
 
-        assert statuses == [403] * 5
+        assert set(statuses) == {403}
         assert world.store().list_parts(key, upload_id) == []
 
     def test_part_that_is_sent_again_takes_the_place_of_the_first(self, world: World) -> None:

@@ -32,6 +32,7 @@ def settings_for(s3_server: ObjectStoreServer, **changes: Any) -> Settings:
 class S3World:
     """The emulator, an HTTP client and real time."""
 
+    demands_signatures = True
     checks_parts = False
     checks_size = False
     pages_uploads = False

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(not INTERPRETER.exists(), reason="LocalStack is 
 class LocalStackWorld(S3World):
     """LocalStack."""
 
+    demands_signatures = False
     checks_parts = True
     checks_size = True
     pages_uploads = True
@@ -29,7 +30,8 @@ def localstack() -> Iterator[ObjectStoreServer]:
 
 @pytest.fixture(scope="module")
 def world(localstack: ObjectStoreServer) -> Iterator[LocalStackWorld]:
-    with httpx.Client(trust_env=False) as client:
+    # It can take its time over a refusal, and over the first part that it is sent.
+    with httpx.Client(trust_env=False, timeout=60) as client:
         yield LocalStackWorld(localstack, client)
 
 

@@ -16,6 +16,7 @@ from tests.support.object_store_contract import ObjectStoreContract
 class FakeWorld:
     """One fake store and a clock that is moved by hand."""
 
+    demands_signatures = True
     checks_parts = True
     checks_size = True
     pages_uploads = True
