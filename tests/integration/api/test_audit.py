@@ -81,7 +81,7 @@ def test_log_is_paged_and_filtered_by_time(client: httpx.Client, owner: Account,
     second = events(client, admin, limit=2, before=first[-1]["seq"])
 
     assert [event["seq"] for event in second] == [first[-1]["seq"] - 1, first[-1]["seq"] - 2]
-    assert events(client, admin, since=(clock.now() + timedelta(hours=1)).isoformat()) == []
+    assert events(client, admin, since=(clock.now() + timedelta(days=3650)).isoformat()) == []
     assert events(client, admin, until="2020-01-01T00:00:00Z") == []
     for query in ({"before": "0"}, {"since": "yesterday"}, {"since": "2026-01-01T00:00:00"}, {"actor_id": "x"}, {"action": "\x00"}):
         assert_problem(client.get(AUDIT, params=query, headers=admin.headers), 422, "malformed_request")
