@@ -19,6 +19,10 @@ MALWARE_TAG = "GuardDutyMalwareScanStatus"
 MALWARE_CLEAN = "NO_THREATS_FOUND"
 
 
+ABANDONED_PARTS_DAYS = 8
+"""A day more than an upload in parts may take: the sweep ends those that nobody finishes, this is for what it cannot see."""
+
+
 class FileBucket(Construct):
     """The bucket, and the queue that S3 tells of every new object."""
 
@@ -62,6 +66,10 @@ class FileBucket(Construct):
         if config.scans_for_malware:
             self._quarantine()
 
+    def grant_listing_uploads(self, grantee: iam.IGrantable) -> None:
+        """Allow to see which multipart uploads are under way."""
+        iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucketMultipartUploads"], resource_arns=[self.bucket.bucket_arn])
+
     def grant_objects(self, grantee: iam.IGrantable, *actions: str) -> None:
         """Allow the S3 `actions` on the uploaded objects.
 
@@ -79,7 +87,7 @@ class FileBucket(Construct):
 
     def _lifecycle(self) -> list[s3.LifecycleRule]:
         return [
-            s3.LifecycleRule(id="abandoned-parts", abort_incomplete_multipart_upload_after=Duration.days(7)),
+            s3.LifecycleRule(id="abandoned-parts", abort_incomplete_multipart_upload_after=Duration.days(ABANDONED_PARTS_DAYS)),
             s3.LifecycleRule(
                 id="trash", noncurrent_version_expiration=Duration.days(self._config.noncurrent_days), expired_object_delete_marker=True
             ),

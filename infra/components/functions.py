@@ -6,7 +6,7 @@ from enum import Flag, StrEnum, auto
 from functools import cached_property
 from pathlib import Path
 
-from aws_cdk import Duration, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -14,6 +14,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -23,6 +24,7 @@ from infra.config import FUNCTION_TIMEOUT_SECONDS, StageConfig
 from infra.package.artifact import Artifact
 
 ROOT = Path(__file__).resolve().parents[2]
+KEY_ROTATION_DAYS = 30
 LIVE = "live"
 """The alias that takes traffic; rolling back is pointing it at an older version."""
 
@@ -35,7 +37,9 @@ class May(Flag):
     READ_OBJECTS = auto()
     WRITE_OBJECTS = auto()
     DELETE_OBJECTS = auto()
+    LIST_UPLOADS = auto()
     READ_SIGNING_KEY = auto()
+    ROTATE_SIGNING_KEY = auto()
 
 
 class Runs(StrEnum):
@@ -45,6 +49,7 @@ class Runs(StrEnum):
     ON_UPLOAD = "upload"
     ON_SCHEDULE = "schedule"
     ON_DEPLOY = "deploy"
+    ON_ROTATION = "rotation"
     BY_HAND = "hand"
 
 
@@ -64,8 +69,8 @@ class FunctionSpec:
 
     @property
     def is_published(self) -> bool:
-        """Whether callers use a published version by its alias; what runs by hand or on deployment is always the newest code."""
-        return self.runs not in (Runs.BY_HAND, Runs.ON_DEPLOY)
+        """Whether callers use a published version by its alias; what seldom runs is always the newest code."""
+        return self.runs not in (Runs.BY_HAND, Runs.ON_DEPLOY, Runs.ON_ROTATION)
 
     @property
     def exists(self) -> bool:
@@ -93,9 +98,16 @@ FUNCTIONS = (
         name="Sweep",
         handler="lambda_app.handlers.sweep.handler",
         runs=Runs.ON_SCHEDULE,
-        may=May.USE_DATABASE | May.READ_OBJECTS | May.DELETE_OBJECTS,
+        may=May.USE_DATABASE | May.READ_OBJECTS | May.DELETE_OBJECTS | May.LIST_UPLOADS,
         timeout_seconds=240,
         minutes=15,
+    ),
+    FunctionSpec(
+        name="RotateSigningKey",
+        handler="lambda_app.handlers.rotate_signing_key.handler",
+        runs=Runs.ON_ROTATION,
+        may=May.ROTATE_SIGNING_KEY,
+        concurrency=None,
     ),
     FunctionSpec(
         name="Superuser", handler="lambda_app.handlers.superuser.handler", runs=Runs.BY_HAND, may=May.USE_DATABASE, concurrency=None
@@ -203,6 +215,40 @@ def run_on_schedule(function: AppFunction) -> events.Rule:
         # The next run does the work of a missed one.
         targets=[targets.LambdaFunction(function.live, retry_attempts=0)],
     )
+
+
+def run_on_rotation(function: AppFunction, *, secret: secretsmanager.ISecret) -> None:
+    """Let Secrets Manager call the function for each step of a rotation of the secret, every 30 days.
+
+    Not the CDK's own RotationSchedule, which also allows GetRandomPassword on everything.
+    """
+    function.role.add_to_policy(
+        iam.PolicyStatement(
+            actions=[
+                "secretsmanager:DescribeSecret",
+                "secretsmanager:GetSecretValue",
+                "secretsmanager:PutSecretValue",
+                "secretsmanager:UpdateSecretVersionStage",
+            ],
+            resources=[secret.secret_arn],
+        )
+    )
+    function.function.add_permission(
+        "SecretsManager",
+        principal=iam.ServicePrincipal("secretsmanager.amazonaws.com"),
+        source_account=Stack.of(function).account,
+    )
+    schedule = secretsmanager.CfnRotationSchedule(
+        function,
+        "Rotation",
+        secret_id=secret.secret_arn,
+        rotation_lambda_arn=function.function.function_arn,
+        rotation_rules=secretsmanager.CfnRotationSchedule.RotationRulesProperty(automatically_after_days=KEY_ROTATION_DAYS),
+        # A deployment is no reason to rotate.
+        rotate_immediately_on_update=False,
+    )
+    # Secrets Manager tries the function as soon as the schedule is there.
+    schedule.node.add_dependency(function)
 
 
 def run_on_upload(function: AppFunction, *, events_of_bucket: sqs.IQueue) -> None:

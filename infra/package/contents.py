@@ -16,7 +16,7 @@ MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 GLIBC_MINORS = (17, 28, 34)
 """Amazon Linux 2023 has glibc 2.34 and so runs wheels that were built for any older one."""
 
-AWS_SERVICES = ("s3", "secretsmanager", "sqs", "sts")
+AWS_SERVICES = ("s3", "secretsmanager", "sesv2", "sqs", "sts")
 """Services whose API description stays in botocore; the other four hundred are 20 MB that nothing reads."""
 
 DROPPED_FOLDERS = ("__pycache__", "tests", "test", "bin", "examples")

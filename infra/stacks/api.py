@@ -7,7 +7,17 @@ from constructs import Construct
 from infra.components.acknowledged import acknowledge
 from infra.components.database import APP_USER
 from infra.components.file_bucket import UPLOADS
-from infra.components.functions import FUNCTIONS, OBJECT_ACTIONS, AppFunction, May, Runs, Surroundings, run_on_schedule, run_on_upload
+from infra.components.functions import (
+    FUNCTIONS,
+    OBJECT_ACTIONS,
+    AppFunction,
+    May,
+    Runs,
+    Surroundings,
+    run_on_rotation,
+    run_on_schedule,
+    run_on_upload,
+)
 from infra.components.http_api import HttpApi
 from infra.components.migration import Migration
 from infra.components.observability import Observability
@@ -84,12 +94,16 @@ class ApiStack(Stack):
             )
         if May.USE_DATABASE in may:
             data.database.grant_connect(role)
+        if May.LIST_UPLOADS in may:
+            data.files.grant_listing_uploads(role)
         if May.READ_SIGNING_KEY in may:
             _allow_reading(role, data.signing_key.secret_arn)
         if function.spec.runs is Runs.ON_UPLOAD:
             run_on_upload(function, events_of_bucket=data.files.events)
         elif function.spec.runs is Runs.ON_SCHEDULE:
             run_on_schedule(function)
+        elif function.spec.runs is Runs.ON_ROTATION:
+            run_on_rotation(function, secret=data.signing_key)
 
 
 def _allow_reading(role: iam.Role, secret_arn: str) -> None:

@@ -29,6 +29,6 @@ class DataStack(Stack):
         acknowledge(
             self.signing_key,
             "AwsSolutions-SMG4",
-            reason="Tokens name no key yet, so a new key signs everybody out: rotation is a decision, by the runbook, and not a schedule.",
+            reason="Rotated every 30 days by RotateSigningKey, whose schedule stands in the API stack; the rule looks in this one only.",
         )
         CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name, description="Where the uploaded objects are")

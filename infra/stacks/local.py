@@ -65,7 +65,11 @@ class LocalApiStack(Stack):
         owned = common | {"DATABASE_URL": addresses.owner_database, "DATABASE_APP_ROLE": APP_USER}
         owner = Surroundings(config=config, artifact=artifact, environment=owned, snapshots=False)
         migration = Migration(self, "Migration", around=owner)
-        functions = {spec.name: AppFunction(self, spec.name, spec=spec, around=app) for spec in FUNCTIONS if spec.exists}
+        functions = {
+            spec.name: AppFunction(self, spec.name, spec=spec, around=app)
+            for spec in FUNCTIONS
+            if spec.exists and spec.runs is not Runs.ON_ROTATION
+        }
         for function in functions.values():
             if function.spec.is_published:
                 function.live.node.add_dependency(migration.step)
@@ -73,6 +77,8 @@ class LocalApiStack(Stack):
             actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in may for action in granted]
             if actions:
                 data.files.grant_objects(function.role, *actions)
+            if May.LIST_UPLOADS in may:
+                data.files.grant_listing_uploads(function.role)
             if May.READ_SIGNING_KEY in may:
                 data.signing_key.grant_read(function.role)
             if function.spec.runs is Runs.ON_UPLOAD:

@@ -6,6 +6,9 @@ STATEMENT_TIMEOUT = "4s"
 IDLE_IN_TRANSACTION_TIMEOUT = "10s"
 """Set on the role and not on connections, where a SET would pin them to one client of RDS Proxy."""
 
+AUDIT_TABLE = "audit_event"
+"""Only ever added to, by everybody; its triggers refuse the same to the owner."""
+
 IAM_ROLE = "rds_iam"
 """Membership makes RDS take an IAM token for a password; only RDS has this role."""
 
@@ -27,6 +30,12 @@ def grant_application(engine: Engine, role: str) -> None:
         connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {quoted}"))
         connection.execute(text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {quoted}"))
         connection.execute(text(f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {quoted}"))
+        if _has_table(connection, AUDIT_TABLE):
+            connection.execute(text(f"REVOKE UPDATE, DELETE ON {AUDIT_TABLE} FROM {quoted}"))
+
+
+def _has_table(connection: Connection, name: str) -> bool:
+    return connection.execute(text("SELECT to_regclass(:name)"), {"name": f"public.{name}"}).scalar_one() is not None
 
 
 def _has_role(connection: Connection, role: str) -> bool:

@@ -17,10 +17,15 @@ logger = logging.getLogger(__name__)
 def handler(event: dict[str, Any] | None, context: Any) -> dict[str, Any]:
     """Sweep until nothing is left or the function's time runs out; `{"dry_run": true}` only counts."""
     services = process_services()
+    is_dry = bool((event or {}).get("dry_run"))
     budget = BUDGET_SECONDS
     if hasattr(context, "get_remaining_time_in_millis"):
         budget = max(1.0, context.get_remaining_time_in_millis() / 1000 - SPARE_SECONDS)
     with services.unit_of_work() as session:
-        report = services.sweep(session).run(budget_seconds=budget, is_dry=bool((event or {}).get("dry_run")))
-    logger.info("sweep", extra={"fields": asdict(report)})
-    return asdict(report)
+        report = services.sweep(session).run(budget_seconds=budget, is_dry=is_dry)
+    done = asdict(report)
+    if not is_dry:
+        with services.unit_of_work() as session:
+            done |= {f"forgotten_{kind}": count for kind, count in services.maintenance(session).purge().items()}
+    logger.info("sweep", extra={"fields": done})
+    return done

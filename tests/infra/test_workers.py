@@ -49,6 +49,32 @@ def test_sweep_runs_by_the_clock_on_its_live_version(resources: dict[str, Any]) 
     assert resources[rule["Targets"][0]["Arn"]["Ref"]]["Type"] == "AWS::Lambda::Alias"
 
 
+def test_signing_key_is_rotated_by_a_function_that_may_do_that_and_nothing_else(resources: dict[str, Any]) -> None:
+    schedule = only(resources, "AWS::SecretsManager::RotationSchedule")
+    policy = json.dumps([value for key, value in resources.items() if key.startswith("RotateSigningKeyRoleDefaultPolicy")])
+    (permission,) = [
+        value["Properties"]
+        for value in resources.values()
+        if value["Type"] == "AWS::Lambda::Permission" and value["Properties"]["Principal"] == "secretsmanager.amazonaws.com"
+    ]
+
+    assert schedule["RotationRules"] == {"AutomaticallyAfterDays": 30}
+    assert schedule["RotateImmediatelyOnUpdate"] is False
+    assert "RotateSigningKey" in json.dumps(schedule["RotationLambdaARN"])
+    assert "SourceAccount" in permission
+    assert all(action in policy for action in ("DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage"))
+    assert not any(other in policy for other in ("s3:", "rds-db:connect", "GetRandomPassword"))
+
+
+def test_only_the_sweep_may_list_uploads(resources: dict[str, Any]) -> None:
+    allowed = {
+        key.removesuffix("DefaultPolicy") for key, value in resources.items() if "s3:ListBucketMultipartUploads" in json.dumps(value)
+    }
+
+    assert len(allowed) == 1
+    assert next(iter(allowed)).startswith("SweepRole")
+
+
 def test_workers_may_not_write_objects_or_read_the_signing_key(resources: dict[str, Any]) -> None:
     for name in ("ObjectCreated", "Sweep"):
         policies = [value for key, value in resources.items() if key.startswith(f"{name}RoleDefaultPolicy")]

@@ -225,7 +225,16 @@ def role(database: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iter
         connection.execute(text(f"DROP ROLE {name}"))
 
 
-@pytest.mark.parametrize("statement", ["CREATE TABLE mine (id int)", "DROP TABLE file", "UPDATE alembic_version SET version_num = 'x'"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE mine (id int)",
+        "DROP TABLE file",
+        "UPDATE alembic_version SET version_num = 'x'",
+        "UPDATE audit_event SET action = 'x'",
+        "DELETE FROM audit_event",
+    ],
+)
 def test_application_reads_and_writes_rows_and_nothing_else(statement: str, role: str, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text(f"SET LOCAL ROLE {role}"))
