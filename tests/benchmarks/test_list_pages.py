@@ -123,10 +123,11 @@ def test_filter_reads_its_own_index_and_few_rows(engine: Engine, name: str) -> N
         plan = "\n".join(row[0] for row in rows)
 
     print(plan)
-    # Either index on the time serves an owner of nine files in ten.
-    index = "created_at_id" if name == "created" else f"ix_file_owner_id_{name}"
+    # An owner of nine files in ten is served as well by the index of all files' times, and by the sweep's of unfinished ones.
+    also = {"created": "ix_file_created_at_id", "status": "ix_file_unfinished"}
+    indexes = {f"ix_file_owner_id_{name}", "ix_file_owner_id_created_at_id" if name == "created" else "", also.get(name, "")} - {""}
     assert 0 < len(found) <= PAGE
-    assert index in plan
+    assert any(index in plan for index in indexes)
     assert "Seq Scan" not in plan
     took, whole = best_seconds(
         lambda: page(engine, Order.NEWEST_FIRST, None, FILTERS[name]), lambda: page(engine, Order.NEWEST_FIRST, None)

@@ -59,11 +59,17 @@ def test_migrations_make_what_the_models_describe(
     assert catalogue(empty)["columns"]
 
 
+def has_no_collation(_object: object, name: str | None, *_: object) -> bool:
+    """Leave out the indexes whose collation Alembic does not read back; the test above compares them to the letter."""
+    return name not in ("ix_file_owner_id_content_type", "ix_file_owner_id_name")
+
+
 def test_alembic_finds_nothing_to_generate(empty: Engine) -> None:
     migrations.upgrade(empty)
 
     with empty.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        opts = {"compare_type": True, "compare_server_default": True, "include_object": has_no_collation}
+        context = MigrationContext.configure(connection, opts=opts)
         assert compare_metadata(context, Base.metadata) == []
 
 

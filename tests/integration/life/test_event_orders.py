@@ -158,3 +158,16 @@ def test_messages_that_are_none_of_our_business_do_nothing(life: Life) -> None:
 )
 def test_message_that_cannot_be_read_goes_back_to_the_queue(life: Life, body: str) -> None:
     assert take_batch(life.services, batch(body)) == {"batchItemFailures": [{"itemIdentifier": "message-0"}]}
+
+
+def test_object_that_comes_after_its_file_was_rejected_is_deleted_by_its_event(life: Life) -> None:
+    user = life.new_user()
+    file = life.start(user)
+    life.objects.objects[file.s3_key] = HeldObject(b"another length", "text/plain", None)
+    assert refused(partial(life.complete, user, file.id)) == "upload_rejected"
+    life.put(file)
+
+    take_batch(life.services, batch(bridged(file.s3_key, bucket=life.services.settings.s3_bucket_name)))
+
+    assert not life.is_stored(file.id)
+    assert life.status_of(file.id) == FileStatus.REJECTED

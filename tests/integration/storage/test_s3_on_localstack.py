@@ -30,8 +30,8 @@ def localstack() -> Iterator[ObjectStoreServer]:
 
 @pytest.fixture(scope="module")
 def world(localstack: ObjectStoreServer) -> Iterator[LocalStackWorld]:
-    # It can take its time over a refusal, and over the first part that it is sent.
-    with httpx.Client(trust_env=False, timeout=60) as client:
+    # A part that it refuses unread stops up the connection for whatever comes next.
+    with httpx.Client(trust_env=False, timeout=20, limits=httpx.Limits(max_keepalive_connections=0)) as client:
         yield LocalStackWorld(localstack, client)
 
 

@@ -61,7 +61,7 @@ def _upgrade_files() -> None:
     op.add_column("file", sa.Column("purge_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("file", sa.Column("revision", sa.Integer(), server_default=sa.text("1"), nullable=False))
     op.drop_constraint("ck_file_status", "file")
-    op.create_check_constraint("ck_file_status", "file", f"status IN ({STATUSES}, 'trashed')")
+    op.create_check_constraint("ck_file_status", "file", "status IN ('pending', 'available', 'trashed', 'rejected', 'expired', 'deleting')")
     newest_first = (sa.text("created_at DESC"), sa.text("id DESC"))
     op.create_index("ix_file_owner_id_status", "file", ["owner_id", "status", *newest_first])
     op.create_index("ix_file_owner_id_name", "file", ["owner_id", sa.text('lower(filename) COLLATE "C"'), "id"])
