@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Self
+from typing import Self, cast
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
@@ -49,6 +49,7 @@ from lambda_app.services.uploads import UploadService
 from lambda_app.services.usage import UsageService
 from lambda_app.storage.object_store import ObjectStore
 from lambda_app.storage.s3 import S3ObjectStore
+from lambda_app.storage.unhurried import UnhurriedStore
 
 DATABASE_PROBE_SECONDS = 1.5
 """How long the health check waits for the database; its answer must come within 2 s."""
@@ -156,7 +157,7 @@ class Services:
         return FileService(
             files=FileRepository(session),
             life=FileLifeRepository(session),
-            store=self.store,
+            store=self._store(session),
             trash_retention=timedelta(days=self.settings.trash_retention_days),
         )
 
@@ -167,7 +168,7 @@ class Services:
             life=FileLifeRepository(session),
             users=UserRepository(session),
             idempotency=IdempotencyService(IdempotencyRepository(session)),
-            store=self.store,
+            store=self._store(session),
             default_quota=self._default_quota(),
         )
 
@@ -178,7 +179,10 @@ class Services:
     def sweep(self, session: Session) -> SweepService:
         """The sweep of one unit of work."""
         return SweepService(
-            files=SweepRepository(session), life=FileLifeRepository(session), keys=IdempotencyRepository(session), store=self.store
+            files=SweepRepository(session),
+            life=FileLifeRepository(session),
+            keys=IdempotencyRepository(session),
+            store=self._store(session),
         )
 
     def freeze(self) -> None:
@@ -191,6 +195,9 @@ class Services:
         self.passwords.verify("", None)
         if self.settings.secret_key_arn:
             self.aws.client("secretsmanager")
+
+    def _store(self, session: Session) -> ObjectStore:
+        return cast("ObjectStore", UnhurriedStore(self.store, session))
 
     def _default_quota(self) -> Quota:
         return Quota(bytes=self.settings.user_quota_bytes, files=self.settings.user_quota_files)

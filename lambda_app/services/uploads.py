@@ -188,12 +188,16 @@ class UploadService:
             NoSuchFileError, FileForbiddenError, UnavailableError.
         """
         file = self._files.require_manageable(file_id, user)
+        if file.status == FileStatus.REJECTED:
+            # The call that rejected it may have been cut off before this.
+            self._store.delete(file.s3_key)
         if file.status != FileStatus.PENDING:
             return _outcome(file)
-        # No transaction is open here: the read above was its own.
         is_lost = file.upload_id is not None and not self._join(file, file.upload_id, crc64nvme)
         settled, file = self._settlement.settle(file)
         if settled is Settled.MISSING:
+            # It may have been deleted, bytes and all, while S3 was asked.
+            self._files.require_manageable(file_id, user)
             raise UploadLostError if is_lost else UploadMissingError
         # Somebody else moved it between our look and our update: their outcome is ours.
         return _outcome(self._files.require_manageable(file_id, user) if settled is Settled.OVERTAKEN else file)

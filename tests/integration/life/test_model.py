@@ -22,6 +22,7 @@ from lambda_app.core.errors import AppError
 from lambda_app.factory import Services
 from lambda_app.models import File, User
 from lambda_app.services.quota import QuotaExceededError
+from lambda_app.services.sweep import REJECTED_RETENTION
 from tests.support.books import assert_charges_are_right
 from tests.support.life import Life, refused
 from tests.support.object_store import HeldObject
@@ -46,6 +47,7 @@ class Kept:
     status: str = "pending"
     arrived: str = "nothing"
     """Or `whole`, or `wrong`; of parts: `parts` before they are joined."""
+    days_rejected: int = 0
 
 
 class Histories(RuleBasedStateMachine):
@@ -177,6 +179,10 @@ class Histories(RuleBasedStateMachine):
         for kept in self.files:
             if days and kept.status == "trashed":
                 kept.status = "gone"
+            if kept.status == "rejected":
+                kept.days_rejected += days
+                if kept.days_rejected > REJECTED_RETENTION.days:
+                    kept.status = "gone"
             if days:
                 self.settle(kept)
                 if kept.status == "pending":
