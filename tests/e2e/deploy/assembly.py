@@ -14,6 +14,7 @@ LACKING: dict[str, dict[str, str]] = {
     "AWS::EC2::SecurityGroupIngress": {},
     "AWS::RDS::DBProxy": {"Endpoint": "127.0.0.1", "DBProxyArn": "arn:aws:rds:us-east-1:000000000000:db-proxy:prx-emulated"},
     "AWS::RDS::DBProxyTargetGroup": {},
+    "AWS::SecretsManager::RotationSchedule": {},
 }
 """Types that the emulator does not know, and what stands for their attributes."""
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -74,6 +75,13 @@ class Deployment:
         (api,) = self.cloud.client("apigatewayv2").get_apis()["Items"]
         # By path: the name of an API resolves nowhere without a DNS of the emulator's own.
         return httpx.Client(base_url=f"{self.cloud.endpoint_url}/_aws/execute-api/{api['ApiId']}/$default", timeout=60, trust_env=False)
+
+    def invoke(self, handler: str) -> dict[str, Any]:
+        """Call the function with this handler once, as its schedule would, and return what it answered."""
+        functions = self.cloud.client("lambda").list_functions()["Functions"]
+        (name,) = [function["FunctionName"] for function in functions if function["Handler"] == handler]
+        answer: dict[str, Any] = json.loads(self.cloud.client("lambda").invoke(FunctionName=name, Payload="{}")["Payload"].read())
+        return answer
 
     def live_version(self) -> str:
         """Return the version of the API function that takes traffic."""

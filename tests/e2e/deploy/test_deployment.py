@@ -1,8 +1,12 @@
 """The life of a deployment, in the order of this file: serve, upgrade, refuse a broken upgrade, destroy."""
 
 import json
+import secrets
+import time
+from http import HTTPStatus
 from typing import Any
 
+import httpx
 import pg8000.dbapi  # type: ignore[import-untyped]  # ships no type information
 import pytest
 
@@ -10,6 +14,9 @@ from lambda_app.db.migrations import head_revision
 from tests.e2e.deploy.cloud import DeployError
 from tests.e2e.deploy.conftest import STACK, Deployment
 from tests.e2e.deploy.walk import sign_in, walk
+
+WORKER_SECONDS = 60.0
+"""The queue is polled, and a worker's first start takes a while."""
 
 MIGRATION = '''"""One more migration."""
 
@@ -37,7 +44,9 @@ def query(deployment: Deployment, statement: str) -> list[Any]:
     try:
         cursor = connection.cursor()
         cursor.execute(statement)
-        return [row[0] for row in cursor.fetchall()]
+        rows = [row[0] for row in cursor.fetchall()]
+        connection.commit()
+        return rows
     finally:
         connection.close()
 
@@ -45,6 +54,38 @@ def query(deployment: Deployment, statement: str) -> list[Any]:
 def test_whole_product_works_through_the_gateway(deployment: Deployment) -> None:
     with deployment.api() as api:
         walk(api, bucket=deployment.cloud.outputs(f"{STACK}-Data")["Bucket"])
+
+
+def test_worker_makes_an_upload_available_that_nobody_completes(deployment: Deployment) -> None:
+    content = secrets.token_bytes(1000)
+    with deployment.api() as api, httpx.Client(trust_env=False) as s3:
+        sign_in(api, "away-after-the-upload@example.com")
+        declared = {"filename": "a.bin", "content_type": "application/octet-stream", "size_bytes": len(content)}
+        upload = api.post("/api/v1/files/upload", json=declared).json()
+        assert s3.request(upload["method"], upload["upload_url"], headers=upload["headers"], content=content).is_success
+
+        deadline = time.monotonic() + WORKER_SECONDS
+        while (file := api.get(f"/api/v1/files/{upload['file_id']}").json())["status"] != "available":
+            assert time.monotonic() < deadline, file
+            time.sleep(0.5)
+
+        download = api.get(f"/api/v1/files/download/{upload['file_id']}").json()
+        assert s3.get(download["download_url"]).content == content
+
+
+def test_sweep_ends_an_abandoned_upload(deployment: Deployment) -> None:
+    with deployment.api() as api:
+        sign_in(api, "gone-before-the-upload@example.com")
+        declared = {"filename": "never.bin", "content_type": "application/octet-stream", "size_bytes": 10}
+        file_id = api.post("/api/v1/files/upload", json=declared).json()["file_id"]
+        query(deployment, f"UPDATE file SET upload_expires_at = now() - interval '1 day' WHERE id = '{file_id}' RETURNING id")  # noqa: S608
+
+        report = deployment.invoke("lambda_app.handlers.sweep.handler")
+
+        assert (report["is_finished"], report["failures"]) == (True, 0), report
+        assert report["expired"] >= 1
+        assert api.get(f"/api/v1/files/{file_id}").status_code == HTTPStatus.NOT_FOUND
+        assert api.get("/api/v1/users/me").json()["id"]
 
 
 def test_first_superuser_is_made_by_hand_and_may_see_everybody(deployment: Deployment) -> None:

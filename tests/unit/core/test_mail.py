@@ -1,0 +1,51 @@
+"""Mail by Amazon SES: what is sent, and what a refusal becomes."""
+
+import boto3  # type: ignore[import-untyped]  # ships no type information
+import pytest
+from moto import mock_aws
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ses.models import ses_backends
+from pydantic import SecretStr
+
+from lambda_app.core.aws import AwsAccess, AwsCredentials
+from lambda_app.core.errors import UnavailableError
+from lambda_app.core.mail import Mail, SesPostOffice, post_office
+from lambda_app.core.settings import Settings
+
+SENDER = "no-reply@example.com"
+LINK = "https://app.example.com/reset-password?token=s3cr3t"
+MAIL = Mail(to="someone@example.org", subject="Reset your password", text=f"Grüße\n\n{LINK}\n", link=LINK)
+
+
+@pytest.fixture
+def office() -> SesPostOffice:
+    settings = Settings(
+        database_url=SecretStr("postgresql://app@db.internal/app"),
+        secret_key=SecretStr("Zp4vYw8sTq1LrN6uXc3Kd9Hb5Gm2Ja7Ef0"),
+        s3_bucket_name="uploads",
+        mail_from=SENDER,
+        public_url="https://app.example.com",
+    )
+    office = post_office(settings, AwsAccess(settings, AwsCredentials("test", "test")))
+    assert isinstance(office, SesPostOffice)
+    return office
+
+
+@mock_aws
+def test_mail_reaches_its_reader_from_the_configured_sender(office: SesPostOffice) -> None:
+    boto3.client("sesv2", "us-east-1", aws_access_key_id="test", aws_secret_access_key="test").create_email_identity(EmailIdentity=SENDER)
+
+    office.send(MAIL)
+
+    (sent,) = ses_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].sent_messages
+    assert sent.source == SENDER
+    assert sent.destinations["ToAddresses"] == [MAIL.to]
+    assert (sent.subject, sent.body) == (MAIL.subject, MAIL.text)
+
+
+@mock_aws
+def test_sender_that_ses_has_not_verified_is_unavailable_and_says_no_secret(office: SesPostOffice) -> None:
+    with pytest.raises(UnavailableError) as refused:
+        office.send(MAIL)
+
+    assert "s3cr3t" not in str(refused.value) + repr(MAIL)
