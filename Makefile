@@ -38,10 +38,10 @@ test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 	@exec "$(BIN)/python" -m pytest $(TESTS) $(BESIDE)
 
 PROOFS ?= tests/integration/life tests/benchmarks tests/e2e
-proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, a million rows, 6 GiB (8 minutes)
-	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 "$(BIN)/python" -m pytest -s $(PROOFS)
+proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, a million rows, 6 GiB
+	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
 
-LOCALSTACK_PYTHON ?= python3.13
+LOCALSTACK_PYTHON = $(shell infra/local/find-python python3.13)
 localstack: setup ## Hold the object store to its contract on LocalStack too, in an environment of 350 MB; it needs Python 3.13
 	@test -f .venv-localstack/complete || { rm -rf .venv-localstack && "$(LOCALSTACK_PYTHON)" -m venv .venv-localstack \
 		&& .venv-localstack/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-deps --require-hashes \
