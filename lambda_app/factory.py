@@ -104,6 +104,7 @@ class Services:
             passwords=self.passwords,
             gate=self._gate(session),
             open_registration=self.settings.open_registration,
+            requires_verified_email=self.settings.require_verified_email,
         )
 
     def authentication(self, session: Session) -> AuthenticationService:

@@ -19,8 +19,8 @@ MALWARE_TAG = "GuardDutyMalwareScanStatus"
 MALWARE_CLEAN = "NO_THREATS_FOUND"
 
 
-ABANDONED_PARTS_DAYS = 8
-"""A day more than an upload in parts may take: the sweep ends those that nobody finishes, this is for what it cannot see."""
+ABANDONED_PARTS_DAYS = 70
+"""More than the largest upload in parts may take: the sweep ends those that nobody finishes, this is for what it cannot see."""
 
 
 class FileBucket(Construct):

@@ -31,6 +31,8 @@ class MailToken(Base):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
     purpose: Mapped[str] = mapped_column(String(20))
     email: Mapped[str] = mapped_column(String(EMAIL_MAX_LENGTH))
+    token_epoch: Mapped[int]
+    """The account's when the mail was sent: whatever ends its sessions ends its mails too."""
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError, PreconditionFailedError
 from lambda_app.models import NAME_SORT, TYPE_SORT, File, FileStatus, User
+from lambda_app.repositories.audit import audited_change
 from lambda_app.repositories.file_access import listed_for, manageable_by, readable_by
 from lambda_app.schemas.file_list import FileFilter, FileOrder, OrderField
 from lambda_app.schemas.page import Cursor
@@ -93,16 +94,21 @@ class FileRepository:
 
         Raises NoSuchFileError, FileForbiddenError, FileChangedError.
         """
-        statement = (
+        change = (
             update(File)
             .where(File.id == file_id, File.status != FileStatus.DELETING, manageable_by(user))
             .values(**changes, updated_at=clock.now(), revision=File.revision + 1)
-            .returning(File)
-            .execution_options(synchronize_session=False, populate_existing=True)
         )
         if revision is not None:
-            statement = statement.where(File.revision == revision)
-        file = self._session.execute(statement).scalar_one_or_none()
+            change = change.where(File.revision == revision)
+        options = {"synchronize_session": False, "populate_existing": True}
+        if "is_public" in changes:
+            # Who may read it changes: a permission, which is not changed unless that is logged.
+            details = {"is_public": changes["is_public"]}
+            logged = audited_change(change.returning(*File.__table__.columns), File, "file.visibility_changed", details=details)
+            file = self._session.execute(logged.execution_options(**options)).scalar_one_or_none()
+        else:
+            file = self._session.execute(change.returning(File).execution_options(**options)).scalar_one_or_none()
         if file is None:
             self.require_manageable(file_id, user)
             raise FileChangedError

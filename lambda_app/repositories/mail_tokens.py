@@ -39,6 +39,7 @@ class MailTokenRepository:
             "user_id": User.id,
             "purpose": literal(purpose.value),
             "email": User.email,
+            "token_epoch": User.token_epoch,
             "created_at": literal(now, MailToken.created_at.type),
             "expires_at": literal(now + lifetime, MailToken.created_at.type),
         }
@@ -55,7 +56,8 @@ class MailTokenRepository:
     def use(self, token_hash: str, purpose: MailPurpose) -> User | None:
         """Use up a token within the caller's transaction and return whose it is; None if it is not good.
 
-        It is good once, in time, for this purpose, while the active account still has the address that the mail went to.
+        It is good once, in time, for this purpose, while the active account still has the address that the mail went to and
+        nothing has ended its sessions. The account's row is locked: its address cannot change before what the mail proves is noted.
         """
         used = (
             update(MailToken)
@@ -64,13 +66,19 @@ class MailTokenRepository:
                 MailToken.purpose == purpose,
                 MailToken.used_at.is_(None),
                 MailToken.expires_at > clock.now(),
-                exists().where(User.id == MailToken.user_id, User.email == MailToken.email, User.is_active),
+                exists().where(
+                    User.id == MailToken.user_id,
+                    User.email == MailToken.email,
+                    User.token_epoch == MailToken.token_epoch,
+                    User.is_active,
+                ),
             )
             .values(used_at=clock.now())
-            .returning(MailToken.user_id)
+            .returning(MailToken.user_id, MailToken.email)
             .cte("used")
         )
-        return self._session.execute(select(User).join(used, User.id == used.c.user_id)).scalar_one_or_none()
+        query = select(User).join(used, (User.id == used.c.user_id) & (User.email == used.c.email)).with_for_update(of=User)
+        return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
 
     def drop_all_of(self, user_id: UUID, purpose: MailPurpose) -> None:
         """Make every other token of the kind useless."""

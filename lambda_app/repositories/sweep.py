@@ -47,6 +47,10 @@ class SweepRepository:
             query = query.where(File.id <= until)
         return list(self._session.execute(query.order_by(File.id).limit(limit)).scalars())
 
+    def recover(self) -> None:
+        """Make the session usable again after a statement of it failed. Nothing is undone: every step commits by itself."""
+        self._session.rollback()
+
     def get_position(self, name: str) -> str:
         """Return the key behind which the pass goes on; "" for the beginning."""
         query = select(SweepPosition.after_key).where(SweepPosition.name == name)

@@ -2,15 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
 from lambda_app import models
 from lambda_app.core.errors import NotAuthenticatedError
 from lambda_app.core.mail import MailNotConfiguredError
-from lambda_app.dependencies.auth import CallerDep, CurrentUserDep
+from lambda_app.dependencies.auth import CurrentUserDep, TokenDep, get_caller
 from lambda_app.dependencies.mail import OutgoingMailDep
-from lambda_app.dependencies.services import RecoveryDep, ServicesDep, SessionsDep
+from lambda_app.dependencies.services import AuthenticationDep, RecoveryDep, ServicesDep, SessionsDep
 from lambda_app.routers.problems import problem_responses
 from lambda_app.schemas.session import EmailOnly, MailedToken, PasswordReset, Refresh
 from lambda_app.schemas.user import Token, User
@@ -32,11 +32,14 @@ def refresh_token(refresh: Refresh, sessions: SessionsDep, response: Response) -
 
 
 @router.post("/logout", status_code=204, responses=problem_responses(401))
-def sign_out(caller: CallerDep, sessions: SessionsDep, refresh: Refresh | None = None) -> None:
+def sign_out(
+    request: Request, token: TokenDep, authentication: AuthenticationDep, sessions: SessionsDep, refresh: Refresh | None = None
+) -> None:
     """End the session of the refresh token in the body, or without a body that of the access token."""
     if refresh is not None:
+        # Whatever has become of the access token that a client sends along: it has ten minutes, a session has days.
         sessions.sign_out(refresh.refresh_token)
-    elif caller is not None:
+    elif (caller := get_caller(request, token, authentication)) is not None:
         sessions.sign_out_current(caller)
     else:
         raise NotAuthenticatedError("Not authenticated")

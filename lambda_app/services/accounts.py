@@ -29,11 +29,20 @@ class RegistrationClosedError(PermissionDeniedError):
 class AccountService:
     """What may be done with accounts."""
 
-    def __init__(self, *, users: UserRepository, passwords: PasswordHasher, gate: PasswordGate, open_registration: bool) -> None:
+    def __init__(
+        self,
+        *,
+        users: UserRepository,
+        passwords: PasswordHasher,
+        gate: PasswordGate,
+        open_registration: bool,
+        requires_verified_email: bool,
+    ) -> None:
         self._users = users
         self._passwords = passwords
         self._gate = gate
         self._open_registration = open_registration
+        self._requires_verified_email = requires_verified_email
 
     def register(self, registration: UserCreate, *, registrar: User | None) -> User:
         """Create an account, for oneself or, as a superuser, for somebody.
@@ -101,7 +110,8 @@ class AccountService:
             changes["hashed_password"] = self._passwords.hash(password)
         if "email" in changes:
             changes["email_verified_at"] = None
-        if "hashed_password" in changes or changes.get("is_active") is False:
+        must_verify = "email" in changes and self._requires_verified_email
+        if "hashed_password" in changes or changes.get("is_active") is False or must_verify:
             # Ends every session, access token and API key; an account that is enabled again starts without any.
             changes["token_epoch"] = User.token_epoch + 1
         return self._users.update(user_id, changes, action=action, details=details)

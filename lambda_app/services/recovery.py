@@ -75,7 +75,8 @@ class RecoveryService:
     def _mail(self, email: str, purpose: MailPurpose, *, lifetime: timedelta, subject: str, text: str) -> Mail | None:
         token = new_secret()
         kept = self._mail_tokens.add_for(email, purpose, token_hash=hash_secret(token), lifetime=lifetime)
-        link = f"{self._public_url}/{purpose.replace('_', '-')}?{urlencode({'token': token})}"
+        # In the fragment, which a browser sends to nobody: neither the page's log nor a Referer gets to see it.
+        link = f"{self._public_url}/{purpose.replace('_', '-')}#{urlencode({'token': token})}"
         return None if kept is None else Mail(to=kept.email, subject=subject, text=text.format(link=link), link=link)
 
     def _use(self, token: str, purpose: MailPurpose) -> User:

@@ -8,6 +8,8 @@ from functools import partial
 from time import monotonic
 from uuid import UUID
 
+from sqlalchemy.exc import DBAPIError
+
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
 from lambda_app.models import File, FileStatus
@@ -17,14 +19,16 @@ from lambda_app.repositories.sweep import SweepRepository
 from lambda_app.services.idempotency import KEY_LIFETIME
 from lambda_app.services.settlement import Settled, Settlement
 from lambda_app.storage.keys import file_id_of, object_key
-from lambda_app.storage.object_store import ListedUpload, ObjectStore
+from lambda_app.storage.object_store import ListedObject, ListedUpload, ObjectStore
 
 PAGE_ROWS = 200
 PAGE_KEYS = 1000
 REJECTED_RETENTION = timedelta(days=30)
 """How long the owner can still see that an upload was rejected; it costs them nothing."""
 STRAY_MIN_AGE = timedelta(hours=1)
-"""Uploads that no row knows are left alone for so long: an upload in parts is begun before its row is written."""
+"""Uploads and objects that no row knows are left alone for so long: an upload in parts is begun before its row is written."""
+BRAKE_OBJECTS = 100
+"""More objects than this of one listing, and more than half of it, without rows: something else is wrong."""
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +125,9 @@ class _Run:
     def _try(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except UnavailableError as error:
+        except (UnavailableError, DBAPIError) as error:
             self.report.failures += 1
+            self.files.recover()
             logger.warning("The sweep leaves something to its next run: %s", error.__cause__ or error)
 
     def _end_upload(self, file: File) -> None:
@@ -154,8 +159,11 @@ class _Run:
 
     def _forget_keys(self) -> Iterator[None]:
         before = self.now - KEY_LIFETIME
-        self.report.forgotten_keys += self.keys.count_forgotten(before) if self.is_dry else self.keys.forget(before)
+        self._try(lambda: self._count_forgotten(before))
         yield
+
+    def _count_forgotten(self, before: datetime) -> None:
+        self.report.forgotten_keys += self.keys.count_forgotten(before) if self.is_dry else self.keys.forget(before)
 
     def _stray_uploads(self) -> Iterator[None]:
         name, after = "uploads", self.files.get_position("uploads")
@@ -198,20 +206,31 @@ class _Run:
                 return
             is_last = page.is_last or not page.objects
             keys = [found.key for found in page.objects]
-            self._delete_strays(keys)
+            if not self._delete_strays(page.objects):
+                return
             self._report_lost(after, None if is_last else keys[-1], set(keys))
             after = "" if is_last else keys[-1]
             self._keep_position(name, after)
             yield
 
-    def _delete_strays(self, keys: list[str]) -> None:
+    def _delete_strays(self, objects: list[ListedObject]) -> bool:
         # The rows are read after the keys, and a row is written before its URL is given out: an object without one is not one that
         # has only just come.
-        known = self._known(keys)
-        for key in keys:
-            is_files = known.get(key, (None, None))[0] in (FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.TRASHED)
-            if not is_files and file_id_of(key) is not None:
+        known = self._known(found.key for found in objects)
+        kept = (FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.TRASHED)
+        unknown = [found for found in objects if file_id_of(found.key) is not None and found.key not in known]
+        if len(unknown) > BRAKE_OBJECTS and len(unknown) > len(objects) / 2:
+            # A database that was restored, or is another one, looks like this; deleting would make it worse.
+            self.report.failures += 1
+            self.report.is_finished = False
+            logger.error("Most objects belong to no file; the sweep deletes none of them. Is this the right database?")
+            return False
+        too_young = {found.key for found in unknown if found.modified_at > self.now - self.stray_min_age}
+        for key in (found.key for found in objects):
+            is_stray = known.get(key, (None, None))[0] not in kept and file_id_of(key) is not None
+            if is_stray and key not in too_young:
                 self._try(partial(self._delete_stray, key))
+        return True
 
     def _delete_stray(self, key: str) -> None:
         if not self.is_dry:

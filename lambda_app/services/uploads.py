@@ -23,7 +23,10 @@ from lambda_app.storage.parts import MULTIPART_MAX_BYTES, PartPlan, plan_parts
 SLOWEST_UPLOAD_BYTES_PER_SECOND = 128 * 1024
 """S3 asks for the signature when a PUT begins. One that began in time and goes on at this speed is not taken for abandoned."""
 MULTIPART_LIFETIME = timedelta(days=7)
-"""How long the parts of one file may take."""
+"""How long the parts of one file may take, and as much longer as they need at the speed below."""
+SLOWEST_MULTIPART_BYTES_PER_SECOND = 10 * 1024**2
+JOIN_GRACE = timedelta(hours=1)
+"""How long S3 may take to join parts: an upload is not taken for abandoned meanwhile."""
 MISSING_PARTS_SHOWN = 100
 """How many missing parts an answer names: as many as one call signs."""
 
@@ -139,7 +142,9 @@ class UploadService:
             return self._require_made(owner, made)
         file.part_size_bytes = plan_parts(declared.size_bytes).part_size_bytes
         file.has_part_digests = declared.has_part_digests
-        file.upload_expires_at = file.created_at + MULTIPART_LIFETIME
+        file.upload_expires_at = (
+            file.created_at + MULTIPART_LIFETIME + timedelta(seconds=file.size_bytes / SLOWEST_MULTIPART_BYTES_PER_SECOND)
+        )
         with self._idempotency.held(keyed, file.id):
             quota = self._default_quota.of(owner)
             if owner.bytes_used + file.size_bytes > quota.bytes or owner.files_count >= quota.files:
@@ -193,6 +198,9 @@ class UploadService:
             self._store.delete(file.s3_key)
         if file.status != FileStatus.PENDING:
             return _outcome(file)
+        joined_by = clock.now() + JOIN_GRACE
+        if file.upload_id is not None and file.upload_expires_at < joined_by and not self._life.extend(file.id, until=joined_by):
+            return _outcome(self._files.require_manageable(file_id, user))
         is_lost = file.upload_id is not None and not self._join(file, file.upload_id, crc64nvme)
         settled, file = self._settlement.settle(file)
         if settled is Settled.MISSING:

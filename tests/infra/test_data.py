@@ -62,7 +62,7 @@ def test_bucket_cleans_up_parts_and_trash(prod: Synthesised) -> None:
     rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
 
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
-    assert rules["abandoned-parts"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 8}
+    assert rules["abandoned-parts"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 70}
     assert rules["trash"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
     assert rules["trash"]["ExpiredObjectDeleteMarker"] is True
 

@@ -111,8 +111,8 @@ ROWS: dict[str, Row] = {
     "POST /files/multipart": Row(signed_in(201, scope="files:write"), json=FILE),
     "POST /files/{file_id}/parts": Row(of_owner(409, scope="files:write"), json={"parts": [{"number": 1}]}),
     "GET /files/{file_id}/parts": Row(of_owner(409, scope="files:read")),
-    "GET /users/me/usage": Row(signed_in(200)),
-    "GET /users/{user_id}/usage": Row(of_owner(200)),
+    "GET /users/me/usage": Row(signed_in(200, scope="files:read")),
+    "GET /users/{user_id}/usage": Row(of_owner(200, scope="files:read")),
 }
 
 

@@ -330,6 +330,18 @@ def test_owner_changes_what_may_change(client: httpx.Client, owner: Account) -> 
     assert untouched == cleared == client.get(path, headers=owner.headers).json()
 
 
+def test_change_of_who_may_read_a_file_is_logged(client: httpx.Client, owner: Account, admin: Account) -> None:
+    file = make_file(client, owner, status="pending")
+
+    client.put(f"{FILES}/{file['id']}", json={"is_public": True}, headers=owner.headers)
+    client.put(f"{FILES}/{file['id']}", json={"description": "x"}, headers=owner.headers)
+
+    events = client.get("/api/v1/admin/audit", params={"subject": f"file:{file['id']}"}, headers=admin.headers).json()
+    assert [(event["action"], event["actor_id"], event["details"]) for event in events] == [
+        ("file.visibility_changed", str(owner.id), {"is_public": True})
+    ]
+
+
 def test_deleted_file_leaves_neither_row_nor_object(client: httpx.Client, services: Services, owner: Account) -> None:
     file = make_file(client, owner)
     url = client.get(f"{FILES}/download/{file['id']}", headers=owner.headers).json()["download_url"]

@@ -95,7 +95,7 @@ def test_forgotten_password_is_reset_by_mail_and_everything_ends(mail: Mailing, 
     forget(mail, user.email.upper())
 
     printed = capsys.readouterr().out
-    assert f"Mail to {user.email}: https://files.test/reset-password?token={mail.token()}" in printed
+    assert f"Mail to {user.email}: https://files.test/reset-password#token={mail.token()}" in printed
     assert mail.token() not in re.sub(r"Mail to .*", "", printed)
     assert reset(mail, mail.token()).status_code == 204
     assert_unauthenticated(mail.client.get("/api/v1/users/me", headers=user.headers))
@@ -119,6 +119,27 @@ def test_link_is_good_once(mail: Mailing, user: Account) -> None:
     assert reset(mail, token).status_code == 204
 
     assert_problem(reset(mail, token, "yet another one"), 410, "link_expired")
+    assert sign_in(mail, user.email, NEW).status_code == 200
+
+
+def test_new_address_must_be_confirmed_before_anything_else_where_that_is_asked(strict: Mailing, user: Account) -> None:
+    with strict.services.engine.begin() as connection:
+        connection.execute(text('UPDATE "user" SET email_verified_at = now() WHERE id = :id'), {"id": user.id})
+    assert strict.client.get("/api/v1/users/me", headers=user.headers).status_code == 200
+
+    change = {"email": f"unseen-{uuid4()}@example.com", "current_password": user.password}
+    assert strict.client.put("/api/v1/users/me", json=change, headers=user.headers).status_code == 200
+
+    assert_unauthenticated(strict.client.get("/api/v1/users/me", headers=user.headers))
+    assert_problem(sign_in(strict, change["email"], user.password), 403)
+
+
+def test_link_dies_when_the_password_is_changed(mail: Mailing, user: Account) -> None:
+    forget(mail, user.email)
+    proof = {"password": NEW, "current_password": user.password}
+    assert mail.client.put("/api/v1/users/me", json=proof, headers=user.headers).status_code == 200
+
+    assert_problem(reset(mail, mail.token(), "an intruder's word"), 410, "link_expired")
     assert sign_in(mail, user.email, NEW).status_code == 200
 
 
@@ -262,7 +283,7 @@ def test_address_must_be_confirmed_where_the_setting_says_so(strict: Mailing) ->
 
     assert_problem(sign_in(strict, new["email"], NEW), 403, "email_not_verified")
     assert_problem(sign_in(strict, new["email"], "wrong password"), 401, "bad_credentials")
-    assert "/verify-email?token=" in strict.mails()[0]
+    assert "/verify-email#token=" in strict.mails()[0]
     assert_problem(reset(strict, strict.token()), 410, "link_expired")
     assert strict.client.post(f"{LOGIN}/verify-email", json={"token": strict.token()}).status_code == 204
     assert sign_in(strict, new["email"], NEW).status_code == 200

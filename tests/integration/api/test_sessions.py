@@ -191,6 +191,15 @@ def test_sign_out_ends_this_session_and_no_other(client: httpx.Client, owner: Ac
     assert client.get(ME, headers=bearer(other)).status_code == 200
 
 
+def test_sign_out_works_with_an_access_token_that_has_run_out(client: httpx.Client, owner: Account) -> None:
+    this = tokens_of(client, owner)
+
+    answer = client.post("/api/v1/login/logout", json={"refresh_token": this["refresh_token"]}, headers={"Authorization": "Bearer x.y.z"})
+
+    assert answer.status_code == 204
+    assert_problem(refresh(client, this["refresh_token"]), 401, "bad_refresh_token")
+
+
 def test_sign_out_with_an_unknown_token_ends_nothing_and_says_nothing(client: httpx.Client, owner: Account) -> None:
     assert client.post("/api/v1/login/logout", json={"refresh_token": "x" * 43}).status_code == 204
     assert_unauthenticated(client.post("/api/v1/login/logout"))

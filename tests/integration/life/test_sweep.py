@@ -98,14 +98,33 @@ def test_strays_are_deleted_and_young_uploads_spared(life: Life) -> None:
     life.objects.objects[orphan] = held()
     life.objects.objects["uploads/not-ours"] = held()
     life.objects.objects["elsewhere/file"] = held()
+    life.traveller.shift(timedelta(hours=1))
     young = life.objects.start_multipart(key=object_key(uuid4()), content_type="a/b", with_digests=False)
+    fresh = object_key(uuid4())
+    life.objects.objects[fresh] = held()
 
     assert life.sweep() == SweepReport(deleted_objects=1)
+    assert fresh in life.objects.objects
+    del life.objects.objects[fresh]
     assert set(life.objects.objects) == {"uploads/not-ours", "elsewhere/file"}
     assert set(life.objects.uploads) == {young}
     life.traveller.shift(timedelta(hours=1))
     assert life.sweep() == SweepReport(aborted_uploads=1)
     del life.objects.objects["uploads/not-ours"], life.objects.objects["elsewhere/file"]
+
+
+def test_sweep_does_not_take_a_bucket_without_its_database_for_rubbish(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after a database was restored to an earlier day, or DATABASE_URL named another one."""
+    monkeypatch.setattr(sweep_module, "BRAKE_OBJECTS", 10)
+    for _ in range(11):
+        life.objects.objects[object_key(uuid4())] = held()
+    life.traveller.shift(LONG_ENOUGH)
+
+    report = life.sweep()
+
+    assert (report.deleted_objects, report.failures, report.is_finished) == (0, 1, False)
+    assert len(life.objects.objects) == 11
+    life.objects.objects.clear()
 
 
 def test_file_that_lost_its_object_is_reported_and_kept(life: Life) -> None:
@@ -137,6 +156,7 @@ def test_sweep_goes_on_where_its_time_ran_out(life: Life, monkeypatch: pytest.Mo
     monkeypatch.setattr(sweep_module, "PAGE_KEYS", 2)
     for _ in range(7):
         life.objects.objects[object_key(uuid4())] = held()
+    life.traveller.shift(timedelta(hours=1))
     reports = []
     for _ in range(20):
         with life.services.unit_of_work() as session:

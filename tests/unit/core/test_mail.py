@@ -3,7 +3,7 @@
 import boto3  # type: ignore[import-untyped]  # ships no type information
 import pytest
 from moto import mock_aws
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ses.models import ses_backends
 from pydantic import SecretStr
 
@@ -13,7 +13,7 @@ from lambda_app.core.mail import Mail, SesPostOffice, post_office
 from lambda_app.core.settings import Settings
 
 SENDER = "no-reply@example.com"
-LINK = "https://app.example.com/reset-password?token=s3cr3t"
+LINK = "https://app.example.com/reset-password#token=s3cr3t"
 MAIL = Mail(to="someone@example.org", subject="Reset your password", text=f"Grüße\n\n{LINK}\n", link=LINK)
 
 
