@@ -1,8 +1,10 @@
 """The HTTP entry points: `app` for an ASGI server and `handler` for AWS Lambda."""
 
+from collections import deque
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 
 from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
@@ -17,7 +19,7 @@ from lambda_app.routers.problems import install_problem_handlers
 
 
 def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
-    """Build the application. Nothing connects before the first request that needs it."""
+    """Build the application, whole: its first request has no route left to build. Nothing connects before a request needs it."""
     configure_logs(settings.log_level)
     app = FastAPI(
         title="We-Upload",
@@ -41,6 +43,9 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     if settings.backend_cors_origins:
         # Outside Edge, so that errors carry the CORS headers too.
         app.add_middleware(Cors, origins=settings.backend_cors_origins)
+    # FastAPI builds an included router's routes when a request first comes by it: outside the SnapStart snapshot, and under a
+    # change of the warning filters that threads share, so that two applications of one process could fail each other's request.
+    deque(iter_route_contexts(app.routes), maxlen=0)
     return app
 
 

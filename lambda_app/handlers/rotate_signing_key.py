@@ -84,8 +84,7 @@ class SigningKeyRotation:
 
     def _test(self) -> None:
         pending = self._value(PENDING, version=self._version)
-        ring, before = KeyRing.parse(pending), KeyRing.parse(self._value(CURRENT))
-        if ring.previous != before.current or (before.next is not None and ring.current != before.next):
+        if not KeyRing.parse(pending).follows(KeyRing.parse(self._value(CURRENT))):
             raise RotationRefusedError("The pending keys do not follow from the current ones")
         tokens = AccessTokens(keys=SigningKeys.fixed(pending), lifetime=timedelta(minutes=1))
         user_id = uuid4()

@@ -16,6 +16,7 @@ from datetime import timedelta
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from lambda_app.core.security.keys import KeyRing, SigningKey, SigningKeys
 from lambda_app.core.security.tokens import AccessTokens
@@ -81,11 +82,11 @@ def instance(settings: Settings, secret: Secret) -> Services:
     return replace(built, keys=keys, tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=10)))
 
 
-def serve(services: Services, load: Load, account: Account) -> None:
+def serve(services: Services, app: FastAPI, load: Load, account: Account) -> None:
     """Be one instance and its callers until the load is over."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    transport = GatewayTransport(GatewayHandler(create_app(services.settings, services)))
+    transport = GatewayTransport(GatewayHandler(app))
     with httpx.Client(transport=transport, base_url="https://api.test") as client:
         form = {"username": account.email, "password": account.password}
         pair = client.post("/api/v1/login/token", data=form).json()
@@ -107,11 +108,14 @@ def serve(services: Services, load: Load, account: Account) -> None:
 def test_twenty_rotations_under_load_fail_no_request(settings: Settings, make_user: Callable[..., Account]) -> None:
     secret, load = Secret(), Load()
     account = make_user()
-    threads = [threading.Thread(target=serve, args=(instance(settings, secret), load, account)) for _ in range(INSTANCES)]
+    instances = [instance(settings, secret) for _ in range(INSTANCES)]
+    # Built here, not in the threads: while FastAPI builds a route it changes the process's warning filters.
+    threads = [threading.Thread(target=serve, args=(one, create_app(one.settings, one), load, account)) for one in instances]
     for thread in threads:
         thread.start()
     time.sleep(ROTATION_SECONDS)
-    for _ in range(ROTATIONS):
+    # One more: the first rotation of a bare secret only publishes its next key.
+    for _ in range(ROTATIONS + 1):
         load.kids.add(secret.ring.current.kid)
         secret.ring = secret.ring.rotated()
         time.sleep(ROTATION_SECONDS)
@@ -128,7 +132,7 @@ def test_twenty_rotations_under_load_fail_no_request(settings: Settings, make_us
     assert load.outlived < load.statuses[200] / 10
 
 
-@pytest.mark.parametrize("rotations", [2, 3])
+@pytest.mark.parametrize("rotations", [3, 4])
 def test_token_of_a_removed_key_is_refused_once_the_document_is_read_again(rotations: int) -> None:
     secret = Secret()
     keys = SigningKeys(secret.fetch, cache_seconds=CACHE_SECONDS)

@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Self
 
@@ -62,8 +62,15 @@ class KeyRing:
         return next((key for key in (self.current, self.previous, self.next) if key is not None and key.kid == kid), None)
 
     def rotated(self) -> "KeyRing":
-        """Return the ring one rotation later."""
-        return KeyRing(current=self.next or SigningKey.make(), previous=self.current, next=SigningKey.make())
+        """Return the ring one rotation later. One without a next key, such as a bare secret, only gets that: no key signs unannounced."""
+        if self.next is None:
+            return replace(self, next=SigningKey.make())
+        return KeyRing(current=self.next, previous=self.current, next=SigningKey.make())
+
+    def follows(self, before: "KeyRing") -> bool:
+        """Whether a rotation of `before` can have made this ring."""
+        expected = before.rotated()
+        return self.next is not None and replace(self, next=expected.next) == expected
 
     @classmethod
     def parse(cls, document: str) -> Self:
@@ -120,9 +127,11 @@ class SigningKeys:
 
     def _read(self, max_age_seconds: float) -> KeyRing:
         with self._lock:
-            if self._ring is None or monotonic() - self._fetched_at >= max_age_seconds:
+            asked_at = monotonic()
+            if self._ring is None or asked_at - self._fetched_at >= max_age_seconds:
+                # A document is as old as the question: the answer may have been long on its way.
                 self._ring = self._fetched()
-                self._fetched_at = monotonic()
+                self._fetched_at = asked_at
             return self._ring
 
     def _fetched(self) -> KeyRing:
