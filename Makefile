@@ -64,6 +64,25 @@ openapi: setup ## Write docs/openapi.json from the code
 	@"$(BIN)/python" -m lambda_app.cli openapi > docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
 
+AUDIT_BIN = .venv-audit/bin
+.PHONY: setup-audit audit sbom
+setup-audit: setup
+	@test -f .venv-audit/complete || { rm -rf .venv-audit && "$(INTERPRETER)" -m venv .venv-audit \
+		&& $(AUDIT_BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --no-deps --require-hashes \
+			-r requirements/audit.txt && touch .venv-audit/complete; }
+
+audit: setup-audit ## Ask the database of known vulnerabilities about everything that is locked; requirements/waivers.txt says what is passed over
+	@for lock in lambda dev infra emulator; do \
+		$(AUDIT_BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r requirements/$$lock.txt \
+			$$(sed -n 's/^\([A-Z][A-Za-z0-9-]*\) .*/--ignore-vuln \1/p' requirements/waivers.txt) || exit 1; \
+	done
+
+sbom: setup-audit ## Write down what the Lambda package carries, with hashes: build/sbom.cdx.json (CycloneDX)
+	@mkdir -p build
+	@$(AUDIT_BIN)/cyclonedx-py requirements requirements/lambda.txt --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --validate --output-format JSON --output-file build/sbom.cdx.json
+	@echo "build/sbom.cdx.json: $$(grep -c '"purl"' build/sbom.cdx.json) components"
+
 # Deploying: docs/deploy.md
 
 STAGE ?= dev
@@ -129,6 +148,7 @@ lock: ## Lock the dependencies of pyproject.toml anew; UPGRADE=--upgrade takes t
 	@$(COMPILE) requirements/emulator.in -o requirements/emulator.txt
 	@$(COMPILE) --no-deps requirements/runtime.in -o requirements/runtime.txt
 	@$(COMPILE) requirements/uv.in -o requirements/uv.txt
+	@$(COMPILE) requirements/audit.in -o requirements/audit.txt
 	@$(subst --universal --python-version 3.11,--python-version 3.13,$(COMPILE)) requirements/localstack.in -o requirements/localstack.txt
 
 clean: ## Forget everything: environments, local data, caches
