@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import hypothesis
@@ -15,7 +16,7 @@ from lambda_app.core.settings import Environment, Settings
 from lambda_app.db import migrations
 from lambda_app.db.engine import create_database_engine
 from tests.support.log_watch import WATCH, LogWatch, start_watching
-from tests.support.postgres import fresh_databases, running_postgres
+from tests.support.postgres import create_fresh_database, running_postgres
 from tests.support.s3 import running_object_store
 
 UNIT_TESTS = Path(__file__).parent / "unit"
@@ -57,10 +58,9 @@ def postgres_server() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def fresh_database(postgres_server: Postgres) -> Iterator[Callable[[], str]]:
-    """A function that returns the address of a new empty database; all are dropped at the end."""
-    with fresh_databases(postgres_server) as make_database:
-        yield make_database
+def fresh_database(postgres_server: Postgres) -> Callable[[], str]:
+    """A function that returns the address of a new empty database."""
+    return partial(create_fresh_database, postgres_server)
 
 
 @pytest.fixture(scope="session")
