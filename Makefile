@@ -41,6 +41,11 @@ PROOFS ?= tests/integration/life tests/benchmarks tests/e2e
 proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, a million rows, 6 GiB
 	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
 
+.PHONY: mutations
+GUARDS ?=
+mutations: setup ## Take each guard away and see that a test misses it (15 minutes); GUARDS="some words" takes those whose names have them
+	@"$(BIN)/python" -m tests.mutation $(GUARDS)
+
 LOCALSTACK_PYTHON = $(shell infra/local/find-python python3.13)
 localstack: setup ## Hold the object store to its contract on LocalStack too, in an environment of 350 MB; it needs Python 3.13
 	@test -f .venv-localstack/complete || { rm -rf .venv-localstack && "$(LOCALSTACK_PYTHON)" -m venv .venv-localstack \
