@@ -105,7 +105,7 @@ GUARDS = (
         "repositories/file_life.py",
         "delete(File).where(File.id == file_id, File.status.in_(_GONE))",
         "delete(File).where(File.id == file_id)",
-        ("integration/life",),
+        ("integration/life/test_steps.py",),
     ),
     Guard(
         "active content is served as bytes",
