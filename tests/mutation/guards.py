@@ -229,13 +229,6 @@ GUARDS = (
         ("unit/core/test_tokens.py",),
     ),
     Guard(
-        "a token says all that it must",
-        "core/security/tokens.py",
-        '{f"require_{claim}": True for claim in _REQUIRED_CLAIMS} | {"leeway": 0}',
-        '{"leeway": 0}',
-        ("unit/core/test_tokens.py",),
-    ),
-    Guard(
         "a long token is not parsed",
         "core/security/tokens.py",
         "if len(token) > TOKEN_MAX_BYTES or not _COMPACT.fullmatch(token):",
@@ -283,7 +276,7 @@ GUARDS = (
         "core/security/passwords.py",
         "            password, hashed_password = password[:PASSWORD_MAX_LENGTH], UNKNOWN_USER_HASH\n",
         "            return False\n",
-        ("unit/core/test_passwords.py", f"{API}test_login.py::test_password_is_verified_once_whoever_asks"),
+        (f"{API}test_login_timing.py",),
     ),
     Guard(
         "wrong passwords are counted before they are tried",
@@ -304,7 +297,7 @@ GUARDS = (
         "repositories/mail_tokens.py",
         "                MailToken.used_at.is_(None),\n                MailToken.expires_at",
         "                MailToken.expires_at",
-        (f"{API}test_recovery.py::test_link_is_good_once",),
+        (f"{API}test_recovery.py::test_confirmation_can_be_asked_for_again_until_it_was_given",),
     ),
     Guard(
         "a link in a mail dies with the password it was asked for",
