@@ -189,9 +189,9 @@ GUARDS = (
     Guard(
         "an epoch that is over ends every token",
         "repositories/sessions.py",
-        "UserSession.id == session_id, User.token_epoch == token_epoch)",
-        "UserSession.id == session_id)",
-        (f"{API}test_forgeries.py::test_token_of_a_revoked_session_of_an_old_epoch_and_of_anothers_session_is_401",),
+        "        UserSession.token_epoch == User.token_epoch,\n        User.is_active,",
+        "        User.is_active,",
+        (f"{API}test_sessions.py::test_every_credential_ends_on_the_next_request",),
     ),
     Guard(
         "a refresh token is good once",
