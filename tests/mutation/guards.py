@@ -364,6 +364,13 @@ GUARDS = (
         ("integration/db/test_sign_in.py::test_statement_errors_do_not_repeat_values",),
     ),
     Guard(
+        "the log does not show the row that was refused",
+        "db/errors.py",
+        " for name, text in fields.items() if name != DETAIL}",
+        " for name, text in fields.items()}",
+        ("integration/db/test_sign_in.py::test_refused_row_is_not_shown",),
+    ),
+    Guard(
         "a connection that failed between two messages is thrown away",
         "db/engine.py",
         '    event.listen(engine, "handle_error", _discard_interrupted)\n',
