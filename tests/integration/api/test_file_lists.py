@@ -1,19 +1,24 @@
 """Filters, orders and counts of lists, entity tags, and the trash."""
 
+import random
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from lambda_app.core import clock
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.main import create_app
-from lambda_app.models import File
+from lambda_app.models import File, User
+from lambda_app.repositories.files import FileRepository
 from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.schemas.file_list import FileFilter, FileOrder, Order
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem
@@ -46,12 +51,58 @@ def library(client: httpx.Client, services: Services, owner: Account) -> Account
     return owner
 
 
-def test_name_filter_takes_beginnings_in_any_letter_case(client: httpx.Client, library: Account) -> None:
-    assert listed(client, library, q="APP") == ["apple pie.pdf", "apple.JPG"]
-    assert listed(client, library, q="apricot 50%_") == ["Apricot 50%_off.txt"]
-    assert listed(client, library, q="Ä") == ["äpfel.txt"]
-    for wildcard in ("%", "_", "ap%", "apricot 5__", "\\"):
-        assert listed(client, library, q=wildcard) == []
+PIECES = {
+    "APP": ["apple pie.pdf", "apple.JPG"],
+    "jpg": ["apple.JPG"],
+    "PLE P": ["apple pie.pdf"],
+    "apple pie.pdf": ["apple pie.pdf"],
+    ".": ["apple pie.pdf", "äpfel.txt", "Apricot 50%_off.txt", "apple.JPG", "Zebra.png"],
+    "Ff": ["Apricot 50%_off.txt"],
+    "PF": ["äpfel.txt"],
+    "Ä": ["äpfel.txt"],
+    "ÄPFEL.T": ["äpfel.txt"],
+    "x" * 255: ["x" * 255],
+    "%": ["Apricot 50%_off.txt"],
+    "50%_": ["Apricot 50%_off.txt"],
+    "ap%": [],
+    "apricot 5__": [],
+    "\\": [],
+    "{a,b}": [],
+    "'; --": [],
+    "apple.pdf": [],
+    "pplapp": [],
+    " ": ["apple pie.pdf", "Apricot 50%_off.txt"],
+}
+
+
+def test_name_filter_takes_any_piece_in_any_letter_case(client: httpx.Client, library: Account) -> None:
+    assert {piece: listed(client, library, q=piece) for piece in PIECES} == PIECES
+
+
+def test_name_filter_agrees_with_a_look_at_every_name(services: Services, owner: Account) -> None:
+    """Letters of one to four bytes, of several alphabets, and pieces of every length."""
+    dice = random.Random(7)
+    letters = "aAbB%_\\ .ÄäßẞсСıİΣσς漢字🙂🙃"
+    names = ["".join(dice.choices(letters, k=dice.randint(1, 9))) for _ in range(300)]
+    user = User(id=owner.id, is_superuser=False)
+    now = clock.now()
+    with services.unit_of_work() as session:
+        for name in names:
+            file_id = uuid4()
+            fields = {"filename": name, "content_type": "a/b", "size_bytes": 0, "upload_expires_at": now, "owner_id": owner.id}
+            session.add(File(id=file_id, s3_key=str(file_id), status="rejected", **fields))
+    with services.unit_of_work() as session:
+        for _ in range(300):
+            name = dice.choice(names)
+            start = dice.randrange(len(name))
+            piece = dice.choice([name[start : start + dice.randint(1, 5)], "".join(dice.choices(letters, k=dice.randint(1, 4)))])
+            query = text("SELECT filename FROM file WHERE owner_id = :owner AND strpos(lower(filename), lower(:piece)) > 0")
+            looked = session.execute(query, {"owner": user.id, "piece": piece}).scalars()
+            found = FileRepository(session).page(
+                user, FileFilter(name=piece), order=FileOrder.of(Order.BY_NAME), skip=0, limit=1000, after=None
+            )
+            assert sorted(file.filename for file in found) == sorted(looked), piece
+            assert piece not in name or name in {file.filename for file in found}
 
 
 def test_type_status_size_and_time_filters(client: httpx.Client, library: Account) -> None:
