@@ -283,7 +283,7 @@ def test_s3_that_fails_one_call_in_five_loses_nothing(world: World) -> None:
     assert (report.failures, report.lost_objects, report.is_finished) == (0, 0, True)
     assert_nothing_differs(world.sound, world.sound.store, [world.owner.id])
     assert_nothing_acknowledged_is_lost(world)
-    assert faults.total() > world.proxy.calls / 10
+    assert faults.total() >= 3
     if LIVES >= 500:
         assert set(faults) == set(Fault)
 
