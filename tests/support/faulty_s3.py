@@ -52,14 +52,17 @@ _EVERYWHERE = (*_QUICK, *_QUICK, *_LATE)
 class FaultyS3:
     """Listens on 127.0.0.1 and passes requests on to `upstream` to the letter, Host included: it is signed.
 
-    `late_seconds` is longer than the callers wait. While `is_healed`, nothing fails.
+    `late_seconds` is longer than the callers wait. While `is_healed`, nothing fails. `joins_fail_by` is what every attempt to join parts
+    meets all the same.
     """
 
     def __init__(self, upstream: str, *, seed: int, late_seconds: float) -> None:
         self.upstream = urlsplit(upstream).netloc
         self.late_seconds = late_seconds
         self.is_healed = False
+        self.joins_fail_by: Fault | None = None
         self.calls = 0
+        self.under_way = 0
         self.faults: Counter[Fault] = Counter()
         self._dice = random.Random(seed)
         self._lock = threading.Lock()
@@ -83,10 +86,14 @@ class FaultyS3:
         """Throw the dice for one call."""
         with self._lock:
             self.calls += 1
+            self.under_way += 1
+            query = urlsplit(path).query
+            is_join = method == "POST" and query.startswith("uploadId")
+            if is_join and self.joins_fail_by is not None:
+                return self.joins_fail_by
             if self.is_healed or self._dice.random() >= FAULTY_SHARE:
                 return None
-            query = urlsplit(path).query
-            if method == "POST" and query.startswith("uploadId"):
+            if is_join:
                 choices = (*_QUICK, *_LATE, *_GARBLED, *_IN_200, *_IN_200)
             elif method == "POST" or query.startswith(("list-type", "uploads")):
                 choices = (*_EVERYWHERE, *_GARBLED)
@@ -95,6 +102,16 @@ class FaultyS3:
             fault = self._dice.choice(choices)
             self.faults[fault] += 1
             return fault
+
+    def end_call(self) -> None:
+        """Take note that a call is over, whatever became of it."""
+        with self._lock:
+            self.under_way -= 1
+
+    def wait_for_stragglers(self) -> None:
+        """Return when nothing that somebody has given up waiting for can still happen."""
+        while self.under_way:
+            time.sleep(0.01)
 
 
 class _Server(ThreadingHTTPServer):
@@ -134,6 +151,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer one request, or not."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = self.proxy.fate_of(self.command, self.path)
+        try:
+            self._meet(fault, body)
+        finally:
+            self.proxy.end_call()
+
+    def _meet(self, fault: Fault | None, body: bytes) -> None:
         if fault is Fault.LATE_BEFORE:
             time.sleep(self.proxy.late_seconds)
         if fault in UNDONE:
