@@ -38,6 +38,9 @@ class FileChangedError(PreconditionFailedError):
     message = "The file has changed since it was read; read it again"
 
 
+INDEXED_LETTERS = 32
+"""How much of a searched name goes to the index: enough to leave few rows, and each letter more is another list of them to read."""
+
 _ORDER_COLUMNS: Mapping[OrderField, ColumnElement[Any]] = {
     OrderField.CREATED: File.created_at.expression,
     OrderField.NAME: NAME_SORT,
@@ -148,7 +151,7 @@ def _conditions(user: User, wanted: FileFilter) -> list[ColumnElement[bool]]:
         # The index finds the names that have every three letters of it, in whatever order; of those the first line keeps the right
         # ones. Fewer than three letters are looked for in all names of the list.
         conditions.append(func.strpos(NAME_SORT, _lower(wanted.name)) > 0)
-        conditions.append(NAME_TRIGRAMS.contains(func.trigrams(_lower(wanted.name))))
+        conditions.append(NAME_TRIGRAMS.contains(func.trigrams(func.left(_lower(wanted.name), INDEXED_LETTERS))))
     if wanted.content_type is not None:
         conditions.append(TYPE_SORT.startswith(wanted.content_type, autoescape=True))
     if wanted.created_after is not None:

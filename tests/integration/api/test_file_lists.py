@@ -62,6 +62,7 @@ PIECES = {
     "Ä": ["äpfel.txt"],
     "ÄPFEL.T": ["äpfel.txt"],
     "x" * 255: ["x" * 255],
+    "x" * 254 + "y": [],
     "%": ["Apricot 50%_off.txt"],
     "50%_": ["Apricot 50%_off.txt"],
     "ap%": [],
