@@ -23,7 +23,9 @@ from lambda_app.schemas.page import Cursor
 ROWS = int(os.environ.get("LIST_ROWS", "100000"))
 """`make proofs` takes a million."""
 PAGE = 100
-ROUNDS = 30
+IS_TIMED = "LIST_ROWS" in os.environ
+"""In `make test` only PostgreSQL's plans count: what else the machine has to do is no fault of ours."""
+ROUNDS = 30 if IS_TIMED else 1
 RATIO_MAX = 1.5
 OWNER = UUID(int=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -100,7 +102,10 @@ def test_last_page_costs_what_the_first_does(engine: Engine, order: Order) -> No
     first_seconds, last_seconds = best_seconds(lambda: page(engine, order, None), lambda: page(engine, order, last))
 
     print(f"{order}: first page {first_seconds * 1000:.2f} ms, last of {ROWS} rows {last_seconds * 1000:.2f} ms")
-    assert last_seconds < RATIO_MAX * first_seconds
+    _, plan = explained(engine, FileFilter(), order=order, after=last)
+    assert "Seq Scan" not in plan
+    assert "Sort Key" not in plan
+    assert last_seconds < RATIO_MAX * first_seconds or not IS_TIMED
 
 
 FILTERS = {
@@ -120,15 +125,17 @@ INDEXES = {
 }
 
 
-def explained(engine: Engine, wanted: FileFilter) -> tuple[list[Any], str]:
-    """Return a first page, and how PostgreSQL came by it."""
+def explained(
+    engine: Engine, wanted: FileFilter, *, order: Order = Order.NEWEST_FIRST, after: Cursor | None = None
+) -> tuple[list[Any], str]:
+    """Return a page, and how PostgreSQL came by it."""
     sent: list[tuple[str, Any]] = []
 
     def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         sent.append((statement, parameters))
 
     event.listen(engine, "before_cursor_execute", keep)
-    found = page(engine, Order.NEWEST_FIRST, None, wanted)
+    found = page(engine, order, after, wanted)
     event.remove(engine, "before_cursor_execute", keep)
     statement, parameters = sent[0]
     with engine.connect() as connection:
@@ -149,7 +156,7 @@ def test_filter_reads_its_own_index_and_few_rows(engine: Engine, name: str) -> N
         lambda: page(engine, Order.NEWEST_FIRST, None, FILTERS[name]), lambda: page(engine, Order.NEWEST_FIRST, None)
     )
     print(f"{name}: {took * 1000:.2f} ms, unfiltered first page {whole * 1000:.2f} ms")
-    assert took < RATIO_MAX * whole
+    assert took < RATIO_MAX * whole or not IS_TIMED
 
 
 @pytest.mark.parametrize("piece", ["RARE", "are 1", "0005.jpg"], ids=["beginning", "middle", "end"])
@@ -161,7 +168,7 @@ def test_piece_of_a_name_is_found_by_the_index_of_trigrams(engine: Engine, piece
     (took,) = best_seconds(lambda: page(engine, Order.NEWEST_FIRST, None, FileFilter(name=piece)))
     walk = seconds_of_a_walk(engine)
     print(f"{piece!r}: {took * 1000:.2f} ms, all names {walk * 1000:.2f} ms")
-    assert took < walk / 10
+    assert took < walk / 10 or not IS_TIMED
 
 
 def test_piece_that_most_names_have_is_found_by_walking_until_the_page_is_full(engine: Engine) -> None:
@@ -172,7 +179,7 @@ def test_piece_that_most_names_have_is_found_by_walking_until_the_page_is_full(e
     (took,) = best_seconds(lambda: page(engine, Order.NEWEST_FIRST, None, FileFilter(name="hoto")))
     walk = seconds_of_a_walk(engine)
     print(f"'hoto': {took * 1000:.2f} ms, all names {walk * 1000:.2f} ms")
-    assert took < walk / 4
+    assert took < walk / 4 or not IS_TIMED
 
 
 def seconds_of_a_walk(engine: Engine) -> float:
