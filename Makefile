@@ -104,8 +104,8 @@ package: setup-infra ## Build the deployment package, by Python 3.13, without Do
 
 synth: package ## Write the CloudFormation templates of all stages to cdk.out; needs no account
 	@for stage in dev staging prod; do \
-		$(CDK_RUN) synth --quiet --output "cdk.out/$$stage" -c stage=$$stage $(CDK) || exit 1; \
-	done
+		$(CDK_RUN) synth --quiet --output "cdk.out/$$stage" -c stage=$$stage $(CDK) & started="$$started $$!"; \
+	done; for synthesis in $$started; do wait $$synthesis || failed=1; done; test -z "$$failed"
 
 deploy: package ## Deploy a stage to the AWS account of your credentials: make deploy STAGE=dev
 	@$(CDK_RUN) deploy --all -c stage=$(STAGE) $(CDK)

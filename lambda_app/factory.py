@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lambda_app.core.aws import AwsAccess
 from lambda_app.core.mail import PostOffice, post_office
+from lambda_app.core.security.front_door import FrontDoor
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.tokens import AccessTokens
@@ -71,6 +72,8 @@ class Services:
     tokens: AccessTokens
     post: PostOffice
     database_probe: DatabaseProbe
+    front_door: FrontDoor | None
+    """None where callers come to the API itself."""
 
     @classmethod
     def build(cls, settings: Settings) -> Self:
@@ -89,6 +92,7 @@ class Services:
             tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=settings.access_token_expire_minutes)),
             post=post_office(settings, aws),
             database_probe=DatabaseProbe(engine, timeout_seconds=DATABASE_PROBE_SECONDS),
+            front_door=FrontDoor([partial(aws.secret, arn) for arn in settings.origin_key_arns]) if settings.origin_key_arns else None,
         )
 
     @contextmanager
@@ -187,14 +191,16 @@ class Services:
         )
 
     def freeze(self) -> None:
-        """Let go of what a SnapStart snapshot must not hold: connections, and the signing keys."""
+        """Let go of what a SnapStart snapshot must not hold: connections, and keys."""
         self.engine.dispose()
         self.keys.forget()
+        if self.front_door:
+            self.front_door.forget()
 
     def warm_up(self) -> None:
         """Load what the first requests will want, without asking the database: a SnapStart snapshot then holds it."""
         self.passwords.verify("", None)
-        if self.settings.secret_key_arn:
+        if self.settings.secret_key_arn or self.settings.origin_key_arns:
             self.aws.client("secretsmanager")
 
     def _store(self, session: Session) -> ObjectStore:

@@ -31,7 +31,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.services = services or Services.build(settings)
+    services = app.state.services = services or Services.build(settings)
     install_problem_handlers(app)
     for prefix in (settings.api_v1_str, ""):
         app.include_router(login.router, prefix=prefix, include_in_schema=bool(prefix))
@@ -42,7 +42,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     app.include_router(uploads.router, prefix=settings.api_v1_str)
     app.include_router(admin.router, prefix=settings.api_v1_str)
     app.include_router(files.router, prefix=settings.api_v1_str)
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, front_door=services.front_door)
     if settings.backend_cors_origins:
         # Outside Edge, so that errors carry the CORS headers too.
         app.add_middleware(Cors, origins=settings.backend_cors_origins)
