@@ -27,6 +27,7 @@ from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.file_life import FileLifeRepository
 from lambda_app.repositories.files import FileRepository
 from lambda_app.repositories.idempotency import IdempotencyRepository
+from lambda_app.repositories.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.mail_tokens import MailTokenRepository
 from lambda_app.repositories.sessions import SessionRepository
 from lambda_app.repositories.sign_in_attempts import SignInAttemptRepository
@@ -43,7 +44,7 @@ from lambda_app.services.idempotency import IdempotencyService
 from lambda_app.services.maintenance import MaintenanceService
 from lambda_app.services.password_gate import PasswordGate
 from lambda_app.services.quota import Quota
-from lambda_app.services.recovery import RecoveryService
+from lambda_app.services.recovery import MailPolicy, RecoveryService
 from lambda_app.services.sessions import SessionPolicy, SessionService
 from lambda_app.services.sweep import SweepService
 from lambda_app.services.uploads import UploadService
@@ -120,7 +121,6 @@ class Services:
         return SessionService(
             users=UserRepository(session),
             sessions=SessionRepository(session),
-            audit=AuditRepository(session),
             gate=self._gate(session),
             passwords=self.passwords,
             tokens=self.tokens,
@@ -138,9 +138,10 @@ class Services:
         """The service of what mail proves, for one unit of work."""
         return RecoveryService(
             mail_tokens=MailTokenRepository(session),
+            allowances=MailAllowanceRepository(session),
             users=UserRepository(session),
             passwords=self.passwords,
-            public_url=self.settings.public_url,
+            policy=MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url),
         )
 
     def administration(self, session: Session) -> AdministrationService:
@@ -154,7 +155,10 @@ class Services:
     def maintenance(self, session: Session) -> MaintenanceService:
         """The maintenance service of one unit of work."""
         return MaintenanceService(
-            sessions=SessionRepository(session), mail_tokens=MailTokenRepository(session), attempts=SignInAttemptRepository(session)
+            sessions=SessionRepository(session),
+            mail_tokens=MailTokenRepository(session),
+            mail_allowances=MailAllowanceRepository(session),
+            attempts=SignInAttemptRepository(session),
         )
 
     def files(self, session: Session) -> FileService:
@@ -210,7 +214,7 @@ class Services:
         return Quota(bytes=self.settings.user_quota_bytes, files=self.settings.user_quota_files)
 
     def _gate(self, session: Session) -> PasswordGate:
-        return PasswordGate(attempts=SignInAttemptRepository(session), passwords=self.passwords)
+        return PasswordGate(attempts=SignInAttemptRepository(session), audit=AuditRepository(session), passwords=self.passwords)
 
 
 def _signing_keys(settings: Settings, aws: AwsAccess) -> SigningKeys:
