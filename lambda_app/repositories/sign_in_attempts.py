@@ -91,6 +91,10 @@ class SignInAttemptRepository:
         """Take an attempt back because it succeeded, within the caller's transaction."""
         self._session.execute(self.release(keys))
 
+    def forgive_durably(self, keys: AttemptKeys) -> None:
+        """Take an attempt back because it succeeded, whatever becomes of the rest."""
+        self._session.execute(self.release(keys).execution_options(own_transaction=True))
+
     def release(self, keys: AttemptKeys) -> Update:
         """Return the statement that takes an attempt back because it succeeded; the pair begins anew.
 

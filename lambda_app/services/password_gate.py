@@ -9,7 +9,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import TooManyRequestsError
 from lambda_app.core.origin import current_origin
 from lambda_app.core.security.passwords import PasswordHasher
-from lambda_app.models import User
+from lambda_app.models import Share, User
 from lambda_app.repositories.sign_in_attempts import AttemptKeys, SignInAttemptRepository
 from lambda_app.schemas.user import normalise_email
 
@@ -37,14 +37,18 @@ class PasswordGate:
 
         The attempt counts until `release` takes it back.
         """
-        address = _normalised(email)
-        admission = self._attempts.admit(_keys(email), email=address)
-        if not admission.is_admitted:
-            wait = (admission.blocked_until - clock.now()).total_seconds() if admission.blocked_until else 1
-            raise ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
-        user = admission.user
+        user = self._admit(_keys(email), email=_normalised(email))
         is_right = self._passwords.verify(password, user.hashed_password if user else None)
         return user if user is not None and is_right and user.is_active else None
+
+    def try_link_password(self, share: Share, password: str) -> bool:
+        """Tell whether it is the link's password. Raises ThrottledError. The attempt counts until it is forgiven, which a right one is."""
+        keys = _link_keys(share)
+        self._admit(keys, email=None)
+        is_right = self._passwords.verify(password, share.hashed_password)
+        if is_right:
+            self._attempts.forgive_durably(keys)
+        return is_right
 
     def release(self, email: str) -> Update:
         """Return the statement that takes the attempt back because it was right."""
@@ -53,6 +57,13 @@ class PasswordGate:
     def forgive(self, email: str) -> None:
         """Take the attempt back within the caller's transaction."""
         self._attempts.forgive(_keys(email))
+
+    def _admit(self, keys: AttemptKeys, *, email: str | None) -> User | None:
+        admission = self._attempts.admit(keys, email=email)
+        if not admission.is_admitted:
+            wait = (admission.blocked_until - clock.now()).total_seconds() if admission.blocked_until else 1
+            raise ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
+        return admission.user
 
 
 def network_of(source_address: str | None) -> str:
@@ -71,6 +82,10 @@ def network_of(source_address: str | None) -> str:
 def _keys(email: str) -> AttemptKeys:
     name = _normalised(email) or email[:TYPED_NAME_MAX_LENGTH]
     return AttemptKeys.of(account=name, network=network_of(current_origin().source_address))
+
+
+def _link_keys(share: Share) -> AttemptKeys:
+    return AttemptKeys.of(account=f"share:{share.id}", network=network_of(current_origin().source_address))
 
 
 def _normalised(email: str) -> str | None:
