@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lambda_app.routers.problems import PROBLEM_MEDIA_TYPE
 from lambda_app.routers.visitors import prefers_page
 from lambda_app.schemas.share import OpenedShare
+from lambda_app.storage.content import saved_filename
 
 PAGES = Path(__file__).with_name("pages")
 
@@ -136,6 +137,7 @@ def _template() -> Any:
     environment = Environment(
         loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["saved"] = saved_filename
     environment.globals["style"] = Markup(_style())  # noqa: S704 - our own file
     return environment.get_template("link.html")
 

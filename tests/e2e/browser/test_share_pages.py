@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from lambda_app.storage.content import saved_filename
 from tests.e2e.browser.conftest import Site
 from tests.support.accounts import Account, make_account, make_file, sha256_hex
 from tests.support.shares import make_share
@@ -103,8 +104,8 @@ def test_wrong_password_is_told_and_asked_for_again(seen: Seen) -> None:
 
 
 def test_hostile_names_are_shown_and_do_nothing(seen: Seen) -> None:
-    for name in (*NAMES, "<script>alert(2)</script>"):
-        assert name in seen["hostile"]["text"]
+    for text in (*(saved_filename(name) for name in NAMES), "<script>alert(2)</script>"):
+        assert text in seen["hostile"]["text"]
     assert seen["hostile"]["dialogs"] == 0
     assert seen["hostile"]["title"] == "Shared files · We-Upload"
 
