@@ -11,7 +11,7 @@ from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.core.snapshot import prepare_for_snapshot
 from lambda_app.factory import Services
-from lambda_app.routers import admin, credentials, files, health, login, share_links, shares, uploads, users
+from lambda_app.routers import admin, credentials, docs, files, health, login, share_links, shares, uploads, users
 from lambda_app.routers.cors import Cors
 from lambda_app.routers.edge import Edge
 from lambda_app.routers.gateway import GatewayHandler
@@ -29,12 +29,15 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         # A redirect would be built from the Host header, which is the caller's word.
         redirect_slashes=False,
         openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.services = services or Services.build(settings)
     install_problem_handlers(app)
     for prefix in (settings.api_v1_str, ""):
         app.include_router(login.router, prefix=prefix, include_in_schema=bool(prefix))
         app.include_router(health.router, prefix=prefix, include_in_schema=bool(prefix))
+    app.include_router(docs.router)
     app.include_router(credentials.router, prefix=settings.api_v1_str)
     app.include_router(users.router, prefix=settings.api_v1_str)
     app.include_router(uploads.router, prefix=settings.api_v1_str)

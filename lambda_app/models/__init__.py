@@ -3,7 +3,7 @@
 from lambda_app.models.api_key import ApiKey
 from lambda_app.models.audit import AuditEvent, AuditHead
 from lambda_app.models.base import Base
-from lambda_app.models.file import CHARGED, NAME_SORT, TYPE_SORT, File, FileStatus
+from lambda_app.models.file import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus
 from lambda_app.models.idempotency import IdempotencyKey
 from lambda_app.models.mail_token import MailPurpose, MailToken
 from lambda_app.models.session import RefreshToken, UserSession
@@ -15,6 +15,7 @@ from lambda_app.models.user import User
 __all__ = [
     "CHARGED",
     "NAME_SORT",
+    "NAME_TRIGRAMS",
     "TYPE_SORT",
     "ApiKey",
     "AttemptKind",

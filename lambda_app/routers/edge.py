@@ -7,12 +7,12 @@ from ipaddress import ip_address
 from typing import Any
 from uuid import uuid4
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_app.core import logs
 from lambda_app.core.errors import AppError, TooLargeError
 from lambda_app.core.origin import Origin, reset_origin, set_origin
+from lambda_app.routers.browser import set_defaults
 from lambda_app.routers.problems import problem_response
 
 logger = logging.getLogger(__name__)
@@ -43,9 +43,7 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
+                set_defaults(message)["X-Request-Id"] = request_id
             await send(message)
 
         try:

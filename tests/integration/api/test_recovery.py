@@ -297,7 +297,9 @@ def test_confirmation_can_be_asked_for_again_until_it_was_given(strict: Mailing)
         answer = strict.client.post(f"{LOGIN}/verification", json={"email": email})
         assert answer.status_code == 202
     assert len(strict.mails()) == 2
-    strict.client.post(f"{LOGIN}/verify-email", json={"token": strict.token()})
+    token = strict.token()
+    assert strict.client.post(f"{LOGIN}/verify-email", json={"token": token}).status_code == 204
+    assert_problem(strict.client.post(f"{LOGIN}/verify-email", json={"token": token}), 410, "link_expired")
 
     strict.client.post(f"{LOGIN}/verification", json={"email": new["email"]})
 
