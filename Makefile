@@ -1,7 +1,7 @@
 # Everything a developer types. `make` alone lists it. GNU make 3.81 (the one macOS ships) is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test proofs localstack check fix openapi lock clean
+.PHONY: help setup run test test-browser proofs localstack check fix openapi lock clean
 .PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Found on first use and remembered: `make help` must work on a machine without Python.
@@ -33,7 +33,7 @@ run: setup ## Run it all on this machine: PostgreSQL, S3 and the API
 
 TESTS ?= tests
 # They need the CDK and its command line: make test-infra, make test-deploy.
-BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack
+BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser
 test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 	@exec "$(BIN)/python" -m pytest $(TESTS) $(BESIDE)
 
@@ -45,6 +45,10 @@ proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model 
 GUARDS ?=
 mutations: setup ## Take each guard away and see that a test misses it (15 minutes); GUARDS="some words" takes those whose names have them
 	@"$(BIN)/python" -m tests.mutation $(GUARDS)
+
+test-browser: setup ## Look at the pages of share links in a headless Chromium (x86-64 Linux); needs Node.js
+	@"$(INTERPRETER)" -m infra.toolchain browser
+	@exec "$(BIN)/python" -m pytest tests/e2e/browser
 
 LOCALSTACK_PYTHON = $(shell infra/local/find-python python3.13)
 localstack: setup ## Hold the object store to its contract on LocalStack too, in an environment of 350 MB; it needs Python 3.13

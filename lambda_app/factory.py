@@ -16,6 +16,7 @@ from lambda_app.core.aws import AwsAccess
 from lambda_app.core.mail import PostOffice, post_office
 from lambda_app.core.security.front_door import FrontDoor
 from lambda_app.core.security.keys import SigningKeys
+from lambda_app.core.security.passes import SharePasses
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
@@ -30,6 +31,8 @@ from lambda_app.repositories.idempotency import IdempotencyRepository
 from lambda_app.repositories.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.mail_tokens import MailTokenRepository
 from lambda_app.repositories.sessions import SessionRepository
+from lambda_app.repositories.share_links import ShareLinkRepository
+from lambda_app.repositories.shares import ShareRepository
 from lambda_app.repositories.sign_in_attempts import SignInAttemptRepository
 from lambda_app.repositories.stats import StatsRepository
 from lambda_app.repositories.sweep import SweepRepository
@@ -46,6 +49,8 @@ from lambda_app.services.password_gate import PasswordGate
 from lambda_app.services.quota import Quota
 from lambda_app.services.recovery import MailPolicy, RecoveryService
 from lambda_app.services.sessions import SessionPolicy, SessionService
+from lambda_app.services.share_links import ShareLinkService
+from lambda_app.services.shares import ShareService
 from lambda_app.services.sweep import SweepService
 from lambda_app.services.uploads import UploadService
 from lambda_app.services.usage import UsageService
@@ -159,6 +164,7 @@ class Services:
             mail_tokens=MailTokenRepository(session),
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),
+            share_links=ShareLinkRepository(session),
         )
 
     def files(self, session: Session) -> FileService:
@@ -179,6 +185,27 @@ class Services:
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             store=self._store(session),
             default_quota=self._default_quota(),
+        )
+
+    def shares(self, session: Session) -> ShareService:
+        """The share service of one unit of work."""
+        return ShareService(
+            shares=ShareRepository(session),
+            files=FileRepository(session),
+            idempotency=IdempotencyService(IdempotencyRepository(session)),
+            passwords=self.passwords,
+            passes=SharePasses(self.keys),
+        )
+
+    def share_links(self, session: Session) -> ShareLinkService:
+        """The service of whoever opens a share link, for one unit of work."""
+        return ShareLinkService(
+            links=ShareLinkRepository(session),
+            audit=AuditRepository(session),
+            gate=self._gate(session),
+            sessions=self.sessions(session),
+            passes=SharePasses(self.keys),
+            store=self._store(session),
         )
 
     def usage(self, session: Session) -> UsageService:

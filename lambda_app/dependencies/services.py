@@ -14,6 +14,8 @@ from lambda_app.services.authentication import AuthenticationService
 from lambda_app.services.files import FileService
 from lambda_app.services.recovery import RecoveryService
 from lambda_app.services.sessions import SessionService
+from lambda_app.services.share_links import ShareLinkService
+from lambda_app.services.shares import ShareService
 from lambda_app.services.uploads import UploadService
 from lambda_app.services.usage import UsageService
 
@@ -77,6 +79,16 @@ async def get_api_keys(services: ServicesDep, session: SessionDep) -> ApiKeyServ
     return services.api_keys(session)
 
 
+async def get_shares(services: ServicesDep, session: SessionDep) -> ShareService:
+    """Return the share service of this request."""
+    return services.shares(session)
+
+
+async def get_share_links(services: ServicesDep, session: SessionDep) -> ShareLinkService:
+    """Return the service of whoever opens a share link."""
+    return services.share_links(session)
+
+
 async def get_recovery(services: ServicesDep, session: SessionDep) -> RecoveryService:
     """Return the recovery service of this request."""
     return services.recovery(session)
@@ -94,5 +106,7 @@ UsageDep = Annotated[UsageService, Depends(get_usage)]
 AuthenticationDep = Annotated[AuthenticationService, Depends(get_authentication)]
 SessionsDep = Annotated[SessionService, Depends(get_sessions)]
 ApiKeysDep = Annotated[ApiKeyService, Depends(get_api_keys)]
+SharesDep = Annotated[ShareService, Depends(get_shares)]
+ShareLinksDep = Annotated[ShareLinkService, Depends(get_share_links)]
 RecoveryDep = Annotated[RecoveryService, Depends(get_recovery)]
 AdministrationDep = Annotated[AdministrationService, Depends(get_administration)]

@@ -8,6 +8,7 @@ from lambda_app.models.idempotency import IdempotencyKey
 from lambda_app.models.mail_allowance import MailAllowance
 from lambda_app.models.mail_token import MailPurpose, MailToken
 from lambda_app.models.session import RefreshToken, UserSession
+from lambda_app.models.share import Share, ShareAudience, ShareDownload, ShareFile, ShareRecipient
 from lambda_app.models.sign_in_attempt import AttemptKind, SignInAttempt
 from lambda_app.models.sweep import SweepPosition
 from lambda_app.models.user import User
@@ -29,6 +30,11 @@ __all__ = [
     "MailPurpose",
     "MailToken",
     "RefreshToken",
+    "Share",
+    "ShareAudience",
+    "ShareDownload",
+    "ShareFile",
+    "ShareRecipient",
     "SignInAttempt",
     "SweepPosition",
     "User",

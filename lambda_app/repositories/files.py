@@ -1,8 +1,8 @@
 """Queries on files. Every one that names a file also decides whether the caller may touch it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, asc, collate, desc, func, literal, select, tuple_, update
@@ -38,6 +38,14 @@ class FileChangedError(PreconditionFailedError):
     message = "The file has changed since it was read; read it again"
 
 
+class NamedFile(NamedTuple):
+    """A file that somebody named, and whether they may manage it."""
+
+    id: UUID
+    status: str
+    is_manageable: bool
+
+
 INDEXED_LETTERS = 32
 """How much of a searched name goes to the index: enough to leave few rows, and each letter more is another list of them to read."""
 
@@ -70,6 +78,11 @@ class FileRepository:
     def require_manageable(self, file_id: UUID, user: User) -> File:
         """Return the file if `user` may change it. Raises NoSuchFileError, FileForbiddenError."""
         return self._require(file_id, user, manageable_by(user))
+
+    def list_named(self, file_ids: Sequence[UUID], user: User) -> list[NamedFile]:
+        """Return what there is to say of these files, except that they are not there, for the user's own eyes."""
+        query = select(File.id, File.status, manageable_by(user)).where(File.id.in_(file_ids), File.status != FileStatus.DELETING)
+        return [NamedFile(*row) for row in self._session.execute(query)]
 
     def page(self, user: User, wanted: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None) -> list[File]:
         """Return up to `limit` files of the user's list, behind the cursor or `skip` rows in.

@@ -58,13 +58,14 @@ def content_disposition(filename: str) -> str:
 
     Accepts any string. The result is printable ASCII.
     """
-    name = _safe_filename(filename)
+    name = saved_filename(filename)
     # Old clients read only `filename`, and differ in how they unescape quotes, backslashes and percent signs (RFC 6266, appendix D).
     fallback = re.sub(r'[^ -~]|["\\%]', "_", name)
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHAR)}"
 
 
-def _safe_filename(filename: str) -> str:
+def saved_filename(filename: str) -> str:
+    """Return the name that a download is saved under; people are shown this one, where marks of direction cannot hide its extension."""
     name = re.sub(r"[/\\]", "_", filename)
     if not (name.isascii() and name.isprintable()):
         name = _STRAY_JOINER.sub("", "".join(_visible(character) for character in name))

@@ -14,6 +14,7 @@ from lambda_app.storage.admission import part_headers, safe_key, upload_headers
 from lambda_app.storage.content import content_disposition, served_content_type
 from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
+    DownloadMethod,
     ListedObject,
     ListedUpload,
     MultipartEnd,
@@ -55,8 +56,10 @@ class S3ObjectStore(ObjectStore):
         headers = upload_headers(size_bytes=size_bytes, content_type=content_type, sha256=sha256)
         return self._presign("PUT", self._url(key), headers)
 
-    def presign_download(self, *, key: str, filename: str, content_type: str) -> PresignedRequest:
-        """Sign a GET whose answer is an attachment of a harmless type, and the bytes as they were stored."""
+    def presign_download(
+        self, *, key: str, filename: str, content_type: str, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
+    ) -> PresignedRequest:
+        """Sign a GET or HEAD whose answer is an attachment of a harmless type, and the bytes as they were stored."""
         overrides = {
             # S3 keeps a Content-Encoding that an uploader sends beside the signed headers, and a client that then
             # decompresses would see other bytes than those whose size and digest were checked.
@@ -64,7 +67,8 @@ class S3ObjectStore(ObjectStore):
             "response-content-disposition": content_disposition(filename),
             "response-content-type": served_content_type(content_type),
         }
-        return self._presign("GET", f"{self._url(key)}?{urlencode(overrides, quote_via=quote, safe='')}", {})
+        url = f"{self._url(key)}?{urlencode(overrides, quote_via=quote, safe='')}"
+        return self._presign(method, url, {}, lifetime_seconds=lifetime_seconds)
 
     def head(self, key: str) -> StoredObject | None:
         """Ask S3 for the object's size, type and whole-body checksums."""
@@ -189,8 +193,9 @@ class S3ObjectStore(ObjectStore):
     def _url(self, key: str) -> str:
         return f"{self._bucket_url}/{quote(safe_key(key), safe='/')}"
 
-    def _presign(self, method: str, url: str, headers: dict[str, str]) -> PresignedRequest:
-        signed = self._aws.presign(method=method, url=url, headers=headers, lifetime_seconds=self._lifetime_seconds)
+    def _presign(self, method: str, url: str, headers: dict[str, str], *, lifetime_seconds: int | None = None) -> PresignedRequest:
+        seconds = self._lifetime_seconds if lifetime_seconds is None else min(lifetime_seconds, self._lifetime_seconds)
+        signed = self._aws.presign(method=method, url=url, headers=headers, lifetime_seconds=seconds)
         return PresignedRequest(method, signed.url, headers, signed.expires_at)
 
 
