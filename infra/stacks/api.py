@@ -14,6 +14,7 @@ from infra.components.functions import (
     May,
     Runs,
     Surroundings,
+    archive_actions,
     run_on_rotation,
     run_on_schedule,
     run_on_upload,
@@ -79,10 +80,21 @@ class ApiStack(Stack):
 
     def _wire(self, function: AppFunction) -> None:
         """Grant what the function's line says, and connect what calls it."""
-        data, may, role = self._data, function.spec.may, function.role
         if function.spec.is_published:
             # The live version moves only when the schema it needs is there.
             function.live.node.add_dependency(self.migration.step)
+        self._grant(function)
+        if function.spec.runs is Runs.ON_UPLOAD:
+            run_on_upload(function, events_of_bucket=self._data.files.events)
+        elif function.spec.runs is Runs.ON_ARCHIVE:
+            run_on_upload(function, events_of_bucket=self._data.files.archive_requests, batch_size=1)
+        elif function.spec.runs is Runs.ON_SCHEDULE:
+            run_on_schedule(function)
+        elif function.spec.runs is Runs.ON_ROTATION:
+            run_on_rotation(function, secret=self._data.signing_key)
+
+    def _grant(self, function: AppFunction) -> None:
+        data, may, role = self._data, function.spec.may, function.role
         actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in may for action in granted]
         if actions:
             data.files.grant_objects(role, *actions)
@@ -92,18 +104,20 @@ class ApiStack(Stack):
                 f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{UPLOADS}*",
                 reason="Every object below the upload prefix: their keys are made while the function runs.",
             )
+        for prefix, archive in archive_actions(may).items():
+            data.files.grant_objects(role, *archive, prefix=prefix)
+            acknowledge(
+                role,
+                "AwsSolutions-IAM5",
+                f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{prefix}*",
+                reason="Every archive, and every request for one: their keys are made while the function runs.",
+            )
         if May.USE_DATABASE in may:
             data.database.grant_connect(role)
         if May.LIST_UPLOADS in may:
             data.files.grant_listing_uploads(role)
         if May.READ_SIGNING_KEY in may:
             _allow_reading(role, data.signing_key.secret_arn)
-        if function.spec.runs is Runs.ON_UPLOAD:
-            run_on_upload(function, events_of_bucket=data.files.events)
-        elif function.spec.runs is Runs.ON_SCHEDULE:
-            run_on_schedule(function)
-        elif function.spec.runs is Runs.ON_ROTATION:
-            run_on_rotation(function, secret=data.signing_key)
 
 
 def _allow_reading(role: iam.Role, secret_arn: str) -> None:
