@@ -134,7 +134,7 @@ OBJECT_ACTIONS = {
     May.WRITE_OBJECTS: ("s3:PutObject",),
     May.DELETE_OBJECTS: ("s3:DeleteObject", "s3:AbortMultipartUpload"),
 }
-_ARCHIVE_ACTIONS = {
+_ARCHIVE_ACTIONS: Mapping[May, Mapping[str, tuple[str, ...]]] = {
     May.ASK_FOR_ARCHIVES: {ARCHIVES: ("s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload"), ARCHIVE_REQUESTS: ("s3:PutObject",)},
     May.BUILD_ARCHIVES: {
         ARCHIVES: ("s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"),
