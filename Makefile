@@ -21,7 +21,8 @@ help: ## List what there is
 	@echo "  TESTS      what make test runs, with any options of pytest (default: tests)"
 	@echo "  STAGE, CDK  what make deploy deploys: dev, staging or prod, and options of the cdk command"
 	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
-	@echo "  API_V1_STR, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES, USER_QUOTA_FILES"
+	@echo "  API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES,"
+	@echo "  USER_QUOTA_FILES"
 	@echo "             settings of the API for make run; README.md has the table"
 
 setup: ## Make the virtual environments, or bring them up to date
@@ -38,8 +39,8 @@ test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 	@exec "$(BIN)/python" -m pytest $(TESTS) $(BESIDE)
 
 PROOFS ?= tests/integration/life tests/benchmarks tests/e2e
-proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, 600 lives on a failing S3, a million rows, 6 GiB
-	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIFE_FAULTS=600 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
+proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, 600 lives on a failing S3, a million rows, 6 GiB, a zip of 5 GiB
+	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIFE_FAULTS=600 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
 
 .PHONY: mutations
 GUARDS ?=

@@ -24,6 +24,9 @@ from lambda_app.db.engine import create_database_engine
 from lambda_app.db.health import DatabaseProbe
 from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.api_keys import ApiKeyRepository
+from lambda_app.repositories.archive_life import ArchiveLifeRepository
+from lambda_app.repositories.archive_sweep import ArchiveSweepRepository
+from lambda_app.repositories.archives import ArchiveRepository
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.file_life import FileLifeRepository
 from lambda_app.repositories.files import FileRepository
@@ -41,6 +44,9 @@ from lambda_app.repositories.users import UserRepository
 from lambda_app.services.accounts import AccountService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.api_keys import ApiKeyService
+from lambda_app.services.archive_builds import ArchiveBuildService
+from lambda_app.services.archive_sweep import ArchiveSweepService
+from lambda_app.services.archives import ArchiveService
 from lambda_app.services.authentication import AuthenticationService
 from lambda_app.services.files import FileService
 from lambda_app.services.idempotency import IdempotencyService
@@ -82,9 +88,9 @@ class Services:
     """None where callers come to the API itself."""
 
     @classmethod
-    def build(cls, settings: Settings) -> Self:
-        """Build everything from the settings."""
-        aws = AwsAccess(settings)
+    def build(cls, settings: Settings, aws: AwsAccess | None = None) -> Self:
+        """Build everything from the settings; `aws` replaces the usual access to AWS."""
+        aws = aws or AwsAccess(settings)
         keys = _signing_keys(settings, aws)
         engine = create_database_engine(settings, password_source=_password_source(settings, aws))
         return cls(
@@ -221,6 +227,28 @@ class Services:
             store=self._store(session),
         )
 
+    def archives(self, session: Session) -> ArchiveService:
+        """The archive service of one unit of work."""
+        return ArchiveService(
+            archives=ArchiveRepository(session),
+            life=ArchiveLifeRepository(session),
+            store=self._store(session),
+            retention=self._archive_retention(),
+        )
+
+    def archive_builds(self, session: Session) -> ArchiveBuildService:
+        """The service that builds archives, for one unit of work."""
+        return ArchiveBuildService(life=ArchiveLifeRepository(session), store=self._store(session), retention=self._archive_retention())
+
+    def archive_sweep(self, session: Session) -> ArchiveSweepService:
+        """The sweep of archives of one unit of work."""
+        return ArchiveSweepService(
+            archives=ArchiveSweepRepository(session),
+            life=ArchiveLifeRepository(session),
+            store=self._store(session),
+            retention=self._archive_retention(),
+        )
+
     def freeze(self) -> None:
         """Let go of what a SnapStart snapshot must not hold: connections, and keys."""
         self.engine.dispose()
@@ -239,6 +267,9 @@ class Services:
 
     def _default_quota(self) -> Quota:
         return Quota(bytes=self.settings.user_quota_bytes, files=self.settings.user_quota_files)
+
+    def _archive_retention(self) -> timedelta:
+        return timedelta(hours=self.settings.archive_retention_hours)
 
     def _gate(self, session: Session) -> PasswordGate:
         return PasswordGate(attempts=SignInAttemptRepository(session), audit=AuditRepository(session), passwords=self.passwords)

@@ -11,7 +11,20 @@ from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.core.snapshot import prepare_for_snapshot
 from lambda_app.factory import Services
-from lambda_app.routers import admin, credentials, docs, files, health, login, share_links, shares, uploads, users
+from lambda_app.routers import (
+    admin,
+    archives,
+    credentials,
+    docs,
+    files,
+    health,
+    link_archives,
+    login,
+    share_links,
+    shares,
+    uploads,
+    users,
+)
 from lambda_app.routers.cors import Cors
 from lambda_app.routers.edge import Edge
 from lambda_app.routers.gateway import GatewayHandler
@@ -42,10 +55,12 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     app.include_router(users.router, prefix=settings.api_v1_str)
     app.include_router(uploads.router, prefix=settings.api_v1_str)
     app.include_router(admin.router, prefix=settings.api_v1_str)
+    app.include_router(archives.router, prefix=settings.api_v1_str)
     app.include_router(files.router, prefix=settings.api_v1_str)
     app.include_router(shares.router, prefix=settings.api_v1_str)
     # At the root: a link is read out, printed and typed.
     app.include_router(share_links.router)
+    app.include_router(link_archives.router)
     app.add_middleware(LinkPages)
     app.add_middleware(Edge, front_door=services.front_door)
     if settings.backend_cors_origins:

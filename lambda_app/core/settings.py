@@ -95,6 +95,8 @@ class Settings(BaseModel):
     """Files that a user may keep, likewise."""
     trash_retention_days: int = Field(default=0, ge=0, le=365)
     """Days that deleted files can be restored; with 0 they are deleted at once."""
+    archive_retention_hours: int = Field(default=24, ge=1, le=168)
+    """Hours that a zip of several files is kept."""
     open_registration: bool = True
     """Whether anyone may create an account; a superuser always may."""
     backend_cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()

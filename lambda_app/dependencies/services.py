@@ -10,6 +10,7 @@ from lambda_app.factory import Services
 from lambda_app.services.accounts import AccountService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.api_keys import ApiKeyService
+from lambda_app.services.archives import ArchiveService
 from lambda_app.services.authentication import AuthenticationService
 from lambda_app.services.files import FileService
 from lambda_app.services.recovery import RecoveryService
@@ -59,6 +60,11 @@ async def get_uploads(services: ServicesDep, session: SessionDep) -> UploadServi
     return services.uploads(session)
 
 
+async def get_archives(services: ServicesDep, session: SessionDep) -> ArchiveService:
+    """Return the archive service of this request."""
+    return services.archives(session)
+
+
 async def get_usage(services: ServicesDep, session: SessionDep) -> UsageService:
     """Return the usage service of this request."""
     return services.usage(session)
@@ -102,6 +108,7 @@ async def get_administration(services: ServicesDep, session: SessionDep) -> Admi
 AccountsDep = Annotated[AccountService, Depends(get_accounts)]
 FilesDep = Annotated[FileService, Depends(get_files)]
 UploadsDep = Annotated[UploadService, Depends(get_uploads)]
+ArchivesDep = Annotated[ArchiveService, Depends(get_archives)]
 UsageDep = Annotated[UsageService, Depends(get_usage)]
 AuthenticationDep = Annotated[AuthenticationService, Depends(get_authentication)]
 SessionsDep = Annotated[SessionService, Depends(get_sessions)]

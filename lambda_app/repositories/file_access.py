@@ -21,6 +21,11 @@ def readable_by(viewer: User | None) -> ColumnElement[bool]:
     return shown if viewer is None else or_(manageable_by(viewer), shown)
 
 
+def downloadable_by(viewer: User | None) -> ColumnElement[bool]:
+    """The files whose bytes `viewer` may have now."""
+    return and_(File.status == FileStatus.AVAILABLE, readable_by(viewer))
+
+
 def manageable_by(user: User) -> ColumnElement[bool]:
     """The files that `user` may change, complete and delete."""
     return true() if user.is_superuser else File.owner_id == user.id

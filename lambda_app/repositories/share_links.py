@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core.security.opaque import hash_secret
 from lambda_app.db.session import violated_constraint
-from lambda_app.models import File, Share, ShareDownload, ShareFile, User
+from lambda_app.models import Archive, File, Share, ShareDownload, ShareFile, User
+from lambda_app.repositories.archives import is_downloadable, is_whole
 from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited_writes
 from lambda_app.repositories.file_access import (
     Visit,
@@ -131,6 +132,24 @@ class ShareLinkRepository:
         """Audit that a user signed in for the link, and carry out `release`, durably."""
         entry = audit_entry("share.signed_in", subject=f"{Share.__tablename__}:{share.id}", actor_id=user.id)
         self._session.execute(audited_writes(release, entry=entry).execution_options(own_transaction=True))
+
+    def grant_archive(self, address: str, archive_id: UUID, visit: Visit) -> Archive | None:
+        """Count the download of a zip of the link's files as one and return it, durably; None when the link does not let it be had.
+
+        Every file in it must still be one that the link opens.
+        """
+        conditions = (Archive.id == archive_id, Archive.share_id == Share.id, *is_downloadable(visit.at), is_whole(reached_by(Share)))
+        granted = (
+            update(Share)
+            .where(*_lets_have(address, visit), link_has_downloads_left(), exists(select(Archive.id).where(*conditions).correlate(Share)))
+            .values(download_count=Share.download_count + 1)
+            .returning(Share.id)
+            .cte("granted")
+        )
+        details = {"archive_id": archive_id}
+        logged = audit_insert_for(granted, "share.downloaded", kind=Share.__tablename__, details=details)
+        query = select(Archive).join(granted, true()).where(Archive.id == archive_id).add_cte(logged.cte("logged"))
+        return self._session.execute(query.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none()
 
     def forget_visitors(self, *, before: datetime) -> int:
         """Remove what is kept of visitors from before then; return how many."""

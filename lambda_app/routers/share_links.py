@@ -50,7 +50,7 @@ def open_link(token: str, request: Request, visitor: VisitorDep, links: ShareLin
     A link that is wrong, over or not for the caller is 404, whatever the reason. 401: it is for signed-in users. 403
     `share_password_required`: send its password to `POST /s/{token}`.
     """
-    is_counted = request.method == "GET" and not _is_unasked(request)
+    is_counted = request.method == "GET" and not is_unasked(request)
     opened = links.open(token, visitor, is_counted=is_counted)
     shown = _shown(opened, link_path(request, token))
     return files_page(shown) if prefers_page(request.headers.get("accept", "")) else shown
@@ -90,7 +90,7 @@ def download_linked_file(
     share_pass: PassHeader = None,  # noqa: ARG001 - the visitor's; named for the document
 ) -> Any:
     """Redirect to the bytes. Each download is counted; HEAD is not, and gives none."""
-    if _is_unasked(request):
+    if is_unasked(request):
         raise RobotError
     signed = links.start_download(
         token, _file_id(file_id), visitor, method="HEAD" if request.method == "HEAD" else "GET", is_resumption=starts_midway(range_)
@@ -103,7 +103,8 @@ def link_path(request: Request, token: str) -> str:
     return quote(f"{request.scope.get('root_path', '')}/s/{token}")
 
 
-def _is_unasked(request: Request) -> bool:
+def is_unasked(request: Request) -> bool:
+    """Whether nobody in person asks: a robot, or a browser that fetches ahead."""
     return is_robot(request.headers.get("user-agent", "")) or is_fetching_ahead(request.headers)
 
 

@@ -9,10 +9,12 @@ from lambda_app.core.origin import current_origin
 from lambda_app.core.security.opaque import hash_secret
 from lambda_app.core.security.passes import SharePass, SharePasses, SignedPass
 from lambda_app.models import File, Share, ShareAudience, User
+from lambda_app.repositories.archives import NoSuchArchiveError
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.file_access import Visit
 from lambda_app.repositories.share_links import Look, Opened, ShareLinkRepository
 from lambda_app.schemas.share import ShareProof
+from lambda_app.services.archives import CONTENT_TYPE as ARCHIVE_CONTENT_TYPE
 from lambda_app.services.files import served_as
 from lambda_app.services.password_gate import PasswordGate, network_of
 from lambda_app.services.sessions import SessionService
@@ -103,6 +105,26 @@ class ShareLinkService:
             raise NoSuchLinkError
         return self._store.presign_download(
             key=file.s3_key, filename=file.filename, content_type=served_as(file), method=method, lifetime_seconds=LINK_DOWNLOAD_SECONDS
+        )
+
+    def open_for_download(self, address: str, visitor: Visitor) -> Opened:
+        """Return what the link lets be downloaded; nothing is counted. Raises ListingOnlyError, and as `open`."""
+        opened = self.open(address, visitor, is_counted=False)
+        if not opened.share.allows_download:
+            raise ListingOnlyError
+        return opened
+
+    def start_archive_download(self, address: str, archive_id: UUID, visitor: Visitor) -> PresignedRequest:
+        """Grant the download of a zip that was asked for at the link, which counts as one, and sign the address of its bytes.
+
+        Raises NoSuchArchiveError for one that is not ready, or not whole any more, ListingOnlyError, and as `open`.
+        """
+        archive = self._links.grant_archive(address, archive_id, self._visit(visitor))
+        if archive is None:
+            self.open_for_download(address, visitor)
+            raise NoSuchArchiveError
+        return self._store.presign_download(
+            key=archive.s3_key, filename=archive.filename, content_type=ARCHIVE_CONTENT_TYPE, lifetime_seconds=LINK_DOWNLOAD_SECONDS
         )
 
     def prove(self, address: str, proof: ShareProof, visitor: Visitor) -> SignedPass:

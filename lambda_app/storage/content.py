@@ -75,7 +75,7 @@ def saved_filename(filename: str) -> str:
     name = name.lstrip(" .").rstrip(" .")
     if _DEVICE.match(name):
         name = f"_{name}"
-    return _shortened(name) or FALLBACK_FILENAME
+    return shortened(name) or FALLBACK_FILENAME
 
 
 def _visible(character: str) -> str:
@@ -90,13 +90,13 @@ def _visible(character: str) -> str:
     return "" if category in ("Cc", "Cf", "Cs", "Zl", "Zp") else character
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str, max_bytes: int = FILENAME_MAX_BYTES) -> str:
     """Cut a long name before its extension, on a character boundary."""
-    if len(name.encode()) <= FILENAME_MAX_BYTES:
+    if len(name.encode()) <= max_bytes:
         return name
     stem, dot, extension = name.rpartition(".")
     if not stem or len(extension.encode()) > EXTENSION_MAX_BYTES:
         stem, dot, extension = name, "", ""
-    room = FILENAME_MAX_BYTES - len(f"{dot}{extension}".encode())
+    room = max_bytes - len(f"{dot}{extension}".encode())
     stem = stem.encode()[:room].decode(errors="ignore").rstrip(f" .{_JOINERS}")
     return f"{stem}{dot}{extension}"

@@ -2,18 +2,20 @@
 
 import base64
 import binascii
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from lambda_app.core.aws import AwsAccess, AwsRefusedError
+from lambda_app.core.aws import AwsAccess, AwsRefusedError, AwsStream
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.settings import Settings
 from lambda_app.storage.admission import part_headers, safe_key, upload_headers
 from lambda_app.storage.content import content_disposition, served_content_type
 from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
+    ByteSource,
     DownloadMethod,
     ListedObject,
     ListedUpload,
@@ -108,6 +110,21 @@ class S3ObjectStore(ObjectStore):
             raise
         return self._aws.read(answer["Body"], length)
 
+    def open(self, key: str, *, offset: int) -> ByteSource | None:
+        """Ask for the rest of the object, and read it as it comes."""
+        whence = {"Range": f"bytes={offset}-"} if offset else {}
+        try:
+            answer = self._aws.call("s3", "get_object", Bucket=self._bucket, Key=safe_key(key), **whence)
+        except AwsRefusedError as error:
+            if error.aws_code == "NoSuchKey":
+                return None
+            raise
+        return AwsStream(answer["Body"])
+
+    def put_empty(self, key: str) -> None:
+        """Put an object without bytes."""
+        self._aws.call("s3", "put_object", Bucket=self._bucket, Key=safe_key(key), Body=b"")
+
     def start_multipart(self, *, key: str, content_type: str, with_digests: bool) -> str:
         """Start an upload. Without digests of parts, S3 itself computes the CRC64NVME of the whole object."""
         digests = {"ChecksumAlgorithm": "SHA256", "ChecksumType": "COMPOSITE"} if with_digests else {}
@@ -122,6 +139,18 @@ class S3ObjectStore(ObjectStore):
         headers = part_headers(number=number, size_bytes=size_bytes, sha256=sha256)
         query = urlencode({"partNumber": number, "uploadId": upload_id}, quote_via=quote, safe="")
         return self._presign("PUT", f"{self._url(key)}?{query}", headers)
+
+    def send_part(self, *, key: str, upload_id: str, number: int, body: bytes | bytearray) -> bool:
+        """Put the part, with its digest."""
+        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        part = {"Key": safe_key(key), "UploadId": upload_id, "PartNumber": number, "Body": body, "ChecksumSHA256": digest}
+        try:
+            self._aws.call("s3", "upload_part", Bucket=self._bucket, **part)
+        except AwsRefusedError as error:
+            if error.aws_code == "NoSuchUpload":
+                return False
+            raise
+        return True
 
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
         """Ask page by page, of 1000 parts each."""
@@ -163,17 +192,17 @@ class S3ObjectStore(ObjectStore):
             if error.aws_code != "NoSuchUpload":
                 raise
 
-    def list_objects(self, *, after_key: str, limit: int) -> ObjectPage:
+    def list_objects(self, *, after_key: str, limit: int, prefix: str = KEY_PREFIX) -> ObjectPage:
         """List the bucket in the order of its keys."""
         after = {"StartAfter": after_key} if after_key else {}
-        answer = self._aws.call("s3", "list_objects_v2", Bucket=self._bucket, Prefix=KEY_PREFIX, MaxKeys=limit, **after)
+        answer = self._aws.call("s3", "list_objects_v2", Bucket=self._bucket, Prefix=prefix, MaxKeys=limit, **after)
         listed = [ListedObject(item["Key"], item["Size"], item["LastModified"]) for item in answer.get("Contents", [])]
         return ObjectPage(listed, is_last=not answer.get("IsTruncated", False))
 
-    def list_uploads(self, *, after_key: str, limit: int) -> UploadPage:
+    def list_uploads(self, *, after_key: str, limit: int, prefix: str = KEY_PREFIX) -> UploadPage:
         """List what is under way in the order of its keys."""
         after = {"KeyMarker": after_key} if after_key else {}
-        answer = self._aws.call("s3", "list_multipart_uploads", Bucket=self._bucket, Prefix=KEY_PREFIX, MaxUploads=limit, **after)
+        answer = self._aws.call("s3", "list_multipart_uploads", Bucket=self._bucket, Prefix=prefix, MaxUploads=limit, **after)
         listed = [ListedUpload(item["Key"], item["UploadId"], item["Initiated"]) for item in answer.get("Uploads", [])]
         return UploadPage(listed, is_last=not answer.get("IsTruncated", False))
 

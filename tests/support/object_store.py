@@ -16,6 +16,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
 from lambda_app.storage.admission import part_headers, safe_key, upload_headers
 from lambda_app.storage.content import content_disposition, served_content_type
+from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
     DownloadMethod,
     ListedObject,
@@ -64,6 +65,24 @@ class HeldUpload:
     parts: dict[int, bytes] = field(default_factory=dict)
 
 
+class HeldBytes:
+    """The rest of an object."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = memoryview(body)
+
+    def read_into(self, into: memoryview) -> None:
+        """Fill `into`."""
+        if len(into) > len(self._body):
+            raise UnavailableError
+        into[:] = self._body[: len(into)]
+        self._body = self._body[len(into) :]
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._body = self._body[:0]
+
+
 class FakeObjectStore(ObjectStore):
     """Keeps objects in `objects`; `send` and `put` are the client's side of it.
 
@@ -107,6 +126,17 @@ class FakeObjectStore(ObjectStore):
         held = self.objects.get(safe_key(key))
         return held.body[:length] if held else b""
 
+    def open(self, key: str, *, offset: int) -> HeldBytes | None:
+        """Open what is held under `key`."""
+        self._answer()
+        held = self.objects.get(safe_key(key))
+        return HeldBytes(held.body[offset:]) if held else None
+
+    def put_empty(self, key: str) -> None:
+        """Hold nothing under `key`."""
+        self._answer()
+        self.objects[safe_key(key)] = HeldObject(b"", "binary/octet-stream", None)
+
     def start_multipart(self, *, key: str, content_type: str, with_digests: bool) -> str:
         """Keep a new upload."""
         self._answer()
@@ -118,6 +148,15 @@ class FakeObjectStore(ObjectStore):
         """Sign a PUT of exactly this part."""
         headers = part_headers(number=number, size_bytes=size_bytes, sha256=sha256)
         return self._presign("PUT", key, {"partNumber": str(number), "uploadId": upload_id}, headers)
+
+    def send_part(self, *, key: str, upload_id: str, number: int, body: bytes | bytearray) -> bool:
+        """Hold the part."""
+        self._answer()
+        upload = self._upload(key, upload_id)
+        if upload is None:
+            return False
+        upload.parts[number] = bytes(body)
+        return True
 
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
         """Return the parts of the upload."""
@@ -152,21 +191,21 @@ class FakeObjectStore(ObjectStore):
         if self._upload(key, upload_id) is not None:
             del self.uploads[upload_id]
 
-    def list_objects(self, *, after_key: str, limit: int) -> ObjectPage:
+    def list_objects(self, *, after_key: str, limit: int, prefix: str = KEY_PREFIX) -> ObjectPage:
         """Return objects in order."""
         self._answer()
-        keys = sorted(key for key in self.objects if key > after_key)
+        keys = sorted(key for key in self.objects if key > after_key and key.startswith(prefix))
         listed = [ListedObject(key, len(self.objects[key].body), self.objects[key].modified_at) for key in keys[:limit]]
         return ObjectPage(listed, is_last=len(keys) <= limit)
 
-    def list_uploads(self, *, after_key: str, limit: int) -> UploadPage:
+    def list_uploads(self, *, after_key: str, limit: int, prefix: str = KEY_PREFIX) -> UploadPage:
         """Return uploads in order."""
         self._answer()
         found = sorted(
             (ListedUpload(upload.key, upload_id, upload.started_at) for upload_id, upload in self.uploads.items()),
             key=lambda upload: (upload.key, upload.upload_id),
         )
-        found = [upload for upload in found if upload.key > after_key]
+        found = [upload for upload in found if upload.key > after_key and upload.key.startswith(prefix)]
         return UploadPage(found[:limit], is_last=len(found) <= limit)
 
     def _upload(self, key: str, upload_id: str) -> HeldUpload | None:

@@ -67,6 +67,12 @@ def link_visitors(status: int, *, anonymous: int | None = None, **others: int) -
     return dict.fromkeys(NOBODY, 401) | people | {"anonymous": status if anonymous is None else anonymous} | others
 
 
+def of_asker_alone(status: int, *, scope: str) -> Expected:
+    """About an archive that the owner asked for, which for everybody else is not there."""
+    others = {key: 404 for key in SUPERUSERS_KEYS if scope in key or "admin" in key}
+    return signed_in(status, scope=scope) | {"stranger": 404, "superuser": 404} | others
+
+
 def superuser_only(status: int) -> Expected:
     """For superusers."""
     allowed = ("superuser", "superuser's admin key")
@@ -133,6 +139,13 @@ ROWS: dict[str, Row] = {
     "GET /s/{token}": Row(link_visitors(200)),
     "POST /s/{token}": Row(link_visitors(200), json={"password": "there is none"}),
     "GET /s/{token}/files/{file_id}": Row(link_visitors(404)),
+    "POST /s/{token}/archives": Row(link_visitors(202)),
+    "GET /s/{token}/archives/{archive_id}": Row(link_visitors(404)),
+    "GET /s/{token}/archives/{archive_id}/download": Row(link_visitors(404)),
+    "POST /archives": Row(signed_in(404, scope="files:read"), json={"file_ids": [str(uuid4())]}),
+    "GET /archives": Row(signed_in(200, scope="files:read")),
+    "GET /archives/{archive_id}": Row(of_asker_alone(200, scope="files:read")),
+    "DELETE /archives/{archive_id}": Row(of_asker_alone(204, scope="files:read")),
     "GET /users/me/usage": Row(signed_in(200, scope="files:read")),
     "GET /users/{user_id}/usage": Row(of_owner(200, scope="files:read")),
 }
@@ -155,6 +168,7 @@ class World:
     def __init__(self, client: httpx.Client, services: Services, make_user: Callable[..., Account]) -> None:
         self._client = client
         self._shared: str | None = None
+        self._file: str | None = None
         self.owner, self.superuser, disabled = make_user(), make_user(is_superuser=True), make_user()
         with services.engine.begin() as connection:
             connection.execute(text('UPDATE "user" SET is_active = false WHERE id = :id'), {"id": disabled.id})
@@ -190,6 +204,7 @@ class World:
             "{session_id}": self._session,
             "{share_id}": lambda: str(self.share()["id"]),
             "{token}": lambda: str(self.share()["url"]).removeprefix("/s/"),
+            "{archive_id}": self._archive,
         }
         for name, make in makers.items():
             if name in template:
@@ -202,6 +217,13 @@ class World:
         if self._shared is None:
             self._shared = str(make_file(self._client, self.owner, filename="secret-name.txt")["id"])
         return make_share(self._client, self.owner, self._shared, **options)
+
+    def _archive(self) -> str:
+        """Ask for an archive of one file, which the owner has asked for before, unless it was deleted."""
+        if self._file is None:
+            self._file = make_file(self._client, self.owner)["id"]
+        answer = self._client.post(f"{PREFIX}/archives", json={"file_ids": [self._file]}, headers=self.owner.headers)
+        return str(answer.json()["id"])
 
     def _session(self) -> str:
         form = {"username": self.owner.email, "password": self.owner.password}

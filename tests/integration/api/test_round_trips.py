@@ -103,6 +103,14 @@ def ask_shares(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> h
     return client.get(SHARES, headers=owner.headers)
 
 
+def ask_archive(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post("/api/v1/archives", json={"file_ids": [file["id"]]}, headers=owner.headers)
+
+
+def ask_archives(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.get("/api/v1/archives", headers=owner.headers)
+
+
 BUDGET: dict[Callable[..., httpx.Response], int] = {
     ask_me: 1,
     ask_sign_in: 3,
@@ -117,6 +125,8 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     ask_public_upload: 2,
     ask_share: 2,
     ask_shares: 2,
+    ask_archive: 3,
+    ask_archives: 2,
     ask_update: 3,
     ask_delete: 3,
 }
