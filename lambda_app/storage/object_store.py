@@ -97,10 +97,12 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def presign_download(self, *, key: str, filename: str, content_type: str) -> PresignedRequest:
-        """Sign the GET of an object that is saved as `filename`, never shown, and typed harmlessly.
+    def presign_download(
+        self, *, key: str, filename: str, content_type: str, method: str = "GET", lifetime_seconds: int | None = None
+    ) -> PresignedRequest:
+        """Sign the GET, or HEAD, of an object that is saved as `filename`, never shown, and typed harmlessly.
 
-        Raises UnavailableError without usable credentials.
+        It lives `lifetime_seconds`, if that is shorter than usual. Raises UnavailableError without usable credentials.
         """
         ...
 

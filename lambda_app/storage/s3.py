@@ -55,7 +55,9 @@ class S3ObjectStore(ObjectStore):
         headers = upload_headers(size_bytes=size_bytes, content_type=content_type, sha256=sha256)
         return self._presign("PUT", self._url(key), headers)
 
-    def presign_download(self, *, key: str, filename: str, content_type: str) -> PresignedRequest:
+    def presign_download(
+        self, *, key: str, filename: str, content_type: str, method: str = "GET", lifetime_seconds: int | None = None
+    ) -> PresignedRequest:
         """Sign a GET whose answer is an attachment of a harmless type, and the bytes as they were stored."""
         overrides = {
             # S3 keeps a Content-Encoding that an uploader sends beside the signed headers, and a client that then
@@ -64,7 +66,8 @@ class S3ObjectStore(ObjectStore):
             "response-content-disposition": content_disposition(filename),
             "response-content-type": served_content_type(content_type),
         }
-        return self._presign("GET", f"{self._url(key)}?{urlencode(overrides, quote_via=quote, safe='')}", {})
+        url = f"{self._url(key)}?{urlencode(overrides, quote_via=quote, safe='')}"
+        return self._presign(method, url, {}, lifetime_seconds=lifetime_seconds)
 
     def head(self, key: str) -> StoredObject | None:
         """Ask S3 for the object's size, type and whole-body SHA-256."""
@@ -188,8 +191,9 @@ class S3ObjectStore(ObjectStore):
     def _url(self, key: str) -> str:
         return f"{self._bucket_url}/{quote(safe_key(key), safe='/')}"
 
-    def _presign(self, method: str, url: str, headers: dict[str, str]) -> PresignedRequest:
-        signed = self._aws.presign(method=method, url=url, headers=headers, lifetime_seconds=self._lifetime_seconds)
+    def _presign(self, method: str, url: str, headers: dict[str, str], *, lifetime_seconds: int | None = None) -> PresignedRequest:
+        seconds = min(self._lifetime_seconds, lifetime_seconds or self._lifetime_seconds)
+        signed = self._aws.presign(method=method, url=url, headers=headers, lifetime_seconds=seconds)
         return PresignedRequest(method, signed.url, headers, signed.expires_at)
 
 

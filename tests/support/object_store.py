@@ -78,10 +78,12 @@ class FakeObjectStore(ObjectStore):
         headers = upload_headers(size_bytes=size_bytes, content_type=content_type, sha256=sha256)
         return self._presign("PUT", key, {}, headers)
 
-    def presign_download(self, *, key: str, filename: str, content_type: str) -> PresignedRequest:
-        """Sign a GET that answers with this name and a harmless type."""
+    def presign_download(
+        self, *, key: str, filename: str, content_type: str, method: str = "GET", lifetime_seconds: int | None = None
+    ) -> PresignedRequest:
+        """Sign a GET or HEAD that answers with this name and a harmless type."""
         query = {"disposition": content_disposition(filename), "type": served_content_type(content_type)}
-        return self._presign("GET", key, query, {})
+        return self._presign(method, key, query, {}, lifetime_seconds=lifetime_seconds)
 
     def head(self, key: str) -> StoredObject | None:
         """Return what is held under `key`."""
@@ -186,7 +188,7 @@ class FakeObjectStore(ObjectStore):
         key = unquote(parts.path).removeprefix("/")
         if "uploadId" in query:
             return self._receive_part(key, query["uploadId"], int(query["partNumber"]), sent, body)
-        return self._receive(key, sent, body) if method == "PUT" else self._serve(key, query)
+        return self._receive(key, sent, body) if method == "PUT" else self._serve(key, query, is_head=method == "HEAD")
 
     def _receive_part(self, key: str, upload_id: str, number: int, sent: dict[str, str], body: bytes) -> StoreResponse:
         upload = self._upload(key, upload_id)
@@ -210,14 +212,18 @@ class FakeObjectStore(ObjectStore):
         self.objects[key] = HeldObject(body, sent["content-type"], digest.hexdigest() if declared else None)
         return StoreResponse(200)
 
-    def _serve(self, key: str, query: dict[str, str]) -> StoreResponse:
+    def _serve(self, key: str, query: dict[str, str], *, is_head: bool) -> StoreResponse:
         held = self.objects.get(key)
         if held is None:
             return StoreResponse(404)
-        return StoreResponse(200, {"content-disposition": query["disposition"], "content-type": query["type"]}, held.body)
+        headers = {"content-disposition": query["disposition"], "content-type": query["type"]}
+        return StoreResponse(200, headers, b"" if is_head else held.body)
 
-    def _presign(self, method: str, key: str, query: dict[str, str], headers: dict[str, str]) -> PresignedRequest:
-        expires_at = clock.now().replace(microsecond=0) + timedelta(seconds=self._lifetime_seconds)
+    def _presign(
+        self, method: str, key: str, query: dict[str, str], headers: dict[str, str], *, lifetime_seconds: int | None = None
+    ) -> PresignedRequest:
+        seconds = min(self._lifetime_seconds, lifetime_seconds or self._lifetime_seconds)
+        expires_at = clock.now().replace(microsecond=0) + timedelta(seconds=seconds)
         path = f"/{safe_key(key)}"
         signed = {name.lower(): value for name, value in headers.items()}
         query = query | {"expires": str(int(expires_at.timestamp())), "signed": ",".join(signed)}

@@ -234,6 +234,18 @@ class ObjectStoreContract:
         assert (written.status, read.status, deleted.status) == (403, 403, 403)
         assert world.store().head(key) is not None
 
+    def test_download_can_be_signed_for_head_alone_and_for_less_time(self, world: World) -> None:
+        key = _stored(world)
+        head = world.store().presign_download(key=key, filename="a.pdf", content_type=CONTENT_TYPE, method="HEAD", lifetime_seconds=60)
+        longer = world.store(lifetime_seconds=30).presign_download(key=key, filename="a", content_type=CONTENT_TYPE, lifetime_seconds=60)
+
+        looked = world.send("HEAD", head.url, head.headers, b"")
+        fetched = world.send("GET", head.url, head.headers, b"")
+
+        assert (head.method, looked.status, looked.body, fetched.status) == ("HEAD", 200, b"", 403)
+        assert 58 <= (head.expires_at - clock.now()).total_seconds() <= 60
+        assert (longer.expires_at - clock.now()).total_seconds() <= 30
+
     def test_download_of_a_deleted_object_is_not_found(self, world: World) -> None:
         key = _stored(world)
         download = world.store().presign_download(key=key, filename="a.pdf", content_type=CONTENT_TYPE)
