@@ -23,6 +23,7 @@ from lambda_app.db.health import DatabaseProbe
 from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.api_keys import ApiKeyRepository
 from lambda_app.repositories.audit import AuditRepository
+from lambda_app.repositories.file_grants import FileGrantRepository
 from lambda_app.repositories.file_life import FileLifeRepository
 from lambda_app.repositories.files import FileRepository
 from lambda_app.repositories.idempotency import IdempotencyRepository
@@ -38,6 +39,7 @@ from lambda_app.services.administration import AdministrationService
 from lambda_app.services.api_keys import ApiKeyService
 from lambda_app.services.authentication import AuthenticationService
 from lambda_app.services.files import FileService
+from lambda_app.services.grants import GrantService
 from lambda_app.services.idempotency import IdempotencyService
 from lambda_app.services.maintenance import MaintenanceService
 from lambda_app.services.password_gate import PasswordGate
@@ -171,6 +173,15 @@ class Services:
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             store=self._store(session),
             default_quota=self._default_quota(),
+        )
+
+    def grants(self, session: Session) -> GrantService:
+        """The service of sharing by name, for one unit of work."""
+        return GrantService(
+            grants=FileGrantRepository(session),
+            files=FileRepository(session),
+            users=UserRepository(session),
+            attempts=SignInAttemptRepository(session),
         )
 
     def usage(self, session: Session) -> UsageService:

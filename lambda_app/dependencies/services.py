@@ -12,6 +12,7 @@ from lambda_app.services.administration import AdministrationService
 from lambda_app.services.api_keys import ApiKeyService
 from lambda_app.services.authentication import AuthenticationService
 from lambda_app.services.files import FileService
+from lambda_app.services.grants import GrantService
 from lambda_app.services.recovery import RecoveryService
 from lambda_app.services.sessions import SessionService
 from lambda_app.services.uploads import UploadService
@@ -57,6 +58,11 @@ async def get_uploads(services: ServicesDep, session: SessionDep) -> UploadServi
     return services.uploads(session)
 
 
+async def get_grants(services: ServicesDep, session: SessionDep) -> GrantService:
+    """Return the service of sharing by name of this request."""
+    return services.grants(session)
+
+
 async def get_usage(services: ServicesDep, session: SessionDep) -> UsageService:
     """Return the usage service of this request."""
     return services.usage(session)
@@ -90,6 +96,7 @@ async def get_administration(services: ServicesDep, session: SessionDep) -> Admi
 AccountsDep = Annotated[AccountService, Depends(get_accounts)]
 FilesDep = Annotated[FileService, Depends(get_files)]
 UploadsDep = Annotated[UploadService, Depends(get_uploads)]
+GrantsDep = Annotated[GrantService, Depends(get_grants)]
 UsageDep = Annotated[UsageService, Depends(get_usage)]
 AuthenticationDep = Annotated[AuthenticationService, Depends(get_authentication)]
 SessionsDep = Annotated[SessionService, Depends(get_sessions)]

@@ -4,6 +4,8 @@ from lambda_app.models.api_key import ApiKey
 from lambda_app.models.audit import AuditEvent, AuditHead
 from lambda_app.models.base import Base
 from lambda_app.models.file import CHARGED, NAME_SORT, TYPE_SORT, File, FileStatus
+from lambda_app.models.file_grant import FileGrant, GrantRole
+from lambda_app.models.file_request import FileRequest
 from lambda_app.models.idempotency import IdempotencyKey
 from lambda_app.models.mail_token import MailPurpose, MailToken
 from lambda_app.models.session import RefreshToken, UserSession
@@ -21,7 +23,10 @@ __all__ = [
     "AuditHead",
     "Base",
     "File",
+    "FileGrant",
+    "FileRequest",
     "FileStatus",
+    "GrantRole",
     "IdempotencyKey",
     "MailPurpose",
     "MailToken",

@@ -1,7 +1,7 @@
 """Queries on files. Every one that names a file also decides whether the caller may touch it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError, PreconditionFailedError
 from lambda_app.models import NAME_SORT, TYPE_SORT, File, FileStatus, User
 from lambda_app.repositories.audit import audited_change
-from lambda_app.repositories.file_access import listed_for, manageable_by, readable_by
+from lambda_app.repositories.file_access import changeable_by, listed_for, manageable_by, public, readable_by
 from lambda_app.schemas.file_list import FileFilter, FileOrder, OrderField
 from lambda_app.schemas.page import Cursor
 
@@ -69,6 +69,17 @@ class FileRepository:
         """Return the file if `user` may change it. Raises NoSuchFileError, FileForbiddenError."""
         return self._require(file_id, user, manageable_by(user))
 
+    def require_changeable(self, file_id: UUID, user: User, fields: Collection[str]) -> File:
+        """Return the file if `user` may change these fields of it. Raises NoSuchFileError, FileForbiddenError."""
+        return self._require(file_id, user, changeable_by(user, fields))
+
+    def require_public(self, file_id: UUID) -> File:
+        """Return the available file if its public link holds. Raises NoSuchFileError for any other, whatever the reason."""
+        file = self._session.execute(select(File).where(File.id == file_id, public())).scalar_one_or_none()
+        if file is None:
+            raise NoSuchFileError
+        return file
+
     def page(self, user: User, wanted: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None) -> list[File]:
         """Return up to `limit` files of the user's list, behind the cursor or `skip` rows in.
 
@@ -96,7 +107,7 @@ class FileRepository:
         """
         change = (
             update(File)
-            .where(File.id == file_id, File.status != FileStatus.DELETING, manageable_by(user))
+            .where(File.id == file_id, File.status != FileStatus.DELETING, changeable_by(user, changes))
             .values(**changes, updated_at=clock.now(), revision=File.revision + 1)
         )
         if revision is not None:
@@ -110,7 +121,7 @@ class FileRepository:
         else:
             file = self._session.execute(change.returning(File).execution_options(**options)).scalar_one_or_none()
         if file is None:
-            self.require_manageable(file_id, user)
+            self.require_changeable(file_id, user, changes)
             raise FileChangedError
         return file
 
@@ -140,11 +151,13 @@ def _lower(text: str) -> ColumnElement[Any]:
 
 def _conditions(user: User, wanted: FileFilter) -> list[ColumnElement[bool]]:
     """Return what a list of files is narrowed to, in a form that the indexes of `models/file` serve."""
-    conditions = [listed_for(user)]
+    conditions = [listed_for(user, wanted.shared)]
     if wanted.status is not None:
         conditions.append(File.status == wanted.status)
     else:
         conditions.append(File.status.not_in((FileStatus.DELETING, FileStatus.TRASHED)))
+    if wanted.file_request_id is not None:
+        conditions.append(File.file_request_id == wanted.file_request_id)
     if wanted.name is not None:
         conditions.append(NAME_SORT.like(_lower(re.sub(r"([\\%_])", r"\\\1", wanted.name) + "%")))
     if wanted.content_type is not None:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, computed_field, field_validator
 
 from lambda_app.models.file import FileStatus
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
@@ -70,8 +70,16 @@ class File(ResponseModel):
     """What the bytes look like, when that contradicts `content_type`."""
     purge_at: datetime | None
     """When a file in the trash is deleted for good."""
+    file_request_id: UUID | None
+    """The file request by which a guest sent it."""
     created_at: datetime
     updated_at: datetime
+
+    @computed_field(description="Where anyone can download it while it is public, behind the API's own address.")  # type: ignore[prop-decorator]  # pydantic's way
+    @property
+    def public_path(self) -> str | None:
+        """Return the public link, None while there is none. A path: which host leads to us, only the caller knows."""
+        return f"/p/{self.id}" if self.is_public and self.status is FileStatus.AVAILABLE else None
 
 
 class FileUploadResponse(ResponseModel):
