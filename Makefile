@@ -37,9 +37,9 @@ BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/local
 test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 	@exec "$(BIN)/python" -m pytest $(TESTS) $(BESIDE)
 
-PROOFS ?= tests/integration/life tests/benchmarks tests/e2e
+PROOFS ?= tests/integration/life tests/integration/api/test_file_requests.py tests/benchmarks tests/e2e
 proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, a million rows, 6 GiB
-	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
+	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 GUEST_ROUNDS=20 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
 
 LOCALSTACK_PYTHON = $(shell infra/local/find-python python3.13)
 localstack: setup ## Hold the object store to its contract on LocalStack too, in an environment of 350 MB; it needs Python 3.13

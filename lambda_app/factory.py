@@ -25,6 +25,7 @@ from lambda_app.repositories.api_keys import ApiKeyRepository
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.file_grants import FileGrantRepository
 from lambda_app.repositories.file_life import FileLifeRepository
+from lambda_app.repositories.file_requests import FileRequestRepository
 from lambda_app.repositories.files import FileRepository
 from lambda_app.repositories.idempotency import IdempotencyRepository
 from lambda_app.repositories.mail_tokens import MailTokenRepository
@@ -38,8 +39,10 @@ from lambda_app.services.accounts import AccountService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.api_keys import ApiKeyService
 from lambda_app.services.authentication import AuthenticationService
+from lambda_app.services.file_requests import FileRequestService
 from lambda_app.services.files import FileService
 from lambda_app.services.grants import GrantService
+from lambda_app.services.guest_uploads import GuestUploadService
 from lambda_app.services.idempotency import IdempotencyService
 from lambda_app.services.maintenance import MaintenanceService
 from lambda_app.services.password_gate import PasswordGate
@@ -182,6 +185,25 @@ class Services:
             files=FileRepository(session),
             users=UserRepository(session),
             attempts=SignInAttemptRepository(session),
+        )
+
+    def file_requests(self, session: Session) -> FileRequestService:
+        """The service of file requests, for one unit of work."""
+        return FileRequestService(
+            requests=FileRequestRepository(session),
+            idempotency=IdempotencyService(IdempotencyRepository(session)),
+            keys=self.keys,
+            public_url=self.settings.public_url,
+        )
+
+    def guest_uploads(self, session: Session) -> GuestUploadService:
+        """The service of a guest, for one unit of work."""
+        return GuestUploadService(
+            requests=FileRequestRepository(session),
+            life=FileLifeRepository(session),
+            uploads=self.uploads(session),
+            store=self._store(session),
+            default_quota=self._default_quota(),
         )
 
     def usage(self, session: Session) -> UsageService:

@@ -11,7 +11,7 @@ from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.core.snapshot import prepare_for_snapshot
 from lambda_app.factory import Services
-from lambda_app.routers import admin, credentials, files, grants, health, login, public_files, uploads, users
+from lambda_app.routers import admin, credentials, file_requests, files, grants, guests, health, login, public_files, uploads, users
 from lambda_app.routers.cors import Cors
 from lambda_app.routers.edge import Edge
 from lambda_app.routers.gateway import GatewayHandler
@@ -40,7 +40,9 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     app.include_router(admin.router, prefix=settings.api_v1_str)
     app.include_router(files.router, prefix=settings.api_v1_str)
     app.include_router(grants.router, prefix=settings.api_v1_str)
+    app.include_router(file_requests.router, prefix=settings.api_v1_str)
     app.include_router(public_files.router)
+    app.include_router(guests.router)
     app.add_middleware(Edge)
     if settings.backend_cors_origins:
         # Outside Edge, so that errors carry the CORS headers too.

@@ -1,12 +1,11 @@
 """The query parameters of a list of files."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Query
-from pydantic import AfterValidator, AwareDatetime, StringConstraints
+from pydantic import StringConstraints
 
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.models import FileStatus
@@ -14,19 +13,11 @@ from lambda_app.routers.paging import CursorQuery, LimitQuery, SkipQuery
 from lambda_app.schemas.file import CONTENT_TYPE_MAX_LENGTH, FILENAME_MAX_LENGTH
 from lambda_app.schemas.file_list import FileFilter, FileOrder, Order, Shared
 from lambda_app.schemas.page import Cursor
-from lambda_app.schemas.text import ONE_LINE, QueryInt
+from lambda_app.schemas.text import ONE_LINE, Instant, QueryInt
 
 SIZE_MAX = 2**63 - 1
 
 
-def _in_utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("must lie within the calendar") from error
-
-
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 NameQuery = Annotated[
     str | None,
     StringConstraints(min_length=1, max_length=FILENAME_MAX_LENGTH),

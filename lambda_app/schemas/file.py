@@ -25,8 +25,8 @@ Filename = Annotated[str, StringConstraints(strict=True, min_length=1, max_lengt
 Description = Annotated[str, StringConstraints(strict=True, max_length=DESCRIPTION_MAX_LENGTH), SEVERAL_LINES]
 
 
-class FileCreate(RequestModel):
-    """The file that the caller is about to upload; S3 will admit exactly this and nothing else."""
+class DeclaredFile(RequestModel):
+    """The file that somebody is about to upload; S3 will admit exactly this and nothing else."""
 
     filename: Filename
     content_type: str = Field(strict=True, max_length=CONTENT_TYPE_MAX_LENGTH, pattern=CONTENT_TYPE_PATTERN, examples=["image/png"])
@@ -35,12 +35,17 @@ class FileCreate(RequestModel):
         default=None, strict=True, pattern=SHA256_PATTERN, description="SHA-256 in hex, as sha256sum prints it; S3 refuses other bytes."
     )
     description: Description | None = None
-    is_public: bool = Field(default=False, strict=True, description="Whether anyone who knows the id may read it.")
 
     @field_validator("sha256")
     @classmethod
     def _lower(cls, value: str | None) -> str | None:
         return value.lower() if value else value
+
+
+class FileCreate(DeclaredFile):
+    """The file that the caller is about to upload, and who may read it."""
+
+    is_public: bool = Field(default=False, strict=True, description="Whether anyone who knows the id may read it.")
 
 
 class FileUpdate(RequestModel):

@@ -65,7 +65,7 @@ def set_columns(services: Services, model: Any, row_id: Any, **values: Any) -> N
 def events(services: Services, file_id: str) -> list[tuple[str, str, str]]:
     with services.engine.begin() as connection:
         query = text("SELECT action, actor_id::text, details FROM audit_event WHERE subject = :subject ORDER BY seq")
-        return [tuple(row) for row in connection.execute(query, {"subject": f"file:{file_id}"})]  # type: ignore[misc]
+        return [tuple(row) for row in connection.execute(query, {"subject": f"file:{file_id}"})]
 
 
 # --- what the roles may do -------------------------------------------------------------------------------------------
@@ -163,7 +163,9 @@ def test_only_available_files_are_seen_by_grantees(
     assert reaches(client, friend, file)
 
 
-def test_file_of_a_disabled_owner_is_handed_to_nobody(client: httpx.Client, services: Services, make_user: MakeUser, friend: Account) -> None:
+def test_file_of_a_disabled_owner_is_handed_to_nobody(
+    client: httpx.Client, services: Services, make_user: MakeUser, friend: Account
+) -> None:
     owner = make_user()
     file = make_file(client, owner, is_public=True)
     granted(client, owner, file, friend)
