@@ -13,7 +13,7 @@ from sqlalchemy import text
 from starlette.routing import Route
 
 from lambda_app.factory import Services
-from tests.support.accounts import Account, start_upload
+from tests.support.accounts import Account, make_file, start_upload
 from tests.support.forgeries import LIFETIME_SECONDS, Victim
 
 PREFIX = "/api/v1"
@@ -52,6 +52,12 @@ def of_owner(status: int, *, scope: str = "admin") -> Expected:
 def of_owner_alone(status: int) -> Expected:
     """About a credential of the owner's, which for everybody else is not there."""
     return signed_in(status) | {"stranger": 404, "superuser": 404, "superuser's admin key": 404}
+
+
+def of_owners_link(status: int) -> Expected:
+    """About a file request of the owner's, which for everybody else is not there."""
+    hidden = dict.fromkeys(("stranger", "superuser", "superuser's shares key", "superuser's admin key"), 404)
+    return signed_in(status, scope="shares") | hidden
 
 
 def superuser_only(status: int) -> Expected:
@@ -111,6 +117,18 @@ ROWS: dict[str, Row] = {
     "POST /files/multipart": Row(signed_in(201, scope="files:write"), json=FILE),
     "POST /files/{file_id}/parts": Row(of_owner(409, scope="files:write"), json={"parts": [{"number": 1}]}),
     "GET /files/{file_id}/parts": Row(of_owner(409, scope="files:read")),
+    "PUT /files/{file_id}/grants": Row(of_owner(200, scope="shares"), json={"user_id": "{viewer}"}),
+    "GET /files/{file_id}/grants": Row(of_owner(200, scope="shares")),
+    "DELETE /files/{file_id}/grants/{user_id}": Row(of_owner(204, scope="shares")),
+    "POST /file-requests": Row(signed_in(201, scope="shares"), json={"title": "secret-name"}),
+    "GET /file-requests": Row(signed_in(200, scope="shares")),
+    "GET /file-requests/{request_id}": Row(of_owners_link(200)),
+    "PATCH /file-requests/{request_id}": Row(of_owners_link(200), json={"max_files": 5}),
+    "DELETE /file-requests/{request_id}": Row(of_owners_link(204)),
+    "GET /p/{file_id}": Row(everyone(404)),
+    "GET /r/{token}": Row(everyone(200)),
+    "POST /r/{token}/files": Row(everyone(201), json=FILE),
+    "POST /r/{token}/files/{file_id}/complete": Row(everyone(404), json={"guest_token": "x"}),
     "GET /users/me/usage": Row(signed_in(200, scope="files:read")),
     "GET /users/{user_id}/usage": Row(of_owner(200, scope="files:read")),
 }
@@ -133,6 +151,8 @@ class World:
     def __init__(self, client: httpx.Client, services: Services, make_user: Callable[..., Account]) -> None:
         self._client = client
         self.owner, self.superuser, disabled = make_user(), make_user(is_superuser=True), make_user()
+        self.viewer = make_user()
+        self.link_token = str(self.request()["token"])
         with services.engine.begin() as connection:
             connection.execute(text('UPDATE "user" SET is_active = false WHERE id = :id'), {"id": disabled.id})
         session = UUID(pyjwt.decode(self.owner.token, options={"verify_signature": False})["sid"])
@@ -161,6 +181,9 @@ class World:
     def path(self, template: str) -> str:
         """Put things of the owner's into the path, made for this one call."""
         makers: Mapping[str, Callable[[], str]] = {
+            "{file_id}/grants/{user_id}": self._grant,
+            "{request_id}": lambda: str(self.request()["id"]),
+            "{token}": lambda: self.link_token,
             "{user_id}": lambda: str(self.owner.id),
             "{file_id}": lambda: str(start_upload(self._client, self.owner, filename="secret-name.txt")["file_id"]),
             "{key_id}": lambda: str(self.key(self.owner, "shares")["id"]),
@@ -171,6 +194,17 @@ class World:
                 template = template.replace(name, make())
         assert "{" not in template, f"the test does not know how to make a {template}"
         return template
+
+    def request(self) -> dict[str, Any]:
+        answer = self._client.post(f"{PREFIX}/file-requests", json={"title": "secret-name"}, headers=self.owner.headers)
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def _grant(self) -> str:
+        file = start_upload(self._client, self.owner)["file_id"]
+        wanted = {"user_id": str(self.viewer.id)}
+        assert self._client.put(f"{PREFIX}/files/{file}/grants", json=wanted, headers=self.owner.headers).status_code == 200
+        return f"{file}/grants/{self.viewer.id}"
 
     def _session(self) -> str:
         form = {"username": self.owner.email, "password": self.owner.password}
@@ -188,7 +222,7 @@ def test_every_route_has_a_row_and_every_row_a_route(app: FastAPI) -> None:
 
     assert sorted(found - ROWS.keys()) == [], "say in ROWS who may call these"
     assert sorted(ROWS.keys() - found) == []
-    assert len(found) >= 36
+    assert len(found) >= 48
     assert all(row.expected.keys() == set(CALLERS) for row in ROWS.values())
 
 
@@ -205,6 +239,8 @@ def test_every_caller_gets_what_the_row_says(
             body = row.json
             if isinstance(body, dict) and "email" in body:
                 body = body | {"email": body["email"].format(random=uuid4())}
+            if isinstance(body, dict) and "user_id" in body:
+                body = body | {"user_id": body["user_id"].format(viewer=people.viewer.id)}
 
             answer = client.request(name.split(maxsplit=1)[0], people.path(template), json=body, headers=people.headers(caller))
 
@@ -216,6 +252,55 @@ def test_every_caller_gets_what_the_row_says(
         assert number < 4
 
     assert got == {(template, caller): row.expected[caller] for template in paths for caller in CALLERS}
+
+
+# What somebody may do with an available file by name. `gone` was a viewer and was taken off; `public` is a stranger to a public one.
+ROLES = ("viewer", "editor", "gone", "stranger", "public", "anonymous")
+BY_ROLE: dict[tuple[str, str, str], tuple[int, ...]] = {
+    ("GET", "/{id}", ""): (200, 200, 403, 403, 200, 401),
+    ("GET", "/download/{id}", ""): (200, 200, 403, 403, 200, 401),
+    ("PUT", "/{id}", '{"filename": "x"}'): (403, 200, 403, 403, 403, 401),
+    ("PUT", "/{id}", '{"description": "x"}'): (403, 200, 403, 403, 403, 401),
+    ("PUT", "/{id}", '{"is_public": false}'): (403, 403, 403, 403, 403, 401),
+    ("PUT", "/{id}", '{"description": "x", "is_public": true}'): (403, 403, 403, 403, 403, 401),
+    ("PUT", "/{id}", "{}"): (403, 200, 403, 403, 403, 401),
+    ("DELETE", "/{id}", ""): (403, 403, 403, 403, 403, 401),
+    ("POST", "/{id}/restore", ""): (403, 403, 403, 403, 403, 401),
+    ("POST", "/{id}/complete", ""): (403, 403, 403, 403, 403, 401),
+    ("POST", "/{id}/parts", '{"parts": [{"number": 1}]}'): (403, 403, 403, 403, 403, 401),
+    ("GET", "/{id}/parts", ""): (403, 403, 403, 403, 403, 401),
+    ("GET", "/{id}/grants", ""): (200, 200, 403, 403, 403, 401),
+    ("PUT", "/{id}/grants", '{"user_id": "{me}", "role": "editor"}'): (403, 403, 403, 403, 403, 401),
+    ("DELETE", "/{id}/grants/{other}", ""): (403, 403, 403, 403, 403, 401),
+    ("DELETE", "/{id}/grants/{me}", ""): (204, 204, 403, 403, 403, 401),
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_may_do_with_a_file_what_the_table_says(client: httpx.Client, make_user: Callable[..., Account], role: str) -> None:
+    owner, other, me = make_user(), make_user(), make_user()
+    file = make_file(client, owner, is_public=role == "public")["id"]
+    grants = f"{PREFIX}/files/{file}/grants"
+    granted = {"viewer": "viewer", "editor": "editor", "gone": "viewer"}.get(role)
+    for account, wanted in ((other, "viewer"), (me, granted)):
+        if wanted is not None:
+            body = {"user_id": str(account.id), "role": wanted}
+            assert client.put(grants, json=body, headers=owner.headers).status_code == 200
+    if role == "gone":
+        assert client.delete(f"{grants}/{me.id}", headers=owner.headers).status_code == 204
+    headers = {} if role == "anonymous" else me.headers
+    got, names = {}, {"{id}": file, "{me}": str(me.id), "{other}": str(other.id)}
+    for method, template, text_body in BY_ROLE:
+        path, content = template, text_body
+        for name, value in names.items():
+            path, content = path.replace(name, value), content.replace(name, value)
+
+        answer = client.request(method, f"{PREFIX}/files{path}", content=content, headers=headers | {"Content-Type": "application/json"})
+
+        got[method, template, text_body] = answer.status_code
+
+    assert got == {key: statuses[ROLES.index(role)] for key, statuses in BY_ROLE.items()}
+    assert client.get(f"{PREFIX}/files/{file}", headers=other.headers).status_code == 200
 
 
 @pytest.mark.parametrize("caller", CALLERS)
