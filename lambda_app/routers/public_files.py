@@ -15,7 +15,7 @@ router = APIRouter(tags=["public"])
 @router.head("/p/{file_id}", status_code=302, include_in_schema=False)
 def open_public_link(file_id: str, request: Request, files: FilesDep) -> Response:
     """Redirect to a public file's bytes, at an address that lives for a minute. Whatever is not public now is not found."""
-    download = files.start_public_download(_require_id(file_id), method=request.method)
+    download = files.start_public_download(_require_id(file_id), method="HEAD" if request.method == "HEAD" else "GET")
     return Response(status_code=302, headers={"Location": download.request.url, "Cache-Control": "no-store"})
 
 

@@ -14,7 +14,7 @@ from lambda_app.schemas.file_list import FileFilter, FileOrder, OrderField
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.uploads import FileNotAvailableError
 from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
-from lambda_app.storage.object_store import ObjectStore, PresignedRequest
+from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
 
 PUBLIC_LINK_SECONDS = 60
 """How long the address lives to which a public link leads: a file that is public no longer is out of reach soon."""
@@ -64,7 +64,7 @@ class FileService:
             raise FileNotAvailableError(extra={"file_status": file.status})
         return self._sign_download(file)
 
-    def start_public_download(self, file_id: UUID, *, method: str) -> Download:
+    def start_public_download(self, file_id: UUID, *, method: DownloadMethod) -> Download:
         """Sign an address of a public file's bytes, for GET or HEAD, that dies soon. Raises NoSuchFileError, UnavailableError."""
         return self._sign_download(self._files.require_public(file_id), method=method, lifetime_seconds=PUBLIC_LINK_SECONDS)
 
@@ -122,9 +122,8 @@ class FileService:
             raise NotInTrashError(extra={"file_status": file.status})
         return file
 
-    def _sign_download(self, file: File, *, method: str = "GET", lifetime_seconds: int | None = None) -> Download:
-        # Bytes that contradict their declared type are served as nothing but bytes.
-        content_type = FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
+    def _sign_download(self, file: File, *, method: DownloadMethod = "GET", lifetime_seconds: int | None = None) -> Download:
+        content_type = served_as(file)
         request = self._store.presign_download(
             key=file.s3_key, filename=file.filename, content_type=content_type, method=method, lifetime_seconds=lifetime_seconds
         )
@@ -138,6 +137,11 @@ class FileService:
         if found is None or found.status == FileStatus.DELETING:
             return False
         return self._files.require_manageable(file_id, user).status == FileStatus.TRASHED
+
+
+def served_as(file: File) -> str:
+    """Return the type that the file's bytes are answered with: those that contradict their declared type are nothing but bytes."""
+    return FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
 
 
 def _cursor(file: File, order: FileOrder) -> Cursor:

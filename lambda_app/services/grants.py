@@ -1,9 +1,11 @@
 """Sharing a file with people by name."""
 
+import math
 from uuid import UUID
 
 from sqlalchemy import Update
 
+from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.models import FileGrant, User
 from lambda_app.repositories.file_grants import GRANTS_PER_FILE, FileGrantRepository
@@ -11,7 +13,7 @@ from lambda_app.repositories.files import FileRepository
 from lambda_app.repositories.sign_in_attempts import AttemptKeys, SignInAttemptRepository
 from lambda_app.repositories.users import UserRepository
 from lambda_app.schemas.file_grant import GrantCreate
-from lambda_app.services.password_gate import throttled
+from lambda_app.services.password_gate import ThrottledError
 
 
 class GranteeNotFoundError(NotFoundError):
@@ -92,7 +94,8 @@ class GrantService:
         keys = AttemptKeys.of(account=f"grant:{email}", network=f"user:{user.id}")
         admission = self._attempts.admit(keys, email=email)
         if not admission.is_admitted:
-            raise throttled(admission)
+            wait = (admission.blocked_until - clock.now()).total_seconds() if admission.blocked_until else 1
+            raise ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
         if admission.user is None or not admission.user.is_active:
             raise GranteeNotFoundError
         return admission.user.id, self._attempts.release(keys)

@@ -10,7 +10,7 @@ from lambda_app.core.errors import TooManyRequestsError
 from lambda_app.core.origin import current_origin
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.models import User
-from lambda_app.repositories.sign_in_attempts import Admission, AttemptKeys, SignInAttemptRepository
+from lambda_app.repositories.sign_in_attempts import AttemptKeys, SignInAttemptRepository
 from lambda_app.schemas.user import normalise_email
 
 IPV6_CUSTOMER_BITS = 64
@@ -40,7 +40,8 @@ class PasswordGate:
         address = _normalised(email)
         admission = self._attempts.admit(_keys(email), email=address)
         if not admission.is_admitted:
-            raise throttled(admission)
+            wait = (admission.blocked_until - clock.now()).total_seconds() if admission.blocked_until else 1
+            raise ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
         user = admission.user
         is_right = self._passwords.verify(password, user.hashed_password if user else None)
         return user if user is not None and is_right and user.is_active else None
@@ -52,12 +53,6 @@ class PasswordGate:
     def forgive(self, email: str) -> None:
         """Take the attempt back within the caller's transaction."""
         self._attempts.forgive(_keys(email))
-
-
-def throttled(admission: Admission) -> ThrottledError:
-    """Return the refusal of an attempt, with the seconds to wait."""
-    wait = (admission.blocked_until - clock.now()).total_seconds() if admission.blocked_until else 1
-    return ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
 
 
 def network_of(source_address: str | None) -> str:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from typing import Literal, Protocol
 
 SINGLE_PUT_MAX_BYTES = 5 * 1024**3
 """The longest body of one PUT: documented as 5 GB, answered by S3 itself as MaxSizeAllowed 5368709120."""
+
+DownloadMethod = Literal["GET", "HEAD"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,11 @@ class ObjectStore(Protocol):
         ...
 
     def presign_download(
-        self, *, key: str, filename: str, content_type: str, method: str = "GET", lifetime_seconds: int | None = None
+        self, *, key: str, filename: str, content_type: str, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
     ) -> PresignedRequest:
-        """Sign the GET, or HEAD, of an object that is saved as `filename`, never shown, and typed harmlessly.
+        """Sign the GET, or only the HEAD, of an object that is saved as `filename`, never shown, and typed harmlessly.
 
-        It lives `lifetime_seconds`, if that is shorter than usual. Raises UnavailableError without usable credentials.
+        It lives `lifetime_seconds` where that is shorter than usual. Raises UnavailableError without usable credentials.
         """
         ...
 

@@ -14,6 +14,7 @@ from lambda_app.storage.admission import part_headers, safe_key, upload_headers
 from lambda_app.storage.content import content_disposition, served_content_type
 from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
+    DownloadMethod,
     ListedObject,
     ListedUpload,
     MultipartEnd,
@@ -56,9 +57,9 @@ class S3ObjectStore(ObjectStore):
         return self._presign("PUT", self._url(key), headers)
 
     def presign_download(
-        self, *, key: str, filename: str, content_type: str, method: str = "GET", lifetime_seconds: int | None = None
+        self, *, key: str, filename: str, content_type: str, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
     ) -> PresignedRequest:
-        """Sign a GET whose answer is an attachment of a harmless type, and the bytes as they were stored."""
+        """Sign a GET or HEAD whose answer is an attachment of a harmless type, and the bytes as they were stored."""
         overrides = {
             # S3 keeps a Content-Encoding that an uploader sends beside the signed headers, and a client that then
             # decompresses would see other bytes than those whose size and digest were checked.
@@ -192,7 +193,7 @@ class S3ObjectStore(ObjectStore):
         return f"{self._bucket_url}/{quote(safe_key(key), safe='/')}"
 
     def _presign(self, method: str, url: str, headers: dict[str, str], *, lifetime_seconds: int | None = None) -> PresignedRequest:
-        seconds = min(self._lifetime_seconds, lifetime_seconds or self._lifetime_seconds)
+        seconds = self._lifetime_seconds if lifetime_seconds is None else min(lifetime_seconds, self._lifetime_seconds)
         signed = self._aws.presign(method=method, url=url, headers=headers, lifetime_seconds=seconds)
         return PresignedRequest(method, signed.url, headers, signed.expires_at)
 

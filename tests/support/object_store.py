@@ -17,6 +17,7 @@ from lambda_app.core.errors import UnavailableError
 from lambda_app.storage.admission import part_headers, safe_key, upload_headers
 from lambda_app.storage.content import content_disposition, served_content_type
 from lambda_app.storage.object_store import (
+    DownloadMethod,
     ListedObject,
     ListedUpload,
     MultipartEnd,
@@ -79,7 +80,7 @@ class FakeObjectStore(ObjectStore):
         return self._presign("PUT", key, {}, headers)
 
     def presign_download(
-        self, *, key: str, filename: str, content_type: str, method: str = "GET", lifetime_seconds: int | None = None
+        self, *, key: str, filename: str, content_type: str, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
     ) -> PresignedRequest:
         """Sign a GET or HEAD that answers with this name and a harmless type."""
         query = {"disposition": content_disposition(filename), "type": served_content_type(content_type)}
@@ -188,7 +189,10 @@ class FakeObjectStore(ObjectStore):
         key = unquote(parts.path).removeprefix("/")
         if "uploadId" in query:
             return self._receive_part(key, query["uploadId"], int(query["partNumber"]), sent, body)
-        return self._receive(key, sent, body) if method == "PUT" else self._serve(key, query, is_head=method == "HEAD")
+        if method == "PUT":
+            return self._receive(key, sent, body)
+        served = self._serve(key, query)
+        return StoreResponse(served.status, served.headers) if method == "HEAD" else served
 
     def _receive_part(self, key: str, upload_id: str, number: int, sent: dict[str, str], body: bytes) -> StoreResponse:
         upload = self._upload(key, upload_id)
@@ -212,17 +216,16 @@ class FakeObjectStore(ObjectStore):
         self.objects[key] = HeldObject(body, sent["content-type"], digest.hexdigest() if declared else None)
         return StoreResponse(200)
 
-    def _serve(self, key: str, query: dict[str, str], *, is_head: bool) -> StoreResponse:
+    def _serve(self, key: str, query: dict[str, str]) -> StoreResponse:
         held = self.objects.get(key)
         if held is None:
             return StoreResponse(404)
-        headers = {"content-disposition": query["disposition"], "content-type": query["type"]}
-        return StoreResponse(200, headers, b"" if is_head else held.body)
+        return StoreResponse(200, {"content-disposition": query["disposition"], "content-type": query["type"]}, held.body)
 
     def _presign(
         self, method: str, key: str, query: dict[str, str], headers: dict[str, str], *, lifetime_seconds: int | None = None
     ) -> PresignedRequest:
-        seconds = min(self._lifetime_seconds, lifetime_seconds or self._lifetime_seconds)
+        seconds = self._lifetime_seconds if lifetime_seconds is None else min(lifetime_seconds, self._lifetime_seconds)
         expires_at = clock.now().replace(microsecond=0) + timedelta(seconds=seconds)
         path = f"/{safe_key(key)}"
         signed = {name.lower(): value for name, value in headers.items()}
