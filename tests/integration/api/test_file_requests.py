@@ -3,6 +3,7 @@
 import json
 import os
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -525,10 +526,13 @@ def test_a_hundred_guests_at_once_get_exactly_the_places_there_are(
     client: httpx.Client, crowd: Services, services: Services, make_user: MakeUser
 ) -> None:
     declared = DeclaredFile(filename="a", content_type="a/b", size_bytes=7)
+    all_are_there = threading.Barrier(GUESTS, timeout=60)
 
     def start(token: str) -> bool:
         try:
             with crowd.unit_of_work() as session:
+                session.connection()
+                all_are_there.wait()
                 crowd.guest_uploads(session).start(token, declared)
         except (FileRequestFullError, NoRoomError):
             return False
