@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,6 +19,7 @@ from lambda_app.models import FileStatus, User
 from lambda_app.repositories.files import FileRepository
 from lambda_app.schemas.file_list import FileFilter, FileOrder, Order, OrderField
 from lambda_app.schemas.page import Cursor
+from tests.benchmarks.rows import START, fill
 
 ROWS = int(os.environ.get("LIST_ROWS", "100000"))
 """`make proofs` takes a million."""
@@ -26,20 +27,6 @@ PAGE = 100
 ROUNDS = 30
 RATIO_MAX = 1.5
 OWNER = UUID(int=1)
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-# A tenth is somebody else's. The rare ones are what a filter must find without reading all.
-FILL = """
-INSERT INTO file (id, filename, content_type, size_bytes, s3_key, owner_id, status, upload_expires_at, created_at, updated_at)
-SELECT id, CASE WHEN n % 10000 = 5 THEN 'Rare ' ELSE 'photo ' END || n || '.jpg',
-    CASE WHEN n % 10000 = 6 THEN 'video/mp4' ELSE 'image/jpeg' END, CASE WHEN n % 10000 = 7 THEN 9000000000 + n ELSE n END, id::text,
-    CASE WHEN n % 10 = 0 THEN CAST(:other AS uuid) ELSE CAST(:owner AS uuid) END,
-    CASE WHEN n % 10000 = 8 THEN 'pending' ELSE 'available' END,
-    now(), CAST(:start AS timestamptz) + n * interval '1 second', now()
-FROM (SELECT n, gen_random_uuid() AS id FROM generate_series(1, CAST(:rows AS integer)) AS n) AS made
-"""
-
-
 @pytest.fixture(scope="module")
 def engine(settings: Settings, fresh_database: Callable[[], str]) -> Iterator[Engine]:
     url = fresh_database()
@@ -50,12 +37,7 @@ def engine(settings: Settings, fresh_database: Callable[[], str]) -> Iterator[En
         for user_id in (OWNER, other):
             values = {"id": user_id, "email": f"{user_id}@example.com"}
             connection.execute(text("INSERT INTO \"user\" (id, email, hashed_password) VALUES (:id, :email, 'x')"), values)
-    for at in range(0, ROWS, 100_000):
-        values = {"owner": OWNER, "other": other, "rows": min(100_000, ROWS - at), "start": START + timedelta(seconds=at)}
-        with engine.begin() as connection:
-            connection.execute(text(FILL.replace("|| n ||", f"|| n + {at} ||").replace("9000000000 + n", f"9000000000 + n + {at}")), values)
-    with engine.begin() as connection:
-        connection.execute(text("ANALYZE file"))
+    fill(engine, owner=OWNER, other=other, count=ROWS)
     yield engine
     engine.dispose()
 
