@@ -76,7 +76,7 @@ def load(handler, events, seconds):  # type: ignore[no-untyped-def]  # noqa: ANN
     return {"served": served, "seconds": took, "cpu_seconds_used": time.process_time() - cpu_before}
 
 
-def memory(handler):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201, ARG001  # likewise
+def memory(handler):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201  # likewise
     """Say how many bytes of memory the process holds."""
     import os
 

@@ -27,6 +27,8 @@ PAGE = 100
 ROUNDS = 30
 RATIO_MAX = 1.5
 OWNER = UUID(int=1)
+
+
 @pytest.fixture(scope="module")
 def engine(settings: Settings, fresh_database: Callable[[], str]) -> Iterator[Engine]:
     url = fresh_database()

@@ -113,9 +113,7 @@ def measure_load(world: World, candidates: list[Candidate], *, rounds: int, seco
         for _ in range(rounds):
             for process in processes:
                 answer = process.tell("load", events=_events(world, process, *mixed), seconds=seconds)
-                served[process.candidate.name].append(
-                    (answer["served"] / answer["seconds"], answer["served"] / answer["cpu_seconds_used"])
-                )
+                served[process.candidate.name].append((answer["served"] / answer["seconds"], answer["served"] / answer["cpu_seconds_used"]))
         for process in processes:
             name = process.candidate.name
             for scenario in (mixed[0], mixed[-1]):
