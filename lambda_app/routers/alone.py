@@ -33,4 +33,4 @@ async def _run_sync(function: Callable[..., Any], *arguments: Any, **options: An
     return await _in_a_thread(function, *arguments, **options)
 
 
-anyio.to_thread.run_sync = _run_sync
+anyio.to_thread.run_sync = _run_sync  # type: ignore[assignment]  # takes whatever it takes

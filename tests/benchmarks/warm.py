@@ -20,14 +20,16 @@ MEMORY_REQUESTS = 2000
 
 
 @contextmanager
-def running(world: World, candidates: list[Candidate], *, database_url: str | None = None) -> Iterator[list[Process]]:
+def running(
+    world: World, candidates: list[Candidate], *, database_url: str | None = None, warm_up: int = WARM_UP
+) -> Iterator[list[Process]]:
     """Start all candidates, signed in and warm."""
     with ExitStack() as stack:
         processes = [stack.enter_context(world.start(candidate, database_url=database_url)) for candidate in candidates]
         for process in processes:
             world.sign_in(process, world.owner)
             for scenario in known_to(process.candidate.name):
-                _run(world, process, scenario, max(1, WARM_UP // scenario.weight))
+                _run(world, process, scenario, max(1, warm_up // scenario.weight))
         yield processes
 
 
@@ -50,7 +52,7 @@ def measure_requests(world: World, candidates: list[Candidate], *, rounds: int, 
                     if process.candidate.name in scenario.by:
                         answer = _run(world, process, scenario, max(1, times // scenario.weight))
                         for kind, samples in taken[scenario.name, process.candidate.name].items():
-                            samples += answer[kind]
+                            samples.extend(answer[kind])
     figures: Figures = defaultdict(dict)
     for (scenario_name, candidate), kinds in taken.items():
         wall, cpu = kinds["wall"], kinds["cpu"]
@@ -67,34 +69,38 @@ def measure_requests(world: World, candidates: list[Candidate], *, rounds: int, 
 def measure_wire(world: World, candidates: list[Candidate]) -> Figures:
     """Count what one warm request of each kind sends to the database and gets back."""
     figures: Figures = defaultdict(dict)
-    with WireProxy(world.database_url) as proxy:
-        with running(world, candidates, database_url=proxy.url_for(world.database_url)) as processes:
-            for process in processes:
-                for scenario in known_to(process.candidate.name):
-                    with proxy.count() as counted:
-                        _run(world, process, scenario, 1)
-                    figures[scenario.name][process.candidate.name] = {
-                        "round_trips": counted.round_trips,
-                        "sent_bytes": counted.sent_bytes,
-                        "received_bytes": counted.received_bytes,
-                    }
+    with (
+        WireProxy(world.database_url) as proxy,
+        running(world, candidates, database_url=proxy.url_for(world.database_url), warm_up=1) as processes,
+    ):
+        for process in processes:
+            for scenario in known_to(process.candidate.name):
+                with proxy.count() as counted:
+                    _run(world, process, scenario, 1)
+                figures[scenario.name][process.candidate.name] = {
+                    "round_trips": counted.round_trips,
+                    "sent_bytes": counted.sent_bytes,
+                    "received_bytes": counted.received_bytes,
+                }
     return dict(figures)
 
 
 def measure_latency(world: World, candidates: list[Candidate], *, delays_ms: tuple[float, ...], times: int) -> dict[str, Figures]:
     """Measure the median of every scenario with so many milliseconds added to each round trip, by delay."""
     by_delay: dict[str, Figures] = {}
-    with WireProxy(world.database_url) as proxy:
-        with running(world, candidates, database_url=proxy.url_for(world.database_url)) as processes:
-            for delay in delays_ms:
-                proxy.delay_seconds = delay / 1000
-                figures: Figures = defaultdict(dict)
-                for scenario in SCENARIOS:
-                    for process in processes:
-                        if process.candidate.name in scenario.by:
-                            wall = _run(world, process, scenario, max(3, times // scenario.weight))["wall"]
-                            figures[scenario.name][process.candidate.name] = {"p50_ms": median(wall) / 1e6}
-                by_delay[f"{delay:g}"] = dict(figures)
+    with (
+        WireProxy(world.database_url) as proxy,
+        running(world, candidates, database_url=proxy.url_for(world.database_url)) as processes,
+    ):
+        for delay in delays_ms:
+            proxy.delay_seconds = delay / 1000
+            figures: Figures = defaultdict(dict)
+            for scenario in SCENARIOS:
+                for process in processes:
+                    if process.candidate.name in scenario.by:
+                        wall = _run(world, process, scenario, max(3, times // scenario.weight))["wall"]
+                        figures[scenario.name][process.candidate.name] = {"p50_ms": median(wall) / 1e6}
+            by_delay[f"{delay:g}"] = dict(figures)
     return by_delay
 
 

@@ -169,7 +169,7 @@ def _start_download(file_id: str, user: list[Any]) -> dict[str, Any]:
     }
 
 
-def _answer_to(event: dict[str, Any]) -> Any:
+def _answer_to(event: dict[str, Any]) -> Any:  # noqa: PLR0911  # a return for each route
     method, path = event["requestContext"]["http"]["method"], event["rawPath"].removeprefix("/api/v1")
     if path == "/login/token":
         return _sign_in(event)

@@ -1,7 +1,8 @@
-"""The app as most tutorials write it: FastAPI, Mangum, SQLAlchemy on pg8000, boto3, python-jose and passlib, each as its own guide shows it.
+"""The app as most tutorials write it: FastAPI, Mangum, SQLAlchemy on pg8000, boto3, python-jose and passlib, each as its guide shows it.
 
-Kind to it where tutorials differ: one boto3 client for the whole process, no relationship that is loaded beside, `lifespan="off"`. Like most
-of them it checks a connection before it uses it (`pool_pre_ping`), runs its routes in FastAPI's threads, and keeps no sessions, quotas or logs.
+Kind to it where tutorials differ: one boto3 client for the whole process, no relationship that is loaded beside, `lifespan="off"`.
+Like most of them it checks a connection before it uses it (`pool_pre_ping`), runs its routes in FastAPI's threads, and keeps no
+sessions, quotas or logs.
 """
 
 import os
