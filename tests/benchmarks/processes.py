@@ -14,7 +14,7 @@ CHILD = Path(__file__).with_name("child.py")
 
 def command_for(*arguments: str) -> list[str]:
     """Return the command line of a Python that finds nothing but its own library and PYTHONPATH."""
-    return [sys.executable, "-S", "-s", "-B", *arguments]
+    return [sys.executable, "-S", "-s", "-B", "-P", *arguments]
 
 
 def environment_for(candidate: Candidate, environment: dict[str, str]) -> dict[str, str]:
