@@ -114,7 +114,6 @@ def main() -> int:
         print(table.text())
     if not figures.get("emulator") and not options.only:
         print("\nskipped: the runtime emulator, which is not installed here (make setup-infra)")
-    print("\n" + ", ".join(f"{name}: {value}" for name, value in figures["machine"].items()))
     if options.docs:
         write_into(DOCUMENT, tables)
         draw_all(PLOTS, figures)

@@ -54,7 +54,7 @@ def tables_of(figures: dict[str, Any]) -> list[Table]:
         "lists": _lists,
         "signing": _signing,
     }
-    return [_budgets(figures), *(make(figures[name]) for name, make in makers.items() if figures.get(name))]
+    return [_machine(figures), _budgets(figures), *(make(figures[name]) for name, make in makers.items() if figures.get(name))]
 
 
 def broken_budgets(figures: dict[str, Any]) -> list[str]:
@@ -96,6 +96,10 @@ def _budget_rows(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
 def _budgets(figures: dict[str, Any]) -> Table:
     rows = [(what, budget, found, "holds" if holds else "BROKEN") for what, budget, found, holds in _budget_rows(figures)]
     return Table("budgets", "Budgets", ("budget", "allowed", "found", ""), rows)
+
+
+def _machine(figures: dict[str, Any]) -> Table:
+    return Table("machine", "Measured on", ("machine", ""), [(name, str(value)) for name, value in figures["machine"].items()])
 
 
 def _names(figures: dict[str, Any]) -> list[str]:
@@ -158,14 +162,14 @@ def _requests(figures: dict[str, Any]) -> Table:
         for name in names:
             found = by_name.get(name)
             cells += (
-                [f"{found['p50_ms']:.2f}", f"{found['p99_ms']:.1f}", f"{found['best_ms']:.2f}", f"{found['cpu_p50_ms']:.2f}"]
+                [f"{found['p50_ms']:.2f}", f"{found['p99_ms']:.1f}", f"{found['best_ms']:.2f}", f"{found['cpu_best_ms']:.2f}"]
                 if found
                 else [""] * 4
             )
         rows.append((scenario, *cells, _ratio(by_name, "plain", "best_ms"), _ratio(by_name, "bare", "best_ms")))
     columns = (
         "warm request, ms",
-        *(column for name in names for column in (f"{name}: p50", "p99", "best", "CPU")),
+        *(column for name in names for column in (f"{name}: p50", "p99", "best", "best CPU")),
         "ours/plain",
         "ours/bare",
     )
