@@ -70,7 +70,7 @@ def __getattr__(name: str) -> Any:
         services: Services = application.state.services
         prepare_for_snapshot(let_go=services.freeze, warm_up=services.warm_up)
         globals()[name] = _gateway(application)
-        starting.settle()
+        starting.finish()
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return globals()[name]

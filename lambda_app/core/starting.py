@@ -10,11 +10,10 @@ gc.disable()
 
 
 def finish() -> None:
-    """Let the collector work again."""
+    """Let the collector work again, on what comes from now on.
+
+    What was loaded is put out of its sight: otherwise it would make up for all of it at once, for as long as it rested.
+    """
+    gc.freeze()
     if _was_enabled:
         gc.enable()
-
-
-def settle() -> None:
-    """Put what was loaded out of the collector's sight for good; for a process that is the application and nothing else."""
-    gc.freeze()
