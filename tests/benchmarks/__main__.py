@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Effort:
     rows: int = 100_000
 
 
+QUICK = Effort(cold_rounds=4, rounds=8, times=16, load_seconds=1.0, latency_times=9, contention_times=40, list_times=10, rows=100_000)
+"""A third of it."""
 SMALL = Effort(cold_rounds=1, rounds=2, times=8, load_seconds=0.1, latency_times=3, contention_times=5, list_times=3, rows=1000)
 """Enough to see that everything runs."""
 
@@ -98,6 +100,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help=f"some of: {', '.join(measurements(Effort()))}")
     parser.add_argument("--rows", type=int, default=Effort.rows, help="the longest list, up to 1000000")
     parser.add_argument("--beside", type=Path, help="another checkout to measure in the same run, as `before`")
+    parser.add_argument("--quick", action="store_true", help="a third of the samples")
     parser.add_argument("--small", action="store_true", help="only see whether everything runs")
     parser.add_argument("--docs", action="store_true", help="write the tables and plots of docs/performance.md anew")
     parser.add_argument("--again", action="store_true", help="measure nothing; show the figures of the last run")
@@ -105,7 +108,7 @@ def main() -> int:
     if options.again:
         figures = json.loads(FIGURES.read_text())
     else:
-        effort = SMALL if options.small else Effort(rows=options.rows)
+        effort = SMALL if options.small else replace(QUICK if options.quick else Effort(), rows=options.rows)
         figures = measure(effort, only=options.only, beside=options.beside)
         FIGURES.parent.mkdir(exist_ok=True)
         FIGURES.write_text(json.dumps(figures, indent=1) + "\n")

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from infra.package.contents import ROOT
 from tests.benchmarks import trees
 from tests.benchmarks.plots import draw_all
 from tests.benchmarks.report import Table, broken_budgets, tables_of, write_into
@@ -50,7 +51,7 @@ def test_tables_are_written_between_their_marks_again_and_again(tmp_path: Path) 
 
 
 def test_every_table_of_the_figures_has_its_place_in_the_document() -> None:
-    document = (trees.contents.ROOT / "docs" / "performance.md").read_text()
+    document = (ROOT / "docs" / "performance.md").read_text()
 
     names = ("machine", "budgets", "cold", "emulator", "imports", "wire", "requests", "load", "latency", "contention", "lists", "signing")
 

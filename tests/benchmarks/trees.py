@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.package import contents as contents
+from infra.package import contents
 
 BUILD = contents.ROOT / "build" / "bench"
 PEERS = Path(__file__).parent / "peers"
