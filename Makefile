@@ -1,7 +1,7 @@
 # Everything a developer types. `make` alone lists it. GNU make 3.81 (the one macOS ships) is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test proofs bench localstack check fix openapi lock clean
+.PHONY: help setup run test test-browser proofs bench localstack check fix openapi lock clean
 .PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Found on first use and remembered: `make help` must work on a machine without Python.
@@ -22,7 +22,8 @@ help: ## List what there is
 	@echo "  TESTS      what make test runs, with any options of pytest (default: tests)"
 	@echo "  STAGE, CDK  what make deploy deploys: dev, staging or prod, and options of the cdk command"
 	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
-	@echo "  API_V1_STR, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES, USER_QUOTA_FILES"
+	@echo "  API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES,"
+	@echo "  USER_QUOTA_FILES"
 	@echo "             settings of the API for make run; README.md has the table"
 
 setup: ## Make the virtual environments, or bring them up to date
@@ -34,13 +35,22 @@ run: setup ## Run it all on this machine: PostgreSQL, S3 and the API
 
 TESTS ?= tests
 # They need the CDK and its command line: make test-infra, make test-deploy.
-BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack
+BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser
 test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 	@exec "$(BIN)/python" -m pytest $(TESTS) $(BESIDE)
 
 PROOFS ?= tests/integration/life tests/benchmarks tests/e2e
-proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, a million rows, 6 GiB
-	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
+proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, 600 lives on a failing S3, a million rows, 6 GiB, a zip of 5 GiB
+	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIFE_FAULTS=600 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
+
+.PHONY: mutations
+GUARDS ?=
+mutations: setup ## Take each guard away and see that a test misses it (15 minutes); GUARDS="some words" takes those whose names have them
+	@"$(BIN)/python" -m tests.mutation $(GUARDS)
+
+test-browser: setup ## Look at the pages of share links in a headless Chromium (x86-64 Linux); needs Node.js
+	@"$(INTERPRETER)" -m infra.toolchain browser
+	@exec "$(BIN)/python" -m pytest tests/e2e/browser
 
 # As in: make bench BENCH="--docs", "--rows 1000000", "--only cold requests", "--beside ../main", "--again --docs"
 BENCH ?=
@@ -70,6 +80,25 @@ openapi: setup ## Write docs/openapi.json from the code
 	@"$(BIN)/python" -m lambda_app.cli openapi > docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
 
+AUDIT_BIN = .venv-audit/bin
+.PHONY: setup-audit audit sbom
+setup-audit: setup
+	@test -f .venv-audit/complete || { rm -rf .venv-audit && "$(INTERPRETER)" -m venv .venv-audit \
+		&& $(AUDIT_BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --no-deps --require-hashes \
+			-r requirements/audit.txt && touch .venv-audit/complete; }
+
+audit: setup-audit ## Ask the database of known vulnerabilities about everything that is locked; requirements/waivers.txt says what is passed over
+	@for lock in lambda dev infra emulator; do \
+		$(AUDIT_BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r requirements/$$lock.txt \
+			$$(sed -n 's/^\([A-Z][A-Za-z0-9-]*\) .*/--ignore-vuln \1/p' requirements/waivers.txt) || exit 1; \
+	done
+
+sbom: setup-audit ## Write down what the Lambda package carries, with hashes: build/sbom.cdx.json (CycloneDX)
+	@mkdir -p build
+	@$(AUDIT_BIN)/cyclonedx-py requirements requirements/lambda.txt --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --validate --output-format JSON --output-file build/sbom.cdx.json
+	@echo "build/sbom.cdx.json: $$(grep -c '"purl"' build/sbom.cdx.json) components"
+
 # Deploying: docs/deploy.md
 
 STAGE ?= dev
@@ -86,8 +115,8 @@ package: setup-infra ## Build the deployment package, by Python 3.13, without Do
 
 synth: package ## Write the CloudFormation templates of all stages to cdk.out; needs no account
 	@for stage in dev staging prod; do \
-		$(CDK_RUN) synth --quiet --output "cdk.out/$$stage" -c stage=$$stage $(CDK) || exit 1; \
-	done
+		$(CDK_RUN) synth --quiet --output "cdk.out/$$stage" -c stage=$$stage $(CDK) & started="$$started $$!"; \
+	done; for synthesis in $$started; do wait $$synthesis || failed=1; done; test -z "$$failed"
 
 deploy: package ## Deploy a stage to the AWS account of your credentials: make deploy STAGE=dev
 	@$(CDK_RUN) deploy --all -c stage=$(STAGE) $(CDK)
@@ -135,6 +164,7 @@ lock: ## Lock the dependencies of pyproject.toml anew; UPGRADE=--upgrade takes t
 	@$(COMPILE) requirements/emulator.in -o requirements/emulator.txt
 	@$(COMPILE) --no-deps requirements/runtime.in -o requirements/runtime.txt
 	@$(COMPILE) requirements/uv.in -o requirements/uv.txt
+	@$(COMPILE) requirements/audit.in -o requirements/audit.txt
 	@$(subst --universal --python-version 3.11,--python-version 3.13,$(COMPILE)) requirements/localstack.in -o requirements/localstack.txt
 
 clean: ## Forget everything: environments, local data, caches

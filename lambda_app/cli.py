@@ -80,9 +80,25 @@ def migrate() -> None:
 def sweep(dry_run: bool, seconds: float) -> None:
     """End what crashes, lost events and callers who went away have left: uploads, rows, objects."""
     with _services() as services, services.unit_of_work() as session:
+        archives = services.archive_sweep(session).run(budget_seconds=seconds, is_dry=dry_run)
         report = services.sweep(session).run(budget_seconds=seconds, is_dry=dry_run)
-    for name, value in asdict(report).items():
-        click.echo(f"{name.replace('_', ' '):20} {value}")
+    for name, value in (asdict(report) | asdict(archives)).items():
+        click.echo(f"{name.replace('_', ' '):24} {value}")
+
+
+@cli.command()
+@click.option("--seconds", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="How long one of them may take.")
+def build_archives(seconds: float) -> None:
+    """Build the archives that wait, as the worker does when it is told of one."""
+    with _services() as services:
+        while True:
+            with services.unit_of_work() as session:
+                waiting = services.archive_sweep(session).list_waiting(limit=1)
+            if not waiting:
+                return
+            with services.unit_of_work() as session:
+                built = services.archive_builds(session).build(waiting[0], budget_seconds=seconds)
+            click.echo(f"{waiting[0]} {built.value}")
 
 
 @cli.command()
@@ -122,8 +138,25 @@ def verify_audit(anchors: tuple[str, ...]) -> None:
 
 
 @cli.command()
+@click.option("--fix", is_flag=True, help="Put the counters right; without it they are only compared.")
+def recount_usage(fix: bool) -> None:
+    """Compare each account's counters of bytes and files with its files. Safe while requests are served."""
+    wrong = left = 0
+    with _services() as services, services.unit_of_work() as session:
+        for user, is_corrected in services.usage(session).recount(is_dry=not fix):
+            wrong, left = wrong + 1, left + (not is_corrected)
+            click.echo(
+                f"user {user.user_id}: counted {user.bytes_used} bytes in {user.files_count} files, "
+                f"has {user.charged_bytes} in {user.charged_files}{', corrected' if is_corrected else ''}"
+            )
+    click.echo(f"{wrong} accounts differ, {wrong - left} corrected")
+    if fix and left:
+        raise click.ClickException(f"{left} accounts were busy and stay as they were; run it again")
+
+
+@cli.command()
 def purge() -> None:
-    """Remove what is over: sessions ended a month ago, expired mail tokens, old counters of failed sign-ins."""
+    """Remove what is over: sessions ended a month ago, expired mail tokens, old counters of failed sign-ins and of mail."""
     with _services() as services:
         with services.unit_of_work() as session:
             removed = services.maintenance(session).purge()

@@ -12,10 +12,24 @@ from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.core.snapshot import prepare_for_snapshot
 from lambda_app.factory import Services
-from lambda_app.routers import admin, credentials, files, health, login, uploads, users
+from lambda_app.routers import (
+    admin,
+    archives,
+    credentials,
+    docs,
+    files,
+    health,
+    link_archives,
+    login,
+    share_links,
+    shares,
+    uploads,
+    users,
+)
 from lambda_app.routers.cors import Cors
 from lambda_app.routers.edge import Edge
 from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.link_pages import LinkPages
 from lambda_app.routers.problems import install_problem_handlers
 from lambda_app.routers.routes import Application
 
@@ -30,18 +44,27 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         # A redirect would be built from the Host header, which is the caller's word.
         redirect_slashes=False,
         openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
     )
-    app.state.services = services or Services.build(settings)
+    services = app.state.services = services or Services.build(settings)
     install_problem_handlers(app)
     for prefix in (settings.api_v1_str, ""):
         app.include_router(login.router, prefix=prefix, include_in_schema=bool(prefix))
         app.include_router(health.router, prefix=prefix, include_in_schema=bool(prefix))
+    app.include_router(docs.router)
     app.include_router(credentials.router, prefix=settings.api_v1_str)
     app.include_router(users.router, prefix=settings.api_v1_str)
     app.include_router(uploads.router, prefix=settings.api_v1_str)
     app.include_router(admin.router, prefix=settings.api_v1_str)
+    app.include_router(archives.router, prefix=settings.api_v1_str)
     app.include_router(files.router, prefix=settings.api_v1_str)
-    app.add_middleware(Edge)
+    app.include_router(shares.router, prefix=settings.api_v1_str)
+    # At the root: a link is read out, printed and typed.
+    app.include_router(share_links.router)
+    app.include_router(link_archives.router)
+    app.add_middleware(LinkPages)
+    app.add_middleware(Edge, front_door=services.front_door)
     if settings.backend_cors_origins:
         # Outside Edge, so that errors carry the CORS headers too.
         app.add_middleware(Cors, origins=settings.backend_cors_origins)

@@ -1,9 +1,8 @@
 """Queries on files. Every one that names a file also decides whether the caller may touch it."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, asc, collate, desc, func, literal, select, tuple_, update
@@ -11,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError, PreconditionFailedError
-from lambda_app.models import NAME_SORT, TYPE_SORT, File, FileStatus, User
+from lambda_app.models import NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus, User
 from lambda_app.repositories.audit import audited_change
 from lambda_app.repositories.file_access import listed_for, manageable_by, readable_by
 from lambda_app.schemas.file_list import FileFilter, FileOrder, OrderField
@@ -38,6 +37,17 @@ class FileChangedError(PreconditionFailedError):
     code = "file_changed"
     message = "The file has changed since it was read; read it again"
 
+
+class NamedFile(NamedTuple):
+    """A file that somebody named, and whether they may manage it."""
+
+    id: UUID
+    status: str
+    is_manageable: bool
+
+
+INDEXED_LETTERS = 32
+"""How much of a searched name goes to the index: enough to leave few rows, and each letter more is another list of them to read."""
 
 _ORDER_COLUMNS: Mapping[OrderField, ColumnElement[Any]] = {
     OrderField.CREATED: File.created_at.expression,
@@ -68,6 +78,11 @@ class FileRepository:
     def require_manageable(self, file_id: UUID, user: User) -> File:
         """Return the file if `user` may change it. Raises NoSuchFileError, FileForbiddenError."""
         return self._require(file_id, user, manageable_by(user))
+
+    def list_named(self, file_ids: Sequence[UUID], user: User) -> list[NamedFile]:
+        """Return what there is to say of these files, except that they are not there, for the user's own eyes."""
+        query = select(File.id, File.status, manageable_by(user)).where(File.id.in_(file_ids), File.status != FileStatus.DELETING)
+        return [NamedFile(*row) for row in self._session.execute(query)]
 
     def page(self, user: User, wanted: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None) -> list[File]:
         """Return up to `limit` files of the user's list, behind the cursor or `skip` rows in.
@@ -146,7 +161,10 @@ def _conditions(user: User, wanted: FileFilter) -> list[ColumnElement[bool]]:
     else:
         conditions.append(File.status.not_in((FileStatus.DELETING, FileStatus.TRASHED)))
     if wanted.name is not None:
-        conditions.append(NAME_SORT.like(_lower(re.sub(r"([\\%_])", r"\\\1", wanted.name) + "%")))
+        # The index finds the names that have every three letters of it, in whatever order; of those the first line keeps the right
+        # ones. Fewer than three letters are looked for in all names of the list.
+        conditions.append(func.strpos(NAME_SORT, _lower(wanted.name)) > 0)
+        conditions.append(NAME_TRIGRAMS.contains(func.trigrams(func.left(_lower(wanted.name), INDEXED_LETTERS))))
     if wanted.content_type is not None:
         conditions.append(TYPE_SORT.startswith(wanted.content_type, autoescape=True))
     if wanted.created_after is not None:

@@ -59,8 +59,7 @@ class FileService:
         file = self._files.require_readable(file_id, viewer)
         if file.status != FileStatus.AVAILABLE:
             raise FileNotAvailableError(extra={"file_status": file.status})
-        # Bytes that contradict their declared type are served as nothing but bytes.
-        content_type = FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
+        content_type = served_as(file)
         request = self._store.presign_download(key=file.s3_key, filename=file.filename, content_type=content_type)
         return Download(file=file, content_type=content_type, request=request)
 
@@ -126,6 +125,11 @@ class FileService:
         if found is None or found.status == FileStatus.DELETING:
             return False
         return self._files.require_manageable(file_id, user).status == FileStatus.TRASHED
+
+
+def served_as(file: File) -> str:
+    """Return the type that the file's bytes are answered with: those that contradict their declared type are nothing but bytes."""
+    return FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
 
 
 def _cursor(file: File, order: FileOrder) -> Cursor:

@@ -8,6 +8,7 @@ import secrets
 import zlib
 
 SECRET_BYTES = 32
+LINK_TOKEN_BYTES = 16
 API_KEY_PREFIX = "wup_"
 """By which scanners of leaked secrets recognise a key of ours."""
 API_KEY_RANDOM_LENGTH = 43
@@ -21,6 +22,11 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 def new_secret() -> str:
     """Return 256 random bits as URL-safe text."""
     return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def new_link_token() -> str:
+    """Return 128 random bits as URL-safe text of 22 characters: short enough for a link that people read out."""
+    return secrets.token_urlsafe(LINK_TOKEN_BYTES)
 
 
 def hash_secret(secret: str) -> str:

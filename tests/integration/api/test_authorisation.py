@@ -13,8 +13,9 @@ from sqlalchemy import text
 from starlette.routing import Route
 
 from lambda_app.factory import Services
-from tests.support.accounts import Account, start_upload
+from tests.support.accounts import Account, make_file, start_upload
 from tests.support.forgeries import LIFETIME_SECONDS, Victim
+from tests.support.shares import change_share, make_share, proven
 
 PREFIX = "/api/v1"
 NOBODY = ("anonymous", "disabled", "expired")
@@ -54,6 +55,24 @@ def of_owner_alone(status: int) -> Expected:
     return signed_in(status) | {"stranger": 404, "superuser": 404, "superuser's admin key": 404}
 
 
+def of_link_owner(status: int) -> Expected:
+    """About a link of the owner's, which for strangers is not there."""
+    weak = {key: 404 if "shares" in key else 403 for key in SUPERUSERS_KEYS if "admin" not in key}
+    return signed_in(status, scope="shares") | {"stranger": 404} | weak
+
+
+def link_visitors(status: int, *, anonymous: int | None = None, **others: int) -> Expected:
+    """Of a link: whoever has it, so far as their credentials hold; keys need the scope to read files."""
+    people = dict.fromkeys(PEOPLE, status) | keys_with("files:read", status)
+    return dict.fromkeys(NOBODY, 401) | people | {"anonymous": status if anonymous is None else anonymous} | others
+
+
+def of_asker_alone(status: int, *, scope: str) -> Expected:
+    """About an archive that the owner asked for, which for everybody else is not there."""
+    others = {key: 404 for key in SUPERUSERS_KEYS if scope in key or "admin" in key}
+    return signed_in(status, scope=scope) | {"stranger": 404, "superuser": 404} | others
+
+
 def superuser_only(status: int) -> Expected:
     """For superusers."""
     allowed = ("superuser", "superuser's admin key")
@@ -73,8 +92,6 @@ class Row:
 ROWS: dict[str, Row] = {
     "GET /openapi.json": Row(everyone(200)),
     "GET /docs": Row(everyone(200)),
-    "GET /docs/oauth2-redirect": Row(everyone(200)),
-    "GET /redoc": Row(everyone(200)),
     "GET /health": Row(everyone(200)),
     "GET /health/db": Row(everyone(200)),
     "POST /login/token": Row(everyone(422)),
@@ -111,6 +128,24 @@ ROWS: dict[str, Row] = {
     "POST /files/multipart": Row(signed_in(201, scope="files:write"), json=FILE),
     "POST /files/{file_id}/parts": Row(of_owner(409, scope="files:write"), json={"parts": [{"number": 1}]}),
     "GET /files/{file_id}/parts": Row(of_owner(409, scope="files:read")),
+    "POST /files/{file_id}/shares": Row(of_owner(409, scope="shares"), json={}),
+    "GET /files/{file_id}/shares": Row(of_owner(200, scope="shares")),
+    "DELETE /files/{file_id}/shares": Row(of_owner(204, scope="shares")),
+    "POST /shares": Row(signed_in(404, scope="shares"), json={"file_ids": [str(UUID(int=0))]}),
+    "GET /shares": Row(signed_in(200, scope="shares")),
+    "GET /shares/{share_id}": Row(of_link_owner(200)),
+    "PATCH /shares/{share_id}": Row(of_link_owner(200), json={"note": "x"}),
+    "DELETE /shares/{share_id}": Row(of_link_owner(204)),
+    "GET /s/{token}": Row(link_visitors(200)),
+    "POST /s/{token}": Row(link_visitors(200), json={"password": "there is none"}),
+    "GET /s/{token}/files/{file_id}": Row(link_visitors(404)),
+    "POST /s/{token}/archives": Row(link_visitors(202)),
+    "GET /s/{token}/archives/{archive_id}": Row(link_visitors(404)),
+    "GET /s/{token}/archives/{archive_id}/download": Row(link_visitors(404)),
+    "POST /archives": Row(signed_in(404, scope="files:read"), json={"file_ids": [str(uuid4())]}),
+    "GET /archives": Row(signed_in(200, scope="files:read")),
+    "GET /archives/{archive_id}": Row(of_asker_alone(200, scope="files:read")),
+    "DELETE /archives/{archive_id}": Row(of_asker_alone(204, scope="files:read")),
     "GET /users/me/usage": Row(signed_in(200, scope="files:read")),
     "GET /users/{user_id}/usage": Row(of_owner(200, scope="files:read")),
 }
@@ -132,6 +167,8 @@ class World:
 
     def __init__(self, client: httpx.Client, services: Services, make_user: Callable[..., Account]) -> None:
         self._client = client
+        self._shared: str | None = None
+        self._file: str | None = None
         self.owner, self.superuser, disabled = make_user(), make_user(is_superuser=True), make_user()
         with services.engine.begin() as connection:
             connection.execute(text('UPDATE "user" SET is_active = false WHERE id = :id'), {"id": disabled.id})
@@ -165,12 +202,28 @@ class World:
             "{file_id}": lambda: str(start_upload(self._client, self.owner, filename="secret-name.txt")["file_id"]),
             "{key_id}": lambda: str(self.key(self.owner, "shares")["id"]),
             "{session_id}": self._session,
+            "{share_id}": lambda: str(self.share()["id"]),
+            "{token}": lambda: str(self.share()["url"]).removeprefix("/s/"),
+            "{archive_id}": self._archive,
         }
         for name, make in makers.items():
             if name in template:
                 template = template.replace(name, make())
         assert "{" not in template, f"the test does not know how to make a {template}"
         return template
+
+    def share(self, **options: Any) -> dict[str, Any]:
+        """Make a link to a file of the owner's."""
+        if self._shared is None:
+            self._shared = str(make_file(self._client, self.owner, filename="secret-name.txt")["id"])
+        return make_share(self._client, self.owner, self._shared, **options)
+
+    def _archive(self) -> str:
+        """Ask for an archive of one file, which the owner has asked for before, unless it was deleted."""
+        if self._file is None:
+            self._file = make_file(self._client, self.owner)["id"]
+        answer = self._client.post(f"{PREFIX}/archives", json={"file_ids": [self._file]}, headers=self.owner.headers)
+        return str(answer.json()["id"])
 
     def _session(self) -> str:
         form = {"username": self.owner.email, "password": self.owner.password}
@@ -227,3 +280,38 @@ def test_public_file_is_read_by_all_whose_credentials_hold(client: httpx.Client,
     # 409: it may be read, and is not there yet.
     expected = keys_with("files:read", 409) | dict.fromkeys(PEOPLE, 409) | {"anonymous": 409, "disabled": 401, "expired": 401}
     assert answer.status_code == expected[caller]
+
+
+NAMED = {"stranger": 404, "superuser": 404, "superuser's files:read key": 404, "superuser's admin key": 404}
+LINKS: dict[str, tuple[dict[str, Any], dict[str, Any], Expected]] = {
+    "open to anyone": ({}, {}, link_visitors(200)),
+    "expired": ({}, {"expires_at": "2020-01-01T00:00:00Z"}, link_visitors(404)),
+    "with a password": ({"password": "swordfish"}, {}, link_visitors(403)),
+    "for signed-in users": ({"audience": "signed_in"}, {}, link_visitors(200, anonymous=401)),
+    "for the owner by name": ({"audience": "named", "recipients": ["{owner}"]}, {}, link_visitors(200, anonymous=401, **NAMED)),
+    "listing only": ({"allows_download": False}, {}, link_visitors(200)),
+}
+"""How a link is made, what is changed then, and who sees what it opens."""
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("kind", LINKS)
+def test_links_open_for_those_they_are_for(client: httpx.Client, world: World, kind: str, caller: str) -> None:
+    options, changes, expected = LINKS[kind]
+    if "recipients" in options:
+        options = options | {"recipients": [world.owner.email]}
+    share = world.share(**options)
+    if changes:
+        change_share(client, world.owner, share, **changes)
+
+    opened = client.get(share["url"], headers=world.headers(caller))
+    downloaded = client.get(f"{share['url']}/files/{share['file_ids'][0]}", headers=world.headers(caller))
+
+    assert opened.status_code == expected[caller]
+    given = {200: 403 if kind == "listing only" else 302}
+    assert downloaded.status_code == given.get(expected[caller], expected[caller])
+    if opened.status_code != 200:
+        assert "secret-name" not in opened.text
+    if kind == "with a password" and expected[caller] == 403 and caller in (*PEOPLE, "anonymous"):
+        again = client.get(share["url"], headers=world.headers(caller) | proven(client, share, "swordfish"))
+        assert again.status_code == 200
