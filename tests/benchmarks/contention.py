@@ -16,20 +16,20 @@ PROCESSES = 4
 def measure_contention(world: World, candidates: list[Candidate], *, times: int) -> dict[str, dict[str, dict[str, float]]]:
     """Let the processes of one candidate make `times` requests each at the same moment; by counter, then by who shares it."""
     figures: dict[str, dict[str, dict[str, float]]] = {}
-    for counter, event in CONTENDED.items():
+    for counter, contended in CONTENDED.items():
         figures[counter] = {}
-        for candidate in candidates:
+        for candidate in [candidate for candidate in candidates if candidate.name in contended.by]:
             with ExitStack() as stack:
                 processes = [stack.enter_context(world.start(candidate)) for _ in range(PROCESSES)]
                 people = [world.make_person() for _ in processes]
-                tokens = [world.sign_in(process, person) for process, person in zip(processes, people, strict=True)]
+                own = [contended.event(world, process, person) for process, person in zip(processes, people, strict=True)]
                 for who, numbers in (("one for each", range(PROCESSES)), ("one for all", [0] * PROCESSES)):
-                    events = [event(world, people[number], tokens[number]) for number in numbers]
+                    events = [own[number] for number in numbers]
                     for process, asked in zip(processes, events, strict=True):
-                        process.tell("run", events=[asked], times=5, status=201)
+                        process.tell("run", events=[asked], times=5, status=contended.status)
                     before = time.perf_counter()
                     for process, asked in zip(processes, events, strict=True):
-                        process.send("run", events=[asked], times=times, status=201)
+                        process.send("run", events=[asked], times=times, status=contended.status)
                     wall = [sample for process in processes for sample in process.receive()["wall"]]
                     took = time.perf_counter() - before
                     figures[counter][f"{candidate.name}: {who}"] = {
@@ -37,7 +37,7 @@ def measure_contention(world: World, candidates: list[Candidate], *, times: int)
                         "p50_ms": median(wall) / 1e6,
                         "p99_ms": quantiles(wall, n=100)[98] / 1e6,
                     }
-                if candidate.module == "lambda_app.main":
+                if counter == "quota" and candidate.module == "lambda_app.main":
                     _require_right_books(world, people)
     return figures
 

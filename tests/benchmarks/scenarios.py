@@ -4,7 +4,9 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
+from tests.benchmarks.processes import Process
 from tests.benchmarks.world import API, Person, World, event_of, sign_in_event
 
 DECLARED = {"filename": "holiday photo.jpg", "content_type": "image/jpeg", "size_bytes": 2_500_000}
@@ -51,10 +53,30 @@ SCENARIOS = (
 IN_THE_MIX = ("get", "get", "get", "download", "list of 100", "upload")
 """What a process is loaded with."""
 
-CONTENDED: dict[str, Callable[[World, Person, str], dict[str, Any]]] = {
-    "quota": lambda world, _person, token: _upload(world, token),
+
+@dataclass(frozen=True)
+class Contended:
+    """Requests that change one counter: `event` makes what is needed through the process, and returns the request."""
+
+    event: Callable[[World, Process, Person], dict[str, Any]]
+    status: int
+    by: tuple[str, ...] = EVERYBODY
+
+
+def _download_by_link(world: World, process: Process, person: Person) -> dict[str, Any]:
+    world.make_files(person.id, 1)
+    token = world.sign_in(process, person)
+    (file,) = process.ask(event_of("GET", f"{API}/files", token=token))
+    wanted = json.dumps({"file_ids": [file["id"]], "max_downloads": 1_000_000})
+    share = process.ask(event_of("POST", f"{API}/shares", token=token, body=wanted), status=201)
+    return event_of("GET", f"{urlsplit(share['url']).path}/files/{file['id']}")
+
+
+CONTENDED = {
+    "quota": Contended(lambda world, process, person: _upload(world, world.sign_in(process, person)), status=201),
+    "downloads of a link": Contended(_download_by_link, status=302, by=OURS),
 }
-"""Requests that change a counter: everybody the same one against each their own. `person` is whose counter it is."""
+"""Counters that everybody changes at once, against each their own. A line here is a row of the table."""
 
 BUDGETED = ("upload", "get", "download")
 """What DESIGN holds against the bare handler."""

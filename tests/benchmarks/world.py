@@ -18,7 +18,7 @@ from lambda_app.schemas.user import UserCreate
 from tests.benchmarks.processes import Process
 from tests.benchmarks.rows import fill
 from tests.benchmarks.trees import Candidate
-from tests.support.postgres import fresh_databases, running_postgres
+from tests.support.postgres import create_fresh_database, running_postgres
 
 API = "/api/v1"
 FILES_OF_OWNER = 100
@@ -121,7 +121,7 @@ def sign_in_event(person: Person) -> dict[str, Any]:
 def running_world() -> Iterator[World]:
     """Start PostgreSQL, make the tables and the first account; all of it is gone afterwards."""
     with ExitStack() as stack:
-        url = stack.enter_context(fresh_databases(stack.enter_context(running_postgres())))()
+        url = create_fresh_database(stack.enter_context(running_postgres()))
         environment = {
             "ENVIRONMENT": "local",
             "DATABASE_URL": url,
