@@ -39,9 +39,9 @@ BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/local
 test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 	@exec "$(BIN)/python" -m pytest $(TESTS) $(BESIDE)
 
-PROOFS ?= tests/integration/life tests/benchmarks tests/e2e
+PROOFS ?= tests/integration/life tests/integration/api/test_file_requests.py tests/benchmarks tests/e2e
 proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, 600 lives on a failing S3, a million rows, 6 GiB, a zip of 5 GiB
-	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIFE_FAULTS=600 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
+	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIFE_FAULTS=600 GUEST_ROUNDS=20 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
 
 .PHONY: mutations
 GUARDS ?=

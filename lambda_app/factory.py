@@ -28,7 +28,9 @@ from lambda_app.repositories.archive_life import ArchiveLifeRepository
 from lambda_app.repositories.archive_sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives import ArchiveRepository
 from lambda_app.repositories.audit import AuditRepository
+from lambda_app.repositories.file_grants import FileGrantRepository
 from lambda_app.repositories.file_life import FileLifeRepository
+from lambda_app.repositories.file_requests import FileRequestRepository
 from lambda_app.repositories.files import FileRepository
 from lambda_app.repositories.idempotency import IdempotencyRepository
 from lambda_app.repositories.mail_allowances import MailAllowanceRepository
@@ -48,7 +50,10 @@ from lambda_app.services.archive_builds import ArchiveBuildService
 from lambda_app.services.archive_sweep import ArchiveSweepService
 from lambda_app.services.archives import ArchiveService
 from lambda_app.services.authentication import AuthenticationService
+from lambda_app.services.file_requests import FileRequestService
 from lambda_app.services.files import FileService
+from lambda_app.services.grants import GrantService
+from lambda_app.services.guest_uploads import GuestUploadService
 from lambda_app.services.idempotency import IdempotencyService
 from lambda_app.services.maintenance import MaintenanceService
 from lambda_app.services.password_gate import PasswordGate
@@ -212,6 +217,34 @@ class Services:
             sessions=self.sessions(session),
             passes=SharePasses(self.keys),
             store=self._store(session),
+        )
+
+    def grants(self, session: Session) -> GrantService:
+        """The service of sharing by name, for one unit of work."""
+        return GrantService(
+            grants=FileGrantRepository(session),
+            files=FileRepository(session),
+            users=UserRepository(session),
+            attempts=SignInAttemptRepository(session),
+        )
+
+    def file_requests(self, session: Session) -> FileRequestService:
+        """The service of file requests, for one unit of work."""
+        return FileRequestService(
+            requests=FileRequestRepository(session),
+            idempotency=IdempotencyService(IdempotencyRepository(session)),
+            keys=self.keys,
+            public_url=self.settings.public_url,
+        )
+
+    def guest_uploads(self, session: Session) -> GuestUploadService:
+        """The service of a guest, for one unit of work."""
+        return GuestUploadService(
+            requests=FileRequestRepository(session),
+            life=FileLifeRepository(session),
+            uploads=self.uploads(session),
+            store=self._store(session),
+            default_quota=self._default_quota(),
         )
 
     def usage(self, session: Session) -> UsageService:

@@ -17,10 +17,14 @@ from lambda_app.routers import (
     archives,
     credentials,
     docs,
+    file_requests,
     files,
+    grants,
+    guests,
     health,
     link_archives,
     login,
+    public_files,
     share_links,
     shares,
     uploads,
@@ -60,9 +64,13 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     app.include_router(archives.router, prefix=settings.api_v1_str)
     app.include_router(files.router, prefix=settings.api_v1_str)
     app.include_router(shares.router, prefix=settings.api_v1_str)
+    app.include_router(grants.router, prefix=settings.api_v1_str)
+    app.include_router(file_requests.router, prefix=settings.api_v1_str)
     # At the root: a link is read out, printed and typed.
     app.include_router(share_links.router)
     app.include_router(link_archives.router)
+    app.include_router(public_files.router)
+    app.include_router(guests.router)
     app.add_middleware(LinkPages)
     app.add_middleware(Edge, front_door=services.front_door)
     if settings.backend_cors_origins:

@@ -12,7 +12,10 @@ from lambda_app.services.administration import AdministrationService
 from lambda_app.services.api_keys import ApiKeyService
 from lambda_app.services.archives import ArchiveService
 from lambda_app.services.authentication import AuthenticationService
+from lambda_app.services.file_requests import FileRequestService
 from lambda_app.services.files import FileService
+from lambda_app.services.grants import GrantService
+from lambda_app.services.guest_uploads import GuestUploadService
 from lambda_app.services.recovery import RecoveryService
 from lambda_app.services.sessions import SessionService
 from lambda_app.services.share_links import ShareLinkService
@@ -65,6 +68,21 @@ async def get_archives(services: ServicesDep, session: SessionDep) -> ArchiveSer
     return services.archives(session)
 
 
+async def get_grants(services: ServicesDep, session: SessionDep) -> GrantService:
+    """Return the service of sharing by name of this request."""
+    return services.grants(session)
+
+
+async def get_file_requests(services: ServicesDep, session: SessionDep) -> FileRequestService:
+    """Return the service of file requests of this request."""
+    return services.file_requests(session)
+
+
+async def get_guest_uploads(services: ServicesDep, session: SessionDep) -> GuestUploadService:
+    """Return the guest's service of this request."""
+    return services.guest_uploads(session)
+
+
 async def get_usage(services: ServicesDep, session: SessionDep) -> UsageService:
     """Return the usage service of this request."""
     return services.usage(session)
@@ -109,6 +127,9 @@ AccountsDep = Annotated[AccountService, Depends(get_accounts)]
 FilesDep = Annotated[FileService, Depends(get_files)]
 UploadsDep = Annotated[UploadService, Depends(get_uploads)]
 ArchivesDep = Annotated[ArchiveService, Depends(get_archives)]
+GrantsDep = Annotated[GrantService, Depends(get_grants)]
+FileRequestsDep = Annotated[FileRequestService, Depends(get_file_requests)]
+GuestUploadsDep = Annotated[GuestUploadService, Depends(get_guest_uploads)]
 UsageDep = Annotated[UsageService, Depends(get_usage)]
 AuthenticationDep = Annotated[AuthenticationService, Depends(get_authentication)]
 SessionsDep = Annotated[SessionService, Depends(get_sessions)]

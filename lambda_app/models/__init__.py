@@ -5,6 +5,8 @@ from lambda_app.models.archive import UNFINISHED, Archive, ArchiveFile, ArchiveS
 from lambda_app.models.audit import AuditEvent, AuditHead
 from lambda_app.models.base import Base
 from lambda_app.models.file import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus
+from lambda_app.models.file_grant import FileGrant, GrantRole
+from lambda_app.models.file_request import FileRequest
 from lambda_app.models.idempotency import IdempotencyKey
 from lambda_app.models.mail_allowance import MailAllowance
 from lambda_app.models.mail_token import MailPurpose, MailToken
@@ -29,7 +31,10 @@ __all__ = [
     "AuditHead",
     "Base",
     "File",
+    "FileGrant",
+    "FileRequest",
     "FileStatus",
+    "GrantRole",
     "IdempotencyKey",
     "MailAllowance",
     "MailPurpose",

@@ -18,7 +18,7 @@ from lambda_app.db.session import violated_constraint
 from lambda_app.models import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, Share, User
 from lambda_app.models.archive import IS_WANTED
 from lambda_app.repositories.archives import entries_parameter, is_whole
-from lambda_app.repositories.audit import audit_insert_for, audited_change
+from lambda_app.repositories.audit import audit_insert_for, audited_change, kept_users
 from lambda_app.repositories.file_access import downloadable_by, link_is_live, reached_by
 
 _OWN_TRANSACTION = {"own_transaction": True, "synchronize_session": False, "populate_existing": True}
@@ -75,8 +75,9 @@ class ArchiveLifeRepository:
         given = given.render_derived(name="given", with_types=True)
         rows = select(made.c.id, *given.c).select_from(made.join(given, made.c.id == archive.id))
         listed = insert(ArchiveFile).from_select(["archive_id", *given.c.keys()], rows).returning(ArchiveFile.position).cte("listed")
-        logged = audit_insert_for(made, "archive.requested", kind="archive", behind=[listed]).cte("logged")
-        statement = select(aliased(Archive, made)).add_cte(listed, logged)
+        holder = kept_users(*([] if archive.user_id is None else [archive.user_id]), behind=[listed])
+        logged = audit_insert_for(made, "archive.requested", kind="archive", behind=[listed, holder]).cte("logged")
+        statement = select(aliased(Archive, made)).add_cte(listed, holder, logged)
         try:
             return self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none()
         except IntegrityError as error:

@@ -33,7 +33,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.db.session import violated_constraint
 from lambda_app.models import File, IdempotencyKey, Share, ShareFile, ShareRecipient, User
-from lambda_app.repositories.audit import audit_insert_for, audited_change
+from lambda_app.repositories.audit import audit_insert_for, audited_change, kept_users
 from lambda_app.repositories.file_access import links_manageable_by, manageable_by, shareable_by
 from lambda_app.schemas.page import Cursor
 
@@ -98,6 +98,7 @@ class ShareRepository:
         if with_key:
             noted = update(IdempotencyKey).where(IdempotencyKey.resource_id == made.c.id, IdempotencyKey.user_id == owner.id)
             parts.append(noted.values(is_done=True).returning(IdempotencyKey.user_id).cte("noted"))
+        parts.append(kept_users(share.owner_id, *user_ids.values(), behind=parts))
         logged = audit_insert_for(made, "share.created", kind=Share.__tablename__, details=_audited(share, kept), behind=parts)
         statement = select(made.c.id).add_cte(*parts, logged.cte("logged"))
         return self._execute(statement).scalar_one_or_none() is not None
@@ -146,6 +147,7 @@ class ShareRepository:
         if user_ids:
             named = upsert(ShareRecipient).from_select(*_recipient_rows(user_ids, changed)).on_conflict_do_nothing()
             parts.append(named.returning(ShareRecipient.user_id).cte("named"))
+            parts.append(kept_users(*user_ids.values(), behind=parts))
         logged = audit_insert_for(changed, "share.updated", kind=Share.__tablename__, details={"fields": sorted(fields)}, behind=parts)
         row = self._execute(_kept(aliased(Share, changed)).add_cte(*parts, logged.cte("logged"))).one_or_none()
         if row is None:

@@ -1,31 +1,23 @@
 """The query parameters of a list of files."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Query
-from pydantic import AfterValidator, AwareDatetime, StringConstraints
+from pydantic import StringConstraints
 
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.models import FileStatus
 from lambda_app.routers.paging import CursorQuery, LimitQuery, SkipQuery
 from lambda_app.schemas.file import CONTENT_TYPE_MAX_LENGTH, FILENAME_MAX_LENGTH
-from lambda_app.schemas.file_list import FileFilter, FileOrder, Order
+from lambda_app.schemas.file_list import FileFilter, FileOrder, Order, Shared
 from lambda_app.schemas.page import Cursor
-from lambda_app.schemas.text import ONE_LINE, QueryInt
+from lambda_app.schemas.text import ONE_LINE, Instant, QueryInt
 
 SIZE_MAX = 2**63 - 1
 
 
-def _in_utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("must lie within the calendar") from error
-
-
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 NameQuery = Annotated[
     str | None,
     StringConstraints(min_length=1, max_length=FILENAME_MAX_LENGTH),
@@ -42,8 +34,11 @@ StatusQuery = Annotated[FileStatus | None, Query(description="Only this status. 
 SinceQuery = Annotated[Instant | None, Query(description="Not created before this time, with its time zone.")]
 UntilQuery = Annotated[Instant | None, Query(description="Created before this time, with its time zone.")]
 
+SharedQuery = Annotated[Shared | None, Query(description="Files that others share with one, or one's own that one shares.")]
+RequestQuery = Annotated[UUID | None, Query(description="Only what came by this file request.")]
 
-def get_filter(  # a parameter for each filter
+
+def get_filter(  # noqa: PLR0913, PLR0917 - a parameter for each filter
     status: StatusQuery = None,
     q: NameQuery = None,
     content_type: TypeQuery = None,
@@ -51,6 +46,8 @@ def get_filter(  # a parameter for each filter
     created_before: UntilQuery = None,
     size_min: SizeQuery = None,
     size_max: SizeQuery = None,
+    shared: SharedQuery = None,
+    file_request_id: RequestQuery = None,
 ) -> FileFilter:
     """Return what the list is narrowed to."""
     if status is FileStatus.DELETING:
@@ -63,6 +60,8 @@ def get_filter(  # a parameter for each filter
         created_before=created_before,
         size_min=size_min,
         size_max=size_max,
+        shared=shared,
+        file_request_id=file_request_id,
     )
 
 

@@ -1,9 +1,10 @@
-"""Text and numbers from outside: the rules that every request model is built from."""
+"""Text, numbers and times from outside: the rules that every request model is built from."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
 # NUL, the other control characters and lone surrogates: PostgreSQL cannot store the first, UTF-8 the last.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -40,6 +41,13 @@ def _only_digits(value: Any) -> Any:
     return value
 
 
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("must lie within the calendar") from error
+
+
 ONE_LINE = AfterValidator(_refuse_unprintable)
 """No control characters, no lone surrogates."""
 SEVERAL_LINES = AfterValidator(_refuse_unprintable_but_lines)
@@ -49,3 +57,6 @@ NOT_BLANK = AfterValidator(_refuse_blank)
 
 QueryInt = Annotated[int, BeforeValidator(_only_digits)]
 """A non-negative whole number in a query string."""
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A time with its zone, turned to UTC."""

@@ -73,6 +73,12 @@ def of_asker_alone(status: int, *, scope: str) -> Expected:
     return signed_in(status, scope=scope) | {"stranger": 404, "superuser": 404} | others
 
 
+def of_owners_link(status: int) -> Expected:
+    """About a file request of the owner's, which for everybody else is not there."""
+    hidden = dict.fromkeys(("stranger", "superuser", "superuser's shares key", "superuser's admin key"), 404)
+    return signed_in(status, scope="shares") | hidden
+
+
 def superuser_only(status: int) -> Expected:
     """For superusers."""
     allowed = ("superuser", "superuser's admin key")
@@ -146,6 +152,18 @@ ROWS: dict[str, Row] = {
     "GET /archives": Row(signed_in(200, scope="files:read")),
     "GET /archives/{archive_id}": Row(of_asker_alone(200, scope="files:read")),
     "DELETE /archives/{archive_id}": Row(of_asker_alone(204, scope="files:read")),
+    "PUT /files/{file_id}/grants": Row(of_owner(200, scope="shares"), json={"user_id": "{viewer}"}),
+    "GET /files/{file_id}/grants": Row(of_owner(200, scope="shares")),
+    "DELETE /files/{file_id}/grants/{user_id}": Row(of_owner(204, scope="shares")),
+    "POST /file-requests": Row(signed_in(201, scope="shares"), json={"title": "secret-name"}),
+    "GET /file-requests": Row(signed_in(200, scope="shares")),
+    "GET /file-requests/{request_id}": Row(of_owners_link(200)),
+    "PATCH /file-requests/{request_id}": Row(of_owners_link(200), json={"max_files": 5}),
+    "DELETE /file-requests/{request_id}": Row(of_owners_link(204)),
+    "GET /p/{file_id}": Row(everyone(404)),
+    "GET /r/{token}": Row(everyone(200)),
+    "POST /r/{token}/files": Row(everyone(201), json=FILE),
+    "POST /r/{token}/files/{file_id}/complete": Row(everyone(404), json={"guest_token": "x"}),
     "GET /users/me/usage": Row(signed_in(200, scope="files:read")),
     "GET /users/{user_id}/usage": Row(of_owner(200, scope="files:read")),
 }
@@ -170,6 +188,8 @@ class World:
         self._shared: str | None = None
         self._file: str | None = None
         self.owner, self.superuser, disabled = make_user(), make_user(is_superuser=True), make_user()
+        self.viewer = make_user()
+        self.link_token = str(self.request()["token"])
         with services.engine.begin() as connection:
             connection.execute(text('UPDATE "user" SET is_active = false WHERE id = :id'), {"id": disabled.id})
         session = UUID(pyjwt.decode(self.owner.token, options={"verify_signature": False})["sid"])
@@ -198,12 +218,15 @@ class World:
     def path(self, template: str) -> str:
         """Put things of the owner's into the path, made for this one call."""
         makers: Mapping[str, Callable[[], str]] = {
+            "{file_id}/grants/{user_id}": self._grant,
+            "{request_id}": lambda: str(self.request()["id"]),
+            "/r/{token}": lambda: f"/r/{self.link_token}",
             "{user_id}": lambda: str(self.owner.id),
             "{file_id}": lambda: str(start_upload(self._client, self.owner, filename="secret-name.txt")["file_id"]),
             "{key_id}": lambda: str(self.key(self.owner, "shares")["id"]),
             "{session_id}": self._session,
             "{share_id}": lambda: str(self.share()["id"]),
-            "{token}": lambda: str(self.share()["url"]).removeprefix("/s/"),
+            "/s/{token}": lambda: str(self.share()["url"]),
             "{archive_id}": self._archive,
         }
         for name, make in makers.items():
@@ -225,6 +248,17 @@ class World:
         answer = self._client.post(f"{PREFIX}/archives", json={"file_ids": [self._file]}, headers=self.owner.headers)
         return str(answer.json()["id"])
 
+    def request(self) -> dict[str, Any]:
+        answer = self._client.post(f"{PREFIX}/file-requests", json={"title": "secret-name"}, headers=self.owner.headers)
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def _grant(self) -> str:
+        file = start_upload(self._client, self.owner)["file_id"]
+        wanted = {"user_id": str(self.viewer.id)}
+        assert self._client.put(f"{PREFIX}/files/{file}/grants", json=wanted, headers=self.owner.headers).status_code == 200
+        return f"{file}/grants/{self.viewer.id}"
+
     def _session(self) -> str:
         form = {"username": self.owner.email, "password": self.owner.password}
         token = self._client.post(f"{PREFIX}/login/token", data=form).json()["access_token"]
@@ -241,7 +275,7 @@ def test_every_route_has_a_row_and_every_row_a_route(app: FastAPI) -> None:
 
     assert sorted(found - ROWS.keys()) == [], "say in ROWS who may call these"
     assert sorted(ROWS.keys() - found) == []
-    assert len(found) >= 36
+    assert len(found) >= 48
     assert all(row.expected.keys() == set(CALLERS) for row in ROWS.values())
 
 
@@ -258,6 +292,8 @@ def test_every_caller_gets_what_the_row_says(
             body = row.json
             if isinstance(body, dict) and "email" in body:
                 body = body | {"email": body["email"].format(random=uuid4())}
+            if isinstance(body, dict) and "user_id" in body:
+                body = body | {"user_id": body["user_id"].format(viewer=people.viewer.id)}
 
             answer = client.request(name.split(maxsplit=1)[0], people.path(template), json=body, headers=people.headers(caller))
 
@@ -269,6 +305,55 @@ def test_every_caller_gets_what_the_row_says(
         assert number < 4
 
     assert got == {(template, caller): row.expected[caller] for template in paths for caller in CALLERS}
+
+
+# What somebody may do with an available file by name. `gone` was a viewer and was taken off; `public` is a stranger to a public one.
+ROLES = ("viewer", "editor", "gone", "stranger", "public", "anonymous")
+BY_ROLE: dict[tuple[str, str, str], tuple[int, ...]] = {
+    ("GET", "/{id}", ""): (200, 200, 403, 403, 200, 401),
+    ("GET", "/download/{id}", ""): (200, 200, 403, 403, 200, 401),
+    ("PUT", "/{id}", '{"filename": "x"}'): (403, 200, 403, 403, 403, 401),
+    ("PUT", "/{id}", '{"description": "x"}'): (403, 200, 403, 403, 403, 401),
+    ("PUT", "/{id}", '{"is_public": false}'): (403, 403, 403, 403, 403, 401),
+    ("PUT", "/{id}", '{"description": "x", "is_public": true}'): (403, 403, 403, 403, 403, 401),
+    ("PUT", "/{id}", "{}"): (403, 200, 403, 403, 403, 401),
+    ("DELETE", "/{id}", ""): (403, 403, 403, 403, 403, 401),
+    ("POST", "/{id}/restore", ""): (403, 403, 403, 403, 403, 401),
+    ("POST", "/{id}/complete", ""): (403, 403, 403, 403, 403, 401),
+    ("POST", "/{id}/parts", '{"parts": [{"number": 1}]}'): (403, 403, 403, 403, 403, 401),
+    ("GET", "/{id}/parts", ""): (403, 403, 403, 403, 403, 401),
+    ("GET", "/{id}/grants", ""): (200, 200, 403, 403, 403, 401),
+    ("PUT", "/{id}/grants", '{"user_id": "{me}", "role": "editor"}'): (403, 403, 403, 403, 403, 401),
+    ("DELETE", "/{id}/grants/{other}", ""): (403, 403, 403, 403, 403, 401),
+    ("DELETE", "/{id}/grants/{me}", ""): (204, 204, 403, 403, 403, 401),
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_may_do_with_a_file_what_the_table_says(client: httpx.Client, make_user: Callable[..., Account], role: str) -> None:
+    owner, other, me = make_user(), make_user(), make_user()
+    file = make_file(client, owner, is_public=role == "public")["id"]
+    grants = f"{PREFIX}/files/{file}/grants"
+    granted = {"viewer": "viewer", "editor": "editor", "gone": "viewer"}.get(role)
+    for account, wanted in ((other, "viewer"), (me, granted)):
+        if wanted is not None:
+            body = {"user_id": str(account.id), "role": wanted}
+            assert client.put(grants, json=body, headers=owner.headers).status_code == 200
+    if role == "gone":
+        assert client.delete(f"{grants}/{me.id}", headers=owner.headers).status_code == 204
+    headers = {} if role == "anonymous" else me.headers
+    got, names = {}, {"{id}": file, "{me}": str(me.id), "{other}": str(other.id)}
+    for method, template, text_body in BY_ROLE:
+        path, content = template, text_body
+        for name, value in names.items():
+            path, content = path.replace(name, value), content.replace(name, value)
+
+        answer = client.request(method, f"{PREFIX}/files{path}", content=content, headers=headers | {"Content-Type": "application/json"})
+
+        got[method, template, text_body] = answer.status_code
+
+    assert got == {key: statuses[ROLES.index(role)] for key, statuses in BY_ROLE.items()}
+    assert client.get(f"{PREFIX}/files/{file}", headers=other.headers).status_code == 200
 
 
 @pytest.mark.parametrize("caller", CALLERS)

@@ -111,6 +111,49 @@ def ask_archives(client: httpx.Client, owner: Account, _file: dict[str, Any]) ->
     return client.get("/api/v1/archives", headers=owner.headers)
 
 
+def ask_grant(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.put(f"{FILES}/{file['id']}/grants", json={"user_id": str(file["friend"])}, headers=owner.headers)
+
+
+def ask_grant_by_email(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.put(f"{FILES}/{file['id']}/grants", json={"email": file["friend_email"]}, headers=owner.headers)
+
+
+def ask_grants(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.get(f"{FILES}/{file['id']}/grants", headers=owner.headers)
+
+
+def ask_revoke(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    ask_grant(client, owner, file)
+    return client.delete(f"{FILES}/{file['id']}/grants/{file['friend']}", headers=owner.headers)
+
+
+def ask_shared(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.get(FILES, params={"shared": "with_me"}, headers=owner.headers)
+
+
+def ask_public_link(client: httpx.Client, _owner: Account, file: dict[str, Any]) -> httpx.Response:
+    answer = client.get(f"/p/{file['public']}")
+    assert answer.status_code == 302
+    return httpx.Response(200, request=answer.request)
+
+
+def ask_file_request(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.post("/api/v1/file-requests", json={"title": "x"}, headers=owner.headers)
+
+
+def ask_keyed_file_request(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.post("/api/v1/file-requests", json={"title": "x"}, headers=owner.headers | {"Idempotency-Key": "k"})
+
+
+def ask_open_request(client: httpx.Client, _owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.get(f"/r/{file['token']}")
+
+
+def ask_guest_upload(client: httpx.Client, _owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post(f"/r/{file['token']}/files", json={"filename": "a", "content_type": "a/b", "size_bytes": 1})
+
+
 BUDGET: dict[Callable[..., httpx.Response], int] = {
     ask_me: 1,
     ask_sign_in: 3,
@@ -130,6 +173,18 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     ask_update: 3,
     ask_delete: 3,
 }
+SHARING_BUDGET: dict[Callable[..., httpx.Response], int] = {
+    ask_grant: 2,
+    ask_grant_by_email: 3,
+    ask_grants: 2,
+    ask_revoke: 4,  # two for the grant before it
+    ask_shared: 2,
+    ask_public_link: 1,
+    ask_file_request: 2,
+    ask_keyed_file_request: 3,
+    ask_open_request: 1,
+    ask_guest_upload: 1,
+}
 
 
 @pytest.mark.parametrize("ask", BUDGET)
@@ -142,6 +197,21 @@ def test_warm_request_stays_within_its_round_trips(wired: Wired, ask: Callable[.
     assert answer.is_success, answer.text
     assert counted.round_trips == BUDGET[ask], counted.statements
     assert counted.connections == 0
+
+
+@pytest.mark.parametrize("ask", SHARING_BUDGET)
+def test_warm_request_of_sharing_stays_within_its_round_trips(wired: Wired, ask: Callable[..., httpx.Response]) -> None:
+    client, owner = wired.client, wired.owner
+    friend = make_account(client, wired.services)
+    token = client.post("/api/v1/file-requests", json={"title": "x"}, headers=owner.headers).json()["token"]
+    public = make_file(client, owner, is_public=True)["id"]
+    file = make_file(client, owner) | {"friend": friend.id, "friend_email": friend.email, "public": public, "token": token}
+
+    with wired.proxy.count() as counted:
+        answer = ask(client, owner, file)
+
+    assert answer.is_success, answer.text
+    assert counted.round_trips == SHARING_BUDGET[ask], counted.statements
 
 
 def test_completion_stays_within_its_round_trips(wired: Wired) -> None:
