@@ -1,7 +1,7 @@
 # Everything a developer types. `make` alone lists it. GNU make 3.81 (the one macOS ships) is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-browser proofs localstack check fix openapi lock clean
+.PHONY: help setup run test test-browser proofs bench localstack check fix openapi lock clean
 .PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Found on first use and remembered: `make help` must work on a machine without Python.
@@ -18,6 +18,7 @@ help: ## List what there is
 	@echo "  PYTHON     the Python to use, by name or path: 3.11 or newer (default: the newest of 3.13, 3.12, 3.11, python3)"
 	@echo "  PORT       where the API listens on 127.0.0.1 (default: 8000)"
 	@echo "  WE_UPLOAD_DATA  where make run keeps its data (default: .local, which make clean removes)"
+	@echo "  BENCH      options of make bench, such as --docs, --rows 1000000, --only cold, --beside another-checkout"
 	@echo "  TESTS      what make test runs, with any options of pytest (default: tests)"
 	@echo "  STAGE, CDK  what make deploy deploys: dev, staging or prod, and options of the cdk command"
 	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
@@ -50,6 +51,11 @@ mutations: setup ## Take each guard away and see that a test misses it (15 minut
 test-browser: setup ## Look at the pages of share links in a headless Chromium (x86-64 Linux); needs Node.js
 	@"$(INTERPRETER)" -m infra.toolchain browser
 	@exec "$(BIN)/python" -m pytest tests/e2e/browser
+
+# As in: make bench BENCH="--docs", "--rows 1000000", "--only cold requests", "--beside ../main", "--again --docs"
+BENCH ?=
+bench: setup ## Measure it beside a plain app and a bare handler: tables, build/bench.json, and with BENCH=--docs docs/performance.md
+	@exec "$(BIN)/python" -m tests.benchmarks $(BENCH)
 
 LOCALSTACK_PYTHON = $(shell infra/local/find-python python3.13)
 localstack: setup ## Hold the object store to its contract on LocalStack too, in an environment of 350 MB; it needs Python 3.13

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
@@ -11,10 +11,11 @@ from lambda_app.dependencies.services import AdministrationDep
 from lambda_app.repositories.audit import AuditFilter
 from lambda_app.routers.paging import LimitQuery
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.schemas.admin import AuditEvent, DayTotal, FileTotals, Stats, UserTotals
 from lambda_app.schemas.text import ONE_LINE, Instant, QueryInt
 
-router = APIRouter(prefix="/admin", tags=["admin"])
+router = Router(prefix="/admin", tags=["admin"])
 
 WordQuery = Annotated[str | None, Query(min_length=1, max_length=100), ONE_LINE]
 TimeQuery = Annotated[Instant | None, Query(description="With a time zone, as 2026-01-31T12:00:00Z.")]

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from lambda_app import models
@@ -11,10 +11,11 @@ from lambda_app.dependencies.services import ArchivesDep, ShareLinksDep
 from lambda_app.dependencies.share_links import VisitorDep
 from lambda_app.models import ArchiveStatus
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.routers.share_links import RobotError, is_unasked, link_path
 from lambda_app.schemas.archive import LinkedArchive
 
-router = APIRouter(prefix="/s/{token}/archives", tags=["share links"])
+router = Router(prefix="/s/{token}/archives", tags=["share links"])
 
 
 @router.post("", status_code=202, response_model=LinkedArchive, responses=problem_responses(401, 403, 404, 413, 429, 503))
