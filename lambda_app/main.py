@@ -13,6 +13,7 @@ from lambda_app.core.snapshot import prepare_for_snapshot
 from lambda_app.factory import Services
 from lambda_app.routers import admin, credentials, files, health, login, uploads, users
 from lambda_app.routers.cors import Cors
+from lambda_app.routers.document import complete_document
 from lambda_app.routers.edge import Edge
 from lambda_app.routers.gateway import GatewayHandler
 from lambda_app.routers.problems import install_problem_handlers
@@ -31,6 +32,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     )
     app.state.services = services or Services.build(settings)
     install_problem_handlers(app)
+    complete_document(app)
     for prefix in (settings.api_v1_str, ""):
         app.include_router(login.router, prefix=prefix, include_in_schema=bool(prefix))
         app.include_router(health.router, prefix=prefix, include_in_schema=bool(prefix))

@@ -1,11 +1,12 @@
 """The query parameters of a list of files."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Query
-from pydantic import AfterValidator, AwareDatetime, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, StringConstraints
 
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.models import FileStatus
@@ -13,9 +14,18 @@ from lambda_app.routers.paging import CursorQuery, LimitQuery, SkipQuery
 from lambda_app.schemas.file import CONTENT_TYPE_MAX_LENGTH, FILENAME_MAX_LENGTH
 from lambda_app.schemas.file_list import FileFilter, FileOrder, Order
 from lambda_app.schemas.page import Cursor
-from lambda_app.schemas.text import ONE_LINE, QueryInt
+from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS
 
 SIZE_MAX = 2**63 - 1
+
+_DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def _begin_with_a_date(value: Any) -> Any:
+    # A number would be read as seconds since 1970.
+    if isinstance(value, str) and not _DATE.match(value):
+        raise ValueError("must be a time as 2026-01-31T12:00:00Z")
+    return value
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -25,7 +35,7 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError("must lie within the calendar") from error
 
 
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_begin_with_a_date), AfterValidator(_in_utc)]
 NameQuery = Annotated[
     str | None,
     StringConstraints(min_length=1, max_length=FILENAME_MAX_LENGTH),
@@ -37,7 +47,7 @@ TypeQuery = Annotated[
     StringConstraints(min_length=1, max_length=CONTENT_TYPE_MAX_LENGTH, pattern="^[ -~]+$"),
     Query(description="What the content type begins with, as `image/`."),
 ]
-SizeQuery = Annotated[QueryInt | None, Query(ge=0, le=SIZE_MAX)]
+SizeQuery = Annotated[int | None, Query(ge=0, le=SIZE_MAX), ONLY_DIGITS]
 StatusQuery = Annotated[FileStatus | None, Query(description="Only this status. Without it, all but the trash.")]
 SinceQuery = Annotated[Instant | None, Query(description="Not created before this time, with its time zone.")]
 UntilQuery = Annotated[Instant | None, Query(description="Created before this time, with its time zone.")]

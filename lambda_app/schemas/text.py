@@ -1,7 +1,7 @@
 """Text and numbers from outside: the rules that every request model is built from."""
 
 import re
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import AfterValidator, BeforeValidator
 
@@ -47,5 +47,5 @@ SEVERAL_LINES = AfterValidator(_refuse_unprintable_but_lines)
 NOT_BLANK = AfterValidator(_refuse_blank)
 """Something other than white space."""
 
-QueryInt = Annotated[int, BeforeValidator(_only_digits)]
-"""A non-negative whole number in a query string."""
+ONLY_DIGITS = BeforeValidator(_only_digits)
+"""A whole number in a query string. It stands behind the bounds: before them it would keep them out of the OpenAPI document."""
