@@ -48,8 +48,8 @@ FUZZ_CASES ?= 100000
 fuzz: setup ## Send 100,000 requests made up from the OpenAPI document; FUZZ_SEED= throws the same dice again
 	@FUZZ_CASES=$(FUZZ_CASES) "$(BIN)/python" -m pytest -s --show-capture=no -o faulthandler_timeout=0 tests/integration/fuzz
 
-POOLER_TESTS ?= tests/integration/pooler tests/integration/db/test_transactions.py tests/integration/db/test_round_trips.py \
-	$(addprefix tests/integration/api/test_, files.py idempotency.py quota.py sessions.py uploads_in_parts.py)
+POOLER_TESTS ?= tests/integration/pooler tests/integration/db/test_transactions.py \
+	$(addprefix tests/integration/api/test_, files.py idempotency.py uploads_in_parts.py)
 test-pooler: setup ## Run tests through PgBouncer in transaction mode, and kill it and PostgreSQL; POOLER_TESTS=tests/integration for all
 	@if infra/local/find-pgbouncer >/dev/null; then \
 		CUT_POINTS=$(CUT_POINTS) POOLER_RESTARTS=$(POOLER_RESTARTS) TEST_POOLER=1 "$(BIN)/python" -m pytest $(POOLER_TESTS); \
