@@ -40,8 +40,8 @@ test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 CUT_POINTS ?= 1
 POOLER_RESTARTS ?= 3
 PROOFS ?= tests/integration/life tests/benchmarks tests/e2e
-proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, a million rows, 6 GiB
-	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
+proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, 600 lives on a failing S3, a million rows, 6 GiB
+	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIFE_FAULTS=600 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
 	@$(MAKE) test-pooler POOLER_TESTS=tests/integration CUT_POINTS=0 POOLER_RESTARTS=0
 
 FUZZ_CASES ?= 100000
@@ -54,6 +54,11 @@ test-pooler: setup ## Run tests through PgBouncer in transaction mode, and kill 
 	@if infra/local/find-pgbouncer >/dev/null; then \
 		CUT_POINTS=$(CUT_POINTS) POOLER_RESTARTS=$(POOLER_RESTARTS) TEST_POOLER=1 "$(BIN)/python" -m pytest $(POOLER_TESTS); \
 	else echo "== NOT TESTED through a pooler" >&2; fi
+
+.PHONY: mutations
+GUARDS ?=
+mutations: setup ## Take each guard away and see that a test misses it (15 minutes); GUARDS="some words" takes those whose names have them
+	@"$(BIN)/python" -m tests.mutation $(GUARDS)
 
 LOCALSTACK_PYTHON = $(shell infra/local/find-python python3.13)
 localstack: setup ## Hold the object store to its contract on LocalStack too, in an environment of 350 MB; it needs Python 3.13
@@ -78,6 +83,25 @@ openapi: setup ## Write docs/openapi.json from the code
 	@"$(BIN)/python" -m lambda_app.cli openapi > docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
 
+AUDIT_BIN = .venv-audit/bin
+.PHONY: setup-audit audit sbom
+setup-audit: setup
+	@test -f .venv-audit/complete || { rm -rf .venv-audit && "$(INTERPRETER)" -m venv .venv-audit \
+		&& $(AUDIT_BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --no-deps --require-hashes \
+			-r requirements/audit.txt && touch .venv-audit/complete; }
+
+audit: setup-audit ## Ask the database of known vulnerabilities about everything that is locked; requirements/waivers.txt says what is passed over
+	@for lock in lambda dev infra emulator; do \
+		$(AUDIT_BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r requirements/$$lock.txt \
+			$$(sed -n 's/^\([A-Z][A-Za-z0-9-]*\) .*/--ignore-vuln \1/p' requirements/waivers.txt) || exit 1; \
+	done
+
+sbom: setup-audit ## Write down what the Lambda package carries, with hashes: build/sbom.cdx.json (CycloneDX)
+	@mkdir -p build
+	@$(AUDIT_BIN)/cyclonedx-py requirements requirements/lambda.txt --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --validate --output-format JSON --output-file build/sbom.cdx.json
+	@echo "build/sbom.cdx.json: $$(grep -c '"purl"' build/sbom.cdx.json) components"
+
 # Deploying: docs/deploy.md
 
 STAGE ?= dev
@@ -94,8 +118,8 @@ package: setup-infra ## Build the deployment package, by Python 3.13, without Do
 
 synth: package ## Write the CloudFormation templates of all stages to cdk.out; needs no account
 	@for stage in dev staging prod; do \
-		$(CDK_RUN) synth --quiet --output "cdk.out/$$stage" -c stage=$$stage $(CDK) || exit 1; \
-	done
+		$(CDK_RUN) synth --quiet --output "cdk.out/$$stage" -c stage=$$stage $(CDK) & started="$$started $$!"; \
+	done; for synthesis in $$started; do wait $$synthesis || failed=1; done; test -z "$$failed"
 
 deploy: package ## Deploy a stage to the AWS account of your credentials: make deploy STAGE=dev
 	@$(CDK_RUN) deploy --all -c stage=$(STAGE) $(CDK)
@@ -143,6 +167,7 @@ lock: ## Lock the dependencies of pyproject.toml anew; UPGRADE=--upgrade takes t
 	@$(COMPILE) requirements/emulator.in -o requirements/emulator.txt
 	@$(COMPILE) --no-deps requirements/runtime.in -o requirements/runtime.txt
 	@$(COMPILE) requirements/uv.in -o requirements/uv.txt
+	@$(COMPILE) requirements/audit.in -o requirements/audit.txt
 	@$(subst --universal --python-version 3.11,--python-version 3.13,$(COMPILE)) requirements/localstack.in -o requirements/localstack.txt
 
 clean: ## Forget everything: environments, local data, caches

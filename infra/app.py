@@ -2,14 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
-from aws_cdk import App, Tags, Validations
+from aws_cdk import App, Stack, Tags, Validations
 from cdk_nag import AwsSolutionsChecks
 
 from infra.config import LOCAL, STAGES, StageConfig, stage_config
 from infra.package.artifact import Artifact
 from infra.stacks.api import ApiStack
 from infra.stacks.data import DataStack
+from infra.stacks.firewall import FirewallStack
 from infra.stacks.local import Addresses, LocalApiStack, LocalDataStack
 from infra.stacks.network import NetworkStack
 
@@ -24,18 +26,34 @@ IN_CONTAINERS = Addresses(
 """The addresses of localstack-compose.yml; the context overrides each by its name."""
 
 
-def add_stacks(app: App, config: StageConfig, artifact: Artifact) -> tuple[NetworkStack, DataStack, ApiStack]:
-    """Put the three stacks of a stage into `app`. They name no account or region: the deploying credentials do."""
+class Stage(NamedTuple):
+    """The stacks of one stage."""
+
+    network: NetworkStack
+    data: DataStack
+    api: ApiStack
+    firewall: FirewallStack | None
+
+    @property
+    def stacks(self) -> list[Stack]:
+        """Those that there are."""
+        return [stack for stack in self if stack is not None]
+
+
+def add_stacks(app: App, config: StageConfig, artifact: Artifact) -> Stage:
+    """Put the stacks of a stage into `app`. They name no account, and no region but the firewall's: the deploying credentials do."""
     prefix = f"WeUpload-{config.name}"
+    firewall = FirewallStack(app, f"{prefix}-Firewall", config=config) if config.firewall else None
     network = NetworkStack(app, f"{prefix}-Network", config=config)
     data = DataStack(app, f"{prefix}-Data", config=config, network=network.network)
-    api = ApiStack(app, f"{prefix}-Api", config=config, network=network, data=data, artifact=artifact)
-    for stack in (network, data, api):
+    api = ApiStack(app, f"{prefix}-Api", config=config, network=network, data=data, firewall=firewall, artifact=artifact)
+    stage = Stage(network, data, api, firewall)
+    for stack in stage.stacks:
         for key, value in {"project": "we-upload", "stage": config.name}.items():
             # The one resource of ours that CloudFormation knows no tags for, though CDK writes them.
             Tags.of(stack).add(key, value, exclude_resource_types=["AWS::RDS::DBProxyTargetGroup"])
     demand_good_practice(app)
-    return network, data, api
+    return stage
 
 
 def add_local_stacks(app: App, artifact: Artifact, addresses: Addresses) -> tuple[LocalDataStack, LocalApiStack]:

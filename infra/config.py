@@ -14,6 +14,9 @@ STATEMENT_TIMEOUT_SECONDS = 4
 """Timeouts nest (statement < borrow < function < gateway), so that the innermost one speaks and the caller gets its error."""
 PRESIGNED_URL_SECONDS = 900
 
+CLOUDFRONT_REGION = "us-east-1"
+"""Where CloudFront looks for web ACLs and certificates, whatever region it serves."""
+
 RESERVED_BY_OTHERS = 0.2
 """Share of the database's connections left to people, backups and the proxy's own probes."""
 
@@ -59,7 +62,21 @@ class StageConfig:
     """The same for the routes that hash a password."""
     domain_name: str | None = None
     certificate_arn: str | None = None
-    """ACM certificate of `domain_name`, in the region of the stack."""
+    """ACM certificate of `domain_name`, in the region of the stack, or in us-east-1 with a firewall."""
+    firewall: bool = False
+    """CloudFront with a web ACL before the API, as the only way in; it needs `domain_name`."""
+    requests_per_address: int = 2000
+    """What the firewall lets one address do in five minutes."""
+    origin_key: int = 1
+    """Generation of the key by which the API knows CloudFront; one more replaces it."""
+    mail_from: str | None = None
+    """Sender of mail, an address of `mail_identity`; without it no mail is sent."""
+    mail_identity: str | None = None
+    """What SES has verified: a domain or an address. By default the domain of `mail_from`."""
+    makes_mail_identity: bool = False
+    """Whether the identity is made here, instead of being there already."""
+    public_url: str | None = None
+    """The page that links in mail lead to, an https:// address."""
     alarm_email: str | None = None
     uses_kms: bool = False
     """A key of our own for the bucket, instead of S3's."""
@@ -75,11 +92,41 @@ class StageConfig:
             raise ConfigError("cors_origins must be origins such as https://app.example.com, never * and without a path")
         if (self.domain_name is None) != (self.certificate_arn is None):
             raise ConfigError("domain_name and certificate_arn come together")
+        self._check_firewall()
+        self._check_mail()
         usable = int(self.database_connections * (1 - RESERVED_BY_OTHERS))
         if self.api_concurrency + 3 * self.worker_concurrency > usable:
             raise ConfigError(f"{self.name}: api_concurrency and three workers together exceed {usable} database connections")
         if not 2 <= self.availability_zones <= 3:
             raise ConfigError("availability_zones is 2 or 3: RDS Proxy needs two")
+
+    def _check_firewall(self) -> None:
+        if self.firewall and self.certificate_arn is None:
+            raise ConfigError("firewall needs domain_name and certificate_arn: CloudFront's own names accept TLS 1.0")
+        if self.firewall and f":{CLOUDFRONT_REGION}:" not in str(self.certificate_arn):
+            raise ConfigError(f"with firewall, certificate_arn must be in {CLOUDFRONT_REGION}")
+        if self.origin_key < 1:
+            raise ConfigError("origin_key counts from 1")
+
+    def _check_mail(self) -> None:
+        if self.public_url is not None and not self.public_url.startswith("https://"):
+            raise ConfigError("public_url must be an https:// address")
+        if self.mail_from is None:
+            if self.mail_identity is not None or self.makes_mail_identity:
+                raise ConfigError("mail_identity and makes_mail_identity are for mail_from")
+            return
+        if self.public_url is None:
+            raise ConfigError("mail_from needs public_url, for the links in mail")
+        name, _, domain = self.mail_from.partition("@")
+        if not name or "." not in domain or any(char in self.mail_from for char in " <>*,"):
+            raise ConfigError("mail_from must be a bare address such as files@example.com")
+
+    @property
+    def verified_sender(self) -> str:
+        """The SES identity that mail is sent as. Raises ConfigError when no mail is sent."""
+        if self.mail_from is None:
+            raise ConfigError("there is no mail_from")
+        return self.mail_identity or self.mail_from.partition("@")[2]
 
 
 LOCAL = "local"
@@ -128,8 +175,9 @@ STAGES = {
     ),
 }
 
-_TEXT_OVERRIDES = ("domain_name", "certificate_arn", "alarm_email")
-_FLAG_OVERRIDES = ("uses_kms", "scans_for_malware", "open_registration")
+_TEXT_OVERRIDES = ("domain_name", "certificate_arn", "alarm_email", "mail_from", "mail_identity", "public_url")
+_FLAG_OVERRIDES = ("uses_kms", "scans_for_malware", "open_registration", "firewall", "makes_mail_identity")
+_NUMBER_OVERRIDES = ("requests_per_address", "origin_key")
 
 
 def stage_config(context: Callable[[str], Any]) -> StageConfig:
@@ -148,6 +196,12 @@ def stage_config(context: Callable[[str], Any]) -> StageConfig:
             if str(value).lower() not in ("true", "false"):
                 raise ConfigError(f"{key} is true or false, not {value!r}")
             overrides[key] = str(value).lower() == "true"
+    for key in _NUMBER_OVERRIDES:
+        value = context(key)
+        if value is not None:
+            if not str(value).isdecimal():
+                raise ConfigError(f"{key} is a whole number, not {value!r}")
+            overrides[key] = int(value)
     if context("cors_origins"):
         overrides["cors_origins"] = tuple(part.strip() for part in context("cors_origins").split(","))
     return replace(STAGES[name], **overrides)

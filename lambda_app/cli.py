@@ -122,8 +122,25 @@ def verify_audit(anchors: tuple[str, ...]) -> None:
 
 
 @cli.command()
+@click.option("--fix", is_flag=True, help="Put the counters right; without it they are only compared.")
+def recount_usage(fix: bool) -> None:
+    """Compare each account's counters of bytes and files with its files. Safe while requests are served."""
+    wrong = left = 0
+    with _services() as services, services.unit_of_work() as session:
+        for user, is_corrected in services.usage(session).recount(is_dry=not fix):
+            wrong, left = wrong + 1, left + (not is_corrected)
+            click.echo(
+                f"user {user.user_id}: counted {user.bytes_used} bytes in {user.files_count} files, "
+                f"has {user.charged_bytes} in {user.charged_files}{', corrected' if is_corrected else ''}"
+            )
+    click.echo(f"{wrong} accounts differ, {wrong - left} corrected")
+    if fix and left:
+        raise click.ClickException(f"{left} accounts were busy and stay as they were; run it again")
+
+
+@cli.command()
 def purge() -> None:
-    """Remove what is over: sessions ended a month ago, expired mail tokens, old counters of failed sign-ins."""
+    """Remove what is over: sessions ended a month ago, expired mail tokens, old counters of failed sign-ins and of mail."""
     with _services() as services:
         with services.unit_of_work() as session:
             removed = services.maintenance(session).purge()

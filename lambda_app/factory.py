@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lambda_app.core.aws import AwsAccess
 from lambda_app.core.mail import PostOffice, post_office
+from lambda_app.core.security.front_door import FrontDoor
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.tokens import AccessTokens
@@ -26,6 +27,7 @@ from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.file_life import FileLifeRepository
 from lambda_app.repositories.files import FileRepository
 from lambda_app.repositories.idempotency import IdempotencyRepository
+from lambda_app.repositories.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.mail_tokens import MailTokenRepository
 from lambda_app.repositories.sessions import SessionRepository
 from lambda_app.repositories.sign_in_attempts import SignInAttemptRepository
@@ -42,7 +44,7 @@ from lambda_app.services.idempotency import IdempotencyService
 from lambda_app.services.maintenance import MaintenanceService
 from lambda_app.services.password_gate import PasswordGate
 from lambda_app.services.quota import Quota
-from lambda_app.services.recovery import RecoveryService
+from lambda_app.services.recovery import MailPolicy, RecoveryService
 from lambda_app.services.sessions import SessionPolicy, SessionService
 from lambda_app.services.sweep import SweepService
 from lambda_app.services.uploads import UploadService
@@ -71,6 +73,8 @@ class Services:
     tokens: AccessTokens
     post: PostOffice
     database_probe: DatabaseProbe
+    front_door: FrontDoor | None
+    """None where callers come to the API itself."""
 
     @classmethod
     def build(cls, settings: Settings) -> Self:
@@ -89,6 +93,7 @@ class Services:
             tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=settings.access_token_expire_minutes)),
             post=post_office(settings, aws),
             database_probe=DatabaseProbe(engine, timeout_seconds=DATABASE_PROBE_SECONDS),
+            front_door=FrontDoor([partial(aws.secret, arn) for arn in settings.origin_key_arns]) if settings.origin_key_arns else None,
         )
 
     @contextmanager
@@ -116,7 +121,6 @@ class Services:
         return SessionService(
             users=UserRepository(session),
             sessions=SessionRepository(session),
-            audit=AuditRepository(session),
             gate=self._gate(session),
             passwords=self.passwords,
             tokens=self.tokens,
@@ -134,9 +138,10 @@ class Services:
         """The service of what mail proves, for one unit of work."""
         return RecoveryService(
             mail_tokens=MailTokenRepository(session),
+            allowances=MailAllowanceRepository(session),
             users=UserRepository(session),
             passwords=self.passwords,
-            public_url=self.settings.public_url,
+            policy=MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url),
         )
 
     def administration(self, session: Session) -> AdministrationService:
@@ -150,7 +155,10 @@ class Services:
     def maintenance(self, session: Session) -> MaintenanceService:
         """The maintenance service of one unit of work."""
         return MaintenanceService(
-            sessions=SessionRepository(session), mail_tokens=MailTokenRepository(session), attempts=SignInAttemptRepository(session)
+            sessions=SessionRepository(session),
+            mail_tokens=MailTokenRepository(session),
+            mail_allowances=MailAllowanceRepository(session),
+            attempts=SignInAttemptRepository(session),
         )
 
     def files(self, session: Session) -> FileService:
@@ -187,14 +195,16 @@ class Services:
         )
 
     def freeze(self) -> None:
-        """Let go of what a SnapStart snapshot must not hold: connections, and the signing keys."""
+        """Let go of what a SnapStart snapshot must not hold: connections, and keys."""
         self.engine.dispose()
         self.keys.forget()
+        if self.front_door:
+            self.front_door.forget()
 
     def warm_up(self) -> None:
         """Load what the first requests will want, without asking the database: a SnapStart snapshot then holds it."""
         self.passwords.verify("", None)
-        if self.settings.secret_key_arn:
+        if self.settings.secret_key_arn or self.settings.origin_key_arns:
             self.aws.client("secretsmanager")
 
     def _store(self, session: Session) -> ObjectStore:
@@ -204,7 +214,7 @@ class Services:
         return Quota(bytes=self.settings.user_quota_bytes, files=self.settings.user_quota_files)
 
     def _gate(self, session: Session) -> PasswordGate:
-        return PasswordGate(attempts=SignInAttemptRepository(session), passwords=self.passwords)
+        return PasswordGate(attempts=SignInAttemptRepository(session), audit=AuditRepository(session), passwords=self.passwords)
 
 
 def _signing_keys(settings: Settings, aws: AwsAccess) -> SigningKeys:

@@ -11,7 +11,7 @@ from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.core.snapshot import prepare_for_snapshot
 from lambda_app.factory import Services
-from lambda_app.routers import admin, credentials, files, health, login, uploads, users
+from lambda_app.routers import admin, credentials, docs, files, health, login, uploads, users
 from lambda_app.routers.cors import Cors
 from lambda_app.routers.document import complete_document
 from lambda_app.routers.edge import Edge
@@ -29,19 +29,22 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         # A redirect would be built from the Host header, which is the caller's word.
         redirect_slashes=False,
         openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
     )
-    app.state.services = services or Services.build(settings)
+    services = app.state.services = services or Services.build(settings)
     install_problem_handlers(app)
     complete_document(app)
     for prefix in (settings.api_v1_str, ""):
         app.include_router(login.router, prefix=prefix, include_in_schema=bool(prefix))
         app.include_router(health.router, prefix=prefix, include_in_schema=bool(prefix))
+    app.include_router(docs.router)
     app.include_router(credentials.router, prefix=settings.api_v1_str)
     app.include_router(users.router, prefix=settings.api_v1_str)
     app.include_router(uploads.router, prefix=settings.api_v1_str)
     app.include_router(admin.router, prefix=settings.api_v1_str)
     app.include_router(files.router, prefix=settings.api_v1_str)
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, front_door=services.front_door)
     if settings.backend_cors_origins:
         # Outside Edge, so that errors carry the CORS headers too.
         app.add_middleware(Cors, origins=settings.backend_cors_origins)

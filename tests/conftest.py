@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import hypothesis
@@ -14,8 +15,9 @@ from infra.local.postgres import Postgres
 from lambda_app.core.settings import Environment, Settings
 from lambda_app.db import migrations
 from lambda_app.db.engine import create_database_engine
+from tests.support.log_watch import WATCH, LogWatch, start_watching
 from tests.support.pooler import IS_POOLED, NOT_THROUGH_A_POOLER, Line, line_to
-from tests.support.postgres import fresh_databases, running_postgres
+from tests.support.postgres import create_fresh_database, running_postgres
 from tests.support.s3 import running_object_store
 
 UNIT_TESTS = Path(__file__).parent / "unit"
@@ -30,6 +32,7 @@ def pytest_configure() -> None:
     """Take the developer's own AWS account and proxies out of the tests' reach."""
     for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
         del os.environ[name]
+    start_watching()
     os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull, AWS_EC2_METADATA_DISABLED="true")
 
 
@@ -43,6 +46,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=f"not through a pooler: {reason}"))
 
 
+@pytest.fixture(autouse=True)
+def log_watch() -> Iterator[LogWatch]:
+    """After each test: no log line shows a credential, a presigned address, or what a request or an answer carried."""
+    WATCH.forget()
+    yield WATCH
+    assert WATCH.findings() == []
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     """A running PostgreSQL."""
@@ -51,10 +62,9 @@ def postgres_server() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def fresh_database(postgres_server: Postgres) -> Iterator[Callable[[], str]]:
-    """A function that returns the address of a new empty database; all are dropped at the end."""
-    with fresh_databases(postgres_server) as make_database:
-        yield make_database
+def fresh_database(postgres_server: Postgres) -> Callable[[], str]:
+    """A function that returns the address of a new empty database."""
+    return partial(create_fresh_database, postgres_server)
 
 
 @pytest.fixture(scope="session")
@@ -122,4 +132,6 @@ def _settings(database_url: str, *, bucket: str, region: str = "us-east-1", endp
         s3_bucket_name=bucket,
         aws_region=region,
         aws_endpoint_url=endpoint_url,
+        # Every line there is passes the watch over the logs.
+        log_level="DEBUG",
     )

@@ -40,6 +40,7 @@ class May(Flag):
     LIST_UPLOADS = auto()
     READ_SIGNING_KEY = auto()
     ROTATE_SIGNING_KEY = auto()
+    SEND_MAIL = auto()
 
 
 class Runs(StrEnum):
@@ -84,7 +85,7 @@ FUNCTIONS = (
         name="Api",
         handler="lambda_app.main.handler",
         runs=Runs.ON_REQUEST,
-        may=May.USE_DATABASE | May.READ_OBJECTS | May.WRITE_OBJECTS | May.DELETE_OBJECTS | May.READ_SIGNING_KEY,
+        may=May.USE_DATABASE | May.READ_OBJECTS | May.WRITE_OBJECTS | May.DELETE_OBJECTS | May.READ_SIGNING_KEY | May.SEND_MAIL,
         memory_mib=1769,
         concurrency="api_concurrency",
     ),

@@ -13,6 +13,7 @@ from constructs import Construct
 from infra.components.acknowledged import acknowledge
 from infra.components.network import log_retention
 from infra.config import GATEWAY_TIMEOUT_SECONDS, StageConfig
+from lambda_app.routers.cors import EXPOSED_HEADERS, METHODS, REQUEST_HEADERS
 
 SIGN_IN_ROUTES = ("/api/v1/login/token", "/login/token")
 """POST to these costs a password hash, and is what a guesser of passwords calls."""
@@ -107,7 +108,8 @@ class HttpApi(Construct):
 
     def _domain(self) -> gateway.DomainName | None:
         config = self._config
-        if not config.domain_name or not config.certificate_arn:
+        # With a firewall the domain is CloudFront's, and the generated address is what it asks; nobody else is believed there.
+        if config.firewall or not config.domain_name or not config.certificate_arn:
             return None
         certificate = acm.Certificate.from_certificate_arn(self, "Certificate", config.certificate_arn)
         return gateway.DomainName(
@@ -120,8 +122,8 @@ class HttpApi(Construct):
             return None
         return gateway.CorsPreflightOptions(
             allow_origins=list(self._config.cors_origins),
-            allow_methods=[getattr(gateway.CorsHttpMethod, name) for name in ("GET", "POST", "PUT", "PATCH", "DELETE")],
-            allow_headers=["authorization", "content-type"],
-            expose_headers=["link", "x-next-cursor", "x-request-id", "retry-after"],
+            allow_methods=[getattr(gateway.CorsHttpMethod, name) for name in METHODS],
+            allow_headers=[name.lower() for name in REQUEST_HEADERS],
+            expose_headers=[*(name.lower() for name in EXPOSED_HEADERS), "retry-after"],
             max_age=Duration.hours(1),
         )

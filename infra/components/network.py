@@ -40,6 +40,25 @@ class Network(Construct):
             "SecretsManager", service=ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER, subnets=self._endpoint_subnets(config), open=False
         )
         self.secrets_endpoint.connections.allow_default_port_from(self.function_group, "Functions read their secrets")
+        if config.mail_from:
+            self._open_way_to_mail(config)
+
+    def _open_way_to_mail(self, config: StageConfig) -> None:
+        # SES's API, since December 2025; `email-smtp` would want a user and password of its own.
+        endpoint = self.vpc.add_interface_endpoint(
+            "Mail", service=ec2.InterfaceVpcEndpointAwsService.EMAIL, subnets=self._endpoint_subnets(config), open=False
+        )
+        endpoint.connections.allow_default_port_from(self.function_group, "Functions send mail")
+        # As what, the roles say; this only keeps somebody else's credentials from sending mail from here.
+        endpoint.add_to_policy(
+            iam.PolicyStatement(
+                sid="OwnMail",
+                principals=[iam.AnyPrincipal()],
+                actions=["ses:SendEmail"],
+                resources=[mail_identity_arn(config)],
+                conditions={"StringEquals": {"aws:PrincipalAccount": Aws.ACCOUNT_ID}},
+            )
+        )
 
     def _endpoint_subnets(self, config: StageConfig) -> ec2.SubnetSelection:
         # An interface endpoint is billed per zone; a stage that may lose its data may also lose a zone.
@@ -73,6 +92,11 @@ class Network(Construct):
         self.vpc.add_flow_log(
             "FlowLog", destination=ec2.FlowLogDestination.to_cloud_watch_logs(group), traffic_type=ec2.FlowLogTrafficType.REJECT
         )
+
+
+def mail_identity_arn(config: StageConfig) -> str:
+    """Return the ARN of the SES identity that mail is sent as."""
+    return f"arn:{Aws.PARTITION}:ses:{Aws.REGION}:{Aws.ACCOUNT_ID}:identity/{config.verified_sender}"
 
 
 def log_retention(config: StageConfig) -> logs.RetentionDays:

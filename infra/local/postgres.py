@@ -48,10 +48,6 @@ class Postgres:
         self._run(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
-    def drop_database(self, name: str) -> None:
-        """Drop the database `name`, whoever is still connected to it."""
-        self._run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-
     def has_database(self, name: str) -> bool:
         """Whether there is a database of that name."""
         return name in (row[0] for row in self._run("SELECT datname FROM pg_database"))

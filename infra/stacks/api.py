@@ -7,6 +7,7 @@ from constructs import Construct
 from infra.components.acknowledged import acknowledge
 from infra.components.database import APP_USER
 from infra.components.file_bucket import UPLOADS
+from infra.components.front_door import FrontDoor, OriginKeys
 from infra.components.functions import (
     FUNCTIONS,
     OBJECT_ACTIONS,
@@ -20,11 +21,13 @@ from infra.components.functions import (
 )
 from infra.components.http_api import HttpApi
 from infra.components.migration import Migration
+from infra.components.network import mail_identity_arn
 from infra.components.observability import Observability
 from infra.config import PRESIGNED_URL_SECONDS, STATEMENT_TIMEOUT_SECONDS, StageConfig
 from infra.package.artifact import Artifact
 from infra.package.contents import DATABASE_AUTHORITIES
 from infra.stacks.data import DataStack
+from infra.stacks.firewall import FirewallStack
 from infra.stacks.network import NetworkStack
 
 BUCKET_ARN_EXPORT = "ExportsOutputFnGetAttFilesBucket7C17EE2EArn267E46EA"
@@ -35,10 +38,20 @@ class ApiStack(Stack):
     """Functions, gateway, schedules, alarms."""
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, config: StageConfig, network: NetworkStack, data: DataStack, artifact: Artifact
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StageConfig,
+        network: NetworkStack,
+        data: DataStack,
+        firewall: FirewallStack | None,
+        artifact: Artifact,
     ) -> None:
         super().__init__(scope, construct_id, termination_protection=config.protects_data, description="We-Upload: API")
+        self._config = config
         self._data = data
+        self._origin_keys = OriginKeys(self, "OriginKeys", generation=config.origin_key) if firewall else None
         common = {
             "ENVIRONMENT": config.environment,
             "S3_BUCKET_NAME": data.files.bucket.bucket_name,
@@ -49,7 +62,7 @@ class ApiStack(Stack):
             "OPEN_REGISTRATION": str(config.open_registration).lower(),
             "LOG_LEVEL": "INFO",
         }
-        app = {**common, "DATABASE_URL": data.database.app_url, "DATABASE_IAM_AUTH": "true"}
+        app = {**common, "DATABASE_URL": data.database.app_url, "DATABASE_IAM_AUTH": "true", **self._optional_variables()}
         owner = {
             **common,
             "DATABASE_URL": data.database.owner_url(authorities=f"/var/task/{DATABASE_AUTHORITIES}"),
@@ -72,17 +85,41 @@ class ApiStack(Stack):
         Observability(
             self, "Observability", config=config, functions=[*self.functions.values(), self.migration.migrate], api=self.api, data=data
         )
+        if firewall and self._origin_keys:
+            self._close_all_other_doors(firewall, self._origin_keys)
         CfnOutput(self, "Url", value=self.api.url, description="Where the API is")
         CfnOutput(self, "ApiFunction", value=self.functions["Api"].function.function_name)
         CfnOutput(self, "SuperuserFunction", value=self.functions["Superuser"].function.function_name)
         CfnOutput(self, "MigrateFunction", value=self.migration.migrate.function.function_name)
 
+    def _optional_variables(self) -> dict[str, str]:
+        variables = {"MAIL_FROM": self._config.mail_from, "PUBLIC_URL": self._config.public_url}
+        if self._origin_keys:
+            variables["ORIGIN_KEY_ARNS"] = ",".join(key.secret_arn for key in self._origin_keys.accepted)
+        return {name: value for name, value in variables.items() if value}
+
+    def _close_all_other_doors(self, firewall: FirewallStack, keys: OriginKeys) -> None:
+        door = FrontDoor(self, "FrontDoor", config=self._config, api=self.api.api, key=keys.current, acl_arn=firewall.acl_arn)
+        # A new key is believed before it is sent.
+        door.node.add_dependency(self.functions["Api"].live)
+        self.add_stack_dependency(firewall)
+        CfnOutput(self, "PointDomainAt", value=door.distribution.distribution_domain_name, description="What the domain's DNS must name")
+
     def _wire(self, function: AppFunction) -> None:
         """Grant what the function's line says, and connect what calls it."""
-        data, may, role = self._data, function.spec.may, function.role
         if function.spec.is_published:
             # The live version moves only when the schema it needs is there.
             function.live.node.add_dependency(self.migration.step)
+        self._grant(function)
+        if function.spec.runs is Runs.ON_UPLOAD:
+            run_on_upload(function, events_of_bucket=self._data.files.events)
+        elif function.spec.runs is Runs.ON_SCHEDULE:
+            run_on_schedule(function)
+        elif function.spec.runs is Runs.ON_ROTATION:
+            run_on_rotation(function, secret=self._data.signing_key)
+
+    def _grant(self, function: AppFunction) -> None:
+        data, may, role = self._data, function.spec.may, function.role
         actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in may for action in granted]
         if actions:
             data.files.grant_objects(role, *actions)
@@ -98,14 +135,23 @@ class ApiStack(Stack):
             data.files.grant_listing_uploads(role)
         if May.READ_SIGNING_KEY in may:
             _allow_reading(role, data.signing_key.secret_arn)
-        if function.spec.runs is Runs.ON_UPLOAD:
-            run_on_upload(function, events_of_bucket=data.files.events)
-        elif function.spec.runs is Runs.ON_SCHEDULE:
-            run_on_schedule(function)
-        elif function.spec.runs is Runs.ON_ROTATION:
-            run_on_rotation(function, secret=data.signing_key)
+        if self._origin_keys and function.spec.runs is Runs.ON_REQUEST:
+            _allow_reading(role, *(key.secret_arn for key in self._origin_keys.accepted))
+        if self._config.mail_from and May.SEND_MAIL in may:
+            _allow_sending_mail(role, self._config)
 
 
-def _allow_reading(role: iam.Role, secret_arn: str) -> None:
+def _allow_reading(role: iam.Role, *secret_arns: str) -> None:
     # Not grant_read: it adds DescribeSecret, which the application never calls.
-    role.add_to_policy(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret_arn]))
+    role.add_to_policy(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=list(secret_arns)))
+
+
+def _allow_sending_mail(role: iam.Role, config: StageConfig) -> None:
+    role.add_to_policy(
+        iam.PolicyStatement(
+            sid="OneSender",
+            actions=["ses:SendEmail"],
+            resources=[mail_identity_arn(config)],
+            conditions={"StringEquals": {"ses:FromAddress": config.mail_from}},
+        )
+    )

@@ -2,6 +2,7 @@
 
 from aws_cdk import CfnOutput, RemovalPolicy, Stack
 from aws_cdk import aws_secretsmanager as secretsmanager
+from aws_cdk import aws_ses as ses
 from constructs import Construct
 
 from infra.components.acknowledged import acknowledge
@@ -31,4 +32,19 @@ class DataStack(Stack):
             "AwsSolutions-SMG4",
             reason="Rotated every 30 days by RotateSigningKey, whose schedule stands in the API stack; the rule looks in this one only.",
         )
+        if config.makes_mail_identity:
+            self._make_mail_identity(config)
         CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name, description="Where the uploaded objects are")
+
+    def _make_mail_identity(self, config: StageConfig) -> None:
+        sender = config.verified_sender
+        identity = ses.EmailIdentity(
+            self,
+            "MailIdentity",
+            identity=ses.Identity.email(sender) if "@" in sender else ses.Identity.domain(sender),
+        )
+        # A new one would have to be verified anew.
+        identity.apply_removal_policy(RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY)
+        if "@" not in sender:
+            for number, record in enumerate(identity.dkim_records, start=1):
+                CfnOutput(self, f"MailRecord{number}", value=f"{record.name} CNAME {record.value}", description="Put into the domain's DNS")

@@ -17,12 +17,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One plain-text mail with one link in it, which is a secret."""
+    """One plain-text mail. If there is a link in it, that is a secret."""
 
     to: str
     subject: str
     text: str = field(repr=False)
-    link: str = field(repr=False)
+    link: str | None = field(default=None, repr=False)
 
 
 class MailNotConfiguredError(UnavailableError):
@@ -71,7 +71,7 @@ class FolderPostOffice:
         except OSError as error:
             raise UnavailableError from error
         # Not the log, which must hold no secrets: the developer's terminal.
-        sys.stdout.write(f"Mail to {mail.to}: {mail.link}\n  (all of it: {path})\n")
+        sys.stdout.write(f"Mail to {mail.to}: {mail.link or mail.subject}\n  (all of it: {path})\n")
         sys.stdout.flush()
 
 

@@ -10,7 +10,8 @@ class Origin:
     """One request's origin. Whoever checks the credential fills in who it is."""
 
     source_address: str | None = None
-    """The peer as the gateway saw it, or the socket locally; never a header, which is the caller's word."""
+    """The peer as the gateway saw it, or the socket locally, or what CloudFront says where only it may ask; never another header,
+    which is the caller's word."""
     user_agent: str | None = None
     actor_id: UUID | None = None
     credential: str | None = None

@@ -99,6 +99,8 @@ class Settings(BaseModel):
     """Whether anyone may create an account; a superuser always may."""
     backend_cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
     """Origins, separated by commas, whose pages may call the API. Never `*`."""
+    origin_key_arns: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
+    """Secrets, separated by commas, one of which every request must carry: the proof that it came through CloudFront."""
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
     """Least severe level that is logged."""
 

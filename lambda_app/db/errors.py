@@ -17,6 +17,8 @@ CANNOT_CONNECT = "08001"
 FAILED_TRANSACTION = "25P02"
 INVALID_CHARACTER = "22021"
 INVALID_VALUE = "22023"
+DETAIL = "D"
+"""The field of an ErrorResponse that repeats values."""
 
 SERVER_WENT_AWAY = frozenset({"57P01", "57P02", "57P05"})
 """FATAL farewells (shutdown, crash, idle session) after which a new connection is expected to work."""
@@ -57,9 +59,10 @@ class ConnectionLostError(OperationalError):  # type: ignore[misc]  # its base i
 
 
 def server_error(fields: Mapping[str, str]) -> Exception:
-    """Return the DBAPI exception for the fields of an ErrorResponse; they become its only argument."""
+    """Return the DBAPI exception for the fields of an ErrorResponse, without the detail; they become its only argument."""
     error_class: type[Exception] = _CLASS_BY_PREFIX.get(fields.get("C", "")[:2], DatabaseError)
-    return error_class(fields)
+    # The detail shows the row that failed, hashes and addresses and all, to whoever reads the log.
+    return error_class({name: text for name, text in fields.items() if name != DETAIL})
 
 
 def error_field(error: BaseException | None, field: str) -> str | None:

@@ -3,16 +3,17 @@
 import logging
 import time
 from collections.abc import Iterator
+from contextvars import copy_context
+from threading import Thread
 from typing import Annotated
 
 from fastapi import Depends
 
-from lambda_app.core.errors import UnavailableError
 from lambda_app.core.mail import Mail, PostOffice
 from lambda_app.dependencies.services import ServicesDep
 
 SECRET_ANSWER_SECONDS = 1.0
-"""An answer that must not tell whether there was anybody to send mail to takes as long as SES usually does, with room to spare."""
+"""An answer that must not tell whether there was anybody to send mail to takes so long: more than SES usually does."""
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +25,9 @@ class OutgoingMail:
         self._mails: list[Mail] = []
         self._not_before: float | None = None
 
-    def add(self, mail: Mail | None) -> None:
-        """Send the mail, if there is one, after the commit."""
-        if mail is not None:
-            self._mails.append(mail)
+    def add(self, *mails: Mail | None) -> None:
+        """Send the mails, those that there are, after the commit."""
+        self._mails += [mail for mail in mails if mail is not None]
 
     def hide_whether_sent(self) -> None:
         """Answer at a moment that does not depend on whether anything was sent."""
@@ -35,13 +35,21 @@ class OutgoingMail:
 
     def send(self, post: PostOffice) -> None:
         """Send it all, and wait until the answer may go. A mail that cannot be sent is logged, and can be asked for again."""
+        if self._not_before is None:
+            self._send_all(post)
+            return
+        if self._mails:
+            # Beside the answer, which SES would otherwise hold up on a slow day, and so tell that there was somebody to send to. A thread
+            # goes on after the answer; in Lambda with the next request, and what was to be sent has long left by then.
+            Thread(target=copy_context().run, args=(self._send_all, post), name="outgoing mail", daemon=True).start()
+        time.sleep(max(0.0, self._not_before - time.monotonic()))
+
+    def _send_all(self, post: PostOffice) -> None:
         for mail in self._mails:
             try:
                 post.send(mail)
-            except UnavailableError:
+            except Exception:
                 logger.exception("mail was not sent")
-        if self._not_before is not None:
-            time.sleep(max(0.0, self._not_before - time.monotonic()))
 
 
 def get_outgoing_mail(services: ServicesDep) -> Iterator[OutgoingMail]:

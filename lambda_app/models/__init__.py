@@ -3,8 +3,9 @@
 from lambda_app.models.api_key import ApiKey
 from lambda_app.models.audit import AuditEvent, AuditHead
 from lambda_app.models.base import Base
-from lambda_app.models.file import CHARGED, NAME_SORT, TYPE_SORT, File, FileStatus
+from lambda_app.models.file import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus
 from lambda_app.models.idempotency import IdempotencyKey
+from lambda_app.models.mail_allowance import MailAllowance
 from lambda_app.models.mail_token import MailPurpose, MailToken
 from lambda_app.models.session import RefreshToken, UserSession
 from lambda_app.models.sign_in_attempt import AttemptKind, SignInAttempt
@@ -14,6 +15,7 @@ from lambda_app.models.user import User
 __all__ = [
     "CHARGED",
     "NAME_SORT",
+    "NAME_TRIGRAMS",
     "TYPE_SORT",
     "ApiKey",
     "AttemptKind",
@@ -23,6 +25,7 @@ __all__ = [
     "File",
     "FileStatus",
     "IdempotencyKey",
+    "MailAllowance",
     "MailPurpose",
     "MailToken",
     "RefreshToken",

@@ -32,3 +32,5 @@ class SignInAttempt(Base):
     since: Mapped[datetime]
     """When the first of the counted attempts was made."""
     blocked_until: Mapped[datetime | None]
+    noted_until: Mapped[datetime | None]
+    """The `blocked_until` of the delay that the audit log knows of: one event for each, however many attempts it refuses."""

@@ -49,7 +49,7 @@ class ApiKeyRepository:
         """Insert the key within the caller's transaction."""
         columns = {column.key: getattr(key, column.key) for column in ApiKey.__table__.c}
         entry = audit_entry("api_key.created", subject=f"api_key:{key.id}", details={"scopes": key.scopes, "expires_at": key.expires_at})
-        self._session.execute(audited_writes(insert(ApiKey).values(**columns), entry=entry))
+        self._session.execute(audited_writes(insert(ApiKey).values(**columns), entry=entry, keeping=key.user_id))
 
     def list_of(self, user: User) -> list[ApiKey]:
         """Return the user's keys that were not revoked, newest first."""

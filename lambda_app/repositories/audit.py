@@ -14,7 +14,7 @@ from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 from lambda_app.core import clock
 from lambda_app.core.logs import request_id
 from lambda_app.core.origin import current_origin
-from lambda_app.models import AuditEvent, AuditHead, Base
+from lambda_app.models import AuditEvent, AuditHead, Base, User
 
 T = TypeVar("T", bound=Base)
 
@@ -54,6 +54,12 @@ def audit_entry(
 def audit_insert(entry: Mapping[str, Any]) -> Insert:
     """Return the statement that adds the event."""
     return insert(AuditEvent).values(**entry)
+
+
+def audit_insert_each(rows: CTE, entry: Mapping[str, Any]) -> Insert:
+    """Return the statement that adds the event once for each of `rows`: not at all when there are none."""
+    columns = [literal(value, AuditEvent.__table__.c[name].type) for name, value in entry.items()]
+    return insert(AuditEvent).from_select(list(entry), select(*columns).select_from(rows))
 
 
 def audited_change(
@@ -99,13 +105,17 @@ def audit_insert_for(
     return insert(AuditEvent).from_select(list(columns), rows)
 
 
-def audited_writes(*writes: Insert | Update, entry: Mapping[str, Any]) -> Select[int]:
+def audited_writes(*writes: Insert | Update, entry: Mapping[str, Any], keeping: UUID | None = None) -> Select[int]:
     """Return one statement that carries out all `writes` and then adds the event.
 
     Then, not meanwhile: the order of the parts of a WITH is PostgreSQL's to choose, unless one needs another's rows. Whoever
-    locks the head of the chain before its own rows could wait for somebody who does it the other way round.
+    locks the head of the chain before its own rows could wait for somebody who does it the other way round. A foreign key locks
+    its row only when the whole statement is over, so the user whose row one refers to is `keeping`: locked as the key does, in time.
     """
     done = [write.returning(literal(1).label("done")).cte(f"write_{number}") for number, write in enumerate(writes)]
+    if keeping is not None:
+        kept = select(User.id).where(User.id == keeping, *(_is_done(part) for part in done)).with_for_update(read=True, key_share=True)
+        done.append(kept.cte("kept"))
     table = AuditEvent.__table__
     columns = [literal(value, table.c[name].type).label(name) for name, value in entry.items()]
     logged = insert(AuditEvent).from_select(list(entry), select(*columns).where(*(_is_done(part) for part in done)))

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CTE, BigInteger, ColumnElement, delete, exists, func, insert, literal, select, update
+from sqlalchemy import CTE, BigInteger, ColumnElement, Executable, delete, exists, func, insert, literal, select, update
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
@@ -52,10 +52,19 @@ class FileLifeRepository:
         statement = (
             insert(File).from_select([*names, "owner_id"], select(*values, reserved.c.id), include_defaults=False).returning(File.id)
         )
+        parts: list[CTE] = []
         if locked is not None:
             noted = update(IdempotencyKey).where(IdempotencyKey.resource_id == file.id, IdempotencyKey.user_id == reserved.c.id)
-            statement = statement.add_cte(noted.values(is_done=True).cte("noted"))
-        return self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none() is not None
+            parts.append(noted.values(is_done=True).returning(IdempotencyKey.resource_id).cte("noted"))
+        if file.is_public:
+            # Everybody may read it: a permission, which nobody gets unless that is logged.
+            added = statement.cte("added")
+            details = {"is_new": True, "is_public": True}
+            logged = audit_insert_for(added, "file.visibility_changed", kind="file", details=details, behind=parts)
+            made: Executable = select(added.c.id).add_cte(*parts, logged.cte("logged"))
+        else:
+            made = statement.add_cte(*parts)
+        return self._session.execute(made, execution_options=_OWN_TRANSACTION).scalar_one_or_none() is not None
 
     def accept(self, file_id: UUID, *, detected_content_type: str | None) -> File | None:
         """Make a pending file available; None when it was not pending any more."""

@@ -4,15 +4,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, insert, literal, select, update
+from sqlalchemy import delete, exists, insert, literal, select, update
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.models import MailPurpose, MailToken, User
 from lambda_app.repositories.audit import audit_insert_for
-
-MAILS_PER_HOUR = 3
-"""More mails of one kind to one account are not sent: nobody's inbox shall be filled by a stranger."""
 
 
 class MailTokenRepository:
@@ -24,16 +21,10 @@ class MailTokenRepository:
     def add_for(self, email: str, purpose: MailPurpose, *, token_hash: str, lifetime: timedelta) -> MailToken | None:
         """Add a token for the active account of this address, within the caller's transaction.
 
-        None, after the same statement, when there is no such account, it needs no such mail, or it has had enough of them.
+        None, after the same statement, when there is no such account or it needs no such mail. The account's row is locked as the
+        token's foreign key locks it, but before the audit log's end is, which everybody locks last.
         """
         now = clock.now()
-        earlier = aliased(MailToken)
-        sent = (
-            select(func.count())
-            .select_from(earlier)
-            .where(earlier.user_id == User.id, earlier.purpose == purpose, earlier.created_at > now - timedelta(hours=1))
-            .scalar_subquery()
-        )
         values = {
             "token_hash": literal(token_hash),
             "user_id": User.id,
@@ -43,11 +34,10 @@ class MailTokenRepository:
             "created_at": literal(now, MailToken.created_at.type),
             "expires_at": literal(now + lifetime, MailToken.created_at.type),
         }
-        wanting: Any = select(*(value.label(name) for name, value in values.items())).where(
-            User.email == email, User.is_active, sent < MAILS_PER_HOUR
-        )
+        wanting: Any = select(*(value.label(name) for name, value in values.items())).where(User.email == email, User.is_active)
         if purpose is MailPurpose.VERIFY_EMAIL:
             wanting = wanting.where(User.email_verified_at.is_(None))
+        wanting = wanting.with_for_update(read=True, key_share=True)
         change = insert(MailToken).from_select(list(values), wanting).returning(*MailToken.__table__.c)
         added = change.cte("added")
         logged = audit_insert_for(added, f"mail.{purpose}", kind="user", key="user_id")

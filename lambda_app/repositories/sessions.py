@@ -49,7 +49,7 @@ class SessionRepository:
         token = {"token_hash": token_hash, "session_id": session.id, "created_at": session.created_at}
         entry = audit_entry("sign_in.succeeded", actor_id=session.user_id, subject=f"user_session:{session.id}")
         writes = (insert(UserSession).values(**columns), insert(RefreshToken).values(**token))
-        self._session.execute(audited_writes(*release, *writes, entry=entry))
+        self._session.execute(audited_writes(*release, *writes, entry=entry, keeping=session.user_id))
 
     def rotate(self, token_hash: str, *, new_hash: str, lifetime: timedelta) -> tuple[UserSession, User] | None:
         """Use up a refresh token and add its successor, durably; None if it is not good, or not any more.

@@ -1,5 +1,6 @@
 """Counting sign-in attempts in the database, because many Lambda instances serve one attacker (docs/adr/0013-sign-in-throttle.md)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from lambda_app.core import clock
 from lambda_app.core.security.opaque import hash_secret
 from lambda_app.models import AttemptKind, SignInAttempt, User
+from lambda_app.repositories.audit import audit_insert_each, audited_writes
 
 FREE_ATTEMPTS_OF_PAIR = 5
 """Wrong passwords for one account from one address before there is a delay."""
@@ -57,6 +59,8 @@ class Admission:
     user: User | None
     is_admitted: bool
     blocked_until: datetime | None
+    is_news: bool
+    """Whether the audit log does not know yet that attempts are being refused."""
 
 
 class SignInAttemptRepository:
@@ -78,18 +82,48 @@ class SignInAttemptRepository:
             .where(SignInAttempt.key.in_(keys.all), SignInAttempt.blocked_until > now)
             .scalar_subquery()
         )
+        unnoted = select(SignInAttempt.key).where(_is_unnoted(keys, now)).exists()
         one = select(literal(1).label("one")).subquery()
         query = (
-            select(User, own.label("own"), until.label("until"))
+            select(User, own.label("own"), until.label("until"), unnoted.label("unnoted"))
             .select_from(one.outerjoin(User, User.email == literal(email, User.email.type)))
             .execution_options(own_transaction=True, populate_existing=True)
         )
         row = self._session.execute(query).one()
-        return Admission(user=row[0], is_admitted=row.own == 2 and row.until is None, blocked_until=row.until)
+        is_admitted = row.own == 2 and row.until is None
+        return Admission(user=row[0], is_admitted=is_admitted, blocked_until=row.until, is_news=row.unnoted)
+
+    def note_refusal(self, keys: AttemptKeys, entry: Mapping[str, Any]) -> None:
+        """Add the event that attempts are being refused, durably, unless the delay they are refused by has its event.
+
+        So a flood of attempts leaves one event for each delay, of which there is one for each attempt that was admitted.
+        """
+        longest = (
+            select(SignInAttempt.key)
+            .where(_is_unnoted(keys, clock.now()))
+            .order_by(SignInAttempt.blocked_until.desc())
+            .limit(1)
+            .with_for_update()
+            .cte("longest")
+            .prefix_with("MATERIALIZED", dialect="postgresql")
+        )
+        noted = (
+            update(SignInAttempt)
+            .where(SignInAttempt.key.in_(select(longest.c.key)))
+            .values(noted_until=SignInAttempt.blocked_until)
+            .returning(SignInAttempt.key)
+            .cte("noted")
+        )
+        logged = audit_insert_each(noted, entry).cte("logged")
+        self._session.execute(select(literal(1)).add_cte(noted, logged).execution_options(own_transaction=True))
 
     def forgive(self, keys: AttemptKeys) -> None:
         """Take an attempt back because it succeeded, within the caller's transaction."""
         self._session.execute(self.release(keys))
+
+    def forgive_refused(self, keys: AttemptKeys, entry: Mapping[str, Any]) -> None:
+        """Take an attempt back and add the event, durably, although the answer is a refusal."""
+        self._session.execute(audited_writes(self.release(keys), entry=entry).execution_options(own_transaction=True))
 
     def release(self, keys: AttemptKeys) -> Update:
         """Return the statement that takes an attempt back because it succeeded; the pair begins anew.
@@ -116,6 +150,12 @@ class SignInAttemptRepository:
         """Remove counters that would start again anyway; return how many."""
         result = self._session.execute(delete(SignInAttempt).where(SignInAttempt.since < clock.now() - FORGET_AFTER))
         return int(getattr(result, "rowcount", 0))
+
+
+def _is_unnoted(keys: AttemptKeys, now: datetime) -> ColumnElement[bool]:
+    """The counters that refuse attempts now, by a delay that the audit log does not know of."""
+    is_unnoted = SignInAttempt.noted_until.is_distinct_from(SignInAttempt.blocked_until)
+    return and_(SignInAttempt.key.in_(keys.all), SignInAttempt.blocked_until > now, is_unnoted)
 
 
 def _count(keys: AttemptKeys, now: datetime) -> Any:

@@ -1,13 +1,13 @@
-"""The query of a user's usage."""
+"""Queries of users' usage: what the counters say, and what the files do."""
 
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, Subquery, cast, func, select, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core.errors import NotFoundError
-from lambda_app.models import File, FileStatus, User
+from lambda_app.models import CHARGED, File, FileStatus, User
 
 
 class Kept(NamedTuple):
@@ -17,8 +17,23 @@ class Kept(NamedTuple):
     files: int
 
 
+class Counted(NamedTuple):
+    """A user's counters, and what their charged files add up to at the same moment."""
+
+    user_id: UUID
+    bytes_used: int
+    files_count: int
+    charged_bytes: int
+    charged_files: int
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the two agree."""
+        return (self.bytes_used, self.files_count) == (self.charged_bytes, self.charged_files)
+
+
 class UsageRepository:
-    """Reads what users keep."""
+    """Reads what users keep, and puts wrong counters right."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -36,3 +51,46 @@ class UsageRepository:
             raise NotFoundError("User not found", code="user_not_found")
         user, trash_bytes, trash_files = row
         return user, Kept(int(trash_bytes), trash_files)
+
+    def count_page(self, *, after: UUID | None, limit: int) -> list[Counted]:
+        """Return up to `limit` users behind `after`, in order of their ids, each with counters and files of one moment."""
+        counted = _counted(after, limit)
+        return [Counted(*row) for row in self._session.execute(select(counted).order_by(counted.c.id))]
+
+    def correct_page(self, *, after: UUID | None, limit: int) -> set[UUID]:
+        """Put the wrong counters of the same page right, durably, and return whose they were.
+
+        Safe under traffic: files and counters change in one statement, so counters that still are as they were when the files were added
+        up belong to the same files. Those of a user who was busy in between stay as they are.
+        """
+        counted = _counted(after, limit)
+        is_unmoved = (User.bytes_used == counted.c.bytes_used) & (User.files_count == counted.c.files_count)
+        is_wrong = (User.bytes_used != counted.c.charged_bytes) | (User.files_count != counted.c.charged_files)
+        statement = (
+            update(User)
+            .where(User.id == counted.c.id, is_unmoved, is_wrong)
+            .values(bytes_used=counted.c.charged_bytes, files_count=counted.c.charged_files)
+            .returning(User.id)
+            .execution_options(own_transaction=True, synchronize_session=False)
+        )
+        return set(self._session.execute(statement).scalars())
+
+
+def _counted(after: UUID | None, limit: int) -> Subquery:
+    page = select(User.id, User.bytes_used, User.files_count).order_by(User.id).limit(limit)
+    if after is not None:
+        page = page.where(User.id > after)
+    users = page.subquery("page")
+    return (
+        select(
+            users.c.id,
+            users.c.bytes_used,
+            users.c.files_count,
+            cast(func.coalesce(func.sum(File.size_bytes), 0), BigInteger).label("charged_bytes"),
+            func.count(File.id).label("charged_files"),
+        )
+        .select_from(users)
+        .outerjoin(File, (File.owner_id == users.c.id) & File.status.in_(CHARGED))
+        .group_by(users.c.id, users.c.bytes_used, users.c.files_count)
+        .subquery("counted")
+    )

@@ -7,6 +7,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from lambda_app.routers.browser import DEFAULTS
 from lambda_app.routers.problems import problem_response
 
 MAX_AGE_SECONDS = 600
@@ -33,6 +34,8 @@ class Cors(CORSMiddleware):
     def preflight_response(self, request_headers: Headers) -> Response:
         """Answer a preflight."""
         answer = super().preflight_response(request_headers)
-        if answer.status_code < 400:
-            return answer
-        return problem_response(status=403, code="cors_refused", detail=bytes(answer.body).decode(), headers={"Vary": "Origin"})
+        if answer.status_code >= 400:
+            answer = problem_response(status=403, code="cors_refused", detail=bytes(answer.body).decode(), headers={"Vary": "Origin"})
+        for name, value in DEFAULTS:
+            answer.headers.setdefault(name, value)
+        return answer

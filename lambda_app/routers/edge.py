@@ -1,4 +1,4 @@
-"""The outermost layer of every request: its id, the body limit, the access log, and the last resort for errors."""
+"""The outermost layer of every request: its id, the front door, the body limit, the access log, and the last resort for errors."""
 
 import logging
 import time
@@ -7,12 +7,13 @@ from ipaddress import ip_address
 from typing import Any
 from uuid import uuid4
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_app.core import logs
-from lambda_app.core.errors import AppError, TooLargeError
-from lambda_app.core.origin import Origin, reset_origin, set_origin
+from lambda_app.core.errors import AppError, TooLargeError, UnavailableError
+from lambda_app.core.origin import Origin, current_origin, reset_origin, set_origin
+from lambda_app.core.security.front_door import ADDRESS_HEADER, PROOF_HEADER, FrontDoor, SideDoorError
+from lambda_app.routers.browser import set_defaults
 from lambda_app.routers.problems import problem_response
 
 logger = logging.getLogger(__name__)
@@ -23,10 +24,11 @@ BODY_MAX_BYTES = 256 * 1024
 
 
 class Edge:
-    """ASGI middleware around the whole application."""
+    """ASGI middleware around the whole application. With a `front_door` it refuses whoever comes by another."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, front_door: FrontDoor | None = None) -> None:
         self._app = app
+        self._front_door = front_door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -43,15 +45,16 @@ class Edge:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
+                set_defaults(message)["X-Request-Id"] = request_id
             await send(message)
 
         try:
+            self._pass_front_door(scope)
             body = await _read_body(scope, receive)
             await self._app(scope, _replay(body, receive), send_marked)
-        except TooLargeError as error:
+        except (TooLargeError, SideDoorError, UnavailableError) as error:
+            if error.status >= AppError.status:
+                logger.error("refused: %s", error.code, exc_info=error)
             response = problem_response(status=error.status, code=error.code, detail=error.message, headers={"Connection": "close"})
             await response(scope, receive, send_marked)
         except Exception:
@@ -61,9 +64,18 @@ class Edge:
                 raise
             await problem_response(status=AppError.status, code=AppError.code, detail=AppError.message)(scope, receive, send_marked)
         finally:
-            _log_access(scope, status, time.perf_counter() - started_at)
+            _log_access(scope, status, time.perf_counter() - started_at, behind_front_door=self._front_door is not None)
             reset_origin(origin)
             logs.request_id.reset(token)
+
+    def _pass_front_door(self, scope: Scope) -> None:
+        # The first request of a process fetches the key, which blocks; in Lambda there is no other request to wait for it.
+        if self._front_door is None:
+            return
+        headers = dict(scope["headers"])
+        self._front_door.require(headers.get(PROOF_HEADER))
+        # The peer is one of CloudFront's own machines, which callers share: throttled by it they would be throttled together.
+        current_origin().source_address = _address(headers.get(ADDRESS_HEADER, b"").decode("latin-1"))
 
 
 async def _read_body(scope: Scope, receive: Receive) -> bytes:
@@ -108,16 +120,23 @@ def _request_id(scope: Scope) -> str:
 def _origin(scope: Scope) -> Origin:
     # The peer that the gateway's event names, or the socket's. X-Forwarded-For and its like are the caller's own words.
     peer = scope.get("client")
-    try:
-        address = str(ip_address(peer[0])) if peer else None
-    except ValueError:
-        address = None
     agent = dict(scope["headers"]).get(b"user-agent", b"").decode("latin-1")
     printable = "".join(char for char in agent if char.isprintable())[:USER_AGENT_MAX_LENGTH]
-    return Origin(source_address=address, user_agent=printable or None)
+    return Origin(source_address=_address(peer[0]) if peer else None, user_agent=printable or None)
 
 
-def _log_access(scope: Scope, status: int | None, seconds: float) -> None:
+def _address(text: str) -> str | None:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None
+
+
+def _log_access(scope: Scope, status: int | None, seconds: float, *, behind_front_door: bool) -> None:
     # The route's template, not the path: a path may hold a secret.
     route = getattr(scope.get("route"), "path", None)
-    logger.info("request", extra={"fields": {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 2)}})
+    fields = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 2)}
+    if behind_front_door:
+        # The gateway's own log has no more than CloudFront's address.
+        fields["source_ip"] = current_origin().source_address
+    logger.info("request", extra={"fields": fields})

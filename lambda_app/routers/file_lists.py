@@ -40,7 +40,7 @@ NameQuery = Annotated[
     str | None,
     StringConstraints(min_length=1, max_length=FILENAME_MAX_LENGTH),
     ONE_LINE,
-    Query(description="What the name begins with, in upper or lower case."),
+    Query(description="A piece of the name, from anywhere in it, in upper or lower case."),
 ]
 TypeQuery = Annotated[
     str | None,

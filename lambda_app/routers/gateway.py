@@ -10,6 +10,7 @@ from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lambda_app.core.errors import AppError
+from lambda_app.routers.browser import DEFAULTS
 from lambda_app.routers.problems import PROBLEM_MEDIA_TYPE, problem_body, problem_response
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def _split_stage(event: dict[str, Any], path: str, *, api_prefix: str) -> tuple[
 def _answer(*, status: int, code: str, detail: str) -> dict[str, Any]:
     return {
         "statusCode": status,
-        "headers": {"content-type": PROBLEM_MEDIA_TYPE, "cache-control": "no-store"},
+        "headers": {"content-type": PROBLEM_MEDIA_TYPE, **dict(DEFAULTS)},
         "body": json.dumps(problem_body(status=status, code=code, detail=detail)),
         "isBase64Encoded": False,
     }

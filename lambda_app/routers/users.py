@@ -33,7 +33,7 @@ def create_user(
     """Create an account. Open to anyone while registration is open, else to superusers."""
     user = accounts.register(registration, registrar=caller)
     if services.settings.require_verified_email:
-        outgoing.add(recovery.start_verification(user.email))
+        outgoing.add(recovery.confirm_registration(user))
     return user
 
 
@@ -69,9 +69,13 @@ def read_usage(user_id: UUID, user: CurrentUserDep, usage: UsageDep) -> Usage:
 
 
 @router.put("/me", response_model=User, responses=problem_responses(401, 403, 409))
-def update_me(update: UserSelfUpdate, user: CurrentUserDep, accounts: AccountsDep) -> models.User:
-    """Change one's own e-mail or password; `current_password` must come with either."""
-    return accounts.update_user(user, user.id, update)
+def update_me(
+    update: UserSelfUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, accounts: AccountsDep, recovery: RecoveryDep
+) -> models.User:
+    """Change one's own e-mail or password; `current_password` must come with either. A new address is asked by mail to confirm it."""
+    change = accounts.update_user(user, user.id, update)
+    outgoing.add(*recovery.confirm_change(change))
+    return change.user
 
 
 @router.get("/{user_id}", response_model=User, responses=problem_responses(401, 403, 404))
@@ -81,9 +85,13 @@ def read_user(user_id: UUID, user: CurrentUserDep, accounts: AccountsDep) -> mod
 
 
 @router.put("/{user_id}", response_model=User, responses=problem_responses(401, 403, 404, 409))
-def update_user(user_id: UUID, update: UserUpdate, user: CurrentUserDep, accounts: AccountsDep) -> models.User:
+def update_user(
+    user_id: UUID, update: UserUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, accounts: AccountsDep, recovery: RecoveryDep
+) -> models.User:
     """Change an account: one's own, or any for a superuser; only superusers change roles."""
-    return accounts.update_user(user, user_id, update)
+    change = accounts.update_user(user, user_id, update)
+    outgoing.add(*recovery.confirm_change(change))
+    return change.user
 
 
 @router.delete("/{user_id}/sessions", status_code=204, responses=problem_responses(401, 403, 404))

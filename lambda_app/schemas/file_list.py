@@ -45,7 +45,7 @@ class FileFilter:
 
     status: FileStatus | None = None
     name: str | None = None
-    """What the name begins with, case ignored."""
+    """A piece of the name, case ignored."""
     content_type: str | None = None
     """What the declared type begins with, as `image/`."""
     created_after: datetime | None = None

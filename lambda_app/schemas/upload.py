@@ -104,5 +104,5 @@ class UploadCompletion(RequestModel):
         default=None,
         strict=True,
         pattern="^[0-9A-Za-z+/]{11}=$",
-        description="CRC64NVME of the whole file in base64, for S3 to compare; for uploads in parts without digests.",
+        description="CRC64NVME of the whole file in base64. A file that has another is refused. Not for uploads whose parts have digests.",
     )

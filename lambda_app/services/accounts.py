@@ -1,6 +1,7 @@
 """Accounts: registration and what may change of a user."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -11,7 +12,7 @@ from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.models import User
 from lambda_app.repositories.users import UserRepository
 from lambda_app.schemas.user import UserCreate, UserSelfUpdate, UserUpdate, normalise_email
-from lambda_app.services.password_gate import PasswordGate
+from lambda_app.services.password_gate import PasswordGate, Proof
 
 ROLE_FIELDS = frozenset({"is_active", "is_superuser"})
 """What only a superuser changes, and never of their own account."""
@@ -24,6 +25,14 @@ class RegistrationClosedError(PermissionDeniedError):
 
     code = "registration_closed"
     message = "Registration is closed"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountChange:
+    """An account after a change, and its address before, if that is another one now."""
+
+    user: User
+    address_before: str | None
 
 
 class AccountService:
@@ -83,7 +92,7 @@ class AccountService:
             raise PermissionDeniedError
         return self._users.require(user_id)
 
-    def update_user(self, editor: User, user_id: UUID, update: UserSelfUpdate | UserUpdate) -> User:
+    def update_user(self, editor: User, user_id: UUID, update: UserSelfUpdate | UserUpdate) -> AccountChange:
         """Change an account.
 
         Raises:
@@ -101,20 +110,23 @@ class AccountService:
         if is_self and changes.keys() & {"email", "password"}:
             self._prove(editor, current_password)
         if not changes:
-            return self.get_user(editor, user_id)
+            return AccountChange(self.get_user(editor, user_id), None)
         action, details = _audited_as(changes)
-        if "password" in changes:
-            user = editor if is_self else self._users.require(user_id)
-            password = changes.pop("password")
-            refuse_weak_password(password, email=changes.get("email", user.email))
-            changes["hashed_password"] = self._passwords.hash(password)
-        if "email" in changes:
+        address_before = None
+        if changes.keys() & {"email", "password"}:
+            address = (editor if is_self else self._users.require(user_id)).email
+            address_before = address if changes.get("email", address) != address else None
+            if "password" in changes:
+                password = changes.pop("password")
+                refuse_weak_password(password, email=changes.get("email", address))
+                changes["hashed_password"] = self._passwords.hash(password)
+        if address_before is not None:
             changes["email_verified_at"] = None
-        must_verify = "email" in changes and self._requires_verified_email
+        must_verify = address_before is not None and self._requires_verified_email
         if "hashed_password" in changes or changes.get("is_active") is False or must_verify:
             # Ends every session, access token and API key; an account that is enabled again starts without any.
             changes["token_epoch"] = User.token_epoch + 1
-        return self._users.update(user_id, changes, action=action, details=details)
+        return AccountChange(self._users.update(user_id, changes, action=action, details=details), address_before)
 
     def _refuse_role_change(self, editor: User, changes: Mapping[str, Any], *, is_self: bool) -> None:
         if changes.keys() & QUOTA_FIELDS and not editor.is_superuser:
@@ -129,7 +141,7 @@ class AccountService:
 
     def _prove(self, user: User, password: str | None) -> None:
         # Through the same gate as a sign-in: whoever holds a stolen token must not guess here for free.
-        if password is None or self._gate.try_password(email=user.email, password=password) is None:
+        if password is None or self._gate.try_password(email=user.email, password=password, proof=Proof.CHANGE) is None:
             raise PermissionDeniedError("The current password is missing or wrong", code="current_password_required")
         self._gate.forgive(user.email)
 

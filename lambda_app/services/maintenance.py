@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from lambda_app.core import clock
+from lambda_app.repositories.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.mail_tokens import MailTokenRepository
 from lambda_app.repositories.sessions import SessionRepository
 from lambda_app.repositories.sign_in_attempts import SignInAttemptRepository
@@ -14,9 +15,17 @@ KEEP_ENDED = timedelta(days=30)
 class MaintenanceService:
     """Removes rows that no request will need again."""
 
-    def __init__(self, *, sessions: SessionRepository, mail_tokens: MailTokenRepository, attempts: SignInAttemptRepository) -> None:
+    def __init__(
+        self,
+        *,
+        sessions: SessionRepository,
+        mail_tokens: MailTokenRepository,
+        mail_allowances: MailAllowanceRepository,
+        attempts: SignInAttemptRepository,
+    ) -> None:
         self._sessions = sessions
         self._mail_tokens = mail_tokens
+        self._mail_allowances = mail_allowances
         self._attempts = attempts
 
     def purge(self) -> dict[str, int]:
@@ -25,5 +34,6 @@ class MaintenanceService:
         return {
             "sessions": self._sessions.purge(ended_before=before),
             "mail_tokens": self._mail_tokens.purge(expired_before=before),
+            "mail_allowances": self._mail_allowances.purge(),
             "sign_in_attempts": self._attempts.purge(),
         }

@@ -2,6 +2,7 @@
 
 import ipaddress
 import math
+from enum import StrEnum
 
 from sqlalchemy import Update
 
@@ -10,6 +11,7 @@ from lambda_app.core.errors import TooManyRequestsError
 from lambda_app.core.origin import current_origin
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.models import User
+from lambda_app.repositories.audit import AuditRepository, audit_entry
 from lambda_app.repositories.sign_in_attempts import AttemptKeys, SignInAttemptRepository
 from lambda_app.schemas.user import normalise_email
 
@@ -25,26 +27,49 @@ class ThrottledError(TooManyRequestsError):
     message = "Too many failed attempts; wait before the next one"
 
 
-class PasswordGate:
-    """Lets a password be tried, unless this address tried too many wrong ones."""
+class Proof(StrEnum):
+    """What a password is typed for; how the audit log names it."""
 
-    def __init__(self, *, attempts: SignInAttemptRepository, passwords: PasswordHasher) -> None:
+    SIGN_IN = "sign_in"
+    CHANGE = "password_proof"
+    """Before a change of the account, by somebody who is signed in already."""
+
+
+class PasswordGate:
+    """Lets a password be tried, unless this address tried too many wrong ones. Every failure is in the audit log."""
+
+    def __init__(self, *, attempts: SignInAttemptRepository, audit: AuditRepository, passwords: PasswordHasher) -> None:
         self._attempts = attempts
+        self._audit = audit
         self._passwords = passwords
 
-    def try_password(self, *, email: str, password: str) -> User | None:
+    def try_password(self, *, email: str, password: str, proof: Proof) -> User | None:
         """Return the active user whose password it is, or None after the same work. Raises ThrottledError.
 
         The attempt counts until `release` takes it back.
         """
-        address = _normalised(email)
-        admission = self._attempts.admit(_keys(email), email=address)
+        keys = _keys(email)
+        admission = self._attempts.admit(keys, email=_normalised(email))
+        # Of what was typed, only that it is an account's address: anything else may be a password in the wrong field.
+        subject = None if admission.user is None else f"user:{admission.user.id}"
         if not admission.is_admitted:
-            wait = (admission.blocked_until - clock.now()).total_seconds() if admission.blocked_until else 1
+            until = admission.blocked_until
+            if admission.is_news:
+                self._attempts.note_refusal(keys, audit_entry(f"{proof}.throttled", subject=subject, details={"until": until}))
+            wait = (until - clock.now()).total_seconds() if until else 1
             raise ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
         user = admission.user
         is_right = self._passwords.verify(password, user.hashed_password if user else None)
-        return user if user is not None and is_right and user.is_active else None
+        if user is None or not is_right or not user.is_active:
+            reason = "disabled" if is_right else "password"
+            self._audit.add_durably(f"{proof}.failed", subject=subject, details={"reason": reason})
+            return None
+        return user
+
+    def refuse(self, user: User, email: str, *, reason: str) -> None:
+        """Keep, durably, that a right password was not enough to sign in, and take the attempt back."""
+        entry = audit_entry(f"{Proof.SIGN_IN}.failed", subject=f"user:{user.id}", details={"reason": reason})
+        self._attempts.forgive_refused(_keys(email), entry)
 
     def release(self, email: str) -> Update:
         """Return the statement that takes the attempt back because it was right."""

@@ -11,10 +11,9 @@ from lambda_app.core.security.opaque import hash_secret, new_secret
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.tokens import AccessToken, AccessTokens
 from lambda_app.models import User, UserSession
-from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.sessions import SessionRepository
 from lambda_app.repositories.users import UserRepository
-from lambda_app.services.password_gate import PasswordGate
+from lambda_app.services.password_gate import PasswordGate, Proof
 
 
 class BadCredentialsError(NotAuthenticatedError):
@@ -62,7 +61,6 @@ class SessionService:
         *,
         users: UserRepository,
         sessions: SessionRepository,
-        audit: AuditRepository,
         gate: PasswordGate,
         passwords: PasswordHasher,
         tokens: AccessTokens,
@@ -70,7 +68,6 @@ class SessionService:
     ) -> None:
         self._users = users
         self._sessions = sessions
-        self._audit = audit
         self._gate = gate
         self._passwords = passwords
         self._tokens = tokens
@@ -84,12 +81,11 @@ class SessionService:
             EmailNotVerifiedError: right, but the address was never confirmed and must be.
             ThrottledError: too many wrong passwords from here.
         """
-        user = self._gate.try_password(email=email, password=password)
+        user = self._gate.try_password(email=email, password=password, proof=Proof.SIGN_IN)
         if user is None:
-            # What was typed is not kept: it may be a password in the wrong field.
-            self._audit.add_durably("sign_in.failed")
             raise BadCredentialsError
         if self._policy.requires_verified_email and user.email_verified_at is None:
+            self._gate.refuse(user, email, reason="email_not_verified")
             raise EmailNotVerifiedError
         if self._passwords.needs_rehash(user.hashed_password):
             self._users.replace_hash(user, self._passwords.hash(password))

@@ -26,15 +26,16 @@ class Settlement:
         self._life = life
         self._store = store
 
-    def settle(self, file: File) -> tuple[Settled, File]:
+    def settle(self, file: File, *, crc64nvme: str | None = None) -> tuple[Settled, File]:
         """Look at the object and move the pending `file` accordingly; return the file as it is then. Raises UnavailableError.
 
+        `crc64nvme` (base64) is what the client says of the whole, compared if the store says it too.
         Called without an open transaction: S3 is asked first, and the move is a statement of its own.
         """
         stored = self._store.head(file.s3_key)
         if stored is None:
             return Settled.MISSING, file
-        if not _is_as_declared(file, stored):
+        if not _is_as_declared(file, stored, crc64nvme):
             rejected = self._life.reject(file.id)
             if rejected is None:
                 return Settled.OVERTAKEN, file
@@ -46,7 +47,9 @@ class Settlement:
         return (Settled.OVERTAKEN, file) if accepted is None else (Settled.AVAILABLE, accepted)
 
 
-def _is_as_declared(file: File, stored: StoredObject) -> bool:
+def _is_as_declared(file: File, stored: StoredObject, crc64nvme: str | None) -> bool:
     if stored.size_bytes != file.size_bytes:
+        return False
+    if None not in (crc64nvme, stored.crc64nvme) and crc64nvme != stored.crc64nvme:
         return False
     return file.sha256 is None or stored.sha256 == file.sha256

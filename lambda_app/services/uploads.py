@@ -183,7 +183,7 @@ class UploadService:
     def complete_upload(self, user: User, file_id: UUID, *, crc64nvme: str | None = None) -> File:
         """Make the file available if S3 holds what was declared; a repeated call changes nothing.
 
-        `crc64nvme` (base64) lets S3 compare the whole object, of an upload in parts without digests.
+        `crc64nvme` (base64) is compared with the whole object: by S3 when it joins parts, and here with what S3 says of it.
 
         Raises:
             UploadMissingError, PartsMissingError: not everything has arrived; the upload may go on.
@@ -202,7 +202,7 @@ class UploadService:
         if file.upload_id is not None and file.upload_expires_at < joined_by and not self._life.extend(file.id, until=joined_by):
             return _outcome(self._files.require_manageable(file_id, user))
         is_lost = file.upload_id is not None and not self._join(file, file.upload_id, crc64nvme)
-        settled, file = self._settlement.settle(file)
+        settled, file = self._settlement.settle(file, crc64nvme=crc64nvme)
         if settled is Settled.MISSING:
             # It may have been deleted, bytes and all, while S3 was asked.
             self._files.require_manageable(file_id, user)

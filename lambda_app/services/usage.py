@@ -1,12 +1,23 @@
 """How much of their quota a user has used."""
 
+from collections.abc import Iterator
+from typing import NamedTuple
 from uuid import UUID
 
 from lambda_app.core.errors import PermissionDeniedError
 from lambda_app.models import User
-from lambda_app.repositories.usage import UsageRepository
+from lambda_app.repositories.usage import Counted, UsageRepository
 from lambda_app.schemas.usage import Usage
 from lambda_app.services.quota import Quota
+
+RECOUNT_PAGE_USERS = 500
+
+
+class Recounted(NamedTuple):
+    """A user whose counters were not what the files add up to, and whether they are now."""
+
+    counted: Counted
+    is_corrected: bool
 
 
 class UsageService:
@@ -32,3 +43,12 @@ class UsageService:
             trash_bytes=trash.bytes,
             trash_files=trash.files,
         )
+
+    def recount(self, *, is_dry: bool) -> Iterator[Recounted]:
+        """Yield every user whose counters are wrong, and unless `is_dry` put them right; for operators, never reached over HTTP."""
+        after: UUID | None = None
+        while page := self._usage.count_page(after=after, limit=RECOUNT_PAGE_USERS):
+            wrong = [counted for counted in page if not counted.is_right]
+            corrected = self._usage.correct_page(after=after, limit=RECOUNT_PAGE_USERS) if wrong and not is_dry else set()
+            yield from (Recounted(counted, counted.user_id in corrected) for counted in wrong)
+            after = page[-1].user_id

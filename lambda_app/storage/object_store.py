@@ -22,12 +22,17 @@ class PresignedRequest:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What the store says of an object; `sha256` (lower-case hex) is None unless the store checked it for the whole body."""
+    """What the store says of an object.
+
+    `sha256` (lower-case hex) and `crc64nvme` (base64) are of the whole body, None when the store does not say. S3 makes the second of
+    every object that was not sent with another checksum.
+    """
 
     size_bytes: int
     content_type: str
     etag: str
     sha256: str | None
+    crc64nvme: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class S3ObjectStore(ObjectStore):
         return self._presign("GET", f"{self._url(key)}?{urlencode(overrides, quote_via=quote, safe='')}", {})
 
     def head(self, key: str) -> StoredObject | None:
-        """Ask S3 for the object's size, type and whole-body SHA-256."""
+        """Ask S3 for the object's size, type and whole-body checksums."""
         try:
             answer = self._aws.call("s3", "head_object", Bucket=self._bucket, Key=safe_key(key), ChecksumMode="ENABLED")
         except AwsRefusedError as error:
@@ -82,7 +82,8 @@ class S3ObjectStore(ObjectStore):
             size_bytes=answer["ContentLength"],
             content_type=answer.get("ContentType", ""),
             etag=answer.get("ETag", "").strip('"'),
-            sha256=_whole_body_sha256(answer),
+            sha256=_digest(_whole_body_checksum(answer, "ChecksumSHA256")),
+            crc64nvme=_whole_body_checksum(answer, "ChecksumCRC64NVME") or None,
         )
 
     def delete(self, key: str) -> None:
@@ -206,11 +207,10 @@ def _bucket_url(settings: Settings) -> str:
     return f"https://{host}/{bucket}" if "." in bucket else f"https://{bucket}.{host}"
 
 
-def _whole_body_sha256(answer: dict[str, Any]) -> str | None:
-    """Return the digest in hex, None for a composite one (of a multipart upload's parts) or none at all."""
-    if answer.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
-        return None
-    return _digest(answer.get("ChecksumSHA256", ""))
+def _whole_body_checksum(answer: dict[str, Any], name: str) -> str:
+    """Return the checksum in base64, "" for a composite one (of a multipart upload's parts) or none at all."""
+    is_whole = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+    return str(answer.get(name, "")) if is_whole else ""
 
 
 def _digest(text: str) -> str | None:

@@ -23,7 +23,9 @@ from lambda_app.schemas.page import Cursor
 ROWS = int(os.environ.get("LIST_ROWS", "100000"))
 """`make proofs` takes a million."""
 PAGE = 100
-ROUNDS = 30
+IS_TIMED = "LIST_ROWS" in os.environ
+"""In `make test` only PostgreSQL's plans count: what else the machine has to do is no fault of ours."""
+ROUNDS = 30 if IS_TIMED else 1
 RATIO_MAX = 1.5
 OWNER = UUID(int=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -50,11 +52,16 @@ def engine(settings: Settings, fresh_database: Callable[[], str]) -> Iterator[En
         for user_id in (OWNER, other):
             values = {"id": user_id, "email": f"{user_id}@example.com"}
             connection.execute(text("INSERT INTO \"user\" (id, email, hashed_password) VALUES (:id, :email, 'x')"), values)
+    with engine.begin() as connection:
+        # Filled row by row it would take most of the time of this test; a migration builds it in one go as well.
+        trigrams = connection.execute(text("SELECT pg_get_indexdef('ix_file_name_trigrams'::regclass)")).scalar_one()
+        connection.execute(text("DROP INDEX ix_file_name_trigrams"))
     for at in range(0, ROWS, 100_000):
         values = {"owner": OWNER, "other": other, "rows": min(100_000, ROWS - at), "start": START + timedelta(seconds=at)}
         with engine.begin() as connection:
             connection.execute(text(FILL.replace("|| n ||", f"|| n + {at} ||").replace("9000000000 + n", f"9000000000 + n + {at}")), values)
     with engine.begin() as connection:
+        connection.execute(text(trigrams))
         connection.execute(text("ANALYZE file"))
     yield engine
     engine.dispose()
@@ -95,42 +102,88 @@ def test_last_page_costs_what_the_first_does(engine: Engine, order: Order) -> No
     first_seconds, last_seconds = best_seconds(lambda: page(engine, order, None), lambda: page(engine, order, last))
 
     print(f"{order}: first page {first_seconds * 1000:.2f} ms, last of {ROWS} rows {last_seconds * 1000:.2f} ms")
-    assert last_seconds < RATIO_MAX * first_seconds
+    _, plan = explained(engine, FileFilter(), order=order, after=last)
+    assert "Seq Scan" not in plan
+    assert "Sort Key" not in plan
+    assert last_seconds < RATIO_MAX * first_seconds or not IS_TIMED
 
 
 FILTERS = {
     "status": FileFilter(status=FileStatus.PENDING),
-    "name": FileFilter(name="rare"),
     "content_type": FileFilter(content_type="video/"),
     "created": FileFilter(created_after=START + timedelta(seconds=500), created_before=START + timedelta(seconds=600)),
     "size_bytes": FileFilter(size_min=9_000_000_000),
 }
 
 
-@pytest.mark.parametrize("name", FILTERS)
-def test_filter_reads_its_own_index_and_few_rows(engine: Engine, name: str) -> None:
+INDEXES = {
+    # An owner of nine files in ten is served as well by the index of all files' times, and by the sweep's of unfinished ones.
+    "status": {"ix_file_owner_id_status", "ix_file_unfinished"},
+    "created": {"ix_file_owner_id_created_at_id", "ix_file_created_at_id"},
+    "content_type": {"ix_file_owner_id_content_type"},
+    "size_bytes": {"ix_file_owner_id_size_bytes"},
+}
+
+
+def explained(
+    engine: Engine, wanted: FileFilter, *, order: Order = Order.NEWEST_FIRST, after: Cursor | None = None
+) -> tuple[list[Any], str]:
+    """Return a page, and how PostgreSQL came by it."""
     sent: list[tuple[str, Any]] = []
 
     def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         sent.append((statement, parameters))
 
     event.listen(engine, "before_cursor_execute", keep)
-    found = page(engine, Order.NEWEST_FIRST, None, FILTERS[name])
+    found = page(engine, order, after, wanted)
     event.remove(engine, "before_cursor_execute", keep)
     statement, parameters = sent[0]
     with engine.connect() as connection:
         rows = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS) {statement}", parameters)
         plan = "\n".join(row[0] for row in rows)
-
     print(plan)
-    # An owner of nine files in ten is served as well by the index of all files' times, and by the sweep's of unfinished ones.
-    also = {"created": "ix_file_created_at_id", "status": "ix_file_unfinished"}
-    indexes = {f"ix_file_owner_id_{name}", "ix_file_owner_id_created_at_id" if name == "created" else "", also.get(name, "")} - {""}
+    return found, plan
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_filter_reads_its_own_index_and_few_rows(engine: Engine, name: str) -> None:
+    found, plan = explained(engine, FILTERS[name])
+
     assert 0 < len(found) <= PAGE
-    assert any(index in plan for index in indexes)
+    assert any(index in plan for index in INDEXES[name])
     assert "Seq Scan" not in plan
     took, whole = best_seconds(
         lambda: page(engine, Order.NEWEST_FIRST, None, FILTERS[name]), lambda: page(engine, Order.NEWEST_FIRST, None)
     )
     print(f"{name}: {took * 1000:.2f} ms, unfiltered first page {whole * 1000:.2f} ms")
-    assert took < RATIO_MAX * whole
+    assert took < RATIO_MAX * whole or not IS_TIMED
+
+
+@pytest.mark.parametrize("piece", ["RARE", "are 1", "0005.jpg"], ids=["beginning", "middle", "end"])
+def test_piece_of_a_name_is_found_by_the_index_of_trigrams(engine: Engine, piece: str) -> None:
+    found, plan = explained(engine, FileFilter(name=piece))
+
+    assert {file.filename.startswith("Rare") for file in found} == {True}
+    assert "ix_file_name_trigrams" in plan
+    (took,) = best_seconds(lambda: page(engine, Order.NEWEST_FIRST, None, FileFilter(name=piece)))
+    walk = seconds_of_a_walk(engine)
+    print(f"{piece!r}: {took * 1000:.2f} ms, all names {walk * 1000:.2f} ms")
+    assert took < walk / 10 or not IS_TIMED
+
+
+def test_piece_that_most_names_have_is_found_by_walking_until_the_page_is_full(engine: Engine) -> None:
+    found, plan = explained(engine, FileFilter(name="hoto"))
+
+    assert len(found) == PAGE
+    assert "ix_file_name_trigrams" not in plan
+    (took,) = best_seconds(lambda: page(engine, Order.NEWEST_FIRST, None, FileFilter(name="hoto")))
+    walk = seconds_of_a_walk(engine)
+    print(f"'hoto': {took * 1000:.2f} ms, all names {walk * 1000:.2f} ms")
+    assert took < walk / 4 or not IS_TIMED
+
+
+def seconds_of_a_walk(engine: Engine) -> float:
+    """Return the time of a search for two letters that no name has: every name of the owner is looked at."""
+    started_at = time.perf_counter()
+    assert page(engine, Order.NEWEST_FIRST, None, FileFilter(name="qq")) == []
+    return time.perf_counter() - started_at

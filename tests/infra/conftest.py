@@ -25,7 +25,19 @@ EVERYTHING = {
     "domain_name": "files.example.com",
     "certificate_arn": "arn:aws:acm:eu-central-1:111122223333:certificate/0b0e0b0e-0000-4000-8000-000000000000",
 }
-"""The largest stage with every option on."""
+"""The largest stage with every option on that goes with the others."""
+
+BEHIND_FIREWALL = {
+    "stage": "staging",
+    "firewall": "true",
+    "origin_key": "3",
+    "domain_name": "files.example.com",
+    "certificate_arn": "arn:aws:acm:us-east-1:111122223333:certificate/0b0e0b0e-0000-4000-8000-000000000000",
+    "mail_from": "files@mail.example.com",
+    "makes_mail_identity": "true",
+    "public_url": "https://app.example.com",
+}
+"""The middle stage behind CloudFront, sending mail."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +47,15 @@ class Synthesised:
     network: dict[str, Any]
     data: dict[str, Any]
     api: dict[str, Any]
+    firewall: dict[str, Any]
+    """Empty where there is none."""
     assembly: Path
 
     @property
     def resources(self) -> dict[str, dict[str, Any]]:
         """All resources, by stack and logical id."""
-        parts = {"network": self.network, "data": self.data, "api": self.api}
-        return {f"{name}/{key}": value for name, part in parts.items() for key, value in part["Resources"].items()}
+        parts = {"network": self.network, "data": self.data, "api": self.api, "firewall": self.firewall}
+        return {f"{name}/{key}": value for name, part in parts.items() for key, value in part.get("Resources", {}).items()}
 
     def of_type(self, kind: str) -> list[dict[str, Any]]:
         """Properties of every resource of `kind`."""
@@ -70,10 +84,10 @@ def synthesise(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> 
         context = json.loads((ROOT / "cdk.json").read_text())["context"] | dict(settings)
         assembly = tmp_path_factory.mktemp("assembly")
         app = App(context=context, outdir=str(assembly))
-        stacks = add_stacks(app, stage_config(app.node.try_get_context), artifact)
+        stage = add_stacks(app, stage_config(app.node.try_get_context), artifact)
         app.synth()
-        network, data, api = (json.loads((assembly / stack.template_file).read_text()) for stack in stacks)
-        return Synthesised(network, data, api, assembly)
+        network, data, api, firewall = (json.loads((assembly / stack.template_file).read_text()) if stack else {} for stack in stage)
+        return Synthesised(network, data, api, firewall, assembly)
 
     def from_settings(**settings: str) -> Synthesised:
         return build(tuple(sorted(settings.items())))
@@ -91,6 +105,12 @@ def prod(synthesise: Callable[..., Synthesised]) -> Synthesised:
 def dev(synthesise: Callable[..., Synthesised]) -> Synthesised:
     """The stacks of dev as they come."""
     return synthesise(stage="dev")
+
+
+@pytest.fixture(scope="session")
+def behind_firewall(synthesise: Callable[..., Synthesised]) -> Synthesised:
+    """Staging behind CloudFront, sending mail."""
+    return synthesise(**BEHIND_FIREWALL)
 
 
 @pytest.fixture(scope="session")

@@ -23,11 +23,11 @@ def main() -> None:
             package = Path(folder) / "package.zip"
             package.touch()
             app = App(context=context | settings, outdir=folder)
-            stacks = add_stacks(app, stage_config(app.node.try_get_context), Artifact(package, "0" * 64, "arm64", "3.13"))
+            stage = add_stacks(app, stage_config(app.node.try_get_context), Artifact(package, "0" * 64, "arm64", "3.13"))
             app.synth()
             kinds = [
                 part["Type"]
-                for stack in stacks
+                for stack in stage.stacks
                 for part in json.loads((Path(folder) / stack.template_file).read_text())["Resources"].values()
             ]
             counts[name] = dict(sorted(Counter(kinds).items()))

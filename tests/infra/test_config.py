@@ -4,6 +4,8 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
+from infra.components.functions import FUNCTIONS
+from infra.components.migration import MIGRATE
 from infra.config import (
     FUNCTION_TIMEOUT_SECONDS,
     GATEWAY_TIMEOUT_SECONDS,
@@ -13,6 +15,7 @@ from infra.config import (
     ConfigError,
     stage_config,
 )
+from tests.infra.conftest import ROOT
 
 
 @pytest.mark.parametrize("origin", ["*", "https://*.example.com", "app.example.com", "https://app.example.com/"])
@@ -57,6 +60,48 @@ def test_context_overrides_the_stage() -> None:
     assert config.cors_origins == ("https://a.example", "https://b.example")
     assert config.open_registration
     assert config.name == "staging"
+
+
+CERTIFICATE = "arn:aws:acm:us-east-1:111122223333:certificate/0b0e0b0e-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"firewall": "true"}, "firewall needs domain_name"),
+        (
+            {"firewall": "true", "domain_name": "f.example.com", "certificate_arn": CERTIFICATE.replace("us-east-1", "eu-west-1")},
+            "us-east-1",
+        ),
+        ({"origin_key": "0"}, "origin_key"),
+        ({"origin_key": "two"}, "origin_key is a whole number"),
+        ({"requests_per_address": "-5"}, "requests_per_address is a whole number"),
+        ({"mail_from": "files@example.com"}, "public_url"),
+        ({"mail_from": "files@example.com", "public_url": "http://app.example.com"}, "https://"),
+        ({"mail_from": "Files <files@example.com>", "public_url": "https://app.example.com"}, "bare address"),
+        ({"mail_from": "*@example.com", "public_url": "https://app.example.com"}, "bare address"),
+        ({"mail_from": "files", "public_url": "https://app.example.com"}, "bare address"),
+        ({"makes_mail_identity": "true"}, "mail_from"),
+    ],
+)
+def test_half_a_firewall_and_half_a_post_office_are_refused(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        stage_config({"stage": "prod", **settings}.get)
+
+
+def test_mail_is_sent_as_the_domain_of_its_sender_or_as_what_is_named() -> None:
+    mail = {"mail_from": "files@mail.example.com", "public_url": "https://app.example.com"}
+
+    assert stage_config(mail.get).verified_sender == "mail.example.com"
+    assert stage_config({**mail, "mail_identity": "example.com"}.get).verified_sender == "example.com"
+
+
+def test_reserved_concurrency_is_what_the_guide_says() -> None:
+    text = (ROOT / "docs" / "deploy.md").read_text()
+
+    for name in ("dev", "staging", "prod"):
+        copies = [getattr(STAGES[name], spec.concurrency) if spec.concurrency else 1 for spec in (*FUNCTIONS, MIGRATE) if spec.exists]
+        assert f"{name} reserves {sum(copies)}" in text
 
 
 def test_timeouts_nest_so_that_the_innermost_speaks_first() -> None:

@@ -21,9 +21,9 @@ def resources(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> d
     app = App(context=json.loads((ROOT / "cdk.json").read_text())["context"], outdir=str(assembly))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FunctionSpec, "exists", True)
-        stacks = add_stacks(app, STAGES["prod"], artifact)
+        stage = add_stacks(app, STAGES["prod"], artifact)
     app.synth()
-    template: dict[str, Any] = json.loads(Path(assembly, stacks[2].template_file).read_text())["Resources"]
+    template: dict[str, Any] = json.loads(Path(assembly, stage.api.template_file).read_text())["Resources"]
     return template
 
 

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from infra.local.object_store import ObjectStoreServer
 from lambda_app.cli import cli
@@ -17,7 +18,10 @@ from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.handlers import object_created, sweep
 from lambda_app.handlers.processes import process_services
-from tests.support.accounts import Account, sign_in
+from lambda_app.models import User
+from lambda_app.services import usage
+from tests.support.accounts import Account, sign_in, start_upload
+from tests.support.locks import wait_until_blocked
 from tests.support.s3_events import batch, bridged
 
 Run = Callable[..., tuple[int, str]]
@@ -194,3 +198,86 @@ def test_purge_removes_what_is_over_and_nothing_else(run: Run, client: httpx.Cli
 
 def test_anchor_that_is_none_is_refused_in_a_sentence(run: Run) -> None:
     assert run("verify-audit", "--anchor", "nonsense")[0] == 1
+
+
+def counters(services: Services, owner: Account) -> tuple[int, int]:
+    with services.engine.connect() as connection:
+        row = connection.execute(text('SELECT bytes_used, files_count FROM "user" WHERE id = :id'), {"id": owner.id}).one()
+    return row.bytes_used, row.files_count
+
+
+def lose_count(services: Services, owner: Account) -> None:
+    """Leave the counters as a version that knows no quota leaves them."""
+    with services.engine.begin() as connection:
+        connection.execute(text('UPDATE "user" SET bytes_used = 0, files_count = 0 WHERE id = :id'), {"id": owner.id})
+
+
+def test_recount_shows_what_differs_and_changes_it_only_when_asked(
+    run: Run, client: httpx.Client, services: Services, make_user: Callable[..., Account]
+) -> None:
+    wrong, right = make_user(), make_user()
+    for account, size in ((wrong, 5), (wrong, 7), (right, 11)):
+        start_upload(client, account, b"x" * size)
+    lose_count(services, wrong)
+
+    shown = run("recount-usage")
+    assert shown[0] == 0
+    assert f"user {wrong.id}: counted 0 bytes in 0 files, has 12 in 2\n" in shown[1]
+    assert str(right.id) not in shown[1]
+    assert counters(services, wrong) == (0, 0)
+
+    fixed = run("recount-usage", "--fix")
+    assert fixed[0] == 0, fixed[1]
+    assert f"user {wrong.id}: counted 0 bytes in 0 files, has 12 in 2, corrected\n" in fixed[1]
+    assert (counters(services, wrong), counters(services, right)) == ((12, 2), (11, 1))
+    assert run("recount-usage", "--fix") == (0, "0 accounts differ, 0 corrected\n")
+
+
+def test_recount_goes_through_every_page(
+    run: Run, client: httpx.Client, services: Services, make_user: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("recount-usage", "--fix")  # what other tests have left
+    monkeypatch.setattr(usage, "RECOUNT_PAGE_USERS", 2)
+    accounts = [make_user() for _ in range(5)]
+    for account in accounts:
+        start_upload(client, account)
+        lose_count(services, account)
+
+    assert run("recount-usage", "--fix")[1].endswith("5 accounts differ, 5 corrected\n")
+    assert {counters(services, account) for account in accounts} == {(5, 1)}
+
+
+def test_recount_leaves_an_account_alone_that_was_busy_in_between(
+    run: Run, settings: Settings, client: httpx.Client, make_user: Callable[..., Account]
+) -> None:
+    """Somebody starts an upload after the files were added up and before the counters are written."""
+    pooled = Services.build(settings.model_copy(update={"database_pool_size": 4}))
+    owner = make_user()
+    start_upload(client, owner, b"xxx")
+    run("recount-usage", "--fix")  # what other tests have left
+    with pooled.engine.begin() as connection:
+        connection.execute(text('UPDATE "user" SET bytes_used = 1000 WHERE id = :id'), {"id": owner.id})
+
+    with ThreadPoolExecutor(1) as thread, pooled.engine.begin() as upload:
+        upload.execute(select(User.id).where(User.id == owner.id).with_for_update())
+        pid = upload.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        recounted = thread.submit(run, "recount-usage", "--fix")
+        wait_until_blocked(pooled, by=pid)
+        upload.execute(
+            text('UPDATE "user" SET bytes_used = bytes_used + 7, files_count = files_count + 1 WHERE id = :id'), {"id": owner.id}
+        )
+        upload.execute(
+            text(
+                "INSERT INTO file (id, filename, content_type, size_bytes, s3_key, owner_id, status, upload_expires_at) "
+                "VALUES (:file, 'b', 'a/b', 7, :key, :id, 'pending', now())"
+            ),
+            {"file": uuid4(), "key": str(uuid4()), "id": owner.id},
+        )
+        upload.commit()
+        code, output = recounted.result(timeout=30)
+
+    assert counters(pooled, owner) == (1007, 2)
+    assert (code, output.splitlines()[-1]) == (1, "Error: 1 accounts were busy and stay as they were; run it again")
+    assert run("recount-usage", "--fix")[1].endswith("1 accounts differ, 1 corrected\n")
+    assert counters(pooled, owner) == (10, 2)
+    pooled.engine.dispose()

@@ -9,6 +9,8 @@ from uuid import uuid4
 
 import httpx
 
+from tests.support.log_watch import WATCH
+
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
 MakeEvent = Callable[[httpx.Request], dict[str, Any]]
 
@@ -94,6 +96,8 @@ class GatewayTransport(httpx.BaseTransport):
         headers += [(name, value) for name, values in (answer.get("multiValueHeaders") or {}).items() for value in values]
         body = answer.get("body") or ""
         content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
+        WATCH.note(path=str(request.url.raw_path, "ascii"), headers=request.headers, body=request.content)
+        WATCH.note(path="", headers=httpx.Headers(headers), body=content)
         return httpx.Response(answer["statusCode"], headers=headers, content=content, request=request)
 
 

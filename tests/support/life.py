@@ -36,6 +36,8 @@ class Life:
         self.services = services if store is None else replace(services, store=store)
         self.traveller = traveller
         self.users: list[User] = []
+        self.after_put: Callable[[], None] = lambda: None
+        """What happens when a client has sent something to the store."""
 
     def through(self, store: ObjectStore) -> "Life":
         """Return the same life, whose services reach the store through another one."""
@@ -69,6 +71,7 @@ class Life:
     def put(self, file: File, body: bytes = b"hello") -> None:
         """Put bytes under a file's key, as its URL admits them, unless some are there."""
         self.objects.objects.setdefault(file.s3_key, HeldObject(body, file.content_type, file.sha256))
+        self.after_put()
 
     def start_parts(self, user: User, size_bytes: int) -> File:
         """Start an upload in parts."""
@@ -82,10 +85,11 @@ class Life:
             wanted = [PartWanted(number=number)]
             (part,) = self.upload(lambda uploads, wanted=wanted: uploads.sign_parts(user, file.id, wanted))  # type: ignore[misc]
             assert self.objects.put(part.request, body[at : at + file.part_size_bytes]) == 200
+            self.after_put()
 
-    def complete(self, user: User, file_id: UUID) -> File:
+    def complete(self, user: User, file_id: UUID, *, crc64nvme: str | None = None) -> File:
         """Say that the upload is done."""
-        return self.upload(lambda uploads: uploads.complete_upload(user, file_id))
+        return self.upload(lambda uploads: uploads.complete_upload(user, file_id, crc64nvme=crc64nvme))
 
     def note(self, file_id: UUID) -> None:
         """Hear of an object from S3."""

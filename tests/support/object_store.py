@@ -47,6 +47,8 @@ class HeldObject:
     body: bytes
     content_type: str
     sha256: str | None
+    crc64nvme: str | None = None
+    """As S3 says it of most objects; nobody computes it here."""
     modified_at: datetime = field(default_factory=clock.now)
 
 
@@ -89,7 +91,7 @@ class FakeObjectStore(ObjectStore):
         held = self.objects.get(safe_key(key))
         if held is None:
             return None
-        return StoredObject(len(held.body), held.content_type, _etag(held.body), held.sha256)
+        return StoredObject(len(held.body), held.content_type, _etag(held.body), held.sha256, held.crc64nvme)
 
     def delete(self, key: str) -> None:
         """Forget what is held under `key`."""

@@ -20,33 +20,9 @@ def running_postgres() -> Iterator[Postgres]:
         try:
             yield postgres
         finally:
-            postgres.stop()
+            postgres.server.kill()
 
 
-@contextmanager
-def fresh_databases(postgres: Postgres) -> Iterator["DatabaseFactory"]:
-    """Yield a maker of empty databases, which are all dropped afterwards."""
-    factory = DatabaseFactory(postgres)
-    try:
-        yield factory
-    finally:
-        factory.drop_all()
-
-
-class DatabaseFactory:
-    """Called, it makes an empty database and returns its address."""
-
-    def __init__(self, postgres: Postgres) -> None:
-        self._postgres = postgres
-        self._names: list[str] = []
-
-    def __call__(self) -> str:
-        """Return the address of a new empty database."""
-        name = f"test_{secrets.token_hex(8)}"
-        self._names.append(name)
-        return self._postgres.create_database(name)
-
-    def drop_all(self) -> None:
-        """Drop what was made, whoever is still connected."""
-        while self._names:
-            self._postgres.drop_database(self._names.pop())
+def create_fresh_database(postgres: Postgres) -> str:
+    """Return the address of a new empty database; it goes with the server."""
+    return postgres.create_database(f"test_{secrets.token_hex(8)}")

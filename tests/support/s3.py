@@ -18,4 +18,4 @@ def running_object_store() -> Iterator[ObjectStoreServer]:
         try:
             yield store
         finally:
-            store.stop()
+            store.server.kill()

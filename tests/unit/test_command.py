@@ -14,7 +14,7 @@ def test_installed_command_is_the_command_line() -> None:
     command = getattr(import_module(module), name)
 
     assert isinstance(command, click.Group)
-    assert {"create-superuser", "reset-password", "verify-audit", "migrate", "openapi", "purge"} <= command.commands.keys()
+    assert {"create-superuser", "reset-password", "verify-audit", "migrate", "openapi", "purge", "recount-usage"} <= command.commands.keys()
 
 
 def test_package_holds_every_file_that_is_read_beside_the_modules() -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,13 @@ class Deployment:
     package: Artifact
     folder: Path
 
-    def deploy(self, package: Artifact) -> str:
-        """Synthesise the app as it is, fit it to the emulator, deploy all stacks; return what the command line said."""
+    def deploy(self, package: Artifact, **settings: str) -> str:
+        """Synthesise the app with these settings, fit it to the emulator, deploy all stacks; return what the command line said."""
         assembly = self.folder / f"assembly-{package.digest[:12]}"
         shutil.rmtree(assembly, ignore_errors=True)
         command = [str(CDK), "synth", "--quiet", "--output", str(assembly), "--app", f"{sys.executable} -m infra.app", "--no-notices"]
-        command += ["--context", "stage=dev", "--context", f"package={package.zip.parent}"]
+        context = {"stage": "dev", "package": str(package.zip.parent), **settings}
+        command += [part for name, value in context.items() for part in ("--context", f"{name}={value}")]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
         here = {"ENVIRONMENT": "local", "AWS_ENDPOINT_URL": self.cloud.endpoint_url, "S3_PUBLIC_ENDPOINT_URL": self.cloud.endpoint_url}
         as_owner = self.postgres.url(self.database)
@@ -70,11 +72,13 @@ class Deployment:
         (folder / "package.json").write_text(json.dumps(asdict(changed) | {"zip": str(target)}))
         return changed
 
-    def api(self) -> httpx.Client:
-        """Return a client of the API, through the emulated gateway."""
+    def api(self, **headers: str) -> httpx.Client:
+        """Return a client of the API, through the emulated gateway, that sends these headers with every request."""
         (api,) = self.cloud.client("apigatewayv2").get_apis()["Items"]
         # By path: the name of an API resolves nowhere without a DNS of the emulator's own.
-        return httpx.Client(base_url=f"{self.cloud.endpoint_url}/_aws/execute-api/{api['ApiId']}/$default", timeout=60, trust_env=False)
+        return httpx.Client(
+            base_url=f"{self.cloud.endpoint_url}/_aws/execute-api/{api['ApiId']}/$default", headers=headers, timeout=60, trust_env=False
+        )
 
     def invoke(self, handler: str) -> dict[str, Any]:
         """Call the function with this handler once, as its schedule would, and return what it answered."""
@@ -83,20 +87,36 @@ class Deployment:
         answer: dict[str, Any] = json.loads(self.cloud.client("lambda").invoke(FunctionName=name, Payload="{}")["Payload"].read())
         return answer
 
+    def api_function(self) -> dict[str, Any]:
+        """Return the configuration of the API function."""
+        functions = self.cloud.client("lambda").list_functions()["Functions"]
+        (found,) = [function for function in functions if function["Handler"] == "lambda_app.main.handler"]
+        return dict(found)
+
     def live_version(self) -> str:
         """Return the version of the API function that takes traffic."""
-        functions = self.cloud.client("lambda").list_functions()["Functions"]
-        (name,) = [function["FunctionName"] for function in functions if function["Handler"] == "lambda_app.main.handler"]
+        name = self.api_function()["FunctionName"]
         return str(self.cloud.client("lambda").get_alias(FunctionName=name, Name="live")["FunctionVersion"])
 
 
-@pytest.fixture(scope="session")
-def machine_package(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """The deployment package for this machine and this Python."""
-    folder = tmp_path_factory.mktemp("package")
+def build_for_this_machine(folder: Path) -> Artifact:
+    """Build the deployment package for this machine and this Python."""
     machine = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}[platform.machine()]
     build(architecture=machine, python_version=".".join(platform.python_version_tuple()[:2]), output=folder)
     return Artifact.read(folder)
+
+
+@pytest.fixture(scope="session")
+def second_build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[Artifact]]:
+    """The same package built once more, while the first one is deployed."""
+    with ThreadPoolExecutor(1) as background:
+        yield background.submit(build_for_this_machine, tmp_path_factory.mktemp("again"))
+
+
+@pytest.fixture(scope="session")
+def machine_package(tmp_path_factory: pytest.TempPathFactory, second_build: Future[Artifact]) -> Artifact:
+    """The deployment package for this machine and this Python."""
+    return build_for_this_machine(tmp_path_factory.mktemp("package"))
 
 
 @pytest.fixture(scope="session")

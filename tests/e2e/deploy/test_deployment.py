@@ -11,7 +11,7 @@ import pg8000.dbapi  # type: ignore[import-untyped]  # ships no type information
 import pytest
 
 from lambda_app.db.migrations import head_revision
-from tests.e2e.deploy.cloud import DeployError
+from tests.e2e.deploy.cloud import ACCOUNT, DeployError
 from tests.e2e.deploy.conftest import STACK, Deployment
 from tests.e2e.deploy.walk import sign_in, walk
 
@@ -35,6 +35,15 @@ def upgrade() -> None:
 ADDS_A_COLUMN = {"9001": MIGRATION.format(revision="9001", previous=head_revision(), statement="ALTER TABLE file ADD COLUMN color text")}
 FAILS = {"9002": MIGRATION.format(revision="9002", previous="9001", statement="ALTER TABLE nowhere ADD COLUMN color text")}
 
+BEHIND_FIREWALL = {
+    "firewall": "true",
+    "domain_name": "files.example.com",
+    "certificate_arn": "arn:aws:acm:us-east-1:000000000000:certificate/0b0e0b0e-0000-4000-8000-000000000000",
+    "mail_from": "files@example.com",
+    "makes_mail_identity": "true",
+    "public_url": "https://app.example.com",
+}
+
 
 def query(deployment: Deployment, statement: str) -> list[Any]:
     """Ask the deployment's database as its owner."""
@@ -49,6 +58,12 @@ def query(deployment: Deployment, statement: str) -> list[Any]:
         return rows
     finally:
         connection.close()
+
+
+def as_cloudfront(deployment: Deployment) -> dict[str, str]:
+    """Return the header by which the API knows CloudFront: the newest of its keys."""
+    arn, *_ = deployment.api_function()["Environment"]["Variables"]["ORIGIN_KEY_ARNS"].split(",")
+    return {"x-origin-verify": deployment.cloud.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]}
 
 
 def test_whole_product_works_through_the_gateway(deployment: Deployment) -> None:
@@ -102,9 +117,7 @@ def test_first_superuser_is_made_by_hand_and_may_see_everybody(deployment: Deplo
 
 
 def test_signing_key_is_read_from_the_secret(deployment: Deployment) -> None:
-    functions = deployment.cloud.client("lambda").list_functions()["Functions"]
-    (api,) = [function for function in functions if function["Handler"] == "lambda_app.main.handler"]
-    variables = api["Environment"]["Variables"]
+    variables = deployment.api_function()["Environment"]["Variables"]
 
     secret = deployment.cloud.client("secretsmanager").get_secret_value(SecretId=variables["SECRET_KEY_ARN"])
 
@@ -129,32 +142,66 @@ def test_application_may_not_change_the_schema(deployment: Deployment) -> None:
 def test_new_version_brings_its_migration_before_it_serves(deployment: Deployment) -> None:
     before = deployment.live_version()
 
-    deployment.deploy(deployment.variant(ADDS_A_COLUMN))
+    deployment.deploy(deployment.variant(ADDS_A_COLUMN), **BEHIND_FIREWALL)
 
     assert query(deployment, "SELECT version_num FROM alembic_version") == ["9001"]
     assert int(deployment.live_version()) > int(before)
-    with deployment.api() as api:
+    with deployment.api(**as_cloudfront(deployment)) as api:
         assert api.get("/health/db").json() == {"status": "ok"}
+
+
+def test_api_behind_the_firewall_serves_cloudfront_and_nobody_else(deployment: Deployment) -> None:
+    (distribution,) = deployment.cloud.client("cloudfront").list_distributions()["DistributionList"]["Items"]
+    (origin,) = distribution["Origins"]["Items"]
+    (acl,) = deployment.cloud.client("wafv2").list_web_acls(Scope="CLOUDFRONT")["WebACLs"]
+    (header,) = origin["CustomHeaders"]["Items"]
+
+    assert distribution["WebACLId"] == acl["ARN"]
+    assert distribution["Aliases"]["Items"] == ["files.example.com"]
+    assert {header["HeaderName"]: header["HeaderValue"]} == as_cloudfront(deployment)
+    for headers in ({}, {"x-origin-verify": "guess"}):
+        with deployment.api(**headers) as stranger:
+            refused = stranger.get("/health")
+            assert (refused.status_code, refused.json()["code"]) == (HTTPStatus.FORBIDDEN, "side_door")
+
+
+def test_mail_goes_out_by_ses_as_the_one_sender(deployment: Deployment) -> None:
+    with deployment.api(**as_cloudfront(deployment)) as api:
+        sign_in(api, "forgetful@example.com")
+        assert api.post("/api/v1/login/forgot-password", json={"email": "forgetful@example.com"}).status_code == HTTPStatus.ACCEPTED
+
+    sent = httpx.get(f"{deployment.cloud.endpoint_url}/_ministack/ses/messages", trust_env=False).json()["messages"][ACCOUNT]
+    (mail,) = [mail for mail in sent if mail["To"] == ["forgetful@example.com"]]
+    assert mail["Source"] == "files@example.com"
+    assert "https://app.example.com/reset-password#token=" in mail["BodyText"]
 
 
 def test_failing_migration_stops_the_deployment_and_the_old_version_serves_on(deployment: Deployment) -> None:
     before = deployment.live_version()
 
     with pytest.raises(DeployError, match=r"ProgrammingError; its message is in "):
-        deployment.deploy(deployment.variant(ADDS_A_COLUMN | FAILS))
+        deployment.deploy(deployment.variant(ADDS_A_COLUMN | FAILS), **BEHIND_FIREWALL)
 
     assert query(deployment, "SELECT version_num FROM alembic_version") == ["9001"]
     assert deployment.live_version() == before
-    with deployment.api() as api:
+    with deployment.api(**as_cloudfront(deployment)) as api:
         sign_in(api, "after-the-failure@example.com")
         assert api.get("/api/v1/files").json() == []
 
 
-def test_older_version_can_be_deployed_again_on_the_newer_schema(deployment: Deployment) -> None:
-    deployment.deploy(deployment.package)
+def test_older_version_can_be_deployed_again_on_the_newer_schema_and_cloudfront_gets_a_new_key(deployment: Deployment) -> None:
+    old_key = as_cloudfront(deployment)
+
+    deployment.deploy(deployment.package, **BEHIND_FIREWALL, origin_key="2")
 
     assert query(deployment, "SELECT version_num FROM alembic_version") == ["9001"]
-    with deployment.api() as api:
+    (distribution,) = deployment.cloud.client("cloudfront").list_distributions()["DistributionList"]["Items"]
+    sent = distribution["Origins"]["Items"][0]["CustomHeaders"]["Items"][0]["HeaderValue"]
+    assert sent == as_cloudfront(deployment)["x-origin-verify"] != old_key["x-origin-verify"]
+    # Edges of CloudFront that have not heard of the new one yet.
+    with deployment.api(**old_key) as api:
+        assert api.get("/health/db").json() == {"status": "ok"}
+    with deployment.api(**as_cloudfront(deployment)) as api:
         sign_in(api, "after-the-rollback@example.com")
 
 

@@ -63,8 +63,28 @@ def test_what_must_be_audited_is(client: httpx.Client, owner: Account, admin: Ac
     on_owner = [event["action"] for event in events(client, admin, subject=f"user:{owner.id}")]
 
     assert by_owner == ["file.deleted", "api_key.revoked", "api_key.created", "sign_in.succeeded"]
-    assert on_owner == ["user.disabled", "user.registered"]
+    assert on_owner == ["user.disabled", "sign_in.failed", "user.registered"]
     assert events(client, admin, action="sign_in.failed", limit=1)[0]["actor_id"] is None
+
+
+@pytest.mark.parametrize("path", ["upload", "multipart"])
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "once"}])
+def test_file_that_is_public_from_the_start_is_audited_once(
+    client: httpx.Client, owner: Account, admin: Account, path: str, headers: dict[str, str]
+) -> None:
+    body = {"filename": "a", "content_type": "a/b", "size_bytes": 1}
+    public, private = (
+        client.post(f"/api/v1/files/{path}", json=body | {"is_public": is_public}, headers=owner.headers | (headers if is_public else {}))
+        for is_public in (True, False)
+    )
+    if headers:
+        again = client.post(f"/api/v1/files/{path}", json=body | {"is_public": True}, headers=owner.headers | headers)
+        assert again.json()["file_id"] == public.json()["file_id"]
+
+    (event,) = events(client, admin, subject=f"file:{public.json()['file_id']}")
+    assert (event["action"], event["actor_id"]) == ("file.visibility_changed", str(owner.id))
+    assert event["details"] == {"is_new": True, "is_public": True}
+    assert events(client, admin, subject=f"file:{private.json()['file_id']}") == []
 
 
 def test_refused_action_leaves_no_event(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
@@ -97,6 +117,9 @@ ACTIONS: dict[str, Callable[[httpx.Client, Account, str], httpx.Response]] = {
         "/api/v1/users/me", json={"password": "a new password", "current_password": owner.password}, headers=owner.headers
     ),
     "sign out everywhere": lambda client, owner, _: client.post("/api/v1/login/logout-everywhere", headers=owner.headers),
+    "make a public file": lambda client, owner, _: client.post(
+        "/api/v1/files/upload", json={"filename": "a", "content_type": "a/b", "size_bytes": 7, "is_public": True}, headers=owner.headers
+    ),
     "sign out": lambda client, owner, _: client.post("/api/v1/login/logout", headers=owner.headers),
 }
 
@@ -105,6 +128,7 @@ ACTIONS: dict[str, Callable[[httpx.Client, Account, str], httpx.Response]] = {
 def test_action_that_cannot_be_audited_is_not_done(client: httpx.Client, services: Services, owner: Account, action: str) -> None:
     file = make_file(client, owner, status="pending")["id"]
     before = client.get("/api/v1/users/me/sessions", headers=owner.headers).json()
+    usage = client.get("/api/v1/users/me/usage", headers=owner.headers).json()
     with services.engine.begin() as connection:
         connection.execute(text("ALTER TABLE audit_event ADD CONSTRAINT broken CHECK (false) NOT VALID"))
     try:
@@ -117,6 +141,7 @@ def test_action_that_cannot_be_audited_is_not_done(client: httpx.Client, service
     assert client.get("/api/v1/users/me/sessions", headers=owner.headers).json() == before
     assert client.get(f"/api/v1/files/{file}", headers=owner.headers).json()["status"] == "pending"
     assert client.get("/api/v1/users/me/api-keys", headers=owner.headers).json() == []
+    assert client.get("/api/v1/users/me/usage", headers=owner.headers).json() == usage
     assert client.post(LOGIN, data={"username": owner.email, "password": owner.password}).status_code == 200
 
 

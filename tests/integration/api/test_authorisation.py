@@ -73,8 +73,6 @@ class Row:
 ROWS: dict[str, Row] = {
     "GET /openapi.json": Row(everyone(200)),
     "GET /docs": Row(everyone(200)),
-    "GET /docs/oauth2-redirect": Row(everyone(200)),
-    "GET /redoc": Row(everyone(200)),
     "GET /health": Row(everyone(200)),
     "GET /health/db": Row(everyone(200)),
     "POST /login/token": Row(everyone(422)),

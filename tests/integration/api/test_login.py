@@ -13,7 +13,7 @@ from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.factory import Services
 from lambda_app.models import User
 from lambda_app.routers.gateway import GatewayHandler
-from tests.support.accounts import Account
+from tests.support.accounts import Account, start_upload
 from tests.support.gateway import GatewayTransport, payload_v1
 from tests.support.problems import assert_problem, assert_unauthenticated
 
@@ -143,11 +143,14 @@ def test_header_that_proves_nothing_is_refused(client: httpx.Client, header: str
     assert_unauthenticated(client.get("/api/v1/users/me", headers={"Authorization": header}))
 
 
-def test_broken_credentials_are_not_taken_for_none(client: httpx.Client) -> None:
+@pytest.mark.parametrize("header", ["Basic x", "Bearer", "Bearer ", "Bearer x"])
+def test_broken_credentials_are_not_taken_for_none(client: httpx.Client, owner: Account, header: str) -> None:
     """A public route must not serve a caller with a bad token as an anonymous one."""
-    path = "/api/v1/files/download/6f3c1e1e-0000-4000-8000-000000000000"
+    path = f"/api/v1/files/download/{start_upload(client, owner, is_public=True)['file_id']}"
 
-    assert_unauthenticated(client.get(path, headers={"Authorization": "Basic x"}))
+    # It may be read by anybody, and is not there yet.
+    assert client.get(path).status_code == 409
+    assert_unauthenticated(client.get(path, headers={"Authorization": header}))
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,11 @@ def ask_upload(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> h
     return client.post(f"{FILES}/upload", json={"filename": "a", "content_type": "a/b", "size_bytes": 1}, headers=owner.headers)
 
 
+def ask_public_upload(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    body = {"filename": "a", "content_type": "a/b", "size_bytes": 1, "is_public": True}
+    return client.post(f"{FILES}/upload", json=body, headers=owner.headers)
+
+
 def ask_update(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
     return client.put(f"{FILES}/{file['id']}", json={"description": "new"}, headers=owner.headers)
 
@@ -99,6 +104,7 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     ask_list: 2,
     ask_complete_again: 2,
     ask_upload: 2,
+    ask_public_upload: 2,
     ask_update: 3,
     ask_delete: 3,
 }

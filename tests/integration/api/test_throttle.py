@@ -194,3 +194,19 @@ def test_current_password_cannot_be_guessed_with_a_stolen_token(client_from: Cli
 )
 def test_ipv6_customer_counts_as_one_source(source: str | None, network: str) -> None:
     assert network_of(source) == network
+
+
+def test_ipv6_customer_waits_at_every_address_of_theirs_and_the_neighbour_does_not(client_from: ClientFrom, owner: Account) -> None:
+    """2^64 addresses are one source, with one Retry-After."""
+    network = f"2001:db8:{uuid4().hex[:4]}"
+    with time_machine.travel(clock.now(), tick=False):
+        answers = []
+        for number in range(8):
+            with client_from(f"{network}:1:{number:x}:{number:x}:{number:x}:{number + 1:x}") as attacker:
+                answers.append(guess(attacker, owner.email))
+        with client_from(f"{network}:2::1") as neighbour:
+            assert guess(neighbour, owner.email, owner.password).status_code == 200
+
+    assert [answer.status_code for answer in answers] == [401] * 6 + [429] * 2
+    assert_problem(answers[-1], 429, "too_many_attempts")
+    assert answers[-1].headers["retry-after"] == "1"

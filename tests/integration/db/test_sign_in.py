@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, select, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
 
 from lambda_app.core.errors import UnavailableError
 from lambda_app.db.engine import endpoint_of
@@ -108,3 +109,13 @@ def test_statement_errors_do_not_repeat_values(make_engine: Callable[..., Engine
         connection.execute(select(text("1/0")).where(text("'private' = :value")), {"value": "private address"})
 
     assert "private address" not in str(caught.value)
+
+
+def test_refused_row_is_not_shown(make_engine: Callable[..., Engine], notes_url: str) -> None:
+    with make_engine(notes_url).begin() as connection:
+        connection.execute(text("CREATE TABLE kept (secret text, number int NOT NULL)"))
+        with pytest.raises(IntegrityError) as caught, connection.begin_nested():
+            connection.execute(text("INSERT INTO kept VALUES ('private hash', NULL)"))
+
+    assert "violates not-null constraint" in str(caught.value)
+    assert "private hash" not in str(caught.value.orig)

@@ -101,6 +101,21 @@ def test_only_a_digest_of_the_whole_body_counts(headers: dict[str, str], sha256:
     assert stored == StoredObject(1, "image/png", "9dd4e461268c8034f5c8564e155c67a6", sha256)
 
 
+@pytest.mark.parametrize(
+    ("headers", "crc64nvme"),
+    [
+        ({"x-amz-checksum-crc64nvme": "rosUhgp5mIg=", "x-amz-checksum-type": "FULL_OBJECT"}, "rosUhgp5mIg="),
+        ({"x-amz-checksum-crc64nvme": "rosUhgp5mIg=", "x-amz-checksum-type": "COMPOSITE"}, None),
+        ({"x-amz-checksum-sha256": SHA256_BASE64, "x-amz-checksum-type": "FULL_OBJECT"}, None),
+    ],
+)
+def test_checksum_that_s3_makes_by_itself_is_kept(headers: dict[str, str], crc64nvme: str | None) -> None:
+    stored = _answering(200, HEAD_HEADERS | headers).store.head(KEY)
+
+    assert stored is not None
+    assert stored.crc64nvme == crc64nvme
+
+
 def test_head_of_a_missing_object_is_none_and_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
     assert _answering(404).store.head(KEY) is None
     assert [record for record in caplog.records if record.name.startswith("lambda_app")] == []

@@ -1,0 +1,93 @@
+"""The web ACL that CloudFront asks before it lets a request through to the API."""
+
+import json
+from collections.abc import Iterable
+
+from aws_cdk import aws_wafv2 as waf
+from constructs import Construct
+
+from infra.config import StageConfig
+
+RATE_WINDOW_SECONDS = 300
+
+TOO_MANY = {"type": "about:blank", "title": "Too Many Requests", "status": 429, "code": "too_many_requests", "detail": "Too many requests"}
+"""The firewall cannot say `application/problem+json`; the members are those of our own refusals."""
+
+COUNTED = (
+    # 8 kB, and signing a hundred parts with their checksums takes more. The application's own limit is 256 KiB.
+    "SizeRestrictions_BODY",
+    # File names, descriptions and searches are free text: `<b>.html`, `../notes`, `q=settings.ini` are what people keep. Statements are
+    # parameterised, answers are JSON, downloads are attachments, and object keys hold ids only, so there is nothing here to protect.
+    "CrossSiteScripting_BODY",
+    "CrossSiteScripting_QUERYARGUMENTS",
+    "GenericLFI_BODY",
+    "GenericLFI_QUERYARGUMENTS",
+    "GenericRFI_BODY",
+    "GenericRFI_QUERYARGUMENTS",
+    "RestrictedExtensions_QUERYARGUMENTS",
+    # Scripts need not introduce themselves.
+    "NoUserAgent_HEADER",
+)
+"""Rules of AWS's common set that count and do not block; their metrics still show who tries."""
+
+MANAGED: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("AWSManagedRulesAmazonIpReputationList", ()),
+    ("AWSManagedRulesKnownBadInputsRuleSet", ()),
+    ("AWSManagedRulesCommonRuleSet", COUNTED),
+)
+
+
+class Firewall(Construct):
+    """The rules. They must be in us-east-1, whatever region they protect (AWS WAF developer guide, `CLOUDFRONT` scope)."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
+        super().__init__(scope, construct_id)
+        rules = [_rate_limit(config.requests_per_address), *(_managed(*group, priority=1 + at) for at, group in enumerate(MANAGED))]
+        self.acl = waf.CfnWebACL(
+            self,
+            "Acl",
+            scope="CLOUDFRONT",
+            default_action=waf.CfnWebACL.DefaultActionProperty(allow={}),
+            custom_response_bodies={
+                "TooMany": waf.CfnWebACL.CustomResponseBodyProperty(content_type="APPLICATION_JSON", content=json.dumps(TOO_MANY))
+            },
+            rules=rules,
+            visibility_config=_seen_as("Requests"),
+        )
+
+
+def _seen_as(name: str) -> waf.CfnWebACL.VisibilityConfigProperty:
+    # A sample shows the path, which may hold a share token, and every header, the caller's credentials among them.
+    return waf.CfnWebACL.VisibilityConfigProperty(cloud_watch_metrics_enabled=True, metric_name=name, sampled_requests_enabled=False)
+
+
+def _rate_limit(requests: int) -> waf.CfnWebACL.RuleProperty:
+    refusal = waf.CfnWebACL.CustomResponseProperty(response_code=429, custom_response_body_key="TooMany")
+    return waf.CfnWebACL.RuleProperty(
+        name="RequestsOfOneAddress",
+        priority=0,
+        statement=waf.CfnWebACL.StatementProperty(
+            rate_based_statement=waf.CfnWebACL.RateBasedStatementProperty(
+                aggregate_key_type="IP", limit=requests, evaluation_window_sec=RATE_WINDOW_SECONDS
+            )
+        ),
+        action=waf.CfnWebACL.RuleActionProperty(block=waf.CfnWebACL.BlockActionProperty(custom_response=refusal)),
+        visibility_config=_seen_as("RequestsOfOneAddress"),
+    )
+
+
+def _managed(name: str, counted: Iterable[str], *, priority: int) -> waf.CfnWebACL.RuleProperty:
+    count = waf.CfnWebACL.RuleActionProperty(count={})
+    return waf.CfnWebACL.RuleProperty(
+        name=name,
+        priority=priority,
+        statement=waf.CfnWebACL.StatementProperty(
+            managed_rule_group_statement=waf.CfnWebACL.ManagedRuleGroupStatementProperty(
+                vendor_name="AWS",
+                name=name,
+                rule_action_overrides=[waf.CfnWebACL.RuleActionOverrideProperty(name=rule, action_to_use=count) for rule in counted],
+            )
+        ),
+        override_action=waf.CfnWebACL.OverrideActionProperty(none={}),
+        visibility_config=_seen_as(name),
+    )

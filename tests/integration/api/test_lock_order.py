@@ -1,0 +1,98 @@
+"""The head of the audit log is locked last, by everybody: a foreign key that locked its row behind it would close a circle."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from lambda_app.core import clock
+from lambda_app.core.security.opaque import hash_secret, new_secret
+from lambda_app.core.settings import Settings
+from lambda_app.factory import Services
+from lambda_app.models import ApiKey, MailPurpose, UserSession
+from lambda_app.repositories.api_keys import ApiKeyRepository
+from lambda_app.repositories.mail_tokens import MailTokenRepository
+from lambda_app.repositories.sessions import SessionRepository
+from lambda_app.repositories.users import UserRepository
+from tests.support.accounts import Account
+from tests.support.locks import wait_until_blocked
+
+ROUNDS = 25
+
+
+@pytest.fixture
+def pooled(settings: Settings) -> Iterator[Services]:
+    built = Services.build(settings.model_copy(update={"database_pool_size": 4}))
+    yield built
+    built.engine.dispose()
+
+
+def open_session(session: Session, owner: Account) -> None:
+    now = clock.now()
+    row = UserSession(id=uuid4(), user_id=owner.id, token_epoch=0, created_at=now, last_used_at=now, expires_at=now + timedelta(days=1))
+    SessionRepository(session).open(row, hash_secret(new_secret()))
+
+
+def make_key(session: Session, owner: Account) -> None:
+    fields = {"name": "n", "hint": "h", "key_hash": hash_secret(new_secret()), "scopes": "admin", "created_at": clock.now()}
+    key = ApiKey(id=uuid4(), user_id=owner.id, token_epoch=0, **fields)
+    ApiKeyRepository(session).add(key)
+
+
+def ask_for_mail(session: Session, owner: Account) -> None:
+    token_hash = hash_secret(new_secret())
+    MailTokenRepository(session).add_for(owner.email, MailPurpose.RESET_PASSWORD, token_hash=token_hash, lifetime=timedelta(minutes=30))
+
+
+ACTS = [open_session, make_key, ask_for_mail]
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_change_of_the_address_and_what_refers_to_the_account_never_wait_for_each_other(
+    pooled: Services, owner: Account, act: Callable[[Session, Account], None]
+) -> None:
+    """The one has the account's row and is about to write its event; the other begins meanwhile."""
+
+    def run() -> None:
+        with pooled.unit_of_work() as session:
+            act(session, owner)
+
+    with ThreadPoolExecutor(1) as thread, pooled.engine.begin() as change:
+        change.execute(text('UPDATE "user" SET email = :email WHERE id = :id'), {"email": f"moved-{uuid4()}@example.com", "id": owner.id})
+        pid = change.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        other = thread.submit(run)
+        wait_until_blocked(pooled, by=pid)
+
+        change.execute(text("INSERT INTO audit_event (at, action) VALUES (now(), 'test.changed')"))
+        change.commit()
+
+        other.result(timeout=10)
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_many_at_once_never_end_in_a_deadlock(pooled: Services, owner: Account, act: Callable[[Session, Account], None]) -> None:
+    # With a time limit: whoever loses a deadlock comes no more.
+    start = threading.Barrier(2, timeout=10)
+
+    def change(user_id: UUID) -> None:
+        for number in range(ROUNDS):
+            start.wait()
+            with pooled.unit_of_work() as session:
+                # There and back again, so that what is asked for the first address is found now and then.
+                email = owner.email if number % 2 else f"moved-{uuid4()}@example.com"
+                UserRepository(session).update(user_id, {"email": email}, action="user.email_changed")
+
+    def refer(user_id: UUID) -> None:
+        for _ in range(ROUNDS):
+            start.wait()
+            with pooled.unit_of_work() as session:
+                act(session, owner)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(work, owner.id) for work in (change, refer)]:
+            done.result(timeout=60)
