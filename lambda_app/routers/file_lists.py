@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, StringConstraints
@@ -48,7 +48,9 @@ TypeQuery = Annotated[
     Query(description="What the content type begins with, as `image/`."),
 ]
 SizeQuery = Annotated[int | None, Query(ge=0, le=SIZE_MAX), ONLY_DIGITS]
-StatusQuery = Annotated[FileStatus | None, Query(description="Only this status. Without it, all but the trash.")]
+# All but DELETING: such files are not listed.
+ListedStatus = Literal[FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.TRASHED]
+StatusQuery = Annotated[ListedStatus | None, Query(description="Only this status. Without it, all but the trash.")]
 SinceQuery = Annotated[Instant | None, Query(description="Not created before this time, with its time zone.")]
 UntilQuery = Annotated[Instant | None, Query(description="Created before this time, with its time zone.")]
 
@@ -63,8 +65,6 @@ def get_filter(  # a parameter for each filter
     size_max: SizeQuery = None,
 ) -> FileFilter:
     """Return what the list is narrowed to."""
-    if status is FileStatus.DELETING:
-        raise MalformedRequestError("Files that are being deleted are not listed")
     return FileFilter(
         status=status,
         name=q,

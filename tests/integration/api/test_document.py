@@ -6,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from lambda_app.models import FileStatus
 from tests.support.accounts import Account
 from tests.support.problems import assert_problem
 
@@ -37,6 +38,13 @@ def test_document_shows_the_bounds_of_numbers_in_a_query(app: FastAPI) -> None:
 
     assert len(numbers) >= 7
     assert all({"minimum", "maximum"} <= number.keys() for number in numbers)
+
+
+def test_document_offers_only_statuses_that_are_listed(app: FastAPI) -> None:
+    parameters = app.openapi()["paths"]["/api/v1/files"]["get"]["parameters"]
+    status = next(parameter["schema"] for parameter in parameters if parameter["name"] == "status")
+
+    assert set(status["anyOf"][0]["enum"]) == set(FileStatus) - {FileStatus.DELETING}
 
 
 @pytest.mark.parametrize(
