@@ -1,7 +1,7 @@
 # Everything a developer types. `make` alone lists it. GNU make 3.81 (the one macOS ships) is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test proofs fuzz test-pooler localstack check fix openapi lock clean
+.PHONY: help setup run test test-browser proofs fuzz test-pooler localstack check fix openapi lock clean
 .PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Found on first use and remembered: `make help` must work on a machine without Python.
@@ -21,7 +21,8 @@ help: ## List what there is
 	@echo "  TESTS      what make test runs, with any options of pytest (default: tests)"
 	@echo "  STAGE, CDK  what make deploy deploys: dev, staging or prod, and options of the cdk command"
 	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
-	@echo "  API_V1_STR, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES, USER_QUOTA_FILES"
+	@echo "  API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES,"
+	@echo "  USER_QUOTA_FILES"
 	@echo "             settings of the API for make run; README.md has the table"
 
 setup: ## Make the virtual environments, or bring them up to date
@@ -33,15 +34,15 @@ run: setup ## Run it all on this machine: PostgreSQL, S3 and the API
 
 TESTS ?= tests
 # They need the CDK and its command line: make test-infra, make test-deploy.
-BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack
+BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser
 test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 	@exec "$(BIN)/python" -m pytest $(TESTS) $(BESIDE)
 
 CUT_POINTS ?= 1
 POOLER_RESTARTS ?= 3
-PROOFS ?= tests/integration/life tests/benchmarks tests/e2e
-proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, 600 lives on a failing S3, a million rows, 6 GiB
-	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIFE_FAULTS=600 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
+PROOFS ?= tests/integration/life tests/integration/api/test_file_requests.py tests/benchmarks tests/e2e
+proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, 600 lives on a failing S3, a million rows, 6 GiB, a zip of 5 GiB
+	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIFE_FAULTS=600 GUEST_ROUNDS=20 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
 	@$(MAKE) test-pooler POOLER_TESTS=tests/integration CUT_POINTS=0 POOLER_RESTARTS=0
 
 FUZZ_CASES ?= 100000
@@ -59,6 +60,10 @@ test-pooler: setup ## Run tests through PgBouncer in transaction mode, and kill 
 GUARDS ?=
 mutations: setup ## Take each guard away and see that a test misses it (15 minutes); GUARDS="some words" takes those whose names have them
 	@"$(BIN)/python" -m tests.mutation $(GUARDS)
+
+test-browser: setup ## Look at the pages of share links in a headless Chromium (x86-64 Linux); needs Node.js
+	@"$(INTERPRETER)" -m infra.toolchain browser
+	@exec "$(BIN)/python" -m pytest tests/e2e/browser
 
 LOCALSTACK_PYTHON = $(shell infra/local/find-python python3.13)
 localstack: setup ## Hold the object store to its contract on LocalStack too, in an environment of 350 MB; it needs Python 3.13

@@ -8,6 +8,8 @@ from typing import Any
 GATEWAY_TIMEOUT_SECONDS = 29
 """HTTP API gives up at 30 s whatever we ask."""
 FUNCTION_TIMEOUT_SECONDS = 20
+ARCHIVE_TIMEOUT_SECONDS = 900
+"""A turn of the archive worker: as long as Lambda allows. It stops before, and asks for another."""
 PROXY_BORROW_TIMEOUT_SECONDS = 5
 """How long a statement waits for a connection of the proxy; its default of 120 s outlives every request."""
 STATEMENT_TIMEOUT_SECONDS = 4

@@ -80,9 +80,25 @@ def migrate() -> None:
 def sweep(dry_run: bool, seconds: float) -> None:
     """End what crashes, lost events and callers who went away have left: uploads, rows, objects."""
     with _services() as services, services.unit_of_work() as session:
+        archives = services.archive_sweep(session).run(budget_seconds=seconds, is_dry=dry_run)
         report = services.sweep(session).run(budget_seconds=seconds, is_dry=dry_run)
-    for name, value in asdict(report).items():
-        click.echo(f"{name.replace('_', ' '):20} {value}")
+    for name, value in (asdict(report) | asdict(archives)).items():
+        click.echo(f"{name.replace('_', ' '):24} {value}")
+
+
+@cli.command()
+@click.option("--seconds", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="How long one of them may take.")
+def build_archives(seconds: float) -> None:
+    """Build the archives that wait, as the worker does when it is told of one."""
+    with _services() as services:
+        while True:
+            with services.unit_of_work() as session:
+                waiting = services.archive_sweep(session).list_waiting(limit=1)
+            if not waiting:
+                return
+            with services.unit_of_work() as session:
+                built = services.archive_builds(session).build(waiting[0], budget_seconds=seconds)
+            click.echo(f"{waiting[0]} {built.value}")
 
 
 @cli.command()

@@ -16,6 +16,7 @@ from lambda_app.core.aws import AwsAccess
 from lambda_app.core.mail import PostOffice, post_office
 from lambda_app.core.security.front_door import FrontDoor
 from lambda_app.core.security.keys import SigningKeys
+from lambda_app.core.security.passes import SharePasses
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
@@ -23,13 +24,20 @@ from lambda_app.db.engine import create_database_engine
 from lambda_app.db.health import DatabaseProbe
 from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.api_keys import ApiKeyRepository
+from lambda_app.repositories.archive_life import ArchiveLifeRepository
+from lambda_app.repositories.archive_sweep import ArchiveSweepRepository
+from lambda_app.repositories.archives import ArchiveRepository
 from lambda_app.repositories.audit import AuditRepository
+from lambda_app.repositories.file_grants import FileGrantRepository
 from lambda_app.repositories.file_life import FileLifeRepository
+from lambda_app.repositories.file_requests import FileRequestRepository
 from lambda_app.repositories.files import FileRepository
 from lambda_app.repositories.idempotency import IdempotencyRepository
 from lambda_app.repositories.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.mail_tokens import MailTokenRepository
 from lambda_app.repositories.sessions import SessionRepository
+from lambda_app.repositories.share_links import ShareLinkRepository
+from lambda_app.repositories.shares import ShareRepository
 from lambda_app.repositories.sign_in_attempts import SignInAttemptRepository
 from lambda_app.repositories.stats import StatsRepository
 from lambda_app.repositories.sweep import SweepRepository
@@ -38,14 +46,22 @@ from lambda_app.repositories.users import UserRepository
 from lambda_app.services.accounts import AccountService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.api_keys import ApiKeyService
+from lambda_app.services.archive_builds import ArchiveBuildService
+from lambda_app.services.archive_sweep import ArchiveSweepService
+from lambda_app.services.archives import ArchiveService
 from lambda_app.services.authentication import AuthenticationService
+from lambda_app.services.file_requests import FileRequestService
 from lambda_app.services.files import FileService
+from lambda_app.services.grants import GrantService
+from lambda_app.services.guest_uploads import GuestUploadService
 from lambda_app.services.idempotency import IdempotencyService
 from lambda_app.services.maintenance import MaintenanceService
 from lambda_app.services.password_gate import PasswordGate
 from lambda_app.services.quota import Quota
 from lambda_app.services.recovery import MailPolicy, RecoveryService
 from lambda_app.services.sessions import SessionPolicy, SessionService
+from lambda_app.services.share_links import ShareLinkService
+from lambda_app.services.shares import ShareService
 from lambda_app.services.sweep import SweepService
 from lambda_app.services.uploads import UploadService
 from lambda_app.services.usage import UsageService
@@ -77,9 +93,9 @@ class Services:
     """None where callers come to the API itself."""
 
     @classmethod
-    def build(cls, settings: Settings) -> Self:
-        """Build everything from the settings."""
-        aws = AwsAccess(settings)
+    def build(cls, settings: Settings, aws: AwsAccess | None = None) -> Self:
+        """Build everything from the settings; `aws` replaces the usual access to AWS."""
+        aws = aws or AwsAccess(settings)
         keys = _signing_keys(settings, aws)
         engine = create_database_engine(settings, password_source=_password_source(settings, aws))
         return cls(
@@ -159,6 +175,7 @@ class Services:
             mail_tokens=MailTokenRepository(session),
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),
+            share_links=ShareLinkRepository(session),
         )
 
     def files(self, session: Session) -> FileService:
@@ -181,6 +198,55 @@ class Services:
             default_quota=self._default_quota(),
         )
 
+    def shares(self, session: Session) -> ShareService:
+        """The share service of one unit of work."""
+        return ShareService(
+            shares=ShareRepository(session),
+            files=FileRepository(session),
+            idempotency=IdempotencyService(IdempotencyRepository(session)),
+            passwords=self.passwords,
+            passes=SharePasses(self.keys),
+        )
+
+    def share_links(self, session: Session) -> ShareLinkService:
+        """The service of whoever opens a share link, for one unit of work."""
+        return ShareLinkService(
+            links=ShareLinkRepository(session),
+            audit=AuditRepository(session),
+            gate=self._gate(session),
+            sessions=self.sessions(session),
+            passes=SharePasses(self.keys),
+            store=self._store(session),
+        )
+
+    def grants(self, session: Session) -> GrantService:
+        """The service of sharing by name, for one unit of work."""
+        return GrantService(
+            grants=FileGrantRepository(session),
+            files=FileRepository(session),
+            users=UserRepository(session),
+            attempts=SignInAttemptRepository(session),
+        )
+
+    def file_requests(self, session: Session) -> FileRequestService:
+        """The service of file requests, for one unit of work."""
+        return FileRequestService(
+            requests=FileRequestRepository(session),
+            idempotency=IdempotencyService(IdempotencyRepository(session)),
+            keys=self.keys,
+            public_url=self.settings.public_url,
+        )
+
+    def guest_uploads(self, session: Session) -> GuestUploadService:
+        """The service of a guest, for one unit of work."""
+        return GuestUploadService(
+            requests=FileRequestRepository(session),
+            life=FileLifeRepository(session),
+            uploads=self.uploads(session),
+            store=self._store(session),
+            default_quota=self._default_quota(),
+        )
+
     def usage(self, session: Session) -> UsageService:
         """The usage service of one unit of work."""
         return UsageService(usage=UsageRepository(session), default_quota=self._default_quota())
@@ -192,6 +258,28 @@ class Services:
             life=FileLifeRepository(session),
             keys=IdempotencyRepository(session),
             store=self._store(session),
+        )
+
+    def archives(self, session: Session) -> ArchiveService:
+        """The archive service of one unit of work."""
+        return ArchiveService(
+            archives=ArchiveRepository(session),
+            life=ArchiveLifeRepository(session),
+            store=self._store(session),
+            retention=self._archive_retention(),
+        )
+
+    def archive_builds(self, session: Session) -> ArchiveBuildService:
+        """The service that builds archives, for one unit of work."""
+        return ArchiveBuildService(life=ArchiveLifeRepository(session), store=self._store(session), retention=self._archive_retention())
+
+    def archive_sweep(self, session: Session) -> ArchiveSweepService:
+        """The sweep of archives of one unit of work."""
+        return ArchiveSweepService(
+            archives=ArchiveSweepRepository(session),
+            life=ArchiveLifeRepository(session),
+            store=self._store(session),
+            retention=self._archive_retention(),
         )
 
     def freeze(self) -> None:
@@ -212,6 +300,9 @@ class Services:
 
     def _default_quota(self) -> Quota:
         return Quota(bytes=self.settings.user_quota_bytes, files=self.settings.user_quota_files)
+
+    def _archive_retention(self) -> timedelta:
+        return timedelta(hours=self.settings.archive_retention_hours)
 
     def _gate(self, session: Session) -> PasswordGate:
         return PasswordGate(attempts=SignInAttemptRepository(session), audit=AuditRepository(session), passwords=self.passwords)

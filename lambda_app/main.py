@@ -11,11 +11,29 @@ from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.core.snapshot import prepare_for_snapshot
 from lambda_app.factory import Services
-from lambda_app.routers import admin, credentials, docs, files, health, login, uploads, users
+from lambda_app.routers import (
+    admin,
+    archives,
+    credentials,
+    docs,
+    file_requests,
+    files,
+    grants,
+    guests,
+    health,
+    link_archives,
+    login,
+    public_files,
+    share_links,
+    shares,
+    uploads,
+    users,
+)
 from lambda_app.routers.cors import Cors
 from lambda_app.routers.document import complete_document
 from lambda_app.routers.edge import Edge
 from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.link_pages import LinkPages
 from lambda_app.routers.problems import install_problem_handlers
 
 
@@ -43,7 +61,17 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     app.include_router(users.router, prefix=settings.api_v1_str)
     app.include_router(uploads.router, prefix=settings.api_v1_str)
     app.include_router(admin.router, prefix=settings.api_v1_str)
+    app.include_router(archives.router, prefix=settings.api_v1_str)
     app.include_router(files.router, prefix=settings.api_v1_str)
+    app.include_router(shares.router, prefix=settings.api_v1_str)
+    app.include_router(grants.router, prefix=settings.api_v1_str)
+    app.include_router(file_requests.router, prefix=settings.api_v1_str)
+    # At the root: a link is read out, printed and typed.
+    app.include_router(share_links.router)
+    app.include_router(link_archives.router)
+    app.include_router(public_files.router)
+    app.include_router(guests.router)
+    app.add_middleware(LinkPages)
     app.add_middleware(Edge, front_door=services.front_door)
     if settings.backend_cors_origins:
         # Outside Edge, so that errors carry the CORS headers too.

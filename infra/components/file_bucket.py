@@ -9,10 +9,16 @@ from constructs import Construct
 
 from infra.components.acknowledged import acknowledge
 from infra.components.malware import MalwareScan
-from infra.config import FUNCTION_TIMEOUT_SECONDS, PRESIGNED_URL_SECONDS, StageConfig
+from infra.config import ARCHIVE_TIMEOUT_SECONDS, FUNCTION_TIMEOUT_SECONDS, PRESIGNED_URL_SECONDS, StageConfig
 
 UPLOADS = "uploads/"
-"""Prefix of every key that the application makes."""
+"""Prefix of the keys of all files."""
+ARCHIVES = "archives/"
+"""Prefix of the keys of all zips."""
+ARCHIVE_REQUESTS = "archive-requests/"
+"""Prefix of the keys of the empty objects that wake the archive worker."""
+ARCHIVES_DAYS = 8
+"""More than a zip is ever kept: the sweep deletes it long before, this is for what it cannot see."""
 
 EXPOSED_HEADERS = ["ETag", "x-amz-checksum-sha256", "x-amz-checksum-crc64nvme", "x-amz-version-id"]
 MALWARE_TAG = "GuardDutyMalwareScanStatus"
@@ -24,7 +30,7 @@ ABANDONED_PARTS_DAYS = 70
 
 
 class FileBucket(Construct):
-    """The bucket, and the queue that S3 tells of every new object."""
+    """The bucket, and the queues that S3 tells of every new upload, and of every archive that is asked for."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
         super().__init__(scope, construct_id)
@@ -55,12 +61,21 @@ class FileBucket(Construct):
             retention_period=Duration.days(4),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=5),
         )
+        self.archive_dead_letters = sqs.Queue(self, "ArchiveDeadLetters", retention_period=Duration.days(14), enforce_ssl=True)
+        self.archive_requests = sqs.Queue(
+            self,
+            "ArchiveRequests",
+            enforce_ssl=True,
+            visibility_timeout=Duration.seconds(6 * ARCHIVE_TIMEOUT_SECONDS),
+            retention_period=Duration.days(4),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.archive_dead_letters, max_receive_count=5),
+        )
         acknowledge(
             self.bucket,
             "AwsSolutions-S1",
             reason="S3's access log would hold presigned URLs with their signatures; S3 data events in the account's CloudTrail do not.",
         )
-        self._tell_queue_of_uploads()
+        self._tell_queues()
         self._refuse_weak_signatures()
         self._refuse_overwriting()
         if config.scans_for_malware:
@@ -70,12 +85,12 @@ class FileBucket(Construct):
         """Allow to see which multipart uploads are under way."""
         iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucketMultipartUploads"], resource_arns=[self.bucket.bucket_arn])
 
-    def grant_objects(self, grantee: iam.IGrantable, *actions: str) -> None:
-        """Allow the S3 `actions` on the uploaded objects.
+    def grant_objects(self, grantee: iam.IGrantable, *actions: str, prefix: str = UPLOADS) -> None:
+        """Allow the S3 `actions` on the objects below `prefix`.
 
         ListBucket comes with it: without, S3 answers 403 instead of 404 for an object that is not there.
         """
-        iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=[self.bucket.arn_for_objects(f"{UPLOADS}*")])
+        iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=[self.bucket.arn_for_objects(f"{prefix}*")])
         iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucket"], resource_arns=[self.bucket.bucket_arn])
         if self.key:
             # Not grant_encrypt_decrypt, whose wildcards also allow to re-encrypt.
@@ -88,6 +103,12 @@ class FileBucket(Construct):
     def _lifecycle(self) -> list[s3.LifecycleRule]:
         return [
             s3.LifecycleRule(id="abandoned-parts", abort_incomplete_multipart_upload_after=Duration.days(ABANDONED_PARTS_DAYS)),
+            *(
+                s3.LifecycleRule(
+                    id=prefix.strip("/"), prefix=prefix, expiration=Duration.days(days), noncurrent_version_expiration=Duration.days(1)
+                )
+                for prefix, days in ((ARCHIVES, ARCHIVES_DAYS), (ARCHIVE_REQUESTS, 1))
+            ),
             s3.LifecycleRule(
                 id="trash", noncurrent_version_expiration=Duration.days(self._config.noncurrent_days), expired_object_delete_marker=True
             ),
@@ -113,18 +134,20 @@ class FileBucket(Construct):
             )
         ]
 
-    def _tell_queue_of_uploads(self) -> None:
+    def _tell_queues(self) -> None:
         # Not add_event_notification, which would bring a function of CDK's own with s3:PutBucketNotification on every bucket.
-        self.events.add_to_resource_policy(
-            iam.PolicyStatement(
-                sid="S3OfThisAccount",
-                principals=[iam.ServicePrincipal("s3.amazonaws.com")],
-                actions=["sqs:SendMessage"],
-                resources=[self.events.queue_arn],
-                # Naming the bucket would be a circle: S3 tries the queue while the bucket is made.
-                conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+        told = {UPLOADS: self.events, ARCHIVE_REQUESTS: self.archive_requests}
+        for queue in told.values():
+            queue.add_to_resource_policy(
+                iam.PolicyStatement(
+                    sid="S3OfThisAccount",
+                    principals=[iam.ServicePrincipal("s3.amazonaws.com")],
+                    actions=["sqs:SendMessage"],
+                    resources=[queue.queue_arn],
+                    # Naming the bucket would be a circle: S3 tries the queue while the bucket is made.
+                    conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
+                )
             )
-        )
         bucket = self.bucket.node.default_child
         if not isinstance(bucket, s3.CfnBucket):
             raise TypeError("the bucket's first child is its CloudFormation resource")
@@ -132,14 +155,15 @@ class FileBucket(Construct):
             queue_configurations=[
                 s3.CfnBucket.QueueConfigurationProperty(
                     event="s3:ObjectCreated:*",
-                    queue=self.events.queue_arn,
+                    queue=queue.queue_arn,
                     filter=s3.CfnBucket.NotificationFilterProperty(
-                        s3_key=s3.CfnBucket.S3KeyFilterProperty(rules=[s3.CfnBucket.FilterRuleProperty(name="prefix", value=UPLOADS)])
+                        s3_key=s3.CfnBucket.S3KeyFilterProperty(rules=[s3.CfnBucket.FilterRuleProperty(name="prefix", value=prefix)])
                     ),
                 )
+                for prefix, queue in told.items()
             ]
         )
-        bucket.node.add_dependency(self.events)
+        bucket.node.add_dependency(*told.values())
 
     def _deny(self, sid: str, *, actions: list[str], resources: list[str], conditions: dict[str, dict[str, object]]) -> None:
         self.bucket.add_to_resource_policy(

@@ -19,8 +19,9 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.components.acknowledged import acknowledge
+from infra.components.file_bucket import ARCHIVE_REQUESTS, ARCHIVES
 from infra.components.network import log_retention
-from infra.config import FUNCTION_TIMEOUT_SECONDS, StageConfig
+from infra.config import ARCHIVE_TIMEOUT_SECONDS, FUNCTION_TIMEOUT_SECONDS, StageConfig
 from infra.package.artifact import Artifact
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +39,9 @@ class May(Flag):
     WRITE_OBJECTS = auto()
     DELETE_OBJECTS = auto()
     LIST_UPLOADS = auto()
+    ASK_FOR_ARCHIVES = auto()
+    BUILD_ARCHIVES = auto()
+    SWEEP_ARCHIVES = auto()
     READ_SIGNING_KEY = auto()
     ROTATE_SIGNING_KEY = auto()
     SEND_MAIL = auto()
@@ -48,6 +52,7 @@ class Runs(StrEnum):
 
     ON_REQUEST = "request"
     ON_UPLOAD = "upload"
+    ON_ARCHIVE = "archive"
     ON_SCHEDULE = "schedule"
     ON_DEPLOY = "deploy"
     ON_ROTATION = "rotation"
@@ -85,7 +90,13 @@ FUNCTIONS = (
         name="Api",
         handler="lambda_app.main.handler",
         runs=Runs.ON_REQUEST,
-        may=May.USE_DATABASE | May.READ_OBJECTS | May.WRITE_OBJECTS | May.DELETE_OBJECTS | May.READ_SIGNING_KEY | May.SEND_MAIL,
+        may=May.USE_DATABASE
+        | May.READ_OBJECTS
+        | May.WRITE_OBJECTS
+        | May.DELETE_OBJECTS
+        | May.ASK_FOR_ARCHIVES
+        | May.READ_SIGNING_KEY
+        | May.SEND_MAIL,
         memory_mib=1769,
         concurrency="api_concurrency",
     ),
@@ -96,10 +107,19 @@ FUNCTIONS = (
         may=May.USE_DATABASE | May.READ_OBJECTS | May.DELETE_OBJECTS,
     ),
     FunctionSpec(
+        name="Archive",
+        handler="lambda_app.handlers.archive.handler",
+        runs=Runs.ON_ARCHIVE,
+        may=May.USE_DATABASE | May.READ_OBJECTS | May.BUILD_ARCHIVES,
+        # Half of the time goes into checksums and digests: a whole vCPU, and the bandwidth that comes with it.
+        memory_mib=1769,
+        timeout_seconds=ARCHIVE_TIMEOUT_SECONDS,
+    ),
+    FunctionSpec(
         name="Sweep",
         handler="lambda_app.handlers.sweep.handler",
         runs=Runs.ON_SCHEDULE,
-        may=May.USE_DATABASE | May.READ_OBJECTS | May.DELETE_OBJECTS | May.LIST_UPLOADS,
+        may=May.USE_DATABASE | May.READ_OBJECTS | May.DELETE_OBJECTS | May.LIST_UPLOADS | May.SWEEP_ARCHIVES,
         timeout_seconds=240,
         minutes=15,
     ),
@@ -121,6 +141,22 @@ OBJECT_ACTIONS = {
     May.WRITE_OBJECTS: ("s3:PutObject",),
     May.DELETE_OBJECTS: ("s3:DeleteObject", "s3:AbortMultipartUpload"),
 }
+_ARCHIVE_ACTIONS: Mapping[May, Mapping[str, tuple[str, ...]]] = {
+    May.ASK_FOR_ARCHIVES: {ARCHIVES: ("s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload"), ARCHIVE_REQUESTS: ("s3:PutObject",)},
+    May.BUILD_ARCHIVES: {
+        ARCHIVES: ("s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"),
+        ARCHIVE_REQUESTS: ("s3:PutObject", "s3:DeleteObject"),
+    },
+    May.SWEEP_ARCHIVES: {
+        ARCHIVES: ("s3:DeleteObject", "s3:AbortMultipartUpload"),
+        ARCHIVE_REQUESTS: ("s3:PutObject", "s3:DeleteObject"),
+    },
+}
+
+
+def archive_actions(may: May) -> dict[str, tuple[str, ...]]:
+    """Return what a function may do to zips and to requests for them, by prefix."""
+    return {prefix: actions for permission, granted in _ARCHIVE_ACTIONS.items() if permission in may for prefix, actions in granted.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,12 +288,12 @@ def run_on_rotation(function: AppFunction, *, secret: secretsmanager.ISecret) ->
     schedule.node.add_dependency(function)
 
 
-def run_on_upload(function: AppFunction, *, events_of_bucket: sqs.IQueue) -> None:
+def run_on_upload(function: AppFunction, *, events_of_bucket: sqs.IQueue, batch_size: int = 10) -> None:
     """Feed the function's live version from the queue of S3's events; a record that fails comes back alone."""
     function.live.add_event_source(
         event_sources.SqsEventSource(
             events_of_bucket,
-            batch_size=10,
+            batch_size=batch_size,
             report_batch_item_failures=True,
             # Never more copies than the function may have: the rest would be throttled and count as failed receives.
             max_concurrency=function.workers,

@@ -117,6 +117,11 @@ class Observability(Construct):
         self._alarm("QueueAge", age, over=900, periods=2, meaning="Upload events wait over fifteen minutes.")
         self._alarm("DeadLetters", dead, over=0, meaning="An upload event failed five times.")
 
+        waiting = files.archive_requests.metric_approximate_age_of_oldest_message(statistic="Maximum", period=FIVE_MINUTES)
+        lost = files.archive_dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
+        self._alarm("ArchiveQueueAge", waiting, over=7200, periods=2, meaning="An archive has waited for its worker for over two hours.")
+        self._alarm("ArchiveDeadLetters", lost, over=0, meaning="A request for an archive failed five times.")
+
     def _watch_database(self, data: DataStack) -> None:
         database = data.database
         proxy = {"ProxyName": database.proxy.db_proxy_name}

@@ -15,6 +15,7 @@ from infra.local.application import (
     reserved_port,
     serve,
 )
+from infra.local.archives import archive_worker
 from infra.local.bootstrap import EMULATOR
 from infra.local.object_store import BROWSER_ORIGINS, start_object_store
 from infra.local.postgres import start_postgres
@@ -76,6 +77,7 @@ def run(folders: Folders, port: int) -> int:
         os.environ.update(environment)
         prepare_application(secrets.superuser_password)
 
+        stack.enter_context(archive_worker())
         greeting = welcome(port, folders.root, secrets, environment)
         serve(listener, (postgres.server, store.server), announce=lambda: say(greeting), on_loss=lost.append)
         for server in lost:

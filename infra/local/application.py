@@ -26,6 +26,7 @@ KNOBS = frozenset(
     {
         "ACCESS_TOKEN_EXPIRE_MINUTES",
         "API_V1_STR",
+        "ARCHIVE_RETENTION_HOURS",
         "AWS_REGION",
         "BACKEND_CORS_ORIGINS",
         "DATABASE_POOL_SIZE",

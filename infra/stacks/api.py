@@ -15,6 +15,7 @@ from infra.components.functions import (
     May,
     Runs,
     Surroundings,
+    archive_actions,
     run_on_rotation,
     run_on_schedule,
     run_on_upload,
@@ -113,6 +114,8 @@ class ApiStack(Stack):
         self._grant(function)
         if function.spec.runs is Runs.ON_UPLOAD:
             run_on_upload(function, events_of_bucket=self._data.files.events)
+        elif function.spec.runs is Runs.ON_ARCHIVE:
+            run_on_upload(function, events_of_bucket=self._data.files.archive_requests, batch_size=1)
         elif function.spec.runs is Runs.ON_SCHEDULE:
             run_on_schedule(function)
         elif function.spec.runs is Runs.ON_ROTATION:
@@ -128,6 +131,14 @@ class ApiStack(Stack):
                 "AwsSolutions-IAM5",
                 f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{UPLOADS}*",
                 reason="Every object below the upload prefix: their keys are made while the function runs.",
+            )
+        for prefix, archive in archive_actions(may).items():
+            data.files.grant_objects(role, *archive, prefix=prefix)
+            acknowledge(
+                role,
+                "AwsSolutions-IAM5",
+                f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{prefix}*",
+                reason="Every archive, and every request for one: their keys are made while the function runs.",
             )
         if May.USE_DATABASE in may:
             data.database.grant_connect(role)

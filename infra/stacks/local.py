@@ -12,7 +12,17 @@ from constructs import Construct
 
 from infra.components.database import APP_USER
 from infra.components.file_bucket import FileBucket
-from infra.components.functions import FUNCTIONS, OBJECT_ACTIONS, AppFunction, May, Runs, Surroundings, run_on_schedule, run_on_upload
+from infra.components.functions import (
+    FUNCTIONS,
+    OBJECT_ACTIONS,
+    AppFunction,
+    May,
+    Runs,
+    Surroundings,
+    archive_actions,
+    run_on_schedule,
+    run_on_upload,
+)
 from infra.components.migration import Migration
 from infra.config import StageConfig
 from infra.package.artifact import Artifact
@@ -77,12 +87,16 @@ class LocalApiStack(Stack):
             actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in may for action in granted]
             if actions:
                 data.files.grant_objects(function.role, *actions)
+            for prefix, archive in archive_actions(may).items():
+                data.files.grant_objects(function.role, *archive, prefix=prefix)
             if May.LIST_UPLOADS in may:
                 data.files.grant_listing_uploads(function.role)
             if May.READ_SIGNING_KEY in may:
                 data.signing_key.grant_read(function.role)
             if function.spec.runs is Runs.ON_UPLOAD:
                 run_on_upload(function, events_of_bucket=data.files.events)
+            elif function.spec.runs is Runs.ON_ARCHIVE:
+                run_on_upload(function, events_of_bucket=data.files.archive_requests, batch_size=1)
             elif function.spec.runs is Runs.ON_SCHEDULE:
                 run_on_schedule(function)
         api = rest.LambdaRestApi(

@@ -22,6 +22,9 @@ CONNECT_TIMEOUT_SECONDS = 2.0
 READ_TIMEOUT_SECONDS = 5.0
 """Longest wait for an answer of AWS once connected."""
 
+STREAM_PIECE_BYTES = 1024**2
+"""How much of a streamed answer is read at a time."""
+
 ATTEMPTS = 2
 """Tries of one call, the first included; with the timeouts above a call ends within 15 seconds."""
 
@@ -64,16 +67,49 @@ class AwsRefusedError(UnavailableError):
         self.aws_code = aws_code
 
 
+class AwsStream:
+    """The body of a streamed answer, read piece by piece."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def read_into(self, into: memoryview) -> None:
+        """Fill `into` with the next bytes. Raises UnavailableError when there are fewer, or they break off."""
+        from botocore.exceptions import (  # type: ignore[import-untyped]  # botocore ships no types
+            HTTPClientError,
+            ResponseStreamingError,
+        )
+        from urllib3.exceptions import HTTPError
+
+        done = 0
+        try:
+            while done < len(into):
+                piece = self._body.read(min(STREAM_PIECE_BYTES, len(into) - done))
+                if not piece:
+                    raise UnavailableError
+                into[done : done + len(piece)] = piece
+                done += len(piece)
+        except (HTTPClientError, ResponseStreamingError, HTTPError, OSError) as error:
+            raise UnavailableError from error
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._body.close()
+
+
 class AwsAccess:
     """The credentials of this process and what is done with them. Nothing is looked up before it is needed.
 
     `credentials` replaces AWS's own chain of sources, for tests and emulators.
     """
 
-    def __init__(self, settings: Settings, credentials: AwsCredentials | None = None) -> None:
+    def __init__(
+        self, settings: Settings, credentials: AwsCredentials | None = None, *, read_timeout_seconds: float = READ_TIMEOUT_SECONDS
+    ) -> None:
         self._region = settings.aws_region
         self._endpoint_url = settings.aws_endpoint_url
         self._given = credentials
+        self._read_timeout_seconds = read_timeout_seconds
         self._lock = threading.Lock()
         self._source: Any = None
         self._clients: dict[str, Any] = {}
@@ -85,7 +121,7 @@ class AwsAccess:
         """
         if self._given is not None:
             return self._given
-        from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # botocore ships no types
+        from botocore.exceptions import BotoCoreError, ClientError
 
         # Beside its own errors botocore lets through what an unreadable token file, a malformed answer of the credential
         # endpoint, an expiry without a time zone or keys that are dead on arrival raise.
@@ -197,7 +233,7 @@ class AwsAccess:
         source = Credentials(given.access_key, given.secret_key, given.token) if given else self._source
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            read_timeout=READ_TIMEOUT_SECONDS,
+            read_timeout=self._read_timeout_seconds,
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         )
         if service == "s3":

@@ -76,7 +76,7 @@ class Settings(BaseModel):
     mail_folder: str | None = None
     """A folder that mail is written to instead of being sent; `local` only."""
     public_url: str = "http://127.0.0.1:8000"
-    """The page that links in mail lead to."""
+    """The page that links in mail and share links lead to."""
     require_verified_email: bool = False
     """Whether an account can be used only after its address was confirmed by mail."""
     s3_bucket_name: str = Field(min_length=3, max_length=63)
@@ -95,6 +95,8 @@ class Settings(BaseModel):
     """Files that a user may keep, likewise."""
     trash_retention_days: int = Field(default=0, ge=0, le=365)
     """Days that deleted files can be restored; with 0 they are deleted at once."""
+    archive_retention_hours: int = Field(default=24, ge=1, le=168)
+    """Hours that a zip of several files is kept."""
     open_registration: bool = True
     """Whether anyone may create an account; a superuser always may."""
     backend_cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
@@ -175,6 +177,11 @@ class Settings(BaseModel):
         if self.require_verified_email and not self.can_send_mail:
             raise ValueError("REQUIRE_VERIFIED_EMAIL needs MAIL_FROM")
         return self
+
+    @property
+    def link_base(self) -> str | None:
+        """What the addresses of share links begin with; None where nobody has said it, and a link begins with the caller's own host."""
+        return self.public_url if "public_url" in self.model_fields_set else None
 
     @property
     def can_send_mail(self) -> bool:

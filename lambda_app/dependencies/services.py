@@ -10,10 +10,16 @@ from lambda_app.factory import Services
 from lambda_app.services.accounts import AccountService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.api_keys import ApiKeyService
+from lambda_app.services.archives import ArchiveService
 from lambda_app.services.authentication import AuthenticationService
+from lambda_app.services.file_requests import FileRequestService
 from lambda_app.services.files import FileService
+from lambda_app.services.grants import GrantService
+from lambda_app.services.guest_uploads import GuestUploadService
 from lambda_app.services.recovery import RecoveryService
 from lambda_app.services.sessions import SessionService
+from lambda_app.services.share_links import ShareLinkService
+from lambda_app.services.shares import ShareService
 from lambda_app.services.uploads import UploadService
 from lambda_app.services.usage import UsageService
 
@@ -57,6 +63,26 @@ async def get_uploads(services: ServicesDep, session: SessionDep) -> UploadServi
     return services.uploads(session)
 
 
+async def get_archives(services: ServicesDep, session: SessionDep) -> ArchiveService:
+    """Return the archive service of this request."""
+    return services.archives(session)
+
+
+async def get_grants(services: ServicesDep, session: SessionDep) -> GrantService:
+    """Return the service of sharing by name of this request."""
+    return services.grants(session)
+
+
+async def get_file_requests(services: ServicesDep, session: SessionDep) -> FileRequestService:
+    """Return the service of file requests of this request."""
+    return services.file_requests(session)
+
+
+async def get_guest_uploads(services: ServicesDep, session: SessionDep) -> GuestUploadService:
+    """Return the guest's service of this request."""
+    return services.guest_uploads(session)
+
+
 async def get_usage(services: ServicesDep, session: SessionDep) -> UsageService:
     """Return the usage service of this request."""
     return services.usage(session)
@@ -77,6 +103,16 @@ async def get_api_keys(services: ServicesDep, session: SessionDep) -> ApiKeyServ
     return services.api_keys(session)
 
 
+async def get_shares(services: ServicesDep, session: SessionDep) -> ShareService:
+    """Return the share service of this request."""
+    return services.shares(session)
+
+
+async def get_share_links(services: ServicesDep, session: SessionDep) -> ShareLinkService:
+    """Return the service of whoever opens a share link."""
+    return services.share_links(session)
+
+
 async def get_recovery(services: ServicesDep, session: SessionDep) -> RecoveryService:
     """Return the recovery service of this request."""
     return services.recovery(session)
@@ -90,9 +126,15 @@ async def get_administration(services: ServicesDep, session: SessionDep) -> Admi
 AccountsDep = Annotated[AccountService, Depends(get_accounts)]
 FilesDep = Annotated[FileService, Depends(get_files)]
 UploadsDep = Annotated[UploadService, Depends(get_uploads)]
+ArchivesDep = Annotated[ArchiveService, Depends(get_archives)]
+GrantsDep = Annotated[GrantService, Depends(get_grants)]
+FileRequestsDep = Annotated[FileRequestService, Depends(get_file_requests)]
+GuestUploadsDep = Annotated[GuestUploadService, Depends(get_guest_uploads)]
 UsageDep = Annotated[UsageService, Depends(get_usage)]
 AuthenticationDep = Annotated[AuthenticationService, Depends(get_authentication)]
 SessionsDep = Annotated[SessionService, Depends(get_sessions)]
 ApiKeysDep = Annotated[ApiKeyService, Depends(get_api_keys)]
+SharesDep = Annotated[ShareService, Depends(get_shares)]
+ShareLinksDep = Annotated[ShareLinkService, Depends(get_share_links)]
 RecoveryDep = Annotated[RecoveryService, Depends(get_recovery)]
 AdministrationDep = Annotated[AdministrationService, Depends(get_administration)]

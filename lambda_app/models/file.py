@@ -60,6 +60,10 @@ class File(Timestamps, Base):
     """What the first bytes look like, when that is not the declared type."""
     purge_at: Mapped[datetime | None]
     """When a file in the trash is deleted for good."""
+    file_request_id: Mapped[UUID | None] = mapped_column(ForeignKey("file_request.id", ondelete="SET NULL"))
+    """The request by which a guest sent it to the owner."""
+    guest_token_hash: Mapped[str | None] = mapped_column(String(64))
+    """What is kept of the token by which that guest completes it, and nobody else."""
     revision: Mapped[int] = mapped_column(server_default=text("1"))
     """Grows by one with every change; the entity tag is made of it."""
 
@@ -78,6 +82,13 @@ Index("ix_file_owner_id_name", File.owner_id, NAME_SORT, File.id)
 Index("ix_file_name_trigrams", NAME_TRIGRAMS, postgresql_using="gin", postgresql_with={"fastupdate": "off"})
 Index("ix_file_owner_id_content_type", File.owner_id, TYPE_SORT, File.created_at.desc(), File.id.desc())
 Index("ix_file_owner_id_size_bytes", File.owner_id, File.size_bytes, File.id)
+Index(
+    "ix_file_file_request_id",
+    File.file_request_id,
+    File.created_at.desc(),
+    File.id.desc(),
+    postgresql_where=text("file_request_id IS NOT NULL"),
+)
 Index("ix_file_created_at_id", File.created_at.desc(), File.id.desc())
 Index(
     "ix_file_unfinished",

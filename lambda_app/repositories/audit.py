@@ -114,12 +114,20 @@ def audited_writes(*writes: Insert | Update, entry: Mapping[str, Any], keeping: 
     """
     done = [write.returning(literal(1).label("done")).cte(f"write_{number}") for number, write in enumerate(writes)]
     if keeping is not None:
-        kept = select(User.id).where(User.id == keeping, *(_is_done(part) for part in done)).with_for_update(read=True, key_share=True)
-        done.append(kept.cte("kept"))
+        done.append(kept_users(keeping, behind=done))
     table = AuditEvent.__table__
     columns = [literal(value, table.c[name].type).label(name) for name, value in entry.items()]
     logged = insert(AuditEvent).from_select(list(entry), select(*columns).where(*(_is_done(part) for part in done)))
     return select(literal(1)).add_cte(*done, logged.cte("logged"))
+
+
+def kept_users(*user_ids: UUID, behind: Sequence[CTE]) -> CTE:
+    """Return the part that locks the users to whom new rows refer, as their foreign keys will, after the parts `behind`.
+
+    A foreign key locks its row only when the whole statement is over, behind the head of the chain: the event has to wait for this.
+    """
+    kept = select(User.id).where(User.id.in_(user_ids), *(_is_done(part) for part in behind)).order_by(User.id)
+    return kept.with_for_update(read=True, key_share=True).cte("kept")
 
 
 def _is_done(part: CTE) -> ColumnElement[bool]:

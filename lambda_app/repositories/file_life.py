@@ -10,13 +10,31 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CTE, BigInteger, ColumnElement, Executable, delete, exists, func, insert, literal, select, update
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Executable,
+    Insert,
+    Update,
+    any_,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
-from lambda_app.models import CHARGED, File, FileStatus, IdempotencyKey, User
+from lambda_app.models import CHARGED, File, FileRequest, FileStatus, IdempotencyKey, User
 from lambda_app.repositories.audit import audit_insert_for
 from lambda_app.repositories.file_access import manageable_by
+from lambda_app.repositories.file_requests import live_request
+from lambda_app.schemas.file_request import matching_rules
 
 _OWN_TRANSACTION = {"own_transaction": True, "synchronize_session": False, "populate_existing": True}
 _GONE = (FileStatus.DELETING, FileStatus.EXPIRED)
@@ -35,23 +53,14 @@ class FileLifeRepository:
         With `with_key` also note on the idempotency key that names this file that it was made; False if the key does not name it any
         more. The defaults apply where the owner has no quota of their own.
         """
-        has_room = (
-            (User.id == file.owner_id)
-            & (User.bytes_used + file.size_bytes <= func.coalesce(User.quota_bytes, literal(default_bytes, BigInteger)))
-            & (User.files_count < func.coalesce(User.quota_files, default_files))
-        )
-        charge = update(User).values(bytes_used=User.bytes_used + file.size_bytes, files_count=User.files_count + 1)
+        has_room = (User.id == file.owner_id) & _has_room(file, default_bytes=default_bytes, default_files=default_files)
         locked: CTE | None = None
         if with_key:
             named = (IdempotencyKey.user_id == file.owner_id, IdempotencyKey.resource_id == file.id, IdempotencyKey.is_done.is_(False))
             locked = select(IdempotencyKey.resource_id).where(*named).with_for_update().cte("locked")
             has_room &= exists(select(locked.c.resource_id))
-        reserved = charge.where(has_room).returning(User.id).cte("reserved")
-        names = [column.key for column in File.__table__.columns if getattr(file, column.key) is not None and column.key != "owner_id"]
-        values = [literal(getattr(file, name), File.__table__.c[name].type) for name in names]
-        statement = (
-            insert(File).from_select([*names, "owner_id"], select(*values, reserved.c.id), include_defaults=False).returning(File.id)
-        )
+        reserved = _charge(file).where(has_room).returning(User.id).cte("reserved")
+        statement = _insert(file, owner_id=reserved.c.id).returning(File.id)
         parts: list[CTE] = []
         if locked is not None:
             noted = update(IdempotencyKey).where(IdempotencyKey.resource_id == file.id, IdempotencyKey.user_id == reserved.c.id)
@@ -65,6 +74,33 @@ class FileLifeRepository:
         else:
             made = statement.add_cte(*parts)
         return self._session.execute(made, execution_options=_OWN_TRANSACTION).scalar_one_or_none() is not None
+
+    def reserve_for_guest(self, file: File, *, token_hash: str, default_bytes: int, default_files: int) -> bool:
+        """Insert the pending file for the owner of the request with this token and charge them, if both have room; False if not.
+
+        Both rows are locked before either is changed: a request that was counted while its owner had no room would stay counted.
+        The request comes first, here and in `_step`, and the log's end last.
+        """
+        taking = select(FileRequest.id, FileRequest.owner_id).where(FileRequest.token_hash == token_hash, *_takes(file))
+        request = taking.with_for_update(key_share=True).cte("request")
+        has_room = _has_room(file, default_bytes=default_bytes, default_files=default_files)
+        found = select(User.id).where(User.id == request.c.owner_id, User.is_active, has_room)
+        owner = found.with_for_update(of=User, key_share=True).cte("owner")
+        counted = (
+            update(FileRequest)
+            .where(FileRequest.id == request.c.id, request.c.owner_id == owner.c.id)
+            .values(file_count=FileRequest.file_count + 1)
+            .returning(FileRequest.id, FileRequest.owner_id)
+            .cte("counted")
+        )
+        reserved = _charge(file).where(User.id == counted.c.owner_id).returning(User.id).cte("reserved")
+        both = reserved.c.id == counted.c.owner_id
+        insertion = _insert(file, both, owner_id=reserved.c.id, file_request_id=counted.c.id)
+        made = insertion.returning(File.file_request_id.label("id")).cte("made")
+        details = {"file_id": file.id, "size_bytes": file.size_bytes}
+        logged = audit_insert_for(made, "file_request.upload_started", kind="file_request", details=details)
+        statement = select(made.c.id).add_cte(logged.cte("logged")).execution_options(**_OWN_TRANSACTION)
+        return self._session.execute(statement).scalar_one_or_none() is not None
 
     def accept(self, file_id: UUID, *, detected_content_type: str | None) -> File | None:
         """Make a pending file available; None when it was not pending any more."""
@@ -120,7 +156,7 @@ class FileLifeRepository:
     def _step(self, *conditions: ColumnElement[bool], after: FileStatus, action: str | None = None, **values: Any) -> File | None:
         # The row is locked first: what is released depends on the state that it leaves, not on one that was read before.
         found = (
-            select(File.id, File.owner_id, File.size_bytes, File.status)
+            select(File.id, File.owner_id, File.size_bytes, File.status, File.file_request_id)
             .where(*conditions)
             .with_for_update()
             .execution_options(populate_existing=True)
@@ -131,10 +167,44 @@ class FileLifeRepository:
         statement = select(aliased(File, moved))
         parts = [moved]
         if after not in CHARGED:
-            release = update(User).where(User.id == found.c.owner_id, found.c.status.in_(CHARGED))
+            # A guest's upload that came to nothing leaves its place to another. The request is locked before the owner, as when it began.
+            came_to_nothing = (FileRequest.id == found.c.file_request_id, found.c.status == FileStatus.PENDING)
+            less_one = update(FileRequest).where(*came_to_nothing).values(file_count=FileRequest.file_count - 1)
+            given_back = less_one.returning(FileRequest.id).cte("given_back")
+            is_first = select(func.count()).select_from(given_back).scalar_subquery() >= 0
+            parts.append(given_back)
+            release = update(User).where(User.id == found.c.owner_id, found.c.status.in_(CHARGED), is_first)
             less = {"bytes_used": User.bytes_used - found.c.size_bytes, "files_count": User.files_count - 1}
             parts.append(release.values(less).returning(User.id).cte("released"))
         # The log's end is locked last, by everybody.
         logged = () if action is None else (audit_insert_for(moved, action, kind="file", behind=parts).cte("logged"),)
         statement = statement.add_cte(*parts[1:], *logged)
         return self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none()
+
+
+def _has_room(file: File, *, default_bytes: int, default_files: int) -> ColumnElement[bool]:
+    return (User.bytes_used + file.size_bytes <= func.coalesce(User.quota_bytes, literal(default_bytes, BigInteger))) & (
+        User.files_count < func.coalesce(User.quota_files, default_files)
+    )
+
+
+def _takes(file: File) -> list[ColumnElement[bool]]:
+    """Return what a request must be to take the file now."""
+    rules = FileRequest.allowed_content_types
+    return [
+        *live_request(),
+        FileRequest.file_count < FileRequest.max_files,
+        FileRequest.max_size_bytes >= file.size_bytes,
+        or_(rules.is_(None), *(literal(rule) == any_(rules) for rule in matching_rules(file.content_type))),
+    ]
+
+
+def _charge(file: File) -> Update:
+    return update(User).values(bytes_used=User.bytes_used + file.size_bytes, files_count=User.files_count + 1)
+
+
+def _insert(file: File, *conditions: ColumnElement[bool], **found: ColumnElement[Any]) -> Insert:
+    """Return the insert of the file, with the columns `found` by other parts of the statement, where the conditions hold."""
+    names = [column.key for column in File.__table__.columns if getattr(file, column.key) is not None and column.key not in found]
+    values = [literal(getattr(file, name), File.__table__.c[name].type) for name in names]
+    return insert(File).from_select([*names, *found], select(*values, *found.values()).where(*conditions), include_defaults=False)

@@ -1,8 +1,8 @@
 """Queries on files. Every one that names a file also decides whether the caller may touch it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, asc, collate, desc, func, literal, select, tuple_, update
@@ -12,7 +12,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError, PreconditionFailedError
 from lambda_app.models import NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus, User
 from lambda_app.repositories.audit import audited_change
-from lambda_app.repositories.file_access import listed_for, manageable_by, readable_by
+from lambda_app.repositories.file_access import changeable_by, listed_for, manageable_by, public, readable_by
 from lambda_app.schemas.file_list import FileFilter, FileOrder, OrderField
 from lambda_app.schemas.page import Cursor
 
@@ -36,6 +36,14 @@ class FileChangedError(PreconditionFailedError):
 
     code = "file_changed"
     message = "The file has changed since it was read; read it again"
+
+
+class NamedFile(NamedTuple):
+    """A file that somebody named, and whether they may manage it."""
+
+    id: UUID
+    status: str
+    is_manageable: bool
 
 
 INDEXED_LETTERS = 32
@@ -71,6 +79,22 @@ class FileRepository:
         """Return the file if `user` may change it. Raises NoSuchFileError, FileForbiddenError."""
         return self._require(file_id, user, manageable_by(user))
 
+    def list_named(self, file_ids: Sequence[UUID], user: User) -> list[NamedFile]:
+        """Return what there is to say of these files, except that they are not there, for the user's own eyes."""
+        query = select(File.id, File.status, manageable_by(user)).where(File.id.in_(file_ids), File.status != FileStatus.DELETING)
+        return [NamedFile(*row) for row in self._session.execute(query)]
+
+    def require_changeable(self, file_id: UUID, user: User, fields: Collection[str]) -> File:
+        """Return the file if `user` may change these fields of it. Raises NoSuchFileError, FileForbiddenError."""
+        return self._require(file_id, user, changeable_by(user, fields))
+
+    def require_public(self, file_id: UUID) -> File:
+        """Return the available file if its public link holds. Raises NoSuchFileError for any other, whatever the reason."""
+        file = self._session.execute(select(File).where(File.id == file_id, public())).scalar_one_or_none()
+        if file is None:
+            raise NoSuchFileError
+        return file
+
     def page(self, user: User, wanted: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None) -> list[File]:
         """Return up to `limit` files of the user's list, behind the cursor or `skip` rows in.
 
@@ -98,7 +122,7 @@ class FileRepository:
         """
         change = (
             update(File)
-            .where(File.id == file_id, File.status != FileStatus.DELETING, manageable_by(user))
+            .where(File.id == file_id, File.status != FileStatus.DELETING, changeable_by(user, changes))
             .values(**changes, updated_at=clock.now(), revision=File.revision + 1)
         )
         if revision is not None:
@@ -112,7 +136,7 @@ class FileRepository:
         else:
             file = self._session.execute(change.returning(File).execution_options(**options)).scalar_one_or_none()
         if file is None:
-            self.require_manageable(file_id, user)
+            self.require_changeable(file_id, user, changes)
             raise FileChangedError
         return file
 
@@ -142,11 +166,13 @@ def _lower(text: str) -> ColumnElement[Any]:
 
 def _conditions(user: User, wanted: FileFilter) -> list[ColumnElement[bool]]:
     """Return what a list of files is narrowed to, in a form that the indexes of `models/file` serve."""
-    conditions = [listed_for(user)]
+    conditions = [listed_for(user, wanted.shared)]
     if wanted.status is not None:
         conditions.append(File.status == wanted.status)
     else:
         conditions.append(File.status.not_in((FileStatus.DELETING, FileStatus.TRASHED)))
+    if wanted.file_request_id is not None:
+        conditions.append(File.file_request_id == wanted.file_request_id)
     if wanted.name is not None:
         # The index finds the names that have every three letters of it, in whatever order; of those the first line keeps the right
         # ones. Fewer than three letters are looked for in all names of the list.

@@ -125,6 +125,10 @@ class SignInAttemptRepository:
         """Take an attempt back and add the event, durably, although the answer is a refusal."""
         self._session.execute(audited_writes(self.release(keys), entry=entry).execution_options(own_transaction=True))
 
+    def forgive_durably(self, keys: AttemptKeys) -> None:
+        """Take an attempt back because it succeeded, whatever becomes of the rest."""
+        self._session.execute(self.release(keys).execution_options(own_transaction=True))
+
     def release(self, keys: AttemptKeys) -> Update:
         """Return the statement that takes an attempt back because it succeeded; the pair begins anew.
 

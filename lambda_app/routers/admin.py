@@ -9,11 +9,10 @@ from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import AdministrationDep
 from lambda_app.repositories.audit import AuditFilter
-from lambda_app.routers.file_lists import Instant
 from lambda_app.routers.paging import LimitQuery
 from lambda_app.routers.problems import problem_responses
 from lambda_app.schemas.admin import AuditEvent, DayTotal, FileTotals, Stats, UserTotals
-from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS
+from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS, Instant
 
 router = APIRouter(prefix="/admin", tags=["admin"])
 

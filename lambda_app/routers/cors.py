@@ -12,8 +12,8 @@ from lambda_app.routers.problems import problem_response
 
 MAX_AGE_SECONDS = 600
 """How long a browser may remember a preflight's answer."""
-METHODS = ("GET", "POST", "PUT", "DELETE")
-REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "X-Share-Pass")
 EXPOSED_HEADERS = ("ETag", "Link", "X-Next-Cursor", "X-Request-Id", "X-Total-Count")
 """What a page's script may read of an answer beside the body."""
 

@@ -1,41 +1,22 @@
 """The query parameters of a list of files."""
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
+from uuid import UUID
 
 from fastapi import Depends, Query
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, StringConstraints
+from pydantic import StringConstraints
 
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.models import FileStatus
 from lambda_app.routers.paging import CursorQuery, LimitQuery, SkipQuery
 from lambda_app.schemas.file import CONTENT_TYPE_MAX_LENGTH, FILENAME_MAX_LENGTH
-from lambda_app.schemas.file_list import FileFilter, FileOrder, Order
+from lambda_app.schemas.file_list import FileFilter, FileOrder, Order, Shared
 from lambda_app.schemas.page import Cursor
-from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS
+from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS, Instant
 
 SIZE_MAX = 2**63 - 1
 
-_DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-
-def _begin_with_a_date(value: Any) -> Any:
-    # A number would be read as seconds since 1970.
-    if isinstance(value, str) and not _DATE.match(value):
-        raise ValueError("must be a time as 2026-01-31T12:00:00Z")
-    return value
-
-
-def _in_utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError as error:
-        raise ValueError("must lie within the calendar") from error
-
-
-Instant = Annotated[AwareDatetime, BeforeValidator(_begin_with_a_date), AfterValidator(_in_utc)]
 NameQuery = Annotated[
     str | None,
     StringConstraints(min_length=1, max_length=FILENAME_MAX_LENGTH),
@@ -54,8 +35,11 @@ StatusQuery = Annotated[ListedStatus | None, Query(description="Only this status
 SinceQuery = Annotated[Instant | None, Query(description="Not created before this time, with its time zone.")]
 UntilQuery = Annotated[Instant | None, Query(description="Created before this time, with its time zone.")]
 
+SharedQuery = Annotated[Shared | None, Query(description="Files that others share with one, or one's own that one shares.")]
+RequestQuery = Annotated[UUID | None, Query(description="Only what came by this file request.")]
 
-def get_filter(  # a parameter for each filter
+
+def get_filter(  # noqa: PLR0913, PLR0917 - a parameter for each filter
     status: StatusQuery = None,
     q: NameQuery = None,
     content_type: TypeQuery = None,
@@ -63,6 +47,8 @@ def get_filter(  # a parameter for each filter
     created_before: UntilQuery = None,
     size_min: SizeQuery = None,
     size_max: SizeQuery = None,
+    shared: SharedQuery = None,
+    file_request_id: RequestQuery = None,
 ) -> FileFilter:
     """Return what the list is narrowed to."""
     return FileFilter(
@@ -73,6 +59,8 @@ def get_filter(  # a parameter for each filter
         created_before=created_before,
         size_min=size_min,
         size_max=size_max,
+        shared=shared,
+        file_request_id=file_request_id,
     )
 
 

@@ -33,7 +33,7 @@ IdempotencyKeyHeader = Annotated[
         min_length=1,
         max_length=255,
         pattern="^[!-~]+$",
-        description="Your own name for this request: sent again within 24 hours, it leads to the same file.",
+        description="Your own name for this request: sent again within 24 hours, it leads to what the first one made.",
     ),
 ]
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, computed_field, field_validator
 
 from lambda_app.models.file import FileStatus
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
@@ -25,8 +25,8 @@ Filename = Annotated[str, StringConstraints(strict=True, min_length=1, max_lengt
 Description = Annotated[str, StringConstraints(strict=True, max_length=DESCRIPTION_MAX_LENGTH), SEVERAL_LINES]
 
 
-class FileCreate(RequestModel):
-    """The file that the caller is about to upload; S3 will admit exactly this and nothing else."""
+class DeclaredFile(RequestModel):
+    """The file that somebody is about to upload; S3 will admit exactly this and nothing else."""
 
     filename: Filename
     content_type: str = Field(strict=True, max_length=CONTENT_TYPE_MAX_LENGTH, pattern=CONTENT_TYPE_PATTERN, examples=["image/png"])
@@ -35,12 +35,17 @@ class FileCreate(RequestModel):
         default=None, strict=True, pattern=SHA256_PATTERN, description="SHA-256 in hex, as sha256sum prints it; S3 refuses other bytes."
     )
     description: Description | None = None
-    is_public: bool = Field(default=False, strict=True, description="Whether anyone who knows the id may read it.")
 
     @field_validator("sha256")
     @classmethod
     def _lower(cls, value: str | None) -> str | None:
         return value.lower() if value else value
+
+
+class FileCreate(DeclaredFile):
+    """The file that the caller is about to upload, and who may read it."""
+
+    is_public: bool = Field(default=False, strict=True, description="Whether anyone who knows the id may read it.")
 
 
 class FileUpdate(RequestModel):
@@ -70,8 +75,16 @@ class File(ResponseModel):
     """What the bytes look like, when that contradicts `content_type`."""
     purge_at: datetime | None
     """When a file in the trash is deleted for good."""
+    file_request_id: UUID | None
+    """The file request by which a guest sent it."""
     created_at: datetime
     updated_at: datetime
+
+    @computed_field(description="Where anyone can download it while it is public, behind the API's own address.")  # type: ignore[prop-decorator]  # pydantic's way
+    @property
+    def public_path(self) -> str | None:
+        """Return the public link, None while there is none. A path: which host leads to us, only the caller knows."""
+        return f"/p/{self.id}" if self.is_public and self.status is FileStatus.AVAILABLE else None
 
 
 class FileUploadResponse(ResponseModel):

@@ -3,8 +3,18 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from lambda_app.models.file import FileStatus
+
+
+class Shared(StrEnum):
+    """Which side of sharing by name a list shows."""
+
+    WITH_ME = "with_me"
+    """Others' available files that the user was granted."""
+    BY_ME = "by_me"
+    """The user's own files that others were granted."""
 
 
 class OrderField(StrEnum):
@@ -54,3 +64,5 @@ class FileFilter:
     """Before this."""
     size_min: int | None = None
     size_max: int | None = None
+    shared: Shared | None = None
+    file_request_id: UUID | None = None

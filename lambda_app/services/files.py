@@ -14,7 +14,10 @@ from lambda_app.schemas.file_list import FileFilter, FileOrder, OrderField
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.uploads import FileNotAvailableError
 from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
-from lambda_app.storage.object_store import ObjectStore, PresignedRequest
+from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
+
+PUBLIC_LINK_SECONDS = 60
+"""How long the address lives to which a public link leads: a file that is public no longer is out of reach soon."""
 
 
 class NotInTrashError(ConflictError):
@@ -59,10 +62,11 @@ class FileService:
         file = self._files.require_readable(file_id, viewer)
         if file.status != FileStatus.AVAILABLE:
             raise FileNotAvailableError(extra={"file_status": file.status})
-        # Bytes that contradict their declared type are served as nothing but bytes.
-        content_type = FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
-        request = self._store.presign_download(key=file.s3_key, filename=file.filename, content_type=content_type)
-        return Download(file=file, content_type=content_type, request=request)
+        return self._sign_download(file)
+
+    def start_public_download(self, file_id: UUID, *, method: DownloadMethod) -> Download:
+        """Sign an address of a public file's bytes, for GET or HEAD, that dies soon. Raises NoSuchFileError, UnavailableError."""
+        return self._sign_download(self._files.require_public(file_id), method=method, lifetime_seconds=PUBLIC_LINK_SECONDS)
 
     def get_file(self, viewer: User, file_id: UUID) -> File:
         """Return a file that the user may read. Raises NoSuchFileError, FileForbiddenError."""
@@ -85,7 +89,7 @@ class FileService:
         changes = update.model_dump(exclude_unset=True)
         if changes:
             return self._files.update(file_id, user, changes, revision=revision)
-        file = self._files.require_manageable(file_id, user)
+        file = self._files.require_changeable(file_id, user, changes)
         if revision not in (None, file.revision):
             raise FileChangedError
         return file
@@ -118,6 +122,13 @@ class FileService:
             raise NotInTrashError(extra={"file_status": file.status})
         return file
 
+    def _sign_download(self, file: File, *, method: DownloadMethod = "GET", lifetime_seconds: int | None = None) -> Download:
+        content_type = served_as(file)
+        request = self._store.presign_download(
+            key=file.s3_key, filename=file.filename, content_type=content_type, method=method, lifetime_seconds=lifetime_seconds
+        )
+        return Download(file=file, content_type=content_type, request=request)
+
     def _is_in_trash_now(self, user: User, file_id: UUID) -> bool:
         if self._life.trash(file_id, user, purge_at=clock.now() + self._trash_retention) is not None:
             return True
@@ -126,6 +137,11 @@ class FileService:
         if found is None or found.status == FileStatus.DELETING:
             return False
         return self._files.require_manageable(file_id, user).status == FileStatus.TRASHED
+
+
+def served_as(file: File) -> str:
+    """Return the type that the file's bytes are answered with: those that contradict their declared type are nothing but bytes."""
+    return FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
 
 
 def _cursor(file: File, order: FileOrder) -> Cursor:

@@ -6,6 +6,7 @@ from lambda_app.core import clock
 from lambda_app.repositories.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.mail_tokens import MailTokenRepository
 from lambda_app.repositories.sessions import SessionRepository
+from lambda_app.repositories.share_links import RESUME_WITHIN, ShareLinkRepository
 from lambda_app.repositories.sign_in_attempts import SignInAttemptRepository
 
 KEEP_ENDED = timedelta(days=30)
@@ -22,11 +23,13 @@ class MaintenanceService:
         mail_tokens: MailTokenRepository,
         mail_allowances: MailAllowanceRepository,
         attempts: SignInAttemptRepository,
+        share_links: ShareLinkRepository,
     ) -> None:
         self._sessions = sessions
         self._mail_tokens = mail_tokens
         self._mail_allowances = mail_allowances
         self._attempts = attempts
+        self._share_links = share_links
 
     def purge(self) -> dict[str, int]:
         """Remove them within the caller's transaction, and return how many of each kind."""
@@ -36,4 +39,5 @@ class MaintenanceService:
             "mail_tokens": self._mail_tokens.purge(expired_before=before),
             "mail_allowances": self._mail_allowances.purge(),
             "sign_in_attempts": self._attempts.purge(),
+            "share_visitors": self._share_links.forget_visitors(before=clock.now() - RESUME_WITHIN),
         }

@@ -10,9 +10,9 @@ from lambda_app.core import clock
 from lambda_app.core.errors import TooManyRequestsError
 from lambda_app.core.origin import current_origin
 from lambda_app.core.security.passwords import PasswordHasher
-from lambda_app.models import User
+from lambda_app.models import Share, User
 from lambda_app.repositories.audit import AuditRepository, audit_entry
-from lambda_app.repositories.sign_in_attempts import AttemptKeys, SignInAttemptRepository
+from lambda_app.repositories.sign_in_attempts import Admission, AttemptKeys, SignInAttemptRepository
 from lambda_app.schemas.user import normalise_email
 
 IPV6_CUSTOMER_BITS = 64
@@ -33,6 +33,7 @@ class Proof(StrEnum):
     SIGN_IN = "sign_in"
     CHANGE = "password_proof"
     """Before a change of the account, by somebody who is signed in already."""
+    LINK = "share_password"
 
 
 class PasswordGate:
@@ -48,17 +49,10 @@ class PasswordGate:
 
         The attempt counts until `release` takes it back.
         """
-        keys = _keys(email)
-        admission = self._attempts.admit(keys, email=_normalised(email))
         # Of what was typed, only that it is an account's address: anything else may be a password in the wrong field.
-        subject = None if admission.user is None else f"user:{admission.user.id}"
-        if not admission.is_admitted:
-            until = admission.blocked_until
-            if admission.is_news:
-                self._attempts.note_refusal(keys, audit_entry(f"{proof}.throttled", subject=subject, details={"until": until}))
-            wait = (until - clock.now()).total_seconds() if until else 1
-            raise ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
+        admission = self._admit(_keys(email), email=_normalised(email), proof=proof)
         user = admission.user
+        subject = None if user is None else f"user:{user.id}"
         is_right = self._passwords.verify(password, user.hashed_password if user else None)
         if user is None or not is_right or not user.is_active:
             reason = "disabled" if is_right else "password"
@@ -71,6 +65,15 @@ class PasswordGate:
         entry = audit_entry(f"{Proof.SIGN_IN}.failed", subject=f"user:{user.id}", details={"reason": reason})
         self._attempts.forgive_refused(_keys(email), entry)
 
+    def try_link_password(self, share: Share, password: str) -> bool:
+        """Tell whether it is the link's password. Raises ThrottledError. The attempt counts until it is forgiven, which a right one is."""
+        keys = _link_keys(share)
+        self._admit(keys, email=None, proof=Proof.LINK, subject=f"share:{share.id}")
+        is_right = self._passwords.verify(password, share.hashed_password)
+        if is_right:
+            self._attempts.forgive_durably(keys)
+        return is_right
+
     def release(self, email: str) -> Update:
         """Return the statement that takes the attempt back because it was right."""
         return self._attempts.release(_keys(email))
@@ -78,6 +81,17 @@ class PasswordGate:
     def forgive(self, email: str) -> None:
         """Take the attempt back within the caller's transaction."""
         self._attempts.forgive(_keys(email))
+
+    def _admit(self, keys: AttemptKeys, *, email: str | None, proof: Proof, subject: str | None = None) -> Admission:
+        admission = self._attempts.admit(keys, email=email)
+        if admission.is_admitted:
+            return admission
+        until = admission.blocked_until
+        if admission.is_news:
+            known = subject if admission.user is None else f"user:{admission.user.id}"
+            self._attempts.note_refusal(keys, audit_entry(f"{proof}.throttled", subject=known, details={"until": until}))
+        wait = (until - clock.now()).total_seconds() if until else 1
+        raise ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
 
 
 def network_of(source_address: str | None) -> str:
@@ -96,6 +110,10 @@ def network_of(source_address: str | None) -> str:
 def _keys(email: str) -> AttemptKeys:
     name = _normalised(email) or email[:TYPED_NAME_MAX_LENGTH]
     return AttemptKeys.of(account=name, network=network_of(current_origin().source_address))
+
+
+def _link_keys(share: Share) -> AttemptKeys:
+    return AttemptKeys.of(account=f"share:{share.id}", network=network_of(current_origin().source_address))
 
 
 def _normalised(email: str) -> str | None:

@@ -74,7 +74,11 @@ class SessionService:
         self._policy = policy
 
     def sign_in(self, *, email: str, password: str) -> SignedIn:
-        """Exchange e-mail and password for a session.
+        """Exchange e-mail and password for a session. Raises as `recognise`."""
+        return self._open(self.recognise(email=email, password=password), email)
+
+    def recognise(self, *, email: str, password: str) -> User:
+        """Return whose e-mail and password these are; the attempt counts as a failed one until the caller releases it.
 
         Raises:
             BadCredentialsError: unknown, wrong or disabled, after the same work in each case.
@@ -89,7 +93,7 @@ class SessionService:
             raise EmailNotVerifiedError
         if self._passwords.needs_rehash(user.hashed_password):
             self._users.replace_hash(user, self._passwords.hash(password))
-        return self._open(user, email)
+        return user
 
     def refresh(self, refresh_token: str) -> SignedIn:
         """Exchange a refresh token, once, for the next pair.

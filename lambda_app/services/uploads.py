@@ -1,6 +1,6 @@
 """The way of bytes into the store: start, parts, completion."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -11,7 +11,7 @@ from lambda_app.models import File, FileStatus, User
 from lambda_app.repositories.file_life import FileLifeRepository
 from lambda_app.repositories.files import FileRepository, NoSuchFileError
 from lambda_app.repositories.users import UserRepository
-from lambda_app.schemas.file import FileCreate
+from lambda_app.schemas.file import DeclaredFile, FileCreate
 from lambda_app.schemas.upload import MultipartCreate, PartWanted
 from lambda_app.services.idempotency import IdempotencyService, KeyedRequest, RequestUnderWayError
 from lambda_app.services.quota import Quota, QuotaExceededError
@@ -122,13 +122,13 @@ class UploadService:
                 code="single_upload_too_large",
                 extra={"max_bytes": SINGLE_PUT_MAX_BYTES},
             )
-        file = _new_file(owner, declared)
+        file = new_file(owner.id, declared)
         made = None if keyed is None else self._idempotency.claim(keyed, file.id)
         if made is not None:
             return self._start_again(owner, made)
         with self._idempotency.held(keyed, file.id):
             request = self._sign_upload(file)
-            file.upload_expires_at = _abandoned_at(file, request)
+            file.upload_expires_at = abandoned_at(file, request)
             self._reserve(file, with_key=keyed is not None)
         return StartedUpload(file, request)
 
@@ -136,7 +136,7 @@ class UploadService:
         """Create a pending file that takes its bytes in parts. Raises as `start_upload`."""
         if declared.size_bytes > MULTIPART_MAX_BYTES:
             raise TooLargeError(f"A file takes at most {MULTIPART_MAX_BYTES} bytes", extra={"max_bytes": MULTIPART_MAX_BYTES})
-        file = _new_file(owner, declared)
+        file = new_file(owner.id, declared)
         made = None if keyed is None else self._idempotency.claim(keyed, file.id)
         if made is not None:
             return self._require_made(owner, made)
@@ -192,7 +192,11 @@ class UploadService:
             FileNotAvailableError: the upload's time is over.
             NoSuchFileError, FileForbiddenError, UnavailableError.
         """
-        file = self._files.require_manageable(file_id, user)
+        return self.complete(lambda: self._files.require_manageable(file_id, user), crc64nvme=crc64nvme)
+
+    def complete(self, read: Callable[[], File], *, crc64nvme: str | None = None) -> File:
+        """Do so for the file that `read` returns as it is now, if the caller may complete it. Raises as `complete_upload`, and `read`."""
+        file = read()
         if file.status == FileStatus.REJECTED:
             # The call that rejected it may have been cut off before this.
             self._store.delete(file.s3_key)
@@ -200,15 +204,15 @@ class UploadService:
             return _outcome(file)
         joined_by = clock.now() + JOIN_GRACE
         if file.upload_id is not None and file.upload_expires_at < joined_by and not self._life.extend(file.id, until=joined_by):
-            return _outcome(self._files.require_manageable(file_id, user))
+            return _outcome(read())
         is_lost = file.upload_id is not None and not self._join(file, file.upload_id, crc64nvme)
         settled, file = self._settlement.settle(file, crc64nvme=crc64nvme)
         if settled is Settled.MISSING:
             # It may have been deleted, bytes and all, while S3 was asked.
-            self._files.require_manageable(file_id, user)
+            read()
             raise UploadLostError if is_lost else UploadMissingError
         # Somebody else moved it between our look and our update: their outcome is ours.
-        return _outcome(self._files.require_manageable(file_id, user) if settled is Settled.OVERTAKEN else file)
+        return _outcome(read() if settled is Settled.OVERTAKEN else file)
 
     def note_object(self, file_id: UUID) -> Settled:
         """Take S3's word that an object may have come, and look. Unordered, late, repeated and untrue words all do no harm.
@@ -243,7 +247,7 @@ class UploadService:
         file = self._require_made(owner, file_id)
         request = self._sign_upload(file)
         if file.status == FileStatus.PENDING:
-            self._life.extend(file.id, until=_abandoned_at(file, request))
+            self._life.extend(file.id, until=abandoned_at(file, request))
         return StartedUpload(file, request)
 
     def _require_made(self, owner: User, file_id: UUID) -> File:
@@ -288,14 +292,15 @@ class UploadService:
         return SignedPart(wanted.number, length, request)
 
 
-def _new_file(owner: User, declared: FileCreate | MultipartCreate) -> File:
+def new_file(owner_id: UUID | None, declared: DeclaredFile | MultipartCreate) -> File:
+    """Return the pending file that was declared, not stored yet; without an owner where the storing statement finds it."""
     file_id, now = uuid4(), clock.now()
     fields = declared.model_dump(exclude={"has_part_digests"})
     return File(
         **fields,
         id=file_id,
         s3_key=object_key(file_id),
-        owner_id=owner.id,
+        owner_id=owner_id,
         status=FileStatus.PENDING,
         has_part_digests=False,
         revision=1,
@@ -304,7 +309,8 @@ def _new_file(owner: User, declared: FileCreate | MultipartCreate) -> File:
     )
 
 
-def _abandoned_at(file: File, request: PresignedRequest) -> datetime:
+def abandoned_at(file: File, request: PresignedRequest) -> datetime:
+    """Return when nobody sends the bytes any more, who began in time and sends them at the slowest speed."""
     return request.expires_at + timedelta(seconds=file.size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND)
 
 

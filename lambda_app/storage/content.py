@@ -58,13 +58,14 @@ def content_disposition(filename: str) -> str:
 
     Accepts any string. The result is printable ASCII.
     """
-    name = _safe_filename(filename)
+    name = saved_filename(filename)
     # Old clients read only `filename`, and differ in how they unescape quotes, backslashes and percent signs (RFC 6266, appendix D).
     fallback = re.sub(r'[^ -~]|["\\%]', "_", name)
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHAR)}"
 
 
-def _safe_filename(filename: str) -> str:
+def saved_filename(filename: str) -> str:
+    """Return the name that a download is saved under; people are shown this one, where marks of direction cannot hide its extension."""
     name = re.sub(r"[/\\]", "_", filename)
     if not (name.isascii() and name.isprintable()):
         name = _STRAY_JOINER.sub("", "".join(_visible(character) for character in name))
@@ -74,7 +75,7 @@ def _safe_filename(filename: str) -> str:
     name = name.lstrip(" .").rstrip(" .")
     if _DEVICE.match(name):
         name = f"_{name}"
-    return _shortened(name) or FALLBACK_FILENAME
+    return shortened(name) or FALLBACK_FILENAME
 
 
 def _visible(character: str) -> str:
@@ -89,13 +90,13 @@ def _visible(character: str) -> str:
     return "" if category in ("Cc", "Cf", "Cs", "Zl", "Zp") else character
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str, max_bytes: int = FILENAME_MAX_BYTES) -> str:
     """Cut a long name before its extension, on a character boundary."""
-    if len(name.encode()) <= FILENAME_MAX_BYTES:
+    if len(name.encode()) <= max_bytes:
         return name
     stem, dot, extension = name.rpartition(".")
     if not stem or len(extension.encode()) > EXTENSION_MAX_BYTES:
         stem, dot, extension = name, "", ""
-    room = FILENAME_MAX_BYTES - len(f"{dot}{extension}".encode())
+    room = max_bytes - len(f"{dot}{extension}".encode())
     stem = stem.encode()[:room].decode(errors="ignore").rstrip(f" .{_JOINERS}")
     return f"{stem}{dot}{extension}"

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from typing import Literal, Protocol
+
+from lambda_app.storage.keys import KEY_PREFIX
 
 SINGLE_PUT_MAX_BYTES = 5 * 1024**3
 """The longest body of one PUT: documented as 5 GB, answered by S3 itself as MaxSizeAllowed 5368709120."""
+
+DownloadMethod = Literal["GET", "HEAD"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,18 @@ class UploadPage:
     is_last: bool
 
 
+class ByteSource(Protocol):
+    """The bytes of an object from some position on, as they come."""
+
+    def read_into(self, into: memoryview) -> None:
+        """Fill `into` with the next bytes. Raises UnavailableError when there are fewer, or they break off."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it, read to its end or not."""
+        ...
+
+
 class ObjectStore(Protocol):
     """Keeps bytes under keys, and lets clients move them without passing through us."""
 
@@ -102,10 +118,12 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def presign_download(self, *, key: str, filename: str, content_type: str) -> PresignedRequest:
-        """Sign the GET of an object that is saved as `filename`, never shown, and typed harmlessly.
+    def presign_download(
+        self, *, key: str, filename: str, content_type: str, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
+    ) -> PresignedRequest:
+        """Sign the GET, or only the HEAD, of an object that is saved as `filename`, never shown, and typed harmlessly.
 
-        Raises UnavailableError without usable credentials.
+        It lives `lifetime_seconds` where that is shorter than usual. Raises UnavailableError without usable credentials.
         """
         ...
 
@@ -130,6 +148,20 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def open(self, key: str, *, offset: int) -> ByteSource | None:
+        """Open an object for reading from `offset` on, which must lie inside of it; None when there is no object.
+
+        Raises UnavailableError when the store does not answer or refuses.
+        """
+        ...
+
+    def put_empty(self, key: str) -> None:
+        """Store an object without bytes, over one that is there.
+
+        Raises UnavailableError when the store does not answer or refuses.
+        """
+        ...
+
     def start_multipart(self, *, key: str, content_type: str, with_digests: bool) -> str:
         """Start a multipart upload and return its id; `with_digests` demands a SHA-256 of every part.
 
@@ -141,6 +173,13 @@ class ObjectStore(Protocol):
         """Sign the PUT of one part of exactly this length, and digest if given. A part may be sent again, until the parts are joined.
 
         Raises MalformedRequestError, UnavailableError without usable credentials.
+        """
+        ...
+
+    def send_part(self, *, key: str, upload_id: str, number: int, body: bytes | bytearray) -> bool:
+        """Send one part ourselves, of an upload that demands digests; False when the store does not know the upload.
+
+        Raises UnavailableError when the store does not answer or refuses.
         """
         ...
 
@@ -168,15 +207,15 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def list_objects(self, *, after_key: str, limit: int) -> ObjectPage:
-        """Return up to `limit` (1000 at most) objects of files, behind `after_key` ("" for the first).
+    def list_objects(self, *, after_key: str, limit: int, prefix: str = KEY_PREFIX) -> ObjectPage:
+        """Return up to `limit` (1000 at most) objects below `prefix`, behind `after_key` ("" for the first).
 
         Raises UnavailableError when the store does not answer or refuses.
         """
         ...
 
-    def list_uploads(self, *, after_key: str, limit: int) -> UploadPage:
-        """Return up to `limit` (1000 at most) multipart uploads under way, behind `after_key` ("" for the first).
+    def list_uploads(self, *, after_key: str, limit: int, prefix: str = KEY_PREFIX) -> UploadPage:
+        """Return up to `limit` (1000 at most) multipart uploads under way below `prefix`, behind `after_key` ("" for the first).
 
         Raises UnavailableError when the store does not answer or refuses.
         """

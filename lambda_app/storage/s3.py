@@ -2,18 +2,21 @@
 
 import base64
 import binascii
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from lambda_app.core.aws import AwsAccess, AwsRefusedError
+from lambda_app.core.aws import AwsAccess, AwsRefusedError, AwsStream
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.settings import Settings
 from lambda_app.storage.admission import part_headers, safe_key, upload_headers
 from lambda_app.storage.content import content_disposition, served_content_type
 from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
+    ByteSource,
+    DownloadMethod,
     ListedObject,
     ListedUpload,
     MultipartEnd,
@@ -55,8 +58,10 @@ class S3ObjectStore(ObjectStore):
         headers = upload_headers(size_bytes=size_bytes, content_type=content_type, sha256=sha256)
         return self._presign("PUT", self._url(key), headers)
 
-    def presign_download(self, *, key: str, filename: str, content_type: str) -> PresignedRequest:
-        """Sign a GET whose answer is an attachment of a harmless type, and the bytes as they were stored."""
+    def presign_download(
+        self, *, key: str, filename: str, content_type: str, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
+    ) -> PresignedRequest:
+        """Sign a GET or HEAD whose answer is an attachment of a harmless type, and the bytes as they were stored."""
         overrides = {
             # S3 keeps a Content-Encoding that an uploader sends beside the signed headers, and a client that then
             # decompresses would see other bytes than those whose size and digest were checked.
@@ -64,7 +69,8 @@ class S3ObjectStore(ObjectStore):
             "response-content-disposition": content_disposition(filename),
             "response-content-type": served_content_type(content_type),
         }
-        return self._presign("GET", f"{self._url(key)}?{urlencode(overrides, quote_via=quote, safe='')}", {})
+        url = f"{self._url(key)}?{urlencode(overrides, quote_via=quote, safe='')}"
+        return self._presign(method, url, {}, lifetime_seconds=lifetime_seconds)
 
     def head(self, key: str) -> StoredObject | None:
         """Ask S3 for the object's size, type and whole-body checksums."""
@@ -104,6 +110,21 @@ class S3ObjectStore(ObjectStore):
             raise
         return self._aws.read(answer["Body"], length)
 
+    def open(self, key: str, *, offset: int) -> ByteSource | None:
+        """Ask for the rest of the object, and read it as it comes."""
+        whence = {"Range": f"bytes={offset}-"} if offset else {}
+        try:
+            answer = self._aws.call("s3", "get_object", Bucket=self._bucket, Key=safe_key(key), **whence)
+        except AwsRefusedError as error:
+            if error.aws_code == "NoSuchKey":
+                return None
+            raise
+        return AwsStream(answer["Body"])
+
+    def put_empty(self, key: str) -> None:
+        """Put an object without bytes."""
+        self._aws.call("s3", "put_object", Bucket=self._bucket, Key=safe_key(key), Body=b"")
+
     def start_multipart(self, *, key: str, content_type: str, with_digests: bool) -> str:
         """Start an upload. Without digests of parts, S3 itself computes the CRC64NVME of the whole object."""
         digests = {"ChecksumAlgorithm": "SHA256", "ChecksumType": "COMPOSITE"} if with_digests else {}
@@ -118,6 +139,18 @@ class S3ObjectStore(ObjectStore):
         headers = part_headers(number=number, size_bytes=size_bytes, sha256=sha256)
         query = urlencode({"partNumber": number, "uploadId": upload_id}, quote_via=quote, safe="")
         return self._presign("PUT", f"{self._url(key)}?{query}", headers)
+
+    def send_part(self, *, key: str, upload_id: str, number: int, body: bytes | bytearray) -> bool:
+        """Put the part, with its digest."""
+        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        part = {"Key": safe_key(key), "UploadId": upload_id, "PartNumber": number, "Body": body, "ChecksumSHA256": digest}
+        try:
+            self._aws.call("s3", "upload_part", Bucket=self._bucket, **part)
+        except AwsRefusedError as error:
+            if error.aws_code == "NoSuchUpload":
+                return False
+            raise
+        return True
 
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
         """Ask page by page, of 1000 parts each."""
@@ -159,17 +192,17 @@ class S3ObjectStore(ObjectStore):
             if error.aws_code != "NoSuchUpload":
                 raise
 
-    def list_objects(self, *, after_key: str, limit: int) -> ObjectPage:
+    def list_objects(self, *, after_key: str, limit: int, prefix: str = KEY_PREFIX) -> ObjectPage:
         """List the bucket in the order of its keys."""
         after = {"StartAfter": after_key} if after_key else {}
-        answer = self._aws.call("s3", "list_objects_v2", Bucket=self._bucket, Prefix=KEY_PREFIX, MaxKeys=limit, **after)
+        answer = self._aws.call("s3", "list_objects_v2", Bucket=self._bucket, Prefix=prefix, MaxKeys=limit, **after)
         listed = [ListedObject(item["Key"], item["Size"], item["LastModified"]) for item in answer.get("Contents", [])]
         return ObjectPage(listed, is_last=not answer.get("IsTruncated", False))
 
-    def list_uploads(self, *, after_key: str, limit: int) -> UploadPage:
+    def list_uploads(self, *, after_key: str, limit: int, prefix: str = KEY_PREFIX) -> UploadPage:
         """List what is under way in the order of its keys."""
         after = {"KeyMarker": after_key} if after_key else {}
-        answer = self._aws.call("s3", "list_multipart_uploads", Bucket=self._bucket, Prefix=KEY_PREFIX, MaxUploads=limit, **after)
+        answer = self._aws.call("s3", "list_multipart_uploads", Bucket=self._bucket, Prefix=prefix, MaxUploads=limit, **after)
         listed = [ListedUpload(item["Key"], item["UploadId"], item["Initiated"]) for item in answer.get("Uploads", [])]
         return UploadPage(listed, is_last=not answer.get("IsTruncated", False))
 
@@ -189,8 +222,9 @@ class S3ObjectStore(ObjectStore):
     def _url(self, key: str) -> str:
         return f"{self._bucket_url}/{quote(safe_key(key), safe='/')}"
 
-    def _presign(self, method: str, url: str, headers: dict[str, str]) -> PresignedRequest:
-        signed = self._aws.presign(method=method, url=url, headers=headers, lifetime_seconds=self._lifetime_seconds)
+    def _presign(self, method: str, url: str, headers: dict[str, str], *, lifetime_seconds: int | None = None) -> PresignedRequest:
+        seconds = self._lifetime_seconds if lifetime_seconds is None else min(lifetime_seconds, self._lifetime_seconds)
+        signed = self._aws.presign(method=method, url=url, headers=headers, lifetime_seconds=seconds)
         return PresignedRequest(method, signed.url, headers, signed.expires_at)
 
 

@@ -149,7 +149,7 @@ def test_every_alarm_reaches_somebody_and_has_an_entry_in_the_runbook(everything
     }
     alarms = everything.of_type("AWS::CloudWatch::Alarm")
 
-    assert len(alarms) == 7 + 3 * len(functions(everything))
+    assert len(alarms) == 9 + 3 * len(functions(everything))
     for alarm in alarms:
         assert alarm["AlarmActions"]
         assert alarm["AlarmDescription"].rpartition("#")[2] in entries

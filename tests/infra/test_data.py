@@ -89,14 +89,14 @@ def test_only_s3_of_this_account_writes_to_the_event_queue(prod: Synthesised) ->
     statements = [statement for policy in prod.of_type("AWS::SQS::QueuePolicy") for statement in policy["PolicyDocument"]["Statement"]]
     allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
 
-    assert [statement["Principal"] for statement in allowed] == [{"Service": "s3.amazonaws.com"}]
-    assert allowed[0]["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
-    assert sum(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in statements) == 2
+    assert [statement["Principal"] for statement in allowed] == [{"Service": "s3.amazonaws.com"}] * 2
+    assert all(statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}} for statement in allowed)
+    assert sum(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in statements) == 4
 
 
 def test_every_new_upload_is_told_to_a_queue_with_a_dead_letter_queue(prod: Synthesised) -> None:
     bucket = next(resource for resource in prod.resources.values() if resource["Type"] == "AWS::S3::Bucket")
-    (told,) = bucket["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
+    told, _ = bucket["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
     queue = prod.resources[f"data/{told['Queue']['Fn::GetAtt'][0]}"]
     policies = [key.removeprefix("data/") for key, resource in prod.resources.items() if resource["Type"] == "AWS::SQS::QueuePolicy"]
 
@@ -105,6 +105,25 @@ def test_every_new_upload_is_told_to_a_queue_with_a_dead_letter_queue(prod: Synt
     assert queue["Properties"]["RedrivePolicy"]["maxReceiveCount"] == 5
     # S3 tries the queue when it takes the configuration, and is refused before the policy is there.
     assert set(bucket["DependsOn"]) & set(policies)
+
+
+def test_every_request_for_an_archive_is_told_to_a_queue_of_its_own(prod: Synthesised) -> None:
+    bucket = prod.only("AWS::S3::Bucket")
+    _, told = bucket["NotificationConfiguration"]["QueueConfigurations"]
+    queue = prod.resources[f"data/{told['Queue']['Fn::GetAtt'][0]}"]["Properties"]
+
+    assert told["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "archive-requests/"}]
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
+    # Six times the worker's timeout, as AWS advises.
+    assert queue["VisibilityTimeout"] == 6 * 900
+
+
+def test_archives_do_not_outlive_their_use_by_much(prod: Synthesised) -> None:
+    rules = {rule["Id"]: rule for rule in prod.only("AWS::S3::Bucket")["LifecycleConfiguration"]["Rules"]}
+
+    assert (rules["archives"]["Prefix"], rules["archives"]["ExpirationInDays"]) == ("archives/", 8)
+    assert (rules["archive-requests"]["Prefix"], rules["archive-requests"]["ExpirationInDays"]) == ("archive-requests/", 1)
+    assert {rules[name]["NoncurrentVersionExpiration"]["NoncurrentDays"] for name in ("archives", "archive-requests")} == {1}
 
 
 def test_database_is_encrypted_backed_up_and_out_of_reach(prod: Synthesised, dev: Synthesised) -> None:

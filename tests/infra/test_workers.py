@@ -32,14 +32,48 @@ def only(resources: dict[str, Any], kind: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_uploads_are_fed_to_the_live_worker_and_a_failed_record_comes_back_alone(resources: dict[str, Any]) -> None:
-    mapping = only(resources, "AWS::Lambda::EventSourceMapping")
-    functions = [resource["Properties"] for resource in resources.values() if resource["Type"] == "AWS::Lambda::Function"]
-    (worker,) = [function for function in functions if function["Handler"] == "lambda_app.handlers.object_created.handler"]
+def allowed(resources: dict[str, Any], name: str) -> dict[str, set[str]]:
+    """Return the actions of a function's role by the end of the resource that they are allowed on."""
+    found: dict[str, set[str]] = {}
+    for policy in (value for key, value in resources.items() if key.startswith(f"{name}RoleDefaultPolicy")):
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
+            actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+            targets = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+            for target in targets:
+                parts = target.get("Fn::Join", ["", [""]])[1] if isinstance(target, dict) else [target]
+                found.setdefault(str(parts[-1]), set()).update(actions)
+    return found
 
-    assert "ObjectCreatedLive" in json.dumps(mapping["FunctionName"])
+
+@pytest.mark.parametrize(("name", "module", "batch_size"), [("ObjectCreated", "object_created", 10), ("Archive", "archive", 1)])
+def test_events_are_fed_to_the_live_worker_and_a_failed_record_comes_back_alone(
+    resources: dict[str, Any], name: str, module: str, batch_size: int
+) -> None:
+    mappings = [value["Properties"] for value in resources.values() if value["Type"] == "AWS::Lambda::EventSourceMapping"]
+    (mapping,) = [mapping for mapping in mappings if f"{name}Live" in json.dumps(mapping["FunctionName"])]
+    functions = [resource["Properties"] for resource in resources.values() if resource["Type"] == "AWS::Lambda::Function"]
+    (worker,) = [function for function in functions if function["Handler"] == f"lambda_app.handlers.{module}.handler"]
+
+    assert len(mappings) == 2
+    assert mapping["BatchSize"] == batch_size
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["ScalingConfig"]["MaximumConcurrency"] == worker["ReservedConcurrentExecutions"]
+
+
+def test_archive_worker_reads_files_and_writes_archives_and_nothing_else(resources: dict[str, Any]) -> None:
+    found = allowed(resources, "Archive")
+
+    assert found["/uploads/*"] == {"s3:GetObject", "s3:ListMultipartUploadParts"}
+    assert "s3:PutObject" in found["/archives/*"]
+    assert found["/archive-requests/*"] == {"s3:PutObject", "s3:DeleteObject"}
+    assert not any("secretsmanager" in action for actions in found.values() for action in actions)
+
+
+def test_api_asks_for_archives_and_cannot_make_one_up(resources: dict[str, Any]) -> None:
+    found = allowed(resources, "Api")
+
+    assert found["/archives/*"] == {"s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload"}
+    assert found["/archive-requests/*"] == {"s3:PutObject"}
 
 
 def test_sweep_runs_by_the_clock_on_its_live_version(resources: dict[str, Any]) -> None:
@@ -82,5 +116,5 @@ def test_workers_may_not_write_objects_or_read_the_signing_key(resources: dict[s
 
         assert "s3:DeleteObject" in text
         assert "rds-db:connect" in text
-        assert "s3:PutObject" not in text
+        assert not any("s3:PutObject" in actions for end, actions in allowed(resources, name).items() if end != "/archive-requests/*")
         assert "secretsmanager" not in text

@@ -1,5 +1,6 @@
 """`make run` as the developer meets it: in a terminal, with Ctrl-C, twice, and with a port that is taken."""
 
+import io
 import os
 import pty
 import re
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.parse
+import zipfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -108,6 +110,23 @@ def get(run: Run, path: str, token: dict[str, Any] | None = None) -> Any:
     return httpx.get(f"{run.address}{path}", headers=headers, timeout=10).raise_for_status().json()
 
 
+def zip_of_one_file(run: Run, token: dict[str, Any], body: bytes) -> list[tuple[str, bytes]]:
+    """Upload a file, have a zip made of it, and return what the zip holds."""
+    headers = {"Authorization": f"Bearer {token['access_token']}"}
+    with httpx.Client(base_url=f"{run.address}/api/v1", headers=headers, timeout=10) as api:
+        declared = {"filename": "a.txt", "content_type": "text/plain", "size_bytes": len(body)}
+        upload = api.post("/files/upload", json=declared).raise_for_status().json()
+        httpx.put(upload["upload_url"], content=body, headers=upload["headers"]).raise_for_status()
+        api.post(f"/files/{upload['file_id']}/complete").raise_for_status()
+        archive = api.post("/archives", json={"file_ids": [upload["file_id"]]}).raise_for_status().json()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (state := api.get(f"/archives/{archive['id']}").raise_for_status().json())["status"] != "ready":
+            assert time.monotonic() < deadline, state
+            time.sleep(0.1)
+        with zipfile.ZipFile(io.BytesIO(httpx.get(state["download_url"]).raise_for_status().content)) as found:
+            return [(name, found.read(name)) for name in found.namelist()]
+
+
 def servers_of(run: Run) -> list[psutil.Process]:
     return psutil.Process(run.process.pid).children(recursive=True)
 
@@ -117,6 +136,7 @@ def test_one_command_serves_and_its_data_survives_ctrl_c(tmp_path: Path) -> None
         assert get(first, "/health/db") == {"status": "ok"}
         me = get(first, "/api/v1/users/me", sign_in(first))
         assert me["is_superuser"] is True
+        assert zip_of_one_file(first, sign_in(first), b"the only one") == [("a.txt", b"the only one")]
         servers = servers_of(first)
         assert {"postgres", "python"} <= {re.sub(r"[\d.]+$", "", server.name()) for server in servers}
 

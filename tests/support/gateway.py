@@ -94,6 +94,7 @@ class GatewayTransport(httpx.BaseTransport):
         answer = json.loads(json.dumps(self._handler(event, None)))
         headers = [*(answer.get("headers") or {}).items()]
         headers += [(name, value) for name, values in (answer.get("multiValueHeaders") or {}).items() for value in values]
+        headers += [("set-cookie", cookie) for cookie in answer.get("cookies") or []]
         body = answer.get("body") or ""
         content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
         WATCH.note(path=str(request.url.raw_path, "ascii"), headers=request.headers, body=request.content)

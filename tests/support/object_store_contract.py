@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 
 from lambda_app.core import clock
-from lambda_app.storage.keys import object_key
+from lambda_app.core.errors import UnavailableError
+from lambda_app.storage.keys import ARCHIVE_PREFIX, KEY_PREFIX, REQUEST_PREFIX, archive_key, archive_request_key, object_key
 from lambda_app.storage.object_store import MultipartEnd, ObjectStore, PresignedRequest, StoredObject, StoredPart
 from tests.support.object_store import StoreResponse
 
@@ -203,6 +204,27 @@ class ObjectStoreContract:
         response = world.send("GET", download.url, download.headers, b"")
 
         assert (response.status, response.headers["content-type"]) == (200, "application/octet-stream")
+
+    def test_url_to_look_at_an_object_gives_no_bytes(self, world: World) -> None:
+        key = _stored(world)
+        look = world.store().presign_download(key=key, filename="a.pdf", content_type=CONTENT_TYPE, method="HEAD")
+
+        looked = world.send(look.method, look.url, look.headers, b"")
+        read = world.send("GET", look.url, look.headers, b"")
+
+        assert (looked.status, looked.body) == (200, b"")
+        assert looked.headers["content-type"] == CONTENT_TYPE
+        assert read.status == 403
+        assert BODY not in read.body
+
+    @pytest.mark.parametrize(("asked", "given"), [(60, 60), (None, 900), (100_000, 900)])
+    def test_download_lives_as_long_as_asked_but_no_longer_than_usual(self, world: World, asked: int | None, given: int) -> None:
+        before = clock.now().replace(microsecond=0)
+        download = world.store().presign_download(
+            key=object_key(uuid4()), filename="a.pdf", content_type=CONTENT_TYPE, lifetime_seconds=asked
+        )
+
+        assert given <= (download.expires_at - before).total_seconds() <= given + 2
 
     def test_name_of_a_download_cannot_be_changed(self, world: World) -> None:
         key = _stored(world)
@@ -424,6 +446,68 @@ class ObjectStoreContract:
         assert world.store().read_start(key, 10_000) == BODY
         assert world.store().read_start(empty, 10) == b""
         assert world.store().read_start(object_key(uuid4()), 10) == b""
+
+    # --- what we write and read ourselves ----------------------------------------------------------------------------
+
+    def test_parts_that_we_send_ourselves_make_the_object(self, world: World) -> None:
+        key = archive_key(uuid4())
+        store = world.store()
+        upload_id = store.start_multipart(key=key, content_type="application/zip", with_digests=True)
+
+        sent = [store.send_part(key=key, upload_id=upload_id, number=n, body=bytearray(body)) for n, body in enumerate(PARTS, 1)]
+        again = store.send_part(key=key, upload_id=upload_id, number=2, body=PARTS[1])
+        parts = store.list_parts(key, upload_id)
+
+        assert [*sent, again] == [True, True, True]
+        assert parts is not None
+        assert [part.sha256 for part in parts] == [hashlib.sha256(body).hexdigest() for body in PARTS]
+        assert _join(world, key, upload_id, parts) is MultipartEnd.JOINED
+        assert store.read_start(key, 10_000_000) == b"".join(PARTS)
+        assert not store.send_part(key=key, upload_id=upload_id, number=1, body=b"x")
+
+    def test_object_is_read_piece_by_piece_from_anywhere(self, world: World) -> None:
+        key = _stored(world)
+        store = world.store()
+
+        for offset in (0, 7):
+            source = store.open(key, offset=offset)
+            assert source is not None
+            first, rest = bytearray(5), bytearray(len(BODY) - offset - 5)
+            source.read_into(memoryview(first))
+            source.read_into(memoryview(rest))
+            assert bytes(first + rest) == BODY[offset:]
+            with pytest.raises(UnavailableError):
+                source.read_into(memoryview(bytearray(1)))
+            source.close()
+
+        assert store.open(object_key(uuid4()), offset=0) is None
+
+    def test_empty_object_is_put_again_and_again(self, world: World) -> None:
+        key = archive_request_key(uuid4())
+
+        for _ in range(2):
+            world.store().put_empty(key)
+
+        stored = world.store().head(key)
+        assert stored is not None
+        assert stored.size_bytes == 0
+
+    def test_listings_keep_to_their_prefix(self, world: World) -> None:
+        file, archive, request = _stored(world), archive_key(uuid4()), archive_request_key(uuid4())
+        store = world.store()
+        store.put_empty(archive)
+        store.put_empty(request)
+        of_archive = store.start_multipart(key=archive, content_type="application/zip", with_digests=True)
+        _, of_file = _start_parts(world)
+
+        for prefix, key in ((KEY_PREFIX, file), (ARCHIVE_PREFIX, archive), (REQUEST_PREFIX, request)):
+            keys = {found.key for found in store.list_objects(after_key="", limit=1000, prefix=prefix).objects}
+            assert key in keys
+            assert all(found.startswith(prefix) for found in keys)
+        for prefix, upload_id in ((KEY_PREFIX, of_file), (ARCHIVE_PREFIX, of_archive)):
+            uploads = store.list_uploads(after_key="", limit=1000, prefix=prefix).uploads
+            assert upload_id in {upload.upload_id for upload in uploads}
+            assert all(upload.key.startswith(prefix) for upload in uploads)
 
 
 def _start_parts(world: World, *, with_digests: bool = False) -> tuple[str, str]:

@@ -121,6 +121,11 @@ class SigningKeys:
             return found
         return self._read(FORCED_FETCH_SECONDS).find(kid)
 
+    def believed(self) -> tuple[SigningKey, ...]:
+        """Return every key whose signatures hold, the current one first. Raises UnavailableError."""
+        ring = self._read(self._cache_seconds)
+        return tuple(key for key in (ring.current, ring.previous, ring.next) if key is not None)
+
     def forget(self) -> None:
         """Forget what was fetched, before the process is frozen into a snapshot."""
         self._ring = None

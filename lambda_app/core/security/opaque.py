@@ -3,11 +3,14 @@
 A slow hash is for passwords that people choose; 256 random bits cannot be guessed, so a fast one keeps them as well.
 """
 
+import base64
 import hashlib
+import hmac
 import secrets
 import zlib
 
 SECRET_BYTES = 32
+LINK_TOKEN_BYTES = 16
 API_KEY_PREFIX = "wup_"
 """By which scanners of leaked secrets recognise a key of ours."""
 API_KEY_RANDOM_LENGTH = 43
@@ -21,6 +24,17 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 def new_secret() -> str:
     """Return 256 random bits as URL-safe text."""
     return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def new_link_token() -> str:
+    """Return 128 random bits as URL-safe text of 22 characters: short enough for a link that people read out."""
+    return secrets.token_urlsafe(LINK_TOKEN_BYTES)
+
+
+def derived_secret(key: str, *, purpose: str, name: str) -> str:
+    """Return text like `new_secret`'s that whoever has the key can make again, for this purpose and name (HMAC-SHA-256)."""
+    mac = hmac.digest(key.encode(), f"we-upload {purpose}: {name}".encode(), "sha256")
+    return base64.urlsafe_b64encode(mac).decode().rstrip("=")
 
 
 def hash_secret(secret: str) -> str:

@@ -1,8 +1,10 @@
 """The life of a deployment, in the order of this file: serve, upgrade, refuse a broken upgrade, destroy."""
 
+import io
 import json
 import secrets
 import time
+import zipfile
 from http import HTTPStatus
 from typing import Any
 
@@ -86,6 +88,26 @@ def test_worker_makes_an_upload_available_that_nobody_completes(deployment: Depl
 
         download = api.get(f"/api/v1/files/download/{upload['file_id']}").json()
         assert s3.get(download["download_url"]).content == content
+
+
+def test_worker_that_the_bucket_wakes_builds_a_zip(deployment: Deployment) -> None:
+    content = secrets.token_bytes(1000)
+    with deployment.api() as api, httpx.Client(trust_env=False) as s3:
+        sign_in(api, "all-as-one-zip@example.com")
+        declared = {"filename": "a.bin", "content_type": "application/octet-stream", "size_bytes": len(content)}
+        upload = api.post("/api/v1/files/upload", json=declared).json()
+        assert s3.request(upload["method"], upload["upload_url"], headers=upload["headers"], content=content).is_success
+        assert api.post(f"/api/v1/files/{upload['file_id']}/complete").is_success
+        asked = api.post("/api/v1/archives", json={"file_ids": [upload["file_id"]]})
+        assert asked.status_code == HTTPStatus.ACCEPTED, asked.text
+
+        deadline = time.monotonic() + WORKER_SECONDS
+        while (archive := api.get(f"/api/v1/archives/{asked.json()['id']}").json())["status"] != "ready":
+            assert time.monotonic() < deadline, archive
+            time.sleep(0.5)
+
+        with zipfile.ZipFile(io.BytesIO(s3.get(archive["download_url"]).content)) as found:
+            assert found.read("a.bin") == content
 
 
 def test_sweep_ends_an_abandoned_upload(deployment: Deployment) -> None:

@@ -13,8 +13,9 @@ from sqlalchemy import text
 from starlette.routing import Route
 
 from lambda_app.factory import Services
-from tests.support.accounts import Account, start_upload
+from tests.support.accounts import Account, make_file, start_upload
 from tests.support.forgeries import LIFETIME_SECONDS, Victim
+from tests.support.shares import change_share, make_share, proven
 
 PREFIX = "/api/v1"
 NOBODY = ("anonymous", "disabled", "expired")
@@ -52,6 +53,30 @@ def of_owner(status: int, *, scope: str = "admin") -> Expected:
 def of_owner_alone(status: int) -> Expected:
     """About a credential of the owner's, which for everybody else is not there."""
     return signed_in(status) | {"stranger": 404, "superuser": 404, "superuser's admin key": 404}
+
+
+def of_link_owner(status: int) -> Expected:
+    """About a link of the owner's, which for strangers is not there."""
+    weak = {key: 404 if "shares" in key else 403 for key in SUPERUSERS_KEYS if "admin" not in key}
+    return signed_in(status, scope="shares") | {"stranger": 404} | weak
+
+
+def link_visitors(status: int, *, anonymous: int | None = None, **others: int) -> Expected:
+    """Of a link: whoever has it, so far as their credentials hold; keys need the scope to read files."""
+    people = dict.fromkeys(PEOPLE, status) | keys_with("files:read", status)
+    return dict.fromkeys(NOBODY, 401) | people | {"anonymous": status if anonymous is None else anonymous} | others
+
+
+def of_asker_alone(status: int, *, scope: str) -> Expected:
+    """About an archive that the owner asked for, which for everybody else is not there."""
+    others = {key: 404 for key in SUPERUSERS_KEYS if scope in key or "admin" in key}
+    return signed_in(status, scope=scope) | {"stranger": 404, "superuser": 404} | others
+
+
+def of_owners_link(status: int) -> Expected:
+    """About a file request of the owner's, which for everybody else is not there."""
+    hidden = dict.fromkeys(("stranger", "superuser", "superuser's shares key", "superuser's admin key"), 404)
+    return signed_in(status, scope="shares") | hidden
 
 
 def superuser_only(status: int) -> Expected:
@@ -109,6 +134,36 @@ ROWS: dict[str, Row] = {
     "POST /files/multipart": Row(signed_in(201, scope="files:write"), json=FILE),
     "POST /files/{file_id}/parts": Row(of_owner(409, scope="files:write"), json={"parts": [{"number": 1}]}),
     "GET /files/{file_id}/parts": Row(of_owner(409, scope="files:read")),
+    "POST /files/{file_id}/shares": Row(of_owner(409, scope="shares"), json={}),
+    "GET /files/{file_id}/shares": Row(of_owner(200, scope="shares")),
+    "DELETE /files/{file_id}/shares": Row(of_owner(204, scope="shares")),
+    "POST /shares": Row(signed_in(404, scope="shares"), json={"file_ids": [str(UUID(int=0))]}),
+    "GET /shares": Row(signed_in(200, scope="shares")),
+    "GET /shares/{share_id}": Row(of_link_owner(200)),
+    "PATCH /shares/{share_id}": Row(of_link_owner(200), json={"note": "x"}),
+    "DELETE /shares/{share_id}": Row(of_link_owner(204)),
+    "GET /s/{token}": Row(link_visitors(200)),
+    "POST /s/{token}": Row(link_visitors(200), json={"password": "there is none"}),
+    "GET /s/{token}/files/{file_id}": Row(link_visitors(404)),
+    "POST /s/{token}/archives": Row(link_visitors(202)),
+    "GET /s/{token}/archives/{archive_id}": Row(link_visitors(404)),
+    "GET /s/{token}/archives/{archive_id}/download": Row(link_visitors(404)),
+    "POST /archives": Row(signed_in(404, scope="files:read"), json={"file_ids": [str(uuid4())]}),
+    "GET /archives": Row(signed_in(200, scope="files:read")),
+    "GET /archives/{archive_id}": Row(of_asker_alone(200, scope="files:read")),
+    "DELETE /archives/{archive_id}": Row(of_asker_alone(204, scope="files:read")),
+    "PUT /files/{file_id}/grants": Row(of_owner(200, scope="shares"), json={"user_id": "{viewer}"}),
+    "GET /files/{file_id}/grants": Row(of_owner(200, scope="shares")),
+    "DELETE /files/{file_id}/grants/{user_id}": Row(of_owner(204, scope="shares")),
+    "POST /file-requests": Row(signed_in(201, scope="shares"), json={"title": "secret-name"}),
+    "GET /file-requests": Row(signed_in(200, scope="shares")),
+    "GET /file-requests/{request_id}": Row(of_owners_link(200)),
+    "PATCH /file-requests/{request_id}": Row(of_owners_link(200), json={"max_files": 5}),
+    "DELETE /file-requests/{request_id}": Row(of_owners_link(204)),
+    "GET /p/{file_id}": Row(everyone(404)),
+    "GET /r/{token}": Row(everyone(200)),
+    "POST /r/{token}/files": Row(everyone(201), json=FILE),
+    "POST /r/{token}/files/{file_id}/complete": Row(everyone(404), json={"guest_token": "x"}),
     "GET /users/me/usage": Row(signed_in(200, scope="files:read")),
     "GET /users/{user_id}/usage": Row(of_owner(200, scope="files:read")),
 }
@@ -130,7 +185,11 @@ class World:
 
     def __init__(self, client: httpx.Client, services: Services, make_user: Callable[..., Account]) -> None:
         self._client = client
+        self._shared: str | None = None
+        self._file: str | None = None
         self.owner, self.superuser, disabled = make_user(), make_user(is_superuser=True), make_user()
+        self.viewer = make_user()
+        self.link_token = str(self.request()["token"])
         with services.engine.begin() as connection:
             connection.execute(text('UPDATE "user" SET is_active = false WHERE id = :id'), {"id": disabled.id})
         session = UUID(pyjwt.decode(self.owner.token, options={"verify_signature": False})["sid"])
@@ -159,16 +218,46 @@ class World:
     def path(self, template: str) -> str:
         """Put things of the owner's into the path, made for this one call."""
         makers: Mapping[str, Callable[[], str]] = {
+            "{file_id}/grants/{user_id}": self._grant,
+            "{request_id}": lambda: str(self.request()["id"]),
+            "/r/{token}": lambda: f"/r/{self.link_token}",
             "{user_id}": lambda: str(self.owner.id),
             "{file_id}": lambda: str(start_upload(self._client, self.owner, filename="secret-name.txt")["file_id"]),
             "{key_id}": lambda: str(self.key(self.owner, "shares")["id"]),
             "{session_id}": self._session,
+            "{share_id}": lambda: str(self.share()["id"]),
+            "/s/{token}": lambda: str(self.share()["url"]),
+            "{archive_id}": self._archive,
         }
         for name, make in makers.items():
             if name in template:
                 template = template.replace(name, make())
         assert "{" not in template, f"the test does not know how to make a {template}"
         return template
+
+    def share(self, **options: Any) -> dict[str, Any]:
+        """Make a link to a file of the owner's."""
+        if self._shared is None:
+            self._shared = str(make_file(self._client, self.owner, filename="secret-name.txt")["id"])
+        return make_share(self._client, self.owner, self._shared, **options)
+
+    def _archive(self) -> str:
+        """Ask for an archive of one file, which the owner has asked for before, unless it was deleted."""
+        if self._file is None:
+            self._file = make_file(self._client, self.owner)["id"]
+        answer = self._client.post(f"{PREFIX}/archives", json={"file_ids": [self._file]}, headers=self.owner.headers)
+        return str(answer.json()["id"])
+
+    def request(self) -> dict[str, Any]:
+        answer = self._client.post(f"{PREFIX}/file-requests", json={"title": "secret-name"}, headers=self.owner.headers)
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def _grant(self) -> str:
+        file = start_upload(self._client, self.owner)["file_id"]
+        wanted = {"user_id": str(self.viewer.id)}
+        assert self._client.put(f"{PREFIX}/files/{file}/grants", json=wanted, headers=self.owner.headers).status_code == 200
+        return f"{file}/grants/{self.viewer.id}"
 
     def _session(self) -> str:
         form = {"username": self.owner.email, "password": self.owner.password}
@@ -186,7 +275,7 @@ def test_every_route_has_a_row_and_every_row_a_route(app: FastAPI) -> None:
 
     assert sorted(found - ROWS.keys()) == [], "say in ROWS who may call these"
     assert sorted(ROWS.keys() - found) == []
-    assert len(found) >= 36
+    assert len(found) >= 48
     assert all(row.expected.keys() == set(CALLERS) for row in ROWS.values())
 
 
@@ -203,6 +292,8 @@ def test_every_caller_gets_what_the_row_says(
             body = row.json
             if isinstance(body, dict) and "email" in body:
                 body = body | {"email": body["email"].format(random=uuid4())}
+            if isinstance(body, dict) and "user_id" in body:
+                body = body | {"user_id": body["user_id"].format(viewer=people.viewer.id)}
 
             answer = client.request(name.split(maxsplit=1)[0], people.path(template), json=body, headers=people.headers(caller))
 
@@ -216,6 +307,55 @@ def test_every_caller_gets_what_the_row_says(
     assert got == {(template, caller): row.expected[caller] for template in paths for caller in CALLERS}
 
 
+# What somebody may do with an available file by name. `gone` was a viewer and was taken off; `public` is a stranger to a public one.
+ROLES = ("viewer", "editor", "gone", "stranger", "public", "anonymous")
+BY_ROLE: dict[tuple[str, str, str], tuple[int, ...]] = {
+    ("GET", "/{id}", ""): (200, 200, 403, 403, 200, 401),
+    ("GET", "/download/{id}", ""): (200, 200, 403, 403, 200, 401),
+    ("PUT", "/{id}", '{"filename": "x"}'): (403, 200, 403, 403, 403, 401),
+    ("PUT", "/{id}", '{"description": "x"}'): (403, 200, 403, 403, 403, 401),
+    ("PUT", "/{id}", '{"is_public": false}'): (403, 403, 403, 403, 403, 401),
+    ("PUT", "/{id}", '{"description": "x", "is_public": true}'): (403, 403, 403, 403, 403, 401),
+    ("PUT", "/{id}", "{}"): (403, 200, 403, 403, 403, 401),
+    ("DELETE", "/{id}", ""): (403, 403, 403, 403, 403, 401),
+    ("POST", "/{id}/restore", ""): (403, 403, 403, 403, 403, 401),
+    ("POST", "/{id}/complete", ""): (403, 403, 403, 403, 403, 401),
+    ("POST", "/{id}/parts", '{"parts": [{"number": 1}]}'): (403, 403, 403, 403, 403, 401),
+    ("GET", "/{id}/parts", ""): (403, 403, 403, 403, 403, 401),
+    ("GET", "/{id}/grants", ""): (200, 200, 403, 403, 403, 401),
+    ("PUT", "/{id}/grants", '{"user_id": "{me}", "role": "editor"}'): (403, 403, 403, 403, 403, 401),
+    ("DELETE", "/{id}/grants/{other}", ""): (403, 403, 403, 403, 403, 401),
+    ("DELETE", "/{id}/grants/{me}", ""): (204, 204, 403, 403, 403, 401),
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_may_do_with_a_file_what_the_table_says(client: httpx.Client, make_user: Callable[..., Account], role: str) -> None:
+    owner, other, me = make_user(), make_user(), make_user()
+    file = make_file(client, owner, is_public=role == "public")["id"]
+    grants = f"{PREFIX}/files/{file}/grants"
+    granted = {"viewer": "viewer", "editor": "editor", "gone": "viewer"}.get(role)
+    for account, wanted in ((other, "viewer"), (me, granted)):
+        if wanted is not None:
+            body = {"user_id": str(account.id), "role": wanted}
+            assert client.put(grants, json=body, headers=owner.headers).status_code == 200
+    if role == "gone":
+        assert client.delete(f"{grants}/{me.id}", headers=owner.headers).status_code == 204
+    headers = {} if role == "anonymous" else me.headers
+    got, names = {}, {"{id}": file, "{me}": str(me.id), "{other}": str(other.id)}
+    for method, template, text_body in BY_ROLE:
+        path, content = template, text_body
+        for name, value in names.items():
+            path, content = path.replace(name, value), content.replace(name, value)
+
+        answer = client.request(method, f"{PREFIX}/files{path}", content=content, headers=headers | {"Content-Type": "application/json"})
+
+        got[method, template, text_body] = answer.status_code
+
+    assert got == {key: statuses[ROLES.index(role)] for key, statuses in BY_ROLE.items()}
+    assert client.get(f"{PREFIX}/files/{file}", headers=other.headers).status_code == 200
+
+
 @pytest.mark.parametrize("caller", CALLERS)
 def test_public_file_is_read_by_all_whose_credentials_hold(client: httpx.Client, world: World, caller: str) -> None:
     file = start_upload(client, world.owner, is_public=True)["file_id"]
@@ -225,3 +365,38 @@ def test_public_file_is_read_by_all_whose_credentials_hold(client: httpx.Client,
     # 409: it may be read, and is not there yet.
     expected = keys_with("files:read", 409) | dict.fromkeys(PEOPLE, 409) | {"anonymous": 409, "disabled": 401, "expired": 401}
     assert answer.status_code == expected[caller]
+
+
+NAMED = {"stranger": 404, "superuser": 404, "superuser's files:read key": 404, "superuser's admin key": 404}
+LINKS: dict[str, tuple[dict[str, Any], dict[str, Any], Expected]] = {
+    "open to anyone": ({}, {}, link_visitors(200)),
+    "expired": ({}, {"expires_at": "2020-01-01T00:00:00Z"}, link_visitors(404)),
+    "with a password": ({"password": "swordfish"}, {}, link_visitors(403)),
+    "for signed-in users": ({"audience": "signed_in"}, {}, link_visitors(200, anonymous=401)),
+    "for the owner by name": ({"audience": "named", "recipients": ["{owner}"]}, {}, link_visitors(200, anonymous=401, **NAMED)),
+    "listing only": ({"allows_download": False}, {}, link_visitors(200)),
+}
+"""How a link is made, what is changed then, and who sees what it opens."""
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("kind", LINKS)
+def test_links_open_for_those_they_are_for(client: httpx.Client, world: World, kind: str, caller: str) -> None:
+    options, changes, expected = LINKS[kind]
+    if "recipients" in options:
+        options = options | {"recipients": [world.owner.email]}
+    share = world.share(**options)
+    if changes:
+        change_share(client, world.owner, share, **changes)
+
+    opened = client.get(share["url"], headers=world.headers(caller))
+    downloaded = client.get(f"{share['url']}/files/{share['file_ids'][0]}", headers=world.headers(caller))
+
+    assert opened.status_code == expected[caller]
+    given = {200: 403 if kind == "listing only" else 302}
+    assert downloaded.status_code == given.get(expected[caller], expected[caller])
+    if opened.status_code != 200:
+        assert "secret-name" not in opened.text
+    if kind == "with a password" and expected[caller] == 403 and caller in (*PEOPLE, "anonymous"):
+        again = client.get(share["url"], headers=world.headers(caller) | proven(client, share, "swordfish"))
+        assert again.status_code == 200

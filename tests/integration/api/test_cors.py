@@ -38,6 +38,12 @@ def test_preflight_of_a_named_origin_passes(browser: httpx.Client) -> None:
     assert "access-control-allow-credentials" not in answer.headers
 
 
+def test_pages_may_change_and_open_share_links(browser: httpx.Client) -> None:
+    for method, header in (("PATCH", "authorization"), ("GET", "x-share-pass")):
+        headers = {"Origin": PAGE, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": header}
+        assert browser.options("/api/v1/shares/x", headers=headers).status_code == 200
+
+
 def test_preflight_of_another_origin_is_refused(browser: httpx.Client) -> None:
     answer = preflight(browser, ELSEWHERE)
 

@@ -147,6 +147,17 @@ def test_names_are_ordered_without_letter_case(client: httpx.Client, library: Ac
     ]
 
 
+def test_link_to_the_next_page_keeps_filter_and_order(client: httpx.Client, library: Account) -> None:
+    first = client.get(FILES, params={"sort": "name", "q": "ap", "limit": 2, "nonsense": "x" * 500}, headers=library.headers)
+    assert [file["filename"] for file in first.json()] == ["apple pie.pdf", "apple.JPG"]
+
+    second = client.get(f"{FILES}{first.links['next']['url']}", headers=library.headers)
+
+    assert [file["filename"] for file in second.json()] == ["Apricot 50%_off.txt"]
+    assert "nonsense" not in first.headers["link"]
+    assert "link" not in second.headers
+
+
 def test_cursor_of_another_order_is_refused(client: httpx.Client, library: Account) -> None:
     cursor = client.get(FILES, params={"sort": "name", "limit": 1}, headers=library.headers).headers["x-next-cursor"]
 

@@ -71,6 +71,8 @@ def test_file_goes_up_and_comes_back_the_same(client: httpx.Client, owner: Accou
         "status": "available",
         "detected_content_type": None,
         "purge_at": None,
+        "file_request_id": None,
+        "public_path": None,
         "created_at": None,
         "updated_at": None,
     }

@@ -6,20 +6,24 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
 from lambda_app.core.security.opaque import hash_secret, new_secret
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.models import ApiKey, MailPurpose, UserSession
+from lambda_app.models import ApiKey, File, MailPurpose, User, UserSession
 from lambda_app.repositories.api_keys import ApiKeyRepository
 from lambda_app.repositories.mail_tokens import MailTokenRepository
 from lambda_app.repositories.sessions import SessionRepository
 from lambda_app.repositories.users import UserRepository
-from tests.support.accounts import Account
+from lambda_app.schemas.archive import ArchiveCreate
+from lambda_app.schemas.file_request import FileRequestCreate
+from lambda_app.schemas.share import ShareOptions
+from tests.support.accounts import Account, make_file
 from tests.support.locks import wait_until_blocked
 
 ROUNDS = 25
@@ -32,35 +36,52 @@ def pooled(settings: Settings) -> Iterator[Services]:
     built.engine.dispose()
 
 
-def open_session(session: Session, owner: Account) -> None:
+def open_session(_services: Services, session: Session, owner: Account) -> None:
     now = clock.now()
     row = UserSession(id=uuid4(), user_id=owner.id, token_epoch=0, created_at=now, last_used_at=now, expires_at=now + timedelta(days=1))
     SessionRepository(session).open(row, hash_secret(new_secret()))
 
 
-def make_key(session: Session, owner: Account) -> None:
+def make_key(_services: Services, session: Session, owner: Account) -> None:
     fields = {"name": "n", "hint": "h", "key_hash": hash_secret(new_secret()), "scopes": "admin", "created_at": clock.now()}
     key = ApiKey(id=uuid4(), user_id=owner.id, token_epoch=0, **fields)
     ApiKeyRepository(session).add(key)
 
 
-def ask_for_mail(session: Session, owner: Account) -> None:
+def ask_for_mail(_services: Services, session: Session, owner: Account) -> None:
     token_hash = hash_secret(new_secret())
     MailTokenRepository(session).add_for(owner.email, MailPurpose.RESET_PASSWORD, token_hash=token_hash, lifetime=timedelta(minutes=30))
 
 
-ACTS = [open_session, make_key, ask_for_mail]
+def make_link(services: Services, session: Session, owner: Account) -> None:
+    services.shares(session).create(session.get_one(User, owner.id), _files(session, owner), ShareOptions(), route="POST /shares")
+
+
+def ask_for_archive(services: Services, session: Session, owner: Account) -> None:
+    services.archives(session).start(session.get_one(User, owner.id), ArchiveCreate(file_ids=_files(session, owner)))
+
+
+def ask_for_files(services: Services, session: Session, owner: Account) -> None:
+    services.file_requests(session).create(session.get_one(User, owner.id), FileRequestCreate(title="t"))
+
+
+def _files(session: Session, owner: Account) -> list[UUID]:
+    return list(session.scalars(select(File.id).where(File.owner_id == owner.id)))
+
+
+ACTS = [open_session, make_key, ask_for_mail, make_link, ask_for_archive, ask_for_files]
 
 
 @pytest.mark.parametrize("act", ACTS)
 def test_change_of_the_address_and_what_refers_to_the_account_never_wait_for_each_other(
-    pooled: Services, owner: Account, act: Callable[[Session, Account], None]
+    pooled: Services, client: httpx.Client, owner: Account, act: Callable[[Services, Session, Account], None]
 ) -> None:
     """The one has the account's row and is about to write its event; the other begins meanwhile."""
+    make_file(client, owner)
 
     def run() -> None:
         with pooled.unit_of_work() as session:
-            act(session, owner)
+            act(pooled, session, owner)
 
     with ThreadPoolExecutor(1) as thread, pooled.engine.begin() as change:
         change.execute(text('UPDATE "user" SET email = :email WHERE id = :id'), {"email": f"moved-{uuid4()}@example.com", "id": owner.id})
@@ -74,8 +95,8 @@ def test_change_of_the_address_and_what_refers_to_the_account_never_wait_for_eac
         other.result(timeout=10)
 
 
-@pytest.mark.parametrize("act", ACTS)
-def test_many_at_once_never_end_in_a_deadlock(pooled: Services, owner: Account, act: Callable[[Session, Account], None]) -> None:
+@pytest.mark.parametrize("act", [open_session, make_key, ask_for_mail])
+def test_many_at_once_never_end_in_a_deadlock(pooled: Services, owner: Account, act: Callable[[Services, Session, Account], None]) -> None:
     # With a time limit: whoever loses a deadlock comes no more.
     start = threading.Barrier(2, timeout=10)
 
@@ -91,7 +112,7 @@ def test_many_at_once_never_end_in_a_deadlock(pooled: Services, owner: Account, 
         for _ in range(ROUNDS):
             start.wait()
             with pooled.unit_of_work() as session:
-                act(session, owner)
+                act(pooled, session, owner)
 
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(work, owner.id) for work in (change, refer)]:

@@ -14,9 +14,11 @@ from lambda_app.routers.gateway import GatewayHandler
 from tests.support.accounts import Account, make_account, make_file, put_object, start_upload
 from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem
+from tests.support.shares import make_share, proven
 from tests.support.wire import Cut, WireProxy
 
 FILES = "/api/v1/files"
+SHARES = "/api/v1/shares"
 
 
 class Wired(NamedTuple):
@@ -93,6 +95,65 @@ def ask_sessions(client: httpx.Client, owner: Account, _file: dict[str, Any]) ->
     return client.get("/api/v1/users/me/sessions", headers=owner.headers)
 
 
+def ask_share(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post(SHARES, json={"file_ids": [file["id"]]}, headers=owner.headers)
+
+
+def ask_shares(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.get(SHARES, headers=owner.headers)
+
+
+def ask_archive(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post("/api/v1/archives", json={"file_ids": [file["id"]]}, headers=owner.headers)
+
+
+def ask_archives(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.get("/api/v1/archives", headers=owner.headers)
+
+
+def ask_grant(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.put(f"{FILES}/{file['id']}/grants", json={"user_id": str(file["friend"])}, headers=owner.headers)
+
+
+def ask_grant_by_email(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.put(f"{FILES}/{file['id']}/grants", json={"email": file["friend_email"]}, headers=owner.headers)
+
+
+def ask_grants(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.get(f"{FILES}/{file['id']}/grants", headers=owner.headers)
+
+
+def ask_revoke(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    ask_grant(client, owner, file)
+    return client.delete(f"{FILES}/{file['id']}/grants/{file['friend']}", headers=owner.headers)
+
+
+def ask_shared(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.get(FILES, params={"shared": "with_me"}, headers=owner.headers)
+
+
+def ask_public_link(client: httpx.Client, _owner: Account, file: dict[str, Any]) -> httpx.Response:
+    answer = client.get(f"/p/{file['public']}")
+    assert answer.status_code == 302
+    return httpx.Response(200, request=answer.request)
+
+
+def ask_file_request(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.post("/api/v1/file-requests", json={"title": "x"}, headers=owner.headers)
+
+
+def ask_keyed_file_request(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.post("/api/v1/file-requests", json={"title": "x"}, headers=owner.headers | {"Idempotency-Key": "k"})
+
+
+def ask_open_request(client: httpx.Client, _owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.get(f"/r/{file['token']}")
+
+
+def ask_guest_upload(client: httpx.Client, _owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post(f"/r/{file['token']}/files", json={"filename": "a", "content_type": "a/b", "size_bytes": 1})
+
+
 BUDGET: dict[Callable[..., httpx.Response], int] = {
     ask_me: 1,
     ask_sign_in: 3,
@@ -105,8 +166,24 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     ask_complete_again: 2,
     ask_upload: 2,
     ask_public_upload: 2,
+    ask_share: 2,
+    ask_shares: 2,
+    ask_archive: 3,
+    ask_archives: 2,
     ask_update: 3,
     ask_delete: 3,
+}
+SHARING_BUDGET: dict[Callable[..., httpx.Response], int] = {
+    ask_grant: 2,
+    ask_grant_by_email: 3,
+    ask_grants: 2,
+    ask_revoke: 4,  # two for the grant before it
+    ask_shared: 2,
+    ask_public_link: 1,
+    ask_file_request: 2,
+    ask_keyed_file_request: 3,
+    ask_open_request: 1,
+    ask_guest_upload: 1,
 }
 
 
@@ -122,6 +199,21 @@ def test_warm_request_stays_within_its_round_trips(wired: Wired, ask: Callable[.
     assert counted.connections == 0
 
 
+@pytest.mark.parametrize("ask", SHARING_BUDGET)
+def test_warm_request_of_sharing_stays_within_its_round_trips(wired: Wired, ask: Callable[..., httpx.Response]) -> None:
+    client, owner = wired.client, wired.owner
+    friend = make_account(client, wired.services)
+    token = client.post("/api/v1/file-requests", json={"title": "x"}, headers=owner.headers).json()["token"]
+    public = make_file(client, owner, is_public=True)["id"]
+    file = make_file(client, owner) | {"friend": friend.id, "friend_email": friend.email, "public": public, "token": token}
+
+    with wired.proxy.count() as counted:
+        answer = ask(client, owner, file)
+
+    assert answer.is_success, answer.text
+    assert counted.round_trips == SHARING_BUDGET[ask], counted.statements
+
+
 def test_completion_stays_within_its_round_trips(wired: Wired) -> None:
     upload = start_upload(wired.client, wired.owner)
     put_object(upload, b"hello")
@@ -131,6 +223,41 @@ def test_completion_stays_within_its_round_trips(wired: Wired) -> None:
 
     assert answer.json()["status"] == "available"
     assert counted.round_trips == 3, counted.statements
+
+
+def test_share_links_stay_within_their_round_trips(wired: Wired) -> None:
+    file = make_file(wired.client, wired.owner)
+    share = make_share(wired.client, wired.owner, file["id"], password="swordfish", max_downloads=5)
+    address = f"{SHARES}/{share['id']}"
+    given = proven(wired.client, share, "swordfish")
+    trips = {}
+
+    def count(name: str, status: int, method: str, url: str, **parameters: Any) -> None:
+        with wired.proxy.count() as counted:
+            answer = wired.client.request(method, url, **parameters)
+        assert answer.status_code == status, answer.text
+        trips[name] = counted.round_trips
+
+    count("open", 200, "GET", share["url"], headers=given)
+    count("look at", 200, "HEAD", share["url"], headers=given)
+    count("download", 302, "GET", f"{share['url']}/files/{file['id']}", headers=given)
+    count("resume", 302, "GET", f"{share['url']}/files/{file['id']}", headers=given | {"Range": "bytes=1-"})
+    count("open, signed in", 200, "GET", share["url"], headers=given | wired.owner.headers)
+    count("prove", 200, "POST", share["url"], json={"password": "swordfish"})
+    change = {"audience": "signed_in"}
+    count("change", 200, "PATCH", address, json=change, headers=wired.owner.headers)
+    form = {"email": wired.owner.email, "account_password": wired.owner.password}
+    count("sign in", 200, "POST", share["url"], json=form)
+    wired.client.patch(address, json={"audience": "anyone"}, headers=wired.owner.headers)
+    count("refuse", 403, "GET", share["url"])
+    count("close", 404, "GET", "/s/none")
+    count("name", 200, "PATCH", address, json={"recipients": [wired.owner.email]}, headers=wired.owner.headers)
+    count("revoke", 204, "DELETE", address, headers=wired.owner.headers)
+
+    assert trips == {
+        "open": 1, "look at": 1, "download": 1, "resume": 1, "open, signed in": 2, "prove": 3, "sign in": 3, "refuse": 2, "close": 2,
+        "change": 2, "name": 3, "revoke": 2,
+    }  # fmt: skip
 
 
 def test_api_key_is_one_round_trip_and_its_use_one_more_in_the_first_hour(wired: Wired) -> None:

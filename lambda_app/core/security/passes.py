@@ -1,0 +1,105 @@
+"""What is signed about share links: passes, which prove that somebody got past a link's password or signed in for it.
+
+Signed with a key that is derived from the signing key for this alone, so that neither an access token nor anything else of ours can
+be taken for a pass. A link itself is not signed: it outlives every key (docs/adr/0020-share-links.md).
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from lambda_app.core import clock
+from lambda_app.core.security.keys import SigningKeys
+from lambda_app.core.security.opaque import LINK_TOKEN_BYTES
+
+PASS_LIFETIME = timedelta(hours=1)
+PASS_MAX_LENGTH = 1024
+"""Ours have about 400 characters."""
+
+_PASS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})")
+
+
+@dataclass(frozen=True, slots=True)
+class SharePass:
+    """What was proven of one link: its password in this version, and who somebody is, by the user's `token_epoch`. None is not proven."""
+
+    share_id: UUID
+    password_version: int | None = None
+    user_id: UUID | None = None
+    token_epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPass:
+    """A pass as text, and when it ends."""
+
+    value: str
+    expires_at: datetime
+
+
+class SharePasses:
+    """Signs and verifies passes, and makes the tokens of links that an idempotency key asks for again."""
+
+    def __init__(self, keys: SigningKeys) -> None:
+        self._keys = keys
+
+    def sign(self, proven: SharePass) -> SignedPass:
+        """Return the pass. Raises UnavailableError when the keys cannot be had."""
+        key = self._keys.current()
+        expires_at = clock.now().replace(microsecond=0) + PASS_LIFETIME
+        claims = {**asdict(proven), "kid": key.kid, "exp": int(expires_at.timestamp())}
+        payload = _encode(json.dumps(claims, default=str, separators=(",", ":")).encode())
+        return SignedPass(f"{payload}.{_encode(_mac(key.secret, 'share pass', payload))}", expires_at)
+
+    def read(self, text: str) -> SharePass | None:
+        """Return what the pass proves; None for whatever is not a pass of ours that still holds. Raises UnavailableError."""
+        match = _PASS.fullmatch(text) if len(text) <= PASS_MAX_LENGTH else None
+        if match is None:
+            return None
+        payload, signature = match.groups()
+        try:
+            claims = json.loads(_decode(payload))
+            kid = claims["kid"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return None
+        # The key's name is not verified yet: it chooses among our own keys and decides nothing else.
+        key = self._keys.find(kid) if isinstance(kid, str) else None
+        if key is None or not hmac.compare_digest(_encode(_mac(key.secret, "share pass", payload)), signature):
+            return None
+        return None if clock.now().timestamp() >= claims["exp"] else _pass(claims)
+
+    def token_for(self, *parts: object) -> str:
+        """Return the token of a link that a request with an idempotency key makes: the same as long as the key in use is the same.
+
+        The answer to a repeated request must name the link, and nothing that leads to it is kept.
+        """
+        return _encode(_mac(self._keys.current().secret, "share token", json.dumps([str(part) for part in parts]))[:LINK_TOKEN_BYTES])
+
+
+def _pass(claims: dict[str, Any]) -> SharePass:
+    user_id = claims["user_id"]
+    return SharePass(
+        share_id=UUID(claims["share_id"]),
+        password_version=claims["password_version"],
+        user_id=None if user_id is None else UUID(user_id),
+        token_epoch=claims["token_epoch"],
+    )
+
+
+def _mac(secret: str, purpose: str, text: str) -> bytes:
+    derived = hmac.digest(secret.encode(), b"we-upload " + purpose.encode(), hashlib.sha256)
+    return hmac.digest(derived, text.encode(), hashlib.sha256)
+
+
+def _encode(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _decode(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -1,0 +1,38 @@
+"""The table of file requests: links by which people without an account upload to the owner."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from lambda_app.models.base import Base, Timestamps
+
+REQUEST_TITLE_MAX_LENGTH = 200
+REQUEST_NOTE_MAX_LENGTH = 2000
+CONTENT_TYPE_RULE_MAX_LENGTH = 100
+
+
+class FileRequest(Timestamps, Base):
+    """A request for files, and what it takes. Its token is kept as a SHA-256."""
+
+    __tablename__ = "file_request"
+    __table_args__ = (
+        CheckConstraint("file_count >= 0", name="file_count"),
+        Index("ix_file_request_owner_id_created_at_id", "owner_id", text("created_at DESC"), text("id DESC")),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    title: Mapped[str] = mapped_column(String(REQUEST_TITLE_MAX_LENGTH))
+    note: Mapped[str | None] = mapped_column(String(REQUEST_NOTE_MAX_LENGTH))
+    max_size_bytes: Mapped[int] = mapped_column(BigInteger)
+    """The largest file it takes."""
+    max_files: Mapped[int]
+    allowed_content_types: Mapped[list[str] | None] = mapped_column(ARRAY(String(CONTENT_TYPE_RULE_MAX_LENGTH)))
+    """Media types, or whole families as `image/*`, in lower case; None is any."""
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    file_count: Mapped[int] = mapped_column(server_default=text("0"))
+    """Uploads that were started, less those that came to nothing."""

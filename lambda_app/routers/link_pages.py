@@ -1,0 +1,147 @@
+"""The pages of share links: what a link opens, and every refusal, for people at a browser.
+
+No script runs on them and nothing is loaded: the one style sheet is in the page, and the policy names it by its digest.
+"""
+
+import base64
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import HTMLResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lambda_app.routers.problems import PROBLEM_MEDIA_TYPE
+from lambda_app.routers.visitors import prefers_page
+from lambda_app.schemas.share import OpenedShare
+from lambda_app.storage.content import saved_filename
+
+PAGES = Path(__file__).with_name("pages")
+
+_FORMS = {
+    "share_password_required": "password",
+    "wrong_share_password": "password",
+    "not_authenticated": "sign_in",
+    "bad_credentials": "sign_in",
+    "email_not_verified": "sign_in",
+}
+"""What the page of a refusal asks for."""
+_QUESTIONS = ("share_password_required", "not_authenticated")
+"""Refusals that only ask; to a browser that opens the link they are no failure."""
+_TITLES = {404: "This link is not open", 429: "Too many attempts"}
+
+
+def files_page(opened: OpenedShare) -> HTMLResponse:
+    """Return the page of what a link opens."""
+    return HTMLResponse(_render(title="Shared files", opened=opened))
+
+
+class LinkPages:
+    """ASGI middleware: gives every answer to a link its headers, and refusals a page where a browser asks for one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        path = _link_path(scope)
+        if path is None:
+            await self._app(scope, receive, send)
+            return
+        dresser = _Dresser(send, path, is_get=scope["method"] == "GET", wants_page=prefers_page(Headers(scope=scope).get("accept", "")))
+        await self._app(scope, receive, dresser.send)
+
+
+class _Dresser:
+    """Sends on one answer. The headers of a problem wait for its body, which the page is made of."""
+
+    def __init__(self, send: Send, path: str, *, is_get: bool, wants_page: bool) -> None:
+        self._send = send
+        self._path = path
+        self._is_get = is_get
+        self._wants_page = wants_page
+        self._held: Message | None = None
+        self._body = b""
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.update(_headers())
+            headers.add_vary_header("Accept")
+            if self._wants_page and headers.get("content-type") == PROBLEM_MEDIA_TYPE:
+                self._held = message
+                return
+        if self._held is not None and message["type"] == "http.response.body":
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self._send_page(self._held, json.loads(self._body))
+            return
+        await self._send(message)
+
+    async def _send_page(self, start: Message, problem: dict[str, Any]) -> None:
+        status, code = problem["status"], problem["code"]
+        is_question = self._is_get and code in _QUESTIONS
+        page = _render(
+            title="Shared files" if code in _FORMS else _TITLES.get(status, "This did not work"),
+            asks=_FORMS.get(code),
+            action=self._path,
+            message=None if is_question else problem["detail"],
+            may_go_back=code != "link_not_found",
+        ).encode()
+        headers = MutableHeaders(raw=[pair for pair in start["headers"] if pair[0] not in (b"content-type", b"content-length")])
+        headers["Content-Type"] = "text/html; charset=utf-8"
+        headers["Content-Length"] = str(len(page))
+        await self._send({**start, "status": 200 if is_question else status, "headers": headers.raw})
+        await self._send({"type": "http.response.body", "body": page})
+
+
+def _link_path(scope: Scope) -> str | None:
+    """Return the path of the link that a request is about; None if it is about something else."""
+    if scope["type"] != "http":
+        return None
+    root = scope.get("root_path", "")
+    parts = scope["path"].removeprefix(root).split("/")
+    return quote(f"{root}/s/{parts[2]}") if parts[:2] == ["", "s"] and len(parts) > 2 else None
+
+
+@cache
+def _headers() -> dict[str, str]:
+    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    return {
+        "Content-Security-Policy": policy,
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+        "X-Robots-Tag": "noindex, nofollow",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    }
+
+
+@cache
+def _style() -> str:
+    return (PAGES / "link.css").read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Any:
+    # Imported when the first page is shown: programs never see one.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["saved"] = saved_filename
+    environment.globals["style"] = Markup(_style())  # noqa: S704 - our own file
+    return environment.get_template("link.html")
+
+
+def _render(**shown: Any) -> str:
+    nothing = {"opened": None, "asks": None, "action": "", "message": None, "may_go_back": False}
+    return str(_template().render(**{**nothing, **shown}))

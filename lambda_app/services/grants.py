@@ -1,0 +1,101 @@
+"""Sharing a file with people by name."""
+
+import math
+from uuid import UUID
+
+from sqlalchemy import Update
+
+from lambda_app.core import clock
+from lambda_app.core.errors import ConflictError, NotFoundError
+from lambda_app.models import FileGrant, User
+from lambda_app.repositories.file_grants import GRANTS_PER_FILE, FileGrantRepository
+from lambda_app.repositories.files import FileRepository
+from lambda_app.repositories.sign_in_attempts import AttemptKeys, SignInAttemptRepository
+from lambda_app.repositories.users import UserRepository
+from lambda_app.schemas.file_grant import GrantCreate
+from lambda_app.services.password_gate import ThrottledError
+
+
+class GranteeNotFoundError(NotFoundError):
+    """There is no such active account."""
+
+    code = "user_not_found"
+    message = "There is no account of this name to share with"
+
+
+class OwnFileError(ConflictError):
+    """The owner needs no grant."""
+
+    code = "own_file"
+    message = "The file is this user's own"
+
+
+class TooManyGrantsError(ConflictError):
+    """The file is shared with as many as it can be."""
+
+    code = "too_many_grants"
+    message = f"A file is shared with at most {GRANTS_PER_FILE} people by name"
+
+
+class GrantNotFoundError(NotFoundError):
+    """The file is not shared with this user."""
+
+    code = "grant_not_found"
+    message = "The file is not shared with this user"
+
+
+class GrantService:
+    """What may be done with grants."""
+
+    def __init__(
+        self, *, grants: FileGrantRepository, files: FileRepository, users: UserRepository, attempts: SignInAttemptRepository
+    ) -> None:
+        self._grants = grants
+        self._files = files
+        self._users = users
+        self._attempts = attempts
+
+    def grant(self, user: User, file_id: UUID, wanted: GrantCreate) -> FileGrant:
+        """Share a file, or change how it is shared; a repeated call changes nothing.
+
+        Raises GranteeNotFoundError, OwnFileError, TooManyGrantsError, ThrottledError, NoSuchFileError, FileForbiddenError.
+        """
+        grantee_id, release = wanted.user_id, None
+        if wanted.email is not None:
+            grantee_id, release = self._find(user, wanted.email)
+        if grantee_id is None:
+            raise GranteeNotFoundError
+        made = self._grants.put(file_id, user, grantee_id=grantee_id, role=wanted.role, email=wanted.email, release=release)
+        if made is not None:
+            return made
+        if self._files.require_manageable(file_id, user).owner_id == grantee_id:
+            raise OwnFileError
+        grantee = self._users.get(grantee_id)
+        if grantee is None or not grantee.is_active:
+            raise GranteeNotFoundError
+        raise TooManyGrantsError
+
+    def list_grants(self, user: User, file_id: UUID) -> list[FileGrant]:
+        """Return who has a part in the file: all for its owner, for a grantee their own. Raises NoSuchFileError, FileForbiddenError."""
+        return self._grants.list_of(file_id, user)
+
+    def revoke(self, user: User, file_id: UUID, grantee_id: UUID) -> None:
+        """Take a grant back, or leave. Raises GrantNotFoundError, NoSuchFileError, FileForbiddenError."""
+        if not self._grants.remove(file_id, user, grantee_id=grantee_id):
+            self._files.require_manageable(file_id, user)
+            raise GrantNotFoundError
+
+    def _find(self, user: User, email: str) -> tuple[UUID, Update]:
+        """Return whose address it is, and what takes the attempt back.
+
+        An address without an account counts as a wrong password does, against the caller: who has an account here is not to be
+        found out by asking for a thousand.
+        """
+        keys = AttemptKeys.of(account=f"grant:{email}", network=f"user:{user.id}")
+        admission = self._attempts.admit(keys, email=email)
+        if not admission.is_admitted:
+            wait = (admission.blocked_until - clock.now()).total_seconds() if admission.blocked_until else 1
+            raise ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
+        if admission.user is None or not admission.user.is_active:
+            raise GranteeNotFoundError
+        return admission.user.id, self._attempts.release(keys)

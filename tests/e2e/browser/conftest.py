@@ -1,0 +1,90 @@
+"""The API under uvicorn on 127.0.0.1, as a browser wants it, and the browser."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from infra.local.object_store import ObjectStoreServer
+from lambda_app.core.settings import Settings
+from lambda_app.factory import Services
+from lambda_app.main import create_app
+
+HERE = Path(__file__).parent
+BROWSER_SECONDS = 120
+"""Unpacking and starting it takes most of that on a busy machine."""
+
+Jobs = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The running API and its services."""
+
+    url: str
+    services: Services
+
+
+@pytest.fixture(scope="session")
+def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[Site]:
+    """The API, listening."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    told = settings.model_copy(update={"public_url": url, "database_pool_size": 5})
+    services = Services.build(told)
+    server = uvicorn.Server(uvicorn.Config(create_app(told, services), log_level="warning", lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
+        environment.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_access_key)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield Site(url, services)
+        server.should_exit = True
+        thread.join()
+    services.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def client(site: Site) -> Iterator[httpx.Client]:
+    """A program that calls the API."""
+    with httpx.Client(base_url=site.url, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def visit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Jobs], dict[str, Any]]:
+    """Carry out jobs in one headless Chromium and return what was seen."""
+    node = shutil.which("node")
+    if node is None or not (HERE / "node_modules").is_dir():
+        pytest.fail("There is no browser: make test-browser sets it up")
+    folder = tmp_path_factory.mktemp("browser")
+
+    def carry_out(jobs: Jobs) -> dict[str, Any]:
+        (folder / "jobs.json").write_text(json.dumps(jobs))
+        finished = subprocess.run(
+            [node, HERE / "visit.mjs", folder / "jobs.json"],
+            # It unpacks itself into the folder for temporary files, and is forgotten with it.
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8"},
+            capture_output=True,
+            text=True,
+            timeout=BROWSER_SECONDS,
+            check=False,
+        )
+        assert finished.returncode == 0, finished.stderr
+        seen: dict[str, Any] = json.loads(finished.stdout)
+        return seen
+
+    return carry_out

@@ -1,0 +1,281 @@
+"""The pages of share links, as text: what is in them, what a browser is told about them, and what their forms do."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import pytest
+import time_machine
+from sqlalchemy import text
+
+from lambda_app.core import clock
+from lambda_app.core.logs import JsonFormatter
+from lambda_app.factory import Services
+from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.storage.content import saved_filename
+from tests.support.accounts import Account, make_file
+from tests.support.gateway import GatewayTransport, payload_v1, unused_address
+from tests.support.problems import assert_problem
+from tests.support.shares import BROWSER, change_share, counts_of, make_share
+
+HOSTILE = (
+    "<script>alert(1)</script>.txt",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</title></style><script>alert(1)</script>",
+    "{{ 7 * 7 }}{% include '/etc/passwd' %}",
+    "javascript:alert(1)",
+    "invoice\u202egnp.exe",
+    "&lt;b&gt;&amp;",
+    "👩‍👩‍👧 שלום مرحبا.pdf",
+    "x" * 255,
+)
+
+
+@pytest.fixture(scope="module")
+def owner(make_user: Callable[..., Account]) -> Account:
+    """Somebody who makes links."""
+    return make_user()
+
+
+@pytest.fixture(scope="module")
+def file(client: httpx.Client, owner: Account) -> str:
+    """A file of the owner's."""
+    return str(make_file(client, owner, filename="report.pdf", content_type="application/pdf")["id"])
+
+
+@pytest.fixture
+def browser(client_from: Callable[[str], httpx.Client]) -> Any:
+    """A caller that asks for pages and keeps cookies, at an address of its own."""
+    with client_from(unused_address()) as browser:
+        browser.headers.update(BROWSER)
+        yield browser
+
+
+class Page(HTMLParser):
+    """The tags of a page, and its text."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        super().__init__()
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(answer.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """Return the attributes of all tags of this name."""
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def test_page_is_strict_about_itself(browser: httpx.Client, owner: Account, file: str) -> None:
+    answer = browser.get(make_share(browser, owner, file)["url"])
+
+    style = re.search("<style>(.*?)</style>", answer.text, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert answer.headers["content-security-policy"] == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["x-robots-tag"] == "noindex, nofollow"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert "Accept" in answer.headers["vary"]
+    page = Page(answer)
+    assert page.all("script") == page.all("img") == page.all("link") == page.all("iframe") == []
+    assert page.all("html") == [{"lang": "en"}]
+    assert not [attributes for _, attributes in page.tags if any(name.startswith("on") or name == "style" for name in attributes)]
+
+
+def test_hostile_names_and_notes_are_only_shown(browser: httpx.Client, owner: Account) -> None:
+    files = [str(make_file(browser, owner, filename=name)["id"]) for name in HOSTILE]
+    note = "<script>alert(2)</script>\n{{ 7 * 7 }}"
+
+    answer = browser.get(make_share(browser, owner, *files, note=note)["url"])
+
+    page = Page(answer)
+    assert answer.status_code == 200
+    assert page.all("script") == page.all("img") == []
+    for text_ in (*(saved_filename(name) for name in HOSTILE), note):
+        assert text_ in page.texts
+    # A mark that turns the text round would show it as "invoiceexe.png".
+    assert "invoicegnp.exe" in page.texts
+    assert [attributes["href"] for attributes in page.all("a")] == [f"{answer.request.url.path}/files/{file}" for file in files]
+    # Each name on its own, so that none of them turns the text around it.
+    assert answer.text.count("<bdi>") == 2 * len(files)
+    assert answer.text.count("</bdi>") == 2 * len(files)
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_page"),
+    [
+        (BROWSER["Accept"], True),
+        ("text/html", True),
+        ("*/*", False),
+        ("application/json", False),
+        ("application/json, text/html", True),
+        ("application/json, text/html;q=0.9", False),
+        ("text/html;q=0", False),
+        ("text/html;q=x", False),
+        ("", False),
+    ],
+)
+def test_accept_decides_between_page_and_json(client: httpx.Client, owner: Account, file: str, accept: str, is_page: bool) -> None:
+    for url in (make_share(client, owner, file)["url"], "/s/none"):
+        answer = client.get(url, headers={"Accept": accept})
+        assert answer.headers["content-type"].startswith("text/html" if is_page else "application/")
+
+
+def test_password_form_opens_the_link_with_a_cookie_of_the_link_alone(browser: httpx.Client, owner: Account, file: str) -> None:
+    share, other = (make_share(browser, owner, file, password="swordfish") for _ in range(2))
+
+    asked = browser.get(share["url"])
+    page = Page(asked)
+    assert asked.status_code == 200
+    assert page.all("form") == [{"method": "post", "action": share["url"]}]
+    assert [field["name"] for field in page.all("input")] == ["password"]
+    assert page.all("label") == [{"for": "password"}]
+    assert "report" not in asked.text
+
+    wrong = browser.post(share["url"], data={"password": "guess"})
+    assert wrong.status_code == 403
+    assert [attributes.get("role") for attributes in Page(wrong).all("p") if attributes.get("class") == "message"] == ["alert"]
+    assert "set-cookie" not in wrong.headers
+
+    right = browser.post(share["url"], data={"password": "swordfish"})
+    assert (right.status_code, right.headers["location"]) == (303, share["url"])
+    cookie = right.headers["set-cookie"]
+    assert re.match(r"__Secure-share-pass=[\w.-]+; ", cookie)
+    for attribute in (f"Path={share['url']}", "HttpOnly", "Secure", "SameSite=lax", "expires="):
+        assert attribute in cookie
+    assert "Domain" not in cookie
+
+    opened = browser.get(share["url"])
+    assert "report.pdf" in Page(opened).texts
+    assert browser.get(f"{share['url']}/files/{file}").status_code == 302
+    assert Page(browser.get(other["url"])).all("form")
+    assert counts_of(browser, owner, share) == (1, 1)
+
+    change_share(browser, owner, share, password="sturgeon")
+    assert Page(browser.get(share["url"])).all("form")
+
+
+def test_sign_in_form_opens_the_link_for_as_long_as_the_account_is_good(
+    browser: httpx.Client, services: Services, owner: Account, make_user: Callable[..., Account], file: str
+) -> None:
+    friend = make_user()
+    share = make_share(browser, owner, file, audience="named", recipients=[friend.email], password="swordfish")
+    assert [field["name"] for field in Page(browser.get(share["url"])).all("input")] == ["email", "account_password"]
+
+    wrong = browser.post(share["url"], data={"email": friend.email, "account_password": "a wrong one"})
+    assert wrong.status_code == 401
+    assert [field["name"] for field in Page(wrong).all("input")] == ["email", "account_password"]
+    signed_in = browser.post(share["url"], data={"email": friend.email, "account_password": friend.password})
+    assert signed_in.status_code == 303
+    # Then the link's own password; the second pass holds both.
+    assert [field["name"] for field in Page(browser.get(share["url"])).all("input")] == ["password"]
+    assert browser.post(share["url"], data={"password": "swordfish"}).status_code == 303
+    assert "report.pdf" in browser.get(share["url"]).text
+
+    for change in ("is_active = false", "is_active = true, token_epoch = token_epoch + 1"):
+        with services.engine.begin() as connection:
+            connection.execute(text(f'UPDATE "user" SET {change} WHERE id = :id'), {"id": friend.id})  # noqa: S608 - ours
+        page = Page(browser.get(share["url"]))
+        assert [field["name"] for field in page.all("input")] == ["email", "account_password"]
+        assert browser.get(f"{share['url']}/files/{file}", follow_redirects=False).status_code == 200  # the form again
+    browser.post(share["url"], data={"email": friend.email, "account_password": friend.password})
+    assert "report.pdf" in browser.get(share["url"]).text
+    change_share(browser, owner, share, recipients=[owner.email])
+    assert browser.get(share["url"]).status_code == 404
+
+
+def test_account_that_is_not_named_signs_in_and_finds_nothing(browser: httpx.Client, owner: Account, stranger: Account, file: str) -> None:
+    share = make_share(browser, owner, file, audience="named", recipients=[owner.email])
+
+    assert browser.post(share["url"], data={"email": stranger.email, "account_password": stranger.password}).status_code == 303
+
+    assert browser.get(share["url"]).status_code == 404
+
+
+def test_pass_of_one_link_does_not_sign_in_to_another(browser: httpx.Client, owner: Account, stranger: Account, file: str) -> None:
+    share, other = (make_share(browser, owner, file, audience="signed_in") for _ in range(2))
+    form = {"email": stranger.email, "account_password": stranger.password}
+    cookie = browser.post(share["url"], data=form).cookies["__Secure-share-pass"]
+
+    assert_problem(browser.get(other["url"], headers={"X-Share-Pass": cookie, "Accept": "*/*"}), 401, "not_authenticated")
+    assert browser.get(share["url"], headers={"X-Share-Pass": cookie, "Accept": "*/*"}).status_code == 200
+
+
+def test_sign_in_form_is_throttled_like_every_sign_in(browser: httpx.Client, owner: Account, stranger: Account, file: str) -> None:
+    share = make_share(browser, owner, file, audience="signed_in")
+    with time_machine.travel(clock.now(), tick=False):
+        answers = [browser.post(share["url"], data={"email": stranger.email, "account_password": "guess"}) for _ in range(7)]
+        elsewhere = browser.post("/api/v1/login/token", data={"username": stranger.email, "password": stranger.password})
+
+    assert [answer.status_code for answer in answers] == [401] * 6 + [429]
+    assert answers[-1].headers["retry-after"] == "1"
+    assert Page(answers[-1]).all("a") == [{"href": share["url"]}]
+    assert_problem(elsewhere, 429, "too_many_attempts")
+
+
+def test_refusals_are_pages_too_and_lead_back(browser: httpx.Client, owner: Account, file: str) -> None:
+    share = make_share(browser, owner, file, allows_download=False)
+
+    closed, listing = browser.get("/s/none"), browser.get(f"{share['url']}/files/{file}")
+
+    assert closed.status_code == 404
+    assert Page(closed).all("a") == Page(closed).all("form") == []
+    assert listing.status_code == 403
+    assert Page(listing).all("a") == [{"href": share["url"]}]
+    assert browser.put(share["url"]).status_code == 405
+    assert Page(browser.get(f"{share['url']}/nowhere")).all("a") == [{"href": share["url"]}]
+    assert browser.post(share["url"], data={}).status_code == 422
+
+
+def test_address_of_the_form_cannot_be_broken_out_of(browser: httpx.Client) -> None:
+    for token in ("%22%3E%3Cscript%3E", "%27onx%3D", "%E2%80%AE", "%0d%0aSet-Cookie:x"):
+        answer = browser.post(f"/s/{token}", data={})
+        assert answer.status_code == 422
+        assert Page(answer).all("script") == []
+        assert all((link["href"] or "").startswith("/s/%") for link in Page(answer).all("a"))
+
+
+def test_page_works_below_the_stage_and_without_tls(handler: GatewayHandler, client: httpx.Client, owner: Account, file: str) -> None:
+    url = make_share(client, owner, file, password="swordfish")["url"]
+    headers = {**BROWSER, "X-Forwarded-Proto": "http"}
+    with httpx.Client(transport=GatewayTransport(handler, payload_v1), base_url="http://api.test", headers=headers) as staged:
+        assert Page(staged.get(url)).all("form") == [{"method": "post", "action": f"/dev{url}"}]
+        answer = staged.post(url, data={"password": "swordfish"})
+        assert answer.headers["location"] == f"/dev{url}"
+        assert re.match(rf"share-pass=[\w.-]+; .*Path=/dev{url}", answer.headers["set-cookie"])
+        assert "Secure" not in answer.headers["set-cookie"]
+        pass_ = answer.headers["set-cookie"].split(";")[0]
+        assert "report.pdf" in staged.get(url, headers={"Cookie": pass_}).text
+        # Over TLS that name proves nothing: a plain connection could have set it.
+        assert "report.pdf" not in staged.get(url, headers={"Cookie": pass_, "X-Forwarded-Proto": "https"}).text
+
+
+def test_nothing_about_a_link_is_logged(
+    browser: httpx.Client, owner: Account, file: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    share = make_share(browser, owner, file, password="swordfish")
+    browser.post(share["url"], data={"password": "swordfish"})
+    browser.get(f"{share['url']}/files/{file}")
+    browser.get(f"{share['url']}/nowhere")
+
+    logged = "".join(JsonFormatter().format(record) for record in caplog.records) + capsys.readouterr().out
+    assert '"/s/{token}"' in logged
+    assert share["url"].removeprefix("/s/") not in logged
+    assert "swordfish" not in logged

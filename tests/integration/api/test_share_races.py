@@ -1,0 +1,126 @@
+"""Limits of share links under many callers at once, on real connections."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+
+from lambda_app.core.settings import Settings
+from lambda_app.db.engine import create_database_engine
+from lambda_app.db.session import create_session_factory
+from lambda_app.factory import Services
+from lambda_app.models import AuditEvent, Share
+from lambda_app.repositories.file_access import Visit
+from lambda_app.repositories.share_links import ShareLinkRepository
+from lambda_app.services.share_links import NoSuchLinkError, Visitor
+from tests.support.accounts import Account, make_file
+from tests.support.shares import make_share
+
+CALLERS = 100
+"""Each on a connection of its own, so that all of them are under way at once."""
+LIMIT = 10
+ROUNDS = 20
+NOBODY = Visitor(None, None)
+
+
+@pytest.fixture(scope="module")
+def crowd(settings: Settings, services: Services) -> Iterator[Services]:
+    """Services with a connection for every caller."""
+    engine = create_database_engine(settings.model_copy(update={"database_pool_size": CALLERS, "database_timeout_seconds": 60.0}))
+    yield replace(services, engine=engine, session_factory=create_session_factory(engine))
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def owner(make_user: Callable[..., Account]) -> Account:
+    """One for all rounds."""
+    return make_user()
+
+
+def is_granted(crowd: Services, token: str, file_id: UUID) -> bool:
+    try:
+        with crowd.unit_of_work() as session:
+            crowd.share_links(session).start_download(token, file_id, NOBODY, method="GET", is_resumption=False)
+    except NoSuchLinkError:
+        return False
+    return True
+
+
+def test_hundred_downloads_at_once_of_a_link_for_ten_grant_ten(client: httpx.Client, crowd: Services, owner: Account) -> None:
+    granted, counted, logged = [], [], []
+    files = [str(make_file(client, owner)["id"]) for _ in range(2)]
+    with ThreadPoolExecutor(CALLERS) as threads:
+        for _ in range(ROUNDS):
+            share = make_share(client, owner, *files, max_downloads=LIMIT)
+            token = share["url"].removeprefix("/s/")
+            # The limit is one for all files of the link.
+            wanted = [UUID(files[number % 2]) for number in range(CALLERS)]
+            granted.append(sum(threads.map(lambda file_id, token=token: is_granted(crowd, token, file_id), wanted)))
+            with crowd.unit_of_work() as session:
+                counted.append(session.get_one(Share, UUID(share["id"])).download_count)
+                events = select(func.count()).where(AuditEvent.subject == f"share:{share['id']}", AuditEvent.action == "share.downloaded")
+                logged.append(session.execute(events).scalar_one())
+
+    assert granted == counted == logged == [LIMIT] * ROUNDS
+
+
+def test_openings_at_once_are_all_counted(client: httpx.Client, crowd: Services, owner: Account) -> None:
+    share = make_share(client, owner, str(make_file(client, owner)["id"]))
+    token = share["url"].removeprefix("/s/")
+
+    def open_it(_: int) -> int:
+        with crowd.unit_of_work() as session:
+            return len(crowd.share_links(session).open(token, NOBODY, is_counted=True).files)
+
+    with ThreadPoolExecutor(CALLERS) as threads:
+        assert list(threads.map(open_it, range(CALLERS))) == [1] * CALLERS
+
+    with crowd.unit_of_work() as session:
+        assert session.get_one(Share, UUID(share["id"])).open_count == CALLERS
+
+
+def test_download_that_waits_for_a_revocation_is_refused(client: httpx.Client, crowd: Services, owner: Account) -> None:
+    """It began while the link was open; what it waited for decides."""
+    share = make_share(client, owner, str(make_file(client, owner)["id"]))
+    token, file_id = share["url"].removeprefix("/s/"), UUID(share["file_ids"][0])
+    with crowd.session_factory() as holder, ThreadPoolExecutor(1) as thread:
+        row = holder.execute(select(Share).where(Share.id == UUID(share["id"])).with_for_update()).scalar_one()
+        waiting = thread.submit(is_granted, crowd, token, file_id)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.3)
+        row.revoked_at = datetime(2020, 1, 1, tzinfo=UTC)
+        holder.commit()
+
+        assert waiting.result() is False
+
+
+def test_file_that_goes_for_good_meanwhile_is_not_granted(client: httpx.Client, crowd: Services, owner: Account) -> None:
+    file = str(make_file(client, owner)["id"])
+    share = make_share(client, owner, file)
+    with crowd.session_factory() as holder, ThreadPoolExecutor(1) as thread:
+        holder.execute(select(Share).where(Share.id == UUID(share["id"])).with_for_update()).scalar_one()
+        waiting = thread.submit(is_granted, crowd, share["url"].removeprefix("/s/"), UUID(file))
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.3)
+        assert client.delete(f"/api/v1/files/{file}", headers=owner.headers).status_code == 204
+        holder.rollback()
+
+        assert waiting.result() is False
+    with crowd.unit_of_work() as session:
+        assert session.get_one(Share, UUID(share["id"])).download_count == 0
+
+
+def test_nothing_is_granted_at_a_moment_that_is_past(client: httpx.Client, crowd: Services, owner: Account) -> None:
+    """The time of the request decides, not that of the database."""
+    share = make_share(client, owner, str(make_file(client, owner)["id"]), expires_at="2100-01-01T00:00:00Z")
+    token, file_id = share["url"].removeprefix("/s/"), UUID(share["file_ids"][0])
+    with crowd.unit_of_work() as session:
+        links = ShareLinkRepository(session)
+        before, at = datetime(2099, 12, 31, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+        assert links.grant(token, file_id, Visit(at, None, None), visitor="v") is None
+        assert links.grant(token, file_id, Visit(before, None, None), visitor="v") is not None
