@@ -19,7 +19,7 @@ EXPOSED_HEADERS = ("ETag", "Link", "X-Next-Cursor", "X-Request-Id", "X-Total-Cou
 
 
 class Cors(CORSMiddleware):
-    """Lets pages of the named origins call the API; they never send cookies, because we read none."""
+    """Lets pages of the named origins call the API; they never send cookies: the only one, of a share page, is for that page."""
 
     def __init__(self, app: ASGIApp, *, origins: Sequence[str]) -> None:
         super().__init__(
