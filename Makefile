@@ -1,7 +1,7 @@
 # Everything a developer types. `make` alone lists it. GNU make 3.81 (the one macOS ships) is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-browser proofs bench localstack check fix openapi lock clean
+.PHONY: help setup run test test-browser proofs bench fuzz test-pooler localstack check fix openapi lock clean
 .PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Found on first use and remembered: `make help` must work on a machine without Python.
@@ -39,9 +39,23 @@ BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/local
 test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 	@exec "$(BIN)/python" -m pytest $(TESTS) $(BESIDE)
 
+CUT_POINTS ?= 1
+POOLER_RESTARTS ?= 3
 PROOFS ?= tests/integration/life tests/integration/api/test_file_requests.py tests/benchmarks tests/e2e
 proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, 600 lives on a failing S3, a million rows, 6 GiB, a zip of 5 GiB
 	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIFE_FAULTS=600 GUEST_ROUNDS=20 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
+	@$(MAKE) test-pooler POOLER_TESTS=tests/integration CUT_POINTS=0 POOLER_RESTARTS=0
+
+FUZZ_CASES ?= 100000
+fuzz: setup ## Send 100,000 requests made up from the OpenAPI document; FUZZ_SEED= throws the same dice again
+	@FUZZ_CASES=$(FUZZ_CASES) "$(BIN)/python" -m pytest -s --show-capture=no -o faulthandler_timeout=0 tests/integration/fuzz
+
+POOLER_TESTS ?= tests/integration/pooler tests/integration/db/test_transactions.py \
+	$(addprefix tests/integration/api/test_, files.py idempotency.py uploads_in_parts.py)
+test-pooler: setup ## Run tests through PgBouncer in transaction mode, and kill it and PostgreSQL; POOLER_TESTS=tests/integration for all
+	@if infra/local/find-pgbouncer >/dev/null; then \
+		CUT_POINTS=$(CUT_POINTS) POOLER_RESTARTS=$(POOLER_RESTARTS) TEST_POOLER=1 "$(BIN)/python" -m pytest $(POOLER_TESTS); \
+	else echo "== NOT TESTED through a pooler" >&2; fi
 
 .PHONY: mutations
 GUARDS ?=

@@ -31,6 +31,7 @@ from lambda_app.routers import (
     users,
 )
 from lambda_app.routers.cors import Cors
+from lambda_app.routers.document import complete_document
 from lambda_app.routers.edge import Edge
 from lambda_app.routers.gateway import GatewayHandler
 from lambda_app.routers.link_pages import LinkPages
@@ -53,6 +54,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     )
     services = app.state.services = services or Services.build(settings)
     install_problem_handlers(app)
+    complete_document(app)
     for prefix in (settings.api_v1_str, ""):
         app.include_router(login.router, prefix=prefix, include_in_schema=bool(prefix))
         app.include_router(health.router, prefix=prefix, include_in_schema=bool(prefix))
