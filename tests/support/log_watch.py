@@ -101,8 +101,9 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 def _is_id(text: str) -> bool:
+    # The key of an object is one, behind its prefix.
     try:
-        UUID(text)
+        UUID(text.rpartition("/")[2])
     except ValueError:
         return False
     return True
