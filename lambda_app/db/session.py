@@ -51,7 +51,8 @@ def session_scope(factory: sessionmaker[Session]) -> Iterator[Session]:
 def release_connection(session: Session) -> None:
     """Give the session's connection back to the pool until its next statement, because something slow comes now.
 
-    The rows that were read stay usable. Raises RuntimeError when a transaction is open, which nothing slow may happen in, or changes wait to be written.
+    The rows that were read stay usable. Raises RuntimeError when a transaction is open, which nothing slow may happen in, or when changes
+    wait to be written.
     """
     if not session.in_transaction():
         return
