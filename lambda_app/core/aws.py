@@ -23,6 +23,9 @@ CONNECT_TIMEOUT_SECONDS = 2.0
 READ_TIMEOUT_SECONDS = 5.0
 """Longest wait for an answer of AWS once connected."""
 
+MAIL_TIMEOUT_SECONDS = 4.0
+"""The same for SES, which is asked once."""
+
 STREAM_PIECE_BYTES = 1024**2
 """How much of a streamed answer is read at a time."""
 
@@ -101,13 +104,11 @@ class AwsAccess:
     `credentials` replaces AWS's own chain of sources, for tests and emulators.
     """
 
-    def __init__(
-        self, settings: Settings, credentials: AwsCredentials | None = None, *, read_timeout_seconds: float = READ_TIMEOUT_SECONDS
-    ) -> None:
+    def __init__(self, settings: Settings, credentials: AwsCredentials | None = None, *, read_timeout_seconds: float | None = None) -> None:
         self._region = settings.aws_region
         self._endpoint_url = settings.aws_endpoint_url
         self._given = credentials
-        self._read_timeout_seconds = read_timeout_seconds
+        self._read_timeout_seconds = READ_TIMEOUT_SECONDS if read_timeout_seconds is None else read_timeout_seconds
         self._lock = threading.Lock()
         self._source: Any = None
         self._clients: dict[str, Any] = {}
@@ -249,6 +250,9 @@ class AwsAccess:
             read_timeout=self._read_timeout_seconds,
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         )
+        if service == "sesv2":
+            # A mail can be asked for again; whoever changes an address waits for two of them.
+            config = config.merge(Config(read_timeout=MAIL_TIMEOUT_SECONDS, retries={"mode": "standard", "total_max_attempts": 1}))
         if service == "s3":
             # Left to itself boto3 talks to the global host in us-east-1, and to an emulator by names that do not resolve.
             style = {"addressing_style": "path" if self._endpoint_url else "virtual", "us_east_1_regional_endpoint": "regional"}

@@ -7,6 +7,7 @@ from fastapi import Request, Response
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import FileRequestsDep
+from lambda_app.routers.link_base import LinkBaseDep
 from lambda_app.routers.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.problems import problem_responses
 from lambda_app.routers.routes import Router
@@ -24,6 +25,7 @@ def create_file_request(
     user: CurrentUserDep,
     requests: FileRequestsDep,
     response: Response,
+    base: LinkBaseDep,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> NewFileRequest:
     """Make a link by which people without an account send files to the caller. It is shown this once."""
@@ -31,7 +33,7 @@ def create_file_request(
     keyed = None if idempotency_key is None else KeyedRequest.of(user_id=user.id, route=route, key=idempotency_key, body=body)
     made = requests.create(user, wanted, keyed=keyed)
     response.headers["Cache-Control"] = "no-store"
-    return NewFileRequest(**FileRequest.model_validate(made.row).model_dump(), token=made.token, url=made.url)
+    return NewFileRequest(**FileRequest.model_validate(made.row).model_dump(), token=made.token, url=f"{base}/r/{made.token}")
 
 
 @router.get("", response_model=list[FileRequest], responses=problem_responses(401, 403))

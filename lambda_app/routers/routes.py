@@ -21,6 +21,10 @@ class Router(APIRouter):
         """Note a route; the decorators come here too."""
         self._declared.append((path, endpoint, options))
 
+    def include_router(self, router: APIRouter, **_: Any) -> None:
+        """Refuse: what is declared here is built where this router is included, and nothing else is."""
+        raise TypeError(f"A Router holds routes, and no router such as {router.prefix or router!r}")
+
     def build_into(self, router: APIRouter, *, prefix: str, include_in_schema: bool) -> None:
         """Build the routes as routes of another router."""
         for path, endpoint, options in self._declared:
@@ -35,6 +39,9 @@ class Application(FastAPI):
     def include_router(self, router: APIRouter, *, prefix: str = "", include_in_schema: bool = True, **options: Any) -> None:
         """Include a router."""
         if isinstance(router, Router):
+            if options:
+                # They would be lost without a word; a guard among them, too.
+                raise TypeError(f"A Router takes no {', '.join(sorted(options))}")
             router.build_into(self.router, prefix=prefix, include_in_schema=include_in_schema)
         else:
             super().include_router(router, prefix=prefix, include_in_schema=include_in_schema, **options)
