@@ -65,7 +65,9 @@ def archive_page(archive: LinkedArchive, filenames: Sequence[str], path: str, *,
     # Not all of it before it is ready: what comes last is S3 joining the parts.
     percent = min(99, 100 * archive.done_bytes // archive.size_bytes)
     # The title is what a screen reader says of every page that is loaded.
-    title = f"{_ARCHIVE_TITLES[archive.status]}: {percent} %" if archive.status == ArchiveStatus.BUILDING else _ARCHIVE_TITLES[archive.status]
+    title = _ARCHIVE_TITLES[archive.status]
+    if archive.status == ArchiveStatus.BUILDING:
+        title = f"{title}: {percent} %"
     page = _render(
         title=title,
         archive=archive,
