@@ -187,3 +187,15 @@ class Settings(BaseModel):
     def can_send_mail(self) -> bool:
         """Whether there is a way to send mail."""
         return self.mail_from is not None or self.mail_folder is not None
+
+
+def aws_environment_keys() -> tuple[str, str, str | None] | None:
+    """Return the access key, the secret key and the session token that stand in the environment, as Lambda puts them there.
+
+    None when there are none, or when they say when they die: then they are left to botocore, which renews them. Not a part of the
+    settings, because they are read when something is signed: a SnapStart snapshot must not hold them.
+    """
+    access_key, secret_key = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if not access_key or not secret_key or os.environ.get("AWS_CREDENTIAL_EXPIRATION"):
+        return None
+    return access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or os.environ.get("AWS_SECURITY_TOKEN") or None

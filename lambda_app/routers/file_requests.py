@@ -2,19 +2,20 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import FileRequestsDep
 from lambda_app.routers.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.routers.uploads import IdempotencyKeyHeader
 from lambda_app.schemas.file_request import FileRequest, FileRequestCreate, FileRequestUpdate, NewFileRequest
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.idempotency import KeyedRequest
 
-router = APIRouter(prefix="/file-requests", tags=["file requests"])
+router = Router(prefix="/file-requests", tags=["file requests"])
 
 
 @router.post("", status_code=201, response_model=NewFileRequest, responses=problem_responses(401, 403, 409, 410, 503))

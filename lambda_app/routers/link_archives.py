@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from lambda_app import models
@@ -12,11 +12,12 @@ from lambda_app.dependencies.share_links import VisitorDep, pass_cookie, require
 from lambda_app.models import ArchiveStatus
 from lambda_app.routers.link_pages import archive_page
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.routers.share_links import RobotError, is_unasked, link_path
 from lambda_app.routers.visitors import prefers_page
 from lambda_app.schemas.archive import LinkedArchive
 
-router = APIRouter(prefix="/s/{token}/archives", tags=["share links"])
+router = Router(prefix="/s/{token}/archives", tags=["share links"])
 
 
 @router.post(

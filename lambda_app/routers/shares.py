@@ -3,19 +3,20 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import ServicesDep, SharesDep
 from lambda_app.repositories.shares import KeptShare
 from lambda_app.routers.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.routers.uploads import IdempotencyKeyHeader
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.share import Share, ShareCreate, ShareOptions, ShareUpdate
 from lambda_app.services.shares import SharePage
 
-router = APIRouter(tags=["shares"])
+router = Router(tags=["shares"])
 
 _COLUMNS = Share.model_fields.keys() - {"url", "file_ids", "has_password", "recipients"}
 
