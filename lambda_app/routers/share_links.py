@@ -54,7 +54,7 @@ def open_link(token: str, request: Request, visitor: VisitorDep, links: ShareLin
     is_counted = request.method == "GET" and not is_unasked(request)
     opened = links.open(token, visitor, is_counted=is_counted)
     shown = _shown(opened, link_path(request, token))
-    return files_page(shown) if prefers_page(request.headers.get("accept", "")) else shown
+    return files_page(shown, link_path(request, token)) if prefers_page(request.headers.get("accept", "")) else shown
 
 
 @router.post("/{token}", response_model=ProvenShare, responses=problem_responses(401, 403, 404, 429), openapi_extra=_PROOF_BODY)
