@@ -59,7 +59,7 @@ test-pooler: setup ## Run tests through PgBouncer in transaction mode, and kill 
 
 .PHONY: mutations
 GUARDS ?=
-mutations: setup ## Take each guard away and see that a test misses it (15 minutes); GUARDS="some words" takes those whose names have them
+mutations: setup ## Take each guard away and see that a test misses it; GUARDS="some words" takes those whose names have them
 	@"$(BIN)/python" -m tests.mutation $(GUARDS)
 
 test-browser: setup ## Look at the pages of share links in a headless Chromium (x86-64 Linux); needs Node.js

@@ -53,8 +53,10 @@ def require_own_page(request: Request) -> None:
 async def get_proof(request: Request) -> TypedProof:
     """Read a JSON body or the page's form. Raises RequestValidationError, MalformedRequestError, CrossSiteFormError."""
     body = await request.body()
-    is_form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM_TYPE
-    if is_form:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_form = media_type == FORM_TYPE
+    if media_type != "application/json":
+        # Only for that one does a browser ask us before it sends what a stranger's page has written.
         require_own_page(request)
     try:
         typed: Any = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX)) if is_form else json.loads(body)
