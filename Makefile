@@ -34,8 +34,9 @@ run: setup ## Run it all on this machine: PostgreSQL, S3 and the API
 	@exec "$(BIN)/python" -m infra.local
 
 TESTS ?= tests
-# They need the CDK and its command line: make test-infra, make test-deploy.
-BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser
+# They need the CDK and its command line, a browser or another emulator: make test-infra, test-deploy, test-browser, localstack.
+BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser \
+	--ignore=tests/integration/storage/test_s3_on_localstack.py
 test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 	@exec "$(BIN)/python" -m pytest $(TESTS) $(BESIDE)
 
