@@ -1,6 +1,7 @@
 """Queries on idempotency keys. Each write commits by itself, so that a second request sees it at once."""
 
 import logging
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -22,17 +23,17 @@ class IdempotencyRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def claim(self, key: IdempotencyKey, *, forgotten_before: datetime) -> bool:
+    def claim(self, key: IdempotencyKey, *, same: Collection[str], forgotten_before: datetime) -> bool:
         """Take the key for `key.resource_id`; False when another request has it.
 
-        A key that is older than `forgotten_before` counts as new. So does one whose request had the same body and died: nothing was made,
-        and its lock is over at `key.created_at`.
+        A key that is older than `forgotten_before` counts as new. So does one whose request had the same body (a fingerprint among `same`)
+        and died: nothing was made, and its lock is over at `key.created_at`.
         """
         values = {column.key: getattr(key, column.key) for column in IdempotencyKey.__table__.columns}
         is_abandoned = and_(
             IdempotencyKey.is_done.is_(False),
             IdempotencyKey.locked_until < key.created_at,
-            IdempotencyKey.fingerprint == key.fingerprint,
+            IdempotencyKey.fingerprint.in_(same),
         )
         statement = (
             insert(IdempotencyKey)

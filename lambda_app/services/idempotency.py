@@ -1,7 +1,7 @@
 """Requests that may be sent twice: a key that the caller chooses stands for the one resource that its request makes."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,11 +46,19 @@ class KeyedRequest:
     route: str
     key: str
     fingerprint: str
+    other_fingerprints: tuple[str, ...] = ()
+    """What the fingerprint of the same body may have been before, where it depends on a signing key."""
 
     @classmethod
-    def of(cls, *, user_id: UUID, route: str, key: str, body: str) -> "KeyedRequest":
+    def of(cls, *, user_id: UUID, route: str, key: str, body: str, other_bodies: Sequence[str] = ()) -> "KeyedRequest":
         """Take the fingerprint of a body, in the one spelling that our own model gives it."""
-        return cls(user_id, route, key, hashlib.sha256(body.encode()).hexdigest())
+        fingerprint, *others = (hashlib.sha256(spelling.encode()).hexdigest() for spelling in (body, *other_bodies))
+        return cls(user_id, route, key, fingerprint, tuple(others))
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Every one by which the same request may be known."""
+        return (self.fingerprint, *self.other_fingerprints)
 
 
 class IdempotencyService:
@@ -76,7 +84,7 @@ class IdempotencyService:
             locked_until=now + timedelta(seconds=LOCK_SECONDS),
         )
         try:
-            if self._keys.claim(key, forgotten_before=now - KEY_LIFETIME):
+            if self._keys.claim(key, same=request.fingerprints, forgotten_before=now - KEY_LIFETIME):
                 return None
         except DBAPIError as error:
             self._release_if_lost(request, resource_id, error)
@@ -85,7 +93,7 @@ class IdempotencyService:
         if taken is None:
             # The first request failed in this very moment and gave its key up.
             raise RequestUnderWayError
-        if taken.fingerprint != request.fingerprint:
+        if taken.fingerprint not in request.fingerprints:
             raise KeyUsedOtherwiseError
         if not taken.is_done:
             raise RequestUnderWayError

@@ -99,7 +99,7 @@ class ShareService:
             return self._made_before(user, made, keyed)
         with self._idempotency.held(keyed, share_id):
             user_ids = self._find_recipients(options.recipients)
-            address = options.slug or (new_link_token() if keyed is None else self._token(keyed, share_id))
+            address = options.slug or (new_link_token() if keyed is None else self._tokens(keyed, share_id)[0])
             share = self._new_share(user, share_id, options, address)
             kept = KeptShare(share, list(file_ids), sorted(user_ids))
             self._add(kept, user, user_ids, with_key=keyed is not None)
@@ -203,19 +203,22 @@ class ShareService:
     def _keyed(self, user: User, route: str, key: str, options: ShareOptions) -> KeyedRequest:
         body: dict[str, Any] = options.model_dump(mode="json", exclude={"password"})
         # The fingerprint is kept, and a fast hash of a password that people choose would give it away.
-        body["password"] = options.password and self._passes.token_for("fingerprint", key, options.password)
-        return KeyedRequest.of(user_id=user.id, route=route, key=key, body=repr(sorted(body.items())))
+        # Under each key that may have signed the first request.
+        passwords = [None] if options.password is None else self._passes.tokens_for("fingerprint", key, options.password)
+        bodies = [repr(sorted({**body, "password": password}.items())) for password in passwords]
+        return KeyedRequest.of(user_id=user.id, route=route, key=key, body=bodies[0], other_bodies=bodies[1:])
 
-    def _token(self, keyed: KeyedRequest, share_id: UUID) -> str:
-        return self._passes.token_for(keyed.user_id, keyed.route, keyed.key, share_id)
+    def _tokens(self, keyed: KeyedRequest, share_id: UUID) -> list[str]:
+        return self._passes.tokens_for(keyed.user_id, keyed.route, keyed.key, share_id)
 
     def _made_before(self, user: User, share_id: UUID, keyed: KeyedRequest) -> MadeShare:
         try:
             kept = self._shares.require(share_id, user)
         except NoSuchShareError:
             raise _gone() from None
-        address = kept.share.slug or self._token(keyed, share_id)
-        if kept.share.revoked_at is not None or (kept.share.slug is None and hash_secret(address) != kept.share.token_hash):
+        tokens = (token for token in self._tokens(keyed, share_id) if hash_secret(token) == kept.share.token_hash)
+        address = kept.share.slug or next(tokens, None)
+        if kept.share.revoked_at is not None or address is None:
             raise _gone()
         return MadeShare(kept, address)
 

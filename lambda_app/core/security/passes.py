@@ -16,7 +16,7 @@ from uuid import UUID
 
 from lambda_app.core import clock
 from lambda_app.core.security.keys import SigningKeys
-from lambda_app.core.security.opaque import LINK_TOKEN_BYTES
+from lambda_app.core.security.opaque import LINK_TOKEN_BYTES, hash_secret
 
 PASS_LIFETIME = timedelta(hours=1)
 PASS_MAX_LENGTH = 1024
@@ -44,21 +44,27 @@ class SignedPass:
 
 
 class SharePasses:
-    """Signs and verifies passes, and makes the tokens of links that an idempotency key asks for again."""
+    """Signs and verifies passes, and makes the tokens of links that an idempotency key asks for again.
+
+    A pass is signed together with the address of its link: at every other link it is none.
+    """
 
     def __init__(self, keys: SigningKeys) -> None:
         self._keys = keys
 
-    def sign(self, proven: SharePass) -> SignedPass:
-        """Return the pass. Raises UnavailableError when the keys cannot be had."""
+    def sign(self, proven: SharePass, *, address: str) -> SignedPass:
+        """Return the pass for the link at `address`. Raises UnavailableError when the keys cannot be had."""
         key = self._keys.current()
         expires_at = clock.now().replace(microsecond=0) + PASS_LIFETIME
         claims = {**asdict(proven), "kid": key.kid, "exp": int(expires_at.timestamp())}
         payload = _encode(json.dumps(claims, default=str, separators=(",", ":")).encode())
-        return SignedPass(f"{payload}.{_encode(_mac(key.secret, 'share pass', payload))}", expires_at)
+        return SignedPass(f"{payload}.{_signature(key.secret, payload, address)}", expires_at)
 
-    def read(self, text: str) -> SharePass | None:
-        """Return what the pass proves; None for whatever is not a pass of ours that still holds. Raises UnavailableError."""
+    def read(self, text: str, *, address: str) -> SharePass | None:
+        """Return what the pass proves of the link at `address`; None for whatever is no pass of ours for it that still holds.
+
+        Raises UnavailableError.
+        """
         match = _PASS.fullmatch(text) if len(text) <= PASS_MAX_LENGTH else None
         if match is None:
             return None
@@ -70,16 +76,18 @@ class SharePasses:
             return None
         # The key's name is not verified yet: it chooses among our own keys and decides nothing else.
         key = self._keys.find(kid) if isinstance(kid, str) else None
-        if key is None or not hmac.compare_digest(_encode(_mac(key.secret, "share pass", payload)), signature):
+        if key is None or not hmac.compare_digest(_signature(key.secret, payload, address), signature):
             return None
         return None if clock.now().timestamp() >= claims["exp"] else _pass(claims)
 
-    def token_for(self, *parts: object) -> str:
-        """Return the token of a link that a request with an idempotency key makes: the same as long as the key in use is the same.
+    def tokens_for(self, *parts: object) -> list[str]:
+        """Return the token of a link that a request with an idempotency key makes, and behind it what it would be by the other keys.
 
-        The answer to a repeated request must name the link, and nothing that leads to it is kept.
+        The answer to a repeated request must name the link, and nothing that leads to it is kept: the token that was given is one of
+        these as long as the key that made it is believed.
         """
-        return _encode(_mac(self._keys.current().secret, "share token", json.dumps([str(part) for part in parts]))[:LINK_TOKEN_BYTES])
+        text = json.dumps([str(part) for part in parts])
+        return [_encode(_mac(key.secret, "share token", text)[:LINK_TOKEN_BYTES]) for key in self._keys.believed()]
 
 
 def _pass(claims: dict[str, Any]) -> SharePass:
@@ -90,6 +98,10 @@ def _pass(claims: dict[str, Any]) -> SharePass:
         user_id=None if user_id is None else UUID(user_id),
         token_epoch=claims["token_epoch"],
     )
+
+
+def _signature(secret: str, payload: str, address: str) -> str:
+    return _encode(_mac(secret, "share pass", f"{payload}.{hash_secret(address)}"))
 
 
 def _mac(secret: str, purpose: str, text: str) -> bytes:

@@ -3,20 +3,28 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
+import time_machine
 from sqlalchemy import text
 
 from lambda_app.core import clock
+from lambda_app.core.errors import GoneError
+from lambda_app.core.security.keys import KeyRing, SigningKey, SigningKeys
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.main import create_app
+from lambda_app.models import User
+from lambda_app.repositories.idempotency import IdempotencyRepository
 from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.schemas.share import ShareOptions
 from lambda_app.services import shares as share_service
+from lambda_app.services.idempotency import LOCK_SECONDS, IdempotencyService, KeyUsedOtherwiseError
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, payload_v1
 from tests.support.problems import assert_problem, assert_unauthenticated
@@ -206,6 +214,68 @@ def test_repeated_request_with_a_key_leads_to_the_same_link(client: httpx.Client
         assert_problem(client.post(SHARES, json=other, headers=owner.headers | key), 422, "idempotency_key_reused")
     client.delete(f"{SHARES}/{answers[0].json()['id']}", headers=owner.headers)
     assert_problem(client.post(SHARES, json=wanted, headers=owner.headers | key), 410, "idempotent_share_gone")
+
+
+class Rotating:
+    """Services whose signing keys can be rotated, and the requests of one user to them."""
+
+    def __init__(self, services: Services, owner: Account, file: str) -> None:
+        self.ring = KeyRing(current=SigningKey.make(), next=SigningKey.make())
+        self.services = replace(services, keys=SigningKeys(self.document, cache_seconds=0))
+        self._owner, self._file = owner, UUID(file)
+
+    def document(self) -> str:
+        """Return the keys as they are now."""
+        return self.ring.render()
+
+    def ask(self, key: str, password: str | None) -> str:
+        """Make a link and return its token."""
+        with self.services.unit_of_work() as session:
+            user, shares = session.get_one(User, self._owner.id), self.services.shares(session)
+            return shares.create(user, [self._file], ShareOptions(password=password), route="POST /shares", idempotency_key=key).address
+
+    def die(self, key: str, password: str) -> None:
+        """Begin to make one and come no further."""
+        with self.services.unit_of_work() as session:
+            user, shares = session.get_one(User, self._owner.id), self.services.shares(session)
+            keyed = shares._keyed(user, "POST /shares", key, ShareOptions(password=password))
+            assert IdempotencyService(IdempotencyRepository(session)).claim(keyed, uuid4()) is None
+
+    def rotate(self) -> None:
+        """Let the next key sign."""
+        self.ring = self.ring.rotated()
+
+
+def test_repeated_request_is_known_again_while_its_signing_key_is_believed(
+    client: httpx.Client, services: Services, owner: Account
+) -> None:
+    rotating = Rotating(services, owner, make_file(client, owner)["id"])
+    first, open_to_all = rotating.ask("a", "swordfish"), rotating.ask("b", None)
+
+    rotating.rotate()
+    assert (rotating.ask("a", "swordfish"), rotating.ask("b", None)) == (first, open_to_all)
+    with pytest.raises(KeyUsedOtherwiseError):
+        rotating.ask("a", "swordfisch")
+    assert rotating.ask("c", "swordfish") not in (first, open_to_all)
+
+    rotating.rotate()
+    with pytest.raises(GoneError):
+        rotating.ask("b", None)
+    # What the password was compared by is gone with the key.
+    with pytest.raises(KeyUsedOtherwiseError):
+        rotating.ask("a", "swordfish")
+
+
+def test_request_that_died_before_a_rotation_can_be_sent_again(client: httpx.Client, services: Services, owner: Account) -> None:
+    rotating = Rotating(services, owner, make_file(client, owner)["id"])
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+        rotating.die("k", "swordfish")
+        traveller.shift(timedelta(seconds=LOCK_SECONDS + 1))
+        rotating.rotate()
+
+        with pytest.raises(KeyUsedOtherwiseError):
+            rotating.ask("k", "swordfisch")
+        assert len(rotating.ask("k", "swordfish")) == 22
 
 
 def test_key_gives_no_token_to_another_user_file_or_key(client: httpx.Client, owner: Account, stranger: Account) -> None:

@@ -15,6 +15,7 @@ from lambda_app.core.security.passes import SharePass, SharePasses
 from lambda_app.core.security.tokens import AccessTokens
 
 FULL = SharePass(uuid4(), 3, uuid4(), 7)
+HERE = "the-address-of-the-link"
 
 
 def document(ring: KeyRing) -> str:
@@ -34,32 +35,32 @@ PASSES = passes_with(RING)
     "proven", [FULL, SharePass(uuid4()), SharePass(uuid4(), password_version=0), SharePass(uuid4(), user_id=uuid4(), token_epoch=0)]
 )
 def test_pass_says_what_was_proven(proven: SharePass) -> None:
-    signed = PASSES.sign(proven)
+    signed = PASSES.sign(proven, address=HERE)
 
-    assert PASSES.read(signed.value) == proven
+    assert PASSES.read(signed.value, address=HERE) == proven
     assert len(signed.value) < 500
 
 
 def test_pass_is_over_after_an_hour() -> None:
     with time_machine.travel(clock.now().replace(microsecond=0), tick=False) as traveller:
-        signed = PASSES.sign(FULL)
+        signed = PASSES.sign(FULL, address=HERE)
         assert signed.expires_at == clock.now() + timedelta(hours=1)
         traveller.shift(timedelta(minutes=59, seconds=59))
-        assert PASSES.read(signed.value) == FULL
+        assert PASSES.read(signed.value, address=HERE) == FULL
         traveller.shift(timedelta(seconds=1))
-        assert PASSES.read(signed.value) is None
+        assert PASSES.read(signed.value, address=HERE) is None
 
 
 def test_every_changed_character_makes_it_nothing() -> None:
-    value = PASSES.sign(FULL).value
+    value = PASSES.sign(FULL, address=HERE).value
 
     for place, character in enumerate(value):
         other = "A" if character != "A" else "B"
-        assert PASSES.read(value[:place] + other + value[place + 1 :]) is None
+        assert PASSES.read(value[:place] + other + value[place + 1 :], address=HERE) is None
 
 
 def test_claims_are_only_believed_with_their_own_signature() -> None:
-    payload, signature = PASSES.sign(FULL).value.split(".")
+    payload, signature = PASSES.sign(FULL, address=HERE).value.split(".")
     claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
     for change in (
         {"share_id": str(uuid4())},
@@ -70,14 +71,14 @@ def test_claims_are_only_believed_with_their_own_signature() -> None:
         {"kid": 5},
     ):
         forged = base64.urlsafe_b64encode(json.dumps(claims | change, separators=(",", ":")).encode()).decode().rstrip("=")
-        assert PASSES.read(f"{forged}.{signature}") is None
+        assert PASSES.read(f"{forged}.{signature}", address=HERE) is None
 
 
 def test_pass_outlives_one_rotation_of_the_key_and_not_its_removal() -> None:
-    value = PASSES.sign(FULL).value
+    value = PASSES.sign(FULL, address=HERE).value
 
-    assert passes_with(RING.rotated()).read(value) == FULL
-    assert passes_with(RING.rotated().rotated()).read(value) is None
+    assert passes_with(RING.rotated()).read(value, address=HERE) == FULL
+    assert passes_with(RING.rotated().rotated()).read(value, address=HERE) is None
 
 
 def test_pass_is_no_access_token_and_the_reverse() -> None:
@@ -85,18 +86,28 @@ def test_pass_is_no_access_token_and_the_reverse() -> None:
     tokens = AccessTokens(keys=keys, lifetime=timedelta(minutes=10))
 
     with pytest.raises(NotAuthenticatedError):
-        tokens.read(PASSES.sign(FULL).value)
+        tokens.read(PASSES.sign(FULL, address=HERE).value)
     issued = tokens.issue(UUID(int=1), session_id=UUID(int=2), token_epoch=0).value
     header, payload, signature = issued.split(".")
-    assert [PASSES.read(text) for text in (issued, f"{payload}.{signature}", f"{header}.{signature}")] == [None] * 3
+    assert [PASSES.read(text, address=HERE) for text in (issued, f"{payload}.{signature}", f"{header}.{signature}")] == [None] * 3
 
 
-def test_token_of_a_repeated_request_is_the_same_and_of_any_other_is_not() -> None:
-    first = PASSES.token_for("user", "route", "key", 1)
+def test_pass_is_none_at_another_address() -> None:
+    value = PASSES.sign(FULL, address=HERE).value
 
-    assert first == PASSES.token_for("user", "route", "key", 1)
+    assert [PASSES.read(value, address=address) for address in ("", "another", HERE + "x", HERE.upper(), "\ud800")] == [None] * 5
+
+
+def test_token_of_a_repeated_request_is_found_again_while_its_key_is_believed_and_that_of_any_other_is_not() -> None:
+    first = PASSES.tokens_for("user", "route", "key", 1)[0]
+
+    assert first == PASSES.tokens_for("user", "route", "key", 1)[0]
     assert len(first) == 22
-    others = {PASSES.token_for(*parts) for parts in (("user", "route", "key", 2), ("userroute", "", "key", 1), ("user", "rout", "ekey", 1))}
+    other_parts = (("user", "route", "key", 2), ("userroute", "", "key", 1), ("user", "rout", "ekey", 1))
+    others = {token for parts in other_parts for token in PASSES.tokens_for(*parts)}
     assert first not in others
-    assert len(others) == 3
-    assert passes_with(RING.rotated()).token_for("user", "route", "key", 1) != first
+    assert len(others) == 6
+    later = passes_with(RING.rotated()).tokens_for("user", "route", "key", 1)
+    assert later[0] != first
+    assert first in later
+    assert first not in passes_with(RING.rotated().rotated()).tokens_for("user", "route", "key", 1)
