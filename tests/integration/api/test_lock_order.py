@@ -15,16 +15,17 @@ from lambda_app.core import clock
 from lambda_app.core.security.opaque import hash_secret, new_secret
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.models import ApiKey, File, MailPurpose, User, UserSession
+from lambda_app.models import ApiKey, File, GrantRole, MailPurpose, User, UserSession
 from lambda_app.repositories.api_keys import ApiKeyRepository
 from lambda_app.repositories.mail_tokens import MailTokenRepository
 from lambda_app.repositories.sessions import SessionRepository
 from lambda_app.repositories.users import UserRepository
 from lambda_app.schemas.archive import ArchiveCreate
+from lambda_app.schemas.file_grant import GrantCreate
 from lambda_app.schemas.file_request import FileRequestCreate
 from lambda_app.schemas.share import ShareOptions
 from tests.support.accounts import Account, make_file
-from tests.support.locks import wait_until_blocked
+from tests.support.locks import wait_until_blocked, wait_until_waiting
 
 ROUNDS = 25
 
@@ -61,6 +62,14 @@ def ask_for_archive(services: Services, session: Session, owner: Account) -> Non
     services.archives(session).start(session.get_one(User, owner.id), ArchiveCreate(file_ids=_files(session, owner)))
 
 
+def grant(services: Services, session: Session, owner: Account) -> None:
+    friend = User(id=uuid4(), email=f"friend-{uuid4()}@example.com", hashed_password="x", is_active=True, is_superuser=False)
+    with services.unit_of_work() as other:
+        other.add(friend)
+    wanted = GrantCreate(user_id=friend.id, role=GrantRole.VIEWER)
+    services.grants(session).grant(session.get_one(User, owner.id), *_files(session, owner), wanted)
+
+
 def ask_for_files(services: Services, session: Session, owner: Account) -> None:
     services.file_requests(session).create(session.get_one(User, owner.id), FileRequestCreate(title="t"))
 
@@ -93,6 +102,43 @@ def test_change_of_the_address_and_what_refers_to_the_account_never_wait_for_eac
         change.commit()
 
         other.result(timeout=10)
+
+
+def trash(services: Services, session: Session, owner: Account) -> None:
+    services.files(session).delete_file(session.get_one(User, owner.id), *_files(session, owner))
+
+
+def delete(services: Services, session: Session, owner: Account) -> None:
+    services.files(session).delete_file(session.get_one(User, owner.id), *_files(session, owner), is_permanent=True)
+
+
+@pytest.mark.parametrize("step", [trash, delete])
+@pytest.mark.parametrize("act", [make_link, grant, ask_for_archive])
+def test_what_refers_to_a_file_and_a_change_of_its_state_never_wait_for_each_other(
+    pooled: Services,
+    client: httpx.Client,
+    owner: Account,
+    act: Callable[[Services, Session, Account], None],
+    step: Callable[[Services, Session, Account], None],
+) -> None:
+    """A link's foreign key looks at the file when it has the head of the log already, for which the change waits with the file's row."""
+    make_file(client, owner)
+
+    def run(work: Callable[[Services, Session, Account], None]) -> None:
+        with pooled.unit_of_work() as session:
+            work(pooled, session, owner)
+
+    with ThreadPoolExecutor(2) as threads, pooled.engine.connect() as holder:
+        holder.execute(text("INSERT INTO audit_event (at, action) VALUES (now(), 'test.held')"))
+        # In the order in which they will get the head.
+        under_way = []
+        for number, work in enumerate((act, step), 1):
+            under_way.append(threads.submit(run, work))
+            wait_until_waiting(pooled, count=number)
+        holder.rollback()
+
+        for done in under_way:
+            done.result(timeout=10)
 
 
 @pytest.mark.parametrize("act", [open_session, make_key, ask_for_mail])
