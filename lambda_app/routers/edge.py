@@ -14,6 +14,7 @@ from lambda_app.core.errors import AppError, TooLargeError, UnavailableError
 from lambda_app.core.origin import Origin, current_origin, reset_origin, set_origin
 from lambda_app.core.security.front_door import ADDRESS_HEADER, PROOF_HEADER, FrontDoor, SideDoorError
 from lambda_app.routers.browser import set_defaults
+from lambda_app.routers.link_pages import dressed
 from lambda_app.routers.problems import problem_response
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Edge:
             if error.status >= AppError.status:
                 logger.error("refused: %s", error.code, exc_info=error)
             response = problem_response(status=error.status, code=error.code, detail=error.message, headers={"Connection": "close"})
-            await response(scope, receive, send_marked)
+            await response(scope, receive, dressed(scope, send_marked))
         except Exception:
             # The outermost edge: whatever nobody foresaw is logged here, once, and answered without a word of it.
             logger.exception("unexpected error")

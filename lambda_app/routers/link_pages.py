@@ -42,6 +42,7 @@ _TITLES: dict[str | int, str] = {
     "too_many_archives": "Too many zips at once",
     404: "This link is not open",
     429: "Too many attempts",
+    503: "Not available right now",
 }
 """Of refusals, by their code or else their status."""
 _ARCHIVE_TITLES = {
@@ -91,12 +92,16 @@ class LinkPages:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        path = _link_path(scope)
-        if path is None:
-            await self._app(scope, receive, send)
-            return
-        dresser = _Dresser(send, path, is_get=scope["method"] == "GET", wants_page=prefers_page(Headers(scope=scope).get("accept", "")))
-        await self._app(scope, receive, dresser.send)
+        await self._app(scope, receive, dressed(scope, send))
+
+
+def dressed(scope: Scope, send: Send) -> Send:
+    """Return what sends the answer to a request as it is for whoever asks; that is also for what refuses it before it gets to us."""
+    path = _link_path(scope)
+    if path is None:
+        return send
+    wants_page = prefers_page(Headers(scope=scope).get("accept", ""))
+    return _Dresser(send, path, is_get=scope["method"] == "GET", wants_page=wants_page).send
 
 
 class _Dresser:

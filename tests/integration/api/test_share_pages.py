@@ -4,17 +4,24 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 import time_machine
+from pydantic import SecretStr
 from sqlalchemy import text
 
 from lambda_app.core import clock
+from lambda_app.core.errors import UnavailableError
 from lambda_app.core.logs import JsonFormatter
+from lambda_app.core.security.front_door import FrontDoor
+from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
+from lambda_app.main import create_app
 from lambda_app.routers.gateway import GatewayHandler
 from lambda_app.storage.content import saved_filename
 from tests.support.accounts import Account, make_file
@@ -242,6 +249,54 @@ def test_refusals_are_pages_too_and_lead_back(browser: httpx.Client, owner: Acco
     assert browser.put(share["url"]).status_code == 405
     assert Page(browser.get(f"{share['url']}/nowhere")).all("a") == [{"href": share["url"]}]
     assert browser.post(share["url"], data={}).status_code == 422
+
+
+def assert_is_page_of(answer: httpx.Response, status: int, title: str, path: str) -> None:
+    """Assert that people are told in a small page of ours, which leads back."""
+    assert answer.status_code == status
+    page = Page(answer)
+    assert title in page.texts
+    assert page.all("a") == [{"href": path}]
+    assert page.all("form") == page.all("script") == []
+    assert "style-src 'sha256-" in answer.headers["content-security-policy"]
+    assert (answer.headers["cache-control"], answer.headers["x-robots-tag"]) == ("no-store", "noindex, nofollow")
+
+
+UNAVAILABLE = "Not available right now"
+
+
+@pytest.mark.parametrize(
+    ("method", "end"),
+    [("GET", ""), ("POST", ""), ("GET", f"/files/{uuid4()}"), ("POST", "/archives"), ("GET", f"/archives/{uuid4()}")],
+)
+def test_database_that_is_away_is_a_page_too(settings: Settings, services: Services, method: str, end: str) -> None:
+    away = settings.model_copy(update={"database_url": SecretStr("postgresql://nobody@127.0.0.1:1/none")})
+    app = create_app(away, replace(Services.build(away), store=services.store))
+    with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url="https://api.test") as client:
+        answer, plain = (
+            client.request(method, f"/s/none{end}", data={"password": "x"} if method == "POST" else None, headers=headers)
+            for headers in (BROWSER, {})
+        )
+
+    assert_is_page_of(answer, 503, UNAVAILABLE, "/s/none")
+    assert_problem(plain, 503, "unavailable")
+
+
+def test_what_is_refused_at_the_edge_is_a_page_too(settings: Settings, services: Services) -> None:
+    def fetch() -> str:
+        raise UnavailableError
+
+    app = create_app(settings, replace(services, front_door=FrontDoor([fetch])))
+    with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url="https://api.test", headers=BROWSER) as client:
+        through = {"X-Origin-Verify": "k"}
+        assert_is_page_of(client.get("/s/none", headers=through), 503, UNAVAILABLE, "/s/none")
+        assert_is_page_of(client.get("/s/none"), 403, "This did not work", "/s/none")
+        assert_problem(client.get("/s/none", headers=through | {"Accept": "*/*"}), 503, "unavailable")
+        assert_problem(client.get("/api/v1/users/me", headers=through), 503, "unavailable")
+
+
+def test_body_that_is_too_large_is_refused_by_a_page(browser: httpx.Client) -> None:
+    assert_is_page_of(browser.post("/s/none", content=b"x" * 300_000), 413, "This did not work", "/s/none")
 
 
 def test_address_of_the_form_cannot_be_broken_out_of(browser: httpx.Client) -> None:
