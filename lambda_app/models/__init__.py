@@ -1,7 +1,7 @@
 """The SQLAlchemy tables."""
 
 from lambda_app.models.api_key import ApiKey
-from lambda_app.models.archive import UNFINISHED, Archive, ArchiveFile, ArchiveStatus
+from lambda_app.models.archive import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, ShareArchiveDownload
 from lambda_app.models.audit import AuditEvent, AuditHead
 from lambda_app.models.base import Base
 from lambda_app.models.file import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus
@@ -41,6 +41,7 @@ __all__ = [
     "MailToken",
     "RefreshToken",
     "Share",
+    "ShareArchiveDownload",
     "ShareAudience",
     "ShareDownload",
     "ShareFile",

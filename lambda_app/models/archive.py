@@ -22,9 +22,10 @@ class ArchiveStatus(StrEnum):
 
 UNFINISHED = (ArchiveStatus.QUEUED, ArchiveStatus.BUILDING)
 """The states in which there is work to do."""
-IS_UNFINISHED = text("status IN ('queued', 'building')")
 IS_WANTED = text("status IN ('queued', 'building', 'ready')")
 """The states in which asking for the same files leads to the same archive."""
+IS_LINKED = text("(share_id IS NOT NULL)")
+"""What visitors of links ask for has limits of its own: it must not keep the owner from theirs."""
 
 
 class Archive(Timestamps, Base):
@@ -35,7 +36,7 @@ class Archive(Timestamps, Base):
         CheckConstraint("num_nonnulls(user_id, share_id) = 1", name="asker"),
         CheckConstraint(f"status IN ({', '.join(repr(status.value) for status in ArchiveStatus)})", name="status"),
         Index("ux_archive_holder_id_fingerprint", "holder_id", "fingerprint", unique=True, postgresql_where=IS_WANTED),
-        Index("ux_archive_holder_id_slot", "holder_id", "slot", unique=True, postgresql_where=IS_UNFINISHED),
+        Index("ux_archive_holder_id_is_linked_number", "holder_id", IS_LINKED, "number", unique=True),
         Index("ix_archive_user_id_created_at_id", "user_id", text("created_at DESC"), text("id DESC")),
         Index("ix_archive_status", "status", "id"),
     )
@@ -46,11 +47,11 @@ class Archive(Timestamps, Base):
     share_id: Mapped[UUID | None] = mapped_column(ForeignKey("share.id", ondelete="CASCADE"))
     """The share link that it was asked for at instead, by whoever could open it."""
     holder_id: Mapped[UUID]
-    """Whose limit it counts in: the user's, or the link's."""
-    slot: Mapped[int] = mapped_column(SmallInteger)
-    """Which of its holder's places it takes while it is not finished; the index lets nobody take one twice."""
+    """Whose limit it counts in: the user who asked, or whoever owns the link, for all of their links together."""
+    number: Mapped[int]
+    """One more than the last in that limit. Of two requests that do not see each other, both take the same one, and one gets it."""
     fingerprint: Mapped[str] = mapped_column(String(64))
-    """SHA-256, in hex, of what was asked for: the same files, unchanged, in the same order and under the same name."""
+    """SHA-256, in hex, of what was asked for: the same files, unchanged, in the same order and under the same name, at the same link."""
     filename: Mapped[str] = mapped_column(String(255))
     status: Mapped[str] = mapped_column(String(16), server_default=ArchiveStatus.QUEUED.value)
     s3_key: Mapped[str] = mapped_column(String(255), unique=True)
@@ -91,3 +92,15 @@ class ArchiveFile(Base):
     modified_at: Mapped[datetime]
     crc32: Mapped[int | None] = mapped_column(BigInteger)
     """Checksum of its bytes, once all were read."""
+
+
+class ShareArchiveDownload(Base):
+    """The last download of a link's archive that a visitor was granted; the rest of the same one (a Range) is not counted again."""
+
+    __tablename__ = "share_archive_download"
+    __table_args__ = (Index("ix_share_archive_download_at", "at"),)
+
+    archive_id: Mapped[UUID] = mapped_column(ForeignKey("archive.id", ondelete="CASCADE"), primary_key=True)
+    visitor: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """As in `share_download`: a hash, kept for an hour."""
+    at: Mapped[datetime]

@@ -22,11 +22,11 @@ from lambda_app.repositories.audit import audit_insert_for, audited_change, kept
 from lambda_app.repositories.file_access import downloadable_by, link_is_live, reached_by
 
 _OWN_TRANSACTION = {"own_transaction": True, "synchronize_session": False, "populate_existing": True}
-_SLOT_INDEX = "ux_archive_holder_id_slot"
+_NUMBER_INDEX = "ux_archive_holder_id_is_linked_number"
 
 
-class SlotTakenError(Exception):
-    """Another request took the same place in this moment."""
+class NumberTakenError(Exception):
+    """Another request, which this one did not see, took the same number in this moment."""
 
 
 class ArchiveLifeRepository:
@@ -36,22 +36,30 @@ class ArchiveLifeRepository:
         self._session = session
 
     def start(
-        self, archive: Archive, entries: Sequence[Mapping[str, Any]], *, slots: int, kept_bytes: int, expires_at: datetime
+        self, archive: Archive, entries: Sequence[Mapping[str, Any]], *, unfinished_max: int, kept_bytes: int, expires_at: datetime
     ) -> Archive | None:
         """Insert the queued archive with its entries, or return the one that the same request led to before.
 
-        None if no slot is free, or its holder's archives would take more than `kept_bytes` together.
-        A ready one is kept until `expires_at` then. Raises SlotTakenError when it is to be tried again.
+        None if `unfinished_max` in the same limit are under way, or what is kept in it would be more than `kept_bytes`.
+        A ready one is kept until `expires_at` then. Raises NumberTakenError when it is to be tried again.
         """
-        held = select(Archive.slot).where(Archive.holder_id == archive.holder_id, Archive.status.in_(UNFINISHED))
-        number = func.generate_series(1, slots).table_valued("number").render_derived()
-        free = select(func.min(number.c.number).label("slot")).where(number.c.number.not_in(held)).subquery()
-        kept = select(func.coalesce(func.sum(Archive.size_bytes), 0)).where(Archive.holder_id == archive.holder_id, IS_WANTED)
-        has_room = and_(free.c.slot.is_not(None), kept.scalar_subquery() + archive.size_bytes <= kept_bytes)
+        is_linked = Archive.share_id.is_(None) if archive.share_id is None else Archive.share_id.is_not(None)
+        # The bytes of one that is being deleted may be there still.
+        takes_room = Archive.status != ArchiveStatus.FAILED
+        held = (
+            select(
+                (func.coalesce(func.max(Archive.number), 0) + 1).label("next_number"),
+                func.count().filter(Archive.status.in_(UNFINISHED)).label("unfinished_count"),
+                func.coalesce(func.sum(Archive.size_bytes).filter(takes_room), 0).label("size_bytes"),
+            )
+            .where(Archive.holder_id == archive.holder_id, is_linked)
+            .subquery("held")
+        )
+        has_room = and_(held.c.unfinished_count < unfinished_max, held.c.size_bytes + archive.size_bytes <= kept_bytes)
         names = [name for name in Archive.__table__.columns.keys() if getattr(archive, name) is not None]  # noqa: SIM118  # columns are no dict
         values = [literal(getattr(archive, name), Archive.__table__.c[name].type) for name in names]
         inserted = insert_or_update(Archive).from_select(
-            [*names, "slot"], select(*values, free.c.slot).where(has_room), include_defaults=False
+            [*names, "number"], select(*values, held.c.next_number).where(has_room), include_defaults=False
         )
         made = (
             inserted.on_conflict_do_update(
@@ -81,10 +89,10 @@ class ArchiveLifeRepository:
         try:
             return self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none()
         except IntegrityError as error:
-            if violated_constraint(error) != _SLOT_INDEX:
+            if violated_constraint(error) != _NUMBER_INDEX:
                 raise
             self._session.rollback()
-            raise SlotTakenError from error
+            raise NumberTakenError from error
 
     def claim(self, archive_id: UUID, *, lease_id: UUID, lease_until: datetime) -> Archive | None:
         """Make it this worker's turn; None when there is nothing to do, or it is another's."""

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from lambda_app.core.errors import NotFoundError
 from lambda_app.models import Archive, ArchiveFile, ArchiveStatus, File, Share, User
-from lambda_app.repositories.file_access import downloadable_by, readable_by
+from lambda_app.repositories.file_access import downloadable_by, reached_by, readable_by
 from lambda_app.schemas.page import Cursor
 
 
@@ -60,13 +60,9 @@ class ArchiveRepository:
         """Return an archive that `user` asked for, and whether each of its files can still be had by them. Raises NoSuchArchiveError."""
         return self._require(archive_id, Archive.user_id == user.id, downloadable_by(user))
 
-    def require_of_link(self, archive_id: UUID, share: Share) -> Archive:
-        """Return an archive that was asked for at the link. Raises NoSuchArchiveError."""
-        query = select(Archive).where(Archive.id == archive_id, Archive.share_id == share.id, Archive.status != ArchiveStatus.DELETING)
-        archive = self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
-        if archive is None:
-            raise NoSuchArchiveError
-        return archive
+    def require_of_link(self, archive_id: UUID, share: Share) -> tuple[Archive, bool]:
+        """Return an archive that was asked for at the link, and whether it still opens each of its files. Raises NoSuchArchiveError."""
+        return self._require(archive_id, Archive.share_id == share.id, reached_by(share))
 
     def page(self, user: User, *, limit: int, after: Cursor | None) -> list[Archive]:
         """Return up to `limit` of the user's archives, newest first, behind the cursor."""

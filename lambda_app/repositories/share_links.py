@@ -1,17 +1,17 @@
 """Queries of whoever opens a link: each looks at every rule as it is at that moment, and the ones that grant something also count it."""
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Update, delete, exists, literal, or_, select, true, update
+from sqlalchemy import CTE, ColumnElement, Select, Update, delete, exists, literal, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core.security.opaque import hash_secret
 from lambda_app.db.session import violated_constraint
-from lambda_app.models import Archive, File, Share, ShareDownload, ShareFile, User
+from lambda_app.models import Archive, File, Share, ShareArchiveDownload, ShareDownload, ShareFile, User
 from lambda_app.repositories.archives import is_downloadable, is_whole
 from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited_writes
 from lambda_app.repositories.file_access import (
@@ -30,6 +30,9 @@ RESUME_WITHIN = timedelta(hours=1)
 
 _OWN_TRANSACTION = {"own_transaction": True, "synchronize_session": False, "populate_existing": True}
 _UNLINKED = "fk_share_download_share_id_file_id"
+_REMOVED = "fk_share_archive_download_archive_id"
+
+Row = TypeVar("Row", File, Archive)
 
 
 class Look(NamedTuple):
@@ -88,41 +91,27 @@ class ShareLinkRepository:
 
         One statement: of a hundred at once for the last download one finds it left.
         """
-        granted = (
-            update(Share)
-            .where(*_lets_have(address, visit), link_has_downloads_left(), _reaches(file_id))
-            .values(download_count=Share.download_count + 1)
-            .returning(Share.id)
-            .cte("granted")
-        )
-        values = {"file_id": literal(file_id), "visitor": literal(visitor), "at": literal(visit.at, ShareDownload.at.type)}
-        noted = (
-            insert(ShareDownload)
-            .from_select(["share_id", *values], select(granted.c.id, *values.values()))
-            .on_conflict_do_update(constraint="pk_share_download", set_={"at": visit.at})
-            .returning(ShareDownload.share_id)
-            .cte("noted")
-        )
+        granted = _granted(address, visit, _reaches(file_id))
+        noted = _noted(ShareDownload, granted, share_id=granted.c.id, file_id=literal(file_id), visitor=literal(visitor), at=visit.at)
         details = {"file_id": file_id}
         logged = audit_insert_for(granted, "share.downloaded", kind=Share.__tablename__, details=details, behind=[noted])
         query = select(File).join(granted, true()).where(File.id == file_id).add_cte(noted, logged.cte("logged"))
-        try:
-            return self._session.execute(query.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none()
-        except IntegrityError as error:
-            if violated_constraint(error) != _UNLINKED:
-                raise
-            # The file was deleted for good in this very moment; nothing was counted.
-            return None
+        return self._given(query, unless_gone=_UNLINKED)
 
     def resume(self, address: str, file_id: UUID, visit: Visit, *, visitor: str) -> File | None:
-        """Return the file if the visitor was granted it within the hour and the link is still open to them, exhausted or not."""
+        """Return the file if the visitor was granted it within the hour and the link is still open to them, exhausted or not.
+
+        It is audited and not counted.
+        """
         was_granted = exists().where(
             ShareDownload.share_id == Share.id,
             ShareDownload.file_id == file_id,
             ShareDownload.visitor == visitor,
             ShareDownload.at > visit.at - RESUME_WITHIN,
         )
-        return self._file(file_id, *_lets_have(address, visit), was_granted.correlate(Share))
+        lets_go_on = (*_lets_have(address, visit), was_granted.correlate(Share), _reaches(file_id))
+        resumed = select(Share.id).where(*lets_go_on).cte("resumed")
+        return self._given(select(File).join(resumed, true()).where(File.id == file_id).add_cte(_logged(resumed, file_id=file_id)))
 
     def inspect(self, address: str, file_id: UUID, visit: Visit) -> File | None:
         """Return the file if the visitor could download it now; nothing is counted."""
@@ -133,28 +122,45 @@ class ShareLinkRepository:
         entry = audit_entry("share.signed_in", subject=f"{Share.__tablename__}:{share.id}", actor_id=user.id)
         self._session.execute(audited_writes(release, entry=entry).execution_options(own_transaction=True))
 
-    def grant_archive(self, address: str, archive_id: UUID, visit: Visit) -> Archive | None:
+    def grant_archive(self, address: str, archive_id: UUID, visit: Visit, *, visitor: str) -> Archive | None:
         """Count the download of a zip of the link's files as one and return it, durably; None when the link does not let it be had.
 
         Every file in it must still be one that the link opens.
         """
-        conditions = (Archive.id == archive_id, Archive.share_id == Share.id, *is_downloadable(visit.at), is_whole(reached_by(Share)))
-        granted = (
-            update(Share)
-            .where(*_lets_have(address, visit), link_has_downloads_left(), exists(select(Archive.id).where(*conditions).correlate(Share)))
-            .values(download_count=Share.download_count + 1)
-            .returning(Share.id)
-            .cte("granted")
-        )
+        granted = _granted(address, visit, _has_archive(archive_id, visit))
+        noted = _noted(ShareArchiveDownload, granted, archive_id=literal(archive_id), visitor=literal(visitor), at=visit.at)
         details = {"archive_id": archive_id}
-        logged = audit_insert_for(granted, "share.downloaded", kind=Share.__tablename__, details=details)
-        query = select(Archive).join(granted, true()).where(Archive.id == archive_id).add_cte(logged.cte("logged"))
-        return self._session.execute(query.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none()
+        logged = audit_insert_for(granted, "share.downloaded", kind=Share.__tablename__, details=details, behind=[noted])
+        query = select(Archive).join(granted, true()).where(Archive.id == archive_id).add_cte(noted, logged.cte("logged"))
+        return self._given(query, unless_gone=_REMOVED)
+
+    def resume_archive(self, address: str, archive_id: UUID, visit: Visit, *, visitor: str) -> Archive | None:
+        """Return the zip if the visitor was granted it within the hour and could have it still, but for the link's being exhausted.
+
+        It is audited and not counted.
+        """
+        was_granted = exists().where(
+            ShareArchiveDownload.archive_id == archive_id,
+            ShareArchiveDownload.visitor == visitor,
+            ShareArchiveDownload.at > visit.at - RESUME_WITHIN,
+        )
+        resumed = select(Share.id).where(*_lets_have(address, visit), was_granted, _has_archive(archive_id, visit)).cte("resumed")
+        query = select(Archive).join(resumed, true()).where(Archive.id == archive_id)
+        return self._given(query.add_cte(_logged(resumed, archive_id=archive_id)))
 
     def forget_visitors(self, *, before: datetime) -> int:
         """Remove what is kept of visitors from before then; return how many."""
-        result = self._session.execute(delete(ShareDownload).where(ShareDownload.at < before))
-        return int(getattr(result, "rowcount", 0))
+        results = [self._session.execute(delete(table).where(table.at < before)) for table in (ShareDownload, ShareArchiveDownload)]
+        return sum(int(getattr(result, "rowcount", 0)) for result in results)
+
+    def _given(self, query: Select[Row], *, unless_gone: str | None = None) -> Row | None:
+        try:
+            return self._session.execute(query.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none()
+        except IntegrityError as error:
+            if violated_constraint(error) != unless_gone:
+                raise
+            # It was deleted for good in this very moment; nothing was counted.
+            return None
 
     def _file(self, file_id: UUID, *conditions: ColumnElement[bool]) -> File | None:
         query = select(File).join(Share, true()).where(File.id == file_id, reached_by(Share), *conditions)
@@ -180,6 +186,28 @@ def _lets_have(address: str, visit: Visit) -> tuple[ColumnElement[bool], ...]:
 
 def _reaches(file_id: UUID) -> ColumnElement[bool]:
     return exists(select(File.id).where(File.id == file_id, reached_by(Share)).correlate(Share))
+
+
+def _has_archive(archive_id: UUID, visit: Visit) -> ColumnElement[bool]:
+    conditions = (Archive.id == archive_id, Archive.share_id == Share.id, *is_downloadable(visit.at), is_whole(reached_by(Share)))
+    return exists(select(Archive.id).where(*conditions).correlate(Share))
+
+
+def _granted(address: str, visit: Visit, *conditions: ColumnElement[bool]) -> CTE:
+    """Return the part that counts a download of the link where everything holds that must."""
+    may = (*_lets_have(address, visit), link_has_downloads_left(), *conditions)
+    return update(Share).where(*may).values(download_count=Share.download_count + 1).returning(Share.id).cte("granted")
+
+
+def _noted(table: Any, granted: CTE, *, at: datetime, **key: ColumnElement[Any]) -> CTE:
+    """Return the part that keeps who was granted what, for the rest of it."""
+    values = {**key, "at": literal(at, table.at.type)}
+    added = insert(table).from_select(list(values), select(*values.values()).select_from(granted))
+    return added.on_conflict_do_update(constraint=table.__table__.primary_key, set_={"at": at}).returning(literal(1)).cte("noted")
+
+
+def _logged(resumed: CTE, **details: UUID) -> CTE:
+    return audit_insert_for(resumed, "share.download_resumed", kind=Share.__tablename__, details=details).cte("logged")
 
 
 def _with_files(link: Any) -> Select[Any]:

@@ -32,8 +32,8 @@ from sqlalchemy.orm import Session, aliased
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.db.session import violated_constraint
-from lambda_app.models import File, IdempotencyKey, Share, ShareFile, ShareRecipient, User
-from lambda_app.repositories.audit import audit_insert_for, audited_change, kept_users
+from lambda_app.models import Archive, ArchiveStatus, File, IdempotencyKey, Share, ShareFile, ShareRecipient, User
+from lambda_app.repositories.audit import audit_insert_for, kept_users
 from lambda_app.repositories.file_access import links_manageable_by, manageable_by, shareable_by
 from lambda_app.schemas.page import Cursor
 
@@ -165,8 +165,15 @@ class ShareRepository:
         return len(self._revoke(_leads_to(file_id, user)))
 
     def _revoke(self, *conditions: ColumnElement[bool]) -> list[Share]:
-        change = update(Share).where(*conditions, Share.revoked_at.is_(None)).values(revoked_at=clock.now()).returning(*Share.__table__.c)
-        return list(self._execute(audited_change(change, Share, "share.revoked")).scalars())
+        now = clock.now()
+        change = update(Share).where(*conditions, Share.revoked_at.is_(None)).values(revoked_at=now)
+        revoked = change.returning(*Share.__table__.c).cte("revoked")
+        # Its zips end with it: a worker's next step finds nothing, and the sweep removes the bytes.
+        of_it = (Archive.holder_id == revoked.c.owner_id, Archive.share_id == revoked.c.id, Archive.status != ArchiveStatus.DELETING)
+        over = update(Archive).where(*of_it).values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=now)
+        ended = over.returning(Archive.id).cte("ended")
+        logged = audit_insert_for(revoked, "share.revoked", kind=Share.__tablename__, behind=[ended])
+        return list(self._execute(select(aliased(Share, revoked)).add_cte(ended, logged.cte("logged"))).scalars())
 
     def _page(self, condition: ColumnElement[bool], *, limit: int, after: Cursor | None) -> list[KeptShare]:
         query = _kept(Share).where(condition).order_by(Share.created_at.desc(), Share.id.desc()).limit(limit)

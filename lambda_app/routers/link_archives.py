@@ -6,16 +6,16 @@ from uuid import UUID
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from lambda_app import models
 from lambda_app.dependencies.services import ArchivesDep, ShareLinksDep
 from lambda_app.dependencies.share_links import VisitorDep, pass_cookie, require_own_page
 from lambda_app.models import ArchiveStatus
 from lambda_app.routers.link_pages import archive_page
 from lambda_app.routers.problems import problem_responses
 from lambda_app.routers.routes import Router
-from lambda_app.routers.share_links import RobotError, is_unasked, link_path
-from lambda_app.routers.visitors import prefers_page
+from lambda_app.routers.share_links import RangeHeader, RobotError, is_unasked, link_path
+from lambda_app.routers.visitors import prefers_page, starts_midway
 from lambda_app.schemas.archive import LinkedArchive
+from lambda_app.services.archives import ArchiveDownload
 
 router = Router(prefix="/s/{token}/archives", tags=["share links"])
 
@@ -40,7 +40,8 @@ def start_link_archive(
     if is_form or pass_cookie(request) in request.cookies:
         require_own_page(request)
     opened = links.open_for_download(token, visitor)
-    archive = _shown(archives.start_for_link(opened.share, opened.files), link_path(request, token))
+    started = archives.start_for_link(opened.share, opened.files)
+    archive = _shown(ArchiveDownload(started, ArchiveStatus(started.status), started.error_code), link_path(request, token))
     location = f"{link_path(request, token)}/archives/{archive.id}"
     if is_form:
         return RedirectResponse(location, status_code=303)
@@ -71,15 +72,17 @@ def read_link_archive(
     response_class=RedirectResponse,
     responses={302: {"description": "Found: the bytes are at `Location` for a minute"}, **problem_responses(401, 403, 404, 503)},
 )
-def download_link_archive(token: str, archive_id: UUID, request: Request, visitor: VisitorDep, links: ShareLinksDep) -> Any:
-    """Redirect to the zip. It counts as one download of the link."""
+def download_link_archive(
+    token: str, archive_id: UUID, request: Request, visitor: VisitorDep, links: ShareLinksDep, range_: RangeHeader = None
+) -> Any:
+    """Redirect to the zip. It counts as one download of the link; the rest of one, by `Range`, does not count again."""
     if is_unasked(request):
         raise RobotError
-    return RedirectResponse(links.start_archive_download(token, archive_id, visitor).url, status_code=302)
+    signed = links.start_archive_download(token, archive_id, visitor, is_resumption=starts_midway(range_))
+    return RedirectResponse(signed.url, status_code=302)
 
 
-def _shown(archive: models.Archive, path: str) -> LinkedArchive:
-    shown = LinkedArchive.model_validate(archive)
-    if archive.status != ArchiveStatus.READY:
-        return shown
-    return shown.model_copy(update={"download_url": f"{path}/archives/{archive.id}/download"})
+def _shown(found: ArchiveDownload, path: str) -> LinkedArchive:
+    url = f"{path}/archives/{found.archive.id}/download" if found.status is ArchiveStatus.READY else None
+    changes = {"status": found.status, "error_code": found.error_code, "download_url": url}
+    return LinkedArchive.model_validate(found.archive).model_copy(update=changes)

@@ -126,7 +126,7 @@ def update_share(share_id: UUID, update: ShareUpdate, user: CurrentUserDep, shar
 
 @router.delete("/shares/{share_id}", status_code=204, responses=problem_responses(401, 403, 404))
 def revoke_share(share_id: UUID, user: CurrentUserDep, shares: SharesDep) -> None:
-    """End a link for good. Safe to repeat."""
+    """End a link for good, and the zips that were asked for at it. Safe to repeat."""
     shares.revoke(user, share_id)
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, GoneError, NotFoundError, TooLargeError, TooManyRequestsError
 from lambda_app.models import Archive, ArchiveStatus, File, FileStatus, Share, User
-from lambda_app.repositories.archive_life import ArchiveLifeRepository, SlotTakenError
+from lambda_app.repositories.archive_life import ArchiveLifeRepository, NumberTakenError
 from lambda_app.repositories.archives import ArchiveRepository, Candidate, NoSuchArchiveError
 from lambda_app.schemas.archive import DEFAULT_FILENAME, ArchiveCreate
 from lambda_app.schemas.file_list import FileOrder, Order
@@ -27,9 +27,9 @@ ARCHIVE_MAX_BYTES = 100 * 1024**3
 PART_SIZE_BYTES = 16 * MIB
 """How much of a zip is in memory at a time; a worker holds two of these at most."""
 UNFINISHED_MAX_COUNT = 5
-"""Archives that one user, or the visitors of one link, may have under way."""
+"""Archives that one user may have under way, and as many the visitors of all links of one user."""
 KEPT_MAX_BYTES = 2 * ARCHIVE_MAX_BYTES
-"""What the archives of one user, or of one link, may take together until they expire: nobody is charged for them."""
+"""What the archives of one user may take together until their bytes are gone, and as much those of all their links: nobody is charged."""
 WAKE_GRACE = timedelta(minutes=2)
 """How long the word that an archive waits may take to the worker before the sweep says it again."""
 MISSING_FILES_SHOWN = 100
@@ -75,7 +75,7 @@ class ArchiveDownload:
     archive: Archive
     status: ArchiveStatus
     error_code: str | None
-    request: PresignedRequest | None
+    request: PresignedRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,29 +102,36 @@ class ArchiveService:
         """
         candidates = self._archives.list_candidates(wanted.file_ids, user)
         files = _require_all(wanted.file_ids, candidates)
-        archive = _new_archive(files, filename=wanted.filename, holder_id=user.id)
-        archive.user_id = user.id
+        archive = _new_archive(files, filename=wanted.filename, user_id=user.id, holder_id=user.id)
         return self._queue(archive, files)
 
     def start_for_link(self, share: Share, files: Sequence[File]) -> Archive:
         """Queue an archive of files that a link opens, and wake the worker; visitors who ask for the same share one.
 
+        It counts in a limit that all links of their owner have together: a link is made in no time, and ended too.
         Raises TooLargeError, TooManyArchivesError, UnavailableError.
         """
-        archive = _new_archive(files, filename=DEFAULT_FILENAME, holder_id=share.id)
-        archive.share_id = share.id
+        archive = _new_archive(files, filename=DEFAULT_FILENAME, share_id=share.id, holder_id=share.owner_id)
         return self._queue(archive, files)
 
-    def get_of_link(self, share: Share, archive_id: UUID) -> Archive:
-        """Return how far an archive of a link is. Raises NoSuchArchiveError, ArchiveExpiredError."""
-        return _unexpired(self._archives.require_of_link(archive_id, share))
+    def get_of_link(self, share: Share, archive_id: UUID) -> ArchiveDownload:
+        """Return how far an archive of a link is; its bytes are asked for at the link.
+
+        One whose files the link does not open any more has failed. Raises NoSuchArchiveError, ArchiveExpiredError.
+        """
+        return _as_it_is(*self._archives.require_of_link(archive_id, share))
 
     def get(self, user: User, archive_id: UUID) -> ArchiveDownload:
         """Return how far an archive of the user's is, and if it is ready, where to download it.
 
         One whose files are not all there for the user any more has failed for them. Raises NoSuchArchiveError, ArchiveExpiredError.
         """
-        return self._as_asked(*self._archives.require(archive_id, user))
+        found = _as_it_is(*self._archives.require(archive_id, user))
+        if found.status is not ArchiveStatus.READY:
+            return found
+        archive = found.archive
+        request = self._store.presign_download(key=archive.s3_key, filename=archive.filename, content_type=CONTENT_TYPE)
+        return replace(found, request=request)
 
     def page(self, user: User, *, limit: int, after: Cursor | None) -> ArchivePage:
         """Return one page of the user's archives, newest first. Raises MalformedRequestError for a cursor of another list."""
@@ -165,9 +172,13 @@ class ArchiveService:
         for _ in range(UNFINISHED_MAX_COUNT + 1):
             try:
                 queued = self._life.start(
-                    archive, entries, slots=UNFINISHED_MAX_COUNT, kept_bytes=KEPT_MAX_BYTES, expires_at=archive.created_at + self._retention
+                    archive,
+                    entries,
+                    unfinished_max=UNFINISHED_MAX_COUNT,
+                    kept_bytes=KEPT_MAX_BYTES,
+                    expires_at=archive.created_at + self._retention,
                 )
-            except SlotTakenError:
+            except NumberTakenError:
                 continue
             queued = queued or self._archives.get_wanted(archive.holder_id, archive.fingerprint)
             if queued is not None:
@@ -175,20 +186,13 @@ class ArchiveService:
             break
         raise TooManyArchivesError(extra={"max_archives": UNFINISHED_MAX_COUNT}, headers={"Retry-After": str(BUSY_SECONDS)})
 
-    def _as_asked(self, archive: Archive, is_whole: bool) -> ArchiveDownload:
-        status = ArchiveStatus(_unexpired(archive).status)
-        if status is not ArchiveStatus.READY:
-            return ArchiveDownload(archive, status, archive.error_code, None)
-        if not is_whole:
-            return ArchiveDownload(archive, ArchiveStatus.FAILED, FILES_CHANGED, None)
-        request = self._store.presign_download(key=archive.s3_key, filename=archive.filename, content_type=CONTENT_TYPE)
-        return ArchiveDownload(archive, status, None, request)
 
-
-def _unexpired(archive: Archive) -> Archive:
+def _as_it_is(archive: Archive, is_whole: bool) -> ArchiveDownload:
     if archive.expires_at is not None and archive.expires_at <= clock.now():
         raise ArchiveExpiredError
-    return archive
+    if archive.status == ArchiveStatus.READY and not is_whole:
+        return ArchiveDownload(archive, ArchiveStatus.FAILED, FILES_CHANGED)
+    return ArchiveDownload(archive, ArchiveStatus(archive.status), archive.error_code)
 
 
 def _require_all(file_ids: Sequence[UUID], candidates: Sequence[Candidate]) -> list[File]:
@@ -206,12 +210,16 @@ def _is_seen(candidate: Candidate) -> bool:
     return candidate.is_readable and candidate.file.status != FileStatus.DELETING
 
 
-def _new_archive(files: Sequence[File], *, filename: str, holder_id: UUID) -> Archive:
+def _new_archive(
+    files: Sequence[File], *, filename: str, holder_id: UUID, user_id: UUID | None = None, share_id: UUID | None = None
+) -> Archive:
     now, archive_id = clock.now(), uuid4()
     name = filename if filename.lower().endswith(".zip") else f"{filename[: 255 - 4]}.zip"
-    asked = json.dumps([name, *([str(file.id), file.revision] for file in files)])
+    asked = json.dumps([str(share_id), name, *([str(file.id), file.revision] for file in files)])
     return Archive(
         id=archive_id,
+        user_id=user_id,
+        share_id=share_id,
         holder_id=holder_id,
         fingerprint=hashlib.sha256(asked.encode()).hexdigest(),
         filename=name,

@@ -82,7 +82,7 @@ class ShareLinkService:
 
     def open(self, address: str, visitor: Visitor, *, is_counted: bool) -> Opened:
         """Return what the link opens. Raises NoSuchLinkError, NotAuthenticatedError, SharePasswordRequiredError."""
-        visit = self._visit(visitor)
+        visit = self._visit(address, visitor)
         opened = self._links.open(address, visit) if is_counted else self._links.peek(address, visit)
         if opened is None:
             self._require_open(address, visit)
@@ -97,7 +97,7 @@ class ShareLinkService:
         `is_resumption` says that the visitor asks for the rest of a file; if they were granted its beginning, that is the same download.
         Raises ListingOnlyError, and as `open`.
         """
-        visit = self._visit(visitor)
+        visit = self._visit(address, visitor)
         file = self._find(address, file_id, visit, method=method, is_resumption=is_resumption)
         if file is None:
             if not self._require_open(address, visit).share.allows_download:
@@ -114,12 +114,16 @@ class ShareLinkService:
             raise ListingOnlyError
         return opened
 
-    def start_archive_download(self, address: str, archive_id: UUID, visitor: Visitor) -> PresignedRequest:
+    def start_archive_download(self, address: str, archive_id: UUID, visitor: Visitor, *, is_resumption: bool) -> PresignedRequest:
         """Grant the download of a zip that was asked for at the link, which counts as one, and sign the address of its bytes.
 
+        The rest of one is the same download, as in `start_download`.
         Raises NoSuchArchiveError for one that is not ready, or not whole any more, ListingOnlyError, and as `open`.
         """
-        archive = self._links.grant_archive(address, archive_id, self._visit(visitor))
+        visit = self._visit(address, visitor)
+        mark = _mark_of(address, visit)
+        archive = self._links.resume_archive(address, archive_id, visit, visitor=mark) if is_resumption else None
+        archive = archive or self._links.grant_archive(address, archive_id, visit, visitor=mark)
         if archive is None:
             self.open_for_download(address, visitor)
             raise NoSuchArchiveError
@@ -135,7 +139,7 @@ class ShareLinkService:
             WrongSharePasswordError, BadCredentialsError, EmailNotVerifiedError, ThrottledError.
             MalformedRequestError: an account where the link asks for none.
         """
-        visit = self._visit(visitor)
+        visit = self._visit(address, visitor)
         look = self._links.look(address, visit)
         if look is None:
             raise NoSuchLinkError
@@ -145,25 +149,23 @@ class ShareLinkService:
         if proof.password is not None:
             _require_audience(look)
             self._require_password(share, proof.password)
-            return self._passes.sign(SharePass(share.id, share.password_version, kept.user_id, kept.token_epoch))
+            return self._passes.sign(SharePass(share.id, share.password_version, kept.user_id, kept.token_epoch), address=address)
         if share.audience == ShareAudience.ANYONE:
             raise MalformedRequestError("This link asks for no account", code="no_account_needed")
         email = proof.email or ""
         user = self._sessions.recognise(email=email, password=proof.account_password or "")
         self._links.note_sign_in(share, user, self._gate.release(email))
-        return self._passes.sign(SharePass(share.id, kept.password_version, user.id, user.token_epoch))
+        return self._passes.sign(SharePass(share.id, kept.password_version, user.id, user.token_epoch), address=address)
 
     def _find(self, address: str, file_id: UUID, visit: Visit, *, method: DownloadMethod, is_resumption: bool) -> File | None:
         if method == "HEAD":
             return self._links.inspect(address, file_id, visit)
-        origin = current_origin()
-        # Of each link its own: what is kept does not tell that one person opened two.
-        visitor = hash_secret(f"visitor|{address}|{visit.viewer_id}|{network_of(origin.source_address)}|{origin.user_agent}")
-        resumed = self._links.resume(address, file_id, visit, visitor=visitor) if is_resumption else None
-        return resumed or self._links.grant(address, file_id, visit, visitor=visitor)
+        mark = _mark_of(address, visit)
+        resumed = self._links.resume(address, file_id, visit, visitor=mark) if is_resumption else None
+        return resumed or self._links.grant(address, file_id, visit, visitor=mark)
 
-    def _visit(self, visitor: Visitor) -> Visit:
-        proven = None if visitor.share_pass is None else self._passes.read(visitor.share_pass)
+    def _visit(self, address: str, visitor: Visitor) -> Visit:
+        proven = None if visitor.share_pass is None else self._passes.read(visitor.share_pass, address=address)
         if visitor.user is None and proven is not None and proven.user_id is not None:
             origin = current_origin()
             origin.actor_id, origin.credential = proven.user_id, f"share_pass:{proven.share_id}"
@@ -184,6 +186,12 @@ class ShareLinkService:
             return
         self._audit.add_durably("share_password.failed", subject=f"share:{share.id}")
         raise WrongSharePasswordError
+
+
+def _mark_of(address: str, visit: Visit) -> str:
+    """Return what a visitor is known by at this link; at another it is different, so that nobody sees that one person opened two."""
+    origin = current_origin()
+    return hash_secret(f"visitor|{address}|{visit.viewer_id}|{network_of(origin.source_address)}|{origin.user_agent}")
 
 
 def _require_audience(look: Look) -> None:

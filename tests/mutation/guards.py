@@ -46,7 +46,7 @@ GUARDS = (
     Guard(
         "an Idempotency-Key stands for one body",
         "services/idempotency.py",
-        "if taken.fingerprint != request.fingerprint:",
+        "if taken.fingerprint not in request.fingerprints:",
         "if False:",
         (f"{API}test_idempotency.py::test_key_with_another_body_is_refused",),
     ),
@@ -326,6 +326,50 @@ GUARDS = (
         "is_the_sharers = or_(File.owner_id == _Sharer.id, _Sharer.is_superuser)",
         "is_the_sharers = true()",
         (f"{API}test_share_links.py::test_link_of_a_superuser_opens_others_files_only_while_they_are_one",),
+    ),
+    Guard(
+        "a pass is for one link",
+        "core/security/passes.py",
+        'f"{payload}.{hash_secret(address)}"',
+        "payload",
+        ("unit/core/test_passes.py", f"{API}test_share_links.py::test_pass_of_another_link_names_nobody"),
+    ),
+    Guard(
+        "the zips of a link end with it",
+        "repositories/shares.py",
+        'audit_insert_for(revoked, "share.revoked", kind=Share.__tablename__, behind=[ended])\n'
+        '        return list(self._execute(select(aliased(Share, revoked)).add_cte(ended, logged.cte("logged"))).scalars())',
+        'audit_insert_for(revoked, "share.revoked", kind=Share.__tablename__)\n'
+        '        return list(self._execute(select(aliased(Share, revoked)).add_cte(logged.cte("logged"))).scalars())',
+        ("integration/life/test_link_archives.py::test_revoked_link_takes_its_zips_along",),
+    ),
+    Guard(
+        "zips of all links of one owner have one limit",
+        "services/archives.py",
+        "share_id=share.id, holder_id=share.owner_id)",
+        "share_id=share.id, holder_id=share.id)",
+        ("integration/life/test_link_archives.py",),
+    ),
+    Guard(
+        "what is being deleted takes room until it is gone",
+        "repositories/archive_life.py",
+        "takes_room = Archive.status != ArchiveStatus.FAILED",
+        "takes_room = Archive.status == ArchiveStatus.READY",
+        ("integration/life/test_link_archives.py::test_bytes_of_revoked_links_count_until_they_are_gone",),
+    ),
+    Guard(
+        "the rest of a zip is for whoever was granted it",
+        "repositories/share_links.py",
+        "            ShareArchiveDownload.visitor == visitor,\n",
+        "",
+        (f"{API}test_link_archives.py::test_rest_of_a_zip_is_audited_and_not_counted_again",),
+    ),
+    Guard(
+        "a change of a file's state locks no more than it changes",
+        "repositories/file_life.py",
+        ".where(*conditions)\n            .with_for_update(key_share=True)",
+        ".where(*conditions)\n            .with_for_update()",
+        (f"{API}test_lock_order.py::test_what_refers_to_a_file_and_a_change_of_its_state_never_wait_for_each_other",),
     ),
     Guard(
         "robots get no bytes",

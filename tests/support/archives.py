@@ -7,8 +7,9 @@ from typing import TypeVar
 from uuid import UUID
 
 from lambda_app.factory import Services
-from lambda_app.models import Archive, File, User
+from lambda_app.models import Archive, File, Share, User
 from lambda_app.schemas.archive import ArchiveCreate
+from lambda_app.schemas.share import ShareOptions
 from lambda_app.services.archive_builds import Built
 from lambda_app.services.archive_sweep import ArchiveSweepReport
 from lambda_app.services.archives import ArchiveDownload, ArchiveService
@@ -33,6 +34,23 @@ def start(life: Life, user: User, files: Sequence[File], **fields: str) -> Archi
 def look(life: Life, user: User, archive_id: UUID) -> ArchiveDownload:
     """Ask how far an archive is."""
     return ask(life.services, lambda archives: archives.get(user, archive_id))
+
+
+def link_to(life: Life, user: User, *files: File) -> Share:
+    """Make a share link to the files."""
+    with life.services.unit_of_work() as session:
+        return life.services.shares(session).create(user, [file.id for file in files], ShareOptions(), route="POST /shares").kept.share
+
+
+def revoke(life: Life, user: User, share: Share) -> None:
+    """End a link."""
+    with life.services.unit_of_work() as session:
+        life.services.shares(session).revoke(user, share.id)
+
+
+def start_at(life: Life, share: Share, *files: File) -> Archive:
+    """Ask for an archive at a link, as a visitor of it does."""
+    return ask(life.services, lambda archives: archives.start_for_link(share, files))
 
 
 def build(life: Life, archive_id: UUID, *, budget_seconds: float = 600) -> Built:

@@ -2,17 +2,23 @@
 
 import io
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
+import time_machine
+from sqlalchemy import text
 
+from lambda_app.core import clock
 from lambda_app.factory import Services
 from lambda_app.services.archives import UNFINISHED_MAX_COUNT
 from tests.integration.api.test_archives import wake
 from tests.support.accounts import Account, make_file
+from tests.support.gateway import unused_address
 from tests.support.problems import assert_problem
 
 BROWSER = {"User-Agent": "Mozilla/5.0"}
@@ -81,7 +87,7 @@ def test_parallel_downloads_of_a_zip_are_no_more_than_the_link_allows(client: ht
         with services.unit_of_work() as session:
             links = services.share_links(session)
             try:
-                links.start_archive_download(link.path.removeprefix("/s/"), archive["id"], _nobody())
+                links.start_archive_download(link.path.removeprefix("/s/"), UUID(archive["id"]), _nobody(), is_resumption=False)
             except Exception as error:  # noqa: BLE001 - which refusal it is, is compared below
                 return _refused(error)
             return True
@@ -102,6 +108,68 @@ def _nobody() -> Any:
 def _refused(error: Exception) -> bool:
     assert getattr(error, "code", "") == "link_not_found"
     return False
+
+
+def test_rest_of_a_zip_is_audited_and_not_counted_again(
+    client: httpx.Client, client_from: Callable[[str], httpx.Client], services: Services, owner: Account, admin: Account
+) -> None:
+    link = Link(client, owner, max_downloads=1)
+    archive = link.ask().json()
+    wake(services, archive)
+    path, rest = f"{link.path}/archives/{archive['id']}/download", BROWSER | {"Range": "bytes=5-"}
+    with client_from(unused_address()) as home, client_from(unused_address()) as elsewhere:
+        first = home.get(path, headers=BROWSER)
+        again = home.get(path, headers=rest)
+
+        assert (first.status_code, again.status_code, link.downloads()) == (302, 302, 1)
+        with httpx.Client(trust_env=False) as s3:
+            part = s3.get(again.headers["location"], headers={"Range": "bytes=5-"})
+            assert part.content == s3.get(first.headers["location"]).content[5:]
+        # The link is exhausted: nobody else, nor the same one from the beginning, nor another zip.
+        for visitor, headers in (
+            (elsewhere, rest),
+            (home, BROWSER),
+            (home, BROWSER | {"Range": "bytes=0-"}),
+            (home, rest | {"User-Agent": "wget/1"}),
+            (home, rest | owner.headers),
+        ):
+            assert_problem(visitor.get(path, headers=headers), 404, "link_not_found")
+        with time_machine.travel(clock.now() + timedelta(hours=1, minutes=1), tick=False):
+            assert_problem(home.get(path, headers=rest), 404, "link_not_found")
+        events = client.get("/api/v1/admin/audit", params={"subject": f"share:{link.id}"}, headers=admin.headers).json()
+        assert [event["action"] for event in events] == ["share.download_resumed", "share.downloaded", "share.created"]
+        assert [event["details"] for event in events[:2]] == [{"archive_id": archive["id"]}] * 2
+        assert link.downloads() == 1
+
+        client.delete(f"/api/v1/files/{link.files[0]['id']}", headers=owner.headers)
+        assert_problem(home.get(path, headers=rest), 404, "link_not_found")
+
+
+def test_rest_of_a_zip_that_was_never_granted_counts(client: httpx.Client, services: Services, owner: Account) -> None:
+    link = Link(client, owner)
+    archive = link.ask().json()
+    wake(services, archive)
+
+    assert [link.download(archive["id"], Range="bytes=5-").status_code for _ in range(3)] == [302] * 3
+
+    assert link.downloads() == 1
+
+
+def test_what_is_kept_of_who_got_a_zip_says_nothing_and_goes(client: httpx.Client, services: Services, owner: Account) -> None:
+    link = Link(client, owner)
+    archive = link.ask().json()
+    wake(services, archive)
+    link.download(archive["id"])
+    query = text("SELECT visitor FROM share_archive_download WHERE archive_id = :id")
+
+    with services.engine.connect() as connection:
+        (kept,) = connection.execute(query, {"id": archive["id"]}).scalars()
+    with time_machine.travel(clock.now() + timedelta(days=1), tick=False), services.unit_of_work() as session:
+        assert services.maintenance(session).purge()["share_visitors"] >= 1
+
+    assert len(kept) == 64
+    with services.engine.connect() as connection:
+        assert connection.execute(query, {"id": archive["id"]}).all() == []
 
 
 @pytest.mark.parametrize("change", ["revoked", "expired", "file gone", "file trashed from the link's owner"])
@@ -125,6 +193,12 @@ def test_zip_is_closed_with_its_link(client: httpx.Client, services: Services, o
     else:
         # The link still opens the other file; a zip of both is not to be had any more.
         assert_problem(link.download(archive["id"]), 404, "archive_not_found")
+        seen = link.look(archive["id"]).json()
+        assert (seen["status"], seen["error_code"], seen["download_url"]) == ("failed", "files_changed", None)
+        page = link.look(archive["id"], Accept="text/html")
+        assert "The zip could not be made" in page.text
+        assert f"{link.path}/archives/{archive['id']}/download" not in page.text
+        assert "refresh" not in page.headers
         assert link.ask().json()["file_count"] == 1
     assert client.get(f"/api/v1/shares/{link.id}", headers=owner.headers).json().get("download_count") in (0, None)
 

@@ -427,7 +427,9 @@ def test_robots_and_prefetching_count_nothing_and_get_no_bytes(
     assert counts_of(client, owner, share) == (0, 0)
 
 
-def test_rest_of_a_download_is_not_counted_again(client_from: ClientFrom, client: httpx.Client, owner: Account, file: str) -> None:
+def test_rest_of_a_download_is_audited_and_not_counted_again(
+    client_from: ClientFrom, client: httpx.Client, owner: Account, admin: Account, file: str
+) -> None:
     other = make_file(client, owner)["id"]
     share = make_share(client, owner, file, other, max_downloads=1)
     rest = {"Range": f"bytes=5-{len(BODY)}", "User-Agent": "curl/8"}
@@ -449,9 +451,41 @@ def test_rest_of_a_download_is_not_counted_again(client_from: ClientFrom, client
         with in_days(2 / 24):
             assert_problem(download(home, share, rest), 404, "link_not_found")
         assert counts_of(client, owner, share) == (0, 1)
+        events = client.get("/api/v1/admin/audit", params={"subject": f"share:{share['id']}"}, headers=admin.headers).json()
+        assert [event["action"] for event in events] == ["share.download_resumed", "share.downloaded", "share.created"]
+        assert [event["details"] for event in events[:2]] == [{"file_id": file}] * 2
+        assert events[0]["source_address"] == events[1]["source_address"] != events[2]["source_address"]
 
         client.delete(f"/api/v1/shares/{share['id']}", headers=owner.headers)
         assert_problem(download(home, share, rest), 404, "link_not_found")
+
+
+def test_pass_of_another_link_names_nobody(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
+    """A pass says who somebody is at its own link. At another they are whoever they show themselves to be there: here nobody."""
+    files = [str(make_file(client, owner, BODY)["id"]) for _ in range(2)]
+    share, other = (make_share(client, owner, *files, audience="signed_in") for _ in range(2))
+    form = {"email": stranger.email, "account_password": stranger.password}
+    given = {"X-Share-Pass": client.post(share["url"], json=form).json()["share_pass"]}
+    change_share(client, owner, other, audience="anyone")
+
+    def use(link: Share) -> list[Any]:
+        assert client.get(link["url"], headers=given).status_code == 200
+        for headers in (given, given | {"Range": "bytes=3-"}):
+            assert download(client, link, headers).status_code == 302
+        archive = client.post(f"{link['url']}/archives", headers=given)
+        assert archive.status_code == 202
+        change_share(client, owner, link, password="swordfish")
+        assert_problem(client.post(link["url"], json={"password": "guess"}, headers=given), 403, "wrong_share_password")
+        subjects = (f"share:{link['id']}", f"archive:{archive.json()['id']}")
+        pages = [client.get("/api/v1/admin/audit", params={"subject": subject}, headers=admin.headers).json() for subject in subjects]
+        events = [event for page in pages for event in page if event["action"] not in ("share.created", "share.updated", "share.signed_in")]
+        assert sorted(event["action"] for event in events) == [
+            "archive.requested", "share.download_resumed", "share.downloaded", "share.opened", "share_password.failed",
+        ]  # fmt: skip
+        return [(event["actor_id"], event["credential"]) for event in events]
+
+    assert use(other) == [(None, None)] * 5
+    assert use(share) == [(str(stranger.id), f"share_pass:{share['id']}")] * 5
 
 
 def test_range_without_a_download_before_it_counts(client: httpx.Client, owner: Account, file: str) -> None:

@@ -8,17 +8,19 @@ from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
-from lambda_app.models import AuditEvent, Share
+from lambda_app.models import Archive, AuditEvent, Share
 from lambda_app.repositories.file_access import Visit
 from lambda_app.repositories.share_links import ShareLinkRepository
 from lambda_app.services.share_links import NoSuchLinkError, Visitor
+from tests.integration.api.test_archives import wake
 from tests.support.accounts import Account, make_file
+from tests.support.life import refused
 from tests.support.shares import make_share
 
 CALLERS = 100
@@ -111,6 +113,30 @@ def test_file_that_goes_for_good_meanwhile_is_not_granted(client: httpx.Client, 
         holder.rollback()
 
         assert waiting.result() is False
+    with crowd.unit_of_work() as session:
+        assert session.get_one(Share, UUID(share["id"])).download_count == 0
+
+
+def test_zip_that_goes_for_good_meanwhile_is_not_granted(client: httpx.Client, crowd: Services, owner: Account) -> None:
+    share = make_share(client, owner, str(make_file(client, owner)["id"]))
+    token, archive = share["url"].removeprefix("/s/"), client.post(f"{share['url']}/archives").json()
+    wake(crowd, archive)
+
+    def refusal() -> str | None:
+        with crowd.unit_of_work() as session:
+            links = crowd.share_links(session)
+            return refused(lambda: links.start_archive_download(token, UUID(archive["id"]), NOBODY, is_resumption=False))
+
+    with crowd.session_factory() as holder, ThreadPoolExecutor(1) as thread:
+        holder.execute(select(Share).where(Share.id == UUID(share["id"])).with_for_update()).scalar_one()
+        waiting = thread.submit(refusal)
+        with pytest.raises(TimeoutError):
+            waiting.result(timeout=0.3)
+        with crowd.engine.begin() as connection:
+            connection.execute(delete(Archive).where(Archive.id == UUID(archive["id"])))
+        holder.rollback()
+
+        assert waiting.result() == "archive_not_found"
     with crowd.unit_of_work() as session:
         assert session.get_one(Share, UUID(share["id"])).download_count == 0
 

@@ -16,7 +16,7 @@ from lambda_app.services.archive_builds import LEASE, Built
 from lambda_app.services.archives import UNFINISHED_MAX_COUNT, WAKE_GRACE
 from tests.integration.life.test_crashes import Crash, Fuse, WatchedStore, crashing
 from tests.support import object_store
-from tests.support.archives import ask, build, deliver, leftovers, look, opened, requested, start, sweep
+from tests.support.archives import ask, build, deliver, leftovers, link_to, look, opened, requested, revoke, start, start_at, sweep
 from tests.support.life import Life, refused
 from tests.support.object_store import HeldObject
 
@@ -141,6 +141,13 @@ def delete_when_ready(life: Life, user: User, files: list[File]) -> Callable[[Li
     return delete
 
 
+def revoke_the_link_half_way(life: Life, user: User, files: list[File]) -> Callable[[Life], object]:
+    share = link_to(life, user, *files)
+    archive = start_at(life, share, *files)
+    build_parts(life, archive.id, count=1)
+    return lambda doomed: (revoke(doomed, user, share), sweep(doomed))
+
+
 def fail_half_way(life: Life, user: User, files: list[File]) -> Callable[[Life], object]:
     archive = start(life, user, files)
     build_parts(life, archive.id, count=1)
@@ -160,7 +167,9 @@ def ask_for_it(_life: Life, user: User, files: list[File]) -> Callable[[Life], o
 
 
 @pytest.mark.parametrize(
-    "flow", [ask_for_it, delete_while_it_waits, delete_half_way, delete_when_ready, fail_half_way, expire], ids=lambda flow: flow.__name__
+    "flow",
+    [ask_for_it, delete_while_it_waits, delete_half_way, delete_when_ready, revoke_the_link_half_way, fail_half_way, expire],
+    ids=lambda flow: flow.__name__,
 )
 def test_crash_of_anything_else_leaves_nothing_behind(life: Life, flow: Callable[..., Callable[[Life], object]]) -> None:
     crashes = 0

@@ -17,7 +17,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Uuid(), nullable=True),
         sa.Column("share_id", sa.Uuid(), nullable=True),
         sa.Column("holder_id", sa.Uuid(), nullable=False),
-        sa.Column("slot", sa.SmallInteger(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("fingerprint", sa.String(64), nullable=False),
         sa.Column("filename", sa.String(255), nullable=False),
         sa.Column("status", sa.String(16), server_default="queued", nullable=False),
@@ -42,9 +42,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_archive"),
         sa.UniqueConstraint("s3_key", name="uq_archive_s3_key"),
     )
-    wanted, unfinished = sa.text("status IN ('queued', 'building', 'ready')"), sa.text("status IN ('queued', 'building')")
+    wanted, is_linked = sa.text("status IN ('queued', 'building', 'ready')"), sa.text("(share_id IS NOT NULL)")
     op.create_index("ux_archive_holder_id_fingerprint", "archive", ["holder_id", "fingerprint"], unique=True, postgresql_where=wanted)
-    op.create_index("ux_archive_holder_id_slot", "archive", ["holder_id", "slot"], unique=True, postgresql_where=unfinished)
+    op.create_index("ux_archive_holder_id_is_linked_number", "archive", ["holder_id", is_linked, "number"], unique=True)
     op.create_index("ix_archive_user_id_created_at_id", "archive", ["user_id", sa.text("created_at DESC"), sa.text("id DESC")])
     op.create_index("ix_archive_status", "archive", ["status", "id"])
     op.create_table(
@@ -59,9 +59,19 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["archive_id"], ["archive.id"], name="fk_archive_file_archive_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("archive_id", "position", name="pk_archive_file"),
     )
+    op.create_table(
+        "share_archive_download",
+        sa.Column("archive_id", sa.Uuid(), nullable=False),
+        sa.Column("visitor", sa.String(64), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["archive_id"], ["archive.id"], name="fk_share_archive_download_archive_id", ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("archive_id", "visitor", name="pk_share_archive_download"),
+    )
+    op.create_index("ix_share_archive_download_at", "share_archive_download", ["at"])
 
 
 def downgrade() -> None:
     """Take them away again; what S3 holds of archives is nobody's then."""
+    op.drop_table("share_archive_download")
     op.drop_table("archive_file")
     op.drop_table("archive")
