@@ -67,7 +67,8 @@ def grant(services: Services, session: Session, owner: Account) -> None:
     with services.unit_of_work() as other:
         other.add(friend)
     wanted = GrantCreate(user_id=friend.id, role=GrantRole.VIEWER)
-    services.grants(session).grant(session.get_one(User, owner.id), *_files(session, owner), wanted)
+    (file_id,) = _files(session, owner)
+    services.grants(session).grant(session.get_one(User, owner.id), file_id, wanted)
 
 
 def ask_for_files(services: Services, session: Session, owner: Account) -> None:

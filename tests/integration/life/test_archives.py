@@ -145,7 +145,12 @@ def revoke_the_link_half_way(life: Life, user: User, files: list[File]) -> Calla
     share = link_to(life, user, *files)
     archive = start_at(life, share, *files)
     build_parts(life, archive.id, count=1)
-    return lambda doomed: (revoke(doomed, user, share), sweep(doomed))
+
+    def act(doomed: Life) -> None:
+        revoke(doomed, user, share)
+        sweep(doomed)
+
+    return act
 
 
 def fail_half_way(life: Life, user: User, files: list[File]) -> Callable[[Life], object]:
