@@ -27,7 +27,9 @@ ARCHIVE_MAX_BYTES = 100 * 1024**3
 PART_SIZE_BYTES = 16 * MIB
 """How much of a zip is in memory at a time; a worker holds two of these at most."""
 UNFINISHED_MAX_COUNT = 5
-"""Archives that one user may have under way, and as many the visitors of all links of one user."""
+"""Archives that one user may have under way."""
+LINKS_UNFINISHED_MAX_COUNT = 20
+"""Archives that the visitors of all links of one user may have under way: one for each link, unless its files change."""
 KEPT_MAX_BYTES = 2 * ARCHIVE_MAX_BYTES
 """What the archives of one user may take together until their bytes are gone, and as much those of all their links: nobody is charged."""
 WAKE_GRACE = timedelta(minutes=2)
@@ -169,12 +171,13 @@ class ArchiveService:
         return queued
 
     def _insert(self, archive: Archive, entries: Sequence[dict[str, Any]]) -> Archive:
-        for _ in range(UNFINISHED_MAX_COUNT + 1):
+        unfinished_max = UNFINISHED_MAX_COUNT if archive.share_id is None else LINKS_UNFINISHED_MAX_COUNT
+        for _ in range(unfinished_max + 1):
             try:
                 queued = self._life.start(
                     archive,
                     entries,
-                    unfinished_max=UNFINISHED_MAX_COUNT,
+                    unfinished_max=unfinished_max,
                     kept_bytes=KEPT_MAX_BYTES,
                     expires_at=archive.created_at + self._retention,
                 )
@@ -184,7 +187,7 @@ class ArchiveService:
             if queued is not None:
                 return queued
             break
-        raise TooManyArchivesError(extra={"max_archives": UNFINISHED_MAX_COUNT}, headers={"Retry-After": str(BUSY_SECONDS)})
+        raise TooManyArchivesError(extra={"max_archives": unfinished_max}, headers={"Retry-After": str(BUSY_SECONDS)})
 
 
 def _as_it_is(archive: Archive, is_whole: bool) -> ArchiveDownload:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from lambda_app.core import clock
 from lambda_app.factory import Services
-from lambda_app.services.archives import UNFINISHED_MAX_COUNT
+from lambda_app.services import archives
 from tests.integration.api.test_archives import wake
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import unused_address
@@ -254,11 +254,13 @@ def test_robots_neither_ask_nor_get(client: httpx.Client, services: Services, ow
     assert link.downloads() == 0
 
 
-def test_visitors_of_a_link_share_one_archive_and_its_limit(client: httpx.Client, owner: Account) -> None:
+def test_visitors_of_a_link_share_one_archive_and_its_limit(client: httpx.Client, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "LINKS_UNFINISHED_MAX_COUNT", 3)
     link = Link(client, owner)
     answers = []
-    for number in range(UNFINISHED_MAX_COUNT + 1):
+    for number in range(4):
         answers.append(link.ask())
         client.put(f"/api/v1/files/{link.files[0]['id']}", json={"description": str(number)}, headers=owner.headers)
 
-    assert [answer.status_code for answer in answers] == [202] * UNFINISHED_MAX_COUNT + [429]
+    assert [answer.status_code for answer in answers] == [202] * 3 + [429]
+    assert_problem(answers[-1], 429, "too_many_archives", headers={"retry-after": "60"}, max_archives=3)

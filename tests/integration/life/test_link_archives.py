@@ -15,7 +15,7 @@ from lambda_app.models import Archive, ArchiveStatus, File, Share, User
 from lambda_app.repositories.archive_life import ArchiveLifeRepository
 from lambda_app.services import archives
 from lambda_app.services.archive_builds import Built
-from lambda_app.services.archives import UNFINISHED_MAX_COUNT
+from lambda_app.services.archives import LINKS_UNFINISHED_MAX_COUNT
 from tests.integration.life.test_archives import BODIES, _small_parts, build_parts, make_file, make_files  # noqa: F401 - the fixture
 from tests.integration.life.test_crashes import WatchedStore
 from tests.support.archives import build, deliver, leftovers, link_to, look, opened, revoke, start, start_at, sweep
@@ -137,14 +137,14 @@ def test_bytes_of_revoked_links_count_until_they_are_gone(life: Life, monkeypatc
     assert visit(life, third, file) is None
 
 
-def test_visitors_of_all_links_together_have_as_many_places_as_one_user(life: Life) -> None:
+def test_visitors_of_all_links_together_have_so_many_places(life: Life) -> None:
     user, neighbour = life.new_user(), life.new_user()
     file, other = make_file(life, user), make_file(life, neighbour)
-    shares = [link_to(life, user, file) for _ in range(UNFINISHED_MAX_COUNT + 1)]
+    shares = [link_to(life, user, file) for _ in range(LINKS_UNFINISHED_MAX_COUNT + 1)]
 
     answers = [visit(life, share, file) for share in shares]
 
-    assert answers == [None] * UNFINISHED_MAX_COUNT + ["too_many_archives"]
+    assert answers == [None] * LINKS_UNFINISHED_MAX_COUNT + ["too_many_archives"]
     # Asking again for one that is under way is no new one.
     assert visit(life, shares[0], file) is None
     # Neither the owner nor anybody else has to wait for them.
@@ -154,7 +154,8 @@ def test_visitors_of_all_links_together_have_as_many_places_as_one_user(life: Li
 
 @pytest.mark.parametrize("limit", ["places", "bytes"])
 def test_visitors_of_many_links_at_once_get_exactly_what_there_is(crowd: Life, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
-    most = UNFINISHED_MAX_COUNT if limit == "places" else 3
+    most = 5 if limit == "places" else 3
+    monkeypatch.setattr(archives, "LINKS_UNFINISHED_MAX_COUNT", 5)
     if limit == "bytes":
         monkeypatch.setattr(archives, "KEPT_MAX_BYTES", most * (len(BODIES[1]) + 300))
     got: list[int] = []
