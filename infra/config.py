@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 GATEWAY_TIMEOUT_SECONDS = 29
 """HTTP API gives up at 30 s whatever we ask."""
@@ -101,6 +102,14 @@ class StageConfig:
             raise ConfigError(f"{self.name}: api_concurrency and three workers together exceed {usable} database connections")
         if not 2 <= self.availability_zones <= 3:
             raise ConfigError("availability_zones is 2 or 3: RDS Proxy needs two")
+
+    @property
+    def bucket_origins(self) -> tuple[str, ...]:
+        """Origins whose pages may use the bucket: the others', and those at which guests find the API's own page (`/r/{token}`)."""
+        own = [f"https://{self.domain_name}"] if self.domain_name else []
+        if self.public_url:
+            own.append(f"https://{urlsplit(self.public_url).netloc}")
+        return tuple(dict.fromkeys((*self.cors_origins, *own)))
 
     def _check_firewall(self) -> None:
         if self.firewall and self.certificate_arn is None:

@@ -115,11 +115,11 @@ class FileBucket(Construct):
         ]
 
     def _cors(self) -> list[s3.CorsRule] | None:
-        if not self._config.cors_origins:
+        if not self._config.bucket_origins:
             return None
         return [
             s3.CorsRule(
-                allowed_origins=list(self._config.cors_origins),
+                allowed_origins=list(self._config.bucket_origins),
                 allowed_methods=[s3.HttpMethods.PUT, s3.HttpMethods.GET, s3.HttpMethods.HEAD],
                 allowed_headers=[
                     "content-type",

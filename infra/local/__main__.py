@@ -58,13 +58,16 @@ def run(folders: Folders, port: int) -> int:
         database_url = prepare_database(postgres)
 
         say("Starting the S3 emulator ...")
+        named = tuple(filter(None, map(str.strip, knobs.get("BACKEND_CORS_ORIGINS", "").split(","))))
+        # The page for guests is the API's own.
+        own = (f"http://127.0.0.1:{port}", f"http://localhost:{port}")
         store = start_object_store(
             folders.objects,
             log=folders.logs / "s3.log",
             temporary=folders.temporary,
             interpreter=EMULATOR.interpreter,
             region=knobs.get("AWS_REGION", DEFAULT_REGION),
-            origins=tuple(filter(None, map(str.strip, knobs.get("BACKEND_CORS_ORIGINS", "").split(",")))) or BROWSER_ORIGINS,
+            origins=(*named, *own) if named else BROWSER_ORIGINS,
         )
         stack.callback(store.stop)
 

@@ -1,14 +1,18 @@
-"""What guests do with the link of a file request. No credential is looked at."""
+"""What guests do with the link of a file request: JSON for programs, and a page for browsers. No credential is looked at."""
 
+from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from lambda_app.dependencies.services import GuestUploadsDep
+from lambda_app.dependencies.services import GuestUploadsDep, ServicesDep
+from lambda_app.routers.guest_pages import closed_page, request_page
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.visitors import prefers_page
 from lambda_app.schemas.file import DeclaredFile
 from lambda_app.schemas.file_request import GuestCompletion, GuestFile, GuestUpload, OpenRequest
 from lambda_app.services.guest_uploads import NoOpenRequestError
+from lambda_app.storage.s3 import bucket_url
 
 router = APIRouter(prefix="/r/{token}", tags=["guests"])
 
@@ -16,19 +20,32 @@ PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Rob
 """The address is a secret: nobody keeps the answer, passes the address on, or lists it."""
 
 
-@router.get("", response_model=OpenRequest, responses=problem_responses(404))
-def open_file_request(token: str, guests: GuestUploadsDep, response: Response) -> OpenRequest:
-    """Return what is asked for, and what is taken."""
-    request = guests.look(token)
-    response.headers.update(PRIVATE)
-    return OpenRequest(
-        title=request.title,
-        note=request.note,
-        max_size_bytes=request.max_size_bytes,
-        allowed_content_types=request.allowed_content_types,
-        expires_at=request.expires_at,
-        files_left=max(0, request.max_files - request.file_count),
+@router.get(
+    "",
+    response_model=OpenRequest,
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(404)},
+)
+def open_file_request(token: str, request: Request, guests: GuestUploadsDep, services: ServicesDep, response: Response) -> Any:
+    """Return what is asked for, and what is taken: JSON, or a page to send files from where `Accept` asks for `text/html`."""
+    wants_page = prefers_page(request.headers.get("accept", ""))
+    try:
+        found = guests.look(token)
+    except NoOpenRequestError:
+        if not wants_page:
+            raise
+        return closed_page(bucket_url=bucket_url(services.settings))
+    asked = OpenRequest(
+        title=found.title,
+        note=found.note,
+        max_size_bytes=found.max_size_bytes,
+        allowed_content_types=found.allowed_content_types,
+        expires_at=found.expires_at,
+        files_left=max(0, found.max_files - found.file_count),
     )
+    if wants_page:
+        return request_page(asked, bucket_url=bucket_url(services.settings))
+    response.headers.update({**PRIVATE, "Vary": "Accept"})
+    return asked
 
 
 @router.post("/files", status_code=201, response_model=GuestUpload, responses=problem_responses(404, 409, 413, 503))
