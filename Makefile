@@ -1,7 +1,7 @@
 # Everything a developer types. `make` alone lists it. GNU make 3.81 (the one macOS ships) is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-browser proofs localstack check fix openapi lock clean
+.PHONY: help setup run test test-browser proofs bench fuzz test-pooler localstack check fix openapi lock clean
 .PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Found on first use and remembered: `make help` must work on a machine without Python.
@@ -18,6 +18,7 @@ help: ## List what there is
 	@echo "  PYTHON     the Python to use, by name or path: 3.11 or newer (default: the newest of 3.13, 3.12, 3.11, python3)"
 	@echo "  PORT       where the API listens on 127.0.0.1 (default: 8000)"
 	@echo "  WE_UPLOAD_DATA  where make run keeps its data (default: .local, which make clean removes)"
+	@echo "  BENCH      options of make bench, such as --docs, --rows 1000000, --only cold, --beside another-checkout"
 	@echo "  TESTS      what make test runs, with any options of pytest (default: tests)"
 	@echo "  STAGE, CDK  what make deploy deploys: dev, staging or prod, and options of the cdk command"
 	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
@@ -33,23 +34,43 @@ run: setup ## Run it all on this machine: PostgreSQL, S3 and the API
 	@exec "$(BIN)/python" -m infra.local
 
 TESTS ?= tests
-# They need the CDK and its command line: make test-infra, make test-deploy.
-BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser
+# They need the CDK and its command line, a browser or another emulator: make test-infra, test-deploy, test-browser, localstack.
+BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser \
+	--ignore=tests/integration/storage/test_s3_on_localstack.py
 test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 	@exec "$(BIN)/python" -m pytest $(TESTS) $(BESIDE)
 
+CUT_POINTS ?= 1
+POOLER_RESTARTS ?= 3
 PROOFS ?= tests/integration/life tests/integration/api/test_file_requests.py tests/benchmarks tests/e2e
 proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, 600 lives on a failing S3, a million rows, 6 GiB, a zip of 5 GiB
 	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIFE_FAULTS=600 GUEST_ROUNDS=20 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
+	@$(MAKE) test-pooler POOLER_TESTS=tests/integration CUT_POINTS=0 POOLER_RESTARTS=0
+
+FUZZ_CASES ?= 100000
+fuzz: setup ## Send 100,000 requests made up from the OpenAPI document; FUZZ_SEED= throws the same dice again
+	@FUZZ_CASES=$(FUZZ_CASES) "$(BIN)/python" -m pytest -s --show-capture=no -o faulthandler_timeout=0 tests/integration/fuzz
+
+POOLER_TESTS ?= tests/integration/pooler tests/integration/db/test_transactions.py \
+	$(addprefix tests/integration/api/test_, files.py idempotency.py uploads_in_parts.py)
+test-pooler: setup ## Run tests through PgBouncer in transaction mode, and kill it and PostgreSQL; POOLER_TESTS=tests/integration for all
+	@if infra/local/find-pgbouncer >/dev/null; then \
+		CUT_POINTS=$(CUT_POINTS) POOLER_RESTARTS=$(POOLER_RESTARTS) TEST_POOLER=1 "$(BIN)/python" -m pytest $(POOLER_TESTS); \
+	else echo "== NOT TESTED through a pooler" >&2; fi
 
 .PHONY: mutations
 GUARDS ?=
-mutations: setup ## Take each guard away and see that a test misses it (15 minutes); GUARDS="some words" takes those whose names have them
+mutations: setup ## Take each guard away and see that a test misses it; GUARDS="some words" takes those whose names have them
 	@"$(BIN)/python" -m tests.mutation $(GUARDS)
 
 test-browser: setup ## Look at the pages of share links in a headless Chromium (x86-64 Linux); needs Node.js
 	@"$(INTERPRETER)" -m infra.toolchain browser
 	@exec "$(BIN)/python" -m pytest tests/e2e/browser
+
+# As in: make bench BENCH="--docs", "--rows 1000000", "--only cold requests", "--beside ../main", "--again --docs"
+BENCH ?=
+bench: setup ## Measure it beside a plain app and a bare handler: tables, build/bench.json, and with BENCH=--docs docs/performance.md
+	@exec "$(BIN)/python" -m tests.benchmarks $(BENCH)
 
 LOCALSTACK_PYTHON = $(shell infra/local/find-python python3.13)
 localstack: setup ## Hold the object store to its contract on LocalStack too, in an environment of 350 MB; it needs Python 3.13

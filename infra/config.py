@@ -62,7 +62,7 @@ class StageConfig:
     requests_per_second: int = 100
     """The gateway's steady rate for all callers together, with twice as much in a burst."""
     sign_ins_per_second: int = 10
-    """The same for the routes that hash a password."""
+    """The same for each route that hashes a password or waits before it answers."""
     domain_name: str | None = None
     certificate_arn: str | None = None
     """ACM certificate of `domain_name`, in the region of the stack, or in us-east-1 with a firewall."""

@@ -234,7 +234,6 @@ class Services:
             requests=FileRequestRepository(session),
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             keys=self.keys,
-            public_url=self.settings.public_url,
         )
 
     def guest_uploads(self, session: Session) -> GuestUploadService:
@@ -294,6 +293,8 @@ class Services:
         self.passwords.verify("", None)
         if self.settings.secret_key_arn or self.settings.origin_key_arns:
             self.aws.client("secretsmanager")
+        if self.settings.mail_from:
+            self.aws.client("sesv2")
 
     def _store(self, session: Session) -> ObjectStore:
         return cast("ObjectStore", UnhurriedStore(self.store, session))

@@ -1,10 +1,11 @@
 """The HTTP entry points: `app` for an ASGI server and `handler` for AWS Lambda."""
 
-from collections import deque
+from lambda_app.core import starting  # before all that it speeds up
+
+# isort: split
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 
 from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
@@ -30,16 +31,18 @@ from lambda_app.routers import (
     users,
 )
 from lambda_app.routers.cors import Cors
+from lambda_app.routers.document import complete_document
 from lambda_app.routers.edge import Edge
 from lambda_app.routers.gateway import GatewayHandler
 from lambda_app.routers.link_pages import LinkPages
 from lambda_app.routers.problems import install_problem_handlers
+from lambda_app.routers.routes import Application
 
 
 def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     """Build the application, whole: its first request has no route left to build. Nothing connects before a request needs it."""
     configure_logs(settings.log_level)
-    app = FastAPI(
+    app = Application(
         title="We-Upload",
         version=__version__,
         description="Upload files straight to S3 and share them.",
@@ -51,6 +54,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     )
     services = app.state.services = services or Services.build(settings)
     install_problem_handlers(app)
+    complete_document(app)
     for prefix in (settings.api_v1_str, ""):
         app.include_router(login.router, prefix=prefix, include_in_schema=bool(prefix))
         app.include_router(health.router, prefix=prefix, include_in_schema=bool(prefix))
@@ -74,9 +78,6 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     if settings.backend_cors_origins:
         # Outside Edge, so that errors carry the CORS headers too.
         app.add_middleware(Cors, origins=settings.backend_cors_origins)
-    # FastAPI builds an included router's routes when a request first comes by it: outside the SnapStart snapshot, and under a
-    # change of the warning filters that threads share, so that two applications of one process could fail each other's request.
-    deque(iter_route_contexts(app.routes), maxlen=0)
     return app
 
 
@@ -102,6 +103,10 @@ def __getattr__(name: str) -> Any:
         services: Services = application.state.services
         prepare_for_snapshot(let_go=services.freeze, warm_up=services.warm_up)
         globals()[name] = _gateway(application)
+        starting.finish()
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return globals()[name]
+
+
+starting.finish()

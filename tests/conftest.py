@@ -16,6 +16,7 @@ from lambda_app.core.settings import Environment, Settings
 from lambda_app.db import migrations
 from lambda_app.db.engine import create_database_engine
 from tests.support.log_watch import WATCH, LogWatch, start_watching
+from tests.support.pooler import IS_POOLED, NOT_THROUGH_A_POOLER, Line, line_to
 from tests.support.postgres import create_fresh_database, running_postgres
 from tests.support.s3 import running_object_store
 
@@ -40,6 +41,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         is_unit = UNIT_TESTS in item.path.parents
         item.add_marker(pytest.mark.disable_socket if is_unit else pytest.mark.allow_hosts(["127.0.0.1"]))
+        for name, reason in NOT_THROUGH_A_POOLER.items():
+            if IS_POOLED and name in item.nodeid:
+                item.add_marker(pytest.mark.skip(reason=f"not through a pooler: {reason}"))
 
 
 @pytest.fixture(autouse=True)
@@ -70,13 +74,41 @@ def postgres_url(fresh_database: Callable[[], str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def migrated_database_url(fresh_database: Callable[[], str]) -> str:
+def line(postgres_server: Postgres) -> Iterator[Line]:
+    """How the application reaches PostgreSQL; migrations and onlookers go straight to it."""
+    with line_to(postgres_server) as line:
+        yield line
+
+
+@pytest.fixture(autouse=True)
+def _nothing_pins(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Through a pooler, fail each test that sends what would pin RDS Proxy."""
+    if not IS_POOLED or UNIT_TESTS in request.path.parents:
+        yield
+        return
+    line: Line = request.getfixturevalue("line")
+    with line.sniffed():
+        yield
+
+
+@pytest.fixture(scope="session")
+def make_migrated_database(fresh_database: Callable[[], str], line: Line) -> Callable[[], str]:
+    """Make databases with the newest tables and return the address that the application uses."""
+
+    def make() -> str:
+        url = fresh_database()
+        engine = create_database_engine(_settings(url, bucket="unused"))
+        migrations.upgrade(engine)
+        engine.dispose()
+        return line.url_for(url)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def migrated_database_url(make_migrated_database: Callable[[], str]) -> str:
     """Address of one database with the newest tables, the same for the whole session."""
-    url = fresh_database()
-    engine = create_database_engine(_settings(url, bucket="unused"))
-    migrations.upgrade(engine)
-    engine.dispose()
-    return url
+    return make_migrated_database()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ TOO_MANY = {"type": "about:blank", "title": "Too Many Requests", "status": 429, 
 COUNTED = (
     # 8 kB, and signing a hundred parts with their checksums takes more. The application's own limit is 256 KiB.
     "SizeRestrictions_BODY",
+    # 2 kB: a search of 255 letters and the cursor of a list by names can take more. The gateway's own limit is 10 kB.
+    "SizeRestrictions_QUERYSTRING",
     # File names, descriptions and searches are free text: `<b>.html`, `../notes`, `q=settings.ini` are what people keep. Statements are
     # parameterised, answers are JSON, downloads are attachments, and object keys hold ids only, so there is nothing here to protect.
     "CrossSiteScripting_BODY",

@@ -15,8 +15,15 @@ from infra.components.network import log_retention
 from infra.config import GATEWAY_TIMEOUT_SECONDS, StageConfig
 from lambda_app.routers.cors import EXPOSED_HEADERS, METHODS, REQUEST_HEADERS
 
-SIGN_IN_ROUTES = ("/api/v1/login/token", "/login/token")
-"""POST to these costs a password hash, and is what a guesser of passwords calls."""
+SIGN_IN = "login/token"
+COSTLY_PATHS = (
+    *(f"{prefix}/login/{path}" for prefix in ("/api/v1", "") for path in ("token", "forgot-password", "verification", "reset-password")),
+    "/api/v1/users",
+    "/s/{token}",
+)
+"""POST to these costs a password hash, or holds a copy of the function for the second after which every answer comes: what a guesser
+of passwords and addresses calls, and anybody who wants all copies to be busy. Registration also answers with a slash at its end, for which
+the gateway can have no route: there the rate of all routes holds."""
 
 ACCESS_LOG = {
     "request_id": "$context.requestId",
@@ -61,12 +68,12 @@ class HttpApi(Construct):
             *(
                 gateway.HttpRoute(
                     self,
-                    f"SignIn{index}",
+                    f"Costly{index}",
                     http_api=self.api,
                     route_key=gateway.HttpRouteKey.with_(path, gateway.HttpMethod.POST),
                     integration=integration,
                 )
-                for index, path in enumerate(SIGN_IN_ROUTES)
+                for index, path in enumerate(COSTLY_PATHS)
             ),
         ]
         acknowledge(
@@ -96,12 +103,9 @@ class HttpApi(Construct):
         resource.access_log_settings = gateway.CfnStage.AccessLogSettingsProperty(
             destination_arn=self.access_log.log_group_arn, format=json.dumps(ACCESS_LOG)
         )
-        limits = {
-            "DetailedMetricsEnabled": True,
-            "ThrottlingRateLimit": config.sign_ins_per_second,
-            "ThrottlingBurstLimit": 2 * config.sign_ins_per_second,
-        }
-        resource.route_settings = {f"POST {path}": limits for path in SIGN_IN_ROUTES}
+        limits = {"ThrottlingRateLimit": config.sign_ins_per_second, "ThrottlingBurstLimit": 2 * config.sign_ins_per_second}
+        # Metrics of their own are billed by the route.
+        resource.route_settings = {f"POST {path}": {**limits, "DetailedMetricsEnabled": path.endswith(SIGN_IN)} for path in COSTLY_PATHS}
         # A stage may only name routes that are there.
         stage.node.add_dependency(*routes)
         return stage

@@ -74,7 +74,7 @@ def run(folders: Folders, port: int) -> int:
         say("Bringing the database up to date ...")
         environment = application_environment(knobs, secrets, database_url, store)
         environment["MAIL_FOLDER"] = str(folders.mail)
-        environment["PUBLIC_URL"] = f"http://127.0.0.1:{port}"
+        environment["PUBLIC_URL"] = environment["API_URL"] = f"http://127.0.0.1:{port}"
         # The API reads its settings from the environment of its process, and that is ours.
         os.environ.clear()
         os.environ.update(environment)

@@ -28,6 +28,16 @@ def archive_worker() -> Iterator[None]:
 
     settings = Settings.from_environment()
     services = Services.build(settings, AwsAccess(settings, read_timeout_seconds=READ_TIMEOUT_SECONDS))
+    try:
+        with working(services):
+            yield
+    finally:
+        services.engine.dispose()
+
+
+@contextmanager
+def working(services: "Services") -> Iterator[None]:
+    """Run the worker's thread until the block ends."""
     finished = threading.Event()
     worker = threading.Thread(target=_work, args=[services, finished], daemon=True)
     worker.start()
@@ -37,7 +47,6 @@ def archive_worker() -> Iterator[None]:
         finished.set()
         # If it is at something that takes longer, its lease runs out: the next start is a later worker.
         worker.join(2 * TURN_SECONDS)
-        services.engine.dispose()
 
 
 def _work(services: "Services", finished: threading.Event) -> None:

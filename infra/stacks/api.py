@@ -94,7 +94,13 @@ class ApiStack(Stack):
         CfnOutput(self, "MigrateFunction", value=self.migration.migrate.function.function_name)
 
     def _optional_variables(self) -> dict[str, str]:
-        variables = {"MAIL_FROM": self._config.mail_from, "PUBLIC_URL": self._config.public_url}
+        domain = self._config.domain_name
+        variables = {
+            "MAIL_FROM": self._config.mail_from,
+            "PUBLIC_URL": self._config.public_url,
+            # Without a domain of our own the address is the gateway's, which is made after the function: links are given out without it.
+            "API_URL": None if domain is None else f"https://{domain}",
+        }
         if self._origin_keys:
             variables["ORIGIN_KEY_ARNS"] = ",".join(key.secret_arn for key in self._origin_keys.accepted)
         return {name: value for name, value in variables.items() if value}

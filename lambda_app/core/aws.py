@@ -1,7 +1,7 @@
 """Access to AWS: credentials, signing without a network call, and clients; the one module that imports boto3 and botocore.
 
-Every import of theirs sits inside a function: a request that needs no AWS must not pay for it at a cold start, and one that only
-signs pays for the signer but not for a client (docs/adr/0004-presign-without-a-client.md).
+Every import of theirs sits inside a function: a request that needs no call to AWS, also one that only signs, must not pay for them at a
+cold start (docs/adr/0004-presign-without-a-client.md).
 """
 
 import logging
@@ -14,13 +14,17 @@ from urllib.parse import quote, urlencode
 
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
-from lambda_app.core.settings import Settings
+from lambda_app.core.settings import Settings, aws_environment_keys
+from lambda_app.core.signing import SigningKeys, sign_query
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 """Longest wait for a connection to AWS."""
 
 READ_TIMEOUT_SECONDS = 5.0
 """Longest wait for an answer of AWS once connected."""
+
+MAIL_TIMEOUT_SECONDS = 4.0
+"""The same for SES, which is asked once."""
 
 STREAM_PIECE_BYTES = 1024**2
 """How much of a streamed answer is read at a time."""
@@ -39,10 +43,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AwsCredentials:
-    """One set of keys; `expires_at` (aware UTC) is None when they do not say when they die.
-
-    The first three fields are named as botocore's signers read them.
-    """
+    """One set of keys; `expires_at` (aware UTC) is None when they do not say when they die."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -103,13 +104,11 @@ class AwsAccess:
     `credentials` replaces AWS's own chain of sources, for tests and emulators.
     """
 
-    def __init__(
-        self, settings: Settings, credentials: AwsCredentials | None = None, *, read_timeout_seconds: float = READ_TIMEOUT_SECONDS
-    ) -> None:
+    def __init__(self, settings: Settings, credentials: AwsCredentials | None = None, *, read_timeout_seconds: float | None = None) -> None:
         self._region = settings.aws_region
         self._endpoint_url = settings.aws_endpoint_url
         self._given = credentials
-        self._read_timeout_seconds = read_timeout_seconds
+        self._read_timeout_seconds = READ_TIMEOUT_SECONDS if read_timeout_seconds is None else read_timeout_seconds
         self._lock = threading.Lock()
         self._source: Any = None
         self._clients: dict[str, Any] = {}
@@ -121,6 +120,8 @@ class AwsAccess:
         """
         if self._given is not None:
             return self._given
+        if (keys := aws_environment_keys()) is not None:
+            return AwsCredentials(*keys)
         from botocore.exceptions import BotoCoreError, ClientError
 
         # Beside its own errors botocore lets through what an unreadable token file, a malformed answer of the credential
@@ -148,13 +149,10 @@ class AwsAccess:
         The host and every one of `headers` are signed; the body is not. The result lives `lifetime_seconds` or as long as the
         credentials, whichever is shorter. Raises UnavailableError when the credentials are missing or about to die.
         """
-        from botocore.auth import S3SigV4QueryAuth  # type: ignore[import-untyped]  # botocore ships no types
-
         credentials = self.credentials()
         signed_at = clock.now().replace(microsecond=0)
         seconds = _usable_seconds(credentials, now=signed_at, wanted=lifetime_seconds)
-        signer = S3SigV4QueryAuth(credentials, "s3", self._region)
-        signed = _sign_query(signer, method=method, url=url, headers=headers, signed_at=signed_at, seconds=seconds)
+        signed = self._sign(credentials, "s3", method=method, url=url, headers=headers, signed_at=signed_at, seconds=seconds)
         return SignedUrl(signed, signed_at + timedelta(seconds=seconds))
 
     def database_auth_token(self, host: str, port: int, user: str) -> str:
@@ -162,12 +160,10 @@ class AwsAccess:
 
         Raises UnavailableError when the credentials are missing.
         """
-        from botocore.auth import SigV4QueryAuth
-
-        signer = SigV4QueryAuth(self.credentials(), "rds-db", self._region)
         url = f"https://{host}:{port}/?{urlencode({'Action': 'connect', 'DBUser': user}, quote_via=quote, safe='')}"
         signed_at = clock.now().replace(microsecond=0)
-        signed = _sign_query(signer, method="GET", url=url, headers={}, signed_at=signed_at, seconds=DATABASE_TOKEN_SECONDS)
+        seconds = DATABASE_TOKEN_SECONDS
+        signed = self._sign(self.credentials(), "rds-db", method="GET", url=url, headers={}, signed_at=signed_at, seconds=seconds)
         return signed.removeprefix("https://")
 
     def client(self, service: str) -> Any:
@@ -176,9 +172,10 @@ class AwsAccess:
         Raises UnavailableError when the credentials are missing.
         """
         self.credentials()
+        source = None if self._given else self._credential_source()
         with self._lock:
             if service not in self._clients:
-                self._clients[service] = self._new_client(service)
+                self._clients[service] = self._new_client(service, source)
             return self._clients[service]
 
     def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
@@ -217,25 +214,45 @@ class AwsAccess:
         """
         return str(self.call("secretsmanager", "get_secret_value", SecretId=arn)["SecretString"])
 
+    def _sign(
+        self,
+        credentials: AwsCredentials,
+        service: str,
+        *,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        signed_at: datetime,
+        seconds: int,
+    ) -> str:
+        keys = SigningKeys(credentials.access_key, credentials.secret_key, credentials.token)
+        return sign_query(
+            keys, service=service, region=self._region, method=method, url=url, headers=headers, signed_at=signed_at, seconds=seconds
+        )
+
     def _credential_source(self) -> Any:
         with self._lock:
             if self._source is None:
                 self._source = _find_credentials()
             return self._source
 
-    def _new_client(self, service: str) -> Any:
+    def _new_client(self, service: str, source: Any) -> Any:
         from boto3.session import Session  # type: ignore[import-untyped]  # boto3 ships no types
         from botocore.config import Config  # type: ignore[import-untyped]  # botocore ships no types
         from botocore.credentials import Credentials  # type: ignore[import-untyped]  # botocore ships no types
         from botocore.session import Session as CoreSession  # type: ignore[import-untyped]  # botocore ships no types
 
         given = self._given
-        source = Credentials(given.access_key, given.secret_key, given.token) if given else self._source
+        if given is not None:
+            source = Credentials(given.access_key, given.secret_key, given.token)
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             read_timeout=self._read_timeout_seconds,
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         )
+        if service == "sesv2":
+            # A mail can be asked for again; whoever changes an address waits for two of them.
+            config = config.merge(Config(read_timeout=MAIL_TIMEOUT_SECONDS, retries={"mode": "standard", "total_max_attempts": 1}))
         if service == "s3":
             # Left to itself boto3 talks to the global host in us-east-1, and to an emulator by names that do not resolve.
             style = {"addressing_style": "path" if self._endpoint_url else "virtual", "us_east_1_regional_endpoint": "regional"}
@@ -281,27 +298,3 @@ def _usable_seconds(credentials: AwsCredentials, *, now: datetime, wanted: int) 
         logger.error("AWS credentials die in %d seconds and no newer ones are to be had", left)
         raise UnavailableError
     return min(wanted, left)
-
-
-def _sign_query(signer: Any, *, method: str, url: str, headers: Mapping[str, str], signed_at: datetime, seconds: int) -> str:
-    """Return `url` with the parameters of Signature Version 4 in its query.
-
-    The signer's own `add_auth` would do, but it reads another clock than ours, logs the signature when the level is DEBUG, and
-    leaves out of the signature a Content-Type of exactly `application/x-www-form-urlencoded; charset=utf-8`.
-    """
-    from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped]  # botocore ships no types
-
-    request = AWSRequest(method=method, headers=dict(headers), url=url)
-    request.context["timestamp"] = signed_at.strftime("%Y%m%dT%H%M%SZ")
-    parameters = {
-        "X-Amz-Algorithm": "AWS4-HMAC-SHA256",
-        "X-Amz-Credential": signer.scope(request),
-        "X-Amz-Date": request.context["timestamp"],
-        "X-Amz-Expires": str(seconds),
-        "X-Amz-SignedHeaders": signer.signed_headers(signer.headers_to_sign(request)),
-    }
-    if signer.credentials.token:
-        parameters["X-Amz-Security-Token"] = signer.credentials.token
-    request.url = f"{url}{'&' if '?' in url else '?'}{urlencode(parameters, quote_via=quote, safe='')}"
-    signature = signer.signature(signer.string_to_sign(request, signer.canonical_request(request)), request)
-    return f"{request.url}&X-Amz-Signature={signature}"

@@ -76,7 +76,9 @@ class Settings(BaseModel):
     mail_folder: str | None = None
     """A folder that mail is written to instead of being sent; `local` only."""
     public_url: str = "http://127.0.0.1:8000"
-    """The page that links in mail and share links lead to."""
+    """The page that links in mail lead to."""
+    api_url: str | None = None
+    """Where people reach this API, with the stage if there is one: what share links and file requests begin with. None: the path alone."""
     require_verified_email: bool = False
     """Whether an account can be used only after its address was confirmed by mail."""
     s3_bucket_name: str = Field(min_length=3, max_length=63)
@@ -127,7 +129,7 @@ class Settings(BaseModel):
             raise ValueError("must start with a slash and not end with one, as /api/v1")
         return value
 
-    @field_validator("aws_endpoint_url", "s3_public_endpoint_url", "public_url")
+    @field_validator("aws_endpoint_url", "s3_public_endpoint_url", "public_url", "api_url")
     @classmethod
     def _is_an_origin(cls, value: str | None) -> str | None:
         if value is None:
@@ -179,11 +181,18 @@ class Settings(BaseModel):
         return self
 
     @property
-    def link_base(self) -> str | None:
-        """What the addresses of share links begin with; None where nobody has said it, and a link begins with the caller's own host."""
-        return self.public_url if "public_url" in self.model_fields_set else None
-
-    @property
     def can_send_mail(self) -> bool:
         """Whether there is a way to send mail."""
         return self.mail_from is not None or self.mail_folder is not None
+
+
+def aws_environment_keys() -> tuple[str, str, str | None] | None:
+    """Return the access key, the secret key and the session token that stand in the environment, as Lambda puts them there.
+
+    None when there are none, or when they say when they die: then they are left to botocore, which renews them. Not a part of the
+    settings, because they are read when something is signed: a SnapStart snapshot must not hold them.
+    """
+    access_key, secret_key = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if not access_key or not secret_key or os.environ.get("AWS_CREDENTIAL_EXPIRATION"):
+        return None
+    return access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN") or os.environ.get("AWS_SECURITY_TOKEN") or None

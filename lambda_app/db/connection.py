@@ -27,6 +27,9 @@ from lambda_app.db.wire import Wire
 PIPELINE_MAX_STATEMENTS = 256
 """How many value sets of one executemany share a flush: few enough for their answers to fit the socket's buffer."""
 
+DESCRIPTIONS_MAX = 256
+"""How many descriptions of rows a connection remembers; pg8000 takes them apart anew with every answer, for 40 µs."""
+
 
 class Intent(Enum):
     """What a statement needs around it."""
@@ -68,6 +71,7 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         self._get_password = password
         self._sign_in_as = {"user": user, "database": database, "application_name": application_name}
         self._usock: Wire | None = None
+        self._descriptions: dict[bytes, tuple[Any, Any]] = {}
         self._sign_in()
 
     def _sign_in(self) -> None:
@@ -217,6 +221,17 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         """Keep the server's error, as the DBAPI class of its SQLSTATE."""
         fields = (field.decode(errors="replace") for field in data.split(b"\0") if field)
         context.error = server_error({field[0]: field[1:] for field in fields})
+
+    def handle_ROW_DESCRIPTION(self, data: bytes, context: Reply) -> None:  # noqa: N802  # pg8000's name
+        """Read the description of the rows; a statement that was sent before has the same one again."""
+        known = self._descriptions.get(data)
+        if known is None:
+            super().handle_ROW_DESCRIPTION(data, context)
+            if len(self._descriptions) >= DESCRIPTIONS_MAX:
+                self._descriptions.clear()
+            known = self._descriptions[data] = (context.columns, context.input_funcs)
+        context.columns, context.input_funcs = known
+        context.rows = context.rows or []
 
     def handle_COMMAND_COMPLETE(self, data: bytes, context: Reply) -> None:  # noqa: N802  # pg8000's name
         """Keep the command's tag and add up its count."""

@@ -1,6 +1,7 @@
 """What the frontend says (PostgreSQL protocol 3.0, message formats), encoded before a byte is written."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Any
 
@@ -28,6 +29,7 @@ SYNC = _message(b"S", b"")
 TERMINATE = _message(b"X", b"")
 
 
+@lru_cache(maxsize=256)
 def parse(sql: str) -> bytes:
     """Encode Parse of the unnamed statement; the types of its values are left to the server."""
     return _message(b"P", b"\0" + _terminated(sql) + _INT16.pack(0))

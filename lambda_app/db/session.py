@@ -51,12 +51,16 @@ def session_scope(factory: sessionmaker[Session]) -> Iterator[Session]:
 def release_connection(session: Session) -> None:
     """Give the session's connection back to the pool until its next statement, because something slow comes now.
 
-    The rows that were read stay usable. Raises RuntimeError when a transaction is open, which nothing slow may happen in.
+    The rows that were read stay usable. Raises RuntimeError when a transaction is open, which nothing slow may happen in, or when changes
+    wait to be written.
     """
     if not session.in_transaction():
         return
     if require_wire_connection(session.connection().connection).is_in_transaction:
         raise RuntimeError("A transaction is open")
+    if session.dirty or session.new or session.deleted:
+        # They would be written here and now, by nobody's decision.
+        raise RuntimeError("There are changes that were not flushed")
     # Only SQLAlchemy believes that one has begun: this sends nothing.
     session.commit()
 

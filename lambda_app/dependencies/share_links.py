@@ -44,12 +44,20 @@ async def get_visitor(request: Request, caller: CallerDep) -> Visitor:
     return Visitor(caller, request.headers.get(PASS_HEADER) or request.cookies.get(pass_cookie(request)))
 
 
+def require_own_page(request: Request) -> None:
+    """Let pass what our own page sent, or no page. Raises CrossSiteFormError."""
+    if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        raise CrossSiteFormError
+
+
 async def get_proof(request: Request) -> TypedProof:
     """Read a JSON body or the page's form. Raises RequestValidationError, MalformedRequestError, CrossSiteFormError."""
     body = await request.body()
-    is_form = request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM_TYPE
-    if is_form and request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        raise CrossSiteFormError
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_form = media_type == FORM_TYPE
+    if media_type != "application/json":
+        # Only for that one does a browser ask us before it sends what a stranger's page has written.
+        require_own_page(request)
     try:
         typed: Any = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX)) if is_form else json.loads(body)
     except (ValueError, RecursionError) as error:

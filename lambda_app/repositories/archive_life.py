@@ -93,7 +93,11 @@ class ArchiveLifeRepository:
         )
         values = {"status": ArchiveStatus.BUILDING, "lease_id": lease_id, "lease_until": lease_until, "attempts": Archive.attempts + 1}
         statement = update(Archive).where(Archive.id == archive_id, is_waiting).values(updated_at=clock.now(), **values).returning(Archive)
-        return self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none()
+        archive = self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none()
+        if archive is not None:
+            # The worker keeps account on it: what it notes there is written by the steps that ask for the lease, and by nothing else.
+            self._session.expunge(archive)
+        return archive
 
     def list_entries(self, archive_id: UUID) -> list[ArchiveFile]:
         """Return the archive's files in order."""

@@ -158,7 +158,7 @@ class FileLifeRepository:
         found = (
             select(File.id, File.owner_id, File.size_bytes, File.status, File.file_request_id)
             .where(*conditions)
-            .with_for_update()
+            .with_for_update(key_share=True)
             .execution_options(populate_existing=True)
             .cte("found")
         )

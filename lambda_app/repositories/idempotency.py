@@ -1,13 +1,17 @@
 """Queries on idempotency keys. Each write commits by itself, so that a second request sees it at once."""
 
+import logging
 from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import and_, delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from lambda_app.models import IdempotencyKey
+
+logger = logging.getLogger(__name__)
 
 _OWN_TRANSACTION = {"own_transaction": True, "synchronize_session": False, "populate_existing": True}
 
@@ -53,6 +57,14 @@ class IdempotencyRepository:
             IdempotencyKey.user_id == user_id, IdempotencyKey.resource_id == resource_id, IdempotencyKey.is_done.is_(False)
         )
         self._session.execute(statement.execution_options(own_transaction=True, synchronize_session=False))
+
+    def release_anew(self, *, user_id: UUID, resource_id: UUID) -> None:
+        """The same on a new connection, after the line was lost; if there is none to be had, the lock has to run out."""
+        try:
+            self._session.rollback()
+            self.release(user_id=user_id, resource_id=resource_id)
+        except DBAPIError:
+            logger.warning("An idempotency key stays locked", exc_info=True)
 
     def count_forgotten(self, before: datetime) -> int:
         """Return how many keys are older than `before`."""

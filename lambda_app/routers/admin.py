@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
@@ -11,14 +11,15 @@ from lambda_app.dependencies.services import AdministrationDep
 from lambda_app.repositories.audit import AuditFilter
 from lambda_app.routers.paging import LimitQuery
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.schemas.admin import AuditEvent, DayTotal, FileTotals, Stats, UserTotals
-from lambda_app.schemas.text import ONE_LINE, Instant, QueryInt
+from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS, Instant
 
-router = APIRouter(prefix="/admin", tags=["admin"])
+router = Router(prefix="/admin", tags=["admin"])
 
 WordQuery = Annotated[str | None, Query(min_length=1, max_length=100), ONE_LINE]
 TimeQuery = Annotated[Instant | None, Query(description="With a time zone, as 2026-01-31T12:00:00Z.")]
-SeqQuery = Annotated[QueryInt | None, Query(ge=1, le=2**63 - 1, description="The `seq` of the last event of the page before.")]
+SeqQuery = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="The `seq` of the last event of the page before."), ONLY_DIGITS]
 
 
 @router.get("/stats", response_model=Stats, responses=problem_responses(401, 403))

@@ -2,17 +2,18 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import ArchivesDep
 from lambda_app.routers.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.schemas.archive import Archive, ArchiveCreate, ArchiveState
 from lambda_app.schemas.page import Cursor
 
-router = APIRouter(prefix="/archives", tags=["archives"])
+router = Router(prefix="/archives", tags=["archives"])
 
 
 @router.post("", status_code=202, response_model=Archive, responses=problem_responses(401, 403, 404, 409, 413, 429, 503))

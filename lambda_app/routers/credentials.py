@@ -2,17 +2,18 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import Response
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import ApiKeysDep, SessionsDep
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.schemas.api_key import ApiKey, ApiKeyCreate, NewApiKey
 from lambda_app.schemas.session import Session
 from lambda_app.services.sessions import current_session_id
 
-router = APIRouter(prefix="/users/me", tags=["credentials"])
+router = Router(prefix="/users/me", tags=["credentials"])
 
 
 @router.get("/sessions", response_model=list[Session], responses=problem_responses(401, 403))

@@ -4,10 +4,12 @@ import base64
 import hashlib
 from html import escape
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import HTMLResponse
 
-router = APIRouter(include_in_schema=False)
+from lambda_app.routers.routes import Router
+
+router = Router(include_in_schema=False)
 
 _BUNDLE = "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.35.0"
 _SCRIPT_DIGEST = "sha384-gjRm0bEPMeTmMh5jT2cHccIwCUZSTd8YC+j0d0sXw0MdGEfScduGpSyF3ZSSLkX9"

@@ -1,7 +1,7 @@
 """The query parameters of a list of files."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Depends, Query
@@ -13,10 +13,9 @@ from lambda_app.routers.paging import CursorQuery, LimitQuery, SkipQuery
 from lambda_app.schemas.file import CONTENT_TYPE_MAX_LENGTH, FILENAME_MAX_LENGTH
 from lambda_app.schemas.file_list import FileFilter, FileOrder, Order, Shared
 from lambda_app.schemas.page import Cursor
-from lambda_app.schemas.text import ONE_LINE, Instant, QueryInt
+from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS, Instant
 
 SIZE_MAX = 2**63 - 1
-
 
 NameQuery = Annotated[
     str | None,
@@ -29,8 +28,10 @@ TypeQuery = Annotated[
     StringConstraints(min_length=1, max_length=CONTENT_TYPE_MAX_LENGTH, pattern="^[ -~]+$"),
     Query(description="What the content type begins with, as `image/`."),
 ]
-SizeQuery = Annotated[QueryInt | None, Query(ge=0, le=SIZE_MAX)]
-StatusQuery = Annotated[FileStatus | None, Query(description="Only this status. Without it, all but the trash.")]
+SizeQuery = Annotated[int | None, Query(ge=0, le=SIZE_MAX), ONLY_DIGITS]
+# All but DELETING: such files are not listed.
+ListedStatus = Literal[FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.TRASHED]
+StatusQuery = Annotated[ListedStatus | None, Query(description="Only this status. Without it, all but the trash.")]
 SinceQuery = Annotated[Instant | None, Query(description="Not created before this time, with its time zone.")]
 UntilQuery = Annotated[Instant | None, Query(description="Created before this time, with its time zone.")]
 
@@ -50,8 +51,6 @@ def get_filter(  # noqa: PLR0913, PLR0917 - a parameter for each filter
     file_request_id: RequestQuery = None,
 ) -> FileFilter:
     """Return what the list is narrowed to."""
-    if status is FileStatus.DELETING:
-        raise MalformedRequestError("Files that are being deleted are not listed")
     return FileFilter(
         status=status,
         name=q,

@@ -2,19 +2,21 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import FileRequestsDep
+from lambda_app.routers.link_base import LinkBaseDep
 from lambda_app.routers.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.routers.uploads import IdempotencyKeyHeader
 from lambda_app.schemas.file_request import FileRequest, FileRequestCreate, FileRequestUpdate, NewFileRequest
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.idempotency import KeyedRequest
 
-router = APIRouter(prefix="/file-requests", tags=["file requests"])
+router = Router(prefix="/file-requests", tags=["file requests"])
 
 
 @router.post("", status_code=201, response_model=NewFileRequest, responses=problem_responses(401, 403, 409, 410, 503))
@@ -23,6 +25,7 @@ def create_file_request(
     user: CurrentUserDep,
     requests: FileRequestsDep,
     response: Response,
+    base: LinkBaseDep,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> NewFileRequest:
     """Make a link by which people without an account send files to the caller. It is shown this once."""
@@ -30,7 +33,7 @@ def create_file_request(
     keyed = None if idempotency_key is None else KeyedRequest.of(user_id=user.id, route=route, key=idempotency_key, body=body)
     made = requests.create(user, wanted, keyed=keyed)
     response.headers["Cache-Control"] = "no-store"
-    return NewFileRequest(**FileRequest.model_validate(made.row).model_dump(), token=made.token, url=made.url)
+    return NewFileRequest(**FileRequest.model_validate(made.row).model_dump(), token=made.token, url=f"{base}/r/{made.token}")
 
 
 @router.get("", response_model=list[FileRequest], responses=problem_responses(401, 403))

@@ -4,7 +4,7 @@ import re
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 
 from lambda_app import models
 from lambda_app.core.errors import PreconditionFailedError
@@ -13,9 +13,10 @@ from lambda_app.dependencies.services import FilesDep
 from lambda_app.routers.file_lists import FileFilterDep, PageDep
 from lambda_app.routers.paging import set_page_headers
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.schemas.file import File, FileDownloadResponse, FileUpdate
 
-router = APIRouter(prefix="/files", tags=["files"])
+router = Router(prefix="/files", tags=["files"])
 
 IfMatchHeader = Annotated[
     str | None, Header(alias="If-Match", max_length=64, description="The `ETag` that the file must still have; 412 when it has changed.")

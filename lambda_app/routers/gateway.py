@@ -10,6 +10,7 @@ from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lambda_app.core.errors import AppError
+from lambda_app.routers.alone import serving_alone
 from lambda_app.routers.browser import DEFAULTS
 from lambda_app.routers.problems import PROBLEM_MEDIA_TYPE, problem_body, problem_response
 
@@ -56,7 +57,8 @@ class GatewayHandler:
         self._is_entered = True
         root_path, path = _split_stage(scope["aws.event"], scope["path"], api_prefix=self._api_prefix)
         scope["root_path"], scope["path"] = root_path, root_path + path
-        await self._app(scope, receive, send)
+        with serving_alone():
+            await self._app(scope, receive, send)
 
 
 def _split_stage(event: dict[str, Any], path: str, *, api_prefix: str) -> tuple[str, str]:

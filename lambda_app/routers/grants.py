@@ -2,15 +2,14 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter
-
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import GrantsDep
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.schemas.file_grant import Grant, GrantCreate
 
-router = APIRouter(prefix="/files/{file_id}/grants", tags=["sharing"])
+router = Router(prefix="/files/{file_id}/grants", tags=["sharing"])
 
 
 @router.put("", response_model=Grant, responses=problem_responses(401, 403, 404, 409, 429))

@@ -3,18 +3,19 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from lambda_app.dependencies.services import GuestUploadsDep, ServicesDep
 from lambda_app.routers.guest_pages import closed_page, request_page
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.routers.visitors import prefers_page
 from lambda_app.schemas.file import DeclaredFile
 from lambda_app.schemas.file_request import GuestCompletion, GuestFile, GuestUpload, OpenRequest
 from lambda_app.services.guest_uploads import NoOpenRequestError
 from lambda_app.storage.s3 import bucket_url
 
-router = APIRouter(prefix="/r/{token}", tags=["guests"])
+router = Router(prefix="/r/{token}", tags=["guests"])
 
 PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
 """The address is a secret: nobody keeps the answer, passes the address on, or lists it."""

@@ -2,14 +2,14 @@
 
 from typing import Literal
 
-from fastapi import APIRouter
 from pydantic import BaseModel
 
 from lambda_app.core.errors import UnavailableError
 from lambda_app.dependencies.services import ServicesDep
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = Router(prefix="/health", tags=["health"])
 
 
 class Health(BaseModel):

@@ -3,40 +3,66 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from lambda_app import models
 from lambda_app.dependencies.services import ArchivesDep, ShareLinksDep
-from lambda_app.dependencies.share_links import VisitorDep
+from lambda_app.dependencies.share_links import VisitorDep, pass_cookie, require_own_page
 from lambda_app.models import ArchiveStatus
+from lambda_app.routers.link_pages import archive_page
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.routers.share_links import RobotError, is_unasked, link_path
+from lambda_app.routers.visitors import prefers_page
 from lambda_app.schemas.archive import LinkedArchive
 
-router = APIRouter(prefix="/s/{token}/archives", tags=["share links"])
+router = Router(prefix="/s/{token}/archives", tags=["share links"])
 
 
-@router.post("", status_code=202, response_model=LinkedArchive, responses=problem_responses(401, 403, 404, 413, 429, 503))
+@router.post(
+    "",
+    status_code=202,
+    response_model=LinkedArchive,
+    responses={
+        303: {"description": "See Other: where `Accept` asks for `text/html`, the page of the zip at `Location`"},
+        **problem_responses(401, 403, 404, 413, 429, 503),
+    },
+)
 def start_link_archive(
     token: str, request: Request, visitor: VisitorDep, links: ShareLinksDep, archives: ArchivesDep, response: Response
-) -> LinkedArchive:
+) -> Any:
     """Ask for a zip of all files that the link opens; `Location` says where to see how far it is. Nothing is counted yet."""
     if is_unasked(request):
         raise RobotError
+    is_form = prefers_page(request.headers.get("accept", ""))
+    # Whatever a form sends, and all that has the page's cookie: the body is empty, so its type says nothing.
+    if is_form or pass_cookie(request) in request.cookies:
+        require_own_page(request)
     opened = links.open_for_download(token, visitor)
     archive = _shown(archives.start_for_link(opened.share, opened.files), link_path(request, token))
-    response.headers["Location"] = f"{link_path(request, token)}/archives/{archive.id}"
+    location = f"{link_path(request, token)}/archives/{archive.id}"
+    if is_form:
+        return RedirectResponse(location, status_code=303)
+    response.headers["Location"] = location
     return archive
 
 
-@router.get("/{archive_id}", response_model=LinkedArchive, responses=problem_responses(401, 403, 404, 410))
+@router.get(
+    "/{archive_id}",
+    response_model=LinkedArchive,
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(401, 403, 404, 410)},
+)
 def read_link_archive(
     token: str, archive_id: UUID, request: Request, visitor: VisitorDep, links: ShareLinksDep, archives: ArchivesDep
-) -> LinkedArchive:
-    """Say how far a zip of the link's files is, and where to download it once it is ready."""
+) -> Any:
+    """Say how far a zip of the link's files is, and where to download it once it is ready: JSON, or a page where `Accept` asks for it."""
     opened = links.open_for_download(token, visitor)
-    return _shown(archives.get_of_link(opened.share, archive_id), link_path(request, token))
+    archive = _shown(archives.get_of_link(opened.share, archive_id), link_path(request, token))
+    if not prefers_page(request.headers.get("accept", "")):
+        return archive
+    filenames = [file.filename for file in opened.files]
+    return archive_page(archive, filenames, link_path(request, token), is_watching="still" not in request.query_params)
 
 
 @router.get(

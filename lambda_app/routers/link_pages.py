@@ -1,4 +1,4 @@
-"""The pages of share links: what a link opens, and every refusal, for people at a browser.
+"""The pages of share links: what a link opens, how far its zip is, and every refusal, for people at a browser.
 
 No script runs on them and nothing is loaded: the one style sheet is in the page, and the policy names it by its digest.
 """
@@ -6,6 +6,7 @@ No script runs on them and nothing is loaded: the one style sheet is in the page
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lambda_app.models import ArchiveStatus
+from lambda_app.models.archive import UNFINISHED
 from lambda_app.routers.problems import PROBLEM_MEDIA_TYPE
 from lambda_app.routers.visitors import prefers_page
+from lambda_app.schemas.archive import LinkedArchive
 from lambda_app.schemas.share import OpenedShare
 from lambda_app.storage.content import saved_filename
 
@@ -32,12 +36,51 @@ _FORMS = {
 """What the page of a refusal asks for."""
 _QUESTIONS = ("share_password_required", "not_authenticated")
 """Refusals that only ask; to a browser that opens the link they are no failure."""
-_TITLES = {404: "This link is not open", 429: "Too many attempts"}
+_TITLES: dict[str | int, str] = {
+    "archive_not_found": "This zip is not there",
+    "archive_expired": "This zip is not kept any longer",
+    "too_many_archives": "Too many zips at once",
+    404: "This link is not open",
+    429: "Too many attempts",
+}
+"""Of refusals, by their code or else their status."""
+_ARCHIVE_TITLES = {
+    ArchiveStatus.QUEUED: "The zip waits for its turn",
+    ArchiveStatus.BUILDING: "The zip is being made",
+    ArchiveStatus.READY: "The zip is ready",
+    ArchiveStatus.FAILED: "The zip could not be made",
+}
+REFRESH_SECONDS = 4
+"""How soon the page of an unfinished zip loads itself again: it has no script that could ask."""
 
 
-def files_page(opened: OpenedShare) -> HTMLResponse:
-    """Return the page of what a link opens."""
-    return HTMLResponse(_render(title="Shared files", opened=opened))
+def files_page(opened: OpenedShare, path: str) -> HTMLResponse:
+    """Return the page of what a link at `path` opens."""
+    return HTMLResponse(_render(title="Shared files", opened=opened, action=path))
+
+
+def archive_page(archive: LinkedArchive, filenames: Sequence[str], path: str, *, is_watching: bool) -> HTMLResponse:
+    """Return the page of how far a zip of the link at `path` is. While `is_watching` it loads itself again until that is decided."""
+    is_unfinished = archive.status in UNFINISHED
+    # Not all of it before it is ready: what comes last is S3 joining the parts.
+    percent = min(99, 100 * archive.done_bytes // archive.size_bytes)
+    # The title is what a screen reader says of every page that is loaded.
+    title = _ARCHIVE_TITLES[archive.status]
+    if archive.status == ArchiveStatus.BUILDING:
+        title = f"{title}: {percent} %"
+    page = _render(
+        title=title,
+        archive=archive,
+        is_unfinished=is_unfinished,
+        is_watching=is_watching,
+        refresh_seconds=REFRESH_SECONDS,
+        percent=percent,
+        filenames=filenames,
+        action=path,
+        may_go_back=True,
+    )
+    # A header and no element of the page: what checks the page for accessibility cannot know that it can be stopped.
+    return HTMLResponse(page, headers={"Refresh": str(REFRESH_SECONDS)} if is_unfinished and is_watching else None)
 
 
 class LinkPages:
@@ -86,11 +129,11 @@ class _Dresser:
         status, code = problem["status"], problem["code"]
         is_question = self._is_get and code in _QUESTIONS
         page = _render(
-            title="Shared files" if code in _FORMS else _TITLES.get(status, "This did not work"),
+            title="Shared files" if code in _FORMS else _TITLES.get(code) or _TITLES.get(status, "This did not work"),
             asks=_FORMS.get(code),
             action=self._path,
             message=None if is_question else problem["detail"],
-            may_go_back=code != "link_not_found",
+            may_go_back=code not in _FORMS and code != "link_not_found",
         ).encode()
         headers = MutableHeaders(raw=[pair for pair in start["headers"] if pair[0] not in (b"content-type", b"content-length")])
         headers["Content-Type"] = "text/html; charset=utf-8"
@@ -143,5 +186,5 @@ def _template() -> Any:
 
 
 def _render(**shown: Any) -> str:
-    nothing = {"opened": None, "asks": None, "action": "", "message": None, "may_go_back": False}
+    nothing = {"opened": None, "archive": None, "asks": None, "action": "", "message": None, "may_go_back": False}
     return str(_template().render(**{**nothing, **shown}))

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
 from lambda_app import models
@@ -12,11 +12,12 @@ from lambda_app.dependencies.auth import CurrentUserDep, TokenDep, get_caller
 from lambda_app.dependencies.mail import OutgoingMailDep
 from lambda_app.dependencies.services import AuthenticationDep, RecoveryDep, ServicesDep, SessionsDep
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.schemas.session import EmailOnly, MailedToken, PasswordReset, Refresh
 from lambda_app.schemas.user import Token, User
 from lambda_app.services.sessions import SignedIn
 
-router = APIRouter(prefix="/login", tags=["login"])
+router = Router(prefix="/login", tags=["login"])
 
 
 @router.post("/token", response_model=Token, responses=problem_responses(401, 403, 429))

@@ -8,13 +8,13 @@ from fastapi import Query, Request, Response
 from fastapi.dependencies.models import Dependant
 
 from lambda_app.schemas.page import CURSOR_MAX_LENGTH, Cursor
-from lambda_app.schemas.text import QueryInt
+from lambda_app.schemas.text import ONLY_DIGITS
 
 PAGE_MAX_ROWS = 100
 SKIP_MAX_ROWS = 2**31 - 1
 
-SkipQuery = Annotated[QueryInt, Query(ge=0, le=SKIP_MAX_ROWS, description="Rows to leave out; use `cursor` for deep pages.")]
-LimitQuery = Annotated[QueryInt, Query(ge=1, le=PAGE_MAX_ROWS, description="Rows of a page.")]
+SkipQuery = Annotated[int, Query(ge=0, le=SKIP_MAX_ROWS, description="Rows to leave out; use `cursor` for deep pages."), ONLY_DIGITS]
+LimitQuery = Annotated[int, Query(ge=1, le=PAGE_MAX_ROWS, description="Rows of a page."), ONLY_DIGITS]
 CursorQuery = Annotated[
     str | None, Query(min_length=1, max_length=CURSOR_MAX_LENGTH, description="The `X-Next-Cursor` of the page before.")
 ]

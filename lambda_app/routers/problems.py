@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -97,13 +98,24 @@ def install_problem_handlers(app: FastAPI) -> None:
         )
 
     @app.exception_handler(HTTPException)
-    async def _http_exception(_request: Request, error: HTTPException) -> Response:
+    async def _http_exception(request: Request, error: HTTPException) -> Response:
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_allowed_methods(request))
         return problem_response(
             status=error.status_code,
             code=HTTP_CODES.get(error.status_code, "http_error"),
             detail=str(error.detail),
-            headers=error.headers,
+            headers=headers,
         )
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    # Starlette names those of the first route whose path fits, and each of our methods is a route (RFC 9110, section 15.5.6).
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    routes = list(iter_route_contexts(request.app.routes))
+    found = next((route.path for route in routes if route.path_regex.fullmatch(path)), None)
+    return sorted({method for route in routes if route.path == found for method in route.methods or ()})
 
 
 def _field_problems(errors: Sequence[Any]) -> list[dict[str, Any]]:

@@ -2,13 +2,14 @@
 
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from lambda_app.dependencies.services import FilesDep
 from lambda_app.repositories.files import NoSuchFileError
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 
-router = APIRouter(tags=["public"])
+router = Router(tags=["public"])
 
 
 @router.get("/p/{file_id}", status_code=302, response_class=Response, responses=problem_responses(404, 503))

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Request
+from fastapi import Header, Request
 from fastapi.responses import RedirectResponse
 
 from lambda_app.core.errors import PermissionDeniedError
@@ -13,10 +13,11 @@ from lambda_app.dependencies.share_links import FORM_TYPE, ProofDep, VisitorDep,
 from lambda_app.repositories.share_links import Opened
 from lambda_app.routers.link_pages import files_page
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.routers.visitors import is_fetching_ahead, is_robot, prefers_page, starts_midway
 from lambda_app.schemas.share import LinkedFile, OpenedShare, ProvenShare, ShareProof
 
-router = APIRouter(prefix="/s", tags=["share links"])
+router = Router(prefix="/s", tags=["share links"])
 
 PassHeader = Annotated[
     str | None, Header(alias="X-Share-Pass", description="What `POST /s/{token}` returned, where the link has a password.")
@@ -53,7 +54,7 @@ def open_link(token: str, request: Request, visitor: VisitorDep, links: ShareLin
     is_counted = request.method == "GET" and not is_unasked(request)
     opened = links.open(token, visitor, is_counted=is_counted)
     shown = _shown(opened, link_path(request, token))
-    return files_page(shown) if prefers_page(request.headers.get("accept", "")) else shown
+    return files_page(shown, link_path(request, token)) if prefers_page(request.headers.get("accept", "")) else shown
 
 
 @router.post("/{token}", response_model=ProvenShare, responses=problem_responses(401, 403, 404, 429), openapi_extra=_PROOF_BODY)

@@ -3,28 +3,30 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import Depends, Request, Response
 
 from lambda_app.dependencies.auth import CurrentUserDep
-from lambda_app.dependencies.services import ServicesDep, SharesDep
+from lambda_app.dependencies.services import SharesDep
 from lambda_app.repositories.shares import KeptShare
+from lambda_app.routers.link_base import LinkBaseDep
 from lambda_app.routers.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.routers.uploads import IdempotencyKeyHeader
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.share import Share, ShareCreate, ShareOptions, ShareUpdate
 from lambda_app.services.shares import SharePage
 
-router = APIRouter(tags=["shares"])
+router = Router(tags=["shares"])
 
 _COLUMNS = Share.model_fields.keys() - {"url", "file_ids", "has_password", "recipients"}
 
 
 class _Addresses:
-    """Writes links as they are given out: with the host of `PUBLIC_URL`, or without one, below the gateway's stage."""
+    """Writes links as they are given out."""
 
-    def __init__(self, request: Request, services: ServicesDep) -> None:
-        self._base = services.settings.link_base or request.scope.get("root_path", "")
+    def __init__(self, base: LinkBaseDep) -> None:
+        self._base = base
 
     def show(self, kept: KeptShare, address: str | None = None) -> Share:
         """Return the link as its owner sees it. Only whoever makes it has the token; a slug is no secret."""

@@ -3,13 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Header, Response
+from fastapi import Body, Header, Response
 from pydantic import BaseModel
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import UploadsDep
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.schemas.file import File, FileCreate, FileUploadResponse
 from lambda_app.schemas.upload import (
     MultipartCreate,
@@ -24,7 +25,7 @@ from lambda_app.schemas.upload import (
 from lambda_app.services.idempotency import KeyedRequest
 from lambda_app.storage.parts import plan_parts
 
-router = APIRouter(prefix="/files", tags=["files"])
+router = Router(prefix="/files", tags=["files"])
 
 IdempotencyKeyHeader = Annotated[
     str | None,

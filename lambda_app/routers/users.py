@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CallerDep, CurrentUserDep
@@ -12,13 +12,14 @@ from lambda_app.dependencies.services import AccountsDep, RecoveryDep, ServicesD
 from lambda_app.models.user import EMAIL_MAX_LENGTH
 from lambda_app.routers.paging import LimitQuery, SkipQuery
 from lambda_app.routers.problems import problem_responses
+from lambda_app.routers.routes import Router
 from lambda_app.schemas.text import ONE_LINE
 from lambda_app.schemas.usage import Usage
 from lambda_app.schemas.user import User, UserCreate, UserSelfUpdate, UserUpdate
 
 SearchQuery = Annotated[str | None, Query(min_length=1, max_length=EMAIL_MAX_LENGTH, description="A part of the address."), ONE_LINE]
 
-router = APIRouter(prefix="/users", tags=["users"])
+router = Router(prefix="/users", tags=["users"])
 
 
 @router.post("/", status_code=201, response_model=User, responses=problem_responses(401, 403, 409))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 # A word that ends in "bot" is one, but for the telephones named Cubot. Signal and iMessage call themselves as the others do.
 _ROBOT = re.compile(
     r"(?<!cu)bot\b|crawl|spider|slurp|preview|facebookexternalhit|facebookcatalog|meta-externalagent|whatsapp|viber|skypeuri|embedly"
-    r"|iframely|pinterest/|vkshare|outbrain|mediapartners|google-read-aloud|google-pagerenderer|google-safety|feedfetcher|snapchat/",
+    r"|iframely|pinterest/0|vkshare|outbrain|mediapartners|google-read-aloud|google-pagerenderer|google-safety|feedfetcher",
     re.IGNORECASE,
 )
 _FETCHING_AHEAD = {"sec-purpose": "prefetch", "purpose": "pre", "x-purpose": "pre", "x-moz": "prefetch"}
@@ -25,8 +25,8 @@ def is_fetching_ahead(headers: Mapping[str, str]) -> bool:
 
 def starts_midway(range_header: str | None) -> bool:
     """Whether a Range asks for a later part only (RFC 9110, section 14.2), as one who goes on with a download does."""
-    match = re.fullmatch(r"bytes=\s*(\d*)-(\d*).*", range_header or "")
-    # "-500" is the end of the file, and "0-" is all of it.
+    match = re.fullmatch(r"bytes=\s*(\d*)-(\d*)\s*", range_header or "")
+    # "-500" is the end of the file, and "0-" is all of it; of several parts one may be the beginning.
     return match is not None and match[1].lstrip("0") != ""
 
 

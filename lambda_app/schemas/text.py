@@ -9,6 +9,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 # NUL, the other control characters and lone surrogates: PostgreSQL cannot store the first, UTF-8 the last.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNPRINTABLE_BUT_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def is_storable(value: str) -> bool:
@@ -41,6 +42,13 @@ def _only_digits(value: Any) -> Any:
     return value
 
 
+def _begin_with_a_date(value: Any) -> Any:
+    # A number would be read as seconds since 1970.
+    if not isinstance(value, datetime) and not (isinstance(value, str) and _DATE.match(value)):
+        raise ValueError("must be a time as 2026-01-31T12:00:00Z")
+    return value
+
+
 def _in_utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
@@ -55,8 +63,8 @@ SEVERAL_LINES = AfterValidator(_refuse_unprintable_but_lines)
 NOT_BLANK = AfterValidator(_refuse_blank)
 """Something other than white space."""
 
-QueryInt = Annotated[int, BeforeValidator(_only_digits)]
-"""A non-negative whole number in a query string."""
+ONLY_DIGITS = BeforeValidator(_only_digits)
+"""A whole number in a query string. It stands behind the bounds: before them it would keep them out of the OpenAPI document."""
 
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Instant = Annotated[AwareDatetime, BeforeValidator(_begin_with_a_date), AfterValidator(_in_utc)]
 """A time with its zone, turned to UTC."""

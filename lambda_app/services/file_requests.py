@@ -41,7 +41,6 @@ class MadeFileRequest:
 
     row: FileRequest
     token: str = field(repr=False)
-    url: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +54,10 @@ class FileRequestPage:
 class FileRequestService:
     """What may be done with file requests."""
 
-    def __init__(self, *, requests: FileRequestRepository, idempotency: IdempotencyService, keys: SigningKeys, public_url: str) -> None:
+    def __init__(self, *, requests: FileRequestRepository, idempotency: IdempotencyService, keys: SigningKeys) -> None:
         self._requests = requests
         self._idempotency = idempotency
         self._keys = keys
-        self._public_url = public_url
 
     def create(self, owner: User, wanted: FileRequestCreate, *, keyed: KeyedRequest | None = None) -> MadeFileRequest:
         """Make a request and its link.
@@ -90,7 +88,7 @@ class FileRequestService:
                 if keyed is None or self._requests.count(owner_id=owner.id) >= REQUESTS_PER_USER:
                     raise TooManyFileRequestsError
                 raise RequestUnderWayError
-        return self._with_link(row, token)
+        return MadeFileRequest(row, token)
 
     def page(self, owner: User, *, limit: int, after: Cursor | None) -> FileRequestPage:
         """Return one page of the user's requests, newest first."""
@@ -122,13 +120,10 @@ class FileRequestService:
         token = next((token for token in self._derived(request_id) if row is not None and hash_secret(token) == row.token_hash), None)
         if row is None or token is None:
             raise GoneError("The request of this Idempotency-Key cannot be shown again; use a new key", code="idempotent_request_gone")
-        return self._with_link(row, token)
+        return MadeFileRequest(row, token)
 
     def _derived(self, request_id: UUID) -> list[str]:
         return [derived_secret(key.secret, purpose=TOKEN_PURPOSE, name=str(request_id)) for key in self._keys.believed()]
-
-    def _with_link(self, row: FileRequest, token: str) -> MadeFileRequest:
-        return MadeFileRequest(row, token, f"{self._public_url}/r/{token}")
 
 
 def _refuse_expiry(expires_at: datetime, *, now: datetime) -> None:

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from sqlalchemy.exc import DBAPIError
+
 from lambda_app.core import clock
 from lambda_app.core.errors import AppError, ConflictError, MalformedRequestError
+from lambda_app.db.errors import ConnectionLostError
 from lambda_app.models import IdempotencyKey
 from lambda_app.repositories.idempotency import IdempotencyRepository
 
@@ -72,8 +75,12 @@ class IdempotencyService:
             created_at=now,
             locked_until=now + timedelta(seconds=LOCK_SECONDS),
         )
-        if self._keys.claim(key, forgotten_before=now - KEY_LIFETIME):
-            return None
+        try:
+            if self._keys.claim(key, forgotten_before=now - KEY_LIFETIME):
+                return None
+        except DBAPIError as error:
+            self._release_if_lost(request, resource_id, error)
+            raise
         taken = self._keys.get(user_id=request.user_id, route=request.route, key=request.key)
         if taken is None:
             # The first request failed in this very moment and gave its key up.
@@ -93,3 +100,13 @@ class IdempotencyService:
             if request is not None:
                 self._keys.release(user_id=request.user_id, resource_id=resource_id)
             raise
+        except DBAPIError as error:
+            if request is not None:
+                self._release_if_lost(request, resource_id, error)
+            raise
+
+    def _release_if_lost(self, request: KeyedRequest, resource_id: UUID, error: DBAPIError) -> None:
+        # Whether the lost statement was carried out nobody knows. If it made the resource, the key is done and stays; if it
+        # still will, it then finds the key gone and makes nothing. A database that is merely silent is not waited for twice.
+        if isinstance(error.orig, ConnectionLostError) and not isinstance(error.orig.__cause__, TimeoutError):
+            self._keys.release_anew(user_id=request.user_id, resource_id=resource_id)

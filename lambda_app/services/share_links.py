@@ -158,7 +158,7 @@ class ShareLinkService:
             return self._links.inspect(address, file_id, visit)
         origin = current_origin()
         # Of each link its own: what is kept does not tell that one person opened two.
-        visitor = hash_secret(f"visitor|{address}|{network_of(origin.source_address)}|{origin.user_agent}")
+        visitor = hash_secret(f"visitor|{address}|{visit.viewer_id}|{network_of(origin.source_address)}|{origin.user_agent}")
         resumed = self._links.resume(address, file_id, visit, visitor=visitor) if is_resumption else None
         return resumed or self._links.grant(address, file_id, visit, visitor=visitor)
 

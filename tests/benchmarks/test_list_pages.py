@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from lambda_app.models import FileStatus, User
 from lambda_app.repositories.files import FileRepository
 from lambda_app.schemas.file_list import FileFilter, FileOrder, Order, OrderField, Shared
 from lambda_app.schemas.page import Cursor
+from tests.benchmarks.rows import START, fill
 
 ROWS = int(os.environ.get("LIST_ROWS", "100000"))
 """`make proofs` takes a million."""
@@ -30,18 +31,6 @@ RATIO_MAX = 1.5
 OWNER = UUID(int=1)
 FRIEND_OF_FEW, FRIEND_OF_MANY, MODEST_OWNER = UUID(int=2), UUID(int=3), UUID(int=4)
 FEW = 50
-START = datetime(2026, 1, 1, tzinfo=UTC)
-
-# A tenth is somebody else's. The rare ones are what a filter must find without reading all.
-FILL = """
-INSERT INTO file (id, filename, content_type, size_bytes, s3_key, owner_id, status, upload_expires_at, created_at, updated_at)
-SELECT id, CASE WHEN n % 10000 = 5 THEN 'Rare ' ELSE 'photo ' END || n || '.jpg',
-    CASE WHEN n % 10000 = 6 THEN 'video/mp4' ELSE 'image/jpeg' END, CASE WHEN n % 10000 = 7 THEN 9000000000 + n ELSE n END, id::text,
-    CASE WHEN n % 10 = 0 THEN CAST(:other AS uuid) ELSE CAST(:owner AS uuid) END,
-    CASE WHEN n % 10000 = 8 THEN 'pending' ELSE 'available' END,
-    now(), CAST(:start AS timestamptz) + n * interval '1 second', now()
-FROM (SELECT n, gen_random_uuid() AS id FROM generate_series(1, CAST(:rows AS integer)) AS n) AS made
-"""
 
 # One is granted a few of the owner's files and one every second; the other owner has shared a few of a tenth of all files.
 SHARE = """
@@ -61,23 +50,14 @@ def engine(settings: Settings, fresh_database: Callable[[], str]) -> Iterator[En
         for user_id in (OWNER, other, FRIEND_OF_FEW, FRIEND_OF_MANY):
             values = {"id": user_id, "email": f"{user_id}@example.com"}
             connection.execute(text("INSERT INTO \"user\" (id, email, hashed_password) VALUES (:id, :email, 'x')"), values)
+    fill(engine, owner=OWNER, other=other, count=ROWS)
     with engine.begin() as connection:
-        # Filled row by row it would take most of the time of this test; a migration builds it in one go as well.
-        trigrams = connection.execute(text("SELECT pg_get_indexdef('ix_file_name_trigrams'::regclass)")).scalar_one()
-        connection.execute(text("DROP INDEX ix_file_name_trigrams"))
-    for at in range(0, ROWS, 100_000):
-        values = {"owner": OWNER, "other": other, "rows": min(100_000, ROWS - at), "start": START + timedelta(seconds=at)}
-        with engine.begin() as connection:
-            connection.execute(text(FILL.replace("|| n ||", f"|| n + {at} ||").replace("9000000000 + n", f"9000000000 + n + {at}")), values)
-    with engine.begin() as connection:
-        connection.execute(text(trigrams))
         for friend, owner, step in (
             (FRIEND_OF_FEW, OWNER, ROWS // FEW),
             (FRIEND_OF_MANY, OWNER, 2),
             (FRIEND_OF_FEW, MODEST_OWNER, ROWS // FEW),
         ):
             connection.execute(text(SHARE), {"friend": friend, "owner": owner, "step": step, "rest": int(owner == OWNER)})
-        connection.execute(text("ANALYZE file"))
         connection.execute(text("ANALYZE file_grant"))
     yield engine
     engine.dispose()

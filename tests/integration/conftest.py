@@ -5,6 +5,7 @@ tested here includes which statements commit by themselves.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -21,6 +22,7 @@ from tests.support.accounts import Account, make_account
 from tests.support.gateway import GatewayTransport, payload_v2
 
 ORIGIN = "https://api.test"
+SHARED_USER_SECONDS = 300
 
 
 @pytest.fixture(scope="session")
@@ -83,12 +85,26 @@ def owner(make_user: Callable[..., Account]) -> Account:
 
 
 @pytest.fixture(scope="session")
-def stranger(make_user: Callable[..., Account]) -> Account:
+def lasting_user(make_user: Callable[..., Account]) -> Callable[[bool], Account]:
+    """Users that many tests share, replaced well before the ten minutes of their access token are over."""
+    made: dict[bool, tuple[float, Account]] = {}
+
+    def get(is_superuser: bool) -> Account:
+        now = time.monotonic()
+        if is_superuser not in made or now - made[is_superuser][0] > SHARED_USER_SECONDS:
+            made[is_superuser] = now, make_user(is_superuser=is_superuser)
+        return made[is_superuser][1]
+
+    return get
+
+
+@pytest.fixture
+def stranger(lasting_user: Callable[[bool], Account]) -> Account:
     """Somebody else."""
-    return make_user()
+    return lasting_user(False)
 
 
-@pytest.fixture(scope="session")
-def admin(make_user: Callable[..., Account]) -> Account:
+@pytest.fixture
+def admin(lasting_user: Callable[[bool], Account]) -> Account:
     """A superuser."""
-    return make_user(is_superuser=True)
+    return lasting_user(True)

@@ -1,6 +1,7 @@
 """The operator's command line, against a real database."""
 
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -126,8 +127,9 @@ def test_sweep_says_what_it_did(run: Run, environment: dict[str, str], s3_server
     code, output = run("sweep", "--dry-run", **access)
 
     assert code == 0, output
-    assert "is finished          True" in output
-    assert "expired              0" in output
+    assert re.search(r"^is finished +True$", output, re.MULTILINE)
+    # How many depends on how long ago the tests before this one left their uploads behind.
+    assert re.search(r"^expired +\d+$", output, re.MULTILINE)
 
 
 def test_sweep_by_lambda_answers_with_its_report(

@@ -12,6 +12,7 @@ import httpx
 from tests.support.log_watch import WATCH
 
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
+MakeEvent = Callable[[httpx.Request], dict[str, Any]]
 
 
 def unused_address() -> str:
@@ -82,7 +83,7 @@ def payload_v1(request: httpx.Request, *, stage: str = "dev", source_ip: str = "
 class GatewayTransport(httpx.BaseTransport):
     """Sends httpx requests through the Lambda handler, as API Gateway would."""
 
-    def __init__(self, handler: LambdaHandler, make_event: Callable[[httpx.Request], dict[str, Any]] = payload_v2) -> None:
+    def __init__(self, handler: LambdaHandler, make_event: MakeEvent = payload_v2) -> None:
         self._handler = handler
         self._make_event = make_event
 

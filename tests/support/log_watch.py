@@ -21,7 +21,7 @@ SHAPES = re.compile(
     r"|postgresql://[^\s\"]*:[^\s\"]+@"
 )
 """What a secret looks like, for those that nobody noted."""
-WORD = re.compile(r"[a-z_/.: -]+|[0-9.]+|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+))?")
+WORD = re.compile(r"[a-z_/.: -]+|[0-9a-f:.]*[:.][0-9a-f:.]*|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+))?")
 """A word of ours, such as a status or a media type, a time and a source address stand in logs rightly; so does an id."""
 
 
@@ -101,8 +101,9 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 def _is_id(text: str) -> bool:
+    # The key of an object is one, behind its prefix.
     try:
-        UUID(text)
+        UUID(text.rpartition("/")[2])
     except ValueError:
         return False
     return True

@@ -312,7 +312,8 @@ class ObjectStoreContract:
             world.store().abort_multipart(key, upload_id)
 
         assert world.store().list_parts(key, upload_id) is None
-        assert _send_part(world, key, upload_id, 1, PARTS[0]).status == 404
+        # Small enough for what is between two sockets: a store may answer without reading a part that it refuses.
+        assert _send_part(world, key, upload_id, 1, b"late").status == 404
         assert _join(world, key, upload_id, parts) is MultipartEnd.NO_UPLOAD
         assert world.store().head(key) is None
 

@@ -46,6 +46,10 @@ class Count:
     """Times the client spoke and then had to wait for an answer; signing in counts as well."""
     connections: int = 0
     """Connections opened."""
+    sent_bytes: int = 0
+    """What the clients sent."""
+    received_bytes: int = 0
+    """What the server answered."""
     messages: list[Message] = field(default_factory=list)
 
     @property
@@ -133,16 +137,18 @@ class WireProxy:
                     count.connections += 1
             pair.start()
 
-    def _spoken(self, messages: list[Message]) -> None:
+    def _spoken(self, messages: list[Message], size: int) -> None:
         with self._lock:
             self.messages += messages
             for count in self._counts:
                 count.messages += messages
+                count.sent_bytes += size
 
-    def _answered(self) -> None:
+    def _answered(self, size: int, *, is_first: bool) -> None:
         with self._lock:
             for count in self._counts:
-                count.round_trips += 1
+                count.round_trips += is_first
+                count.received_bytes += size
 
     def _cut_due(self) -> Cut | None:
         with self._lock:
@@ -182,7 +188,7 @@ class _Pair:
     def _pass_requests(self) -> None:
         with suppress(OSError):
             while data := self._client.recv(CHUNK_BYTES):
-                self._proxy._spoken(self._reader.feed(data))
+                self._proxy._spoken(self._reader.feed(data), len(data))
                 if not self._client_waits:
                     self._client_waits = True
                     self._cut = self._proxy._cut_due()
@@ -195,9 +201,8 @@ class _Pair:
     def _pass_answers(self) -> None:
         with suppress(OSError):
             while data := self._server.recv(CHUNK_BYTES):
-                if self._client_waits:
-                    self._client_waits = False
-                    self._proxy._answered()
+                is_first, self._client_waits = self._client_waits, False
+                self._proxy._answered(len(data), is_first=is_first)
                 if self._cut is Cut.MID_REPLY:
                     self._client.sendall(data[:MID_REPLY_BYTES])
                 if self._cut is not None:

@@ -41,7 +41,7 @@ def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[Site]:
     """The API, listening."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    told = settings.model_copy(update={"public_url": url, "database_pool_size": 5})
+    told = settings.model_copy(update={"api_url": url, "database_pool_size": 5})
     services = Services.build(told)
     server = uvicorn.Server(uvicorn.Config(create_app(told, services), log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -1,12 +1,16 @@
 """Share links in a real browser: they open, their files arrive, nothing of theirs runs, and everybody can use them."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from sqlalchemy import text as sql
 
+from infra.local.archives import working
 from lambda_app.storage.content import saved_filename
 from tests.e2e.browser.conftest import Site
 from tests.support.accounts import Account, make_account, make_file, sha256_hex
@@ -38,30 +42,53 @@ def seen(site: Site, client: httpx.Client, owner: Account, visit: Callable[[dict
     page = make_file(client, owner, ACTIVE, filename="page.html", content_type="text/html")["id"]
     hostile = [make_file(client, owner, filename=name)["id"] for name in NAMES]
     friend = make_account(client, site.services)
-    plain = make_share(client, owner, file, page, note="For you.\nWith <b>love</b>.", max_downloads=5, expires_at="2100-01-01T00:00:00Z")
+    plain = make_share(client, owner, file, page, note="For you.\nWith <b>love</b>.", max_downloads=20, expires_at="2100-01-01T00:00:00Z")
     locked = make_share(client, owner, file, password="swordfish")
     named = make_share(client, owner, file, audience="named", recipients=[friend.email])
     odd = make_share(client, owner, *hostile, note="<script>alert(2)</script>")
     account = [{"fill": "E-mail", "value": friend.email}, {"fill": "Password", "value": friend.password}, {"press": "Sign in"}]
     wrong = [{"fill": "Password", "value": "guess"}, {"press": "Open"}]
     download = {"download": "Download Bericht für März.pdf"}
-    return visit(
-        {
-            "plain": {"url": plain["url"], "steps": [download, {"download": "Download page.html"}]},
-            "plain, looked at": {"url": plain["url"], "steps": LOOK},
-            "plain, in the dark": {"url": plain["url"], "steps": LOOK, "dark": True},
-            "plain, without script": {"url": plain["url"], "steps": [download], "script": False},
-            "locked": {"url": locked["url"], "steps": [*ENTER, download]},
-            "locked, without script": {"url": locked["url"], "steps": [*ENTER, download], "script": False},
-            "locked, looked at": {"url": locked["url"], "steps": [*LOOK, *ENTER, *LOOK]},
-            "locked, wrong": {"url": locked["url"], "steps": [*wrong, {"axe": True}]},
-            "named": {"url": named["url"], "steps": [*account, download]},
-            "named, looked at": {"url": named["url"], "steps": LOOK},
-            "hostile": {"url": odd["url"], "steps": []},
-            "hostile, looked at": {"url": odd["url"], "steps": [*LOOK, {"axe": True}]},
-            "closed": {"url": f"{site.url}/s/none", "steps": LOOK},
-        }
-    )
+    slow = make_share(client, owner, *hostile)
+    client.post(f"{slow['url']}/archives").raise_for_status()
+    with site.services.engine.begin() as connection:
+        # As if another worker were at it, so that its page stays.
+        connection.execute(
+            sql("UPDATE archive SET status = 'building', lease_until = now() + interval '1 hour', done_bytes = size_bytes / 2")
+        )
+    zipped = [{"press": "Download all as one zip"}, {"download": "Download the zip"}]
+    jobs: dict[str, Any] = {
+        "plain": {"url": plain["url"], "steps": [download, {"download": "Download page.html"}]},
+        "plain, looked at": {"url": plain["url"], "steps": LOOK},
+        "plain, in the dark": {"url": plain["url"], "steps": LOOK, "dark": True},
+        "plain, without script": {"url": plain["url"], "steps": [download], "script": False},
+        "locked": {"url": locked["url"], "steps": [*ENTER, download]},
+        "locked, without script": {"url": locked["url"], "steps": [*ENTER, download], "script": False},
+        "locked, looked at": {"url": locked["url"], "steps": [*LOOK, *ENTER, *LOOK]},
+        "locked, wrong": {"url": locked["url"], "steps": [*wrong, {"axe": True}]},
+        "named": {"url": named["url"], "steps": [*account, download]},
+        "named, looked at": {"url": named["url"], "steps": LOOK},
+        "hostile": {"url": odd["url"], "steps": []},
+        "hostile, looked at": {"url": odd["url"], "steps": [*LOOK, {"axe": True}]},
+        "zip": {"url": plain["url"], "steps": zipped},
+        "zip, without script": {"url": plain["url"], "steps": zipped, "script": False},
+        "zip, waited for": {"url": slow["url"], "steps": [{"press": "Download all as one zip"}, {"follow": "Stop refreshing"}, *LOOK]},
+        "zip, looked at": {"url": plain["url"], "steps": [*zipped, *LOOK]},
+        "closed": {"url": f"{site.url}/s/none", "steps": LOOK},
+    }
+    with working(site.services):
+        answers = visit(jobs)
+    body = _zip_of(client, plain["url"])
+    assert answers["zip"]["downloads"] == [{"name": "files.zip", "sha256": sha256_hex(body)}], answers["zip"]
+    with zipfile.ZipFile(io.BytesIO(body)) as found:
+        assert {name: found.read(name) for name in found.namelist()} == {"Bericht für März.pdf": BODY, "page.html": ACTIVE}
+    return answers
+
+
+def _zip_of(client: httpx.Client, url: str) -> bytes:
+    asked = client.post(f"{url}/archives").json()
+    address = client.get(asked["download_url"]).headers["location"]
+    return httpx.get(address, trust_env=False).content
 
 
 def test_every_case_went_to_its_end(seen: Seen) -> None:
@@ -73,12 +100,25 @@ def test_file_arrives_whole_under_its_name(seen: Seen, name: str) -> None:
     assert seen[name]["downloads"][0] == {"name": "Bericht für März.pdf", "sha256": sha256_hex(BODY)}
 
 
+@pytest.mark.parametrize("name", ["zip", "zip, without script", "zip, looked at"])
+def test_zip_arrives_by_a_button(seen: Seen, name: str) -> None:
+    assert [download["name"] for download in seen[name]["downloads"]] == ["files.zip"]
+    assert seen[name]["downloads"] == seen["zip"]["downloads"]
+
+
+def test_page_of_a_zip_says_how_far_it_is(seen: Seen) -> None:
+    for part in ("The zip is being made: 5", "does not refresh by itself any more", *(saved_filename(name) for name in NAMES)):
+        assert part in seen["zip, waited for"]["text"]
+
+
 def test_active_content_is_saved_and_not_shown(seen: Seen) -> None:
     assert seen["plain"]["downloads"][1] == {"name": "page.html", "sha256": sha256_hex(ACTIVE)}
     assert seen["plain"]["dialogs"] == 0
 
 
-@pytest.mark.parametrize("name", ["plain", "locked", "named", "hostile", "plain, without script", "locked, without script"])
+@pytest.mark.parametrize(
+    "name", ["plain", "locked", "named", "hostile", "plain, without script", "locked, without script", "zip", "zip, without script"]
+)
 def test_nothing_goes_wrong_and_nobody_else_is_asked(seen: Seen, site: Site, name: str) -> None:
     pages = [url for url in seen[name]["requests"] if "X-Amz-Signature" not in url]
 

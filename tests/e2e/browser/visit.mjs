@@ -1,6 +1,6 @@
 // Opens share links in a headless Chromium as people do, and prints what they see, as one JSON object.
 //
-//   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [{fill | press | download | axe | resize | open, ...}], dark?, script?}}
+//   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [{fill | press | follow | download | axe | resize | open, ...}], dark?, script?}}
 
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
@@ -54,9 +54,14 @@ async function take(step, page, result) {
   } else if (step.press) {
     await Promise.all([page.waitForNavigation(), page.getByRole("button", { name: step.press }).click()]);
   } else if (step.download) {
-    const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: step.download }).click()]);
+    // A zip has to be made first, while its page refreshes.
+    const patience = { timeout: 40_000 };
+    const link = page.getByRole("link", { name: step.download });
+    const [download] = await Promise.all([page.waitForEvent("download", patience), link.click(patience)]);
     const bytes = await readFile(await download.path());
     result.downloads.push({ name: download.suggestedFilename(), sha256: createHash("sha256").update(bytes).digest("hex") });
+  } else if (step.follow) {
+    await Promise.all([page.waitForNavigation(), page.getByRole("link", { name: step.follow }).click()]);
   } else if (step.open) {
     await page.goto(step.open);
   } else if (step.resize) {

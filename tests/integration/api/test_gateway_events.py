@@ -134,7 +134,7 @@ def test_access_log_names_the_route_and_never_the_path(client: httpx.Client, own
         access_log.removeHandler(caplog.handler)
 
     fields = [getattr(record, "fields", {}) for record in caplog.records]
-    assert {(line["route"], line["status"]) for line in fields} == {("/files/{file_id}", 200), (None, 404)}
+    assert {(line["route"], line["status"]) for line in fields} == {("/api/v1/files/{file_id}", 200), (None, 404)}
     assert file["id"] not in str(fields) + caplog.text
     assert "s3cr3t" not in str(fields) + caplog.text
 

@@ -462,6 +462,18 @@ def test_range_without_a_download_before_it_counts(client: httpx.Client, owner: 
     assert counts_of(client, owner, share) == (0, 1)
 
 
+def test_rest_belongs_to_the_account_that_was_granted_the_beginning(
+    client: httpx.Client, owner: Account, make_user: Callable[..., Account], file: str
+) -> None:
+    first, second = make_user(), make_user()
+    names = [str(first.id), str(second.id)]
+    share = make_share(client, owner, file, max_downloads=1, audience="named", recipients=names)
+    assert download(client, share, first.headers).status_code == 302
+
+    assert_problem(download(client, share, second.headers | {"Range": "bytes=1-"}), 404, "link_not_found")
+    assert download(client, share, first.headers | {"Range": "bytes=1-"}).status_code == 302
+
+
 def test_what_is_kept_of_visitors_says_nothing_and_goes(client: httpx.Client, services: Services, owner: Account, file: str) -> None:
     share = make_share(client, owner, file)
     download(client, share, {"User-Agent": "curl/8"})
@@ -499,6 +511,9 @@ def test_page_in_another_origin_may_not_send_our_form(client: httpx.Client, owne
         answer = client.post(share["url"], data={"password": "swordfish"}, headers={"Sec-Fetch-Site": site})
         assert_problem(answer, 403, "cross_site_form")
         assert "set-cookie" not in answer.headers
+        # What a script of another page may send without asking us first.
+        headers = {"Sec-Fetch-Site": site, "Content-Type": "text/plain;charset=UTF-8"}
+        assert_problem(client.post(share["url"], content=b'{"password": "x"}', headers=headers), 403, "cross_site_form")
 
 
 BAD_PROOFS = [

@@ -80,7 +80,7 @@ def test_address_is_the_public_one_where_it_is_known_and_else_below_the_stage(
     settings: Settings, services: Services, client: httpx.Client, owner: Account
 ) -> None:
     file = make_file(client, owner)["id"]
-    told = settings.model_copy(update={"public_url": "https://files.test"})
+    told = settings.model_copy(update={"api_url": "https://files.test"})
     known = create_app(told, Services.build(told))
     with httpx.Client(transport=GatewayTransport(GatewayHandler(known)), base_url="https://api.test") as public:
         assert make_share(public, owner, file)["url"].startswith("https://files.test/s/")

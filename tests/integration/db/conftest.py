@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from lambda_app.core.settings import Environment, Settings
 from lambda_app.db.engine import create_database_engine
 from tests.integration.db.notes import metadata
+from tests.support.pooler import Line
 from tests.support.wire import WireProxy
 
 
@@ -35,13 +36,13 @@ def make_engine() -> Iterator[Callable[..., Engine]]:
 
 
 @pytest.fixture(scope="session")
-def notes_url(fresh_database: Callable[[], str]) -> str:
+def notes_url(fresh_database: Callable[[], str], line: Line) -> str:
     """Address of a database that holds the notes."""
     url = fresh_database()
     engine = create_database_engine(make_settings(url))
     metadata.create_all(engine)
     engine.dispose()
-    return url
+    return line.url_for(url)
 
 
 @pytest.fixture

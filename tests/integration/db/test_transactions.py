@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from lambda_app.db import migrations
 from lambda_app.db.connection import Intent
 from lambda_app.db.dialect import require_wire_connection
-from lambda_app.db.session import create_session_factory, session_scope, violated_constraint
+from lambda_app.db.session import create_session_factory, release_connection, session_scope, violated_constraint
 from lambda_app.models import User
 from tests.integration.db.notes import count_notes, note
 from tests.support.wire import WireProxy
@@ -158,6 +158,26 @@ def test_an_update_returns_the_changed_object(users: Engine) -> None:
         changed = session.execute(statement.execution_options(own_transaction=True)).scalar_one()
 
     assert changed.is_active is False
+
+
+def test_a_connection_is_not_given_back_with_something_unwritten(users: Engine) -> None:
+    user = make_user(f"{uuid4()}@example.com")
+    factory = create_session_factory(users)
+    with session_scope(factory) as session:
+        session.add(user)
+
+    with factory() as session:
+        found = session.execute(select(User).where(User.id == user.id)).scalar_one()
+        release_connection(session)
+        assert users.pool.checkedout() == 0  # type: ignore[attr-defined]  # a pool of ours counts
+        session.refresh(found)
+        found.is_active = False
+        with pytest.raises(RuntimeError, match="not flushed"):
+            release_connection(session)
+    with factory() as session:
+        session.execute(update(User).where(User.id == user.id).values(is_active=True))
+        with pytest.raises(RuntimeError, match="A transaction is open"):
+            release_connection(session)
 
 
 def test_a_violated_unique_constraint_is_named(users: Engine) -> None:

@@ -8,18 +8,16 @@ import time_machine
 from pydantic import SecretStr
 
 from lambda_app.core.settings import Settings
-from lambda_app.db import migrations
 from lambda_app.factory import Services
 from tests.support.life import Life
 from tests.support.object_store import FakeObjectStore
 
 
 @pytest.fixture(scope="module")
-def life_services(settings: Settings, fresh_database: Callable[[], str]) -> Iterator[Services]:
+def life_services(settings: Settings, make_migrated_database: Callable[[], str]) -> Iterator[Services]:
     """The services, with a trash of seven days."""
-    own = settings.model_copy(update={"database_url": SecretStr(fresh_database()), "trash_retention_days": 7})
+    own = settings.model_copy(update={"database_url": SecretStr(make_migrated_database()), "trash_retention_days": 7})
     built = replace(Services.build(own), store=FakeObjectStore())
-    migrations.upgrade(built.engine)
     yield built
     built.engine.dispose()
 

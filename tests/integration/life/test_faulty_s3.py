@@ -101,6 +101,7 @@ def world(
     with FaultyS3(own_s3.endpoint_url, seed=seed, late_seconds=LATE_SECONDS) as proxy:
         own = settings.model_copy(update={**common, "aws_endpoint_url": proxy.endpoint_url})
         shaky = Services.build(own)
+        assert shaky.aws.client("s3").meta.config.read_timeout == READ_TIMEOUT_SECONDS < LATE_SECONDS
         transport = GatewayTransport(GatewayHandler(create_app(own, shaky)))
         with httpx.Client(transport=transport, base_url="https://api.test") as client, httpx.Client(trust_env=False, timeout=5) as s3:
             yield World(proxy, shaky, sound, client, s3, random.Random(seed), make_account(client, shaky))

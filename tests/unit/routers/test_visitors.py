@@ -14,6 +14,8 @@ ROBOTS = (
     "WhatsApp/2.23",
     "Mozilla/5.0 (Windows NT 6.1; WOW64) SkypeUriPreview Preview/0.5",
     "Applebot/0.1",
+    "Pinterest/0.2 (+https://www.pinterest.com/bot.html)",
+    "Mozilla/5.0 (compatible; Snap URL Preview Service; bot)",
     "Baiduspider+(+http://www.baidu.com/search/spider.htm)",
 )
 PEOPLE = (
@@ -24,6 +26,9 @@ PEOPLE = (
     "Mozilla/5.0 (Linux; Android 9; CUBOT X19) AppleWebKit/537.36 Chrome/120 Mobile Safari/537.36",
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:140.0) Gecko/20100101 Firefox/140.0",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Mobile/15E148 Safari/604.1",
+    # Browsers inside applications.
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Snapchat/12.88.0.41",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 [Pinterest/iOS]",
 )
 
 
@@ -57,6 +62,7 @@ def test_browsers_say_when_they_fetch_ahead(headers: dict[str, str], expected: b
         ("bytes=00-5", False),
         ("bytes=-500", False),
         ("bytes=0-0,5-9", False),
+        ("bytes=5-9,0-", False),
         ("bytes=", False),
         ("chunks=5-", False),
         ("bytes=x-5", False),

@@ -1,0 +1,219 @@
+"""The figures as tables: for the terminal, and for docs/performance.md between its marks."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.scenarios import BUDGETED, SCENARIOS
+
+WARM_RATIO_MAX = 4.0
+COLD_RATIO_MAX = 0.6
+LIST_RATIO_MAX = 1.5
+ROUND_TRIPS_MAX = {"get": 2, "download": 2, "list of 100": 2, "upload": 3, "update": 3}
+SHOWN_PACKAGES = 14
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; `name` is its mark in the document."""
+
+    name: str
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def text(self) -> str:
+        """Return the table for a terminal."""
+        lines = [self.columns, *self.rows]
+        widths = [max(len(line[number]) for line in lines) for number in range(len(self.columns))]
+        cells = [
+            [cell.ljust(width) if not at else cell.rjust(width) for at, (cell, width) in enumerate(zip(line, widths, strict=True))]
+            for line in lines
+        ]
+        return "\n".join([f"\n{self.title}", *("  ".join(line).rstrip() for line in cells)])
+
+    def markdown(self) -> str:
+        """Return the table for the document."""
+        lines = [self.columns, ["---", *("---:" for _ in self.columns[1:])], *self.rows]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def tables_of(figures: dict[str, Any]) -> list[Table]:
+    """Return the tables of all that was measured."""
+    makers = {
+        "cold": _cold,
+        "emulator": _emulator,
+        "imports": _imports,
+        "wire": _wire,
+        "requests": _requests,
+        "load": _load,
+        "latency": _latency,
+        "contention": _contention,
+        "lists": _lists,
+        "signing": _signing,
+    }
+    return [_machine(figures), _budgets(figures), *(make(figures[name]) for name, make in makers.items() if figures.get(name))]
+
+
+def broken_budgets(figures: dict[str, Any]) -> list[str]:
+    """Return the budgets of DESIGN that do not hold."""
+    return [what for what, _, _, holds in _budget_rows(figures) if not holds]
+
+
+def write_into(document: Path, tables: Iterable[Table]) -> None:
+    """Replace what stands between the marks of each table."""
+    text = document.read_text()
+    for table in tables:
+        begin, end = f"<!-- bench:{table.name} -->", "<!-- /bench -->"
+        text = re.sub(f"{begin}.*?{end}", lambda _, t=table, b=begin, e=end: f"{b}\n{t.markdown()}\n{e}", text, flags=re.DOTALL)  # type: ignore[misc]
+    document.write_text(text)
+
+
+def _budget_rows(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
+    # By the best of each, which what else the machine does disturbs least; of a cold start that is its processor time.
+    rows = []
+    if requests := figures.get("requests"):
+        for name in BUDGETED:
+            ratio = requests[name]["ours"]["best_ms"] / requests[name]["bare"]["best_ms"]
+            rows.append((f"warm {name} beside the bare handler", f"{WARM_RATIO_MAX:g}x", f"{ratio:.2f}x", ratio <= WARM_RATIO_MAX))
+    if cold := figures.get("cold"):
+        ratio = cold["ours"]["best_cpu_ms"] / cold["plain"]["best_cpu_ms"]
+        rows.append(("cold start beside the plain app", f"{COLD_RATIO_MAX:g}x", f"{ratio:.2f}x", ratio <= COLD_RATIO_MAX))
+    if wire := figures.get("wire"):
+        for name, budget in ROUND_TRIPS_MAX.items():
+            trips = int(wire[name]["ours"]["round_trips"])
+            rows.append((f"round trips of {name}", str(budget), str(trips), trips <= budget))
+    if lists := figures.get("lists"):
+        by_cursor, first = lists["ours, last page by cursor"], lists["ours, first page"]
+        largest = max(by_cursor, key=int)
+        ratio = by_cursor[largest] / first[largest]
+        rows.append((f"list page at row {int(largest):,} beside page 1", f"{LIST_RATIO_MAX:g}x", f"{ratio:.2f}x", ratio <= LIST_RATIO_MAX))
+    return rows
+
+
+def _budgets(figures: dict[str, Any]) -> Table:
+    rows = [(what, budget, found, "holds" if holds else "BROKEN") for what, budget, found, holds in _budget_rows(figures)]
+    return Table("budgets", "Budgets", ("budget", "allowed", "found", ""), rows)
+
+
+def _machine(figures: dict[str, Any]) -> Table:
+    return Table("machine", "Measured on", ("machine", ""), [(name, str(value)) for name, value in figures["machine"].items()])
+
+
+def _names(figures: dict[str, Any]) -> list[str]:
+    return [name for name in ("ours", "before", "plain", "bare") if any(name in by_name for by_name in figures.values())]
+
+
+def _cold(figures: dict[str, Any]) -> Table:
+    kinds = ("python_ms", "import_ms", "build_ms", "first_answer_ms", "total_ms", "cpu_ms", "best_cpu_ms")
+    columns = ("cold start, ms", "Python", "import", "build", "first answer", "total", "processor time", "its best")
+    rows = [(name, *(f"{by_kind[kind]:.0f}" for kind in kinds)) for name, by_kind in figures.items()]
+    return Table("cold", "Cold start, process start to first answer (an upload), medians", columns, rows)
+
+
+def _emulator(figures: dict[str, Any]) -> Table:
+    rows = [(name, f"{by_kind['init_ms']:.0f}", f"{by_kind['first_answer_ms']:.0f}") for name, by_kind in figures.items()]
+    columns = ("under AWS's runtime emulator, ms", "INIT", "first invocation, with INIT")
+    return Table("emulator", "Cold start under the runtime interface emulator, medians", columns, rows)
+
+
+def _imports(figures: dict[str, Any]) -> Table:
+    names = [name for name in ("ours", "before", "plain", "bare") if name in figures]
+    packages = sorted(
+        {package for by_package in figures.values() for package in by_package}, key=lambda package: -_spent(figures, names, package)
+    )
+    rows = [
+        (package, *(f"{figures[name][package]['ms']:.0f}" if package in figures[name] else "" for name in names))
+        for package in packages[:SHOWN_PACKAGES]
+    ]
+    rest = packages[SHOWN_PACKAGES:]
+    rows.append(
+        ("the rest", *(f"{sum(figures[name][package]['ms'] for package in rest if package in figures[name]):.0f}" for name in names))
+    )
+    modules = (f"{sum(entry['modules'] for entry in figures[name].values()):.0f}" for name in names)
+    rows.append(("modules in all", *modules))
+    return Table("imports", "What importing takes by package, ms", ("package", *names), rows)
+
+
+def _spent(figures: dict[str, Any], names: Sequence[str], package: str) -> float:
+    return max(float(figures[name].get(package, {"ms": 0.0})["ms"]) for name in names)
+
+
+def _wire(figures: dict[str, Any]) -> Table:
+    names = _names(figures)
+    rows = []
+    for scenario, by_name in figures.items():
+        cells = []
+        for name in names:
+            found = by_name.get(name)
+            cells += [f"{found['round_trips']:.0f}", f"{found['sent_bytes'] + found['received_bytes']:,.0f}"] if found else ["", ""]
+        rows.append((scenario, *cells))
+    columns = ("request", *(column for name in names for column in (f"{name}: trips", "bytes")))
+    return Table("wire", "Round trips to the database, and bytes both ways", columns, rows)
+
+
+def _requests(figures: dict[str, Any]) -> Table:
+    names = _names(figures)
+    rows = []
+    for scenario, by_name in figures.items():
+        cells = []
+        for name in names:
+            found = by_name.get(name)
+            cells += (
+                [f"{found['p50_ms']:.2f}", f"{found['p99_ms']:.1f}", f"{found['best_ms']:.2f}", f"{found['cpu_best_ms']:.2f}"]
+                if found
+                else [""] * 4
+            )
+        rows.append((scenario, *cells, _ratio(by_name, "plain", "best_ms"), _ratio(by_name, "bare", "best_ms")))
+    columns = (
+        "warm request, ms",
+        *(column for name in names for column in (f"{name}: p50", "p99", "best", "best CPU")),
+        "ours/plain",
+        "ours/bare",
+    )
+    return Table("requests", "Warm requests, handler time", columns, rows)
+
+
+def _ratio(by_name: dict[str, Any], peer: str, kind: str) -> str:
+    return f"{by_name['ours'][kind] / by_name[peer][kind]:.2f}" if peer in by_name else ""
+
+
+def _load(figures: dict[str, Any]) -> Table:
+    kinds = ("per_second", "per_cpu_second", "started_mb", "answered_mb", "loaded_mb")
+    rows = [(name, *(f"{by_kind[kind]:.0f}" for kind in kinds)) for name, by_kind in figures.items()]
+    columns = ("one process", "requests/s", "per s of CPU", "MB started", "MB after 1", "MB after 2,000")
+    return Table("load", "One process under a mix of requests, and its memory", columns, rows)
+
+
+def _latency(figures: dict[str, Any]) -> Table:
+    names = _names(next(iter(figures.values())))
+    rows = []
+    for scenario in (scenario.name for scenario in SCENARIOS):
+        for delay, by_scenario in figures.items():
+            by_name = by_scenario[scenario]
+            cells = (f"{by_name[name]['p50_ms']:.1f}" if name in by_name else "" for name in names)
+            rows.append((f"{scenario}, +{delay} ms", *cells, _ratio(by_name, "plain", "p50_ms"), _ratio(by_name, "bare", "p50_ms")))
+    return Table("latency", "With a slower way to the database, p50 in ms", ("request", *names, "ours/plain", "ours/bare"), rows)
+
+
+def _contention(figures: dict[str, Any]) -> Table:
+    rows = [
+        (f"{counter}, {who}", f"{found['per_second']:.0f}", f"{found['p50_ms']:.1f}", f"{found['p99_ms']:.1f}")
+        for counter, by_who in figures.items()
+        for who, found in by_who.items()
+    ]
+    return Table("contention", "Counters: four processes at once", ("counter", "requests/s", "p50 ms", "p99 ms"), rows)
+
+
+def _lists(figures: dict[str, Any]) -> Table:
+    sizes = sorted({size for by_size in figures.values() for size in by_size}, key=int)
+    rows = [(page, *(f"{by_size[size]:.1f}" for size in sizes)) for page, by_size in figures.items()]
+    return Table("lists", "A page of 100 of so many files, p50 in ms", ("list", *(f"{int(size):,}" for size in sizes)), rows)
+
+
+def _signing(figures: dict[str, Any]) -> Table:
+    kinds = ("upload", "part", "download")
+    rows = [(name, *(f"{by_kind[kind]:,.0f}" for kind in kinds)) for name, by_kind in figures.items()]
+    return Table("signing", "Signed addresses per second of processor time", ("signed by", *kinds), rows)

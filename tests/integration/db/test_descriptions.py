@@ -1,0 +1,43 @@
+"""Descriptions of rows are remembered, and never taken for those of other rows."""
+
+import pytest
+from sqlalchemy import Engine, text
+
+from lambda_app.db import connection
+from lambda_app.db.dialect import require_wire_connection
+
+
+def columns(engine: Engine, query: str) -> dict[str, object]:
+    with engine.connect() as opened:
+        row = opened.execute(text(query)).mappings().one()
+        return dict(row)
+
+
+def test_same_statement_after_a_change_of_its_table_has_the_new_columns(engine: Engine, observer: Engine) -> None:
+    with observer.begin() as owner:
+        owner.execute(text("DROP TABLE IF EXISTS changing"))
+        owner.execute(text("CREATE TABLE changing AS SELECT 7 AS id, 'a' AS name"))
+    query = "SELECT * FROM changing"
+    assert columns(engine, query) == columns(engine, query) == {"id": 7, "name": "a"}
+
+    with observer.begin() as owner:
+        owner.execute(text("ALTER TABLE changing DROP COLUMN name, ALTER COLUMN id TYPE text, ADD COLUMN is_new boolean DEFAULT true"))
+
+    assert columns(engine, query) == columns(engine, query) == {"id": "7", "is_new": True}
+
+
+def test_what_is_remembered_stays_small(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "DESCRIPTIONS_MAX", 3)
+
+    for number in (*range(10), *range(10)):
+        assert columns(engine, f"SELECT {number} AS c{number}") == {f"c{number}": number}
+
+    with engine.connect() as opened:
+        assert 0 < len(require_wire_connection(opened.connection)._descriptions) <= 3
+
+
+def test_no_rows_again_are_no_rows(engine: Engine) -> None:
+    with engine.connect() as opened:
+        for _ in range(2):
+            assert opened.execute(text("SELECT 1 AS a WHERE false")).all() == []
+            assert opened.execute(text("SELECT 1 AS a")).all() == [(1,)]

@@ -1,0 +1,86 @@
+"""An API whose line to the database can be broken, beside one whose line stays whole."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from lambda_app.core.settings import Settings
+from lambda_app.factory import Services
+from lambda_app.main import create_app
+from lambda_app.routers.gateway import GatewayHandler
+from tests.integration.pooler.flows import Flow, World
+from tests.support.accounts import Account, make_account
+from tests.support.books import assert_charges_are_right
+from tests.support.gateway import GatewayTransport
+from tests.support.problems import assert_problem
+from tests.support.saboteur import Flush, Point, Saboteur
+
+
+@dataclass(frozen=True)
+class Fireplace:
+    """A world, and who breaks its line."""
+
+    world: World
+    saboteur: Saboteur
+    warm: Callable[[], None]
+    """Sign in to the database, if that was not done."""
+
+    def flushes_of(self, flow: Flow) -> list[Flush]:
+        """Return what the flow sends and hears when nobody disturbs it."""
+        prepared = flow.prepare(self.world)
+        self.warm()
+        flushes = self.saboteur.watch()
+        answer = flow.act(self.world, prepared)
+        assert answer.status_code == flow.done, answer.text
+        assert flow.effects(self.world, prepared) == 1
+        return list(flushes)
+
+    def burn(self, flow: Flow, point: Point, *, first: Callable[[], None] = lambda: None) -> None:
+        """Break the line at the point, and assert that nothing acknowledged is lost, nothing done twice, and one request fails at most."""
+        prepared = flow.prepare(self.world)
+        self.warm()
+        self.saboteur.break_at(point, first=first)
+
+        answer = flow.act(self.world, prepared)
+        after = self.world.broken.get("/api/v1/users/me", headers=self.world.owner.headers)
+
+        assert self.saboteur.was_tripped.is_set(), point
+        assert after.status_code == 200, (point, answer.status_code, after.text)
+        if answer.status_code != flow.done:
+            assert_problem(answer, 503)
+            again = flow.act(self.world, prepared)
+            assert again.status_code in (flow.done, *flow.done_again), (point, again.text)
+        assert flow.effects(self.world, prepared) == 1, (point, answer.text)
+        again = flow.act(self.world, prepared)
+        assert again.status_code in (flow.done, *flow.done_again), (point, again.text)
+        assert flow.effects(self.world, prepared) == 1, (point, again.text)
+        assert_charges_are_right(self.world.services, [self.world.owner.id])
+
+
+@contextmanager
+def fireplace(settings: Settings, services: Services, whole: httpx.Client, owner: Account, *, upstream: str) -> Iterator[Fireplace]:
+    """An API behind a saboteur before `upstream`."""
+    with Saboteur(upstream) as saboteur:
+        own = settings.model_copy(update={"database_url": SecretStr(saboteur.url_for(upstream))})
+        built = Services.build(own)
+
+        def warm() -> None:
+            with built.unit_of_work() as session:
+                session.execute(text("SELECT 1"), execution_options={"plain_read": True})
+
+        with httpx.Client(transport=GatewayTransport(GatewayHandler(create_app(own, built))), base_url="https://api.test") as broken:
+            yield Fireplace(World(broken, whole, services, owner), saboteur, warm)
+        built.engine.dispose()
+
+
+@pytest.fixture
+def fire(settings: Settings, services: Services, client: httpx.Client) -> Iterator[Fireplace]:
+    """An API whose line to its database can be broken."""
+    owner = make_account(client, services)
+    with fireplace(settings, services, client, owner, upstream=settings.database_url.get_secret_value()) as burning:
+        yield burning

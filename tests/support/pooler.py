@@ -1,0 +1,156 @@
+"""PgBouncer in transaction mode with two server connections for each database: the nearest thing to RDS Proxy that runs anywhere."""
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from infra.local.postgres import Postgres
+from infra.local.processes import LocalError, Server, base_environment, free_port
+from tests.support.pinning import assert_nothing_pins
+from tests.support.wire import WireProxy
+
+IS_POOLED = os.environ.get("TEST_POOLER") == "1"
+"""Whether the tests reach PostgreSQL through PgBouncer (`make test-pooler`)."""
+NOT_THROUGH_A_POOLER = {
+    "test_reads_and_writes_succeed_after_the_server_ended_the_idle_connection": "the server's connections are the pooler's",
+    "test_change_of_the_address_and_what_refers_to_the_account_never_wait_for_each_other": "it needs three servers at once",
+    "test_name_filter_agrees_with_a_look_at_every_name": "it makes its files in one statement of more than 16 kB, which pins",
+    "test_a_copy_that_we_do_not_speak_costs_the_connection_and_disturbs_nobody": "it sends what pins",
+    "test_notices_and_parameter_changes_in_the_middle_of_an_answer_are_taken_in_stride": "it sends what pins",
+}
+"""Tests, by a part of their name, that cannot mean anything there, and why."""
+FINDER = Path(__file__).parents[2] / "infra/local/find-pgbouncer"
+SERVER_CONNECTIONS = 2
+
+CONFIGURATION = """\
+[databases]
+* = host=127.0.0.1 port={upstream_port}
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {users}
+pool_mode = transaction
+default_pool_size = {servers}
+min_pool_size = {servers}
+max_client_conn = 1000
+; Each transaction on another server than the one before, whenever there is a choice.
+server_round_robin = 1
+; A server that went away is asked for again at once.
+server_login_retry = 0.1
+query_wait_timeout = 4
+log_connections = 0
+log_disconnections = 0
+"""
+
+
+def find_pgbouncer() -> str | None:
+    """Return the command, None where PgBouncer cannot be had."""
+    found = subprocess.run([FINDER], capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None
+
+
+class Pooler:
+    """A running PgBouncer before the server of `upstream_url`, whose user it signs in as."""
+
+    def __init__(self, folder: Path, upstream_url: str, *, upstream_port: int | None = None) -> None:
+        url = make_url(upstream_url)
+        self._folder = folder
+        self.port = free_port()
+        users = folder / "users.txt"
+        users.write_text(f'"{url.username}" "{url.password}"\n')
+        options = {"upstream_port": upstream_port or url.port, "port": self.port, "users": users, "servers": SERVER_CONNECTIONS}
+        (folder / "pgbouncer.ini").write_text(CONFIGURATION.format(**options))
+        self._server = self._started()
+
+    def url_for(self, url: str) -> str:
+        """Return `url` with the pooler in the place of its server."""
+        return make_url(url).set(host="127.0.0.1", port=self.port).render_as_string(hide_password=False)
+
+    def restart(self) -> None:
+        """Kill it, with whatever it was doing, and start it again at the same address."""
+        self._server.kill()
+        self._server = self._started()
+
+    def stop(self) -> None:
+        """End it."""
+        self._server.stop()
+
+    def _started(self) -> Server:
+        command = find_pgbouncer()
+        if command is None:
+            raise LocalError("There is no PgBouncer here")
+        as_somebody = ["-u", "nobody"] if os.geteuid() == 0 else []
+        log = self._folder / "log"
+        server = Server(
+            "PgBouncer",
+            [command, *as_somebody, self._folder / "pgbouncer.ini"],
+            log=log,
+            environment=base_environment(),
+            stop_signal="SIGINT",
+        )
+        server.wait_until(lambda: "process up" in log.read_text(errors="replace"))
+        return server
+
+
+@contextmanager
+def running_pooler(upstream_url: str, *, upstream_port: int | None = None) -> Iterator[Pooler]:
+    """Start it in a temporary folder; it is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="we-upload-pooler-") as name:
+        folder = Path(name)
+        # Under root the server runs as somebody else, who has to read its configuration.
+        folder.chmod(0o755)
+        pooler = Pooler(folder, upstream_url, upstream_port=upstream_port)
+        try:
+            yield pooler
+        finally:
+            pooler.stop()
+
+
+class Line:
+    """The way from the application to PostgreSQL: a straight one."""
+
+    def url_for(self, url: str) -> str:
+        """Return the address that the application uses for the database at `url`."""
+        return url
+
+    @contextmanager
+    def sniffed(self) -> Iterator[None]:
+        """Read along during the block."""
+        yield
+
+
+class PooledLine(Line):
+    """The way through PgBouncer, read along before it: what the application says to the pooler is what RDS Proxy would hear."""
+
+    def __init__(self, sniffer: WireProxy) -> None:
+        self._sniffer = sniffer
+
+    def url_for(self, url: str) -> str:
+        """Return `url` with the sniffer in the place of its server."""
+        return self._sniffer.url_for(url)
+
+    @contextmanager
+    def sniffed(self) -> Iterator[None]:
+        """Fail after the block if something was said that pins."""
+        with self._sniffer.count() as counted:
+            yield
+        assert_nothing_pins(counted.messages)
+
+
+@contextmanager
+def line_to(postgres: Postgres) -> Iterator[Line]:
+    """Lay the line that `TEST_POOLER` asks for."""
+    if not IS_POOLED:
+        yield Line()
+        return
+    url = postgres.url("postgres")
+    with running_pooler(url) as pooler, WireProxy(pooler.url_for(url)) as sniffer:
+        yield PooledLine(sniffer)
