@@ -34,7 +34,7 @@ def open_file_request(token: str, request: Request, guests: GuestUploadsDep, ser
     except NoOpenRequestError:
         if not wants_page:
             raise
-        return closed_page(bucket_url=bucket_url(services.settings))
+        return closed_page()
     asked = OpenRequest(
         title=found.title,
         note=found.note,

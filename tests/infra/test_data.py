@@ -74,8 +74,9 @@ def test_pages_may_use_the_bucket_only_from_named_origins_and_our_own(
     (ours,) = behind_firewall.only("AWS::S3::Bucket")["CorsConfiguration"]["CorsRules"]
 
     assert rule["AllowedOrigins"] == ["https://app.example.com", "https://www.example.com", "https://files.example.com"]
-    # Where links of file requests lead to, and the API's own name.
-    assert ours["AllowedOrigins"] == ["https://files.example.com", "https://app.example.com"]
+    # Where the links of file requests lead to, and not the page of the links in mail.
+    assert ours["AllowedOrigins"] == ["https://files.example.com"]
+    assert sorted(ours["AllowedMethods"]) == ["GET", "HEAD", "PUT"]
     # What the page's script sends with the bytes.
     assert {"content-type", "if-none-match", "x-amz-checksum-*"} <= set(ours["AllowedHeaders"])
     assert {"ETag", "x-amz-checksum-sha256", "x-amz-checksum-crc64nvme"} <= set(rule["ExposedHeaders"])

@@ -2,8 +2,10 @@
 (() => {
   const HASHED_MAX_BYTES = 64 * 1024 * 1024; // the digest wants the whole file in memory
   const MEDIA_TYPE = /^[\w!#$%&'+.^`|~-]+\/[\w!#$%&'+.^`|~-]+$/;
-  const NO_CONNECTION = "The connection failed. Check it and try again.";
+  const NO_CONNECTION = "The connection failed, or the file has changed since you chose it. Try again.";
   const REFUSED = [400, 403]; // the store's words for: these bytes never, or this address no more
+  const LOST = ["upload_rejected", "file_not_available", "not_found"]; // of an upload: another try must begin anew
+  const HOPELESS = ["file_too_large", "content_type_refused", "malformed_request"];
 
   const [form, chosen, status, list, left] = ["form", "chosen", "status", "sent", "left"].map((id) => document.getElementById(id));
   const base = location.pathname;
@@ -14,9 +16,9 @@
 
   /** What a person is told of a failure; without `mayRetry` another try cannot help. */
   class Refusal extends Error {
-    constructor(text, { status = 0, mayRetry = true } = {}) {
+    constructor(text, { code = "", mayRetry = true } = {}) {
       super(text);
-      this.status = status;
+      this.code = code;
       this.mayRetry = mayRetry;
     }
   }
@@ -31,12 +33,13 @@
     }
     const told = await answer.json().catch(() => null);
     if (answer.ok && told !== null) return told;
-    throw new Refusal(explained(answer.status, told), { status: answer.status });
+    const code = told?.code ?? "";
+    throw new Refusal(explained(answer.status, told), { code, mayRetry: !HOPELESS.includes(code) });
   }
 
-  function explained(code, problem) {
-    if (code === 404) return "This link is not open any more.";
-    if (typeof problem?.detail !== "string") return `The server did not answer as expected (${code}). Try again.`;
+  function explained(status, problem) {
+    if (status === 404) return "This link is not open any more.";
+    if (typeof problem?.detail !== "string") return `The server did not answer as expected (${status}). Try again.`;
     const fields = Array.isArray(problem.errors) ? problem.errors.map((error) => `${error.loc.at(-1)}: ${error.msg}`) : [];
     return [problem.detail, ...fields].join(". ");
   }
@@ -81,15 +84,13 @@
       entry.isStored = code === 200 || code === 412; // 412: an earlier try has arrived after all
       if (REFUSED.includes(code)) entry.upload = null;
       if (code === 0) throw new Refusal(NO_CONNECTION);
-      if (!entry.isStored) throw new Refusal(`The store did not take the file (${code}): it has changed, or it took too long. Try again.`);
+      if (!entry.isStored) throw new Refusal(`The store did not take the file (${code}): it has changed, or sending it took too long. Try again.`);
     }
     try {
       await ask(`${base}/files/${entry.upload.file_id}/complete`, { guest_token: entry.upload.guest_token });
     } catch (error) {
-      if (error.status >= 400 && error.status < 500 && error.status !== 429) {
-        entry.upload = null;
-        entry.isStored = false;
-      }
+      if (LOST.includes(error.code)) Object.assign(entry, { upload: null, isStored: false });
+      if (error.code === "upload_missing") entry.isStored = false;
       throw error;
     }
   }
@@ -112,7 +113,9 @@
     isWorking = true;
     while (waiting.length > 0) await send(waiting.shift());
     isWorking = false;
-    status.textContent = `Received: ${entries.filter((entry) => entry.hasArrived).length} of ${entries.length}.`;
+    const missing = entries.filter((entry) => !entry.hasArrived).map((entry) => entry.name);
+    const sum = `Received: ${entries.length - missing.length} of ${entries.length}.`;
+    status.textContent = missing.length > 0 ? `${sum} Not received: ${missing.join(", ")}.` : sum;
     const answer = await fetch(base, { credentials: "omit", headers: { Accept: "application/json" } }).catch(() => null);
     if (answer?.ok) left.textContent = String((await answer.json()).files_left);
   }
@@ -130,6 +133,12 @@
     entry.retry.hidden = !mayRetry;
   }
 
+  /** As the page has its limit. */
+  function sized(bytes) {
+    const power = Math.max(0, Math.min(3, Math.floor(Math.log2(bytes || 1) / 10)));
+    return power === 0 ? `${bytes} bytes` : `${(bytes / 1024 ** power).toFixed(1)} ${["KiB", "MiB", "GiB"][power - 1]}`;
+  }
+
   function element(tag, className, parent) {
     const made = document.createElement(tag);
     if (className) made.className = className;
@@ -142,7 +151,7 @@
     // Without the marks that turn text round.
     const name = file.name.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "");
     element("bdi", "", element("span", "name", item)).textContent = name;
-    element("span", "details", item).textContent = `${file.size.toLocaleString("en")} bytes`;
+    element("span", "details", item).textContent = sized(file.size);
     const entry = { file, name, upload: null, isStored: false, hasArrived: false };
     entry.progress = element("progress", "", item);
     entry.progress.max = Math.max(file.size, 1);
@@ -172,5 +181,6 @@
   addEventListener("beforeunload", (event) => {
     if (isWorking) event.preventDefault();
   });
+  document.getElementById("unscripted").hidden = true;
   form.hidden = false;
 })();

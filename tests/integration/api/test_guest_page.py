@@ -80,8 +80,9 @@ def test_page_runs_its_own_script_and_reaches_the_bucket_only(client: httpx.Clie
 
     assert answer.status_code == 200
     policy = (
-        f"default-src 'none'; script-src {digest_of(inline(answer, 'script'))}; style-src {digest_of(inline(answer, 'style'))}; "
-        f"connect-src 'self' {bucket_url(settings)}/; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; style-src {digest_of(inline(answer, 'style'))}; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
+        f"script-src {digest_of(inline(answer, 'script'))}; connect-src 'self' {bucket_url(settings)}/; "
+        "require-trusted-types-for 'script'; trusted-types 'none'"
     )
     assert answer.headers.get_list("content-security-policy") == [policy]
     # The bucket's name in the policy is the one that the browser will be sent to.
@@ -122,6 +123,8 @@ def test_page_says_what_is_asked_for_and_taken(client: httpx.Client, owner: Acco
     assert page.all("input") == [{"id": "chosen", "type": "file", "multiple": None, "required": None, "accept": "image/*,application/pdf"}]
     assert page.all("form") == [{"id": "form", "data-max-size-bytes": str(5 * 2**20), "hidden": None}]
     assert [attributes["role"] for attributes in page.all("p") if "role" in attributes] == ["status"]
+    # What to do without the script is there until the script takes it away.
+    assert page.all("div") == [{"id": "unscripted"}]
 
 
 def test_hostile_titles_and_notes_are_only_shown(client: httpx.Client, owner: Account) -> None:
@@ -182,6 +185,9 @@ def test_links_that_are_not_open_have_one_page(
     }
     assert answers["unknown"].status_code == 404
     assert "This link is not open" in Page(answers["unknown"]).texts
+    style = digest_of(inline(answers["unknown"], "style"))
+    policy = f"default-src 'none'; style-src {style}; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    assert answers["unknown"].headers.get_list("content-security-policy") == [policy]
     assert Page(answers["unknown"]).all("form") == Page(answers["unknown"]).all("script") == []
     assert all(other == seen["unknown"] for other in seen.values())
 
