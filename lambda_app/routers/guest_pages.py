@@ -17,41 +17,29 @@ from lambda_app.schemas.file_request import OpenRequest
 
 PAGES = Path(__file__).with_name("pages")
 
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
-    "X-Robots-Tag": "noindex, nofollow",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Vary": "Accept",
-}
 _MARKS_OF_DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def request_page(asked: OpenRequest, *, bucket_url: str) -> HTMLResponse:
-    """Return the page of an open request, whose script may send to `bucket_url`."""
-    return HTMLResponse(_render(title=asked.title, asked=asked), headers={"Content-Security-Policy": _policy(bucket_url), **_HEADERS})
-
-
-def closed_page() -> HTMLResponse:
-    """Return the one page of all links that are not open, whatever the reason. It has no script."""
-    headers = {"Content-Security-Policy": _policy(None), **_HEADERS}
-    return HTMLResponse(_render(title="This link is not open", asked=None), status_code=404, headers=headers)
+    """Return the page of an open request, whose script may send to `bucket_url`. The other headers are those of all links."""
+    return HTMLResponse(_template().render(asked=asked), headers={"Content-Security-Policy": _policy(bucket_url)})
 
 
 @cache
-def _policy(bucket_url: str | None) -> str:
-    rules = ["default-src 'none'", f"style-src '{_digest(_style())}'", "form-action 'none'", "base-uri 'none'", "frame-ancestors 'none'"]
-    if bucket_url is not None:
-        rules += [
-            f"script-src '{_digest(_script())}'",
-            # With the slash it is this bucket, also where its name stands in the path.
-            f"connect-src 'self' {bucket_url}/",
-            # The script makes elements and fills in text, and never reads markup.
-            "require-trusted-types-for 'script'",
-            "trusted-types 'none'",
-        ]
+def _policy(bucket_url: str) -> str:
+    rules = (
+        "default-src 'none'",
+        f"script-src '{_digest(_script())}'",
+        f"style-src '{_digest(_style())}'",
+        # With the slash it is this bucket, also where its name stands in the path.
+        f"connect-src 'self' {bucket_url}/",
+        "form-action 'none'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        # The script makes elements and fills in text, and never reads markup.
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
     return "; ".join(rules)
 
 
@@ -83,10 +71,6 @@ def _template() -> Any:
     environment.globals["style"] = Markup(_style())  # noqa: S704 - our own file
     environment.globals["script"] = Markup(_script())  # noqa: S704 - our own file
     return environment.get_template("guest.html")
-
-
-def _render(*, title: str, asked: OpenRequest | None) -> str:
-    return str(_template().render(title=title, asked=asked))
 
 
 def _unturned(text: str) -> str:

@@ -3,10 +3,10 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import Request, Response
+from fastapi import Request
 
 from lambda_app.dependencies.services import GuestUploadsDep, ServicesDep
-from lambda_app.routers.guest_pages import closed_page, request_page
+from lambda_app.routers.guest_pages import request_page
 from lambda_app.routers.problems import problem_responses
 from lambda_app.routers.routes import Router
 from lambda_app.routers.visitors import prefers_page
@@ -17,24 +17,15 @@ from lambda_app.storage.s3 import bucket_url
 
 router = Router(prefix="/r/{token}", tags=["guests"])
 
-PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
-"""The address is a secret: nobody keeps the answer, passes the address on, or lists it."""
-
 
 @router.get(
     "",
     response_model=OpenRequest,
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(404)},
 )
-def open_file_request(token: str, request: Request, guests: GuestUploadsDep, services: ServicesDep, response: Response) -> Any:
+def open_file_request(token: str, request: Request, guests: GuestUploadsDep, services: ServicesDep) -> Any:
     """Return what is asked for, and what is taken: JSON, or a page to send files from where `Accept` asks for `text/html`."""
-    wants_page = prefers_page(request.headers.get("accept", ""))
-    try:
-        found = guests.look(token)
-    except NoOpenRequestError:
-        if not wants_page:
-            raise
-        return closed_page()
+    found = guests.look(token)
     asked = OpenRequest(
         title=found.title,
         note=found.note,
@@ -43,18 +34,15 @@ def open_file_request(token: str, request: Request, guests: GuestUploadsDep, ser
         expires_at=found.expires_at,
         files_left=max(0, found.max_files - found.file_count),
     )
-    if wants_page:
-        return request_page(asked, bucket_url=bucket_url(services.settings))
-    response.headers.update({**PRIVATE, "Vary": "Accept"})
-    return asked
+    wants_page = prefers_page(request.headers.get("accept", ""))
+    return request_page(asked, bucket_url=bucket_url(services.settings)) if wants_page else asked
 
 
 @router.post("/files", status_code=201, response_model=GuestUpload, responses=problem_responses(404, 409, 413, 503))
-def start_guest_upload(token: str, declared: DeclaredFile, guests: GuestUploadsDep, response: Response) -> GuestUpload:
+def start_guest_upload(token: str, declared: DeclaredFile, guests: GuestUploadsDep) -> GuestUpload:
     """Declare a file and sign the one request that may fill it, as `POST /files/upload` does for those with an account."""
     upload = guests.start(token, declared)
     request = upload.request
-    response.headers.update(PRIVATE)
     return GuestUpload(
         upload_url=request.url,
         file_id=upload.file.id,
@@ -66,10 +54,9 @@ def start_guest_upload(token: str, declared: DeclaredFile, guests: GuestUploadsD
 
 
 @router.post("/files/{file_id}/complete", response_model=GuestFile, responses=problem_responses(404, 409, 503))
-def complete_guest_upload(token: str, file_id: str, completion: GuestCompletion, guests: GuestUploadsDep, response: Response) -> GuestFile:
+def complete_guest_upload(token: str, file_id: str, completion: GuestCompletion, guests: GuestUploadsDep) -> GuestFile:
     """Check what S3 holds against what was declared. Safe to repeat."""
     file = guests.complete(token, _require_id(file_id), completion.guest_token)
-    response.headers.update(PRIVATE)
     return GuestFile.model_validate({"file_id": file.id, "status": file.status})
 
 

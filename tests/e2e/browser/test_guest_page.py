@@ -19,7 +19,7 @@ PAGE = ("page.html", "text/html", b"<script>alert(document.domain)</script>")
 HOSTILE = ("<img src=x onerror=alert(1)>\u202egnp.txt", "text/plain", b"")
 WORDS = "<img src=x onerror=alert(2)><script>alert(3)</script>"
 LOOK = [{"axe": True}, {"resize": 320}, {"resize": 1280}]
-CLOSED = "It may be over, or the address may be incomplete. Ask whoever sent it to you for another."
+CLOSED = "There is no such link, or it is not open any more"
 SENT_ANYTHING = ["open", "refused", "full", "hostile", "ended meanwhile"]
 
 

@@ -12,8 +12,10 @@ import pytest
 from sqlalchemy import text
 
 from lambda_app.core import clock
+from lambda_app.core.errors import UnavailableError
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
+from lambda_app.repositories.file_requests import FileRequestRepository
 from lambda_app.routers.gateway import GatewayHandler
 from lambda_app.storage.s3 import bucket_url
 from tests.support.accounts import Account
@@ -80,8 +82,8 @@ def test_page_runs_its_own_script_and_reaches_the_bucket_only(client: httpx.Clie
 
     assert answer.status_code == 200
     policy = (
-        f"default-src 'none'; style-src {digest_of(inline(answer, 'style'))}; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
-        f"script-src {digest_of(inline(answer, 'script'))}; connect-src 'self' {bucket_url(settings)}/; "
+        f"default-src 'none'; script-src {digest_of(inline(answer, 'script'))}; style-src {digest_of(inline(answer, 'style'))}; "
+        f"connect-src 'self' {bucket_url(settings)}/; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
         "require-trusted-types-for 'script'; trusted-types 'none'"
     )
     assert answer.headers.get_list("content-security-policy") == [policy]
@@ -156,11 +158,42 @@ def test_accept_decides_between_page_and_json(client: httpx.Client, owner: Accou
         assert answer.headers["content-type"].startswith("text/html" if is_page else "application/")
 
 
-def test_uploads_answer_programs_and_the_script_alike(client: httpx.Client, owner: Account) -> None:
+def test_script_is_answered_as_programs_are(client: httpx.Client, owner: Account) -> None:
     token = make_link(client, owner)["token"]
+    wanted = {"filename": "a", "content_type": "a/b", "size_bytes": 1}
 
-    assert client.post(f"/r/{token}/files", json={"filename": ""}, headers=BROWSER).headers["content-type"] == "application/problem+json"
-    assert_problem(client.post("/r/none/files", json={"filename": "a", "content_type": "a/b", "size_bytes": 1}, headers=BROWSER), 404)
+    for headers in ({"Accept": "application/json"}, {}):
+        assert_problem(client.post(f"/r/{token}/files", json={**wanted, "filename": ""}, headers=headers), 422, "malformed_request")
+        assert_problem(client.post("/r/none/files", json=wanted, headers=headers), 404, "not_found")
+        assert client.post(f"/r/{token}/files", json=wanted, headers=headers).status_code == 201
+
+
+def test_refusals_are_pages_for_browsers(client: httpx.Client, owner: Account) -> None:
+    token = make_link(client, owner)["token"]
+    hostile = {"filename": "a", "content_type": "a/b", "size_bytes": 1, "<script>alert(1)</script>": 1}
+
+    for answer in (
+        client.put(f"/r/{token}", headers=BROWSER),
+        client.get(f"/r/{token}/%3Cscript%3Ealert(1)%3C%2Fscript%3E", headers=BROWSER),
+        client.post(f"/r/{token}/files", json=hostile, headers=BROWSER),
+        client.post(f"/r/{token}/files", content=b"<script>alert(1)</script>", headers=BROWSER),
+    ):
+        assert 400 <= answer.status_code < 500
+        page = Page(answer)
+        assert page.all("script") == []
+        assert page.all("a") == [{"href": f"/r/{token}"}]
+        assert "script-src" not in answer.headers["content-security-policy"]
+
+
+def test_page_of_an_outage_is_a_page(client: httpx.Client, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise UnavailableError
+
+    token = make_link(client, owner)["token"]
+    monkeypatch.setattr(FileRequestRepository, "get_open", fail)
+
+    assert "This did not work" in Page(look(client, token)).texts
+    assert_problem(client.get(f"/r/{token}"), 503, "unavailable")
 
 
 def test_links_that_are_not_open_have_one_page(
@@ -178,6 +211,8 @@ def test_links_that_are_not_open_have_one_page(
     tokens |= {"unknown": "A" * 43, "malformed": "%20", "hostile": "%22%3E%3Cscript%3E", "long": "x" * 3000, "nul": "%00"}
 
     answers = {name: look(client, token) for name, token in tokens.items()}
+    # Nor is it said what kind of link it was.
+    answers["share"] = client.get(f"/s/{'A' * 43}", headers=BROWSER)
 
     seen = {
         name: (answer.status_code, answer.text, [pair for pair in answer.headers.multi_items() if pair[0] != "x-request-id"])
@@ -186,9 +221,9 @@ def test_links_that_are_not_open_have_one_page(
     assert answers["unknown"].status_code == 404
     assert "This link is not open" in Page(answers["unknown"]).texts
     style = digest_of(inline(answers["unknown"], "style"))
-    policy = f"default-src 'none'; style-src {style}; form-action 'none'; base-uri 'none'; frame-ancestors 'none'"
+    policy = f"default-src 'none'; style-src {style}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     assert answers["unknown"].headers.get_list("content-security-policy") == [policy]
-    assert Page(answers["unknown"]).all("form") == Page(answers["unknown"]).all("script") == []
+    assert Page(answers["unknown"]).all("form") == Page(answers["unknown"]).all("script") == Page(answers["unknown"]).all("a") == []
     assert all(other == seen["unknown"] for other in seen.values())
 
 
