@@ -193,6 +193,8 @@ def test_nothing_goes_wrong_and_nobody_else_is_asked(seen: Seen, site: Site, req
     assert {urlsplit(url).netloc for url in pages} == {urlsplit(site.url).netloc}
     assert all(urlsplit(url).path.startswith(f"/r/{requests[name]['token']}") for url in pages)
     assert all(url.startswith(bucket) for url in seen[name]["requests"] if url not in pages)
+    # The link is a secret; nobody is told that one came from it.
+    assert seen[name]["referrers"] == []
     if name != "ended meanwhile":
         assert len(pages) < len(seen[name]["requests"])
 
@@ -202,6 +204,7 @@ def test_page_is_not_shown_in_anothers_frame(seen: Seen) -> None:
 
     assert address == "chrome-error://chromewebdata/"
     assert "Photos of the feast" not in text
+    assert any("frame-ancestors 'none'" in line for line in seen["framed"]["console"])
 
 
 def test_foreign_script_gets_nowhere(seen: Seen) -> None:

@@ -8,6 +8,7 @@
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
 
 // Makes the package unpack the shared libraries too that it needs, for machines without them.
 process.env.AWS_EXECUTION_ENV = "AWS_Lambda_nodejs22.x";
@@ -34,10 +35,11 @@ async function visit(job) {
   });
   context.setDefaultTimeout(10_000);
   const page = await context.newPage();
-  const result = { console: [], requests: [], statuses: [], dialogs: 0, downloads: [], axe: [], widths: [], progress: [] };
+  const result = { console: [], requests: [], referrers: [], statuses: [], dialogs: 0, downloads: [], axe: [], widths: [], progress: [] };
   page.on("console", (message) => result.console.push(`${message.type()}: ${message.text()}`));
   page.on("pageerror", (error) => result.console.push(`uncaught: ${error}`));
   page.on("request", (request) => result.requests.push(request.url()));
+  page.on("request", (request) => result.referrers.push(...[request.headers().referer].filter(Boolean)));
   page.on("response", (response) => result.statuses.push(response.status()));
   page.on("dialog", (dialog) => { result.dialogs += 1; return dialog.dismiss(); });
   // Who waits for one tells the browser so, which may come later than the key that opens it.
@@ -93,10 +95,13 @@ async function take(step, page, result) {
     if (step.store === "fail") await page.route(address, (route) => route.abort("connectionreset"));
     if (step.store === "wait") await page.route(address, () => {});
   } else if (step.frame) {
-    await page.setContent(`<iframe src="${step.frame}"></iframe>`);
+    // A site of another's, on this machine too: pages from elsewhere may not frame any of it anyway.
+    const foreign = createServer((_, answer) => answer.setHeader("Content-Type", "text/html").end(`<iframe src="${step.frame}"></iframe>`));
+    await new Promise((resolve) => { foreign.listen(0, "127.0.0.1", resolve); });
+    await page.goto(`http://127.0.0.1:${foreign.address().port}/`, { waitUntil: "load" });
     const frame = await (await page.locator("iframe").elementHandle()).contentFrame();
-    await frame.waitForLoadState().catch(() => {});
     result.framed = [frame.url(), await frame.innerText("body")];
+    foreign.close();
   } else if (step.attack) {
     result.attack = await page.evaluate(attack, step.attack);
   } else if (step.axe) {
