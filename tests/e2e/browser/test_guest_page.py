@@ -89,7 +89,10 @@ def seen(
     full = [*send(REPORT, PICTURE), {"see": f"Received: 1 of 2. Not received: {PICTURE[0]}."}, {"see": "can still be sent: 0"}]
     again = [{"tab": f"Try again: {REPORT[0]}", "role": "button"}, {"key": "Enter"}]
     jobs: dict[str, Any] = {
-        "open": {"url": url["open"], "steps": [*send(REPORT, PICTURE), {"see": "Received: 2 of 2."}, {"see": "can still be sent: 98"}, {"progress": True}]},
+        "open": {
+            "url": url["open"],
+            "steps": [*send(REPORT, PICTURE), {"see": "Received: 2 of 2."}, {"see": "can still be sent: 98"}, {"progress": True}],
+        },
         "refused": {"url": url["refused"], "steps": refused},
         "refused, looked at": {"url": url["refused, looked at"], "steps": [*refused, *LOOK], "dark": True},
         "full": {"url": url["full"], "steps": full},
