@@ -266,32 +266,40 @@ UNAVAILABLE = "Not available right now"
 
 
 @pytest.mark.parametrize(
-    ("method", "end"),
-    [("GET", ""), ("POST", ""), ("GET", f"/files/{uuid4()}"), ("POST", "/archives"), ("GET", f"/archives/{uuid4()}")],
+    ("method", "link", "end"),
+    [
+        ("GET", "/s/none", ""),
+        ("POST", "/s/none", ""),
+        ("GET", "/s/none", f"/files/{uuid4()}"),
+        ("POST", "/s/none", "/archives"),
+        ("GET", "/s/none", f"/archives/{uuid4()}"),
+        ("GET", "/r/none", ""),
+    ],
 )
-def test_database_that_is_away_is_a_page_too(settings: Settings, services: Services, method: str, end: str) -> None:
+def test_database_that_is_away_is_a_page_too(settings: Settings, services: Services, method: str, link: str, end: str) -> None:
     away = settings.model_copy(update={"database_url": SecretStr("postgresql://nobody@127.0.0.1:1/none")})
     app = create_app(away, replace(Services.build(away), store=services.store))
     with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url="https://api.test") as client:
         answer, plain = (
-            client.request(method, f"/s/none{end}", data={"password": "x"} if method == "POST" else None, headers=headers)
+            client.request(method, link + end, data={"password": "x"} if method == "POST" else None, headers=headers)
             for headers in (BROWSER, {})
         )
 
-    assert_is_page_of(answer, 503, UNAVAILABLE, "/s/none")
+    assert_is_page_of(answer, 503, UNAVAILABLE, link)
     assert_problem(plain, 503, "unavailable")
 
 
-def test_what_is_refused_at_the_edge_is_a_page_too(settings: Settings, services: Services) -> None:
+@pytest.mark.parametrize("link", ["/s/none", "/r/none"])
+def test_what_is_refused_at_the_edge_is_a_page_too(settings: Settings, services: Services, link: str) -> None:
     def fetch() -> str:
         raise UnavailableError
 
     app = create_app(settings, replace(services, front_door=FrontDoor([fetch])))
     with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url="https://api.test", headers=BROWSER) as client:
         through = {"X-Origin-Verify": "k"}
-        assert_is_page_of(client.get("/s/none", headers=through), 503, UNAVAILABLE, "/s/none")
-        assert_is_page_of(client.get("/s/none"), 403, "This did not work", "/s/none")
-        assert_problem(client.get("/s/none", headers=through | {"Accept": "*/*"}), 503, "unavailable")
+        assert_is_page_of(client.get(link, headers=through), 503, UNAVAILABLE, link)
+        assert_is_page_of(client.get(link), 403, "This did not work", link)
+        assert_problem(client.get(link, headers=through | {"Accept": "*/*"}), 503, "unavailable")
         assert_problem(client.get("/api/v1/users/me", headers=through), 503, "unavailable")
 
 
