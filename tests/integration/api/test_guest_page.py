@@ -192,7 +192,7 @@ def test_page_of_an_outage_is_a_page(client: httpx.Client, owner: Account, monke
     token = make_link(client, owner)["token"]
     monkeypatch.setattr(FileRequestRepository, "get_open", fail)
 
-    assert "This did not work" in Page(look(client, token)).texts
+    assert "Not available right now" in Page(look(client, token)).texts
     assert_problem(client.get(f"/r/{token}"), 503, "unavailable")
 
 
