@@ -293,6 +293,27 @@ GUARDS = (
         (f"{API}test_grants.py::test_file_of_a_disabled_owner_is_handed_to_nobody",),
     ),
     Guard(
+        "nobody is looked up before the file is the asker's",
+        "repositories/account_lookups.py",
+        'select(literal(1).label("one")).where(where)',
+        'select(literal(1).label("one"))',
+        (f"{API}test_shares.py::test_nobody_is_looked_up_before_the_files_are_found_to_be_the_askers",),
+    ),
+    Guard(
+        "unknown recipients are counted",
+        "repositories/account_lookups.py",
+        "is_admitted = not emails or (rows[0].counted == 1 + missed and is_within)",
+        "is_admitted = True",
+        (f"{API}test_shares.py::test_links_tell_no_more_addresses_than_grants_do",),
+    ),
+    Guard(
+        "many unknown recipients at once are not told apart",
+        "repositories/account_lookups.py",
+        "is_within = missed <= 1 or (rows[0].misses or 0) <= FREE_ATTEMPTS_OF_ADDRESS",
+        "is_within = True",
+        (f"{API}test_shares.py::test_many_unknown_recipients_at_once_are_not_told_apart",),
+    ),
+    Guard(
         "a revoked or expired link is closed",
         "repositories/file_access.py",
         "return and_(Share.revoked_at.is_(None), or_(Share.expires_at.is_(None), Share.expires_at > at), has_owner)",
