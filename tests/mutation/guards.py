@@ -314,6 +314,20 @@ GUARDS = (
         (f"{API}test_shares.py::test_many_unknown_recipients_at_once_are_not_told_apart",),
     ),
     Guard(
+        "a guest's refused tries are counted",
+        "repositories/guest_tries.py",
+        "points = case((is_started, 1), else_=POINTS_OF_REFUSAL)",
+        "points = literal(1)",
+        (f"{API}test_file_requests.py::test_owners_room_cannot_be_found_out_by_trying_sizes",),
+    ),
+    Guard(
+        "a guest who waits starts nothing",
+        "repositories/file_life.py",
+        "select(owner.c.id).join_from(owner, tried, true())",
+        "select(owner.c.id)",
+        (f"{API}test_file_requests.py::test_a_guest_with_many_files_is_slowed_down_only_past_the_limit",),
+    ),
+    Guard(
         "a revoked or expired link is closed",
         "repositories/file_access.py",
         "return and_(Share.revoked_at.is_(None), or_(Share.expires_at.is_(None), Share.expires_at > at), has_owner)",
