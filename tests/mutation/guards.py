@@ -328,6 +328,13 @@ GUARDS = (
         (f"{API}test_file_requests.py::test_a_guest_with_many_files_is_slowed_down_only_past_the_limit",),
     ),
     Guard(
+        "a turn that S3 broke off is bounded",
+        "services/archive_builds.py",
+        "if turn >= len(PAUSES_SECONDS):",
+        "if False:",
+        ("integration/life/test_archives.py::test_s3_that_gives_nothing_is_asked_less_and_less",),
+    ),
+    Guard(
         "a revoked or expired link is closed",
         "repositories/file_access.py",
         "return and_(Share.revoked_at.is_(None), or_(Share.expires_at.is_(None), Share.expires_at > at), has_owner)",
