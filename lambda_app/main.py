@@ -3,9 +3,12 @@
 from lambda_app.core import starting  # before all that it speeds up
 
 # isort: split
-from typing import Any
+with starting.leaving_validators():
+    from fastapi import FastAPI
 
-from fastapi import FastAPI
+# isort: split
+from functools import partial
+from typing import Any
 
 from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
@@ -39,8 +42,8 @@ from lambda_app.routers.problems import install_problem_handlers
 from lambda_app.routers.routes import Application
 
 
-def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
-    """Build the application, whole: its first request has no route left to build. Nothing connects before a request needs it."""
+def create_app(settings: Settings, services: Services | None = None) -> Application:
+    """Build the application. Nothing connects before a request needs it, and no route is built before it is asked for."""
     configure_logs(settings.log_level)
     app = Application(
         title="We-Upload",
@@ -86,7 +89,13 @@ def _gateway(app: FastAPI) -> GatewayHandler:
     return GatewayHandler(app, api_prefix=services.settings.api_v1_str)
 
 
-app: FastAPI
+def _warm_up(app: Application) -> None:
+    """Do before a snapshot what would otherwise be done after each start from it."""
+    app.build_routes()
+    app.state.services.warm_up()
+
+
+app: Application
 handler: GatewayHandler
 
 
@@ -98,10 +107,12 @@ def __getattr__(name: str) -> Any:
     """
     if name == "app":
         globals()[name] = create_app(Settings.from_environment())
+        # A server starts once and has many requests at a time: none of them waits for another's route.
+        globals()[name].build_routes()
     elif name == "handler":
-        application: FastAPI = globals().get("app") or __getattr__("app")
-        services: Services = application.state.services
-        prepare_for_snapshot(let_go=services.freeze, warm_up=services.warm_up)
+        application: Application = globals().get("app") or create_app(Settings.from_environment())
+        globals()["app"] = application
+        prepare_for_snapshot(let_go=application.state.services.freeze, warm_up=partial(_warm_up, application))
         globals()[name] = _gateway(application)
         starting.finish()
     else:

@@ -1,12 +1,31 @@
-"""The garbage collector while the application loads: it finds nothing then, and takes an eighth of the time (docs/performance.md).
+"""What makes the application's start shorter: the garbage collector rests, and validators that nobody asks for are not built.
 
-Modules, classes and routes stay for ever; the collector walks over them again and again as they come.
+Modules, classes and routes stay for ever; the collector walks over them again and again as they come, finds nothing, and takes an
+eighth of the time (docs/performance.md).
 """
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydantic import BaseModel
 
 _was_enabled = gc.isenabled()
 gc.disable()
+
+
+@contextmanager
+def leaving_validators() -> Iterator[None]:
+    """Let pydantic models that are declared meanwhile build their validators when they are first used.
+
+    For FastAPI's own models: forty, which only the OpenAPI document uses.
+    """
+    before = BaseModel.model_config
+    BaseModel.model_config = {**before, "defer_build": True}
+    try:
+        yield
+    finally:
+        BaseModel.model_config = before
 
 
 def finish() -> None:

@@ -1,6 +1,6 @@
 """A pg8000 connection that sends each statement in one flush, and BEGIN along with the first that writes.
 
-docs/adr/0001-one-flush-wire.md says why and what was rejected.
+docs/adr/0001-one-flush-wire.md says why and what was rejected. Longer than other modules: each half would reach into the other's state.
 """
 
 from collections.abc import Callable, Sequence

@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -113,7 +112,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 def _allowed_methods(request: Request) -> list[str]:
     # Starlette names those of the first route whose path fits, and each of our methods is a route (RFC 9110, section 15.5.6).
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    routes = list(iter_route_contexts(request.app.routes))
+    routes = request.app.router.routes
     found = next((route.path for route in routes if route.path_regex.fullmatch(path)), None)
     return sorted({method for route in routes if route.path == found for method in route.methods or ()})
 

@@ -12,7 +12,7 @@ from lambda_app.repositories.files import FileChangedError, FileRepository, NoSu
 from lambda_app.schemas.file import FileUpdate
 from lambda_app.schemas.file_list import FileFilter, FileOrder, OrderField
 from lambda_app.schemas.page import Cursor
-from lambda_app.services.uploads import FileNotAvailableError
+from lambda_app.services.completion import FileNotAvailableError
 from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
 

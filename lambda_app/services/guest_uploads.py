@@ -13,9 +13,10 @@ from lambda_app.repositories.file_life import FileLifeRepository
 from lambda_app.repositories.file_requests import FileRequestRepository
 from lambda_app.schemas.file import DeclaredFile
 from lambda_app.schemas.file_request import matching_rules
+from lambda_app.services.completion import Completion
 from lambda_app.services.password_gate import network_of
 from lambda_app.services.quota import Quota
-from lambda_app.services.uploads import UploadService, abandoned_at, new_file
+from lambda_app.services.uploads import abandoned_at, new_file
 from lambda_app.storage.object_store import ObjectStore, PresignedRequest
 
 
@@ -75,13 +76,13 @@ class GuestUploadService:
         *,
         requests: FileRequestRepository,
         life: FileLifeRepository,
-        uploads: UploadService,
+        completion: Completion,
         store: ObjectStore,
         default_quota: Quota,
     ) -> None:
         self._requests = requests
         self._life = life
-        self._uploads = uploads
+        self._completion = completion
         self._store = store
         self._default_quota = default_quota
 
@@ -121,7 +122,7 @@ class GuestUploadService:
 
     def complete(self, token: str, file_id: UUID, guest_token: str) -> File:
         """Make the file available if S3 holds what was declared. Raises NoOpenRequestError, and as `UploadService.complete_upload`."""
-        return self._uploads.complete(lambda: self._require_sent(token, file_id, guest_token))
+        return self._completion.complete(lambda: self._require_sent(token, file_id, guest_token))
 
     def _require_sent(self, token: str, file_id: UUID, guest_token: str) -> File:
         file = self._requests.get_sent(hash_secret(token), file_id=file_id, guest_token_hash=hash_secret(guest_token))

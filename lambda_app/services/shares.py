@@ -19,8 +19,8 @@ from lambda_app.schemas.file_list import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.share import ShareOptions, ShareUpdate
 from lambda_app.services.address_book import AddressBook
+from lambda_app.services.completion import FileNotAvailableError
 from lambda_app.services.idempotency import IdempotencyService, KeyedRequest, RequestUnderWayError
-from lambda_app.services.uploads import FileNotAvailableError
 
 SHARES_PER_USER = 1000
 """Links of one user that were not revoked."""

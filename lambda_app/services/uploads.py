@@ -1,23 +1,23 @@
-"""The way of bytes into the store: start, parts, completion."""
+"""The way of bytes into the store: start and parts. What comes after is in `services/completion`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import AppError, ConflictError, GoneError, MalformedRequestError, TooLargeError, UnavailableError
+from lambda_app.core.errors import AppError, GoneError, MalformedRequestError, TooLargeError, UnavailableError
 from lambda_app.models import File, FileStatus, User
 from lambda_app.repositories.file_life import FileLifeRepository
-from lambda_app.repositories.files import FileRepository, NoSuchFileError
+from lambda_app.repositories.files import FileRepository
 from lambda_app.repositories.users import UserRepository
 from lambda_app.schemas.file import DeclaredFile, FileCreate
 from lambda_app.schemas.upload import MultipartCreate, PartWanted
+from lambda_app.services.completion import Completion, NoPartsError, UploadLostError, plan_of
 from lambda_app.services.idempotency import IdempotencyService, KeyedRequest, RequestUnderWayError
 from lambda_app.services.quota import Quota, QuotaExceededError
-from lambda_app.services.settlement import Settled, Settlement
 from lambda_app.storage.keys import object_key
-from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES, MultipartEnd, ObjectStore, PresignedRequest, StoredPart
+from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES, ObjectStore, PresignedRequest, StoredPart
 from lambda_app.storage.parts import MULTIPART_MAX_BYTES, PartPlan, plan_parts
 
 SLOWEST_UPLOAD_BYTES_PER_SECOND = 128 * 1024
@@ -25,52 +25,6 @@ SLOWEST_UPLOAD_BYTES_PER_SECOND = 128 * 1024
 MULTIPART_LIFETIME = timedelta(days=7)
 """How long the parts of one file may take, and as much longer as they need at the speed below."""
 SLOWEST_MULTIPART_BYTES_PER_SECOND = 10 * 1024**2
-JOIN_GRACE = timedelta(hours=1)
-"""How long S3 may take to join parts: an upload is not taken for abandoned meanwhile."""
-MISSING_PARTS_SHOWN = 100
-"""How many missing parts an answer names: as many as one call signs."""
-
-
-class UploadRejectedError(ConflictError):
-    """What S3 held was not what had been declared; it has been deleted."""
-
-    code = "upload_rejected"
-    message = "The uploaded object is not the declared one and was deleted; start a new upload"
-
-
-class UploadMissingError(ConflictError):
-    """S3 holds nothing for this file yet."""
-
-    code = "upload_missing"
-    message = "Nothing has been uploaded for this file yet"
-
-
-class PartsMissingError(ConflictError):
-    """Not every part has arrived; `missing_parts` names the first of them."""
-
-    code = "parts_missing"
-    message = "Some parts have not been uploaded"
-
-
-class UploadLostError(ConflictError):
-    """S3 knows neither the multipart upload nor the object."""
-
-    code = "upload_lost"
-    message = "The store has lost this upload; delete the file and start a new one"
-
-
-class FileNotAvailableError(ConflictError):
-    """The file has not become available, or never will."""
-
-    code = "file_not_available"
-    message = "The file is not available for download"
-
-
-class NoPartsError(ConflictError):
-    """The file does not take parts (any more)."""
-
-    code = "not_in_parts"
-    message = "This file is not being uploaded in parts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +63,7 @@ class UploadService:
         self._idempotency = idempotency
         self._store = store
         self._default_quota = default_quota
-        self._settlement = Settlement(life=life, store=store)
+        self._completion = Completion(files=files, life=life, store=store)
 
     def start_upload(self, owner: User, declared: FileCreate, *, keyed: KeyedRequest | None = None) -> StartedUpload:
         """Create a pending file, reserve its room, and sign the one request that may fill it.
@@ -192,56 +146,7 @@ class UploadService:
             FileNotAvailableError: the upload's time is over.
             NoSuchFileError, FileForbiddenError, UnavailableError.
         """
-        return self.complete(lambda: self._files.require_manageable(file_id, user), crc64nvme=crc64nvme)
-
-    def complete(self, read: Callable[[], File], *, crc64nvme: str | None = None) -> File:
-        """Do so for the file that `read` returns as it is now, if the caller may complete it. Raises as `complete_upload`, and `read`."""
-        file = read()
-        if file.status == FileStatus.REJECTED:
-            # The call that rejected it may have been cut off before this.
-            self._store.delete(file.s3_key)
-        if file.status != FileStatus.PENDING:
-            return _outcome(file)
-        joined_by = clock.now() + JOIN_GRACE
-        if file.upload_id is not None and file.upload_expires_at < joined_by and not self._life.extend(file.id, until=joined_by):
-            return _outcome(read())
-        is_lost = file.upload_id is not None and not self._join(file, file.upload_id, crc64nvme)
-        settled, file = self._settlement.settle(file, crc64nvme=crc64nvme)
-        if settled is Settled.MISSING:
-            # It may have been deleted, bytes and all, while S3 was asked.
-            read()
-            raise UploadLostError if is_lost else UploadMissingError
-        # Somebody else moved it between our look and our update: their outcome is ours.
-        return _outcome(read() if settled is Settled.OVERTAKEN else file)
-
-    def note_object(self, file_id: UUID) -> Settled:
-        """Take S3's word that an object may have come, and look. Unordered, late, repeated and untrue words all do no harm.
-
-        Raises UnavailableError.
-        """
-        file = self._files.get(file_id)
-        if file is None:
-            # A file that was deleted, or never was. The sweep deletes objects without rows, and takes its time to be sure.
-            return Settled.OVERTAKEN
-        if file.status == FileStatus.PENDING:
-            return self._settlement.settle(file)[0]
-        if file.status in (FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.DELETING):
-            # It came after its file had ended, by a URL that was still alive.
-            self._store.delete(file.s3_key)
-        return Settled.OVERTAKEN
-
-    def _join(self, file: File, upload_id: str, crc64nvme: str | None) -> bool:
-        """Join the parts; False when S3 does not know the upload, which may be because it was joined before."""
-        parts = self._store.list_parts(file.s3_key, upload_id)
-        if parts is None:
-            return False
-        missing = _plan(file).missing(parts)
-        if missing:
-            raise PartsMissingError(extra={"missing_parts": missing[:MISSING_PARTS_SHOWN], "missing_count": len(missing)})
-        end = self._store.join_parts(key=file.s3_key, upload_id=upload_id, parts=parts, size_bytes=file.size_bytes, crc64nvme=crc64nvme)
-        if end is MultipartEnd.PARTS_DIFFER:
-            raise PartsMissingError("S3 does not take these parts for the file; list them, and send again what differs")
-        return end is not MultipartEnd.NO_UPLOAD
+        return self._completion.complete(lambda: self._files.require_manageable(file_id, user), crc64nvme=crc64nvme)
 
     def _start_again(self, owner: User, file_id: UUID) -> StartedUpload:
         file = self._require_made(owner, file_id)
@@ -277,7 +182,7 @@ class UploadService:
         file = self._files.require_manageable(file_id, user)
         if file.status != FileStatus.PENDING or file.upload_id is None:
             raise NoPartsError(extra={"file_status": file.status})
-        return file, file.upload_id, _plan(file)
+        return file, file.upload_id, plan_of(file)
 
     def _sign_part(self, file: File, upload_id: str, plan: PartPlan, wanted: PartWanted) -> SignedPart:
         length = plan.length_of(wanted.number)
@@ -312,21 +217,3 @@ def new_file(owner_id: UUID | None, declared: DeclaredFile | MultipartCreate) ->
 def abandoned_at(file: File, request: PresignedRequest) -> datetime:
     """Return when nobody sends the bytes any more, who began in time and sends them at the slowest speed."""
     return request.expires_at + timedelta(seconds=file.size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND)
-
-
-def _plan(file: File) -> PartPlan:
-    if file.part_size_bytes is None:
-        raise NoPartsError
-    return PartPlan(file.size_bytes, file.part_size_bytes)
-
-
-def _outcome(file: File) -> File:
-    match FileStatus(file.status):
-        case FileStatus.AVAILABLE | FileStatus.TRASHED:
-            return file
-        case FileStatus.REJECTED:
-            raise UploadRejectedError
-        case FileStatus.PENDING | FileStatus.EXPIRED:
-            raise FileNotAvailableError("The time for this upload is over; start a new one", extra={"file_status": file.status})
-        case FileStatus.DELETING:
-            raise NoSuchFileError

@@ -23,13 +23,13 @@ def environment_for(candidate: Candidate, environment: dict[str, str]) -> dict[s
 
 
 class Process:
-    """A candidate that was started; `born_at` is the monotonic time of that."""
+    """A candidate that was started; `born_at` is the monotonic time of that. `options` are `child.py`'s."""
 
-    def __init__(self, candidate: Candidate, environment: dict[str, str]) -> None:
+    def __init__(self, candidate: Candidate, environment: dict[str, str], *options: str) -> None:
         self.candidate = candidate
         self.born_at = time.monotonic()
         self._process = subprocess.Popen(
-            command_for(str(CHILD), candidate.module),
+            command_for(str(CHILD), candidate.module, *options),
             env=environment_for(candidate, environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

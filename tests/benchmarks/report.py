@@ -9,7 +9,9 @@ from typing import Any
 from tests.benchmarks.scenarios import BUDGETED, SCENARIOS
 
 WARM_RATIO_MAX = 4.0
-COLD_RATIO_MAX = 0.6
+COLD_RATIO_MAX = 0.9
+"""Of a start without a snapshot; docs/adr/0030-cold-start-budget.md."""
+AFTER_SNAPSHOT_RATIO_MAX = 0.6
 LIST_RATIO_MAX = 1.5
 ROUND_TRIPS_MAX = {"get": 2, "download": 2, "list of 100": 2, "upload": 3, "update": 3}
 SHOWN_PACKAGES = 14
@@ -79,8 +81,12 @@ def _budget_rows(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
             ratio = requests[name]["ours"]["best_ms"] / requests[name]["bare"]["best_ms"]
             rows.append((f"warm {name} beside the bare handler", f"{WARM_RATIO_MAX:g}x", f"{ratio:.2f}x", ratio <= WARM_RATIO_MAX))
     if cold := figures.get("cold"):
-        ratio = cold["ours"]["best_cpu_ms"] / cold["plain"]["best_cpu_ms"]
-        rows.append(("cold start beside the plain app", f"{COLD_RATIO_MAX:g}x", f"{ratio:.2f}x", ratio <= COLD_RATIO_MAX))
+        for what, kind, allowed in (
+            ("first answer after a snapshot, beside the plain app", "best_after_snapshot_cpu_ms", AFTER_SNAPSHOT_RATIO_MAX),
+            ("cold start without one, beside the plain app", "best_cpu_ms", COLD_RATIO_MAX),
+        ):
+            ratio = cold["ours"][kind] / cold["plain"][kind]
+            rows.append((what, f"{allowed:g}x", f"{ratio:.2f}x", ratio <= allowed))
     if wire := figures.get("wire"):
         for name, budget in ROUND_TRIPS_MAX.items():
             trips = int(wire[name]["ours"]["round_trips"])
@@ -107,10 +113,20 @@ def _names(figures: dict[str, Any]) -> list[str]:
 
 
 def _cold(figures: dict[str, Any]) -> Table:
-    kinds = ("python_ms", "import_ms", "build_ms", "first_answer_ms", "total_ms", "cpu_ms", "best_cpu_ms")
-    columns = ("cold start, ms", "Python", "import", "build", "first answer", "total", "processor time", "its best")
-    rows = [(name, *(f"{by_kind[kind]:.0f}" for kind in kinds)) for name, by_kind in figures.items()]
-    return Table("cold", "Cold start, process start to first answer (an upload), medians", columns, rows)
+    names = {
+        "python_ms": "Python",
+        "import_ms": "import",
+        "build_ms": "build",
+        "first_answer_ms": "first answer",
+        "total_ms": "total",
+        "cpu_ms": "processor time",
+        "best_cpu_ms": "its best",
+        "after_snapshot_ms": "after a snapshot",
+        "after_snapshot_cpu_ms": "processor time",
+        "best_after_snapshot_cpu_ms": "its best",
+    }
+    rows = [(name, *(f"{by_kind[kind]:.0f}" for kind in names)) for name, by_kind in figures.items()]
+    return Table("cold", "Cold start, process start to first answer (an upload), medians", ("cold start, ms", *names.values()), rows)
 
 
 def _emulator(figures: dict[str, Any]) -> Table:

@@ -89,9 +89,9 @@ class World:
         """Where the database listens."""
         return self.environment["DATABASE_URL"]
 
-    def start(self, candidate: Candidate, *, database_url: str | None = None) -> Process:
-        """Start a candidate; `database_url` is the way to the database when there is something between."""
-        return Process(candidate, self.environment | {"DATABASE_URL": database_url or self.database_url})
+    def start(self, candidate: Candidate, *options: str, database_url: str | None = None) -> Process:
+        """Start a candidate with options of `child.py`; `database_url` is the way to the database when there is something between."""
+        return Process(candidate, self.environment | {"DATABASE_URL": database_url or self.database_url}, *options)
 
     def make_person(self) -> Person:
         """Make an account."""

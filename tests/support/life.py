@@ -93,7 +93,8 @@ class Life:
 
     def note(self, file_id: UUID) -> None:
         """Hear of an object from S3."""
-        self.upload(lambda uploads: uploads.note_object(file_id))
+        with self.services.unit_of_work() as session:
+            self.services.completion(session).note_object(file_id)
 
     def delete(self, user: User, file_id: UUID, *, is_permanent: bool = False) -> None:
         """Delete a file."""

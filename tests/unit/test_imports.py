@@ -1,10 +1,14 @@
 """What starting the application loads, and what it must not: every module is paid for at each cold start (docs/performance.md)."""
 
+import asyncio
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from lambda_app.core.settings import Settings
@@ -29,7 +33,9 @@ LEFT_FOR_LATER = {
 """Packages that the first request need not wait for, and who needs them."""
 
 START = """
-import gc, json, os, sys
+import gc, json, os, sys, types
+hooks = []
+sys.modules["snapshot_restore_py"] = types.SimpleNamespace(register_before_snapshot=hooks.append, register_after_restore=id)
 os.environ.update(ENVIRONMENT="local", DATABASE_URL="postgresql://u:p@127.0.0.1/d", SECRET_KEY="k", S3_BUCKET_NAME="bucket")
 os.environ.update(AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b", AWS_SESSION_TOKEN="c")
 from lambda_app import main
@@ -40,7 +46,11 @@ store.presign_upload(key="uploads/k", size_bytes=1, content_type="a/b", sha256=N
 store.presign_download(key="uploads/k", filename="f", content_type="a/b")
 store.presign_part(key="uploads/k", upload_id="u", number=1, size_bytes=1, sha256=None)
 after = {name.partition(".")[0] for name in sys.modules}
-print(json.dumps([sorted(before), sorted(after - before), gc.isenabled(), gc.get_freeze_count()]))
+figures = [gc.isenabled(), gc.get_freeze_count()]
+deferred = lambda: sum(type(route).__name__ == "DeferredRoute" for route in main.app.router.routes)
+deferred_before = deferred()
+[hook() for hook in reversed(hooks)]
+print(json.dumps([sorted(before), sorted(after - before), *figures, deferred_before, deferred()]))
 """
 
 
@@ -48,13 +58,16 @@ def test_start_and_signing_load_nothing_that_can_wait() -> None:
     finished = subprocess.run([sys.executable, "-c", START], capture_output=True, text=True, check=False)
 
     assert finished.returncode == 0, finished.stderr
-    loaded, by_signing, is_collecting, frozen = json.loads(finished.stdout.splitlines()[-1])
+    loaded, by_signing, is_collecting, frozen, deferred, deferred_in_snapshot = json.loads(finished.stdout.splitlines()[-1])
     assert {"fastapi", "sqlalchemy"} <= set(loaded)
     assert set(loaded) & LEFT_FOR_LATER.keys() == set()
     assert by_signing == []
     # The collector rests while we load, and works again afterwards.
     assert is_collecting
     assert frozen > 100_000
+    # A snapshot is taken once and started from many times.
+    assert deferred > 80
+    assert deferred_in_snapshot == 0
 
 
 @pytest.fixture
@@ -63,17 +76,47 @@ def settings() -> Settings:
     return Settings.model_validate(fields)
 
 
-def test_every_route_is_built_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A router that is a plain APIRouter would have its routes built twice, and matched twice at each request."""
-    built: list[str] = []
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note the path of each route that FastAPI builds."""
+    paths: list[str] = []
     build = APIRoute.__init__
 
-    def count(self: APIRoute, path: str, *arguments: object, **options: object) -> None:
-        built.append(path)
+    def note(self: APIRoute, path: str, *arguments: object, **options: object) -> None:
+        paths.append(path)
         build(self, path, *arguments, **options)  # type: ignore[arg-type]  # as they came
 
-    monkeypatch.setattr(APIRoute, "__init__", count)
+    monkeypatch.setattr(APIRoute, "__init__", note)
+    return paths
+
+
+def test_every_route_is_built_once(settings: Settings, built: list[str]) -> None:
+    """A router that is a plain APIRouter would have its routes built twice, and matched twice at each request."""
     app = create_app(settings)
 
+    assert built == []
     assert {type(route).__name__ for route in app.routes} == {"APIRoute", "Route"}
-    assert len(built) == sum(isinstance(route, APIRoute) for route in app.routes) > 40
+    assert len(built) == sum(isinstance(route, APIRoute) for route in app.routes) > 80
+
+
+def test_request_builds_its_own_route_and_no_other(settings: Settings, built: list[str]) -> None:
+    app = create_app(settings)
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = set(pool.map(lambda _: asyncio.run(_status(app, "GET", "/health")), range(8)))
+
+    assert statuses == {200}
+    assert built == ["/health"]
+
+
+def test_method_that_no_route_has_builds_none_of_the_others(settings: Settings, built: list[str]) -> None:
+    app = create_app(settings)
+
+    assert asyncio.run(_status(app, "TRACE", "/api/v1/files/{file_id}/grants")) == 405
+    assert set(built) == {"/api/v1/files/{file_id}/grants"}
+
+
+async def _status(app: FastAPI, method: str, path: str) -> int:
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        return (await client.request(method, path)).status_code

@@ -119,6 +119,11 @@ def ask_grant_by_email(client: httpx.Client, owner: Account, file: dict[str, Any
     return client.put(f"{FILES}/{file['id']}/grants", json={"email": file["friend_email"]}, headers=owner.headers)
 
 
+def ask_share_by_email(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    wanted = {"file_ids": [file["id"]], "audience": "named", "recipients": [file["friend_email"]]}
+    return client.post(SHARES, json=wanted, headers=owner.headers)
+
+
 def ask_grants(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
     return client.get(f"{FILES}/{file['id']}/grants", headers=owner.headers)
 
@@ -176,6 +181,7 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
 SHARING_BUDGET: dict[Callable[..., httpx.Response], int] = {
     ask_grant: 2,
     ask_grant_by_email: 3,
+    ask_share_by_email: 3,
     ask_grants: 2,
     ask_revoke: 4,  # two for the grant before it
     ask_shared: 2,
