@@ -1,6 +1,6 @@
 """Finding accounts by address for a signed-in user, who shall not find out by it who has one (docs/adr/0022-sharing-by-name.md)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,13 +22,13 @@ from sqlalchemy import (
     or_,
     select,
     union_all,
-    values,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.models import AttemptKind, SignInAttempt, User
+from lambda_app.repositories.archives import entries_parameter
 from lambda_app.repositories.sign_in_attempts import (
     FORGET_ADDRESS_AFTER,
     FORGET_AFTER,
@@ -69,10 +69,17 @@ class AccountLookupRepository:
         ids = {name: UUID(name) for name in names if "@" not in name}
         allowed = select(literal(1).label("one")).where(where).cte("allowed")
         may = exists(select(allowed.c.one))
-        found = select(User.id, User.email).where(User.is_active, or_(User.email.in_(emails), User.id.in_(ids.values())), may).cte("meant")
-        counted = _nothing() if not emails else _count(emails, found, may, now)
-        mine = [key for keys in emails.values() for key in (keys.address, keys.pair)]
-        until = select(func.max(SignInAttempt.blocked_until)).where(SignInAttempt.key.in_(mine), SignInAttempt.blocked_until > now)
+        # As one value: RDS Proxy pins a client whose statement is longer than 16 kB.
+        pairs = entries_parameter([{"email": email, "pair": keys.pair} for email, keys in emails.items()])
+        given = func.jsonb_to_recordset(pairs).table_valued(column("email", User.email.type), column("pair", SignInAttempt.key.type))
+        named = select(given.render_derived(name="given", with_types=True)).cte("named")
+        is_meant = or_(User.email.in_(select(named.c.email)), User.id.in_(ids.values()))
+        found = select(User.id, User.email).where(User.is_active, is_meant, may).cte("meant")
+        address = AttemptKeys.of(account="", network=f"user:{asker.id}").address
+        counted = _count(address, named, found, may, now) if emails else _nothing()
+        until = select(func.max(SignInAttempt.blocked_until)).where(
+            _is_one_of(SignInAttempt, address, named), SignInAttempt.blocked_until > now
+        )
         facts = select(
             may.label("may"),
             select(func.count()).select_from(counted).scalar_subquery().label("counted"),
@@ -96,15 +103,16 @@ def _nothing() -> CTE:
     return select(counter.kind, counter.failures, counter.blocked_until).where(literal(False)).cte("counted")
 
 
-def _count(emails: Mapping[str, AttemptKeys], found: CTE, may: ColumnElement[bool], now: datetime) -> CTE:
+def _is_one_of(counter: Any, address: str, named: CTE) -> ColumnElement[bool]:
+    return or_(counter.key == address, counter.key.in_(select(named.c.pair)))
+
+
+def _count(address: str, named: CTE, found: CTE, may: ColumnElement[bool], now: datetime) -> CTE:
     """Count what is missing, on the asker's counter and that of each address, unless one is blocked; return the counters that took it."""
-    pairs = [(email, keys.pair) for email, keys in emails.items()]
-    named = values(column("email", String), column("pair", String), name="named").data(pairs)
     missing = select(named.c.pair).where(named.c.email.not_in(select(found.c.email)), may).cte("missing")
-    keys = [next(iter(emails.values())).address, *(keys.pair for keys in emails.values())]
     tally = union_all(
         select(
-            literal(keys[0], String).label("key"),
+            literal(address, String).label("key"),
             literal(AttemptKind.ADDRESS.value, SmallInteger).label("kind"),
             select(func.count()).select_from(missing).scalar_subquery().label("failures"),
         ).where(may),
@@ -119,7 +127,7 @@ def _count(emails: Mapping[str, AttemptKeys], found: CTE, may: ColumnElement[boo
     is_old = SignInAttempt.since < case((SignInAttempt.kind == AttemptKind.ADDRESS, now - FORGET_ADDRESS_AFTER), else_=now - FORGET_AFTER)
     failures = case((is_old, new.excluded.failures), else_=SignInAttempt.failures + new.excluded.failures)
     other: Any = aliased(SignInAttempt)
-    is_blocked = exists(select(other.key).where(other.key.in_(keys), other.blocked_until > now))
+    is_blocked = exists(select(other.key).where(_is_one_of(other, address, named), other.blocked_until > now))
     return (
         new.on_conflict_do_update(
             index_elements=[SignInAttempt.key],
