@@ -63,7 +63,7 @@ GUARDS ?=
 mutations: setup ## Take each guard away and see that a test misses it; GUARDS="some words" takes those whose names have them
 	@"$(BIN)/python" -m tests.mutation $(GUARDS)
 
-test-browser: setup ## Look at the pages of share links in a headless Chromium (x86-64 Linux); needs Node.js
+test-browser: setup ## Look at the pages of share links and file requests in a headless Chromium (x86-64 Linux); needs Node.js
 	@"$(INTERPRETER)" -m infra.toolchain browser
 	@exec "$(BIN)/python" -m pytest tests/e2e/browser
 

@@ -5,6 +5,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+BUCKET_METHODS = ("GET", "HEAD", "PUT")
+"""What pages may do at the bucket, with a presigned URL."""
+BUCKET_REQUEST_HEADERS = ("content-type", "content-length", "if-none-match", "x-amz-checksum-*", "x-amz-sdk-checksum-algorithm", "range")
+"""What their scripts may send with it."""
+BUCKET_EXPOSED_HEADERS = ("ETag", "Content-Disposition", "x-amz-checksum-sha256", "x-amz-checksum-crc64nvme", "x-amz-version-id")
+"""What their scripts may read of its answers."""
+BUCKET_CORS_SECONDS = 3600
+"""How long a browser may remember that."""
 GATEWAY_TIMEOUT_SECONDS = 29
 """HTTP API gives up at 30 s whatever we ask."""
 FUNCTION_TIMEOUT_SECONDS = 20
@@ -101,6 +109,12 @@ class StageConfig:
             raise ConfigError(f"{self.name}: api_concurrency and three workers together exceed {usable} database connections")
         if not 2 <= self.availability_zones <= 3:
             raise ConfigError("availability_zones is 2 or 3: RDS Proxy needs two")
+
+    @property
+    def bucket_origins(self) -> tuple[str, ...]:
+        """Origins whose pages may use the bucket: the others', and that of the API's own page for guests (`/r/{token}`)."""
+        own = [f"https://{self.domain_name}"] if self.domain_name else []
+        return tuple(dict.fromkeys((*self.cors_origins, *own)))
 
     def _check_firewall(self) -> None:
         if self.firewall and self.certificate_arn is None:

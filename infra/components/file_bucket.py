@@ -9,7 +9,16 @@ from constructs import Construct
 
 from infra.components.acknowledged import acknowledge
 from infra.components.malware import MalwareScan
-from infra.config import ARCHIVE_TIMEOUT_SECONDS, FUNCTION_TIMEOUT_SECONDS, PRESIGNED_URL_SECONDS, StageConfig
+from infra.config import (
+    ARCHIVE_TIMEOUT_SECONDS,
+    BUCKET_CORS_SECONDS,
+    BUCKET_EXPOSED_HEADERS,
+    BUCKET_METHODS,
+    BUCKET_REQUEST_HEADERS,
+    FUNCTION_TIMEOUT_SECONDS,
+    PRESIGNED_URL_SECONDS,
+    StageConfig,
+)
 
 UPLOADS = "uploads/"
 """Prefix of the keys of all files."""
@@ -20,7 +29,6 @@ ARCHIVE_REQUESTS = "archive-requests/"
 ARCHIVES_DAYS = 8
 """More than a zip is ever kept: the sweep deletes it long before, this is for what it cannot see."""
 
-EXPOSED_HEADERS = ["ETag", "x-amz-checksum-sha256", "x-amz-checksum-crc64nvme", "x-amz-version-id"]
 MALWARE_TAG = "GuardDutyMalwareScanStatus"
 MALWARE_CLEAN = "NO_THREATS_FOUND"
 
@@ -115,22 +123,15 @@ class FileBucket(Construct):
         ]
 
     def _cors(self) -> list[s3.CorsRule] | None:
-        if not self._config.cors_origins:
+        if not self._config.bucket_origins:
             return None
         return [
             s3.CorsRule(
-                allowed_origins=list(self._config.cors_origins),
-                allowed_methods=[s3.HttpMethods.PUT, s3.HttpMethods.GET, s3.HttpMethods.HEAD],
-                allowed_headers=[
-                    "content-type",
-                    "content-length",
-                    "if-none-match",
-                    "x-amz-checksum-*",
-                    "x-amz-sdk-checksum-algorithm",
-                    "range",
-                ],
-                exposed_headers=EXPOSED_HEADERS,
-                max_age=3600,
+                allowed_origins=list(self._config.bucket_origins),
+                allowed_methods=[s3.HttpMethods[method] for method in BUCKET_METHODS],
+                allowed_headers=list(BUCKET_REQUEST_HEADERS),
+                exposed_headers=list(BUCKET_EXPOSED_HEADERS),
+                max_age=BUCKET_CORS_SECONDS,
             )
         ]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from infra.local.application import (
     STOP_SIGNALS,
     application_environment,
+    bucket_origins,
     prepare_application,
     prepare_database,
     read_knobs,
@@ -17,7 +18,7 @@ from infra.local.application import (
 )
 from infra.local.archives import archive_worker
 from infra.local.bootstrap import EMULATOR
-from infra.local.object_store import BROWSER_ORIGINS, start_object_store
+from infra.local.object_store import start_object_store
 from infra.local.postgres import start_postgres
 from infra.local.processes import LocalError, Server
 from infra.local.state import CHECKOUT, SUPERUSER_EMAIL, Folders, Secrets, exclusive_lock, kept_secrets
@@ -64,7 +65,7 @@ def run(folders: Folders, port: int) -> int:
             temporary=folders.temporary,
             interpreter=EMULATOR.interpreter,
             region=knobs.get("AWS_REGION", DEFAULT_REGION),
-            origins=tuple(filter(None, map(str.strip, knobs.get("BACKEND_CORS_ORIGINS", "").split(",")))) or BROWSER_ORIGINS,
+            origins=bucket_origins(knobs, port),
         )
         stack.callback(store.stop)
 

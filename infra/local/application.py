@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from pydantic import ValidationError
 
-from infra.local.object_store import ObjectStoreServer
+from infra.local.object_store import BROWSER_ORIGINS, ObjectStoreServer
 from infra.local.postgres import Postgres
 from infra.local.processes import LocalError, Server, base_environment
 from infra.local.state import SUPERUSER_EMAIL, Secrets
@@ -59,6 +59,12 @@ def read_knobs() -> dict[str, str]:
         lines = (f"{'.'.join(str(part) for part in item['loc'][:1]).upper()}: {item['msg']}" for item in error.errors(include_input=False))
         raise LocalError("\n".join(lines)) from None
     return knobs
+
+
+def bucket_origins(knobs: dict[str, str], port: int) -> tuple[str, ...]:
+    """Return the origins whose pages may use the bucket: those that may call the API, and that of its own page for guests."""
+    named = tuple(filter(None, map(str.strip, knobs.get("BACKEND_CORS_ORIGINS", "").split(","))))
+    return (*named, f"http://127.0.0.1:{port}", f"http://localhost:{port}") if named else BROWSER_ORIGINS
 
 
 def application_environment(knobs: dict[str, str], secrets: Secrets, database_url: str, store: ObjectStoreServer) -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 import boto3  # type: ignore[import-untyped]  # ships no type information
 from botocore.config import Config  # type: ignore[import-untyped]  # ships no type information
 
+from infra.config import BUCKET_CORS_SECONDS, BUCKET_EXPOSED_HEADERS, BUCKET_METHODS, BUCKET_REQUEST_HEADERS
 from infra.local.processes import LocalError, Server, base_environment, free_port
 
 EMULATOR = Path(__file__).with_name("emulator.py")
@@ -18,7 +19,6 @@ BUCKET = "we-upload-local"
 APPLICATION_USER = "we-upload-api"
 BROWSER_ORIGINS = ("http://localhost:*", "http://127.0.0.1:*")
 """Pages that may send to the bucket when no origins are configured: those of the same machine."""
-CORS_MAX_AGE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,10 @@ def _set_up_bucket(s3: Any, region: str, origins: tuple[str, ...]) -> None:
     s3.put_bucket_ownership_controls(Bucket=BUCKET, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]})
     rule = {
         "AllowedOrigins": list(origins),
-        "AllowedMethods": ["GET", "HEAD", "PUT"],
-        "AllowedHeaders": ["*"],
-        "ExposeHeaders": ["ETag", "Content-Disposition", "x-amz-checksum-sha256", "x-amz-checksum-crc64nvme"],
-        "MaxAgeSeconds": CORS_MAX_AGE_SECONDS,
+        "AllowedMethods": list(BUCKET_METHODS),
+        "AllowedHeaders": list(BUCKET_REQUEST_HEADERS),
+        "ExposeHeaders": list(BUCKET_EXPOSED_HEADERS),
+        "MaxAgeSeconds": BUCKET_CORS_SECONDS,
     }
     s3.put_bucket_cors(Bucket=BUCKET, CORSConfiguration={"CORSRules": [rule]})
 

@@ -1,43 +1,48 @@
-"""What guests do with the link of a file request. No credential is looked at."""
+"""What guests do with the link of a file request: JSON for programs, and a page for browsers. No credential is looked at."""
 
+from typing import Any
 from uuid import UUID
 
-from fastapi import Response
+from fastapi import Request
 
-from lambda_app.dependencies.services import GuestUploadsDep
+from lambda_app.dependencies.services import GuestUploadsDep, ServicesDep
+from lambda_app.routers.guest_pages import request_page
 from lambda_app.routers.problems import problem_responses
 from lambda_app.routers.routes import Router
+from lambda_app.routers.visitors import prefers_page
 from lambda_app.schemas.file import DeclaredFile
 from lambda_app.schemas.file_request import GuestCompletion, GuestFile, GuestUpload, OpenRequest
 from lambda_app.services.guest_uploads import NoOpenRequestError
+from lambda_app.storage.s3 import bucket_url
 
 router = Router(prefix="/r/{token}", tags=["guests"])
 
-PRIVATE = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex"}
-"""The address is a secret: nobody keeps the answer, passes the address on, or lists it."""
 
-
-@router.get("", response_model=OpenRequest, responses=problem_responses(404))
-def open_file_request(token: str, guests: GuestUploadsDep, response: Response) -> OpenRequest:
-    """Return what is asked for, and what is taken."""
-    request = guests.look(token)
-    response.headers.update(PRIVATE)
-    return OpenRequest(
-        title=request.title,
-        note=request.note,
-        max_size_bytes=request.max_size_bytes,
-        allowed_content_types=request.allowed_content_types,
-        expires_at=request.expires_at,
-        files_left=max(0, request.max_files - request.file_count),
+@router.get(
+    "",
+    response_model=OpenRequest,
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(404)},
+)
+def open_file_request(token: str, request: Request, guests: GuestUploadsDep, services: ServicesDep) -> Any:
+    """Return what is asked for, and what is taken: JSON, or a page to send files from where `Accept` asks for `text/html`."""
+    found = guests.look(token)
+    asked = OpenRequest(
+        title=found.title,
+        note=found.note,
+        max_size_bytes=found.max_size_bytes,
+        allowed_content_types=found.allowed_content_types,
+        expires_at=found.expires_at,
+        files_left=max(0, found.max_files - found.file_count),
     )
+    wants_page = prefers_page(request.headers.get("accept", ""))
+    return request_page(asked, bucket_url=bucket_url(services.settings)) if wants_page else asked
 
 
 @router.post("/files", status_code=201, response_model=GuestUpload, responses=problem_responses(404, 409, 413, 429, 503))
-def start_guest_upload(token: str, declared: DeclaredFile, guests: GuestUploadsDep, response: Response) -> GuestUpload:
+def start_guest_upload(token: str, declared: DeclaredFile, guests: GuestUploadsDep) -> GuestUpload:
     """Declare a file and sign the one request that may fill it, as `POST /files/upload` does for those with an account."""
     upload = guests.start(token, declared)
     request = upload.request
-    response.headers.update(PRIVATE)
     return GuestUpload(
         upload_url=request.url,
         file_id=upload.file.id,
@@ -49,10 +54,9 @@ def start_guest_upload(token: str, declared: DeclaredFile, guests: GuestUploadsD
 
 
 @router.post("/files/{file_id}/complete", response_model=GuestFile, responses=problem_responses(404, 409, 503))
-def complete_guest_upload(token: str, file_id: str, completion: GuestCompletion, guests: GuestUploadsDep, response: Response) -> GuestFile:
+def complete_guest_upload(token: str, file_id: str, completion: GuestCompletion, guests: GuestUploadsDep) -> GuestFile:
     """Check what S3 holds against what was declared. Safe to repeat."""
     file = guests.complete(token, _require_id(file_id), completion.guest_token)
-    response.headers.update(PRIVATE)
     return GuestFile.model_validate({"file_id": file.id, "status": file.status})
 
 

@@ -1,6 +1,7 @@
 """The pages of share links: what a link opens, how far its zip is, and every refusal, for people at a browser.
 
-No script runs on them and nothing is loaded: the one style sheet is in the page, and the policy names it by its digest.
+No script runs on them and nothing is loaded: the one style sheet is in the page, and the policy names it by its digest. Refusals at the
+links of file requests are pages of this kind, too; what those open is in `guest_pages`.
 """
 
 import base64
@@ -22,6 +23,7 @@ from lambda_app.routers.problems import PROBLEM_MEDIA_TYPE
 from lambda_app.routers.visitors import prefers_page
 from lambda_app.schemas.archive import LinkedArchive
 from lambda_app.schemas.share import OpenedShare
+from lambda_app.services.share_links import NoSuchLinkError
 from lambda_app.storage.content import saved_filename
 
 PAGES = Path(__file__).with_name("pages")
@@ -36,6 +38,8 @@ _FORMS = {
 """What the page of a refusal asks for."""
 _QUESTIONS = ("share_password_required", "not_authenticated")
 """Refusals that only ask; to a browser that opens the link they are no failure."""
+_CLOSED = ("link_not_found", "not_found")
+"""Links of shares and of file requests that are not open, for whatever reason."""
 _TITLES: dict[str | int, str] = {
     "archive_not_found": "This zip is not there",
     "archive_expired": "This zip is not kept any longer",
@@ -84,7 +88,7 @@ def archive_page(archive: LinkedArchive, filenames: Sequence[str], path: str, *,
 
 
 class LinkPages:
-    """ASGI middleware: gives every answer to a link its headers, and refusals a page where a browser asks for one."""
+    """ASGI middleware: gives every answer to a link the headers that it lacks, and refusals a page where a browser asks for one."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -113,7 +117,8 @@ class _Dresser:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            headers.update(_headers())
+            for name, value in _headers().items():
+                headers.setdefault(name, value)
             headers.add_vary_header("Accept")
             if self._wants_page and headers.get("content-type") == PROBLEM_MEDIA_TYPE:
                 self._held = message
@@ -132,8 +137,8 @@ class _Dresser:
             title="Shared files" if code in _FORMS else _TITLES.get(code) or _TITLES.get(status, "This did not work"),
             asks=_FORMS.get(code),
             action=self._path,
-            message=None if is_question else problem["detail"],
-            may_go_back=code not in _FORMS and code != "link_not_found",
+            message=None if is_question else NoSuchLinkError.message if code in _CLOSED else problem["detail"],
+            may_go_back=code not in (*_FORMS, *_CLOSED),
         ).encode()
         headers = MutableHeaders(raw=[pair for pair in start["headers"] if pair[0] not in (b"content-type", b"content-length")])
         headers["Content-Type"] = "text/html; charset=utf-8"
@@ -148,7 +153,7 @@ def _link_path(scope: Scope) -> str | None:
         return None
     root = scope.get("root_path", "")
     parts = scope["path"].removeprefix(root).split("/")
-    return quote(f"{root}/s/{parts[2]}") if parts[:2] == ["", "s"] and len(parts) > 2 else None
+    return quote(f"{root}/{parts[1]}/{parts[2]}") if parts[:2] in (["", "s"], ["", "r"]) and len(parts) > 2 else None
 
 
 @cache

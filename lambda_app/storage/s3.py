@@ -50,7 +50,7 @@ class S3ObjectStore(ObjectStore):
 
     def __init__(self, settings: Settings, aws: AwsAccess) -> None:
         self._bucket = settings.s3_bucket_name
-        self._bucket_url = _bucket_url(settings)
+        self._bucket_url = bucket_url(settings)
         self._lifetime_seconds = settings.presigned_url_expiration
         self._aws = aws
 
@@ -231,7 +231,7 @@ class S3ObjectStore(ObjectStore):
         return PresignedRequest(method, signed.url, headers, signed.expires_at)
 
 
-def _bucket_url(settings: Settings) -> str:
+def bucket_url(settings: Settings) -> str:
     """Return the address that clients will use; the host is signed, so another name for the same place is refused."""
     bucket = settings.s3_bucket_name
     endpoint = settings.s3_public_endpoint_url or settings.aws_endpoint_url

@@ -67,10 +67,18 @@ def test_bucket_cleans_up_parts_and_trash(prod: Synthesised) -> None:
     assert rules["trash"]["ExpiredObjectDeleteMarker"] is True
 
 
-def test_pages_may_use_the_bucket_only_from_named_origins(everything: Synthesised, prod: Synthesised) -> None:
+def test_pages_may_use_the_bucket_only_from_named_origins_and_our_own(
+    everything: Synthesised, behind_firewall: Synthesised, prod: Synthesised
+) -> None:
     (rule,) = everything.only("AWS::S3::Bucket")["CorsConfiguration"]["CorsRules"]
+    (ours,) = behind_firewall.only("AWS::S3::Bucket")["CorsConfiguration"]["CorsRules"]
 
-    assert rule["AllowedOrigins"] == ["https://app.example.com", "https://www.example.com"]
+    assert rule["AllowedOrigins"] == ["https://app.example.com", "https://www.example.com", "https://files.example.com"]
+    # Where the links of file requests lead to, and not the page of the links in mail.
+    assert ours["AllowedOrigins"] == ["https://files.example.com"]
+    assert sorted(ours["AllowedMethods"]) == ["GET", "HEAD", "PUT"]
+    # What the page's script sends with the bytes.
+    assert {"content-type", "if-none-match", "x-amz-checksum-*"} <= set(ours["AllowedHeaders"])
     assert {"ETag", "x-amz-checksum-sha256", "x-amz-checksum-crc64nvme"} <= set(rule["ExposedHeaders"])
     assert "CorsConfiguration" not in prod.only("AWS::S3::Bucket")
 

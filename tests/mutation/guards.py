@@ -390,6 +390,20 @@ GUARDS = (
         "",
         (f"{API}test_file_requests.py::test_limits_of_size_and_count_and_room",),
     ),
+    Guard(
+        "the script of the guests' page reaches the bucket only",
+        "routers/guest_pages.py",
+        "connect-src 'self' {bucket_url}/",
+        "connect-src *",
+        (f"{API}test_guest_page.py::test_page_runs_its_own_script_and_reaches_the_bucket_only",),
+    ),
+    Guard(
+        "an owner's words are no markup of the guests' page",
+        "routers/guest_pages.py",
+        "autoescape=True",
+        "autoescape=False",
+        (f"{API}test_guest_page.py::test_hostile_titles_and_notes_are_only_shown",),
+    ),
     # Passwords
     Guard(
         "an unknown user costs what a known one does",

@@ -284,7 +284,7 @@ def test_guest_sends_a_file_and_reads_nothing_back(client: httpx.Client, service
     assert complete(client, token, upload).json() == completed.json()
     for answer in (seen, completed):
         headers = {name: answer.headers[name] for name in ("cache-control", "referrer-policy", "x-robots-tag")}
-        assert headers == {"cache-control": "no-store", "referrer-policy": "no-referrer", "x-robots-tag": "noindex"}
+        assert headers == {"cache-control": "no-store", "referrer-policy": "no-referrer", "x-robots-tag": "noindex, nofollow"}
         assert owner.email not in answer.text
         assert str(owner.id) not in answer.text
     assert client.get(f"/r/{token}").json()["files_left"] == 2

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.application import application_environment, read_knobs
-from infra.local.object_store import ObjectStoreServer
+from infra.local.application import application_environment, bucket_origins, read_knobs
+from infra.local.object_store import BROWSER_ORIGINS, ObjectStoreServer
 from infra.local.processes import LocalError, Server
 from infra.local.state import Secrets
 from lambda_app.core.settings import Environment, Settings
@@ -33,6 +33,17 @@ def test_knobs_reach_the_api(monkeypatch: pytest.MonkeyPatch, store: ObjectStore
         "we-upload-local",
         "http://127.0.0.1:4566",
         "eu-west-1",
+    )
+
+
+def test_own_page_may_use_the_bucket_beside_the_named_ones() -> None:
+    own = ("http://127.0.0.1:8000", "http://localhost:8000")
+
+    assert bucket_origins({}, 8000) == BROWSER_ORIGINS
+    assert bucket_origins({"BACKEND_CORS_ORIGINS": "https://a.example.com, https://b.example.com"}, 8000) == (
+        "https://a.example.com",
+        "https://b.example.com",
+        *own,
     )
 
 
