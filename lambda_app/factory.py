@@ -26,6 +26,7 @@ from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.health import DatabaseProbe
 from lambda_app.db.session import create_session_factory, session_scope
+from lambda_app.repositories.account_lookups import AccountLookupRepository
 from lambda_app.repositories.api_keys import ApiKeyRepository
 from lambda_app.repositories.archive_life import ArchiveLifeRepository
 from lambda_app.repositories.archive_sweep import ArchiveSweepRepository
@@ -47,6 +48,7 @@ from lambda_app.repositories.sweep import SweepRepository
 from lambda_app.repositories.usage import UsageRepository
 from lambda_app.repositories.users import UserRepository
 from lambda_app.services.accounts import AccountService
+from lambda_app.services.address_book import AddressBook
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.api_keys import ApiKeyService
 from lambda_app.services.archive_builds import ArchiveBuildService
@@ -214,6 +216,7 @@ class Services:
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             passwords=self.passwords,
             passes=SharePasses(self.keys),
+            address_book=AddressBook(AccountLookupRepository(session)),
         )
 
     def share_links(self, session: Session) -> ShareLinkService:
@@ -233,7 +236,7 @@ class Services:
             grants=FileGrantRepository(session),
             files=FileRepository(session),
             users=UserRepository(session),
-            attempts=SignInAttemptRepository(session),
+            address_book=AddressBook(AccountLookupRepository(session)),
         )
 
     def file_requests(self, session: Session) -> FileRequestService:

@@ -18,6 +18,8 @@ class AttemptKind(IntEnum):
     """All attempts from one address."""
     PAIR = 3
     """The attempts at one account from one address."""
+    GUEST = 4
+    """What one network tried at one file request, in points: see `repositories/guest_tries`."""
 
 
 class SignInAttempt(Base):

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Update, and_, delete, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
@@ -23,15 +23,17 @@ class FileGrantRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def put(
-        self, file_id: UUID, user: User, *, grantee_id: UUID, role: GrantRole, email: str | None = None, release: Update | None = None
-    ) -> FileGrant | None:
+    def may_grant(self, file_id: UUID, user: User) -> ColumnElement[bool]:
+        """Return the condition that the user may share the file by name, for a statement of its own."""
+        return exists(select(File.id).where(*_grantable(file_id, user)))
+
+    def put(self, file_id: UUID, user: User, *, grantee_id: UUID, role: GrantRole, email: str | None = None) -> FileGrant | None:
         """Give the grantee this role on a file that `user` manages; None when one of them is not there, or there are too many.
 
-        `release` is carried out in any case. The limit of grants is exact unless several are made in the same moment.
+        The limit of grants is exact unless several are made in the same moment.
         """
         # The rows that the foreign keys will look at are locked first: the log's end comes last, for everybody.
-        file = select(File.id, File.owner_id).where(File.id == file_id, File.status != FileStatus.DELETING, manageable_by(user))
+        file = select(File.id, File.owner_id).where(*_grantable(file_id, user))
         shared = file.with_for_update(read=True, key_share=True).cte("shared")
         grantee = select(User.id).where(User.id == grantee_id, User.is_active).with_for_update(read=True, key_share=True).cte("grantee")
         others = select(func.count()).where(FileGrant.file_id == file_id, FileGrant.user_id != grantee_id).scalar_subquery()
@@ -51,10 +53,9 @@ class FileGrantRepository:
         new = made.excluded
         changes = {"role": new.role, "email": func.coalesce(new.email, FileGrant.email), "updated_at": new.updated_at}
         granted = made.on_conflict_do_update(constraint="pk_file_grant", set_=changes).returning(*columns).cte("granted")
-        released = [] if release is None else [release.returning(literal(1).label("done")).cte("released")]
         details = {"user_id": grantee_id, "role": role.value}
-        logged = audit_insert_for(granted, "file.shared", kind="file", key="file_id", details=details, behind=released)
-        statement = select(aliased(FileGrant, granted)).add_cte(*released, logged.cte("logged"))
+        logged = audit_insert_for(granted, "file.shared", kind="file", key="file_id", details=details)
+        statement = select(aliased(FileGrant, granted)).add_cte(logged.cte("logged"))
         return self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none()
 
     def remove(self, file_id: UUID, user: User, *, grantee_id: UUID) -> bool:
@@ -88,3 +89,7 @@ class FileGrantRepository:
         if not grants and not rows[0].is_manager:
             raise FileForbiddenError
         return grants
+
+
+def _grantable(file_id: UUID, user: User) -> tuple[ColumnElement[bool], ...]:
+    return File.id == file_id, File.status != FileStatus.DELETING, manageable_by(user)

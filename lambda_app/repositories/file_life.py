@@ -17,6 +17,7 @@ from sqlalchemy import (
     Executable,
     Insert,
     Update,
+    and_,
     any_,
     delete,
     exists,
@@ -25,6 +26,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.orm import Session, aliased
@@ -34,6 +36,7 @@ from lambda_app.models import CHARGED, File, FileRequest, FileStatus, Idempotenc
 from lambda_app.repositories.audit import audit_insert_for
 from lambda_app.repositories.file_access import manageable_by
 from lambda_app.repositories.file_requests import live_request
+from lambda_app.repositories.guest_tries import GuestTry, blocked_until, counted_try
 from lambda_app.schemas.file_request import matching_rules
 
 _OWN_TRANSACTION = {"own_transaction": True, "synchronize_session": False, "populate_existing": True}
@@ -75,20 +78,24 @@ class FileLifeRepository:
             made = statement.add_cte(*parts)
         return self._session.execute(made, execution_options=_OWN_TRANSACTION).scalar_one_or_none() is not None
 
-    def reserve_for_guest(self, file: File, *, token_hash: str, default_bytes: int, default_files: int) -> bool:
-        """Insert the pending file for the owner of the request with this token and charge them, if both have room; False if not.
+    def reserve_for_guest(self, file: File, *, token_hash: str, source: str, default_bytes: int, default_files: int) -> GuestTry:
+        """Insert the pending file for the owner of the request with this token and charge them, if both have room; say what became of it.
 
-        Both rows are locked before either is changed: a request that was counted while its owner had no room would stay counted.
-        The request comes first, here and in `_step`, and the log's end last.
+        The try counts against its `source`, in the same statement: nobody learns more by a hundred at once. Both rows are locked before
+        either is changed: a request that was counted while its owner had no room would stay counted. The request comes first, here and in
+        `_step`, then the owner, then the source's counter, and the log's end last.
         """
-        taking = select(FileRequest.id, FileRequest.owner_id).where(FileRequest.token_hash == token_hash, *_takes(file))
-        request = taking.with_for_update(key_share=True).cte("request")
+        now = clock.now()
+        taking = select(FileRequest.id, FileRequest.owner_id, and_(*_takes(file)).label("takes"))
+        request = taking.where(FileRequest.token_hash == token_hash, *live_request()).with_for_update(key_share=True).cte("request")
         has_room = _has_room(file, default_bytes=default_bytes, default_files=default_files)
-        found = select(User.id).where(User.id == request.c.owner_id, User.is_active, has_room)
+        found = select(User.id, and_(request.c.takes, has_room).label("fits")).where(User.id == request.c.owner_id, User.is_active)
         owner = found.with_for_update(of=User, key_share=True).cte("owner")
+        tried = counted_try(source, owner, is_started=owner.c.fits, now=now)
+        fitting = select(owner.c.id).join_from(owner, tried, true()).where(owner.c.fits).cte("fitting")
         counted = (
             update(FileRequest)
-            .where(FileRequest.id == request.c.id, request.c.owner_id == owner.c.id)
+            .where(FileRequest.id == request.c.id, request.c.owner_id == fitting.c.id)
             .values(file_count=FileRequest.file_count + 1)
             .returning(FileRequest.id, FileRequest.owner_id)
             .cte("counted")
@@ -99,8 +106,10 @@ class FileLifeRepository:
         made = insertion.returning(File.file_request_id.label("id")).cte("made")
         details = {"file_id": file.id, "size_bytes": file.size_bytes}
         logged = audit_insert_for(made, "file_request.upload_started", kind="file_request", details=details)
-        statement = select(made.c.id).add_cte(logged.cte("logged")).execution_options(**_OWN_TRANSACTION)
-        return self._session.execute(statement).scalar_one_or_none() is not None
+        statement = select(
+            exists(select(owner.c.id)), exists(select(tried.c.key)), exists(select(made.c.id)), blocked_until(source, now)
+        ).add_cte(logged.cte("logged"))
+        return GuestTry(*self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).one())
 
     def accept(self, file_id: UUID, *, detected_content_type: str | None) -> File | None:
         """Make a pending file available; None when it was not pending any more."""
@@ -189,10 +198,9 @@ def _has_room(file: File, *, default_bytes: int, default_files: int) -> ColumnEl
 
 
 def _takes(file: File) -> list[ColumnElement[bool]]:
-    """Return what a request must be to take the file now."""
+    """Return what the limits of a live request must be to take the file now."""
     rules = FileRequest.allowed_content_types
     return [
-        *live_request(),
         FileRequest.file_count < FileRequest.max_files,
         FileRequest.max_size_bytes >= file.size_bytes,
         or_(rules.is_(None), *(literal(rule) == any_(rules) for rule in matching_rules(file.content_type))),

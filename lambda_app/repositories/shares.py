@@ -17,7 +17,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    or_,
     select,
     true,
     tuple_,
@@ -107,13 +106,13 @@ class ShareRepository:
         """Return how many links of the user's were not revoked."""
         return self._session.execute(_live_of(owner_id)).scalar_one()
 
-    def find_users(self, names: Sequence[str]) -> dict[str, UUID]:
-        """Return the users of these addresses and ids, by the name that was given."""
-        ids = {name: UUID(name) for name in names if "@" not in name}
-        rows = self._session.execute(select(User.id, User.email).where(or_(User.email.in_(names), User.id.in_(ids.values())))).all()
-        by_email = {row.email: row.id for row in rows}
-        known = {row.id for row in rows}
-        return {name: by_email[name] if name in by_email else ids[name] for name in names if name in by_email or ids.get(name) in known}
+    def may_share(self, file_ids: Sequence[UUID], user: User) -> ColumnElement[bool]:
+        """Return the condition that the user may share every one of these files now, for a statement of its own."""
+        return select(func.count()).select_from(_found(file_ids, user)).scalar_subquery() == len(file_ids)
+
+    def may_change(self, share_id: UUID, user: User) -> ColumnElement[bool]:
+        """Return the condition that it is a link of the user's that was not revoked, for a statement of its own."""
+        return exists(select(Share.id).where(*_changeable(share_id, user)))
 
     def require(self, share_id: UUID, user: User) -> KeptShare:
         """Return the link. Raises NoSuchShareError."""
@@ -137,7 +136,7 @@ class ShareRepository:
 
         `fields` is what the log says was changed.
         """
-        change = update(Share).where(Share.id == share_id, Share.revoked_at.is_(None), links_manageable_by(user))
+        change = update(Share).where(*_changeable(share_id, user))
         changed = change.values(**changes, updated_at=clock.now()).returning(*Share.__table__.c).cte("changed")
         parts = []
         if user_ids is not None:
@@ -203,6 +202,10 @@ def _made(share: Share, may: Sequence[ColumnElement[bool]]) -> CTE:
 def _found(file_ids: Sequence[UUID], owner: User) -> Any:
     wanted = values(column("id", Uuid), column("position", Integer), name="wanted").data([(id_, at) for at, id_ in enumerate(file_ids)])
     return select(File.id, wanted.c.position).join(wanted, wanted.c.id == File.id).where(shareable_by(owner)).cte("found")
+
+
+def _changeable(share_id: UUID, user: User) -> tuple[ColumnElement[bool], ...]:
+    return Share.id == share_id, Share.revoked_at.is_(None), links_manageable_by(user)
 
 
 def _recipient_rows(user_ids: Mapping[str, UUID], share: Any) -> tuple[list[str], Select[Any]]:

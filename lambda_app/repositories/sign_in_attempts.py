@@ -27,6 +27,7 @@ FORGET_AFTER = timedelta(hours=24)
 """The same for the other counters."""
 
 _LARGEST_EXPONENT = 16
+_KINDS = (AttemptKind.ACCOUNT, AttemptKind.ADDRESS, AttemptKind.PAIR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,7 @@ def _count(keys: AttemptKeys, now: datetime) -> Any:
     """Count the attempt on every counter of which none is blocked; return the counters that took it."""
     rows = [
         {"key": key, "kind": kind.value, "failures": 1, "since": now, "blocked_until": None}
-        for key, kind in zip(keys.all, AttemptKind, strict=True)
+        for key, kind in zip(keys.all, _KINDS, strict=True)
     ]
     other = aliased(SignInAttempt)
     is_blocked = select(other.key).where(other.key.in_(keys.all), other.blocked_until > now).exists()
@@ -202,8 +203,12 @@ def _next_free(failures: ColumnElement[int], keys: AttemptKeys, now: datetime) -
         (is_attacked, 1),
         else_=FREE_ATTEMPTS_OF_PAIR,
     )
-    exponent = func.least(failures - free, _LARGEST_EXPONENT)
-    seconds = func.least(func.power(2, exponent - 1), LONGEST_DELAY_SECONDS)
-    delay = seconds * literal(timedelta(seconds=1), Interval)
     is_free = or_(SignInAttempt.kind == AttemptKind.ACCOUNT, failures <= free)
-    return case((is_free, null()), else_=literal(now, SignInAttempt.since.type) + delay)
+    return case((is_free, null()), else_=delayed(failures - free, now))
+
+
+def delayed(excess: ColumnElement[int], now: datetime, *, first_seconds: int = 1) -> ColumnElement[datetime]:
+    """Return the end of the delay that follows the first, second, … attempt that is not free: it doubles each time."""
+    exponent = func.least(excess, _LARGEST_EXPONENT)
+    seconds = func.least(first_seconds * func.power(2, exponent - 1), LONGEST_DELAY_SECONDS)
+    return literal(now, SignInAttempt.since.type) + seconds * literal(timedelta(seconds=1), Interval)

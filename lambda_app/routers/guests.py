@@ -38,7 +38,7 @@ def open_file_request(token: str, request: Request, guests: GuestUploadsDep, ser
     return request_page(asked, bucket_url=bucket_url(services.settings)) if wants_page else asked
 
 
-@router.post("/files", status_code=201, response_model=GuestUpload, responses=problem_responses(404, 409, 413, 503))
+@router.post("/files", status_code=201, response_model=GuestUpload, responses=problem_responses(404, 409, 413, 429, 503))
 def start_guest_upload(token: str, declared: DeclaredFile, guests: GuestUploadsDep) -> GuestUpload:
     """Declare a file and sign the one request that may fill it, as `POST /files/upload` does for those with an account."""
     upload = guests.start(token, declared)

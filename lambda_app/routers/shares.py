@@ -44,7 +44,7 @@ class _Addresses:
 AddressesDep = Annotated[_Addresses, Depends(_Addresses)]
 
 
-@router.post("/files/{file_id}/shares", status_code=201, response_model=Share, responses=problem_responses(401, 403, 404, 409, 410))
+@router.post("/files/{file_id}/shares", status_code=201, response_model=Share, responses=problem_responses(401, 403, 404, 409, 410, 429))
 def share_file(
     file_id: UUID,
     options: ShareOptions,
@@ -83,7 +83,7 @@ def revoke_file_shares(file_id: UUID, user: CurrentUserDep, shares: SharesDep) -
     shares.revoke_all_to(user, file_id)
 
 
-@router.post("/shares", status_code=201, response_model=Share, responses=problem_responses(401, 403, 404, 409, 410))
+@router.post("/shares", status_code=201, response_model=Share, responses=problem_responses(401, 403, 404, 409, 410, 429))
 def share_files(
     wanted: ShareCreate,
     user: CurrentUserDep,
@@ -118,7 +118,7 @@ def read_share(share_id: UUID, user: CurrentUserDep, shares: SharesDep, addresse
     return addresses.show(shares.get(user, share_id))
 
 
-@router.patch("/shares/{share_id}", response_model=Share, responses=problem_responses(401, 403, 404, 409))
+@router.patch("/shares/{share_id}", response_model=Share, responses=problem_responses(401, 403, 404, 409, 429))
 def update_share(share_id: UUID, update: ShareUpdate, user: CurrentUserDep, shares: SharesDep, addresses: AddressesDep) -> Share:
     """Change a link's rules from the next request on; an absent field stays as it is, null takes a limit away."""
     return addresses.show(shares.update(user, share_id, update))

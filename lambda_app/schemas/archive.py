@@ -39,7 +39,8 @@ class Archive(ResponseModel):
     size_bytes: int
     done_bytes: int
     error_code: str | None
-    """Why it failed: `files_changed` when a file in it cannot be had any more, `given_up` when it could not be built."""
+    """Why it failed: `files_changed` when a file in it cannot be had any more, `file_withheld` when a malware scan did not find one clean,
+    `given_up` when it could not be built."""
     created_at: datetime
     expires_at: datetime | None
     """When it is deleted, once it is ready or has failed."""

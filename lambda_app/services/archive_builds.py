@@ -3,7 +3,7 @@
 import logging
 from datetime import timedelta
 from enum import Enum
-from time import monotonic
+from time import monotonic, sleep
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
@@ -11,12 +11,14 @@ from lambda_app.core.errors import UnavailableError
 from lambda_app.models import Archive
 from lambda_app.repositories.archive_life import ArchiveLifeRepository
 from lambda_app.services.archive_parts import FileGoneError, Part, PartMaker
-from lambda_app.services.archives import CONTENT_TYPE, FILES_CHANGED
+from lambda_app.services.archives import CONTENT_TYPE, FILE_WITHHELD, FILES_CHANGED
 from lambda_app.storage.keys import archive_request_key
-from lambda_app.storage.object_store import MultipartEnd, ObjectStore, StoredPart
+from lambda_app.storage.object_store import MultipartEnd, ObjectStore, ObjectWithheldError, StoredPart
 
 LEASE = timedelta(minutes=5)
 """How long a worker may be silent before another takes over: five thousand files of one part are read in three minutes."""
+PAUSES_SECONDS = (5.0, 20.0, 60.0)
+"""How long an archive waits after S3 broke off the first, second, … turn in a row that finished no part. Then it waits for the sweep."""
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ class Built(Enum):
     READY = "ready"
     FAILED = "failed"
     """A file in it cannot be had any more."""
+    BROKEN_OFF = "broken off"
+    """S3 did not answer, or refused; another turn was asked for."""
     UNFINISHED = "unfinished"
     """The time was up; another turn was asked for."""
     OVERTAKEN = "overtaken"
@@ -56,7 +60,7 @@ class ArchiveBuildService:
         self._retention = retention
 
     def build(self, archive_id: UUID, *, budget_seconds: float) -> Built:
-        """Go on with an archive until it is ready or the time is up. Raises UnavailableError; the archive then waits for another turn."""
+        """Go on with an archive until it is ready or the time is up. Raises UnavailableError; the archive then waits for the sweep."""
         archive = self._life.claim(archive_id, lease_id=uuid4(), lease_until=clock.now() + LEASE)
         if archive is None:
             return Built.NOTHING
@@ -68,20 +72,36 @@ class ArchiveBuildService:
         except _OvertakenError:
             return Built.OVERTAKEN
         except (_FilesChangedError, FileGoneError):
-            return self._fail(archive)
+            return self._fail(archive, FILES_CHANGED)
+        except UnavailableError as error:
+            return self._break_off(archive, error)
         except _TimeIsUpError:
             if self._life.give_back(archive):
                 self._store.put_empty(archive_request_key(archive.id))
             return Built.UNFINISHED
-        except UnavailableError:
-            self._life.give_back(archive)
-            raise
         return Built.READY if self._life.finish(archive, expires_at=clock.now() + self._retention) else Built.OVERTAKEN
 
-    def _fail(self, archive: Archive) -> Built:
-        if not self._life.fail(archive, error_code=FILES_CHANGED, expires_at=clock.now() + self._retention):
+    def _break_off(self, archive: Archive, error: UnavailableError) -> Built:
+        """Ask for another turn after a pause, if another may succeed; raise the error when too many in a row have come to nothing."""
+        if isinstance(error, ObjectWithheldError):
+            # Nor would a later turn get it: whoever asked can leave it out.
+            logger.error("S3 withholds a file of archive %s: by a malware scan, or a policy that lacks s3:GetObject", archive.id)
+            return self._fail(archive, FILE_WITHHELD)
+        if not self._life.give_back(archive):
             return Built.OVERTAKEN
-        logger.info("An archive fails: a file in it is gone", extra={"fields": {"archive_id": archive.id}})
+        turn = max(0, archive.attempts - 1)
+        if turn >= len(PAUSES_SECONDS):
+            raise error
+        logger.warning("A turn at archive %s is broken off: %s", archive.id, error.__cause__ or error)
+        # Here, because the queue cannot be reached, and S3 tells it at once.
+        sleep(PAUSES_SECONDS[turn])
+        self._store.put_empty(archive_request_key(archive.id))
+        return Built.BROKEN_OFF
+
+    def _fail(self, archive: Archive, error_code: str) -> Built:
+        if not self._life.fail(archive, error_code=error_code, expires_at=clock.now() + self._retention):
+            return Built.OVERTAKEN
+        logger.info("An archive fails: %s", error_code, extra={"fields": {"archive_id": archive.id}})
         # A crash before this leaves the parts to the sweep, which knows them by the row.
         if archive.upload_id is not None:
             self._store.abort_multipart(archive.s3_key, archive.upload_id)
@@ -151,6 +171,7 @@ class _Turn:
         lease_until = clock.now() + LEASE
         if not self._life.keep_part(self._archive, done_bytes=end, cut_crc32=maker.cut_crc32, crc32s=news, lease_until=lease_until):
             raise _OvertakenError
+        self._archive.attempts = 0
 
     def _send_missing(self, maker: PartMaker) -> None:
         """Make again what waited for a checksum when an earlier turn ended; all are known now."""

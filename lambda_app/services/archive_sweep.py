@@ -22,8 +22,8 @@ PAGE_ROWS = 200
 PAGE_KEYS = 1000
 STRAY_MIN_AGE = timedelta(hours=1)
 """Parts and objects that no row knows are left alone for so long: a worker begins an upload before it notes it."""
-ATTEMPTS_MAX_COUNT = 5
-"""Workers in a row that may die over an archive before it is given up."""
+ATTEMPTS_MAX_COUNT = 8
+"""Turns in a row that may finish no part before an archive is given up: three that follow each other, and five of the sweep."""
 UNFINISHED_MAX_AGE = timedelta(hours=24)
 """How old an archive may be that nobody finishes."""
 GIVEN_UP = "given_up"

@@ -37,6 +37,7 @@ WAKE_GRACE = timedelta(minutes=2)
 MISSING_FILES_SHOWN = 100
 CONTENT_TYPE = "application/zip"
 FILES_CHANGED = "files_changed"
+FILE_WITHHELD = "file_withheld"
 BUSY_SECONDS = 60
 
 _NEWEST_FIRST = FileOrder.of(Order.NEWEST_FIRST)

@@ -1,19 +1,14 @@
 """Sharing a file with people by name."""
 
-import math
 from uuid import UUID
 
-from sqlalchemy import Update
-
-from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.models import FileGrant, User
 from lambda_app.repositories.file_grants import GRANTS_PER_FILE, FileGrantRepository
 from lambda_app.repositories.files import FileRepository
-from lambda_app.repositories.sign_in_attempts import AttemptKeys, SignInAttemptRepository
 from lambda_app.repositories.users import UserRepository
 from lambda_app.schemas.file_grant import GrantCreate
-from lambda_app.services.password_gate import ThrottledError
+from lambda_app.services.address_book import AddressBook
 
 
 class GranteeNotFoundError(NotFoundError):
@@ -47,25 +42,26 @@ class GrantNotFoundError(NotFoundError):
 class GrantService:
     """What may be done with grants."""
 
-    def __init__(
-        self, *, grants: FileGrantRepository, files: FileRepository, users: UserRepository, attempts: SignInAttemptRepository
-    ) -> None:
+    def __init__(self, *, grants: FileGrantRepository, files: FileRepository, users: UserRepository, address_book: AddressBook) -> None:
         self._grants = grants
         self._files = files
         self._users = users
-        self._attempts = attempts
+        self._address_book = address_book
 
     def grant(self, user: User, file_id: UUID, wanted: GrantCreate) -> FileGrant:
         """Share a file, or change how it is shared; a repeated call changes nothing.
 
-        Raises GranteeNotFoundError, OwnFileError, TooManyGrantsError, ThrottledError, NoSuchFileError, FileForbiddenError.
+        Raises NoSuchFileError, FileForbiddenError, and only then GranteeNotFoundError, ThrottledError, OwnFileError, TooManyGrantsError.
         """
-        grantee_id, release = wanted.user_id, None
+        grantee_id = wanted.user_id
         if wanted.email is not None:
-            grantee_id, release = self._find(user, wanted.email)
+            found = self._address_book.find(user, [wanted.email], where=self._grants.may_grant(file_id, user))
+            grantee_id = (found or {}).get(wanted.email)
+            if found is None:
+                self._files.require_manageable(file_id, user)
         if grantee_id is None:
             raise GranteeNotFoundError
-        made = self._grants.put(file_id, user, grantee_id=grantee_id, role=wanted.role, email=wanted.email, release=release)
+        made = self._grants.put(file_id, user, grantee_id=grantee_id, role=wanted.role, email=wanted.email)
         if made is not None:
             return made
         if self._files.require_manageable(file_id, user).owner_id == grantee_id:
@@ -84,18 +80,3 @@ class GrantService:
         if not self._grants.remove(file_id, user, grantee_id=grantee_id):
             self._files.require_manageable(file_id, user)
             raise GrantNotFoundError
-
-    def _find(self, user: User, email: str) -> tuple[UUID, Update]:
-        """Return whose address it is, and what takes the attempt back.
-
-        An address without an account counts as a wrong password does, against the caller: who has an account here is not to be
-        found out by asking for a thousand.
-        """
-        keys = AttemptKeys.of(account=f"grant:{email}", network=f"user:{user.id}")
-        admission = self._attempts.admit(keys, email=email)
-        if not admission.is_admitted:
-            wait = (admission.blocked_until - clock.now()).total_seconds() if admission.blocked_until else 1
-            raise ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
-        if admission.user is None or not admission.user.is_active:
-            raise GranteeNotFoundError
-        return admission.user.id, self._attempts.release(keys)

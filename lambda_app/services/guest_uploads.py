@@ -1,9 +1,12 @@
 """What somebody without an account does with the link of a file request: look at it, and send files. Nothing is ever read back."""
 
+import math
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from lambda_app.core.errors import ConflictError, NotFoundError, TooLargeError
+from lambda_app.core import clock
+from lambda_app.core.errors import ConflictError, NotFoundError, TooLargeError, TooManyRequestsError
+from lambda_app.core.origin import current_origin
 from lambda_app.core.security.opaque import hash_secret, new_secret
 from lambda_app.models import File, FileRequest
 from lambda_app.repositories.file_life import FileLifeRepository
@@ -11,6 +14,7 @@ from lambda_app.repositories.file_requests import FileRequestRepository
 from lambda_app.schemas.file import DeclaredFile
 from lambda_app.schemas.file_request import matching_rules
 from lambda_app.services.completion import Completion
+from lambda_app.services.password_gate import network_of
 from lambda_app.services.quota import Quota
 from lambda_app.services.uploads import abandoned_at, new_file
 from lambda_app.storage.object_store import ObjectStore, PresignedRequest
@@ -46,6 +50,13 @@ class NoRoomError(ConflictError):
 
     code = "no_room"
     message = "There is no room for this file; tell whoever sent you the link"
+
+
+class TooManyGuestTriesError(TooManyRequestsError):
+    """Too many uploads were started, or tried, from one network at one request."""
+
+    code = "too_many_uploads"
+    message = "Too many uploads from here; wait before the next one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +96,8 @@ class GuestUploadService:
     def start(self, token: str, declared: DeclaredFile) -> StartedGuestUpload:
         """Create a pending file of the request's owner, reserve its room, and sign the one request that may fill it.
 
-        Raises NoOpenRequestError, FileTooLargeError, ContentTypeRefusedError, FileRequestFullError, NoRoomError, TooLargeError,
-        UnavailableError.
+        Raises NoOpenRequestError, TooManyGuestTriesError, FileTooLargeError, ContentTypeRefusedError, FileRequestFullError, NoRoomError,
+        TooLargeError, UnavailableError.
         """
         file, guest_token = new_file(None, declared), new_secret()
         request = self._store.presign_upload(
@@ -94,8 +105,18 @@ class GuestUploadService:
         )
         file.upload_expires_at = abandoned_at(file, request)
         file.guest_token_hash = hash_secret(guest_token)
-        default = self._default_quota
-        if not self._life.reserve_for_guest(file, token_hash=hash_secret(token), default_bytes=default.bytes, default_files=default.files):
+        default, token_hash = self._default_quota, hash_secret(token)
+        # Of each link its own: whoever was slowed down at one can use the others, and nobody at the same office a sign-in less.
+        source = hash_secret(f"guest|{token_hash}|{network_of(current_origin().source_address)}")
+        tried = self._life.reserve_for_guest(
+            file, token_hash=token_hash, source=source, default_bytes=default.bytes, default_files=default.files
+        )
+        if not tried.is_open:
+            raise NoOpenRequestError
+        if not tried.is_admitted:
+            wait = (tried.blocked_until - clock.now()).total_seconds() if tried.blocked_until else 1
+            raise TooManyGuestTriesError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
+        if not tried.is_started:
             raise _refusal(self.look(token), declared)
         return StartedGuestUpload(file, request, guest_token)
 

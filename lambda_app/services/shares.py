@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
+from sqlalchemy import ColumnElement
+
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError, UnavailableError
 from lambda_app.core.security.opaque import hash_secret, new_link_token
@@ -16,6 +18,7 @@ from lambda_app.repositories.shares import KeptShare, NoSuchShareError, ShareRep
 from lambda_app.schemas.file_list import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.share import ShareOptions, ShareUpdate
+from lambda_app.services.address_book import AddressBook
 from lambda_app.services.completion import FileNotAvailableError
 from lambda_app.services.idempotency import IdempotencyService, KeyedRequest, RequestUnderWayError
 
@@ -73,12 +76,14 @@ class ShareService:
         idempotency: IdempotencyService,
         passwords: PasswordHasher,
         passes: SharePasses,
+        address_book: AddressBook,
     ) -> None:
         self._shares = shares
         self._files = files
         self._idempotency = idempotency
         self._passwords = passwords
         self._passes = passes
+        self._address_book = address_book
 
     def create(
         self, user: User, file_ids: Sequence[UUID], options: ShareOptions, *, route: str, idempotency_key: str | None = None
@@ -87,7 +92,8 @@ class ShareService:
 
         Raises:
             NoSuchFileError, FileForbiddenError, FileNotAvailableError: one of the files cannot be shared by the user.
-            UnknownRecipientError, SlugTakenError, TooManySharesError, MalformedRequestError.
+            UnknownRecipientError, ThrottledError: only then is looked who the recipients are.
+            SlugTakenError, TooManySharesError, MalformedRequestError.
             RequestUnderWayError, KeyUsedOtherwiseError, GoneError: as said of idempotency keys.
         """
         if options.expires_at is not None and options.expires_at <= clock.now():
@@ -98,11 +104,14 @@ class ShareService:
         if keyed is not None and made is not None:
             return self._made_before(user, made, keyed)
         with self._idempotency.held(keyed, share_id):
-            user_ids = self._find_recipients(options.recipients)
+            user_ids = self._find_recipients(user, options.recipients, where=self._shares.may_share(file_ids, user))
+            if user_ids is None:
+                raise self._refusal(user, file_ids, with_key=keyed is not None)
             address = options.slug or (new_link_token() if keyed is None else self._tokens(keyed, share_id)[0])
             share = self._new_share(user, share_id, options, address)
             kept = KeptShare(share, list(file_ids), sorted(user_ids))
-            self._add(kept, user, user_ids, with_key=keyed is not None)
+            if not self._shares.add(kept, user, user_ids, shares_max=SHARES_PER_USER, with_key=keyed is not None):
+                raise self._refusal(user, file_ids, with_key=keyed is not None)
         return MadeShare(kept, address)
 
     def get(self, user: User, share_id: UUID) -> KeptShare:
@@ -123,7 +132,7 @@ class ShareService:
     def update(self, user: User, share_id: UUID, update: ShareUpdate) -> KeptShare:
         """Change the rules that the caller named; they hold from the next request on.
 
-        Raises NoSuchShareError, ShareRevokedError, UnknownRecipientError.
+        Raises NoSuchShareError, ShareRevokedError, and only then UnknownRecipientError, ThrottledError.
         """
         changes = update.model_dump(exclude_unset=True)
         if not changes:
@@ -135,8 +144,9 @@ class ShareService:
             changes["hashed_password"] = None if password is None else self._passwords.hash(password)
             # Whatever was proven of the one before ends.
             changes["password_version"] = Share.password_version + 1
-        user_ids = None if names is None else self._find_recipients(names)
-        kept = self._shares.update(share_id, user, changes, user_ids=user_ids, fields=fields)
+        user_ids = None if names is None else self._find_recipients(user, names, where=self._shares.may_change(share_id, user))
+        is_refused = names is not None and user_ids is None
+        kept = None if is_refused else self._shares.update(share_id, user, changes, user_ids=user_ids, fields=fields)
         if kept is None:
             self._shares.require(share_id, user)
             raise ShareRevokedError
@@ -152,23 +162,22 @@ class ShareService:
         if not self._shares.revoke_all_to(file_id, user):
             self._files.require_manageable(file_id, user)
 
-    def _add(self, kept: KeptShare, user: User, user_ids: dict[str, UUID], *, with_key: bool) -> None:
-        if self._shares.add(kept, user, user_ids, shares_max=SHARES_PER_USER, with_key=with_key):
-            return
-        named = {file.id: file for file in self._files.list_named(kept.file_ids, user)}
-        for file_id in kept.file_ids:
+    def _refusal(self, user: User, file_ids: Sequence[UUID], *, with_key: bool) -> Exception:
+        """Return why there is no link to these files."""
+        named = {file.id: file for file in self._files.list_named(file_ids, user)}
+        for file_id in file_ids:
             if file_id not in named:
-                raise NoSuchFileError(extra={"file_id": str(file_id)})
+                return NoSuchFileError(extra={"file_id": str(file_id)})
             if not named[file_id].is_manageable:
-                raise FileForbiddenError(extra={"file_id": str(file_id)})
+                return FileForbiddenError(extra={"file_id": str(file_id)})
             if named[file_id].status != FileStatus.AVAILABLE:
-                raise FileNotAvailableError(
+                return FileNotAvailableError(
                     "Only available files can be shared", extra={"file_id": str(file_id), "file_status": named[file_id].status}
                 )
         if self._shares.count_live(user.id) >= SHARES_PER_USER:
-            raise TooManySharesError
+            return TooManySharesError()
         # What was in the way has gone in this moment, or another request took the key over while this one slept.
-        raise RequestUnderWayError if with_key else UnavailableError
+        return RequestUnderWayError() if with_key else UnavailableError()
 
     def _new_share(self, user: User, share_id: UUID, options: ShareOptions, address: str) -> Share:
         now = clock.now()
@@ -190,10 +199,13 @@ class ShareService:
             updated_at=now,
         )
 
-    def _find_recipients(self, names: Sequence[str]) -> dict[str, UUID]:
+    def _find_recipients(self, user: User, names: Sequence[str], *, where: ColumnElement[bool]) -> dict[str, UUID] | None:
+        """Return the users of these names; None, and nothing was looked up, when the condition does not hold."""
         if not names:
             return {}
-        found = self._shares.find_users(names)
+        found = self._address_book.find(user, names, where=where)
+        if found is None:
+            return None
         unknown = [name for name in names if name not in found]
         if unknown:
             raise UnknownRecipientError(extra={"unknown": unknown})

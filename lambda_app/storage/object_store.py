@@ -6,12 +6,17 @@ from datetime import datetime
 from enum import Enum
 from typing import Literal, Protocol
 
+from lambda_app.core.errors import UnavailableError
 from lambda_app.storage.keys import KEY_PREFIX
 
 SINGLE_PUT_MAX_BYTES = 5 * 1024**3
 """The longest body of one PUT: documented as 5 GB, answered by S3 itself as MaxSizeAllowed 5368709120."""
 
 DownloadMethod = Literal["GET", "HEAD"]
+
+
+class ObjectWithheldError(UnavailableError):
+    """The store has the object and gives its bytes to nobody, as one that a malware scan did not find clean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ class ObjectStore(Protocol):
     def open(self, key: str, *, offset: int) -> ByteSource | None:
         """Open an object for reading from `offset` on, which must lie inside of it; None when there is no object.
 
-        Raises UnavailableError when the store does not answer or refuses.
+        Raises ObjectWithheldError, and UnavailableError when the store does not answer or refuses otherwise.
         """
         ...
 

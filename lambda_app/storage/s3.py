@@ -22,6 +22,7 @@ from lambda_app.storage.object_store import (
     MultipartEnd,
     ObjectPage,
     ObjectStore,
+    ObjectWithheldError,
     PresignedRequest,
     StoredObject,
     StoredPart,
@@ -118,6 +119,8 @@ class S3ObjectStore(ObjectStore):
         except AwsRefusedError as error:
             if error.aws_code == "NoSuchKey":
                 return None
+            if error.aws_code == "AccessDenied":
+                raise ObjectWithheldError from error
             raise
         return AwsStream(answer["Body"])
 

@@ -1,8 +1,11 @@
 """Telling when somebody waits for a lock."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from lambda_app.factory import Services
 
@@ -28,3 +31,21 @@ def _wait(services: Services, count: int, query: str, **parameters: int) -> None
                 return
         assert time.monotonic() < deadline, "too few wait"
         time.sleep(0.01)
+
+
+@contextmanager
+def piled_up(engine: Engine, lock: str, values: dict[str, Any], *, count: int) -> Iterator[None]:
+    """Hold what the statement locks, until `count` others wait behind each other for it: each with a view that is old by then."""
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
+    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    with engine.connect() as holder:
+        holder.execute(text(lock), values)
+        yield
+        while time.monotonic() < deadline:
+            with engine.connect() as connection:
+                if connection.execute(waiting).scalar_one() >= count:
+                    break
+            time.sleep(0.01)
+        else:
+            raise AssertionError("fewer wait")
+        holder.rollback()

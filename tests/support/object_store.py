@@ -24,6 +24,7 @@ from lambda_app.storage.object_store import (
     MultipartEnd,
     ObjectPage,
     ObjectStore,
+    ObjectWithheldError,
     PresignedRequest,
     StoredObject,
     StoredPart,
@@ -93,6 +94,8 @@ class FakeObjectStore(ObjectStore):
         self.objects: dict[str, HeldObject] = {}
         self.uploads: dict[str, HeldUpload] = {}
         self.is_down = False
+        self.withheld: set[str] = set()
+        """Keys of objects whose bytes are for nobody."""
         self._lifetime_seconds = lifetime_seconds
 
     def presign_upload(self, *, key: str, size_bytes: int, content_type: str, sha256: str | None) -> PresignedRequest:
@@ -129,6 +132,8 @@ class FakeObjectStore(ObjectStore):
     def open(self, key: str, *, offset: int) -> HeldBytes | None:
         """Open what is held under `key`."""
         self._answer()
+        if key in self.withheld:
+            raise ObjectWithheldError
         held = self.objects.get(safe_key(key))
         return HeldBytes(held.body[offset:]) if held else None
 

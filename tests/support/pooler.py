@@ -19,6 +19,8 @@ IS_POOLED = os.environ.get("TEST_POOLER") == "1"
 NOT_THROUGH_A_POOLER = {
     "test_reads_and_writes_succeed_after_the_server_ended_the_idle_connection": "the server's connections are the pooler's",
     "test_change_of_the_address_and_what_refers_to_the_account_never_wait_for_each_other": "it needs three servers at once",
+    "test_parallel_requests_are_told_no_more_addresses_than_one_after_the_other": "it needs a hundred servers at once",
+    "test_a_hundred_tries_at_once_tell_no_more_than_one_after_the_other": "it needs a hundred servers at once",
     "test_name_filter_agrees_with_a_look_at_every_name": "it makes its files in one statement of more than 16 kB, which pins",
     "test_a_copy_that_we_do_not_speak_costs_the_connection_and_disturbs_nobody": "it sends what pins",
     "test_notices_and_parameter_changes_in_the_middle_of_an_answer_are_taken_in_stride": "it sends what pins",

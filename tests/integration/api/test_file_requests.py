@@ -2,9 +2,12 @@
 
 import json
 import os
+import random
+import secrets
 import statistics
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,11 +17,13 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+import time_machine
 from pydantic import SecretStr
 from sqlalchemy import text
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError, GoneError
+from lambda_app.core.errors import AppError, ConflictError, GoneError
+from lambda_app.core.origin import Origin, set_origin
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
@@ -26,7 +31,9 @@ from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
 from lambda_app.main import create_app
 from lambda_app.models import File, FileRequest, FileStatus, User
+from lambda_app.repositories import guest_tries
 from lambda_app.repositories.file_requests import REQUESTS_PER_USER
+from lambda_app.repositories.guest_tries import FIRST_DELAY_SECONDS, FREE_POINTS, POINTS_OF_REFUSAL
 from lambda_app.routers.gateway import GatewayHandler
 from lambda_app.schemas.file import DeclaredFile
 from lambda_app.schemas.file_request import MAX_SIZE_LIMIT_BYTES, FileRequestCreate, FileRequestUpdate
@@ -37,6 +44,7 @@ from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES
 from tests.support.accounts import Account, make_file, put_object
 from tests.support.books import assert_charges_are_right
 from tests.support.gateway import GatewayTransport, payload_v1
+from tests.support.locks import piled_up
 from tests.support.object_store import FakeObjectStore
 from tests.support.problems import assert_problem
 
@@ -517,7 +525,7 @@ def test_upload_that_came_to_nothing_gives_its_place_back(client: httpx.Client, 
 @pytest.fixture
 def crowd(settings: Settings, services: Services) -> Iterator[Services]:
     """The services with a connection for each guest, so that all are under way at once, and a store that only signs."""
-    engine = create_database_engine(settings.model_copy(update={"database_pool_size": GUESTS, "database_timeout_seconds": 60.0}))
+    engine = create_database_engine(settings.model_copy(update={"database_pool_size": GUESTS + 2, "database_timeout_seconds": 60.0}))
     yield replace(services, engine=engine, session_factory=create_session_factory(engine), store=FakeObjectStore())
     engine.dispose()
 
@@ -529,6 +537,7 @@ def test_a_hundred_guests_at_once_get_exactly_the_places_there_are(
     all_are_there = threading.Barrier(GUESTS, timeout=60)
 
     def start(token: str) -> bool:
+        set_origin(Origin(f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1"))
         try:
             with crowd.unit_of_work() as session:
                 session.connection()
@@ -559,12 +568,122 @@ def test_a_hundred_guests_at_once_get_exactly_the_places_there_are(
     assert counted == [PLACES] * ROUNDS
 
 
+# --- the throttle ----------------------------------------------------------------------------------------------------
+
+REFUSALS = FREE_POINTS // POINTS_OF_REFUSAL + 1
+"""Those that are free, and the first that is not: the delay comes behind it."""
+
+
+def give_room(services: Services, account: Account, size_bytes: int) -> None:
+    set_columns(services, User, account.id, quota_bytes=size_bytes)
+
+
+def test_owners_room_cannot_be_found_out_by_trying_sizes(
+    client: httpx.Client, client_from: Callable[[str], httpx.Client], services: Services, owner: Account
+) -> None:
+    token, other = make_request(client, owner)["token"], make_request(client, owner)["token"]
+    begun = started(client, token)
+    put_object(begun, b"hello")
+    give_room(services, owner, 1005)
+
+    # One fewer: what has begun counts a little too.
+    told = [declare(client, token, size_bytes=2000 - number) for number in range(REFUSALS - 1)]
+    refused = declare(client, token, size_bytes=1500)
+
+    assert {answer.json()["code"] for answer in told} == {"no_room"}
+    assert_problem(refused, 429, "too_many_uploads")
+    assert 1 <= int(refused.headers["retry-after"]) <= FIRST_DELAY_SECONDS
+    # What would fit is refused too, or the difference would tell.
+    assert_problem(declare(client, token, size_bytes=1), 429, "too_many_uploads")
+    assert_problem(declare(client, token, size_bytes=2**31), 429, "too_many_uploads")
+    # Nobody else is held up, neither at this request nor at another, nor what has begun, nor a sign-in from the same address.
+    with client_from("198.51.100.9") as guest:
+        assert declare(guest, token, size_bytes=1).status_code == 201
+    assert declare(client, other, size_bytes=1).status_code == 201
+    assert client.get(f"/r/{token}").status_code == 200
+    assert complete(client, token, begun).json()["status"] == "available"
+    assert client.post("/api/v1/login/token", data={"username": owner.email, "password": owner.password}).status_code == 200
+
+
+def test_each_further_refusal_doubles_the_delay(client: httpx.Client, services: Services, owner: Account) -> None:
+    token = make_request(client, owner)["token"]
+    give_room(services, owner, 10)
+    with time_machine.travel(clock.now(), tick=False) as traveller:
+        for _ in range(REFUSALS):
+            declare(client, token, size_bytes=11)
+        waits = []
+        for _ in range(6):
+            waits.append(int(declare(client, token, size_bytes=11).headers["retry-after"]))
+            traveller.shift(waits[-1])
+            assert_problem(declare(client, token, size_bytes=11), 409, "no_room")
+        traveller.shift(3600)
+        assert declare(client, token, size_bytes=1).status_code == 201
+
+    assert waits == [60, 120, 240, 480, 900, 900]
+
+
+def test_a_guest_with_many_files_is_slowed_down_only_past_the_limit(
+    client: httpx.Client, services: Services, owner: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guest_tries, "FREE_POINTS", 5)
+    request = make_request(client, owner)
+
+    answers = [declare(client, request["token"]).status_code for _ in range(8)]
+
+    assert answers == [201] * 6 + [429] * 2
+    assert count_of(services, request) == 6
+    assert_charges_are_right(services, [owner.id])
+
+
+def test_nothing_is_counted_at_links_that_lead_nowhere(client: httpx.Client, services: Services, owner: Account) -> None:
+    ended = make_request(client, owner)
+    client.delete(f"{REQUESTS}/{ended['id']}", headers=owner.headers)
+
+    for token in (*("A" * 43,) * (REFUSALS + 2), ended["token"]):
+        assert_problem(declare(client, token), 404, "not_found")
+
+    with services.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM sign_in_attempt WHERE kind = 4")).scalar_one() == 0
+
+
+@pytest.mark.parametrize("fitting", [0, 50])
+def test_a_hundred_tries_at_once_tell_no_more_than_one_after_the_other(
+    client: httpx.Client, crowd: Services, services: Services, owner: Account, fitting: int
+) -> None:
+    """All have asked before the first is answered. Those that would fit, among them, are refused from the same try on."""
+    request = make_request(client, owner)
+    give_room(services, owner, 1000)
+
+    def start(size_bytes: int) -> str:
+        set_origin(Origin("192.0.2.7"))
+        declared = DeclaredFile(filename="a", content_type="a/b", size_bytes=size_bytes)
+        try:
+            with crowd.unit_of_work() as session:
+                crowd.guest_uploads(session).start(request["token"], declared)
+        except AppError as error:
+            return error.code
+        return "started"
+
+    sizes = [1] * fitting + [1001 + number for number in range(GUESTS - fitting)]
+    with time_machine.travel(clock.now(), tick=False), ThreadPoolExecutor(GUESTS) as threads:
+        with piled_up(crowd.engine, "SELECT 1 FROM file_request WHERE id = :id FOR UPDATE", {"id": request["id"]}, count=GUESTS):
+            answers = [threads.submit(start, size_bytes) for size_bytes in random.sample(sizes, GUESTS)]
+        told = Counter(answer.result() for answer in answers)
+
+    print(told)
+    assert told["no_room"] in ((REFUSALS,) if fitting == 0 else (REFUSALS - 1, REFUSALS))
+    assert told["no_room"] + told["started"] + told["too_many_uploads"] == GUESTS
+    assert count_of(services, request) == told["started"]
+    assert_charges_are_right(services, [owner.id])
+
+
 def test_guests_owner_and_sweep_at_once_keep_the_books(client: httpx.Client, crowd: Services, services: Services, owner: Account) -> None:
     """Starts, rejections, deletions, and changes of the same request and owner, which all lock some of the same rows."""
     request = make_request(client, owner, max_files=30)
     declared = DeclaredFile(filename="a", content_type="a/b", size_bytes=7)
 
     def act(number: int) -> None:
+        set_origin(Origin(f"192.0.2.{number}"))
         with crowd.unit_of_work() as session:
             user = session.get_one(User, owner.id)
             if number % 10 == 0:

@@ -233,11 +233,13 @@ def test_grants_go_with_file_and_user(client: httpx.Client, services: Services, 
 def test_grant_on_somebody_elses_file_is_refused(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
     file = make_file(client, owner, is_public=True)
 
-    for wanted in ({"user_id": str(stranger.id)}, {"email": stranger.email}):
+    # Whether an address has an account is not looked at before.
+    for wanted in ({"user_id": str(stranger.id)}, {"email": stranger.email}, {"email": "nobody@example.com"}):
         assert_problem(grant(client, stranger, file, **wanted), 403, "file_forbidden")
     assert_problem(client.get(f"{FILES}/{file['id']}/grants", headers=stranger.headers), 403, "file_forbidden")
     nowhere = {"id": str(uuid4())}
     assert_problem(grant(client, owner, nowhere, user_id=str(stranger.id)), 404, "file_not_found")
+    assert_problem(grant(client, owner, nowhere, email="nobody@example.com"), 404, "file_not_found")
     assert_problem(client.get(f"{FILES}/{nowhere['id']}/grants", headers=owner.headers), 404, "file_not_found")
     assert_problem(client.delete(f"{FILES}/{nowhere['id']}/grants/{stranger.id}", headers=owner.headers), 404, "file_not_found")
     assert client.get(f"{FILES}/{file['id']}/grants", headers=owner.headers).json() == []

@@ -2,17 +2,23 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import httpx
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import insert
 
+from lambda_app.core import clock
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.main import create_app
+from lambda_app.models import File, User
 from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.schemas.share import FILES_PER_SHARE, RECIPIENTS_PER_SHARE
 from tests.support.accounts import Account, make_account, make_file, put_object, start_upload
 from tests.support.gateway import GatewayTransport
+from tests.support.pinning import assert_nothing_pins
 from tests.support.problems import assert_problem
 from tests.support.shares import make_share, proven
 from tests.support.wire import Cut, WireProxy
@@ -119,6 +125,11 @@ def ask_grant_by_email(client: httpx.Client, owner: Account, file: dict[str, Any
     return client.put(f"{FILES}/{file['id']}/grants", json={"email": file["friend_email"]}, headers=owner.headers)
 
 
+def ask_share_by_email(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    wanted = {"file_ids": [file["id"]], "audience": "named", "recipients": [file["friend_email"]]}
+    return client.post(SHARES, json=wanted, headers=owner.headers)
+
+
 def ask_grants(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
     return client.get(f"{FILES}/{file['id']}/grants", headers=owner.headers)
 
@@ -176,6 +187,7 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
 SHARING_BUDGET: dict[Callable[..., httpx.Response], int] = {
     ask_grant: 2,
     ask_grant_by_email: 3,
+    ask_share_by_email: 3,
     ask_grants: 2,
     ask_revoke: 4,  # two for the grant before it
     ask_shared: 2,
@@ -212,6 +224,27 @@ def test_warm_request_of_sharing_stays_within_its_round_trips(wired: Wired, ask:
 
     assert answer.is_success, answer.text
     assert counted.round_trips == SHARING_BUDGET[ask], counted.statements
+
+
+def test_largest_link_is_made_by_statements_that_do_not_pin(wired: Wired) -> None:
+    people = [{"id": uuid4(), "email": f"{uuid4()}@{'x' * 60}.example.com", "hashed_password": "x"} for _ in range(RECIPIENTS_PER_SHARE)]
+    fields = {"owner_id": wired.owner.id, "filename": "a", "content_type": "a/b", "size_bytes": 0, "status": "available"}
+    fields["upload_expires_at"] = clock.now()
+    files = [fields | {"id": uuid4(), "s3_key": f"uploads/{uuid4()}"} for _ in range(FILES_PER_SHARE)]
+    with wired.services.engine.begin() as connection:
+        connection.execute(insert(User), people)
+        for file in files:
+            connection.execute(insert(File), [file])
+    names = [str(person["email"]) for person in people]
+
+    with wired.proxy.count() as counted:
+        wanted = {"file_ids": [str(file["id"]) for file in files], "audience": "named", "recipients": names}
+        made = wired.client.post(SHARES, json=wanted, headers=wired.owner.headers)
+        changed = wired.client.patch(f"{SHARES}/{made.json()['id']}", json={"recipients": names[1:]}, headers=wired.owner.headers)
+
+    assert (made.status_code, changed.status_code) == (201, 200)
+    assert counted.round_trips == 6
+    assert_nothing_pins(counted.messages)
 
 
 def test_completion_stays_within_its_round_trips(wired: Wired) -> None:

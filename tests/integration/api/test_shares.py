@@ -1,8 +1,11 @@
 """Making share links and looking after them."""
 
 import json
+import random
 import re
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,26 +14,31 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 import time_machine
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from lambda_app.core import clock
-from lambda_app.core.errors import GoneError
+from lambda_app.core.errors import AppError, GoneError
 from lambda_app.core.security.keys import KeyRing, SigningKey, SigningKeys
 from lambda_app.core.settings import Settings
+from lambda_app.db.engine import create_database_engine
+from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
 from lambda_app.main import create_app
 from lambda_app.models import User
 from lambda_app.repositories.idempotency import IdempotencyRepository
+from lambda_app.repositories.sign_in_attempts import FREE_ATTEMPTS_OF_ADDRESS, AttemptKeys
 from lambda_app.routers.gateway import GatewayHandler
-from lambda_app.schemas.share import ShareOptions
+from lambda_app.schemas.share import RECIPIENTS_PER_SHARE, ShareOptions
 from lambda_app.services import shares as share_service
 from lambda_app.services.idempotency import LOCK_SECONDS, IdempotencyService, KeyUsedOtherwiseError
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, payload_v1
+from tests.support.locks import piled_up
 from tests.support.problems import assert_problem, assert_unauthenticated
 from tests.support.shares import change_share, make_share
 
 SHARES = "/api/v1/shares"
+MakeUser = Callable[..., Account]
 
 
 def later(**delta: float) -> str:
@@ -186,6 +194,130 @@ def test_unknown_recipients_are_named(client: httpx.Client, owner: Account, stra
     twice = make_share(client, owner, file, audience="named", recipients=[stranger.email, str(stranger.id)])
     assert len(twice["recipients"]) == 1
     assert make_share(client, owner, file, audience="named", recipients=[str(stranger.id)])["recipients"] == [str(stranger.id)]
+
+
+def named(client: httpx.Client, asker: Account, file: str, *recipients: str) -> httpx.Response:
+    wanted = {"file_ids": [file], "audience": "named", "recipients": recipients}
+    return client.post(SHARES, json=wanted, headers=asker.headers)
+
+
+def guesses(count: int) -> list[str]:
+    return [f"guess-{uuid4()}@example.com" for _ in range(count)]
+
+
+def counted(services: Services, asker: Account) -> int:
+    with services.engine.connect() as connection:
+        query = text("SELECT coalesce(sum(failures), 0) FROM sign_in_attempt WHERE key = :key")
+        return int(connection.execute(query, {"key": AttemptKeys.of(account="", network=f"user:{asker.id}").address}).scalar_one())
+
+
+def test_nobody_is_looked_up_before_the_files_are_found_to_be_the_askers(
+    client: httpx.Client, services: Services, owner: Account, stranger: Account
+) -> None:
+    mine, theirs = make_file(client, owner)["id"], make_file(client, stranger)["id"]
+    pending = make_file(client, owner, status="pending")["id"]
+    foreign, revoked = make_share(client, stranger, theirs), make_share(client, owner, mine)
+    client.delete(f"{SHARES}/{revoked['id']}", headers=owner.headers)
+    names = [stranger.email, *guesses(1)]
+    change = {"audience": "named", "recipients": names}
+
+    refusals = (theirs, 403, "file_forbidden"), (str(uuid4()), 404, "file_not_found"), (pending, 409, "file_not_available")
+    for file, status, code in refusals:
+        assert_problem(named(client, owner, file, *names), status, code)
+        assert_problem(named(client, owner, file, stranger.email), status, code)
+    for link, status, code in ((foreign, 404, "share_not_found"), (revoked, 409, "share_revoked")):
+        refused = client.patch(f"{SHARES}/{link['id']}", json=change, headers=owner.headers)
+        assert_problem(refused, status, code)
+    assert counted(services, owner) == 0
+    assert_problem(named(client, owner, mine, *names), 404, "recipient_not_found", unknown=names[1:])
+    assert counted(services, owner) == 1
+
+
+def test_links_tell_no_more_addresses_than_grants_do(client: httpx.Client, owner: Account, stranger: Account) -> None:
+    file = make_file(client, owner)["id"]
+    link = make_share(client, owner, file)
+    for _ in range(FREE_ATTEMPTS_OF_ADDRESS // 25):
+        unknown = guesses(25)
+        assert_problem(named(client, owner, file, stranger.email, *unknown), 404, "recipient_not_found", unknown=unknown)
+    last = named(client, owner, file, *guesses(1))
+
+    refused = named(client, owner, file, *guesses(1))
+
+    assert_problem(last, 404, "recipient_not_found")
+    assert_problem(refused, 429, "too_many_attempts")
+    assert int(refused.headers["retry-after"]) >= 1
+    # Known ones neither, or the difference would tell; nor by a change, nor by a grant, which all count together.
+    assert_problem(named(client, owner, file, stranger.email), 429, "too_many_attempts")
+    change = {"audience": "named", "recipients": [stranger.email]}
+    assert_problem(client.patch(f"{SHARES}/{link['id']}", json=change, headers=owner.headers), 429, "too_many_attempts")
+    grants = f"/api/v1/files/{file}/grants"
+    assert_problem(client.put(grants, json={"email": stranger.email}, headers=owner.headers), 429, "too_many_attempts")
+    # An id shows no address, and nobody else is held up.
+    assert named(client, owner, file, str(stranger.id)).status_code == 201
+    assert named(client, stranger, make_file(client, stranger)["id"], owner.email).status_code == 201
+
+
+def test_many_unknown_recipients_at_once_are_not_told_apart(client: httpx.Client, owner: Account, stranger: Account) -> None:
+    refused = named(client, owner, make_file(client, owner)["id"], stranger.email, *guesses(FREE_ATTEMPTS_OF_ADDRESS + 1))
+
+    assert_problem(refused, 429, "too_many_attempts")
+    assert "@" not in refused.text
+
+
+def test_hundred_known_recipients_are_never_throttled(client: httpx.Client, services: Services, owner: Account) -> None:
+    people = [{"id": uuid4(), "email": f"{uuid4()}@example.com", "hashed_password": "x"} for _ in range(RECIPIENTS_PER_SHARE)]
+    with services.engine.begin() as connection:
+        connection.execute(insert(User), people)
+    file = make_file(client, owner)["id"]
+
+    for _ in range(2):
+        assert named(client, owner, file, *(str(person["email"]) for person in people)).status_code == 201
+    assert counted(services, owner) == 0
+
+
+def test_disabled_recipient_looks_like_none(client: httpx.Client, services: Services, owner: Account, make_user: MakeUser) -> None:
+    gone = make_user()
+    with services.engine.begin() as connection:
+        connection.execute(text('UPDATE "user" SET is_active = false WHERE id = :id'), {"id": gone.id})
+    file = make_file(client, owner)["id"]
+
+    for name in (gone.email, str(gone.id)):
+        assert_problem(named(client, owner, file, name), 404, "recipient_not_found", unknown=[name])
+
+
+def test_parallel_requests_are_told_no_more_addresses_than_one_after_the_other(
+    client: httpx.Client, settings: Settings, services: Services, owner: Account, stranger: Account
+) -> None:
+    """Nor do the known ones among them show by their answers which were not: all have asked before the first is answered."""
+    many = 100
+    file = UUID(make_file(client, owner)["id"])
+    engine = create_database_engine(settings.model_copy(update={"database_pool_size": many + 2, "database_timeout_seconds": 60.0}))
+    crowd = replace(services, engine=engine, session_factory=create_session_factory(engine))
+
+    def ask(name: str) -> str:
+        options = ShareOptions.model_validate({"audience": "named", "recipients": [name]})
+        try:
+            with crowd.unit_of_work() as session:
+                asker = session.get_one(User, owner.id)
+                crowd.shares(session).create(asker, [file], options, route="POST /shares")
+        except AppError as error:
+            return error.code
+        return "made"
+
+    assert named(client, owner, str(file), *guesses(1)).status_code == 404
+    counter = AttemptKeys.of(account="", network=f"user:{owner.id}").address
+    names = [*guesses(80), *[stranger.email] * 20]
+    with time_machine.travel(clock.now(), tick=False), ThreadPoolExecutor(many) as threads:
+        with piled_up(engine, "SELECT 1 FROM sign_in_attempt WHERE key = :key FOR UPDATE", {"key": counter}, count=many):
+            answers = [threads.submit(ask, name) for name in random.sample(names, many)]
+        told = Counter(answer.result() for answer in answers)
+    engine.dispose()
+
+    print(told)
+    # The first that is not free is answered, and the next waits.
+    assert told["recipient_not_found"] == FREE_ATTEMPTS_OF_ADDRESS
+    assert told["recipient_not_found"] + told["too_many_attempts"] + told["made"] == many
+    assert counted(services, owner) == FREE_ATTEMPTS_OF_ADDRESS + 1
 
 
 def test_too_many_links_are_refused(client: httpx.Client, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_form_of_another_page_asks_for_nothing(browser: httpx.Client, owner: Acc
     assert browser.post(url).status_code == 303
 
 
-@pytest.mark.parametrize("code", ["files_changed", "given_up"])
+@pytest.mark.parametrize("code", ["files_changed", "file_withheld", "given_up"])
 def test_failed_zip_says_why_and_can_be_asked_for_again(
     browser: httpx.Client,  # noqa: F811
     services: Services,
@@ -102,7 +102,11 @@ def test_failed_zip_says_why_and_can_be_asked_for_again(
     failed = browser.get(here)
 
     assert "refresh" not in failed.headers
-    said = {"files_changed": "A file was changed or taken away", "given_up": "It failed several times on our side"}[code]
+    said = {
+        "files_changed": "A file was changed or taken away",
+        "file_withheld": "A file in it is not given out",
+        "given_up": "It failed several times on our side",
+    }[code]
     assert said in failed.text
     assert Page(failed).all("form") == [{"method": "post", "action": f"{share['url']}/archives"}]
     assert browser.post(f"{share['url']}/archives").headers["location"] not in ("", here)

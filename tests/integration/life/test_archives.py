@@ -10,9 +10,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
+from lambda_app.core.errors import UnavailableError
 from lambda_app.models import Archive, File, User
 from lambda_app.services import archive_builds, archives
-from lambda_app.services.archive_builds import LEASE, Built
+from lambda_app.services.archive_builds import LEASE, PAUSES_SECONDS, Built
+from lambda_app.services.archive_sweep import ATTEMPTS_MAX_COUNT
 from lambda_app.services.archives import UNFINISHED_MAX_COUNT, WAKE_GRACE
 from tests.integration.life.test_crashes import Crash, Fuse, WatchedStore, crashing
 from tests.support import object_store
@@ -24,6 +26,14 @@ SMALL_PART = 64 * 1024
 DICE = random.Random(6)
 # A header that waits for the end of its file in the part after next, one in the next, one cut by the end of a part, and empty files.
 BODIES = (b"first", DICE.randbytes(150_000), b"", DICE.randbytes(46_000), DICE.randbytes(40_000), b"", b"last")
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that the worker makes, which take no time here."""
+    taken: list[float] = []
+    monkeypatch.setattr(archive_builds, "sleep", taken.append)
+    return taken
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +63,20 @@ def build_parts(life: Life, archive_id: UUID, *, count: int) -> None:
         # The first tick is the start of the turn, and each part looks at one.
         patch.setattr(archive_builds, "monotonic", lambda: next(ticks))
         assert build(life, archive_id, budget_seconds=count + 1) is Built.UNFINISHED
+
+
+def breaking(life: Life, *, at: int) -> Life:
+    """The same life, in which one call of the store fails."""
+    calls = 0
+
+    def around(call: Callable[[], Any]) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            raise UnavailableError
+        return call()
+
+    return life.through(WatchedStore(life.objects, around))
 
 
 def assert_holds_bodies(life: Life, archive: Archive) -> None:
@@ -334,7 +358,7 @@ def test_archive_that_workers_die_over_is_given_up(life: Life) -> None:
             break
         woken += report.woken_archives
 
-    assert woken == 4
+    assert woken == ATTEMPTS_MAX_COUNT - 1
     assert look(life, user, archive.id).error_code == "given_up"
     assert build(life, archive.id) is Built.NOTHING
     life.traveller.shift(timedelta(hours=2))
@@ -388,6 +412,117 @@ def test_store_that_is_down_leaves_everything_for_later(life: Life) -> None:
     assert sweep(life).archive_failures > 0
     life.objects.is_down = False
 
+    assert deliver(life) == [Built.READY]
+
+
+def test_turn_that_s3_breaks_off_anywhere_is_followed_by_another(life: Life, pauses: list[float]) -> None:
+    """Not by the sweep: the word is said again at once, but for a pause."""
+    user = life.new_user()
+    files = make_files(life, user)
+    broken = 0
+    while True:
+        archive = start(life, user, files, filename=f"{broken}.zip")
+        if build(breaking(life, at=broken + 1), archive.id) is Built.READY:
+            break
+        assert requested(life) == [archive.id]
+        assert deliver(life) == [Built.READY]
+        assert_holds_bodies(life, archive)
+        assert sweep(life).woken_archives == 0
+        broken += 1
+
+    print(f"broken off at {broken} calls")
+    assert broken > archive.size_bytes // SMALL_PART
+    assert pauses == [PAUSES_SECONDS[0]] * broken
+
+
+def test_s3_that_gives_nothing_is_asked_less_and_less(life: Life, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    user = life.new_user()
+    archive = start(life, user, [make_file(life, user)])
+
+    def refuse(*_: object, **__: object) -> None:
+        raise UnavailableError
+
+    monkeypatch.setattr(life.objects, "open", refuse)
+
+    # One turn after the other while there are pauses; then each waits for the sweep, until it is given up.
+    assert [build(life, archive.id) for _ in PAUSES_SECONDS] == [Built.BROKEN_OFF] * len(PAUSES_SECONDS)
+    assert refused(lambda: build(life, archive.id)) == "unavailable"
+    assert requested(life) == []
+    turns = len(PAUSES_SECONDS) + 1
+    while True:
+        life.traveller.shift(LEASE + timedelta(seconds=1))
+        report = sweep(life)
+        if report.given_up_archives:
+            break
+        assert (report.woken_archives, requested(life)) == (1, [archive.id])
+        assert refused(lambda: build(life, archive.id)) == "unavailable"
+        turns += 1
+
+    assert pauses == list(PAUSES_SECONDS)
+    assert turns == ATTEMPTS_MAX_COUNT
+    assert look(life, user, archive.id).error_code == "given_up"
+
+
+def test_turn_that_finished_a_part_begins_the_pauses_anew(life: Life, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    user = life.new_user()
+    archive = start(life, user, make_files(life, user))
+    read, send, reads, sent = life.objects.open, life.objects.send_part, 0, 0
+
+    def read_after_three_turns(key: str, *, offset: int) -> Any:
+        nonlocal reads
+        reads += 1
+        if reads <= len(PAUSES_SECONDS):
+            raise UnavailableError
+        return read(key, offset=offset)
+
+    def send_every_second(**part: Any) -> bool:
+        nonlocal sent
+        sent += 1
+        if sent % 2 == 0:
+            raise UnavailableError
+        return send(**part)
+
+    monkeypatch.setattr(life.objects, "open", read_after_three_turns)
+    monkeypatch.setattr(life.objects, "send_part", send_every_second)
+    while (built := build(life, archive.id)) is Built.BROKEN_OFF:
+        assert requested(life) == [archive.id]
+
+    assert built is Built.READY
+    assert_holds_bodies(life, archive)
+    assert pauses[: len(PAUSES_SECONDS)] == list(PAUSES_SECONDS)
+    assert set(pauses[len(PAUSES_SECONDS) :]) == {PAUSES_SECONDS[0]}
+
+
+def test_overtaken_turn_that_breaks_off_asks_for_none(life: Life, pauses: list[float]) -> None:
+    user = life.new_user()
+    archive = start(life, user, make_files(life, user))
+    calls = 0
+
+    def around(call: Callable[[], Any]) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            ask(life.services, lambda archives: archives.delete(user, archive.id))
+            raise UnavailableError
+        return call()
+
+    assert build(life.through(WatchedStore(life.objects, around)), archive.id) is Built.OVERTAKEN
+    assert (pauses, requested(life)) == ([], [])
+
+
+def test_file_that_the_store_withholds_fails_the_archive_at_once(life: Life, pauses: list[float]) -> None:
+    user = life.new_user()
+    files = make_files(life, user)
+    archive = start(life, user, files)
+    build_parts(life, archive.id, count=1)
+    life.objects.withheld.add(files[-1].s3_key)
+
+    assert deliver(life) == [Built.FAILED]
+    seen = look(life, user, archive.id)
+    assert (seen.status, seen.error_code, seen.request) == ("failed", "file_withheld", None)
+    assert leftovers(life) == []
+    assert pauses == []
+    assert start(life, user, files[:-1]).id != archive.id
     assert deliver(life) == [Built.READY]
 
 

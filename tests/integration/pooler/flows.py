@@ -11,6 +11,7 @@ from sqlalchemy import func, select, text
 from lambda_app.factory import Services
 from lambda_app.models import File
 from tests.support.accounts import Account, make_file, put_object, start_upload
+from tests.support.shares import make_share
 
 API = "/api/v1"
 PASSWORD = "a long enough password"
@@ -151,6 +152,110 @@ def _shared_file(world: World) -> dict[str, Any]:
     return make_file(world.whole, world.owner)
 
 
+def _link(world: World, **options: Any) -> dict[str, Any]:
+    return make_share(world.whole, world.owner, _shared_file(world)["id"], **options)
+
+
+def _open_link(world: World, share: dict[str, Any]) -> httpx.Response:
+    return world.broken.get(share["url"])
+
+
+def _was_opened(world: World, share: dict[str, Any]) -> int:
+    # Each request that asks is an opening: what was answered with 503 may have been counted, and is when it is asked again.
+    return min(1, _count(world, "SELECT open_count FROM share WHERE id = :id", id=share["id"]))
+
+
+def _download_at_link(world: World, share: dict[str, Any]) -> httpx.Response:
+    return world.broken.get(f"{share['url']}/files/{share['file_ids'][0]}")
+
+
+def _downloads(world: World, share: dict[str, Any]) -> int:
+    return _count(world, "SELECT download_count FROM share WHERE id = :id", id=share["id"])
+
+
+def _shared_with(world: World) -> dict[str, Any]:
+    return {"key": _name(world), "file": _shared_file(world)["id"], "friend": world.owner.email}
+
+
+def _share(world: World, wanted: dict[str, Any]) -> httpx.Response:
+    body = {"file_ids": [wanted["file"]], "audience": "named", "recipients": [wanted["friend"]]}
+    return world.broken.post(f"{API}/shares", json=body, headers={**world.owner.headers, "Idempotency-Key": wanted["key"]})
+
+
+def _links(world: World, wanted: dict[str, Any]) -> int:
+    return _count(world, "SELECT count(*) FROM share_file WHERE file_id = :id", id=wanted["file"])
+
+
+def _grant(world: World, wanted: dict[str, Any]) -> httpx.Response:
+    path = f"{API}/files/{wanted['file']}/grants"
+    return world.broken.put(path, json={"email": wanted["friend"]}, headers=world.owner.headers)
+
+
+def _granted_to(world: World) -> dict[str, Any]:
+    friend = f"{_name(world)}@example.com"
+    registered = world.whole.post(f"{API}/users/", json={"email": friend, "password": PASSWORD})
+    assert registered.status_code == 201, registered.text
+    return {"file": _shared_file(world)["id"], "friend": friend}
+
+
+def _grants(world: World, wanted: dict[str, Any]) -> int:
+    return _count(world, "SELECT count(*) FROM file_grant WHERE file_id = :id", id=wanted["file"])
+
+
+def _file_request(world: World) -> dict[str, Any]:
+    # An account has a hundred at most.
+    with world.services.engine.begin() as connection:
+        connection.execute(text("UPDATE file_request SET revoked_at = now() WHERE owner_id = :id"), {"id": world.owner.id})
+    made = world.whole.post(f"{API}/file-requests", json={"title": "Photos", "max_files": 1}, headers=world.owner.headers)
+    assert made.status_code == 201, made.text
+    request: dict[str, Any] = made.json()
+    return request
+
+
+def _declare(client: httpx.Client, request: dict[str, Any]) -> httpx.Response:
+    return client.post(f"/r/{request['token']}/files", json={"filename": "a", "content_type": "a/b", "size_bytes": 5})
+
+
+def _guest_files(world: World, request: dict[str, Any]) -> int:
+    taken = _count(world, "SELECT file_count FROM file_request WHERE id = :id", id=request["id"])
+    assert taken == _count(world, "SELECT count(*) FROM file WHERE file_request_id = :id", id=request["id"])
+    return taken
+
+
+def _sent_by_guest(world: World) -> dict[str, Any]:
+    request = _file_request(world)
+    upload: dict[str, Any] = _declare(world.whole, request).json()
+    assert put_object(upload, b"hello").status_code == 200
+    return upload | {"path": f"/r/{request['token']}/files/{upload['file_id']}/complete"}
+
+
+def _complete_as_guest(world: World, upload: dict[str, Any]) -> httpx.Response:
+    return world.broken.post(upload["path"], json={"guest_token": upload["guest_token"]})
+
+
+def _file_to_pack(world: World) -> dict[str, Any]:
+    # Five at most are under way for one account, and no worker is there.
+    with world.services.engine.begin() as connection:
+        connection.execute(text("DELETE FROM archive WHERE user_id = :id"), {"id": world.owner.id})
+    return _shared_file(world)
+
+
+def _ask_for_archive(world: World, file: dict[str, Any]) -> httpx.Response:
+    return world.broken.post(f"{API}/archives", json={"file_ids": [file["id"]]}, headers=world.owner.headers)
+
+
+def _archives(world: World, file: dict[str, Any]) -> int:
+    return _count(world, "SELECT count(*) FROM archive_file WHERE file_id = :id", id=file["id"])
+
+
+def _ask_for_archive_at_link(world: World, share: dict[str, Any]) -> httpx.Response:
+    return world.broken.post(f"{share['url']}/archives")
+
+
+def _archives_of_link(world: World, share: dict[str, Any]) -> int:
+    return _count(world, "SELECT count(*) FROM archive WHERE share_id = :id", id=share["id"])
+
+
 FLOWS: dict[str, Flow] = {
     "start an upload": Flow(_name, _start("upload"), 201, (201,), _file_count),
     "start an upload in parts": Flow(_name, _start("multipart"), 201, (201,), _file_count),
@@ -164,6 +269,15 @@ FLOWS: dict[str, Flow] = {
     "read a file": _read("/files/{id}"),
     "list files": _read("/files"),
     "download a file": _read("/files/download/{id}"),
+    "make a link": Flow(_shared_with, _share, 201, (201,), _links),
+    "open a link": Flow(_link, _open_link, 200, (200,), _was_opened),
+    # A download that was granted and not heard of is lost to whoever asked, and never given twice.
+    "download at a limited link": Flow(lambda world: _link(world, max_downloads=1), _download_at_link, 302, (404,), _downloads),
+    "share by name": Flow(_granted_to, _grant, 200, (200,), _grants),
+    "start a guest's upload": Flow(_file_request, lambda world, asked: _declare(world.broken, asked), 201, (409,), _guest_files),
+    "complete a guest's upload": Flow(_sent_by_guest, _complete_as_guest, 200, (200,), _is_available),
+    "ask for an archive": Flow(_file_to_pack, _ask_for_archive, 202, (202,), _archives),
+    "ask for a link's archive": Flow(_link, _ask_for_archive_at_link, 202, (202,), _archives_of_link),
 }
 
 

@@ -1,16 +1,21 @@
 """The real store keeps the contract, against an S3 emulator that checks signatures."""
 
+import io
 import logging
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+from botocore.awsrequest import AWSResponse  # type: ignore[import-untyped]  # botocore ships no types
+from urllib3 import HTTPResponse
 
 from infra.local.object_store import ObjectStoreServer
 from lambda_app.core.aws import AwsAccess, AwsCredentials, AwsRefusedError
 from lambda_app.core.errors import UnavailableError
 from lambda_app.storage.keys import object_key
+from lambda_app.storage.object_store import ObjectWithheldError
 from lambda_app.storage.s3 import S3ObjectStore
 from tests.integration.storage.s3_world import S3World, settings_for
 from tests.support.object_store_contract import ObjectStoreContract
@@ -45,3 +50,23 @@ def test_delete_in_a_bucket_that_does_not_exist_is_unavailable(s3_server: Object
 
     with pytest.raises(UnavailableError):
         store.delete(object_key(uuid4()))
+
+
+def test_object_that_a_policy_withholds_is_told_from_a_store_that_fails(s3_server: ObjectStoreServer, world: S3World) -> None:
+    """As S3 answers for an object that the malware scan did not find clean."""
+    # With access of its own, whose clients nobody else uses.
+    aws = AwsAccess(settings_for(s3_server), AwsCredentials(s3_server.access_key_id, s3_server.secret_access_key))
+    aws.client("s3").meta.events.register("before-send.s3.GetObject", _answer_access_denied)
+    wrong = AwsAccess(settings_for(s3_server), AwsCredentials(s3_server.access_key_id, "not the secret"))
+
+    with pytest.raises(ObjectWithheldError):
+        S3ObjectStore(settings_for(s3_server), aws).open(object_key(uuid4()), offset=1)
+    with pytest.raises(UnavailableError) as refused:
+        S3ObjectStore(settings_for(s3_server), wrong).open(object_key(uuid4()), offset=1)
+    assert not isinstance(refused.value, ObjectWithheldError)
+    assert world.store().open(object_key(uuid4()), offset=1) is None
+
+
+def _answer_access_denied(request: Any, **_: object) -> AWSResponse:
+    raw = HTTPResponse(io.BytesIO(b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"), preload_content=False)
+    return AWSResponse(request.url, 403, {}, raw)
