@@ -14,7 +14,7 @@ import pytest
 from infra.local import processes
 from infra.local.processes import LocalError, Server, base_environment
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 # Tells its pid, and then how it is asked to end; `stubborn` ignores being asked.
 SERVER = """
 import os, signal, sys, time
