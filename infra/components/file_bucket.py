@@ -31,6 +31,8 @@ ARCHIVES_DAYS = 8
 
 MALWARE_TAG = "GuardDutyMalwareScanStatus"
 MALWARE_CLEAN = "NO_THREATS_FOUND"
+UNSCANNED_TAG, UNSCANNED_VALUE = "WeUploadUnscanned", "read"
+"""The tag of roles that may look at an object before it was scanned: to settle an upload, never to give its bytes away."""
 
 
 ABANDONED_PARTS_DAYS = 70
@@ -208,7 +210,13 @@ class FileBucket(Construct):
             "OnlyCleanObjects",
             actions=["s3:GetObject", "s3:GetObjectVersion"],
             resources=objects,
-            conditions={"StringNotEquals": {f"s3:ExistingObjectTag/{MALWARE_TAG}": MALWARE_CLEAN}, "ArnNotEquals": scanner},
+            conditions={
+                "StringNotEquals": {
+                    f"s3:ExistingObjectTag/{MALWARE_TAG}": MALWARE_CLEAN,
+                    f"aws:PrincipalTag/{UNSCANNED_TAG}": UNSCANNED_VALUE,
+                },
+                "ArnNotEquals": scanner,
+            },
         )
         self._deny(
             "OnlyTheScannerTags",

@@ -6,7 +6,7 @@ from enum import Flag, StrEnum, auto
 from functools import cached_property
 from pathlib import Path
 
-from aws_cdk import Duration, RemovalPolicy, Stack
+from aws_cdk import Duration, RemovalPolicy, Stack, Tags
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
@@ -19,7 +19,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from infra.components.acknowledged import acknowledge
-from infra.components.file_bucket import ARCHIVE_REQUESTS, ARCHIVES
+from infra.components.file_bucket import ARCHIVE_REQUESTS, ARCHIVES, UNSCANNED_TAG, UNSCANNED_VALUE
 from infra.components.network import log_retention
 from infra.config import ARCHIVE_TIMEOUT_SECONDS, FUNCTION_TIMEOUT_SECONDS, StageConfig
 from infra.package.artifact import Artifact
@@ -36,6 +36,8 @@ class May(Flag):
     NOTHING = 0
     USE_DATABASE = auto()
     READ_OBJECTS = auto()
+    READ_UNSCANNED = auto()
+    """Where uploads are scanned for malware, look at them before. For functions that give no bytes away."""
     WRITE_OBJECTS = auto()
     DELETE_OBJECTS = auto()
     LIST_UPLOADS = auto()
@@ -104,7 +106,7 @@ FUNCTIONS = (
         name="ObjectCreated",
         handler="lambda_app.handlers.object_created.handler",
         runs=Runs.ON_UPLOAD,
-        may=May.USE_DATABASE | May.READ_OBJECTS | May.DELETE_OBJECTS,
+        may=May.USE_DATABASE | May.READ_OBJECTS | May.READ_UNSCANNED | May.DELETE_OBJECTS,
     ),
     FunctionSpec(
         name="Archive",
@@ -119,7 +121,7 @@ FUNCTIONS = (
         name="Sweep",
         handler="lambda_app.handlers.sweep.handler",
         runs=Runs.ON_SCHEDULE,
-        may=May.USE_DATABASE | May.READ_OBJECTS | May.DELETE_OBJECTS | May.LIST_UPLOADS | May.SWEEP_ARCHIVES,
+        may=May.USE_DATABASE | May.READ_OBJECTS | May.READ_UNSCANNED | May.DELETE_OBJECTS | May.LIST_UPLOADS | May.SWEEP_ARCHIVES,
         timeout_seconds=240,
         minutes=15,
     ),
@@ -221,6 +223,9 @@ class AppFunction(Construct):
     def _role(self, *, in_vpc: bool) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         self.log_group.grant_write(role)
+        if May.READ_UNSCANNED in self.spec.may:
+            # By a tag: the bucket's stack is made before this one, and its policy cannot name the role.
+            Tags.of(role).add(UNSCANNED_TAG, UNSCANNED_VALUE)
         if in_vpc:
             role.add_to_policy(
                 iam.PolicyStatement(

@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    not_,
     or_,
     select,
     true,
@@ -89,9 +90,10 @@ class FileLifeRepository:
         taking = select(FileRequest.id, FileRequest.owner_id, and_(*_takes(file)).label("takes"))
         request = taking.where(FileRequest.token_hash == token_hash, *live_request()).with_for_update(key_share=True).cte("request")
         has_room = _has_room(file, default_bytes=default_bytes, default_files=default_files)
-        found = select(User.id, and_(request.c.takes, has_room).label("fits")).where(User.id == request.c.owner_id, User.is_active)
+        fits = and_(request.c.takes, has_room).label("fits")
+        found = select(User.id, request.c.takes, fits).where(User.id == request.c.owner_id, User.is_active)
         owner = found.with_for_update(of=User, key_share=True).cte("owner")
-        tried = counted_try(source, owner, is_started=owner.c.fits, now=now)
+        tried = counted_try(source, owner, tells_of_room=and_(owner.c.takes, not_(owner.c.fits)), now=now)
         fitting = select(owner.c.id).join_from(owner, tried, true()).where(owner.c.fits).cte("fitting")
         counted = (
             update(FileRequest)

@@ -10,8 +10,9 @@ from lambda_app.models import AttemptKind, SignInAttempt
 from lambda_app.repositories.sign_in_attempts import delayed
 
 FREE_POINTS = 1000
-"""What one network may try at one request before there is a delay: so many uploads, or a hundredth of it when all are refused."""
+"""What one network may try at one request before there is a delay: so many uploads, or a hundredth of it when there is no room for any."""
 POINTS_OF_REFUSAL = 100
+"""Of one that says something of the owner's room. What the request itself does not take, its page says to everybody."""
 FIRST_DELAY_SECONDS = 60
 """It doubles with each further refusal."""
 FORGET_AFTER = timedelta(hours=1)
@@ -29,9 +30,9 @@ class GuestTry(NamedTuple):
     blocked_until: datetime | None
 
 
-def counted_try(source: str, rows: CTE, *, is_started: ColumnElement[bool], now: datetime) -> CTE:
+def counted_try(source: str, rows: CTE, *, tells_of_room: ColumnElement[bool], now: datetime) -> CTE:
     """Return the part of a statement that counts one try of the source, if `rows` has one, and has a row itself unless it is blocked."""
-    points = case((is_started, 1), else_=POINTS_OF_REFUSAL)
+    points = case((tells_of_room, POINTS_OF_REFUSAL), else_=1)
     counter = SignInAttempt.__table__.c
     new = insert(SignInAttempt).from_select(
         ["key", "kind", "failures", "since"],

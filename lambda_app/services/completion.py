@@ -10,11 +10,13 @@ from lambda_app.models import File, FileStatus
 from lambda_app.repositories.file_life import FileLifeRepository
 from lambda_app.repositories.files import FileRepository, NoSuchFileError
 from lambda_app.services.settlement import Settled, Settlement
-from lambda_app.storage.object_store import MultipartEnd, ObjectStore
+from lambda_app.storage.object_store import MultipartEnd, ObjectStore, ObjectWithheldError
 from lambda_app.storage.parts import PartPlan
 
 JOIN_GRACE = timedelta(hours=1)
 """How long S3 may take to join parts: an upload is not taken for abandoned meanwhile."""
+WITHHELD_SECONDS = 5
+"""When to ask again for an upload that is being checked."""
 MISSING_PARTS_SHOWN = 100
 """How many missing parts an answer names: as many as one call signs."""
 
@@ -45,6 +47,13 @@ class UploadLostError(ConflictError):
 
     code = "upload_lost"
     message = "The store has lost this upload; delete the file and start a new one"
+
+
+class UploadWithheldError(ConflictError):
+    """The store has the object and does not show it to us, as until a malware scan has found it clean."""
+
+    code = "upload_withheld"
+    message = "The upload is being checked; it becomes available by itself"
 
 
 class FileNotAvailableError(ConflictError):
@@ -85,7 +94,14 @@ class Completion:
         if file.upload_id is not None and file.upload_expires_at < joined_by and not self._life.extend(file.id, until=joined_by):
             return _outcome(read())
         is_lost = file.upload_id is not None and not self._join(file, file.upload_id, crc64nvme)
-        settled, file = self._settlement.settle(file, crc64nvme=crc64nvme)
+        try:
+            settled, file = self._settlement.settle(file, crc64nvme=crc64nvme)
+        except ObjectWithheldError as error:
+            # S3's event and the sweep go by roles that may look at what was not scanned yet.
+            file = read()
+            if file.status != FileStatus.PENDING:
+                return _outcome(file)
+            raise UploadWithheldError(headers={"Retry-After": str(WITHHELD_SECONDS)}) from error
         if settled is Settled.MISSING:
             # It may have been deleted, bytes and all, while S3 was asked.
             read()

@@ -142,6 +142,7 @@ class UploadService:
         Raises:
             UploadMissingError, PartsMissingError: not everything has arrived; the upload may go on.
             UploadLostError: S3 has lost the parts.
+            UploadWithheldError: the store checks it first; S3's event completes it.
             UploadRejectedError: something else has arrived; now, or at an earlier call.
             FileNotAvailableError: the upload's time is over.
             NoSuchFileError, FileForbiddenError, UnavailableError.

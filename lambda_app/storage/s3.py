@@ -80,11 +80,14 @@ class S3ObjectStore(ObjectStore):
         except AwsRefusedError as error:
             if error.http_status == 404:
                 return None
-            if error.http_status == 403:
-                # The answer to a HEAD has no body to say more. Without s3:ListBucket a missing object is a 403 too, and
-                # taking that for "missing" would take a broken policy for the loss of every file.
-                logger.error("S3 refuses HEAD: the role needs s3:GetObject on the objects and s3:ListBucket on the bucket")
-            raise
+            if error.http_status != 403:
+                raise
+            # The answer to a HEAD has no body to say more. Without s3:ListBucket a missing object is a 403 too, and
+            # taking that for "missing" would take a broken policy for the loss of every file.
+            logger.warning(
+                "S3 refuses HEAD: no clean scan yet, or the role lacks s3:GetObject on the objects or s3:ListBucket on the bucket"
+            )
+            raise ObjectWithheldError from error
         return StoredObject(
             size_bytes=answer["ContentLength"],
             content_type=answer.get("ContentType", ""),

@@ -236,9 +236,19 @@ def test_object_without_a_clean_verdict_cannot_be_read(everything: Synthesised, 
 
     assert statement["Effect"] == "Deny"
     assert statement["Action"] == ["s3:GetObject", "s3:GetObjectVersion"]
-    assert statement["Condition"]["StringNotEquals"] == {"s3:ExistingObjectTag/GuardDutyMalwareScanStatus": "NO_THREATS_FOUND"}
+    assert statement["Condition"]["StringNotEquals"] == {
+        "s3:ExistingObjectTag/GuardDutyMalwareScanStatus": "NO_THREATS_FOUND",
+        "aws:PrincipalTag/WeUploadUnscanned": "read",
+    }
     assert list(statement["Condition"]["ArnNotEquals"]) == ["aws:PrincipalArn"]
     assert "OnlyCleanObjects" not in bucket_statements(prod)
+
+
+def test_only_functions_that_give_no_bytes_away_look_at_what_was_not_scanned(everything: Synthesised) -> None:
+    mark = {"Key": "WeUploadUnscanned", "Value": "read"}
+    marked = {name for name, role in everything.resources.items() if mark in role.get("Properties", {}).get("Tags", [])}
+
+    assert {name.removeprefix("Functions").partition("Role")[0] for name in marked} == {"ObjectCreated", "Sweep"}
 
 
 def test_nobody_but_the_scanner_can_write_a_verdict(everything: Synthesised) -> None:

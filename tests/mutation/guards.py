@@ -316,7 +316,7 @@ GUARDS = (
     Guard(
         "a guest's refused tries are counted",
         "repositories/guest_tries.py",
-        "points = case((is_started, 1), else_=POINTS_OF_REFUSAL)",
+        "points = case((tells_of_room, POINTS_OF_REFUSAL), else_=1)",
         "points = literal(1)",
         (f"{API}test_file_requests.py::test_owners_room_cannot_be_found_out_by_trying_sizes",),
     ),

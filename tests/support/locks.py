@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from lambda_app.factory import Services
 
-LONGEST_WAIT_SECONDS = 10
+LONGEST_WAIT_SECONDS = 60.0
 
 
 def wait_until_blocked(services: Services, *, by: int) -> None:
@@ -37,10 +37,10 @@ def _wait(services: Services, count: int, query: str, **parameters: int) -> None
 def piled_up(engine: Engine, lock: str, values: dict[str, Any], *, count: int) -> Iterator[None]:
     """Hold what the statement locks, until `count` others wait behind each other for it: each with a view that is old by then."""
     waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
-    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
     with engine.connect() as holder:
         holder.execute(text(lock), values)
         yield
+        deadline = time.monotonic() + LONGEST_WAIT_SECONDS
         while time.monotonic() < deadline:
             with engine.connect() as connection:
                 if connection.execute(waiting).scalar_one() >= count:

@@ -113,6 +113,8 @@ class FakeObjectStore(ObjectStore):
     def head(self, key: str) -> StoredObject | None:
         """Return what is held under `key`."""
         self._answer()
+        if key in self.withheld:
+            raise ObjectWithheldError
         held = self.objects.get(safe_key(key))
         if held is None:
             return None

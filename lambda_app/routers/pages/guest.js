@@ -5,6 +5,9 @@
   const NO_CONNECTION = "The connection failed, or the file has changed since you chose it. Try again.";
   const REFUSED = [400, 403]; // the store's words for: these bytes never, or this address no more
   const LOST = ["upload_rejected", "file_not_available", "not_found"]; // of an upload: another try must begin anew
+  const CHECKED = "upload_withheld"; // it has arrived, and is looked at before its owner may have it
+  const PATIENCE_SECONDS = { [CHECKED]: 30 };
+  const LONGEST_PATIENCE_SECONDS = 3600; // for a turn, where others have sent much from here
   const HOPELESS = ["file_too_large", "content_type_refused", "malformed_request"];
 
   const [form, chosen, status, list, left] = ["form", "chosen", "status", "sent", "left"].map((id) => document.getElementById(id));
@@ -23,18 +26,27 @@
     }
   }
 
-  async function ask(path, body) {
+  /** Ask the API; where its refusal says when to come again, do so, and tell `onPause` of the time. */
+  async function ask(path, body, onPause) {
     const headers = { Accept: "application/json", "Content-Type": "application/json" };
-    let answer;
-    try {
-      answer = await fetch(path, { method: "POST", credentials: "omit", headers, body: JSON.stringify(body) });
-    } catch {
-      throw new Refusal(NO_CONNECTION);
+    for (let waited = 0; ;) {
+      let answer;
+      try {
+        answer = await fetch(path, { method: "POST", credentials: "omit", headers, body: JSON.stringify(body) });
+      } catch {
+        throw new Refusal(NO_CONNECTION);
+      }
+      const told = await answer.json().catch(() => null);
+      if (answer.ok && told !== null) return told;
+      const code = told?.code ?? "";
+      const pause = Number(answer.headers.get("Retry-After"));
+      waited += pause;
+      if (!(pause > 0 && waited <= (PATIENCE_SECONDS[code] ?? LONGEST_PATIENCE_SECONDS))) {
+        throw new Refusal(explained(answer.status, told), { code, mayRetry: !HOPELESS.includes(code) });
+      }
+      onPause(new Date(Date.now() + pause * 1000));
+      await new Promise((resolve) => { setTimeout(resolve, pause * 1000); });
     }
-    const told = await answer.json().catch(() => null);
-    if (answer.ok && told !== null) return told;
-    const code = told?.code ?? "";
-    throw new Refusal(explained(answer.status, told), { code, mayRetry: !HOPELESS.includes(code) });
   }
 
   function explained(status, problem) {
@@ -75,11 +87,14 @@
     });
   }
 
-  // What was reached stays in the entry: another try goes on from there, and takes no second place of the request.
+  // What was reached stays in the entry: another try goes on from there, and takes no second place of the request unless the answer with the
+  // first one was lost, or its time is over. Returns what became of the file.
   async function deliver(entry) {
+    const onPause = (until) => show(entry, `Waiting until ${until.toLocaleTimeString()} …`);
     if (entry.file.size > maxBytes) throw new Refusal("This file is larger than this request takes.", { mayRetry: false });
-    entry.upload ??= await ask(`${base}/files`, await declared(entry.file));
+    entry.upload ??= await ask(`${base}/files`, await declared(entry.file), onPause);
     if (!entry.isStored) {
+      show(entry, "Sending …", { isSending: true });
       const code = await put(entry.upload, entry.file, (bytes) => { entry.progress.value = bytes; });
       entry.isStored = code === 200 || code === 412; // 412: an earlier try has arrived after all
       if (REFUSED.includes(code)) entry.upload = null;
@@ -87,8 +102,10 @@
       if (!entry.isStored) throw new Refusal(`The store did not take the file (${code}): it has changed, or sending it took too long. Try again.`);
     }
     try {
-      await ask(`${base}/files/${entry.upload.file_id}/complete`, { guest_token: entry.upload.guest_token });
+      await ask(`${base}/files/${entry.upload.file_id}/complete`, { guest_token: entry.upload.guest_token }, onPause);
+      return "Received";
     } catch (error) {
+      if (error.code === CHECKED) return "Received; it is being checked";
       if (LOST.includes(error.code)) Object.assign(entry, { upload: null, isStored: false });
       if (error.code === "upload_missing") entry.isStored = false;
       throw error;
@@ -99,9 +116,9 @@
     show(entry, "Sending …", { isSending: true });
     status.textContent = `Sending ${entry.name} …`;
     try {
-      await deliver(entry);
+      const outcome = await deliver(entry);
       entry.hasArrived = true;
-      show(entry, "Received");
+      show(entry, outcome);
     } catch (error) {
       const isForeseen = error instanceof Refusal;
       show(entry, isForeseen ? error.message : "Something went wrong. Try again.", { isBad: true, mayRetry: !isForeseen || error.mayRetry });

@@ -2,12 +2,14 @@
 
 import base64
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from lambda_app.core import clock
 from tests.e2e.browser.conftest import Site
 from tests.support.accounts import Account, make_account, sha256_hex
 
@@ -19,6 +21,7 @@ PAGE = ("page.html", "text/html", b"<script>alert(document.domain)</script>")
 HOSTILE = ("<img src=x onerror=alert(1)>\u202egnp.txt", "text/plain", b"")
 WORDS = "<img src=x onerror=alert(2)><script>alert(3)</script>"
 LOOK = [{"axe": True}, {"resize": 320}, {"resize": 1280}]
+OPEN_UNTIL = clock.now() + timedelta(days=30)
 CLOSED = "There is no such link, or it is not open any more"
 SENT_ANYTHING = ["open", "refused", "full", "hostile", "ended meanwhile"]
 
@@ -61,12 +64,13 @@ def requests(client: httpx.Client, owner: Account) -> dict[str, dict[str, Any]]:
     """File requests, each for one case."""
     picky = {"max_size_bytes": 2_000, "allowed_content_types": ["image/*"]}
     fields: dict[str, dict[str, Any]] = {
-        "open": {"note": "All of them.\nWith <b>love</b>.", "expires_at": "2027-01-01T00:00:00Z"},
+        "open": {"note": "All of them.\nWith <b>love</b>.", "expires_at": OPEN_UNTIL.isoformat()},
         "refused": picky,
         "refused, looked at": picky,
         "full": {"max_files": 1},
         "hostile": {"title": WORDS, "note": WORDS},
         "interrupted": {},
+        "put off": {},
         "ended meanwhile": {},
         "revoked": {},
         "others": {},
@@ -104,6 +108,10 @@ def seen(
                 *({"store": "work"}, *again, {"see": "Received: 1 of 1."}),
             ],
         },
+        "put off": {
+            "url": url["put off"],
+            "steps": [{"busy": "too_many_uploads"}, *send(REPORT), {"see": "Waiting until"}, {"see": "Received: 1 of 1."}],
+        },
         "under way": {
             "url": url["others"],
             "steps": [{"store": "wait"}, *send(REPORT), {"see": f"Sending {REPORT[0]}", "role": "progressbar"}, *LOOK],
@@ -132,7 +140,7 @@ def test_every_case_went_to_its_end(seen: Seen) -> None:
 def test_files_sent_by_the_keyboard_are_their_owners(seen: Seen, client: httpx.Client, owner: Account, requests: Seen) -> None:
     assert received(client, owner, requests["open"]) == as_received(REPORT, PICTURE)
     assert seen["open"]["progress"] == [[len(REPORT[2]), len(REPORT[2])], [len(PICTURE[2]), len(PICTURE[2])]]
-    for part in ("Photos of the feast", "With <b>love</b>.", "Largest file: 1.0 GiB", "2027-01-01", "300.0 KiB"):
+    for part in ("Photos of the feast", "With <b>love</b>.", "Largest file: 1.0 GiB", f"{OPEN_UNTIL:%Y-%m-%d}", "300.0 KiB"):
         assert part in seen["open"]["text"]
 
 
@@ -157,6 +165,12 @@ def test_interrupted_upload_goes_on_in_its_place(seen: Seen, client: httpx.Clien
     assert received(client, owner, requests["interrupted"]) == as_received(REPORT)
     assert request["file_count"] == 1
     assert "Try again" not in seen["interrupted"]["text"]
+
+
+def test_page_comes_again_when_it_is_told_to(seen: Seen, client: httpx.Client, owner: Account, requests: Seen) -> None:
+    assert received(client, owner, requests["put off"]) == as_received(REPORT)
+    # Both its start and its end were put off.
+    assert seen["put off"]["statuses"].count(429) == 2
 
 
 def test_link_that_ends_meanwhile_is_said_to_have_ended(seen: Seen, client: httpx.Client, owner: Account, requests: Seen) -> None:

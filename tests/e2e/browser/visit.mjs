@@ -3,7 +3,7 @@
 //   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [...], dark?, script?}}
 //
 // Steps: fill | press | follow | download | axe | resize | open; without a mouse: tab, key, choose (files); see, call (a program's
-// request), store (what becomes of requests to it), frame (the page in another's), attack (what a foreign script would try).
+// request), store (what becomes of requests to it), busy (what becomes of those to us), frame (the page in another's), attack (what a foreign script would try).
 
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
@@ -94,6 +94,16 @@ async function take(step, page, result) {
     await page.unroute(address);
     if (step.store === "fail") await page.route(address, (route) => route.abort("connectionreset"));
     if (step.store === "wait") await page.route(address, () => {});
+  } else if (step.busy) {
+    // What is asked of us is put off, once for each address.
+    const met = new Set();
+    await page.route(/\/r\/[^/]+\/files/, (route) => {
+      const address = route.request().url();
+      if (met.has(address)) return route.continue();
+      met.add(address);
+      const answer = { detail: "Not now", code: step.busy };
+      return route.fulfill({ status: 429, headers: { "Retry-After": "2" }, contentType: "application/problem+json", body: JSON.stringify(answer) });
+    });
   } else if (step.frame) {
     // A site of another's, on this machine too: pages from elsewhere may not frame any of it anyway.
     const foreign = createServer((_, answer) => answer.setHeader("Content-Type", "text/html").end(`<iframe src="${step.frame}"></iframe>`));

@@ -605,10 +605,24 @@ def test_owners_room_cannot_be_found_out_by_trying_sizes(
     assert client.post("/api/v1/login/token", data={"username": owner.email, "password": owner.password}).status_code == 200
 
 
+def test_what_the_page_says_anyway_costs_no_more_than_an_upload(client: httpx.Client, owner: Account) -> None:
+    """Eleven documents where pictures are asked for are a mistake, and not somebody who looks for the owner's room."""
+    token = make_request(client, owner, allowed_content_types=["image/*"], max_size_bytes=100, max_files=1)["token"]
+
+    refused = [declare(client, token, content_type="text/plain").json()["code"] for _ in range(REFUSALS)]
+    refused += [declare(client, token, content_type="image/png", size_bytes=101).json()["code"] for _ in range(REFUSALS)]
+    begun = declare(client, token, content_type="image/png", size_bytes=100)
+    refused += [declare(client, token, content_type="image/png", size_bytes=100).json()["code"] for _ in range(REFUSALS)]
+
+    assert begun.status_code == 201
+    assert refused == [code for code in ("content_type_refused", "file_too_large", "file_request_full") for _ in range(REFUSALS)]
+
+
 def test_each_further_refusal_doubles_the_delay(client: httpx.Client, services: Services, owner: Account) -> None:
     token = make_request(client, owner)["token"]
     give_room(services, owner, 10)
-    with time_machine.travel(clock.now(), tick=False) as traveller:
+    # In the past: what is made here shall not be the newest of all for every test to come.
+    with time_machine.travel(clock.now() - timedelta(hours=3), tick=False) as traveller:
         for _ in range(REFUSALS):
             declare(client, token, size_bytes=11)
         waits = []
