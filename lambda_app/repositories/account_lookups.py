@@ -109,13 +109,16 @@ def _is_one_of(counter: Any, address: str, named: CTE) -> ColumnElement[bool]:
 
 def _count(address: str, named: CTE, found: CTE, may: ColumnElement[bool], now: datetime) -> CTE:
     """Count what is missing, on the asker's counter and that of each address, unless one is blocked; return the counters that took it."""
-    missing = select(named.c.pair).where(named.c.email.not_in(select(found.c.email)), may).cte("missing")
+    other: Any = aliased(SignInAttempt)
+    # Who is blocked leaves no new row either, or a flood of refused looks would fill the table.
+    counts = and_(may, not_(exists(select(other.key).where(_is_one_of(other, address, named), other.blocked_until > now))))
+    missing = select(named.c.pair).where(named.c.email.not_in(select(found.c.email)), counts).cte("missing")
     tally = union_all(
         select(
             literal(address, String).label("key"),
             literal(AttemptKind.ADDRESS.value, SmallInteger).label("kind"),
             select(func.count()).select_from(missing).scalar_subquery().label("failures"),
-        ).where(may),
+        ).where(counts),
         select(missing.c.pair, literal(AttemptKind.PAIR.value, SmallInteger), literal(1)),
     ).subquery("tally")
     since = literal(now, SignInAttempt.since.type)
@@ -126,8 +129,6 @@ def _count(address: str, named: CTE, found: CTE, may: ColumnElement[bool], now: 
     )
     is_old = SignInAttempt.since < case((SignInAttempt.kind == AttemptKind.ADDRESS, now - FORGET_ADDRESS_AFTER), else_=now - FORGET_AFTER)
     failures = case((is_old, new.excluded.failures), else_=SignInAttempt.failures + new.excluded.failures)
-    other: Any = aliased(SignInAttempt)
-    is_blocked = exists(select(other.key).where(_is_one_of(other, address, named), other.blocked_until > now))
     return (
         new.on_conflict_do_update(
             index_elements=[SignInAttempt.key],
@@ -136,7 +137,8 @@ def _count(address: str, named: CTE, found: CTE, may: ColumnElement[bool], now: 
                 "since": case((is_old, now), else_=SignInAttempt.since),
                 "blocked_until": _next_free(SignInAttempt.kind, failures, now),
             },
-            where=and_(or_(SignInAttempt.blocked_until.is_(None), SignInAttempt.blocked_until <= now), not_(is_blocked)),
+            # Those before it may have got it blocked while this one waited.
+            where=or_(SignInAttempt.blocked_until.is_(None), SignInAttempt.blocked_until <= now),
         )
         .returning(SignInAttempt.kind, SignInAttempt.failures, SignInAttempt.blocked_until)
         .cte("counted")

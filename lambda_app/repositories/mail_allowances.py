@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CTE, String, and_, case, delete, func, literal, or_, select
+from sqlalchemy import CTE, String, and_, case, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import array, insert
 from sqlalchemy.orm import Session
 
@@ -12,6 +12,7 @@ from lambda_app.core import clock
 from lambda_app.core.security.opaque import hash_secret
 from lambda_app.models import MailAllowance
 from lambda_app.models.mail_allowance import PARTY_LENGTH
+from lambda_app.repositories.forgetting import forget
 
 MAIL_WINDOW = timedelta(minutes=30)
 """What the limits are counted in. No link dies sooner: whoever is refused another has one in the inbox that is still good."""
@@ -53,9 +54,8 @@ class MailAllowanceRepository:
         return self._session.execute(query).scalar_one() == 1
 
     def purge(self) -> int:
-        """Remove what would begin anew anyway; return how many."""
-        result = self._session.execute(delete(MailAllowance).where(MailAllowance.since < clock.now() - MAIL_WINDOW))
-        return int(getattr(result, "rowcount", 0))
+        """Remove what would begin anew anyway, durably; return how many."""
+        return forget(self._session, MailAllowance, MailAllowance.since < clock.now() - MAIL_WINDOW)
 
 
 def _take(key: str, *, party: str, most: int, most_of_party: int, after: CTE | None = None) -> Any:

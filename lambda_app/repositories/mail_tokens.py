@@ -4,12 +4,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, exists, insert, literal, select, update
+from sqlalchemy import exists, insert, literal, select, update
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.models import MailPurpose, MailToken, User
 from lambda_app.repositories.audit import audit_insert_for
+from lambda_app.repositories.forgetting import forget
 
 
 class MailTokenRepository:
@@ -76,6 +77,5 @@ class MailTokenRepository:
         self._session.execute(statement.values(used_at=clock.now()).execution_options(synchronize_session=False))
 
     def purge(self, *, expired_before: datetime) -> int:
-        """Remove tokens that expired before then; return how many."""
-        result = self._session.execute(delete(MailToken).where(MailToken.expires_at < expired_before))
-        return int(getattr(result, "rowcount", 0))
+        """Remove tokens that expired before then, durably; return how many."""
+        return forget(self._session, MailToken, MailToken.expires_at < expired_before)

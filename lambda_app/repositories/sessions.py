@@ -4,16 +4,19 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Interval, Update, and_, bindparam, delete, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Interval, Update, and_, bindparam, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
 from lambda_app.core.origin import current_origin
 from lambda_app.models import RefreshToken, User, UserSession
 from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited_change, audited_writes
+from lambda_app.repositories.forgetting import forget
 
 SESSION_MAX_AGE = timedelta(days=90)
 """However often it is refreshed, a session ends; then the password is asked for again."""
+SESSIONS_OF_A_BATCH = 200
+"""How many are removed at once: each of them takes its tokens along, which can be thousands."""
 
 _TIME = UserSession.created_at.type
 
@@ -136,10 +139,9 @@ class SessionRepository:
         return list(self._session.execute(query).scalars())
 
     def purge(self, *, ended_before: datetime) -> int:
-        """Remove sessions that ended before then, with their tokens; return how many."""
-        ended = delete(UserSession).where(or_(UserSession.expires_at < ended_before, UserSession.revoked_at < ended_before))
-        result = self._session.execute(ended.execution_options(synchronize_session=False))
-        return int(getattr(result, "rowcount", 0))
+        """Remove sessions that ended before then, with their tokens, durably; return how many."""
+        is_over = or_(UserSession.expires_at < ended_before, UserSession.revoked_at < ended_before)
+        return forget(self._session, UserSession, is_over, batch_rows=SESSIONS_OF_A_BATCH)
 
     def _end(self, *conditions: ColumnElement[bool], action: str) -> UserSession | None:
         change = (

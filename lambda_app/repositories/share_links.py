@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Select, Update, delete, exists, literal, or_, select, true, update
+from sqlalchemy import CTE, ColumnElement, Select, Update, exists, literal, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
@@ -23,6 +23,7 @@ from lambda_app.repositories.file_access import (
     link_password_is_proven,
     reached_by,
 )
+from lambda_app.repositories.forgetting import forget
 from lambda_app.schemas.share import is_slug
 
 RESUME_WITHIN = timedelta(hours=1)
@@ -149,9 +150,8 @@ class ShareLinkRepository:
         return self._given(query.add_cte(_logged(resumed, archive_id=archive_id)))
 
     def forget_visitors(self, *, before: datetime) -> int:
-        """Remove what is kept of visitors from before then; return how many."""
-        results = [self._session.execute(delete(table).where(table.at < before)) for table in (ShareDownload, ShareArchiveDownload)]
-        return sum(int(getattr(result, "rowcount", 0)) for result in results)
+        """Remove what is kept of visitors from before then, durably; return how many."""
+        return sum(forget(self._session, table, table.at < before) for table in (ShareDownload, ShareArchiveDownload))
 
     def _given(self, query: Select[Row], *, unless_gone: str | None = None) -> Row | None:
         try:

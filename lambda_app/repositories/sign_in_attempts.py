@@ -5,7 +5,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Interval, Update, and_, case, delete, func, literal, not_, null, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Interval,
+    SmallInteger,
+    String,
+    Update,
+    and_,
+    case,
+    func,
+    literal,
+    not_,
+    null,
+    or_,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
@@ -13,6 +29,7 @@ from lambda_app.core import clock
 from lambda_app.core.security.opaque import hash_secret
 from lambda_app.models import AttemptKind, SignInAttempt, User
 from lambda_app.repositories.audit import audit_insert_each, audited_writes
+from lambda_app.repositories.forgetting import forget
 
 FREE_ATTEMPTS_OF_PAIR = 5
 """Wrong passwords for one account from one address before there is a delay."""
@@ -152,9 +169,8 @@ class SignInAttemptRepository:
         )
 
     def purge(self) -> int:
-        """Remove counters that would start again anyway; return how many."""
-        result = self._session.execute(delete(SignInAttempt).where(SignInAttempt.since < clock.now() - FORGET_AFTER))
-        return int(getattr(result, "rowcount", 0))
+        """Remove counters that would start again anyway, durably; return how many."""
+        return forget(self._session, SignInAttempt, SignInAttempt.since < clock.now() - FORGET_AFTER)
 
 
 def _is_unnoted(keys: AttemptKeys, now: datetime) -> ColumnElement[bool]:
@@ -165,18 +181,22 @@ def _is_unnoted(keys: AttemptKeys, now: datetime) -> ColumnElement[bool]:
 
 def _count(keys: AttemptKeys, now: datetime) -> Any:
     """Count the attempt on every counter of which none is blocked; return the counters that took it."""
-    rows = [
-        {"key": key, "kind": kind.value, "failures": 1, "since": now, "blocked_until": None}
-        for key, kind in zip(keys.all, _KINDS, strict=True)
-    ]
+    counters = union_all(
+        *(
+            select(literal(key, String).label("key"), literal(kind.value, SmallInteger).label("kind"))
+            for key, kind in zip(keys.all, _KINDS, strict=True)
+        )
+    ).subquery("counters")
     other = aliased(SignInAttempt)
+    # Who is blocked leaves no new row either, or a flood of refused attempts would fill the table.
     is_blocked = select(other.key).where(other.key.in_(keys.all), other.blocked_until > now).exists()
+    rows = select(counters.c.key, counters.c.kind, literal(1), literal(now, SignInAttempt.since.type)).where(not_(is_blocked))
     forgets_at = case((SignInAttempt.kind == AttemptKind.ADDRESS, now - FORGET_ADDRESS_AFTER), else_=now - FORGET_AFTER)
     is_old = SignInAttempt.since < forgets_at
     failures = case((is_old, 1), else_=SignInAttempt.failures + 1)
     return (
         insert(SignInAttempt)
-        .values(rows)
+        .from_select(["key", "kind", "failures", "since"], rows.order_by(counters.c.kind), include_defaults=False)
         .on_conflict_do_update(
             index_elements=[SignInAttempt.key],
             set_={
@@ -184,7 +204,8 @@ def _count(keys: AttemptKeys, now: datetime) -> Any:
                 "since": case((is_old, now), else_=SignInAttempt.since),
                 "blocked_until": _next_free(failures, keys, now),
             },
-            where=and_(or_(SignInAttempt.blocked_until.is_(None), SignInAttempt.blocked_until <= now), not_(is_blocked)),
+            # Those before it may have got it blocked while this one waited.
+            where=or_(SignInAttempt.blocked_until.is_(None), SignInAttempt.blocked_until <= now),
         )
         .returning(SignInAttempt.kind)
     )

@@ -1,6 +1,7 @@
 """Forgetting what is over: ended sessions, expired mail tokens, old counters."""
 
 from datetime import timedelta
+from functools import partial
 
 from lambda_app.core import clock
 from lambda_app.repositories.mail_allowances import MailAllowanceRepository
@@ -32,12 +33,25 @@ class MaintenanceService:
         self._share_links = share_links
 
     def purge(self) -> dict[str, int]:
-        """Remove them within the caller's transaction, and return how many of each kind."""
-        before = clock.now() - KEEP_ENDED
-        return {
-            "sessions": self._sessions.purge(ended_before=before),
-            "mail_tokens": self._mail_tokens.purge(expired_before=before),
-            "mail_allowances": self._mail_allowances.purge(),
-            "sign_in_attempts": self._attempts.purge(),
-            "share_visitors": self._share_links.forget_visitors(before=clock.now() - RESUME_WITHIN),
+        """Remove them, durably, and return how many of each kind.
+
+        If one kind fails, the others are removed all the same; then the first error is raised.
+        """
+        now = clock.now()
+        steps = {
+            "sessions": partial(self._sessions.purge, ended_before=now - KEEP_ENDED),
+            "mail_tokens": partial(self._mail_tokens.purge, expired_before=now - KEEP_ENDED),
+            "mail_allowances": partial(self._mail_allowances.purge),
+            "sign_in_attempts": partial(self._attempts.purge),
+            "share_visitors": partial(self._share_links.forget_visitors, before=now - RESUME_WITHIN),
         }
+        removed: dict[str, int] = {}
+        errors: list[Exception] = []
+        for kind, step in steps.items():
+            try:
+                removed[kind] = step()
+            except Exception as error:  # noqa: BLE001 - raised below
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return removed

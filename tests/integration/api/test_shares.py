@@ -211,6 +211,11 @@ def counted(services: Services, asker: Account) -> int:
         return int(connection.execute(query, {"key": AttemptKeys.of(account="", network=f"user:{asker.id}").address}).scalar_one())
 
 
+def counters(services: Services) -> set[str]:
+    with services.engine.connect() as connection:
+        return set(connection.execute(text("SELECT key FROM sign_in_attempt")).scalars())
+
+
 def test_nobody_is_looked_up_before_the_files_are_found_to_be_the_askers(
     client: httpx.Client, services: Services, owner: Account, stranger: Account
 ) -> None:
@@ -255,6 +260,22 @@ def test_links_tell_no_more_addresses_than_grants_do(client: httpx.Client, owner
     # An id shows no address, and nobody else is held up.
     assert named(client, owner, file, str(stranger.id)).status_code == 201
     assert named(client, stranger, make_file(client, stranger)["id"], owner.email).status_code == 201
+
+
+def test_who_is_blocked_leaves_no_new_counters(client: httpx.Client, services: Services, owner: Account, stranger: Account) -> None:
+    file = make_file(client, owner)["id"]
+    for count in (25, 25, 1):
+        assert_problem(named(client, owner, file, *guesses(count)), 404, "recipient_not_found")
+    with services.engine.begin() as connection:
+        # However slow the machine is.
+        longer = "UPDATE sign_in_attempt SET blocked_until = blocked_until + interval '1 hour' WHERE key = :key"
+        connection.execute(text(longer), {"key": AttemptKeys.of(account="", network=f"user:{owner.id}").address})
+    before = counters(services)
+
+    for _ in range(3):
+        assert_problem(named(client, owner, file, stranger.email, *guesses(RECIPIENTS_PER_SHARE - 1)), 429, "too_many_attempts")
+
+    assert counters(services) == before
 
 
 def test_many_unknown_recipients_at_once_are_not_told_apart(client: httpx.Client, owner: Account, stranger: Account) -> None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 import time_machine
+from sqlalchemy import text
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, TooManyRequestsError
@@ -15,6 +16,7 @@ from lambda_app.core.origin import Origin, reset_origin, set_origin
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
+from lambda_app.repositories.sign_in_attempts import FREE_ATTEMPTS_OF_ADDRESS
 from lambda_app.services.password_gate import network_of
 from tests.support.accounts import Account
 from tests.support.gateway import unused_address
@@ -107,6 +109,24 @@ def test_one_address_cannot_try_one_password_on_many_accounts(client_from: Clien
 
 
 @pytest.mark.usefixtures("cheap_hash")
+@pytest.mark.usefixtures("cheap_hash")
+def test_blocked_address_leaves_no_new_counters(client_from: ClientFrom, services: Services) -> None:
+    def counters() -> int:
+        with services.engine.connect() as connection:
+            return int(connection.execute(text("SELECT count(*) FROM sign_in_attempt")).scalar_one())
+
+    def guess_and_count() -> tuple[int, int]:
+        before = counters()
+        status = guess(attacker, f"user-{uuid4()}@example.com").status_code
+        return status, counters() - before
+
+    with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False):
+        seen = [guess_and_count() for _ in range(FREE_ATTEMPTS_OF_ADDRESS + 4)]
+
+    # The first leaves the address's counter too, and each the two of its account.
+    assert seen == [(401, 3), *[(401, 2)] * FREE_ATTEMPTS_OF_ADDRESS, *[(429, 0)] * 3]
+
+
 def test_busy_office_does_not_add_up_for_ever(client_from: ClientFrom, owner: Account) -> None:
     """Forty mistypings an hour by forty people behind one address, for six hours."""
     with client_from(unused_address()) as office, time_machine.travel(clock.now(), tick=False) as traveller:
