@@ -4,11 +4,29 @@ A worker's steps name its lease: once another worker has taken over, or the arch
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, DateTime, Integer, String, Uuid, and_, case, column, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Integer,
+    String,
+    Uuid,
+    and_,
+    case,
+    column,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as insert_or_update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
@@ -22,6 +40,8 @@ from lambda_app.repositories.audit import audit_insert_for, audited_change, kept
 from lambda_app.repositories.file_access import downloadable_by, link_is_live, reached_by
 
 _OWN_TRANSACTION = {"own_transaction": True, "synchronize_session": False, "populate_existing": True}
+NUMBER_GRACE = timedelta(minutes=1)
+"""Longer than any statement takes."""
 _NUMBER_INDEX = "ux_archive_holder_id_is_linked_number"
 
 
@@ -44,12 +64,13 @@ class ArchiveLifeRepository:
         A ready one is kept until `expires_at` then. Raises NumberTakenError when it is to be tried again.
         """
         is_linked = Archive.share_id.is_(None) if archive.share_id is None else Archive.share_id.is_not(None)
-        # The bytes of one that is being deleted may be there still.
-        takes_room = Archive.status != ArchiveStatus.FAILED
+        # The one that is asked for again is no second one. The bytes of one that is being deleted may be there still.
+        is_other = not_(and_(Archive.fingerprint == archive.fingerprint, IS_WANTED))
+        takes_room = and_(Archive.status != ArchiveStatus.FAILED, is_other)
         held = (
             select(
                 (func.coalesce(func.max(Archive.number), 0) + 1).label("next_number"),
-                func.count().filter(Archive.status.in_(UNFINISHED)).label("unfinished_count"),
+                func.count().filter(Archive.status.in_(UNFINISHED), is_other).label("unfinished_count"),
                 func.coalesce(func.sum(Archive.size_bytes).filter(takes_room), 0).label("size_bytes"),
             )
             .where(Archive.holder_id == archive.holder_id, is_linked)
@@ -152,7 +173,8 @@ class ArchiveLifeRepository:
 
         An archive already being deleted is returned again, so that an interrupted deletion can be repeated.
         """
-        change = update(Archive).where(Archive.id == archive_id, Archive.user_id == user.id)
+        # Without bytes only a number is left of it.
+        change = update(Archive).where(Archive.id == archive_id, Archive.user_id == user.id, Archive.size_bytes > 0)
         change = change.values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=clock.now())
         statement = audited_change(change.returning(*Archive.__table__.columns), Archive, "archive.deleted")
         return self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none()
@@ -180,9 +202,21 @@ class ArchiveLifeRepository:
         return self._session.execute(statement.execution_options(**_OWN_TRANSACTION)).scalar_one_or_none() is not None
 
     def remove(self, archive_id: UUID) -> None:
-        """Remove the row whose bytes are gone."""
-        statement = delete(Archive).where(Archive.id == archive_id, Archive.status == ArchiveStatus.DELETING)
-        self._session.execute(statement.execution_options(own_transaction=True, synchronize_session=False))
+        """Remove the row whose bytes are gone.
+
+        The last number of a limit stays for as long as a request may be under way that has counted from it, and takes no room; the
+        sweep removes it. Otherwise the next request would take the same number as one that it does not see, and both would be admitted.
+        """
+        own = {"own_transaction": True, "synchronize_session": False}
+        is_gone = Archive.id == archive_id, Archive.status == ArchiveStatus.DELETING
+        later: Any = aliased(Archive)
+        same_limit = later.holder_id == Archive.holder_id, later.share_id.is_(None) == Archive.share_id.is_(None)
+        is_last = ~exists(select(later.id).where(*same_limit, later.number > Archive.number))
+        removable = or_(~is_last, Archive.updated_at < clock.now() - NUMBER_GRACE)
+        removed = delete(Archive).where(*is_gone, removable).returning(Archive.id)
+        if self._session.execute(removed.execution_options(**own)).scalar_one_or_none() is None:
+            emptied = update(Archive).where(*is_gone).values(size_bytes=0)
+            self._session.execute(emptied.execution_options(**own))
 
     def _keep(self, archive: Archive, values: Mapping[str, Any], crc32s: Mapping[int, int] | None = None) -> bool:
         mine = (Archive.id == archive.id, Archive.status == ArchiveStatus.BUILDING, Archive.lease_id == archive.lease_id)

@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, Uuid, cast, column, exists, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Text, Uuid, cast, column, exists, func, literal, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Session
 
+from lambda_app.core import clock
 from lambda_app.core.errors import NotFoundError
 from lambda_app.models import Archive, ArchiveFile, ArchiveStatus, File, Share, User
 from lambda_app.repositories.file_access import downloadable_by, reached_by, readable_by
@@ -53,7 +54,10 @@ class ArchiveRepository:
     def get_wanted(self, holder_id: UUID, fingerprint: str) -> Archive | None:
         """Return the archive that the same request led to before, if it is not over."""
         wanted = (ArchiveStatus.QUEUED, ArchiveStatus.BUILDING, ArchiveStatus.READY)
-        query = select(Archive).where(Archive.holder_id == holder_id, Archive.fingerprint == fingerprint, Archive.status.in_(wanted))
+        is_kept = or_(Archive.expires_at.is_(None), Archive.expires_at > clock.now())
+        query = select(Archive).where(
+            Archive.holder_id == holder_id, Archive.fingerprint == fingerprint, Archive.status.in_(wanted), is_kept
+        )
         return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
 
     def require(self, archive_id: UUID, user: User) -> tuple[Archive, bool]:

@@ -17,6 +17,8 @@ from lambda_app.storage.object_store import MultipartEnd, ObjectStore, ObjectWit
 
 LEASE = timedelta(minutes=5)
 """How long a worker may be silent before another takes over: five thousand files of one part are read in three minutes."""
+SCAN_GRACE = timedelta(minutes=10)
+"""How long a file of an archive may wait for its malware scan, which sees it seconds after its upload."""
 PAUSES_SECONDS = (5.0, 20.0, 60.0)
 """How long an archive waits after S3 broke off the first, second, … turn in a row that finished no part. Then it waits for the sweep."""
 
@@ -83,7 +85,8 @@ class ArchiveBuildService:
 
     def _break_off(self, archive: Archive, error: UnavailableError) -> Built:
         """Ask for another turn after a pause, if another may succeed; raise the error when too many in a row have come to nothing."""
-        if isinstance(error, ObjectWithheldError):
+        is_withheld = isinstance(error, ObjectWithheldError)
+        if is_withheld and archive.created_at < clock.now() - SCAN_GRACE:
             # Nor would a later turn get it: whoever asked can leave it out.
             logger.error("S3 withholds a file of archive %s: by a malware scan, or a policy that lacks s3:GetObject", archive.id)
             return self._fail(archive, FILE_WITHHELD)
@@ -91,6 +94,8 @@ class ArchiveBuildService:
             return Built.OVERTAKEN
         turn = max(0, archive.attempts - 1)
         if turn >= len(PAUSES_SECONDS):
+            if is_withheld:
+                return Built.BROKEN_OFF
             raise error
         logger.warning("A turn at archive %s is broken off: %s", archive.id, error.__cause__ or error)
         # Here, because the queue cannot be reached, and S3 tells it at once.

@@ -166,8 +166,9 @@ class ArchiveService:
                 f"An archive holds at most {ARCHIVE_MAX_BYTES} bytes", code="archive_too_large", extra={"max_bytes": ARCHIVE_MAX_BYTES}
             )
         queued = self._insert(archive, entries)
-        if queued.status == ArchiveStatus.QUEUED:
-            # Told again when it is asked for again: the first word may have been lost.
+        # Told again when it is asked for again: the first word may have been lost. At links later only, or anybody could fill the queue.
+        is_said = queued.share_id is not None and queued.id != archive.id and queued.lease_until >= clock.now()
+        if queued.status == ArchiveStatus.QUEUED and not is_said:
             self._store.put_empty(archive_request_key(queued.id))
         return queued
 
@@ -188,7 +189,8 @@ class ArchiveService:
             if queued is not None:
                 return queued
             break
-        raise TooManyArchivesError(extra={"max_archives": unfinished_max}, headers={"Retry-After": str(BUSY_SECONDS)})
+        message = None if archive.share_id is None else "Too many zips were asked for at links of this owner; try again later"
+        raise TooManyArchivesError(message, extra={"max_archives": unfinished_max}, headers={"Retry-After": str(BUSY_SECONDS)})
 
 
 def _as_it_is(archive: Archive, is_whole: bool) -> ArchiveDownload:

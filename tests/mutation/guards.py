@@ -395,8 +395,8 @@ GUARDS = (
     Guard(
         "what is being deleted takes room until it is gone",
         "repositories/archive_life.py",
-        "takes_room = Archive.status != ArchiveStatus.FAILED",
-        "takes_room = Archive.status == ArchiveStatus.READY",
+        "takes_room = and_(Archive.status != ArchiveStatus.FAILED, is_other)",
+        "takes_room = and_(Archive.status == ArchiveStatus.READY, is_other)",
         ("integration/life/test_link_archives.py::test_bytes_of_revoked_links_count_until_they_are_gone",),
     ),
     Guard(

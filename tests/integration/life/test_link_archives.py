@@ -15,10 +15,11 @@ from lambda_app.models import Archive, ArchiveStatus, File, Share, User
 from lambda_app.repositories.archive_life import ArchiveLifeRepository
 from lambda_app.services import archives
 from lambda_app.services.archive_builds import Built
-from lambda_app.services.archives import LINKS_UNFINISHED_MAX_COUNT
+from lambda_app.services.archives import LINKS_UNFINISHED_MAX_COUNT, WAKE_GRACE
+from lambda_app.storage.keys import archive_request_key
 from tests.integration.life.test_archives import BODIES, _small_parts, build_parts, make_file, make_files  # noqa: F401 - the fixture
 from tests.integration.life.test_crashes import WatchedStore
-from tests.support.archives import build, deliver, leftovers, link_to, look, opened, revoke, start, start_at, sweep
+from tests.support.archives import build, deliver, leftovers, link_to, look, opened, requested, revoke, start, start_at, sweep
 from tests.support.life import Life, refused
 from tests.support.locks import wait_until_blocked, wait_until_waiting
 
@@ -90,6 +91,24 @@ def test_all_links_to_a_file_take_their_zips_along(life: Life) -> None:
 
     assert sweep(life).removed_archives == 2
     assert leftovers(life) == [made[2].s3_key]
+
+
+def test_visitors_who_ask_again_wake_no_further_workers(life: Life) -> None:
+    user = life.new_user()
+    file = make_file(life, user)
+    share = link_to(life, user, file)
+    archive = start_at(life, share, file)
+    assert requested(life) == [archive.id]
+    life.objects.delete(archive_request_key(archive.id))
+
+    for _ in range(3):
+        assert start_at(life, share, file).id == archive.id
+    assert requested(life) == []
+
+    # The word may have been lost.
+    life.traveller.shift(WAKE_GRACE + timedelta(seconds=1))
+    start_at(life, share, file)
+    assert requested(life) == [archive.id]
 
 
 @pytest.mark.parametrize("calls_before", range(3, 12))
