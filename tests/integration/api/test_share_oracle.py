@@ -27,6 +27,8 @@ SMALLEST_DIFFERENCE_SECONDS = 0.001
 CHANCE = 0.35
 """On a busy machine medians differ by chance; but then neither kind is slower in nearly every round, as with an oracle it would be."""
 
+MEASUREMENTS = 3
+
 Closed = dict[str, tuple[str, str]]
 
 
@@ -123,10 +125,16 @@ def measure(client: httpx.Client, closed: Closed, how: str) -> dict[str, float]:
 
 @pytest.mark.parametrize("how", ["GET", "file"])
 def test_every_closed_link_takes_the_same_time(client: httpx.Client, closed: Closed, how: str) -> None:
+    # What chance does on a busy machine it does not do three times over; an oracle tells every time.
+    suspected: dict[str, list[float]] = {}
     gc.disable()
     try:
-        told = measure(client, closed, how)
+        for _ in range(MEASUREMENTS):
+            told = {name: share for name, share in measure(client, closed, how).items() if abs(share - 0.5) > CHANCE}
+            suspected = {name: [*suspected.get(name, []), share] for name, share in told.items() if name in suspected or not suspected}
+            if not suspected:
+                break
     finally:
         gc.enable()
 
-    assert {name: share for name, share in told.items() if abs(share - 0.5) > CHANCE} == {}
+    assert suspected == {}
