@@ -9,7 +9,7 @@ from typing import Any
 from tests.benchmarks.scenarios import BUDGETED, SCENARIOS
 
 WARM_RATIO_MAX = 4.0
-COLD_RATIO_MAX = 0.9
+COLD_RATIO_MAX = 0.95
 """Of a start without a snapshot; docs/adr/0030-cold-start-budget.md."""
 AFTER_SNAPSHOT_RATIO_MAX = 0.6
 LIST_RATIO_MAX = 1.5
