@@ -248,6 +248,13 @@ def _archives(world: World, file: dict[str, Any]) -> int:
     return _count(world, "SELECT count(*) FROM archive_file WHERE file_id = :id", id=file["id"])
 
 
+def _link_to_pack(world: World) -> dict[str, Any]:
+    # All links of an owner share a limit.
+    with world.services.engine.begin() as connection:
+        connection.execute(text("DELETE FROM archive WHERE holder_id = :id AND share_id IS NOT NULL"), {"id": world.owner.id})
+    return _link(world)
+
+
 def _ask_for_archive_at_link(world: World, share: dict[str, Any]) -> httpx.Response:
     return world.broken.post(f"{share['url']}/archives")
 
@@ -277,7 +284,7 @@ FLOWS: dict[str, Flow] = {
     "start a guest's upload": Flow(_file_request, lambda world, asked: _declare(world.broken, asked), 201, (409,), _guest_files),
     "complete a guest's upload": Flow(_sent_by_guest, _complete_as_guest, 200, (200,), _is_available),
     "ask for an archive": Flow(_file_to_pack, _ask_for_archive, 202, (202,), _archives),
-    "ask for a link's archive": Flow(_link, _ask_for_archive_at_link, 202, (202,), _archives_of_link),
+    "ask for a link's archive": Flow(_link_to_pack, _ask_for_archive_at_link, 202, (202,), _archives_of_link),
 }
 
 
