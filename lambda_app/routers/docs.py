@@ -1,12 +1,11 @@
 """The interactive documentation: Swagger UI, of one version, whose bytes the browser checks before it runs them."""
 
-import base64
-import hashlib
 from html import escape
 
 from fastapi import Request
 from starlette.responses import HTMLResponse
 
+from lambda_app.routers.page_parts import source_digest
 from lambda_app.routers.routes import Router
 
 router = Router(include_in_schema=False)
@@ -17,12 +16,11 @@ _STYLE_DIGEST = "sha384-WlYgdmXYOOBWL5apwjDEZwN+U3HmXSSu5R6V5aGxEcf7z+KuRNwBhoxK
 
 # The same wherever the API is mounted, so that the policy can name it by its hash: the address stands in the page.
 _START = 'const at = document.getElementById("ui"); SwaggerUIBundle({ domNode: at, url: at.dataset.openapi, deepLinking: true });'
-_START_DIGEST = base64.b64encode(hashlib.sha256(_START.encode()).digest()).decode()
 
 _POLICY = "; ".join(
     (
         "default-src 'none'",
-        f"script-src {_BUNDLE}/swagger-ui-bundle.js 'sha256-{_START_DIGEST}'",
+        f"script-src {_BUNDLE}/swagger-ui-bundle.js '{source_digest(_START)}'",
         f"style-src {_BUNDLE}/swagger-ui.css 'unsafe-inline'",
         "img-src data:",
         "connect-src 'self'",

@@ -4,12 +4,9 @@ No script runs on them and nothing is loaded: the one style sheet is in the page
 links of file requests are pages of this kind, too; what those open is in `guest_pages`.
 """
 
-import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -19,14 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_app.models import ArchiveStatus
 from lambda_app.models.archive import UNFINISHED
+from lambda_app.routers.page_parts import load_template, page_source, source_digest
 from lambda_app.routers.problems import PROBLEM_MEDIA_TYPE
 from lambda_app.routers.visitors import prefers_page
 from lambda_app.schemas.archive import LinkedArchive
 from lambda_app.schemas.share import OpenedShare
 from lambda_app.services.share_links import NoSuchLinkError
 from lambda_app.storage.content import saved_filename
-
-PAGES = Path(__file__).with_name("pages")
 
 _FORMS = {
     "share_password_required": "password",
@@ -163,8 +159,8 @@ def _link_path(scope: Scope) -> str | None:
 
 @cache
 def _headers() -> dict[str, str]:
-    digest = base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    style = source_digest(page_source("link.css"))
+    policy = f"default-src 'none'; style-src '{style}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     return {
         "Content-Security-Policy": policy,
         "Cache-Control": "no-store",
@@ -177,22 +173,8 @@ def _headers() -> dict[str, str]:
 
 
 @cache
-def _style() -> str:
-    return (PAGES / "link.css").read_text(encoding="utf-8")
-
-
-@cache
 def _template() -> Any:
-    # Imported when the first page is shown: programs never see one.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["saved"] = saved_filename
-    environment.globals["style"] = Markup(_style())  # noqa: S704 - our own file
-    return environment.get_template("link.html")
+    return load_template("link.html", filters={"saved": saved_filename}, sources={"style": page_source("link.css")})
 
 
 def _render(**shown: Any) -> str:

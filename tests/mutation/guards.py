@@ -443,7 +443,7 @@ GUARDS = (
     ),
     Guard(
         "an owner's words are no markup of the guests' page",
-        "routers/guest_pages.py",
+        "routers/page_parts.py",
         "autoescape=True",
         "autoescape=False",
         (f"{API}test_guest_page.py::test_hostile_titles_and_notes_are_only_shown",),

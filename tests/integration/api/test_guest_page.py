@@ -4,7 +4,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from typing import Any
 
 import httpx
@@ -20,6 +19,7 @@ from lambda_app.routers.gateway import GatewayHandler
 from lambda_app.storage.s3 import bucket_url
 from tests.support.accounts import Account
 from tests.support.gateway import GatewayTransport, payload_v1
+from tests.support.pages import Page
 from tests.support.problems import assert_problem
 from tests.support.shares import BROWSER
 
@@ -32,27 +32,6 @@ HOSTILE = (
     "&lt;b&gt;&amp;",
     "👩‍👩‍👧 שלום مرحبا",
 )
-
-
-class Page(HTMLParser):
-    """The tags of a page, and its text."""
-
-    def __init__(self, answer: httpx.Response) -> None:
-        super().__init__()
-        assert answer.headers["content-type"] == "text/html; charset=utf-8"
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(answer.text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        """Return the attributes of all tags of this name."""
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def make_link(client: httpx.Client, owner: Account, **fields: Any) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from typing import Any
 from uuid import uuid4
 
@@ -26,6 +25,7 @@ from lambda_app.routers.gateway import GatewayHandler
 from lambda_app.storage.content import saved_filename
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, payload_v1, unused_address
+from tests.support.pages import Page
 from tests.support.problems import assert_problem
 from tests.support.shares import BROWSER, change_share, counts_of, make_share
 
@@ -61,27 +61,6 @@ def browser(client_from: Callable[[str], httpx.Client]) -> Any:
     with client_from(unused_address()) as browser:
         browser.headers.update(BROWSER)
         yield browser
-
-
-class Page(HTMLParser):
-    """The tags of a page, and its text."""
-
-    def __init__(self, answer: httpx.Response) -> None:
-        super().__init__()
-        assert answer.headers["content-type"] == "text/html; charset=utf-8"
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: list[str] = []
-        self.feed(answer.text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        """Return the attributes of all tags of this name."""
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def test_page_is_strict_about_itself(browser: httpx.Client, owner: Account, file: str) -> None:

@@ -10,8 +10,9 @@ from lambda_app.factory import Services
 from lambda_app.storage.content import saved_filename
 from tests.integration.api.test_archives import wake
 from tests.integration.api.test_link_archives import Link
-from tests.integration.api.test_share_pages import HOSTILE, Page, browser  # noqa: F401 - the fixture
+from tests.integration.api.test_share_pages import HOSTILE, browser  # noqa: F401 - the fixture
 from tests.support.accounts import Account, make_file
+from tests.support.pages import Page
 from tests.support.problems import assert_problem
 from tests.support.shares import change_share, counts_of, make_share
 

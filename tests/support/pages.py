@@ -1,0 +1,26 @@
+"""Pages as tests read them."""
+
+from html.parser import HTMLParser
+
+import httpx
+
+
+class Page(HTMLParser):
+    """The tags of a page, and its text."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        super().__init__()
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(answer.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """Return the attributes of all tags of this name."""
+        return [attributes for name, attributes in self.tags if name == tag]
