@@ -1,7 +1,7 @@
 # Everything a developer types. `make` alone lists it. GNU make 3.81 (the one macOS ships) is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-browser proofs bench fuzz test-pooler localstack check fix openapi lock clean
+.PHONY: help setup run test test-browser test-slow bench fuzz test-pooler localstack check fix openapi lock clean
 .PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Found on first use and remembered: `make help` must work on a machine without Python.
@@ -42,9 +42,9 @@ test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
 
 CUT_POINTS ?= 1
 POOLER_RESTARTS ?= 3
-PROOFS ?= tests/integration/life tests/integration/api/test_file_requests.py tests/benchmarks tests/e2e
-proofs: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, 600 lives on a failing S3, a million rows, 6 GiB, a zip of 5 GiB
-	@LIFE_ORDERS=10000 LIFE_STEPS=20000 LIFE_FAULTS=600 GUEST_ROUNDS=20 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000 "$(BIN)/python" -m pytest -s $(PROOFS) $(BESIDE)
+SLOW_TESTS ?= tests/integration/lifecycle tests/integration/api/test_file_requests.py tests/benchmarks tests/e2e
+test-slow: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, 600 lives on a failing S3, a million rows, 6 GiB, a zip of 5 GiB
+	@LIFECYCLE_ORDERS=10000 LIFECYCLE_STEPS=20000 LIFECYCLE_FAULTS=600 GUEST_ROUNDS=20 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000 "$(BIN)/python" -m pytest -s $(SLOW_TESTS) $(BESIDE)
 	@$(MAKE) test-pooler POOLER_TESTS=tests/integration CUT_POINTS=0 POOLER_RESTARTS=0
 
 FUZZ_CASES ?= 100000

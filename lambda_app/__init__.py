@@ -1,3 +1,3 @@
 """We-Upload: a multi-user file upload and sharing API for AWS Lambda."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

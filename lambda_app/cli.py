@@ -16,7 +16,7 @@ from lambda_app.core.settings import Environment, Settings
 from lambda_app.db.endpoint import DatabaseUrlError
 from lambda_app.db.errors import error_field
 from lambda_app.factory import Services
-from lambda_app.schemas.user import UserCreate
+from lambda_app.schemas.accounts.users import UserCreate
 from lambda_app.services.audit_chain import Anchor, find_breaks
 
 
@@ -60,7 +60,7 @@ def create_superuser(email: str, password_stdin: bool) -> None:
     password = _read_password(password_stdin)
     with _services() as services:
         with services.unit_of_work() as session:
-            user = services.accounts(session).create_superuser(UserCreate(email=email, password=password))
+            user = services.users(session).create_superuser(UserCreate(email=email, password=password))
         click.echo(f"created superuser {user.email} ({user.id})")
 
 
@@ -111,7 +111,7 @@ def reset_password(email: str, password_stdin: bool) -> None:
         # The same rules as over HTTP.
         checked = UserCreate(email=email, password=password)
         with services.unit_of_work() as session:
-            user = services.accounts(session).reset_password(checked.email, checked.password)
+            user = services.users(session).reset_password(checked.email, checked.password)
         click.echo(f"new password for {user.email} ({user.id}); every session and API key has ended")
 
 
@@ -166,7 +166,7 @@ def purge() -> None:
 @cli.command()
 def openapi() -> None:
     """Print the API's OpenAPI document."""
-    from lambda_app.main import create_app
+    from lambda_app.application import create_app
 
     # The document depends on the code alone: these values are never used.
     settings = Settings(

@@ -9,71 +9,71 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Self, cast
+from typing import Self
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, sessionmaker
 
 from lambda_app.core.aws import AwsAccess
-from lambda_app.core.mail import PostOffice, post_office
-from lambda_app.core.security.front_door import FrontDoor
+from lambda_app.core.mail import Mailer, build_mailer
 from lambda_app.core.security.keys import SigningKeys
-from lambda_app.core.security.passes import SharePasses
+from lambda_app.core.security.origin_verifier import OriginVerifier
 from lambda_app.core.security.passwords import PasswordHasher
+from lambda_app.core.security.share_tokens import ShareTokens
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.health import DatabaseProbe
 from lambda_app.db.session import create_session_factory, session_scope
-from lambda_app.repositories.account_lookups import AccountLookupRepository
-from lambda_app.repositories.api_keys import ApiKeyRepository
-from lambda_app.repositories.archive_life import ArchiveLifeRepository
-from lambda_app.repositories.archive_sweep import ArchiveSweepRepository
-from lambda_app.repositories.archives import ArchiveRepository
+from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
+from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
+from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
+from lambda_app.repositories.accounts.sessions import SessionRepository
+from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.accounts.users import UserRepository
+from lambda_app.repositories.archives.archives import ArchiveRepository
+from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
+from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
-from lambda_app.repositories.file_grants import FileGrantRepository
-from lambda_app.repositories.file_life import FileLifeRepository
-from lambda_app.repositories.file_requests import FileRequestRepository
-from lambda_app.repositories.files import FileRepository
-from lambda_app.repositories.idempotency import IdempotencyRepository
-from lambda_app.repositories.mail_allowances import MailAllowanceRepository
-from lambda_app.repositories.mail_tokens import MailTokenRepository
-from lambda_app.repositories.sessions import SessionRepository
-from lambda_app.repositories.share_links import ShareLinkRepository
-from lambda_app.repositories.shares import ShareRepository
-from lambda_app.repositories.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.files.files import FileRepository
+from lambda_app.repositories.files.idempotency import IdempotencyRepository
+from lambda_app.repositories.files.sweep import SweepRepository
+from lambda_app.repositories.files.transitions import FileTransitionRepository
+from lambda_app.repositories.files.usage import UsageRepository
+from lambda_app.repositories.sharing.file_requests import FileRequestRepository
+from lambda_app.repositories.sharing.grants import FileGrantRepository
+from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepository
+from lambda_app.repositories.sharing.share_links import ShareLinkRepository
+from lambda_app.repositories.sharing.shares import ShareRepository
 from lambda_app.repositories.stats import StatsRepository
-from lambda_app.repositories.sweep import SweepRepository
-from lambda_app.repositories.usage import UsageRepository
-from lambda_app.repositories.users import UserRepository
-from lambda_app.services.accounts import AccountService
-from lambda_app.services.address_book import AddressBook
+from lambda_app.services.accounts.api_keys import ApiKeyService
+from lambda_app.services.accounts.authentication import AuthenticationService
+from lambda_app.services.accounts.login_throttle import LoginThrottle
+from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
+from lambda_app.services.accounts.sessions import SessionPolicy, SessionService
+from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationService
-from lambda_app.services.api_keys import ApiKeyService
-from lambda_app.services.archive_builds import ArchiveBuildService
-from lambda_app.services.archive_sweep import ArchiveSweepService
-from lambda_app.services.archives import ArchiveService
-from lambda_app.services.authentication import AuthenticationService
-from lambda_app.services.completion import Completion
-from lambda_app.services.file_requests import FileRequestService
-from lambda_app.services.files import FileService
-from lambda_app.services.grants import GrantService
-from lambda_app.services.guest_uploads import GuestUploadService
-from lambda_app.services.idempotency import IdempotencyService
+from lambda_app.services.archives.archives import ArchiveService
+from lambda_app.services.archives.builds import ArchiveBuildService
+from lambda_app.services.archives.sweep import ArchiveSweepService
+from lambda_app.services.files.files import FileService
+from lambda_app.services.files.idempotency import IdempotencyService
+from lambda_app.services.files.quota import Quota
+from lambda_app.services.files.sweep import SweepService
+from lambda_app.services.files.upload_completion import UploadCompletion
+from lambda_app.services.files.uploads import UploadService
+from lambda_app.services.files.usage import UsageService
 from lambda_app.services.maintenance import MaintenanceService
-from lambda_app.services.password_gate import PasswordGate
-from lambda_app.services.quota import Quota
-from lambda_app.services.recovery import MailPolicy, RecoveryService
-from lambda_app.services.sessions import SessionPolicy, SessionService
-from lambda_app.services.share_links import ShareLinkService
-from lambda_app.services.shares import ShareService
-from lambda_app.services.sweep import SweepService
-from lambda_app.services.uploads import UploadService
-from lambda_app.services.usage import UsageService
+from lambda_app.services.sharing.file_requests import FileRequestService
+from lambda_app.services.sharing.grants import GrantService
+from lambda_app.services.sharing.public_uploads import PublicUploadService
+from lambda_app.services.sharing.recipient_lookup import RecipientLookup
+from lambda_app.services.sharing.share_links import ShareLinkService
+from lambda_app.services.sharing.shares import ShareService
+from lambda_app.storage.connection_releasing import ConnectionReleasingStore
 from lambda_app.storage.object_store import ObjectStore
 from lambda_app.storage.s3 import S3ObjectStore
-from lambda_app.storage.unhurried import UnhurriedStore
 
 DATABASE_PROBE_SECONDS = 1.5
 """How long the health check waits for the database; its answer must come within 2 s."""
@@ -93,9 +93,9 @@ class Services:
     passwords: PasswordHasher
     keys: SigningKeys
     tokens: AccessTokens
-    post: PostOffice
+    mailer: Mailer
     database_probe: DatabaseProbe
-    front_door: FrontDoor | None
+    origin_verifier: OriginVerifier | None
     """None where callers come to the API itself."""
 
     @classmethod
@@ -113,9 +113,11 @@ class Services:
             passwords=PasswordHasher(),
             keys=keys,
             tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=settings.access_token_expire_minutes)),
-            post=post_office(settings, aws),
+            mailer=build_mailer(settings, aws),
             database_probe=DatabaseProbe(engine, timeout_seconds=DATABASE_PROBE_SECONDS),
-            front_door=FrontDoor([partial(aws.secret, arn) for arn in settings.origin_key_arns]) if settings.origin_key_arns else None,
+            origin_verifier=OriginVerifier([partial(aws.secret, arn) for arn in settings.origin_key_arns])
+            if settings.origin_key_arns
+            else None,
         )
 
     @contextmanager
@@ -124,12 +126,12 @@ class Services:
         with session_scope(self.session_factory) as session:
             yield session
 
-    def accounts(self, session: Session) -> AccountService:
-        """The account service of one unit of work."""
-        return AccountService(
+    def users(self, session: Session) -> UserService:
+        """The user service of one unit of work."""
+        return UserService(
             users=UserRepository(session),
             passwords=self.passwords,
-            gate=self._gate(session),
+            login_throttle=self._login_throttle(session),
             open_registration=self.settings.open_registration,
             requires_verified_email=self.settings.require_verified_email,
         )
@@ -143,7 +145,7 @@ class Services:
         return SessionService(
             users=UserRepository(session),
             sessions=SessionRepository(session),
-            gate=self._gate(session),
+            login_throttle=self._login_throttle(session),
             passwords=self.passwords,
             tokens=self.tokens,
             policy=SessionPolicy(
@@ -188,7 +190,7 @@ class Services:
         """The file service of one unit of work."""
         return FileService(
             files=FileRepository(session),
-            life=FileLifeRepository(session),
+            transitions=FileTransitionRepository(session),
             store=self._store(session),
             trash_retention=timedelta(days=self.settings.trash_retention_days),
         )
@@ -197,16 +199,16 @@ class Services:
         """The upload service of one unit of work."""
         return UploadService(
             files=FileRepository(session),
-            life=FileLifeRepository(session),
+            transitions=FileTransitionRepository(session),
             users=UserRepository(session),
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             store=self._store(session),
             default_quota=self._default_quota(),
         )
 
-    def completion(self, session: Session) -> Completion:
+    def completion(self, session: Session) -> UploadCompletion:
         """What S3's events complete, in one unit of work."""
-        return Completion(files=FileRepository(session), life=FileLifeRepository(session), store=self._store(session))
+        return UploadCompletion(files=FileRepository(session), transitions=FileTransitionRepository(session), store=self._store(session))
 
     def shares(self, session: Session) -> ShareService:
         """The share service of one unit of work."""
@@ -215,8 +217,8 @@ class Services:
             files=FileRepository(session),
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             passwords=self.passwords,
-            passes=SharePasses(self.keys),
-            address_book=AddressBook(AccountLookupRepository(session)),
+            share_tokens=ShareTokens(self.keys),
+            recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
         )
 
     def share_links(self, session: Session) -> ShareLinkService:
@@ -224,9 +226,9 @@ class Services:
         return ShareLinkService(
             links=ShareLinkRepository(session),
             audit=AuditRepository(session),
-            gate=self._gate(session),
+            login_throttle=self._login_throttle(session),
             sessions=self.sessions(session),
-            passes=SharePasses(self.keys),
+            share_tokens=ShareTokens(self.keys),
             store=self._store(session),
         )
 
@@ -236,7 +238,7 @@ class Services:
             grants=FileGrantRepository(session),
             files=FileRepository(session),
             users=UserRepository(session),
-            address_book=AddressBook(AccountLookupRepository(session)),
+            recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
         )
 
     def file_requests(self, session: Session) -> FileRequestService:
@@ -247,11 +249,11 @@ class Services:
             keys=self.keys,
         )
 
-    def guest_uploads(self, session: Session) -> GuestUploadService:
+    def public_uploads(self, session: Session) -> PublicUploadService:
         """The service of a guest, for one unit of work."""
-        return GuestUploadService(
+        return PublicUploadService(
             requests=FileRequestRepository(session),
-            life=FileLifeRepository(session),
+            transitions=FileTransitionRepository(session),
             completion=self.completion(session),
             store=self._store(session),
             default_quota=self._default_quota(),
@@ -265,7 +267,7 @@ class Services:
         """The sweep of one unit of work."""
         return SweepService(
             files=SweepRepository(session),
-            life=FileLifeRepository(session),
+            transitions=FileTransitionRepository(session),
             keys=IdempotencyRepository(session),
             store=self._store(session),
         )
@@ -274,30 +276,32 @@ class Services:
         """The archive service of one unit of work."""
         return ArchiveService(
             archives=ArchiveRepository(session),
-            life=ArchiveLifeRepository(session),
+            transitions=ArchiveTransitionRepository(session),
             store=self._store(session),
             retention=self._archive_retention(),
         )
 
     def archive_builds(self, session: Session) -> ArchiveBuildService:
         """The service that builds archives, for one unit of work."""
-        return ArchiveBuildService(life=ArchiveLifeRepository(session), store=self._store(session), retention=self._archive_retention())
+        return ArchiveBuildService(
+            transitions=ArchiveTransitionRepository(session), store=self._store(session), retention=self._archive_retention()
+        )
 
     def archive_sweep(self, session: Session) -> ArchiveSweepService:
         """The sweep of archives of one unit of work."""
         return ArchiveSweepService(
             archives=ArchiveSweepRepository(session),
-            life=ArchiveLifeRepository(session),
+            transitions=ArchiveTransitionRepository(session),
             store=self._store(session),
             retention=self._archive_retention(),
         )
 
-    def freeze(self) -> None:
-        """Let go of what a SnapStart snapshot must not hold: connections, and keys."""
+    def before_snapshot(self) -> None:
+        """Close connections and drop cached keys, which a SnapStart snapshot must not hold."""
         self.engine.dispose()
-        self.keys.forget()
-        if self.front_door:
-            self.front_door.forget()
+        self.keys.clear_cache()
+        if self.origin_verifier:
+            self.origin_verifier.clear_cache()
 
     def warm_up(self) -> None:
         """Load what the first requests will want, without asking the database: a SnapStart snapshot then holds it."""
@@ -308,7 +312,7 @@ class Services:
             self.aws.client("sesv2")
 
     def _store(self, session: Session) -> ObjectStore:
-        return cast("ObjectStore", UnhurriedStore(self.store, session))
+        return ConnectionReleasingStore(self.store, session)
 
     def _default_quota(self) -> Quota:
         return Quota(bytes=self.settings.user_quota_bytes, files=self.settings.user_quota_files)
@@ -316,8 +320,8 @@ class Services:
     def _archive_retention(self) -> timedelta:
         return timedelta(hours=self.settings.archive_retention_hours)
 
-    def _gate(self, session: Session) -> PasswordGate:
-        return PasswordGate(attempts=SignInAttemptRepository(session), audit=AuditRepository(session), passwords=self.passwords)
+    def _login_throttle(self, session: Session) -> LoginThrottle:
+        return LoginThrottle(attempts=SignInAttemptRepository(session), audit=AuditRepository(session), passwords=self.passwords)
 
 
 def _signing_keys(settings: Settings, aws: AwsAccess) -> SigningKeys:

@@ -13,7 +13,7 @@ from constructs import Construct
 from infra.components.acknowledged import acknowledge
 from infra.components.network import log_retention
 from infra.config import GATEWAY_TIMEOUT_SECONDS, StageConfig
-from lambda_app.routers.cors import EXPOSED_HEADERS, METHODS, REQUEST_HEADERS
+from lambda_app.routers.http.cors import EXPOSED_HEADERS, METHODS, REQUEST_HEADERS
 
 SIGN_IN = "login/token"
 COSTLY_PATHS = (

@@ -111,10 +111,10 @@ def prepare_application(superuser_password: str) -> None:
 
 def _make_superuser(services: "Services", password: str) -> None:
     from lambda_app.core.errors import ConflictError
-    from lambda_app.schemas.user import UserCreate
+    from lambda_app.schemas.accounts.users import UserCreate
 
     with suppress(ConflictError), services.unit_of_work() as session:
-        services.accounts(session).create_superuser(UserCreate(email=SUPERUSER_EMAIL, password=password))
+        services.users(session).create_superuser(UserCreate(email=SUPERUSER_EMAIL, password=password))
 
 
 @contextmanager
@@ -147,7 +147,8 @@ class ImpatientServer(uvicorn.Server):
 def _api_server() -> ImpatientServer:
     return ImpatientServer(
         uvicorn.Config(
-            "lambda_app.main:app",
+            "lambda_app.application:create_app_from_environment",
+            factory=True,
             log_config=None,
             access_log=False,  # the application writes its own
             log_level="warning",

@@ -1,7 +1,7 @@
 """Access to AWS: credentials, signing without a network call, and clients; the one module that imports boto3 and botocore.
 
 Every import of theirs sits inside a function: a request that needs no call to AWS, also one that only signs, must not pay for them at a
-cold start (docs/adr/0004-presign-without-a-client.md).
+cold start (docs/adr/0004-presigned-urls-without-a-boto3-client.md).
 """
 
 import logging
@@ -36,7 +36,7 @@ CREDENTIALS_MIN_SECONDS = 60
 """Credentials that die sooner are not signed with: the caller could hardly start before its URL is dead."""
 
 DATABASE_TOKEN_SECONDS = 900
-"""Life of a database token; RDS accepts no other."""
+"""Lifecycle of a database token; RDS accepts no other."""
 
 logger = logging.getLogger(__name__)
 

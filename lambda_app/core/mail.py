@@ -32,14 +32,14 @@ class MailNotConfiguredError(UnavailableError):
     message = "This service cannot send e-mail; ask its administrator"
 
 
-class PostOffice(Protocol):
+class Mailer(Protocol):
     """Takes mail."""
 
     def send(self, mail: Mail) -> None:
         """Send it. Raises UnavailableError."""
 
 
-class SesPostOffice:
+class SesMailer:
     """Sends by Amazon SES, version 2 of its API."""
 
     def __init__(self, aws: AwsAccess, *, sender: str) -> None:
@@ -53,7 +53,7 @@ class SesPostOffice:
         self._aws.call("sesv2", "send_email", FromEmailAddress=self._sender, Destination={"ToAddresses": [mail.to]}, Content=content)
 
 
-class FolderPostOffice:
+class FileMailer:
     """Writes each mail to a file that a mail program opens, and prints its link; for a laptop."""
 
     def __init__(self, folder: Path) -> None:
@@ -75,7 +75,7 @@ class FolderPostOffice:
         sys.stdout.flush()
 
 
-class NoPostOffice:
+class DisabledMailer:
     """Refuses: neither an SES sender nor a folder is configured."""
 
     def send(self, mail: Mail) -> None:  # noqa: ARG002  # the protocol's argument
@@ -83,10 +83,10 @@ class NoPostOffice:
         raise MailNotConfiguredError
 
 
-def post_office(settings: Settings, aws: AwsAccess) -> PostOffice:
+def build_mailer(settings: Settings, aws: AwsAccess) -> Mailer:
     """Return what the settings ask for."""
     if settings.mail_folder is not None:
-        return FolderPostOffice(Path(settings.mail_folder))
+        return FileMailer(Path(settings.mail_folder))
     if settings.mail_from is not None:
-        return SesPostOffice(aws, sender=settings.mail_from)
-    return NoPostOffice()
+        return SesMailer(aws, sender=settings.mail_from)
+    return DisabledMailer()

@@ -1,6 +1,6 @@
 """Settings, read once from the environment; nothing else in the package reads it.
 
-pydantic-settings would do the same and costs 120 ms of every cold start (docs/adr/0003-settings-without-pydantic-settings.md).
+pydantic-settings would do the same and costs 120 ms of every cold start (docs/adr/0003-settings-as-a-pydantic-model.md).
 """
 
 import os
@@ -68,7 +68,7 @@ class Settings(BaseModel):
     secret_key_arn: str | None = None
     """The secret in Secrets Manager that holds the same instead; it is read when the first token is."""
     access_token_expire_minutes: int = Field(default=10, ge=1, le=1440)
-    """Life of an access token."""
+    """Lifecycle of an access token."""
     refresh_token_expire_days: int = Field(default=14, ge=1, le=90)
     """Days after which a session that was not refreshed is over."""
     mail_from: str | None = None

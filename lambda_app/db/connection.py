@@ -1,6 +1,6 @@
 """A pg8000 connection that sends each statement in one flush, and BEGIN along with the first that writes.
 
-docs/adr/0001-one-flush-wire.md says why and what was rejected. Longer than other modules: each half would reach into the other's state.
+docs/adr/0001-single-flush-database-transport.md says why and what was rejected. Longer than other modules: each half would reach into the other's state.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from scramp import ScramException  # type: ignore[import-untyped]  # ships no ty
 from lambda_app.db.errors import CANNOT_CONNECT, FAILED_TRANSACTION, SERVER_WENT_AWAY, ConnectionLostError, error_field, server_error
 from lambda_app.db.messages import BEGIN, COMMIT, DESCRIBE_PORTAL, EXECUTE, ROLLBACK, SYNC, TERMINATE, bind, parse
 from lambda_app.db.rows import FAST_READERS, decode_rows
-from lambda_app.db.wire import Wire
+from lambda_app.db.transport import Transport
 
 PIPELINE_MAX_STATEMENTS = 256
 """How many value sets of one executemany share a flush: few enough for their answers to fit the socket's buffer."""
@@ -31,7 +31,7 @@ DESCRIPTIONS_MAX = 256
 """How many descriptions of rows a connection remembers; pg8000 takes them apart anew with every answer, for 40 µs."""
 
 
-class Intent(Enum):
+class TransactionMode(Enum):
     """What a statement needs around it."""
 
     READ = "read"
@@ -55,13 +55,13 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
     """One flush and one wait for each statement, no state in the session, and never one reply off.
 
     `open_wire` and `password` are called at every sign-in, which can also be a second one in place of a connection
-    that died unnoticed. `is_in_step` is False while an answer is awaited, and for ever after if the wait was cut short.
+    that died unnoticed. `is_synchronized` is False while an answer is awaited, and for ever after if the wait was cut short.
     """
 
     def __init__(
         self,
         *,
-        open_wire: Callable[[], Wire],
+        open_wire: Callable[[], Transport],
         user: str,
         password: Callable[[], str],
         database: str,
@@ -70,12 +70,12 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         self._open_wire = open_wire
         self._get_password = password
         self._sign_in_as = {"user": user, "database": database, "application_name": application_name}
-        self._usock: Wire | None = None
+        self._usock: Transport | None = None
         self._descriptions: dict[bytes, tuple[Any, Any]] = {}
         self._sign_in()
 
     def _sign_in(self) -> None:
-        self.is_in_step = False
+        self.is_synchronized = False
         password = self._get_password()
         wire = self._open_wire()
         try:
@@ -89,7 +89,7 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         self.pg_types.update(FAST_READERS)
         self.autocommit = True  # keeps pg8000 from sending a BEGIN of its own
         self._transaction_status = IDLE
-        self.is_in_step = True
+        self.is_synchronized = True
 
     def cursor(self) -> "WireCursor":
         """Return a cursor."""
@@ -102,25 +102,25 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
 
     def is_alive(self) -> bool:
         """Whether the idle connection can be used, as far as can be seen without a round trip."""
-        return self.is_in_step and self._usock is not None and self._usock.is_quiet()
+        return self.is_synchronized and self._usock is not None and self._usock.is_quiet()
 
-    def revive(self) -> None:
+    def reconnect(self) -> None:
         """Sign in anew if the idle connection has died, which takes no round trip to see. Raises ConnectionLostError."""
         if not self.is_alive():
             self._replace()
 
-    def limit_waiting(self, seconds: float) -> None:
+    def set_timeout(self, seconds: float) -> None:
         """Wait at most `seconds` for each answer from now on."""
         self._require_wire().timeout_seconds = seconds
 
-    def execute_statement(self, statement: str, values: Sequence[Any], intent: Intent) -> Reply:
+    def execute_statement(self, statement: str, values: Sequence[Any], intent: TransactionMode) -> Reply:
         """Send the statement and return its rows and count.
 
         Raises the DBAPI's errors; DataError when a value cannot be encoded, in which case nothing was sent.
         """
         return self._send(parse(statement) + bind(values, self.py_types) + DESCRIBE_PORTAL + EXECUTE, intent)
 
-    def execute_pipeline(self, statement: str, value_sets: Sequence[Sequence[Any]], intent: Intent) -> Reply:
+    def execute_pipeline(self, statement: str, value_sets: Sequence[Sequence[Any]], intent: TransactionMode) -> Reply:
         """Send the statement once for each set of values, in one flush, and return the sum of their counts."""
         return self._send(parse(statement) + b"".join(bind(values, self.py_types) + EXECUTE for values in value_sets), intent)
 
@@ -128,18 +128,18 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         """Take the place of pg8000's way of sending, which waits three times."""
         if oids or stream is not None:
             raise NotSupportedError("Declared value types and COPY are not offered")
-        return self.execute_statement(statement, vals, Intent.WRITE)
+        return self.execute_statement(statement, vals, TransactionMode.WRITE)
 
     def execute_simple(self, statement: str) -> Reply:
         """Take the place of pg8000's way of sending a statement without values."""
-        return self.execute_statement(statement, (), Intent.WRITE)
+        return self.execute_statement(statement, (), TransactionMode.WRITE)
 
     def commit(self) -> None:
         """Commit what was begun; sends nothing if nothing was.
 
         Raises an error whenever the transaction did not commit, or is not known to have.
         """
-        self._require_in_step()
+        self._require_synchronized()
         if self._transaction_status == IDLE:
             return
         if self._transaction_status == IN_FAILED_TRANSACTION:
@@ -150,7 +150,7 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
 
     def rollback(self) -> None:
         """Undo what was begun; sends nothing if nothing was."""
-        self._require_in_step()
+        self._require_synchronized()
         if self._transaction_status != IDLE:
             self._exchange(ROLLBACK)
 
@@ -160,20 +160,20 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         if wire is None:
             return
         try:
-            if self.is_in_step:
+            if self.is_synchronized:
                 wire.send(TERMINATE)
         except ConnectionLostError:
             return
         finally:
-            self.is_in_step = False
+            self.is_synchronized = False
             wire.close()
 
-    def _send(self, messages: bytes, intent: Intent) -> Reply:
-        self._require_in_step()
+    def _send(self, messages: bytes, intent: TransactionMode) -> Reply:
+        self._require_synchronized()
         is_idle = self._transaction_status == IDLE
-        flush = (BEGIN if is_idle and intent is Intent.WRITE else b"") + messages + SYNC
+        flush = (BEGIN if is_idle and intent is TransactionMode.WRITE else b"") + messages + SYNC
         # Lost with the connection, a read changed nothing and a transaction that had only begun is undone.
-        may_repeat = is_idle and intent is not Intent.OWN_TRANSACTION
+        may_repeat = is_idle and intent is not TransactionMode.OWN_TRANSACTION
         try:
             return self._exchange(flush)
         except ConnectionLostError as lost:
@@ -193,17 +193,17 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         wire = self._require_wire()
         reply = Reply()
         # Until the server is ready again, whatever stops us leaves replies unread: nobody may use the connection then.
-        self.is_in_step = False
+        self.is_synchronized = False
         wire.send(flush)
         self._read_until_ready(wire, reply)
-        self.is_in_step = True
+        self.is_synchronized = True
         if reply.error is not None:
             raise reply.error
         if reply.columns is not None:
             reply.rows = decode_rows(reply.payloads, reply.input_funcs)
         return reply
 
-    def _read_until_ready(self, wire: Wire, reply: Reply) -> None:
+    def _read_until_ready(self, wire: Transport, reply: Reply) -> None:
         code = b""
         while code != b"Z":
             code, payload = wire.read_message()
@@ -240,13 +240,13 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         if count.isdigit():
             context.row_count = max(context.row_count, 0) + int(count)
 
-    def _require_wire(self) -> Wire:
+    def _require_wire(self) -> Transport:
         if self._usock is None:
             raise ConnectionLostError("The connection is closed")
         return self._usock
 
-    def _require_in_step(self) -> None:
-        if not self.is_in_step:
+    def _require_synchronized(self) -> None:
+        if not self.is_synchronized:
             raise ConnectionLostError("The connection was interrupted while it waited for an answer")
 
 
@@ -257,19 +257,19 @@ class WireCursor(Cursor):  # type: ignore[misc]  # its base is untyped
         """Execute a statement that may write."""
         if stream is not None:
             raise NotSupportedError("COPY is not offered")
-        return self.execute_as(Intent.WRITE, operation, args)
+        return self.execute_as(TransactionMode.WRITE, operation, args)
 
     def executemany(self, operation: str, param_sets: Sequence[Sequence[Any]]) -> Self:
         """Execute a writing statement once for each set of values."""
-        return self.executemany_as(Intent.WRITE, operation, param_sets)
+        return self.executemany_as(TransactionMode.WRITE, operation, param_sets)
 
-    def execute_as(self, intent: Intent, operation: str, args: Sequence[Any] = ()) -> Self:
+    def execute_as(self, intent: TransactionMode, operation: str, args: Sequence[Any] = ()) -> Self:
         """Execute a statement."""
         self._context = self._require_connection().execute_statement(operation, args, intent)
         self._row_iter = None if self._context.rows is None else iter(self._context.rows)
         return self
 
-    def executemany_as(self, intent: Intent, operation: str, param_sets: Sequence[Sequence[Any]]) -> Self:
+    def executemany_as(self, intent: TransactionMode, operation: str, param_sets: Sequence[Sequence[Any]]) -> Self:
         """Execute a statement once for each set of values, hundreds of them in one round trip. Rows are not returned."""
         total = Reply()
         for start in range(0, len(param_sets), PIPELINE_MAX_STATEMENTS):

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.engine.interfaces import ConnectArgsType, DBAPIConnection, ExecutionContext, IsolationLevel
 from sqlalchemy.util import memoized_property
 
-from lambda_app.db.connection import Intent, WireConnection, WireCursor
+from lambda_app.db.connection import TransactionMode, WireConnection, WireCursor
 from lambda_app.db.endpoint import Endpoint
 from lambda_app.db.errors import ConnectionLostError
 
@@ -108,37 +108,37 @@ class WireDialect(PGDialect_pg8000):
         raise NotImplementedError("A session setting would pin the proxy's connection")
 
     def do_ping(self, dbapi_connection: DBAPIConnection) -> bool:
-        """Ask for a sign of life: one round trip, no transaction."""
-        require_wire_connection(dbapi_connection).execute_statement("SELECT 1", (), Intent.READ)
+        """Ask for a sign of transitions: one round trip, no transaction."""
+        require_wire_connection(dbapi_connection).execute_statement("SELECT 1", (), TransactionMode.READ)
         return True
 
     def do_execute(self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext | None = None) -> None:
         """Execute with the intent of the statement."""
-        require_wire_cursor(cursor).execute_as(_intent(context), statement, parameters)
+        require_wire_cursor(cursor).execute_as(_transaction_mode(context), statement, parameters)
 
     def do_execute_no_params(self, cursor: Any, statement: str, context: ExecutionContext | None = None) -> None:
         """Execute with the intent of the statement."""
-        require_wire_cursor(cursor).execute_as(_intent(context), statement)
+        require_wire_cursor(cursor).execute_as(_transaction_mode(context), statement)
 
     def do_executemany(self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext | None = None) -> None:
         """Execute all sets of values in one flush."""
-        require_wire_cursor(cursor).executemany_as(_intent(context), statement, parameters)
+        require_wire_cursor(cursor).executemany_as(_transaction_mode(context), statement, parameters)
 
     def is_disconnect(self, e: Exception, connection: Any, cursor: Any) -> bool:  # noqa: ARG002  # SQLAlchemy's signature
         """Whether the connection is of no more use."""
-        return isinstance(e, ConnectionLostError) or (connection is not None and not connection.is_in_step)
+        return isinstance(e, ConnectionLostError) or (connection is not None and not connection.is_synchronized)
 
 
-def _intent(context: ExecutionContext | None) -> Intent:
+def _transaction_mode(context: ExecutionContext | None) -> TransactionMode:
     if context is None:
-        return Intent.WRITE
+        return TransactionMode.WRITE
     options = context.execution_options
     if options.get("own_transaction"):
-        return Intent.OWN_TRANSACTION
+        return TransactionMode.OWN_TRANSACTION
     plain_read = options.get("plain_read")
     if plain_read is None:
         plain_read = isinstance(context.compiled, WireCompiler) and context.compiled.is_plain_read
-    return Intent.READ if plain_read else Intent.WRITE
+    return TransactionMode.READ if plain_read else TransactionMode.WRITE
 
 
 def require_wire_connection(connection: Any) -> WireConnection:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError
 
 from lambda_app.core.settings import Settings
 from lambda_app.db.connection import WireConnection
-from lambda_app.db.wire import Address, Wire
+from lambda_app.db.transport import Address, Transport
 
 APPLICATION_NAME = "we-upload"
 """What pg_stat_activity calls us."""
@@ -80,7 +80,7 @@ class Endpoint:
         Raises ConnectionLostError, or the DBAPI error the server refuses with.
         """
         return WireConnection(
-            open_wire=partial(Wire.open, self.address, tls=self.tls, timeout_seconds=timeout_seconds or self.timeout_seconds),
+            open_wire=partial(Transport.open, self.address, tls=self.tls, timeout_seconds=timeout_seconds or self.timeout_seconds),
             user=self.user,
             password=self.password,
             database=self.database,

@@ -38,7 +38,7 @@ def create_endpoint_engine(endpoint: Endpoint, *, pool_size: int) -> Engine:
         pool_timeout=endpoint.timeout_seconds,
         hide_parameters=True,
     )
-    event.listen(engine, "checkout", _revive)
+    event.listen(engine, "checkout", _reconnect)
     event.listen(engine, "handle_error", _discard_interrupted)
     return engine
 
@@ -50,9 +50,9 @@ def endpoint_of(engine: Engine) -> Endpoint:
     return engine.dialect.require_endpoint()
 
 
-def _revive(connection: WireConnection, _record: Any, _proxy: Any) -> None:
+def _reconnect(connection: WireConnection, _record: Any, _proxy: Any) -> None:
     # Not by DisconnectionError: SQLAlchemy answers it by signing in twice at most, and its last word is no database error.
-    connection.revive()
+    connection.reconnect()
 
 
 def _discard_interrupted(context: ExceptionContext) -> None:

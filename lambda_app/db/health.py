@@ -8,7 +8,7 @@ from pg8000.dbapi import Error  # type: ignore[import-untyped]  # ships no type 
 from sqlalchemy import Engine
 
 from lambda_app.core.errors import AppError
-from lambda_app.db.connection import Intent
+from lambda_app.db.connection import TransactionMode
 from lambda_app.db.engine import endpoint_of
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class _Run(threading.Thread):
     def _ask(self) -> None:
         connection = endpoint_of(self._engine).connect(timeout_seconds=self._timeout_seconds)
         try:
-            connection.limit_waiting(max(0.001, self._deadline - monotonic()))
-            connection.execute_statement("SELECT 1", (), Intent.READ)
+            connection.set_timeout(max(0.001, self._deadline - monotonic()))
+            connection.execute_statement("SELECT 1", (), TransactionMode.READ)
         finally:
             connection.close()

@@ -9,10 +9,10 @@ from typing import Annotated
 
 from fastapi import Depends
 
-from lambda_app.core.mail import Mail, PostOffice
+from lambda_app.core.mail import Mail, Mailer
 from lambda_app.dependencies.services import ServicesDep
 
-SECRET_ANSWER_SECONDS = 1.0
+EQUALIZED_RESPONSE_SECONDS = 1.0
 """An answer that must not tell whether there was anybody to send mail to takes so long: more than SES usually does."""
 
 logger = logging.getLogger(__name__)
@@ -29,11 +29,11 @@ class OutgoingMail:
         """Send the mails, those that there are, after the commit."""
         self._mails += [mail for mail in mails if mail is not None]
 
-    def hide_whether_sent(self) -> None:
+    def equalize_response_time(self) -> None:
         """Answer at a moment that does not depend on whether anything was sent."""
-        self._not_before = time.monotonic() + SECRET_ANSWER_SECONDS
+        self._not_before = time.monotonic() + EQUALIZED_RESPONSE_SECONDS
 
-    def send(self, post: PostOffice) -> None:
+    def send(self, post: Mailer) -> None:
         """Send it all, and wait until the answer may go. A mail that cannot be sent is logged, and can be asked for again."""
         if self._not_before is None:
             self._send_all(post)
@@ -44,7 +44,7 @@ class OutgoingMail:
             Thread(target=copy_context().run, args=(self._send_all, post), name="outgoing mail", daemon=True).start()
         time.sleep(max(0.0, self._not_before - time.monotonic()))
 
-    def _send_all(self, post: PostOffice) -> None:
+    def _send_all(self, post: Mailer) -> None:
         for mail in self._mails:
             try:
                 post.send(mail)
@@ -56,7 +56,7 @@ def get_outgoing_mail(services: ServicesDep) -> Iterator[OutgoingMail]:
     """Collect the mail of a request, and send it when the request succeeded."""
     outgoing = OutgoingMail()
     yield outgoing
-    outgoing.send(services.post)
+    outgoing.send(services.mailer)
 
 
 # A route names it before anything that needs the session: what is entered first is left last, so the commit comes before the mail.

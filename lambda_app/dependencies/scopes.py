@@ -2,7 +2,7 @@
 
 import re
 
-from lambda_app.schemas.api_key import Scope
+from lambda_app.schemas.accounts.api_keys import Scope
 
 _READING = ("GET", "HEAD")
 _OWN_NAME = re.compile(r"(/login/test-token|/users/me)$")

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from lambda_app.core.errors import MalformedRequestError, PermissionDeniedError
 from lambda_app.dependencies.auth import CallerDep
-from lambda_app.schemas.share import ShareProof
-from lambda_app.services.share_links import Visitor
+from lambda_app.schemas.sharing.shares import ShareCredentials
+from lambda_app.services.sharing.share_links import Visitor
 
 PASS_HEADER = "X-Share-Pass"  # noqa: S105 - a header's name
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -27,10 +27,10 @@ class CrossSiteFormError(PermissionDeniedError):
 
 
 @dataclass(frozen=True, slots=True)
-class TypedProof:
+class SubmittedCredentials:
     """What somebody typed, and whether into the form of our page."""
 
-    proof: ShareProof
+    proof: ShareCredentials
     is_form: bool
 
 
@@ -50,7 +50,7 @@ def require_own_page(request: Request) -> None:
         raise CrossSiteFormError
 
 
-async def get_proof(request: Request) -> TypedProof:
+async def get_proof(request: Request) -> SubmittedCredentials:
     """Read a JSON body or the page's form. Raises RequestValidationError, MalformedRequestError, CrossSiteFormError."""
     body = await request.body()
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -63,10 +63,10 @@ async def get_proof(request: Request) -> TypedProof:
     except (ValueError, RecursionError) as error:
         raise MalformedRequestError from error
     try:
-        return TypedProof(ShareProof.model_validate(typed), is_form)
+        return SubmittedCredentials(ShareCredentials.model_validate(typed), is_form)
     except ValidationError as error:
         raise RequestValidationError([{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors()]) from error
 
 
 VisitorDep = Annotated[Visitor, Depends(get_visitor, scope="function")]
-ProofDep = Annotated[TypedProof, Depends(get_proof)]
+ProofDep = Annotated[SubmittedCredentials, Depends(get_proof)]

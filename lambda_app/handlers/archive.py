@@ -11,7 +11,7 @@ from typing import Any
 from lambda_app.core.errors import AppError
 from lambda_app.factory import Services
 from lambda_app.handlers.object_created import UnreadableMessageError, created_keys
-from lambda_app.handlers.processes import patient_services
+from lambda_app.handlers.processes import worker_services
 from lambda_app.storage.keys import requested_archive_of
 
 BUDGET_SECONDS = 600.0
@@ -31,7 +31,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         left: float = context.get_remaining_time_in_millis() / 1000
         return max(1.0, left - SPARE_SECONDS)
 
-    return take_batch(patient_services(), event, budget=budget)
+    return take_batch(worker_services(), event, budget=budget)
 
 
 def take_batch(services: Services, event: dict[str, Any], *, budget: Callable[[], float]) -> dict[str, Any]:

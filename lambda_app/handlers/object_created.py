@@ -70,4 +70,4 @@ def _look(services: Services, key: str) -> None:
         logger.info("An object that is no file's was created")
         return
     with services.unit_of_work() as session:
-        services.completion(session).note_object(file_id)
+        services.completion(session).record_object(file_id)

@@ -7,7 +7,7 @@ from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 
-PATIENT_READ_TIMEOUT_SECONDS = 60.0
+WORKER_READ_TIMEOUT_SECONDS = 60.0
 """How long the joining of thousands of parts may take S3."""
 
 
@@ -20,8 +20,8 @@ def process_services() -> Services:
 
 
 @cache
-def patient_services() -> Services:
+def worker_services() -> Services:
     """Return the services of a process that moves large bodies: it waits longer for AWS than a caller would."""
     settings = Settings.from_environment()
     configure_logs(settings.log_level)
-    return Services.build(settings, AwsAccess(settings, read_timeout_seconds=PATIENT_READ_TIMEOUT_SECONDS))
+    return Services.build(settings, AwsAccess(settings, read_timeout_seconds=WORKER_READ_TIMEOUT_SECONDS))

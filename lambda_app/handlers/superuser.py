@@ -7,7 +7,7 @@ from typing import Any
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.schemas.user import UserCreate
+from lambda_app.schemas.accounts.users import UserCreate
 
 PASSWORD_BYTES = 18
 """144 bits of a password that is replaced at the first sign-in."""
@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
     try:
         with services.unit_of_work() as session:
             account = UserCreate.model_validate({"email": event.get("email"), "password": password})
-            user = services.accounts(session).create_superuser(account)
+            user = services.users(session).create_superuser(account)
     finally:
         services.engine.dispose()
     logger.info("made a superuser", extra={"fields": {"user_id": user.id}})

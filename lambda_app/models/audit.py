@@ -1,4 +1,4 @@
-"""The audit log: rows are only ever added, and each carries the hash of the one before it (docs/adr/0012-audit-chain.md)."""
+"""The audit log: rows are only ever added, and each carries the hash of the one before it (docs/adr/0010-audit-hash-chain.md)."""
 
 from datetime import datetime
 from uuid import UUID
@@ -6,8 +6,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, FetchedValue, Index, SmallInteger, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from lambda_app.models.accounts.sessions import ADDRESS_MAX_LENGTH
 from lambda_app.models.base import Base
-from lambda_app.models.session import ADDRESS_MAX_LENGTH
 
 GENESIS_HASH = "0" * 64
 """What the first row has in the place of a predecessor's hash."""

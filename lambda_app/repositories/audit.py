@@ -13,7 +13,7 @@ from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from lambda_app.core import clock
 from lambda_app.core.logs import request_id
-from lambda_app.core.origin import current_origin
+from lambda_app.core.request_context import request_context
 from lambda_app.models import AuditEvent, AuditHead, Base, User
 
 T = TypeVar("T", bound=Base)
@@ -38,7 +38,7 @@ def audit_entry(
     action: str, *, subject: str | None = None, actor_id: UUID | None = None, details: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return the columns of an event; who and where come from the request being served unless `actor_id` says otherwise."""
-    origin = current_origin()
+    origin = request_context()
     return {
         "at": clock.now(),
         "action": action,
@@ -114,14 +114,14 @@ def audited_writes(*writes: Insert | Update, entry: Mapping[str, Any], keeping: 
     """
     done = [write.returning(literal(1).label("done")).cte(f"write_{number}") for number, write in enumerate(writes)]
     if keeping is not None:
-        done.append(kept_users(keeping, behind=done))
+        done.append(lock_users(keeping, behind=done))
     table = AuditEvent.__table__
     columns = [literal(value, table.c[name].type).label(name) for name, value in entry.items()]
     logged = insert(AuditEvent).from_select(list(entry), select(*columns).where(*(_is_done(part) for part in done)))
     return select(literal(1)).add_cte(*done, logged.cte("logged"))
 
 
-def kept_users(*user_ids: UUID, behind: Sequence[CTE]) -> CTE:
+def lock_users(*user_ids: UUID, behind: Sequence[CTE]) -> CTE:
     """Return the part that locks the users to whom new rows refer, as their foreign keys will, after the parts `behind`.
 
     A foreign key locks its row only when the whole statement is over, behind the head of the chain: the event has to wait for this.

@@ -5,8 +5,8 @@ from html import escape
 from fastapi import Request
 from starlette.responses import HTMLResponse
 
-from lambda_app.routers.page_parts import source_digest
-from lambda_app.routers.routes import Router
+from lambda_app.routers.http.router import Router
+from lambda_app.routers.http.templating import source_digest
 
 router = Router(include_in_schema=False)
 

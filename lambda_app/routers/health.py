@@ -6,8 +6,8 @@ from pydantic import BaseModel
 
 from lambda_app.core.errors import UnavailableError
 from lambda_app.dependencies.services import ServicesDep
-from lambda_app.routers.problems import problem_responses
-from lambda_app.routers.routes import Router
+from lambda_app.routers.http.problems import problem_responses
+from lambda_app.routers.http.router import Router
 
 router = Router(prefix="/health", tags=["health"])
 

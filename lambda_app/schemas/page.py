@@ -9,7 +9,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from lambda_app.core.errors import MalformedRequestError
-from lambda_app.schemas.file_list import FileOrder, OrderField
+from lambda_app.schemas.files.file_lists import FileOrder, OrderField
 from lambda_app.schemas.text import is_storable
 
 CURSOR_MAX_LENGTH = 2048

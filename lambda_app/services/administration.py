@@ -12,7 +12,7 @@ STATS_DAYS = 30
 """How far back uploads are counted by day."""
 
 
-class Numbers(NamedTuple):
+class Stats(NamedTuple):
     """The whole in numbers."""
 
     users: dict[str, int]
@@ -27,10 +27,10 @@ class AdministrationService:
         self._audit = audit
         self._stats = stats
 
-    def count(self, viewer: User) -> Numbers:
+    def count(self, viewer: User) -> Stats:
         """Return the numbers. Raises PermissionDeniedError."""
         _require_superuser(viewer)
-        return Numbers(self._stats.users(), self._stats.files_by_status(), self._stats.uploads_by_day(days=STATS_DAYS))
+        return Stats(self._stats.users(), self._stats.files_by_status(), self._stats.uploads_by_day(days=STATS_DAYS))
 
     def page_audit(self, viewer: User, wanted: AuditFilter, *, limit: int) -> list[AuditEvent]:
         """Return one page of the audit log, newest first. Raises PermissionDeniedError."""

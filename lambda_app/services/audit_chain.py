@@ -1,4 +1,4 @@
-"""Verifying the audit log: computed here anew, apart from the database that wrote it (docs/adr/0012-audit-chain.md)."""
+"""Verifying the audit log: computed here anew, apart from the database that wrote it (docs/adr/0010-audit-hash-chain.md)."""
 
 import hashlib
 import json

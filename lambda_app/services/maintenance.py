@@ -4,11 +4,11 @@ from datetime import timedelta
 from functools import partial
 
 from lambda_app.core import clock
-from lambda_app.repositories.mail_allowances import MailAllowanceRepository
-from lambda_app.repositories.mail_tokens import MailTokenRepository
-from lambda_app.repositories.sessions import SessionRepository
-from lambda_app.repositories.share_links import RESUME_WITHIN, ShareLinkRepository
-from lambda_app.repositories.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
+from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
+from lambda_app.repositories.accounts.sessions import SessionRepository
+from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.sharing.share_links import RESUME_WITHIN, ShareLinkRepository
 
 KEEP_ENDED = timedelta(days=30)
 """How long an ended session is kept: until then the reuse of one of its refresh tokens is still recognised."""
@@ -43,7 +43,7 @@ class MaintenanceService:
             "mail_tokens": partial(self._mail_tokens.purge, expired_before=now - KEEP_ENDED),
             "mail_allowances": partial(self._mail_allowances.purge),
             "sign_in_attempts": partial(self._attempts.purge),
-            "share_visitors": partial(self._share_links.forget_visitors, before=now - RESUME_WITHIN),
+            "share_visitors": partial(self._share_links.purge_download_visitors, before=now - RESUME_WITHIN),
         }
         removed: dict[str, int] = {}
         errors: list[Exception] = []

@@ -160,7 +160,7 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def put_empty(self, key: str) -> None:
+    def put_marker(self, key: str) -> None:
         """Store an object without bytes, over one that is there.
 
         Raises UnavailableError when the store does not answer or refuses.
@@ -195,7 +195,7 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def join_parts(
+    def complete_multipart(
         self, *, key: str, upload_id: str, parts: Sequence[StoredPart], size_bytes: int, crc64nvme: str | None = None
     ) -> MultipartEnd:
         """Make the object of its parts, only while the key is free and only if their sizes add up to `size_bytes`.

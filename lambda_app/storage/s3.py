@@ -11,7 +11,6 @@ from urllib.parse import quote, urlencode
 from lambda_app.core.aws import AwsAccess, AwsRefusedError, AwsStream
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.settings import Settings
-from lambda_app.storage.admission import part_headers, safe_key, upload_headers
 from lambda_app.storage.content import content_disposition, served_content_type
 from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
@@ -28,6 +27,7 @@ from lambda_app.storage.object_store import (
     StoredPart,
     UploadPage,
 )
+from lambda_app.storage.signed_headers import part_headers, safe_key, upload_headers
 
 SHA256_BYTES = 32
 
@@ -127,7 +127,7 @@ class S3ObjectStore(ObjectStore):
             raise
         return AwsStream(answer["Body"])
 
-    def put_empty(self, key: str) -> None:
+    def put_marker(self, key: str) -> None:
         """Put an object without bytes."""
         self._aws.call("s3", "put_object", Bucket=self._bucket, Key=safe_key(key), Body=b"")
 
@@ -167,7 +167,7 @@ class S3ObjectStore(ObjectStore):
                 return None
             raise
 
-    def join_parts(
+    def complete_multipart(
         self, *, key: str, upload_id: str, parts: Sequence[StoredPart], size_bytes: int, crc64nvme: str | None = None
     ) -> MultipartEnd:
         """Complete the upload; S3 may say 200 and then an error, which botocore turns into one."""

@@ -45,7 +45,7 @@ class ZipEntry:
 
 
 class Kind(Enum):
-    """What a stretch of the zip is."""
+    """What a segment of the zip is."""
 
     HEADER = "header"
     """The header before an entry's bytes; it holds their checksum."""
@@ -56,8 +56,8 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """A stretch of the zip from position `start` up to `end`, `skipped` bytes behind the beginning of what it belongs to."""
+class Segment:
+    """A segment of the zip from position `start` up to `end`, `skipped` bytes behind the beginning of what it belongs to."""
 
     kind: Kind
     index: int
@@ -84,7 +84,7 @@ class ZipLayout:
         """The length of the whole."""
         return self._directory_start + len(self.directory([0] * len(self._entries)))
 
-    def stretches(self, start: int, end: int) -> Iterator[Stretch]:
+    def segments(self, start: int, end: int) -> Iterator[Segment]:
         """Yield what lies from position `start` up to `end`, in order. Nothing is yielded for an entry without bytes."""
         index = bisect_right(self._header_starts, start) - 1
         while index < len(self._entries) and (header := self._header_starts[index]) < end:
@@ -130,10 +130,10 @@ class ZipLayout:
         return behind - self._entries[index].size_bytes
 
 
-def _cut(kind: Kind, index: int, whole: tuple[int, int], asked: tuple[int, int]) -> Iterator[Stretch]:
+def _cut(kind: Kind, index: int, whole: tuple[int, int], asked: tuple[int, int]) -> Iterator[Segment]:
     start, end = max(whole[0], asked[0]), min(whole[1], asked[1])
     if start < end:
-        yield Stretch(kind, index, start, end, start - whole[0])
+        yield Segment(kind, index, start, end, start - whole[0])
 
 
 def _extra(entry: ZipEntry, *, with_sizes: bool, start: int | None = None) -> bytes:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from lambda_app.schemas.file_list import FileOrder, Order
+from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from tests.benchmarks.trees import Candidate
 from tests.benchmarks.world import API, World, event_of

@@ -2,7 +2,7 @@
 
 It installs Powertools with its tracer into an environment of its own, beside the locked packages of the function, and prints a table:
 processor time of loading it over what the application has loaded anyway, that of one warm request, size on disk. The figures are in
-docs/adr/0104-metrics-from-logs.md. The X-Ray daemon is a socket that nobody reads, as cheap as the real one.
+docs/adr/0021-metrics-from-logs.md. The X-Ray daemon is a socket that nobody reads, as cheap as the real one.
 """
 
 import json
@@ -57,7 +57,7 @@ from lambda_app.core import logs
 """,
     "late": """
     logs.configure_logs("INFO")
-    logger = logging.getLogger("lambda_app.routers.edge")
+    logger = logging.getLogger("lambda_app.routers.http.request_middleware")
     def handler(event, context):
         began = time.perf_counter()
         token = logs.request_id.set(context.aws_request_id)

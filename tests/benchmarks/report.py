@@ -10,7 +10,7 @@ from tests.benchmarks.scenarios import BUDGETED, SCENARIOS
 
 WARM_RATIO_MAX = 4.0
 COLD_RATIO_MAX = 0.95
-"""Of a start without a snapshot; docs/adr/0030-cold-start-budget.md."""
+"""Of a start without a snapshot; docs/adr/0017-cold-start-budget.md."""
 AFTER_SNAPSHOT_RATIO_MAX = 0.6
 LIST_RATIO_MAX = 1.5
 ROUND_TRIPS_MAX = {"get": 2, "download": 2, "list of 100": 2, "upload": 3, "update": 3}

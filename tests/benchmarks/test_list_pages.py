@@ -16,8 +16,8 @@ from lambda_app.core.settings import Settings
 from lambda_app.db import migrations
 from lambda_app.db.engine import create_database_engine
 from lambda_app.models import FileStatus, User
-from lambda_app.repositories.files import FileRepository
-from lambda_app.schemas.file_list import FileFilter, FileOrder, Order, OrderField, Shared
+from lambda_app.repositories.files.files import FileRepository
+from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, Order, OrderField, Shared
 from lambda_app.schemas.page import Cursor
 from tests.benchmarks.rows import START, fill
 

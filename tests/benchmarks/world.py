@@ -14,7 +14,7 @@ from sqlalchemy import text
 from lambda_app.core.settings import Environment, Settings
 from lambda_app.db import migrations
 from lambda_app.factory import Services
-from lambda_app.schemas.user import UserCreate
+from lambda_app.schemas.accounts.users import UserCreate
 from tests.benchmarks.processes import Process
 from tests.benchmarks.rows import fill
 from tests.benchmarks.trees import Candidate
@@ -97,7 +97,7 @@ class World:
         """Make an account."""
         with self.services.unit_of_work() as session:
             registration = UserCreate(email=f"{uuid4()}@example.com", password=PASSWORD)
-            user = self.services.accounts(session).register(registration, registrar=None)
+            user = self.services.users(session).register(registration, registrar=None)
             return Person(user.id, user.email)
 
     def sign_in(self, process: Process, person: Person) -> str:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from lambda_app.handlers.archive import take_batch
-from lambda_app.handlers.processes import patient_services
+from lambda_app.handlers.processes import worker_services
 
 STATUS = Path("/proc/self/status")
 
@@ -19,7 +19,7 @@ def peak_kib() -> int:
 
 
 if __name__ == "__main__":
-    services = patient_services()
+    services = worker_services()
     # What it takes to have everything loaded, S3's client above all.
     services.store.head("archives/nothing")
     before = peak_kib()

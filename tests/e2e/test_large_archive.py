@@ -25,7 +25,7 @@ from lambda_app.core.aws import AwsAccess, AwsCredentials
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.models import File, FileStatus, User
-from lambda_app.schemas.archive import ArchiveCreate
+from lambda_app.schemas.archives import ArchiveCreate
 from lambda_app.storage.keys import archive_request_key, object_key
 from lambda_app.storage.parts import MIB
 from tests.support.s3_events import batch, notification
@@ -80,7 +80,7 @@ def store_file(world: World, name: str, size_bytes: int, piece: bytes) -> tuple[
         assert store.send_part(key=key, upload_id=upload_id, number=number, body=body)
     parts = store.list_parts(key, upload_id)
     assert parts is not None
-    store.join_parts(key=key, upload_id=upload_id, parts=parts, size_bytes=size_bytes)
+    store.complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=size_bytes)
     now = clock.now()
     row = File(id=file_id, filename=name, content_type="a/b", size_bytes=size_bytes, s3_key=key, owner_id=world.user.id)
     row.status, row.upload_expires_at, row.created_at, row.updated_at = FileStatus.AVAILABLE, now, now, now

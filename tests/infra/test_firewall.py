@@ -6,10 +6,10 @@ import subprocess
 from typing import Any
 
 import pytest
+from infra.components.origin_verifier import VIEWER_ADDRESS
 
 from infra.components.firewall import COUNTED
-from infra.components.front_door import VIEWER_ADDRESS
-from lambda_app.core.security.front_door import ADDRESS_HEADER, PROOF_HEADER
+from lambda_app.core.security.origin_verifier import ADDRESS_HEADER, PROOF_HEADER
 from tests.infra.conftest import Synthesised
 
 
@@ -59,10 +59,10 @@ def test_api_knows_cloudfront_by_a_secret_that_no_template_holds(behind_firewall
 
 def test_api_believes_the_new_key_and_the_one_before_it(behind_firewall: Synthesised) -> None:
     keys = [name for name in behind_firewall.api["Resources"] if name.startswith("OriginKeysKey")]
-    believed = json.dumps(environment(behind_firewall)["ORIGIN_KEY_ARNS"])
+    verification_keys = json.dumps(environment(behind_firewall)["ORIGIN_KEY_ARNS"])
 
     assert sorted(name[: len("OriginKeysKey3")] for name in keys) == ["OriginKeysKey2", "OriginKeysKey3"]
-    assert believed.index("OriginKeysKey3") < believed.index("OriginKeysKey2")
+    assert verification_keys.index("OriginKeysKey3") < verification_keys.index("OriginKeysKey2")
 
 
 def test_key_is_believed_before_it_is_sent(behind_firewall: Synthesised) -> None:

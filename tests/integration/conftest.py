@@ -14,10 +14,10 @@ import pytest
 from fastapi import FastAPI
 
 from infra.local.object_store import ObjectStoreServer
+from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
 from tests.support.accounts import Account, make_account
 from tests.support.gateway import GatewayTransport, payload_v2
 

@@ -19,7 +19,7 @@ from lambda_app.factory import Services
 from lambda_app.handlers import object_created, sweep
 from lambda_app.handlers.processes import process_services
 from lambda_app.models import User
-from lambda_app.services import usage
+from lambda_app.services.files import usage
 from tests.support.accounts import Account, sign_in, start_upload
 from tests.support.locks import wait_until_blocked
 from tests.support.s3_events import batch, bridged

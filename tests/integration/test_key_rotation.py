@@ -1,7 +1,7 @@
 """Rotation of the signing keys under load: several instances of the API, each with its own old document, and no request fails.
 
-Time is scaled by 1,500: documents are believed for 0.2 s (300 s), keys rotate every 0.8 s (20 minutes, the least that
-docs/adr/0011-token-algorithm.md allows), and a token is used for 0.4 s (10 minutes).
+Time is scaled by 1,500: documents are verification_keys for 0.2 s (300 s), keys rotate every 0.8 s (20 minutes, the least that
+docs/adr/0009-access-token-signing.md allows), and a token is used for 0.4 s (10 minutes).
 """
 
 import asyncio
@@ -18,12 +18,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from lambda_app.application import create_app
 from lambda_app.core.security.keys import KeyRing, SigningKey, SigningKeys
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
 from tests.support.accounts import Account
 from tests.support.gateway import GatewayTransport
 
@@ -109,7 +109,7 @@ def test_twenty_rotations_under_load_fail_no_request(settings: Settings, make_us
     secret, load = Secret(), Load()
     account = make_user()
     instances = [instance(settings, secret) for _ in range(INSTANCES)]
-    # Built here, not in the threads: while FastAPI builds a route it changes the process's warning filters.
+    # BuildResult here, not in the threads: while FastAPI builds a route it changes the process's warning filters.
     threads = [threading.Thread(target=serve, args=(one, create_app(one.settings, one), load, account)) for one in instances]
     for thread in threads:
         thread.start()

@@ -211,7 +211,11 @@ def test_administration_of_the_emulator_is_closed(s3_server: ObjectStoreServer, 
 
 def test_page_of_this_machine_may_upload_and_read_the_checksum_and_others_may_not(s3_server: ObjectStoreServer) -> None:
     def preflight(origin: str) -> httpx.Headers:
-        headers = {"Origin": origin, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type,if-none-match"}
+        headers = {
+            "Origin": origin,
+            "Access-Control-Request-Method": "PUT",
+            "Access-Control-Request-Headers": "content-type,if-none-match",
+        }
         return httpx.options(f"{s3_server.endpoint_url}/{s3_server.bucket}/key", headers=headers).headers
 
     allowed = preflight("http://localhost:5173")

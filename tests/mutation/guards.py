@@ -165,7 +165,7 @@ GUARDS = (
         ("integration/life/test_sweep.py",),
     ),
     Guard(
-        "strays have their time",
+        "orphans have their time",
         "services/sweep.py",
         "if not is_live and upload.started_at <= self.now - self.stray_min_age:",
         "if not is_live:",
@@ -309,7 +309,7 @@ GUARDS = (
     Guard(
         "many unknown recipients at once are not told apart",
         "repositories/account_lookups.py",
-        "is_within = missed <= 1 or (rows[0].misses or 0) <= FREE_ATTEMPTS_OF_ADDRESS",
+        "is_within = missed <= 1 or (rows[0].misses or 0) <= FREE_ATTEMPTS_PER_ADDRESS",
         "is_within = True",
         (f"{API}test_shares.py::test_many_unknown_recipients_at_once_are_not_told_apart",),
     ),
@@ -416,7 +416,7 @@ GUARDS = (
     Guard(
         "robots get no bytes",
         "routers/share_links.py",
-        "    if is_unasked(request):\n        raise RobotError\n    signed",
+        "    if is_automated(request):\n        raise AutomatedRequestError\n    signed",
         "    signed",
         (f"{API}test_share_links.py::test_robots_and_prefetching_count_nothing_and_get_no_bytes",),
     ),

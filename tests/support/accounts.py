@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from lambda_app.factory import Services
-from lambda_app.schemas.user import UserCreate
+from lambda_app.schemas.accounts.users import UserCreate
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def make_account(client: httpx.Client, services: Services, *, is_superuser: bool
     """Create a user with a random address and password, and sign in."""
     email, password = f"user-{uuid4()}@example.com", secrets.token_urlsafe(12)
     with services.unit_of_work() as session:
-        accounts = services.accounts(session)
+        accounts = services.users(session)
         registration = UserCreate(email=email, password=password)
         user = accounts.create_superuser(registration) if is_superuser else accounts.register(registration, registrar=None)
         user_id = user.id

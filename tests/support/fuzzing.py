@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lambda_app.core.errors import AppError
 from lambda_app.factory import Services
-from lambda_app.schemas.user import UserCreate
+from lambda_app.schemas.accounts.users import UserCreate
 from tests.support.gateway import GatewayTransport, LambdaHandler, MakeEvent
 
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
@@ -98,7 +98,7 @@ class Credentials:
     def _sign_in(self) -> str:
         registration = UserCreate(email=f"fuzz-{uuid4()}@example.com", password=secrets.token_urlsafe(12))
         with self._services.unit_of_work() as session:
-            accounts = self._services.accounts(session)
+            accounts = self._services.users(session)
             if self._is_superuser:
                 accounts.create_superuser(registration)
             else:

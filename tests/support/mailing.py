@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, Self
 
 import httpx
 
+from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
 from tests.support.gateway import GatewayTransport, payload_v2
 
 ORIGIN = "https://api.test"

@@ -14,7 +14,6 @@ from uuid import uuid4
 
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
-from lambda_app.storage.admission import part_headers, safe_key, upload_headers
 from lambda_app.storage.content import content_disposition, served_content_type
 from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
@@ -30,6 +29,7 @@ from lambda_app.storage.object_store import (
     StoredPart,
     UploadPage,
 )
+from lambda_app.storage.signed_headers import part_headers, safe_key, upload_headers
 
 S3_PART_MIN_BYTES = 5 * 1024**2
 
@@ -139,7 +139,7 @@ class FakeObjectStore(ObjectStore):
         held = self.objects.get(safe_key(key))
         return HeldBytes(held.body[offset:]) if held else None
 
-    def put_empty(self, key: str) -> None:
+    def put_marker(self, key: str) -> None:
         """Hold nothing under `key`."""
         self._answer()
         self.objects[safe_key(key)] = HeldObject(b"", "binary/octet-stream", None)
@@ -171,7 +171,7 @@ class FakeObjectStore(ObjectStore):
         upload = self._upload(key, upload_id)
         return None if upload is None else list(_stored_parts(upload))
 
-    def join_parts(
+    def complete_multipart(
         self, *, key: str, upload_id: str, parts: Sequence[StoredPart], size_bytes: int, crc64nvme: str | None = None
     ) -> MultipartEnd:
         """Make the object; checksums of whole objects are not computed here."""

@@ -391,7 +391,7 @@ class ObjectStoreContract:
             pytest.skip("this emulator does not look at the size of the whole")
         key, upload_id, parts = _sent(world)
 
-        assert world.store().join_parts(key=key, upload_id=upload_id, parts=parts, size_bytes=1) is MultipartEnd.PARTS_DIFFER
+        assert world.store().complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=1) is MultipartEnd.PARTS_DIFFER
 
     def test_small_part_before_the_last_is_not_joined(self, world: World) -> None:
         if not world.checks_parts:
@@ -403,7 +403,7 @@ class ObjectStoreContract:
         parts = world.store().list_parts(key, upload_id)
 
         assert parts is not None
-        assert world.store().join_parts(key=key, upload_id=upload_id, parts=parts, size_bytes=10) is MultipartEnd.PARTS_DIFFER
+        assert world.store().complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=10) is MultipartEnd.PARTS_DIFFER
 
     # --- listings and beginnings -------------------------------------------------------------------------------------
 
@@ -487,7 +487,7 @@ class ObjectStoreContract:
         key = archive_request_key(uuid4())
 
         for _ in range(2):
-            world.store().put_empty(key)
+            world.store().put_marker(key)
 
         stored = world.store().head(key)
         assert stored is not None
@@ -496,8 +496,8 @@ class ObjectStoreContract:
     def test_listings_keep_to_their_prefix(self, world: World) -> None:
         file, archive, request = _stored(world), archive_key(uuid4()), archive_request_key(uuid4())
         store = world.store()
-        store.put_empty(archive)
-        store.put_empty(request)
+        store.put_marker(archive)
+        store.put_marker(request)
         of_archive = store.start_multipart(key=archive, content_type="application/zip", with_digests=True)
         _, of_file = _start_parts(world)
 
@@ -532,7 +532,7 @@ def _sent(world: World) -> tuple[str, str, list[StoredPart]]:
 
 def _join(world: World, key: str, upload_id: str, parts: list[StoredPart]) -> MultipartEnd:
     size_bytes = sum(part.size_bytes for part in parts)
-    return world.store().join_parts(key=key, upload_id=upload_id, parts=parts, size_bytes=size_bytes)
+    return world.store().complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=size_bytes)
 
 
 def _start_upload(world: World, *, with_digest: bool = True) -> tuple[str, PresignedRequest]:

@@ -11,9 +11,10 @@ import pytest
 REQUIREMENTS = Path(__file__).parents[2] / "requirements"
 
 LOAD_AND_SIGN = """
-import json, sys
+import json, os, sys
 from datetime import timedelta
 from uuid import uuid4
+os.environ.update(ENVIRONMENT="local", DATABASE_URL="postgresql://u:p@127.0.0.1/d", SECRET_KEY="k", S3_BUCKET_NAME="bucket")
 import lambda_app.main
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.tokens import AccessTokens

@@ -1,7 +1,7 @@
 """The keys that sign access tokens: a document with a current, a previous and a next one, and where it comes from.
 
 The next key is published one rotation before it signs, so that an instance with a cached document already knows it when
-another one begins to use it; the previous one is still believed until the tokens it signed are dead.
+another one begins to use it; the previous one is still verification_keys until the tokens it signed are dead.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from typing import Any, Self
 from lambda_app.core.errors import AppError, UnavailableError
 
 KEYS_CACHE_SECONDS = 300.0
-"""How long a fetched document is believed; a key that was removed is refused everywhere after that."""
+"""How long a fetched document is verification_keys; a key that was removed is refused everywhere after that."""
 FORCED_FETCH_SECONDS = 1.0
 """The least time between two fetches because of an unknown key: strangers can name as many as they like."""
 KEY_MIN_BYTES = 32
@@ -51,7 +51,7 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The current key, which signs, and its neighbours in time, which are believed too."""
+    """The current key, which signs, and its neighbours in time, which are verification_keys too."""
 
     current: SigningKey
     previous: SigningKey | None = None
@@ -121,12 +121,12 @@ class SigningKeys:
             return found
         return self._read(FORCED_FETCH_SECONDS).find(kid)
 
-    def believed(self) -> tuple[SigningKey, ...]:
+    def verification_keys(self) -> tuple[SigningKey, ...]:
         """Return every key whose signatures hold, the current one first. Raises UnavailableError."""
         ring = self._read(self._cache_seconds)
         return tuple(key for key in (ring.current, ring.previous, ring.next) if key is not None)
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Forget what was fetched, before the process is frozen into a snapshot."""
         self._ring = None
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 ARGON2_MEMORY_KIB = 19_456
 """19 MiB, the OWASP password storage cheat sheet's first choice for Argon2id."""
 ARGON2_TIME_COST = 2
-"""Passes over the memory."""
+"""ShareTokens over the memory."""
 ARGON2_PARALLELISM = 1
 """Lanes; a Lambda of the usual size has one vCPU."""
 

@@ -1,4 +1,4 @@
-"""Access tokens: JSON Web Tokens signed with HMAC-SHA-256; the only module that imports jose (docs/adr/0011-token-algorithm.md)."""
+"""Access tokens: JSON Web Tokens signed with HMAC-SHA-256; the only module that imports jose (docs/adr/0009-access-token-signing.md)."""
 
 import re
 from dataclasses import dataclass

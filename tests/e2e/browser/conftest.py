@@ -17,9 +17,9 @@ import pytest
 import uvicorn
 
 from infra.local.object_store import ObjectStoreServer
+from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
 
 HERE = Path(__file__).parent
 BROWSER_SECONDS = 120

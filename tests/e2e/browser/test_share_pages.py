@@ -107,7 +107,7 @@ def test_zip_arrives_by_a_button(seen: Seen, name: str) -> None:
 
 
 def test_page_of_a_zip_says_how_far_it_is(seen: Seen) -> None:
-    for part in ("The zip is being made: 5", "does not refresh by itself any more", *(saved_filename(name) for name in NAMES)):
+    for part in ("The zip is being built: 5", "does not refresh by itself any more", *(saved_filename(name) for name in NAMES)):
         assert part in seen["zip, waited for"]["text"]
 
 

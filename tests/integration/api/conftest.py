@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from lambda_app.core.mail import PostOffice
+from lambda_app.core.mail import Mailer
 from lambda_app.core.settings import Settings
 from lambda_app.dependencies import mail as outgoing
 from lambda_app.factory import Services
@@ -26,7 +26,7 @@ def _forgotten_attempts(services: Services) -> None:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let answers that hide whether mail was sent come at once, and send it before them."""
 
-    def send(mails: outgoing.OutgoingMail, post: PostOffice) -> None:
+    def send(mails: outgoing.OutgoingMail, post: Mailer) -> None:
         mails._send_all(post)
 
     monkeypatch.setattr(outgoing.OutgoingMail, "send", send)

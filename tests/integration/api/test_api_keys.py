@@ -11,7 +11,7 @@ import time_machine
 from sqlalchemy import text
 
 from lambda_app.core import clock
-from lambda_app.core.security.opaque import API_KEY_CHECKSUM_LENGTH, has_valid_checksum, new_api_key
+from lambda_app.core.security.random_tokens import API_KEY_CHECKSUM_LENGTH, has_valid_checksum, new_api_key
 from lambda_app.factory import Services
 from tests.support.accounts import Account, make_file
 from tests.support.problems import assert_problem, assert_unauthenticated

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from lambda_app.factory import Services
 from lambda_app.handlers.archive import take_batch
-from lambda_app.schemas.archive import ARCHIVE_MAX_FILES
+from lambda_app.schemas.archives import ARCHIVE_MAX_FILES
 from lambda_app.storage.keys import archive_key, archive_request_key
 from tests.support.accounts import Account, make_file
 from tests.support.problems import assert_problem

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from lambda_app.routers.edge import BODY_MAX_BYTES
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.routers.http.request_middleware import BODY_MAX_BYTES
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import payload_v2, unused_address
 from tests.support.problems import assert_problem

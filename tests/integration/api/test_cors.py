@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
-from lambda_app.routers.edge import BODY_MAX_BYTES
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.routers.http.request_middleware import BODY_MAX_BYTES
 from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem
 
@@ -25,7 +25,11 @@ def browser(settings: Settings, services: Services) -> Iterator[httpx.Client]:
 
 
 def preflight(browser: httpx.Client, origin: str) -> httpx.Response:
-    headers = {"Origin": origin, "Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "authorization, content-type"}
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "PUT",
+        "Access-Control-Request-Headers": "authorization, content-type",
+    }
     return browser.options("/api/v1/files/upload", headers=headers)
 
 

@@ -11,14 +11,14 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
+from lambda_app.application import create_app
 from lambda_app.core import clock
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
 from lambda_app.models import File, User
-from lambda_app.repositories.files import FileRepository
-from lambda_app.routers.gateway import GatewayHandler
-from lambda_app.schemas.file_list import FileFilter, FileOrder, Order
+from lambda_app.repositories.files.files import FileRepository
+from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, Order
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem

@@ -21,32 +21,32 @@ import time_machine
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from lambda_app.application import create_app
 from lambda_app.core import clock
 from lambda_app.core.errors import AppError, ConflictError, GoneError
-from lambda_app.core.origin import Origin, set_origin
+from lambda_app.core.request_context import RequestContext, set_request_context
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
-from lambda_app.main import create_app
 from lambda_app.models import File, FileRequest, FileStatus, User
-from lambda_app.repositories import guest_tries
-from lambda_app.repositories.file_requests import REQUESTS_PER_USER
-from lambda_app.repositories.guest_tries import FIRST_DELAY_SECONDS, FREE_POINTS, POINTS_OF_REFUSAL
-from lambda_app.routers.gateway import GatewayHandler
-from lambda_app.schemas.file import DeclaredFile
-from lambda_app.schemas.file_request import MAX_SIZE_LIMIT_BYTES, FileRequestCreate, FileRequestUpdate
-from lambda_app.schemas.user import UserUpdate
-from lambda_app.services.guest_uploads import FileRequestFullError, NoRoomError
-from lambda_app.services.idempotency import KeyedRequest
+from lambda_app.repositories.sharing import guest_throttle as guest_tries
+from lambda_app.repositories.sharing.file_requests import REQUESTS_PER_USER
+from lambda_app.repositories.sharing.guest_throttle import FIRST_DELAY_SECONDS, FREE_POINTS, POINTS_OF_REFUSAL
+from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.schemas.accounts.users import UserUpdate
+from lambda_app.schemas.files.files import DeclaredFile
+from lambda_app.schemas.sharing.file_requests import MAX_SIZE_LIMIT_BYTES, FileRequestCreate, FileRequestUpdate
+from lambda_app.services.files.idempotency import KeyedRequest
+from lambda_app.services.sharing.public_uploads import FileRequestFullError, NoRoomError
 from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES
 from tests.support.accounts import Account, make_file, put_object
-from tests.support.books import assert_charges_are_right
 from tests.support.gateway import GatewayTransport, payload_v1
 from tests.support.locks import piled_up
 from tests.support.object_store import FakeObjectStore
 from tests.support.problems import assert_problem
+from tests.support.quota_assertions import assert_quota_is_exact
 
 REQUESTS = "/api/v1/file-requests"
 FILES = "/api/v1/files"
@@ -224,7 +224,7 @@ def test_repeated_creation_with_a_key_leads_to_the_same_link(
     assert other.json()["token"] != first.json()["token"]
     assert_problem(client.post(REQUESTS, json={"title": "y"}, headers=headers), 422, "idempotency_key_reused")
     assert len(client.get(REQUESTS, headers=owner.headers).json()) == 2
-    # One rotation later the old key still is believed; after that the link works and cannot be shown again.
+    # One rotation later the old key still is verification_keys; after that the link works and cannot be shown again.
     old = services.keys.current().secret
     for ring, status in (
         ({"current": {"kid": "new", "key": "n" * 40}, "previous": {"kid": "old", "key": old}}, 201),
@@ -292,7 +292,7 @@ def test_guest_sends_a_file_and_reads_nothing_back(client: httpx.Client, service
     assert (file["id"], file["filename"], file["status"]) == (upload["file_id"], "holiday.txt", "available")
     assert (file["owner_id"], file["file_request_id"], file["is_public"]) == (str(owner.id), request["id"], False)
     assert client.get(FILES, params={"file_request_id": str(uuid4())}, headers=owner.headers).json() == []
-    assert_charges_are_right(services, [owner.id])
+    assert_quota_is_exact(services, [owner.id])
     # With no token of theirs does a guest read it.
     for path in (f"{FILES}/{file['id']}", f"{FILES}/download/{file['id']}"):
         for credential in (token, upload["guest_token"]):
@@ -359,7 +359,7 @@ def test_limits_of_size_and_count_and_room(client: httpx.Client, services: Servi
     assert client.get(f"/r/{token}").json()["files_left"] == 0
     client.patch(f"{REQUESTS}/{request['id']}", json={"max_files": 1}, headers=owner.headers)
     assert client.get(f"/r/{token}").json()["files_left"] == 0
-    assert_charges_are_right(services, [owner.id])
+    assert_quota_is_exact(services, [owner.id])
 
 
 @pytest.mark.parametrize(
@@ -510,7 +510,7 @@ def test_upload_that_came_to_nothing_gives_its_place_back(client: httpx.Client, 
     set_columns(services, File, late["file_id"], upload_expires_at=clock.now() - timedelta(seconds=1))
     with services.unit_of_work() as session:
         for _ in range(2):
-            services.sweep(session)._life.expire(UUID(late["file_id"]), overdue_at=clock.now())
+            services.sweep(session)._transitions.expire(UUID(late["file_id"]), overdue_at=clock.now())
     assert count_of(services, request) == 2
     for _ in range(2):
         client.delete(f"{FILES}/{dropped['file_id']}", headers=owner.headers)
@@ -519,7 +519,7 @@ def test_upload_that_came_to_nothing_gives_its_place_back(client: httpx.Client, 
     client.delete(f"{FILES}/{kept['file_id']}", headers=owner.headers)
     client.delete(f"{FILES}/{wrong['file_id']}", headers=owner.headers)
     assert count_of(services, request) == 1
-    assert_charges_are_right(services, [owner.id])
+    assert_quota_is_exact(services, [owner.id])
 
 
 @pytest.fixture
@@ -537,12 +537,12 @@ def test_a_hundred_guests_at_once_get_exactly_the_places_there_are(
     all_are_there = threading.Barrier(GUESTS, timeout=60)
 
     def start(token: str) -> bool:
-        set_origin(Origin(f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1"))
+        set_request_context(RequestContext(f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1"))
         try:
             with crowd.unit_of_work() as session:
                 session.connection()
                 all_are_there.wait()
-                crowd.guest_uploads(session).start(token, declared)
+                crowd.public_uploads(session).start(token, declared)
         except (FileRequestFullError, NoRoomError):
             return False
         return True
@@ -562,7 +562,7 @@ def test_a_hundred_guests_at_once_get_exactly_the_places_there_are(
             request = make_request(client, owner, max_files=GUESTS if number % 3 else PLACES)
             admitted.append(sum(threads.map(start, [request["token"]] * GUESTS)))
             counted.append(count_of(services, request))
-            assert_charges_are_right(services, [owner.id])
+            assert_quota_is_exact(services, [owner.id])
 
     assert admitted == [PLACES] * ROUNDS
     assert counted == [PLACES] * ROUNDS
@@ -646,7 +646,7 @@ def test_a_guest_with_many_files_is_slowed_down_only_past_the_limit(
 
     assert answers == [201] * 6 + [429] * 2
     assert count_of(services, request) == 6
-    assert_charges_are_right(services, [owner.id])
+    assert_quota_is_exact(services, [owner.id])
 
 
 def test_nothing_is_counted_at_links_that_lead_nowhere(client: httpx.Client, services: Services, owner: Account) -> None:
@@ -669,11 +669,11 @@ def test_a_hundred_tries_at_once_tell_no_more_than_one_after_the_other(
     give_room(services, owner, 1000)
 
     def start(size_bytes: int) -> str:
-        set_origin(Origin("192.0.2.7"))
+        set_request_context(RequestContext("192.0.2.7"))
         declared = DeclaredFile(filename="a", content_type="a/b", size_bytes=size_bytes)
         try:
             with crowd.unit_of_work() as session:
-                crowd.guest_uploads(session).start(request["token"], declared)
+                crowd.public_uploads(session).start(request["token"], declared)
         except AppError as error:
             return error.code
         return "started"
@@ -688,7 +688,7 @@ def test_a_hundred_tries_at_once_tell_no_more_than_one_after_the_other(
     assert told["no_room"] in ((REFUSALS,) if fitting == 0 else (REFUSALS - 1, REFUSALS))
     assert told["no_room"] + told["started"] + told["too_many_uploads"] == GUESTS
     assert count_of(services, request) == told["started"]
-    assert_charges_are_right(services, [owner.id])
+    assert_quota_is_exact(services, [owner.id])
 
 
 def test_guests_owner_and_sweep_at_once_keep_the_books(client: httpx.Client, crowd: Services, services: Services, owner: Account) -> None:
@@ -697,7 +697,7 @@ def test_guests_owner_and_sweep_at_once_keep_the_books(client: httpx.Client, cro
     declared = DeclaredFile(filename="a", content_type="a/b", size_bytes=7)
 
     def act(number: int) -> None:
-        set_origin(Origin(f"192.0.2.{number}"))
+        set_request_context(RequestContext(f"192.0.2.{number}"))
         with crowd.unit_of_work() as session:
             user = session.get_one(User, owner.id)
             if number % 10 == 0:
@@ -705,14 +705,14 @@ def test_guests_owner_and_sweep_at_once_keep_the_books(client: httpx.Client, cro
                 crowd.file_requests(session).update(user, UUID(request["id"]), limits)
             elif number % 10 == 1:
                 root = User(id=uuid4(), is_superuser=True)
-                crowd.accounts(session).update_user(root, owner.id, UserUpdate(quota_files=1000 + number))
+                crowd.users(session).update_user(root, owner.id, UserUpdate(quota_files=1000 + number))
             else:
                 try:
-                    file = crowd.guest_uploads(session).start(request["token"], declared).file
+                    file = crowd.public_uploads(session).start(request["token"], declared).file
                 except ConflictError:
                     return
                 if number % 3 == 0:
-                    crowd.guest_uploads(session)._life.reject(file.id)
+                    crowd.public_uploads(session)._transitions.reject(file.id)
                 elif number % 3 == 1:
                     crowd.files(session).delete_file(user, file.id)
 
@@ -723,7 +723,7 @@ def test_guests_owner_and_sweep_at_once_keep_the_books(client: httpx.Client, cro
         live = session.query(File).filter(File.file_request_id == request["id"], File.status == FileStatus.PENDING).count()
     assert count_of(services, request) == live
     assert live > 0
-    assert_charges_are_right(services, [owner.id])
+    assert_quota_is_exact(services, [owner.id])
 
 
 def test_guests_send_no_more_than_one_put_takes() -> None:

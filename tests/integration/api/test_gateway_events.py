@@ -3,6 +3,8 @@
 import base64
 import json
 import logging
+import sys
+from importlib import import_module
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, payload_v1, payload_v2
 from tests.support.problems import assert_problem
@@ -125,7 +127,7 @@ def test_no_answer_is_sniffed_and_no_secret_is_kept(client: httpx.Client, owner:
 def test_access_log_names_the_route_and_never_the_path(client: httpx.Client, owner: Account, caplog: pytest.LogCaptureFixture) -> None:
     file = make_file(client, owner, status="pending")
     caplog.clear()
-    access_log = logging.getLogger("lambda_app.routers.edge")
+    access_log = logging.getLogger("lambda_app.routers.http.request_middleware")
     access_log.addHandler(caplog.handler)
     try:
         client.get(f"/api/v1/files/{file['id']}?secret=s3cr3t", headers=owner.headers)
@@ -206,20 +208,15 @@ def test_unforeseen_error_is_a_problem_without_a_word_of_it(app: FastAPI, handle
     assert "division" not in answer.text
 
 
-def test_entry_points_are_built_from_the_environment_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lambda_app import main
-
+def test_entry_point_is_built_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "local")
     monkeypatch.setenv("DATABASE_URL", "postgresql://app@127.0.0.1:1/app")
     monkeypatch.setenv("SECRET_KEY", "x")
     monkeypatch.setenv("S3_BUCKET_NAME", "bucket")
-    for name in ("app", "handler"):
-        monkeypatch.delitem(vars(main), name, raising=False)
+    monkeypatch.delitem(sys.modules, "lambda_app.main", raising=False)
+
+    main = import_module("lambda_app.main")
 
     assert isinstance(main.handler, GatewayHandler)
-    assert main.handler is main.handler
     assert isinstance(main.app, FastAPI)
-    with pytest.raises(AttributeError):
-        _ = main.nothing
-    for name in ("app", "handler"):
-        vars(main).pop(name, None)
+    monkeypatch.delitem(sys.modules, "lambda_app.main")

@@ -12,20 +12,20 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import delete, insert, text
 
+from lambda_app.application import create_app
 from lambda_app.core import clock
 from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
-from lambda_app.main import create_app
 from lambda_app.models import File, FileGrant, FileStatus, User
-from lambda_app.repositories.file_grants import GRANTS_PER_FILE
-from lambda_app.repositories.sign_in_attempts import FREE_ATTEMPTS_OF_ADDRESS
-from lambda_app.routers.gateway import GatewayHandler
-from lambda_app.schemas.file import FileUpdate
-from lambda_app.schemas.file_grant import GrantCreate
-from lambda_app.schemas.user import UserUpdate
-from lambda_app.services.grants import GrantNotFoundError
+from lambda_app.repositories.accounts.sign_in_attempts import FREE_ATTEMPTS_PER_ADDRESS
+from lambda_app.repositories.sharing.grants import GRANTS_PER_FILE
+from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.schemas.accounts.users import UserUpdate
+from lambda_app.schemas.files.files import FileUpdate
+from lambda_app.schemas.sharing.grants import GrantCreate
+from lambda_app.services.sharing.grants import GrantNotFoundError
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem, assert_unauthenticated
@@ -294,9 +294,9 @@ def test_grantee_sees_their_own_part_only(client: httpx.Client, owner: Account, 
 
 def test_addresses_cannot_be_tried_by_the_thousand(client: httpx.Client, owner: Account, friend: Account, stranger: Account) -> None:
     file = make_file(client, owner)
-    tried = [grant(client, owner, file, email=f"guess-{number}@example.com") for number in range(FREE_ATTEMPTS_OF_ADDRESS + 3)]
+    tried = [grant(client, owner, file, email=f"guess-{number}@example.com") for number in range(FREE_ATTEMPTS_PER_ADDRESS + 3)]
 
-    assert {answer.status_code for answer in tried[:FREE_ATTEMPTS_OF_ADDRESS]} == {404}
+    assert {answer.status_code for answer in tried[:FREE_ATTEMPTS_PER_ADDRESS]} == {404}
     assert_problem(tried[-1], 429, "too_many_attempts")
     assert int(tried[-1].headers["retry-after"]) >= 1
     assert_problem(grant(client, owner, file, email=friend.email), 429, "too_many_attempts")
@@ -310,7 +310,7 @@ def test_addresses_cannot_be_tried_by_the_thousand(client: httpx.Client, owner: 
 def test_sharing_with_many_known_people_is_never_throttled(client: httpx.Client, owner: Account, friend: Account) -> None:
     file = make_file(client, owner)
 
-    assert {grant(client, owner, file, email=friend.email).status_code for _ in range(FREE_ATTEMPTS_OF_ADDRESS + 10)} == {200}
+    assert {grant(client, owner, file, email=friend.email).status_code for _ in range(FREE_ATTEMPTS_PER_ADDRESS + 10)} == {200}
 
 
 def test_file_is_shared_with_a_hundred_at_most(client: httpx.Client, services: Services, owner: Account, friend: Account) -> None:
@@ -434,7 +434,7 @@ def test_grants_and_revocations_at_once_neither_fail_nor_wait_for_each_other(
                 crowd.files(session).update_file(user, file_id, FileUpdate(is_public=bool(number % 8)))
             elif number % 4 == 1:
                 update = UserUpdate(email=f"{uuid4()}@example.com")
-                crowd.accounts(session).update_user(session.get_one(User, admin.id), friend.id, update)
+                crowd.users(session).update_user(session.get_one(User, admin.id), friend.id, update)
             elif number % 4 == 2:
                 try:
                     crowd.grants(session).revoke(user, file_id, friend.id)

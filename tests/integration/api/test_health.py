@@ -8,10 +8,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
 from tests.support.accounts import Account
 from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem

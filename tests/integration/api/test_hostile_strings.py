@@ -1,7 +1,7 @@
 """No string from outside can make the database connection hand one request another's rows.
 
 pg8000 raises between two protocol messages when it cannot encode a value; a connection pooled after that is one reply
-off, and serves the next request somebody else's answer (docs/adr/0001-one-flush-wire.md). So every hostile string is
+off, and serves the next request somebody else's answer (docs/adr/0001-single-flush-database-transport.md). So every hostile string is
 followed by requests of two users who must see their own rows and nothing else.
 """
 
@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lambda_app.core.errors import AppError
 from lambda_app.factory import Services
-from lambda_app.repositories.users import UserRepository
+from lambda_app.repositories.accounts.users import UserRepository
 from tests.support.accounts import Account, make_file
 
 VICTIM_REQUESTS = 8

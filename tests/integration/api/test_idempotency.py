@@ -17,11 +17,11 @@ from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
 from lambda_app.models import File, IdempotencyKey, User
-from lambda_app.schemas.file import FileCreate
-from lambda_app.services.idempotency import KeyedRequest, RequestUnderWayError
+from lambda_app.schemas.files.files import FileCreate
+from lambda_app.services.files.idempotency import KeyedRequest, RequestUnderWayError
 from tests.support.accounts import Account, put_object
-from tests.support.books import assert_charges_are_right
 from tests.support.problems import assert_problem
+from tests.support.quota_assertions import assert_quota_is_exact
 
 FILES = "/api/v1/files"
 BODY = {"filename": "a.txt", "content_type": "text/plain", "size_bytes": 5}
@@ -45,7 +45,7 @@ def test_repeated_upload_is_the_same_file_with_a_fresh_url(client: httpx.Client,
     assert first.json()["file_id"] == second.json()["file_id"]
     assert second.json()["expires_at"] > first.json()["expires_at"]
     assert len(files_of(services, owner)) == 1
-    assert_charges_are_right(services, [owner.id])
+    assert_quota_is_exact(services, [owner.id])
     assert put_object(second.json(), b"hello").status_code == 200
     completed = client.post(f"{FILES}/{first.json()['file_id']}/complete", headers=owner.headers)
     assert completed.json()["status"] == "available"
@@ -158,7 +158,7 @@ def test_request_that_lost_its_key_while_it_slept_makes_nothing(settings: Settin
     meanwhile.engine.dispose()
 
     assert files_of(services, owner) == []
-    assert_charges_are_right(services, [owner.id])
+    assert_quota_is_exact(services, [owner.id])
 
 
 def test_many_at_once_make_one_file(settings: Settings, services: Services, owner: Account) -> None:
@@ -182,7 +182,7 @@ def test_many_at_once_make_one_file(settings: Settings, services: Services, owne
 
     assert len(made) == 1
     assert {file.id for file in files_of(services, owner)} == made
-    assert_charges_are_right(services, [owner.id])
+    assert_quota_is_exact(services, [owner.id])
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "ü", "a\tb"])

@@ -12,17 +12,17 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
-from lambda_app.core.security.opaque import hash_secret, new_secret
+from lambda_app.core.security.random_tokens import hash_secret, new_secret
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.models import ApiKey, File, MailPurpose, User, UserSession
-from lambda_app.repositories.api_keys import ApiKeyRepository
-from lambda_app.repositories.mail_tokens import MailTokenRepository
-from lambda_app.repositories.sessions import SessionRepository
-from lambda_app.repositories.users import UserRepository
-from lambda_app.schemas.archive import ArchiveCreate
-from lambda_app.schemas.file_request import FileRequestCreate
-from lambda_app.schemas.share import ShareOptions
+from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
+from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
+from lambda_app.repositories.accounts.sessions import SessionRepository
+from lambda_app.repositories.accounts.users import UserRepository
+from lambda_app.schemas.archives import ArchiveCreate
+from lambda_app.schemas.sharing.file_requests import FileRequestCreate
+from lambda_app.schemas.sharing.shares import ShareOptions
 from tests.support.accounts import Account, make_file
 from tests.support.locks import wait_until_blocked, wait_until_waiting
 

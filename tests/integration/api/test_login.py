@@ -12,7 +12,7 @@ from lambda_app.core import clock
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.factory import Services
 from lambda_app.models import User
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
 from tests.support.accounts import Account, start_upload
 from tests.support.gateway import GatewayTransport, payload_v1
 from tests.support.problems import assert_problem, assert_unauthenticated

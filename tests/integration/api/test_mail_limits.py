@@ -11,10 +11,10 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from lambda_app.core import clock
-from lambda_app.core.origin import Origin, reset_origin, set_origin
+from lambda_app.core.request_context import RequestContext, reset_request_context, set_request_context
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.repositories.mail_allowances import MAIL_WINDOW, Asker, MailAllowanceRepository
+from lambda_app.repositories.accounts.mail_allowances import MAIL_WINDOW, MailAllowanceRepository, MailRequester
 from tests.support.accounts import Account, make_account
 from tests.support.gateway import unused_address
 from tests.support.mailing import Mailing, mailing
@@ -89,12 +89,12 @@ def test_fifty_requests_at_once_are_counted_one_by_one(settings: Settings, user:
     sources = [unused_address() for _ in range(networks)]
 
     def ask(number: int) -> bool:
-        token = set_origin(Origin(source_address=sources[number % networks]))
+        token = set_request_context(RequestContext(source_address=sources[number % networks]))
         try:
             with pooled.unit_of_work() as session:
                 return pooled.recovery(session).start_reset(user.email) is not None
         finally:
-            reset_origin(token)
+            reset_request_context(token)
 
     with ThreadPoolExecutor(10) as pool:
         mails = sum(pool.map(ask, range(50)))
@@ -107,14 +107,14 @@ def test_fifty_requests_at_once_are_counted_one_by_one(settings: Settings, user:
 
 def test_asker_has_limits_for_all_addresses_together_and_uses_up_nobodys_beyond_them(services: Services) -> None:
     crowd, victim = [f"user-{number}-{uuid4()}@example.com" for number in range(4)], f"user-{uuid4()}@example.com"
-    busy = Asker(f"network|{uuid4()}", mails=4)
+    busy = MailRequester(f"network|{uuid4()}", mails=4)
 
-    def take(email: str, asker: Asker) -> bool:
+    def take(email: str, asker: MailRequester) -> bool:
         with services.unit_of_work() as session:
             return MailAllowanceRepository(session).take("test", email=email, asker=asker)
 
     assert [take(email, busy) for email in (*crowd, victim, victim, victim)] == [True] * 4 + [False] * 3
-    others = [Asker(f"network|{uuid4()}", mails=4) for _ in range(6)]
+    others = [MailRequester(f"network|{uuid4()}", mails=4) for _ in range(6)]
     assert [take(victim, other) for other in others] == [True] * 5 + [False]
 
 

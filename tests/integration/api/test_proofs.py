@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from lambda_app.core import clock
 from lambda_app.core.errors import TooManyRequestsError
-from lambda_app.core.origin import Origin, reset_origin, set_origin
+from lambda_app.core.request_context import RequestContext, reset_request_context, set_request_context
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from tests.support.accounts import Account, make_account
@@ -109,14 +109,14 @@ def test_fifty_refusals_at_once_leave_one_event(settings: Settings, client_from:
     source = unused_address()
 
     def attempt(_: int) -> int:
-        token = set_origin(Origin(source_address=source))
+        token = set_request_context(RequestContext(source_address=source))
         try:
             with pooled.unit_of_work() as session:
                 pooled.sessions(session).sign_in(email=owner.email, password="wrong password")
         except TooManyRequestsError as error:
             return error.status
         finally:
-            reset_origin(token)
+            reset_request_context(token)
         return 200
 
     with time_machine.travel(clock.now(), tick=False):

@@ -11,8 +11,8 @@ import httpx
 from lambda_app.core import clock
 from lambda_app.factory import Services
 from lambda_app.models import File, FileStatus
-from lambda_app.routers.gateway import GatewayHandler
-from lambda_app.services.files import PUBLIC_LINK_SECONDS
+from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.services.files.files import PUBLIC_LINK_SECONDS
 from tests.support.accounts import Account, make_file, start_upload
 from tests.support.gateway import GatewayTransport, payload_v1
 from tests.support.problems import assert_problem, assert_unauthenticated

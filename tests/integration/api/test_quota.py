@@ -13,11 +13,11 @@ from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
 from lambda_app.models import User
-from lambda_app.schemas.file import FileCreate
-from lambda_app.services.quota import QuotaExceededError
+from lambda_app.schemas.files.files import FileCreate
+from lambda_app.services.files.quota import QuotaExceededError
 from tests.support.accounts import Account, make_file, put_object, start_upload
-from tests.support.books import assert_charges_are_right
 from tests.support.problems import assert_problem, assert_unauthenticated
+from tests.support.quota_assertions import assert_quota_is_exact
 
 FILES = "/api/v1/files"
 STARTS = 200
@@ -147,7 +147,7 @@ def test_parallel_starts_admit_exactly_what_there_is_room_for(
             with crowd.unit_of_work() as session:
                 user = session.get_one(User, account.id)
             admitted.append(sum(threads.map(start, [user] * STARTS)))
-            assert_charges_are_right(services, [account.id])
+            assert_quota_is_exact(services, [account.id])
     engine.dispose()
 
     assert admitted == [ROOM] * ROUNDS

@@ -11,10 +11,10 @@ from uuid import UUID
 import httpx
 import pytest
 
+from lambda_app.application import create_app
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
 from lambda_app.models import File, FileStatus, User
 from tests.support.accounts import Account, put_object, sha256_hex, start_upload
 from tests.support.problems import assert_problem
@@ -41,7 +41,7 @@ class Meddled:
         return call
 
 
-class Asker:
+class MailRequester:
     """Sends requests to the same application on a store that is meddled with, each from a thread and an event loop of its own."""
 
     def __init__(self, settings: Settings, services: Services, method: str, happen: Callable[[], Any]) -> None:
@@ -84,7 +84,7 @@ def test_file_deleted_while_s3_is_asked_does_not_come_back(
     client: httpx.Client, settings: Settings, services: Services, owner: Account
 ) -> None:
     file_id = uploaded(client, owner)
-    slow = Asker(settings, services, "head", lambda: delete(services, owner, file_id))
+    slow = MailRequester(settings, services, "head", lambda: delete(services, owner, file_id))
 
     answer = slow.ask("POST", f"{FILES}/{file_id}/complete", owner)
 
@@ -95,7 +95,7 @@ def test_file_deleted_while_s3_is_asked_does_not_come_back(
 def test_two_completions_at_once_agree(client: httpx.Client, settings: Settings, services: Services, owner: Account) -> None:
     file_id = uploaded(client, owner)
     path = f"{FILES}/{file_id}/complete"
-    slow = Asker(settings, services, "head", lambda: complete(services, owner, file_id))
+    slow = MailRequester(settings, services, "head", lambda: complete(services, owner, file_id))
 
     answer = slow.ask("POST", path, owner)
 
@@ -112,7 +112,7 @@ def test_file_rejected_by_another_call_is_rejected_by_this_one(
         with services.unit_of_work() as session:
             session.query(File).filter(File.id == file_id).update({"status": FileStatus.REJECTED})
 
-    slow = Asker(settings, services, "head", reject)
+    slow = MailRequester(settings, services, "head", reject)
 
     assert_problem(slow.ask("POST", f"{FILES}/{file_id}/complete", owner), 409, "upload_rejected")
     row = row_of(services, file_id)
@@ -138,7 +138,7 @@ def test_rejected_object_that_could_not_be_deleted_is_deleted_by_the_next_call(
     def fail() -> None:
         raise UnavailableError
 
-    assert_problem(Asker(settings, services, "delete", fail).ask("POST", f"{FILES}/{file_id}/complete", owner), 503, "unavailable")
+    assert_problem(MailRequester(settings, services, "delete", fail).ask("POST", f"{FILES}/{file_id}/complete", owner), 503, "unavailable")
     assert services.store.head(f"uploads/{file_id}") is not None
 
     assert_problem(client.post(f"{FILES}/{file_id}/complete", headers=owner.headers), 409, "upload_rejected")
@@ -158,7 +158,7 @@ def test_slow_s3_keeps_no_connection_from_others(
         is_asked.set()
         assert may_answer.wait(10)
 
-    slow = Asker(settings, services, method, wait)
+    slow = MailRequester(settings, services, method, wait)
     verb, path = ("POST", f"{FILES}/{file_id}/complete") if method == "head" else ("DELETE", f"{FILES}/{file_id}")
     with ThreadPoolExecutor(1) as thread:
         pending = thread.submit(slow.ask, verb, path, owner)

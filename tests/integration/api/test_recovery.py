@@ -141,7 +141,7 @@ def test_mail_that_cannot_be_sent_does_not_tell_that_there_is_an_account(mail: M
         def send(self, mail: Mail) -> None:
             raise UnavailableError
 
-    object.__setattr__(mail.services, "post", Broken())
+    object.__setattr__(mail.services, "mailer", Broken())
 
     forget(mail, user.email)
 

@@ -9,13 +9,13 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import insert
 
+from lambda_app.application import create_app
 from lambda_app.core import clock
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
 from lambda_app.models import File, User
-from lambda_app.routers.gateway import GatewayHandler
-from lambda_app.schemas.share import FILES_PER_SHARE, RECIPIENTS_PER_SHARE
+from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.schemas.sharing.shares import FILES_PER_SHARE, RECIPIENTS_PER_SHARE
 from tests.support.accounts import Account, make_account, make_file, put_object, start_upload
 from tests.support.gateway import GatewayTransport
 from tests.support.pinning import assert_nothing_pins

@@ -13,12 +13,12 @@ from sqlalchemy import select
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, TooManyRequestsError
-from lambda_app.core.security.opaque import hash_secret
+from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.models import RefreshToken, User
-from lambda_app.routers.gateway import GatewayHandler
-from lambda_app.schemas.user import UserSelfUpdate
+from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.schemas.accounts.users import UserSelfUpdate
 from tests.support.accounts import Account, sign_in
 from tests.support.gateway import GatewayTransport, payload_v1, payload_v2
 from tests.support.problems import assert_problem, assert_unauthenticated
@@ -115,7 +115,7 @@ def test_sign_ins_refreshes_and_sign_outs_at_once_never_wait_for_each_other_in_a
         with pooled.unit_of_work() as session:
             user = pooled.authentication(session).authenticate(owner.token, scope=None)
             update = UserSelfUpdate(email=owner.email, current_password=owner.password)
-            pooled.accounts(session).update_user(user, owner.id, update)
+            pooled.users(session).update_user(user, owner.id, update)
 
     def attempt(work: Callable[[str], None], token: str) -> str:
         try:

@@ -14,12 +14,12 @@ import time_machine
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from lambda_app.application import create_app
 from lambda_app.core import clock
 from lambda_app.core.aws import AwsAccess, AwsCredentials
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.storage.s3 import S3ObjectStore
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, unused_address

@@ -14,14 +14,14 @@ import time_machine
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from lambda_app.application import create_app
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.logs import JsonFormatter
-from lambda_app.core.security.front_door import FrontDoor
+from lambda_app.core.security.origin_verifier import OriginVerifier
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.storage.content import saved_filename
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, payload_v1, unused_address
@@ -273,17 +273,17 @@ def test_what_is_refused_at_the_edge_is_a_page_too(settings: Settings, services:
     def fetch() -> str:
         raise UnavailableError
 
-    app = create_app(settings, replace(services, front_door=FrontDoor([fetch])))
+    app = create_app(settings, replace(services, origin_verifier=OriginVerifier([fetch])))
     with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url="https://api.test", headers=BROWSER) as client:
         through = {"X-Origin-Verify": "k"}
         assert_is_page_of(client.get(link, headers=through), 503, UNAVAILABLE, link)
-        assert_is_page_of(client.get(link), 403, "This did not work", link)
+        assert_is_page_of(client.get(link), 403, "Something went wrong", link)
         assert_problem(client.get(link, headers=through | {"Accept": "*/*"}), 503, "unavailable")
         assert_problem(client.get("/api/v1/users/me", headers=through), 503, "unavailable")
 
 
 def test_body_that_is_too_large_is_refused_by_a_page(browser: httpx.Client) -> None:
-    assert_is_page_of(browser.post("/s/none", content=b"x" * 300_000), 413, "This did not work", "/s/none")
+    assert_is_page_of(browser.post("/s/none", content=b"x" * 300_000), 413, "Something went wrong", "/s/none")
 
 
 def test_address_of_the_form_cannot_be_broken_out_of(browser: httpx.Client) -> None:

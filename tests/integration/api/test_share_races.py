@@ -15,12 +15,12 @@ from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
 from lambda_app.models import Archive, AuditEvent, Share
-from lambda_app.repositories.file_access import Visit
-from lambda_app.repositories.share_links import ShareLinkRepository
-from lambda_app.services.share_links import NoSuchLinkError, Visitor
+from lambda_app.repositories.files.file_access import AccessContext
+from lambda_app.repositories.sharing.share_links import ShareLinkRepository
+from lambda_app.services.sharing.share_links import NoSuchLinkError, Visitor
 from tests.integration.api.test_archives import wake
 from tests.support.accounts import Account, make_file
-from tests.support.life import refused
+from tests.support.lifecycle import refused
 from tests.support.locks import wait_until_waiting
 from tests.support.shares import make_share
 
@@ -146,5 +146,5 @@ def test_nothing_is_granted_at_a_moment_that_is_past(client: httpx.Client, crowd
     with crowd.unit_of_work() as session:
         links = ShareLinkRepository(session)
         before, at = datetime(2099, 12, 31, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-        assert links.grant(token, file_id, Visit(at, None, None), visitor="v") is None
-        assert links.grant(token, file_id, Visit(before, None, None), visitor="v") is not None
+        assert links.grant(token, file_id, AccessContext(at, None, None), visitor="v") is None
+        assert links.grant(token, file_id, AccessContext(before, None, None), visitor="v") is not None

@@ -16,6 +16,7 @@ import pytest
 import time_machine
 from sqlalchemy import insert, text
 
+from lambda_app.application import create_app
 from lambda_app.core import clock
 from lambda_app.core.errors import AppError, GoneError
 from lambda_app.core.security.keys import KeyRing, SigningKey, SigningKeys
@@ -23,14 +24,13 @@ from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
-from lambda_app.main import create_app
 from lambda_app.models import User
-from lambda_app.repositories.idempotency import IdempotencyRepository
-from lambda_app.repositories.sign_in_attempts import FREE_ATTEMPTS_OF_ADDRESS, AttemptKeys
-from lambda_app.routers.gateway import GatewayHandler
-from lambda_app.schemas.share import RECIPIENTS_PER_SHARE, ShareOptions
-from lambda_app.services import shares as share_service
-from lambda_app.services.idempotency import LOCK_SECONDS, IdempotencyService, KeyUsedOtherwiseError
+from lambda_app.repositories.accounts.sign_in_attempts import FREE_ATTEMPTS_PER_ADDRESS, AttemptKeys
+from lambda_app.repositories.files.idempotency import IdempotencyRepository
+from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.schemas.sharing.shares import RECIPIENTS_PER_SHARE, ShareOptions
+from lambda_app.services.files.idempotency import LOCK_SECONDS, IdempotencyService, KeyUsedOtherwiseError
+from lambda_app.services.sharing import shares as share_service
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, payload_v1
 from tests.support.locks import piled_up
@@ -241,7 +241,7 @@ def test_nobody_is_looked_up_before_the_files_are_found_to_be_the_askers(
 def test_links_tell_no_more_addresses_than_grants_do(client: httpx.Client, owner: Account, stranger: Account) -> None:
     file = make_file(client, owner)["id"]
     link = make_share(client, owner, file)
-    for _ in range(FREE_ATTEMPTS_OF_ADDRESS // 25):
+    for _ in range(FREE_ATTEMPTS_PER_ADDRESS // 25):
         unknown = guesses(25)
         assert_problem(named(client, owner, file, stranger.email, *unknown), 404, "recipient_not_found", unknown=unknown)
     last = named(client, owner, file, *guesses(1))
@@ -279,7 +279,7 @@ def test_who_is_blocked_leaves_no_new_counters(client: httpx.Client, services: S
 
 
 def test_many_unknown_recipients_at_once_are_not_told_apart(client: httpx.Client, owner: Account, stranger: Account) -> None:
-    refused = named(client, owner, make_file(client, owner)["id"], stranger.email, *guesses(FREE_ATTEMPTS_OF_ADDRESS + 1))
+    refused = named(client, owner, make_file(client, owner)["id"], stranger.email, *guesses(FREE_ATTEMPTS_PER_ADDRESS + 1))
 
     assert_problem(refused, 429, "too_many_attempts")
     assert "@" not in refused.text
@@ -336,9 +336,9 @@ def test_parallel_requests_are_told_no_more_addresses_than_one_after_the_other(
 
     print(told)
     # The first that is not free is answered, and the next waits.
-    assert told["recipient_not_found"] == FREE_ATTEMPTS_OF_ADDRESS
+    assert told["recipient_not_found"] == FREE_ATTEMPTS_PER_ADDRESS
     assert told["recipient_not_found"] + told["too_many_attempts"] + told["made"] == many
-    assert counted(services, owner) == FREE_ATTEMPTS_OF_ADDRESS + 1
+    assert counted(services, owner) == FREE_ATTEMPTS_PER_ADDRESS + 1
 
 
 def test_too_many_links_are_refused(client: httpx.Client, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:

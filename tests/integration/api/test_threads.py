@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from lambda_app.core.clock import now
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
 from tests.integration.api.test_concurrency import in_a_loop_of_its_own
 from tests.support.accounts import Account
 from tests.support.gateway import GatewayTransport

@@ -12,12 +12,12 @@ from sqlalchemy import text
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, TooManyRequestsError
-from lambda_app.core.origin import Origin, reset_origin, set_origin
+from lambda_app.core.request_context import RequestContext, reset_request_context, set_request_context
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.repositories.sign_in_attempts import FREE_ATTEMPTS_OF_ADDRESS
-from lambda_app.services.password_gate import network_of
+from lambda_app.repositories.accounts.sign_in_attempts import FREE_ATTEMPTS_PER_ADDRESS
+from lambda_app.services.accounts.login_throttle import network_of
 from tests.support.accounts import Account
 from tests.support.gateway import unused_address
 from tests.support.problems import assert_problem
@@ -121,10 +121,10 @@ def test_blocked_address_leaves_no_new_counters(client_from: ClientFrom, service
         return status, counters() - before
 
     with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False):
-        seen = [guess_and_count() for _ in range(FREE_ATTEMPTS_OF_ADDRESS + 4)]
+        seen = [guess_and_count() for _ in range(FREE_ATTEMPTS_PER_ADDRESS + 4)]
 
     # The first leaves the address's counter too, and each the two of its account.
-    assert seen == [(401, 3), *[(401, 2)] * FREE_ATTEMPTS_OF_ADDRESS, *[(429, 0)] * 3]
+    assert seen == [(401, 3), *[(401, 2)] * FREE_ATTEMPTS_PER_ADDRESS, *[(429, 0)] * 3]
 
 
 def test_busy_office_does_not_add_up_for_ever(client_from: ClientFrom, owner: Account) -> None:
@@ -153,14 +153,14 @@ def test_hundred_guesses_at_once_are_counted_as_a_hundred(settings: Settings, ow
     source = unused_address()
 
     def attempt(_: int) -> int:
-        token = set_origin(Origin(source_address=source))
+        token = set_request_context(RequestContext(source_address=source))
         try:
             with pooled.unit_of_work() as session:
                 pooled.sessions(session).sign_in(email=owner.email, password="wrong password")
         except (NotAuthenticatedError, TooManyRequestsError) as error:
             return error.status
         finally:
-            reset_origin(token)
+            reset_request_context(token)
         return 200
 
     with time_machine.travel(clock.now(), tick=False), ThreadPoolExecutor(20) as pool:

@@ -11,8 +11,8 @@ from lambda_app.factory import Services
 from lambda_app.models import FileStatus
 from lambda_app.storage.parts import MULTIPART_MAX_BYTES
 from tests.support.accounts import Account, sha256_hex, start_upload
-from tests.support.books import assert_charges_are_right
 from tests.support.problems import assert_problem, assert_unauthenticated
+from tests.support.quota_assertions import assert_quota_is_exact
 
 FILES = "/api/v1/files"
 PART_BYTES = 8 * 1024**2
@@ -70,7 +70,7 @@ def test_file_in_parts_goes_up_and_comes_back_the_same(client: httpx.Client, ser
     url = client.get(f"{FILES}/download/{started['file_id']}", headers=owner.headers).json()["download_url"]
     with httpx.Client(trust_env=False) as s3:
         assert s3.get(url).content == body
-    assert_charges_are_right(services, [owner.id])
+    assert_quota_is_exact(services, [owner.id])
 
 
 def test_upload_goes_on_after_missing_parts_are_named(client: httpx.Client, owner: Account) -> None:
@@ -94,7 +94,7 @@ def test_upload_that_the_store_has_lost_can_be_deleted(client: httpx.Client, ser
     assert_problem(complete(client, owner, started["file_id"]), 409, "upload_lost")
     assert_problem(client.get(f"{FILES}/{started['file_id']}/parts", headers=owner.headers), 409, "upload_lost")
     assert client.delete(f"{FILES}/{started['file_id']}", headers=owner.headers).status_code == 204
-    assert_charges_are_right(services, [owner.id])
+    assert_quota_is_exact(services, [owner.id])
 
 
 def test_deleting_an_upload_under_way_deletes_its_parts(client: httpx.Client, services: Services, owner: Account) -> None:

@@ -6,10 +6,10 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
 from tests.support.accounts import Account, sign_in
 from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem, assert_unauthenticated

@@ -10,10 +10,10 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from lambda_app.core.errors import UnavailableError
-from lambda_app.db.connection import Intent
+from lambda_app.db.connection import TransactionMode
 from lambda_app.db.engine import endpoint_of
 from lambda_app.db.session import create_session_factory, session_scope
-from lambda_app.db.wire import Wire
+from lambda_app.db.transport import Transport
 from tests.integration.db.notes import count_notes, note
 from tests.support.wire import Cut, WireProxy
 
@@ -202,8 +202,8 @@ def test_a_server_that_stays_away_is_an_error_and_its_return_is_noticed(engine: 
 def answer_once_with_farewell(monkeypatch: pytest.MonkeyPatch, sqlstate: str) -> None:
     """Have the next message from the server be the one it ends connections with."""
     farewells = iter([(b"E", f"SFATAL\0VFATAL\0C{sqlstate}\0Mgoodbye\0\0".encode())])
-    read_message = Wire.read_message
-    monkeypatch.setattr(Wire, "read_message", lambda wire: next(farewells, None) or read_message(wire))
+    read_message = Transport.read_message
+    monkeypatch.setattr(Transport, "read_message", lambda wire: next(farewells, None) or read_message(wire))
 
 
 @pytest.mark.parametrize("sqlstate", ["57P01", "57P02", "57P05"])
@@ -283,10 +283,10 @@ def test_a_backend_that_dies_in_the_middle_of_a_transaction_is_an_error(
 
 def test_notices_and_parameter_changes_in_the_middle_of_an_answer_are_taken_in_stride(engine: Engine) -> None:
     connection = endpoint_of(engine).connect()
-    connection.execute_statement("DO $$ BEGIN RAISE NOTICE 'look'; END $$", (), Intent.READ)
-    connection.execute_statement("SET SESSION TimeZone TO 'Asia/Kathmandu'", (), Intent.READ)
+    connection.execute_statement("DO $$ BEGIN RAISE NOTICE 'look'; END $$", (), TransactionMode.READ)
+    connection.execute_statement("SET SESSION TimeZone TO 'Asia/Kathmandu'", (), TransactionMode.READ)
 
-    answer = connection.execute_statement("SELECT TIMESTAMPTZ '2026-11-23 12:00:00+00', 'next'", (), Intent.READ)
+    answer = connection.execute_statement("SELECT TIMESTAMPTZ '2026-11-23 12:00:00+00', 'next'", (), TransactionMode.READ)
 
     assert [row[1] for row in answer.rows] == ["next"]
     assert answer.rows[0][0].isoformat() == "2026-11-23T12:00:00+00:00"

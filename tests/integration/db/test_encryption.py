@@ -14,7 +14,7 @@ from lambda_app.db.endpoint import Endpoint
 from lambda_app.db.errors import ConnectionLostError
 from lambda_app.db.session import create_session_factory, session_scope
 from tests.integration.db.conftest import make_settings
-from tests.integration.db.doors import Authority, make_authority, tls_server
+from tests.integration.db.entry_points import Authority, make_authority, tls_server
 from tests.integration.db.notes import count_notes, note
 
 STRONG_SECRET = "Zk3vX8qLw2Tn6Rb9Yc4Hd7Jf1Gs5Mp0A"

@@ -13,11 +13,11 @@ from sqlalchemy import BigInteger, Double, Engine, String, cast, insert, literal
 from sqlalchemy.orm import Session, sessionmaker
 
 from lambda_app.core.errors import MalformedRequestError
-from lambda_app.db.connection import Intent
+from lambda_app.db.connection import TransactionMode
 from lambda_app.db.endpoint import Endpoint
 from lambda_app.db.errors import ConnectionLostError
 from lambda_app.db.session import create_session_factory, session_scope
-from lambda_app.db.wire import Wire
+from lambda_app.db.transport import Transport
 from tests.integration.db.conftest import make_settings
 from tests.integration.db.notes import count_notes, note
 from tests.support.wire import WireProxy
@@ -51,7 +51,7 @@ def hostile_values() -> Iterator[tuple[Any, Any]]:
     yield "x" * 10_000_000, String
 
 
-def interrupted(_self: Wire) -> tuple[bytes, bytes]:
+def interrupted(_self: Transport) -> tuple[bytes, bytes]:
     raise KeyboardInterrupt
 
 
@@ -134,7 +134,7 @@ def test_an_interrupted_wait_never_leaves_its_rows_to_the_next_request(engine: E
     body = uuid4().hex
 
     with monkeypatch.context() as patch:
-        patch.setattr(Wire, "read_message", interrupted)
+        patch.setattr(Transport, "read_message", interrupted)
         with pytest.raises(KeyboardInterrupt), session_scope(factory) as session:
             session.execute(insert(note).values(body=body))
 
@@ -145,11 +145,11 @@ def test_an_interrupted_wait_never_leaves_its_rows_to_the_next_request(engine: E
 def test_an_interrupted_connection_refuses_everything_but_to_be_closed(notes_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = Endpoint.from_settings(make_settings(notes_url)).connect()
     with monkeypatch.context() as patch:
-        patch.setattr(Wire, "read_message", interrupted)
+        patch.setattr(Transport, "read_message", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            connection.execute_statement("SELECT 'late'", (), Intent.READ)
+            connection.execute_statement("SELECT 'late'", (), TransactionMode.READ)
 
-    for use in (partial(connection.execute_statement, "SELECT 'next'", (), Intent.READ), connection.commit, connection.rollback):
+    for use in (partial(connection.execute_statement, "SELECT 'next'", (), TransactionMode.READ), connection.commit, connection.rollback):
         with pytest.raises(ConnectionLostError, match="interrupted"):
             use()
     assert not connection.is_alive()
@@ -167,7 +167,7 @@ def test_a_row_that_cannot_be_read_leaves_the_connection_in_step(notes_url: str)
     connection.register_in_adapter(23, unreadable)
 
     with pytest.raises(ZeroDivisionError):
-        connection.execute_statement("SELECT 1", (), Intent.READ)
+        connection.execute_statement("SELECT 1", (), TransactionMode.READ)
 
-    assert connection.execute_statement("SELECT 'right'", (), Intent.READ).rows == [["right"]]
+    assert connection.execute_statement("SELECT 'right'", (), TransactionMode.READ).rows == [["right"]]
     connection.close()

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from lambda_app.core.errors import UnavailableError
 from lambda_app.db.engine import endpoint_of
 from lambda_app.db.session import create_session_factory, session_scope
-from tests.integration.db.doors import unix_server
+from tests.integration.db.entry_points import unix_server
 from tests.support.wire import WireProxy
 
 APPLICATION = text("SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()")

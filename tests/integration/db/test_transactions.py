@@ -9,7 +9,7 @@ from sqlalchemy import Engine, exc, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from lambda_app.db import migrations
-from lambda_app.db.connection import Intent
+from lambda_app.db.connection import TransactionMode
 from lambda_app.db.dialect import require_wire_connection
 from lambda_app.db.session import create_session_factory, release_connection, session_scope, violated_constraint
 from lambda_app.models import User
@@ -66,7 +66,7 @@ def test_a_commit_that_the_server_answers_with_rollback_raises(engine: Engine, o
         connection.execute(insert(note).values(body=body))
         wire = require_wire_connection(connection.connection)
         with pytest.raises(Exception, match="division by zero"):
-            wire.execute_statement("SELECT 1 / 0", (), Intent.READ)
+            wire.execute_statement("SELECT 1 / 0", (), TransactionMode.READ)
         wire._transaction_status = b"T"  # as if the failure had gone unnoticed
         with pytest.raises(exc.InternalError, match="rolled back instead of committed"):
             connection.commit()

@@ -15,10 +15,10 @@ from fastapi.security import OAuth2PasswordBearer
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
+from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
 from tests.support.fuzzing import PHASES, Credentials, Fuzzer, LambdaDoor
 from tests.support.gateway import payload_v1, payload_v2
 

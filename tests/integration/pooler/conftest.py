@@ -9,16 +9,16 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.main import create_app
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
 from tests.integration.pooler.flows import Flow, World
 from tests.support.accounts import Account, make_account
-from tests.support.books import assert_charges_are_right
+from tests.support.fault_injection import FaultInjector, Flush, Point
 from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem
-from tests.support.saboteur import Flush, Point, Saboteur
+from tests.support.quota_assertions import assert_quota_is_exact
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Fireplace:
     """A world, and who breaks its line."""
 
     world: World
-    saboteur: Saboteur
+    saboteur: FaultInjector
     warm: Callable[[], None]
     """Sign in to the database, if that was not done."""
 
@@ -59,13 +59,13 @@ class Fireplace:
         again = flow.act(self.world, prepared)
         assert again.status_code in (flow.done, *flow.done_again), (point, again.text)
         assert flow.effects(self.world, prepared) == 1, (point, again.text)
-        assert_charges_are_right(self.world.services, [self.world.owner.id])
+        assert_quota_is_exact(self.world.services, [self.world.owner.id])
 
 
 @contextmanager
 def fireplace(settings: Settings, services: Services, whole: httpx.Client, owner: Account, *, upstream: str) -> Iterator[Fireplace]:
     """An API behind a saboteur before `upstream`."""
-    with Saboteur(upstream) as saboteur:
+    with FaultInjector(upstream) as saboteur:
         own = settings.model_copy(update={"database_url": SecretStr(saboteur.url_for(upstream))})
         built = Services.build(own)
 

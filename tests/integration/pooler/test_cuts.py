@@ -7,7 +7,7 @@ import pytest
 
 from tests.integration.pooler.conftest import Fireplace
 from tests.integration.pooler.flows import FLOWS
-from tests.support.saboteur import Point, points_of
+from tests.support.fault_injection import Point, points_of
 
 POINTS = int(os.environ.get("CUT_POINTS", "1"))
 """Points of each flow, chosen at random; 0 is all of them."""

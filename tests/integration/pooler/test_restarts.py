@@ -16,18 +16,18 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from infra.local.postgres import Postgres, start_postgres
+from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
 from lambda_app.db import migrations
 from lambda_app.db.engine import create_database_engine
 from lambda_app.factory import Services
-from lambda_app.main import create_app
-from lambda_app.routers.gateway import GatewayHandler
+from lambda_app.routers.http.gateway import GatewayHandler
 from tests.integration.pooler.conftest import Fireplace, fireplace
 from tests.integration.pooler.flows import FLOWS
 from tests.support.accounts import make_account
+from tests.support.fault_injection import FaultInjector, Point, points_of
 from tests.support.gateway import GatewayTransport
 from tests.support.pooler import IS_POOLED, Pooler, running_pooler
-from tests.support.saboteur import Point, Saboteur, points_of
 
 pytestmark = pytest.mark.skipif(not IS_POOLED, reason="needs PgBouncer: make test-pooler")
 
@@ -47,7 +47,7 @@ class MortalPostgres:
         self._folder = folder
         self._password = secrets.token_hex(16)
         self._postgres = self._started()
-        self.door = Saboteur(self._postgres.url("postgres"))
+        self.door = FaultInjector(self._postgres.url("postgres"))
 
     def make_database(self, name: str) -> str:
         """Return the address of a new database, behind the door."""

@@ -72,7 +72,7 @@ def test_unknown_key_makes_it_fetch_once(secret: Secret, elapse: list[float]) ->
     tokens, others = AccessTokens(keys=mine, lifetime=LIFETIME), AccessTokens(keys=theirs, lifetime=LIFETIME)
     tokens.read(token_of(others))
     secret.ring = KeyRing(current=SigningKey.make(), previous=secret.ring.current)
-    theirs.forget()
+    theirs.clear_cache()
     elapse[0] += FORCED_FETCH_SECONDS
     fetches = secret.fetches
 

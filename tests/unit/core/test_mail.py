@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from lambda_app.core.aws import AwsAccess, AwsCredentials
 from lambda_app.core.errors import UnavailableError
-from lambda_app.core.mail import Mail, SesPostOffice, post_office
+from lambda_app.core.mail import Mail, SesMailer, build_mailer
 from lambda_app.core.settings import Settings
 
 SENDER = "no-reply@example.com"
@@ -18,7 +18,7 @@ MAIL = Mail(to="someone@example.org", subject="Reset your password", text=f"Grü
 
 
 @pytest.fixture
-def office() -> SesPostOffice:
+def office() -> SesMailer:
     settings = Settings(
         database_url=SecretStr("postgresql://app@db.internal/app"),
         secret_key=SecretStr("Zp4vYw8sTq1LrN6uXc3Kd9Hb5Gm2Ja7Ef0"),
@@ -26,13 +26,13 @@ def office() -> SesPostOffice:
         mail_from=SENDER,
         public_url="https://app.example.com",
     )
-    office = post_office(settings, AwsAccess(settings, AwsCredentials("test", "test")))
-    assert isinstance(office, SesPostOffice)
+    office = build_mailer(settings, AwsAccess(settings, AwsCredentials("test", "test")))
+    assert isinstance(office, SesMailer)
     return office
 
 
 @mock_aws
-def test_mail_reaches_its_reader_from_the_configured_sender(office: SesPostOffice) -> None:
+def test_mail_reaches_its_reader_from_the_configured_sender(office: SesMailer) -> None:
     boto3.client("sesv2", "us-east-1", aws_access_key_id="test", aws_secret_access_key="test").create_email_identity(EmailIdentity=SENDER)
 
     office.send(MAIL)
@@ -44,7 +44,7 @@ def test_mail_reaches_its_reader_from_the_configured_sender(office: SesPostOffic
 
 
 @mock_aws
-def test_sender_that_ses_has_not_verified_is_unavailable_and_says_no_secret(office: SesPostOffice) -> None:
+def test_sender_that_ses_has_not_verified_is_unavailable_and_says_no_secret(office: SesMailer) -> None:
     with pytest.raises(UnavailableError) as refused:
         office.send(MAIL)
 

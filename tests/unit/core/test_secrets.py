@@ -101,7 +101,7 @@ def test_frozen_process_has_forgotten_the_key(vault: AwsAccess) -> None:
     services = Services.build(settings(secret_key_arn="key"))
     issue(services.tokens)
 
-    services.freeze()
+    services.before_snapshot()
     client.put_secret_value(SecretId="key", SecretString=KEY[::-1])
 
     twin = AccessTokens(keys=SigningKeys.fixed(KEY[::-1]), lifetime=timedelta(minutes=10))

@@ -27,7 +27,7 @@ class FakeRuntime(ModuleType):
 def test_outside_lambda_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "snapshot_restore_py", None)
 
-    assert not prepare_for_snapshot(let_go=pytest.fail, warm_up=pytest.fail)
+    assert not prepare_for_snapshot(before_snapshot=pytest.fail, warm_up=pytest.fail)
 
 
 def test_connections_are_dropped_last_before_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ def test_connections_are_dropped_last_before_the_snapshot(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "snapshot_restore_py", runtime)
     done: list[str] = []
 
-    assert prepare_for_snapshot(let_go=lambda: done.append("dropped"), warm_up=lambda: done.append("warm"))
+    assert prepare_for_snapshot(before_snapshot=lambda: done.append("dropped"), warm_up=lambda: done.append("warm"))
     for hook in runtime.before:
         hook()  # type: ignore[operator]  # a hook
 
@@ -45,7 +45,7 @@ def test_connections_are_dropped_last_before_the_snapshot(monkeypatch: pytest.Mo
 def test_two_copies_of_a_snapshot_draw_different_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = FakeRuntime()
     monkeypatch.setitem(sys.modules, "snapshot_restore_py", runtime)
-    prepare_for_snapshot(let_go=lambda: None, warm_up=lambda: None)
+    prepare_for_snapshot(before_snapshot=lambda: None, warm_up=lambda: None)
     frozen = random.getstate()
 
     def restored_copy() -> float:

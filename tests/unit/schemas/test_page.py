@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lambda_app.core import clock
 from lambda_app.core.errors import MalformedRequestError
-from lambda_app.schemas.file_list import FileOrder, OrderField
+from lambda_app.schemas.files.file_lists import FileOrder, OrderField
 from lambda_app.schemas.page import CURSOR_MAX_LENGTH, Cursor
 
 

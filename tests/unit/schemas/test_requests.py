@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lambda_app.schemas.file import FileCreate, FileUpdate
-from lambda_app.schemas.user import UserCreate
+from lambda_app.schemas.accounts.users import UserCreate
+from lambda_app.schemas.files.files import FileCreate, FileUpdate
 
 FILE: dict[str, Any] = {"filename": "a.txt", "content_type": "text/plain", "size_bytes": 1}
 

@@ -27,7 +27,7 @@ class _Body(io.BytesIO):
         yield self.read()
 
 
-class Wire:
+class Transport:
     """Answers the store's requests with `answer`, and keeps them."""
 
     def __init__(self, answer: Callable[[Any], Any]) -> None:
@@ -48,15 +48,15 @@ class Wire:
         return self._answer(request)
 
 
-def _answering(status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> Wire:
-    return Wire(lambda request: AWSResponse(request.url, status, headers or {}, _Body(body)))
+def _answering(status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> Transport:
+    return Transport(lambda request: AWSResponse(request.url, status, headers or {}, _Body(body)))
 
 
-def _failing(error: Exception) -> Wire:
+def _failing(error: Exception) -> Transport:
     def fail(_: Any) -> None:
         raise error
 
-    return Wire(fail)
+    return Transport(fail)
 
 
 @pytest.fixture(autouse=True)

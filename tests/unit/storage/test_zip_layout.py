@@ -17,18 +17,18 @@ GIB = 1024**3
 
 
 def render(layout: ZipLayout, bodies: list[bytes], start: int, end: int) -> bytes:
-    """Return a stretch of the zip."""
+    """Return a segment of the zip."""
     crc32s = [zlib.crc32(body) for body in bodies]
     pieces = []
-    for stretch in layout.stretches(start, end):
-        match stretch.kind:
+    for segment in layout.segments(start, end):
+        match segment.kind:
             case Kind.HEADER:
-                found = layout.header(stretch.index, crc32s[stretch.index])
+                found = layout.header(segment.index, crc32s[segment.index])
             case Kind.CONTENT:
-                found = bodies[stretch.index]
+                found = bodies[segment.index]
             case _:
                 found = layout.directory(crc32s)
-        pieces.append(found[stretch.skipped : stretch.skipped + stretch.end - stretch.start])
+        pieces.append(found[segment.skipped : segment.skipped + segment.end - segment.start])
     return b"".join(pieces)
 
 
@@ -72,13 +72,13 @@ def test_zip_of_more_than_four_gib_is_read_back(tmp_path: Path) -> None:
 
     with path.open("wb") as file:
         file.truncate(layout.size_bytes)
-        for stretch in layout.stretches(0, layout.size_bytes):
-            file.seek(stretch.start)
-            match stretch.kind:
+        for segment in layout.segments(0, layout.size_bytes):
+            file.seek(segment.start)
+            match segment.kind:
                 case Kind.HEADER:
-                    file.write(layout.header(stretch.index, crc32s[stretch.index]))
+                    file.write(layout.header(segment.index, crc32s[segment.index]))
                 case Kind.CONTENT:
-                    file.write(bodies[stretch.index])  # of the large one nothing: a hole
+                    file.write(bodies[segment.index])  # of the large one nothing: a hole
                 case Kind.DIRECTORY:
                     file.write(layout.directory(crc32s))
 

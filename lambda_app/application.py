@@ -1,0 +1,70 @@
+"""Builds the FastAPI application from settings; `main` and the local server are its entry points."""
+
+from fastapi import FastAPI
+
+from lambda_app import __version__
+from lambda_app.core.logs import configure_logs
+from lambda_app.core.settings import Settings
+from lambda_app.factory import Services
+from lambda_app.routers import admin, docs, health
+from lambda_app.routers.accounts import api_keys, login, sessions, users
+from lambda_app.routers.archives import archives, share_archives
+from lambda_app.routers.files import files, public_files, uploads
+from lambda_app.routers.http.cors import Cors
+from lambda_app.routers.http.html_errors import HtmlErrorMiddleware
+from lambda_app.routers.http.openapi import complete_document
+from lambda_app.routers.http.problems import install_problem_handlers
+from lambda_app.routers.http.request_middleware import RequestMiddleware
+from lambda_app.routers.sharing import file_requests, grants, public_uploads, share_links, shares
+
+API_ROUTERS = (
+    sessions.router,
+    api_keys.router,
+    users.router,
+    uploads.router,
+    admin.router,
+    archives.router,
+    files.router,
+    shares.router,
+    grants.router,
+    file_requests.router,
+)
+"""Served below the API prefix. A route with a literal segment stands before the route whose parameter would match it."""
+ROOT_ROUTERS = (docs.router, share_links.router, share_archives.router, public_files.router, public_uploads.router)
+"""Served at the root, because people read, print and type these addresses."""
+
+
+def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
+    """Build the application. Nothing connects to a server before the first request needs it."""
+    configure_logs(settings.log_level)
+    app = FastAPI(
+        title="We-Upload",
+        version=__version__,
+        description="Upload files straight to S3 and share them.",
+        # Starlette would build the redirect from the Host header, which the caller controls.
+        redirect_slashes=False,
+        openapi_url="/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    services = app.state.services = services or Services.build(settings)
+    install_problem_handlers(app)
+    complete_document(app)
+    for prefix in (settings.api_v1_str, ""):
+        login.router.add_to(app, prefix=prefix, include_in_schema=bool(prefix))
+        health.router.add_to(app, prefix=prefix, include_in_schema=bool(prefix))
+    for router in API_ROUTERS:
+        router.add_to(app, prefix=settings.api_v1_str)
+    for router in ROOT_ROUTERS:
+        router.add_to(app)
+    app.add_middleware(HtmlErrorMiddleware)
+    app.add_middleware(RequestMiddleware, origin_verifier=services.origin_verifier)
+    if settings.backend_cors_origins:
+        # Outside RequestMiddleware, so that its errors carry the CORS headers too.
+        app.add_middleware(Cors, origins=settings.backend_cors_origins)
+    return app
+
+
+def create_app_from_environment() -> FastAPI:
+    """Build the application from the environment variables; for ASGI servers (`uvicorn --factory`)."""
+    return create_app(Settings.from_environment())

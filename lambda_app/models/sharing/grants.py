@@ -1,0 +1,41 @@
+"""The table of grants: who else may read or edit a file."""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
+from lambda_app.models.base import Base
+
+
+class GrantRole(StrEnum):
+    """What a grantee may do with an available file."""
+
+    VIEWER = "viewer"
+    """Look at it and download it."""
+    EDITOR = "editor"
+    """Also change its name and description."""
+
+
+class FileGrant(Base):
+    """One user's part in somebody else's file. It goes with either of them."""
+
+    __tablename__ = "file_grant"
+    __table_args__ = (
+        CheckConstraint(f"role IN ({', '.join(repr(role.value) for role in GrantRole)})", name="role"),
+        Index("ix_file_grant_user_id_file_id", "user_id", "file_id"),
+        Index("ix_file_grant_owner_id_file_id", "owner_id", "file_id"),
+    )
+
+    file_id: Mapped[UUID] = mapped_column(ForeignKey("file.id", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), primary_key=True)
+    owner_id: Mapped[UUID]
+    """The file's owner, once more, so that what one has shared is found by an index."""
+    role: Mapped[str] = mapped_column(String(16))
+    email: Mapped[str | None] = mapped_column(String(EMAIL_MAX_LENGTH))
+    """The address by which the owner named the user. Whoever named an id is not told an address: ids are in every public file."""
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]

@@ -1,0 +1,70 @@
+"""What the sweep asks of the database: whose time has come, and which rows lie in a segment of keys."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from lambda_app.models import File, FileStatus, SweepPosition
+
+
+class SweepRepository:
+    """Reads files in order of their ids, and keeps how far passes over the bucket have come."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def list_overdue(self, now: datetime, *, after: UUID | None, limit: int) -> list[File]:
+        """Return pending files whose upload's time is over, in order of ids, behind `after`."""
+        return self._list((FileStatus.PENDING,), File.upload_expires_at < now, after=after, limit=limit)
+
+    def list_vanishing(self, *, after: UUID | None, limit: int) -> list[File]:
+        """Return the files that wait only for their bytes to be gone."""
+        return self._list((FileStatus.DELETING, FileStatus.EXPIRED), after=after, limit=limit)
+
+    def list_to_purge(self, now: datetime, *, after: UUID | None, limit: int) -> list[File]:
+        """Return the files in the trash whose time is over."""
+        return self._list((FileStatus.TRASHED,), File.purge_at < now, after=after, limit=limit)
+
+    def list_rejected(self, before: datetime, *, after: UUID | None, limit: int) -> list[File]:
+        """Return the files that were rejected before a time."""
+        return self._list((FileStatus.REJECTED,), File.updated_at < before, after=after, limit=limit)
+
+    def statuses_of(self, ids: Sequence[UUID]) -> dict[UUID, tuple[FileStatus, str | None]]:
+        """Return state and multipart upload of those of `ids` that have a row."""
+        rows = self._session.execute(select(File.id, File.status, File.upload_id).where(File.id.in_(ids)))
+        return {row.id: (FileStatus(row.status), row.upload_id) for row in rows}
+
+    def list_stored(self, *, after: UUID | None, until: UUID | None, limit: int) -> list[UUID]:
+        """Return the ids of files that have an object, behind `after`, up to and including `until` (None: to the end)."""
+        query = select(File.id).where(File.status.in_((FileStatus.AVAILABLE, FileStatus.TRASHED)))
+        if after is not None:
+            query = query.where(File.id > after)
+        if until is not None:
+            query = query.where(File.id <= until)
+        return list(self._session.execute(query.order_by(File.id).limit(limit)).scalars())
+
+    def recover(self) -> None:
+        """Make the session usable again after a statement of it failed. Nothing is undone: every step commits by itself."""
+        self._session.rollback()
+
+    def get_position(self, name: str) -> str:
+        """Return the key behind which the pass goes on; "" for the beginning."""
+        query = select(SweepPosition.after_key).where(SweepPosition.name == name)
+        return self._session.execute(query).scalar_one_or_none() or ""
+
+    def set_position(self, name: str, after_key: str) -> None:
+        """Keep how far the pass has come, durably."""
+        statement = insert(SweepPosition).values(name=name, after_key=after_key)
+        statement = statement.on_conflict_do_update(constraint="pk_sweep_position", set_={"after_key": after_key})
+        self._session.execute(statement.execution_options(own_transaction=True, synchronize_session=False))
+
+    def _list(self, statuses: Sequence[FileStatus], *conditions: ColumnElement[bool], after: UUID | None, limit: int) -> list[File]:
+        query = select(File).where(File.status.in_(statuses), *conditions)
+        if after is not None:
+            query = query.where(File.id > after)
+        query = query.order_by(File.id).limit(limit).execution_options(populate_existing=True)
+        return list(self._session.execute(query).scalars())

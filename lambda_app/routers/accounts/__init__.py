@@ -1,0 +1,1 @@
+"""Routes of accounts: sign-in, users, sessions, API keys."""

@@ -1,0 +1,34 @@
+"""The caller's own API keys."""
+
+from uuid import UUID
+
+from fastapi import Response
+
+from lambda_app import models
+from lambda_app.dependencies.auth import CurrentUserDep
+from lambda_app.dependencies.services import ApiKeysDep
+from lambda_app.routers.http.problems import problem_responses
+from lambda_app.routers.http.router import Router
+from lambda_app.schemas.accounts.api_keys import ApiKey, ApiKeyCreate, NewApiKey
+
+router = Router(prefix="/users/me", tags=["credentials"])
+
+
+@router.post("/api-keys", status_code=201, response_model=NewApiKey, responses=problem_responses(401, 403, 409))
+def create_api_key(wanted: ApiKeyCreate, user: CurrentUserDep, api_keys: ApiKeysDep, response: Response) -> NewApiKey:
+    """Make a key for scripts, sent as `Authorization: Bearer wup_…`. It is shown this once."""
+    made = api_keys.create(user, wanted)
+    response.headers["Cache-Control"] = "no-store"
+    return NewApiKey(**ApiKey.model_validate(made.row).model_dump(), key=made.key)
+
+
+@router.get("/api-keys", response_model=list[ApiKey], responses=problem_responses(401, 403))
+def list_api_keys(user: CurrentUserDep, api_keys: ApiKeysDep) -> list[models.ApiKey]:
+    """List one's keys, newest first."""
+    return api_keys.list_keys(user)
+
+
+@router.delete("/api-keys/{key_id}", status_code=204, responses=problem_responses(401, 403, 404))
+def revoke_api_key(key_id: UUID, user: CurrentUserDep, api_keys: ApiKeysDep) -> None:
+    """End a key; it is refused from the next request on."""
+    api_keys.revoke(user, key_id)

@@ -1,0 +1,27 @@
+"""The caller's own sessions."""
+
+from uuid import UUID
+
+from lambda_app.dependencies.auth import CurrentUserDep
+from lambda_app.dependencies.services import SessionsDep
+from lambda_app.routers.http.problems import problem_responses
+from lambda_app.routers.http.router import Router
+from lambda_app.schemas.accounts.sessions import Session
+from lambda_app.services.accounts.sessions import current_session_id
+
+router = Router(prefix="/users/me", tags=["credentials"])
+
+
+@router.get("/sessions", response_model=list[Session], responses=problem_responses(401, 403))
+def list_sessions(user: CurrentUserDep, sessions: SessionsDep) -> list[Session]:
+    """List one's live sessions, newest first."""
+    current = current_session_id()
+    columns = ("id", "created_at", "last_used_at", "expires_at", "source_address", "user_agent")
+    rows = sessions.list_sessions(user)
+    return [Session(**{name: getattr(row, name) for name in columns}, is_current=row.id == current) for row in rows]
+
+
+@router.delete("/sessions/{session_id}", status_code=204, responses=problem_responses(401, 403, 404))
+def revoke_session(session_id: UUID, user: CurrentUserDep, sessions: SessionsDep) -> None:
+    """End one of one's sessions; its tokens are refused from the next request on."""
+    sessions.revoke(user, session_id)

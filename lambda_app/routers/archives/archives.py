@@ -1,0 +1,62 @@
+"""Archives: several files as one zip."""
+
+from uuid import UUID
+
+from fastapi import Request, Response
+
+from lambda_app import models
+from lambda_app.dependencies.auth import CurrentUserDep
+from lambda_app.dependencies.services import ArchivesDep
+from lambda_app.routers.http.paging import CursorQuery, LimitQuery, set_page_headers
+from lambda_app.routers.http.problems import problem_responses
+from lambda_app.routers.http.router import Router
+from lambda_app.schemas.archives import Archive, ArchiveCreate, ArchiveState
+from lambda_app.schemas.page import Cursor
+
+router = Router(prefix="/archives", tags=["archives"])
+
+
+@router.post("", status_code=202, response_model=Archive, responses=problem_responses(401, 403, 404, 409, 413, 429, 503))
+def start_archive(
+    wanted: ArchiveCreate, request: Request, user: CurrentUserDep, archives: ArchivesDep, response: Response
+) -> models.Archive:
+    """Ask for a zip of files that one may download; `Location` says where to see how far it is.
+
+    Asked again for the same files while it is kept, the answer is the same archive.
+    """
+    archive = archives.start(user, wanted)
+    # The path as it was called: a stage prefix belongs to it, and the host is the caller's word.
+    response.headers["Location"] = f"{request.scope['path'].rstrip('/')}/{archive.id}"
+    return archive
+
+
+@router.get("", response_model=list[Archive], responses=problem_responses(401, 403))
+def list_archives(
+    request: Request, response: Response, user: CurrentUserDep, archives: ArchivesDep, limit: LimitQuery = 100, cursor: CursorQuery = None
+) -> list[models.Archive]:
+    """List one's archives, newest first."""
+    page = archives.page(user, limit=limit, after=None if cursor is None else Cursor.decode(cursor))
+    set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
+    return page.archives
+
+
+@router.get("/{archive_id}", response_model=ArchiveState, responses=problem_responses(401, 403, 404, 410, 503))
+def read_archive(archive_id: UUID, user: CurrentUserDep, archives: ArchivesDep, response: Response) -> ArchiveState:
+    """Say how far an archive is, and where to download it once it is ready."""
+    found = archives.get(user, archive_id)
+    response.headers["Cache-Control"] = "no-store"
+    state = ArchiveState.model_validate(found.archive).model_copy(update={"status": found.status, "error_code": found.error_code})
+    if found.request is None:
+        return state
+    return state.model_copy(update={"download_url": found.request.url, "download_expires_at": found.request.expires_at})
+
+
+@router.delete("/{archive_id}", status_code=204, responses=problem_responses(401, 403, 404, 503))
+def delete_archive(archive_id: UUID, user: CurrentUserDep, archives: ArchivesDep) -> None:
+    """Delete an archive, or stop building it. The files in it stay."""
+    archives.delete(user, archive_id)
+
+
+# The collection also answers with a slash; a redirect there would need the Host header.
+router.add_api_route("/", list_archives, methods=["GET"], response_model=list[Archive], include_in_schema=False)
+router.add_api_route("/", start_archive, methods=["POST"], status_code=202, response_model=Archive, include_in_schema=False)

@@ -1,0 +1,1 @@
+"""What stands between the gateway and the routes: middleware, errors, security headers, paging, OpenAPI."""

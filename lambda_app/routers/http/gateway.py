@@ -1,0 +1,91 @@
+"""From an API Gateway event to the application and back: Mangum, and what it leaves open."""
+
+import json
+import logging
+import re
+from typing import Any
+
+from mangum import Mangum
+from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lambda_app.core.errors import AppError
+from lambda_app.routers.http import inline_threadpool
+from lambda_app.routers.http.problems import PROBLEM_MEDIA_TYPE, problem_body, problem_response
+from lambda_app.routers.http.security_headers import DEFAULTS
+
+logger = logging.getLogger(__name__)
+
+MALFORMED_EVENT = "malformed_event"
+MALFORMED_EVENT_DETAIL = "The request cannot be understood"
+
+_PREFIX = re.compile(r"(/[A-Za-z0-9_.~-]+)+")
+
+
+class GatewayHandler:
+    """The Lambda entry point for HTTP API (payload 2.0) and REST API (payload 1.0) events.
+
+    Whatever is invoked with an event that is no such thing gets a problem document with status 400, never a crash:
+    a crash would show as a 502 without a word, and would cost the next caller a cold start.
+    """
+
+    def __init__(self, app: ASGIApp, *, api_prefix: str = "/api/v1") -> None:
+        self._app = app
+        self._api_prefix = api_prefix
+        self._is_entered = False
+        inline_threadpool.install()
+        # lifespan="off": "auto" would start and stop the application at every invocation.
+        self._mangum = Mangum(self._enter, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, PROBLEM_MEDIA_TYPE])
+
+    def __call__(self, event: Any, context: Any) -> dict[str, Any]:
+        """Answer one event with an API Gateway response."""
+        self._is_entered = False
+        try:
+            return self._mangum(event, context)
+        except Exception:
+            # The outermost edge of the process. Mangum keeps the application's own errors to itself, so what arrives
+            # here before the application was entered can only be the event's fault.
+            logger.warning("event refused" if not self._is_entered else "answer failed", exc_info=True)
+        if self._is_entered:
+            return _answer(status=AppError.status, code=AppError.code, detail=AppError.message)
+        return _answer(status=400, code=MALFORMED_EVENT, detail=MALFORMED_EVENT_DETAIL)
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not isinstance(scope["method"], str):
+            refusal = problem_response(status=400, code=MALFORMED_EVENT, detail=MALFORMED_EVENT_DETAIL)
+            await refusal(scope, receive, send)
+            return
+        self._is_entered = True
+        root_path, path = _split_stage(scope["aws.event"], scope["path"], api_prefix=self._api_prefix)
+        scope["root_path"], scope["path"] = root_path, root_path + path
+        with inline_threadpool.inline_threadpool():
+            await self._app(scope, receive, send)
+
+
+def _split_stage(event: dict[str, Any], path: str, *, api_prefix: str) -> tuple[str, str]:
+    """Return the prefix that the gateway put before our path, and our path.
+
+    An HTTP API leaves its stage in the path, but not behind a custom domain; a REST API takes it out and shows it in the
+    request context only.
+    """
+    context = event["requestContext"]
+    stage = context.get("stage")
+    prefix = f"/{stage}"
+    if isinstance(stage, str) and _PREFIX.fullmatch(prefix) and (path == prefix or path.startswith(f"{prefix}/")):
+        rest = path[len(prefix) :] or "/"
+        # A stage may be named as our own first segment, `api`; then only what is left tells whether it was there.
+        if not path.startswith(f"{api_prefix}/") or rest.startswith(f"{api_prefix}/"):
+            return prefix, rest
+    full = context.get("path")
+    if isinstance(full, str) and full != path and full.endswith(path) and _PREFIX.fullmatch(full.removesuffix(path)):
+        return full.removesuffix(path), path
+    return "", path
+
+
+def _answer(*, status: int, code: str, detail: str) -> dict[str, Any]:
+    return {
+        "statusCode": status,
+        "headers": {"content-type": PROBLEM_MEDIA_TYPE, **dict(DEFAULTS)},
+        "body": json.dumps(problem_body(status=status, code=code, detail=detail)),
+        "isBase64Encoded": False,
+    }

@@ -1,0 +1,108 @@
+"""Renders refusals at share links and file requests as HTML pages for browsers, and adds the security headers of those pages."""
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lambda_app.routers.http.link_template import link_page_headers, render_link_page
+from lambda_app.routers.http.problems import PROBLEM_MEDIA_TYPE
+from lambda_app.routers.http.request_classification import prefers_html
+from lambda_app.services.sharing.share_links import NoSuchLinkError
+
+_FORMS = {
+    "share_password_required": "password",
+    "wrong_share_password": "password",
+    "not_authenticated": "sign_in",
+    "bad_credentials": "sign_in",
+    "email_not_verified": "sign_in",
+}
+"""The form that the page shows, by error code."""
+_QUESTIONS = ("share_password_required", "not_authenticated")
+"""Codes of refusals that only request credentials; a browser that opens the link gets status 200."""
+_CLOSED = ("link_not_found", "not_found")
+"""Codes of links that are not open, for any reason."""
+_TITLES: dict[str | int, str] = {
+    "archive_not_found": "This zip does not exist",
+    "archive_expired": "This zip has expired",
+    "too_many_archives": "Too many zips at once",
+    404: "This link is not open",
+    429: "Too many attempts",
+    503: "Not available right now",
+}
+"""Page titles by error code, else by status."""
+
+
+class HtmlErrorMiddleware:
+    """ASGI middleware: adds missing security headers to each answer at a link, and renders refusals as HTML where a browser prefers it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        await self._app(scope, receive, with_html_errors(scope, send))
+
+
+def with_html_errors(scope: Scope, send: Send) -> Send:
+    """Wrap `send` to render HTML errors. RequestMiddleware also calls it for refusals that never reach HtmlErrorMiddleware."""
+    path = _link_path(scope)
+    if path is None:
+        return send
+    is_html = prefers_html(Headers(scope=scope).get("accept", ""))
+    return _HtmlErrorResponse(send, path, is_get=scope["method"] == "GET", is_html=is_html).send
+
+
+class _HtmlErrorResponse:
+    """Sends one response. It holds the headers of a problem until the body has arrived, from which it renders the page."""
+
+    def __init__(self, send: Send, path: str, *, is_get: bool, is_html: bool) -> None:
+        self._send = send
+        self._path = path
+        self._is_get = is_get
+        self._is_html = is_html
+        self._held: Message | None = None
+        self._body = b""
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in link_page_headers().items():
+                headers.setdefault(name, value)
+            headers.add_vary_header("Accept")
+            if self._is_html and headers.get("content-type") == PROBLEM_MEDIA_TYPE:
+                self._held = message
+                return
+        if self._held is not None and message["type"] == "http.response.body":
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self._send_page(self._held, json.loads(self._body))
+            return
+        await self._send(message)
+
+    async def _send_page(self, start: Message, problem: dict[str, Any]) -> None:
+        status, code = problem["status"], problem["code"]
+        is_question = self._is_get and code in _QUESTIONS
+        page = render_link_page(
+            title="Shared files" if code in _FORMS else _TITLES.get(code) or _TITLES.get(status, "Something went wrong"),
+            asks=_FORMS.get(code),
+            action=self._path,
+            message=None if is_question else NoSuchLinkError.message if code in _CLOSED else problem["detail"],
+            may_go_back=code not in (*_FORMS, *_CLOSED),
+        ).encode()
+        headers = MutableHeaders(raw=[pair for pair in start["headers"] if pair[0] not in (b"content-type", b"content-length")])
+        headers["Content-Type"] = "text/html; charset=utf-8"
+        headers["Content-Length"] = str(len(page))
+        await self._send({**start, "status": 200 if is_question else status, "headers": headers.raw})
+        await self._send({"type": "http.response.body", "body": page})
+
+
+def _link_path(scope: Scope) -> str | None:
+    """Return the path of the link that a request is about, or None when it is about something else."""
+    if scope["type"] != "http":
+        return None
+    root = scope.get("root_path", "")
+    parts = scope["path"].removeprefix(root).split("/")
+    return quote(f"{root}/{parts[1]}/{parts[2]}") if parts[:2] in (["", "s"], ["", "r"]) and len(parts) > 2 else None

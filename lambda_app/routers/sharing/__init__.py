@@ -1,0 +1,1 @@
+"""Routes of sharing: links, grants, file requests, public uploads."""

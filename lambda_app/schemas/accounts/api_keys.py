@@ -1,0 +1,55 @@
+"""Shapes of API keys."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field, StringConstraints, field_validator
+
+from lambda_app.models.accounts.api_keys import API_KEY_NAME_MAX_LENGTH
+from lambda_app.schemas.base import RequestModel, ResponseModel
+from lambda_app.schemas.text import NOT_BLANK, ONE_LINE
+
+API_KEY_MAX_DAYS = 3650
+
+
+class Scope(StrEnum):
+    """What an API key may be used for."""
+
+    FILES_READ = "files:read"
+    FILES_WRITE = "files:write"
+    SHARES = "shares"
+    ADMIN = "admin"
+    """Everything its owner may do, also with the account itself; for a superuser, administration."""
+
+
+class ApiKeyCreate(RequestModel):
+    """A new key."""
+
+    name: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=API_KEY_NAME_MAX_LENGTH), ONE_LINE, NOT_BLANK]
+    scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
+    expires_in_days: int | None = Field(default=None, strict=True, ge=1, le=API_KEY_MAX_DAYS)
+
+
+class ApiKey(ResponseModel):
+    """A key as its owner sees it later: by its name and its beginning."""
+
+    id: UUID
+    name: str
+    hint: str
+    scopes: list[Scope]
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+    @field_validator("scopes", mode="before")
+    @classmethod
+    def _split(cls, value: str | list[Scope]) -> list[str] | list[Scope]:
+        return value.split() if isinstance(value, str) else value
+
+
+class NewApiKey(ApiKey):
+    """A key just made; `key` is shown this once."""
+
+    key: str = Field(repr=False)

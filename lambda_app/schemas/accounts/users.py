@@ -1,0 +1,94 @@
+"""Shapes of accounts and sign-in."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, StringConstraints, field_validator
+
+from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
+from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
+from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
+from lambda_app.schemas.text import ONE_LINE
+
+PASSWORD_MIN_LENGTH = 8
+"""In characters."""
+
+
+def _refuse_surrogates(value: str) -> str:
+    if not value.isprintable() and any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError("must not contain lone surrogates")
+    return value
+
+
+def normalise_email(value: str) -> str:
+    """Return the address in the form we store: checked for syntax, NFC, all in lower case.
+
+    Raises ValueError for anything that is not an e-mail address.
+    """
+    # Before the library sees it: its Unicode normalisation takes seconds for 100 kB of combining marks.
+    if len(value) > EMAIL_MAX_LENGTH:
+        raise ValueError("must not be longer than an address can be")
+    # 58 ms to import, and only registration, sign-in and e-mail changes need it.
+    from email_validator import validate_email
+
+    return validate_email(value, check_deliverability=False).normalized.lower()
+
+
+Email = Annotated[str, StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH), ONE_LINE, AfterValidator(normalise_email)]
+Password = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=PASSWORD_MIN_LENGTH, max_length=PASSWORD_MAX_LENGTH),
+    AfterValidator(_refuse_surrogates),
+]
+"""A new password, kept exactly as typed."""
+TypedPassword = Annotated[str, StringConstraints(strict=True, max_length=PASSWORD_MAX_LENGTH), AfterValidator(_refuse_surrogates)]
+"""A password to compare with the stored one."""
+
+
+class UserCreate(RequestModel):
+    """A new account."""
+
+    email: Email
+    password: Password = Field(repr=False)
+
+
+class UserSelfUpdate(RequestModel):
+    """What users change of themselves. A new e-mail or password needs the current password."""
+
+    email: Email | None = None
+    password: Password | None = Field(default=None, repr=False)
+    current_password: TypedPassword | None = Field(default=None, repr=False)
+
+    _cannot_be_cleared = field_validator("email", "password", mode="before")(refuse_null)
+
+
+class UserUpdate(UserSelfUpdate):
+    """What may change of an account; only a superuser changes `is_active`, `is_superuser` and the quota."""
+
+    is_active: bool | None = Field(default=None, strict=True)
+    is_superuser: bool | None = Field(default=None, strict=True)
+    quota_bytes: int | None = Field(default=None, strict=True, ge=0, le=2**62, description="Bytes to keep at most; null: the default.")
+    quota_files: int | None = Field(default=None, strict=True, ge=0, le=2**31 - 1, description="Files to keep at most; null: the default.")
+
+    _cannot_be_null = field_validator("is_active", "is_superuser", mode="before")(refuse_null)
+
+
+class User(ResponseModel):
+    """An account as its owner and superusers see it."""
+
+    id: UUID
+    email: str
+    is_active: bool
+    is_superuser: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class Token(ResponseModel):
+    """A bearer token (RFC 6750), and the refresh token that is exchanged once for the next pair; `expires_in` is in seconds."""
+
+    access_token: str
+    token_type: str = "bearer"  # noqa: S105 - the scheme's name
+    expires_in: int
+    refresh_token: str = Field(repr=False)

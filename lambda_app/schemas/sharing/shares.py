@@ -1,0 +1,214 @@
+"""Shapes of share links."""
+
+import re
+from datetime import datetime
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, field_validator, model_validator
+
+from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
+from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
+from lambda_app.models.sharing.shares import NOTE_MAX_LENGTH, SLUG_MAX_LENGTH, ShareAudience
+from lambda_app.schemas.accounts.users import TypedPassword, normalise_email
+from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
+from lambda_app.schemas.text import ONE_LINE, SEVERAL_LINES
+
+T = TypeVar("T")
+
+FILES_PER_SHARE = 100
+RECIPIENTS_PER_SHARE = 100
+SLUG_MIN_LENGTH = 3
+TOKEN_LENGTH = 22
+"""Characters of a random token; no slug has as many, so that an address is one or the other at sight."""
+SHARE_PASSWORD_MIN_LENGTH = 4
+"""Guessing is throttled, and the link itself is a secret."""
+MAX_DOWNLOADS_LIMIT = 2**31 - 1
+LAST_YEAR = 9000
+"""Beyond it time zones run out of the calendar."""
+
+RESERVED_SLUGS = frozenset(
+    {
+        "account",
+        "admin",
+        "administrator",
+        "api",
+        "app",
+        "billing",
+        "download",
+        "files",
+        "health",
+        "help",
+        "home",
+        "login",
+        "logout",
+        "password",
+    }
+    | {
+        "official",
+        "public",
+        "register",
+        "root",
+        "security",
+        "settings",
+        "share",
+        "shares",
+        "sign-in",
+        "signin",
+        "sign-up",
+        "signup",
+        "status",
+    }
+    | {"support", "system", "upload", "user", "users", "verify", "we-upload", "www"}
+)
+"""Words that would pass for a page of the platform's own."""
+
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def is_slug(text: str) -> bool:
+    """Whether the text has the form of a slug."""
+    return SLUG_MIN_LENGTH <= len(text) <= SLUG_MAX_LENGTH and len(text) != TOKEN_LENGTH and _SLUG.fullmatch(text) is not None
+
+
+def _checked_slug(value: str) -> str:
+    if not is_slug(value):
+        raise ValueError(
+            f"must be words of a-z and 0-9 with hyphens between, {SLUG_MIN_LENGTH} to {SLUG_MAX_LENGTH} characters but not {TOKEN_LENGTH}"
+        )
+    if value in RESERVED_SLUGS:
+        raise ValueError("is reserved")
+    return value
+
+
+def _normalise_recipient(value: str) -> str:
+    try:
+        return str(UUID(value))
+    except ValueError:
+        return normalise_email(value)
+
+
+def _refuse_far_future(value: datetime) -> datetime:
+    if not 1 < value.year < LAST_YEAR:
+        raise ValueError("must be a date that calendars know")
+    return value
+
+
+def _once_each(values: list[T]) -> list[T]:
+    return list(dict.fromkeys(values))
+
+
+Slug = Annotated[str, StringConstraints(strict=True, max_length=SLUG_MAX_LENGTH), AfterValidator(_checked_slug)]
+Recipient = Annotated[
+    str, StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH), ONE_LINE, AfterValidator(_normalise_recipient)
+]
+Recipients = Annotated[list[Recipient], Field(max_length=RECIPIENTS_PER_SHARE), AfterValidator(_once_each)]
+Expiry = Annotated[AwareDatetime, AfterValidator(_refuse_far_future)]
+Note = Annotated[str, StringConstraints(strict=True, max_length=NOTE_MAX_LENGTH), SEVERAL_LINES]
+MaxDownloads = Annotated[int, Field(strict=True, ge=1, le=MAX_DOWNLOADS_LIMIT)]
+SharePassword = Annotated[TypedPassword, StringConstraints(min_length=SHARE_PASSWORD_MIN_LENGTH, max_length=PASSWORD_MAX_LENGTH)]
+
+
+class ShareOptions(RequestModel):
+    """The rules of a new link."""
+
+    slug: Slug | None = Field(default=None, description="An address of your own instead of a random one. It can be guessed.")
+    password: SharePassword | None = Field(default=None, repr=False)
+    expires_at: Expiry | None = Field(default=None, description="With a time zone, as 2026-01-31T12:00:00Z.")
+    max_downloads: MaxDownloads | None = Field(default=None, description="Downloads in all, of whichever files.")
+    audience: ShareAudience = ShareAudience.ANYONE
+    recipients: Recipients = Field(default=[], description="Addresses or ids of users, for the audience `named`.")
+    allows_download: bool = Field(default=True, strict=True, description="False shows names and sizes only.")
+    note: Note | None = Field(default=None, description="Shown to whoever opens the link.")
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> "ShareOptions":
+        if (self.audience is ShareAudience.NAMED) != bool(self.recipients):
+            raise ValueError("recipients belong to the audience `named`, which needs one at least")
+        return self
+
+
+class ShareCreate(ShareOptions):
+    """A link to several files."""
+
+    file_ids: Annotated[list[UUID], Field(min_length=1, max_length=FILES_PER_SHARE), AfterValidator(_once_each)]
+
+
+class ShareUpdate(RequestModel):
+    """What may change of a link; an absent field stays as it is, null takes a limit away."""
+
+    password: SharePassword | None = Field(default=None, repr=False)
+    expires_at: Expiry | None = None
+    max_downloads: MaxDownloads | None = None
+    audience: ShareAudience | None = None
+    recipients: Recipients | None = None
+    allows_download: bool | None = Field(default=None, strict=True)
+    note: Note | None = None
+
+    _cannot_be_cleared = field_validator("audience", "recipients", "allows_download", mode="before")(refuse_null)
+
+
+class Share(ResponseModel):
+    """A link as its owner sees it. `url` of a random token is shown when the link is made, and never again."""
+
+    id: UUID
+    url: str | None
+    slug: str | None
+    file_ids: list[UUID]
+    has_password: bool
+    expires_at: datetime | None
+    max_downloads: int | None
+    download_count: int
+    open_count: int
+    last_opened_at: datetime | None
+    audience: ShareAudience
+    recipients: list[str]
+    allows_download: bool
+    note: str | None
+    owner_id: UUID
+    created_at: datetime
+    updated_at: datetime
+    revoked_at: datetime | None
+
+
+class LinkedFile(ResponseModel):
+    """A file as a link shows it."""
+
+    id: UUID
+    filename: str
+    content_type: str
+    size_bytes: int
+    download_url: str | None
+    """Relative to the host; None where the link only shows what there is."""
+
+
+class OpenedShare(ResponseModel):
+    """What whoever opens a link may know of it."""
+
+    files: list[LinkedFile]
+    note: str | None
+    expires_at: datetime | None
+    downloads_left: int | None
+    allows_download: bool
+
+
+class ShareCredentials(RequestModel):
+    """A link's password, or for its page an account's e-mail and password."""
+
+    password: TypedPassword | None = Field(default=None, repr=False)
+    email: Annotated[str, StringConstraints(strict=True, max_length=EMAIL_MAX_LENGTH), ONE_LINE] | None = None
+    account_password: TypedPassword | None = Field(default=None, repr=False)
+
+    @model_validator(mode="after")
+    def _is_one_proof(self) -> "ShareCredentials":
+        is_account = self.email is not None and self.account_password is not None
+        if is_account == (self.password is not None) or (self.email is None) != (self.account_password is None):
+            raise ValueError("send either password, or email and account_password")
+        return self
+
+
+class UnlockedShare(ResponseModel):
+    """What to send as `X-Share-Pass` with every further request to the link."""
+
+    share_pass: str = Field(repr=False)
+    expires_at: datetime

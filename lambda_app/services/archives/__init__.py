@@ -1,0 +1,1 @@
+"""Zip archives: requests, builds, the sweep."""

@@ -1,0 +1,253 @@
+"""Several files as one zip: asking for it, how far it is, taking it away."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from lambda_app.core import clock
+from lambda_app.core.errors import ConflictError, GoneError, NotFoundError, TooLargeError, TooManyRequestsError
+from lambda_app.models import Archive, ArchiveStatus, File, FileStatus, Share, User
+from lambda_app.repositories.archives.archives import ArchiveRepository, Candidate, NoSuchArchiveError
+from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository, NumberTakenError
+from lambda_app.schemas.archives import DEFAULT_FILENAME, ArchiveCreate
+from lambda_app.schemas.files.file_lists import FileOrder, Order
+from lambda_app.schemas.page import Cursor
+from lambda_app.storage.keys import archive_key, archive_request_key
+from lambda_app.storage.object_store import ObjectStore, PresignedRequest
+from lambda_app.storage.parts import MIB
+from lambda_app.storage.zip_layout import ZipEntry, ZipLayout
+from lambda_app.storage.zip_names import entry_names
+
+ARCHIVE_MAX_BYTES = 100 * 1024**3
+"""The longest zip: three turns of the worker at 40 MB/s, and no more than S3's 10,000 parts of the size below."""
+PART_SIZE_BYTES = 16 * MIB
+"""How much of a zip is in memory at a time; a worker holds two of these at most."""
+UNFINISHED_MAX_COUNT = 5
+"""Archives that one user may have under way."""
+LINKS_UNFINISHED_MAX_COUNT = 20
+"""Archives that the visitors of all links of one user may have under way: one for each link, unless its files change."""
+STORED_MAX_BYTES = 2 * ARCHIVE_MAX_BYTES
+"""What the archives of one user may take together until their bytes are gone, and as much those of all their links: nobody is charged."""
+REQUEUE_GRACE = timedelta(minutes=2)
+"""How long the word that an archive waits may take to the worker before the sweep says it again."""
+MISSING_FILES_SHOWN = 100
+CONTENT_TYPE = "application/zip"
+FILES_CHANGED = "files_changed"
+FILE_WITHHELD = "file_withheld"
+BUSY_SECONDS = 60
+
+_NEWEST_FIRST = FileOrder.of(Order.NEWEST_FIRST)
+
+
+class FilesMissingError(NotFoundError):
+    """Some of the files are not there, or not for this caller; `file_ids` names the first of them."""
+
+    code = "files_not_found"
+    message = "Some of the files were not found"
+
+
+class FilesNotAvailableError(ConflictError):
+    """Some of the files have not become available, or are in the trash; `file_ids` names the first of them."""
+
+    code = "files_not_available"
+    message = "Some of the files are not available for download"
+
+
+class TooManyArchivesError(TooManyRequestsError):
+    """As many archives are under way, or as much is kept, as may be."""
+
+    code = "too_many_archives"
+    message = "Too many archives; wait until those that are being built are ready, or delete some"
+
+
+class ArchiveExpiredError(GoneError):
+    """The archive's time is over."""
+
+    code = "archive_expired"
+    message = "The archive is not kept any longer; ask for it again"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveDownload:
+    """An archive as it is for the caller, and where its bytes are if they may have them."""
+
+    archive: Archive
+    status: ArchiveStatus
+    error_code: str | None
+    request: PresignedRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivePage:
+    """One page of archives, and the cursor of the next if there is one."""
+
+    archives: list[Archive]
+    next_cursor: Cursor | None
+
+
+class ArchiveService:
+    """What may be done with archives. Building them is a worker's: `services/archive_builds`."""
+
+    def __init__(
+        self, *, archives: ArchiveRepository, transitions: ArchiveTransitionRepository, store: ObjectStore, retention: timedelta
+    ) -> None:
+        self._archives = archives
+        self._transitions = transitions
+        self._store = store
+        self._retention = retention
+
+    def start(self, user: User, wanted: ArchiveCreate) -> Archive:
+        """Queue an archive of files that the user may download, and wake the worker; the same request leads to the same archive.
+
+        Raises FilesMissingError, FilesNotAvailableError, TooLargeError, TooManyArchivesError, UnavailableError.
+        """
+        candidates = self._archives.list_candidates(wanted.file_ids, user)
+        files = _require_all(wanted.file_ids, candidates)
+        archive = _new_archive(files, filename=wanted.filename, user_id=user.id, holder_id=user.id)
+        return self._queue(archive, files)
+
+    def start_for_link(self, share: Share, files: Sequence[File]) -> Archive:
+        """Queue an archive of files that a link opens, and wake the worker; visitors who ask for the same share one.
+
+        It counts in a limit that all links of their owner have together: a link is made in no time, and ended too.
+        Raises TooLargeError, TooManyArchivesError, UnavailableError.
+        """
+        archive = _new_archive(files, filename=DEFAULT_FILENAME, share_id=share.id, holder_id=share.owner_id)
+        return self._queue(archive, files)
+
+    def get_of_link(self, share: Share, archive_id: UUID) -> ArchiveDownload:
+        """Return how far an archive of a link is; its bytes are asked for at the link.
+
+        One whose files the link does not open any more has failed. Raises NoSuchArchiveError, ArchiveExpiredError.
+        """
+        return _as_it_is(*self._archives.require_of_link(archive_id, share))
+
+    def get(self, user: User, archive_id: UUID) -> ArchiveDownload:
+        """Return how far an archive of the user's is, and if it is ready, where to download it.
+
+        One whose files are not all there for the user any more has failed for them. Raises NoSuchArchiveError, ArchiveExpiredError.
+        """
+        found = _as_it_is(*self._archives.require(archive_id, user))
+        if found.status is not ArchiveStatus.READY:
+            return found
+        archive = found.archive
+        request = self._store.presign_download(key=archive.s3_key, filename=archive.filename, content_type=CONTENT_TYPE)
+        return replace(found, request=request)
+
+    def page(self, user: User, *, limit: int, after: Cursor | None) -> ArchivePage:
+        """Return one page of the user's archives, newest first. Raises MalformedRequestError for a cursor of another list."""
+        if after is not None:
+            after.value_for(_NEWEST_FIRST)
+        rows = self._archives.page(user, limit=limit + 1, after=after)
+        archives = rows[:limit]
+        last = archives[-1] if len(rows) > limit else None
+        return ArchivePage(archives, None if last is None else Cursor(_NEWEST_FIRST, last.created_at, last.id))
+
+    def delete(self, user: User, archive_id: UUID) -> None:
+        """Delete an archive in whatever state it is; a worker that builds it stops at its next part.
+
+        Raises NoSuchArchiveError, UnavailableError. When S3 does not answer, the sweep ends it.
+        """
+        archive = self._transitions.start_deleting(archive_id, user)
+        if archive is None:
+            raise NoSuchArchiveError
+        if archive.upload_id is not None:
+            self._store.abort_multipart(archive.s3_key, archive.upload_id)
+        self._store.delete(archive.s3_key)
+        self._transitions.remove(archive.id)
+
+    def _queue(self, archive: Archive, files: Sequence[File]) -> Archive:
+        entries = _entries(files)
+        archive.size_bytes = _zip_size(entries)
+        if archive.size_bytes > ARCHIVE_MAX_BYTES:
+            raise TooLargeError(
+                f"An archive holds at most {ARCHIVE_MAX_BYTES} bytes", code="archive_too_large", extra={"max_bytes": ARCHIVE_MAX_BYTES}
+            )
+        queued = self._insert(archive, entries)
+        # Told again when it is asked for again: the first word may have been lost. At links later only, or anybody could fill the queue.
+        is_said = queued.share_id is not None and queued.id != archive.id and queued.lease_until >= clock.now()
+        if queued.status == ArchiveStatus.QUEUED and not is_said:
+            self._store.put_marker(archive_request_key(queued.id))
+        return queued
+
+    def _insert(self, archive: Archive, entries: Sequence[dict[str, Any]]) -> Archive:
+        unfinished_max = UNFINISHED_MAX_COUNT if archive.share_id is None else LINKS_UNFINISHED_MAX_COUNT
+        for _ in range(unfinished_max + 1):
+            try:
+                queued = self._transitions.start(
+                    archive,
+                    entries,
+                    unfinished_max=unfinished_max,
+                    kept_bytes=STORED_MAX_BYTES,
+                    expires_at=archive.created_at + self._retention,
+                )
+            except NumberTakenError:
+                continue
+            queued = queued or self._archives.get_wanted(archive.holder_id, archive.fingerprint)
+            if queued is not None:
+                return queued
+            break
+        message = None if archive.share_id is None else "Too many zips were asked for at links of this owner; try again later"
+        raise TooManyArchivesError(message, extra={"max_archives": unfinished_max}, headers={"Retry-After": str(BUSY_SECONDS)})
+
+
+def _as_it_is(archive: Archive, is_whole: bool) -> ArchiveDownload:
+    if archive.expires_at is not None and archive.expires_at <= clock.now():
+        raise ArchiveExpiredError
+    if archive.status == ArchiveStatus.READY and not is_whole:
+        return ArchiveDownload(archive, ArchiveStatus.FAILED, FILES_CHANGED)
+    return ArchiveDownload(archive, ArchiveStatus(archive.status), archive.error_code)
+
+
+def _require_all(file_ids: Sequence[UUID], candidates: Sequence[Candidate]) -> list[File]:
+    found = {candidate.file.id: candidate for candidate in candidates}
+    missing = [str(file_id) for file_id in file_ids if file_id not in found or not _is_seen(found[file_id])]
+    if missing:
+        raise FilesMissingError(extra={"file_ids": missing[:MISSING_FILES_SHOWN], "missing_count": len(missing)})
+    unavailable = [str(candidate.file.id) for candidate in candidates if not candidate.is_downloadable]
+    if unavailable:
+        raise FilesNotAvailableError(extra={"file_ids": unavailable[:MISSING_FILES_SHOWN], "missing_count": len(unavailable)})
+    return [candidate.file for candidate in candidates]
+
+
+def _is_seen(candidate: Candidate) -> bool:
+    return candidate.is_readable and candidate.file.status != FileStatus.DELETING
+
+
+def _new_archive(
+    files: Sequence[File], *, filename: str, holder_id: UUID, user_id: UUID | None = None, share_id: UUID | None = None
+) -> Archive:
+    now, archive_id = clock.now(), uuid4()
+    name = filename if filename.lower().endswith(".zip") else f"{filename[: 255 - 4]}.zip"
+    asked = json.dumps([str(share_id), name, *([str(file.id), file.revision] for file in files)])
+    return Archive(
+        id=archive_id,
+        user_id=user_id,
+        share_id=share_id,
+        holder_id=holder_id,
+        fingerprint=hashlib.sha256(asked.encode()).hexdigest(),
+        filename=name,
+        status=ArchiveStatus.QUEUED,
+        s3_key=archive_key(archive_id),
+        file_count=len(files),
+        part_size_bytes=PART_SIZE_BYTES,
+        lease_until=now + REQUEUE_GRACE,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _entries(files: Sequence[File]) -> list[dict[str, Any]]:
+    names = entry_names(file.filename for file in files)
+    return [
+        {"position": position, "file_id": file.id, "name": name, "size_bytes": file.size_bytes, "modified_at": file.created_at}
+        for position, (file, name) in enumerate(zip(files, names, strict=True))
+    ]
+
+
+def _zip_size(entries: Sequence[dict[str, Any]]) -> int:
+    return ZipLayout([ZipEntry(entry["name"], entry["size_bytes"], entry["modified_at"]) for entry in entries]).size_bytes

@@ -1,0 +1,1 @@
+"""Files: uploads, their verification, changes, quotas, the sweep."""

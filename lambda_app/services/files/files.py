@@ -1,0 +1,156 @@
+"""What may be done with files: download, list, change, delete and restore."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from lambda_app.core import clock
+from lambda_app.core.errors import ConflictError
+from lambda_app.models import File, FileStatus, User
+from lambda_app.repositories.files.files import FileChangedError, FileRepository, NoSuchFileError
+from lambda_app.repositories.files.transitions import FileTransitionRepository
+from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderField
+from lambda_app.schemas.files.files import FileUpdate
+from lambda_app.schemas.page import Cursor
+from lambda_app.services.files.upload_completion import FileNotAvailableError
+from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
+from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
+
+PUBLIC_LINK_SECONDS = 60
+"""How long the address lives to which a public link leads: a file that is public no longer is out of reach soon."""
+
+
+class NotInTrashError(ConflictError):
+    """The file is not in the trash."""
+
+    code = "not_in_trash"
+    message = "The file is not in the trash"
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """An available file, and where and as what its bytes are served."""
+
+    file: File
+    content_type: str
+    request: PresignedRequest
+
+
+@dataclass(frozen=True, slots=True)
+class FilePage:
+    """One page of files, the cursor of the next if there is one, and how many files there are in all if that was asked."""
+
+    files: list[File]
+    next_cursor: Cursor | None
+    total: int | None
+
+
+class FileService:
+    """What may be done with files once they are declared."""
+
+    def __init__(
+        self, *, files: FileRepository, transitions: FileTransitionRepository, store: ObjectStore, trash_retention: timedelta
+    ) -> None:
+        self._files = files
+        self._transitions = transitions
+        self._store = store
+        self._trash_retention = trash_retention
+
+    def start_download(self, viewer: User | None, file_id: UUID) -> Download:
+        """Sign an address of the bytes, as an attachment and with a type that no browser runs.
+
+        Raises NotAuthenticatedError, NoSuchFileError, FileForbiddenError, FileNotAvailableError, UnavailableError.
+        """
+        file = self._files.require_readable(file_id, viewer)
+        if file.status != FileStatus.AVAILABLE:
+            raise FileNotAvailableError(extra={"file_status": file.status})
+        return self._sign_download(file)
+
+    def start_public_download(self, file_id: UUID, *, method: DownloadMethod) -> Download:
+        """Sign an address of a public file's bytes, for GET or HEAD, that dies soon. Raises NoSuchFileError, UnavailableError."""
+        return self._sign_download(self._files.require_public(file_id), method=method, lifetime_seconds=PUBLIC_LINK_SECONDS)
+
+    def get_file(self, viewer: User, file_id: UUID) -> File:
+        """Return a file that the user may read. Raises NoSuchFileError, FileForbiddenError."""
+        return self._files.require_readable(file_id, viewer)
+
+    def page_files(
+        self, user: User, wanted: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None, with_total: bool
+    ) -> FilePage:
+        """Return one page of the user's list."""
+        rows = self._files.page(user, wanted, order=order, skip=skip, limit=limit + 1, after=after)
+        files = rows[:limit]
+        next_cursor = _cursor(files[-1], order) if len(rows) > limit else None
+        return FilePage(files, next_cursor, total=self._files.count(user, wanted) if with_total else None)
+
+    def update_file(self, user: User, file_id: UUID, update: FileUpdate, *, revision: int | None = None) -> File:
+        """Change what the caller named, if the file is still at `revision`.
+
+        Raises NoSuchFileError, FileForbiddenError, FileChangedError.
+        """
+        changes = update.model_dump(exclude_unset=True)
+        if changes:
+            return self._files.update(file_id, user, changes, revision=revision)
+        file = self._files.require_changeable(file_id, user, changes)
+        if revision not in (None, file.revision):
+            raise FileChangedError
+        return file
+
+    def delete_file(self, user: User, file_id: UUID, *, is_permanent: bool = False) -> None:
+        """Put an available file into the trash, if there is one; delete any other, with its bytes, in any state.
+
+        Raises NoSuchFileError, FileForbiddenError, UnavailableError. When S3 does not answer, the file is gone from every list already;
+        the deletion can be repeated, and else the sweep ends it.
+        """
+        if self._trash_retention and not is_permanent and self._is_in_trash_now(user, file_id):
+            return
+        file = self._transitions.start_deleting(file_id, user)
+        if file is None:
+            # Says whose the file is; one that came in between counts as gone.
+            self._files.require_manageable(file_id, user)
+            raise NoSuchFileError
+        if file.upload_id is not None:
+            self._store.abort_multipart(file.s3_key, file.upload_id)
+        self._store.delete(file.s3_key)
+        self._transitions.remove(file.id)
+
+    def restore_file(self, user: User, file_id: UUID) -> File:
+        """Take a file out of the trash; a repeated call changes nothing. Raises NotInTrashError, NoSuchFileError, FileForbiddenError."""
+        restored = self._transitions.restore(file_id, user)
+        if restored is not None:
+            return restored
+        file = self._files.require_manageable(file_id, user)
+        if file.status != FileStatus.AVAILABLE:
+            raise NotInTrashError(extra={"file_status": file.status})
+        return file
+
+    def _sign_download(self, file: File, *, method: DownloadMethod = "GET", lifetime_seconds: int | None = None) -> Download:
+        content_type = served_as(file)
+        request = self._store.presign_download(
+            key=file.s3_key, filename=file.filename, content_type=content_type, method=method, lifetime_seconds=lifetime_seconds
+        )
+        return Download(file=file, content_type=content_type, request=request)
+
+    def _is_in_trash_now(self, user: User, file_id: UUID) -> bool:
+        if self._transitions.trash(file_id, user, purge_at=clock.now() + self._trash_retention) is not None:
+            return True
+        # What has no bytes worth keeping, or is on its way out, does not go into the trash.
+        found = self._files.get(file_id)
+        if found is None or found.status == FileStatus.DELETING:
+            return False
+        return self._files.require_manageable(file_id, user).status == FileStatus.TRASHED
+
+
+def served_as(file: File) -> str:
+    """Return the type that the file's bytes are answered with: those that contradict their declared type are nothing but bytes."""
+    return FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
+
+
+def _cursor(file: File, order: FileOrder) -> Cursor:
+    match order.field:
+        case OrderField.CREATED:
+            return Cursor(order, file.created_at, file.id)
+        case OrderField.NAME:
+            return Cursor(order, file.filename, file.id)
+        case OrderField.SIZE:
+            return Cursor(order, file.size_bytes, file.id)

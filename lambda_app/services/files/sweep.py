@@ -1,0 +1,260 @@
+"""What a crash, a lost event or a caller who went away leaves behind, brought to its end."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from time import monotonic
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError
+
+from lambda_app.core import clock
+from lambda_app.core.errors import UnavailableError
+from lambda_app.models import File, FileStatus
+from lambda_app.repositories.files.idempotency import IdempotencyRepository
+from lambda_app.repositories.files.sweep import SweepRepository
+from lambda_app.repositories.files.transitions import FileTransitionRepository
+from lambda_app.services.files.idempotency import KEY_LIFETIME
+from lambda_app.services.files.upload_verification import UploadVerification, VerificationResult
+from lambda_app.storage.keys import file_id_of, object_key
+from lambda_app.storage.object_store import ListedObject, ListedUpload, ObjectStore
+
+PAGE_ROWS = 200
+PAGE_KEYS = 1000
+REJECTED_RETENTION = timedelta(days=30)
+"""How long the owner can still see that an upload was rejected; it costs them nothing."""
+ORPHAN_MIN_AGE = timedelta(hours=1)
+"""Uploads and objects that no row knows are left alone for so long: an upload in parts is begun before its row is written."""
+BRAKE_OBJECTS = 100
+"""More objects than this of one listing, and more than half of it, without rows: something else is wrong."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class SweepReport:
+    """What one run did, or with a dry run would have done."""
+
+    became_available: int = 0
+    """Uploads that had come although nobody said so."""
+    became_rejected: int = 0
+    expired: int = 0
+    """Uploads that never came."""
+    purged: int = 0
+    """Files whose time in the trash, or as a rejected one, was over."""
+    removed: int = 0
+    """Rows whose bytes are gone: of expired, purged and interrupted deletions."""
+    aborted_uploads: int = 0
+    """Multipart uploads that belong to no pending file."""
+    deleted_objects: int = 0
+    """Objects that belong to no file."""
+    lost_objects: int = 0
+    """Files without their object. They are only reported: a bucket that is wrongly set up looks the same."""
+    forgotten_keys: int = 0
+    """Idempotency keys whose time was over."""
+    failures: int = 0
+    """What could not be done, because S3 did not answer; the next run tries again."""
+    is_finished: bool = field(default=True)
+    """Whether the run came to the end of everything within its time."""
+
+
+class SweepService:
+    """Goes through rows and objects in pages, within a time budget. Every step is safe to repeat and against concurrent requests."""
+
+    def __init__(
+        self, *, files: SweepRepository, transitions: FileTransitionRepository, keys: IdempotencyRepository, store: ObjectStore
+    ) -> None:
+        self._files = files
+        self._transitions = transitions
+        self._keys = keys
+        self._store = store
+        self._settlement = UploadVerification(transitions=transitions, store=store)
+
+    def run(self, *, budget_seconds: float, is_dry: bool = False, stray_min_age: timedelta = ORPHAN_MIN_AGE) -> SweepReport:
+        """Do what is due and say what was done; what does not fit into the budget is for the next run."""
+        sweep = _Run(self._files, self._transitions, self._keys, self._store, self._settlement, clock.now(), stray_min_age, is_dry)
+        deadline = monotonic() + budget_seconds
+        for work in sweep.passes():
+            for _ in work:
+                if monotonic() >= deadline:
+                    sweep.report.is_finished = False
+                    return sweep.report
+        return sweep.report
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run. Each pass yields after each item, which is where a run may stop."""
+
+    files: SweepRepository
+    transitions: FileTransitionRepository
+    keys: IdempotencyRepository
+    store: ObjectStore
+    settlement: UploadVerification
+    now: datetime
+    stray_min_age: timedelta
+    is_dry: bool
+    report: SweepReport = field(default_factory=SweepReport)
+
+    def passes(self) -> list[Iterator[None]]:
+        rejected_before = self.now - REJECTED_RETENTION
+        return [
+            self._each(lambda after: self.files.list_overdue(self.now, after=after, limit=PAGE_ROWS), self._end_upload),
+            self._each(lambda after: self.files.list_vanishing(after=after, limit=PAGE_ROWS), self._finish),
+            self._each(
+                lambda after: self.files.list_to_purge(self.now, after=after, limit=PAGE_ROWS),
+                lambda file: self._purge(file, FileStatus.TRASHED, self.now),
+            ),
+            self._each(
+                lambda after: self.files.list_rejected(rejected_before, after=after, limit=PAGE_ROWS),
+                lambda file: self._purge(file, FileStatus.REJECTED, rejected_before),
+            ),
+            self._forget_keys(),
+            self._orphan_uploads(),
+            self._objects(),
+        ]
+
+    def _each(self, page: Callable[[UUID | None], list[File]], act: Callable[[File], None]) -> Iterator[None]:
+        after: UUID | None = None
+        while files := page(after):
+            for file in files:
+                after = file.id
+                self._try(partial(act, file))
+                yield
+
+    def _try(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except (UnavailableError, DBAPIError) as error:
+            self.report.failures += 1
+            self.files.recover()
+            logger.warning("The sweep leaves something to its next run: %s", error.__cause__ or error)
+
+    def _end_upload(self, file: File) -> None:
+        if self.is_dry:
+            self.report.expired += self.store.head(file.s3_key) is None
+            return
+        # A finished one is taken, however late: its owner may be away, and the bytes are there.
+        settled, _ = self.settlement.verify(file)
+        self.report.became_available += settled is VerificationResult.AVAILABLE
+        self.report.became_rejected += settled is VerificationResult.REJECTED
+        if settled is VerificationResult.MISSING and (expired := self.transitions.expire(file.id, overdue_at=self.now)) is not None:
+            self.report.expired += 1
+            self._finish(expired)
+
+    def _purge(self, file: File, before: FileStatus, overdue_at: datetime) -> None:
+        purged = file if self.is_dry else self.transitions.purge(file.id, before=before, overdue_at=overdue_at)
+        if purged is not None:
+            self.report.purged += 1
+            self._finish(purged)
+
+    def _finish(self, file: File) -> None:
+        self.report.removed += 1
+        if self.is_dry:
+            return
+        if file.upload_id is not None:
+            self.store.abort_multipart(file.s3_key, file.upload_id)
+        self.store.delete(file.s3_key)
+        self.transitions.remove(file.id)
+
+    def _forget_keys(self) -> Iterator[None]:
+        before = self.now - KEY_LIFETIME
+        self._try(lambda: self._count_forgotten(before))
+        yield
+
+    def _count_forgotten(self, before: datetime) -> None:
+        self.report.forgotten_keys += self.keys.count_forgotten(before) if self.is_dry else self.keys.forget(before)
+
+    def _orphan_uploads(self) -> Iterator[None]:
+        name, after = "uploads", self.files.get_position("uploads")
+        is_last = False
+        while not is_last:
+            try:
+                page = self.store.list_uploads(after_key=after, limit=PAGE_KEYS)
+            except UnavailableError:
+                self.report.failures += 1
+                return
+            self._abort_orphans(page.uploads)
+            # A store that does not page says the same again.
+            is_last = page.is_last or not page.uploads or page.uploads[-1].key <= after
+            after = "" if is_last else page.uploads[-1].key
+            self._keep_position(name, after)
+            yield
+
+    def _abort_orphans(self, uploads: list[ListedUpload]) -> None:
+        known = self._known(upload.key for upload in uploads)
+        for upload in uploads:
+            status, upload_id = known.get(upload.key, (None, None))
+            is_live = status is FileStatus.PENDING and upload_id == upload.upload_id
+            if not is_live and upload.started_at <= self.now - self.stray_min_age:
+                self._try(partial(self._abort, upload))
+
+    def _abort(self, upload: ListedUpload) -> None:
+        if not self.is_dry:
+            self.store.abort_multipart(upload.key, upload.upload_id)
+        self.report.aborted_uploads += 1
+
+    def _objects(self) -> Iterator[None]:
+        """Lay the bucket's keys and the table's ids, which sort alike, side by side."""
+        name, after = "objects", self.files.get_position("objects")
+        is_last = False
+        while not is_last:
+            try:
+                page = self.store.list_objects(after_key=after, limit=PAGE_KEYS)
+            except UnavailableError:
+                self.report.failures += 1
+                return
+            is_last = page.is_last or not page.objects
+            keys = [found.key for found in page.objects]
+            if not self._delete_orphans(page.objects):
+                return
+            self._report_lost(after, None if is_last else keys[-1], set(keys))
+            after = "" if is_last else keys[-1]
+            self._keep_position(name, after)
+            yield
+
+    def _delete_orphans(self, objects: list[ListedObject]) -> bool:
+        # The rows are read after the keys, and a row is written before its URL is given out: an object without one is not one that
+        # has only just come.
+        known = self._known(found.key for found in objects)
+        kept = (FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.TRASHED)
+        unknown = [found for found in objects if file_id_of(found.key) is not None and found.key not in known]
+        if len(unknown) > BRAKE_OBJECTS and len(unknown) > len(objects) / 2:
+            # A database that was restored, or is another one, looks like this; deleting would make it worse.
+            self.report.failures += 1
+            self.report.is_finished = False
+            logger.error("Most objects belong to no file; the sweep deletes none of them. Is this the right database?")
+            return False
+        too_young = {found.key for found in unknown if found.modified_at > self.now - self.stray_min_age}
+        for key in (found.key for found in objects):
+            is_stray = known.get(key, (None, None))[0] not in kept and file_id_of(key) is not None
+            if is_stray and key not in too_young:
+                self._try(partial(self._delete_orphan, key))
+        return True
+
+    def _delete_orphan(self, key: str) -> None:
+        if not self.is_dry:
+            self.store.delete(key)
+        self.report.deleted_objects += 1
+
+    def _report_lost(self, after_key: str, until_key: str | None, keys: set[str]) -> None:
+        until = None if until_key is None else file_id_of(until_key)
+        for file_id in self.files.list_stored(after=file_id_of(after_key), until=until, limit=2 * PAGE_KEYS):
+            if object_key(file_id) not in keys:
+                self._try(partial(self._look_for, file_id))
+
+    def _look_for(self, file_id: UUID) -> None:
+        # It may have come, or been deleted, since the page was listed.
+        if self.store.head(object_key(file_id)) is None and self.files.statuses_of([file_id]):
+            self.report.lost_objects += 1
+            logger.error("The object of file %s is missing", file_id)
+
+    def _known(self, keys: Iterable[str]) -> dict[str, tuple[FileStatus, str | None]]:
+        ids = [file_id for key in keys if (file_id := file_id_of(key)) is not None]
+        return {object_key(file_id): found for file_id, found in self.files.statuses_of(ids).items()} if ids else {}
+
+    def _keep_position(self, name: str, after_key: str) -> None:
+        if not self.is_dry:
+            self.files.set_position(name, after_key)

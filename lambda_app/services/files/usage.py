@@ -1,0 +1,54 @@
+"""How much of their quota a user has used."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+from uuid import UUID
+
+from lambda_app.core.errors import PermissionDeniedError
+from lambda_app.models import User
+from lambda_app.repositories.files.usage import Counted, UsageRepository
+from lambda_app.schemas.files.usage import Usage
+from lambda_app.services.files.quota import Quota
+
+RECOUNT_PAGE_USERS = 500
+
+
+class Recounted(NamedTuple):
+    """A user whose counters were not what the files add up to, and whether they are now."""
+
+    counted: Counted
+    is_corrected: bool
+
+
+class UsageService:
+    """Tells users, and superusers, what is kept."""
+
+    def __init__(self, *, usage: UsageRepository, default_quota: Quota) -> None:
+        self._usage = usage
+        self._default_quota = default_quota
+
+    def get_usage(self, viewer: User, user_id: UUID) -> Usage:
+        """Return what a user keeps: oneself, or anybody for a superuser. Raises PermissionDeniedError, NotFoundError."""
+        if viewer.id != user_id and not viewer.is_superuser:
+            raise PermissionDeniedError
+        user, trash = self._usage.require(user_id)
+        quota = self._default_quota.of(user)
+        return Usage(
+            bytes_used=user.bytes_used,
+            files_count=user.files_count,
+            quota_bytes=quota.bytes,
+            quota_files=quota.files,
+            bytes_left=max(0, quota.bytes - user.bytes_used),
+            files_left=max(0, quota.files - user.files_count),
+            trash_bytes=trash.bytes,
+            trash_files=trash.files,
+        )
+
+    def recount(self, *, is_dry: bool) -> Iterator[Recounted]:
+        """Yield every user whose counters are wrong, and unless `is_dry` put them right; for operators, never reached over HTTP."""
+        after: UUID | None = None
+        while page := self._usage.count_page(after=after, limit=RECOUNT_PAGE_USERS):
+            wrong = [counted for counted in page if not counted.is_right]
+            corrected = self._usage.correct_page(after=after, limit=RECOUNT_PAGE_USERS) if wrong and not is_dry else set()
+            yield from (Recounted(counted, counted.user_id in corrected) for counted in wrong)
+            after = page[-1].user_id

@@ -1,0 +1,1 @@
+"""Sharing: links, grants, file requests, public uploads."""

@@ -1,0 +1,251 @@
+"""Share links: making them, looking after them, revoking them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement
+
+from lambda_app.core import clock
+from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError, UnavailableError
+from lambda_app.core.security.passwords import PasswordHasher
+from lambda_app.core.security.random_tokens import hash_secret, new_link_token
+from lambda_app.core.security.share_tokens import ShareTokens
+from lambda_app.models import FileStatus, Share, User
+from lambda_app.repositories.files.files import FileForbiddenError, FileRepository, NoSuchFileError
+from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareDetails, ShareRepository
+from lambda_app.schemas.files.file_lists import FileOrder, Order
+from lambda_app.schemas.page import Cursor
+from lambda_app.schemas.sharing.shares import ShareOptions, ShareUpdate
+from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestUnderWayError
+from lambda_app.services.files.upload_completion import FileNotAvailableError
+from lambda_app.services.sharing.recipient_lookup import RecipientLookup
+
+SHARES_PER_USER = 1000
+"""Links of one user that were not revoked."""
+
+_NEWEST_FIRST = FileOrder.of(Order.NEWEST_FIRST)
+
+
+class TooManySharesError(ConflictError):
+    """The user has as many links as one may have."""
+
+    code = "too_many_shares"
+    message = f"An account has at most {SHARES_PER_USER} share links; revoke one first"
+
+
+class UnknownRecipientError(NotFoundError):
+    """Somebody whom the link shall be for has no account; `unknown` names them."""
+
+    code = "recipient_not_found"
+    message = "Some recipients have no account"
+
+
+class ShareRevokedError(ConflictError):
+    """The link was revoked, and stays so."""
+
+    code = "share_revoked"
+    message = "This share was revoked; make a new one"
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedShare:
+    """A link, and the end of its address, which is never seen again."""
+
+    kept: ShareDetails
+    address: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SharePage:
+    """One page of links, and the cursor of the next if there is one."""
+
+    shares: list[ShareDetails]
+    next_cursor: Cursor | None
+
+
+class ShareService:
+    """What may be done with links by those whose files they open."""
+
+    def __init__(
+        self,
+        *,
+        shares: ShareRepository,
+        files: FileRepository,
+        idempotency: IdempotencyService,
+        passwords: PasswordHasher,
+        share_tokens: ShareTokens,
+        recipient_lookup: RecipientLookup,
+    ) -> None:
+        self._shares = shares
+        self._files = files
+        self._idempotency = idempotency
+        self._passwords = passwords
+        self._share_tokens = share_tokens
+        self._address_book = recipient_lookup
+
+    def create(
+        self, user: User, file_ids: Sequence[UUID], options: ShareOptions, *, route: str, idempotency_key: str | None = None
+    ) -> CreatedShare:
+        """Make a link to these files; with a key, the request may be repeated.
+
+        Raises:
+            NoSuchFileError, FileForbiddenError, FileNotAvailableError: one of the files cannot be shared by the user.
+            UnknownRecipientError, ThrottledError: only then is looked who the recipients are.
+            SlugTakenError, TooManySharesError, MalformedRequestError.
+            RequestUnderWayError, KeyUsedOtherwiseError, GoneError: as said of idempotency keys.
+        """
+        if options.expires_at is not None and options.expires_at <= clock.now():
+            raise MalformedRequestError("expires_at must lie in the future", code="expired_already")
+        share_id = uuid4()
+        keyed = None if idempotency_key is None else self._keyed(user, route, idempotency_key, options)
+        made = None if keyed is None else self._idempotency.claim(keyed, share_id)
+        if keyed is not None and made is not None:
+            return self._made_before(user, made, keyed)
+        with self._idempotency.held(keyed, share_id):
+            user_ids = self._find_recipients(user, options.recipients, where=self._shares.may_share(file_ids, user))
+            if user_ids is None:
+                raise self._refusal(user, file_ids, with_key=keyed is not None)
+            address = options.slug or (new_link_token() if keyed is None else self._tokens(keyed, share_id)[0])
+            share = self._new_share(user, share_id, options, address)
+            kept = ShareDetails(share, list(file_ids), sorted(user_ids))
+            if not self._shares.add(kept, user, user_ids, shares_max=SHARES_PER_USER, with_key=keyed is not None):
+                raise self._refusal(user, file_ids, with_key=keyed is not None)
+        return CreatedShare(kept, address)
+
+    def get(self, user: User, share_id: UUID) -> ShareDetails:
+        """Return a link of the user's. Raises NoSuchShareError."""
+        return self._shares.require(share_id, user)
+
+    def page(self, user: User, *, limit: int, after: Cursor | None) -> SharePage:
+        """Return the user's own links, newest first. Raises MalformedRequestError for a cursor of another list."""
+        return _page(self._shares.page_of_owner(user, limit=limit + 1, after=_checked(after)), limit)
+
+    def page_of_file(self, user: User, file_id: UUID, *, limit: int, after: Cursor | None) -> SharePage:
+        """Return the links to a file, whoever made them. Raises NoSuchFileError, FileForbiddenError, MalformedRequestError."""
+        rows = self._shares.page_of_file(file_id, user, limit=limit + 1, after=_checked(after))
+        if not rows:
+            self._files.require_manageable(file_id, user)
+        return _page(rows, limit)
+
+    def update(self, user: User, share_id: UUID, update: ShareUpdate) -> ShareDetails:
+        """Change the rules that the caller named; they hold from the next request on.
+
+        Raises NoSuchShareError, ShareRevokedError, and only then UnknownRecipientError, ThrottledError.
+        """
+        changes = update.model_dump(exclude_unset=True)
+        if not changes:
+            return self._shares.require(share_id, user)
+        fields = sorted(changes)
+        names = changes.pop("recipients", None)
+        if "password" in changes:
+            password = changes.pop("password")
+            changes["hashed_password"] = None if password is None else self._passwords.hash(password)
+            # Whatever was proven of the one before ends.
+            changes["password_version"] = Share.password_version + 1
+        user_ids = None if names is None else self._find_recipients(user, names, where=self._shares.may_change(share_id, user))
+        is_refused = names is not None and user_ids is None
+        kept = None if is_refused else self._shares.update(share_id, user, changes, user_ids=user_ids, fields=fields)
+        if kept is None:
+            self._shares.require(share_id, user)
+            raise ShareRevokedError
+        return kept
+
+    def revoke(self, user: User, share_id: UUID) -> None:
+        """End a link for good; a repeated call changes nothing. Raises NoSuchShareError."""
+        if not self._shares.revoke(share_id, user):
+            self._shares.require(share_id, user)
+
+    def revoke_all_of_file(self, user: User, file_id: UUID) -> None:
+        """End every link to a file, whoever made it. Raises NoSuchFileError, FileForbiddenError."""
+        if not self._shares.revoke_all_of_file(file_id, user):
+            self._files.require_manageable(file_id, user)
+
+    def _refusal(self, user: User, file_ids: Sequence[UUID], *, with_key: bool) -> Exception:
+        """Return why there is no link to these files."""
+        named = {file.id: file for file in self._files.list_named(file_ids, user)}
+        for file_id in file_ids:
+            if file_id not in named:
+                return NoSuchFileError(extra={"file_id": str(file_id)})
+            if not named[file_id].is_manageable:
+                return FileForbiddenError(extra={"file_id": str(file_id)})
+            if named[file_id].status != FileStatus.AVAILABLE:
+                return FileNotAvailableError(
+                    "Only available files can be shared", extra={"file_id": str(file_id), "file_status": named[file_id].status}
+                )
+        if self._shares.count_live(user.id) >= SHARES_PER_USER:
+            return TooManySharesError()
+        # What was in the way has gone in this moment, or another request took the key over while this one slept.
+        return RequestUnderWayError() if with_key else UnavailableError()
+
+    def _new_share(self, user: User, share_id: UUID, options: ShareOptions, address: str) -> Share:
+        now = clock.now()
+        return Share(
+            id=share_id,
+            owner_id=user.id,
+            token_hash=None if options.slug else hash_secret(address),
+            slug=options.slug,
+            hashed_password=None if options.password is None else self._passwords.hash(options.password),
+            password_version=0,
+            expires_at=options.expires_at,
+            max_downloads=options.max_downloads,
+            download_count=0,
+            open_count=0,
+            audience=options.audience,
+            allows_download=options.allows_download,
+            note=options.note,
+            created_at=now,
+            updated_at=now,
+        )
+
+    def _find_recipients(self, user: User, names: Sequence[str], *, where: ColumnElement[bool]) -> dict[str, UUID] | None:
+        """Return the users of these names; None, and nothing was looked up, when the condition does not hold."""
+        if not names:
+            return {}
+        found = self._address_book.find(user, names, where=where)
+        if found is None:
+            return None
+        unknown = [name for name in names if name not in found]
+        if unknown:
+            raise UnknownRecipientError(extra={"unknown": unknown})
+        # Whoever was named twice, by address and by id, is one person.
+        return {name: user_id for user_id, name in {user_id: name for name, user_id in found.items()}.items()}
+
+    def _keyed(self, user: User, route: str, key: str, options: ShareOptions) -> KeyedRequest:
+        body: dict[str, Any] = options.model_dump(mode="json", exclude={"password"})
+        # The fingerprint is kept, and a fast hash of a password that people choose would give it away.
+        # Under each key that may have signed the first request.
+        passwords = [None] if options.password is None else self._share_tokens.tokens_for("fingerprint", key, options.password)
+        bodies = [repr(sorted({**body, "password": password}.items())) for password in passwords]
+        return KeyedRequest.of(user_id=user.id, route=route, key=key, body=bodies[0], other_bodies=bodies[1:])
+
+    def _tokens(self, keyed: KeyedRequest, share_id: UUID) -> list[str]:
+        return self._share_tokens.tokens_for(keyed.user_id, keyed.route, keyed.key, share_id)
+
+    def _made_before(self, user: User, share_id: UUID, keyed: KeyedRequest) -> CreatedShare:
+        try:
+            kept = self._shares.require(share_id, user)
+        except NoSuchShareError:
+            raise _gone() from None
+        tokens = (token for token in self._tokens(keyed, share_id) if hash_secret(token) == kept.share.token_hash)
+        address = kept.share.slug or next(tokens, None)
+        if kept.share.revoked_at is not None or address is None:
+            raise _gone()
+        return CreatedShare(kept, address)
+
+
+def _gone() -> GoneError:
+    return GoneError("The link of this Idempotency-Key cannot be shown any more; use a new key", code="idempotent_share_gone")
+
+
+def _checked(after: Cursor | None) -> Cursor | None:
+    if after is not None:
+        after.value_for(_NEWEST_FIRST)
+    return after
+
+
+def _page(rows: list[ShareDetails], limit: int) -> SharePage:
+    shares = rows[:limit]
+    last = shares[-1].share if len(rows) > limit else None
+    return SharePage(shares, None if last is None else Cursor(_NEWEST_FIRST, last.created_at, last.id))

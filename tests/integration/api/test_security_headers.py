@@ -1,0 +1,56 @@
+"""What a browser is told by every answer."""
+
+import base64
+import hashlib
+import re
+
+import httpx
+import pytest
+
+from lambda_app.application import create_app
+from lambda_app.core.settings import Settings
+from lambda_app.factory import Services
+from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.routers.http.security_headers import DEFAULTS
+from tests.support.accounts import Account
+from tests.support.gateway import GatewayTransport
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/health"), ("GET", "/nowhere"), ("GET", "/api/v1/users/me"), ("PATCH", "/health"), ("GET", "/openapi.json")],
+)
+def test_every_answer_carries_the_defaults(client: httpx.Client, method: str, path: str) -> None:
+    answer = client.request(method, path)
+
+    assert {name: answer.headers[name] for name, _ in DEFAULTS} == dict(DEFAULTS)
+
+
+def test_answers_for_a_user_are_cached_nowhere(client: httpx.Client, owner: Account) -> None:
+    assert client.get("/api/v1/users/me", headers=owner.headers).headers["cache-control"] == "no-store"
+
+
+def test_malformed_event_and_preflight_carry_the_defaults(handler: GatewayHandler, settings: Settings, services: Services) -> None:
+    assert dict(DEFAULTS).items() <= handler({}, None)["headers"].items()
+
+    app = create_app(settings.model_copy(update={"backend_cors_origins": ("https://page.test",)}), services)
+    with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url="https://api.test") as client:
+        for origin in ("https://page.test", "https://other.test"):
+            asked = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+            answer = client.options("/api/v1/files", headers=asked)
+            assert {name: answer.headers[name] for name, _ in DEFAULTS} == dict(DEFAULTS)
+
+
+def test_docs_run_only_what_their_policy_names(client: httpx.Client) -> None:
+    docs = client.get("/docs")
+    policy = docs.headers["content-security-policy"]
+
+    assert docs.headers.get_list("content-security-policy") == [policy]
+    inline = re.findall(r"<script>(.*?)</script>", docs.text, re.DOTALL)
+    assert len(inline) == 1
+    digest = base64.b64encode(hashlib.sha256(inline[0].encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in policy
+    assert "'unsafe-inline'" not in policy.split("script-src", 1)[1].split(";", 1)[0]
+    external = re.findall(r"<(?:script src|link rel=\"stylesheet\" href)=\"([^\"]+)\" integrity=\"(sha384-[^\"]+)\"", docs.text)
+    assert len(external) == len(re.findall(r"https://", docs.text)) == 2
+    assert all(address in policy for address, _ in external)

@@ -1,0 +1,134 @@
+"""Users and files at the door of the services, with a store in memory and time that is moved by hand."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+import time_machine
+
+from lambda_app.core import clock
+from lambda_app.core.errors import AppError
+from lambda_app.factory import Services
+from lambda_app.models import File, FileStatus, User
+from lambda_app.schemas.files.files import FileCreate
+from lambda_app.schemas.files.uploads import MultipartCreate, PartWanted
+from lambda_app.services.files.files import FileService
+from lambda_app.services.files.sweep import SweepReport
+from lambda_app.services.files.uploads import UploadService
+from lambda_app.storage.keys import object_key
+from lambda_app.storage.object_store import ObjectStore
+from tests.support.object_store import FakeObjectStore, HeldObject
+from tests.support.quota_assertions import assert_nothing_differs
+
+Answer = TypeVar("Answer")
+LONG_ENOUGH = timedelta(days=31)
+"""After this nothing that has a time to live is alive: uploads, the trash, rejected rows."""
+
+
+class Lifecycle:
+    """What callers, S3 and the schedule do, each as one unit of work."""
+
+    def __init__(self, services: Services, traveller: time_machine.Traveller, store: ObjectStore | None = None) -> None:
+        assert isinstance(services.store, FakeObjectStore)
+        self.objects = services.store
+        self.services = services if store is None else replace(services, store=store)
+        self.traveller = traveller
+        self.users: list[User] = []
+        self.after_put: Callable[[], None] = lambda: None
+        """What happens when a client has sent something to the store."""
+
+    def through(self, store: ObjectStore) -> "Lifecycle":
+        """Return the same life, whose services reach the store through another one."""
+        return Lifecycle(replace(self.services, store=self.objects), self.traveller, store)
+
+    def new_user(self, **quota: int) -> User:
+        """Make a user."""
+        now = clock.now()
+        user = User(id=uuid4(), email=f"{uuid4()}@example.com", hashed_password="x", is_active=True, is_superuser=False, **quota)
+        user.created_at = user.updated_at = now
+        with self.services.unit_of_work() as session:
+            session.add(user)
+        self.users.append(user)
+        return user
+
+    def upload(self, act: Callable[[UploadService], Answer]) -> Answer:
+        """Do something with uploads."""
+        with self.services.unit_of_work() as session:
+            return act(self.services.uploads(session))
+
+    def file(self, act: Callable[[FileService], Answer]) -> Answer:
+        """Do something with files."""
+        with self.services.unit_of_work() as session:
+            return act(self.services.files(session))
+
+    def start(self, user: User, body: bytes = b"hello", **fields: object) -> File:
+        """Start a single upload."""
+        declared = FileCreate.model_validate({"filename": "a.txt", "content_type": "text/plain", "size_bytes": len(body), **fields})
+        return self.upload(lambda uploads: uploads.start_upload(user, declared)).file
+
+    def put(self, file: File, body: bytes = b"hello") -> None:
+        """Put bytes under a file's key, as its URL admits them, unless some are there."""
+        self.objects.objects.setdefault(file.s3_key, HeldObject(body, file.content_type, file.sha256))
+        self.after_put()
+
+    def start_parts(self, user: User, size_bytes: int) -> File:
+        """Start an upload in parts."""
+        declared = MultipartCreate(filename="a.mp4", content_type="video/mp4", size_bytes=size_bytes)
+        return self.upload(lambda uploads: uploads.start_multipart(user, declared))
+
+    def send_parts(self, user: User, file: File, body: bytes) -> None:
+        """Sign every part and send it."""
+        assert file.part_size_bytes is not None
+        for number, at in enumerate(range(0, len(body), file.part_size_bytes), 1):
+            wanted = [PartWanted(number=number)]
+            (part,) = self.upload(lambda uploads, wanted=wanted: uploads.sign_parts(user, file.id, wanted))  # type: ignore[misc]
+            assert self.objects.put(part.request, body[at : at + file.part_size_bytes]) == 200
+            self.after_put()
+
+    def complete(self, user: User, file_id: UUID, *, crc64nvme: str | None = None) -> File:
+        """Say that the upload is done."""
+        return self.upload(lambda uploads: uploads.complete_upload(user, file_id, crc64nvme=crc64nvme))
+
+    def note(self, file_id: UUID) -> None:
+        """Hear of an object from S3."""
+        with self.services.unit_of_work() as session:
+            self.services.completion(session).record_object(file_id)
+
+    def delete(self, user: User, file_id: UUID, *, is_permanent: bool = False) -> None:
+        """Delete a file."""
+        self.file(lambda files: files.delete_file(user, file_id, is_permanent=is_permanent))
+
+    def restore(self, user: User, file_id: UUID) -> File:
+        """Take a file out of the trash."""
+        return self.file(lambda files: files.restore_file(user, file_id))
+
+    def sweep(self) -> SweepReport:
+        """Run the sweep."""
+        with self.services.unit_of_work() as session:
+            return self.services.sweep(session).run(budget_seconds=600)
+
+    def status_of(self, file_id: UUID) -> FileStatus | None:
+        """Return the state of a file's row, None when there is none."""
+        with self.services.unit_of_work() as session:
+            row = self.services.files(session)._files.get(file_id)
+            return None if row is None else FileStatus(row.status)
+
+    def assert_nothing_differs(self) -> None:
+        """Assert that rows, objects and quotas agree."""
+        plain = replace(self.services, store=self.objects)
+        assert_nothing_differs(plain, self.objects, [user.id for user in self.users])
+
+    def is_stored(self, file_id: UUID) -> bool:
+        """Whether there is an object."""
+        return object_key(file_id) in self.objects.objects
+
+
+def refused(act: Callable[[], object]) -> str | None:
+    """Return the code of the refusal that `act` meets, None when it meets none."""
+    try:
+        act()
+    except AppError as error:
+        return error.code
+    return None

@@ -1,0 +1,48 @@
+"""Whether rows, objects and quotas agree."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from lambda_app.factory import Services
+from lambda_app.models import CHARGED, File, FileStatus, User
+from lambda_app.storage.keys import file_id_of
+from lambda_app.storage.object_store import ObjectStore
+
+
+def assert_quota_is_exact(services: Services, users: Iterable[UUID]) -> None:
+    """Assert that each user is charged for exactly the files that count (invariant 1)."""
+    with services.unit_of_work() as session:
+        for user_id in users:
+            charged = (File.owner_id == user_id, File.status.in_(CHARGED))
+            query = select(
+                User.bytes_used,
+                User.files_count,
+                select(func.coalesce(func.sum(File.size_bytes), 0)).where(*charged).scalar_subquery(),
+                select(func.count()).select_from(File).where(*charged).scalar_subquery(),
+            ).where(User.id == user_id)
+            bytes_used, files_count, size_sum, rows = session.execute(query).one()
+            assert (bytes_used, files_count) == (int(size_sum), rows), user_id
+
+
+def assert_nothing_differs(services: Services, store: ObjectStore, users: Iterable[UUID]) -> None:
+    """Assert that after a sweep the users' rows, the store's objects and the quotas agree."""
+    users = list(users)
+    assert_quota_is_exact(services, users)
+    with services.unit_of_work() as session:
+        rows = {row.id: row for row in session.execute(select(File).where(File.owner_id.in_(users))).scalars()}
+        known = set(session.execute(select(File.id)).scalars())
+    for row in rows.values():
+        assert row.status not in (FileStatus.EXPIRED, FileStatus.DELETING), row.status
+        stored = store.head(row.s3_key)
+        if row.status in (FileStatus.AVAILABLE, FileStatus.TRASHED):
+            assert stored is not None
+            assert stored.size_bytes == row.size_bytes
+        else:
+            assert stored is None, row.status
+    for listed in store.list_objects(after_key="", limit=1000).objects:
+        assert file_id_of(listed.key) in known, listed.key
+    live = {row.upload_id for row in rows.values() if row.status == FileStatus.PENDING}
+    for upload in store.list_uploads(after_key="", limit=1000).uploads:
+        assert upload.upload_id in live, upload.key
