@@ -2,7 +2,7 @@
 
 Usage: python -m tests.checks.plain_english [--list] [PATH ...]
 
-It fails on each word of `BANNED`, and when the words of `RARE` exceed `RARE_MAX_PER_1000` in the whole tree. `--list` also prints the rare ones.
+It fails on each word of `BANNED`, and when `BANNED` and `RARE` words exceed `RARE_MAX_PER_1000`. `--list` also prints the rare ones.
 """
 
 import ast
@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 BANNED = re.compile(
     r"\b(who(?:m)?ever|whatever|nobody|somebody|everybody|lets? go|letting go|(?:is|are|was|were) told|what (?:would|is) (?:be )?missed"
-    r"|says|doors?|houses?|keeps? (?:the )?books|patience|patient|lives|forgiv\w+|meddl\w+|errands?|knobs?|at the word of|takes? the word|own words)\b",
+    r"|says|doors?|houses?|keeps? (?:the )?books|patience|patient|lives|forgiv\w+|meddl\w+|errands?|knobs?"
+    r"|at the word of|takes? the word|own words)\b",
     re.IGNORECASE,
 )
 """Indefinite actors and figures of speech. Name the actor (caller, client, owner, worker) and use the standard term."""
@@ -71,7 +72,8 @@ def findings_in(path: Path, pattern: re.Pattern[str], root: Path = ROOT) -> list
 
 def tracked_files() -> list[Path]:
     """Return the text files that git tracks."""
-    listed = subprocess.check_output(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, text=True)
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.check_output(command, cwd=ROOT, text=True)  # noqa: S607  # git from the PATH, as make calls it
     paths = [ROOT / name for name in listed.split("\0") if name.endswith(SUFFIXES) and name not in EXCEPTIONS]
     return [path for path in paths if path.is_file()]
 
