@@ -24,7 +24,7 @@ help: ## List what there is
 	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
 	@echo "  API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES,"
 	@echo "  USER_QUOTA_FILES"
-	@echo "             settings of the API for make run; README.md has the table"
+	@echo "             settings of the API for make run; docs/configuration.md has the table"
 
 setup: ## Make the virtual environments, or bring them up to date
 	@test -n "$(INTERPRETER)"
