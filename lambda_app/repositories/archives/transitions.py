@@ -34,7 +34,7 @@ from sqlalchemy.orm import Session, aliased
 from lambda_app.core import clock
 from lambda_app.db.session import violated_constraint
 from lambda_app.models import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, Share, User
-from lambda_app.models.archives import IS_WANTED
+from lambda_app.models.archives import IS_CURRENT
 from lambda_app.repositories.archives.archives import entries_parameter, is_whole
 from lambda_app.repositories.audit import audit_insert_for, audited_change, lock_users
 from lambda_app.repositories.files.file_access import downloadable_by, link_is_live, reached_by
@@ -65,7 +65,7 @@ class ArchiveTransitionRepository:
         """
         is_linked = Archive.share_id.is_(None) if archive.share_id is None else Archive.share_id.is_not(None)
         # The one that is asked for again is no second one. The bytes of one that is being deleted may be there still.
-        is_other = not_(and_(Archive.fingerprint == archive.fingerprint, IS_WANTED))
+        is_other = not_(and_(Archive.fingerprint == archive.fingerprint, IS_CURRENT))
         takes_room = and_(Archive.status != ArchiveStatus.FAILED, is_other)
         held = (
             select(
@@ -85,7 +85,7 @@ class ArchiveTransitionRepository:
         made = (
             inserted.on_conflict_do_update(
                 index_elements=["holder_id", "fingerprint"],
-                index_where=IS_WANTED,
+                index_where=IS_CURRENT,
                 set_={
                     "updated_at": inserted.excluded.updated_at,
                     "expires_at": case((Archive.status == ArchiveStatus.READY, expires_at), else_=None),
