@@ -1,4 +1,4 @@
-"""Whose credential it is that comes with a request: an access token's or an API key's."""
+"""Authentication of a request by its access token or API key."""
 
 from sqlalchemy.orm import make_transient
 
@@ -13,14 +13,14 @@ from lambda_app.schemas.accounts.api_keys import Scope
 
 
 class ScopeMissingError(PermissionDeniedError):
-    """The API key is not for this."""
+    """The API key lacks the scope that the request needs."""
 
     code = "insufficient_scope"
-    message = "This API key does not have the scope for this"
+    message = "This API key does not have the scope that this request needs"
 
 
 class AuthenticationService:
-    """Tells who calls, in one round trip."""
+    """Authenticates callers; each call needs one round trip to the database."""
 
     def __init__(self, *, sessions: SessionRepository, api_keys: ApiKeyRepository, tokens: AccessTokens) -> None:
         self._sessions = sessions
@@ -28,7 +28,9 @@ class AuthenticationService:
         self._tokens = tokens
 
     def authenticate(self, credential: str, *, scope: Scope | None) -> User:
-        """Return the active user to whom the credential belongs; `scope` is what an API key needs here, None is any.
+        """Return the active user to whom the credential belongs.
+
+        `scope` is the scope that an API key must have; with None, any API key is accepted. Access tokens have no scopes.
 
         Raises NotAuthenticatedError, ScopeMissingError, UnavailableError.
         """
@@ -39,7 +41,7 @@ class AuthenticationService:
         user = self._sessions.get_user_of(claims.session_id, claims.user_id, claims.token_epoch)
         if user is None:
             raise NotAuthenticatedError
-        _note(user, f"session:{claims.session_id}")
+        _set_actor(user, f"session:{claims.session_id}")
         return user
 
     def _by_api_key(self, text: str, scope: Scope | None) -> User:
@@ -48,17 +50,18 @@ class AuthenticationService:
             raise NotAuthenticatedError
         key, user = found
         scopes = key.scopes.split()
-        _note(user, f"api_key:{key.id}")
+        _set_actor(user, f"api_key:{key.id}")
         if scope is not None and scope not in scopes and Scope.ADMIN not in scopes:
             raise ScopeMissingError(extra={"required_scope": scope})
         self._api_keys.record_use(key)
         if user.is_superuser and Scope.ADMIN not in scopes:
-            # A key for files opens its owner's files, not everybody's. Cut off from the session first: this must never be written.
+            # Without the admin scope, a superuser's key reaches only the superuser's own files, not those of all users.
+            # The object is detached from the session first, so that the change is never written to the database.
             make_transient(user)
             user.is_superuser = False
         return user
 
 
-def _note(user: User, credential: str) -> None:
-    origin = request_context()
-    origin.actor_id, origin.credential = user.id, credential
+def _set_actor(user: User, credential: str) -> None:
+    context = request_context()
+    context.actor_id, context.credential = user.id, credential
