@@ -74,7 +74,7 @@ def test_button_is_there_only_where_there_is_a_zip_to_have(browser: httpx.Client
 
     assert Page(browser.get(make_share(browser, owner, files[0])["url"])).all("form") == []
     assert Page(browser.get(make_share(browser, owner, *files, allows_download=False)["url"])).all("form") == []
-    assert "It counts as one download" in browser.get(make_share(browser, owner, *files, max_downloads=2)["url"]).text
+    assert "This counts as one download" in browser.get(make_share(browser, owner, *files, max_downloads=2)["url"]).text
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
@@ -104,9 +104,9 @@ def test_failed_zip_says_why_and_can_be_asked_for_again(
 
     assert "refresh" not in failed.headers
     said = {
-        "files_changed": "A file was changed or taken away",
-        "file_withheld": "A file in it is not given out",
-        "given_up": "It failed several times on our side",
+        "files_changed": "A file was changed or removed",
+        "file_withheld": "did not pass the malware scan",
+        "given_up": "Building the zip failed several times",
     }[code]
     assert said in failed.text
     assert Page(failed).all("form") == [{"method": "post", "action": f"{share['url']}/archives"}]

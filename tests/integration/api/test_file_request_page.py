@@ -97,15 +97,15 @@ def test_page_says_what_is_asked_for_and_taken(client: httpx.Client, owner: Acco
     page = Page(look(client, link["token"]))
 
     said = "\n".join(page.texts)
-    for part in ("Photos", "All of them.\nThank you", "Largest file: 5.0 MiB", "Types: image/*, application/pdf", "run its script"):
+    for part in ("Photos", "All of them.\nThank you", "Largest file: 5.0 MiB", "Allowed types: image/*, application/pdf", "requires JavaScript"):
         assert part in said
-    assert re.search(r"Files that can still be sent: \n6\n", said)
+    assert re.search(r"Files that you can still send: \n6\n", said)
     assert link["expires_at"][:10] in said
     assert page.all("input") == [{"id": "chosen", "type": "file", "multiple": None, "required": None, "accept": "image/*,application/pdf"}]
     assert page.all("form") == [{"id": "form", "data-max-size-bytes": str(5 * 2**20), "hidden": None}]
     assert [attributes["role"] for attributes in page.all("p") if "role" in attributes] == ["status"]
     # What to do without the script is there until the script takes it away.
-    assert page.all("div") == [{"id": "unscripted"}]
+    assert page.all("div") == [{"id": "without-script"}]
 
 
 def test_hostile_titles_and_notes_are_only_shown(client: httpx.Client, owner: Account) -> None:
@@ -198,7 +198,7 @@ def test_links_that_are_not_open_have_one_page(
         for name, answer in answers.items()
     }
     assert answers["unknown"].status_code == 404
-    assert "This link is not open" in Page(answers["unknown"]).texts
+    assert "This link is not available" in Page(answers["unknown"]).texts
     style = digest_of(inline(answers["unknown"], "style"))
     policy = f"default-src 'none'; style-src {style}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     assert answers["unknown"].headers.get_list("content-security-policy") == [policy]
