@@ -20,7 +20,7 @@ from lambda_app.storage.object_store import (
     DownloadMethod,
     ListedObject,
     ListedUpload,
-    MultipartEnd,
+    MultipartResult,
     ObjectPage,
     ObjectStore,
     ObjectWithheldError,
@@ -173,24 +173,24 @@ class FakeObjectStore(ObjectStore):
 
     def complete_multipart(
         self, *, key: str, upload_id: str, parts: Sequence[StoredPart], size_bytes: int, crc64nvme: str | None = None
-    ) -> MultipartEnd:
+    ) -> MultipartResult:
         """Make the object; checksums of whole objects are not computed here."""
         self._answer()
         upload = self._upload(key, upload_id)
         if upload is None:
-            return MultipartEnd.NO_UPLOAD
+            return MultipartResult.UPLOAD_NOT_FOUND
         held = {part.number: part for part in _stored_parts(upload)}
         is_as_named = [part.number for part in parts] == sorted({part.number for part in parts}) and all(
             held.get(part.number) == part for part in parts
         )
         is_big_enough = all(part.size_bytes >= S3_PART_MIN_BYTES for part in parts[:-1])
         if not parts or not is_as_named or not is_big_enough or sum(part.size_bytes for part in parts) != size_bytes:
-            return MultipartEnd.PARTS_DIFFER
+            return MultipartResult.PARTS_MISMATCH
         if key in self.objects:
-            return MultipartEnd.KEY_TAKEN
+            return MultipartResult.KEY_EXISTS
         self.objects[key] = HeldObject(b"".join(upload.parts[part.number] for part in parts), upload.content_type, None)
         del self.uploads[upload_id]
-        return MultipartEnd.JOINED
+        return MultipartResult.COMPLETED
 
     def abort_multipart(self, key: str, upload_id: str) -> None:
         """Forget the upload."""

@@ -11,7 +11,7 @@ import pytest
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
 from lambda_app.storage.keys import ARCHIVE_PREFIX, KEY_PREFIX, REQUEST_PREFIX, archive_key, archive_request_key, object_key
-from lambda_app.storage.object_store import MultipartEnd, ObjectStore, PresignedRequest, StoredObject, StoredPart
+from lambda_app.storage.object_store import MultipartResult, ObjectStore, PresignedRequest, StoredObject, StoredPart
 from tests.support.object_store import StoreResponse
 
 BODY = b"%PDF-1.7 not really\n\x00\xff"
@@ -288,7 +288,7 @@ class ObjectStoreContract:
 
         assert parts is not None
         assert [(part.number, part.size_bytes) for part in parts] == [(1, len(PARTS[0])), (2, len(PARTS[1]))]
-        assert _join(world, key, upload_id, parts) is MultipartEnd.JOINED
+        assert _join(world, key, upload_id, parts) is MultipartResult.COMPLETED
         stored = world.store().head(key)
         assert stored is not None
         assert (stored.size_bytes, stored.content_type, stored.sha256) == (sum(map(len, PARTS)), "video/mp4", None)
@@ -300,7 +300,7 @@ class ObjectStoreContract:
         _join(world, key, upload_id, parts)
 
         # S3 remembers for a while what became of an upload, and then answers a repetition as it did the first one.
-        assert _join(world, key, upload_id, parts) is not MultipartEnd.PARTS_DIFFER
+        assert _join(world, key, upload_id, parts) is not MultipartResult.PARTS_MISMATCH
         assert not world.store().list_parts(key, upload_id)
         world.store().abort_multipart(key, upload_id)
         assert world.store().head(key) is not None
@@ -314,7 +314,7 @@ class ObjectStoreContract:
         assert world.store().list_parts(key, upload_id) is None
         # Small enough for what is between two sockets: a store may answer without reading a part that it refuses.
         assert _send_part(world, key, upload_id, 1, b"late").status == 404
-        assert _join(world, key, upload_id, parts) is MultipartEnd.NO_UPLOAD
+        assert _join(world, key, upload_id, parts) is MultipartResult.UPLOAD_NOT_FOUND
         assert world.store().head(key) is None
 
     def test_parts_leave_an_object_under_their_key_alone(self, world: World) -> None:
@@ -322,7 +322,7 @@ class ObjectStoreContract:
         single = world.store().presign_upload(key=key, size_bytes=len(BODY), content_type=CONTENT_TYPE, sha256=None)
         _put(world, single)
 
-        assert _join(world, key, upload_id, parts) is MultipartEnd.KEY_TAKEN
+        assert _join(world, key, upload_id, parts) is MultipartResult.KEY_EXISTS
         stored = world.store().head(key)
         assert stored is not None
         assert stored.size_bytes == len(BODY)
@@ -352,7 +352,7 @@ class ObjectStoreContract:
 
         assert parts is not None
         assert [part.size_bytes for part in parts] == [3]
-        assert _join(world, key, upload_id, parts) is MultipartEnd.JOINED
+        assert _join(world, key, upload_id, parts) is MultipartResult.COMPLETED
         assert world.store().read_start(key, 10) == b"xyz"
 
     def test_part_with_a_digest_is_checked_by_it(self, world: World) -> None:
@@ -367,7 +367,7 @@ class ObjectStoreContract:
         parts = world.store().list_parts(key, upload_id)
         assert parts is not None
         assert [part.sha256 for part in parts] == [digest]
-        assert _join(world, key, upload_id, parts) is MultipartEnd.JOINED
+        assert _join(world, key, upload_id, parts) is MultipartResult.COMPLETED
         stored = world.store().head(key)
         assert stored is not None
         assert stored.sha256 is None
@@ -383,7 +383,7 @@ class ObjectStoreContract:
             _join(world, key, upload_id, [*parts, StoredPart(3, 1, "0" * 32)]),
         ]
 
-        assert ends == [MultipartEnd.PARTS_DIFFER] * 3
+        assert ends == [MultipartResult.PARTS_MISMATCH] * 3
         assert world.store().head(key) is None
 
     def test_upload_whose_sizes_do_not_add_up_is_not_joined(self, world: World) -> None:
@@ -391,7 +391,7 @@ class ObjectStoreContract:
             pytest.skip("this emulator does not look at the size of the whole")
         key, upload_id, parts = _sent(world)
 
-        assert world.store().complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=1) is MultipartEnd.PARTS_DIFFER
+        assert world.store().complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=1) is MultipartResult.PARTS_MISMATCH
 
     def test_small_part_before_the_last_is_not_joined(self, world: World) -> None:
         if not world.checks_parts:
@@ -403,7 +403,7 @@ class ObjectStoreContract:
         parts = world.store().list_parts(key, upload_id)
 
         assert parts is not None
-        assert world.store().complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=10) is MultipartEnd.PARTS_DIFFER
+        assert world.store().complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=10) is MultipartResult.PARTS_MISMATCH
 
     # --- listings and beginnings -------------------------------------------------------------------------------------
 
@@ -462,7 +462,7 @@ class ObjectStoreContract:
         assert [*sent, again] == [True, True, True]
         assert parts is not None
         assert [part.sha256 for part in parts] == [hashlib.sha256(body).hexdigest() for body in PARTS]
-        assert _join(world, key, upload_id, parts) is MultipartEnd.JOINED
+        assert _join(world, key, upload_id, parts) is MultipartResult.COMPLETED
         assert store.read_start(key, 10_000_000) == b"".join(PARTS)
         assert not store.send_part(key=key, upload_id=upload_id, number=1, body=b"x")
 
@@ -530,7 +530,7 @@ def _sent(world: World) -> tuple[str, str, list[StoredPart]]:
     return key, upload_id, parts
 
 
-def _join(world: World, key: str, upload_id: str, parts: list[StoredPart]) -> MultipartEnd:
+def _join(world: World, key: str, upload_id: str, parts: list[StoredPart]) -> MultipartResult:
     size_bytes = sum(part.size_bytes for part in parts)
     return world.store().complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=size_bytes)
 

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from lambda_app.routers.http.templating import load_template, page_source, source_digest
-from lambda_app.storage.content import saved_filename
+from lambda_app.storage.content import safe_filename
 
 _DEFAULTS = {"opened": None, "archive": None, "form": None, "action": "", "message": None, "has_back_link": False}
 
@@ -32,4 +32,4 @@ def link_page_headers() -> dict[str, str]:
 
 @cache
 def _template() -> Any:
-    return load_template("share.html", filters={"saved_filename": saved_filename}, sources={"style": page_source("share.css")})
+    return load_template("share.html", filters={"safe_filename": safe_filename}, sources={"style": page_source("share.css")})
