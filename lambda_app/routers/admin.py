@@ -8,11 +8,10 @@ from fastapi import Query
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import AdministrationDep
-from lambda_app.repositories.audit import AuditFilter
 from lambda_app.routers.http.paging import LimitQuery
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
-from lambda_app.schemas.admin import AuditEvent, DayTotal, FileTotals, Stats, UserTotals
+from lambda_app.schemas.admin import AuditEvent, AuditFilter, DayTotal, FileTotals, Stats, UserTotals
 from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS, Instant
 
 router = Router(prefix="/admin", tags=["admin"])

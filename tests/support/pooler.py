@@ -23,8 +23,8 @@ NOT_THROUGH_A_POOLER = {
     "test_recount_leaves_an_account_alone_that_was_busy_in_between": "it needs three servers at once",
     "test_change_of_the_address_and_what_refers_to_the_account_never_wait_for_each_other": "it needs three servers at once",
     "test_parallel_requests_are_told_no_more_addresses_than_one_after_the_other": "it needs a hundred servers at once",
-    "test_a_hundred_tries_at_once_tell_no_more_than_one_after_the_other": "it needs a hundred servers at once",
-    "test_name_filter_agrees_with_a_look_at_every_name": "it makes its files in one statement of more than 16 kB, which pins",
+    "test_concurrent_probes_reveal_no_more_than_sequential_ones": "it needs a hundred servers at once",
+    "test_name_filter_agrees_with_a_scan_of_all_names": "it makes its files in one statement of more than 16 kB, which pins",
     "test_a_copy_that_we_do_not_speak_costs_the_connection_and_disturbs_nobody": "it sends what pins",
     "test_notices_and_parameter_changes_in_the_middle_of_an_answer_are_taken_in_stride": "it sends what pins",
 }
@@ -151,7 +151,7 @@ class PooledLine(Line):
 
 
 @contextmanager
-def line_to(postgres: Postgres) -> Iterator[Line]:
+def database_line(postgres: Postgres) -> Iterator[Line]:
     """Lay the line that `TEST_POOLER` asks for."""
     if not IS_POOLED:
         yield Line()

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from lambda_app.core.errors import PermissionDeniedError
 from lambda_app.dependencies.services import ShareLinksDep
 from lambda_app.dependencies.share_links import FORM_TYPE, ShareCredentialsDep, VisitorDep, share_token_cookie
-from lambda_app.repositories.sharing.share_links import Opened
+from lambda_app.models import OpenShare
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.request_classification import is_prefetch, is_range_resume, is_robot, prefers_html
 from lambda_app.routers.http.router import Router
@@ -133,7 +133,7 @@ def _file_id(text: str) -> UUID:
         return _NO_FILE
 
 
-def _opened_share(opened: Opened, path: str) -> OpenedShare:
+def _opened_share(opened: OpenShare, path: str) -> OpenedShare:
     share = opened.share
     return OpenedShare(
         files=[

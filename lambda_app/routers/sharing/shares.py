@@ -7,7 +7,7 @@ from fastapi import Depends, Request, Response
 
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import SharesDep
-from lambda_app.repositories.sharing.shares import ShareDetails
+from lambda_app.models import ShareDetails
 from lambda_app.routers.files.uploads import IdempotencyKeyHeader
 from lambda_app.routers.http.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.http.problems import problem_responses

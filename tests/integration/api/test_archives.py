@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import text
 
 from lambda_app.factory import Services
-from lambda_app.handlers.archive import take_batch
+from lambda_app.handlers.archive import build_archives
 from lambda_app.schemas.archives import ARCHIVE_MAX_FILES
 from lambda_app.storage.keys import archive_key, archive_request_key
 from tests.support.accounts import Account, make_file
 from tests.support.problems import assert_problem
-from tests.support.s3_events import batch, notification
+from tests.support.s3_events import batch, s3_message
 
 ARCHIVES = "/api/v1/archives"
 HOSTILE = (
@@ -56,8 +56,8 @@ def look(client: httpx.Client, account: Account, archive: dict[str, Any]) -> dic
 
 def wake(services: Services, archive: dict[str, Any]) -> dict[str, Any]:
     """Do what S3's event leads to."""
-    message = notification(archive_request_key(archive["id"]), bucket=services.settings.s3_bucket_name)
-    return take_batch(services, batch(message), budget=lambda: 60.0)
+    message = s3_message(archive_request_key(archive["id"]), bucket=services.settings.s3_bucket_name)
+    return build_archives(services, batch(message), budget=lambda: 60.0)
 
 
 def fetch(state: dict[str, Any]) -> httpx.Response:
@@ -65,7 +65,7 @@ def fetch(state: dict[str, Any]) -> httpx.Response:
         return s3.get(state["download_url"])
 
 
-def test_zip_is_asked_for_built_and_downloaded(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_zip_is_requested_built_and_downloaded(client: httpx.Client, services: Services, owner: Account) -> None:
     files = [make_file(client, owner, f"body {number}".encode(), filename="same.txt") for number in range(3)]
 
     asked = ask(client, owner, *files, filename="photos")
@@ -105,7 +105,7 @@ def test_zip_is_asked_for_built_and_downloaded(client: httpx.Client, services: S
     assert services.store.head(archive_request_key(asked.json()["id"])) is None
 
 
-def test_hostile_names_unpack_next_to_each_other(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_hostile_names_unpack_into_one_directory(client: httpx.Client, services: Services, owner: Account) -> None:
     files = [make_file(client, owner, str(number).encode(), filename=name) for number, name in enumerate(HOSTILE)]
     archive = ask(client, owner, *files).json()
     wake(services, archive)
@@ -124,7 +124,7 @@ def test_hostile_names_unpack_next_to_each_other(client: httpx.Client, services:
     assert "_con.txt" in names
 
 
-def test_files_of_others_are_not_found_and_public_ones_are_taken(
+def test_archive_takes_public_files_and_refuses_private_files_of_others(
     client: httpx.Client, services: Services, owner: Account, stranger: Account, admin: Account
 ) -> None:
     mine, private, public = make_file(client, owner), make_file(client, stranger), make_file(client, stranger, is_public=True)
@@ -142,7 +142,7 @@ def test_files_of_others_are_not_found_and_public_ones_are_taken(
         assert look(client, account, archive)["status"] == "ready"
 
 
-def test_file_that_has_not_come_is_named(client: httpx.Client, owner: Account) -> None:
+def test_refusal_names_files_that_are_not_available(client: httpx.Client, owner: Account) -> None:
     ready, pending = make_file(client, owner), make_file(client, owner, status="pending")
 
     answer = ask(client, owner, ready, pending)
@@ -166,18 +166,18 @@ def test_file_that_has_not_come_is_named(client: httpx.Client, owner: Account) -
     ],
     ids=range(9),
 )
-def test_malformed_request_is_refused(client: httpx.Client, owner: Account, body: dict[str, Any]) -> None:
+def test_malformed_request_returns_422(client: httpx.Client, owner: Account, body: dict[str, Any]) -> None:
     assert_problem(client.post(ARCHIVES, json=body, headers=owner.headers), 422, "malformed_request")
 
 
-def test_as_many_files_as_may_be_fit_into_a_request(client: httpx.Client, owner: Account) -> None:
+def test_maximum_number_of_files_fits_into_a_request(client: httpx.Client, owner: Account) -> None:
     answer = client.post(ARCHIVES, json={"file_ids": [str(uuid4()) for _ in range(ARCHIVE_MAX_FILES)]}, headers=owner.headers)
 
     assert_problem(answer, 404, "files_not_found")
     assert len(answer.json()["file_ids"]) == 100
 
 
-def test_more_bytes_than_an_archive_holds_are_refused(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_files_larger_than_an_archive_return_413(client: httpx.Client, services: Services, owner: Account) -> None:
     file = make_file(client, owner)
     with services.unit_of_work() as session:
         session.execute(text("UPDATE file SET size_bytes = :size WHERE id = :id"), {"size": 100 * 1024**3, "id": file["id"]})
@@ -188,7 +188,7 @@ def test_more_bytes_than_an_archive_holds_are_refused(client: httpx.Client, serv
     assert answer.json()["max_bytes"] == 100 * 1024**3
 
 
-def test_sixth_archive_under_way_has_to_wait(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_sixth_unfinished_archive_returns_429(client: httpx.Client, services: Services, owner: Account) -> None:
     files = [make_file(client, owner) for _ in range(6)]
     archives = [ask(client, owner, file) for file in files]
 
@@ -200,7 +200,9 @@ def test_sixth_archive_under_way_has_to_wait(client: httpx.Client, services: Ser
     assert ask(client, owner, files[5]).status_code == 202
 
 
-def test_archive_is_its_askers_alone(client: httpx.Client, services: Services, owner: Account, stranger: Account, admin: Account) -> None:
+def test_archive_is_visible_only_to_the_user_who_requested_it(
+    client: httpx.Client, services: Services, owner: Account, stranger: Account, admin: Account
+) -> None:
     archive = ask(client, owner, make_file(client, owner, is_public=True)).json()
 
     for account in (stranger, admin):
@@ -210,7 +212,7 @@ def test_archive_is_its_askers_alone(client: httpx.Client, services: Services, o
     assert look(client, owner, archive)["status"] == "queued"
 
 
-def test_deleted_archive_is_gone_with_its_bytes(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_deleting_an_archive_deletes_its_object(client: httpx.Client, services: Services, owner: Account) -> None:
     archive = ask(client, owner, make_file(client, owner)).json()
     wake(services, archive)
     url = look(client, owner, archive)
@@ -223,7 +225,7 @@ def test_deleted_archive_is_gone_with_its_bytes(client: httpx.Client, services: 
     assert_problem(client.delete(f"{ARCHIVES}/{archive['id']}", headers=owner.headers), 404, "archive_not_found")
 
 
-def test_file_that_stops_being_public_takes_the_address_away(
+def test_archive_fails_when_a_file_in_it_stops_being_public(
     client: httpx.Client, services: Services, owner: Account, stranger: Account
 ) -> None:
     file = make_file(client, owner, is_public=True)
@@ -237,7 +239,7 @@ def test_file_that_stops_being_public_takes_the_address_away(
     assert (state["status"], state["error_code"], state["download_url"]) == ("failed", "files_changed", None)
 
 
-def test_list_has_pages(client: httpx.Client, make_user: Callable[..., Account]) -> None:
+def test_archives_are_listed_in_pages(client: httpx.Client, make_user: Callable[..., Account]) -> None:
     account = make_user()
     made = [ask(client, account, make_file(client, account)).json()["id"] for _ in range(3)]
 
@@ -251,7 +253,7 @@ def test_list_has_pages(client: httpx.Client, make_user: Callable[..., Account])
     assert_problem(client.get(ARCHIVES, params={"cursor": by_name}, headers=account.headers), 422, "bad_cursor")
 
 
-def test_archives_are_not_charged(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_archives_do_not_count_against_the_quota(client: httpx.Client, services: Services, owner: Account) -> None:
     file = make_file(client, owner)
     before = client.get("/api/v1/users/me/usage", headers=owner.headers).json()
 
@@ -260,13 +262,13 @@ def test_archives_are_not_charged(client: httpx.Client, services: Services, owne
     assert client.get("/api/v1/users/me/usage", headers=owner.headers).json() == before
 
 
-def test_worker_takes_words_that_are_late_twice_and_untrue(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_worker_accepts_late_repeated_and_unknown_messages(client: httpx.Client, services: Services, owner: Account) -> None:
     archive = ask(client, owner, make_file(client, owner)).json()
     bucket = services.settings.s3_bucket_name
     keys = (archive_request_key(archive["id"]), archive_request_key(archive["id"]), archive_request_key(uuid4()), "archive-requests/x")
-    bodies = [notification(key, bucket=bucket) for key in keys]
+    bodies = [s3_message(key, bucket=bucket) for key in keys]
 
-    handed = take_batch(services, batch(*bodies, notification(keys[0], bucket="another"), "no json"), budget=lambda: 60.0)
+    handed = build_archives(services, batch(*bodies, s3_message(keys[0], bucket="another"), "no json"), budget=lambda: 60.0)
 
     assert handed == {"batchItemFailures": [{"itemIdentifier": "message-5"}]}
     assert look(client, owner, archive)["status"] == "ready"

@@ -32,12 +32,12 @@ def events(client: httpx.Client, admin: Account, **query: Any) -> list[dict[str,
     return found
 
 
-def test_audit_log_is_for_superusers(client: httpx.Client, owner: Account) -> None:
+def test_audit_log_is_for_superusers_only(client: httpx.Client, owner: Account) -> None:
     assert_unauthenticated(client.get(AUDIT))
     assert_problem(client.get(AUDIT, headers=owner.headers), 403, "permission_denied")
 
 
-def test_event_says_who_what_from_where_when_and_in_which_request(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_event_has_actor_action_source_time_and_request_id(client: httpx.Client, owner: Account, admin: Account) -> None:
     answer = client.put(f"/api/v1/users/{owner.id}", json={"is_superuser": True}, headers=admin.headers)
 
     (event,) = events(client, admin, subject=f"user:{owner.id}", action="user.role_changed")
@@ -51,7 +51,7 @@ def test_event_says_who_what_from_where_when_and_in_which_request(client: httpx.
     assert len(event["hash"]) == 64
 
 
-def test_what_must_be_audited_is(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_audited_actions_leave_events(client: httpx.Client, owner: Account, admin: Account) -> None:
     file = make_file(client, owner, status="pending")
     client.post(LOGIN, data={"username": owner.email, "password": "wrong password"})
     key = client.post("/api/v1/users/me/api-keys", json={"name": "n", "scopes": ["shares"]}, headers=owner.headers).json()["id"]
@@ -69,7 +69,7 @@ def test_what_must_be_audited_is(client: httpx.Client, owner: Account, admin: Ac
 
 @pytest.mark.parametrize("path", ["upload", "multipart"])
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "once"}])
-def test_file_that_is_public_from_the_start_is_audited_once(
+def test_upload_of_a_public_file_is_audited_once(
     client: httpx.Client, owner: Account, admin: Account, path: str, headers: dict[str, str]
 ) -> None:
     body = {"filename": "a", "content_type": "a/b", "size_bytes": 1}
@@ -125,7 +125,9 @@ ACTIONS: dict[str, Callable[[httpx.Client, Account, str], httpx.Response]] = {
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_action_that_cannot_be_audited_is_not_done(client: httpx.Client, services: Services, owner: Account, action: str) -> None:
+def test_action_is_rolled_back_when_its_event_cannot_be_written(
+    client: httpx.Client, services: Services, owner: Account, action: str
+) -> None:
     file = make_file(client, owner, status="pending")["id"]
     before = client.get("/api/v1/users/me/sessions", headers=owner.headers).json()
     usage = client.get("/api/v1/users/me/usage", headers=owner.headers).json()
@@ -157,7 +159,7 @@ def test_action_that_cannot_be_audited_is_not_done(client: httpx.Client, service
         "INSERT INTO audit_head VALUES (2, 0, 'x')",
     ],
 )
-def test_database_refuses_every_change(services: Services, client: httpx.Client, admin: Account, statement: str) -> None:
+def test_database_refuses_changes_of_events(services: Services, client: httpx.Client, admin: Account, statement: str) -> None:
     before = events(client, admin)
 
     with pytest.raises(DBAPIError, match="append-only"), services.engine.begin() as connection:
@@ -166,7 +168,7 @@ def test_database_refuses_every_change(services: Services, client: httpx.Client,
     assert [event["seq"] for event in events(client, admin)] == [event["seq"] for event in before]
 
 
-def test_row_gets_its_number_and_hash_from_the_database_whatever_is_given(services: Services) -> None:
+def test_database_ignores_submitted_seq_and_hash(services: Services) -> None:
     with services.engine.begin() as connection:
         written = connection.execute(
             text("INSERT INTO audit_event (seq, at, action, previous_hash, hash) VALUES (1, now(), 'x', 'x', 'x') RETURNING seq, hash")
@@ -217,7 +219,7 @@ def tampered(settings: Settings, fresh_database: Callable[[], str]) -> Iterator[
 
 
 # What Python computes and what the trigger wrote agree, also for quotes, control characters and emoji.
-def test_untouched_chain_holds(tampered: Tampered) -> None:
+def test_unmodified_chain_verifies(tampered: Tampered) -> None:
     assert tampered.breaks() == []
 
 
@@ -235,30 +237,30 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_altered_row_is_named(tampered: Tampered, column: str) -> None:
+def test_verification_names_an_altered_row(tampered: Tampered, column: str) -> None:
     tampered.run(f"UPDATE audit_event SET {column} = {COLUMNS[column]} WHERE seq = 4")  # noqa: S608  # our own words
 
     assert tampered.breaks()[0] == 4
 
 
-def test_removed_row_is_named(tampered: Tampered) -> None:
+def test_verification_names_a_removed_row(tampered: Tampered) -> None:
     tampered.run("DELETE FROM audit_event WHERE seq = 4")
     assert tampered.breaks() == [4]
 
 
-def test_removed_row_is_named_though_the_rest_moved_up(tampered: Tampered) -> None:
+def test_verification_names_a_removed_row_after_renumbering(tampered: Tampered) -> None:
     tampered.run(
         "DELETE FROM audit_event WHERE seq = 4", "UPDATE audit_event SET seq = seq - 1 WHERE seq > 4", "UPDATE audit_head SET seq = 7"
     )
     assert tampered.breaks()[0] == 4
 
 
-def test_removed_end_is_named(tampered: Tampered) -> None:
+def test_verification_names_a_removed_end(tampered: Tampered) -> None:
     tampered.run("DELETE FROM audit_event WHERE seq > 6")
     assert tampered.breaks() == [7]
 
 
-def test_inserted_row_is_named(tampered: Tampered) -> None:
+def test_verification_names_an_inserted_row(tampered: Tampered) -> None:
     columns = "at, action, actor_id, credential, subject, details, source_address, request_id, hash, hash"
     tampered.run(
         "UPDATE audit_event SET seq = seq + 100 WHERE seq > 4",
@@ -269,13 +271,13 @@ def test_inserted_row_is_named(tampered: Tampered) -> None:
     assert tampered.breaks()[0] == 5
 
 
-def test_row_added_at_the_end_past_the_trigger_is_named(tampered: Tampered) -> None:
+def test_verification_names_a_row_appended_without_the_trigger(tampered: Tampered) -> None:
     columns = "at, action, actor_id, credential, subject, details, source_address, request_id, hash, hash"
     tampered.run(f"INSERT INTO audit_event SELECT 9, {columns} FROM audit_event WHERE seq = 8")  # noqa: S608  # our own words
     assert 9 in tampered.breaks()
 
 
-def test_reordered_rows_are_named(tampered: Tampered) -> None:
+def test_verification_names_reordered_rows(tampered: Tampered) -> None:
     tampered.run(
         "UPDATE audit_event SET seq = 100 WHERE seq = 3",
         "UPDATE audit_event SET seq = 3 WHERE seq = 6",
@@ -286,7 +288,7 @@ def test_reordered_rows_are_named(tampered: Tampered) -> None:
     assert 6 in found
 
 
-def test_chain_rewritten_as_a_whole_is_named_by_an_anchor(tampered: Tampered) -> None:
+def test_anchor_reveals_a_rewritten_chain(tampered: Tampered) -> None:
     """Whoever owns the server can compute every hash anew; the log has the old ones."""
     with tampered.services.unit_of_work() as session:
         anchor = AuditRepository(session).head()
@@ -320,14 +322,14 @@ def test_command_verifies_the_chain_and_names_the_row(tampered: Tampered, settin
     bad = CliRunner().invoke(cli, ["verify-audit"], env=environment)
 
     assert good.exit_code == 0, good.output
-    assert good.output.startswith("8 events, the chain holds; it ends at 8:")
+    assert good.output.startswith("the audit log is valid: 8 events, head 8:")
     assert bad.exit_code == 1
     assert "row 5 was altered" in bad.output
     anchored = good.output.split("at ")[1].strip()
     assert CliRunner().invoke(cli, ["verify-audit", "--anchor", anchored], env=environment).exit_code == 1
 
 
-def test_hundred_writers_at_once_make_one_chain(settings: Settings, client: httpx.Client, admin: Account) -> None:
+def test_hundred_concurrent_writers_form_one_chain(settings: Settings, client: httpx.Client, admin: Account) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     pooled = Services.build(settings.model_copy(update={"database_pool_size": 10}))
