@@ -3,8 +3,12 @@
 A subclass fixes the HTTP status and the stable `code`. The message is safe to show to the caller.
 """
 
+import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any, ClassVar, Self
+
+from lambda_app.core import clock
 
 
 class AppError(Exception):
@@ -105,6 +109,12 @@ class TooManyRequestsError(AppError):
     status = 429
     code = "too_many_requests"
     message = "Too many requests"
+
+    @classmethod
+    def until(cls, time: datetime | None) -> Self:
+        """Return the error for a caller who is blocked until `time`; None means for a second."""
+        seconds = 1 if time is None else math.ceil((time - clock.now()).total_seconds())
+        return cls(headers={"Retry-After": str(max(1, seconds))})
 
 
 class UnavailableError(AppError):

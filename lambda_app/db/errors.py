@@ -11,6 +11,10 @@ from pg8000.dbapi import (  # type: ignore[import-untyped]  # ships no type info
     OperationalError,
     ProgrammingError,
 )
+from sqlalchemy.exc import DBAPIError
+
+StatementFailedError = DBAPIError
+"""Raised by a session when a statement fails; its `orig` is the driver's error."""
 
 CONNECTION_FAILURE = "08006"
 CANNOT_CONNECT = "08001"
