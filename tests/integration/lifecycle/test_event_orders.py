@@ -1,4 +1,4 @@
-"""S3's events, repeated, shuffled, delayed and lost: the end is the one of the orderly case."""
+"""S3 events that are repeated, shuffled, delayed or lost lead to the same result as events in order."""
 
 import os
 import random
@@ -17,7 +17,7 @@ from tests.support.object_store import FakeObject
 from tests.support.s3_events import batch, eventbridge_message, s3_message
 
 ORDERS = int(os.environ.get("LIFECYCLE_ORDERS", "2000"))
-"""`make proofs` and CI try 10,000."""
+"""`make test-slow SIZE=full` tries 10,000."""
 LOST = 0.05
 DELAYED = 0.1
 BATCH = 10
@@ -25,7 +25,7 @@ BATCH = 10
 
 @dataclass(frozen=True)
 class UploadCase:
-    """A file, what its caller sends and does, and how that ends when everything happens in order."""
+    """A file and the actions of its client. `end` is the status after all events in order."""
 
     file: File
     body: bytes | None
@@ -39,23 +39,23 @@ class UploadCase:
 
 
 @pytest.fixture
-def dice() -> random.Random:
+def rng() -> random.Random:
     seed = int(os.environ.get("LIFECYCLE_SEED", random.randrange(2**32)))
     print(f"LIFECYCLE_SEED={seed}")
     return random.Random(seed)
 
 
-def make_case(lifecycle: Lifecycle, user: User, dice: random.Random) -> UploadCase:
-    body = dice.choices([b"hello", b"another length", None], [8, 2, 1])[0]
-    return UploadCase(lifecycle.start(user), body, is_deleted=dice.random() < 0.2)
+def make_case(lifecycle: Lifecycle, user: User, rng: random.Random) -> UploadCase:
+    body = rng.choices([b"hello", b"another length", None], [8, 2, 1])[0]
+    return UploadCase(lifecycle.start(user), body, is_deleted=rng.random() < 0.2)
 
 
 MAKERS: tuple[Callable[..., str], ...] = (s3_message, eventbridge_message)
 
 
-def messages_of(case: UploadCase, bucket: str, dice: random.Random) -> list[str]:
-    """Return one to five messages that say the same, of both kinds; with bad luck none, and before any bytes have come if forged."""
-    return [dice.choice(MAKERS)(case.file.s3_key, bucket=bucket) for _ in range(dice.randint(1, 5)) if dice.random() >= LOST]
+def messages_of(case: UploadCase, bucket: str, rng: random.Random) -> list[str]:
+    """Return up to five equivalent messages, directly from S3 or through EventBridge; each is lost with a small probability."""
+    return [rng.choice(MAKERS)(case.file.s3_key, bucket=bucket) for _ in range(rng.randint(1, 5)) if rng.random() >= LOST]
 
 
 def statuses(lifecycle: Lifecycle, user: User) -> dict[UUID, FileStatus]:
@@ -66,43 +66,43 @@ def statuses(lifecycle: Lifecycle, user: User) -> dict[UUID, FileStatus]:
 
 def send(lifecycle: Lifecycle, case: UploadCase) -> None:
     if case.body is not None:
-        # S3 itself would refuse the wrong length; what comes all the same, by a mistake of ours, is found out.
+        # S3 would refuse the wrong length; the test bypasses that to verify that the application also detects it.
         lifecycle.objects.objects.setdefault(case.file.s3_key, FakeObject(case.body, "text/plain", None))
 
 
-def test_any_order_of_events_leads_to_the_same_result(lifecycle: Lifecycle, dice: random.Random) -> None:
+def test_any_order_of_events_leads_to_the_same_result(lifecycle: Lifecycle, rng: random.Random) -> None:
     bucket = lifecycle.services.settings.s3_bucket_name
     user = lifecycle.new_user(quota_bytes=10**9, quota_files=10**6)
     delayed: list[str] = []
     ends: dict[UUID, FileStatus | None] = {}
     delivered = 0
     for _ in range(ORDERS // BATCH):
-        cases = [make_case(lifecycle, user, dice) for _ in range(BATCH)]
-        early = [message for case in cases for message in messages_of(case, bucket, dice) if dice.random() < 0.1]
+        cases = [make_case(lifecycle, user, rng) for _ in range(BATCH)]
+        early = [message for case in cases for message in messages_of(case, bucket, rng) if rng.random() < 0.1]
         complete_uploads(lifecycle.services, batch(*early))
         for case in cases:
             send(lifecycle, case)
-        messages = [message for case in cases for message in messages_of(case, bucket, dice)]
-        dice.shuffle(messages)
-        late = [message for message in messages if dice.random() < DELAYED]
+        messages = [message for case in cases for message in messages_of(case, bucket, rng)]
+        rng.shuffle(messages)
+        late = [message for message in messages if rng.random() < DELAYED]
         now = messages[: len(messages) - len(late)]
-        at = dice.randint(0, len(now))
+        at = rng.randint(0, len(now))
         delayed += late
         assert complete_uploads(lifecycle.services, batch(*now[:at])) == {"batchItemFailures": []}
-        for case in dice.sample(cases, len(cases)):
-            if dice.random() < 0.3:
+        for case in rng.sample(cases, len(cases)):
+            if rng.random() < 0.3:
                 refused(partial(lifecycle.complete, user, case.file.id))
             if case.is_deleted:
                 lifecycle.delete(user, case.file.id, is_permanent=True)
-                if dice.random() < 0.3:
-                    send(lifecycle, case)  # by the same URL, which is alive for some minutes yet
+                if rng.random() < 0.3:
+                    send(lifecycle, case)  # with the same URL, which is still valid
         complete_uploads(lifecycle.services, batch(*now[at:]))
         delivered += len(early) + len(now)
         ends.update({case.file.id: case.end for case in cases})
-    # What no event and no caller spoke of is found when its time is over; what was only delayed comes after that.
+    # The sweep finds uploads that no event and no client has reported. The delayed messages arrive after it.
     lifecycle.traveller.shift(LONG_ENOUGH / 2)
     lifecycle.sweep()
-    dice.shuffle(delayed)
+    rng.shuffle(delayed)
     complete_uploads(lifecycle.services, batch(*delayed))
 
     print(f"{len(ends)} files, {delivered} messages, {len(delayed)} delayed")

@@ -1,4 +1,4 @@
-"""The running API, the event handler and the sweep, on an S3 that fails one call in five: nothing that was acknowledged is lost."""
+"""The API, the event handler and the sweep with an S3 that fails every fifth call: no acknowledged change is lost."""
 
 import os
 import random
@@ -35,18 +35,18 @@ from tests.support.s3 import running_object_store
 from tests.support.s3_events import batch, s3_message
 
 FLOW_COUNT = int(os.environ.get("LIFECYCLE_FAULTS", "40"))
-"""`make proofs` takes 600."""
+"""`make test-slow SIZE=full` takes 600."""
 READ_TIMEOUT_SECONDS = 0.2
 LATE_SECONDS = 0.3
 ATTEMPTS_MAX_COUNT = 100
-"""Attempts after which a caller who does not give up says that an action never ends."""
+"""Attempts after which the test fails because an action does not succeed."""
 FILES = "/api/v1/files"
 GONE = "gone"
 
 
 @pytest.fixture(scope="module")
 def own_s3() -> Iterator[ObjectStoreServer]:
-    """An emulator of this module's own: the sweep goes through its whole bucket."""
+    """A separate emulator for this module, because the sweep lists the whole bucket."""
     with running_object_store() as store:
         yield store
 
@@ -62,21 +62,21 @@ def own_database(settings: Settings, fresh_database: Callable[[], str]) -> str:
 
 @dataclass
 class World:
-    """An API whose S3 fails, and the same services on the S3 behind it."""
+    """An API with a faulty S3, and the same services with direct access to S3."""
 
     proxy: FaultyS3
     faulty: Services
     healthy: Services
     client: httpx.Client
     s3: httpx.Client
-    """What callers reach S3 with."""
-    dice: random.Random
+    """The clients' connection to S3."""
+    rng: random.Random
     owner: Account
     expected: dict[UUID, set[str]] = field(default_factory=dict)
-    """What each file may be in the end."""
+    """The possible final states of each file."""
     bodies: dict[UUID, bytes] = field(default_factory=dict)
     refused: int = 0
-    """Answers of 503."""
+    """Number of 503 responses."""
 
     def sweep(self, services: Services) -> SweepReport:
         with services.unit_of_work() as session:
@@ -96,7 +96,7 @@ def world(
     healthy.aws.client("s3")
     monkeypatch.setattr(aws, "MAX_ATTEMPTS", request.param)
     monkeypatch.setattr(aws, "READ_TIMEOUT_SECONDS", READ_TIMEOUT_SECONDS)
-    # Between two attempts botocore sleeps up to a second.
+    # botocore sleeps up to a second between attempts.
     monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _seconds: None))
     with FaultyS3(own_s3.endpoint_url, seed=seed, late_seconds=LATE_SECONDS) as proxy:
         own = settings.model_copy(update={**common, "aws_endpoint_url": proxy.endpoint_url})
@@ -112,17 +112,17 @@ def world(
 
 @dataclass
 class Flow:
-    """One file and its caller, who tries again until it is done, or gives up at the first failure."""
+    """The actions of a client on one file. The client retries until an action succeeds, or gives up at the first failure."""
 
     world: World
     retries: bool
     file_id: UUID = field(default_factory=lambda: UUID(int=0))
 
     class GivenUpError(Exception):
-        """The caller went away."""
+        """The client has given up."""
 
     def request(self, method: str, path: str, *, statuses: tuple[int, ...] = (200, 201, 204), **parameters: Any) -> httpx.Response:
-        """Ask the API. Whatever S3 does, the answer is a proper one."""
+        """Send a request to the API. Every fault of S3 must result in a valid response."""
         headers = {**self.world.owner.headers, **parameters.pop("headers", {})}
 
         def once() -> httpx.Response | None:
@@ -137,16 +137,16 @@ class Flow:
         return self.retry(once)
 
     def retry(self, once: Callable[[], Result | None]) -> Result:
-        """Do it until it is done."""
+        """Repeat `once` until it returns a result."""
         for _ in range(ATTEMPTS_MAX_COUNT):
             if (outcome := once()) is not None:
                 return outcome
             if not self.retries:
                 raise self.GivenUpError
-        raise AssertionError("an interrupted action does not end")
+        raise AssertionError("the action did not succeed")
 
     def start(self, kind: str, body: bytes, **declared: Any) -> dict[str, Any]:
-        """Start an upload. Its key makes one file of all attempts."""
+        """Start an upload. With the idempotency key, all attempts create one file."""
         fields = {"filename": "a.txt", "content_type": "text/plain", "size_bytes": len(body), **declared}
         answer = self.request("POST", kind, json=fields, headers={"Idempotency-Key": str(uuid4())}).json()
         self.file_id = UUID(answer["file_id"])
@@ -155,13 +155,13 @@ class Flow:
         return answer  # type: ignore[no-any-return]
 
     def change_to(self, state: str, act: Callable[[], Any]) -> None:
-        """Do what leads to a state: certainly once it is answered, perhaps when it is not."""
+        """Perform an action that leads to `state`. Without a response, the previous states remain possible too."""
         self.world.expected[self.file_id] |= {state}
         act()
         self.world.expected[self.file_id] = {state}
 
     def put(self, request: dict[str, Any], body: bytes) -> None:
-        """Send bytes to S3. Once they are there, S3 says that the key is taken."""
+        """Send bytes to S3. When an earlier attempt has stored them, S3 responds with 412."""
 
         def once() -> int | None:
             try:
@@ -180,21 +180,21 @@ class Flow:
 
     def delete(self, *, is_permanent: bool) -> None:
         query = "?permanent=true" if is_permanent else ""
-        # Repeated after it was done without an answer, there is no such file.
+        # When an earlier attempt has deleted the file without a response, the repeated request returns 404.
         self.request("DELETE", f"/{self.file_id}{query}", statuses=(204, 404) if is_permanent else (204,))
 
 
 def single_upload(flow: Flow) -> None:
-    body = flow.world.dice.randbytes(flow.world.dice.randrange(1, 3000))
+    body = flow.world.rng.randbytes(flow.world.rng.randrange(1, 3000))
     started = flow.start("/upload", body, content_type="application/octet-stream")
     flow.change_to("available", lambda: flow.put(started, body))
     flow.complete()
 
 
 def upload_in_parts(flow: Flow) -> None:
-    # Every fifth has two parts; the others are quicker.
-    length = 8 * 1024**2 + 7 if flow.world.dice.random() < 0.2 else 1000
-    body = flow.world.dice.randbytes(length)
+    # One in five has two parts; one part is faster.
+    length = 8 * 1024**2 + 7 if flow.world.rng.random() < 0.2 else 1000
+    body = flow.world.rng.randbytes(length)
     started = flow.start("/multipart", body, content_type="application/octet-stream")
     send_parts(flow, started, body)
     flow.change_to("available", flow.complete)
@@ -209,7 +209,7 @@ def send_parts(flow: Flow, started: dict[str, Any], body: bytes) -> None:
     assert [part["number"] for part in held] == list(range(1, started["part_count"] + 1))
 
 
-def upload_that_s3_announces(flow: Flow) -> None:
+def upload_reported_by_s3(flow: Flow) -> None:
     started = flow.start("/upload", b"hello")
     flow.change_to("available", lambda: flow.put(started, b"hello"))
     event = batch(s3_message(object_key(flow.file_id), bucket=flow.world.faulty.settings.s3_bucket_name))
@@ -218,24 +218,24 @@ def upload_that_s3_announces(flow: Flow) -> None:
 
 
 def upload_that_is_rejected(flow: Flow) -> None:
-    """Only whoever has keys of their own can put something else under the key."""
+    """Presigned URLs do not allow this; the test writes the object with its own credentials."""
     flow.start("/upload", b"hello")
     bucket = flow.world.healthy.settings.s3_bucket_name
     flow.world.healthy.aws.call("s3", "put_object", Bucket=bucket, Key=object_key(flow.file_id), Body=b"another length")
-    # Whoever gave up before S3 was asked leaves it to the sweep.
+    # If the client gives up before the verification, the sweep rejects the file.
     flow.world.expected[flow.file_id] = {"rejected"}
     flow.complete(409)
 
 
 def aborted_upload_in_parts(flow: Flow) -> None:
-    body = flow.world.dice.randbytes(500)
+    body = flow.world.rng.randbytes(500)
     send_parts(flow, flow.start("/multipart", body), body)
     flow.delete(is_permanent=True)
 
 
 def deletion(flow: Flow) -> None:
     single_upload(flow)
-    # Without an answer it may have been begun, and is then ended by the sweep.
+    # Without a response, the deletion may have started; the sweep completes it.
     flow.change_to(GONE, lambda: flow.delete(is_permanent=True))
 
 
@@ -243,7 +243,7 @@ def trash_and_restore(flow: Flow) -> None:
     single_upload(flow)
     flow.change_to("trashed", lambda: flow.delete(is_permanent=False))
     flow.change_to("available", lambda: flow.request("POST", f"/{flow.file_id}/restore"))
-    if flow.world.dice.random() < 0.5:
+    if flow.world.rng.random() < 0.5:
         flow.change_to("trashed", lambda: flow.delete(is_permanent=False))
         flow.change_to(GONE, lambda: flow.delete(is_permanent=True))
 
@@ -251,7 +251,7 @@ def trash_and_restore(flow: Flow) -> None:
 FLOWS = (
     single_upload,
     upload_in_parts,
-    upload_that_s3_announces,
+    upload_reported_by_s3,
     upload_that_is_rejected,
     aborted_upload_in_parts,
     deletion,
@@ -262,7 +262,7 @@ FLOWS = (
 def test_no_acknowledged_change_is_lost_when_s3_fails_every_fifth_call(world: World) -> None:
     given_up = 0
     for number in range(FLOW_COUNT // 2):
-        flow = Flow(world, retries=world.dice.random() < 0.7)
+        flow = Flow(world, retries=world.rng.random() < 0.7)
         try:
             FLOWS[number % len(FLOWS)](flow)
         except Flow.GivenUpError:
@@ -270,10 +270,10 @@ def test_no_acknowledged_change_is_lost_when_s3_fails_every_fifth_call(world: Wo
         if number % 10 == 9:
             world.sweep(world.faulty)
             assert_quota_is_exact(world.healthy, [world.owner.id])
-    # What still arrives after the sweep is for the next one.
+    # Delayed calls must end before the sweep starts.
     world.proxy.wait_for_delayed_calls()
     with world.healthy.unit_of_work() as session:
-        # As if a week had passed: the emulator holds signatures to its own clock, which cannot be moved.
+        # Simulates that a week has passed. The clock cannot be moved, because the emulator checks signatures with its own.
         session.execute(text("UPDATE file SET upload_expires_at = now() - interval '1 second' WHERE status = 'pending'"))
     first_report = world.sweep(world.faulty)
     world.proxy.wait_for_delayed_calls()
