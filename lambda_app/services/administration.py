@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from lambda_app.core.errors import PermissionDeniedError
 from lambda_app.models import AuditEvent, User
-from lambda_app.repositories.audit import AuditFilter, AuditRepository
+from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.stats import StatsRepository, StatusTotal
+from lambda_app.schemas.admin import AuditFilter
 
 STATS_DAYS = 30
 """Number of days for which uploads are counted per day."""

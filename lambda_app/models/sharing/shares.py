@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, text
@@ -9,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.base import Base, Timestamps
+from lambda_app.models.files.files import File
 
 SLUG_MAX_LENGTH = 64
 NOTE_MAX_LENGTH = 1000
@@ -96,3 +98,18 @@ class ShareDownload(Base):
     visitor: Mapped[str] = mapped_column(String(64), primary_key=True)
     """A hash of the visitor's network and user agent, kept for an hour."""
     at: Mapped[datetime]
+
+
+class ShareDetails(NamedTuple):
+    """A link with its files and its recipients."""
+
+    share: Share
+    file_ids: list[UUID]
+    recipients: list[str]
+
+
+class OpenShare(NamedTuple):
+    """A link and the files that it currently opens, in the owner's order."""
+
+    share: Share
+    files: list[File]

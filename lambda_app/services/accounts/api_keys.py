@@ -36,7 +36,7 @@ class ApiKeyService:
 
     def create(self, user: User, parameters: ApiKeyCreate) -> CreatedApiKey:
         """Create an API key for the user. Raises TooManyKeysError."""
-        if len(self._api_keys.list_of(user)) >= KEYS_PER_USER:
+        if len(self._api_keys.list_for_user(user)) >= KEYS_PER_USER:
             raise TooManyKeysError
         key = new_api_key()
         row = ApiKey(
@@ -55,7 +55,7 @@ class ApiKeyService:
 
     def list_keys(self, user: User) -> list[ApiKey]:
         """Return the user's keys, newest first."""
-        return self._api_keys.list_of(user)
+        return self._api_keys.list_for_user(user)
 
     def revoke(self, user: User, key_id: UUID) -> None:
         """Revoke one of the user's keys. Raises NotFoundError."""

@@ -1,7 +1,5 @@
 """Authentication of a request by its access token or API key."""
 
-from sqlalchemy.orm import make_transient
-
 from lambda_app.core.errors import NotAuthenticatedError, PermissionDeniedError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.random_tokens import has_valid_checksum, hash_secret, is_api_key
@@ -45,7 +43,7 @@ class AuthenticationService:
         return user
 
     def _by_api_key(self, text: str, scope: Scope | None) -> User:
-        found = self._api_keys.get_owner_of(hash_secret(text)) if has_valid_checksum(text) else None
+        found = self._api_keys.get_with_owner(hash_secret(text)) if has_valid_checksum(text) else None
         if found is None:
             raise NotAuthenticatedError
         key, user = found
@@ -56,9 +54,7 @@ class AuthenticationService:
         self._api_keys.record_use(key)
         if user.is_superuser and Scope.ADMIN not in scopes:
             # Without the admin scope, a superuser's key reaches only the superuser's own files, not those of all users.
-            # The object is detached from the session first, so that the change is never written to the database.
-            make_transient(user)
-            user.is_superuser = False
+            self._api_keys.drop_superuser(user)
         return user
 
 

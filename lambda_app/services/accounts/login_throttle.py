@@ -1,12 +1,8 @@
 """Rate limiting of password attempts."""
 
 import ipaddress
-import math
 from enum import StrEnum
 
-from sqlalchemy import Update
-
-from lambda_app.core import clock
 from lambda_app.core.errors import TooManyRequestsError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.passwords import PasswordHasher
@@ -47,10 +43,10 @@ class LoginThrottle:
     def verify_password(self, *, email: str, password: str, purpose: PasswordPurpose) -> User | None:
         """Return the active user with this address and password; otherwise None, in the same time. Raises ThrottledError.
 
-        The attempt counts as failed until `reset`, or the statement from `reset_statement`, resets the counters.
+        The attempt counts as failed until the counters of `attempt_keys` are reset.
         """
         # The audit log records an account id, never the submitted text: it may be a password typed into the wrong field.
-        admission = self._admit(_keys(email), email=_normalised(email), purpose=purpose)
+        admission = self._admit(attempt_keys(email), email=_normalised(email), purpose=purpose)
         user = admission.user
         subject = None if user is None else f"user:{user.id}"
         is_right = self._passwords.verify(password, user.hashed_password if user else None)
@@ -63,7 +59,7 @@ class LoginThrottle:
     def record_refused_sign_in(self, user: User, email: str, *, reason: str) -> None:
         """Audit a sign-in that was refused despite the correct password, and reset the counters, in a transaction of its own."""
         entry = audit_entry(f"{PasswordPurpose.SIGN_IN}.failed", subject=f"user:{user.id}", details={"reason": reason})
-        self._attempts.reset_refused(_keys(email), entry)
+        self._attempts.reset_refused(attempt_keys(email), entry)
 
     def verify_link_password(self, share: Share, password: str) -> bool:
         """Return whether this is the link's password; if so, reset the counters. Raises ThrottledError."""
@@ -74,13 +70,9 @@ class LoginThrottle:
             self._attempts.reset_durably(keys)
         return is_right
 
-    def reset_statement(self, email: str) -> Update:
-        """Return the statement that resets the counters after a successful attempt."""
-        return self._attempts.release(_keys(email))
-
     def reset(self, email: str) -> None:
         """Reset the counters after a successful attempt, within the caller's transaction."""
-        self._attempts.reset(_keys(email))
+        self._attempts.reset(attempt_keys(email))
 
     def _admit(self, keys: AttemptKeys, *, email: str | None, purpose: PasswordPurpose, subject: str | None = None) -> Admission:
         admission = self._attempts.admit(keys, email=email)
@@ -90,8 +82,7 @@ class LoginThrottle:
         if admission.is_first_refusal:
             subject = subject if admission.user is None else f"user:{admission.user.id}"
             self._attempts.record_refusal(keys, audit_entry(f"{purpose}.throttled", subject=subject, details={"until": until}))
-        wait = (until - clock.now()).total_seconds() if until else 1
-        raise ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
+        raise ThrottledError.until(until)
 
 
 def network_of(source_address: str | None) -> str:
@@ -107,7 +98,8 @@ def network_of(source_address: str | None) -> str:
     return str(address)
 
 
-def _keys(email: str) -> AttemptKeys:
+def attempt_keys(email: str) -> AttemptKeys:
+    """Return the counters of a sign-in attempt with this address, from the network of the current request."""
     name = _normalised(email) or email[:TYPED_NAME_MAX_LENGTH]
     return AttemptKeys.of(account=name, network=network_of(request_context().source_address))
 

@@ -73,7 +73,7 @@ class RecoveryService:
 
     def start_password_reset(self, email: str) -> Mail | None:
         """Return the mail to send for a forgotten password; None when the account does not exist or the mail limit is reached."""
-        if not self._allowances.take(MailPurpose.RESET_PASSWORD, email=email, asker=_network()):
+        if not self._allowances.consume(MailPurpose.RESET_PASSWORD, email=email, requester=_network()):
             return None
         return self._mail(
             email,
@@ -91,15 +91,14 @@ class RecoveryService:
         validate_password_strength(password, email=user.email)
         changes = {
             "hashed_password": self._passwords.hash(password),
-            "token_epoch": User.token_epoch + 1,
             "email_verified_at": user.email_verified_at or clock.now(),
         }
-        self._mail_tokens.drop_all_of(user.id, MailPurpose.RESET_PASSWORD)
-        self._users.update(user.id, changes, action="password.reset", details={"by": "mail"})
+        self._mail_tokens.invalidate_all(user.id, MailPurpose.RESET_PASSWORD)
+        self._users.update(user.id, changes, action="password.reset", details={"by": "mail"}, ends_sessions=True)
 
     def start_email_verification(self, email: str) -> Mail | None:
         """Return the mail for confirming an address; None when no account needs it or the mail limit is reached."""
-        is_allowed = self._allowances.take(MailPurpose.VERIFY_EMAIL, email=email, asker=_network())
+        is_allowed = self._allowances.consume(MailPurpose.VERIFY_EMAIL, email=email, requester=_network())
         return self._verification(email) if is_allowed else None
 
     def build_registration_mail(self, user: User) -> Mail | None:
@@ -116,9 +115,9 @@ class RecoveryService:
             return []
         requester = MailRequester(f"user|{request_context().actor_id}", MAILS_BY_ACCOUNT)
         mails = []
-        if self._allowances.take("changed_email", email=change.previous_email, asker=requester):
+        if self._allowances.consume("changed_email", email=change.previous_email, requester=requester):
             mails.append(Mail(to=change.previous_email, subject="Your e-mail address was changed", text=_CHANGED))
-        if self._allowances.take("change_email", email=change.user.email, asker=requester) and (
+        if self._allowances.consume("change_email", email=change.user.email, requester=requester) and (
             mail := self._verification(change.user.email)
         ):
             mails.append(mail)
@@ -146,7 +145,7 @@ class RecoveryService:
         return None if user is None else Mail(to=user.email, subject=subject, text=text.format(link=link), link=link)
 
     def _redeem(self, token: str, purpose: MailPurpose) -> User:
-        user = self._mail_tokens.use(hash_secret(token), purpose)
+        user = self._mail_tokens.consume(hash_secret(token), purpose)
         if user is None:
             raise MailTokenSpentError
         return user

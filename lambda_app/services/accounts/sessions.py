@@ -13,7 +13,7 @@ from lambda_app.core.security.tokens import AccessToken, AccessTokens
 from lambda_app.models import User, UserSession
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.users import UserRepository
-from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose
+from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose, attempt_keys
 
 
 class BadCredentialsError(NotAuthenticatedError):
@@ -122,7 +122,7 @@ class SessionService:
 
     def sign_out_everywhere(self, user: User) -> None:
         """Invalidate all sessions, access tokens and API keys of the user."""
-        self._users.update(user.id, {"token_epoch": User.token_epoch + 1}, action="user.signed_out_everywhere")
+        self._users.update(user.id, {}, action="user.signed_out_everywhere", ends_sessions=True)
 
     def revoke_all(self, administrator: User, user_id: UUID) -> None:
         """Invalidate all sessions, access tokens and API keys of a user; superusers only.
@@ -131,7 +131,7 @@ class SessionService:
         """
         if not administrator.is_superuser:
             raise PermissionDeniedError
-        self._users.update(user_id, {"token_epoch": User.token_epoch + 1}, action="user.sessions_revoked")
+        self._users.update(user_id, {}, action="user.sessions_revoked", ends_sessions=True)
 
     def list_sessions(self, user: User) -> list[UserSession]:
         """Return the user's active sessions, newest first."""
@@ -155,7 +155,7 @@ class SessionService:
             user_agent=context.user_agent,
         )
         access_token = self._tokens.issue(user.id, session_id=session.id, token_epoch=user.token_epoch)
-        self._sessions.open(session, hash_secret(refresh_token), self._login_throttle.reset_statement(email))
+        self._sessions.open(session, hash_secret(refresh_token), attempt=attempt_keys(email))
         return SignedIn(access_token, refresh_token)
 
 

@@ -75,8 +75,8 @@ class UserService:
         if user is None:
             raise NotFoundError("User not found", code="user_not_found")
         validate_password_strength(password, email=user.email)
-        changes = {"hashed_password": self._passwords.hash(password), "token_epoch": User.token_epoch + 1}
-        return self._users.update(user.id, changes, action="password.reset", details={"by": "operator"})
+        changes = {"hashed_password": self._passwords.hash(password)}
+        return self._users.update(user.id, changes, action="password.reset", details={"by": "operator"}, ends_sessions=True)
 
     def list_users(self, viewer: User, *, skip: int, limit: int, search: str | None = None, is_active: bool | None = None) -> list[User]:
         """Return accounts in order of registration; superusers only. Raises PermissionDeniedError."""
@@ -123,10 +123,10 @@ class UserService:
         if previous_email is not None:
             changes["email_verified_at"] = None
         must_verify = previous_email is not None and self._requires_verified_email
-        if "hashed_password" in changes or changes.get("is_active") is False or must_verify:
-            # Invalidates all sessions, access tokens and API keys. They stay invalid when the account is enabled again.
-            changes["token_epoch"] = User.token_epoch + 1
-        return AccountChange(self._users.update(user_id, changes, action=action, details=details), previous_email)
+        # Ended sessions and API keys stay invalid when a disabled account is enabled again.
+        ends_sessions = "hashed_password" in changes or changes.get("is_active") is False or must_verify
+        user = self._users.update(user_id, changes, action=action, details=details, ends_sessions=ends_sessions)
+        return AccountChange(user, previous_email)
 
     def _refuse_role_change(self, editor: User, changes: Mapping[str, Any], *, is_self: bool) -> None:
         if changes.keys() & QUOTA_FIELDS and not editor.is_superuser:

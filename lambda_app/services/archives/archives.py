@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, GoneError, NotFoundError, TooLargeError, TooManyRequestsError
 from lambda_app.models import Archive, ArchiveStatus, File, FileStatus, Share, User
-from lambda_app.repositories.archives.archives import ArchiveRepository, Candidate, NoSuchArchiveError
+from lambda_app.repositories.archives.archives import ArchiveRepository, NoSuchArchiveError, RequestedFile
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository, NumberTakenError
 from lambda_app.schemas.archives import DEFAULT_FILENAME, ArchiveCreate
 from lambda_app.schemas.files.file_lists import FileOrder, Order
@@ -106,7 +106,7 @@ class ArchiveService:
 
         Raises FilesMissingError, FilesNotAvailableError, TooLargeError, TooManyArchivesError, UnavailableError.
         """
-        candidates = self._archives.list_candidates(parameters.file_ids, user)
+        candidates = self._archives.list_requested_files(parameters.file_ids, user)
         files = _require_all(parameters.file_ids, candidates)
         archive = _new_archive(files, filename=parameters.filename, user_id=user.id, holder_id=user.id)
         return self._queue(archive, files)
@@ -186,12 +186,12 @@ class ArchiveService:
                     archive,
                     entries,
                     unfinished_max=unfinished_max,
-                    kept_bytes=STORED_MAX_BYTES,
+                    stored_bytes_max=STORED_MAX_BYTES,
                     expires_at=archive.created_at + self._retention,
                 )
             except NumberTakenError:
                 continue
-            queued = queued or self._archives.get_wanted(archive.holder_id, archive.fingerprint)
+            queued = queued or self._archives.get_current(archive.holder_id, archive.fingerprint)
             if queued is not None:
                 return queued
             break
@@ -207,7 +207,7 @@ def _with_status(archive: Archive, is_whole: bool) -> ArchiveDownload:
     return ArchiveDownload(archive, ArchiveStatus(archive.status), archive.error_code)
 
 
-def _require_all(file_ids: Sequence[UUID], candidates: Sequence[Candidate]) -> list[File]:
+def _require_all(file_ids: Sequence[UUID], candidates: Sequence[RequestedFile]) -> list[File]:
     found = {candidate.file.id: candidate for candidate in candidates}
     missing = [str(file_id) for file_id in file_ids if file_id not in found or not _is_visible(found[file_id])]
     if missing:
@@ -218,7 +218,7 @@ def _require_all(file_ids: Sequence[UUID], candidates: Sequence[Candidate]) -> l
     return [candidate.file for candidate in candidates]
 
 
-def _is_visible(candidate: Candidate) -> bool:
+def _is_visible(candidate: RequestedFile) -> bool:
     return candidate.is_readable and candidate.file.status != FileStatus.DELETING
 
 

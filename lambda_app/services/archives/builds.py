@@ -16,7 +16,7 @@ from lambda_app.repositories.archives.transitions import ArchiveTransitionReposi
 from lambda_app.services.archives.archives import CONTENT_TYPE, FILE_WITHHELD, FILES_CHANGED
 from lambda_app.services.archives.parts import FileMissingError, Part, PartBuilder
 from lambda_app.storage.keys import archive_request_key
-from lambda_app.storage.object_store import MultipartEnd, ObjectStore, ObjectWithheldError, StoredPart
+from lambda_app.storage.object_store import MultipartResult, ObjectStore, ObjectWithheldError, StoredPart
 
 LEASE = timedelta(minutes=5)
 """How long a worker holds an archive without storing progress, before another worker takes over. Must exceed the time for one part:
@@ -155,7 +155,7 @@ class _BuildAttempt:
         # S3 first: after a crash between the two calls, the sweep aborts the upload, because no row names it.
         archive = self._archive
         upload_id = self._store.start_multipart(key=archive.s3_key, content_type=CONTENT_TYPE, with_digests=True)
-        if not self._transitions.begin_again(archive, upload_id=upload_id):
+        if not self._transitions.restart_upload(archive, upload_id=upload_id):
             raise _SupersededError
         archive.upload_id, archive.done_bytes, archive.cut_crc32 = upload_id, 0, 0
 
@@ -181,7 +181,7 @@ class _BuildAttempt:
         _, end = builder.bounds(number)
         crc32s, builder.new_crc32s = builder.new_crc32s, {}
         lease_until = clock.now() + LEASE
-        if not self._transitions.keep_part(
+        if not self._transitions.record_part(
             self._archive, done_bytes=end, cut_crc32=builder.cut_crc32, crc32s=crc32s, lease_until=lease_until
         ):
             raise _SupersededError
@@ -200,7 +200,7 @@ class _BuildAttempt:
         return builder.build(number)
 
     def _require_files(self, first: int, last: int) -> None:
-        if not self._transitions.is_whole(self._archive, first=first, last=last):
+        if not self._transitions.has_all_files(self._archive, first=first, last=last):
             raise _FilesChangedError
 
     def _upload(self, part: Part) -> None:
@@ -217,7 +217,7 @@ class _BuildAttempt:
         end = self._store.complete_multipart(
             key=self._archive.s3_key, upload_id=upload_id, parts=parts, size_bytes=self._archive.size_bytes
         )
-        if end is MultipartEnd.PARTS_DIFFER or not self._has_object():
+        if end is MultipartResult.PARTS_MISMATCH or not self._has_object():
             raise UnavailableError
 
     def _list_parts(self) -> list[StoredPart]:

@@ -8,10 +8,9 @@ from functools import partial
 from time import monotonic
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
-
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
+from lambda_app.db.errors import StatementFailedError
 from lambda_app.models import UNFINISHED, Archive, ArchiveStatus
 from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
@@ -73,9 +72,9 @@ class ArchiveSweepService:
                     return sweep.report
         return sweep.report
 
-    def list_waiting(self, *, limit: int) -> list[UUID]:
+    def list_claimable(self, *, limit: int) -> list[UUID]:
         """Return archives that wait for a worker. The local worker polls this, because there is no queue."""
-        return self._archives.list_waiting(clock.now(), limit=limit)
+        return self._archives.list_claimable(clock.now(), limit=limit)
 
 
 @dataclass(slots=True)
@@ -93,7 +92,7 @@ class _Run:
     def steps(self) -> list[Iterator[None]]:
         return [
             self._each(lambda after: self.archives.list_abandoned(self.now, after=after, limit=PAGE_ROWS), self._requeue),
-            self._each(lambda after: self.archives.list_over(self.now, after=after, limit=PAGE_ROWS), self._remove),
+            self._each(lambda after: self.archives.list_expired(self.now, after=after, limit=PAGE_ROWS), self._remove),
             self._orphan_uploads(),
             self._objects(ARCHIVE_PREFIX, self._orphan_zips),
             self._objects(REQUEST_PREFIX, lambda objects: objects),
@@ -110,9 +109,9 @@ class _Run:
     def _try(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except (UnavailableError, DBAPIError) as error:
+        except (UnavailableError, StatementFailedError) as error:
             self.report.archive_failures += 1
-            self.archives.recover()
+            self.archives.reset_session()
             logger.warning("A step of the archive sweep failed; the next run retries it: %s", error.__cause__ or error)
 
     def _requeue(self, archive: Archive) -> None:
@@ -124,7 +123,7 @@ class _Run:
         self.report.given_up_archives += 1
         if self.is_dry:
             return
-        if self.transitions.give_up(archive.id, overdue_at=self.now, error_code=GIVEN_UP, expires_at=self.now + self.retention):
+        if self.transitions.fail_abandoned(archive.id, overdue_at=self.now, error_code=GIVEN_UP, expires_at=self.now + self.retention):
             logger.error("Archive %s failed after %d attempts", archive.id, archive.attempts)
             self._delete_bytes(archive)
 
@@ -192,5 +191,5 @@ class _Run:
 
     def _states(self, keys: Iterator[str]) -> dict[str, tuple[ArchiveStatus, str | None]]:
         ids = {key: archive_id for key in keys if (archive_id := archive_id_of(key)) is not None}
-        known = self.archives.states_of(ids.values()) if ids else {}
+        known = self.archives.get_statuses(ids.values()) if ids else {}
         return {key: known[archive_id] for key, archive_id in ids.items() if archive_id in known}

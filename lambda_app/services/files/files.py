@@ -66,9 +66,18 @@ class FileService:
             raise FileNotAvailableError(extra={"file_status": file.status})
         return self._sign_download(file)
 
-    def start_public_download(self, file_id: UUID, *, method: DownloadMethod) -> Download:
-        """Sign a short-lived download of a public file, for GET or HEAD. Raises NoSuchFileError, UnavailableError."""
-        return self._sign_download(self._files.require_public(file_id), method=method, lifetime_seconds=PUBLIC_DOWNLOAD_URL_TTL_SECONDS)
+    def start_public_download(self, file_id: str, *, method: DownloadMethod) -> Download:
+        """Sign a short-lived download of a public file, for GET or HEAD. Raises NoSuchFileError, UnavailableError.
+
+        `file_id` is text from a URL. Text that is not an id raises the same error as an unknown id.
+        """
+        try:
+            requested_id = UUID(file_id)
+        except ValueError as error:
+            raise NoSuchFileError from error
+        return self._sign_download(
+            self._files.require_public(requested_id), method=method, lifetime_seconds=PUBLIC_DOWNLOAD_URL_TTL_SECONDS
+        )
 
     def get_file(self, viewer: User, file_id: UUID) -> File:
         """Return a file that the user can read. Raises NoSuchFileError, FileForbiddenError."""

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
-
 from lambda_app.core import clock
 from lambda_app.core.errors import AppError, ConflictError, MalformedRequestError
-from lambda_app.db.errors import ConnectionLostError
+from lambda_app.db.errors import ConnectionLostError, StatementFailedError
 from lambda_app.models import IdempotencyKey
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 
@@ -84,9 +82,9 @@ class IdempotencyService:
             locked_until=now + timedelta(seconds=LOCK_SECONDS),
         )
         try:
-            if self._keys.claim(key, same=request.fingerprints, forgotten_before=now - KEY_LIFETIME):
+            if self._keys.claim(key, fingerprints=request.fingerprints, expired_before=now - KEY_LIFETIME):
                 return None
-        except DBAPIError as error:
+        except StatementFailedError as error:
             self._release_if_lost(request, resource_id, error)
             raise
         taken = self._keys.get(user_id=request.user_id, route=request.route, key=request.key)
@@ -108,14 +106,14 @@ class IdempotencyService:
             if request is not None:
                 self._keys.release(user_id=request.user_id, resource_id=resource_id)
             raise
-        except DBAPIError as error:
+        except StatementFailedError as error:
             if request is not None:
                 self._release_if_lost(request, resource_id, error)
             raise
 
-    def _release_if_lost(self, request: KeyedRequest, resource_id: UUID, error: DBAPIError) -> None:
+    def _release_if_lost(self, request: KeyedRequest, resource_id: UUID, error: StatementFailedError) -> None:
         # It is unknown whether the lost statement took effect. If it created the resource, the key is marked done and is not
         # released. If it is still running, it will find the key released and create nothing. After a timeout there is no second
         # attempt: the request would wait for the database twice.
         if isinstance(error.orig, ConnectionLostError) and not isinstance(error.orig.__cause__, TimeoutError):
-            self._keys.release_anew(user_id=request.user_id, resource_id=resource_id)
+            self._keys.release_after_reconnect(user_id=request.user_id, resource_id=resource_id)

@@ -8,10 +8,9 @@ from functools import partial
 from time import monotonic
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
-
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
+from lambda_app.db.errors import StatementFailedError
 from lambda_app.models import File, FileStatus
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
@@ -102,7 +101,7 @@ class _Run:
         rejected_before = self.now - REJECTED_RETENTION
         return [
             self._each(lambda after: self.files.list_overdue(self.now, after=after, limit=PAGE_ROWS), self._end_upload),
-            self._each(lambda after: self.files.list_vanishing(after=after, limit=PAGE_ROWS), self._finish),
+            self._each(lambda after: self.files.list_ended(after=after, limit=PAGE_ROWS), self._finish),
             self._each(
                 lambda after: self.files.list_to_purge(self.now, after=after, limit=PAGE_ROWS),
                 lambda file: self._purge(file, FileStatus.TRASHED, self.now),
@@ -127,9 +126,9 @@ class _Run:
     def _try(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except (UnavailableError, DBAPIError) as error:
+        except (UnavailableError, StatementFailedError) as error:
             self.report.failures += 1
-            self.files.recover()
+            self.files.reset_session()
             logger.warning("A step of the sweep failed; the next run retries it: %s", error.__cause__ or error)
 
     def _end_upload(self, file: File) -> None:
@@ -165,7 +164,7 @@ class _Run:
         yield
 
     def _delete_keys(self, before: datetime) -> None:
-        self.report.forgotten_keys += self.keys.count_forgotten(before) if self.is_dry else self.keys.forget(before)
+        self.report.forgotten_keys += self.keys.count_expired(before) if self.is_dry else self.keys.delete_expired(before)
 
     def _orphan_uploads(self) -> Iterator[None]:
         name, after = "uploads", self.files.get_position("uploads")
@@ -247,13 +246,13 @@ class _Run:
 
     def _report_if_lost(self, file_id: UUID) -> None:
         # The object may have been uploaded, or the file deleted, since the page was listed.
-        if self.store.head(object_key(file_id)) is None and self.files.statuses_of([file_id]):
+        if self.store.head(object_key(file_id)) is None and self.files.get_statuses([file_id]):
             self.report.lost_objects += 1
             logger.error("The object of file %s is missing", file_id)
 
     def _known(self, keys: Iterable[str]) -> dict[str, tuple[FileStatus, str | None]]:
         ids = [file_id for key in keys if (file_id := file_id_of(key)) is not None]
-        return {object_key(file_id): found for file_id, found in self.files.statuses_of(ids).items()} if ids else {}
+        return {object_key(file_id): found for file_id, found in self.files.get_statuses(ids).items()} if ids else {}
 
     def _keep_position(self, name: str, after_key: str) -> None:
         if not self.is_dry:

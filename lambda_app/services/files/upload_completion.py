@@ -10,7 +10,7 @@ from lambda_app.models import File, FileStatus
 from lambda_app.repositories.files.files import FileRepository, NoSuchFileError
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.services.files.upload_verification import UploadVerification, VerificationResult
-from lambda_app.storage.object_store import MultipartEnd, ObjectStore, ObjectWithheldError
+from lambda_app.storage.object_store import MultipartResult, ObjectStore, ObjectWithheldError
 from lambda_app.storage.parts import PartPlan
 
 COMPLETE_MULTIPART_GRACE = timedelta(hours=1)
@@ -137,9 +137,9 @@ class UploadCompletion:
         end = self._store.complete_multipart(
             key=file.s3_key, upload_id=upload_id, parts=parts, size_bytes=file.size_bytes, crc64nvme=crc64nvme
         )
-        if end is MultipartEnd.PARTS_DIFFER:
+        if end is MultipartResult.PARTS_MISMATCH:
             raise PartsMissingError("The uploaded parts do not form the declared file; list the parts and upload those that differ again")
-        return end is not MultipartEnd.NO_UPLOAD
+        return end is not MultipartResult.UPLOAD_NOT_FOUND
 
 
 def plan_of(file: File) -> PartPlan:

@@ -170,7 +170,7 @@ class UploadService:
         for _ in range(2):
             if self._transitions.reserve(file, default_bytes=default.bytes, default_files=default.files, with_key=with_key):
                 return
-            owner = self._users.require_fresh(file.owner_id)
+            owner = self._users.require_current(file.owner_id)
             quota = default.of(owner)
             if owner.bytes_used + file.size_bytes > quota.bytes or owner.files_count >= quota.files:
                 raise QuotaExceededError(quota=quota, user=owner)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from lambda_app.core.errors import PermissionDeniedError
 from lambda_app.models import User
-from lambda_app.repositories.files.usage import Counted, UsageRepository
+from lambda_app.repositories.files.usage import UsageCount, UsageRepository
 from lambda_app.schemas.files.usage import Usage
 from lambda_app.services.files.quota import Quota
 
@@ -16,7 +16,7 @@ RECOUNT_PAGE_USERS = 500
 class Recounted(NamedTuple):
     """A user whose counters differ from the sums over the user's files, and whether they were corrected."""
 
-    counted: Counted
+    counted: UsageCount
     is_corrected: bool
 
 
@@ -48,7 +48,7 @@ class UsageService:
         """Yield each user whose counters are wrong, and correct them unless `is_dry`. For the operator's command line only."""
         after: UUID | None = None
         while page := self._usage.count_page(after=after, limit=RECOUNT_PAGE_USERS):
-            wrong = [counted for counted in page if not counted.is_right]
+            wrong = [counted for counted in page if not counted.is_consistent]
             corrected = self._usage.correct_page(after=after, limit=RECOUNT_PAGE_USERS) if wrong and not is_dry else set()
             yield from (Recounted(counted, counted.user_id in corrected) for counted in wrong)
             after = page[-1].user_id

@@ -58,10 +58,8 @@ class GrantService:
         """
         grantee_id = parameters.user_id
         if parameters.email is not None:
-            found = self._recipient_lookup.find(user, [parameters.email], where=self._grants.may_grant(file_id, user))
-            grantee_id = (found or {}).get(parameters.email)
-            if found is None:
-                self._files.require_manageable(file_id, user)
+            self._files.require_manageable(file_id, user)
+            grantee_id = self._recipient_lookup.find(user, [parameters.email]).get(parameters.email)
         if grantee_id is None:
             raise GranteeNotFoundError
         grant = self._grants.put(file_id, user, grantee_id=grantee_id, role=parameters.role, email=parameters.email)
@@ -76,7 +74,7 @@ class GrantService:
 
     def list_grants(self, user: User, file_id: UUID) -> list[FileGrant]:
         """Return the grants of a file: all of them for its owner, their own for a grantee. Raises NoSuchFileError, FileForbiddenError."""
-        return self._grants.list_of(file_id, user)
+        return self._grants.list_for_file(file_id, user)
 
     def revoke(self, user: User, file_id: UUID, grantee_id: UUID) -> None:
         """Revoke a grant; grantees can revoke their own. Raises GrantNotFoundError, NoSuchFileError, FileForbiddenError."""

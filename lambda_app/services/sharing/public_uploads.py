@@ -1,10 +1,8 @@
 """Uploads by guests through the link of a file request. Guests have no account and cannot read any file."""
 
-import math
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError, TooLargeError, TooManyRequestsError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
@@ -114,8 +112,7 @@ class PublicUploadService:
         if not reservation.is_open:
             raise FileRequestClosedError
         if not reservation.is_admitted:
-            wait = (reservation.blocked_until - clock.now()).total_seconds() if reservation.blocked_until else 1
-            raise TooManyGuestUploadsError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
+            raise TooManyGuestUploadsError.until(reservation.blocked_until)
         if not reservation.is_started:
             raise _refusal(self.get_request(token), declared)
         return StartedPublicUpload(file, request, guest_token)
@@ -128,7 +125,7 @@ class PublicUploadService:
         return self._completion.complete(lambda: self._require_guest_file(token, file_id, guest_token))
 
     def _require_guest_file(self, token: str, file_id: UUID, guest_token: str) -> File:
-        file = self._requests.get_sent(hash_secret(token), file_id=file_id, guest_token_hash=hash_secret(guest_token))
+        file = self._requests.get_guest_file(hash_secret(token), file_id=file_id, guest_token_hash=hash_secret(guest_token))
         if file is None:
             raise FileRequestClosedError
         return file

@@ -8,13 +8,13 @@ from lambda_app.core.errors import AppError, MalformedRequestError, NotAuthentic
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.core.security.share_tokens import ShareToken, ShareTokens, SignedShareToken
-from lambda_app.models import File, Share, ShareAudience, User
+from lambda_app.models import File, OpenShare, Share, ShareAudience, User
 from lambda_app.repositories.archives.archives import NoSuchArchiveError
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.files.file_access import AccessContext
-from lambda_app.repositories.sharing.share_links import Look, Opened, ShareLinkRepository
+from lambda_app.repositories.sharing.share_links import FoundShare, ShareLinkRepository
 from lambda_app.schemas.sharing.shares import ShareCredentials
-from lambda_app.services.accounts.login_throttle import LoginThrottle, network_of
+from lambda_app.services.accounts.login_throttle import LoginThrottle, attempt_keys, network_of
 from lambda_app.services.accounts.sessions import SessionService
 from lambda_app.services.archives.archives import CONTENT_TYPE as ARCHIVE_CONTENT_TYPE
 from lambda_app.services.files.files import download_content_type
@@ -80,10 +80,10 @@ class ShareLinkService:
         self._share_tokens = share_tokens
         self._store = store
 
-    def open(self, address: str, visitor: Visitor, *, is_counted: bool) -> Opened:
+    def open(self, address: str, visitor: Visitor, *, is_counted: bool) -> OpenShare:
         """Return the link's files. Raises NoSuchLinkError, NotAuthenticatedError, SharePasswordRequiredError."""
         access = self._access_context(address, visitor)
-        opened = self._links.open(address, access) if is_counted else self._links.peek(address, access)
+        opened = self._links.open(address, access) if is_counted else self._links.preview(address, access)
         if opened is None:
             self._require_open(address, access)
             raise NoSuchLinkError
@@ -111,7 +111,7 @@ class ShareLinkService:
             lifetime_seconds=LINK_DOWNLOAD_URL_TTL_SECONDS,
         )
 
-    def open_for_download(self, address: str, visitor: Visitor) -> Opened:
+    def open_for_download(self, address: str, visitor: Visitor) -> OpenShare:
         """Return the link's files if the link allows downloads, without counting. Raises ListingOnlyError and the errors of `open`."""
         opened = self.open(address, visitor, is_counted=False)
         if not opened.share.allows_download:
@@ -144,14 +144,14 @@ class ShareLinkService:
             MalformedRequestError: account credentials for a link that is open to anyone.
         """
         access = self._access_context(address, visitor)
-        look = self._links.look(address, access)
-        if look is None:
+        found = self._links.find(address, access)
+        if found is None:
             raise NoSuchLinkError
-        share = look.share
+        share = found.share
         # The new token also contains what an earlier token for this link has proven.
         previous = access.proven if access.proven is not None and access.proven.share_id == share.id else ShareToken(share.id)
         if credentials.password is not None:
-            _require_audience(look)
+            _require_audience(found)
             self._require_password(share, credentials.password)
             token = ShareToken(share.id, share.password_version, previous.user_id, previous.token_epoch)
             return self._share_tokens.sign(token, address=address)
@@ -159,12 +159,12 @@ class ShareLinkService:
             raise MalformedRequestError("This link needs no account; send only its password, if it has one", code="no_account_needed")
         email = credentials.email or ""
         user = self._sessions.verify_credentials(email=email, password=credentials.account_password or "")
-        self._links.record_sign_in(share, user, self._login_throttle.reset_statement(email))
+        self._links.record_sign_in(share, user, attempt=attempt_keys(email))
         return self._share_tokens.sign(ShareToken(share.id, previous.password_version, user.id, user.token_epoch), address=address)
 
     def _find(self, address: str, file_id: UUID, access: AccessContext, *, method: DownloadMethod, is_resumption: bool) -> File | None:
         if method == "HEAD":
-            return self._links.inspect(address, file_id, access)
+            return self._links.check(address, file_id, access)
         visitor_hash = _visitor_hash(address, access)
         resumed = self._links.resume(address, file_id, access, visitor=visitor_hash) if is_resumption else None
         return resumed or self._links.grant(address, file_id, access, visitor=visitor_hash)
@@ -176,15 +176,15 @@ class ShareLinkService:
             context.actor_id, context.credential = proven.user_id, f"share_pass:{proven.share_id}"
         return AccessContext(clock.now(), visitor.user, proven)
 
-    def _require_open(self, address: str, access: AccessContext) -> Look:
+    def _require_open(self, address: str, access: AccessContext) -> FoundShare:
         """Raise the error for a link that returned no rows, or return the link if the visitor has access to it."""
-        look = self._links.look(address, access)
-        if look is None:
+        found = self._links.find(address, access)
+        if found is None:
             raise NoSuchLinkError
-        _require_audience(look)
-        if not look.is_proven:
+        _require_audience(found)
+        if not found.is_proven:
             raise SharePasswordRequiredError
-        return look
+        return found
 
     def _require_password(self, share: Share, password: str) -> None:
         if share.hashed_password is None or self._login_throttle.verify_link_password(share, password):
@@ -199,8 +199,8 @@ def _visitor_hash(address: str, access: AccessContext) -> str:
     return hash_secret(f"visitor|{address}|{access.viewer_id}|{network_of(context.source_address)}|{context.user_agent}")
 
 
-def _require_audience(look: Look) -> None:
-    if look.is_for_visitor:
+def _require_audience(found: FoundShare) -> None:
+    if found.is_for_visitor:
         return
-    refusal: AppError = NoSuchLinkError() if look.is_known else NotAuthenticatedError("Sign in to open this link")
+    refusal: AppError = NoSuchLinkError() if found.is_signed_in else NotAuthenticatedError("Sign in to open this link")
     raise refusal

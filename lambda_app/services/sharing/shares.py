@@ -5,16 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement
-
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError, UnavailableError
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.random_tokens import hash_secret, new_link_token
 from lambda_app.core.security.share_tokens import ShareTokens
-from lambda_app.models import FileStatus, Share, User
+from lambda_app.models import FileStatus, Share, ShareDetails, User
 from lambda_app.repositories.files.files import FileForbiddenError, FileRepository, NoSuchFileError
-from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareDetails, ShareRepository
+from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareRepository
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.shares import ShareOptions, ShareUpdate
@@ -105,9 +103,9 @@ class ShareService:
         if keyed is not None and existing_id is not None:
             return self._get_created(user, existing_id, keyed)
         with self._idempotency.release_on_error(keyed, share_id):
-            user_ids = self._find_recipients(user, options.recipients, where=self._shares.may_share(file_ids, user))
-            if user_ids is None:
+            if options.recipients and not self._shares.can_share(file_ids, user):
                 raise self._refusal(user, file_ids, with_key=keyed is not None)
+            user_ids = self._find_recipients(user, options.recipients)
             address = options.slug or (new_link_token() if keyed is None else self._tokens(keyed, share_id)[0])
             share = self._new_share(user, share_id, options, address)
             details = ShareDetails(share, list(file_ids), sorted(user_ids))
@@ -144,11 +142,10 @@ class ShareService:
         if "password" in changes:
             password = changes.pop("password")
             changes["hashed_password"] = None if password is None else self._passwords.hash(password)
-            # Invalidates the share tokens that were issued for the previous password.
-            changes["password_version"] = Share.password_version + 1
-        user_ids = None if names is None else self._find_recipients(user, names, where=self._shares.may_change(share_id, user))
-        is_refused = names is not None and user_ids is None
-        details = None if is_refused else self._shares.update(share_id, user, changes, user_ids=user_ids, fields=fields)
+        if names and self._shares.require(share_id, user).share.revoked_at is not None:
+            raise ShareRevokedError
+        user_ids = None if names is None else self._find_recipients(user, names)
+        details = self._shares.update(share_id, user, changes, user_ids=user_ids, fields=fields)
         if details is None:
             self._shares.require(share_id, user)
             raise ShareRevokedError
@@ -166,7 +163,7 @@ class ShareService:
 
     def _refusal(self, user: User, file_ids: Sequence[UUID], *, with_key: bool) -> Exception:
         """Return the error for a link that could not be created."""
-        files = {file.id: file for file in self._files.list_named(file_ids, user)}
+        files = {file.id: file for file in self._files.list_states(file_ids, user)}
         for file_id in file_ids:
             if file_id not in files:
                 return NoSuchFileError(extra={"file_id": str(file_id)})
@@ -201,13 +198,11 @@ class ShareService:
             updated_at=now,
         )
 
-    def _find_recipients(self, user: User, names: Sequence[str], *, where: ColumnElement[bool]) -> dict[str, UUID] | None:
-        """Return the users with these names; None, without a lookup, when the condition is false. Raises UnknownRecipientError."""
+    def _find_recipients(self, user: User, names: Sequence[str]) -> dict[str, UUID]:
+        """Return the users with these names. Raises UnknownRecipientError, ThrottledError."""
         if not names:
             return {}
-        found = self._recipient_lookup.find(user, names, where=where)
-        if found is None:
-            return None
+        found = self._recipient_lookup.find(user, names)
         unknown = [name for name in names if name not in found]
         if unknown:
             raise UnknownRecipientError(extra={"unknown": unknown})
