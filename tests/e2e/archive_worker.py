@@ -5,7 +5,7 @@ import resource
 import sys
 from pathlib import Path
 
-from lambda_app.handlers.archive import take_batch
+from lambda_app.handlers.archive import build_archives
 from lambda_app.handlers.processes import worker_services
 
 STATUS = Path("/proc/self/status")
@@ -23,5 +23,5 @@ if __name__ == "__main__":
     # What it takes to have everything loaded, S3's client above all.
     services.store.head("archives/nothing")
     before = peak_kib()
-    answer = take_batch(services, json.loads(sys.argv[1]), budget=lambda: 3600.0)
+    answer = build_archives(services, json.loads(sys.argv[1]), budget=lambda: 3600.0)
     print(json.dumps({"answer": answer, "baseline_kib": before, "peak_kib": peak_kib()}))

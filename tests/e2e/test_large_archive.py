@@ -28,7 +28,7 @@ from lambda_app.models import File, FileStatus, User
 from lambda_app.schemas.archives import ArchiveCreate
 from lambda_app.storage.keys import archive_request_key, object_key
 from lambda_app.storage.parts import MIB
-from tests.support.s3_events import batch, notification
+from tests.support.s3_events import batch, s3_message
 
 GIB = float(os.environ.get("LARGE_ARCHIVE_GIB", "0.1"))
 FILES = int(os.environ.get("LARGE_ARCHIVE_FILES", "100"))
@@ -95,7 +95,7 @@ def ask(world: World, file_ids: list[UUID]) -> UUID:
 
 
 def command(world: World, archive_id: UUID) -> list[str]:
-    event = batch(notification(archive_request_key(archive_id), bucket=world.services.settings.s3_bucket_name))
+    event = batch(s3_message(archive_request_key(archive_id), bucket=world.services.settings.s3_bucket_name))
     return [sys.executable, str(WORKER), json.dumps(event)]
 
 
@@ -146,7 +146,7 @@ def test_zip_of_one_large_file_is_valid_and_built_in_little_memory_after_a_kill(
     before = done_bytes(world, archive_id)
     with world.services.unit_of_work() as session:
         session.execute(text("UPDATE archive SET lease_until = now() - interval '1 second' WHERE id = :id"), {"id": archive_id})
-        assert world.services.archive_sweep(session).list_waiting(limit=10) == [archive_id]
+        assert world.services.archive_sweep(session).list_claimable(limit=10) == [archive_id]
     report = work(world, archive_id)
 
     print(f"{size_bytes} bytes, killed after {before}: {report}")

@@ -22,7 +22,7 @@ from lambda_app.models import User
 from lambda_app.services.files import usage
 from tests.support.accounts import Account, sign_in, start_upload
 from tests.support.locks import wait_until_blocked
-from tests.support.s3_events import batch, bridged
+from tests.support.s3_events import batch, eventbridge_message
 
 Run = Callable[..., tuple[int, str]]
 
@@ -89,7 +89,7 @@ def test_missing_setting_is_named(run: Run) -> None:
     code, output = run("migrate", SECRET_KEY=None)
 
     assert code == 1
-    assert "secret_key" in output
+    assert "SECRET_KEY" in output
 
 
 def test_database_that_is_away_is_said_in_a_sentence(run: Run) -> None:
@@ -140,7 +140,9 @@ def test_sweep_by_lambda_answers_with_its_report(
     process_services.cache_clear()
 
     report = sweep.handler({"dry_run": True}, None)
-    answer = object_created.handler(batch(bridged("uploads/6f3c1e1e-0000-4000-8000-000000000000", bucket=s3_server.bucket)), None)
+    answer = object_created.handler(
+        batch(eventbridge_message("uploads/6f3c1e1e-0000-4000-8000-000000000000", bucket=s3_server.bucket)), None
+    )
 
     process_services().engine.dispose()
     process_services.cache_clear()
@@ -277,7 +279,7 @@ def test_recount_leaves_an_account_alone_that_was_busy_in_between(
         code, output = recounted.result(timeout=30)
 
     assert counters(pooled, owner) == (1007, 2)
-    assert (code, output.splitlines()[-1]) == (1, "Error: 1 accounts were busy and stay as they were; run it again")
+    assert (code, output.splitlines()[-1]) == (1, "Error: 1 accounts were in use and were not corrected; run the command again")
     assert run("recount-usage", "--fix")[1].endswith("1 accounts differ, 1 corrected\n")
     assert counters(pooled, owner) == (10, 2)
     pooled.engine.dispose()

@@ -1,4 +1,4 @@
-"""Pages as tests read them."""
+"""A parser of HTML pages for tests."""
 
 from html.parser import HTMLParser
 
@@ -6,7 +6,7 @@ import httpx
 
 
 class Page(HTMLParser):
-    """The tags of a page, and its text."""
+    """The tags and texts of a page."""
 
     def __init__(self, answer: httpx.Response) -> None:
         super().__init__()
@@ -22,5 +22,5 @@ class Page(HTMLParser):
         self.texts.append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
-        """Return the attributes of all tags of this name."""
+        """Return the attributes of all tags with this name."""
         return [attributes for name, attributes in self.tags if name == tag]

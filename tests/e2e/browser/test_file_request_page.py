@@ -22,7 +22,7 @@ HOSTILE = ("<img src=x onerror=alert(1)>\u202egnp.txt", "text/plain", b"")
 WORDS = "<img src=x onerror=alert(2)><script>alert(3)</script>"
 LOOK = [{"axe": True}, {"resize": 320}, {"resize": 1280}]
 OPEN_UNTIL = clock.now() + timedelta(days=30)
-CLOSED = "There is no such link, or it is not open any more"
+CLOSED = "This link does not exist or is no longer available"
 SENT_ANYTHING = ["open", "refused", "full", "hostile", "ended meanwhile"]
 
 
@@ -90,12 +90,12 @@ def seen(
     store = site.services.settings.aws_endpoint_url
     end = {"call": f"{site.url}/api/v1/file-requests/{requests['ended meanwhile']['id']}", "method": "DELETE", "headers": owner.headers}
     refused = [*send(LARGE, PAGE, small), {"see": "Received: 1 of 3. Not received: large.png, page.html."}]
-    full = [*send(REPORT, PICTURE), {"see": f"Received: 1 of 2. Not received: {PICTURE[0]}."}, {"see": "can still be sent: 0"}]
+    full = [*send(REPORT, PICTURE), {"see": f"Received: 1 of 2. Not received: {PICTURE[0]}."}, {"see": "you can still send: 0"}]
     again = [{"tab": f"Try again: {REPORT[0]}", "role": "button"}, {"key": "Enter"}]
     jobs: dict[str, Any] = {
         "open": {
             "url": url["open"],
-            "steps": [*send(REPORT, PICTURE), {"see": "Received: 2 of 2."}, {"see": "can still be sent: 98"}, {"progress": True}],
+            "steps": [*send(REPORT, PICTURE), {"see": "Received: 2 of 2."}, {"see": "you can still send: 98"}, {"progress": True}],
         },
         "refused": {"url": url["refused"], "steps": refused},
         "refused, looked at": {"url": url["refused, looked at"], "steps": [*refused, *LOOK], "dark": True},
@@ -116,7 +116,7 @@ def seen(
             "url": url["others"],
             "steps": [{"store": "wait"}, *send(REPORT), {"see": f"Sending {REPORT[0]}", "role": "progressbar"}, *LOOK],
         },
-        "ended meanwhile": {"url": url["ended meanwhile"], "steps": [end, *send(REPORT), {"see": "This link is not open any more."}]},
+        "ended meanwhile": {"url": url["ended meanwhile"], "steps": [end, *send(REPORT), {"see": "This link is no longer available."}]},
         "looked at": {"url": url["others"], "steps": LOOK},
         "without script": {"url": url["others"], "steps": [], "script": False},
         "revoked": {"url": url["revoked"], "steps": []},
@@ -147,15 +147,15 @@ def test_files_sent_by_the_keyboard_are_their_owners(seen: Seen, client: httpx.C
 def test_refusals_are_said_in_words_and_keep_nothing_else_back(seen: Seen, client: httpx.Client, owner: Account, requests: Seen) -> None:
     text = seen["refused"]["text"]
 
-    assert "This file is larger than this request takes." in text
-    assert "This request does not take files of this type" in text
+    assert "This file is larger than this request allows." in text
+    assert "This file request does not accept files of this type" in text
     # Another try would not help.
     assert "Try again" not in text
     assert received(client, owner, requests["refused"]) == as_received((PICTURE[0], PICTURE[1], PICTURE[2][:1_000]))
 
 
 def test_full_request_says_so(seen: Seen, client: httpx.Client, owner: Account, requests: Seen) -> None:
-    assert "This request takes no more files" in seen["full"]["text"]
+    assert "This file request accepts no more files" in seen["full"]["text"]
     assert received(client, owner, requests["full"]) == as_received(REPORT)
 
 
@@ -185,9 +185,9 @@ def test_closed_and_unknown_links_are_one_page(seen: Seen) -> None:
 
 
 def test_page_without_script_says_what_to_do(seen: Seen) -> None:
-    for part in ("your browser must run its script", "curl $LINK/files", "Photos of the feast"):
+    for part in ("requires JavaScript", "curl $LINK/files", "Photos of the feast"):
         assert part in seen["without script"]["text"]
-    assert "your browser must run its script" not in seen["looked at"]["text"]
+    assert "requires JavaScript" not in seen["looked at"]["text"]
 
 
 def test_hostile_names_and_words_are_shown_and_do_nothing(seen: Seen, client: httpx.Client, owner: Account, requests: Seen) -> None:

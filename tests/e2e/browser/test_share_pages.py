@@ -107,7 +107,7 @@ def test_zip_arrives_by_a_button(seen: Seen, name: str) -> None:
 
 
 def test_page_of_a_zip_says_how_far_it_is(seen: Seen) -> None:
-    for part in ("The zip is being built: 5", "does not refresh by itself any more", *(saved_filename(name) for name in NAMES)):
+    for part in ("The zip is being built: 5", "Automatic refresh is off", *(saved_filename(name) for name in NAMES)):
         assert part in seen["zip, waited for"]["text"]
 
 
@@ -139,7 +139,7 @@ def test_page_says_what_there_is(seen: Seen) -> None:
 
 
 def test_wrong_password_is_told_and_asked_for_again(seen: Seen) -> None:
-    assert "This is not the link's password" in seen["locked, wrong"]["text"]
+    assert "The password is wrong" in seen["locked, wrong"]["text"]
     assert 403 in seen["locked, wrong"]["statuses"]
 
 

@@ -31,7 +31,7 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def test_key_is_shown_once_and_its_hash_is_kept(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_key_is_returned_once_and_only_its_hash_is_stored(client: httpx.Client, services: Services, owner: Account) -> None:
     made = make_key(client, owner, "files:read", "files:write", expires_in_days=30)
 
     listed = client.get(KEYS, headers=owner.headers)
@@ -47,7 +47,7 @@ def test_key_is_shown_once_and_its_hash_is_kept(client: httpx.Client, services: 
     assert made["key"][14:] not in str(rows)
 
 
-def test_key_opens_what_its_scopes_name(client: httpx.Client, owner: Account) -> None:
+def test_key_gives_access_within_its_scopes_only(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, status="pending")
     reader, writer = (bearer(make_key(client, owner, scope)["key"]) for scope in ("files:read", "files:write"))
     path = f"/api/v1/files/{file['id']}"
@@ -65,7 +65,7 @@ def test_key_opens_what_its_scopes_name(client: httpx.Client, owner: Account) ->
 
 
 @pytest.mark.parametrize("scope", ["files:read", "files:write", "shares"])
-def test_key_cannot_make_itself_stronger(client: httpx.Client, owner: Account, scope: str) -> None:
+def test_key_without_admin_scope_cannot_manage_keys(client: httpx.Client, owner: Account, scope: str) -> None:
     key = bearer(make_key(client, owner, scope)["key"])
 
     assert_problem(client.post(KEYS, json={"name": "n", "scopes": ["admin"]}, headers=key), 403, "insufficient_scope")
@@ -75,7 +75,7 @@ def test_key_cannot_make_itself_stronger(client: httpx.Client, owner: Account, s
     assert_problem(client.post("/api/v1/login/logout-everywhere", headers=key), 403, "insufficient_scope")
 
 
-def test_superusers_key_for_files_opens_their_own_files_only(
+def test_superusers_key_without_admin_scope_reads_only_their_own_files(
     client: httpx.Client, services: Services, owner: Account, admin: Account
 ) -> None:
     theirs = make_file(client, owner, status="pending")
@@ -90,7 +90,7 @@ def test_superusers_key_for_files_opens_their_own_files_only(
     assert client.get(ME, headers=admin.headers).json()["is_superuser"] is True
 
 
-def test_key_expires_and_is_revoked(client: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_expired_and_revoked_keys_return_401(client: httpx.Client, owner: Account, stranger: Account) -> None:
     short, long = make_key(client, owner, "files:read", expires_in_days=1), make_key(client, owner, "files:read")
 
     with time_machine.travel(clock.now() + timedelta(days=1, seconds=1), tick=False):
@@ -102,7 +102,7 @@ def test_key_expires_and_is_revoked(client: httpx.Client, owner: Account, strang
     assert_problem(client.delete(f"{KEYS}/{long['id']}", headers=owner.headers), 404, "api_key_not_found")
 
 
-def test_use_is_noted_at_most_once_an_hour(client: httpx.Client, owner: Account) -> None:
+def test_last_use_is_recorded_at_most_once_an_hour(client: httpx.Client, owner: Account) -> None:
     made = make_key(client, owner, "files:read")
     used: list[Any] = []
     start = clock.now()
@@ -131,13 +131,13 @@ CHANGES: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_changed_key_is_refused(client: httpx.Client, owner: Account, change: str) -> None:
+def test_altered_key_returns_401(client: httpx.Client, owner: Account, change: str) -> None:
     key = CHANGES[change](make_key(client, owner, "admin")["key"])
 
     assert_unauthenticated(client.get(ME, headers={b"Authorization": f"Bearer {key}".encode()}))
 
 
-def test_checksum_tells_a_key_from_a_typing_error() -> None:
+def test_checksum_detects_typing_errors() -> None:
     key = new_api_key()
 
     assert has_valid_checksum(key)
@@ -159,15 +159,15 @@ def test_checksum_tells_a_key_from_a_typing_error() -> None:
         {"name": "n", "scopes": ["admin"], "key": "wup_mine"},
     ],
 )
-def test_senseless_key_is_refused(client: httpx.Client, owner: Account, body: dict[str, Any]) -> None:
+def test_invalid_key_parameters_return_422(client: httpx.Client, owner: Account, body: dict[str, Any]) -> None:
     assert_problem(client.post(KEYS, json=body, headers=owner.headers), 422, "malformed_request")
 
 
-def test_account_has_at_most_fifty_keys(client: httpx.Client, owner: Account) -> None:
+def test_account_can_have_at_most_fifty_keys(client: httpx.Client, owner: Account) -> None:
     for _ in range(50):
         make_key(client, owner, "shares")
     assert_problem(client.post(KEYS, json={"name": "n", "scopes": ["shares"]}, headers=owner.headers), 409, "too_many_api_keys")
 
 
-def test_unknown_key_id_is_404(client: httpx.Client, owner: Account) -> None:
+def test_unknown_key_id_returns_404(client: httpx.Client, owner: Account) -> None:
     assert_problem(client.delete(f"{KEYS}/{uuid4()}", headers=owner.headers), 404, "api_key_not_found")

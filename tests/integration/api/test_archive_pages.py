@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from lambda_app.factory import Services
-from lambda_app.storage.content import saved_filename
+from lambda_app.storage.content import safe_filename
 from tests.integration.api.test_archives import wake
 from tests.integration.api.test_share_archives import Link
 from tests.integration.api.test_share_pages import HOSTILE, browser  # noqa: F401 - the fixture
@@ -31,7 +31,7 @@ def force(services: Services, page: str, change: str) -> None:
         connection.execute(text(f"UPDATE archive SET {change} WHERE id = :id"), {"id": page.rpartition("/")[2]})  # noqa: S608 - ours
 
 
-def test_zip_is_asked_for_watched_and_downloaded_without_script(
+def test_zip_is_requested_watched_and_downloaded_without_script(
     browser: httpx.Client,  # noqa: F811
     services: Services,
     owner: Account,
@@ -64,21 +64,21 @@ def test_zip_is_asked_for_watched_and_downloaded_without_script(
         assert answer.headers["x-robots-tag"] == "noindex, nofollow"
         page = Page(answer)
         assert page.all("script") == page.all("img") == [tag for tag in page.all("meta") if "http-equiv" in tag] == []
-        assert {saved_filename(name) for name in HOSTILE} <= set(page.texts)
+        assert {safe_filename(name) for name in HOSTILE} <= set(page.texts)
     assert browser.get(f"{here}/download").status_code == 302
     assert counts_of(browser, owner, share)[1] == 1
 
 
-def test_button_is_there_only_where_there_is_a_zip_to_have(browser: httpx.Client, owner: Account) -> None:  # noqa: F811
+def test_zip_button_appears_only_where_a_zip_can_be_downloaded(browser: httpx.Client, owner: Account) -> None:  # noqa: F811
     files = [str(make_file(browser, owner)["id"]) for _ in range(2)]
 
     assert Page(browser.get(make_share(browser, owner, files[0])["url"])).all("form") == []
     assert Page(browser.get(make_share(browser, owner, *files, allows_download=False)["url"])).all("form") == []
-    assert "It counts as one download" in browser.get(make_share(browser, owner, *files, max_downloads=2)["url"]).text
+    assert "This counts as one download" in browser.get(make_share(browser, owner, *files, max_downloads=2)["url"]).text
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_form_of_another_page_asks_for_nothing(browser: httpx.Client, owner: Account, site: str) -> None:  # noqa: F811
+def test_form_of_another_origin_cannot_request_a_zip(browser: httpx.Client, owner: Account, site: str) -> None:  # noqa: F811
     link = Link(browser, owner, password="swordfish")
     browser.post(link.path, data={"password": "swordfish"})
     url = f"{link.path}/archives"
@@ -91,7 +91,7 @@ def test_form_of_another_page_asks_for_nothing(browser: httpx.Client, owner: Acc
 
 
 @pytest.mark.parametrize("code", ["files_changed", "file_withheld", "given_up"])
-def test_failed_zip_says_why_and_can_be_asked_for_again(
+def test_page_of_a_failed_zip_gives_the_reason_and_a_retry_button(
     browser: httpx.Client,  # noqa: F811
     services: Services,
     share: dict[str, Any],
@@ -104,9 +104,9 @@ def test_failed_zip_says_why_and_can_be_asked_for_again(
 
     assert "refresh" not in failed.headers
     said = {
-        "files_changed": "A file was changed or taken away",
-        "file_withheld": "A file in it is not given out",
-        "given_up": "It failed several times on our side",
+        "files_changed": "A file was changed or removed",
+        "file_withheld": "did not pass the malware scan",
+        "given_up": "Building the zip failed several times",
     }[code]
     assert said in failed.text
     assert Page(failed).all("form") == [{"method": "post", "action": f"{share['url']}/archives"}]
@@ -118,7 +118,7 @@ def test_failed_zip_says_why_and_can_be_asked_for_again(
     assert Page(over).all("a") == [{"href": share["url"]}]
 
 
-def test_closed_link_has_the_same_page_as_none(browser: httpx.Client, owner: Account, share: dict[str, Any]) -> None:  # noqa: F811
+def test_closed_and_unknown_links_return_the_same_page(browser: httpx.Client, owner: Account, share: dict[str, Any]) -> None:  # noqa: F811
     here = browser.post(f"{share['url']}/archives").headers["location"]
     change_share(browser, owner, share, expires_at="2000-01-01T00:00:00Z")
 
@@ -128,7 +128,7 @@ def test_closed_link_has_the_same_page_as_none(browser: httpx.Client, owner: Acc
         assert (answer.status_code, answer.text) == (404, none.text)
 
 
-def test_programs_get_json_as_ever(browser: httpx.Client, share: dict[str, Any]) -> None:  # noqa: F811
+def test_programs_get_json(browser: httpx.Client, share: dict[str, Any]) -> None:  # noqa: F811
     for accept in ("*/*", "application/json"):
         asked = browser.post(f"{share['url']}/archives", headers={"Accept": accept, "Content-Type": "application/x-www-form-urlencoded"})
         looked = browser.get(asked.headers["location"], headers={"Accept": accept})

@@ -270,7 +270,7 @@ def world(client: httpx.Client, services: Services, make_user: Callable[..., Acc
     return World(client, services, make_user)
 
 
-def test_every_route_has_a_row_and_every_row_a_route(app: FastAPI) -> None:
+def test_routes_and_rows_of_the_matrix_match(app: FastAPI) -> None:
     found = {row_name(method, path) for method, path in routes(app)}
 
     assert sorted(found - ROWS.keys()) == [], "say in ROWS who may call these"
@@ -280,7 +280,7 @@ def test_every_route_has_a_row_and_every_row_a_route(app: FastAPI) -> None:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_every_caller_gets_what_the_row_says(
+def test_route_returns_the_expected_status_for_every_caller(
     app: FastAPI, client: httpx.Client, services: Services, make_user: Callable[..., Account], world: World, name: str
 ) -> None:
     row = ROWS[name]
@@ -330,7 +330,7 @@ BY_ROLE: dict[tuple[str, str, str], tuple[int, ...]] = {
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_each_role_may_do_with_a_file_what_the_table_says(client: httpx.Client, make_user: Callable[..., Account], role: str) -> None:
+def test_role_has_exactly_its_permissions_on_a_file(client: httpx.Client, make_user: Callable[..., Account], role: str) -> None:
     owner, other, me = make_user(), make_user(), make_user()
     file = make_file(client, owner, is_public=role == "public")["id"]
     grants = f"{PREFIX}/files/{file}/grants"
@@ -357,7 +357,7 @@ def test_each_role_may_do_with_a_file_what_the_table_says(client: httpx.Client, 
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-def test_public_file_is_read_by_all_whose_credentials_hold(client: httpx.Client, world: World, caller: str) -> None:
+def test_public_file_is_readable_with_valid_or_no_credentials(client: httpx.Client, world: World, caller: str) -> None:
     file = start_upload(client, world.owner, is_public=True)["file_id"]
 
     answer = client.get(f"{PREFIX}/files/download/{file}", headers=world.headers(caller))
@@ -381,7 +381,7 @@ LINKS: dict[str, tuple[dict[str, Any], dict[str, Any], Expected]] = {
 
 @pytest.mark.parametrize("caller", CALLERS)
 @pytest.mark.parametrize("kind", LINKS)
-def test_links_open_for_those_they_are_for(client: httpx.Client, world: World, kind: str, caller: str) -> None:
+def test_link_opens_only_for_its_audience(client: httpx.Client, world: World, kind: str, caller: str) -> None:
     options, changes, expected = LINKS[kind]
     if "recipients" in options:
         options = options | {"recipients": [world.owner.email]}

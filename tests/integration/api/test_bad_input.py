@@ -68,7 +68,7 @@ def paths(client: httpx.Client, make_user: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("route", "field"), FIELDS)
-def test_hostile_value_in_any_field_is_refused(client: httpx.Client, paths: dict[str, Any], route: str, field: str) -> None:
+def test_hostile_value_in_any_field_returns_422(client: httpx.Client, paths: dict[str, Any], route: str, field: str) -> None:
     method, path, body = ROUTES[route]
     account: Account = paths["account"]
     for name, value in VALUES.items():
@@ -108,7 +108,7 @@ def test_hostile_value_in_any_field_is_refused(client: httpx.Client, paths: dict
         (b'{"filename": "a"}', "application/json/x"),
     ],
 )
-def test_body_that_is_no_request_is_refused(client: httpx.Client, owner: Account, content: bytes, content_type: Any) -> None:
+def test_malformed_body_is_refused(client: httpx.Client, owner: Account, content: bytes, content_type: Any) -> None:
     headers = {"Content-Type": content_type} | owner.headers
 
     answer = client.post("/api/v1/files/upload", content=content, headers=headers)
@@ -138,7 +138,7 @@ def test_hostile_value_in_the_sign_in_form_is_refused(
 
 
 @pytest.mark.parametrize("length", [None, "5", "-1", "9" * 50, "x"])
-def test_body_over_the_limit_is_413_whatever_length_it_claims(handler: GatewayHandler, length: str | None) -> None:
+def test_body_over_the_limit_returns_413_for_any_content_length(handler: GatewayHandler, length: str | None) -> None:
     event = payload_v2(httpx.Request("POST", "https://api.test/api/v1/users/", content=b"x" * (BODY_MAX_BYTES + 1)))
     event["headers"] = {"host": "api.test", "content-type": "application/json"} | ({"content-length": length} if length else {})
 
@@ -146,23 +146,23 @@ def test_body_over_the_limit_is_413_whatever_length_it_claims(handler: GatewayHa
 
 
 @pytest.mark.parametrize("path", ["/api/v1/files/upload", "/api/v1/login/token", "/api/v1/users/", "/health", "/nowhere"])
-def test_body_over_the_limit_is_413_on_every_route(client: httpx.Client, path: str) -> None:
+def test_body_over_the_limit_returns_413_on_every_route(client: httpx.Client, path: str) -> None:
     answer = client.post(path, content=b"x" * (BODY_MAX_BYTES + 1), headers=JSON)
 
     assert_problem(answer, 413, "body_too_large")
 
 
-def test_body_at_the_limit_is_read(client: httpx.Client, owner: Account) -> None:
+def test_body_at_the_limit_is_accepted(client: httpx.Client, owner: Account) -> None:
     body = json.dumps({"filename": "a", "content_type": "a/b", "size_bytes": 1}).encode().ljust(BODY_MAX_BYTES)
 
     assert client.post("/api/v1/files/upload", content=body, headers=JSON | owner.headers).status_code == 201
 
 
-def test_ten_megabytes_of_text_are_413(client: httpx.Client) -> None:
+def test_ten_megabytes_of_text_return_413(client: httpx.Client) -> None:
     assert_problem(client.post("/api/v1/users/", json={"email": HUGE, "password": HUGE}), 413, "body_too_large")
 
 
-def test_refusal_never_echoes_the_value(client: httpx.Client) -> None:
+def test_error_never_echoes_the_value(client: httpx.Client) -> None:
     answer = client.post("/api/v1/users/", json={"email": "not an address", "password": "hunter2", "extra": "s3cr3t"})
 
     assert_problem(answer, 422, "malformed_request")

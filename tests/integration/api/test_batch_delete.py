@@ -36,21 +36,21 @@ def purge(services: Services) -> int:
         return services.maintenance(session).purge()["sign_in_attempts"]
 
 
-def test_flood_is_forgotten_in_batches(services: Services) -> None:
+def test_expired_counters_are_deleted_in_batches(services: Services) -> None:
     flood(services, 2 * BATCH_ROWS + SPARE)
 
     assert purge(services) == 2 * BATCH_ROWS + SPARE
     assert left(services) == 0
 
 
-def test_one_run_removes_so_many_and_the_next_one_the_rest(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_run_deletes_one_batch_and_the_next_run_the_rest(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forgetting, "MAX_BATCHES", 1)
     flood(services, BATCH_ROWS + SPARE)
 
     assert [purge(services), purge(services)] == [BATCH_ROWS, SPARE]
 
 
-def test_counter_in_use_is_left_and_waited_for_by_nobody(settings: Settings, services: Services) -> None:
+def test_locked_counter_is_skipped_without_waiting(settings: Settings, services: Services) -> None:
     flood(services, SPARE)
     other = Services.build(settings)
     with other.engine.connect() as holder:
@@ -64,7 +64,7 @@ def test_counter_in_use_is_left_and_waited_for_by_nobody(settings: Settings, ser
     assert (purge(services), left(services)) == (0, 1)
 
 
-def test_table_that_cannot_be_cleared_stops_no_other(settings: Settings, services: Services) -> None:
+def test_locked_table_does_not_stop_the_others(settings: Settings, services: Services) -> None:
     flood(services, SPARE)
     hasty = Services.build(settings.model_copy(update={"database_timeout_seconds": 2.0}))
 

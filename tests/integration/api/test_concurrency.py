@@ -28,7 +28,7 @@ def in_a_loop_of_its_own(work: Coroutine[Any, Any, list[httpx.Response]]) -> lis
 
 
 @pytest.mark.parametrize("pool_size", [1, 5])
-def test_burst_of_requests_is_served_in_full(settings: Settings, services: Services, owner: Account, pool_size: int) -> None:
+def test_burst_of_requests_is_served_completely(settings: Settings, services: Services, owner: Account, pool_size: int) -> None:
     small = settings.model_copy(update={"database_pool_size": pool_size})
     built = Services.build(small)
     app = create_app(small, built)
@@ -43,9 +43,7 @@ def test_burst_of_requests_is_served_in_full(settings: Settings, services: Servi
     built.engine.dispose()
 
 
-def test_database_health_is_known_in_time_when_names_do_not_resolve(
-    client: httpx.Client, services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_database_health_responds_in_time_when_dns_hangs(client: httpx.Client, services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     real = socket.getaddrinfo
 
     def slow(*args: Any, **kwargs: Any) -> Any:
@@ -65,7 +63,7 @@ def test_database_health_is_known_in_time_when_names_do_not_resolve(
     assert client.get("/health/db").status_code == 200
 
 
-def test_crowd_asking_for_the_databases_health_costs_one_connection(settings: Settings) -> None:
+def test_concurrent_health_checks_use_one_connection(settings: Settings) -> None:
     url = settings.database_url.get_secret_value()
     with WireProxy(url) as proxy:
         counted = settings.model_copy(update={"database_url": SecretStr(proxy.url_for(url))})

@@ -33,7 +33,7 @@ def preflight(browser: httpx.Client, origin: str) -> httpx.Response:
     return browser.options("/api/v1/files/upload", headers=headers)
 
 
-def test_preflight_of_a_named_origin_passes(browser: httpx.Client) -> None:
+def test_preflight_of_a_configured_origin_is_allowed(browser: httpx.Client) -> None:
     answer = preflight(browser, PAGE)
 
     assert answer.status_code == 200
@@ -42,7 +42,7 @@ def test_preflight_of_a_named_origin_passes(browser: httpx.Client) -> None:
     assert "access-control-allow-credentials" not in answer.headers
 
 
-def test_pages_may_change_and_open_share_links(browser: httpx.Client) -> None:
+def test_cross_origin_pages_can_change_and_open_share_links(browser: httpx.Client) -> None:
     for method, header in (("PATCH", "authorization"), ("GET", "x-share-pass")):
         headers = {"Origin": PAGE, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": header}
         assert browser.options("/api/v1/shares/x", headers=headers).status_code == 200
@@ -58,7 +58,7 @@ def test_preflight_of_another_origin_is_refused(browser: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "size", "status"), [("GET", "/api/v1/files", 0, 401), ("POST", "/", BODY_MAX_BYTES + 1, 413), ("GET", "/x", 0, 404)]
 )
-def test_refusals_can_be_read_by_the_page(browser: httpx.Client, method: str, path: str, size: int, status: int) -> None:
+def test_cross_origin_pages_can_read_errors(browser: httpx.Client, method: str, path: str, size: int, status: int) -> None:
     answer = browser.request(method, path, content=b"x" * size, headers={"Origin": PAGE})
 
     assert_problem(answer, status)
@@ -66,5 +66,5 @@ def test_refusals_can_be_read_by_the_page(browser: httpx.Client, method: str, pa
     assert "X-Next-Cursor" in answer.headers["access-control-expose-headers"]
 
 
-def test_no_origin_is_named_by_default(client: httpx.Client) -> None:
+def test_no_origin_is_allowed_by_default(client: httpx.Client) -> None:
     assert "access-control-allow-origin" not in client.get("/health", headers={"Origin": PAGE}).headers

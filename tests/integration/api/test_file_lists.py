@@ -76,12 +76,12 @@ PIECES = {
 }
 
 
-def test_name_filter_takes_any_piece_in_any_letter_case(client: httpx.Client, library: Account) -> None:
+def test_name_filter_matches_any_part_ignoring_case(client: httpx.Client, library: Account) -> None:
     assert {piece: listed(client, library, q=piece) for piece in PIECES} == PIECES
 
 
 @pytest.mark.parametrize("letters", ["abA", "aAbB%_\\ .ÄäßẞсСıİΣσς漢字🙂🙃"], ids=["few", "many"])
-def test_name_filter_agrees_with_a_look_at_every_name(services: Services, owner: Account, letters: str) -> None:
+def test_name_filter_agrees_with_a_scan_of_all_names(services: Services, owner: Account, letters: str) -> None:
     """Few letters make names that have every trigram of a piece, and not the piece; many are of one to four bytes."""
     dice = random.Random(7)
     user = User(id=owner.id, is_superuser=False)
@@ -105,7 +105,7 @@ def test_name_filter_agrees_with_a_look_at_every_name(services: Services, owner:
             assert {file.filename for file in found} == {name for name in lowered if small in lowered[name]}, piece
 
 
-def test_type_status_size_and_time_filters(client: httpx.Client, library: Account) -> None:
+def test_files_are_filtered_by_type_status_size_and_time(client: httpx.Client, library: Account) -> None:
     assert listed(client, library, content_type="image/") == ["apple.JPG", "Zebra.png"]
     assert listed(client, library, content_type="text/plain") == ["äpfel.txt", "Apricot 50%_off.txt"]
     assert listed(client, library, content_type="%") == []
@@ -118,7 +118,7 @@ def test_type_status_size_and_time_filters(client: httpx.Client, library: Accoun
 
 
 @pytest.mark.parametrize("sort", ["created", "-created", "name", "-name", "size", "-size"])
-def test_every_order_is_walked_once_by_cursor(client: httpx.Client, library: Account, sort: str) -> None:
+def test_cursor_returns_every_file_once_in_every_order(client: httpx.Client, library: Account, sort: str) -> None:
     whole = client.get(FILES, params={"sort": sort}, headers=library.headers).json()
     seen = []
     params: dict[str, Any] = {"sort": sort, "limit": 2}
@@ -136,7 +136,7 @@ def test_every_order_is_walked_once_by_cursor(client: httpx.Client, library: Acc
         assert all((a[field] < b[field]) == (not sort.startswith("-")) for a, b in pairwise(whole))
 
 
-def test_names_are_ordered_without_letter_case(client: httpx.Client, library: Account) -> None:
+def test_names_are_ordered_ignoring_case(client: httpx.Client, library: Account) -> None:
     assert listed(client, library, sort="name") == [
         "apple pie.pdf",
         "apple.JPG",
@@ -158,14 +158,14 @@ def test_link_to_the_next_page_keeps_filter_and_order(client: httpx.Client, libr
     assert "link" not in second.headers
 
 
-def test_cursor_of_another_order_is_refused(client: httpx.Client, library: Account) -> None:
+def test_cursor_of_another_order_returns_422(client: httpx.Client, library: Account) -> None:
     cursor = client.get(FILES, params={"sort": "name", "limit": 1}, headers=library.headers).headers["x-next-cursor"]
 
     for sort in ("-name", "size", "created"):
         assert_problem(client.get(FILES, params={"sort": sort, "cursor": cursor}, headers=library.headers), 422, "bad_cursor")
 
 
-def test_total_is_counted_only_when_asked(client: httpx.Client, library: Account) -> None:
+def test_total_is_returned_only_on_request(client: httpx.Client, library: Account) -> None:
     asked = client.get(FILES, params={"count": "true", "limit": 1, "q": "ap"}, headers=library.headers)
 
     assert asked.headers["x-total-count"] == "3"
@@ -194,14 +194,14 @@ def test_total_is_counted_only_when_asked(client: httpx.Client, library: Account
         "count=perhaps",
     ],
 )
-def test_senseless_filter_is_refused(client: httpx.Client, owner: Account, query: str) -> None:
+def test_invalid_filter_returns_422(client: httpx.Client, owner: Account, query: str) -> None:
     assert_problem(client.get(f"{FILES}?{query}", headers=owner.headers), 422, "malformed_request")
 
 
 # --- entity tags -----------------------------------------------------------------------------------------------------
 
 
-def test_change_on_condition_fails_when_somebody_was_faster(client: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_conditional_update_returns_412_after_another_update(client: httpx.Client, owner: Account, stranger: Account) -> None:
     path = f"{FILES}/{make_file(client, owner)['id']}"
     tag = client.get(path, headers=owner.headers).headers["etag"]
 
@@ -229,9 +229,7 @@ def with_trash(settings: Settings, services: Services) -> httpx.Client:
     return httpx.Client(transport=GatewayTransport(GatewayHandler(create_app(kept, built))), base_url="https://api.test")
 
 
-def test_deleted_file_waits_in_the_trash_and_comes_back(
-    with_trash: httpx.Client, services: Services, owner: Account, stranger: Account
-) -> None:
+def test_deleted_file_is_restored_from_the_trash(with_trash: httpx.Client, services: Services, owner: Account, stranger: Account) -> None:
     file = make_file(with_trash, owner, is_public=True)
     path = f"{FILES}/{file['id']}"
 
@@ -258,7 +256,7 @@ def test_deleted_file_waits_in_the_trash_and_comes_back(
     assert with_trash.get(f"{FILES}/download/{file['id']}").status_code == 200
 
 
-def test_permanent_deletion_passes_the_trash_by(with_trash: httpx.Client, services: Services, owner: Account) -> None:
+def test_permanent_deletion_bypasses_the_trash(with_trash: httpx.Client, services: Services, owner: Account) -> None:
     first, second = make_file(with_trash, owner), make_file(with_trash, owner)
     with_trash.delete(f"{FILES}/{first['id']}", headers=owner.headers)
 
@@ -268,7 +266,7 @@ def test_permanent_deletion_passes_the_trash_by(with_trash: httpx.Client, servic
         assert_problem(with_trash.post(f"{FILES}/{file['id']}/restore", headers=owner.headers), 404, "file_not_found")
 
 
-def test_what_never_was_available_does_not_go_into_the_trash(with_trash: httpx.Client, owner: Account) -> None:
+def test_file_that_was_never_available_is_not_trashed(with_trash: httpx.Client, owner: Account) -> None:
     file = make_file(with_trash, owner, status="pending")
 
     assert_problem(with_trash.post(f"{FILES}/{file['id']}/restore", headers=owner.headers), 409, "not_in_trash", file_status="pending")
@@ -276,7 +274,7 @@ def test_what_never_was_available_does_not_go_into_the_trash(with_trash: httpx.C
     assert_problem(with_trash.get(f"{FILES}/{file['id']}", headers=owner.headers), 404, "file_not_found")
 
 
-def test_deleting_twice_and_by_strangers_is_refused_as_ever(with_trash: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_deletion_by_a_stranger_or_a_second_time_is_refused(with_trash: httpx.Client, owner: Account, stranger: Account) -> None:
     file = make_file(with_trash, owner)
 
     assert_problem(with_trash.delete(f"{FILES}/{file['id']}", headers=stranger.headers), 403, "file_forbidden")

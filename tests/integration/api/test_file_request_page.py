@@ -54,7 +54,7 @@ def digest_of(source: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}'"
 
 
-def test_page_runs_its_own_script_and_reaches_the_bucket_only(client: httpx.Client, settings: Settings, owner: Account) -> None:
+def test_page_runs_only_its_own_script_and_reaches_only_the_bucket(client: httpx.Client, settings: Settings, owner: Account) -> None:
     token = make_link(client, owner)["token"]
 
     answer = look(client, token)
@@ -83,7 +83,7 @@ def test_page_runs_its_own_script_and_reaches_the_bucket_only(client: httpx.Clie
     assert inline(look(client, make_link(client, owner, title="Other")["token"]), "script") == inline(answer, "script")
 
 
-def test_page_says_what_is_asked_for_and_taken(client: httpx.Client, owner: Account) -> None:
+def test_page_shows_title_note_and_limits(client: httpx.Client, owner: Account) -> None:
     link = make_link(
         client,
         owner,
@@ -97,18 +97,24 @@ def test_page_says_what_is_asked_for_and_taken(client: httpx.Client, owner: Acco
     page = Page(look(client, link["token"]))
 
     said = "\n".join(page.texts)
-    for part in ("Photos", "All of them.\nThank you", "Largest file: 5.0 MiB", "Types: image/*, application/pdf", "run its script"):
+    for part in (
+        "Photos",
+        "All of them.\nThank you",
+        "Largest file: 5.0 MiB",
+        "Allowed types: image/*, application/pdf",
+        "requires JavaScript",
+    ):
         assert part in said
-    assert re.search(r"Files that can still be sent: \n6\n", said)
+    assert re.search(r"Files that you can still send: \n6\n", said)
     assert link["expires_at"][:10] in said
     assert page.all("input") == [{"id": "chosen", "type": "file", "multiple": None, "required": None, "accept": "image/*,application/pdf"}]
     assert page.all("form") == [{"id": "form", "data-max-size-bytes": str(5 * 2**20), "hidden": None}]
     assert [attributes["role"] for attributes in page.all("p") if "role" in attributes] == ["status"]
     # What to do without the script is there until the script takes it away.
-    assert page.all("div") == [{"id": "unscripted"}]
+    assert page.all("div") == [{"id": "without-script"}]
 
 
-def test_hostile_titles_and_notes_are_only_shown(client: httpx.Client, owner: Account) -> None:
+def test_hostile_titles_and_notes_are_escaped(client: httpx.Client, owner: Account) -> None:
     for words in HOSTILE:
         page = Page(look(client, make_link(client, owner, title=words, note=words)["token"]))
         assert page.all("script") == [{}]
@@ -117,7 +123,7 @@ def test_hostile_titles_and_notes_are_only_shown(client: httpx.Client, owner: Ac
         assert f"{words} · We-Upload" in page.texts
 
 
-def test_marks_that_turn_text_round_are_taken_out(client: httpx.Client, owner: Account) -> None:
+def test_direction_marks_are_removed(client: httpx.Client, owner: Account) -> None:
     marks = "\u202e\u202d\u2066\u2067\u2068\u2069\u200f\u061c"
 
     answer = look(client, make_link(client, owner, title=f"in{marks}voice", note=f"pay{marks} me")["token"])
@@ -131,13 +137,13 @@ def test_marks_that_turn_text_round_are_taken_out(client: httpx.Client, owner: A
     ("accept", "is_page"),
     [(BROWSER["Accept"], True), ("*/*", False), ("application/json", False), ("application/json, text/html;q=0.9", False), ("", False)],
 )
-def test_accept_decides_between_page_and_json(client: httpx.Client, owner: Account, accept: str, is_page: bool) -> None:
+def test_accept_header_selects_page_or_json(client: httpx.Client, owner: Account, accept: str, is_page: bool) -> None:
     for token in (make_link(client, owner)["token"], "none"):
         answer = client.get(f"/r/{token}", headers={"Accept": accept})
         assert answer.headers["content-type"].startswith("text/html" if is_page else "application/")
 
 
-def test_script_is_answered_as_programs_are(client: httpx.Client, owner: Account) -> None:
+def test_script_of_the_page_gets_json_errors(client: httpx.Client, owner: Account) -> None:
     token = make_link(client, owner)["token"]
     wanted = {"filename": "a", "content_type": "a/b", "size_bytes": 1}
 
@@ -147,7 +153,7 @@ def test_script_is_answered_as_programs_are(client: httpx.Client, owner: Account
         assert client.post(f"/r/{token}/files", json=wanted, headers=headers).status_code == 201
 
 
-def test_refusals_are_pages_for_browsers(client: httpx.Client, owner: Account) -> None:
+def test_browsers_get_errors_as_pages(client: httpx.Client, owner: Account) -> None:
     token = make_link(client, owner)["token"]
     hostile = {"filename": "a", "content_type": "a/b", "size_bytes": 1, "<script>alert(1)</script>": 1}
 
@@ -164,7 +170,7 @@ def test_refusals_are_pages_for_browsers(client: httpx.Client, owner: Account) -
         assert "script-src" not in answer.headers["content-security-policy"]
 
 
-def test_page_of_an_outage_is_a_page(client: httpx.Client, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_browsers_get_an_outage_as_a_page(client: httpx.Client, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise UnavailableError
 
@@ -175,7 +181,7 @@ def test_page_of_an_outage_is_a_page(client: httpx.Client, owner: Account, monke
     assert_problem(client.get(f"/r/{token}"), 503, "unavailable")
 
 
-def test_links_that_are_not_open_have_one_page(
+def test_all_closed_links_return_the_same_page(
     client: httpx.Client, services: Services, owner: Account, make_user: Callable[..., Account]
 ) -> None:
     disabled = make_user()
@@ -198,7 +204,7 @@ def test_links_that_are_not_open_have_one_page(
         for name, answer in answers.items()
     }
     assert answers["unknown"].status_code == 404
-    assert "This link is not open" in Page(answers["unknown"]).texts
+    assert "This link is not available" in Page(answers["unknown"]).texts
     style = digest_of(inline(answers["unknown"], "style"))
     policy = f"default-src 'none'; style-src {style}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     assert answers["unknown"].headers.get_list("content-security-policy") == [policy]
@@ -206,7 +212,7 @@ def test_links_that_are_not_open_have_one_page(
     assert all(other == seen["unknown"] for other in seen.values())
 
 
-def test_page_works_below_the_stage(handler: GatewayHandler, client: httpx.Client, owner: Account) -> None:
+def test_page_works_below_a_stage(handler: GatewayHandler, client: httpx.Client, owner: Account) -> None:
     token = make_link(client, owner)["token"]
     with httpx.Client(transport=GatewayTransport(handler, payload_v1), base_url="https://api.test") as staged:
         # Its addresses are made from the browser's own, so that there is none in it that could be wrong.

@@ -33,7 +33,7 @@ from lambda_app.factory import Services
 from lambda_app.models import File, FileRequest, FileStatus, User
 from lambda_app.repositories.sharing import guest_throttle as guest_tries
 from lambda_app.repositories.sharing.file_requests import REQUESTS_PER_USER
-from lambda_app.repositories.sharing.guest_throttle import FIRST_DELAY_SECONDS, FREE_POINTS, POINTS_OF_REFUSAL
+from lambda_app.repositories.sharing.guest_throttle import FIRST_DELAY_SECONDS, FREE_POINTS, POINTS_PER_REFUSAL
 from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.schemas.accounts.users import UserUpdate
 from lambda_app.schemas.files.files import DeclaredFile
@@ -43,7 +43,7 @@ from lambda_app.services.sharing.public_uploads import FileRequestFullError, NoR
 from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES
 from tests.support.accounts import Account, make_file, put_object
 from tests.support.gateway import GatewayTransport, payload_v1
-from tests.support.locks import piled_up
+from tests.support.locks import hold_until_blocked
 from tests.support.object_store import FakeObjectStore
 from tests.support.problems import assert_problem
 from tests.support.quota_assertions import assert_quota_is_exact
@@ -104,7 +104,7 @@ def in_days(days: float) -> str:
 # --- the owner's side ------------------------------------------------------------------------------------------------
 
 
-def test_request_is_made_with_limits_and_its_link_is_shown_once(
+def test_request_is_created_with_limits_and_its_link_is_returned_once(
     client: httpx.Client, services: Services, settings: Settings, owner: Account
 ) -> None:
     made = client.post(REQUESTS, json={"title": "Photos of the day"}, headers=owner.headers)
@@ -127,7 +127,7 @@ def test_request_is_made_with_limits_and_its_link_is_shown_once(
     assert "file_request.created" in audit
 
 
-def test_requests_are_listed_changed_and_ended_by_their_owner(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_owner_lists_changes_and_revokes_requests(client: httpx.Client, services: Services, owner: Account) -> None:
     made = [make_request(client, owner, title=f"Request {number}") for number in range(3)]
     first = client.get(REQUESTS, params={"limit": 2}, headers=owner.headers)
     second = client.get(f"{REQUESTS}{first.links['next']['url']}", headers=owner.headers)
@@ -158,7 +158,7 @@ def test_requests_are_listed_changed_and_ended_by_their_owner(client: httpx.Clie
     assert actions == ["file_request.created", "file_request.updated", "file_request.updated", "file_request.revoked"]
 
 
-def test_request_of_somebody_else_is_not_there(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
+def test_request_of_another_user_returns_404(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
     path = f"{REQUESTS}/{make_request(client, owner)['id']}"
 
     for account in (stranger, admin):
@@ -203,7 +203,7 @@ def test_request_of_somebody_else_is_not_there(client: httpx.Client, owner: Acco
         {"file_count": -5},
     ],
 )
-def test_senseless_request_is_refused(client: httpx.Client, owner: Account, fields: dict[str, Any]) -> None:
+def test_invalid_request_returns_422(client: httpx.Client, owner: Account, fields: dict[str, Any]) -> None:
     request = make_request(client, owner)
 
     assert_problem(client.post(REQUESTS, json={"title": "x", **fields}, headers=owner.headers), 422)
@@ -211,7 +211,7 @@ def test_senseless_request_is_refused(client: httpx.Client, owner: Account, fiel
     assert client.get(f"{REQUESTS}/{request['id']}", headers=owner.headers).json()["updated_at"] == request["updated_at"]
 
 
-def test_repeated_creation_with_a_key_leads_to_the_same_link(
+def test_repeated_creation_with_an_idempotency_key_returns_the_same_link(
     client: httpx.Client, settings: Settings, services: Services, owner: Account
 ) -> None:
     headers = owner.headers | {"Idempotency-Key": str(uuid4())}
@@ -248,7 +248,7 @@ def _made_again(services: Services, session: Any, owner: Account, key: str) -> i
     return 201
 
 
-def test_account_has_a_hundred_requests_at_most(client: httpx.Client, owner: Account) -> None:
+def test_account_can_have_at_most_a_hundred_requests(client: httpx.Client, owner: Account) -> None:
     made = [make_request(client, owner) for _ in range(REQUESTS_PER_USER)]
     key = {"Idempotency-Key": str(uuid4())}
 
@@ -262,7 +262,7 @@ def test_account_has_a_hundred_requests_at_most(client: httpx.Client, owner: Acc
 # --- the guests' side ------------------------------------------------------------------------------------------------
 
 
-def test_guest_sends_a_file_and_reads_nothing_back(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_guest_uploads_a_file_and_cannot_read_it(client: httpx.Client, services: Services, owner: Account) -> None:
     request = make_request(client, owner, title="Photos", note="All of them", max_files=3, allowed_content_types=["text/plain"])
     token = request["token"]
 
@@ -301,7 +301,7 @@ def test_guest_sends_a_file_and_reads_nothing_back(client: httpx.Client, service
     assert_problem(client.get(f"/r/{token}/files/{file['id']}"), 404)
 
 
-def test_start_of_a_guest_is_audited_with_the_source(
+def test_start_of_a_guest_upload_is_audited_with_the_source_address(
     client_from: Callable[[str], httpx.Client], client: httpx.Client, services: Services, owner: Account
 ) -> None:
     request = make_request(client, owner)
@@ -330,7 +330,7 @@ def test_start_of_a_guest_is_audited_with_the_source(
         (None, "x/y", True),
     ],
 )
-def test_only_types_that_were_asked_for_are_taken(
+def test_only_allowed_content_types_are_accepted(
     client: httpx.Client, owner: Account, rules: list[str] | None, content_type: str, is_taken: bool
 ) -> None:
     request = make_request(client, owner, allowed_content_types=rules)
@@ -343,7 +343,7 @@ def test_only_types_that_were_asked_for_are_taken(
         assert_problem(answer, 409, "content_type_refused", allowed_content_types=rules)
 
 
-def test_limits_of_size_and_count_and_room(client: httpx.Client, services: Services, admin: Account, owner: Account) -> None:
+def test_size_count_and_quota_limits_are_enforced(client: httpx.Client, services: Services, admin: Account, owner: Account) -> None:
     request = make_request(client, owner, max_size_bytes=10, max_files=2)
     token = request["token"]
 
@@ -382,7 +382,7 @@ def test_limits_of_size_and_count_and_room(client: httpx.Client, services: Servi
         {"filename": ["a"] * 1000},
     ],
 )
-def test_hostile_declaration_is_refused(client: httpx.Client, services: Services, owner: Account, fields: dict[str, Any]) -> None:
+def test_hostile_declaration_returns_422(client: httpx.Client, services: Services, owner: Account, fields: dict[str, Any]) -> None:
     request = make_request(client, owner)
     declared = {"filename": "a", "content_type": "a/b", "size_bytes": 1, **fields}
 
@@ -392,7 +392,7 @@ def test_hostile_declaration_is_refused(client: httpx.Client, services: Services
     assert count_of(services, request) == 0
 
 
-def test_active_content_of_a_guest_is_served_as_bytes(client: httpx.Client, owner: Account) -> None:
+def test_active_content_of_a_guest_is_served_as_octet_stream(client: httpx.Client, owner: Account) -> None:
     token = make_request(client, owner)["token"]
     upload = sent(client, token, b"<script>alert(1)</script>", filename="a.html", content_type="text/html")
 
@@ -404,7 +404,7 @@ def test_active_content_of_a_guest_is_served_as_bytes(client: httpx.Client, owne
     assert fetched.headers["content-disposition"].startswith("attachment;")
 
 
-def test_only_the_guest_who_sends_a_file_completes_it(client: httpx.Client, owner: Account, make_user: MakeUser) -> None:
+def test_only_the_guest_who_started_an_upload_can_complete_it(client: httpx.Client, owner: Account, make_user: MakeUser) -> None:
     token = make_request(client, owner)["token"]
     other_token = make_request(client, owner)["token"]
     strangers_token = make_request(client, make_user())["token"]
@@ -430,7 +430,7 @@ def test_only_the_guest_who_sends_a_file_completes_it(client: httpx.Client, owne
     assert complete(client, token, mine).json()["status"] == "available"
 
 
-def test_link_that_ended_looks_like_one_that_never_was(
+def test_closed_and_unknown_links_return_the_same_response(
     client: httpx.Client, services: Services, owner: Account, make_user: MakeUser
 ) -> None:
     disabled = make_user()
@@ -465,7 +465,7 @@ def _without_ids(answer: httpx.Response) -> Any:
     return answer.status_code, {name: value for name, value in answer.headers.items() if name != "x-request-id"}, body
 
 
-def test_guesses_cannot_be_told_apart_by_their_time(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_closed_and_unknown_links_take_the_same_time(client: httpx.Client, services: Services, owner: Account) -> None:
     expired, revoked = make_request(client, owner), make_request(client, owner)
     set_columns(services, FileRequest, expired["id"], expires_at=clock.now())
     client.delete(f"{REQUESTS}/{revoked['id']}", headers=owner.headers)
@@ -493,7 +493,7 @@ def test_links_work_behind_a_stage(handler: GatewayHandler, client: httpx.Client
 # --- places ----------------------------------------------------------------------------------------------------------
 
 
-def test_upload_that_came_to_nothing_gives_its_place_back(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_failed_upload_no_longer_counts_against_the_request(client: httpx.Client, services: Services, owner: Account) -> None:
     request = make_request(client, owner, max_files=4)
     token = request["token"]
     kept, wrong, late, dropped = (started(client, token) for _ in range(4))
@@ -530,7 +530,7 @@ def crowd(settings: Settings, services: Services) -> Iterator[Services]:
     engine.dispose()
 
 
-def test_a_hundred_guests_at_once_get_exactly_the_places_there_are(
+def test_hundred_concurrent_guests_never_exceed_a_limit(
     client: httpx.Client, crowd: Services, services: Services, make_user: MakeUser
 ) -> None:
     declared = DeclaredFile(filename="a", content_type="a/b", size_bytes=7)
@@ -570,7 +570,7 @@ def test_a_hundred_guests_at_once_get_exactly_the_places_there_are(
 
 # --- the throttle ----------------------------------------------------------------------------------------------------
 
-REFUSALS = FREE_POINTS // POINTS_OF_REFUSAL + 1
+REFUSALS = FREE_POINTS // POINTS_PER_REFUSAL + 1
 """Those that are free, and the first that is not: the delay comes behind it."""
 
 
@@ -578,7 +578,7 @@ def give_room(services: Services, account: Account, size_bytes: int) -> None:
     set_columns(services, User, account.id, quota_bytes=size_bytes)
 
 
-def test_owners_room_cannot_be_found_out_by_trying_sizes(
+def test_guests_cannot_probe_the_owners_quota(
     client: httpx.Client, client_from: Callable[[str], httpx.Client], services: Services, owner: Account
 ) -> None:
     token, other = make_request(client, owner)["token"], make_request(client, owner)["token"]
@@ -605,7 +605,7 @@ def test_owners_room_cannot_be_found_out_by_trying_sizes(
     assert client.post("/api/v1/login/token", data={"username": owner.email, "password": owner.password}).status_code == 200
 
 
-def test_what_the_page_says_anyway_costs_no_more_than_an_upload(client: httpx.Client, owner: Account) -> None:
+def test_refusal_by_a_published_limit_costs_no_more_than_an_upload(client: httpx.Client, owner: Account) -> None:
     """Eleven documents where pictures are asked for are a mistake, and not somebody who looks for the owner's room."""
     token = make_request(client, owner, allowed_content_types=["image/*"], max_size_bytes=100, max_files=1)["token"]
 
@@ -636,7 +636,7 @@ def test_each_further_refusal_doubles_the_delay(client: httpx.Client, services: 
     assert waits == [60, 120, 240, 480, 900, 900]
 
 
-def test_a_guest_with_many_files_is_slowed_down_only_past_the_limit(
+def test_guest_is_throttled_only_past_the_upload_limit(
     client: httpx.Client, services: Services, owner: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guest_tries, "FREE_POINTS", 5)
@@ -649,7 +649,7 @@ def test_a_guest_with_many_files_is_slowed_down_only_past_the_limit(
     assert_quota_is_exact(services, [owner.id])
 
 
-def test_nothing_is_counted_at_links_that_lead_nowhere(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_unknown_links_leave_no_throttle_rows(client: httpx.Client, services: Services, owner: Account) -> None:
     ended = make_request(client, owner)
     client.delete(f"{REQUESTS}/{ended['id']}", headers=owner.headers)
 
@@ -661,7 +661,7 @@ def test_nothing_is_counted_at_links_that_lead_nowhere(client: httpx.Client, ser
 
 
 @pytest.mark.parametrize("fitting", [0, 50])
-def test_a_hundred_tries_at_once_tell_no_more_than_one_after_the_other(
+def test_concurrent_probes_reveal_no_more_than_sequential_ones(
     client: httpx.Client, crowd: Services, services: Services, owner: Account, fitting: int
 ) -> None:
     """All have asked before the first is answered. Those that would fit, among them, are refused from the same try on."""
@@ -680,7 +680,7 @@ def test_a_hundred_tries_at_once_tell_no_more_than_one_after_the_other(
 
     sizes = [1] * fitting + [1001 + number for number in range(GUESTS - fitting)]
     with time_machine.travel(clock.now(), tick=False), ThreadPoolExecutor(GUESTS) as threads:
-        with piled_up(crowd.engine, "SELECT 1 FROM file_request WHERE id = :id FOR UPDATE", {"id": request["id"]}, count=GUESTS):
+        with hold_until_blocked(crowd.engine, "SELECT 1 FROM file_request WHERE id = :id FOR UPDATE", {"id": request["id"]}, count=GUESTS):
             answers = [threads.submit(start, size_bytes) for size_bytes in random.sample(sizes, GUESTS)]
         told = Counter(answer.result() for answer in answers)
 
@@ -691,7 +691,9 @@ def test_a_hundred_tries_at_once_tell_no_more_than_one_after_the_other(
     assert_quota_is_exact(services, [owner.id])
 
 
-def test_guests_owner_and_sweep_at_once_keep_the_books(client: httpx.Client, crowd: Services, services: Services, owner: Account) -> None:
+def test_concurrent_guests_owner_and_sweep_keep_the_counters_consistent(
+    client: httpx.Client, crowd: Services, services: Services, owner: Account
+) -> None:
     """Starts, rejections, deletions, and changes of the same request and owner, which all lock some of the same rows."""
     request = make_request(client, owner, max_files=30)
     declared = DeclaredFile(filename="a", content_type="a/b", size_bytes=7)
@@ -726,11 +728,11 @@ def test_guests_owner_and_sweep_at_once_keep_the_books(client: httpx.Client, cro
     assert_quota_is_exact(services, [owner.id])
 
 
-def test_guests_send_no_more_than_one_put_takes() -> None:
+def test_guest_files_fit_into_one_put() -> None:
     assert MAX_SIZE_LIMIT_BYTES == SINGLE_PUT_MAX_BYTES
 
 
-def test_link_outlives_every_key_and_credential(client: httpx.Client, settings: Settings, services: Services, owner: Account) -> None:
+def test_link_works_after_key_rotation(client: httpx.Client, settings: Settings, services: Services, owner: Account) -> None:
     plain, keyed = make_request(client, owner), client.post(REQUESTS, json={"title": "x"}, headers=owner.headers | {"Idempotency-Key": "k"})
     upload = started(client, plain["token"])
     put_object(upload, b"hello")

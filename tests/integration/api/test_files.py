@@ -39,7 +39,7 @@ def fetch(url: str) -> httpx.Response:
 # --- upload and completion -------------------------------------------------------------------------------------------
 
 
-def test_file_goes_up_and_comes_back_the_same(client: httpx.Client, owner: Account) -> None:
+def test_downloaded_file_equals_the_uploaded_file(client: httpx.Client, owner: Account) -> None:
     body = b"PK\3\4" + os.urandom(3_000_000)
     upload = start_upload(
         client,
@@ -82,7 +82,7 @@ def test_file_goes_up_and_comes_back_the_same(client: httpx.Client, owner: Accou
     assert fetched.headers["content-disposition"].startswith("attachment;")
 
 
-def test_upload_response_says_all_that_the_client_must_send(client: httpx.Client, owner: Account) -> None:
+def test_upload_response_lists_all_required_headers(client: httpx.Client, owner: Account) -> None:
     before = clock.now()
     upload = start_upload(client, owner, b"hello", sha256=sha256_hex(b"hello"))
 
@@ -93,7 +93,7 @@ def test_upload_response_says_all_that_the_client_must_send(client: httpx.Client
     assert before + timedelta(seconds=898) <= expires_at <= clock.now() + timedelta(seconds=900)
 
 
-def test_empty_file_is_a_file(client: httpx.Client, owner: Account) -> None:
+def test_empty_file_can_be_uploaded(client: httpx.Client, owner: Account) -> None:
     assert make_file(client, owner, b"")["size_bytes"] == 0
 
 
@@ -107,7 +107,7 @@ def test_empty_file_is_a_file(client: httpx.Client, owner: Account) -> None:
         (b"hello", {"If-None-Match": ""}),
     ],
 )
-def test_s3_refuses_what_was_not_declared(client: httpx.Client, owner: Account, sent: bytes, headers: dict[str, str]) -> None:
+def test_s3_refuses_content_that_was_not_declared(client: httpx.Client, owner: Account, sent: bytes, headers: dict[str, str]) -> None:
     upload = start_upload(client, owner, b"hello", sha256=sha256_hex(b"hello"))
     length = {"Content-Length": str(len(sent))}
 
@@ -128,7 +128,7 @@ def test_upload_url_works_once(client: httpx.Client, owner: Account) -> None:
     assert fetch(download["download_url"]).content == b"first"
 
 
-def test_completion_is_safe_to_repeat(client: httpx.Client, owner: Account) -> None:
+def test_completion_is_idempotent(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner)
 
     again = client.post(f"{FILES}/{file['id']}/complete", headers=owner.headers)
@@ -137,7 +137,7 @@ def test_completion_is_safe_to_repeat(client: httpx.Client, owner: Account) -> N
     assert again.json() == file
 
 
-def test_completion_before_the_upload_may_be_tried_again(client: httpx.Client, owner: Account) -> None:
+def test_completion_before_the_upload_can_be_retried(client: httpx.Client, owner: Account) -> None:
     upload = start_upload(client, owner)
     path = f"{FILES}/{upload['file_id']}"
 
@@ -148,7 +148,7 @@ def test_completion_before_the_upload_may_be_tried_again(client: httpx.Client, o
 
 
 @pytest.mark.parametrize("declared", [{"size_bytes": 4}, {"sha256": sha256_hex(b"other")}])
-def test_object_that_is_not_the_declared_one_is_rejected_and_deleted(
+def test_object_that_differs_from_the_declaration_is_rejected_and_deleted(
     client: httpx.Client, services: Services, owner: Account, declared: dict[Any, Any]
 ) -> None:
     """S3 admits no such object by our URL: the row is made to disagree, as after a restored backup or a leaked key."""
@@ -166,7 +166,7 @@ def test_object_that_is_not_the_declared_one_is_rejected_and_deleted(
     assert_problem(client.get(f"{FILES}/download/{upload['file_id']}", headers=owner.headers), 409, "file_not_available")
 
 
-def test_upload_larger_than_one_request_takes_is_refused(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_upload_larger_than_one_put_returns_413(client: httpx.Client, services: Services, owner: Account) -> None:
     declared = {"filename": "big", "content_type": "a/b", "size_bytes": SINGLE_PUT_MAX_BYTES + 1}
 
     answer = client.post(f"{FILES}/upload", json=declared, headers=owner.headers)
@@ -180,7 +180,7 @@ def test_upload_larger_than_one_request_takes_is_refused(client: httpx.Client, s
 
 @pytest.mark.parametrize("status", [FileStatus.PENDING, FileStatus.REJECTED, FileStatus.EXPIRED])
 @pytest.mark.parametrize("is_public", [True, False])
-def test_only_available_files_are_served(
+def test_only_available_files_can_be_downloaded(
     client: httpx.Client, services: Services, owner: Account, admin: Account, status: FileStatus, is_public: bool
 ) -> None:
     file = make_file(client, owner, is_public=is_public)
@@ -191,7 +191,7 @@ def test_only_available_files_are_served(
         assert_problem(client.get(path, headers=headers), 409, "file_not_available", file_status=status)
 
 
-def test_file_being_deleted_is_gone_from_everywhere(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_file_being_deleted_returns_404_everywhere(client: httpx.Client, services: Services, owner: Account) -> None:
     file = make_file(client, owner, is_public=True)
     set_status(services, file["id"], FileStatus.DELETING)
     path = f"{FILES}/{file['id']}"
@@ -219,7 +219,9 @@ def test_file_being_deleted_is_gone_from_everywhere(client: httpx.Client, servic
         ("application/x-javascript", "x.js"),
     ],
 )
-def test_active_content_is_served_as_a_harmless_attachment(client: httpx.Client, owner: Account, content_type: str, filename: str) -> None:
+def test_active_content_is_served_as_an_attachment_of_octet_stream(
+    client: httpx.Client, owner: Account, content_type: str, filename: str
+) -> None:
     body = b"<script>alert(1)</script>"
     file = make_file(client, owner, body, content_type=content_type, filename=filename)
 
@@ -232,7 +234,7 @@ def test_active_content_is_served_as_a_harmless_attachment(client: httpx.Client,
     assert fetched.content == body
 
 
-def test_download_url_cannot_be_turned_into_something_else(client: httpx.Client, owner: Account) -> None:
+def test_altered_download_url_is_refused(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, b"<b>", content_type="text/html")
     url = client.get(f"{FILES}/download/{file['id']}", headers=owner.headers).json()["download_url"]
 
@@ -245,7 +247,9 @@ def test_download_url_cannot_be_turned_into_something_else(client: httpx.Client,
 # --- who may ---------------------------------------------------------------------------------------------------------
 
 
-def test_private_file_is_for_its_owner_and_superusers(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
+def test_private_file_is_readable_only_by_owner_and_superusers(
+    client: httpx.Client, owner: Account, stranger: Account, admin: Account
+) -> None:
     file = make_file(client, owner)
     for path in (f"{FILES}/{file['id']}", f"{FILES}/download/{file['id']}"):
         assert_unauthenticated(client.get(path))
@@ -256,7 +260,7 @@ def test_private_file_is_for_its_owner_and_superusers(client: httpx.Client, owne
         assert client.get(path, headers=admin.headers).status_code == 200
 
 
-def test_public_file_is_read_by_all_and_changed_by_none(client: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_public_file_is_readable_by_all_and_changeable_only_by_its_owner(client: httpx.Client, owner: Account, stranger: Account) -> None:
     file = make_file(client, owner, b"open", is_public=True)
     path = f"{FILES}/{file['id']}"
 
@@ -273,7 +277,7 @@ def test_public_file_is_read_by_all_and_changed_by_none(client: httpx.Client, ow
     assert_problem(client.get(f"{FILES}/download/{file['id']}", headers=stranger.headers), 403, "file_forbidden")
 
 
-def test_anonymous_caller_learns_nothing_of_what_exists(client: httpx.Client, owner: Account) -> None:
+def test_anonymous_caller_cannot_learn_which_files_exist(client: httpx.Client, owner: Account) -> None:
     private = client.get(f"{FILES}/download/{make_file(client, owner)['id']}")
     unknown = client.get(f"{FILES}/download/{UNKNOWN_ID}")
 
@@ -291,7 +295,7 @@ def test_anonymous_caller_learns_nothing_of_what_exists(client: httpx.Client, ow
         ("POST", f"{FILES}/{{id}}/complete", None),
     ],
 )
-def test_every_file_route_knows_anonymous_stranger_owner_superuser_and_unknown(
+def test_file_route_returns_the_expected_status_for_each_caller(
     client: httpx.Client, make_user: Callable[..., Account], stranger: Account, admin: Account, method: str, path: str, body: Any
 ) -> None:
     owner = make_user()
@@ -311,14 +315,14 @@ def test_every_file_route_knows_anonymous_stranger_owner_superuser_and_unknown(
 
 
 @pytest.mark.parametrize("method_path", [("POST", f"{FILES}/upload"), ("GET", FILES)])
-def test_collection_routes_need_a_token(client: httpx.Client, method_path: tuple[str, str]) -> None:
+def test_collection_routes_require_a_token(client: httpx.Client, method_path: tuple[str, str]) -> None:
     assert_unauthenticated(client.request(*method_path, json={}))
 
 
 # --- change and delete -----------------------------------------------------------------------------------------------
 
 
-def test_owner_changes_what_may_change(client: httpx.Client, owner: Account) -> None:
+def test_owner_can_change_name_description_and_visibility(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, description="old")
     path = f"{FILES}/{file['id']}"
 
@@ -332,7 +336,7 @@ def test_owner_changes_what_may_change(client: httpx.Client, owner: Account) -> 
     assert untouched == cleared == client.get(path, headers=owner.headers).json()
 
 
-def test_change_of_who_may_read_a_file_is_logged(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_change_of_visibility_is_audited(client: httpx.Client, owner: Account, admin: Account) -> None:
     file = make_file(client, owner, status="pending")
 
     client.put(f"{FILES}/{file['id']}", json={"is_public": True}, headers=owner.headers)
@@ -344,7 +348,7 @@ def test_change_of_who_may_read_a_file_is_logged(client: httpx.Client, owner: Ac
     ]
 
 
-def test_deleted_file_leaves_neither_row_nor_object(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_deletion_removes_row_and_object(client: httpx.Client, services: Services, owner: Account) -> None:
     file = make_file(client, owner)
     url = client.get(f"{FILES}/download/{file['id']}", headers=owner.headers).json()["download_url"]
 
@@ -358,7 +362,7 @@ def test_deleted_file_leaves_neither_row_nor_object(client: httpx.Client, servic
 
 
 @pytest.mark.parametrize("status", [FileStatus.PENDING, FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.DELETING])
-def test_file_is_deleted_in_any_state(client: httpx.Client, services: Services, owner: Account, status: FileStatus) -> None:
+def test_file_can_be_deleted_in_any_status(client: httpx.Client, services: Services, owner: Account, status: FileStatus) -> None:
     file = make_file(client, owner, status="pending")
     set_status(services, file["id"], status)
 
@@ -369,7 +373,7 @@ def test_file_is_deleted_in_any_state(client: httpx.Client, services: Services, 
 # --- lists -----------------------------------------------------------------------------------------------------------
 
 
-def test_list_holds_ones_own_files_newest_first(client: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_list_returns_own_files_newest_first(client: httpx.Client, owner: Account, stranger: Account) -> None:
     make_file(client, stranger, status="pending")
     made = [make_file(client, owner, status="pending", filename=f"{number}.txt") for number in range(3)]
 
@@ -379,13 +383,13 @@ def test_list_holds_ones_own_files_newest_first(client: httpx.Client, owner: Acc
         assert "x-next-cursor" not in answer.headers
 
 
-def test_superusers_list_holds_everybodys_files(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_superusers_list_the_files_of_all_users(client: httpx.Client, owner: Account, admin: Account) -> None:
     file = make_file(client, owner, status="pending")
 
     assert client.get(FILES, params={"limit": 1}, headers=admin.headers).json() == [file]
 
 
-def test_cursor_walks_the_whole_list_once_while_files_are_added(client: httpx.Client, owner: Account) -> None:
+def test_cursor_returns_every_file_once_while_files_are_added(client: httpx.Client, owner: Account) -> None:
     made = [make_file(client, owner, status="pending")["id"] for _ in range(7)]
 
     seen: list[str] = []
@@ -401,7 +405,7 @@ def test_cursor_walks_the_whole_list_once_while_files_are_added(client: httpx.Cl
     assert seen == made[::-1]
 
 
-def test_files_of_the_same_instant_are_neither_lost_nor_repeated(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_cursor_returns_files_with_equal_times_once(client: httpx.Client, services: Services, owner: Account) -> None:
     made = {make_file(client, owner, status="pending")["id"] for _ in range(5)}
     with services.unit_of_work() as session:
         session.query(File).filter(File.owner_id == owner.id).update({"created_at": clock.now()})
@@ -419,14 +423,14 @@ def test_files_of_the_same_instant_are_neither_lost_nor_repeated(client: httpx.C
     assert set(seen) == made
 
 
-def test_skip_and_limit_page_too(client: httpx.Client, owner: Account) -> None:
+def test_skip_and_limit_select_a_page(client: httpx.Client, owner: Account) -> None:
     made = [make_file(client, owner, status="pending") for _ in range(4)][::-1]
 
     assert client.get(FILES, params={"skip": 1, "limit": 2}, headers=owner.headers).json() == made[1:3]
     assert client.get(FILES, params={"skip": 4}, headers=owner.headers).json() == []
 
 
-def test_cursor_of_somebody_else_shows_only_ones_own(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
+def test_cursor_of_another_user_returns_only_own_files(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
     other = make_user()
     for _ in range(3):
         make_file(client, other, status="pending")
@@ -450,18 +454,18 @@ def test_cursor_of_somebody_else_shows_only_ones_own(client: httpx.Client, owner
         ("skip=1_0", "malformed_request"),
     ],
 )
-def test_senseless_page_is_refused(client: httpx.Client, owner: Account, query: str, code: str) -> None:
+def test_invalid_page_parameters_return_422(client: httpx.Client, owner: Account, query: str, code: str) -> None:
     assert_problem(client.get(f"{FILES}?{query}", headers=owner.headers), 422, code)
 
 
-def test_object_key_holds_ids_only(client: httpx.Client, owner: Account) -> None:
+def test_object_key_contains_ids_only(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, status="pending", filename="../../etc/passwd")
 
     assert file["s3_key"] == f"uploads/{file['id']}"
     assert file["filename"] == "../../etc/passwd"
 
 
-def test_object_keys_are_derived_from_the_file_alone() -> None:
+def test_object_key_depends_only_on_the_file_id() -> None:
     file_id = uuid4()
 
     assert object_key(file_id) == f"uploads/{file_id}"

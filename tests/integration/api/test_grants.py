@@ -71,7 +71,7 @@ def events(services: Services, file_id: str) -> list[tuple[str, str, str]]:
 # --- what the roles may do -------------------------------------------------------------------------------------------
 
 
-def test_viewer_reads_and_changes_nothing(client: httpx.Client, owner: Account, friend: Account, stranger: Account) -> None:
+def test_viewer_can_read_and_cannot_change(client: httpx.Client, owner: Account, friend: Account, stranger: Account) -> None:
     file = make_file(client, owner)
     assert not reaches(client, friend, file)
 
@@ -101,9 +101,7 @@ def test_viewer_reads_and_changes_nothing(client: httpx.Client, owner: Account, 
         assert_problem(answer, 403, "file_forbidden")
 
 
-def test_editor_changes_name_and_description_and_nothing_else(
-    client: httpx.Client, owner: Account, friend: Account, stranger: Account
-) -> None:
+def test_editor_can_change_only_name_and_description(client: httpx.Client, owner: Account, friend: Account, stranger: Account) -> None:
     file = make_file(client, owner)
     granted(client, owner, file, friend, "editor")
     path = f"{FILES}/{file['id']}"
@@ -128,9 +126,7 @@ def test_editor_changes_name_and_description_and_nothing_else(
     assert_problem(client.put(path, json={"description": "y"}, headers=friend.headers | tag), 412, "file_changed")
 
 
-def test_role_is_changed_and_a_repeated_grant_is_one_grant(
-    client: httpx.Client, services: Services, owner: Account, friend: Account
-) -> None:
+def test_repeated_grant_changes_the_role_of_one_grant(client: httpx.Client, services: Services, owner: Account, friend: Account) -> None:
     file = make_file(client, owner)
     path = f"{FILES}/{file['id']}"
     for role, status in (("editor", 200), ("editor", 200), ("viewer", 403)):
@@ -144,7 +140,7 @@ def test_role_is_changed_and_a_repeated_grant_is_one_grant(
 
 
 @pytest.mark.parametrize("status", [status for status in FileStatus if status is not FileStatus.AVAILABLE])
-def test_only_available_files_are_seen_by_grantees(
+def test_grantees_see_only_available_files(
     client: httpx.Client, services: Services, owner: Account, friend: Account, status: FileStatus
 ) -> None:
     file = make_file(client, owner)
@@ -163,7 +159,7 @@ def test_only_available_files_are_seen_by_grantees(
     assert reaches(client, friend, file)
 
 
-def test_file_of_a_disabled_owner_is_handed_to_nobody(
+def test_file_of_a_disabled_owner_is_not_accessible_to_grantees(
     client: httpx.Client, services: Services, make_user: MakeUser, friend: Account
 ) -> None:
     owner = make_user()
@@ -197,7 +193,7 @@ def test_revoked_grant_is_refused_on_the_next_request(client: httpx.Client, serv
     ]
 
 
-def test_grantee_may_leave_and_take_nobody_along(client: httpx.Client, owner: Account, friend: Account, make_user: MakeUser) -> None:
+def test_grantee_can_revoke_only_their_own_grant(client: httpx.Client, owner: Account, friend: Account, make_user: MakeUser) -> None:
     file, other = make_file(client, owner), make_user()
     granted(client, owner, file, friend)
     granted(client, owner, file, other)
@@ -211,7 +207,7 @@ def test_grantee_may_leave_and_take_nobody_along(client: httpx.Client, owner: Ac
     assert_problem(client.delete(f"{path}/{friend.id}", headers=friend.headers), 403, "file_forbidden")
 
 
-def test_grants_go_with_file_and_user(client: httpx.Client, services: Services, owner: Account, make_user: MakeUser) -> None:
+def test_grants_are_deleted_with_their_file_or_user(client: httpx.Client, services: Services, owner: Account, make_user: MakeUser) -> None:
     deleted, kept = make_file(client, owner), make_file(client, owner)
     leaver, friend = make_user(), make_user()
     for file in (deleted, kept):
@@ -230,7 +226,7 @@ def test_grants_go_with_file_and_user(client: httpx.Client, services: Services, 
 # --- who may grant, and to whom --------------------------------------------------------------------------------------
 
 
-def test_grant_on_somebody_elses_file_is_refused(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
+def test_grant_on_another_users_file_is_refused(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
     file = make_file(client, owner, is_public=True)
 
     # Whether an address has an account is not looked at before.
@@ -246,7 +242,7 @@ def test_grant_on_somebody_elses_file_is_refused(client: httpx.Client, owner: Ac
     assert granted(client, admin, file, stranger)["role"] == "viewer"
 
 
-def test_owner_is_no_grantee(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_owner_cannot_be_a_grantee(client: httpx.Client, owner: Account, admin: Account) -> None:
     file = make_file(client, owner)
 
     for giver in (owner, admin):
@@ -254,7 +250,9 @@ def test_owner_is_no_grantee(client: httpx.Client, owner: Account, admin: Accoun
             assert_problem(grant(client, giver, file, **wanted), 409, "own_file")
 
 
-def test_disabled_and_unknown_users_look_alike(client: httpx.Client, services: Services, owner: Account, make_user: MakeUser) -> None:
+def test_disabled_and_unknown_users_return_the_same_response(
+    client: httpx.Client, services: Services, owner: Account, make_user: MakeUser
+) -> None:
     file, disabled = make_file(client, owner), make_user()
     set_columns(services, User, disabled.id, is_active=False)
 
@@ -268,7 +266,7 @@ def test_disabled_and_unknown_users_look_alike(client: httpx.Client, services: S
     assert len({answer.json()["detail"] for answer in answers}) == 1
 
 
-def test_who_is_named_by_id_is_not_shown_by_address(client: httpx.Client, owner: Account, friend: Account) -> None:
+def test_grant_by_user_id_does_not_reveal_the_address(client: httpx.Client, owner: Account, friend: Account) -> None:
     """The owner's id is in every public file: a grant to it must not turn it into an e-mail address."""
     file = make_file(client, owner)
     by_id = granted(client, owner, file, friend)
@@ -281,7 +279,7 @@ def test_who_is_named_by_id_is_not_shown_by_address(client: httpx.Client, owner:
     assert (again["email"], again["created_at"]) == (friend.email, by_id["created_at"])
 
 
-def test_grantee_sees_their_own_part_only(client: httpx.Client, owner: Account, friend: Account, make_user: MakeUser) -> None:
+def test_grantee_sees_only_their_own_grant(client: httpx.Client, owner: Account, friend: Account, make_user: MakeUser) -> None:
     file, other = make_file(client, owner), make_user()
     grant(client, owner, file, email=other.email)
     granted(client, owner, file, friend, "editor")
@@ -292,7 +290,7 @@ def test_grantee_sees_their_own_part_only(client: httpx.Client, owner: Account, 
     assert other.email not in mine.text
 
 
-def test_addresses_cannot_be_tried_by_the_thousand(client: httpx.Client, owner: Account, friend: Account, stranger: Account) -> None:
+def test_address_lookups_are_throttled(client: httpx.Client, owner: Account, friend: Account, stranger: Account) -> None:
     file = make_file(client, owner)
     tried = [grant(client, owner, file, email=f"guess-{number}@example.com") for number in range(FREE_ATTEMPTS_PER_ADDRESS + 3)]
 
@@ -307,13 +305,13 @@ def test_addresses_cannot_be_tried_by_the_thousand(client: httpx.Client, owner: 
     assert client.post("/api/v1/login/token", data=form).status_code == 200
 
 
-def test_sharing_with_many_known_people_is_never_throttled(client: httpx.Client, owner: Account, friend: Account) -> None:
+def test_sharing_with_known_users_is_not_throttled(client: httpx.Client, owner: Account, friend: Account) -> None:
     file = make_file(client, owner)
 
     assert {grant(client, owner, file, email=friend.email).status_code for _ in range(FREE_ATTEMPTS_PER_ADDRESS + 10)} == {200}
 
 
-def test_file_is_shared_with_a_hundred_at_most(client: httpx.Client, services: Services, owner: Account, friend: Account) -> None:
+def test_file_can_be_shared_with_at_most_a_hundred_users(client: httpx.Client, services: Services, owner: Account, friend: Account) -> None:
     file, now = make_file(client, owner), clock.now()
     people = [{"id": uuid4(), "email": f"{uuid4()}@example.com", "hashed_password": "x"} for _ in range(GRANTS_PER_FILE)]
     with services.engine.begin() as connection:
@@ -345,7 +343,7 @@ def test_file_is_shared_with_a_hundred_at_most(client: httpx.Client, services: S
         None,
     ],
 )
-def test_senseless_grant_is_refused(client: httpx.Client, owner: Account, body: Any) -> None:
+def test_invalid_grant_returns_422(client: httpx.Client, owner: Account, body: Any) -> None:
     path = f"{FILES}/{uuid4()}/grants"
 
     answer = client.put(path, content=json.dumps(body), headers=owner.headers | {"Content-Type": "application/json"})
@@ -362,7 +360,7 @@ def listed(client: httpx.Client, account: Account, **params: Any) -> list[str]:
     return [file["filename"] for file in answer.json()]
 
 
-def test_lists_show_what_is_shared_in_both_directions(
+def test_shared_filter_lists_files_in_both_directions(
     client: httpx.Client, owner: Account, friend: Account, admin: Account, make_user: MakeUser
 ) -> None:
     other = make_user()
@@ -392,7 +390,7 @@ def test_lists_show_what_is_shared_in_both_directions(
 
 
 @pytest.mark.parametrize("sort", ["created", "-created", "name", "-name", "size", "-size"])
-def test_list_of_shared_files_is_walked_once_by_cursor(client: httpx.Client, owner: Account, friend: Account, sort: str) -> None:
+def test_cursor_returns_every_shared_file_once(client: httpx.Client, owner: Account, friend: Account, sort: str) -> None:
     for number in range(5):
         granted(client, owner, make_file(client, owner, b"x" * (number % 3), filename=f"{number % 2}.txt"), friend)
     whole = client.get(FILES, params={"sort": sort, "shared": "with_me"}, headers=friend.headers).json()
@@ -420,7 +418,7 @@ def crowd(settings: Settings, services: Services) -> Iterator[Services]:
     engine.dispose()
 
 
-def test_grants_and_revocations_at_once_neither_fail_nor_wait_for_each_other(
+def test_concurrent_grants_and_revocations_do_not_deadlock(
     client: httpx.Client, crowd: Services, owner: Account, friend: Account, admin: Account
 ) -> None:
     """Forty at a time, mixed with changes of the file and of the grantee's key columns, which lock the same rows and the log's end."""
@@ -451,7 +449,7 @@ def test_grants_and_revocations_at_once_neither_fail_nor_wait_for_each_other(
         assert session.query(FileGrant).filter(FileGrant.file_id == file_id).count() == 1
 
 
-def test_another_process_sees_a_revocation_at_once(
+def test_revocation_is_visible_to_another_process_at_once(
     settings: Settings, services: Services, client: httpx.Client, owner: Account, friend: Account
 ) -> None:
     file = make_file(client, owner)

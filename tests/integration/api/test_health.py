@@ -35,7 +35,7 @@ def cut_off(request: pytest.FixtureRequest, settings: Settings) -> Iterator[http
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/v1"])
-def test_health_answers_everywhere(client: httpx.Client, prefix: str) -> None:
+def test_health_responds_with_and_without_the_prefix(client: httpx.Client, prefix: str) -> None:
     for path in ("/health", "/health/db"):
         answer = client.get(prefix + path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
@@ -45,7 +45,7 @@ def test_liveness_does_not_need_the_database(cut_off: httpx.Client) -> None:
     assert cut_off.get("/health").status_code == 200
 
 
-def test_database_health_is_a_problem_within_two_seconds(cut_off: httpx.Client) -> None:
+def test_database_health_returns_503_within_two_seconds(cut_off: httpx.Client) -> None:
     started_at = time.monotonic()
 
     answer = cut_off.get("/health/db")
@@ -54,6 +54,6 @@ def test_database_health_is_a_problem_within_two_seconds(cut_off: httpx.Client) 
     assert_problem(answer, 503, "database_unreachable")
 
 
-def test_requests_are_refused_not_crashed(cut_off: httpx.Client, owner: Account) -> None:
+def test_requests_return_503_without_the_database(cut_off: httpx.Client, owner: Account) -> None:
     assert_problem(cut_off.get("/api/v1/users/me", headers=owner.headers), 503)
     assert_problem(cut_off.post("/api/v1/login/token", data={"username": owner.email, "password": "x"}), 503)

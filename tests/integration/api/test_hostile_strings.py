@@ -71,7 +71,7 @@ def hostile_strings() -> Iterator[str]:
         yield "".join(choice.choices([*ALPHABET, "a", "b"], k=choice.randint(1, 30)))
 
 
-def test_hostile_string_never_shows_anybody_somebody_elses_row(
+def test_hostile_string_never_returns_another_users_row(
     client: httpx.Client, services: Services, make_user: Callable[..., Account]
 ) -> None:
     users = [make_user(), make_user()]

@@ -18,7 +18,7 @@ from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
 from lambda_app.models import File, IdempotencyKey, User
 from lambda_app.schemas.files.files import FileCreate
-from lambda_app.services.files.idempotency import KeyedRequest, RequestUnderWayError
+from lambda_app.services.files.idempotency import KeyedRequest, RequestInProgressError
 from tests.support.accounts import Account, put_object
 from tests.support.problems import assert_problem
 from tests.support.quota_assertions import assert_quota_is_exact
@@ -36,7 +36,7 @@ def files_of(services: Services, account: Account) -> list[File]:
         return session.query(File).filter(File.owner_id == account.id).all()
 
 
-def test_repeated_upload_is_the_same_file_with_a_fresh_url(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_repeated_start_returns_the_same_file_with_a_new_url(client: httpx.Client, services: Services, owner: Account) -> None:
     first = start(client, owner)
     with time_machine.travel(clock.now() + timedelta(seconds=5)):
         second = start(client, owner)
@@ -52,7 +52,7 @@ def test_repeated_upload_is_the_same_file_with_a_fresh_url(client: httpx.Client,
     assert start(client, owner).json()["file_id"] == first.json()["file_id"]
 
 
-def test_repetition_gives_the_upload_as_much_time_as_its_url(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_repeated_start_extends_the_upload_to_the_new_url(client: httpx.Client, services: Services, owner: Account) -> None:
     start(client, owner)
     before = files_of(services, owner)[0].upload_expires_at
 
@@ -62,7 +62,7 @@ def test_repetition_gives_the_upload_as_much_time_as_its_url(client: httpx.Clien
     assert files_of(services, owner)[0].upload_expires_at >= before + timedelta(minutes=8)
 
 
-def test_repeated_start_in_parts_is_the_same_file(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_repeated_multipart_start_returns_the_same_file(client: httpx.Client, services: Services, owner: Account) -> None:
     answers = [start(client, owner, path="multipart") for _ in range(2)]
 
     assert answers[0].json() == answers[1].json()
@@ -75,7 +75,7 @@ def test_key_with_another_body_is_refused(client: httpx.Client, owner: Account) 
     assert_problem(start(client, owner, filename="b.txt"), 422, "idempotency_key_reused")
 
 
-def test_key_belongs_to_its_user_and_route(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
+def test_key_is_scoped_to_user_and_route(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
     somebody = make_user()
 
     def start_all() -> list[str]:
@@ -88,7 +88,7 @@ def test_key_belongs_to_its_user_and_route(client: httpx.Client, owner: Account,
     assert start_all() == ids
 
 
-def test_key_is_forgotten_after_a_day(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_key_expires_after_a_day(client: httpx.Client, services: Services, owner: Account) -> None:
     first = start(client, owner).json()["file_id"]
     with services.unit_of_work() as session:
         aged = clock.now() - timedelta(hours=24, seconds=1)
@@ -97,7 +97,7 @@ def test_key_is_forgotten_after_a_day(client: httpx.Client, services: Services, 
     assert start(client, owner, filename="another.txt").json()["file_id"] != first
 
 
-def test_refused_request_gives_its_key_up(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_refused_request_releases_its_key(client: httpx.Client, owner: Account, admin: Account) -> None:
     client.put(f"/api/v1/users/{owner.id}", json={"quota_bytes": 1}, headers=admin.headers)
     assert_problem(start(client, owner), 413, "quota_exceeded")
     client.put(f"/api/v1/users/{owner.id}", json={"quota_bytes": 100}, headers=admin.headers)
@@ -106,7 +106,7 @@ def test_refused_request_gives_its_key_up(client: httpx.Client, owner: Account, 
 
 
 @pytest.mark.parametrize("path", ["upload", "multipart"])
-def test_repetition_needs_no_room_of_its_own(client: httpx.Client, owner: Account, admin: Account, path: str) -> None:
+def test_repeated_start_reserves_no_further_quota(client: httpx.Client, owner: Account, admin: Account, path: str) -> None:
     client.put(f"/api/v1/users/{owner.id}", json={"quota_bytes": 5}, headers=admin.headers)
 
     answers = [start(client, owner, path=path) for _ in range(2)]
@@ -115,14 +115,14 @@ def test_repetition_needs_no_room_of_its_own(client: httpx.Client, owner: Accoun
     assert answers[0].json()["file_id"] == answers[1].json()["file_id"]
 
 
-def test_key_of_a_deleted_file_does_not_make_another(client: httpx.Client, owner: Account) -> None:
+def test_key_of_a_deleted_file_returns_410(client: httpx.Client, owner: Account) -> None:
     file_id = start(client, owner).json()["file_id"]
     client.delete(f"{FILES}/{file_id}", headers=owner.headers)
 
     assert_problem(start(client, owner), 410, "idempotent_file_gone")
 
 
-def test_request_under_way_is_a_conflict_until_its_lock_is_over(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_request_in_progress_returns_409_until_its_lock_expires(client: httpx.Client, services: Services, owner: Account) -> None:
     declared = FileCreate.model_validate(BODY)
     keyed = KeyedRequest.of(user_id=owner.id, route="POST /files/upload", key="k-1", body=declared.model_dump_json())
     with services.unit_of_work() as session:
@@ -137,7 +137,7 @@ def test_request_under_way_is_a_conflict_until_its_lock_is_over(client: httpx.Cl
     assert len(files_of(services, owner)) == 1
 
 
-def test_request_that_lost_its_key_while_it_slept_makes_nothing(settings: Settings, services: Services, owner: Account) -> None:
+def test_request_that_lost_its_key_creates_nothing(settings: Settings, services: Services, owner: Account) -> None:
     meanwhile = Services.build(settings)
     declared = FileCreate.model_validate(BODY)
     keyed = KeyedRequest.of(user_id=owner.id, route="POST /files/upload", key="k-1", body=declared.model_dump_json())
@@ -153,7 +153,7 @@ def test_request_that_lost_its_key_while_it_slept_makes_nothing(settings: Settin
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(uploads._store, "presign_upload", sign_late)
-            with pytest.raises(RequestUnderWayError):
+            with pytest.raises(RequestInProgressError):
                 uploads.start_upload(user, declared, keyed=keyed)
     meanwhile.engine.dispose()
 
@@ -161,7 +161,7 @@ def test_request_that_lost_its_key_while_it_slept_makes_nothing(settings: Settin
     assert_quota_is_exact(services, [owner.id])
 
 
-def test_many_at_once_make_one_file(settings: Settings, services: Services, owner: Account) -> None:
+def test_concurrent_requests_with_one_key_create_one_file(settings: Settings, services: Services, owner: Account) -> None:
     engine = create_database_engine(settings.model_copy(update={"database_pool_size": 20, "database_timeout_seconds": 30.0}))
     crowd = replace(services, engine=engine, session_factory=create_session_factory(engine))
     declared = FileCreate.model_validate(BODY)
@@ -173,7 +173,7 @@ def test_many_at_once_make_one_file(settings: Settings, services: Services, owne
         try:
             with crowd.unit_of_work() as session:
                 return crowd.uploads(session).start_upload(user, declared, keyed=keyed).file.id
-        except RequestUnderWayError:
+        except RequestInProgressError:
             return None
 
     with ThreadPoolExecutor(20) as threads:
@@ -186,7 +186,7 @@ def test_many_at_once_make_one_file(settings: Settings, services: Services, owne
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "ü", "a\tb"])
-def test_senseless_keys_are_refused(client: httpx.Client, owner: Account, key: str) -> None:
+def test_invalid_keys_return_422(client: httpx.Client, owner: Account, key: str) -> None:
     headers = {**owner.headers, "Idempotency-Key": key.encode()}
 
     assert_problem(client.post(f"{FILES}/upload", json=BODY, headers=headers), 422, "malformed_request")  # type: ignore[arg-type]  # bytes on purpose

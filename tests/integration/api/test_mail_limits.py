@@ -92,7 +92,7 @@ def test_fifty_requests_at_once_are_counted_one_by_one(settings: Settings, user:
         token = set_request_context(RequestContext(source_address=sources[number % networks]))
         try:
             with pooled.unit_of_work() as session:
-                return pooled.recovery(session).start_reset(user.email) is not None
+                return pooled.recovery(session).start_password_reset(user.email) is not None
         finally:
             reset_request_context(token)
 
@@ -111,7 +111,7 @@ def test_asker_has_limits_for_all_addresses_together_and_uses_up_nobodys_beyond_
 
     def take(email: str, asker: MailRequester) -> bool:
         with services.unit_of_work() as session:
-            return MailAllowanceRepository(session).take("test", email=email, asker=asker)
+            return MailAllowanceRepository(session).consume("test", email=email, requester=asker)
 
     assert [take(email, busy) for email in (*crowd, victim, victim, victim)] == [True] * 4 + [False] * 3
     others = [MailRequester(f"network|{uuid4()}", mails=4) for _ in range(6)]
@@ -163,7 +163,7 @@ def test_changed_address_is_asked_to_be_confirmed_and_the_old_one_is_told(mail: 
 
     (told, notice), (asked, _) = mail.sent()[1:]
     assert (told, asked) == (user.email, new)
-    assert "is another one from now on" in notice
+    assert "was changed" in notice
     assert new not in notice
     assert "token" not in notice
     assert verified_at(mail, user) is None

@@ -76,7 +76,7 @@ def test_a_server_of_an_unknown_authority_is_refused(notes_url: str, trusted: Pa
 def test_a_server_without_tls_is_refused_before_it_learns_anything(notes_url: str, trusted: Path) -> None:
     with tls_server(notes_url, identity=None) as port:
         endpoint = Endpoint.from_settings(make_settings(url_through(notes_url, port, sslmode="verify-full", sslrootcert=str(trusted))))
-        with pytest.raises(ConnectionLostError, match="does not offer TLS"):
+        with pytest.raises(ConnectionLostError, match="does not support TLS"):
             endpoint.connect()
 
 

@@ -172,7 +172,7 @@ def test_a_connection_is_not_given_back_with_something_unwritten(users: Engine) 
         assert users.pool.checkedout() == 0  # type: ignore[attr-defined]  # a pool of ours counts
         session.refresh(found)
         found.is_active = False
-        with pytest.raises(RuntimeError, match="not flushed"):
+        with pytest.raises(RuntimeError, match="unflushed"):
             release_connection(session)
     with factory() as session:
         session.execute(update(User).where(User.id == user.id).values(is_active=True))

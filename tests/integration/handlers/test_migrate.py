@@ -108,7 +108,7 @@ def test_failure_is_answered_without_its_message(database: str, cloudformation: 
 
     (answer,) = cloudformation.answers
     assert answer["Status"] == "FAILED"
-    assert answer["Reason"].endswith("its message is in /we-upload/migrate")
+    assert answer["Reason"].endswith("see the log group /we-upload/migrate for details")
     assert "s3cr3t-word" not in json.dumps(answer)
 
 

@@ -1,4 +1,4 @@
-"""The services on a database of their own and a store in memory: many lives in little time, and time that is moved by hand."""
+"""The services with a separate database, an object store in memory and a frozen clock that tests move."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,7 +15,7 @@ from tests.support.object_store import FakeObjectStore
 
 @pytest.fixture(scope="module")
 def lifecycle_services(settings: Settings, make_migrated_database: Callable[[], str]) -> Iterator[Services]:
-    """The services, with a trash of seven days."""
+    """The services, with a trash retention of seven days."""
     own = settings.model_copy(update={"database_url": SecretStr(make_migrated_database()), "trash_retention_days": 7})
     built = replace(Services.build(own), store=FakeObjectStore())
     yield built
@@ -23,7 +23,7 @@ def lifecycle_services(settings: Settings, make_migrated_database: Callable[[], 
 
 
 @pytest.fixture
-def life(lifecycle_services: Services) -> Iterator[Lifecycle]:
-    """The services, and a clock that stands still."""
+def lifecycle(lifecycle_services: Services) -> Iterator[Lifecycle]:
+    """The services, with a frozen clock."""
     with time_machine.travel("2026-01-02T03:04:05Z", tick=False) as traveller:
         yield Lifecycle(lifecycle_services, traveller)

@@ -1,4 +1,4 @@
-"""A process that dies after any one of its effects: one sweep later nothing differs."""
+"""Crashes at any point of each flow: after one sweep, rows, objects and quotas are consistent."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,32 +18,32 @@ from lambda_app.storage.object_store import ObjectStore
 from tests.support.accounts import make_account
 from tests.support.gateway import GatewayTransport
 from tests.support.lifecycle import LONG_ENOUGH, Lifecycle, refused
-from tests.support.object_store import FakeObjectStore, HeldObject
+from tests.support.object_store import FakeObject, FakeObjectStore
 
 TWO_PARTS = b"\0\0\0\x18ftypmp42".ljust(8 * 1024**2 + 7)
 STORE_CALLS = frozenset(name for name in vars(ObjectStore) if not name.startswith(("_", "presign")))
 
 
 class Crash(BaseException):
-    """The process is gone; nothing of ours catches it."""
+    """A simulated crash of the process. The application does not catch BaseException."""
 
 
-class Fuse:
-    """Blows at the effect with the given number."""
+class CrashPoint:
+    """Raises Crash at the effect with the number `at`."""
 
     def __init__(self, at: int) -> None:
         self.left = at
         self.effects = 0
 
-    def burn(self) -> None:
+    def record_effect(self) -> None:
         self.effects += 1
         self.left -= 1
         if self.left == 0:
             raise Crash
 
 
-class WatchedStore:
-    """The store, with something that happens around each call."""
+class InterceptedStore:
+    """The store with a callback around each call."""
 
     def __init__(self, store: FakeObjectStore, around: Callable[[Callable[[], Any]], Any]) -> None:
         self._store = store
@@ -57,102 +57,102 @@ class WatchedStore:
 
 
 @contextmanager
-def crashing(life: Lifecycle, fuse: Fuse) -> Iterator[Lifecycle]:
-    """The same life, in processes that die when the fuse blows.
+def crashing(lifecycle: Lifecycle, crash_point: CrashPoint) -> Iterator[Lifecycle]:
+    """Return a lifecycle that crashes at the crash point.
 
-    Ours after a call of S3, between a statement and its commit, or after the commit; the client's after it has sent something to S3.
+    Effects of the server: a call of S3, a statement before its commit, a commit. Effects of the client: a request to S3.
     """
     is_open = False
 
     def around(call: Callable[[], Any]) -> Any:
         answer = call()
-        fuse.burn()
+        crash_point.record_effect()
         return answer
 
     def after_statement(*args: Any) -> None:
         nonlocal is_open
         context = args[4]
         if context.execution_options.get("own_transaction"):
-            fuse.burn()
+            crash_point.record_effect()
         elif not context.execution_options.get("plain_read", context.compiled.is_plain_read):
             is_open = True
-            fuse.burn()
+            crash_point.record_effect()
 
     def after_commit(_session: Session) -> None:
         nonlocal is_open
         if is_open:
             is_open = False
-            fuse.burn()
+            crash_point.record_effect()
 
-    doomed = life.through(WatchedStore(life.objects, around))
-    doomed.after_put = fuse.burn
-    event.listen(life.services.engine, "after_cursor_execute", after_statement)
-    event.listen(life.services.session_factory, "after_commit", after_commit)
+    crashing_lifecycle = lifecycle.with_store(InterceptedStore(lifecycle.objects, around))
+    crashing_lifecycle.after_put = crash_point.record_effect
+    event.listen(lifecycle.services.engine, "after_cursor_execute", after_statement)
+    event.listen(lifecycle.services.session_factory, "after_commit", after_commit)
     try:
-        yield doomed
+        yield crashing_lifecycle
     finally:
-        event.remove(life.services.engine, "after_cursor_execute", after_statement)
-        event.remove(life.services.session_factory, "after_commit", after_commit)
+        event.remove(lifecycle.services.engine, "after_cursor_execute", after_statement)
+        event.remove(lifecycle.services.session_factory, "after_commit", after_commit)
 
 
-def upload(life: Lifecycle, user: User) -> File:
-    file = life.start(user)
-    life.put(file)
-    return life.complete(user, file.id)
+def upload(lifecycle: Lifecycle, user: User) -> File:
+    file = lifecycle.start(user)
+    lifecycle.put(file)
+    return lifecycle.complete(user, file.id)
 
 
-def upload_with_key(life: Lifecycle, user: User) -> None:
+def upload_with_key(lifecycle: Lifecycle, user: User) -> None:
     declared = FileCreate(filename="a", content_type="a/b", size_bytes=5)
     keyed = KeyedRequest.of(user_id=user.id, route="POST /files/upload", key="k", body="{}")
-    life.upload(lambda uploads: uploads.start_upload(user, declared, keyed=keyed))
+    lifecycle.upload(lambda uploads: uploads.start_upload(user, declared, keyed=keyed))
 
 
-def upload_in_parts(life: Lifecycle, user: User) -> File:
-    file = life.start_parts(user, len(TWO_PARTS))
-    life.send_parts(user, file, TWO_PARTS)
-    return life.complete(user, file.id)
+def upload_in_parts(lifecycle: Lifecycle, user: User) -> File:
+    file = lifecycle.start_parts(user, len(TWO_PARTS))
+    lifecycle.send_parts(user, file, TWO_PARTS)
+    return lifecycle.complete(user, file.id)
 
 
-def upload_noted_by_s3(life: Lifecycle, user: User) -> None:
-    file = life.start(user)
-    life.put(file)
-    life.note(file.id)
+def upload_reported_by_s3(lifecycle: Lifecycle, user: User) -> None:
+    file = lifecycle.start(user)
+    lifecycle.put(file)
+    lifecycle.deliver_event(file.id)
 
 
-def upload_that_is_rejected(life: Lifecycle, user: User) -> None:
-    file = life.start(user)
-    life.objects.objects[file.s3_key] = HeldObject(b"another length", "text/plain", None)
-    assert refused(lambda: life.complete(user, file.id)) == "upload_rejected"
+def upload_that_is_rejected(lifecycle: Lifecycle, user: User) -> None:
+    file = lifecycle.start(user)
+    lifecycle.objects.objects[file.s3_key] = FakeObject(b"another length", "text/plain", None)
+    assert refused(lambda: lifecycle.complete(user, file.id)) == "upload_rejected"
 
 
-def upload_in_parts_that_is_deleted(life: Lifecycle, user: User) -> None:
-    file = life.start_parts(user, len(TWO_PARTS))
-    life.send_parts(user, file, TWO_PARTS)
-    life.delete(user, file.id)
+def upload_in_parts_that_is_deleted(lifecycle: Lifecycle, user: User) -> None:
+    file = lifecycle.start_parts(user, len(TWO_PARTS))
+    lifecycle.send_parts(user, file, TWO_PARTS)
+    lifecycle.delete(user, file.id)
 
 
-def delete_at_once(life: Lifecycle, user: User) -> None:
-    life.delete(user, upload(life, user).id, is_permanent=True)
+def delete_at_once(lifecycle: Lifecycle, user: User) -> None:
+    lifecycle.delete(user, upload(lifecycle, user).id, is_permanent=True)
 
 
-def delete_restore_and_delete(life: Lifecycle, user: User) -> None:
-    file = upload(life, user)
-    life.delete(user, file.id)
-    life.restore(user, file.id)
-    life.delete(user, file.id)
-    life.delete(user, file.id, is_permanent=True)
+def delete_restore_and_delete(lifecycle: Lifecycle, user: User) -> None:
+    file = upload(lifecycle, user)
+    lifecycle.delete(user, file.id)
+    lifecycle.restore(user, file.id)
+    lifecycle.delete(user, file.id)
+    lifecycle.delete(user, file.id, is_permanent=True)
 
 
-def sweep_what_was_left(life: Lifecycle, user: User) -> None:
-    finished, nothing, parts = life.start(user), life.start(user), life.start_parts(user, len(TWO_PARTS))
-    life.put(finished)
-    life.send_parts(user, parts, TWO_PARTS)
-    trashed = upload(life, user)
-    life.delete(user, trashed.id)
-    life.objects.start_multipart(key=nothing.s3_key, content_type="a/b", with_digests=False)
-    upload_that_is_rejected(life, user)
-    life.traveller.shift(LONG_ENOUGH)
-    life.sweep()
+def sweep_abandoned_files(lifecycle: Lifecycle, user: User) -> None:
+    finished, nothing, parts = lifecycle.start(user), lifecycle.start(user), lifecycle.start_parts(user, len(TWO_PARTS))
+    lifecycle.put(finished)
+    lifecycle.send_parts(user, parts, TWO_PARTS)
+    trashed = upload(lifecycle, user)
+    lifecycle.delete(user, trashed.id)
+    lifecycle.objects.start_multipart(key=nothing.s3_key, content_type="a/b", with_digests=False)
+    upload_that_is_rejected(lifecycle, user)
+    lifecycle.traveller.shift(LONG_ENOUGH)
+    lifecycle.sweep()
 
 
 @pytest.mark.parametrize(
@@ -161,32 +161,32 @@ def sweep_what_was_left(life: Lifecycle, user: User) -> None:
         upload,
         upload_with_key,
         upload_in_parts,
-        upload_noted_by_s3,
+        upload_reported_by_s3,
         upload_that_is_rejected,
         upload_in_parts_that_is_deleted,
         delete_at_once,
         delete_restore_and_delete,
-        sweep_what_was_left,
+        sweep_abandoned_files,
     ],
     ids=lambda flow: flow.__name__,
 )
-def test_crash_after_any_effect_is_mended_by_one_sweep(life: Lifecycle, flow: Callable[[Lifecycle, User], object]) -> None:
+def test_one_sweep_repairs_a_crash_at_any_point(lifecycle: Lifecycle, flow: Callable[[Lifecycle, User], object]) -> None:
     crashes = 0
     while True:
-        user = life.new_user()
-        fuse = Fuse(at=crashes + 1)
+        user = lifecycle.new_user()
+        crash_point = CrashPoint(at=crashes + 1)
         has_crashed = False
         try:
-            with crashing(life, fuse) as doomed:
-                flow(doomed, user)
+            with crashing(lifecycle, crash_point) as crashing_lifecycle:
+                flow(crashing_lifecycle, user)
         except Crash:
             has_crashed = True
-        life.traveller.shift(LONG_ENOUGH)
+        lifecycle.traveller.shift(LONG_ENOUGH)
 
-        report = life.sweep()
+        report = lifecycle.sweep()
 
         assert (report.failures, report.lost_objects, report.is_finished) == (0, 0, True)
-        life.assert_nothing_differs()
+        lifecycle.assert_nothing_differs()
         if not has_crashed:
             break
         crashes += 1
@@ -197,47 +197,47 @@ def test_crash_after_any_effect_is_mended_by_one_sweep(life: Lifecycle, flow: Ca
 CHANGES = {"filename": "after.txt", "description": "after", "is_public": True}
 
 
-def test_change_that_dies_anywhere_is_whole_or_nothing_and_can_be_repeated(life: Lifecycle) -> None:
-    """The whole route, from the event to the commit, with the client's condition on what it had read."""
+def test_crash_during_an_update_is_atomic_and_the_update_can_be_repeated(lifecycle: Lifecycle) -> None:
+    """Sends a conditional PUT through the Lambda handler and crashes before or after the commit."""
     outcomes: list[bool] = []
     while True:
-        account = make_account(caller_of(life), life.services)
+        account = make_account(client_of(lifecycle), lifecycle.services)
         user = User(id=account.id, is_superuser=False)
-        path = f"/api/v1/files/{upload(life, user).id}"
-        before = caller_of(life).get(path, headers=account.headers)
+        path = f"/api/v1/files/{upload(lifecycle, user).id}"
+        before = client_of(lifecycle).get(path, headers=account.headers)
         headers = {**account.headers, "If-Match": before.headers["etag"]}
-        fuse = Fuse(at=len(outcomes) + 1)
-        with crashing(life, fuse) as doomed:
-            answer = caller_of(doomed).put(path, json=CHANGES, headers=headers)
-        has_crashed = fuse.left <= 0
+        crash_point = CrashPoint(at=len(outcomes) + 1)
+        with crashing(lifecycle, crash_point) as crashing_lifecycle:
+            answer = client_of(crashing_lifecycle).put(path, json=CHANGES, headers=headers)
+        has_crashed = crash_point.left <= 0
         assert answer.status_code == (500 if has_crashed else 200)
 
-        after = caller_of(life).get(path, headers=account.headers)
-        again = caller_of(life).put(path, json=CHANGES, headers=headers)
+        after = client_of(lifecycle).get(path, headers=account.headers)
+        again = client_of(lifecycle).put(path, json=CHANGES, headers=headers)
 
         derived = {"public_path": path.replace("/api/v1/files", "/p"), "updated_at": after.json()["updated_at"]}
         changed = {**before.json(), **CHANGES, **derived}
         is_changed = after.headers["etag"] != before.headers["etag"]
         assert after.json() == (changed if is_changed else before.json())
-        assert logged_visibilities(life, path) == 1
+        assert count_visibility_events(lifecycle, path) == 1
         assert again.status_code == (412 if is_changed else 200)
-        assert caller_of(life).get(path, headers=account.headers).json() == changed
+        assert client_of(lifecycle).get(path, headers=account.headers).json() == changed
         if not has_crashed:
             break
         outcomes.append(is_changed)
-    # Before the commit, and behind it.
+    # Before and after the commit.
     assert outcomes == [False, True]
 
 
-def caller_of(life: Lifecycle) -> httpx.Client:
-    """Return a caller of the API of this life."""
-    transport = GatewayTransport(GatewayHandler(create_app(life.services.settings, life.services)))
+def client_of(lifecycle: Lifecycle) -> httpx.Client:
+    """Return a client of an API with these services."""
+    transport = GatewayTransport(GatewayHandler(create_app(lifecycle.services.settings, lifecycle.services)))
     return httpx.Client(transport=transport, base_url="https://api.test")
 
 
-def logged_visibilities(life: Lifecycle, path: str) -> int:
-    """Return how many changes of who may read the file the audit log has."""
+def count_visibility_events(lifecycle: Lifecycle, path: str) -> int:
+    """Return the number of audit events about the file's visibility."""
     subject = f"file:{path.rpartition('/')[2]}"
-    with life.services.unit_of_work() as session:
+    with lifecycle.services.unit_of_work() as session:
         logged = session.query(AuditEvent).filter(AuditEvent.subject == subject, AuditEvent.action == "file.visibility_changed")
         return logged.count()

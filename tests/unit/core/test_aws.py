@@ -13,7 +13,7 @@ import time_machine
 from botocore.credentials import RefreshableCredentials  # type: ignore[import-untyped]  # ships no types
 from pydantic import SecretStr
 
-from lambda_app.core.aws import ATTEMPTS, CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, AwsAccess, AwsCredentials
+from lambda_app.core.aws import CONNECT_TIMEOUT_SECONDS, MAX_ATTEMPTS, READ_TIMEOUT_SECONDS, AwsAccess, AwsCredentials
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.settings import Environment, Settings
 
@@ -198,7 +198,7 @@ def test_dying_credentials_are_not_signed_with(left: int, wanted: int, caplog: p
 
     with pytest.raises(UnavailableError):
         _presign(aws, wanted)
-    assert f"AWS credentials die in {left} seconds" in caplog.text
+    assert f"AWS credentials expire in {left} seconds" in caplog.text
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
@@ -226,13 +226,13 @@ def test_client_is_strict_about_signatures_hosts_and_waiting(endpoint: str | Non
     assert config.signature_version == "s3v4"
     assert config.s3["addressing_style"] == ("path" if endpoint else "virtual")
     assert (config.connect_timeout, config.read_timeout) == (CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
-    assert config.retries == {"mode": "standard", "total_max_attempts": ATTEMPTS}
+    assert config.retries == {"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}
     assert client.meta.endpoint_url == (endpoint or "https://s3.us-east-1.amazonaws.com")
 
 
 def test_client_shares_the_credentials_that_signing_uses(environ: pytest.MonkeyPatch) -> None:
     source = RefreshableCredentials("AKIDSHARED", "s", "t", datetime.now(UTC) + timedelta(hours=1), dict, "test")
-    environ.setattr("lambda_app.core.aws._find_credentials", lambda: source)
+    environ.setattr("lambda_app.core.aws._load_credentials", lambda: source)
     environ.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
     environ.setenv("AWS_SECRET_ACCESS_KEY", "s")
     environ.setenv("AWS_CREDENTIAL_EXPIRATION", "2099-01-01T00:00:00Z")  # keys that are left to botocore
@@ -249,7 +249,7 @@ def test_refresh_that_fails_near_the_end_is_unavailable(environ: pytest.MonkeyPa
         raise OSError("the credential endpoint is away")
 
     source = RefreshableCredentials("AKID", "s", "t", datetime.now(UTC) + timedelta(minutes=5), no_answer, "test")
-    environ.setattr("lambda_app.core.aws._find_credentials", lambda: source)
+    environ.setattr("lambda_app.core.aws._load_credentials", lambda: source)
 
     with pytest.raises(UnavailableError):
         AwsAccess(_settings()).credentials()

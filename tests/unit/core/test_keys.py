@@ -17,7 +17,7 @@ class Secret:
     """The document in Secrets Manager, and how often it was read."""
 
     def __init__(self) -> None:
-        self.ring = KeyRing(current=SigningKey.make(), next=SigningKey.make())
+        self.ring = KeyRing(current=SigningKey.generate(), next=SigningKey.generate())
         self.fetches = 0
         self.is_down = False
 
@@ -57,7 +57,7 @@ def test_document_is_fetched_when_first_needed_and_then_kept(secret: Secret, ela
 def test_removed_key_is_refused_within_300_seconds(secret: Secret, elapse: list[float]) -> None:
     tokens = AccessTokens(keys=SigningKeys(secret.fetch), lifetime=LIFETIME)
     token = token_of(tokens)
-    secret.ring = KeyRing(current=SigningKey.make())
+    secret.ring = KeyRing(current=SigningKey.generate())
 
     elapse[0] += KEYS_CACHE_SECONDS - 1
     tokens.read(token)
@@ -71,7 +71,7 @@ def test_unknown_key_makes_it_fetch_once(secret: Secret, elapse: list[float]) ->
     mine, theirs = SigningKeys(secret.fetch), SigningKeys(secret.fetch)
     tokens, others = AccessTokens(keys=mine, lifetime=LIFETIME), AccessTokens(keys=theirs, lifetime=LIFETIME)
     tokens.read(token_of(others))
-    secret.ring = KeyRing(current=SigningKey.make(), previous=secret.ring.current)
+    secret.ring = KeyRing(current=SigningKey.generate(), previous=secret.ring.current)
     theirs.clear_cache()
     elapse[0] += FORCED_FETCH_SECONDS
     fetches = secret.fetches
@@ -110,13 +110,13 @@ def test_fixed_keys_are_never_fetched_again() -> None:
     keys = SigningKeys.fixed("x" * 40)
 
     assert keys.find("made-up") is None
-    assert keys.find(SigningKey.of("x" * 40).kid) == keys.current()
+    assert keys.find(SigningKey.from_secret("x" * 40).kid) == keys.current()
 
 
 def test_name_of_a_bare_key_does_not_show_it() -> None:
     secret = "abcdefghijklmnopqrstuvwxyz0123456789"
 
-    assert SigningKey.of(secret).kid not in secret
-    assert len(SigningKey.of(secret).kid) == 16
-    assert secret not in repr(SigningKey.of(secret))
+    assert SigningKey.from_secret(secret).kid not in secret
+    assert len(SigningKey.from_secret(secret).kid) == 16
+    assert secret not in repr(SigningKey.from_secret(secret))
     assert secret not in repr(KeyRing.parse(secret))

@@ -8,7 +8,7 @@ import pytest
 from moto import mock_aws
 from pydantic import SecretStr, ValidationError
 
-from lambda_app.core.aws import AwsAccess, AwsCredentials, AwsRefusedError
+from lambda_app.core.aws import AwsAccess, AwsCredentials, AwsResponseError
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.tokens import AccessTokens
@@ -37,7 +37,7 @@ def test_name_of_a_secret_is_enough() -> None:
 
 @pytest.mark.parametrize("changes", [{"secret_key_arn": None}, {"secret_key": KEY}])
 def test_key_or_its_secret_and_not_both(changes: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match="exactly one of secret_key and secret_key_arn"):
+    with pytest.raises(ValidationError, match="exactly one of SECRET_KEY and SECRET_KEY_ARN"):
         settings(**changes)
 
 
@@ -68,7 +68,7 @@ def test_secret_is_read_as_it_is_now(vault: AwsAccess) -> None:
 
 @mock_aws
 def test_secret_that_is_not_there_is_unavailable(vault: AwsAccess) -> None:
-    with pytest.raises(AwsRefusedError) as refusal:
+    with pytest.raises(AwsResponseError) as refusal:
         vault.secret("missing")
 
     assert refusal.value.aws_code == "ResourceNotFoundException"

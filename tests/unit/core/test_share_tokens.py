@@ -27,7 +27,7 @@ def share_tokens_with(ring: KeyRing) -> ShareTokens:
     return ShareTokens(SigningKeys(lambda: document(ring)))
 
 
-RING = KeyRing(current=SigningKey.make(), next=SigningKey.make())
+RING = KeyRing(current=SigningKey.generate(), next=SigningKey.generate())
 PASSES = share_tokens_with(RING)
 
 
@@ -99,15 +99,15 @@ def test_pass_is_none_at_another_address() -> None:
 
 
 def test_token_of_a_repeated_request_is_found_again_while_its_key_is_believed_and_that_of_any_other_is_not() -> None:
-    first = PASSES.tokens_for("user", "route", "key", 1)[0]
+    first = PASSES.derive_link_tokens("user", "route", "key", 1)[0]
 
-    assert first == PASSES.tokens_for("user", "route", "key", 1)[0]
+    assert first == PASSES.derive_link_tokens("user", "route", "key", 1)[0]
     assert len(first) == 22
     other_parts = (("user", "route", "key", 2), ("userroute", "", "key", 1), ("user", "rout", "ekey", 1))
-    others = {token for parts in other_parts for token in PASSES.tokens_for(*parts)}
+    others = {token for parts in other_parts for token in PASSES.derive_link_tokens(*parts)}
     assert first not in others
     assert len(others) == 6
-    later = share_tokens_with(RING.rotated()).tokens_for("user", "route", "key", 1)
+    later = share_tokens_with(RING.rotated()).derive_link_tokens("user", "route", "key", 1)
     assert later[0] != first
     assert first in later
-    assert first not in share_tokens_with(RING.rotated().rotated()).tokens_for("user", "route", "key", 1)
+    assert first not in share_tokens_with(RING.rotated().rotated()).derive_link_tokens("user", "route", "key", 1)

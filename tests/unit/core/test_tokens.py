@@ -59,7 +59,7 @@ def test_token_is_dead_at_its_expiry_and_alive_a_second_before(tokens: AccessTok
             tokens.read(token)
 
 
-VICTIM = Victim(SigningKey.of(KEY))
+VICTIM = Victim(SigningKey.from_secret(KEY))
 # What only the database can refuse: it knows which sessions live.
 BY_THE_DATABASE = {
     "session unknown",

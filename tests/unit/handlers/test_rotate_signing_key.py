@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 from pydantic import SecretStr
 
-from lambda_app.core.aws import AwsAccess, AwsCredentials, AwsRefusedError
+from lambda_app.core.aws import AwsAccess, AwsCredentials, AwsResponseError
 from lambda_app.core.security.keys import BadKeyDocumentError, KeyRing, SigningKeys
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
@@ -70,7 +70,7 @@ def ring(secrets_manager: Any, secret: str) -> KeyRing:
 
 def rotate(rotation: SigningKeyRotation) -> None:
     for step in STEPS:
-        rotation.make(step)
+        rotation.execute(step)
 
 
 def test_bare_secret_goes_on_signing_until_the_next_key_is_known(secrets_manager: Any, secret: str, start: Any) -> None:
@@ -98,10 +98,10 @@ def test_each_rotation_moves_every_key_by_one_place(secrets_manager: Any, secret
 def test_every_step_may_be_repeated(secrets_manager: Any, secret: str, start: Any, upto: int) -> None:
     rotation = start()
     for step in STEPS[:upto]:
-        rotation.make(step)
-        rotation.make(step)
+        rotation.execute(step)
+        rotation.execute(step)
     for step in STEPS[upto:]:
-        rotation.make(step)
+        rotation.execute(step)
     first = ring(secrets_manager, secret)
     rotate(rotation)
 
@@ -112,25 +112,25 @@ def test_every_step_may_be_repeated(secrets_manager: Any, secret: str, start: An
 def test_keys_stay_until_the_last_step(secrets_manager: Any, secret: str, start: Any) -> None:
     rotation, before = start(), ring(secrets_manager, secret)
     for step in STEPS[:3]:
-        rotation.make(step)
+        rotation.execute(step)
         assert ring(secrets_manager, secret) == before
 
 
 def test_pending_keys_that_do_not_follow_are_refused(secrets_manager: Any, secret: str, start: Any) -> None:
     rotation = start()
-    rotation.make("createSecret")
+    rotation.execute("createSecret")
     version = next(item for item in moto_secret(secret).versions.values() if "AWSPENDING" in item["version_stages"])
     version["secret_string"] = json.dumps({"current": {"kid": "a", "key": "k" * 40}, "previous": {"kid": "b", "key": "l" * 40}})
 
     with pytest.raises(RotationRefusedError):
-        rotation.make("testSecret")
+        rotation.execute("testSecret")
 
 
 def test_version_that_does_not_wait_is_refused(secrets_manager: Any, secret: str, aws: AwsAccess, start: Any) -> None:
     with pytest.raises(RotationRefusedError):
-        SigningKeyRotation(aws, secret=secret, version=str(uuid4())).make("createSecret")
+        SigningKeyRotation(aws, secret=secret, version=str(uuid4())).execute("createSecret")
     with pytest.raises(RotationRefusedError):
-        start().make("somethingElse")
+        start().execute("somethingElse")
 
 
 def test_event_of_secrets_manager_is_understood(secrets_manager: Any, secret: str, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,8 +154,8 @@ def test_event_of_secrets_manager_is_understood(secrets_manager: Any, secret: st
 
 
 def test_other_refusals_of_aws_are_passed_on(aws: AwsAccess, secrets_manager: Any) -> None:
-    with pytest.raises(AwsRefusedError):
-        SigningKeyRotation(aws, secret="arn:aws:secretsmanager:eu-west-1:123456789012:secret:none", version="v").make("createSecret")
+    with pytest.raises(AwsResponseError):
+        SigningKeyRotation(aws, secret="arn:aws:secretsmanager:eu-west-1:123456789012:secret:none", version="v").execute("createSecret")
 
 
 def test_instance_with_an_old_document_believes_the_tokens_of_one_with_the_new(secrets_manager: Any, secret: str, start: Any) -> None:
