@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text as sql
 
 from infra.local.archives import working
-from lambda_app.storage.content import saved_filename
+from lambda_app.storage.content import safe_filename
 from tests.e2e.browser.conftest import Site
 from tests.support.accounts import Account, make_account, make_file, sha256_hex
 from tests.support.shares import make_share
@@ -107,7 +107,7 @@ def test_zip_arrives_by_a_button(seen: Seen, name: str) -> None:
 
 
 def test_page_of_a_zip_says_how_far_it_is(seen: Seen) -> None:
-    for part in ("The zip is being built: 5", "Automatic refresh is off", *(saved_filename(name) for name in NAMES)):
+    for part in ("The zip is being built: 5", "Automatic refresh is off", *(safe_filename(name) for name in NAMES)):
         assert part in seen["zip, waited for"]["text"]
 
 
@@ -144,7 +144,7 @@ def test_wrong_password_is_told_and_asked_for_again(seen: Seen) -> None:
 
 
 def test_hostile_names_are_shown_and_do_nothing(seen: Seen) -> None:
-    for text in (*(saved_filename(name) for name in NAMES), "<script>alert(2)</script>"):
+    for text in (*(safe_filename(name) for name in NAMES), "<script>alert(2)</script>"):
         assert text in seen["hostile"]["text"]
     assert seen["hostile"]["dialogs"] == 0
     assert seen["hostile"]["title"] == "Shared files · We-Upload"

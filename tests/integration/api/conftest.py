@@ -1,4 +1,4 @@
-"""What the tests of the API share."""
+"""Fixtures of the API tests."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +15,8 @@ from tests.support.mailing import Mailing, mailing
 
 
 @pytest.fixture(autouse=True)
-def _forgotten_attempts(services: Services) -> None:
-    """Forget the failed sign-ins and the mails of earlier tests: nearly all of them come from one address, which would be throttled."""
+def _reset_rate_limits(services: Services) -> None:
+    """Delete the counters of failed sign-ins and mails. Nearly all tests use one address, which would be throttled."""
     with services.engine.begin() as connection:
         connection.execute(delete(SignInAttempt))
         connection.execute(delete(MailAllowance))
@@ -24,7 +24,7 @@ def _forgotten_attempts(services: Services) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let answers that hide whether mail was sent come at once, and send it before them."""
+    """Send mail before the response and without the delay that makes response times equal."""
 
     def send(mails: outgoing.OutgoingMail, post: Mailer) -> None:
         mails._send_all(post)
@@ -34,13 +34,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mail(settings: Settings, tmp_path: Path, quick: None) -> Iterator[Mailing]:
-    """An API that writes its mail to a folder."""
+    """An API that writes its mail to a directory."""
     with mailing(settings, tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 def strict(settings: Settings, tmp_path: Path, quick: None) -> Iterator[Mailing]:
-    """An API that wants addresses confirmed."""
+    """An API that requires verified e-mail addresses."""
     with mailing(settings, tmp_path, require_verified_email=True) as made:
         yield made

@@ -1,4 +1,4 @@
-"""What superusers see and stop: users by search, numbers, and everything of a user's."""
+"""Routes for superusers: user search, statistics and revoking the sessions of a user."""
 
 from typing import Any
 from uuid import uuid4
@@ -13,13 +13,13 @@ USERS, STATS = "/api/v1/users", "/api/v1/admin/stats"
 
 
 def test_search_finds_users_by_part_of_the_address(client: httpx.Client, owner: Account, admin: Account) -> None:
-    part = owner.email.split("@")[0][5:25]
+    fragment = owner.email.split("@")[0][5:25]
 
-    found = client.get(USERS, params={"search": part.upper()}, headers=admin.headers).json()
+    found = client.get(USERS, params={"search": fragment.upper()}, headers=admin.headers).json()
 
     assert [user["id"] for user in found] == [str(owner.id)]
     assert client.get(USERS, params={"search": "%"}, headers=admin.headers).json() == []
-    assert client.get(USERS, params={"search": f"{part}_"}, headers=admin.headers).json() == []
+    assert client.get(USERS, params={"search": f"{fragment}_"}, headers=admin.headers).json() == []
 
 
 def test_users_are_filtered_by_is_active(client: httpx.Client, owner: Account, admin: Account) -> None:
@@ -45,13 +45,13 @@ def test_stats_count_users_files_and_bytes(client: httpx.Client, owner: Account,
 
     after = client.get(STATS, headers=admin.headers).json()
 
-    def total(numbers: dict[str, Any], status: str, what: str) -> int:
-        return sum(item[what] for item in numbers["files"] if item["status"] == status)
+    def total(stats: dict[str, Any], status: str, field: str) -> int:
+        return sum(item[field] for item in stats["files"] if item["status"] == status)
 
     assert total(after, "pending", "bytes") - total(before, "pending", "bytes") == 5
     assert total(after, "available", "bytes") - total(before, "available", "bytes") == 7
     assert total(after, "available", "files") - total(before, "available", "files") == 1
-    uploads = [sum(day["uploads"] for day in numbers["uploads_by_day"]) for numbers in (before, after)]
+    uploads = [sum(day["uploads"] for day in stats["uploads_by_day"]) for stats in (before, after)]
     assert uploads[1] - uploads[0] == 2
     assert after["users"]["total"] >= after["users"]["active"] >= after["users"]["superusers"] >= 1
     assert_problem(client.get(STATS, headers=owner.headers), 403, "permission_denied")

@@ -1,4 +1,4 @@
-"""The Lambda entry point: both kinds of event, stages, and everything that is no event at all."""
+"""The Lambda entry point: both event formats, stages, and malformed events."""
 
 import base64
 import json
@@ -63,9 +63,9 @@ def test_problem_is_text_in_every_event_format(any_client: httpx.Client) -> None
 def test_request_id_comes_from_the_gateway(handler: GatewayHandler) -> None:
     event = payload_v2(httpx.Request("GET", "https://api.test/health"))
 
-    answer = handler(event, None)
+    response = handler(event, None)
 
-    assert answer["headers"]["x-request-id"] == event["requestContext"]["requestId"]
+    assert response["headers"]["x-request-id"] == event["requestContext"]["requestId"]
 
 
 @pytest.mark.parametrize(
@@ -98,20 +98,20 @@ def test_links_ignore_host_and_forwarded_headers(client: httpx.Client, owner: Ac
         make_file(client, owner, status="pending")
     headers = owner.headers | {header: "evil.example"}
 
-    answer = client.get("/api/v1/files", params={"limit": 1}, headers=headers)
+    response = client.get("/api/v1/files", params={"limit": 1}, headers=headers)
     upload = client.post("/api/v1/files/upload", json={"filename": "a", "content_type": "a/b", "size_bytes": 1}, headers=headers)
     slash = client.get("/api/v1/users/me/", headers=headers)
 
-    assert "evil" not in str(answer.headers) + str(upload.headers) + upload.text + str(slash.headers)
+    assert "evil" not in str(response.headers) + str(upload.headers) + upload.text + str(slash.headers)
     assert slash.status_code == 404
 
 
-@pytest.mark.parametrize("given", ["", "x" * 129, "a\nb", "ä", None, 5])
-def test_malformed_request_id_is_replaced(handler: GatewayHandler, given: Any) -> None:
+@pytest.mark.parametrize("request_id", ["", "x" * 129, "a\nb", "ä", None, 5])
+def test_malformed_request_id_is_replaced(handler: GatewayHandler, request_id: Any) -> None:
     event = payload_v2(httpx.Request("GET", "https://api.test/health"))
-    event["requestContext"]["requestId"] = given
+    event["requestContext"]["requestId"] = request_id
 
-    assert str(UUID(handler(event, None)["headers"]["x-request-id"])) != given
+    assert str(UUID(handler(event, None)["headers"]["x-request-id"])) != request_id
 
 
 def test_responses_are_nosniff_and_secrets_no_store(client: httpx.Client, owner: Account) -> None:
@@ -190,11 +190,11 @@ MALFORMED: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", MALFORMED)
 def test_malformed_event_returns_400_and_the_next_event_is_served(client: httpx.Client, handler: GatewayHandler, name: str) -> None:
-    answer = handler(MALFORMED[name], None)
+    response = handler(MALFORMED[name], None)
 
-    assert 400 <= answer["statusCode"] < 500, answer
-    assert answer["headers"]["content-type"] == "application/problem+json"
-    assert json.loads(answer["body"])["status"] == answer["statusCode"]
+    assert 400 <= response["statusCode"] < 500, response
+    assert response["headers"]["content-type"] == "application/problem+json"
+    assert json.loads(response["body"])["status"] == response["statusCode"]
     assert client.get("/health").json() == {"status": "ok"}
 
 
@@ -202,10 +202,10 @@ def test_unexpected_error_returns_a_problem_without_details(app: FastAPI, handle
     monkeypatch.setattr("lambda_app.routers.health.Health", lambda: 1 / 0)
     client = httpx.Client(transport=GatewayTransport(handler), base_url="https://api.test")
 
-    answer = client.get("/health")
+    response = client.get("/health")
 
-    assert_problem(answer, 500, "internal_error", detail="Internal server error")
-    assert "division" not in answer.text
+    assert_problem(response, 500, "internal_error", detail="Internal server error")
+    assert "division" not in response.text
 
 
 def test_entry_point_is_built_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

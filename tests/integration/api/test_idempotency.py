@@ -1,4 +1,4 @@
-"""Requests that are sent twice, one after the other, at once, and after a crash."""
+"""Idempotency keys: requests that are repeated sequentially, concurrently, and after a crash."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -63,9 +63,9 @@ def test_repeated_start_extends_the_upload_to_the_new_url(client: httpx.Client, 
 
 
 def test_repeated_multipart_start_returns_the_same_file(client: httpx.Client, services: Services, owner: Account) -> None:
-    answers = [start(client, owner, path="multipart") for _ in range(2)]
+    responses = [start(client, owner, path="multipart") for _ in range(2)]
 
-    assert answers[0].json() == answers[1].json()
+    assert responses[0].json() == responses[1].json()
     assert len(files_of(services, owner)) == 1
 
 
@@ -76,11 +76,16 @@ def test_key_with_another_body_is_refused(client: httpx.Client, owner: Account) 
 
 
 def test_key_is_scoped_to_user_and_route(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
-    somebody = make_user()
+    other_user = make_user()
 
     def start_all() -> list[str]:
-        answers = [start(client, owner), start(client, somebody), start(client, owner, path="multipart"), start(client, owner, key="k-2")]
-        return [answer.json()["file_id"] for answer in answers]
+        responses = [
+            start(client, owner),
+            start(client, other_user),
+            start(client, owner, path="multipart"),
+            start(client, owner, key="k-2"),
+        ]
+        return [response.json()["file_id"] for response in responses]
 
     ids = start_all()
 
@@ -91,8 +96,8 @@ def test_key_is_scoped_to_user_and_route(client: httpx.Client, owner: Account, m
 def test_key_expires_after_a_day(client: httpx.Client, services: Services, owner: Account) -> None:
     first = start(client, owner).json()["file_id"]
     with services.unit_of_work() as session:
-        aged = clock.now() - timedelta(hours=24, seconds=1)
-        session.query(IdempotencyKey).filter(IdempotencyKey.user_id == owner.id).update({"created_at": aged})
+        expired_at = clock.now() - timedelta(hours=24, seconds=1)
+        session.query(IdempotencyKey).filter(IdempotencyKey.user_id == owner.id).update({"created_at": expired_at})
 
     assert start(client, owner, filename="another.txt").json()["file_id"] != first
 
@@ -109,10 +114,10 @@ def test_refused_request_releases_its_key(client: httpx.Client, owner: Account, 
 def test_repeated_start_reserves_no_further_quota(client: httpx.Client, owner: Account, admin: Account, path: str) -> None:
     client.put(f"/api/v1/users/{owner.id}", json={"quota_bytes": 5}, headers=admin.headers)
 
-    answers = [start(client, owner, path=path) for _ in range(2)]
+    responses = [start(client, owner, path=path) for _ in range(2)]
 
-    assert [answer.status_code for answer in answers] == [201, 201]
-    assert answers[0].json()["file_id"] == answers[1].json()["file_id"]
+    assert [response.status_code for response in responses] == [201, 201]
+    assert responses[0].json()["file_id"] == responses[1].json()["file_id"]
 
 
 def test_key_of_a_deleted_file_returns_410(client: httpx.Client, owner: Account) -> None:
@@ -126,7 +131,7 @@ def test_request_in_progress_returns_409_until_its_lock_expires(client: httpx.Cl
     declared = FileCreate.model_validate(BODY)
     keyed = KeyedRequest.of(user_id=owner.id, route="POST /files/upload", key="k-1", body=declared.model_dump_json())
     with services.unit_of_work() as session:
-        # As a process leaves it that dies between taking the key and making the file.
+        # The state after a process crashed between claiming the key and creating the file.
         assert services.uploads(session)._idempotency.claim(keyed, UUID(int=1)) is None
 
     assert_problem(start(client, owner), 409, "idempotency_key_in_flight", headers={"retry-after": "1"})
@@ -138,7 +143,7 @@ def test_request_in_progress_returns_409_until_its_lock_expires(client: httpx.Cl
 
 
 def test_request_that_lost_its_key_creates_nothing(settings: Settings, services: Services, owner: Account) -> None:
-    meanwhile = Services.build(settings)
+    other_services = Services.build(settings)
     declared = FileCreate.model_validate(BODY)
     keyed = KeyedRequest.of(user_id=owner.id, route="POST /files/upload", key="k-1", body=declared.model_dump_json())
     with services.unit_of_work() as session:
@@ -147,7 +152,7 @@ def test_request_that_lost_its_key_creates_nothing(settings: Settings, services:
         sign = uploads._store.presign_upload
 
         def sign_late(**parameters: Any) -> Any:
-            with meanwhile.unit_of_work() as other:
+            with other_services.unit_of_work() as other:
                 other.query(IdempotencyKey).filter(IdempotencyKey.user_id == owner.id).update({"resource_id": UUID(int=2)})
             return sign(**parameters)
 
@@ -155,7 +160,7 @@ def test_request_that_lost_its_key_creates_nothing(settings: Settings, services:
             patch.setattr(uploads._store, "presign_upload", sign_late)
             with pytest.raises(RequestInProgressError):
                 uploads.start_upload(user, declared, keyed=keyed)
-    meanwhile.engine.dispose()
+    other_services.engine.dispose()
 
     assert files_of(services, owner) == []
     assert_quota_is_exact(services, [owner.id])
@@ -163,25 +168,25 @@ def test_request_that_lost_its_key_creates_nothing(settings: Settings, services:
 
 def test_concurrent_requests_with_one_key_create_one_file(settings: Settings, services: Services, owner: Account) -> None:
     engine = create_database_engine(settings.model_copy(update={"database_pool_size": 20, "database_timeout_seconds": 30.0}))
-    crowd = replace(services, engine=engine, session_factory=create_session_factory(engine))
+    concurrent_services = replace(services, engine=engine, session_factory=create_session_factory(engine))
     declared = FileCreate.model_validate(BODY)
     keyed = KeyedRequest.of(user_id=owner.id, route="POST /files/upload", key="k", body=declared.model_dump_json())
-    with crowd.unit_of_work() as session:
+    with concurrent_services.unit_of_work() as session:
         user = session.get_one(User, owner.id)
 
     def start_once(_: int) -> UUID | None:
         try:
-            with crowd.unit_of_work() as session:
-                return crowd.uploads(session).start_upload(user, declared, keyed=keyed).file.id
+            with concurrent_services.unit_of_work() as session:
+                return concurrent_services.uploads(session).start_upload(user, declared, keyed=keyed).file.id
         except RequestInProgressError:
             return None
 
     with ThreadPoolExecutor(20) as threads:
-        made = set(threads.map(start_once, range(100))) - {None}
+        file_ids = set(threads.map(start_once, range(100))) - {None}
     engine.dispose()
 
-    assert len(made) == 1
-    assert {file.id for file in files_of(services, owner)} == made
+    assert len(file_ids) == 1
+    assert {file.id for file in files_of(services, owner)} == file_ids
     assert_quota_is_exact(services, [owner.id])
 
 
@@ -189,4 +194,4 @@ def test_concurrent_requests_with_one_key_create_one_file(settings: Settings, se
 def test_invalid_keys_return_422(client: httpx.Client, owner: Account, key: str) -> None:
     headers = {**owner.headers, "Idempotency-Key": key.encode()}
 
-    assert_problem(client.post(f"{FILES}/upload", json=BODY, headers=headers), 422, "malformed_request")  # type: ignore[arg-type]  # bytes on purpose
+    assert_problem(client.post(f"{FILES}/upload", json=BODY, headers=headers), 422, "malformed_request")  # type: ignore[arg-type]  # bytes, because httpx refuses non-ASCII str

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from lambda_app.core import clock
 from lambda_app.factory import Services
 from lambda_app.services.archives import archives
-from tests.integration.api.test_archives import wake
+from tests.integration.api.test_archives import run_worker
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import unused_address
 from tests.support.problems import assert_problem
@@ -61,7 +61,7 @@ def test_visitor_gets_all_files_in_one_zip_that_counts_once(client: httpx.Client
     again = link.ask()
     waiting = link.look(asked.json()["id"])
     too_early = link.download(asked.json()["id"])
-    wake(services, asked.json())
+    run_worker(services, asked.json())
     ready = link.look(asked.json()["id"]).json()
     before = link.downloads()
     redirect = client.get(ready["download_url"], headers=BROWSER)
@@ -81,7 +81,7 @@ def test_visitor_gets_all_files_in_one_zip_that_counts_once(client: httpx.Client
 def test_parallel_downloads_of_a_zip_are_no_more_than_the_link_allows(client: httpx.Client, services: Services, owner: Account) -> None:
     link = Link(client, owner, max_downloads=3)
     archive = link.ask().json()
-    wake(services, archive)
+    run_worker(services, archive)
 
     def download(_number: int) -> bool:
         with services.unit_of_work() as session:
@@ -115,7 +115,7 @@ def test_rest_of_a_zip_is_audited_and_not_counted_again(
 ) -> None:
     link = Link(client, owner, max_downloads=1)
     archive = link.ask().json()
-    wake(services, archive)
+    run_worker(services, archive)
     path, rest = f"{link.path}/archives/{archive['id']}/download", BROWSER | {"Range": "bytes=5-"}
     with client_from(unused_address()) as home, client_from(unused_address()) as elsewhere:
         first = home.get(path, headers=BROWSER)
@@ -148,7 +148,7 @@ def test_rest_of_a_zip_is_audited_and_not_counted_again(
 def test_rest_of_a_zip_that_was_never_granted_counts(client: httpx.Client, services: Services, owner: Account) -> None:
     link = Link(client, owner)
     archive = link.ask().json()
-    wake(services, archive)
+    run_worker(services, archive)
 
     assert [link.download(archive["id"], Range="bytes=5-").status_code for _ in range(3)] == [302] * 3
 
@@ -158,7 +158,7 @@ def test_rest_of_a_zip_that_was_never_granted_counts(client: httpx.Client, servi
 def test_what_is_kept_of_who_got_a_zip_says_nothing_and_goes(client: httpx.Client, services: Services, owner: Account) -> None:
     link = Link(client, owner)
     archive = link.ask().json()
-    wake(services, archive)
+    run_worker(services, archive)
     link.download(archive["id"])
     query = text("SELECT visitor FROM share_archive_download WHERE archive_id = :id")
 
@@ -176,7 +176,7 @@ def test_what_is_kept_of_who_got_a_zip_says_nothing_and_goes(client: httpx.Clien
 def test_zip_is_closed_with_its_link(client: httpx.Client, services: Services, owner: Account, change: str) -> None:
     link = Link(client, owner)
     archive = link.ask().json()
-    wake(services, archive)
+    run_worker(services, archive)
     assert link.look(archive["id"]).status_code == 200
 
     if change == "revoked":
@@ -208,7 +208,7 @@ def test_link_that_closes_before_the_worker_comes_gives_it_nothing(client: httpx
     archive = link.ask().json()
     link.change(allows_download=False)
 
-    wake(services, archive)
+    run_worker(services, archive)
 
     assert_problem(link.ask(), 403, "share_listing_only")
     assert_problem(link.look(archive["id"]), 403, "share_listing_only")
@@ -221,7 +221,7 @@ def test_password_and_audience_guard_the_zip_too(client: httpx.Client, services:
     assert_problem(link.ask(), 403, "share_password_required")
     share_pass = client.post(link.path, json={"password": "a long password"}, headers=BROWSER).json()["share_pass"]
     archive = link.ask(**{"X-Share-Pass": share_pass}).json()
-    wake(services, archive)
+    run_worker(services, archive)
 
     assert_problem(link.look(archive["id"]), 403, "share_password_required")
     assert_problem(link.download(archive["id"]), 403, "share_password_required")
@@ -235,7 +235,7 @@ def test_password_and_audience_guard_the_zip_too(client: httpx.Client, services:
 def test_archives_of_one_link_are_not_found_at_another(client: httpx.Client, services: Services, owner: Account) -> None:
     link, other = Link(client, owner), Link(client, owner)
     archive = link.ask().json()
-    wake(services, archive)
+    run_worker(services, archive)
 
     for answer in (other.look(archive["id"]), other.download(archive["id"]), link.look(str(uuid4()))):
         assert_problem(answer, 404, "archive_not_found")
@@ -246,7 +246,7 @@ def test_archives_of_one_link_are_not_found_at_another(client: httpx.Client, ser
 def test_robots_neither_ask_nor_get(client: httpx.Client, services: Services, owner: Account) -> None:
     link = Link(client, owner)
     archive = link.ask().json()
-    wake(services, archive)
+    run_worker(services, archive)
 
     robot = {"User-Agent": "Slackbot-LinkExpanding 1.0"}
     assert_problem(link.ask(**robot), 403, "robots_get_no_files")

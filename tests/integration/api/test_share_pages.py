@@ -22,7 +22,7 @@ from lambda_app.core.security.origin_verifier import OriginVerifier
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.routers.http.gateway import GatewayHandler
-from lambda_app.storage.content import saved_filename
+from lambda_app.storage.content import safe_filename
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, payload_v1, unused_address
 from tests.support.pages import Page
@@ -94,7 +94,7 @@ def test_hostile_names_and_notes_are_only_shown(browser: httpx.Client, owner: Ac
     page = Page(answer)
     assert answer.status_code == 200
     assert page.all("script") == page.all("img") == []
-    for text_ in (*(saved_filename(name) for name in HOSTILE), note):
+    for text_ in (*(safe_filename(name) for name in HOSTILE), note):
         assert text_ in page.texts
     # A mark that turns the text round would show it as "invoiceexe.png".
     assert "invoicegnp.exe" in page.texts

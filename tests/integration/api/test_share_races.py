@@ -18,7 +18,7 @@ from lambda_app.models import Archive, AuditEvent, Share
 from lambda_app.repositories.files.file_access import AccessContext
 from lambda_app.repositories.sharing.share_links import ShareLinkRepository
 from lambda_app.services.sharing.share_links import NoSuchLinkError, Visitor
-from tests.integration.api.test_archives import wake
+from tests.integration.api.test_archives import run_worker
 from tests.support.accounts import Account, make_file
 from tests.support.lifecycle import refused
 from tests.support.locks import wait_until_waiting
@@ -119,7 +119,7 @@ def test_file_that_goes_for_good_meanwhile_is_not_granted(client: httpx.Client, 
 def test_zip_that_goes_for_good_meanwhile_is_not_granted(client: httpx.Client, crowd: Services, owner: Account) -> None:
     share = make_share(client, owner, str(make_file(client, owner)["id"]))
     token, archive = share["url"].removeprefix("/s/"), client.post(f"{share['url']}/archives").json()
-    wake(crowd, archive)
+    run_worker(crowd, archive)
 
     def refusal() -> str | None:
         with crowd.unit_of_work() as session:

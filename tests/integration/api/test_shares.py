@@ -29,11 +29,11 @@ from lambda_app.repositories.accounts.sign_in_attempts import FREE_ATTEMPTS_PER_
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.schemas.sharing.shares import RECIPIENTS_PER_SHARE, ShareOptions
-from lambda_app.services.files.idempotency import LOCK_SECONDS, IdempotencyService, KeyUsedOtherwiseError
+from lambda_app.services.files.idempotency import LOCK_SECONDS, IdempotencyKeyReusedError, IdempotencyService
 from lambda_app.services.sharing import shares as share_service
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, payload_v1
-from tests.support.locks import piled_up
+from tests.support.locks import hold_until_blocked
 from tests.support.problems import assert_problem, assert_unauthenticated
 from tests.support.shares import change_share, make_share
 
@@ -329,7 +329,7 @@ def test_parallel_requests_are_told_no_more_addresses_than_one_after_the_other(
     counter = AttemptKeys.of(account="", network=f"user:{owner.id}").address
     names = [*guesses(80), *[stranger.email] * 20]
     with time_machine.travel(clock.now(), tick=False), ThreadPoolExecutor(many) as threads:
-        with piled_up(engine, "SELECT 1 FROM sign_in_attempt WHERE key = :key FOR UPDATE", {"key": counter}, count=many):
+        with hold_until_blocked(engine, "SELECT 1 FROM sign_in_attempt WHERE key = :key FOR UPDATE", {"key": counter}, count=many):
             answers = [threads.submit(ask, name) for name in random.sample(names, many)]
         told = Counter(answer.result() for answer in answers)
     engine.dispose()
@@ -373,7 +373,7 @@ class Rotating:
     """Services whose signing keys can be rotated, and the requests of one user to them."""
 
     def __init__(self, services: Services, owner: Account, file: str) -> None:
-        self.ring = KeyRing(current=SigningKey.make(), next=SigningKey.make())
+        self.ring = KeyRing(current=SigningKey.generate(), next=SigningKey.generate())
         self.services = replace(services, keys=SigningKeys(self.document, cache_seconds=0))
         self._owner, self._file = owner, UUID(file)
 
@@ -391,7 +391,7 @@ class Rotating:
         """Begin to make one and come no further."""
         with self.services.unit_of_work() as session:
             user, shares = session.get_one(User, self._owner.id), self.services.shares(session)
-            keyed = shares._keyed(user, "POST /shares", key, ShareOptions(password=password))
+            keyed = shares._keyed_request(user, "POST /shares", key, ShareOptions(password=password))
             assert IdempotencyService(IdempotencyRepository(session)).claim(keyed, uuid4()) is None
 
     def rotate(self) -> None:
@@ -407,7 +407,7 @@ def test_repeated_request_is_known_again_while_its_signing_key_is_believed(
 
     rotating.rotate()
     assert (rotating.ask("a", "swordfish"), rotating.ask("b", None)) == (first, open_to_all)
-    with pytest.raises(KeyUsedOtherwiseError):
+    with pytest.raises(IdempotencyKeyReusedError):
         rotating.ask("a", "swordfisch")
     assert rotating.ask("c", "swordfish") not in (first, open_to_all)
 
@@ -415,7 +415,7 @@ def test_repeated_request_is_known_again_while_its_signing_key_is_believed(
     with pytest.raises(GoneError):
         rotating.ask("b", None)
     # What the password was compared by is gone with the key.
-    with pytest.raises(KeyUsedOtherwiseError):
+    with pytest.raises(IdempotencyKeyReusedError):
         rotating.ask("a", "swordfish")
 
 
@@ -426,7 +426,7 @@ def test_request_that_died_before_a_rotation_can_be_sent_again(client: httpx.Cli
         traveller.shift(timedelta(seconds=LOCK_SECONDS + 1))
         rotating.rotate()
 
-        with pytest.raises(KeyUsedOtherwiseError):
+        with pytest.raises(IdempotencyKeyReusedError):
             rotating.ask("k", "swordfisch")
         assert len(rotating.ask("k", "swordfish")) == 22
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from lambda_app.core.clock import now
 from lambda_app.routers.http.gateway import GatewayHandler
-from tests.integration.api.test_concurrency import in_a_loop_of_its_own
+from tests.integration.api.test_concurrency import run_in_new_loop
 from tests.support.accounts import Account
 from tests.support.gateway import GatewayTransport
 
@@ -41,7 +41,7 @@ def test_request_of_an_asgi_server_does_not_block_the_others(app: FastAPI, owner
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://api.test") as client:
             return [await client.get("/api/v1/files", headers=owner.headers)]
 
-    (answer,) = in_a_loop_of_its_own(ask())
+    (answer,) = run_in_new_loop(ask())
 
     assert answer.status_code == 200
     assert seen

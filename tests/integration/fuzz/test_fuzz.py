@@ -19,7 +19,7 @@ from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.routers.http.gateway import GatewayHandler
-from tests.support.fuzzing import PHASES, Credentials, Fuzzer, LambdaDoor
+from tests.support.fuzzing import PHASES, Credentials, Fuzzer, LambdaApp
 from tests.support.gateway import payload_v1, payload_v2
 
 CASES = int(os.environ.get("FUZZ_CASES", "0"))
@@ -49,7 +49,7 @@ def door(request: pytest.FixtureRequest, fuzzed: FastAPI) -> Iterator[tuple[str,
     if request.param == "asgi":
         yield request.param, fuzzed
         return
-    lambda_door = LambdaDoor(GatewayHandler(fuzzed), payload_v1 if request.param == "payload 1.0" else payload_v2)
+    lambda_door = LambdaApp(GatewayHandler(fuzzed), payload_v1 if request.param == "payload 1.0" else payload_v2)
     yield request.param, lambda_door
     lambda_door.close()
 

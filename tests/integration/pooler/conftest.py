@@ -26,7 +26,7 @@ class Fireplace:
     """A world, and who breaks its line."""
 
     world: World
-    saboteur: FaultInjector
+    injector: FaultInjector
     warm: Callable[[], None]
     """Sign in to the database, if that was not done."""
 
@@ -34,7 +34,7 @@ class Fireplace:
         """Return what the flow sends and hears when nobody disturbs it."""
         prepared = flow.prepare(self.world)
         self.warm()
-        flushes = self.saboteur.watch()
+        flushes = self.injector.watch()
         answer = flow.act(self.world, prepared)
         assert answer.status_code == flow.done, answer.text
         assert flow.effects(self.world, prepared) == 1
@@ -44,12 +44,12 @@ class Fireplace:
         """Break the line at the point, and assert that nothing acknowledged is lost, nothing done twice, and one request fails at most."""
         prepared = flow.prepare(self.world)
         self.warm()
-        self.saboteur.break_at(point, first=first)
+        self.injector.break_at(point, first=first)
 
         answer = flow.act(self.world, prepared)
         after = self.world.broken.get("/api/v1/users/me", headers=self.world.owner.headers)
 
-        assert self.saboteur.was_tripped.is_set(), point
+        assert self.injector.was_tripped.is_set(), point
         assert after.status_code == 200, (point, answer.status_code, after.text)
         if answer.status_code != flow.done:
             assert_problem(answer, 503)
@@ -64,9 +64,9 @@ class Fireplace:
 
 @contextmanager
 def fireplace(settings: Settings, services: Services, whole: httpx.Client, owner: Account, *, upstream: str) -> Iterator[Fireplace]:
-    """An API behind a saboteur before `upstream`."""
-    with FaultInjector(upstream) as saboteur:
-        own = settings.model_copy(update={"database_url": SecretStr(saboteur.url_for(upstream))})
+    """An API behind a injector before `upstream`."""
+    with FaultInjector(upstream) as injector:
+        own = settings.model_copy(update={"database_url": SecretStr(injector.url_for(upstream))})
         built = Services.build(own)
 
         def warm() -> None:
@@ -74,7 +74,7 @@ def fireplace(settings: Settings, services: Services, whole: httpx.Client, owner
                 session.execute(text("SELECT 1"), execution_options={"plain_read": True})
 
         with httpx.Client(transport=GatewayTransport(GatewayHandler(create_app(own, built))), base_url="https://api.test") as broken:
-            yield Fireplace(World(broken, whole, services, owner), saboteur, warm)
+            yield Fireplace(World(broken, whole, services, owner), injector, warm)
         built.engine.dispose()
 
 
