@@ -268,7 +268,7 @@ GUARDS = (
         "dependencies/auth.py",
         'if len(values) > 1 or scheme.lower() != "bearer" or not token:\n            raise NotAuthenticatedError("Not authenticated")',
         'if len(values) > 1 or scheme.lower() != "bearer" or not token:\n            return None',
-        (f"{API}test_login.py::test_broken_credentials_are_not_taken_for_none",),
+        (f"{API}test_login.py::test_public_file_refuses_malformed_credentials",),
     ),
     # Sharing
     Guard(
@@ -411,7 +411,7 @@ GUARDS = (
         "repositories/file_life.py",
         ".where(*conditions)\n            .with_for_update(key_share=True)",
         ".where(*conditions)\n            .with_for_update()",
-        (f"{API}test_lock_order.py::test_what_refers_to_a_file_and_a_change_of_its_state_never_wait_for_each_other",),
+        (f"{API}test_lock_order.py::test_insert_that_references_a_file_and_its_state_change_do_not_deadlock",),
     ),
     Guard(
         "robots get no bytes",
@@ -475,14 +475,14 @@ GUARDS = (
         "repositories/mail_tokens.py",
         "                MailToken.used_at.is_(None),\n                MailToken.expires_at",
         "                MailToken.expires_at",
-        (f"{API}test_recovery.py::test_confirmation_can_be_asked_for_again_until_it_was_given",),
+        (f"{API}test_recovery.py::test_verification_mail_can_be_requested_until_the_address_is_verified",),
     ),
     Guard(
         "a link in a mail dies with the password it was asked for",
         "repositories/mail_tokens.py",
         "                    User.token_epoch == MailToken.token_epoch,\n",
         "",
-        (f"{API}test_recovery.py::test_link_dies_when_the_password_is_changed",),
+        (f"{API}test_recovery.py::test_password_change_invalidates_the_reset_link",),
     ),
     Guard(
         "somebody else's account is not changed",
@@ -503,7 +503,7 @@ GUARDS = (
         "services/accounts.py",
         "if changes.keys() & QUOTA_FIELDS and not editor.is_superuser:",
         "if False:",
-        (f"{API}test_quota.py::test_users_neither_set_their_quota_nor_see_others_usage",),
+        (f"{API}test_quota.py::test_users_cannot_set_quotas_or_read_usage_of_others",),
     ),
     Guard(
         "a new password needs the old one",
