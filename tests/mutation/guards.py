@@ -191,7 +191,7 @@ GUARDS = (
         "repositories/sessions.py",
         "        UserSession.token_epoch == User.token_epoch,\n        User.is_active,",
         "        User.is_active,",
-        (f"{API}test_sessions.py::test_every_credential_ends_on_the_next_request",),
+        (f"{API}test_sessions.py::test_every_credential_is_refused_on_the_next_request",),
     ),
     Guard(
         "a refresh token is good once",
@@ -360,21 +360,21 @@ GUARDS = (
         "repositories/file_access.py",
         "and_(Share.id == proven.share_id, Share.password_version == proven.password_version))",
         "Share.id == proven.share_id)",
-        (f"{API}test_share_links.py::test_changed_password_ends_every_pass_on_the_next_request",),
+        (f"{API}test_share_links.py::test_changed_password_invalidates_every_share_pass",),
     ),
     Guard(
         "a link opens what is still its owner's",
         "repositories/file_access.py",
         "is_the_sharers = or_(File.owner_id == _Sharer.id, _Sharer.is_superuser)",
         "is_the_sharers = true()",
-        (f"{API}test_share_links.py::test_link_of_a_superuser_opens_others_files_only_while_they_are_one",),
+        (f"{API}test_share_links.py::test_link_of_a_superuser_serves_others_files_only_while_a_superuser",),
     ),
     Guard(
         "a pass is for one link",
         "core/security/passes.py",
         'f"{payload}.{hash_secret(address)}"',
         "payload",
-        ("unit/core/test_passes.py", f"{API}test_share_links.py::test_pass_of_another_link_names_nobody"),
+        ("unit/core/test_passes.py", f"{API}test_share_links.py::test_share_pass_of_another_link_is_ignored"),
     ),
     Guard(
         "the zips of a link end with it",
@@ -404,7 +404,7 @@ GUARDS = (
         "repositories/share_links.py",
         "            ShareArchiveDownload.visitor == visitor,\n",
         "",
-        (f"{API}test_link_archives.py::test_rest_of_a_zip_is_audited_and_not_counted_again",),
+        (f"{API}test_link_archives.py::test_resumed_zip_download_is_audited_and_not_counted",),
     ),
     Guard(
         "a change of a file's state locks no more than it changes",
@@ -418,7 +418,7 @@ GUARDS = (
         "routers/share_links.py",
         "    if is_automated(request):\n        raise AutomatedRequestError\n    signed",
         "    signed",
-        (f"{API}test_share_links.py::test_robots_and_prefetching_count_nothing_and_get_no_bytes",),
+        (f"{API}test_share_links.py::test_automated_requests_are_not_counted_and_get_no_files",),
     ),
     Guard(
         "a request takes as many files as it says",
@@ -539,14 +539,14 @@ GUARDS = (
         "db/engine.py",
         "hide_parameters=True,",
         "hide_parameters=False,",
-        ("integration/db/test_sign_in.py::test_statement_errors_do_not_repeat_values",),
+        ("integration/db/test_sign_in.py::test_statement_errors_contain_no_values",),
     ),
     Guard(
         "the log does not show the row that was refused",
         "db/errors.py",
         " for name, text in fields.items() if name != DETAIL}",
         " for name, text in fields.items()}",
-        ("integration/db/test_sign_in.py::test_refused_row_is_not_shown",),
+        ("integration/db/test_sign_in.py::test_error_does_not_contain_the_rejected_row",),
     ),
     Guard(
         "a connection that failed between two messages is thrown away",
