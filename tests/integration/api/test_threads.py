@@ -8,8 +8,8 @@ from fastapi import FastAPI
 
 from lambda_app.core.clock import now
 from lambda_app.routers.http.gateway import GatewayHandler
-from tests.integration.api.test_concurrency import run_in_new_loop
 from tests.support.accounts import Account
+from tests.support.event_loops import run_in_new_loop
 from tests.support.gateway import GatewayTransport
 
 
