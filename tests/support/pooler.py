@@ -22,7 +22,7 @@ NOT_THROUGH_A_POOLER = {
     "test_file_deleted_during_the_download_request_is_refused": "it needs three servers at once",
     "test_recount_skips_an_account_that_changed_meanwhile": "it needs three servers at once",
     "test_email_change_and_insert_that_references_the_user_do_not_deadlock": "it needs three servers at once",
-    "test_parallel_requests_are_told_no_more_addresses_than_one_after_the_other": "it needs a hundred servers at once",
+    "test_concurrent_lookups_reveal_no_more_than_sequential_ones": "it needs a hundred servers at once",
     "test_concurrent_probes_reveal_no_more_than_sequential_ones": "it needs a hundred servers at once",
     "test_name_filter_agrees_with_a_scan_of_all_names": "it makes its files in one statement of more than 16 kB, which pins",
     "test_copy_only_discards_the_connection": "it sends what pins",
