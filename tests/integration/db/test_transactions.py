@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from lambda_app.db import migrations
 from lambda_app.db.connection import TransactionMode
 from lambda_app.db.dialect import require_wire_connection
-from lambda_app.db.session import create_session_factory, release_connection, session_scope, violated_constraint
+from lambda_app.db.session import create_session_factory, own_transaction, release_connection, session_scope, violated_constraint
 from lambda_app.models import User
 from tests.integration.db.notes import count_notes, note
 from tests.support.wire import WireProxy
@@ -222,3 +222,56 @@ def test_timestamps_are_returned_in_utc(engine: Engine, instant: str) -> None:
 def test_other_isolation_levels_are_rejected(engine: Engine) -> None:
     with engine.connect() as connection, pytest.raises(exc.ArgumentError, match="READ COMMITTED"):
         connection.execution_options(isolation_level="SERIALIZABLE")
+
+
+def test_own_transaction_commits_at_the_end_of_the_block(engine: Engine, observer: Engine) -> None:
+    body = uuid4().hex
+    with create_session_factory(engine)() as session:
+        with own_transaction(session):
+            session.execute(insert(note).values(body=body))
+            assert count_notes(observer, body) == 0
+
+        assert count_notes(observer, body) == 1
+
+
+def test_own_transaction_rolls_back_when_the_block_raises(engine: Engine, observer: Engine) -> None:
+    body = uuid4().hex
+
+    def insert_and_fail(session: Session) -> None:
+        with own_transaction(session):
+            session.execute(insert(note).values(body=body))
+            raise KeyError
+
+    with create_session_factory(engine)() as session:
+        with pytest.raises(KeyError):
+            insert_and_fail(session)
+
+        session.commit()
+
+    assert count_notes(observer, body) == 0
+
+
+def test_own_transaction_within_an_open_one_leaves_the_commit_to_its_owner(engine: Engine, observer: Engine) -> None:
+    body, inner = uuid4().hex, uuid4().hex
+    with create_session_factory(engine)() as session:
+        session.execute(insert(note).values(body=body))
+        with own_transaction(session):
+            session.execute(insert(note).values(body=inner))
+        session.rollback()
+
+    assert count_notes(observer, body) == count_notes(observer, inner) == 0
+
+
+def test_own_transaction_reports_the_error_of_a_lost_connection_and_not_of_the_rollback(engine: Engine, proxy: WireProxy) -> None:
+    def insert_and_lose_the_connection(session: Session) -> None:
+        with own_transaction(session):
+            session.execute(insert(note).values(body=uuid4().hex))
+            proxy.kill_all()
+            session.execute(insert(note).values(body="lost with the connection"))
+
+    with create_session_factory(engine)() as session:
+        with pytest.raises(exc.DBAPIError) as caught:
+            insert_and_lose_the_connection(session)
+
+        assert "lost with the connection" in str(caught.value.params)
+        assert session.scalar(select(1)) == 1
