@@ -19,7 +19,7 @@ help: ## List all targets and variables
 	@echo "  PORT            port of the API on 127.0.0.1 (default: 8000)"
 	@echo "  WE_UPLOAD_DATA  data directory of make run (default: .local, which make clean deletes)"
 	@echo "  TESTS           tests to run with make test, and pytest options (default: tests)"
-	@echo "  BENCH           options of make bench: --docs, --rows 1000000, --only cold, --beside another-checkout"
+	@echo "  BENCH           options of make bench: --docs, --rows 1000000, --only cold, --compare other-checkout"
 	@echo "  STAGE           stage that make deploy deploys: dev, staging or prod (default: dev)"
 	@echo "  CDK             options of the cdk command"
 	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
@@ -68,7 +68,7 @@ test-browser: setup ## Test the pages of share links and file requests in headle
 	@"$(INTERPRETER)" -m infra.toolchain browser
 	@exec "$(BIN)/python" -m pytest tests/e2e/browser
 
-# For example: make bench BENCH="--docs", "--rows 1000000", "--only cold requests", "--beside ../main", "--again --docs"
+# For example: make bench BENCH="--docs", "--rows 1000000", "--only cold requests", "--compare ../main", "--reuse --docs"
 BENCH ?=
 bench: setup ## Compare with a plain app and a bare handler; writes build/bench.json, and docs/performance.md with BENCH=--docs
 	@exec "$(BIN)/python" -m tests.benchmarks $(BENCH)
