@@ -47,7 +47,7 @@ def run(environment: dict[str, str]) -> Run:
     return invoke
 
 
-def test_superuser_from_the_command_line_signs_in(run: Run, client: httpx.Client) -> None:
+def test_superuser_created_by_command_can_sign_in(run: Run, client: httpx.Client) -> None:
     email = f"root-{uuid4()}@example.com"
 
     code, output = run("create-superuser", "--email", email, "--password-stdin", text="a good password\n")
@@ -57,7 +57,7 @@ def test_superuser_from_the_command_line_signs_in(run: Run, client: httpx.Client
     assert client.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token}"}).json()["is_superuser"] is True
 
 
-def test_password_can_be_typed_twice(run: Run) -> None:
+def test_password_is_prompted_for_and_confirmed(run: Run) -> None:
     email = f"root-{uuid4()}@example.com"
 
     code, output = run("create-superuser", "--email", email, text="a good password\na good password\n")
@@ -67,7 +67,7 @@ def test_password_can_be_typed_twice(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("email", "password"), [("no address", "a good password"), ("x@example.com", "short")])
-def test_bad_superuser_is_refused_in_a_sentence(run: Run, email: str, password: str) -> None:
+def test_invalid_superuser_prints_an_error_line(run: Run, email: str, password: str) -> None:
     code, output = run("create-superuser", "--email", email, "--password-stdin", text=f"{password}\n")
 
     assert code == 1
@@ -75,7 +75,7 @@ def test_bad_superuser_is_refused_in_a_sentence(run: Run, email: str, password: 
     assert "Traceback" not in output
 
 
-def test_address_that_is_taken_is_refused_in_a_sentence(run: Run) -> None:
+def test_existing_email_address_prints_an_error_line(run: Run) -> None:
     email = f"root-{uuid4()}@example.com"
     run("create-superuser", "--email", email, "--password-stdin", text="a good password\n")
 
@@ -92,14 +92,14 @@ def test_missing_setting_is_named(run: Run) -> None:
     assert "SECRET_KEY" in output
 
 
-def test_database_that_is_away_is_said_in_a_sentence(run: Run) -> None:
+def test_unreachable_database_prints_an_error_line(run: Run) -> None:
     code, output = run("migrate", DATABASE_URL="postgresql://app@127.0.0.1:1/app")
 
     assert code == 1
     assert output.startswith("Error: ")
 
 
-def test_migration_brings_an_empty_database_up_to_date(run: Run, fresh_database: Callable[[], str]) -> None:
+def test_migrate_upgrades_an_empty_database(run: Run, fresh_database: Callable[[], str]) -> None:
     url = fresh_database()
 
     first = run("migrate", DATABASE_URL=url)
@@ -109,14 +109,14 @@ def test_migration_brings_an_empty_database_up_to_date(run: Run, fresh_database:
     assert first == second
 
 
-def test_document_on_file_is_the_codes(run: Run) -> None:
+def test_committed_openapi_document_is_up_to_date(run: Run) -> None:
     code, output = run("openapi", DATABASE_URL=None, SECRET_KEY=None)
 
     assert code == 0
     assert json.loads(output) == json.loads(Path("docs/openapi.json").read_text())
 
 
-def test_sweep_says_what_it_did(run: Run, environment: dict[str, str], s3_server: ObjectStoreServer, services: Services) -> None:
+def test_sweep_prints_its_report(run: Run, environment: dict[str, str], s3_server: ObjectStoreServer, services: Services) -> None:
     access = {
         "AWS_REGION": s3_server.region,
         "AWS_ENDPOINT_URL": s3_server.endpoint_url,
@@ -132,7 +132,7 @@ def test_sweep_says_what_it_did(run: Run, environment: dict[str, str], s3_server
     assert re.search(r"^expired +\d+$", output, re.MULTILINE)
 
 
-def test_sweep_by_lambda_answers_with_its_report(
+def test_sweep_handler_returns_its_report(
     environment: dict[str, str], s3_server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch, services: Services
 ) -> None:
     for name, value in (environment | {"AWS_REGION": s3_server.region, "AWS_ENDPOINT_URL": s3_server.endpoint_url}).items():
@@ -150,7 +150,7 @@ def test_sweep_by_lambda_answers_with_its_report(
     assert answer == {"batchItemFailures": []}
 
 
-def test_operator_resets_a_password_and_everything_ends(run: Run, client: httpx.Client, owner: Account) -> None:
+def test_reset_password_revokes_all_sessions_and_keys(run: Run, client: httpx.Client, owner: Account) -> None:
     code, output = run("reset-password", "--email", owner.email.upper(), "--password-stdin", text="set by an operator\n")
 
     assert code == 0, output
@@ -166,7 +166,7 @@ def test_operator_resets_a_password_and_everything_ends(run: Run, client: httpx.
         ("nobody@example.com", "short", "password"),
     ],
 )
-def test_reset_that_cannot_be_is_refused_in_a_sentence(run: Run, email: str, password: str, message: str) -> None:
+def test_invalid_password_reset_prints_an_error_line(run: Run, email: str, password: str, message: str) -> None:
     code, output = run("reset-password", "--email", email, "--password-stdin", text=f"{password}\n")
 
     assert code == 1
@@ -174,13 +174,13 @@ def test_reset_that_cannot_be_is_refused_in_a_sentence(run: Run, email: str, pas
     assert message in output
 
 
-def test_weak_password_is_refused_by_commands_too(run: Run, owner: Account) -> None:
+def test_weak_password_is_rejected_by_commands(run: Run, owner: Account) -> None:
     code, output = run("reset-password", "--email", owner.email, "--password-stdin", text="password123\n")
 
     assert (code, output.startswith("Error: ")) == (1, True)
 
 
-def test_purge_removes_what_is_over_and_nothing_else(run: Run, client: httpx.Client, services: Services, owner: Account) -> None:
+def test_purge_deletes_only_expired_data(run: Run, client: httpx.Client, services: Services, owner: Account) -> None:
     form = {"username": owner.email, "password": owner.password}
     ended = client.post("/api/v1/login/token", data=form).json()
     client.post("/api/v1/login/logout", json={"refresh_token": ended["refresh_token"]})
@@ -198,7 +198,7 @@ def test_purge_removes_what_is_over_and_nothing_else(run: Run, client: httpx.Cli
     assert client.get("/api/v1/users/me", headers=owner.headers).status_code == 200
 
 
-def test_anchor_that_is_none_is_refused_in_a_sentence(run: Run) -> None:
+def test_invalid_anchor_prints_an_error_line(run: Run) -> None:
     assert run("verify-audit", "--anchor", "nonsense")[0] == 1
 
 
@@ -214,7 +214,7 @@ def lose_count(services: Services, owner: Account) -> None:
         connection.execute(text('UPDATE "user" SET bytes_used = 0, files_count = 0 WHERE id = :id'), {"id": owner.id})
 
 
-def test_recount_shows_what_differs_and_changes_it_only_when_asked(
+def test_recount_corrects_counters_only_with_fix(
     run: Run, client: httpx.Client, services: Services, make_user: Callable[..., Account]
 ) -> None:
     wrong, right = make_user(), make_user()
@@ -235,7 +235,7 @@ def test_recount_shows_what_differs_and_changes_it_only_when_asked(
     assert run("recount-usage", "--fix") == (0, "0 accounts differ, 0 corrected\n")
 
 
-def test_recount_goes_through_every_page(
+def test_recount_covers_all_pages(
     run: Run, client: httpx.Client, services: Services, make_user: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("recount-usage", "--fix")  # what other tests have left
@@ -249,7 +249,7 @@ def test_recount_goes_through_every_page(
     assert {counters(services, account) for account in accounts} == {(5, 1)}
 
 
-def test_recount_leaves_an_account_alone_that_was_busy_in_between(
+def test_recount_skips_an_account_that_changed_meanwhile(
     run: Run, settings: Settings, client: httpx.Client, make_user: Callable[..., Account]
 ) -> None:
     """Somebody starts an upload after the files were added up and before the counters are written."""

@@ -105,7 +105,7 @@ def serve(services: Services, app: FastAPI, load: Load, account: Account) -> Non
     services.engine.dispose()
 
 
-def test_twenty_rotations_under_load_fail_no_request(settings: Settings, make_user: Callable[..., Account]) -> None:
+def test_20_key_rotations_under_load_fail_no_request(settings: Settings, make_user: Callable[..., Account]) -> None:
     secret, load = Secret(), Load()
     account = make_user()
     instances = [instance(settings, secret) for _ in range(INSTANCES)]
@@ -133,7 +133,7 @@ def test_twenty_rotations_under_load_fail_no_request(settings: Settings, make_us
 
 
 @pytest.mark.parametrize("rotations", [3, 4])
-def test_token_of_a_removed_key_is_refused_once_the_document_is_read_again(rotations: int) -> None:
+def test_token_of_a_removed_key_is_rejected_after_the_cache_expires(rotations: int) -> None:
     secret = Secret()
     keys = SigningKeys(secret.fetch, cache_seconds=CACHE_SECONDS)
     removed = secret.ring.current

@@ -1,8 +1,21 @@
-"""A parser of HTML pages for tests."""
+"""A parser of HTML pages for tests, and file names that must be escaped in them."""
 
 from html.parser import HTMLParser
 
 import httpx
+
+HOSTILE_FILENAMES = (
+    "<script>alert(1)</script>.txt",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</title></style><script>alert(1)</script>",
+    "{{ 7 * 7 }}{% include '/etc/passwd' %}",
+    "javascript:alert(1)",
+    "invoice\u202egnp.exe",
+    "&lt;b&gt;&amp;",
+    "👩‍👩‍👧 שלום مرحبا.pdf",
+    "x" * 255,
+)
 
 
 class Page(HTMLParser):

@@ -31,8 +31,8 @@ def counts_of(client: httpx.Client, owner: Account, share: dict[str, Any]) -> tu
     return share["open_count"], share["download_count"]
 
 
-def proven(client: httpx.Client, share: dict[str, Any], password: str, **headers: str) -> dict[str, str]:
-    """Exchange the link's password for a share token, and return its header."""
+def share_pass_header(client: httpx.Client, share: dict[str, Any], password: str, **headers: str) -> dict[str, str]:
+    """Exchange the link's password for a share pass, and return its header."""
     answer = client.post(share["url"], json={"password": password}, headers=headers)
     assert answer.status_code == 200, answer.text
     return {"X-Share-Pass": answer.json()["share_pass"]}

@@ -1,4 +1,4 @@
-"""Cross-origin requests: Starlette's CORS middleware, which refuses with problem documents like the rest of the API."""
+"""Cross-origin requests: Starlette's CORS middleware, which returns errors as problem documents like the rest of the API."""
 
 from collections.abc import Sequence
 

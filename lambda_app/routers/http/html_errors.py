@@ -36,7 +36,7 @@ _TITLES: dict[str | int, str] = {
 
 
 class HtmlErrorMiddleware:
-    """ASGI middleware: adds missing security headers to each answer at a link, and renders refusals as HTML where a browser prefers it."""
+    """ASGI middleware: adds missing security headers to each response at a link, and renders errors as HTML if the client prefers it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

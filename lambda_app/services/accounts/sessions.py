@@ -80,7 +80,7 @@ class SessionService:
     def verify_credentials(self, *, email: str, password: str) -> User:
         """Return the user with this e-mail and password.
 
-        The attempt counts as failed until the caller resets it (`LoginThrottle.reset_statement`).
+        The attempt counts as failed until the caller resets the counters of `attempt_keys`.
 
         Raises:
             BadCredentialsError: unknown address, wrong password or disabled account; the time taken does not differ.

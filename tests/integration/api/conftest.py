@@ -1,8 +1,9 @@
 """Fixtures of the API tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import delete
 
@@ -11,7 +12,9 @@ from lambda_app.core.settings import Settings
 from lambda_app.dependencies import mail as outgoing
 from lambda_app.factory import Services
 from lambda_app.models import MailAllowance, SignInAttempt
+from tests.support.gateway import unused_address
 from tests.support.mailing import Mailing, mailing
+from tests.support.shares import BROWSER
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +47,11 @@ def strict(settings: Settings, tmp_path: Path, quick: None) -> Iterator[Mailing]
     """An API that requires verified e-mail addresses."""
     with mailing(settings, tmp_path, require_verified_email=True) as made:
         yield made
+
+
+@pytest.fixture
+def browser(client_from: Callable[[str], httpx.Client]) -> Iterator[httpx.Client]:
+    """A client that accepts HTML and keeps cookies, with its own source address."""
+    with client_from(unused_address()) as client:
+        client.headers.update(BROWSER)
+        yield client

@@ -8,11 +8,9 @@ from sqlalchemy import text
 
 from lambda_app.factory import Services
 from lambda_app.storage.content import safe_filename
-from tests.integration.api.test_archives import run_worker
-from tests.integration.api.test_share_archives import Link
-from tests.integration.api.test_share_pages import HOSTILE, browser  # noqa: F401 - the fixture
 from tests.support.accounts import Account, make_file
-from tests.support.pages import Page
+from tests.support.archives_api import SharedFiles, run_worker
+from tests.support.pages import HOSTILE_FILENAMES, Page
 from tests.support.problems import assert_problem
 from tests.support.shares import change_share, counts_of, make_share
 
@@ -22,7 +20,7 @@ JSON = {"Accept": "application/json"}
 @pytest.fixture
 def share(client: httpx.Client, owner: Account) -> dict[str, Any]:
     """A link to files with hostile names."""
-    files = [str(make_file(client, owner, filename=name)["id"]) for name in HOSTILE]
+    files = [str(make_file(client, owner, filename=name)["id"]) for name in HOSTILE_FILENAMES]
     return make_share(client, owner, *files)
 
 
@@ -32,7 +30,7 @@ def set_archive(services: Services, page: str, change: str) -> None:
 
 
 def test_zip_is_requested_watched_and_downloaded_without_script(
-    browser: httpx.Client,  # noqa: F811
+    browser: httpx.Client,
     services: Services,
     owner: Account,
     share: dict[str, Any],
@@ -64,12 +62,12 @@ def test_zip_is_requested_watched_and_downloaded_without_script(
         assert response.headers["x-robots-tag"] == "noindex, nofollow"
         page = Page(response)
         assert page.all("script") == page.all("img") == [tag for tag in page.all("meta") if "http-equiv" in tag] == []
-        assert {safe_filename(name) for name in HOSTILE} <= set(page.texts)
+        assert {safe_filename(name) for name in HOSTILE_FILENAMES} <= set(page.texts)
     assert browser.get(f"{page_url}/download").status_code == 302
     assert counts_of(browser, owner, share)[1] == 1
 
 
-def test_zip_button_appears_only_where_a_zip_can_be_downloaded(browser: httpx.Client, owner: Account) -> None:  # noqa: F811
+def test_zip_button_appears_only_where_a_zip_can_be_downloaded(browser: httpx.Client, owner: Account) -> None:
     files = [str(make_file(browser, owner)["id"]) for _ in range(2)]
 
     assert Page(browser.get(make_share(browser, owner, files[0])["url"])).all("form") == []
@@ -78,8 +76,8 @@ def test_zip_button_appears_only_where_a_zip_can_be_downloaded(browser: httpx.Cl
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_form_of_another_origin_cannot_request_a_zip(browser: httpx.Client, owner: Account, site: str) -> None:  # noqa: F811
-    link = Link(browser, owner, password="swordfish")
+def test_form_of_another_origin_cannot_request_a_zip(browser: httpx.Client, owner: Account, site: str) -> None:
+    link = SharedFiles(browser, owner, password="swordfish")
     browser.post(link.path, data={"password": "swordfish"})
     url = f"{link.path}/archives"
 
@@ -92,7 +90,7 @@ def test_form_of_another_origin_cannot_request_a_zip(browser: httpx.Client, owne
 
 @pytest.mark.parametrize("code", ["files_changed", "file_withheld", "given_up"])
 def test_page_of_a_failed_zip_gives_the_reason_and_a_retry_button(
-    browser: httpx.Client,  # noqa: F811
+    browser: httpx.Client,
     services: Services,
     share: dict[str, Any],
     code: str,
@@ -118,7 +116,7 @@ def test_page_of_a_failed_zip_gives_the_reason_and_a_retry_button(
     assert Page(expired).all("a") == [{"href": share["url"]}]
 
 
-def test_closed_and_unknown_links_return_the_same_page(browser: httpx.Client, owner: Account, share: dict[str, Any]) -> None:  # noqa: F811
+def test_closed_and_unknown_links_return_the_same_page(browser: httpx.Client, owner: Account, share: dict[str, Any]) -> None:
     page_url = browser.post(f"{share['url']}/archives").headers["location"]
     change_share(browser, owner, share, expires_at="2000-01-01T00:00:00Z")
 
@@ -128,7 +126,7 @@ def test_closed_and_unknown_links_return_the_same_page(browser: httpx.Client, ow
         assert (response.status_code, response.text) == (404, unknown.text)
 
 
-def test_programs_get_json(browser: httpx.Client, share: dict[str, Any]) -> None:  # noqa: F811
+def test_programs_get_json(browser: httpx.Client, share: dict[str, Any]) -> None:
     for accept in ("*/*", "application/json"):
         requested = browser.post(
             f"{share['url']}/archives", headers={"Accept": accept, "Content-Type": "application/x-www-form-urlencoded"}

@@ -15,6 +15,7 @@ from lambda_app.handlers.archive import build_archives
 from lambda_app.schemas.archives import ARCHIVE_MAX_FILES
 from lambda_app.storage.keys import archive_key, archive_request_key
 from tests.support.accounts import Account, make_file
+from tests.support.archives_api import run_worker
 from tests.support.problems import assert_problem
 from tests.support.s3_events import batch, s3_message
 
@@ -52,12 +53,6 @@ def get_archive(client: httpx.Client, account: Account, archive: dict[str, Any])
     assert response.status_code == 200, response.text
     state: dict[str, Any] = response.json()
     return state
-
-
-def run_worker(services: Services, archive: dict[str, Any]) -> dict[str, Any]:
-    """Run the worker with the S3 event of the archive's queue marker."""
-    message = s3_message(archive_request_key(archive["id"]), bucket=services.settings.s3_bucket_name)
-    return build_archives(services, batch(message), budget=lambda: 60.0)
 
 
 def download(state: dict[str, Any]) -> httpx.Response:

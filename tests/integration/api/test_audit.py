@@ -325,7 +325,7 @@ def test_command_verifies_the_chain_and_names_the_row(tampered: Tampered, settin
     assert intact.output.startswith("the audit log is valid: 8 events, head 8:")
     assert broken_chain.exit_code == 1
     assert "row 5 was altered" in broken_chain.output
-    printed_anchor = intact.output.split("at ")[1].strip()
+    printed_anchor = intact.output.rsplit(" ", 1)[1].strip()
     assert CliRunner().invoke(cli, ["verify-audit", "--anchor", printed_anchor], env=environment).exit_code == 1
 
 

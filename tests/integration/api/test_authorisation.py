@@ -15,7 +15,7 @@ from starlette.routing import Route
 from lambda_app.factory import Services
 from tests.support.accounts import Account, make_file, start_upload
 from tests.support.forgeries import LIFETIME_SECONDS, Victim
-from tests.support.shares import change_share, make_share, proven
+from tests.support.shares import change_share, make_share, share_pass_header
 
 PREFIX = "/api/v1"
 UNAUTHENTICATED = ("anonymous", "disabled", "expired")
@@ -398,5 +398,5 @@ def test_link_opens_only_for_its_audience(client: httpx.Client, world: World, li
     if opened.status_code != 200:
         assert "secret-name" not in opened.text
     if link_kind == "with a password" and expected[caller] == 403 and caller in (*SIGNED_IN, "anonymous"):
-        unlocked = client.get(share["url"], headers=world.headers(caller) | proven(client, share, "swordfish"))
+        unlocked = client.get(share["url"], headers=world.headers(caller) | share_pass_header(client, share, "swordfish"))
         assert unlocked.status_code == 200

@@ -3,8 +3,6 @@
 import asyncio
 import socket
 import time
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -15,16 +13,11 @@ from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from tests.support.accounts import Account
+from tests.support.event_loops import run_in_new_loop
 from tests.support.wire import WireProxy
 
 BURST = 150
 """Number of requests: more than three times the 40 threads that serve routes."""
-
-
-def run_in_new_loop(work: Coroutine[Any, Any, list[httpx.Response]]) -> list[httpx.Response]:
-    """Run a coroutine in another thread: asyncio.run would replace the current event loop of this thread, which Mangum needs."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
 
 
 @pytest.mark.parametrize("pool_size", [1, 5])

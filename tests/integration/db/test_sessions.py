@@ -68,9 +68,7 @@ def at_port(url: str, port: int) -> str:
     return make_url(url).set(port=port).render_as_string(hide_password=False)
 
 
-def test_an_exhausted_pool_is_unavailable_and_works_again_when_a_connection_is_free(
-    make_engine: Callable[..., Engine], notes_url: str
-) -> None:
+def test_exhausted_pool_raises_unavailable_until_a_connection_is_free(make_engine: Callable[..., Engine], notes_url: str) -> None:
     engine = make_engine(notes_url, database_pool_size=1, database_timeout_seconds=0.3)
     factory = create_session_factory(engine)
 
@@ -83,7 +81,7 @@ def test_an_exhausted_pool_is_unavailable_and_works_again_when_a_connection_is_f
         session.execute(select(note.c.id).limit(1)).all()
 
 
-def test_more_threads_than_connections_take_turns(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_more_threads_than_connections_share_the_pool(make_engine: Callable[..., Engine], notes_url: str) -> None:
     factory = create_session_factory(make_engine(notes_url, database_pool_size=2))
 
     def ask(number: int) -> int:
@@ -95,7 +93,7 @@ def test_more_threads_than_connections_take_turns(make_engine: Callable[..., Eng
 
 
 @pytest.mark.parametrize("host", ["silent_url", "swallowing_url", "trickling_url"])
-def test_the_probe_does_not_wait_for_a_host_that_does_not_answer(
+def test_probe_returns_in_time_when_the_host_does_not_respond(
     make_engine: Callable[..., Engine], request: pytest.FixtureRequest, host: str
 ) -> None:
     engine = make_engine(request.getfixturevalue(host), database_timeout_seconds=30)
@@ -106,14 +104,14 @@ def test_the_probe_does_not_wait_for_a_host_that_does_not_answer(
     assert time.monotonic() - started < PROBE_SECONDS + 0.3
 
 
-def test_a_host_that_refuses_is_not_reachable(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_host_that_rejects_connections_is_not_reachable(make_engine: Callable[..., Engine], notes_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed_port = listener.getsockname()[1]
 
     assert not DatabaseProbe(make_engine(at_port(notes_url, closed_port)), timeout_seconds=PROBE_SECONDS).is_reachable()
 
 
-def test_a_database_that_answers_sign_in_but_no_query_is_not_reachable(
+def test_database_that_accepts_sign_in_but_no_query_is_not_reachable(
     make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str
 ) -> None:
     engine = make_engine(proxy.url_for(notes_url))
@@ -125,14 +123,14 @@ def test_a_database_that_answers_sign_in_but_no_query_is_not_reachable(
     assert time.monotonic() - started < PROBE_SECONDS + 0.3
 
 
-def test_a_database_is_reachable_while_the_pool_is_exhausted(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_database_is_reachable_while_the_pool_is_exhausted(make_engine: Callable[..., Engine], notes_url: str) -> None:
     engine = make_engine(notes_url, database_pool_size=1)
 
     with engine.connect():
         assert DatabaseProbe(engine, timeout_seconds=PROBE_SECONDS).is_reachable()
 
 
-def test_the_probe_leaves_no_connection_behind(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> None:
+def test_probe_closes_its_connection(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> None:
     assert DatabaseProbe(make_engine(proxy.url_for(notes_url)), timeout_seconds=PROBE_SECONDS).is_reachable()
 
     deadline = time.monotonic() + 5
@@ -153,7 +151,7 @@ def test_the_probe_leaves_no_connection_behind(make_engine: Callable[..., Engine
         ("22P02", MalformedRequestError, "malformed_request"),
     ],
 )
-def test_the_servers_errors_are_translated(engine: Engine, sqlstate: str, expected: type[Exception], code: str) -> None:
+def test_server_errors_are_translated(engine: Engine, sqlstate: str, expected: type[Exception], code: str) -> None:
     with pytest.raises(expected) as caught, session_scope(create_session_factory(engine)) as session:
         session.execute(text(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{sqlstate}'; END $$"))
 
@@ -168,7 +166,7 @@ def test_defects_are_not_translated(engine: Engine) -> None:
     assert translate_database_error(ValueError("not ours")) is None
 
 
-def test_a_deadlock_is_a_conflict_for_one_of_the_two(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_deadlock_is_a_conflict_for_one_transaction(make_engine: Callable[..., Engine], notes_url: str) -> None:
     factory = create_session_factory(make_engine(notes_url, database_pool_size=2))
     with session_scope(factory) as session:
         first, second = session.execute(insert(note).values([{"body": None}, {"body": None}]).returning(note.c.id)).scalars()

@@ -31,7 +31,7 @@ def ask(engine: Engine) -> str:
         return str(session.execute(APPLICATION).scalar_one())
 
 
-def test_the_server_knows_us_by_name_and_never_sees_the_password(
+def test_application_name_is_set_and_the_password_is_never_sent(
     make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str
 ) -> None:
     assert ask(make_engine(proxy.url_for(notes_url))) == "we-upload"
@@ -40,7 +40,7 @@ def test_the_server_knows_us_by_name_and_never_sees_the_password(
     assert [message.kind for message in proxy.messages].count("p") == 2
 
 
-def test_a_wrong_password_is_an_unavailable_database_and_not_the_callers_fault(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_wrong_password_raises_unavailable(make_engine: Callable[..., Engine], notes_url: str) -> None:
     engine = make_engine(without_password(notes_url))
 
     for _ in range(2):
@@ -48,9 +48,7 @@ def test_a_wrong_password_is_an_unavailable_database_and_not_the_callers_fault(m
             ask(engine)
 
 
-def test_the_password_source_is_asked_at_every_sign_in_and_only_then(
-    make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str
-) -> None:
+def test_password_source_is_called_at_each_sign_in(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> None:
     asked = count(1)
     calls = []
 
@@ -70,7 +68,7 @@ def test_the_password_source_is_asked_at_every_sign_in_and_only_then(
     assert calls == [1, 2]
 
 
-def test_a_password_source_that_fails_leaves_a_pool_that_still_works(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_pool_works_after_the_password_source_failed(make_engine: Callable[..., Engine], notes_url: str) -> None:
     answers: Iterator[LookupError | str] = iter([LookupError("no credentials")] * 2 + [password_of(notes_url)])
 
     def source() -> str:
@@ -87,7 +85,7 @@ def test_a_password_source_that_fails_leaves_a_pool_that_still_works(make_engine
     assert ask(engine) == "we-upload"
 
 
-def test_a_unix_socket_is_signed_in_at_as_well(make_engine: Callable[..., Engine], notes_url: str, tmp_path: Path) -> None:
+def test_sign_in_over_a_unix_socket_succeeds(make_engine: Callable[..., Engine], notes_url: str, tmp_path: Path) -> None:
     known = make_url(notes_url)
 
     with unix_server(notes_url, tmp_path / ".s.PGSQL.5432"):
@@ -96,7 +94,7 @@ def test_a_unix_socket_is_signed_in_at_as_well(make_engine: Callable[..., Engine
         engine.dispose()
 
 
-def test_the_engine_tells_nobody_its_password(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_engine_never_reveals_its_password(make_engine: Callable[..., Engine], notes_url: str) -> None:
     engine = make_engine(notes_url)
 
     shown = f"{engine!r} {engine.url.render_as_string(hide_password=False)} {endpoint_of(engine)!r} {engine.pool.status()}"
@@ -104,14 +102,14 @@ def test_the_engine_tells_nobody_its_password(make_engine: Callable[..., Engine]
     assert password_of(notes_url) not in shown
 
 
-def test_statement_errors_do_not_repeat_values(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_statement_errors_contain_no_values(make_engine: Callable[..., Engine], notes_url: str) -> None:
     with make_engine(notes_url).connect() as connection, pytest.raises(Exception, match="hide_parameters=True") as caught:
         connection.execute(select(text("1/0")).where(text("'private' = :value")), {"value": "private address"})
 
     assert "private address" not in str(caught.value)
 
 
-def test_refused_row_is_not_shown(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_error_does_not_contain_the_rejected_row(make_engine: Callable[..., Engine], notes_url: str) -> None:
     with make_engine(notes_url).begin() as connection:
         connection.execute(text("CREATE TABLE kept (secret text, number int NOT NULL)"))
         with pytest.raises(IntegrityError) as caught, connection.begin_nested():

@@ -83,7 +83,7 @@ def revision(engine: Engine) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["Create", "Update"])
-def test_deployment_migrates_and_is_told_so(kind: str, database: str, engine: Engine, cloudformation: Waiting) -> None:
+def test_deployment_migrates_and_receives_success(kind: str, database: str, engine: Engine, cloudformation: Waiting) -> None:
     migrate.handler(request(kind, cloudformation), CONTEXT)
 
     assert revision(engine) == [migrations.head_revision()]
@@ -101,7 +101,9 @@ def test_deployment_migrates_and_is_told_so(kind: str, database: str, engine: En
     assert cloudformation.content_types == [""]
 
 
-def test_failure_is_answered_without_its_message(database: str, cloudformation: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_response_does_not_contain_the_error_message(
+    database: str, cloudformation: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://app:s3cr3t-word@127.0.0.1:1/app")
 
     migrate.handler(request("Update", cloudformation), CONTEXT)
@@ -112,7 +114,7 @@ def test_failure_is_answered_without_its_message(database: str, cloudformation: 
     assert "s3cr3t-word" not in json.dumps(answer)
 
 
-def test_missing_setting_is_answered_too(cloudformation: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_setting_sends_a_failure_response(cloudformation: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
 
     migrate.handler(request("Create", cloudformation), CONTEXT)
@@ -129,7 +131,7 @@ def test_deleting_the_stack_leaves_the_tables(database: str, engine: Engine, clo
     assert revision(engine) == [migrations.head_revision()]
 
 
-def test_database_that_is_ahead_is_left_alone(database: str, engine: Engine, cloudformation: Waiting) -> None:
+def test_database_with_a_newer_revision_is_not_changed(database: str, engine: Engine, cloudformation: Waiting) -> None:
     migrate.handler(request("Create", cloudformation), CONTEXT)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'of-a-newer-version'"))
@@ -140,7 +142,7 @@ def test_database_that_is_ahead_is_left_alone(database: str, engine: Engine, clo
     assert revision(engine) == ["of-a-newer-version"]
 
 
-def test_called_by_hand_it_answers_with_the_revisions_or_raises(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_manual_invocation_returns_the_revisions_or_raises(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     head = migrations.head_revision()
 
     assert migrate.handler({}, CONTEXT) == {"before": None, "after": head}
@@ -181,14 +183,14 @@ def owner(database: str, monkeypatch: pytest.MonkeyPatch) -> Owner:
     return owner
 
 
-def test_new_database_takes_the_password_of_its_secret(owner: Owner) -> None:
+def test_new_database_is_migrated_with_the_password_of_its_secret(owner: Owner) -> None:
     assert migrate.handler({}, CONTEXT)["after"] == migrations.head_revision()
 
     assert owner.tried[0] == "postgres@127.0.0.1"
     assert set(owner.tried[1:]) == {"arn:aws:secretsmanager:owner"}
 
 
-def test_database_that_knows_the_owner_by_iam_takes_the_token_and_the_secret_is_not_read(owner: Owner) -> None:
+def test_iam_token_is_used_without_reading_the_secret(owner: Owner) -> None:
     owner.token, owner.password = owner.password, "refused"
 
     assert migrate.handler({}, CONTEXT)["after"] == migrations.head_revision()
@@ -196,7 +198,7 @@ def test_database_that_knows_the_owner_by_iam_takes_the_token_and_the_secret_is_
     assert set(owner.tried) == {"postgres@127.0.0.1"}
 
 
-def test_owner_that_made_the_role_counts_as_a_member_of_rds_iam(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_creator_of_a_role_is_a_member_of_its_roles(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     # Why there are two ways in: if PostgreSQL ever stops counting, one is enough.
     names = {kind: f"{kind}_{secrets.token_hex(4)}" for kind in ("maker", "app", "iam")}
     with engine.begin() as connection:
@@ -235,7 +237,7 @@ def role(database: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iter
         "DELETE FROM audit_event",
     ],
 )
-def test_application_reads_and_writes_rows_and_nothing_else(statement: str, role: str, engine: Engine) -> None:
+def test_application_role_can_only_read_and_write_rows(statement: str, role: str, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text(f"SET LOCAL ROLE {role}"))
         assert connection.execute(text("SELECT count(*) FROM file")).scalar() == 0
@@ -247,14 +249,14 @@ def test_application_reads_and_writes_rows_and_nothing_else(statement: str, role
             connection.execute(text(statement))
 
 
-def test_timeouts_belong_to_the_role_so_that_no_connection_sets_them(role: str, engine: Engine) -> None:
+def test_timeouts_are_set_on_the_role(role: str, engine: Engine) -> None:
     with engine.connect() as connection:
         settings = connection.execute(text("SELECT rolconfig FROM pg_roles WHERE rolname = :role"), {"role": role}).scalar()
 
     assert settings == ["statement_timeout=4s", "idle_in_transaction_session_timeout=10s"]
 
 
-def test_rights_can_be_granted_again_and_reach_new_tables(role: str, engine: Engine) -> None:
+def test_repeated_grant_covers_new_tables(role: str, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE later (id int)"))
 
@@ -265,7 +267,7 @@ def test_rights_can_be_granted_again_and_reach_new_tables(role: str, engine: Eng
         connection.execute(text("INSERT INTO later VALUES (1)"))
 
 
-def test_on_rds_the_application_signs_in_with_iam(role: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_application_role_is_granted_rds_iam(role: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in = f"iam_{secrets.token_hex(4)}"
     monkeypatch.setattr(roles, "IAM_ROLE", stand_in)
     with engine.begin() as connection:

@@ -60,7 +60,7 @@ def pooled(settings: Settings, notes: str, pooler: Pooler) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_each_statement_on_another_server_and_no_wrong_row(pooled: Engine) -> None:
+def test_statements_on_alternating_servers_return_the_right_rows(pooled: Engine) -> None:
     """One client, so that the pooler takes strict turns: every read and every write that commits by itself is a switch."""
     servers = []
     with pooled.connect() as connection:
@@ -82,7 +82,7 @@ def test_each_statement_on_another_server_and_no_wrong_row(pooled: Engine) -> No
     assert len(set(servers)) == SERVER_CONNECTIONS
 
 
-def test_overlapping_clients_get_their_own_rows_and_whole_transactions(pooled: Engine) -> None:
+def test_concurrent_clients_get_their_own_rows_and_atomic_transactions(pooled: Engine) -> None:
     def work(client: int) -> int:
         wrong = 0
         for number in range(SWITCHES // THREADS // 4):
@@ -102,7 +102,7 @@ def test_overlapping_clients_get_their_own_rows_and_whole_transactions(pooled: E
         assert list(threads.map(work, range(THREADS))) == [0] * THREADS
 
 
-def test_plain_pg8000_goes_wrong_here(pooled: Engine, pooler: Pooler, notes: str) -> None:
+def test_plain_pg8000_fails_behind_the_pooler(pooled: Engine, pooler: Pooler, notes: str) -> None:
     """The pooler is one that would show it: three Syncs a statement are three chances for another server."""
     url = make_url(pooler.url_for(notes))
     plain = pg8000.dbapi.connect(url.username, host=url.host, port=url.port, password=url.password, database=url.database)
@@ -122,7 +122,7 @@ def test_plain_pg8000_goes_wrong_here(pooled: Engine, pooler: Pooler, notes: str
     assert not all(answers)
 
 
-def test_session_state_would_be_noticed(pooled: Engine) -> None:
+def test_session_state_is_visible_on_one_server_only(pooled: Engine) -> None:
     with pooled.connect() as connection:
         connection.execute(text("SET statement_timeout = 12345"), execution_options={"own_transaction": True})
         seen = {connection.execute(text("SHOW statement_timeout"), execution_options={"plain_read": True}).scalar_one() for _ in range(4)}

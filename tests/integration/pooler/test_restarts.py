@@ -124,7 +124,7 @@ def _wait_for_answers(settings: Settings, url: str) -> None:
 
 
 @pytest.mark.parametrize("victim", ["PgBouncer", "PostgreSQL"])
-def test_server_killed_in_mid_request_costs_that_request_at_most(ruins: Ruins, victim: str) -> None:
+def test_killed_server_fails_at_most_one_request(ruins: Ruins, victim: str) -> None:
     points: list[tuple[str, Point]] = [(name, point) for name, flow in FLOWS.items() for point in points_of(ruins.fire.flushes_of(flow))]
     chosen = random.Random(f"{SEED}{victim}").sample(points, RESTARTS) if RESTARTS else points
     print(f"CUT_SEED={SEED}: {victim} killed at {len(chosen)} of {len(points)} points")

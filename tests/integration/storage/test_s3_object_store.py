@@ -31,7 +31,7 @@ class TestS3ObjectStore(ObjectStoreContract):
     """The shared contract, on S3."""
 
 
-def test_head_with_wrong_keys_is_unavailable_and_logged(
+def test_head_with_wrong_keys_raises_unavailable_and_is_logged(
     s3_server: ObjectStoreServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The application of the tests before has cut our loggers off from pytest's.
@@ -45,14 +45,14 @@ def test_head_with_wrong_keys_is_unavailable_and_logged(
     assert "s3:ListBucket" in caplog.text
 
 
-def test_delete_in_a_bucket_that_does_not_exist_is_unavailable(s3_server: ObjectStoreServer, world: S3World) -> None:
+def test_delete_in_a_missing_bucket_raises_unavailable(s3_server: ObjectStoreServer, world: S3World) -> None:
     store = S3ObjectStore(settings_for(s3_server, s3_bucket_name="no-such-bucket-here"), world.aws)
 
     with pytest.raises(UnavailableError):
         store.delete(object_key(uuid4()))
 
 
-def test_object_that_a_policy_withholds_is_told_from_a_store_that_fails(s3_server: ObjectStoreServer, world: S3World) -> None:
+def test_object_blocked_by_a_policy_raises_object_withheld(s3_server: ObjectStoreServer, world: S3World) -> None:
     """As S3 answers for an object that the malware scan did not find clean."""
     # With access of its own, whose clients nobody else uses.
     aws = AwsAccess(settings_for(s3_server), AwsCredentials(s3_server.access_key_id, s3_server.secret_access_key))

@@ -66,7 +66,7 @@ def _presign(aws: AwsAccess, lifetime_seconds: int = 900) -> tuple[str, datetime
     return signed.url, signed.expires_at
 
 
-def test_environment_is_asked_first_and_keys_are_not_in_the_repr(environ: pytest.MonkeyPatch) -> None:
+def test_environment_credentials_are_used_and_hidden_in_the_repr(environ: pytest.MonkeyPatch) -> None:
     environ.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     environ.setenv("AWS_SECRET_ACCESS_KEY", "verysecret")
     environ.setenv("AWS_SESSION_TOKEN", "sessiontoken")
@@ -78,7 +78,7 @@ def test_environment_is_asked_first_and_keys_are_not_in_the_repr(environ: pytest
     assert "sessiontoken" not in repr(found)
 
 
-def test_environment_wins_over_the_container_endpoint_as_in_awss_own_chain(environ: pytest.MonkeyPatch) -> None:
+def test_environment_has_priority_over_the_container_endpoint(environ: pytest.MonkeyPatch) -> None:
     environ.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     environ.setenv("AWS_SECRET_ACCESS_KEY", "s")
     environ.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://not-a-loopback.example/creds")
@@ -86,14 +86,14 @@ def test_environment_wins_over_the_container_endpoint_as_in_awss_own_chain(envir
     assert AwsAccess(_settings()).credentials().access_key == "AKIDENV"
 
 
-def test_profile_of_a_developer_is_found_through_the_whole_chain(environ: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_developer_profile_is_used_as_a_fallback(environ: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "credentials").write_text("[dev]\naws_access_key_id = AKIDFILE\naws_secret_access_key = filesecret\n")
     environ.setenv("AWS_PROFILE", "dev")
 
     assert AwsAccess(_settings()).credentials() == AwsCredentials("AKIDFILE", "filesecret")
 
 
-def test_container_endpoint_is_asked_and_its_expiry_bounds_the_url(environ: pytest.MonkeyPatch) -> None:
+def test_container_credentials_are_refreshed_before_they_expire(environ: pytest.MonkeyPatch) -> None:
     # What a Lambda function under SnapStart has instead of keys in its environment.
     environ.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9001/creds")
     environ.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t0ken")
@@ -118,7 +118,7 @@ def test_container_endpoint_is_asked_and_its_expiry_bounds_the_url(environ: pyte
     assert renewed == AwsCredentials("ASIA2", "s", "t", datetime(2026, 1, 2, 9, 23, 5, tzinfo=UTC))
 
 
-def test_no_source_at_all_is_unavailable_and_said_in_the_log(environ: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_credentials_raise_unavailable_and_are_logged(environ: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     aws = AwsAccess(_settings())
 
     for use in (aws.credentials, lambda: _presign(aws), lambda: aws.client("s3"), lambda: aws.database_auth_token("h", 5432, "u")):
@@ -128,7 +128,7 @@ def test_no_source_at_all_is_unavailable_and_said_in_the_log(environ: pytest.Mon
         assert "AWS credentials cannot be obtained: Unable to locate credentials" in caplog.text
 
 
-def test_source_that_comes_later_is_found_by_the_next_request(environ: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_looked_up_again_by_the_next_request(environ: pytest.MonkeyPatch) -> None:
     aws = AwsAccess(_settings())
     with pytest.raises(UnavailableError):
         aws.credentials()
@@ -152,7 +152,7 @@ def test_source_that_comes_later_is_found_by_the_next_request(environ: pytest.Mo
     ],
     ids=["no secret", "bad expiry", "expiry without a zone", "expired", "foreign endpoint", "no token file", "no such profile"],
 )
-def test_broken_source_is_unavailable_and_never_a_crash(environ: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+def test_invalid_credential_source_raises_unavailable(environ: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
     for name, value in variables.items():
         environ.setenv(name, value)
 
@@ -161,7 +161,7 @@ def test_broken_source_is_unavailable_and_never_a_crash(environ: pytest.MonkeyPa
     assert unavailable.value.__cause__ is not None
 
 
-def test_expiry_of_the_environment_bounds_the_url(environ: pytest.MonkeyPatch) -> None:
+def test_url_expires_with_the_environment_credentials(environ: pytest.MonkeyPatch) -> None:
     environ.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     environ.setenv("AWS_SECRET_ACCESS_KEY", "s")
     environ.setenv("AWS_CREDENTIAL_EXPIRATION", "2026-01-02T05:14:05+02:00")
@@ -181,7 +181,7 @@ def test_expiry_of_the_environment_bounds_the_url(environ: pytest.MonkeyPatch) -
     [(None, 900, 900), (3600, 900, 900), (900, 900, 900), (899.9, 900, 899), (60, 900, 60), (10, 5, 5), (1, 1, 1)],
 )
 @time_machine.travel(NOW.replace(microsecond=0), tick=False)
-def test_url_lives_as_long_as_asked_or_as_its_credentials(left: float | None, wanted: int, lives: int) -> None:
+def test_url_lifetime_is_limited_by_the_credentials(left: float | None, wanted: int, lives: int) -> None:
     expiry = None if left is None else NOW.replace(microsecond=0) + timedelta(seconds=left)
     aws = AwsAccess(_settings(), AwsCredentials("AKID", "s", "t", expiry))
 
@@ -193,7 +193,7 @@ def test_url_lives_as_long_as_asked_or_as_its_credentials(left: float | None, wa
 
 @pytest.mark.parametrize(("left", "wanted"), [(59, 900), (0, 900), (-10, 900), (4, 5), (0, 1)])
 @time_machine.travel(NOW.replace(microsecond=0), tick=False)
-def test_dying_credentials_are_not_signed_with(left: int, wanted: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_credentials_close_to_expiry_are_not_used_for_signing(left: int, wanted: int, caplog: pytest.LogCaptureFixture) -> None:
     aws = AwsAccess(_settings(), AwsCredentials("AKID", "s", "t", NOW.replace(microsecond=0) + timedelta(seconds=left)))
 
     with pytest.raises(UnavailableError):
@@ -204,7 +204,7 @@ def test_dying_credentials_are_not_signed_with(left: int, wanted: int, caplog: p
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
 @pytest.mark.parametrize("token", [None, "Ab9+/=" * 100])
 @time_machine.travel(NOW, tick=False)
-def test_database_token_equals_that_of_boto3(region: str, token: str | None) -> None:
+def test_database_token_equals_the_token_of_boto3(region: str, token: str | None) -> None:
     aws = AwsAccess(_settings(aws_region=region), AwsCredentials("AKID", "secret", token))
     rds = boto3.client("rds", region_name=region, aws_access_key_id="AKID", aws_secret_access_key="secret", aws_session_token=token)
 
@@ -216,7 +216,7 @@ def test_database_token_equals_that_of_boto3(region: str, token: str | None) -> 
 
 
 @pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:4566"])
-def test_client_is_strict_about_signatures_hosts_and_waiting(endpoint: str | None) -> None:
+def test_client_uses_regional_hosts_sigv4_and_timeouts(endpoint: str | None) -> None:
     aws = AwsAccess(_settings(aws_region="us-east-1", aws_endpoint_url=endpoint), AwsCredentials("AKID", "s"))
 
     client = aws.client("s3")
@@ -230,7 +230,7 @@ def test_client_is_strict_about_signatures_hosts_and_waiting(endpoint: str | Non
     assert client.meta.endpoint_url == (endpoint or "https://s3.us-east-1.amazonaws.com")
 
 
-def test_client_shares_the_credentials_that_signing_uses(environ: pytest.MonkeyPatch) -> None:
+def test_client_and_signing_share_credentials(environ: pytest.MonkeyPatch) -> None:
     source = RefreshableCredentials("AKIDSHARED", "s", "t", datetime.now(UTC) + timedelta(hours=1), dict, "test")
     environ.setattr("lambda_app.core.aws._load_credentials", lambda: source)
     environ.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
@@ -244,7 +244,7 @@ def test_client_shares_the_credentials_that_signing_uses(environ: pytest.MonkeyP
     assert "X-Amz-Credential=AKIDSHARED%2F" in client.generate_presigned_url("get_object", {"Bucket": "b", "Key": "k"})
 
 
-def test_refresh_that_fails_near_the_end_is_unavailable(environ: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_mandatory_refresh_raises_unavailable(environ: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def no_answer() -> None:
         raise OSError("the credential endpoint is away")
 
@@ -256,7 +256,7 @@ def test_refresh_that_fails_near_the_end_is_unavailable(environ: pytest.MonkeyPa
     assert "the credential endpoint is away" in caplog.text
 
 
-def test_signing_leaves_nothing_secret_in_the_most_talkative_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_debug_log_contains_no_signature_or_token(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     aws = AwsAccess(_settings(), AwsCredentials("AKID", "verysecret", "sessiontoken"))
 
@@ -279,7 +279,7 @@ def test_importing_the_module_loads_neither_boto3_nor_botocore() -> None:
     [{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9001/creds"}],
     ids=["environment", "container endpoint"],
 )
-def test_signing_with_the_sources_of_a_lambda_function_loads_no_session_and_no_client(environ: dict[str, str]) -> None:
+def test_signing_in_lambda_loads_neither_boto3_nor_a_botocore_session(environ: dict[str, str]) -> None:
     code = (
         "import sys\n"
         "from botocore.utils import ContainerMetadataFetcher\n"

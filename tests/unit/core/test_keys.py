@@ -45,7 +45,7 @@ def token_of(tokens: AccessTokens) -> str:
     return tokens.issue(uuid4(), session_id=uuid4(), token_epoch=0).value
 
 
-def test_document_is_fetched_when_first_needed_and_then_kept(secret: Secret, elapse: list[float]) -> None:
+def test_key_document_is_fetched_on_first_use_and_cached(secret: Secret, elapse: list[float]) -> None:
     keys = SigningKeys(secret.fetch)
     assert secret.fetches == 0
     for _ in range(10):
@@ -54,7 +54,7 @@ def test_document_is_fetched_when_first_needed_and_then_kept(secret: Secret, ela
     assert secret.fetches == 1
 
 
-def test_removed_key_is_refused_within_300_seconds(secret: Secret, elapse: list[float]) -> None:
+def test_removed_key_is_rejected_within_300_seconds(secret: Secret, elapse: list[float]) -> None:
     tokens = AccessTokens(keys=SigningKeys(secret.fetch), lifetime=LIFETIME)
     token = token_of(tokens)
     secret.ring = KeyRing(current=SigningKey.generate())
@@ -67,7 +67,7 @@ def test_removed_key_is_refused_within_300_seconds(secret: Secret, elapse: list[
     assert KEYS_CACHE_SECONDS <= 300
 
 
-def test_unknown_key_makes_it_fetch_once(secret: Secret, elapse: list[float]) -> None:
+def test_unknown_key_id_triggers_one_fetch(secret: Secret, elapse: list[float]) -> None:
     mine, theirs = SigningKeys(secret.fetch), SigningKeys(secret.fetch)
     tokens, others = AccessTokens(keys=mine, lifetime=LIFETIME), AccessTokens(keys=theirs, lifetime=LIFETIME)
     tokens.read(token_of(others))
@@ -81,7 +81,7 @@ def test_unknown_key_makes_it_fetch_once(secret: Secret, elapse: list[float]) ->
     assert secret.fetches == fetches + 2
 
 
-def test_strangers_cannot_make_it_fetch_without_end(secret: Secret, elapse: list[float]) -> None:
+def test_fetches_for_unknown_key_ids_are_rate_limited(secret: Secret, elapse: list[float]) -> None:
     keys = SigningKeys(secret.fetch)
     for number in range(1000):
         assert keys.find(f"made-up-{number}") is None
@@ -89,7 +89,7 @@ def test_strangers_cannot_make_it_fetch_without_end(secret: Secret, elapse: list
     assert secret.fetches <= 11
 
 
-def test_old_document_is_not_used_on_when_a_newer_one_cannot_be_had(secret: Secret, elapse: list[float]) -> None:
+def test_expired_key_document_is_not_used_when_the_fetch_fails(secret: Secret, elapse: list[float]) -> None:
     tokens = AccessTokens(keys=SigningKeys(secret.fetch), lifetime=LIFETIME)
     token = token_of(tokens)
     elapse[0] += KEYS_CACHE_SECONDS
@@ -101,7 +101,7 @@ def test_old_document_is_not_used_on_when_a_newer_one_cannot_be_had(secret: Secr
     tokens.read(token)
 
 
-def test_unreadable_document_is_503_and_not_500(elapse: list[float]) -> None:
+def test_malformed_key_document_raises_unavailable(elapse: list[float]) -> None:
     with pytest.raises(UnavailableError):
         SigningKeys(lambda: '{"current": null}').current()
 
@@ -113,7 +113,7 @@ def test_fixed_keys_are_never_fetched_again() -> None:
     assert keys.find(SigningKey.from_secret("x" * 40).kid) == keys.current()
 
 
-def test_name_of_a_bare_key_does_not_show_it() -> None:
+def test_key_id_does_not_reveal_the_secret() -> None:
     secret = "abcdefghijklmnopqrstuvwxyz0123456789"
 
     assert SigningKey.from_secret(secret).kid not in secret

@@ -32,7 +32,7 @@ def office() -> SesMailer:
 
 
 @mock_aws
-def test_mail_reaches_its_reader_from_the_configured_sender(office: SesMailer) -> None:
+def test_mail_is_sent_from_the_configured_sender(office: SesMailer) -> None:
     boto3.client("sesv2", "us-east-1", aws_access_key_id="test", aws_secret_access_key="test").create_email_identity(EmailIdentity=SENDER)
 
     office.send(MAIL)
@@ -44,7 +44,7 @@ def test_mail_reaches_its_reader_from_the_configured_sender(office: SesMailer) -
 
 
 @mock_aws
-def test_sender_that_ses_has_not_verified_is_unavailable_and_says_no_secret(office: SesMailer) -> None:
+def test_unverified_sender_raises_unavailable_without_secrets(office: SesMailer) -> None:
     with pytest.raises(UnavailableError) as refused:
         office.send(MAIL)
 

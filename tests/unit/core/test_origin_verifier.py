@@ -25,7 +25,7 @@ class Vault:
         return key
 
 
-def test_both_keys_open_while_one_replaces_the_other() -> None:
+def test_both_secrets_are_accepted_during_rotation() -> None:
     door = OriginVerifier(Vault(NEW, OLD).fetchers())
 
     door.require(NEW.encode())
@@ -33,14 +33,14 @@ def test_both_keys_open_while_one_replaces_the_other() -> None:
 
 
 @pytest.mark.parametrize("proof", [None, b"", b"x", NEW.encode()[:-1], NEW.encode() + b"n", b"\xff" * 64, f"{NEW},{NEW}".encode()])
-def test_anything_else_does_not(proof: bytes | None) -> None:
+def test_invalid_secret_is_rejected(proof: bytes | None) -> None:
     door = OriginVerifier(Vault(NEW, OLD).fetchers())
 
     with pytest.raises(DirectAccessError):
         door.require(proof)
 
 
-def test_key_is_fetched_once_and_the_older_one_only_when_it_is_needed() -> None:
+def test_secrets_are_fetched_once_and_the_older_one_only_on_demand() -> None:
     vault = Vault(NEW, OLD)
     door = OriginVerifier(vault.fetchers())
 
@@ -53,7 +53,7 @@ def test_key_is_fetched_once_and_the_older_one_only_when_it_is_needed() -> None:
     assert vault.fetched == [NEW, OLD]
 
 
-def test_request_without_a_proof_costs_no_fetch() -> None:
+def test_request_without_secret_header_triggers_no_fetch() -> None:
     vault = Vault(NEW)
 
     with pytest.raises(DirectAccessError):
@@ -62,7 +62,7 @@ def test_request_without_a_proof_costs_no_fetch() -> None:
     assert vault.fetched == []
 
 
-def test_door_stays_shut_while_the_key_cannot_be_had_and_opens_afterwards() -> None:
+def test_failed_fetch_raises_and_is_retried_by_the_next_request() -> None:
     answers: list[str | Exception] = [UnavailableError(), NEW]
 
     def fetch() -> str:
@@ -78,12 +78,12 @@ def test_door_stays_shut_while_the_key_cannot_be_had_and_opens_afterwards() -> N
     door.require(NEW.encode())
 
 
-def test_empty_secret_opens_nothing() -> None:
+def test_empty_secret_is_rejected() -> None:
     with pytest.raises(DirectAccessError):
         OriginVerifier([lambda: ""]).require(b"")
 
 
-def test_nothing_fetched_is_in_a_snapshot() -> None:
+def test_clear_cache_drops_fetched_secrets() -> None:
     vault = Vault(NEW)
     door = OriginVerifier(vault.fetchers())
     door.require(NEW.encode())

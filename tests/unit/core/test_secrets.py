@@ -31,18 +31,18 @@ def issue(tokens: AccessTokens) -> str:
     return tokens.issue(USER_ID, session_id=uuid4(), token_epoch=0).value
 
 
-def test_name_of_a_secret_is_enough() -> None:
+def test_secret_key_arn_replaces_secret_key() -> None:
     assert settings().secret_key is None
 
 
 @pytest.mark.parametrize("changes", [{"secret_key_arn": None}, {"secret_key": KEY}])
-def test_key_or_its_secret_and_not_both(changes: dict[str, object]) -> None:
+def test_exactly_one_of_secret_key_and_its_arn_is_required(changes: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match="exactly one of SECRET_KEY and SECRET_KEY_ARN"):
         settings(**changes)
 
 
 @pytest.mark.parametrize("role", ["we-upload", "Upper", 'a"; DROP TABLE file; --', "1st", "x" * 64])
-def test_database_role_is_a_plain_name(role: str) -> None:
+def test_database_role_must_be_a_plain_identifier(role: str) -> None:
     with pytest.raises(ValidationError, match="database_app_role"):
         settings(database_app_role=role)
 
@@ -56,7 +56,7 @@ def vault(monkeypatch: pytest.MonkeyPatch) -> "AwsAccess":
 
 
 @mock_aws
-def test_secret_is_read_as_it_is_now(vault: AwsAccess) -> None:
+def test_secret_returns_the_current_value(vault: AwsAccess) -> None:
     client = vault.client("secretsmanager")
     arn = client.create_secret(Name="key", SecretString="first")["ARN"]
     assert vault.secret(arn) == "first"
@@ -67,7 +67,7 @@ def test_secret_is_read_as_it_is_now(vault: AwsAccess) -> None:
 
 
 @mock_aws
-def test_secret_that_is_not_there_is_unavailable(vault: AwsAccess) -> None:
+def test_missing_secret_raises_unavailable(vault: AwsAccess) -> None:
     with pytest.raises(AwsResponseError) as refusal:
         vault.secret("missing")
 
@@ -75,7 +75,7 @@ def test_secret_that_is_not_there_is_unavailable(vault: AwsAccess) -> None:
 
 
 @mock_aws
-def test_deployed_function_signs_with_the_key_of_its_secret_and_asks_for_it_with_the_first_token(vault: AwsAccess) -> None:
+def test_signing_key_is_fetched_from_its_secret_with_the_first_token(vault: AwsAccess) -> None:
     client = vault.client("secretsmanager")
     services = Services.build(settings(secret_key_arn="key"))
     client.create_secret(Name="key", SecretString=KEY)
@@ -87,7 +87,7 @@ def test_deployed_function_signs_with_the_key_of_its_secret_and_asks_for_it_with
 
 
 @mock_aws
-def test_weak_key_in_the_secret_signs_nothing(vault: AwsAccess) -> None:
+def test_weak_key_in_the_secret_is_rejected(vault: AwsAccess) -> None:
     vault.client("secretsmanager").create_secret(Name="key", SecretString="changeme")
 
     with pytest.raises(UnavailableError):
@@ -95,7 +95,7 @@ def test_weak_key_in_the_secret_signs_nothing(vault: AwsAccess) -> None:
 
 
 @mock_aws
-def test_frozen_process_has_forgotten_the_key(vault: AwsAccess) -> None:
+def test_before_snapshot_drops_the_signing_key(vault: AwsAccess) -> None:
     client = vault.client("secretsmanager")
     client.create_secret(Name="key", SecretString=KEY)
     services = Services.build(settings(secret_key_arn="key"))
@@ -109,7 +109,7 @@ def test_frozen_process_has_forgotten_the_key(vault: AwsAccess) -> None:
 
 
 @mock_aws
-def test_owner_signs_in_with_the_password_that_rds_keeps(vault: AwsAccess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_password_is_read_from_the_rds_secret(vault: AwsAccess, monkeypatch: pytest.MonkeyPatch) -> None:
     arn = vault.client("secretsmanager").create_secret(Name="rds", SecretString=json.dumps({"username": "postgres", "password": "p%"}))[
         "ARN"
     ]

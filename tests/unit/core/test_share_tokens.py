@@ -34,14 +34,14 @@ PASSES = share_tokens_with(RING)
 @pytest.mark.parametrize(
     "proven", [FULL, ShareToken(uuid4()), ShareToken(uuid4(), password_version=0), ShareToken(uuid4(), user_id=uuid4(), token_epoch=0)]
 )
-def test_pass_says_what_was_proven(proven: ShareToken) -> None:
+def test_share_token_contains_the_signed_claims(proven: ShareToken) -> None:
     signed = PASSES.sign(proven, address=HERE)
 
     assert PASSES.read(signed.value, address=HERE) == proven
     assert len(signed.value) < 500
 
 
-def test_pass_is_over_after_an_hour() -> None:
+def test_share_token_expires_after_an_hour() -> None:
     with time_machine.travel(clock.now().replace(microsecond=0), tick=False) as traveller:
         signed = PASSES.sign(FULL, address=HERE)
         assert signed.expires_at == clock.now() + timedelta(hours=1)
@@ -51,7 +51,7 @@ def test_pass_is_over_after_an_hour() -> None:
         assert PASSES.read(signed.value, address=HERE) is None
 
 
-def test_every_changed_character_makes_it_nothing() -> None:
+def test_share_token_with_a_changed_character_is_rejected() -> None:
     value = PASSES.sign(FULL, address=HERE).value
 
     for place, character in enumerate(value):
@@ -59,7 +59,7 @@ def test_every_changed_character_makes_it_nothing() -> None:
         assert PASSES.read(value[:place] + other + value[place + 1 :], address=HERE) is None
 
 
-def test_claims_are_only_believed_with_their_own_signature() -> None:
+def test_claims_with_the_signature_of_other_claims_are_rejected() -> None:
     payload, signature = PASSES.sign(FULL, address=HERE).value.split(".")
     claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
     for change in (
@@ -74,14 +74,14 @@ def test_claims_are_only_believed_with_their_own_signature() -> None:
         assert PASSES.read(f"{forged}.{signature}", address=HERE) is None
 
 
-def test_pass_outlives_one_rotation_of_the_key_and_not_its_removal() -> None:
+def test_share_token_survives_key_rotation_but_not_key_removal() -> None:
     value = PASSES.sign(FULL, address=HERE).value
 
     assert share_tokens_with(RING.rotated()).read(value, address=HERE) == FULL
     assert share_tokens_with(RING.rotated().rotated()).read(value, address=HERE) is None
 
 
-def test_pass_is_no_access_token_and_the_reverse() -> None:
+def test_share_tokens_and_access_tokens_are_not_interchangeable() -> None:
     keys = SigningKeys(lambda: document(RING))
     tokens = AccessTokens(keys=keys, lifetime=timedelta(minutes=10))
 
@@ -92,13 +92,13 @@ def test_pass_is_no_access_token_and_the_reverse() -> None:
     assert [PASSES.read(text, address=HERE) for text in (issued, f"{payload}.{signature}", f"{header}.{signature}")] == [None] * 3
 
 
-def test_pass_is_none_at_another_address() -> None:
+def test_share_token_is_rejected_for_another_link() -> None:
     value = PASSES.sign(FULL, address=HERE).value
 
     assert [PASSES.read(value, address=address) for address in ("", "another", HERE + "x", HERE.upper(), "\ud800")] == [None] * 5
 
 
-def test_token_of_a_repeated_request_is_found_again_while_its_key_is_believed_and_that_of_any_other_is_not() -> None:
+def test_derived_link_token_is_stable_while_its_key_is_accepted() -> None:
     first = PASSES.derive_link_tokens("user", "route", "key", 1)[0]
 
     assert first == PASSES.derive_link_tokens("user", "route", "key", 1)[0]

@@ -73,7 +73,7 @@ def rotate(rotation: SigningKeyRotation) -> None:
         rotation.execute(step)
 
 
-def test_bare_secret_goes_on_signing_until_the_next_key_is_known(secrets_manager: Any, secret: str, start: Any) -> None:
+def test_first_rotation_of_a_bare_secret_only_publishes_the_next_key(secrets_manager: Any, secret: str, start: Any) -> None:
     before = ring(secrets_manager, secret)
 
     rotate(start())
@@ -83,7 +83,7 @@ def test_bare_secret_goes_on_signing_until_the_next_key_is_known(secrets_manager
     assert after.next is not None
 
 
-def test_each_rotation_moves_every_key_by_one_place(secrets_manager: Any, secret: str, start: Any) -> None:
+def test_rotation_promotes_next_to_current_and_current_to_previous(secrets_manager: Any, secret: str, start: Any) -> None:
     rotate(start())
     before = ring(secrets_manager, secret)
 
@@ -95,7 +95,7 @@ def test_each_rotation_moves_every_key_by_one_place(secrets_manager: Any, secret
 
 
 @pytest.mark.parametrize("upto", range(1, 5))
-def test_every_step_may_be_repeated(secrets_manager: Any, secret: str, start: Any, upto: int) -> None:
+def test_every_step_is_idempotent(secrets_manager: Any, secret: str, start: Any, upto: int) -> None:
     rotation = start()
     for step in STEPS[:upto]:
         rotation.execute(step)
@@ -109,14 +109,14 @@ def test_every_step_may_be_repeated(secrets_manager: Any, secret: str, start: An
     assert ring(secrets_manager, secret) == first
 
 
-def test_keys_stay_until_the_last_step(secrets_manager: Any, secret: str, start: Any) -> None:
+def test_current_keys_do_not_change_before_the_last_step(secrets_manager: Any, secret: str, start: Any) -> None:
     rotation, before = start(), ring(secrets_manager, secret)
     for step in STEPS[:3]:
         rotation.execute(step)
         assert ring(secrets_manager, secret) == before
 
 
-def test_pending_keys_that_do_not_follow_are_refused(secrets_manager: Any, secret: str, start: Any) -> None:
+def test_pending_keys_that_are_not_a_rotation_are_rejected(secrets_manager: Any, secret: str, start: Any) -> None:
     rotation = start()
     rotation.execute("createSecret")
     version = next(item for item in moto_secret(secret).versions.values() if "AWSPENDING" in item["version_stages"])
@@ -126,14 +126,16 @@ def test_pending_keys_that_do_not_follow_are_refused(secrets_manager: Any, secre
         rotation.execute("testSecret")
 
 
-def test_version_that_does_not_wait_is_refused(secrets_manager: Any, secret: str, aws: AwsAccess, start: Any) -> None:
+def test_version_that_is_not_pending_is_rejected(secrets_manager: Any, secret: str, aws: AwsAccess, start: Any) -> None:
     with pytest.raises(RotationRefusedError):
         SigningKeyRotation(aws, secret=secret, version=str(uuid4())).execute("createSecret")
     with pytest.raises(RotationRefusedError):
         start().execute("somethingElse")
 
 
-def test_event_of_secrets_manager_is_understood(secrets_manager: Any, secret: str, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handler_accepts_an_event_of_secrets_manager(
+    secrets_manager: Any, secret: str, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start()
     version = next(key for key, item in moto_secret(secret).versions.items() if "AWSPENDING" in item["version_stages"])
     for name, value in {
@@ -153,12 +155,12 @@ def test_event_of_secrets_manager_is_understood(secrets_manager: Any, secret: st
     assert ring(secrets_manager, secret).next is not None
 
 
-def test_other_refusals_of_aws_are_passed_on(aws: AwsAccess, secrets_manager: Any) -> None:
+def test_other_aws_errors_are_raised(aws: AwsAccess, secrets_manager: Any) -> None:
     with pytest.raises(AwsResponseError):
         SigningKeyRotation(aws, secret="arn:aws:secretsmanager:eu-west-1:123456789012:secret:none", version="v").execute("createSecret")
 
 
-def test_instance_with_an_old_document_believes_the_tokens_of_one_with_the_new(secrets_manager: Any, secret: str, start: Any) -> None:
+def test_instance_with_the_old_document_accepts_tokens_signed_with_the_new_key(secrets_manager: Any, secret: str, start: Any) -> None:
     """Without asking again: the key that signs now was published one rotation earlier."""
     rotate(start())
     document = secrets_manager.get_secret_value(SecretId=secret, VersionStage="AWSCURRENT")["SecretString"]
@@ -178,7 +180,7 @@ def test_instance_with_an_old_document_believes_the_tokens_of_one_with_the_new(s
     "document",
     ["{", "{}", '{"current": 1}', '{"current": {"kid": "a", "key": "short"}}', '{"current": {"kid": "", "key": "' + "k" * 40 + '"}}'],
 )
-def test_malformed_document_is_refused_without_showing_it(document: str) -> None:
+def test_malformed_document_is_rejected_without_revealing_it(document: str) -> None:
     with pytest.raises(BadKeyDocumentError) as caught:
         KeyRing.parse(document)
     assert "kkkk" not in str(caught.value)

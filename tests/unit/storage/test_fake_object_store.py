@@ -49,7 +49,7 @@ class TestFakeObjectStore(ObjectStoreContract):
     """The shared contract, on the fake."""
 
 
-def test_unsigned_amz_header_is_refused() -> None:
+def test_unsigned_amz_header_is_rejected() -> None:
     store = FakeObjectStore()
     upload = store.presign_upload(key=object_key(uuid4()), size_bytes=1, content_type="text/plain", sha256=None)
 
@@ -59,7 +59,7 @@ def test_unsigned_amz_header_is_refused() -> None:
     assert store.objects == {}
 
 
-def test_store_that_is_down_does_not_answer_us_and_still_signs() -> None:
+def test_store_signs_urls_while_it_is_down() -> None:
     store = FakeObjectStore()
     key = object_key(uuid4())
     store.is_down = True

@@ -34,7 +34,7 @@ def render(layout: ZipLayout, bodies: list[bytes], start: int, end: int) -> byte
 
 @settings(max_examples=50)
 @given(st.lists(st.binary(max_size=200), min_size=1, max_size=8), st.lists(st.integers(0, 3000), max_size=6))
-def test_zip_is_the_same_however_it_is_cut(tmp_path_factory: pytest.TempPathFactory, bodies: list[bytes], cuts: list[int]) -> None:
+def test_zip_is_identical_for_any_segmentation(tmp_path_factory: pytest.TempPathFactory, bodies: list[bytes], cuts: list[int]) -> None:
     layout = ZipLayout([ZipEntry(f"{number} é.bin", len(body), AT) for number, body in enumerate(bodies)])
     size = layout.size_bytes
     at = sorted({0, size, *(cut for cut in cuts if cut < size)})
@@ -49,7 +49,7 @@ def test_zip_is_the_same_however_it_is_cut(tmp_path_factory: pytest.TempPathFact
         assert [found.read(entry) for entry in found.infolist()] == bodies
 
 
-def test_entry_says_what_a_plain_archiver_would(tmp_path: Path) -> None:
+def test_entry_metadata_equals_that_of_zipfile(tmp_path: Path) -> None:
     layout = ZipLayout([ZipEntry("a.txt", 1, AT), ZipEntry("é.txt", 0, datetime(1970, 1, 1, tzinfo=UTC))])
     (tmp_path / "a.zip").write_bytes(render(layout, [b"x", b""], 0, layout.size_bytes))
 
@@ -63,7 +63,7 @@ def test_entry_says_what_a_plain_archiver_would(tmp_path: Path) -> None:
     assert int(AT.timestamp()).to_bytes(4, "little") in first.extra
 
 
-def test_zip_of_more_than_four_gib_is_read_back(tmp_path: Path) -> None:
+def test_zip_over_4_gib_is_readable(tmp_path: Path) -> None:
     bodies = [b"first", b"", b"last, behind 4 GiB"]
     sizes = [len(bodies[0]), 5 * GIB, len(bodies[2])]
     layout = ZipLayout([ZipEntry(f"{number}.bin", size, AT) for number, size in enumerate(sizes)])
@@ -93,7 +93,7 @@ def test_zip_of_more_than_four_gib_is_read_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [2**32 - 2, 2**32 - 1, 2**32])
-def test_size_at_the_border_of_32_bits(tmp_path: Path, size: int) -> None:
+def test_zip64_fields_are_used_from_the_32_bit_limit(tmp_path: Path, size: int) -> None:
     layout = ZipLayout([ZipEntry("a", size, AT)])
     path = tmp_path / "a.zip"
 
@@ -108,7 +108,7 @@ def test_size_at_the_border_of_32_bits(tmp_path: Path, size: int) -> None:
         found.open(entry).close()
 
 
-def test_more_entries_than_16_bits_count_are_listed(tmp_path: Path) -> None:
+def test_more_than_65535_entries_are_listed(tmp_path: Path) -> None:
     count = 65_536
     layout = ZipLayout([ZipEntry(str(number), 0, AT) for number in range(count)])
     path = tmp_path / "many.zip"

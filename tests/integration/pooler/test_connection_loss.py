@@ -15,7 +15,7 @@ SEED = int(os.environ.get("CUT_SEED", "7" if os.environ.get("CI") else str(rando
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_line_that_breaks_anywhere_loses_nothing_and_doubles_nothing(fire: Fireplace, name: str) -> None:
+def test_connection_loss_at_any_message_loses_and_duplicates_nothing(fire: Fireplace, name: str) -> None:
     flow = FLOWS[name]
     points = list(points_of(fire.flushes_of(flow)))
     assert len(points) > 10
@@ -28,7 +28,9 @@ def test_line_that_breaks_anywhere_loses_nothing_and_doubles_nothing(fire: Firep
 
 @pytest.mark.parametrize("name", ["start an upload", "start an upload in parts"])
 @pytest.mark.parametrize("number", [2, 3], ids=["taking the key", "making the file"])
-def test_request_whose_line_broke_can_be_sent_again_at_once_under_its_key(fire: Fireplace, name: str, number: int) -> None:
+def test_request_lost_with_its_connection_can_be_retried_immediately_with_its_idempotency_key(
+    fire: Fireplace, name: str, number: int
+) -> None:
     """The key of the lost request was kept for a minute; the same request was a conflict for as long."""
     flow = FLOWS[name]
     sent = fire.flushes_of(flow)[number - 1].sent
