@@ -17,7 +17,7 @@ Secret = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=
 
 
 class Refresh(RequestModel):
-    """A refresh token. It can be used once."""
+    """A refresh token, which is exchanged for its successor."""
 
     refresh_token: Secret = Field(repr=False)
 
