@@ -7,7 +7,7 @@ from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.routers import admin, docs, health
-from lambda_app.routers.accounts import api_keys, login, sessions, users
+from lambda_app.routers.accounts import api_keys, browser_sessions, login, sessions, users
 from lambda_app.routers.archives import archives, share_archives
 from lambda_app.routers.files import files, public_files, uploads
 from lambda_app.routers.http.cors import Cors
@@ -18,6 +18,7 @@ from lambda_app.routers.http.request_middleware import RequestMiddleware
 from lambda_app.routers.sharing import file_requests, grants, public_uploads, share_links, shares
 
 API_ROUTERS = (
+    browser_sessions.router,
     sessions.router,
     api_keys.router,
     users.router,
