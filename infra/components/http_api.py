@@ -14,16 +14,9 @@ from infra.components.acknowledged import acknowledge
 from infra.components.network import log_retention
 from infra.config import GATEWAY_TIMEOUT_SECONDS, StageConfig
 from lambda_app.routers.http.cors import EXPOSED_HEADERS, METHODS, REQUEST_HEADERS
+from lambda_app.routers.http.costly_routes import COSTLY_ROUTES
 
 SIGN_IN = "login/token"
-COSTLY_PATHS = (
-    *(f"{prefix}/login/{path}" for prefix in ("/api/v1", "") for path in ("token", "forgot-password", "verification", "reset-password")),
-    "/api/v1/users",
-    "/s/{token}",
-)
-"""POST to these costs a password hash, or holds a copy of the function for the second after which every answer comes: what a guesser
-of passwords and addresses calls, and anybody who wants all copies to be busy. Registration also answers with a slash at its end, for which
-the gateway can have no route: there the rate of all routes holds."""
 
 ACCESS_LOG = {
     "request_id": "$context.requestId",
@@ -70,10 +63,10 @@ class HttpApi(Construct):
                     self,
                     f"Costly{index}",
                     http_api=self.api,
-                    route_key=gateway.HttpRouteKey.with_(path, gateway.HttpMethod.POST),
+                    route_key=gateway.HttpRouteKey.with_(path, gateway.HttpMethod[method]),
                     integration=integration,
                 )
-                for index, path in enumerate(COSTLY_PATHS)
+                for index, (method, path) in enumerate(route.split() for route in COSTLY_ROUTES)
             ),
         ]
         acknowledge(
@@ -105,7 +98,7 @@ class HttpApi(Construct):
         )
         limits = {"ThrottlingRateLimit": config.sign_ins_per_second, "ThrottlingBurstLimit": 2 * config.sign_ins_per_second}
         # Metrics of their own are billed by the route.
-        resource.route_settings = {f"POST {path}": {**limits, "DetailedMetricsEnabled": path.endswith(SIGN_IN)} for path in COSTLY_PATHS}
+        resource.route_settings = {route: {**limits, "DetailedMetricsEnabled": route.endswith(SIGN_IN)} for route in COSTLY_ROUTES}
         # A stage may only name routes that are there.
         stage.node.add_dependency(*routes)
         return stage

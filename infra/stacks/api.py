@@ -99,6 +99,7 @@ class ApiStack(Stack):
             "MAIL_FROM": self._config.mail_from,
             "PUBLIC_URL": self._config.public_url,
             # Without a domain of our own the address is the gateway's, which is made after the function: links are given out without it.
+            "GATEWAY_HAS_COSTLY_ROUTES": "true",
             "API_URL": None if domain is None else f"https://{domain}",
         }
         if self._origin_keys:

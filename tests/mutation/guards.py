@@ -229,6 +229,20 @@ GUARDS = (
         (f"{API}test_sessions.py::test_replays_of_a_used_token_add_one_audit_event_per_delay",),
     ),
     Guard(
+        "an encoded path is not routed",
+        "routers/http/request_middleware.py",
+        "            _refuse_other_spelling(scope)\n",
+        "",
+        (f"{API}test_path_spellings.py",),
+    ),
+    Guard(
+        "a costly route is not reached past the gateway's rate limit",
+        "routers/http/gateway.py",
+        'is_default and is_costly(scope["method"], path)',
+        "False",
+        (f"{API}test_path_spellings.py",),
+    ),
+    Guard(
         "a browser session needs the header that other origins cannot send",
         "dependencies/browser_sessions.py",
         "if session_header != SESSION_HEADER_VALUE:",
@@ -238,7 +252,7 @@ GUARDS = (
     Guard(
         "a browser session is used by pages of its own origin",
         "dependencies/browser_sessions.py",
-        "(origin is None or origin.lower() in _own_origins(request, services.settings))",
+        "origin is None or origin.lower() in _own_origins(request, services.settings)",
         "True",
         (f"{API}test_browser_sessions.py::test_cross_site_request_is_refused_and_changes_nothing",),
     ),
