@@ -26,14 +26,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     return threads
 
 
-def test_request_of_a_gateway_stays_in_its_thread(app: FastAPI, owner: Account, seen: set[int]) -> None:
-    with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url="https://api.test") as client:
-        assert client.get("/api/v1/files", headers=owner.headers).status_code == 200
-
-    assert seen == {threading.get_ident()}
-
-
-def test_request_of_an_asgi_server_does_not_block_the_others(app: FastAPI, owner: Account, seen: set[int]) -> None:
+def list_files_over_asgi(app: FastAPI, owner: Account) -> set[int]:
+    """List files as an ASGI server would serve it; return the threads of the event loops."""
     loops: set[int] = set()
 
     async def ask() -> list[httpx.Response]:
@@ -42,8 +36,20 @@ def test_request_of_an_asgi_server_does_not_block_the_others(app: FastAPI, owner
             return [await client.get("/api/v1/files", headers=owner.headers)]
 
     (answer,) = in_a_loop_of_its_own(ask())
-
     assert answer.status_code == 200
+    return loops
+
+
+def test_request_of_a_gateway_stays_in_its_thread(app: FastAPI, owner: Account, seen: set[int]) -> None:
+    with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url="https://api.test") as client:
+        assert client.get("/api/v1/files", headers=owner.headers).status_code == 200
+
+    assert seen == {threading.get_ident()}
+
+
+def test_request_of_an_asgi_server_does_not_block_the_others(app: FastAPI, owner: Account, seen: set[int]) -> None:
+    loops = list_files_over_asgi(app, owner)
+
     assert seen
     assert seen.isdisjoint(loops)
 
@@ -53,4 +59,7 @@ def test_request_that_fails_under_a_gateway_leaves_no_trace_for_the_next_one(app
         assert client.get("/api/v1/files?limit=0", headers=owner.headers).status_code == 422
     seen.clear()
 
-    test_request_of_an_asgi_server_does_not_block_the_others(app, owner, seen)
+    loops = list_files_over_asgi(app, owner)
+
+    assert seen
+    assert seen.isdisjoint(loops)
