@@ -1,7 +1,7 @@
 # Everything a developer types. `make` alone lists it. GNU make 3.81 (the one macOS ships) is enough.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-browser test-slow bench fuzz test-pooler localstack check fix openapi lock clean
+.PHONY: help setup run test test-slow test-browser bench fuzz test-pooler localstack check fix openapi lock clean
 .PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Found on first use and remembered: `make help` must work on a machine without Python.
@@ -19,7 +19,9 @@ help: ## List what there is
 	@echo "  PORT       where the API listens on 127.0.0.1 (default: 8000)"
 	@echo "  WE_UPLOAD_DATA  where make run keeps its data (default: .local, which make clean removes)"
 	@echo "  BENCH      options of make bench, such as --docs, --rows 1000000, --only cold, --beside another-checkout"
-	@echo "  TESTS      what make test runs, with any options of pytest (default: tests)"
+	@echo "  TESTS      what make test and make test-slow run, with any options of pytest (default: tests)"
+	@echo "  WORKERS    how many processes run tests at once (default: auto)"
+	@echo "  SIZE       of make test-slow: reduced or full (default: reduced)"
 	@echo "  STAGE, CDK  what make deploy deploys: dev, staging or prod, and options of the cdk command"
 	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
 	@echo "  API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES,"
@@ -37,15 +39,28 @@ TESTS ?= tests
 # They need the CDK and its command line, a browser or another emulator: make test-infra, test-deploy, test-browser, localstack.
 BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser \
 	--ignore=tests/integration/storage/test_s3_on_localstack.py
-test: setup ## Run the tests, on a real PostgreSQL and the strict S3 emulator
-	@exec "$(BIN)/python" -m pytest $(TESTS) $(BESIDE)
+WORKERS ?= auto
+# Which tests, by their markers.
+CHOSEN ?= not slow
+# 5 is pytest's exit status when no test is chosen.
+.PHONY: test-parallel test-timing
+test-parallel: setup
+	@$(SIZES) "$(BIN)/python" -m pytest --numprocesses=$(WORKERS) --dist=worksteal -m "not timing and ($(CHOSEN))" $(TESTS) $(BESIDE) || [ $$? = 5 ]
 
+test-timing: setup
+	@$(SIZES) "$(BIN)/python" -m pytest -m "timing and ($(CHOSEN))" $(TESTS) $(BESIDE) || [ $$? = 5 ]
+
+test: test-parallel test-timing ## Run the tests, on a real PostgreSQL and the strict S3 emulator
+
+SIZE ?= reduced
 CUT_POINTS ?= 1
 POOLER_RESTARTS ?= 3
-SLOW_TESTS ?= tests/integration/lifecycle tests/integration/api/test_file_requests.py tests/benchmarks tests/e2e
-test-slow: setup ## The long tests at full size: 10,000 event orders, 20,000 model steps, 600 lives on a failing S3, a million rows, 6 GiB, a zip of 5 GiB
-	@LIFECYCLE_ORDERS=10000 LIFECYCLE_STEPS=20000 LIFECYCLE_FAULTS=600 GUEST_ROUNDS=20 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000 "$(BIN)/python" -m pytest -s $(SLOW_TESTS) $(BESIDE)
-	@$(MAKE) test-pooler POOLER_TESTS=tests/integration CUT_POINTS=0 POOLER_RESTARTS=0
+FULL_SIZES = LIFECYCLE_ORDERS=10000 LIFECYCLE_STEPS=20000 LIFECYCLE_FAULTS=600 GUEST_ROUNDS=20 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 \
+	LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000
+test-slow: CHOSEN = slow
+test-slow: SIZES = $(if $(filter full,$(SIZE)),$(FULL_SIZES))
+test-slow: test-parallel test-timing ## Run the slow tests; with SIZE=full 10,000 event orders, a million rows, files of 6 GiB: an hour
+	$(if $(filter full,$(SIZE)),@$(MAKE) test-pooler POOLER_TESTS=tests/integration CUT_POINTS=0 POOLER_RESTARTS=0)
 
 FUZZ_CASES ?= 100000
 fuzz: setup ## Send 100,000 requests made up from the OpenAPI document; FUZZ_SEED= throws the same dice again

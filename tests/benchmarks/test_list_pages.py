@@ -21,8 +21,10 @@ from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, Order, Or
 from lambda_app.schemas.page import Cursor
 from tests.benchmarks.rows import START, fill
 
+pytestmark = [pytest.mark.slow, pytest.mark.timing]
+
 ROWS = int(os.environ.get("LIST_ROWS", "100000"))
-"""`make proofs` takes a million."""
+"""`make test-slow SIZE=full` takes a million."""
 PAGE = 100
 IS_TIMED = "LIST_ROWS" in os.environ
 """In `make test` only PostgreSQL's plans count: what else the machine has to do is no fault of ours."""

@@ -1,4 +1,4 @@
-"""A zip of one large file and one of many, by the worker in a process of its own, on real servers; `make proofs` takes 5 GiB and 2,000."""
+"""A zip of one large file and one of many, built by a worker process on real servers; `make test-slow SIZE=full`: 5 GiB, 2,000 files."""
 
 import hashlib
 import json
@@ -29,6 +29,8 @@ from lambda_app.schemas.archives import ArchiveCreate
 from lambda_app.storage.keys import archive_request_key, object_key
 from lambda_app.storage.parts import MIB
 from tests.support.s3_events import batch, notification
+
+pytestmark = pytest.mark.slow
 
 GIB = float(os.environ.get("LARGE_ARCHIVE_GIB", "0.1"))
 FILES = int(os.environ.get("LARGE_ARCHIVE_FILES", "100"))

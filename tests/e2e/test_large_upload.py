@@ -1,4 +1,4 @@
-"""A file of several GiB through the running API, killed half way and resumed by a fresh process. `make proofs` runs it with 6 GiB."""
+"""A large file through the running API, killed half way and resumed by a fresh process; `make test-slow SIZE=full` takes 6 GiB."""
 
 import hashlib
 import os
@@ -16,6 +16,8 @@ import httpx
 import pytest
 
 from infra.local.state import SUPERUSER_EMAIL, Folders, kept_secrets
+
+pytestmark = pytest.mark.slow
 
 GIB = float(os.environ.get("LARGE_UPLOAD_GIB", "0.1"))
 CHECKOUT = Path(__file__).parents[2]

@@ -43,6 +43,7 @@ def test_burst_of_requests_is_served_in_full(settings: Settings, services: Servi
     built.engine.dispose()
 
 
+@pytest.mark.timing
 def test_database_health_is_known_in_time_when_names_do_not_resolve(
     client: httpx.Client, services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,7 +53,7 @@ FILES = "/api/v1/files"
 MakeUser = Callable[..., Account]
 GUESTS, PLACES = 100, 10
 ROUNDS = int(os.environ.get("GUEST_ROUNDS", "6"))
-"""`make proofs` takes 20."""
+"""`make test-slow SIZE=full` takes 20."""
 
 
 def make_request(client: httpx.Client, owner: Account, **fields: Any) -> dict[str, Any]:
@@ -465,6 +465,7 @@ def _without_ids(answer: httpx.Response) -> Any:
     return answer.status_code, {name: value for name, value in answer.headers.items() if name != "x-request-id"}, body
 
 
+@pytest.mark.timing
 def test_guesses_cannot_be_told_apart_by_their_time(client: httpx.Client, services: Services, owner: Account) -> None:
     expired, revoked = make_request(client, owner), make_request(client, owner)
     set_columns(services, FileRequest, expired["id"], expires_at=clock.now())
@@ -530,6 +531,7 @@ def crowd(settings: Settings, services: Services) -> Iterator[Services]:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_a_hundred_guests_at_once_get_exactly_the_places_there_are(
     client: httpx.Client, crowd: Services, services: Services, make_user: MakeUser
 ) -> None:

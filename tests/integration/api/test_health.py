@@ -45,6 +45,7 @@ def test_liveness_does_not_need_the_database(cut_off: httpx.Client) -> None:
     assert cut_off.get("/health").status_code == 200
 
 
+@pytest.mark.timing
 def test_database_health_is_a_problem_within_two_seconds(cut_off: httpx.Client) -> None:
     started_at = time.monotonic()
 

@@ -93,6 +93,7 @@ def test_disabled_user_is_refused_on_the_next_request(client: httpx.Client, serv
     assert_unauthenticated(client.get("/api/v1/files", headers=owner.headers))
 
 
+@pytest.mark.timing
 def test_address_of_combining_marks_is_not_worked_on(client: httpx.Client) -> None:
     """Normalising 240 kB of them would keep the whole process busy for 12 s."""
     started_at = time.monotonic()

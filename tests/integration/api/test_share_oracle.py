@@ -123,6 +123,7 @@ def measure(client: httpx.Client, closed: Closed, how: str) -> dict[str, float]:
     return {name: slower[name] for name, median in medians.items() if abs(median - medians["never existing"]) > SMALLEST_DIFFERENCE_SECONDS}
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("how", ["GET", "file"])
 def test_every_closed_link_takes_the_same_time(client: httpx.Client, closed: Closed, how: str) -> None:
     # What chance does on a busy machine it does not do three times over; an oracle tells every time.

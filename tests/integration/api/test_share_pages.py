@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -249,9 +248,9 @@ UNAVAILABLE = "Not available right now"
     [
         ("GET", "/s/none", ""),
         ("POST", "/s/none", ""),
-        ("GET", "/s/none", f"/files/{uuid4()}"),
+        ("GET", "/s/none", "/files/6f3c1e1e-0000-4000-8000-000000000000"),
         ("POST", "/s/none", "/archives"),
-        ("GET", "/s/none", f"/archives/{uuid4()}"),
+        ("GET", "/s/none", "/archives/6f3c1e1e-0000-4000-8000-000000000000"),
         ("GET", "/r/none", ""),
     ],
 )

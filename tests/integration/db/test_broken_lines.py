@@ -230,6 +230,7 @@ def test_a_server_that_throws_us_out_is_not_asked_again(
     read(engine)
 
 
+@pytest.mark.timing
 def test_a_silent_server_is_given_up_and_not_asked_twice(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> None:
     engine = make_engine(proxy.url_for(notes_url), database_timeout_seconds=0.5)
     read(engine)

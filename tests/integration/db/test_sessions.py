@@ -94,6 +94,7 @@ def test_more_threads_than_connections_take_turns(make_engine: Callable[..., Eng
         assert list(threads.map(ask, range(400))) == list(range(400))
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("host", ["silent_url", "swallowing_url", "trickling_url"])
 def test_the_probe_does_not_wait_for_a_host_that_does_not_answer(
     make_engine: Callable[..., Engine], request: pytest.FixtureRequest, host: str
@@ -113,6 +114,7 @@ def test_a_host_that_refuses_is_not_reachable(make_engine: Callable[..., Engine]
     assert not DatabaseProbe(make_engine(at_port(notes_url, closed_port)), timeout_seconds=PROBE_SECONDS).is_reachable()
 
 
+@pytest.mark.timing
 def test_a_database_that_answers_sign_in_but_no_query_is_not_reachable(
     make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str
 ) -> None:

@@ -54,6 +54,7 @@ def door(request: pytest.FixtureRequest, fuzzed: FastAPI) -> Iterator[tuple[str,
     lambda_door.close()
 
 
+@pytest.mark.slow
 def test_every_answer_is_one_that_the_document_allows(door: tuple[str, Any], fuzzed: FastAPI) -> None:
     name, app = door
     document = fuzzed.openapi()

@@ -155,6 +155,7 @@ def sweep_what_was_left(life: Lifecycle, user: User) -> None:
     life.sweep()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flow",
     [

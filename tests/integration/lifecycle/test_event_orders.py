@@ -17,7 +17,7 @@ from tests.support.object_store import HeldObject
 from tests.support.s3_events import batch, bridged, notification
 
 ORDERS = int(os.environ.get("LIFECYCLE_ORDERS", "2000"))
-"""`make proofs` and CI try 10,000."""
+"""`make test-slow SIZE=full` tries 10,000."""
 LOST = 0.05
 DELAYED = 0.1
 BATCH = 10
@@ -40,8 +40,8 @@ class Story:
 
 @pytest.fixture
 def dice() -> random.Random:
-    seed = int(os.environ.get("LIFE_SEED", random.randrange(2**32)))
-    print(f"LIFE_SEED={seed}")
+    seed = int(os.environ.get("LIFECYCLE_SEED", random.randrange(2**32)))
+    print(f"LIFECYCLE_SEED={seed}")
     return random.Random(seed)
 
 
@@ -70,6 +70,7 @@ def send(life: Lifecycle, story: Story) -> None:
         life.objects.objects.setdefault(story.file.s3_key, HeldObject(story.body, "text/plain", None))
 
 
+@pytest.mark.slow
 def test_any_order_of_events_ends_as_the_orderly_one(life: Lifecycle, dice: random.Random) -> None:
     bucket = life.services.settings.s3_bucket_name
     user = life.new_user(quota_bytes=10**9, quota_files=10**6)

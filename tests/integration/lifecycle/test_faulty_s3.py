@@ -34,8 +34,10 @@ from tests.support.quota_assertions import assert_nothing_differs, assert_quota_
 from tests.support.s3 import running_object_store
 from tests.support.s3_events import batch, notification
 
+pytestmark = pytest.mark.slow
+
 LIVES = int(os.environ.get("LIFECYCLE_FAULTS", "40"))
-"""`make proofs` takes 600."""
+"""`make test-slow SIZE=full` takes 600."""
 READ_TIMEOUT_SECONDS = 0.2
 LATE_SECONDS = 0.3
 PATIENCE = 100
@@ -87,8 +89,8 @@ class World:
 def world(
     request: pytest.FixtureRequest, settings: Settings, own_s3: ObjectStoreServer, own_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
-    seed = int(os.environ.get("LIFE_SEED", random.randrange(2**32)))
-    print(f"LIFE_SEED={seed}")
+    seed = int(os.environ.get("LIFECYCLE_SEED", random.randrange(2**32)))
+    print(f"LIFECYCLE_SEED={seed}")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", own_s3.access_key_id)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", own_s3.secret_access_key)
     common = {"database_url": SecretStr(own_database), "s3_bucket_name": own_s3.bucket, "trash_retention_days": 7}

@@ -27,8 +27,10 @@ from tests.support.lifecycle import Lifecycle, refused
 from tests.support.object_store import HeldObject
 from tests.support.quota_assertions import assert_quota_is_exact
 
+pytestmark = pytest.mark.slow
+
 STEPS = int(os.environ.get("LIFECYCLE_STEPS", "2000"))
-"""`make proofs` and CI take 20,000."""
+"""`make test-slow SIZE=full` takes 20,000."""
 STEPS_OF_A_HISTORY = 100
 QUOTA_BYTES = 40
 QUOTA_FILES = 6
@@ -207,8 +209,8 @@ class Histories(RuleBasedStateMachine):
 
 @pytest.fixture
 def seed() -> int:
-    seed = int(os.environ.get("LIFE_SEED", random.randrange(2**32)))
-    print(f"LIFE_SEED={seed}")
+    seed = int(os.environ.get("LIFECYCLE_SEED", random.randrange(2**32)))
+    print(f"LIFECYCLE_SEED={seed}")
     return seed
 
 
