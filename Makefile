@@ -75,7 +75,7 @@ test-pooler: setup ## Run tests through PgBouncer in transaction mode, and kill 
 
 .PHONY: mutations
 GUARDS ?=
-mutations: setup ## Take each guard away and see that a test misses it; GUARDS="some words" takes those whose names have them
+mutations: setup ## Remove each guard and check that one of its tests fails; GUARDS="some words" takes those whose names have them
 	@"$(BIN)/python" -m tests.mutation $(GUARDS)
 
 test-browser: setup ## Look at the pages of share links and file requests in a headless Chromium (x86-64 Linux); needs Node.js

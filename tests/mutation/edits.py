@@ -10,7 +10,7 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import true
@@ -115,9 +115,13 @@ class Read:
 
 
 def remove(target: Callable[..., Any], edits: Sequence[Edit]) -> None:
-    """Change the function for all who have it, until the process ends."""
+    """Change the function for all who have it, until the process ends, and compute the constants anew that modules made with it."""
     function = _function(target)
     function.__code__ = edited(target, edits)
+    package = function.__module__.partition(".")[0]
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == package and any(value is function for value in vars(module).values()):
+            _compute_constants(module, function)
 
 
 def edited(target: Callable[..., Any], edits: Sequence[Edit]) -> CodeType:
@@ -137,6 +141,16 @@ def edited(target: Callable[..., Any], edits: Sequence[Edit]) -> CodeType:
     if code.co_freevars != function.__code__.co_freevars:
         raise EditError(f"{function.__qualname__} is a closure over {function.__code__.co_freevars}")
     return code
+
+
+def _compute_constants(module: ModuleType, function: FunctionType) -> None:
+    names = {name for name, value in vars(module).items() if value is function}
+    for statement in ast.parse(inspect.getsource(module)).body:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
+            continue
+        if any(isinstance(part, ast.Name) and part.id in names for part in ast.walk(statement.value)):
+            code = compile(ast.Module([statement], []), str(module.__file__), "exec", dont_inherit=True)
+            exec(code, vars(module))  # noqa: S102 - the module's own statement, a second time
 
 
 def _function(target: Callable[..., Any]) -> FunctionType:

@@ -49,6 +49,13 @@ def rows() -> Any:
     return select(SIZE).where(COUNT == 2).with_for_update(key_share=True)
 
 
+def limit() -> int:
+    return LIMIT
+
+
+TWICE_THE_LIMIT = 2 * limit()
+
+
 async def answer(number: int) -> int:
     return number
 
@@ -95,6 +102,14 @@ def test_behaviour_takes_the_place_of_a_function(without: Callable[..., None]) -
     without(within_limit, Replace(lambda original, size, name: original(min(size, LIMIT), name=name) + 1))
 
     assert within_limit(LIMIT + 1, name="x") == LIMIT + 1
+
+
+def test_constant_that_was_made_with_the_function_is_made_anew(without: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "TWICE_THE_LIMIT", TWICE_THE_LIMIT)
+
+    without(limit, Read(LIMIT, instead=5))
+
+    assert TWICE_THE_LIMIT == 10
 
 
 async def doubled(original: Callable[[int], Any], number: int) -> int:
