@@ -34,7 +34,7 @@ def _is_found(guard: Guard) -> bool:
     if ended.returncode not in (0, TESTS_FAILED):
         raise SystemExit(f"The tests of {guard.name!r} could not be run:\n{ended.stdout[-3000:]}{ended.stderr[-1000:]}")
     is_found = ended.returncode == TESTS_FAILED
-    failed = [line.removeprefix("FAILED ") for line in ended.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    failed = [line.removeprefix("FAILED ") for line in ended.stdout.splitlines() if line.startswith("FAILED ")]
     seconds = time.monotonic() - started_at
     print(f"{'found' if is_found else 'NOT FOUND'} {seconds:5.1f} s  {guard.name}: {', '.join(failed)}", flush=True)
     return is_found
