@@ -1,43 +1,44 @@
-# Everything a developer types. `make` alone lists it. GNU make 3.81 (the one macOS ships) is enough.
+# All developer commands; `make` without a target lists them. Works with GNU make 3.81, which macOS ships.
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-slow test-browser bench fuzz test-pooler localstack check fix openapi lock clean
 .PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
-# Found on first use and remembered: `make help` must work on a machine without Python.
+# Evaluated on first use and then cached, because `make help` must work on a machine without Python.
 INTERPRETER = $(eval INTERPRETER := $$(shell infra/local/find-python "$(PYTHON)"))$(INTERPRETER)
 VENV = $(eval VENV := .venv-$$(shell "$(INTERPRETER)" -c 'import sys; print("py%d%d" % sys.version_info[:2])'))$(VENV)
 BIN = $(VENV)/bin
 
-help: ## List what there is
+help: ## List all targets and variables
 	@echo "We-Upload. Start with: make run"
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-25s %s\n", $$1, $$2 }'
 	@echo
-	@echo "Knobs, as in: make run PORT=8001"
-	@echo "  PYTHON     the Python to use, by name or path: 3.11 or newer (default: the newest of 3.13, 3.12, 3.11, python3)"
-	@echo "  PORT       where the API listens on 127.0.0.1 (default: 8000)"
-	@echo "  WE_UPLOAD_DATA  where make run keeps its data (default: .local, which make clean removes)"
-	@echo "  BENCH      options of make bench, such as --docs, --rows 1000000, --only cold, --beside another-checkout"
-	@echo "  TESTS      what make test and make test-slow run, with any options of pytest (default: tests)"
-	@echo "  WORKERS    how many processes run tests at once (default: auto)"
-	@echo "  SIZE       of make test-slow: reduced or full (default: reduced)"
-	@echo "  STAGE, CDK  what make deploy deploys: dev, staging or prod, and options of the cdk command"
+	@echo "Variables, for example: make run PORT=8001"
+	@echo "  PYTHON          Python interpreter, name or path; 3.11 or newer (default: the newest of 3.13, 3.12, 3.11, python3)"
+	@echo "  PORT            port of the API on 127.0.0.1 (default: 8000)"
+	@echo "  WE_UPLOAD_DATA  data directory of make run (default: .local, which make clean deletes)"
+	@echo "  TESTS           tests to run with make test, and pytest options (default: tests)"
+	@echo "  WORKERS         number of processes that run tests in parallel (default: auto)"
+	@echo "  SIZE            size of make test-slow: reduced or full (default: reduced)"
+	@echo "  BENCH           options of make bench: --docs, --rows 1000000, --only cold, --compare other-checkout"
+	@echo "  STAGE           stage that make deploy deploys: dev, staging or prod (default: dev)"
+	@echo "  CDK             options of the cdk command"
 	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
 	@echo "  API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES,"
 	@echo "  USER_QUOTA_FILES"
-	@echo "             settings of the API for make run; docs/configuration.md has the table"
+	@echo "                  API settings for make run; see docs/configuration.md"
 
-setup: ## Make the virtual environments, or bring them up to date
+setup: ## Create or update the virtual environments
 	@test -n "$(INTERPRETER)"
 	@"$(INTERPRETER)" -m infra.local.bootstrap
 
-run: setup ## Run it all on this machine: PostgreSQL, S3 and the API
+run: setup ## Run PostgreSQL, an S3 emulator and the API on this machine
 	@exec "$(BIN)/python" -m infra.local
 
 TESTS ?= tests
-# They need the CDK and its command line, a browser or another emulator: make test-infra, test-deploy, test-browser, localstack.
-BESIDE = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser \
+# These tests need the CDK, a browser or another emulator; run them with make test-infra, test-deploy, test-browser or localstack.
+EXCLUDED_TESTS = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser \
 	--ignore=tests/integration/storage/test_s3_on_localstack.py
 WORKERS ?= auto
 # Which tests, by their markers.
@@ -45,12 +46,12 @@ CHOSEN ?= not slow
 # 5 is pytest's exit status when no test is chosen.
 .PHONY: test-parallel test-timing
 test-parallel: setup
-	@$(SIZES) "$(BIN)/python" -m pytest --numprocesses=$(WORKERS) --dist=worksteal -m "not timing and ($(CHOSEN))" $(TESTS) $(BESIDE) || [ $$? = 5 ]
+	@$(SIZES) "$(BIN)/python" -m pytest --numprocesses=$(WORKERS) --dist=worksteal -m "not timing and ($(CHOSEN))" $(TESTS) $(EXCLUDED_TESTS) || [ $$? = 5 ]
 
 test-timing: setup
-	@$(SIZES) "$(BIN)/python" -m pytest -m "timing and ($(CHOSEN))" $(TESTS) $(BESIDE) || [ $$? = 5 ]
+	@$(SIZES) "$(BIN)/python" -m pytest -m "timing and ($(CHOSEN))" $(TESTS) $(EXCLUDED_TESTS) || [ $$? = 5 ]
 
-test: test-parallel test-timing ## Run the tests, on a real PostgreSQL and the strict S3 emulator
+test: test-parallel test-timing ## Run the tests with a real PostgreSQL and the strict S3 emulator
 
 SIZE ?= reduced
 CUT_POINTS ?= 1
@@ -63,50 +64,50 @@ test-slow: test-parallel test-timing ## Run the slow tests; with SIZE=full 10,00
 	$(if $(filter full,$(SIZE)),@$(MAKE) test-pooler POOLER_TESTS=tests/integration CUT_POINTS=0 POOLER_RESTARTS=0)
 
 FUZZ_CASES ?= 100000
-fuzz: setup ## Send 100,000 requests made up from the OpenAPI document; FUZZ_SEED= throws the same dice again
+fuzz: setup ## Send 100,000 requests generated from the OpenAPI document; FUZZ_SEED= repeats a run
 	@FUZZ_CASES=$(FUZZ_CASES) "$(BIN)/python" -m pytest -s --show-capture=no -o faulthandler_timeout=0 tests/integration/fuzz
 
 POOLER_TESTS ?= tests/integration/pooler tests/integration/db/test_transactions.py \
 	$(addprefix tests/integration/api/test_, files.py idempotency.py uploads_in_parts.py)
-test-pooler: setup ## Run tests through PgBouncer in transaction mode, and kill it and PostgreSQL; POOLER_TESTS=tests/integration for all
+test-pooler: setup ## Run tests through PgBouncer in transaction mode, and kill both servers; POOLER_TESTS=tests/integration runs all
 	@if infra/local/find-pgbouncer >/dev/null; then \
 		CUT_POINTS=$(CUT_POINTS) POOLER_RESTARTS=$(POOLER_RESTARTS) TEST_POOLER=1 "$(BIN)/python" -m pytest $(POOLER_TESTS); \
-	else echo "== NOT TESTED through a pooler" >&2; fi
+	else echo "== SKIPPED: PgBouncer is not installed" >&2; fi
 
 .PHONY: mutations
 GUARDS ?=
-mutations: setup ## Remove each guard and check that one of its tests fails; GUARDS="some words" takes those whose names have them
+mutations: setup ## Remove each security check and verify that a test fails; GUARDS="some words" selects checks by name
 	@"$(BIN)/python" -m tests.mutation $(GUARDS)
 
-test-browser: setup ## Look at the pages of share links and file requests in a headless Chromium (x86-64 Linux); needs Node.js
+test-browser: setup ## Test the pages of share links and file requests in headless Chromium (x86-64 Linux); needs Node.js
 	@"$(INTERPRETER)" -m infra.toolchain browser
 	@exec "$(BIN)/python" -m pytest tests/e2e/browser
 
-# As in: make bench BENCH="--docs", "--rows 1000000", "--only cold requests", "--beside ../main", "--again --docs"
+# For example: make bench BENCH="--docs", "--rows 1000000", "--only cold requests", "--compare ../main", "--reuse --docs"
 BENCH ?=
-bench: setup ## Measure it beside a plain app and a bare handler: tables, build/bench.json, and with BENCH=--docs docs/performance.md
+bench: setup ## Compare with a plain app and a bare handler; writes build/bench.json, and docs/performance.md with BENCH=--docs
 	@exec "$(BIN)/python" -m tests.benchmarks $(BENCH)
 
 LOCALSTACK_PYTHON = $(shell infra/local/find-python python3.13)
-localstack: setup ## Hold the object store to its contract on LocalStack too, in an environment of 350 MB; it needs Python 3.13
+localstack: setup ## Run the object store contract tests on LocalStack, in a separate 350 MB environment; needs Python 3.13
 	@test -f .venv-localstack/complete || { rm -rf .venv-localstack && "$(LOCALSTACK_PYTHON)" -m venv .venv-localstack \
 		&& .venv-localstack/bin/python -m pip install --quiet --no-input --disable-pip-version-check --no-deps --require-hashes \
 			-r requirements/localstack.txt && touch .venv-localstack/complete; }
 	@"$(BIN)/python" -m pytest tests/integration/storage/test_s3_on_localstack.py
 
-check: setup ## What CI checks: style, types, the import rule, the OpenAPI document
+check: setup ## Run the checks of CI: style, types, import rules, OpenAPI document
 	@"$(BIN)/ruff" check .
 	@"$(BIN)/ruff" format --check .
 	@"$(BIN)/mypy"
 	@"$(BIN)/lint-imports" --no-logo
 	@"$(BIN)/python" -m lambda_app.cli openapi | diff -u docs/openapi.json - \
-		|| { echo "docs/openapi.json is not what the code says. Write it anew with: make openapi" >&2; exit 1; }
+		|| { echo "docs/openapi.json is out of date; update it with: make openapi" >&2; exit 1; }
 
-fix: setup ## Put right what ruff can put right
+fix: setup ## Fix and format the code with ruff
 	@"$(BIN)/ruff" check --fix .
 	@"$(BIN)/ruff" format .
 
-openapi: setup ## Write docs/openapi.json from the code
+openapi: setup ## Generate docs/openapi.json
 	@"$(BIN)/python" -m lambda_app.cli openapi > docs/openapi.json.new
 	@mv docs/openapi.json.new docs/openapi.json
 
@@ -117,13 +118,13 @@ setup-audit: setup
 		&& $(AUDIT_BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --no-deps --require-hashes \
 			-r requirements/audit.txt && touch .venv-audit/complete; }
 
-audit: setup-audit ## Ask the database of known vulnerabilities about everything that is locked; requirements/waivers.txt says what is passed over
+audit: setup-audit ## Check all locked dependencies for known vulnerabilities; requirements/waivers.txt lists the exceptions
 	@for lock in lambda dev infra emulator; do \
 		$(AUDIT_BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r requirements/$$lock.txt \
 			$$(sed -n 's/^\([A-Z][A-Za-z0-9-]*\) .*/--ignore-vuln \1/p' requirements/waivers.txt) || exit 1; \
 	done
 
-sbom: setup-audit ## Write down what the Lambda package carries, with hashes: build/sbom.cdx.json (CycloneDX)
+sbom: setup-audit ## Generate the software bill of materials of the Lambda package: build/sbom.cdx.json (CycloneDX)
 	@mkdir -p build
 	@$(AUDIT_BIN)/cyclonedx-py requirements requirements/lambda.txt --pyproject pyproject.toml --mc-type application \
 		--output-reproducible --validate --output-format JSON --output-file build/sbom.cdx.json
@@ -133,37 +134,37 @@ sbom: setup-audit ## Write down what the Lambda package carries, with hashes: bu
 
 STAGE ?= dev
 INFRA_BIN = $(subst .venv-,.venv-infra-,$(VENV))/bin
-# What differs from the stage as it is in infra/config.py, as in: make deploy STAGE=prod CDK="-c alarm_email=ops@example.com"
+# Overrides of the stage's configuration in infra/config.py, for example: make deploy STAGE=prod CDK="-c alarm_email=ops@example.com"
 CDK ?=
 CDK_RUN = JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=1 node_modules/.bin/cdk --no-notices --app "$(INFRA_BIN)/python -m infra.app"
 
-setup-infra: setup ## Set up what deploying needs: the CDK and its command line
+setup-infra: setup ## Install the CDK and its command line
 	@"$(INTERPRETER)" -m infra.toolchain
 
-package: setup-infra ## Build the deployment package, by Python 3.13, without Docker
+package: setup-infra ## Build the deployment package for Python 3.13, without Docker
 	@"$(INFRA_BIN)/python" -m infra.package
 
-synth: package ## Write the CloudFormation templates of all stages to cdk.out; needs no account
+synth: package ## Write the CloudFormation templates of all stages to cdk.out; needs no AWS account
 	@for stage in dev staging prod; do \
 		$(CDK_RUN) synth --quiet --output "cdk.out/$$stage" -c stage=$$stage $(CDK) & started="$$started $$!"; \
 	done; for synthesis in $$started; do wait $$synthesis || failed=1; done; test -z "$$failed"
 
-deploy: package ## Deploy a stage to the AWS account of your credentials: make deploy STAGE=dev
+deploy: package ## Deploy a stage to the AWS account of the current credentials: make deploy STAGE=dev
 	@$(CDK_RUN) deploy --all -c stage=$(STAGE) $(CDK)
 
-check-infra: setup-infra ## Check the types of what uses the CDK (a minute the first time)
+check-infra: setup-infra ## Check the types of the code that uses the CDK (takes a minute the first time)
 	@"$(INFRA_BIN)/mypy" infra/app.py $$(find infra/stacks infra/components tests/infra -name '*.py')
 
-test-infra: setup-infra ## Test the templates: each safety property, cdk-nag, cfn-lint
+test-infra: setup-infra ## Test the CloudFormation templates: security properties, cdk-nag, cfn-lint
 	@exec "$(INFRA_BIN)/python" -m pytest tests/infra
 
-test-deploy: setup-infra ## Deploy to the emulator with the real command line, walk through the product, upgrade, destroy
+test-deploy: setup-infra ## Deploy to the emulator with the real CDK, test the product end to end, upgrade, destroy
 	@exec "$(INFRA_BIN)/python" -m pytest tests/e2e/deploy
 
-resource-counts: setup-infra ## Write down how many resources of each kind there are, once a change is meant
+resource-counts: setup-infra ## Update the expected number of resources per type, after an intended change
 	@"$(INFRA_BIN)/python" -m tests.infra.record_counts
 
-# LocalStack runs functions on the machine's own kind of processor.
+# LocalStack runs Lambda functions on the processor architecture of the host.
 LOCAL_MACHINE = $(subst aarch64,arm64,$(shell uname -m))
 LOCALSTACK_URL ?= http://127.0.0.1:4566
 LOCALSTACK_RUN = AWS_ENDPOINT_URL=$(LOCALSTACK_URL) AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=us-east-1 \
@@ -180,11 +181,11 @@ localstack-deploy: setup-infra ## Deploy the local stage to LocalStack
 	@$(LOCALSTACK_RUN) bootstrap aws://000000000000/us-east-1
 	@$(LOCALSTACK_RUN) deploy $(LOCALSTACK_STACKS) --require-approval never
 
-localstack-test: setup-infra ## Walk through what make localstack-deploy deployed
+localstack-test: setup-infra ## Test the deployment of make localstack-deploy
 	@LOCALSTACK_URL=$(LOCALSTACK_URL) "$(INFRA_BIN)/python" -m pytest tests/e2e/localstack
 
 COMPILE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes $(UPGRADE) --custom-compile-command "make lock"
-lock: ## Lock the dependencies of pyproject.toml anew; UPGRADE=--upgrade takes the newest of all
+lock: ## Update the lock files from pyproject.toml; UPGRADE=--upgrade selects the newest versions
 	@test -n "$(INTERPRETER)"
 	@"$(INTERPRETER)" -m venv .venv-lock
 	@.venv-lock/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r requirements/uv.txt
@@ -197,5 +198,5 @@ lock: ## Lock the dependencies of pyproject.toml anew; UPGRADE=--upgrade takes t
 	@$(COMPILE) requirements/audit.in -o requirements/audit.txt
 	@$(subst --universal --python-version 3.11,--python-version 3.13,$(COMPILE)) requirements/localstack.in -o requirements/localstack.txt
 
-clean: ## Forget everything: environments, local data, caches
+clean: ## Delete the virtual environments, local data and caches
 	@infra/local/clean

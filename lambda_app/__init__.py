@@ -1,3 +1,3 @@
-"""We-Upload: a multi-user file upload and sharing API for AWS Lambda."""
+"""We-Upload: a multi-user API for file upload and sharing on AWS Lambda."""
 
 __version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""Builds the FastAPI application from settings; `main` and the local server are its entry points."""
+"""Creates the FastAPI application from the settings. Used by `main` and by the local server."""
 
 from fastapi import FastAPI
 
@@ -29,19 +29,19 @@ API_ROUTERS = (
     grants.router,
     file_requests.router,
 )
-"""Served below the API prefix. A route with a literal segment stands before the route whose parameter would match it."""
+"""Served below the API prefix. A route with a literal segment must precede a route whose path parameter matches the same path."""
 ROOT_ROUTERS = (docs.router, share_links.router, share_archives.router, public_files.router, public_uploads.router)
-"""Served at the root, because people read, print and type these addresses."""
+"""Served at the root, because people read, print and type these URLs."""
 
 
 def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
-    """Build the application. Nothing connects to a server before the first request needs it."""
+    """Create the application. It connects to other servers on first use."""
     configure_logs(settings.log_level)
     app = FastAPI(
         title="We-Upload",
         version=__version__,
         description="Upload files straight to S3 and share them.",
-        # Starlette would build the redirect from the Host header, which the caller controls.
+        # Starlette would create the redirect from the Host header, which the caller controls.
         redirect_slashes=False,
         openapi_url="/openapi.json",
         docs_url=None,
@@ -66,5 +66,5 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
 
 
 def create_app_from_environment() -> FastAPI:
-    """Build the application from the environment variables; for ASGI servers (`uvicorn --factory`)."""
+    """Create the application from the environment variables, for ASGI servers (`uvicorn --factory`)."""
     return create_app(Settings.from_environment())

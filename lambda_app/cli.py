@@ -1,4 +1,4 @@
-"""The operator's command line; it runs beside the database, never in Lambda."""
+"""The operator's command line, `we-upload-admin`. It runs on a machine with access to the database, never in Lambda."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ from lambda_app.services.audit_chain import Anchor, find_breaks
 
 @contextmanager
 def _services() -> Iterator[Services]:
-    """Give the services of the environment's settings, and show what goes wrong in a sentence: a stack trace helps no operator."""
+    """Yield the services for the settings in the environment, and report expected errors as one line instead of a stack trace."""
     try:
         services = Services.build(Settings.from_environment())
         try:
@@ -49,14 +49,14 @@ def _read_password(from_stdin: bool) -> str:
 
 @click.group()
 def cli() -> None:
-    """Operate We-Upload. Settings come from the environment, as for the API."""
+    """Administer We-Upload. Settings come from the same environment variables as those of the API."""
 
 
 @cli.command()
-@click.option("--email", required=True, help="The address to sign in with.")
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of asking.")
+@click.option("--email", required=True, help="E-mail address of the account.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input instead of prompting.")
 def create_superuser(email: str, password_stdin: bool) -> None:
-    """Create an account that may do everything."""
+    """Create a superuser account."""
     password = _read_password(password_stdin)
     with _services() as services:
         with services.unit_of_work() as session:
@@ -66,7 +66,7 @@ def create_superuser(email: str, password_stdin: bool) -> None:
 
 @cli.command()
 def migrate() -> None:
-    """Bring the database's tables to the newest revision."""
+    """Migrate the database to the newest revision."""
     from lambda_app.db import migrations
 
     with _services() as services:
@@ -75,10 +75,10 @@ def migrate() -> None:
 
 
 @cli.command()
-@click.option("--dry-run", is_flag=True, help="Only count what would be done.")
-@click.option("--seconds", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="How long it may take.")
+@click.option("--dry-run", is_flag=True, help="Only count what would be cleaned up.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="Time limit.")
 def sweep(dry_run: bool, seconds: float) -> None:
-    """End what crashes, lost events and callers who went away have left: uploads, rows, objects."""
+    """Clean up abandoned uploads, rows and objects, as left behind by crashes and lost events."""
     with _services() as services, services.unit_of_work() as session:
         archives = services.archive_sweep(session).run(budget_seconds=seconds, is_dry=dry_run)
         report = services.sweep(session).run(budget_seconds=seconds, is_dry=dry_run)
@@ -87,13 +87,13 @@ def sweep(dry_run: bool, seconds: float) -> None:
 
 
 @cli.command()
-@click.option("--seconds", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="How long one of them may take.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="Time limit of one archive.")
 def build_archives(seconds: float) -> None:
-    """Build the archives that wait, as the worker does when it is told of one."""
+    """Build all queued archives, as the archive worker does."""
     with _services() as services:
         while True:
             with services.unit_of_work() as session:
-                waiting = services.archive_sweep(session).list_waiting(limit=1)
+                waiting = services.archive_sweep(session).list_claimable(limit=1)
             if not waiting:
                 return
             with services.unit_of_work() as session:
@@ -102,61 +102,61 @@ def build_archives(seconds: float) -> None:
 
 
 @cli.command()
-@click.option("--email", required=True, help="The account's address.")
-@click.option("--password-stdin", is_flag=True, help="Read the new password from standard input instead of asking.")
+@click.option("--email", required=True, help="E-mail address of the account.")
+@click.option("--password-stdin", is_flag=True, help="Read the new password from standard input instead of prompting.")
 def reset_password(email: str, password_stdin: bool) -> None:
-    """Set a new password for an account, and end everything that is signed in to it."""
+    """Set a new password for an account and revoke all its sessions and API keys."""
     password = _read_password(password_stdin)
     with _services() as services:
-        # The same rules as over HTTP.
-        checked = UserCreate(email=email, password=password)
+        # The same validation as in the API.
+        validated = UserCreate(email=email, password=password)
         with services.unit_of_work() as session:
-            user = services.users(session).reset_password(checked.email, checked.password)
-        click.echo(f"new password for {user.email} ({user.id}); every session and API key has ended")
+            user = services.users(session).reset_password(validated.email, validated.password)
+        click.echo(f"set a new password for {user.email} ({user.id}) and revoked all sessions and API keys")
 
 
 @cli.command()
-@click.option("--anchor", "anchors", multiple=True, metavar="SEQ:HASH", help="An end of the chain seen earlier, as this command prints it.")
+@click.option("--anchor", "anchors", multiple=True, metavar="SEQ:HASH", help="Head of the chain that an earlier run printed; repeatable.")
 def verify_audit(anchors: tuple[str, ...]) -> None:
-    """Verify the audit log from its first row to its last; name every row where it does not hold."""
+    """Verify the complete audit log and list all invalid rows."""
     try:
-        wanted = [Anchor(int(seq), digest) for seq, _, digest in (anchor.partition(":") for anchor in anchors)]
+        expected = [Anchor(int(seq), digest) for seq, _, digest in (anchor.partition(":") for anchor in anchors)]
     except ValueError as error:
-        raise click.ClickException("an anchor is a row's number and its hash, as 17:0a1b…") from error
+        raise click.ClickException("an anchor must be a row number and a hash, for example 17:0a1b…") from error
     with _services() as services, services.unit_of_work() as session:
         audit = services.audit(session)
         stored = audit.head()
         head = Anchor(stored.seq, stored.hash)
-        # Rows that are added while we read are not looked at: they are behind the head that we saw.
+        # Rows added while this runs come after the head and are not verified.
         events = takewhile(lambda event: event.seq <= head.seq, audit.read_chain())
-        breaks = list(find_breaks(events, head=head, anchors=wanted))
+        breaks = list(find_breaks(events, head=head, anchors=expected))
     for found in breaks:
         click.echo(f"row {found.seq} {found.reason}", err=True)
     if breaks:
-        raise click.ClickException(f"the audit log does not hold in {len(breaks)} places")
-    click.echo(f"{head.seq} events, the chain holds; it ends at {head.seq}:{head.hash}")
+        raise click.ClickException(f"the audit log is invalid in {len(breaks)} places")
+    click.echo(f"the audit log is valid: {head.seq} events, head {head.seq}:{head.hash}")
 
 
 @cli.command()
-@click.option("--fix", is_flag=True, help="Put the counters right; without it they are only compared.")
+@click.option("--fix", is_flag=True, help="Correct the counters instead of only comparing them.")
 def recount_usage(fix: bool) -> None:
-    """Compare each account's counters of bytes and files with its files. Safe while requests are served."""
-    wrong = left = 0
+    """Compare the byte and file counters of each account with its files. Safe while the API is running."""
+    wrong = skipped = 0
     with _services() as services, services.unit_of_work() as session:
         for user, is_corrected in services.usage(session).recount(is_dry=not fix):
-            wrong, left = wrong + 1, left + (not is_corrected)
+            wrong, skipped = wrong + 1, skipped + (not is_corrected)
             click.echo(
                 f"user {user.user_id}: counted {user.bytes_used} bytes in {user.files_count} files, "
                 f"has {user.charged_bytes} in {user.charged_files}{', corrected' if is_corrected else ''}"
             )
-    click.echo(f"{wrong} accounts differ, {wrong - left} corrected")
-    if fix and left:
-        raise click.ClickException(f"{left} accounts were busy and stay as they were; run it again")
+    click.echo(f"{wrong} accounts differ, {wrong - skipped} corrected")
+    if fix and skipped:
+        raise click.ClickException(f"{skipped} accounts were in use and were not corrected; run the command again")
 
 
 @cli.command()
 def purge() -> None:
-    """Remove what is over: sessions ended a month ago, expired mail tokens, old counters of failed sign-ins and of mail."""
+    """Delete expired data: sessions that ended a month ago, expired mail tokens, old counters of failed sign-ins and of mail."""
     with _services() as services:
         with services.unit_of_work() as session:
             removed = services.maintenance(session).purge()
@@ -168,7 +168,7 @@ def openapi() -> None:
     """Print the API's OpenAPI document."""
     from lambda_app.application import create_app
 
-    # The document depends on the code alone: these values are never used.
+    # The document depends only on the code; these values are not used.
     settings = Settings(
         environment=Environment.LOCAL,
         database_url=SecretStr("postgresql://unused@localhost/unused"),

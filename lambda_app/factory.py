@@ -1,6 +1,6 @@
-"""The one place that builds services; it knows nothing of HTTP.
+"""The composition root: creates all services, independently of HTTP.
 
-Longer than other modules: it is a list, a method for each service, and reads best in one piece.
+The module is over 300 lines because it has one method per service.
 """
 
 import json
@@ -76,14 +76,14 @@ from lambda_app.storage.object_store import ObjectStore
 from lambda_app.storage.s3 import S3ObjectStore
 
 DATABASE_PROBE_SECONDS = 1.5
-"""How long the health check waits for the database; its answer must come within 2 s."""
+"""How long the health check waits for the database. The health check must respond within 2 seconds."""
 
 POSTGRES_PORT = 5432
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What lives as long as the process, and the services of one unit of work. Nothing connects before it is used."""
+    """The process-wide objects, and the constructors of the services for one unit of work. Connections are opened on first use."""
 
     settings: Settings
     aws: AwsAccess
@@ -96,11 +96,11 @@ class Services:
     mailer: Mailer
     database_probe: DatabaseProbe
     origin_verifier: OriginVerifier | None
-    """None where callers come to the API itself."""
+    """None when callers reach the API directly, without CloudFront."""
 
     @classmethod
     def build(cls, settings: Settings, aws: AwsAccess | None = None) -> Self:
-        """Build everything from the settings; `aws` replaces the usual access to AWS."""
+        """Create all objects from the settings. `aws` replaces the default AwsAccess."""
         aws = aws or AwsAccess(settings)
         keys = _signing_keys(settings, aws)
         engine = create_database_engine(settings, password_source=_password_source(settings, aws))
@@ -122,7 +122,7 @@ class Services:
 
     @contextmanager
     def unit_of_work(self) -> Iterator[Session]:
-        """One transaction: committed when the block succeeds, undone when it raises."""
+        """Open a session for one unit of work: commit when the block succeeds, roll back when it raises."""
         with session_scope(self.session_factory) as session:
             yield session
 
@@ -137,7 +137,7 @@ class Services:
         )
 
     def authentication(self, session: Session) -> AuthenticationService:
-        """The service that tells who calls, for one unit of work."""
+        """The service that authenticates callers, for one unit of work."""
         return AuthenticationService(sessions=SessionRepository(session), api_keys=ApiKeyRepository(session), tokens=self.tokens)
 
     def sessions(self, session: Session) -> SessionService:
@@ -159,7 +159,7 @@ class Services:
         return ApiKeyService(api_keys=ApiKeyRepository(session))
 
     def recovery(self, session: Session) -> RecoveryService:
-        """The service of what mail proves, for one unit of work."""
+        """The service for password resets and e-mail verification, for one unit of work."""
         return RecoveryService(
             mail_tokens=MailTokenRepository(session),
             allowances=MailAllowanceRepository(session),
@@ -207,7 +207,7 @@ class Services:
         )
 
     def completion(self, session: Session) -> UploadCompletion:
-        """What S3's events complete, in one unit of work."""
+        """The service that completes uploads, for one unit of work."""
         return UploadCompletion(files=FileRepository(session), transitions=FileTransitionRepository(session), store=self._store(session))
 
     def shares(self, session: Session) -> ShareService:
@@ -222,7 +222,7 @@ class Services:
         )
 
     def share_links(self, session: Session) -> ShareLinkService:
-        """The service of whoever opens a share link, for one unit of work."""
+        """The service for visitors of share links, for one unit of work."""
         return ShareLinkService(
             links=ShareLinkRepository(session),
             audit=AuditRepository(session),
@@ -233,7 +233,7 @@ class Services:
         )
 
     def grants(self, session: Session) -> GrantService:
-        """The service of sharing by name, for one unit of work."""
+        """The service that shares files with named users, for one unit of work."""
         return GrantService(
             grants=FileGrantRepository(session),
             files=FileRepository(session),
@@ -250,7 +250,7 @@ class Services:
         )
 
     def public_uploads(self, session: Session) -> PublicUploadService:
-        """The service of a guest, for one unit of work."""
+        """The service for guests who upload to a file request, for one unit of work."""
         return PublicUploadService(
             requests=FileRequestRepository(session),
             transitions=FileTransitionRepository(session),
@@ -297,14 +297,14 @@ class Services:
         )
 
     def before_snapshot(self) -> None:
-        """Close connections and drop cached keys, which a SnapStart snapshot must not hold."""
+        """Close connections and drop cached keys, which a SnapStart snapshot must not contain."""
         self.engine.dispose()
         self.keys.clear_cache()
         if self.origin_verifier:
             self.origin_verifier.clear_cache()
 
     def warm_up(self) -> None:
-        """Load what the first requests will want, without asking the database: a SnapStart snapshot then holds it."""
+        """Load what the first requests need, so that a SnapStart snapshot contains it. Does not connect to the database."""
         self.passwords.verify("", None)
         if self.settings.secret_key_arn or self.settings.origin_key_arns:
             self.aws.client("secretsmanager")
@@ -328,7 +328,7 @@ def _signing_keys(settings: Settings, aws: AwsAccess) -> SigningKeys:
     if settings.secret_key is not None:
         return SigningKeys.fixed(settings.secret_key.get_secret_value())
     if settings.secret_key_arn is None:
-        raise ValueError("Settings without a signing key")
+        raise ValueError("The settings have no signing key")
     return SigningKeys(partial(aws.secret, settings.secret_key_arn))
 
 
@@ -339,5 +339,5 @@ def _password_source(settings: Settings, aws: AwsAccess) -> Callable[[], str] | 
         return None
     url = make_url(settings.database_url.get_secret_value())
     if not url.host or not url.username:
-        raise ValueError("DATABASE_IAM_AUTH needs a host and a user in DATABASE_URL")
+        raise ValueError("DATABASE_IAM_AUTH requires a host and a user in DATABASE_URL")
     return partial(aws.database_auth_token, url.host, url.port or POSTGRES_PORT, url.username)

@@ -1,4 +1,4 @@
-"""The Lambda entry point: `lambda_app.main.handler`. Importing this module reads the environment."""
+"""The Lambda entry point of the API: `lambda_app.main.handler`. Importing this module reads the environment."""
 
 from lambda_app.application import create_app_from_environment
 from lambda_app.core.snapshot import prepare_for_snapshot

@@ -1,4 +1,4 @@
-"""The servers that tests share, started when the first test asks for them, and the rule of who may open a socket."""
+"""Servers shared by all tests, started on first use, and the restriction of sockets."""
 
 import os
 import secrets
@@ -16,20 +16,20 @@ from lambda_app.core.settings import Environment, Settings
 from lambda_app.db import migrations
 from lambda_app.db.engine import create_database_engine
 from tests.support.log_watch import WATCH, LogWatch, start_watching
-from tests.support.pooler import IS_POOLED, NOT_THROUGH_A_POOLER, Line, line_to
+from tests.support.pooler import IS_POOLED, NOT_THROUGH_A_POOLER, Line, database_line
 from tests.support.postgres import create_fresh_database, running_postgres
 from tests.support.s3 import running_object_store
 
 UNIT_TESTS = Path(__file__).parent / "unit"
 
-# No deadline: a shared machine is slow at times. In CI hypothesis takes its own profile, which always tries the same examples.
+# No deadline, because a shared machine can be slow. In CI, hypothesis uses its own profile with deterministic examples.
 hypothesis.settings.register_profile("laptop", deadline=None, print_blob=True)
 if not os.environ.get("CI"):
     hypothesis.settings.load_profile("laptop")
 
 
 def pytest_configure() -> None:
-    """Take the developer's own AWS account and proxies out of the tests' reach."""
+    """Remove the developer's AWS credentials and proxies from the environment."""
     for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
         del os.environ[name]
     start_watching()
@@ -43,7 +43,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Unit tests open no socket but those of an event loop; the others reach this machine only."""
+    """Unit tests can open no sockets except those of an event loop; other tests can connect only to 127.0.0.1."""
     for item in items:
         is_unit = UNIT_TESTS in item.path.parents
         item.add_marker(pytest.mark.disable_socket if is_unit else pytest.mark.allow_hosts(["127.0.0.1"]))
@@ -54,41 +54,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def log_watch() -> Iterator[LogWatch]:
-    """After each test: no log line shows a credential, a presigned address, or what a request or an answer carried."""
-    WATCH.forget()
+    """Fail a test if a log line contains a credential, a presigned URL, or data of a request or response."""
+    WATCH.clear()
     yield WATCH
     assert WATCH.findings() == []
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    """A running PostgreSQL."""
+    """A running PostgreSQL server."""
     with running_postgres() as postgres:
         yield postgres
 
 
 @pytest.fixture(scope="session")
 def fresh_database(postgres_server: Postgres) -> Callable[[], str]:
-    """A function that returns the address of a new empty database."""
+    """A function that creates an empty database and returns its URL."""
     return partial(create_fresh_database, postgres_server)
 
 
 @pytest.fixture(scope="session")
 def postgres_url(fresh_database: Callable[[], str]) -> str:
-    """Address of one empty database, the same for the whole session."""
+    """The URL of one empty database for the whole session."""
     return fresh_database()
 
 
 @pytest.fixture(scope="session")
 def line(postgres_server: Postgres) -> Iterator[Line]:
-    """How the application reaches PostgreSQL; migrations and onlookers go straight to it."""
-    with line_to(postgres_server) as line:
+    """The application's connection to PostgreSQL, direct or through a pooler. Migrations always connect directly."""
+    with database_line(postgres_server) as line:
         yield line
 
 
 @pytest.fixture(autouse=True)
 def _nothing_pins(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Through a pooler, fail each test that sends what would pin RDS Proxy."""
+    """With a pooler, fail each test that sends a message that would pin a connection of RDS Proxy."""
     if not IS_POOLED or UNIT_TESTS in request.path.parents:
         yield
         return
@@ -99,7 +99,7 @@ def _nothing_pins(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def make_migrated_database(fresh_database: Callable[[], str], line: Line) -> Callable[[], str]:
-    """Make databases with the newest tables and return the address that the application uses."""
+    """A function that creates a migrated database and returns the URL for the application."""
 
     def make() -> str:
         url = fresh_database()
@@ -113,7 +113,7 @@ def make_migrated_database(fresh_database: Callable[[], str], line: Line) -> Cal
 
 @pytest.fixture(scope="session")
 def migrated_database_url(make_migrated_database: Callable[[], str]) -> str:
-    """Address of one database with the newest tables, the same for the whole session."""
+    """The URL of one migrated database for the whole session."""
     return make_migrated_database()
 
 
@@ -126,7 +126,7 @@ def s3_server() -> Iterator[ObjectStoreServer]:
 
 @pytest.fixture(scope="session")
 def settings(migrated_database_url: str, s3_server: ObjectStoreServer) -> Settings:
-    """Settings of the API on the session's own servers."""
+    """Settings of the API with the servers of the session."""
     return _settings(migrated_database_url, bucket=s3_server.bucket, region=s3_server.region, endpoint_url=s3_server.endpoint_url)
 
 
@@ -138,6 +138,6 @@ def _settings(database_url: str, *, bucket: str, region: str = "us-east-1", endp
         s3_bucket_name=bucket,
         aws_region=region,
         aws_endpoint_url=endpoint_url,
-        # Every line there is passes the watch over the logs.
+        # All log lines, so that `log_watch` checks them.
         log_level="DEBUG",
     )

@@ -53,7 +53,7 @@ def _work(services: "Services", finished: threading.Event) -> None:
     while not finished.wait(LOOK_SECONDS):
         try:
             with services.unit_of_work() as session:
-                waiting = services.archive_sweep(session).list_waiting(limit=1)
+                waiting = services.archive_sweep(session).list_claimable(limit=1)
             for archive_id in waiting:
                 with services.unit_of_work() as session:
                     services.archive_builds(session).build(archive_id, budget_seconds=TURN_SECONDS)

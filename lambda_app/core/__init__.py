@@ -1,1 +1,1 @@
-"""What every other layer may use: settings, errors, security, clock, logs, AWS access."""
+"""The lowest layer, available to all others: settings, errors, security, clock, logging, mail, AWS access."""

@@ -1,7 +1,7 @@
-"""Access to AWS: credentials, signing without a network call, and clients; the one module that imports boto3 and botocore.
+"""Access to AWS: credentials, local signing, and service clients. The only module that imports boto3 and botocore.
 
-Every import of theirs sits inside a function: a request that needs no call to AWS, also one that only signs, must not pay for them at a
-cold start (docs/adr/0004-presigned-urls-without-a-boto3-client.md).
+boto3 and botocore are imported inside functions, so that a cold start whose request makes no AWS call, or only signs, does not load
+them (docs/adr/0004-presigned-urls-without-a-boto3-client.md).
 """
 
 import logging
@@ -21,29 +21,29 @@ CONNECT_TIMEOUT_SECONDS = 2.0
 """Longest wait for a connection to AWS."""
 
 READ_TIMEOUT_SECONDS = 5.0
-"""Longest wait for an answer of AWS once connected."""
+"""Longest wait for a response of AWS once connected."""
 
 MAIL_TIMEOUT_SECONDS = 4.0
-"""The same for SES, which is asked once."""
+"""Longest wait for a response of SES, which is called without retries."""
 
-STREAM_PIECE_BYTES = 1024**2
-"""How much of a streamed answer is read at a time."""
+STREAM_CHUNK_BYTES = 1024**2
+"""Longest single read from a streamed response."""
 
-ATTEMPTS = 2
-"""Tries of one call, the first included; with the timeouts above a call ends within 15 seconds."""
+MAX_ATTEMPTS = 2
+"""Attempts of one call, including the first. With the timeouts above a call ends within 15 seconds."""
 
 CREDENTIALS_MIN_SECONDS = 60
-"""Credentials that die sooner are not signed with: the caller could hardly start before its URL is dead."""
+"""Credentials that expire sooner are not used for signing: the URL could expire before the client uses it."""
 
 DATABASE_TOKEN_SECONDS = 900
-"""Lifecycle of a database token; RDS accepts no other."""
+"""Validity of a database token; RDS accepts no other value."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class AwsCredentials:
-    """One set of keys; `expires_at` (aware UTC) is None when they do not say when they die."""
+    """One set of keys. `expires_at` (aware UTC) is None when the expiry is unknown."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -53,14 +53,14 @@ class AwsCredentials:
 
 @dataclass(frozen=True, slots=True)
 class SignedUrl:
-    """A URL that carries its signature, and the whole second (aware UTC) after which it is refused."""
+    """A presigned URL. `expires_at` (aware UTC, whole seconds) is the time from which AWS rejects it."""
 
     url: str = field(repr=False)
     expires_at: datetime
 
 
-class AwsRefusedError(UnavailableError):
-    """AWS answered a call with an error; `http_status` and `aws_code` are its own words, for our code and not for the caller."""
+class AwsResponseError(UnavailableError):
+    """AWS returned an error. `http_status` and `aws_code` are for our code only and are not shown to the caller."""
 
     def __init__(self, *, http_status: int, aws_code: str) -> None:
         super().__init__()
@@ -69,13 +69,13 @@ class AwsRefusedError(UnavailableError):
 
 
 class AwsStream:
-    """The body of a streamed answer, read piece by piece."""
+    """The body of a streamed response, read in chunks."""
 
     def __init__(self, body: Any) -> None:
         self._body = body
 
-    def read_into(self, into: memoryview) -> None:
-        """Fill `into` with the next bytes. Raises UnavailableError when there are fewer, or they break off."""
+    def read_into(self, buffer: memoryview) -> None:
+        """Fill `buffer` with the next bytes. Raises UnavailableError when the body ends early or the connection fails."""
         from botocore.exceptions import (  # type: ignore[import-untyped]  # botocore ships no types
             HTTPClientError,
             ResponseStreamingError,
@@ -84,53 +84,53 @@ class AwsStream:
 
         done = 0
         try:
-            while done < len(into):
-                piece = self._body.read(min(STREAM_PIECE_BYTES, len(into) - done))
-                if not piece:
+            while done < len(buffer):
+                chunk = self._body.read(min(STREAM_CHUNK_BYTES, len(buffer) - done))
+                if not chunk:
                     raise UnavailableError
-                into[done : done + len(piece)] = piece
-                done += len(piece)
+                buffer[done : done + len(chunk)] = chunk
+                done += len(chunk)
         except (HTTPClientError, ResponseStreamingError, HTTPError, OSError) as error:
             raise UnavailableError from error
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._body.close()
 
 
 class AwsAccess:
-    """The credentials of this process and what is done with them. Nothing is looked up before it is needed.
+    """The AWS credentials of this process, and the calls and signatures made with them. Credentials are loaded on first use.
 
-    `credentials` replaces AWS's own chain of sources, for tests and emulators.
+    `credentials` replaces the credential provider chain of AWS, for tests and emulators.
     """
 
     def __init__(self, settings: Settings, credentials: AwsCredentials | None = None, *, read_timeout_seconds: float | None = None) -> None:
         self._region = settings.aws_region
         self._endpoint_url = settings.aws_endpoint_url
-        self._given = credentials
+        self._fixed_credentials = credentials
         self._read_timeout_seconds = READ_TIMEOUT_SECONDS if read_timeout_seconds is None else read_timeout_seconds
         self._lock = threading.Lock()
         self._source: Any = None
         self._clients: dict[str, Any] = {}
 
     def credentials(self) -> AwsCredentials:
-        """Return the current keys, refreshed by botocore when they are about to die.
+        """Return the current keys. botocore refreshes them before they expire.
 
-        Raises UnavailableError when no source has any, or the source does not answer.
+        Raises UnavailableError when no provider has credentials or the provider does not respond.
         """
-        if self._given is not None:
-            return self._given
+        if self._fixed_credentials is not None:
+            return self._fixed_credentials
         if (keys := aws_environment_keys()) is not None:
             return AwsCredentials(*keys)
         from botocore.exceptions import BotoCoreError, ClientError
 
-        # Beside its own errors botocore lets through what an unreadable token file, a malformed answer of the credential
-        # endpoint, an expiry without a time zone or keys that are dead on arrival raise.
+        # botocore does not wrap the errors of an unreadable token file, a malformed response of the credential endpoint, an expiry
+        # without a time zone, or keys that have expired already.
         try:
-            source = self._credential_source()
+            source = self._refreshing_credentials()
             source.get_frozen_credentials()
-            # There is no public way to ask for the expiry. A refresh publishes the keys before their expiry, so keys that
-            # are read after it are never older than it says.
+            # botocore has no public attribute for the expiry. A refresh stores the new keys before the new expiry, so keys that are
+            # read after the expiry never expire before it.
             expires_at = getattr(source, "_expiry_time", None)
             frozen = source.get_frozen_credentials()
         except (BotoCoreError, ClientError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
@@ -144,19 +144,19 @@ class AwsAccess:
         )
 
     def presign(self, *, method: str, url: str, headers: Mapping[str, str], lifetime_seconds: int) -> SignedUrl:
-        """Sign a request to S3 into the query of `url`, which must be percent-encoded already.
+        """Sign a request to S3 in the query string of `url`, which must be percent-encoded already.
 
-        The host and every one of `headers` are signed; the body is not. The result lives `lifetime_seconds` or as long as the
-        credentials, whichever is shorter. Raises UnavailableError when the credentials are missing or about to die.
+        The host and all `headers` are signed; the body is not. The URL is valid for `lifetime_seconds` or until the credentials
+        expire, whichever is shorter. Raises UnavailableError when the credentials are missing or about to expire.
         """
         credentials = self.credentials()
         signed_at = clock.now().replace(microsecond=0)
-        seconds = _usable_seconds(credentials, now=signed_at, wanted=lifetime_seconds)
+        seconds = _limit_lifetime(credentials, now=signed_at, requested_seconds=lifetime_seconds)
         signed = self._sign(credentials, "s3", method=method, url=url, headers=headers, signed_at=signed_at, seconds=seconds)
         return SignedUrl(signed, signed_at + timedelta(seconds=seconds))
 
     def database_auth_token(self, host: str, port: int, user: str) -> str:
-        """Return the password with which `user` signs in to RDS or RDS Proxy at `host`; it lives 15 minutes.
+        """Return an IAM authentication token: the password of `user` at RDS or RDS Proxy on `host`, valid for 15 minutes.
 
         Raises UnavailableError when the credentials are missing.
         """
@@ -167,36 +167,36 @@ class AwsAccess:
         return signed.removeprefix("https://")
 
     def client(self, service: str) -> Any:
-        """Return the boto3 client of `service`, built once; it shares our credentials and may be used by several threads.
+        """Return the boto3 client of `service`, created once per process. It is thread-safe and uses the same credentials.
 
         Raises UnavailableError when the credentials are missing.
         """
         self.credentials()
-        source = None if self._given else self._credential_source()
+        source = None if self._fixed_credentials else self._refreshing_credentials()
         with self._lock:
             if service not in self._clients:
-                self._clients[service] = self._new_client(service, source)
+                self._clients[service] = self._create_client(service, source)
             return self._clients[service]
 
     def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Make one call, as `call("s3", "head_object", Bucket=…, Key=…)`.
+        """Call one operation, for example `call("s3", "head_object", Bucket=…, Key=…)`, and return the response.
 
-        Raises AwsRefusedError when AWS answers with an error, and UnavailableError when it does not answer.
+        Raises AwsResponseError when AWS returns an error, UnavailableError when it does not respond.
         """
         from botocore.exceptions import ClientError, HTTPClientError
         from botocore.exceptions import ConnectionError as AwsConnectionError
 
         try:
-            answer: dict[str, Any] = getattr(self.client(service), operation)(**parameters)
+            response: dict[str, Any] = getattr(self.client(service), operation)(**parameters)
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            raise AwsRefusedError(http_status=status, aws_code=error.response.get("Error", {}).get("Code", "")) from error
+            raise AwsResponseError(http_status=status, aws_code=error.response.get("Error", {}).get("Code", "")) from error
         except (HTTPClientError, AwsConnectionError) as error:
             raise UnavailableError from error
-        return answer
+        return response
 
     def read(self, body: Any, length: int) -> bytes:
-        """Read up to `length` bytes of a streamed answer and let go of it. Raises UnavailableError when it breaks off."""
+        """Read up to `length` bytes of a streamed response and close it. Raises UnavailableError when the connection fails."""
         from botocore.exceptions import HTTPClientError, ResponseStreamingError
         from urllib3.exceptions import HTTPError
 
@@ -208,10 +208,7 @@ class AwsAccess:
         return read
 
     def secret(self, arn: str) -> str:
-        """Return the current text of a Secrets Manager secret.
-
-        Raises AwsRefusedError and UnavailableError as `call` does.
-        """
+        """Return the current value of a Secrets Manager secret. Raises AwsResponseError and UnavailableError, as `call` does."""
         return str(self.call("secretsmanager", "get_secret_value", SecretId=arn)["SecretString"])
 
     def _sign(
@@ -230,40 +227,40 @@ class AwsAccess:
             keys, service=service, region=self._region, method=method, url=url, headers=headers, signed_at=signed_at, seconds=seconds
         )
 
-    def _credential_source(self) -> Any:
+    def _refreshing_credentials(self) -> Any:
         with self._lock:
             if self._source is None:
-                self._source = _find_credentials()
+                self._source = _load_credentials()
             return self._source
 
-    def _new_client(self, service: str, source: Any) -> Any:
+    def _create_client(self, service: str, source: Any) -> Any:
         from boto3.session import Session  # type: ignore[import-untyped]  # boto3 ships no types
         from botocore.config import Config  # type: ignore[import-untyped]  # botocore ships no types
         from botocore.credentials import Credentials  # type: ignore[import-untyped]  # botocore ships no types
         from botocore.session import Session as CoreSession  # type: ignore[import-untyped]  # botocore ships no types
 
-        given = self._given
-        if given is not None:
-            source = Credentials(given.access_key, given.secret_key, given.token)
+        fixed = self._fixed_credentials
+        if fixed is not None:
+            source = Credentials(fixed.access_key, fixed.secret_key, fixed.token)
         config = Config(
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
             read_timeout=self._read_timeout_seconds,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
         )
         if service == "sesv2":
-            # A mail can be asked for again; whoever changes an address waits for two of them.
+            # The user can request a mail again, and a change of address waits for two mails: fail fast instead of retrying.
             config = config.merge(Config(read_timeout=MAIL_TIMEOUT_SECONDS, retries={"mode": "standard", "total_max_attempts": 1}))
         if service == "s3":
-            # Left to itself boto3 talks to the global host in us-east-1, and to an emulator by names that do not resolve.
+            # By default boto3 uses the global endpoint in us-east-1, and host names that an emulator's DNS does not resolve.
             style = {"addressing_style": "path" if self._endpoint_url else "virtual", "us_east_1_regional_endpoint": "regional"}
             config = config.merge(Config(signature_version="s3v4", s3=style))
         core = CoreSession()
-        core.register_component("credential_provider", _Found(source))
+        core.register_component("credential_provider", _SharedCredentialProvider(source))
         return Session(botocore_session=core).client(service, self._region, endpoint_url=self._endpoint_url, config=config)
 
 
-class _Found:
-    """Hands a client the credentials that were found already, so that both refresh as one."""
+class _SharedCredentialProvider:
+    """Gives all clients the same refreshing credentials object, so that one refresh serves all of them."""
 
     def __init__(self, source: Any) -> None:
         self._source = source
@@ -272,10 +269,10 @@ class _Found:
         return self._source
 
 
-def _find_credentials() -> Any:
-    """Ask the sources of a Lambda function first, which need no session: the environment, then (SnapStart) the container endpoint.
+def _load_credentials() -> Any:
+    """Try the providers of a Lambda function first, which need no botocore session: environment, then container endpoint (SnapStart).
 
-    The rest of AWS's chain (profiles, single sign-on, instance roles) is loaded only when neither has any.
+    The other providers (profiles, single sign-on, instance roles) are loaded only when both have no credentials.
     """
     from botocore.credentials import ContainerProvider, CredentialResolver, EnvProvider
     from botocore.exceptions import NoCredentialsError
@@ -290,11 +287,11 @@ def _find_credentials() -> Any:
     return found
 
 
-def _usable_seconds(credentials: AwsCredentials, *, now: datetime, wanted: int) -> int:
+def _limit_lifetime(credentials: AwsCredentials, *, now: datetime, requested_seconds: int) -> int:
     if credentials.expires_at is None:
-        return wanted
+        return requested_seconds
     left = int((credentials.expires_at - now).total_seconds())
-    if left < min(wanted, CREDENTIALS_MIN_SECONDS):
-        logger.error("AWS credentials die in %d seconds and no newer ones are to be had", left)
+    if left < min(requested_seconds, CREDENTIALS_MIN_SECONDS):
+        logger.error("AWS credentials expire in %d seconds and could not be refreshed", left)
         raise UnavailableError
-    return min(wanted, left)
+    return min(requested_seconds, left)

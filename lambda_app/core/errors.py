@@ -1,16 +1,20 @@
-"""The one family of errors; each becomes a problem document (RFC 9457) at the edge.
+"""The application's error classes. The HTTP layer renders each one as a problem document (RFC 9457).
 
-A subclass fixes the HTTP status and the stable `code`; the message is safe to show to the caller.
+A subclass fixes the HTTP status and the stable `code`. The message is safe to show to the caller.
 """
 
+import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any, ClassVar, Self
+
+from lambda_app.core import clock
 
 
 class AppError(Exception):
-    """A refusal the caller can understand.
+    """Base class of all errors that are reported to the caller.
 
-    `extra` members are added to the problem document; `headers` to the answer.
+    `extra` members are added to the problem document, `headers` to the response.
     """
 
     status: ClassVar[int] = 500
@@ -33,7 +37,7 @@ class AppError(Exception):
 
 
 class MalformedRequestError(AppError):
-    """The request cannot be understood."""
+    """The request is malformed."""
 
     status = 422
     code = "malformed_request"
@@ -41,7 +45,7 @@ class MalformedRequestError(AppError):
 
 
 class NotAuthenticatedError(AppError):
-    """No usable proof of identity came with the request."""
+    """The request carries no valid credentials."""
 
     status = 401
     code = "not_authenticated"
@@ -52,7 +56,7 @@ class NotAuthenticatedError(AppError):
 
 
 class PermissionDeniedError(AppError):
-    """The caller is known and may not do this."""
+    """The caller is authenticated but lacks the permission."""
 
     status = 403
     code = "permission_denied"
@@ -60,7 +64,7 @@ class PermissionDeniedError(AppError):
 
 
 class NotFoundError(AppError):
-    """There is no such thing for this caller."""
+    """The resource does not exist, or this caller may not know that it exists."""
 
     status = 404
     code = "not_found"
@@ -68,7 +72,7 @@ class NotFoundError(AppError):
 
 
 class ConflictError(AppError):
-    """The request contradicts the current state."""
+    """The request conflicts with the current state of the resource."""
 
     status = 409
     code = "conflict"
@@ -76,7 +80,7 @@ class ConflictError(AppError):
 
 
 class GoneError(AppError):
-    """It was here and its time is over."""
+    """The resource existed and is permanently gone."""
 
     status = 410
     code = "gone"
@@ -84,7 +88,7 @@ class GoneError(AppError):
 
 
 class PreconditionFailedError(AppError):
-    """The state is not the one that the caller made a condition of."""
+    """The precondition of the request (If-Match) does not hold."""
 
     status = 412
     code = "precondition_failed"
@@ -92,7 +96,7 @@ class PreconditionFailedError(AppError):
 
 
 class TooLargeError(AppError):
-    """The body, or what it asks for, is over a limit."""
+    """The body, or the requested operation, exceeds a size limit."""
 
     status = 413
     code = "too_large"
@@ -100,15 +104,21 @@ class TooLargeError(AppError):
 
 
 class TooManyRequestsError(AppError):
-    """The caller has to wait; `Retry-After` says how many seconds."""
+    """The caller exceeded a rate limit and must wait for the number of seconds in `Retry-After`."""
 
     status = 429
     code = "too_many_requests"
     message = "Too many requests"
 
+    @classmethod
+    def until(cls, time: datetime | None) -> Self:
+        """Return the error for a caller who is blocked until `time`; None means for a second."""
+        seconds = 1 if time is None else math.ceil((time - clock.now()).total_seconds())
+        return cls(headers={"Retry-After": str(max(1, seconds))})
+
 
 class UnavailableError(AppError):
-    """Something we depend on does not answer; the caller may try again."""
+    """A service that we depend on does not respond. The caller may retry."""
 
     status = 503
     code = "unavailable"

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, with the request id; never a token, a password, a presigned URL or a body."""
+"""Structured logs: one JSON object per line, with the request id. Tokens, passwords, presigned URLs and bodies are never logged."""
 
 import json
 import logging
@@ -8,17 +8,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Id of the request being served, the one that API Gateway gave it where there is one."""
+"""Id of the current request: the one from API Gateway if there is one."""
 
 ROOT = "lambda_app"
-"""Every logger of ours is below this one."""
+"""Parent of all loggers of this package."""
 
 
 class JsonFormatter(logging.Formatter):
-    """Renders a record as one line of JSON; what comes in `extra={"fields": {...}}` becomes members."""
+    """Renders a record as one line of JSON. The entries of `extra={"fields": {...}}` become members of the object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
+        """Return the JSON line."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -34,13 +34,13 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logs(level: str) -> None:
-    """Send our logs to standard output; safe to call again."""
+    """Write the package's logs to standard output. Idempotent."""
     logger = logging.getLogger(ROOT)
     logger.setLevel(level)
-    logger.propagate = False  # Lambda's own root handler would print every line a second time.
+    logger.propagate = False  # Lambda's root handler would print every line a second time.
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(JsonFormatter())
         logger.addHandler(handler)
-    # Mangum logs each request with its path, which may hold a secret.
+    # Mangum logs the path of each request, which may contain a secret token.
     logging.getLogger("mangum").setLevel(logging.WARNING)

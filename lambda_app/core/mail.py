@@ -1,4 +1,4 @@
-"""Sending mail: by SES in AWS, into a folder on a laptop."""
+"""Sends mail: through Amazon SES in AWS, to files on a developer's machine."""
 
 import logging
 import sys
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One plain-text mail. If there is a link in it, that is a secret."""
+    """One plain-text mail. `text` and `link` may contain a secret token."""
 
     to: str
     subject: str
@@ -26,41 +26,41 @@ class Mail:
 
 
 class MailNotConfiguredError(UnavailableError):
-    """Mail cannot be sent by this deployment."""
+    """No mail sender is configured."""
 
     code = "mail_not_configured"
-    message = "This service cannot send e-mail; ask its administrator"
+    message = "This service is not configured to send e-mail; contact its administrator"
 
 
 class Mailer(Protocol):
-    """Takes mail."""
+    """Sends mail."""
 
     def send(self, mail: Mail) -> None:
-        """Send it. Raises UnavailableError."""
+        """Send one mail. Raises UnavailableError when it cannot be sent."""
 
 
 class SesMailer:
-    """Sends by Amazon SES, version 2 of its API."""
+    """Sends mail with the Amazon SES API v2."""
 
     def __init__(self, aws: AwsAccess, *, sender: str) -> None:
         self._aws = aws
         self._sender = sender
 
     def send(self, mail: Mail) -> None:
-        """Send it. Raises UnavailableError."""
+        """Send one mail. Raises UnavailableError when SES rejects it or does not respond."""
         body = {"Text": {"Data": mail.text, "Charset": "UTF-8"}}
         content = {"Simple": {"Subject": {"Data": mail.subject, "Charset": "UTF-8"}, "Body": body}}
         self._aws.call("sesv2", "send_email", FromEmailAddress=self._sender, Destination={"ToAddresses": [mail.to]}, Content=content)
 
 
 class FileMailer:
-    """Writes each mail to a file that a mail program opens, and prints its link; for a laptop."""
+    """Writes each mail to an `.eml` file and prints its link to the terminal; for local development."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def send(self, mail: Mail) -> None:
-        """Write and print it. Raises UnavailableError when the folder cannot be written to."""
+        """Write one mail and print its link. Raises UnavailableError when the folder is not writable."""
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = "we-upload@localhost", mail.to, mail.subject
         message.set_content(mail.text)
@@ -70,21 +70,21 @@ class FileMailer:
             path.write_bytes(bytes(message))
         except OSError as error:
             raise UnavailableError from error
-        # Not the log, which must hold no secrets: the developer's terminal.
-        sys.stdout.write(f"Mail to {mail.to}: {mail.link or mail.subject}\n  (all of it: {path})\n")
+        # The link is a secret, so it goes to the developer's terminal and not to the log.
+        sys.stdout.write(f"Mail to {mail.to}: {mail.link or mail.subject}\n  (full text: {path})\n")
         sys.stdout.flush()
 
 
 class DisabledMailer:
-    """Refuses: neither an SES sender nor a folder is configured."""
+    """Rejects all mail, because neither an SES sender nor a mail folder is configured."""
 
-    def send(self, mail: Mail) -> None:  # noqa: ARG002  # the protocol's argument
+    def send(self, mail: Mail) -> None:  # noqa: ARG002  # required by the protocol
         """Raise MailNotConfiguredError."""
         raise MailNotConfiguredError
 
 
 def build_mailer(settings: Settings, aws: AwsAccess) -> Mailer:
-    """Return what the settings ask for."""
+    """Return the mailer that the settings select."""
     if settings.mail_folder is not None:
         return FileMailer(Path(settings.mail_folder))
     if settings.mail_from is not None:

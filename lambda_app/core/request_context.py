@@ -1,4 +1,4 @@
-"""Where a request comes from and who makes it: what the audit log and the throttle of sign-ins want to know."""
+"""Source and caller of the current request, for the audit log and the sign-in throttle."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -7,22 +7,23 @@ from uuid import UUID
 
 @dataclass(slots=True)
 class RequestContext:
-    """One request's origin. Whoever checks the credential fills in who it is."""
+    """Source and caller of one request. Authentication sets `actor_id` and `credential`."""
 
     source_address: str | None = None
-    """The peer as the gateway saw it, or the socket locally, or what CloudFront says where only it may ask; never another header,
-    which is the caller's word."""
+    """Peer address reported by API Gateway, or of the socket in local mode, or the viewer address from CloudFront when only CloudFront
+    can reach the API. Never taken from other headers, which the caller controls."""
     user_agent: str | None = None
     actor_id: UUID | None = None
+    """The authenticated user."""
     credential: str | None = None
     """`session:<id>` or `api_key:<id>`."""
 
 
-_current: ContextVar[RequestContext | None] = ContextVar("origin", default=None)
+_current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 set_request_context = _current.set
 reset_request_context = _current.reset
 
 
 def request_context() -> RequestContext:
-    """Return the origin of the request being served; an empty one for commands and events."""
+    """Return the context of the current request. For commands and event handlers it is empty."""
     return _current.get() or RequestContext()

@@ -1,6 +1,6 @@
-"""AWS Signature Version 4 in the query of an address (AWS: "Create a signed AWS API request"), by the standard library alone.
+"""AWS Signature Version 4 in the query string of a URL (AWS: "Create a signed AWS API request"), with the standard library only.
 
-botocore's own signer gives the same, byte for byte (the tests hold both side by side), but costs 50 ms of every cold start that signs.
+The output equals that of botocore's signer byte for byte, which the tests compare. botocore adds 50 ms to a cold start that signs.
 """
 
 import hashlib
@@ -11,16 +11,16 @@ from datetime import datetime
 from urllib.parse import quote, urlencode, urlsplit
 
 ALGORITHM = "AWS4-HMAC-SHA256"
-UNSIGNED = "UNSIGNED-PAYLOAD"
-"""What S3 takes in place of the body's digest: the client will send a body that we have not seen."""
-EMPTY = hashlib.sha256(b"").hexdigest()
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+"""What S3 accepts in place of the body's digest, because the server does not know the body that the client will send."""
+EMPTY_BODY_SHA256 = hashlib.sha256(b"").hexdigest()
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKeys:
-    """The keys to sign with; `token` is that of a role's session."""
+    """The keys to sign with. `token` is the session token of temporary credentials."""
 
     access_key: str
     secret_key: str = field(repr=False)
@@ -30,9 +30,9 @@ class SigningKeys:
 def sign_query(
     keys: SigningKeys, *, service: str, region: str, method: str, url: str, headers: Mapping[str, str], signed_at: datetime, seconds: int
 ) -> str:
-    """Return `url`, which must be percent-encoded already, with a signature in its query that lives for `seconds`.
+    """Return `url` with a signature in its query string that is valid for `seconds`.
 
-    The host and every one of `headers` are signed. `signed_at` is in UTC, to the second.
+    `url` must be percent-encoded already. The host and all `headers` are signed. `signed_at` is in UTC, in whole seconds.
     """
     parts = urlsplit(url)
     stamp = signed_at.strftime("%Y%m%dT%H%M%SZ")
@@ -50,7 +50,7 @@ def sign_query(
         parameters["X-Amz-Security-Token"] = keys.token
     added = urlencode(parameters, quote_via=quote, safe="")
     query = f"{parts.query}&{added}" if parts.query else added
-    # By name, and then by value, as they are written: "=" would sort behind the digits.
+    # Sort by encoded name, then by value. Sorting whole "name=value" strings would be wrong, because "=" sorts after digits.
     pairs = sorted(pair.partition("=")[::2] for pair in query.split("&"))
     canonical = "\n".join(
         (
@@ -60,7 +60,7 @@ def sign_query(
             *(f"{name}:{signed[name]}" for name in sorted(signed)),
             "",
             names,
-            UNSIGNED if service == "s3" else EMPTY,
+            UNSIGNED_PAYLOAD if service == "s3" else EMPTY_BODY_SHA256,
         )
     )
     to_sign = f"{ALGORITHM}\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
@@ -71,7 +71,7 @@ def sign_query(
 
 
 def _host(url: str) -> str:
-    """Return the Host header that a client sends: without a port that goes without saying."""
+    """Return the Host header that a client sends, which omits the default port of the scheme."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     return host if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{host}:{parts.port}"

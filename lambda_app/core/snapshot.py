@@ -1,6 +1,7 @@
-"""SnapStart: what must not be in the snapshot of a started function, and what every copy must make anew.
+"""SnapStart hooks: what runs before the snapshot of an initialised function, and what runs after each restore.
 
-Lambda freezes the process after import and starts each copy from that image (AWS Lambda developer guide, "Lambda SnapStart runtime hooks").
+Lambda snapshots the process after import and restores each instance from that snapshot (AWS Lambda developer guide, "Lambda SnapStart
+runtime hooks").
 """
 
 import random
@@ -8,10 +9,10 @@ from collections.abc import Callable
 
 
 def prepare_for_snapshot(*, before_snapshot: Callable[[], None], warm_up: Callable[[], None]) -> bool:
-    """Register the hooks; tell whether there is a runtime that calls them, which outside Lambda there is not.
+    """Register the hooks and return True, or return False outside Lambda, where the runtime library is missing.
 
-    `warm_up` runs before the snapshot, so that what it loads is in it. `before_snapshot` runs before it too: a socket does not
-    survive, and two copies must not believe that they share one.
+    Both run before the snapshot: first `warm_up`, so that the snapshot contains what it loads, then `before_snapshot`, which closes
+    sockets. A socket does not survive the snapshot, and two restored instances must not use the same connection.
     """
     try:
         from snapshot_restore_py import register_after_restore, register_before_snapshot
@@ -20,6 +21,6 @@ def prepare_for_snapshot(*, before_snapshot: Callable[[], None], warm_up: Callab
     # Called in the reverse order of registration.
     register_before_snapshot(before_snapshot)
     register_before_snapshot(warm_up)
-    # Ids and keys come from the operating system, which reseeds itself; retries are spread with this one, which does not.
+    # Ids and keys use the operating system's generator, which Lambda reseeds. `random` spreads retries and needs a new seed per instance.
     register_after_restore(random.seed)
     return True

@@ -1,1 +1,1 @@
-"""PostgreSQL: the connection that speaks in single flushes, the engine over it, sessions and migrations."""
+"""PostgreSQL access: the single-flush connection, the engine, sessions, and migrations."""

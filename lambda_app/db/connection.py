@@ -1,6 +1,7 @@
-"""A pg8000 connection that sends each statement in one flush, and BEGIN along with the first that writes.
+"""A pg8000 connection that sends each statement in one flush, and BEGIN in the same flush as the first write.
 
-docs/adr/0001-single-flush-database-transport.md says why and what was rejected. Longer than other modules: each half would reach into the other's state.
+docs/adr/0001-single-flush-database-transport.md gives the reasons and the rejected alternatives. The module is over 300 lines because its
+two classes share state.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,25 +26,25 @@ from lambda_app.db.rows import FAST_READERS, decode_rows
 from lambda_app.db.transport import Transport
 
 PIPELINE_MAX_STATEMENTS = 256
-"""How many value sets of one executemany share a flush: few enough for their answers to fit the socket's buffer."""
+"""Value sets of one executemany per flush. Their responses must fit the socket buffer, or client and server would block each other."""
 
 DESCRIPTIONS_MAX = 256
-"""How many descriptions of rows a connection remembers; pg8000 takes them apart anew with every answer, for 40 µs."""
+"""Row descriptions that a connection caches. pg8000 would parse the description in every response, which takes 40 µs."""
 
 
 class TransactionMode(Enum):
-    """What a statement needs around it."""
+    """Whether a statement needs a transaction."""
 
     READ = "read"
-    """Nothing: without a transaction it sees what a transaction would."""
+    """No transaction needed."""
     WRITE = "write"
-    """A transaction; BEGIN is sent along if none is open."""
+    """Needs a transaction; BEGIN is sent in the same flush if none is open."""
     OWN_TRANSACTION = "own_transaction"
-    """To be committed by its own end, unless a transaction is open already."""
+    """Commits by itself (autocommit), unless a transaction is already open."""
 
 
 class Reply(Context):  # type: ignore[misc]  # its base is untyped
-    """What the server answered to one flush."""
+    """The server's response to one flush."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -52,24 +53,24 @@ class Reply(Context):  # type: ignore[misc]  # its base is untyped
 
 
 class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
-    """One flush and one wait for each statement, no state in the session, and never one reply off.
+    """Sends one flush and waits once per statement. Keeps no session state on the server, and never assigns a reply to the wrong statement.
 
-    `open_wire` and `password` are called at every sign-in, which can also be a second one in place of a connection
-    that died unnoticed. `is_synchronized` is False while an answer is awaited, and for ever after if the wait was cut short.
+    `open_transport` and `password` are called at every sign-in, including the one that replaces a connection that has died.
+    `is_synchronized` is False while a reply is awaited. It stays False when the wait is interrupted, and the connection is then unusable.
     """
 
     def __init__(
         self,
         *,
-        open_wire: Callable[[], Transport],
+        open_transport: Callable[[], Transport],
         user: str,
         password: Callable[[], str],
         database: str,
         application_name: str,
     ) -> None:
-        self._open_wire = open_wire
+        self._open_transport = open_transport
         self._get_password = password
-        self._sign_in_as = {"user": user, "database": database, "application_name": application_name}
+        self._sign_in_parameters = {"user": user, "database": database, "application_name": application_name}
         self._usock: Transport | None = None
         self._descriptions: dict[bytes, tuple[Any, Any]] = {}
         self._sign_in()
@@ -77,17 +78,17 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
     def _sign_in(self) -> None:
         self.is_synchronized = False
         password = self._get_password()
-        wire = self._open_wire()
+        transport = self._open_transport()
         try:
-            super().__init__(password=password, sock=wire, ssl_context=False, **self._sign_in_as)
-        except (ScramException, LookupError, ValueError) as error:  # a server that does not know the password, or no PostgreSQL at all
-            wire.close()
+            super().__init__(password=password, sock=transport, ssl_context=False, **self._sign_in_parameters)
+        except (ScramException, LookupError, ValueError) as error:  # the server does not know the password, or is not PostgreSQL
+            transport.close()
             raise ConnectionLostError(f"Signing in to the database failed: {error}", sqlstate=CANNOT_CONNECT) from error
         except Error:
-            wire.close()
+            transport.close()
             raise
         self.pg_types.update(FAST_READERS)
-        self.autocommit = True  # keeps pg8000 from sending a BEGIN of its own
+        self.autocommit = True  # stops pg8000 from sending its own BEGIN
         self._transaction_status = IDLE
         self.is_synchronized = True
 
@@ -97,47 +98,47 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
 
     @property
     def is_in_transaction(self) -> bool:
-        """Whether a BEGIN was sent, and no COMMIT or ROLLBACK since."""
+        """Whether a transaction is open."""
         return bool(self._transaction_status != IDLE)
 
     def is_alive(self) -> bool:
-        """Whether the idle connection can be used, as far as can be seen without a round trip."""
-        return self.is_synchronized and self._usock is not None and self._usock.is_quiet()
+        """Whether the idle connection appears usable. Makes no round trip."""
+        return self.is_synchronized and self._usock is not None and not self._usock.has_unread_data()
 
     def reconnect(self) -> None:
-        """Sign in anew if the idle connection has died, which takes no round trip to see. Raises ConnectionLostError."""
+        """Sign in again if the idle connection has died. Checks this without a round trip. Raises ConnectionLostError."""
         if not self.is_alive():
             self._replace()
 
     def set_timeout(self, seconds: float) -> None:
-        """Wait at most `seconds` for each answer from now on."""
-        self._require_wire().timeout_seconds = seconds
+        """Set the longest wait for each following reply."""
+        self._require_transport().timeout_seconds = seconds
 
-    def execute_statement(self, statement: str, values: Sequence[Any], intent: TransactionMode) -> Reply:
-        """Send the statement and return its rows and count.
+    def execute_statement(self, statement: str, values: Sequence[Any], mode: TransactionMode) -> Reply:
+        """Send the statement and return its rows and row count.
 
-        Raises the DBAPI's errors; DataError when a value cannot be encoded, in which case nothing was sent.
+        Raises DBAPI errors. DataError: a value cannot be encoded, and nothing was sent.
         """
-        return self._send(parse(statement) + bind(values, self.py_types) + DESCRIBE_PORTAL + EXECUTE, intent)
+        return self._send(parse(statement) + bind(values, self.py_types) + DESCRIBE_PORTAL + EXECUTE, mode)
 
-    def execute_pipeline(self, statement: str, value_sets: Sequence[Sequence[Any]], intent: TransactionMode) -> Reply:
-        """Send the statement once for each set of values, in one flush, and return the sum of their counts."""
-        return self._send(parse(statement) + b"".join(bind(values, self.py_types) + EXECUTE for values in value_sets), intent)
+    def execute_pipeline(self, statement: str, value_sets: Sequence[Sequence[Any]], mode: TransactionMode) -> Reply:
+        """Send the statement once per value set, all in one flush, and return the sum of the row counts."""
+        return self._send(parse(statement) + b"".join(bind(values, self.py_types) + EXECUTE for values in value_sets), mode)
 
     def execute_unnamed(self, statement: str, vals: Sequence[Any] = (), oids: Sequence[int] = (), stream: Any = None) -> Reply:
-        """Take the place of pg8000's way of sending, which waits three times."""
+        """Override pg8000's implementation, which waits for three replies."""
         if oids or stream is not None:
-            raise NotSupportedError("Declared value types and COPY are not offered")
+            raise NotSupportedError("Declared value types and COPY are not supported")
         return self.execute_statement(statement, vals, TransactionMode.WRITE)
 
     def execute_simple(self, statement: str) -> Reply:
-        """Take the place of pg8000's way of sending a statement without values."""
+        """Override pg8000's implementation for statements without values."""
         return self.execute_statement(statement, (), TransactionMode.WRITE)
 
     def commit(self) -> None:
-        """Commit what was begun; sends nothing if nothing was.
+        """Commit the open transaction. Sends nothing when none is open.
 
-        Raises an error whenever the transaction did not commit, or is not known to have.
+        Raises an error when the transaction did not commit, or when its outcome is unknown.
         """
         self._require_synchronized()
         if self._transaction_status == IDLE:
@@ -149,35 +150,35 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
             raise _not_committed()
 
     def rollback(self) -> None:
-        """Undo what was begun; sends nothing if nothing was."""
+        """Roll back the open transaction. Sends nothing when none is open."""
         self._require_synchronized()
         if self._transaction_status != IDLE:
             self._exchange(ROLLBACK)
 
     def close(self) -> None:
-        """Close the connection, with a farewell if the server still listens."""
-        wire, self._usock, self._sock = self._usock, None, None
-        if wire is None:
+        """Close the connection, and send Terminate if the connection is usable."""
+        transport, self._usock, self._sock = self._usock, None, None
+        if transport is None:
             return
         try:
             if self.is_synchronized:
-                wire.send(TERMINATE)
+                transport.send(TERMINATE)
         except ConnectionLostError:
             return
         finally:
             self.is_synchronized = False
-            wire.close()
+            transport.close()
 
-    def _send(self, messages: bytes, intent: TransactionMode) -> Reply:
+    def _send(self, messages: bytes, mode: TransactionMode) -> Reply:
         self._require_synchronized()
         is_idle = self._transaction_status == IDLE
-        flush = (BEGIN if is_idle and intent is TransactionMode.WRITE else b"") + messages + SYNC
-        # Lost with the connection, a read changed nothing and a transaction that had only begun is undone.
-        may_repeat = is_idle and intent is not TransactionMode.OWN_TRANSACTION
+        flush = (BEGIN if is_idle and mode is TransactionMode.WRITE else b"") + messages + SYNC
+        # Safe to retry when the connection is lost: a read changes nothing, and the server rolls back the first write of a transaction.
+        may_retry = is_idle and mode is not TransactionMode.OWN_TRANSACTION
         try:
             return self._exchange(flush)
         except ConnectionLostError as lost:
-            if not (may_repeat and lost.peer_is_gone):
+            if not (may_retry and lost.peer_is_gone):
                 raise
             self._replace()
         return self._exchange(flush)
@@ -187,15 +188,15 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         try:
             self._sign_in()
         except Error as error:
-            raise ConnectionLostError(f"The database went away and cannot be reached again: {error}") from error
+            raise ConnectionLostError(f"The connection to the database was lost and reconnecting failed: {error}") from error
 
     def _exchange(self, flush: bytes) -> Reply:
-        wire = self._require_wire()
+        transport = self._require_transport()
         reply = Reply()
-        # Until the server is ready again, whatever stops us leaves replies unread: nobody may use the connection then.
+        # Any exception before ReadyForQuery leaves unread replies in the stream, so the connection must not be used afterwards.
         self.is_synchronized = False
-        wire.send(flush)
-        self._read_until_ready(wire, reply)
+        transport.send(flush)
+        self._read_until_ready(transport, reply)
         self.is_synchronized = True
         if reply.error is not None:
             raise reply.error
@@ -203,85 +204,85 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
             reply.rows = decode_rows(reply.payloads, reply.input_funcs)
         return reply
 
-    def _read_until_ready(self, wire: Transport, reply: Reply) -> None:
+    def _read_until_ready(self, transport: Transport, reply: Reply) -> None:
         code = b""
         while code != b"Z":
-            code, payload = wire.read_message()
+            code, payload = transport.read_message()
             if code == b"D":
                 reply.payloads.append(payload)
                 continue
             handler = self.message_types.get(code)
             if handler is None:
-                raise ConnectionLostError(f"The server sent a message that is not in the protocol: {code!r}")
+                raise ConnectionLostError(f"The server sent a message of an unknown type: {code!r}")
             handler(payload, reply)
             if code == b"E":
                 _raise_if_fatal(reply.error)
 
     def handle_ERROR_RESPONSE(self, data: bytes, context: Reply) -> None:  # noqa: N802  # pg8000's name
-        """Keep the server's error, as the DBAPI class of its SQLSTATE."""
+        """Store the server's error as an exception of the DBAPI class for its SQLSTATE."""
         fields = (field.decode(errors="replace") for field in data.split(b"\0") if field)
         context.error = server_error({field[0]: field[1:] for field in fields})
 
     def handle_ROW_DESCRIPTION(self, data: bytes, context: Reply) -> None:  # noqa: N802  # pg8000's name
-        """Read the description of the rows; a statement that was sent before has the same one again."""
-        known = self._descriptions.get(data)
-        if known is None:
+        """Parse the row description, or take it from the cache: a repeated statement has the same description."""
+        cached = self._descriptions.get(data)
+        if cached is None:
             super().handle_ROW_DESCRIPTION(data, context)
             if len(self._descriptions) >= DESCRIPTIONS_MAX:
                 self._descriptions.clear()
-            known = self._descriptions[data] = (context.columns, context.input_funcs)
-        context.columns, context.input_funcs = known
+            cached = self._descriptions[data] = (context.columns, context.input_funcs)
+        context.columns, context.input_funcs = cached
         context.rows = context.rows or []
 
     def handle_COMMAND_COMPLETE(self, data: bytes, context: Reply) -> None:  # noqa: N802  # pg8000's name
-        """Keep the command's tag and add up its count."""
+        """Store the command tag and add its row count to the total."""
         context.tag = data[:-1]
         count = context.tag.rpartition(b" ")[2]
         if count.isdigit():
             context.row_count = max(context.row_count, 0) + int(count)
 
-    def _require_wire(self) -> Transport:
+    def _require_transport(self) -> Transport:
         if self._usock is None:
             raise ConnectionLostError("The connection is closed")
         return self._usock
 
     def _require_synchronized(self) -> None:
         if not self.is_synchronized:
-            raise ConnectionLostError("The connection was interrupted while it waited for an answer")
+            raise ConnectionLostError("The connection was interrupted while it waited for a reply")
 
 
 class WireCursor(Cursor):  # type: ignore[misc]  # its base is untyped
-    """A cursor whose statements are in PostgreSQL's own style (`$1`) and say what they need around them."""
+    """A cursor whose statements use PostgreSQL's parameter style (`$1`) and have a transaction mode."""
 
     def execute(self, operation: str, args: Sequence[Any] = (), stream: Any = None) -> Self:
         """Execute a statement that may write."""
         if stream is not None:
-            raise NotSupportedError("COPY is not offered")
+            raise NotSupportedError("COPY is not supported")
         return self.execute_as(TransactionMode.WRITE, operation, args)
 
     def executemany(self, operation: str, param_sets: Sequence[Sequence[Any]]) -> Self:
-        """Execute a writing statement once for each set of values."""
+        """Execute a statement that may write, once per value set."""
         return self.executemany_as(TransactionMode.WRITE, operation, param_sets)
 
-    def execute_as(self, intent: TransactionMode, operation: str, args: Sequence[Any] = ()) -> Self:
-        """Execute a statement."""
-        self._context = self._require_connection().execute_statement(operation, args, intent)
+    def execute_as(self, mode: TransactionMode, operation: str, args: Sequence[Any] = ()) -> Self:
+        """Execute a statement in the given transaction mode."""
+        self._context = self._require_connection().execute_statement(operation, args, mode)
         self._row_iter = None if self._context.rows is None else iter(self._context.rows)
         return self
 
-    def executemany_as(self, intent: TransactionMode, operation: str, param_sets: Sequence[Sequence[Any]]) -> Self:
-        """Execute a statement once for each set of values, hundreds of them in one round trip. Rows are not returned."""
+    def executemany_as(self, mode: TransactionMode, operation: str, param_sets: Sequence[Sequence[Any]]) -> Self:
+        """Execute a statement once per value set, PIPELINE_MAX_STATEMENTS sets per round trip. Rows are not returned."""
         total = Reply()
         for start in range(0, len(param_sets), PIPELINE_MAX_STATEMENTS):
             batch = param_sets[start : start + PIPELINE_MAX_STATEMENTS]
-            reply = self._require_connection().execute_pipeline(operation, batch, intent)
+            reply = self._require_connection().execute_pipeline(operation, batch, mode)
             total.row_count = max(total.row_count, 0) + max(reply.row_count, 0)
         self._context = total
         self._row_iter = None
         return self
 
     def fetchall(self) -> tuple[Any, ...]:
-        """Return all rows that are left."""
+        """Return all remaining rows."""
         if self._row_iter is None:
             raise ProgrammingError("The statement returned no rows")
         return tuple(self._row_iter)
@@ -302,4 +303,4 @@ def _raise_if_fatal(error: Exception) -> None:
 
 
 def _not_committed() -> InternalError:
-    return InternalError({"C": FAILED_TRANSACTION, "M": "The transaction had failed and was rolled back instead of committed"})
+    return InternalError({"C": FAILED_TRANSACTION, "M": "The transaction failed and was rolled back instead of committed"})

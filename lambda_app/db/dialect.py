@@ -1,4 +1,4 @@
-"""The SQLAlchemy dialect over WireConnection: it decides what each statement needs, and asks the server nothing by itself."""
+"""The SQLAlchemy dialect for WireConnection. It selects the transaction mode of each statement and sends no queries of its own."""
 
 import re
 from collections.abc import Sequence
@@ -19,77 +19,79 @@ from lambda_app.db.errors import ConnectionLostError
 
 ISOLATION_LEVEL: IsolationLevel = "READ COMMITTED"
 
-_MORE_THAN_A_READ = re.compile(
+_MAY_WRITE = re.compile(
     r"\b(?:FOR\s+(?:NO\s+KEY\s+)?(?:KEY\s+)?(?:UPDATE|SHARE)\b|INSERT\s+INTO\s|UPDATE\s|DELETE\s+FROM\s|MERGE\s+INTO\s"
     r"|(?:pg_advisory|pg_try_advisory|pg_notify|nextval|setval|set_config)\w*\s*\()",
     re.IGNORECASE,
 )
-"""What makes a SELECT more than a read: row locks, data-modifying CTEs, and functions with an effect (a transaction-level lock
-that is taken without a transaction is gone at once). A false alarm costs two round trips, never a wrong answer."""
+"""What makes a SELECT need a transaction: row locks, data-modifying CTEs, and functions with side effects.
+
+A transaction-level lock taken outside a transaction would be released immediately. A false positive only costs two round trips.
+"""
 
 
 class WireCompiler(PGCompiler):
-    """The PostgreSQL compiler; it also knows whether a statement only reads."""
+    """The PostgreSQL compiler, extended to detect statements that only read."""
 
     @memoized_property
     def is_plain_read(self) -> bool:
-        """Whether the statement is a SELECT, not made of text, that locks no row, writes nothing and calls nothing with an effect."""
+        """Whether the statement is a SELECT without row locks, data-modifying CTEs and side effects. Textual SQL counts as a write."""
         is_select = isinstance(self.statement, SelectBase) and not isinstance(self.statement, TextualSelect)
-        return is_select and not _MORE_THAN_A_READ.search(self.string)
+        return is_select and not _MAY_WRITE.search(self.string)
 
 
 class WireDialect(PGDialect_pg8000):
     """PostgreSQL 15 or newer, without session state.
 
-    Two execution options say what compiling cannot tell: `own_transaction=True` commits the statement by itself,
-    `plain_read=True` or `False` overrules what the statement looks like (text counts as a write).
+    Two execution options set what the compiler cannot detect: `own_transaction=True` commits the statement by itself, and
+    `plain_read=True` or `False` overrides the detection of reads (textual SQL counts as a write).
     """
 
     driver = "wire"
     supports_statement_cache = True
     default_paramstyle = "numeric_dollar"
-    # pg8000's own ones double every percent sign, for the sake of a parameter style that is not ours.
+    # pg8000's compiler and preparer double each percent sign for a parameter style that this dialect does not use.
     statement_compiler = WireCompiler  # type: ignore[assignment]  # a sibling of the base's class
     preparer = PGIdentifierPreparer  # type: ignore[assignment]  # the base of the base's class
     supports_server_side_cursors = False
     use_insertmanyvalues_wo_returning = True
-    # What SQLAlchemy would ask a new server with four queries.
+    # Fixed values, which save the four queries that SQLAlchemy would send to a new server.
     server_version_info = (15,)
     default_schema_name = "public"
     default_isolation_level = ISOLATION_LEVEL
     supports_virtual_generated_columns = False
 
     def __init__(self, endpoint: Endpoint | None = None, **kwargs: Any) -> None:
-        super().__init__(**(kwargs | {"paramstyle": "numeric_dollar"}))  # type: ignore[no-untyped-call]  # as SQLAlchemy has it
+        super().__init__(**(kwargs | {"paramstyle": "numeric_dollar"}))  # type: ignore[no-untyped-call]  # untyped in SQLAlchemy
         self.endpoint = endpoint
 
     @classmethod
     def import_dbapi(cls) -> ModuleType:
-        """Return pg8000's DBAPI module, whose exceptions ours are."""
+        """Return pg8000's DBAPI module, whose exception classes this package uses."""
         return dbapi  # type: ignore[no-any-return]  # it ships no type information
 
-    def create_connect_args(self, url: URL) -> ConnectArgsType:  # noqa: ARG002  # the endpoint holds all of it
-        """Leave the URL aside."""
+    def create_connect_args(self, url: URL) -> ConnectArgsType:  # noqa: ARG002  # the endpoint has all parameters
+        """Return nothing: the endpoint, not the URL, has the connection parameters."""
         return ([], {})
 
-    def connect(self, *cargs: Any, **cparams: Any) -> DBAPIConnection:  # noqa: ARG002  # the endpoint holds all of it
-        """Sign in at the endpoint."""
+    def connect(self, *cargs: Any, **cparams: Any) -> DBAPIConnection:  # noqa: ARG002  # the endpoint has all parameters
+        """Open a connection to the endpoint."""
         return self.require_endpoint().connect()
 
     def require_endpoint(self) -> Endpoint:
-        """Return where connections go."""
+        """Return the endpoint of new connections."""
         if self.endpoint is None:
-            raise ValueError("Engines are made by create_database_engine")
+            raise ValueError("The dialect has no endpoint; create engines with create_database_engine")
         return self.endpoint
 
     def initialize(self, connection: Connection) -> None:
-        """Ask nothing: what SQLAlchemy needs to know stands above."""
+        """Send no queries: the class attributes have the values that SQLAlchemy would query."""
 
     def on_connect(self) -> None:
-        """Set nothing up."""
+        """Configure nothing on a new connection."""
 
     def get_isolation_level_values(self, dbapi_connection: DBAPIConnection) -> Sequence[IsolationLevel]:  # noqa: ARG002
-        """Offer the default only: any other is session state."""
+        """Return only the default: any other level would be session state."""
         return (ISOLATION_LEVEL,)
 
     def get_isolation_level(self, dbapi_connection: DBAPIConnection) -> IsolationLevel:  # noqa: ARG002
@@ -97,35 +99,35 @@ class WireDialect(PGDialect_pg8000):
         return ISOLATION_LEVEL
 
     def set_isolation_level(self, dbapi_connection: DBAPIConnection, level: str) -> None:
-        """Send nothing; only the default can be chosen."""
+        """Send nothing: only the default level is supported."""
 
     def set_readonly(self, connection: DBAPIConnection, value: bool) -> NoReturn:
-        """Refuse session state."""
-        raise NotImplementedError("A session setting would pin the proxy's connection")
+        """Reject session state."""
+        raise NotImplementedError("Not supported: a session setting would pin the connection of RDS Proxy")
 
     def set_deferrable(self, connection: DBAPIConnection, value: bool) -> NoReturn:
-        """Refuse session state."""
-        raise NotImplementedError("A session setting would pin the proxy's connection")
+        """Reject session state."""
+        raise NotImplementedError("Not supported: a session setting would pin the connection of RDS Proxy")
 
     def do_ping(self, dbapi_connection: DBAPIConnection) -> bool:
-        """Ask for a sign of transitions: one round trip, no transaction."""
+        """Check the connection with one round trip and no transaction."""
         require_wire_connection(dbapi_connection).execute_statement("SELECT 1", (), TransactionMode.READ)
         return True
 
     def do_execute(self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext | None = None) -> None:
-        """Execute with the intent of the statement."""
+        """Execute in the transaction mode of the statement."""
         require_wire_cursor(cursor).execute_as(_transaction_mode(context), statement, parameters)
 
     def do_execute_no_params(self, cursor: Any, statement: str, context: ExecutionContext | None = None) -> None:
-        """Execute with the intent of the statement."""
+        """Execute in the transaction mode of the statement."""
         require_wire_cursor(cursor).execute_as(_transaction_mode(context), statement)
 
     def do_executemany(self, cursor: Any, statement: str, parameters: Any, context: ExecutionContext | None = None) -> None:
-        """Execute all sets of values in one flush."""
+        """Execute all value sets in few flushes."""
         require_wire_cursor(cursor).executemany_as(_transaction_mode(context), statement, parameters)
 
     def is_disconnect(self, e: Exception, connection: Any, cursor: Any) -> bool:  # noqa: ARG002  # SQLAlchemy's signature
-        """Whether the connection is of no more use."""
+        """Whether the connection is unusable after this error."""
         return isinstance(e, ConnectionLostError) or (connection is not None and not connection.is_synchronized)
 
 
@@ -142,15 +144,15 @@ def _transaction_mode(context: ExecutionContext | None) -> TransactionMode:
 
 
 def require_wire_connection(connection: Any) -> WireConnection:
-    """Return the connection itself from what SQLAlchemy's hooks hand over."""
+    """Return the WireConnection inside a connection object of SQLAlchemy. Raises TypeError for another driver's connection."""
     found = getattr(connection, "dbapi_connection", connection)
     if not isinstance(found, WireConnection):
-        raise TypeError(f"Not one of our connections: {found!r}")
+        raise TypeError(f"Not a WireConnection: {found!r}")
     return found
 
 
 def require_wire_cursor(cursor: Any) -> WireCursor:
-    """Return the cursor as what it is."""
+    """Return the cursor, typed. Raises TypeError for another driver's cursor."""
     if not isinstance(cursor, WireCursor):
-        raise TypeError(f"Not one of our cursors: {cursor!r}")
+        raise TypeError(f"Not a WireCursor: {cursor!r}")
     return cursor

@@ -1,4 +1,4 @@
-"""The database's address, as DATABASE_URL gives it, and the rules for its encryption."""
+"""The database endpoint, parsed from DATABASE_URL, and the rules for its encryption."""
 
 import ssl
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from lambda_app.db.connection import WireConnection
 from lambda_app.db.transport import Address, Transport
 
 APPLICATION_NAME = "we-upload"
-"""What pg_stat_activity calls us."""
+"""Shown in pg_stat_activity."""
 
 DEFAULT_PORT = 5432
 
@@ -25,28 +25,28 @@ _PARAMETERS = ("host", "sslmode", "sslrootcert")
 
 
 class DatabaseUrlError(ValueError):
-    """DATABASE_URL cannot be used; the message never repeats its password."""
+    """DATABASE_URL is invalid. The message never contains the password."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where and as whom to sign in."""
+    """Address and credentials of the database."""
 
     address: Address
     user: str
     database: str
     password: Callable[[], str] = field(repr=False)
-    """Called at every sign-in: an IAM token lives 15 minutes."""
+    """Called at every sign-in, because an IAM token is valid for only 15 minutes."""
     is_encrypted: bool
     root_certificates: str | None
-    """Path of the authorities to trust instead of the system's."""
+    """Path of a file with trusted certificate authorities; None: those of the system."""
     timeout_seconds: float
 
     @classmethod
     def from_settings(cls, settings: Settings, *, password_source: Callable[[], str] | None = None) -> Self:
-        """Read `database_url`; `password_source`, when given, takes the place of its password.
+        """Parse `database_url`. `password_source` replaces the password of the URL.
 
-        Raises DatabaseUrlError: not a PostgreSQL URL, a parameter we do not know, or encryption given up outside local mode.
+        Raises DatabaseUrlError: not a PostgreSQL URL, an unknown parameter, or no encryption outside local mode.
         """
         url = _parse(settings.database_url.get_secret_value())
         parameters = _parameters(url)
@@ -54,11 +54,11 @@ class Endpoint:
         is_encrypted = _is_encrypted(parameters.get("sslmode"), address, is_local=settings.is_local)
         root_certificates = parameters.get("sslrootcert")
         if root_certificates is not None and not is_encrypted:
-            raise DatabaseUrlError("DATABASE_URL names sslrootcert for a connection without TLS")
+            raise DatabaseUrlError("DATABASE_URL has sslrootcert, but the connection does not use TLS")
         if root_certificates is not None and not Path(root_certificates).is_file():
-            raise DatabaseUrlError(f"DATABASE_URL names an sslrootcert that is not there: {root_certificates}")
+            raise DatabaseUrlError(f"The sslrootcert file of DATABASE_URL does not exist: {root_certificates}")
         if not url.username or not url.database:
-            raise DatabaseUrlError("DATABASE_URL must name a user and a database, as postgresql://user:password@host:5432/name")
+            raise DatabaseUrlError("DATABASE_URL must name a user and a database, for example postgresql://user:password@host:5432/name")
         return cls(
             address=address,
             user=url.username,
@@ -71,16 +71,16 @@ class Endpoint:
 
     @cached_property
     def tls(self) -> ssl.SSLContext | None:
-        """The context that verifies certificate and host name; loading the authorities is left to the first connection."""
+        """The TLS context, which verifies certificate and host name. Created at the first connection, because loading the CAs is slow."""
         return ssl.create_default_context(cafile=self.root_certificates) if self.is_encrypted else None
 
     def connect(self, *, timeout_seconds: float | None = None) -> WireConnection:
-        """Sign in; connecting may take `timeout_seconds`, and each answer after it as long again.
+        """Open a connection. `timeout_seconds` limits the sign-in as a whole, and then each reply.
 
-        Raises ConnectionLostError, or the DBAPI error the server refuses with.
+        Raises ConnectionLostError, or the DBAPI error with which the server rejects the sign-in.
         """
         return WireConnection(
-            open_wire=partial(Transport.open, self.address, tls=self.tls, timeout_seconds=timeout_seconds or self.timeout_seconds),
+            open_transport=partial(Transport.open, self.address, tls=self.tls, timeout_seconds=timeout_seconds or self.timeout_seconds),
             user=self.user,
             password=self.password,
             database=self.database,
@@ -92,10 +92,10 @@ def _parse(text: str) -> URL:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        # `from None`: the cause may quote the URL, password and all.
-        raise DatabaseUrlError("DATABASE_URL is not a URL, such as postgresql://user:password@host:5432/name") from None
+        # `from None`: the message of the cause may contain the URL with its password.
+        raise DatabaseUrlError("DATABASE_URL must be a URL, for example postgresql://user:password@host:5432/name") from None
     if url.drivername not in _SCHEMES:
-        raise DatabaseUrlError(f"DATABASE_URL must begin with {' or '.join(f'{scheme}://' for scheme in _SCHEMES)}")
+        raise DatabaseUrlError(f"DATABASE_URL must start with {' or '.join(f'{scheme}://' for scheme in _SCHEMES)}")
     return url
 
 
@@ -103,9 +103,9 @@ def _parameters(url: URL) -> dict[str, str]:
     parameters: dict[str, str] = {}
     for name, value in url.query.items():
         if name not in _PARAMETERS:
-            raise DatabaseUrlError(f"DATABASE_URL has a parameter we do not know: {name} (known: {', '.join(_PARAMETERS)})")
+            raise DatabaseUrlError(f"DATABASE_URL has an unknown parameter: {name} (supported: {', '.join(_PARAMETERS)})")
         if not isinstance(value, str):
-            raise DatabaseUrlError(f"DATABASE_URL gives {name} more than once")
+            raise DatabaseUrlError(f"DATABASE_URL has the parameter {name} more than once")
         parameters[name] = value
     return parameters
 
@@ -117,19 +117,21 @@ def _address(url: URL, folder: str | None) -> Address:
             raise DatabaseUrlError("DATABASE_URL must name a host")
         return Address(host=url.host, port=port)
     if url.host or not folder.startswith("/"):
-        raise DatabaseUrlError("The host parameter of DATABASE_URL is the folder of a Unix socket, in place of a host")
+        raise DatabaseUrlError(
+            "The host parameter of DATABASE_URL must be the absolute path of a Unix socket folder, and replaces the host"
+        )
     return Address(host="", port=port, unix_path=f"{folder}/.s.PGSQL.{port}")
 
 
 def _is_encrypted(mode: str | None, address: Address, *, is_local: bool) -> bool:
     if mode not in (None, "verify-full", "disable"):
-        raise DatabaseUrlError(f"DATABASE_URL has sslmode={mode}; it can be verify-full, or disable in local mode")
-    stays_here = address.unix_path is not None or _is_loopback(address.host)
-    is_encrypted = mode == "verify-full" or (mode is None and not (is_local and stays_here))
+        raise DatabaseUrlError(f"DATABASE_URL has sslmode={mode}; use verify-full, or disable in local mode")
+    is_same_host = address.unix_path is not None or _is_loopback(address.host)
+    is_encrypted = mode == "verify-full" or (mode is None and not (is_local and is_same_host))
     if not is_encrypted and not is_local:
-        raise DatabaseUrlError("DATABASE_URL has sslmode=disable outside local mode")
+        raise DatabaseUrlError("DATABASE_URL has sslmode=disable, which is allowed only in local mode")
     if is_encrypted and address.unix_path is not None:
-        raise DatabaseUrlError("DATABASE_URL names a Unix socket, which has no TLS: it is for local mode only")
+        raise DatabaseUrlError("DATABASE_URL names a Unix socket, which does not support TLS; use it only in local mode")
     return is_encrypted
 
 

@@ -1,4 +1,4 @@
-"""The SQLAlchemy engine: a pool of WireConnections that are checked, without a round trip, before they are lent."""
+"""The SQLAlchemy engine: a pool of WireConnections. Checkout replaces dead connections, without a round trip."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,17 +18,17 @@ registry.register("postgresql.wire", "lambda_app.db.dialect", "WireDialect")
 
 
 def create_database_engine(settings: Settings, *, password_source: Callable[[], str] | None = None) -> Engine:
-    """Build the engine for `settings.database_url`; it connects when it is first used.
+    """Create the engine for `settings.database_url`. It connects on first use.
 
-    `password_source` gives the password of each sign-in, such as an IAM token, instead of the URL.
-    Call `dispose()` before the process is frozen into a snapshot. Raises DatabaseUrlError.
+    `password_source` returns the password for each sign-in, such as an IAM token, and replaces that of the URL.
+    Call `dispose()` before a SnapStart snapshot. Raises DatabaseUrlError.
     """
     endpoint = Endpoint.from_settings(settings, password_source=password_source)
     return create_endpoint_engine(endpoint, pool_size=settings.database_pool_size)
 
 
 def create_endpoint_engine(endpoint: Endpoint, *, pool_size: int) -> Engine:
-    """Build an engine of at most `pool_size` connections, a free one of which is waited for as long as for an answer."""
+    """Create an engine with at most `pool_size` connections. The wait for a free one has the endpoint's timeout."""
     engine = create_engine(
         URL.create("postgresql+wire", username=endpoint.user, host=endpoint.address.host or None, database=endpoint.database),
         endpoint=endpoint,
@@ -44,20 +44,20 @@ def create_endpoint_engine(endpoint: Endpoint, *, pool_size: int) -> Engine:
 
 
 def endpoint_of(engine: Engine) -> Endpoint:
-    """Return where the engine's connections go."""
+    """Return the endpoint of the engine's connections. Raises TypeError for an engine with another dialect."""
     if not isinstance(engine.dialect, WireDialect):
-        raise TypeError("The engine was not made by create_database_engine")
+        raise TypeError("The engine was not created by create_database_engine")
     return engine.dialect.require_endpoint()
 
 
 def _reconnect(connection: WireConnection, _record: Any, _proxy: Any) -> None:
-    # Not by DisconnectionError: SQLAlchemy answers it by signing in twice at most, and its last word is no database error.
+    # Not by raising DisconnectionError: SQLAlchemy then retries the sign-in at most twice and then raises an error that is no DBAPIError.
     connection.reconnect()
 
 
 def _discard_interrupted(context: ExceptionContext) -> None:
-    # Whatever was raised outside the database's own errors may have left an answer unread; were the connection
-    # kept, the next request would be given this one's rows.
+    # An exception that is not a database error may have left an unread reply. The next request on this connection would receive
+    # that reply's rows, so the connection is discarded.
     if not isinstance(context.original_exception, Error):
         context.is_disconnect = True
         context.invalidate_pool_on_disconnect = False

@@ -1,4 +1,4 @@
-"""Database errors: which DBAPI class an SQLSTATE belongs to, and how to read one back."""
+"""Database errors: the mapping from SQLSTATE to DBAPI exception class, and access to the fields of an error."""
 
 from collections.abc import Mapping
 
@@ -11,6 +11,10 @@ from pg8000.dbapi import (  # type: ignore[import-untyped]  # ships no type info
     OperationalError,
     ProgrammingError,
 )
+from sqlalchemy.exc import DBAPIError
+
+StatementFailedError = DBAPIError
+"""Raised by a session when a statement fails; its `orig` is the driver's error."""
 
 CONNECTION_FAILURE = "08006"
 CANNOT_CONNECT = "08001"
@@ -18,10 +22,10 @@ FAILED_TRANSACTION = "25P02"
 INVALID_CHARACTER = "22021"
 INVALID_VALUE = "22023"
 DETAIL = "D"
-"""The field of an ErrorResponse that repeats values."""
+"""The field of an ErrorResponse that contains values of the row."""
 
 SERVER_WENT_AWAY = frozenset({"57P01", "57P02", "57P05"})
-"""FATAL farewells (shutdown, crash, idle session) after which a new connection is expected to work."""
+"""FATAL errors (shutdown, crash, idle session timeout) after which a new connection is expected to succeed."""
 
 _CLASS_BY_PREFIX: Mapping[str, type[Exception]] = {
     "08": OperationalError,
@@ -40,13 +44,13 @@ _CLASS_BY_PREFIX: Mapping[str, type[Exception]] = {
     "58": OperationalError,
     "XX": InternalError,
 }
-"""Appendix A of the PostgreSQL manual, by class; pg8000 itself raises DatabaseError for everything."""
+"""By class of SQLSTATE (PostgreSQL manual, appendix A). pg8000 itself raises DatabaseError for all of them."""
 
 
 class ConnectionLostError(OperationalError):  # type: ignore[misc]  # its base is untyped
-    """The connection is dead: the peer is gone, did not answer in time, or the two sides are out of step.
+    """The connection is unusable: the server closed it, did not respond in time, or the protocol state is out of sync.
 
-    `peer_is_gone` tells the first case from the others: a new connection may well work at once.
+    `peer_is_gone` is True in the first case, in which a new connection may succeed immediately.
     """
 
     def __init__(self, message: str, *, sqlstate: str = CONNECTION_FAILURE, peer_is_gone: bool = False) -> None:
@@ -59,13 +63,13 @@ class ConnectionLostError(OperationalError):  # type: ignore[misc]  # its base i
 
 
 def server_error(fields: Mapping[str, str]) -> Exception:
-    """Return the DBAPI exception for the fields of an ErrorResponse, without the detail; they become its only argument."""
+    """Return the DBAPI exception for an ErrorResponse. Its only argument is the fields without DETAIL."""
     error_class: type[Exception] = _CLASS_BY_PREFIX.get(fields.get("C", "")[:2], DatabaseError)
-    # The detail shows the row that failed, hashes and addresses and all, to whoever reads the log.
+    # DETAIL contains the failing row, including hashes and e-mail addresses, which must not reach the log.
     return error_class({name: text for name, text in fields.items() if name != DETAIL})
 
 
 def error_field(error: BaseException | None, field: str) -> str | None:
-    """Return one field of a server's error (`C` SQLSTATE, `n` constraint, `M` message), if it has it."""
+    """Return a field of a server error (`C` SQLSTATE, `n` constraint, `M` message), or None."""
     fields = error.args[0] if error is not None and error.args else None
     return fields.get(field) if isinstance(fields, Mapping) else None

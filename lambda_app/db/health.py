@@ -1,4 +1,4 @@
-"""A probe of the database's health that neither a silent network nor a crowd of askers can turn against us."""
+"""The database health probe. It is safe against an unresponsive network and against many concurrent callers."""
 
 import logging
 import threading
@@ -13,15 +13,15 @@ from lambda_app.db.engine import endpoint_of
 
 logger = logging.getLogger(__name__)
 
-ANSWER_FRESH_SECONDS = 1.0
-"""How long an answer serves whoever asks next: the probe costs a sign-in, and anybody may ask."""
+RESULT_TTL_SECONDS = 1.0
+"""How long a result is reused. A probe costs a database sign-in, and the health check needs no authentication."""
 
 
 class DatabaseProbe:
-    """Asks for a sign of life on a connection of its own: a busy pool does not make the database look dead.
+    """Probes the database on a separate connection, so that a busy pool does not count as an outage.
 
-    One probe runs at a time, in a thread that is left behind when it takes too long: name resolution and the password's
-    source have no time limit of their own.
+    At most one probe runs at a time. It runs in a daemon thread, which is abandoned at the timeout, because name resolution and the
+    password source have no timeout of their own.
     """
 
     def __init__(self, engine: Engine, *, timeout_seconds: float) -> None:
@@ -31,13 +31,13 @@ class DatabaseProbe:
         self._running: _Run | None = None
 
     def is_reachable(self) -> bool:
-        """Whether the database answers, or did within the last second; known within the time limit."""
+        """Whether the database responds, or did within the last second. Returns within the timeout."""
         with self._lock:
             run = self._running
             if run is None or run.is_stale():
                 run = self._running = _Run(self._engine, self._timeout_seconds)
                 run.start()
-        return run.answer()
+        return run.wait_for_result()
 
 
 class _Run(threading.Thread):
@@ -51,7 +51,7 @@ class _Run(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._ask()
+            self._connect_and_select()
             self._is_reachable = True
         except (Error, AppError) as error:
             logger.warning("The database is not reachable: %s", error)
@@ -59,13 +59,13 @@ class _Run(threading.Thread):
             self._ended_at = monotonic()
 
     def is_stale(self) -> bool:
-        return self._ended_at is not None and monotonic() - self._ended_at > ANSWER_FRESH_SECONDS
+        return self._ended_at is not None and monotonic() - self._ended_at > RESULT_TTL_SECONDS
 
-    def answer(self) -> bool:
+    def wait_for_result(self) -> bool:
         self.join(max(0.0, self._deadline - monotonic()))
         return self._is_reachable
 
-    def _ask(self) -> None:
+    def _connect_and_select(self) -> None:
         connection = endpoint_of(self._engine).connect(timeout_seconds=self._timeout_seconds)
         try:
             connection.set_timeout(max(0.001, self._deadline - monotonic()))

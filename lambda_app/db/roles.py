@@ -1,22 +1,22 @@
-"""The application's own role in the database, which may read and write rows and nothing else."""
+"""The database role of the application, which may only read and write rows."""
 
 from sqlalchemy import Connection, Engine, text
 
 STATEMENT_TIMEOUT = "4s"
 IDLE_IN_TRANSACTION_TIMEOUT = "10s"
-"""Set on the role and not on connections, where a SET would pin them to one client of RDS Proxy."""
+"""Timeouts are set on the role. A SET on a connection would pin it to one client of RDS Proxy."""
 
 AUDIT_TABLE = "audit_event"
-"""Only ever added to, by everybody; its triggers refuse the same to the owner."""
+"""Append-only for all roles. The application's role has no other privilege, and triggers stop the owner of the table."""
 
 IAM_ROLE = "rds_iam"
-"""Membership makes RDS take an IAM token for a password; only RDS has this role."""
+"""Members authenticate to RDS with IAM tokens instead of passwords. The role exists only in RDS."""
 
 
 def grant_application(engine: Engine, role: str) -> None:
-    """Make `role` if it is not there, and give it its rights on every table there is now, in one transaction.
+    """Create `role` if it does not exist and grant its privileges on all existing tables, in one transaction.
 
-    Runs after each migration, as the owner of the tables. Rights are taken from PUBLIC nowhere: there are none since PostgreSQL 15.
+    Runs after each migration as the owner of the tables. PUBLIC needs no REVOKE: it has no CREATE privilege since PostgreSQL 15.
     """
     quoted = engine.dialect.identifier_preparer.quote_identifier(role)
     with engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""Sessions: one unit of work each, its database errors translated."""
+"""Database sessions. Each is one unit of work, and its database errors are translated to AppErrors."""
 
 import logging
 from collections.abc import Iterator
@@ -16,32 +16,32 @@ from lambda_app.db.errors import ConnectionLostError, error_field
 logger = logging.getLogger(__name__)
 
 SERIALIZATION_CONFLICTS = frozenset({"40001", "40P01"})
-"""Serialization failure and deadlock: the same transaction may succeed a moment later."""
+"""Serialization failure and deadlock: a retry of the transaction may succeed."""
 
 _UNAVAILABLE_CLASSES = frozenset({"08", "28", "3D", "53", "57", "58"})
-"""The database's own troubles: connection, sign-in, no such database, resources, operator, system."""
+"""SQLSTATE classes of outages: connection, sign-in, missing database, resources, operator intervention, system error."""
 
 _BAD_VALUE_CLASS = "22"
 
 
 def create_session_factory(engine: Engine) -> sessionmaker[Session]:
-    """Return the factory of sessions; repositories flush, so a query never does, and rows outlive the commit."""
+    """Return the session factory. Repositories flush explicitly, so queries do not; loaded rows stay usable after the commit."""
     return sessionmaker(engine, autoflush=False, expire_on_commit=False)
 
 
 @contextmanager
 def session_scope(factory: sessionmaker[Session]) -> Iterator[Session]:
-    """Run the block as one unit of work: committed if it succeeds, undone if it raises, closed in any case.
+    """Run the block as one unit of work: commit on success, roll back on an exception, close in both cases.
 
-    A block that only read sends neither COMMIT nor ROLLBACK.
-    Raises what the block raises, database errors as AppErrors where `translate_database_error` knows one.
+    A block that only reads sends neither COMMIT nor ROLLBACK.
+    Raises the exception of the block. Database errors become the AppErrors that `translate_database_error` returns.
     """
     with factory() as session:
         try:
             yield session
             session.commit()
         except BaseException as error:
-            _undo(session)
+            _roll_back(session)
             translated = translate_database_error(error)
             if translated is None:
                 raise
@@ -49,35 +49,52 @@ def session_scope(factory: sessionmaker[Session]) -> Iterator[Session]:
 
 
 def release_connection(session: Session) -> None:
-    """Give the session's connection back to the pool until its next statement, because something slow comes now.
+    """Return the session's connection to the pool until its next statement. Call this before a slow operation such as a network call.
 
-    The rows that were read stay usable. Raises RuntimeError when a transaction is open, which nothing slow may happen in, or when changes
-    wait to be written.
+    Loaded rows stay usable. Raises RuntimeError when a transaction is open, because a slow operation must not run inside one, or when
+    the session has unflushed changes.
     """
     if not session.in_transaction():
         return
     if require_wire_connection(session.connection().connection).is_in_transaction:
         raise RuntimeError("A transaction is open")
     if session.dirty or session.new or session.deleted:
-        # They would be written here and now, by nobody's decision.
-        raise RuntimeError("There are changes that were not flushed")
-    # Only SQLAlchemy believes that one has begun: this sends nothing.
+        # The commit below would flush them implicitly.
+        raise RuntimeError("The session has unflushed changes")
+    # No transaction is open on the connection, only in SQLAlchemy's state: this sends nothing.
     session.commit()
 
 
-def _undo(session: Session) -> None:
+@contextmanager
+def own_transaction(session: Session) -> Iterator[None]:
+    """Run the block as one transaction and commit it; roll it back if the block raises.
+
+    Within an open transaction the block becomes part of that one: its unit of work commits it.
+    """
+    if require_wire_connection(session.connection().connection).is_in_transaction:
+        yield
+        return
+    try:
+        yield
+        session.commit()
+    except BaseException:
+        _roll_back(session)
+        raise
+
+
+def _roll_back(session: Session) -> None:
     try:
         session.rollback()
     except DBAPIError:
-        # The server undoes what a dead connection had begun; the block's own error is the one to report.
+        # The server rolls back when the connection is lost. The caller re-raises the original exception of the block.
         logger.warning("The connection was lost during a rollback", exc_info=True)
         session.invalidate()
 
 
 def translate_database_error(error: BaseException) -> AppError | None:
-    """Return the refusal that a database error means to a caller; None if it means a defect, or is no database error.
+    """Return the AppError to report for a database error; None when the error is a defect or not a database error.
 
-    UnavailableError: connection lost, timeout, no free connection, conflict (code `serialization_conflict`).
+    UnavailableError: connection lost, timeout, no free connection, or a conflict (code `serialization_conflict`).
     MalformedRequestError: a value that PostgreSQL cannot store.
     """
     if isinstance(error, PoolTimeoutError):
@@ -95,5 +112,5 @@ def translate_database_error(error: BaseException) -> AppError | None:
 
 
 def violated_constraint(error: IntegrityError) -> str | None:
-    """Return the name of the constraint that refused the row."""
+    """Return the name of the violated constraint."""
     return error_field(error.orig, "n")

@@ -1,4 +1,4 @@
-"""One byte stream to the server, with a deadline on every answer: TCP with or without TLS, or a Unix socket."""
+"""The byte stream to the server, with a deadline for each reply: TCP with or without TLS, or a Unix socket."""
 
 import select
 import socket
@@ -22,7 +22,7 @@ _HEADER = Struct("!ci")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the server listens: host and port, or a Unix socket's path instead."""
+    """Address of the server: host and port, or the path of a Unix socket."""
 
     host: str
     port: int
@@ -30,11 +30,14 @@ class Address:
 
 
 class Transport:
-    """The stream. It stands in for the socket and its file that pg8000 would make, and adds a read buffer it can answer for."""
+    """The stream. It replaces the socket and socket file that pg8000 would create, and has its own read buffer.
 
-    def __init__(self, connected: socket.socket, *, timeout_seconds: float, deadline: float) -> None:
+    The buffer makes `has_unread_data` reliable: a buffered file object of the standard library cannot report what it has buffered.
+    """
+
+    def __init__(self, connection: socket.socket, *, timeout_seconds: float, deadline: float) -> None:
         self.timeout_seconds = timeout_seconds
-        self._socket = connected
+        self._socket = connection
         self._deadline = deadline
         self._unread = b""
         self._position = 0
@@ -42,43 +45,43 @@ class Transport:
 
     @classmethod
     def open(cls, address: Address, *, tls: ssl.SSLContext | None, timeout_seconds: float) -> Self:
-        """Connect, and shake hands when `tls` is given; signing in has to end within the same `timeout_seconds`.
+        """Connect, with a TLS handshake if `tls` is not None. `timeout_seconds` also covers the sign-in that follows.
 
-        Raises ConnectionLostError (08001): unreachable, too slow, no TLS, a certificate that is not the host's.
+        Raises ConnectionLostError (08001): unreachable, timeout, no TLS, or an invalid certificate.
         """
         deadline = monotonic() + timeout_seconds
         try:
-            plain = _connected(address, deadline)
+            plain = _connect(address, deadline)
         except (OSError, UnicodeError) as error:
             raise ConnectionLostError(f"Cannot connect to the database: {error}", sqlstate=CANNOT_CONNECT) from error
         try:
-            connected = plain if tls is None else _encrypted(plain, address.host, tls, deadline)
+            connection = plain if tls is None else _start_tls(plain, address.host, tls, deadline)
         except (OSError, ValueError) as error:
             plain.close()
-            raise ConnectionLostError(f"No verified TLS to the database: {error}", sqlstate=CANNOT_CONNECT) from error
-        return cls(connected, timeout_seconds=timeout_seconds, deadline=deadline)
+            raise ConnectionLostError(f"No verified TLS connection to the database: {error}", sqlstate=CANNOT_CONNECT) from error
+        return cls(connection, timeout_seconds=timeout_seconds, deadline=deadline)
 
-    def makefile(self, mode: str) -> Self:  # noqa: ARG002  # what pg8000 asks of a socket
-        """Return the stream itself: it reads, writes and flushes as a file does."""
+    def makefile(self, mode: str) -> Self:  # noqa: ARG002  # socket interface that pg8000 expects
+        """Return the stream itself, which has the read, write and flush methods of a file."""
         return self
 
     def write(self, data: bytes) -> None:
-        """Keep bytes for the next flush; pg8000 signs in this way."""
+        """Buffer bytes for the next flush; pg8000 uses this to sign in."""
         self._unsent += data
 
     def flush(self) -> None:
-        """Send what was written, under the deadline that is running."""
+        """Send the buffered bytes before the current deadline."""
         data, self._unsent = self._unsent, b""
         try:
             self._socket.settimeout(self._remaining())
             self._socket.sendall(data)
         except TimeoutError as error:
-            raise ConnectionLostError("The database took too long to take a request") from error
+            raise ConnectionLostError("Sending a request to the database timed out") from error
         except OSError as error:
-            raise ConnectionLostError(f"The database is gone: {error}", peer_is_gone=True) from error
+            raise ConnectionLostError(f"The connection to the database was lost: {error}", peer_is_gone=True) from error
 
     def send(self, data: bytes) -> None:
-        """Send one flush; its whole answer has to be there within `timeout_seconds` from now."""
+        """Send one flush. The complete reply must arrive within `timeout_seconds` from now."""
         self._deadline = monotonic() + self.timeout_seconds
         self._unsent = data
         self.flush()
@@ -94,44 +97,44 @@ class Transport:
         return data
 
     def read_message(self) -> tuple[bytes, bytes]:
-        """Return the next message's code and payload. Raises ConnectionLostError."""
+        """Return the type code and payload of the next message. Raises ConnectionLostError."""
         code, length = _HEADER.unpack(self.read(_HEADER.size))
         return code, self.read(length - 4)
 
-    def is_quiet(self) -> bool:
-        """Whether nothing waits to be read, which between statements can only be a farewell or the end.
+    def has_unread_data(self) -> bool:
+        """Whether data or the end of the stream can be read. Between statements either means that the server has closed the connection.
 
-        Asks the kernel, not the server: no round trip.
+        Queries the kernel only, without a round trip.
         """
         if self._position < len(self._unread):
-            return False
+            return True
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
-            return False
+            return True
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        return not poll.poll(0)
+        return bool(poll.poll(0))
 
     def close(self) -> None:
-        """Close the stream, whatever its state."""
+        """Close the stream, in any state."""
         self._socket.close()
 
     def _fill(self, size: int) -> None:
         chunks = [self._unread[self._position :]]
         missing = size - len(chunks[0])
         while missing > 0:
-            chunk = self._received()
+            chunk = self._receive()
             chunks.append(chunk)
             missing -= len(chunk)
         self._unread, self._position = b"".join(chunks), 0
 
-    def _received(self) -> bytes:
+    def _receive(self) -> bytes:
         try:
             self._socket.settimeout(self._remaining())
             chunk = self._socket.recv(CHUNK_BYTES)
         except TimeoutError as error:
-            raise ConnectionLostError("The database did not answer in time") from error
+            raise ConnectionLostError("The database did not respond in time") from error
         except OSError as error:
-            raise ConnectionLostError(f"The database is gone: {error}", peer_is_gone=True) from error
+            raise ConnectionLostError(f"The connection to the database was lost: {error}", peer_is_gone=True) from error
         if not chunk:
             raise ConnectionLostError("The database closed the connection", peer_is_gone=True)
         return chunk
@@ -147,22 +150,23 @@ def _seconds_until(deadline: float) -> float:
     return remaining
 
 
-def _connected(address: Address, deadline: float) -> socket.socket:
+def _connect(address: Address, deadline: float) -> socket.socket:
     if address.unix_path is not None:
         candidates = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, address.unix_path)]
-        return _first_to_answer(iter(candidates), count=1, deadline=deadline)
+        return _connect_to_first(iter(candidates), count=1, deadline=deadline)
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    connected = _first_to_answer(((family, kind, proto, target) for family, kind, proto, _, target in found), len(found), deadline)
-    _keep_alive(connected)
-    return connected
+    connection = _connect_to_first(((family, kind, proto, target) for family, kind, proto, _, target in found), len(found), deadline)
+    _enable_keepalive(connection)
+    return connection
 
 
-def _first_to_answer(candidates: Iterator[tuple[int, int, int, str | tuple[Any, ...]]], count: int, deadline: float) -> socket.socket:
-    failure: OSError = OSError("the name has no address")
+def _connect_to_first(candidates: Iterator[tuple[int, int, int, str | tuple[Any, ...]]], count: int, deadline: float) -> socket.socket:
+    """Return a connection to the first address that accepts one."""
+    failure: OSError = OSError("the host name has no address")
     for left, (family, kind, proto, target) in zip(range(count, 0, -1), candidates, strict=True):
         candidate = socket.socket(family, kind, proto)
         try:
-            # A silent address must leave time for the next: an RDS endpoint resolves to one address in each zone.
+            # An unresponsive address must leave time for the next one: an RDS endpoint resolves to one address per availability zone.
             candidate.settimeout(_seconds_until(deadline) / left)
             candidate.connect(target)
         except OSError as error:
@@ -173,23 +177,23 @@ def _first_to_answer(candidates: Iterator[tuple[int, int, int, str | tuple[Any, 
     raise failure
 
 
-def _keep_alive(connected: socket.socket) -> None:
-    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+def _enable_keepalive(connection: socket.socket) -> None:
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
         ("TCP_KEEPIDLE", KEEPALIVE_IDLE_SECONDS),
         ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL_SECONDS),
         ("TCP_KEEPCNT", KEEPALIVE_PROBES),
     ):
-        if hasattr(socket, option):  # macOS names the first one otherwise
-            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+        if hasattr(socket, option):  # macOS has another name for the first one
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-def _encrypted(plain: socket.socket, host: str, tls: ssl.SSLContext, deadline: float) -> ssl.SSLSocket:
+def _start_tls(plain: socket.socket, host: str, tls: ssl.SSLContext, deadline: float) -> ssl.SSLSocket:
     plain.settimeout(_seconds_until(deadline))
     plain.sendall(_SSL_REQUEST)
-    # One byte and no more: what a man in the middle adds in plain text must not reach the buffer (CVE-2021-23222).
+    # Read exactly one byte: plain-text bytes injected by a man in the middle must not reach the read buffer (CVE-2021-23222).
     if plain.recv(1) != b"S":
-        raise ConnectionRefusedError("the server does not offer TLS")
+        raise ConnectionRefusedError("the server does not support TLS")
     plain.settimeout(_seconds_until(deadline))
     return tls.wrap_socket(plain, server_hostname=host)

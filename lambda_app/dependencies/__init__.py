@@ -1,1 +1,1 @@
-"""FastAPI wiring: what a route function asks for."""
+"""FastAPI dependencies of the route functions."""

@@ -1,4 +1,4 @@
-"""Who is calling."""
+"""Authentication of the caller."""
 
 from typing import Annotated
 
@@ -14,10 +14,10 @@ from lambda_app.models import User
 
 
 class BearerToken(OAuth2):
-    """The token of an `Authorization: Bearer` header, or None when there is no such header at all.
+    """Reads the token of the `Authorization: Bearer` header; None when the request has no such header.
 
-    FastAPI's own OAuth2PasswordBearer takes a header of another scheme for no header, and would then serve a caller
-    with broken credentials as an anonymous one.
+    FastAPI's OAuth2PasswordBearer treats a header with another scheme as absent, so a caller with malformed credentials would be
+    served as an anonymous one.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class BearerToken(OAuth2):
         )
 
     async def __call__(self, request: HTTPConnection) -> str | None:
-        """Read the header. Raises NotAuthenticatedError when it is there and is not one bearer token."""
+        """Return the token. Raises NotAuthenticatedError when the header is present but is not exactly one bearer token."""
         values = request.headers.getlist("authorization")
         if not values:
             return None
@@ -42,7 +42,7 @@ TokenDep = Annotated[str | None, Depends(BearerToken())]
 def get_caller(request: Request, token: TokenDep, authentication: AuthenticationDep) -> User | None:
     """Return the signed-in user, or None for an anonymous caller.
 
-    Raises NotAuthenticatedError for a token or key that does not hold, ScopeMissingError for a key that is not for this route.
+    Raises NotAuthenticatedError for an invalid token or API key, ScopeMissingError for an API key without the scope of this route.
     """
     return None if token is None else authentication.authenticate(token, scope=scope_of(request.method, request.scope["route"].path))
 

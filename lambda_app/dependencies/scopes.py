@@ -1,26 +1,26 @@
-"""Which scope an API key needs for which route: one table, so that a route nobody thought of is closed to most keys."""
+"""The scope that an API key needs for each route. The default is `admin`, so a new route is closed to keys with narrower scopes."""
 
 import re
 
 from lambda_app.schemas.accounts.api_keys import Scope
 
-_READING = ("GET", "HEAD")
-_OWN_NAME = re.compile(r"(/login/test-token|/users/me)$")
+_READ_METHODS = ("GET", "HEAD")
+_OWN_ACCOUNT = re.compile(r"(/login/test-token|/users/me)$")
 
 
 def scope_of(method: str, route: str) -> Scope | None:
-    """Return the scope that an API key needs for the route (its template); None is any key.
+    """Return the scope that an API key needs for a route template; None allows any key.
 
-    All ways of sharing have a scope of their own where they are decided; opening a link is reading files, and so is making a zip of
-    them. Files have two scopes, also for the room that they take; whose key it is may be asked by every key; everything else, the
-    account itself above all, is for `admin`.
+    Managing shares, grants and file requests needs `shares`. Opening a link and creating an archive need `files:read`. Files and
+    their storage usage need `files:read` or `files:write`, by method. Any key can read the account that it belongs to. All other
+    routes, including changes of the account, need `admin`.
     """
     if re.search(r"/(shares|grants|file-requests)(/|$)", route):
         return Scope.SHARES
     if "/s/{" in route or re.search(r"/archives(/|$)", route):
         return Scope.FILES_READ
     if re.search(r"/files(/|$)|/usage$", route):
-        return Scope.FILES_READ if method in _READING else Scope.FILES_WRITE
-    if _OWN_NAME.search(route) and (method in _READING or route.endswith("/test-token")):
+        return Scope.FILES_READ if method in _READ_METHODS else Scope.FILES_WRITE
+    if _OWN_ACCOUNT.search(route) and (method in _READ_METHODS or route.endswith("/test-token")):
         return None
     return Scope.ADMIN

@@ -26,12 +26,12 @@ from lambda_app.services.sharing.shares import ShareService
 T = TypeVar("T")
 
 UNITS_OF_WORK_MAX = 30
-"""Requests that may hold a session at the same time; others wait. Fewer than the 40 threads that FastAPI has for routes and responses:
-if all threads waited for a connection, no request could finish with the one it holds."""
+"""Maximum number of requests with an open session; further requests wait. Below the 40 threads that FastAPI uses for routes and
+responses: if all threads waited for a connection, no request could finish and return its own."""
 
 
 async def get_services(request: Request) -> Services:
-    """Return what `create_app` built."""
+    """Return the services that `create_app` stored in the application."""
     services: Services = request.app.state.services
     return services
 
@@ -40,18 +40,18 @@ ServicesDep = Annotated[Services, Depends(get_services)]
 
 
 def get_session(services: ServicesDep) -> Iterator[Session]:
-    """Open the unit of work of one request."""
+    """Open the session, which is the unit of work of one request."""
     with services.unit_of_work() as session:
         yield session
 
 
-# Without scope="function" FastAPI would commit after the response has gone: a failed commit would still answer 201.
-# This is the only alias; a second, plain Depends(get_session) would open a second session in the same request.
+# Without scope="function", FastAPI would commit after it has sent the response: a failed commit would still return 201.
+# This is the only alias: another Depends(get_session) would open a second session in the same request.
 SessionDep = Annotated[Session, Depends(get_session, scope="function", max_concurrency=UNITS_OF_WORK_MAX)]
 
 
 def _service(build: Callable[[Services, Session], T]) -> Any:
-    """Return the dependency that builds a service for the request's session."""
+    """Return the dependency that builds a service with the request's session."""
 
     async def get(services: ServicesDep, session: SessionDep) -> T:
         return build(services, session)

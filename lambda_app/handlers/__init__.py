@@ -1,1 +1,1 @@
-"""The entry points of Lambda beside the API, one module each. They know nothing of HTTP."""
+"""The entry points of the Lambda functions other than the API, one module each. They are independent of HTTP."""

@@ -1,6 +1,7 @@
-"""The entry point that brings the database to the newest schema, called by CloudFormation in the middle of a deployment.
+"""The Lambda entry point that migrates the database, invoked by CloudFormation during a deployment.
 
-As a custom resource's backend it must answer whatever happens: CloudFormation waits for the answer, and takes an exception for silence.
+As the backend of a custom resource it must always send a response: after an unhandled exception CloudFormation would wait until its
+own timeout.
 """
 
 import json
@@ -17,45 +18,45 @@ from lambda_app.db import migrations, roles
 from lambda_app.db.errors import error_field
 from lambda_app.factory import Services
 
-ANSWER_TIMEOUT_SECONDS = 10.0
-"""Longest wait for S3 to take our answer."""
+RESPONSE_TIMEOUT_SECONDS = 10.0
+"""Longest wait for S3 to accept the response to CloudFormation."""
 
-SIGN_IN_REFUSED = "28"
-"""The class of SQLSTATEs for a wrong password, or a token where a password is wanted."""
+INVALID_AUTHORIZATION = "28"
+"""SQLSTATE class of a rejected sign-in: a wrong password, or a token where RDS expects a password."""
 
 PHYSICAL_ID = "database-schema"
-"""Never another one: CloudFormation would take it for a replacement and delete the old schema's resource."""
+"""Must never change: CloudFormation would treat a new id as a replacement and send a Delete request for the old one."""
 
 logger = logging.getLogger(__name__)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Migrate, and tell CloudFormation when it was the caller; called by hand it answers with the revisions, or raises."""
+    """Migrate and respond to CloudFormation. When invoked manually, return the revisions or raise the error."""
     if "ResponseURL" not in event:
         return migrate()
     try:
-        # Deleting the stack leaves the tables: the data stack decides what becomes of them.
-        outcome = {} if event["RequestType"] == "Delete" else migrate()
-        answer = {"Status": "SUCCESS", "Data": outcome}
-    except Exception as error:  # An unanswered CloudFormation waits until its own timeout.
+        # Deleting the stack leaves the tables: the data stack owns the database.
+        revisions = {} if event["RequestType"] == "Delete" else migrate()
+        response = {"Status": "SUCCESS", "Data": revisions}
+    except Exception as error:  # Without a response CloudFormation waits until its own timeout.
         logger.exception("the migration failed")
-        answer = {"Status": "FAILED", "Reason": f"{type(error).__name__}; its message is in {context.log_group_name}"}
-    _answer(event, answer)
-    return answer
+        response = {"Status": "FAILED", "Reason": f"{type(error).__name__}: see the log group {context.log_group_name} for details"}
+    _send_response(event, response)
+    return response
 
 
 def migrate() -> dict[str, Any]:
-    """Upgrade to the newest revision and grant the application its rights; return the revisions before and after.
+    """Upgrade to the newest revision, grant the application's privileges, and return the revisions before and after.
 
-    A database that is ahead of this code is left alone: that is a deployment being rolled back, and an older version
-    must run on the newer schema anyhow.
+    A database with a newer revision than this code is not changed. This happens when a deployment is rolled back, and each version of
+    the code supports the schema of the next version.
     """
     settings = Settings.from_environment()
     configure_logs(settings.log_level)
     engine, before = _sign_in(settings)
     try:
         if before is not None and not migrations.is_known(before):
-            logger.warning("the database is ahead of this version", extra={"fields": {"revision": before}})
+            logger.warning("the database has a newer revision than this version", extra={"fields": {"revision": before}})
             return {"before": before, "after": before}
         migrations.upgrade(engine)
         if settings.database_app_role:
@@ -68,10 +69,11 @@ def migrate() -> dict[str, Any]:
 
 
 def _sign_in(settings: Settings) -> tuple[Engine, str | None]:
-    """Return an engine that the database lets in, and the revision that it is at.
+    """Return an engine that can sign in, and the current revision.
 
-    The owner of the tables begins with a password. Once it has made the application's role, it counts as a member of `rds_iam` through
-    it, which nobody can revoke (PostgreSQL 16 gives whoever makes a role the administration of it), and RDS wants a token from then on.
+    The owner of the tables signs in with a password at first. By creating the application's role it becomes a member of `rds_iam`
+    through that role, because PostgreSQL 16 gives the creator of a role an irrevocable ADMIN membership. From then on RDS requires an
+    IAM token. So this tries a token first, then the password.
     """
     if not settings.database_secret_arn:
         engine = Services.build(settings).engine
@@ -80,18 +82,18 @@ def _sign_in(settings: Settings) -> tuple[Engine, str | None]:
     try:
         return engine, migrations.current_revision(engine)
     except DBAPIError as error:
-        if not str(error_field(error.orig, "C")).startswith(SIGN_IN_REFUSED):
+        if not str(error_field(error.orig, "C")).startswith(INVALID_AUTHORIZATION):
             raise
-    logger.info("the database wants the password and no token: it is a new one")
+    logger.info("the database rejects IAM tokens because it is new; signing in with the password")
     engine = Services.build(settings.model_copy(update={"database_iam_auth": False})).engine
     return engine, migrations.current_revision(engine)
 
 
-def _answer(event: dict[str, Any], answer: dict[str, Any]) -> None:
-    body = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")} | {"PhysicalResourceId": PHYSICAL_ID} | answer
+def _send_response(event: dict[str, Any], response: dict[str, Any]) -> None:
+    body = {key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")} | {"PhysicalResourceId": PHYSICAL_ID} | response
     # The URL is presigned for an empty content type.
-    request = urllib.request.Request(  # noqa: S310 - CloudFormation's own address
+    request = urllib.request.Request(  # noqa: S310 - CloudFormation's URL
         event["ResponseURL"], data=json.dumps(body).encode(), method="PUT", headers={"Content-Type": ""}
     )
-    with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_SECONDS) as response:  # noqa: S310 - CloudFormation's own address
-        logger.info("told CloudFormation", extra={"fields": {"status": answer["Status"], "http_status": response.status}})
+    with urllib.request.urlopen(request, timeout=RESPONSE_TIMEOUT_SECONDS) as result:  # noqa: S310 - CloudFormation's URL
+        logger.info("sent the response to CloudFormation", extra={"fields": {"status": response["Status"], "http_status": result.status}})

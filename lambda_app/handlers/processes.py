@@ -1,4 +1,4 @@
-"""What one Lambda process keeps between its invocations."""
+"""The services that a Lambda process keeps between invocations."""
 
 from functools import cache
 
@@ -8,12 +8,12 @@ from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 
 WORKER_READ_TIMEOUT_SECONDS = 60.0
-"""How long the joining of thousands of parts may take S3."""
+"""Longest wait for a response of AWS in a worker. S3 needs long to complete a multipart upload with thousands of parts."""
 
 
 @cache
 def process_services() -> Services:
-    """Return the services of this process, built from its environment when they are first asked for; nothing connects yet."""
+    """Return the services of this process, created from its environment on first use. They connect on first use, too."""
     settings = Settings.from_environment()
     configure_logs(settings.log_level)
     return Services.build(settings)
@@ -21,7 +21,7 @@ def process_services() -> Services:
 
 @cache
 def worker_services() -> Services:
-    """Return the services of a process that moves large bodies: it waits longer for AWS than a caller would."""
+    """Return the services of a worker process that transfers large bodies. It waits longer for AWS than the API does."""
     settings = Settings.from_environment()
     configure_logs(settings.log_level)
     return Services.build(settings, AwsAccess(settings, read_timeout_seconds=WORKER_READ_TIMEOUT_SECONDS))

@@ -1,4 +1,4 @@
-"""The entry point that makes a superuser, called by hand: from inside the network, where the database is, and nobody else may."""
+"""The Lambda entry point that creates a superuser. Operators invoke it manually, because only functions in the VPC reach the database."""
 
 import logging
 import secrets
@@ -10,15 +10,15 @@ from lambda_app.factory import Services
 from lambda_app.schemas.accounts.users import UserCreate
 
 PASSWORD_BYTES = 18
-"""144 bits of a password that is replaced at the first sign-in."""
+"""144 random bits. The superuser should change the password after the first sign-in."""
 
 logger = logging.getLogger(__name__)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
-    """Make the superuser `email` with a random password, and return both; the answer is the only place where the password is.
+    """Create the superuser `email` with a random password and return both. The password is not stored or logged anywhere else.
 
-    Raises ConflictError for an address that has an account, and ValidationError for one that is none.
+    Raises ConflictError when the address has an account, ValidationError when it is not a valid address.
     """
     del context
     settings = Settings.from_environment()
@@ -31,5 +31,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, str]:
             user = services.users(session).create_superuser(account)
     finally:
         services.engine.dispose()
-    logger.info("made a superuser", extra={"fields": {"user_id": user.id}})
+    logger.info("created a superuser", extra={"fields": {"user_id": user.id}})
     return {"email": user.email, "password": password}

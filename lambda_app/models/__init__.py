@@ -14,7 +14,7 @@ from lambda_app.models.files.idempotency import IdempotencyKey
 from lambda_app.models.files.sweep import SweepPosition
 from lambda_app.models.sharing.file_requests import FileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
-from lambda_app.models.sharing.shares import Share, ShareAudience, ShareDownload, ShareFile, ShareRecipient
+from lambda_app.models.sharing.shares import OpenShare, Share, ShareAudience, ShareDetails, ShareDownload, ShareFile, ShareRecipient
 
 __all__ = [
     "CHARGED",
@@ -39,10 +39,12 @@ __all__ = [
     "MailAllowance",
     "MailPurpose",
     "MailToken",
+    "OpenShare",
     "RefreshToken",
     "Share",
     "ShareArchiveDownload",
     "ShareAudience",
+    "ShareDetails",
     "ShareDownload",
     "ShareFile",
     "ShareRecipient",

@@ -1,4 +1,4 @@
-"""The tables of archives: zips of several files, and how far the building of each has come."""
+"""The tables of archives: zips of several files, and the progress of building each."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -11,7 +11,7 @@ from lambda_app.models.base import Base, Timestamps
 
 
 class ArchiveStatus(StrEnum):
-    """Where an archive stands; only a `ready` one can be downloaded."""
+    """The state of an archive; only a `ready` one can be downloaded."""
 
     QUEUED = "queued"
     BUILDING = "building"
@@ -21,21 +21,21 @@ class ArchiveStatus(StrEnum):
 
 
 UNFINISHED = (ArchiveStatus.QUEUED, ArchiveStatus.BUILDING)
-"""The states in which there is work to do."""
-IS_WANTED = text("status IN ('queued', 'building', 'ready')")
-"""The states in which asking for the same files leads to the same archive."""
+"""The states in which a worker still has to build the archive."""
+IS_CURRENT = text("status IN ('queued', 'building', 'ready')")
+"""The states in which a request for the same files returns the existing archive."""
 IS_LINKED = text("(share_id IS NOT NULL)")
-"""What visitors of links ask for has limits of its own: it must not keep the owner from theirs."""
+"""Archives that visitors of share links request have separate limits, so that visitors cannot exhaust the owner's."""
 
 
 class Archive(Timestamps, Base):
-    """A zip that was asked for. Its bytes lie under `s3_key` once it is ready."""
+    """A requested zip. Its object is stored under `s3_key` once the archive is ready."""
 
     __tablename__ = "archive"
     __table_args__ = (
         CheckConstraint("num_nonnulls(user_id, share_id) = 1", name="asker"),
         CheckConstraint(f"status IN ({', '.join(repr(status.value) for status in ArchiveStatus)})", name="status"),
-        Index("ux_archive_holder_id_fingerprint", "holder_id", "fingerprint", unique=True, postgresql_where=IS_WANTED),
+        Index("ux_archive_holder_id_fingerprint", "holder_id", "fingerprint", unique=True, postgresql_where=IS_CURRENT),
         Index("ux_archive_holder_id_is_linked_number", "holder_id", IS_LINKED, "number", unique=True),
         Index("ix_archive_user_id_created_at_id", "user_id", text("created_at DESC"), text("id DESC")),
         Index("ix_archive_status", "status", "id"),
@@ -43,15 +43,15 @@ class Archive(Timestamps, Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID | None] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
-    """Who asked for it, and may see it."""
+    """The user who requested it, and the only one who may see it; None for an archive of a share link."""
     share_id: Mapped[UUID | None] = mapped_column(ForeignKey("share.id", ondelete="CASCADE"))
-    """The share link that it was asked for at instead, by whoever could open it."""
+    """The share link through which a visitor requested it; None for an archive of a user."""
     holder_id: Mapped[UUID]
-    """Whose limit it counts in: the user who asked, or whoever owns the link, for all of their links together."""
+    """The user whose limits it counts against: the user who requested it, or the owner of the share link."""
     number: Mapped[int]
-    """One more than the last in that limit. Of two requests that do not see each other, both take the same one, and one gets it."""
+    """Sequence number within the holder's limit. Two concurrent requests compute the same number, and the unique index admits one."""
     fingerprint: Mapped[str] = mapped_column(String(64))
-    """SHA-256, in hex, of what was asked for: the same files, unchanged, in the same order and under the same name, at the same link."""
+    """SHA-256, in hex, of the request: the files with their versions, their order, the archive's name and the share link."""
     filename: Mapped[str] = mapped_column(String(255))
     status: Mapped[str] = mapped_column(String(16), server_default=ArchiveStatus.QUEUED.value)
     s3_key: Mapped[str] = mapped_column(String(255), unique=True)
@@ -59,27 +59,27 @@ class Archive(Timestamps, Base):
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     """Length of the whole zip, known before it is built."""
     part_size_bytes: Mapped[int]
-    """Length of every part that it is sent to S3 in, but the last."""
+    """Length of every part of the multipart upload except the last."""
     done_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    """How far the building has come: to the end of a part."""
+    """Bytes uploaded so far; always the end of a part."""
     cut_crc32: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
-    """CRC-32 of that file's bytes so far which the end of that part cuts in two."""
+    """CRC-32 of the bytes read so far of the file that crosses the end of the last uploaded part."""
     upload_id: Mapped[str | None] = mapped_column(String(1024))
-    """S3's name of the multipart upload that the parts go to."""
+    """S3's id of the multipart upload that receives the parts."""
     lease_id: Mapped[UUID | None]
-    """Which worker's turn it is."""
+    """Identifies the worker that holds the lease."""
     lease_until: Mapped[datetime]
-    """When the worker counts as dead; for a queued archive, when the word that it waits counts as lost."""
+    """When the lease expires. For a queued archive: when its queue message counts as lost."""
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
-    """How many workers in a row took it up without finishing a part."""
+    """How many workers in a row claimed it without finishing a part."""
     error_code: Mapped[str | None] = mapped_column(String(64))
-    """Why it failed."""
+    """Why the build failed."""
     expires_at: Mapped[datetime | None]
-    """When a ready or failed archive is over."""
+    """When a ready or failed archive is deleted."""
 
 
 class ArchiveFile(Base):
-    """A file in an archive, as it was when it was asked for; without a foreign key, because where the others lie depends on it."""
+    """A file in an archive, as of the request. No foreign key: deleting the row of one file would shift the offsets of the others."""
 
     __tablename__ = "archive_file"
 
@@ -87,20 +87,20 @@ class ArchiveFile(Base):
     position: Mapped[int] = mapped_column(primary_key=True)
     file_id: Mapped[UUID]
     name: Mapped[str] = mapped_column(String(255))
-    """Its name in the zip."""
+    """Name within the zip."""
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     modified_at: Mapped[datetime]
     crc32: Mapped[int | None] = mapped_column(BigInteger)
-    """Checksum of its bytes, once all were read."""
+    """CRC-32 of the file, once all of its bytes were read."""
 
 
 class ShareArchiveDownload(Base):
-    """The last download of a link's archive that a visitor was granted; the rest of the same one (a Range) is not counted again."""
+    """A visitor's last counted download of a share link's archive; range requests that resume it are not counted again."""
 
     __tablename__ = "share_archive_download"
     __table_args__ = (Index("ix_share_archive_download_at", "at"),)
 
     archive_id: Mapped[UUID] = mapped_column(ForeignKey("archive.id", ondelete="CASCADE"), primary_key=True)
     visitor: Mapped[str] = mapped_column(String(64), primary_key=True)
-    """As in `share_download`: a hash, kept for an hour."""
+    """A hash, as in `share_download`; kept for an hour."""
     at: Mapped[datetime]

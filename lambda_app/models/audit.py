@@ -10,11 +10,11 @@ from lambda_app.models.accounts.sessions import ADDRESS_MAX_LENGTH
 from lambda_app.models.base import Base
 
 GENESIS_HASH = "0" * 64
-"""What the first row has in the place of a predecessor's hash."""
+"""`previous_hash` of the first row."""
 
 
 class AuditEvent(Base):
-    """Who did what to what, from where, when. A trigger gives `seq`, `previous_hash` and `hash`, and refuses every change."""
+    """One audited action. A trigger sets `seq`, `previous_hash` and `hash`, and rejects every UPDATE and DELETE."""
 
     __tablename__ = "audit_event"
     __table_args__ = (
@@ -29,11 +29,11 @@ class AuditEvent(Base):
     actor_id: Mapped[UUID | None]
     """The user; None for anonymous callers and operators. No foreign key: the row outlives the user."""
     credential: Mapped[str | None] = mapped_column(String(64))
-    """What the actor proved their identity with, as `session:<id>` or `api_key:<id>`."""
+    """The credential that authenticated the actor, as `session:<id>` or `api_key:<id>`."""
     subject: Mapped[str | None] = mapped_column(String(100))
-    """What it was done to, as `user:<id>`."""
+    """The object of the action, as `user:<id>`."""
     details: Mapped[str] = mapped_column(Text, server_default=text("'{}'"))
-    """A JSON object as text, kept to the letter because it is hashed."""
+    """A JSON object, stored as text because the hash covers its exact bytes."""
     source_address: Mapped[str | None] = mapped_column(String(ADDRESS_MAX_LENGTH))
     request_id: Mapped[str | None] = mapped_column(String(128))
     previous_hash: Mapped[str] = mapped_column(String(64), server_default=FetchedValue())
@@ -41,7 +41,7 @@ class AuditEvent(Base):
 
 
 class AuditHead(Base):
-    """The one row that says where the chain ends; adding to the log locks it."""
+    """The end of the hash chain, in one row. Adding an event locks it, so every transaction locks it last."""
 
     __tablename__ = "audit_head"
 

@@ -1,4 +1,4 @@
-"""The declarative base: constraint names that are the same everywhere, aware timestamps."""
+"""The declarative base: one naming convention for constraints, timezone-aware timestamps."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -16,14 +16,14 @@ NAMING_CONVENTION = {
 
 
 class Base(DeclarativeBase):
-    """Base of all tables. Repositories translate violations by the names this convention gives."""
+    """Base of all tables. Repositories recognise violated constraints by the names of this convention."""
 
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: DateTime(timezone=True)}
 
 
 class Timestamps:
-    """`created_at` and `updated_at`, aware, set by the database unless given."""
+    """`created_at` and `updated_at`; the database sets the time of insertion unless the statement does."""
 
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())

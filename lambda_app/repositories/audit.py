@@ -1,9 +1,7 @@
-"""Queries on the audit log. It is only ever added to; the database refuses everything else."""
+"""Queries on the audit log. A database trigger rejects updates and deletes."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -15,38 +13,28 @@ from lambda_app.core import clock
 from lambda_app.core.logs import request_id
 from lambda_app.core.request_context import request_context
 from lambda_app.models import AuditEvent, AuditHead, Base, User
+from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.schemas.admin import AuditFilter
 
 T = TypeVar("T", bound=Base)
 
 READ_ROWS = 1000
-"""How many rows are read at a time when the chain is verified."""
-
-
-@dataclass(frozen=True, slots=True)
-class AuditFilter:
-    """Which events to list; None is any."""
-
-    actor_id: UUID | None = None
-    subject: str | None = None
-    action: str | None = None
-    since: datetime | None = None
-    until: datetime | None = None
-    before_seq: int | None = None
+"""Rows per query while the chain is verified."""
 
 
 def audit_entry(
     action: str, *, subject: str | None = None, actor_id: UUID | None = None, details: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the columns of an event; who and where come from the request being served unless `actor_id` says otherwise."""
-    origin = request_context()
+    """Return the columns of an event. Actor and origin come from the current request; `actor_id` overrides the actor."""
+    context = request_context()
     return {
         "at": clock.now(),
         "action": action,
-        "actor_id": actor_id or origin.actor_id,
-        "credential": origin.credential,
+        "actor_id": actor_id or context.actor_id,
+        "credential": context.credential,
         "subject": subject,
         "details": json.dumps(details or {}, sort_keys=True, default=str),
-        "source_address": origin.source_address,
+        "source_address": context.source_address,
         "request_id": request_id.get(),
     }
 
@@ -57,7 +45,7 @@ def audit_insert(entry: Mapping[str, Any]) -> Insert:
 
 
 def audit_insert_each(rows: CTE, entry: Mapping[str, Any]) -> Insert:
-    """Return the statement that adds the event once for each of `rows`: not at all when there are none."""
+    """Return the statement that adds the event once per row of `rows`."""
     columns = [literal(value, AuditEvent.__table__.c[name].type) for name, value in entry.items()]
     return insert(AuditEvent).from_select(list(entry), select(*columns).select_from(rows))
 
@@ -70,10 +58,10 @@ def audited_change(
     details: Mapping[str, Any] | None = None,
     actor: str | None = None,
 ) -> Select[T]:
-    """Return one statement that makes the change (it must be RETURNING whole rows) and adds an event for each row it changed.
+    """Return one statement that makes the change and adds an event per changed row; it returns the changed rows.
 
-    A change without its event cannot happen: they are one statement. Its rows are the changed ones, each the subject of its
-    event. `actor` names the column of the row that holds who did it, where that is not the caller who signed in.
+    `change` must be RETURNING whole rows. The row is the subject of its event. `actor` names the column that holds the acting
+    user, if that is not the authenticated caller.
     """
     changed = change.cte("changed")
     logged = audit_insert_for(changed, action, kind=str(model.__tablename__), details=details, actor=actor)
@@ -88,11 +76,11 @@ def audit_insert_for(
     key: str = "id",
     details: Mapping[str, Any] | None = None,
     actor: str | None = None,
-    behind: Sequence[CTE] = (),
+    after: Sequence[CTE] = (),
 ) -> Insert:
-    """Return the statement that adds an event for each row of `changed`, whose subject is `kind` and the row's `key`.
+    """Return the statement that adds an event per row of `changed`, with the subject `<kind>:<key of the row>`.
 
-    It waits for the parts `behind` which it comes: see `audited_writes`.
+    It runs after the CTEs `after`: see `audited_writes`.
     """
     entry = audit_entry(action, details=details)
     columns: dict[str, ColumnElement[Any]] = {
@@ -101,74 +89,75 @@ def audit_insert_for(
     columns["subject"] = func.concat(f"{kind}:", changed.c[key])
     if actor is not None:
         columns["actor_id"] = changed.c[actor]
-    rows = select(*columns.values()).select_from(changed).where(*(_is_done(part) for part in behind))
+    rows = select(*columns.values()).select_from(changed).where(*(_has_run(part) for part in after))
     return insert(AuditEvent).from_select(list(columns), rows)
 
 
-def audited_writes(*writes: Insert | Update, entry: Mapping[str, Any], keeping: UUID | None = None) -> Select[int]:
-    """Return one statement that carries out all `writes` and then adds the event.
+def audited_writes(*writes: Insert | Update, entry: Mapping[str, Any], lock_user_ids: Collection[UUID] = ()) -> Select[int]:
+    """Return one statement that executes all `writes` and then adds the event.
 
-    Then, not meanwhile: the order of the parts of a WITH is PostgreSQL's to choose, unless one needs another's rows. Whoever
-    locks the head of the chain before its own rows could wait for somebody who does it the other way round. A foreign key locks
-    its row only when the whole statement is over, so the user whose row one refers to is `keeping`: locked as the key does, in time.
+    Lock order: the rows of `writes`, the users `lock_user_ids`, the end of the audit log. Every transaction locks the end of the
+    audit log last; otherwise two of them could deadlock. PostgreSQL may run the CTEs of a WITH in any order unless one reads from
+    another, so the event reads from all of them. A foreign key locks the row it refers to only at the end of the statement, which
+    is after the end of the log: `lock_user_ids` are the users to whom new rows refer.
     """
     done = [write.returning(literal(1).label("done")).cte(f"write_{number}") for number, write in enumerate(writes)]
-    if keeping is not None:
-        done.append(lock_users(keeping, behind=done))
+    if lock_user_ids:
+        done.append(lock_users(*lock_user_ids, after=done))
     table = AuditEvent.__table__
     columns = [literal(value, table.c[name].type).label(name) for name, value in entry.items()]
-    logged = insert(AuditEvent).from_select(list(entry), select(*columns).where(*(_is_done(part) for part in done)))
+    logged = insert(AuditEvent).from_select(list(entry), select(*columns).where(*(_has_run(part) for part in done)))
     return select(literal(1)).add_cte(*done, logged.cte("logged"))
 
 
-def lock_users(*user_ids: UUID, behind: Sequence[CTE]) -> CTE:
-    """Return the part that locks the users to whom new rows refer, as their foreign keys will, after the parts `behind`.
+def lock_users(*user_ids: UUID, after: Sequence[CTE]) -> CTE:
+    """Return the CTE that locks the users in the order of their ids, in the mode of a foreign key, after the CTEs `after`.
 
-    A foreign key locks its row only when the whole statement is over, behind the head of the chain: the event has to wait for this.
+    The event of the statement has to come after this CTE: see `audited_writes`.
     """
-    kept = select(User.id).where(User.id.in_(user_ids), *(_is_done(part) for part in behind)).order_by(User.id)
-    return kept.with_for_update(read=True, key_share=True).cte("kept")
+    users = select(User.id).where(User.id.in_(user_ids), *(_has_run(part) for part in after)).order_by(User.id)
+    return users.with_for_update(read=True, key_share=True).cte("locked_users")
 
 
-def _is_done(part: CTE) -> ColumnElement[bool]:
-    # True whatever the part did; it has to be carried out to be counted.
+def _has_run(part: CTE) -> ColumnElement[bool]:
+    # Always true. PostgreSQL has to run the CTE to count its rows.
     return select(func.count()).select_from(part).scalar_subquery() >= 0
 
 
 class AuditRepository:
-    """Adds to the audit log and reads it."""
+    """Adds events to the audit log and reads them."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
     def add(self, action: str, **fields: Any) -> None:
-        """Add an event within the caller's transaction: what it tells of is not done unless the event is kept."""
+        """Add an event within the caller's transaction, so that the action and its event are committed together."""
         self._session.execute(audit_insert(audit_entry(action, **fields)))
 
     def add_durably(self, action: str, **fields: Any) -> None:
-        """Add an event that is kept although the answer is a refusal."""
-        self._session.execute(audit_insert(audit_entry(action, **fields)).execution_options(own_transaction=True))
+        """Add an event and commit it, so that it survives the rollback of a refused request."""
+        self._session.execute(audit_insert(audit_entry(action, **fields)).execution_options(**OWN_TRANSACTION))
 
-    def page(self, wanted: AuditFilter, *, limit: int) -> list[AuditEvent]:
+    def page(self, filters: AuditFilter, *, limit: int) -> list[AuditEvent]:
         """Return up to `limit` events, newest first."""
         query = select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(limit)
         for column in ("actor_id", "subject", "action"):
-            if (value := getattr(wanted, column)) is not None:
+            if (value := getattr(filters, column)) is not None:
                 query = query.where(getattr(AuditEvent, column) == value)
-        if wanted.since is not None:
-            query = query.where(AuditEvent.at >= wanted.since)
-        if wanted.until is not None:
-            query = query.where(AuditEvent.at < wanted.until)
-        if wanted.before_seq is not None:
-            query = query.where(AuditEvent.seq < wanted.before_seq)
+        if filters.since is not None:
+            query = query.where(AuditEvent.at >= filters.since)
+        if filters.until is not None:
+            query = query.where(AuditEvent.at < filters.until)
+        if filters.before_seq is not None:
+            query = query.where(AuditEvent.seq < filters.before_seq)
         return list(self._session.execute(query).scalars())
 
     def head(self) -> AuditHead:
-        """Return where the chain ends."""
+        """Return the end of the hash chain."""
         return self._session.execute(select(AuditHead)).scalar_one()
 
     def read_chain(self) -> Iterator[AuditEvent]:
-        """Yield every event in order, as the table has them."""
+        """Yield every event in order of `seq`."""
         after = None
         while True:
             query = select(AuditEvent).order_by(AuditEvent.seq).limit(READ_ROWS).execution_options(populate_existing=True)

@@ -1,4 +1,4 @@
-"""Removing old rows in small steps: however many there are, each statement ends before the database's time limit."""
+"""Deleting old rows in batches, so that no statement exceeds the database's time limit."""
 
 from typing import Any
 
@@ -7,37 +7,38 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from lambda_app.models.base import Base
+from lambda_app.repositories.statements import OWN_TRANSACTION
 
 BATCH_ROWS = 2000
 MAX_BATCHES = 50
-"""Of one table in one run. What is left then goes in the next one."""
+"""Limit for one table in one run; the next run deletes the rest."""
 
 
-def forget(session: Session, model: type[Base], *conditions: ColumnElement[bool], batch_rows: int = BATCH_ROWS) -> int:
-    """Remove the table's rows that the conditions name, durably and in batches; return how many.
+def delete_in_batches(session: Session, model: type[Base], *conditions: ColumnElement[bool], batch_rows: int = BATCH_ROWS) -> int:
+    """Delete the rows that match the conditions, one transaction per batch, and return how many were deleted.
 
-    Rows that somebody has locked are left for the next run.
+    Locked rows are skipped; the next run deletes them.
     """
-    # Locked before they are removed, so that a row that was renewed meanwhile is looked at again and stays.
+    # FOR UPDATE checks the conditions again on the current version of the row, so a row that was renewed concurrently stays.
     key: Any = tuple_(*inspect(model).primary_key)
-    over = (
+    expired = (
         select(*inspect(model).primary_key)
         .where(*conditions)
         .limit(batch_rows)
         .with_for_update(skip_locked=True)
-        .cte("over")
+        .cte("expired")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
-    statement = delete(model).where(key.in_(select(*over.c))).execution_options(own_transaction=True, synchronize_session=False)
+    statement = delete(model).where(key.in_(select(*expired.c))).execution_options(**OWN_TRANSACTION)
     total = 0
     for _ in range(MAX_BATCHES):
         try:
-            removed = int(getattr(session.execute(statement), "rowcount", 0))
+            deleted = int(getattr(session.execute(statement), "rowcount", 0))
         except DBAPIError:
-            # The session would refuse everything else after a lost connection. Nothing is undone: each batch is committed by itself.
+            # After a lost connection the session rejects every statement until a rollback. The earlier batches are committed.
             session.rollback()
             raise
-        total += removed
-        if removed < batch_rows:
+        total += deleted
+        if deleted < batch_rows:
             break
     return total

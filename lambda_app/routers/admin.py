@@ -1,4 +1,4 @@
-"""What administrators see."""
+"""Routes for superusers: statistics and the audit log."""
 
 from typing import Annotated
 from uuid import UUID
@@ -8,28 +8,38 @@ from fastapi import Query
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import AdministrationDep
-from lambda_app.repositories.audit import AuditFilter
 from lambda_app.routers.http.paging import LimitQuery
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
-from lambda_app.schemas.admin import AuditEvent, DayTotal, FileTotals, Stats, UserTotals
+from lambda_app.schemas.admin import AuditEvent, AuditFilter, DayTotal, FileTotals, Stats, UserTotals
 from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS, Instant
 
 router = Router(prefix="/admin", tags=["admin"])
 
-WordQuery = Annotated[str | None, Query(min_length=1, max_length=100), ONE_LINE]
-TimeQuery = Annotated[Instant | None, Query(description="With a time zone, as 2026-01-31T12:00:00Z.")]
-SeqQuery = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="The `seq` of the last event of the page before."), ONLY_DIGITS]
+ActorQuery = Annotated[UUID | None, Query(description="Only events of this user.")]
+SubjectQuery = Annotated[
+    str | None, Query(min_length=1, max_length=100, description="Only events about this subject, for example `file:<id>`."), ONE_LINE
+]
+ActionQuery = Annotated[
+    str | None, Query(min_length=1, max_length=100, description="Only events of this action, for example `file.deleted`."), ONE_LINE
+]
+SinceQuery = Annotated[Instant | None, Query(description="Only events at or after this time, with time zone: `2026-01-31T12:00:00Z`.")]
+UntilQuery = Annotated[Instant | None, Query(description="Only events before this time, with time zone: `2026-01-31T12:00:00Z`.")]
+SeqQuery = Annotated[
+    int | None,
+    Query(ge=1, le=2**63 - 1, description="The `seq` of the last event on the previous page. Returns older events."),
+    ONLY_DIGITS,
+]
 
 
 @router.get("/stats", response_model=Stats, responses=problem_responses(401, 403))
-def read_stats(user: CurrentUserDep, administration: AdministrationDep) -> Stats:
-    """Count users, files and bytes by state, and uploads by day. Superusers only."""
-    numbers = administration.count(user)
+def get_stats(user: CurrentUserDep, administration: AdministrationDep) -> Stats:
+    """Return the number of users, the number and total size of files by status, and the uploads per day. Superusers only."""
+    stats = administration.get_stats(user)
     return Stats(
-        users=UserTotals(**numbers.users),
-        files=[FileTotals.model_validate(total) for total in numbers.files],
-        uploads_by_day=[DayTotal(day=day, uploads=uploads) for day, uploads in numbers.uploads_by_day],
+        users=UserTotals(**stats.users),
+        files=[FileTotals.model_validate(total) for total in stats.files],
+        uploads_by_day=[DayTotal(day=day, uploads=uploads) for day, uploads in stats.uploads_by_day],
     )
 
 
@@ -39,12 +49,15 @@ def list_audit_events(  # noqa: PLR0913, PLR0917 - a filter has a parameter for 
     administration: AdministrationDep,
     limit: LimitQuery = 100,
     before: SeqQuery = None,
-    actor_id: UUID | None = None,
-    subject: WordQuery = None,
-    action: WordQuery = None,
-    since: TimeQuery = None,
-    until: TimeQuery = None,
+    actor_id: ActorQuery = None,
+    subject: SubjectQuery = None,
+    action: ActionQuery = None,
+    since: SinceQuery = None,
+    until: UntilQuery = None,
 ) -> list[models.AuditEvent]:
-    """List the audit log, newest first; `before` leads to the next page. Superusers only."""
-    wanted = AuditFilter(actor_id=actor_id, subject=subject, action=action, since=since, until=until, before_seq=before)
-    return administration.page_audit(user, wanted, limit=limit)
+    """List audit events, newest first. Superusers only.
+
+    For the next page, set `before` to the `seq` of the last event. All filters that are set apply together.
+    """
+    filters = AuditFilter(actor_id=actor_id, subject=subject, action=action, since=since, until=until, before_seq=before)
+    return administration.page_audit_events(user, filters, limit=limit)

@@ -1,4 +1,4 @@
-"""The interactive documentation: Swagger UI, of one version, whose bytes the browser checks before it runs them."""
+"""The interactive API documentation: one pinned version of Swagger UI. The browser verifies its digest before running it."""
 
 from html import escape
 
@@ -14,8 +14,8 @@ _BUNDLE = "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5.35.0"
 _SCRIPT_DIGEST = "sha384-gjRm0bEPMeTmMh5jT2cHccIwCUZSTd8YC+j0d0sXw0MdGEfScduGpSyF3ZSSLkX9"
 _STYLE_DIGEST = "sha384-WlYgdmXYOOBWL5apwjDEZwN+U3HmXSSu5R6V5aGxEcf7z+KuRNwBhoxKVN1i3D5I"
 
-# The same wherever the API is mounted, so that the policy can name it by its hash: the address stands in the page.
-_START = 'const at = document.getElementById("ui"); SwaggerUIBundle({ domNode: at, url: at.dataset.openapi, deepLinking: true });'
+# Constant, so that the policy can name it by its digest. The address of the OpenAPI document depends on the stage and is in the page.
+_START = 'const node = document.getElementById("ui"); SwaggerUIBundle({ domNode: node, url: node.dataset.openapi, deepLinking: true });'
 
 _POLICY = "; ".join(
     (
@@ -48,8 +48,8 @@ _PAGE = """<!doctype html>
 
 
 @router.get("/docs")
-def read_docs(request: Request) -> HTMLResponse:
-    """Show what the API can do, and let it be tried."""
+def show_docs(request: Request) -> HTMLResponse:
+    """Return the page of the interactive documentation."""
     page = _PAGE.format(
         title=escape(request.app.title),
         bundle=_BUNDLE,

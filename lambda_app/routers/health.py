@@ -1,4 +1,4 @@
-"""Signs of life."""
+"""Health checks of the API process and the database."""
 
 from typing import Literal
 
@@ -13,20 +13,20 @@ router = Router(prefix="/health", tags=["health"])
 
 
 class Health(BaseModel):
-    """All is well."""
+    """The result of a successful health check."""
 
     status: Literal["ok"] = "ok"
 
 
 @router.get("", response_model=Health)
-async def read_health() -> Health:
-    """The process answers."""
+async def get_health() -> Health:
+    """Check that the API responds. The database is not checked."""
     return Health()
 
 
 @router.get("/db", response_model=Health, responses=problem_responses(503))
-def read_database_health(services: ServicesDep) -> Health:
-    """The database answers, within 2 s."""
+def get_database_health(services: ServicesDep) -> Health:
+    """Check that the database responds within 2 seconds; otherwise return 503."""
     if not services.database_probe.is_reachable():
-        raise UnavailableError("The database does not answer", code="database_unreachable")
+        raise UnavailableError("The database does not respond", code="database_unreachable")
     return Health()

@@ -1,1 +1,1 @@
-"""Pydantic shapes at the border: what a caller may send and what we answer."""
+"""Pydantic models of request and response bodies."""

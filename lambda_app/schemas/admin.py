@@ -1,6 +1,7 @@
-"""Shapes of what administrators see."""
+"""Models of the administration endpoints."""
 
 import json
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -10,8 +11,20 @@ from pydantic import BaseModel, field_validator
 from lambda_app.schemas.base import ResponseModel
 
 
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Filter for a list of events; None matches any value."""
+
+    actor_id: UUID | None = None
+    subject: str | None = None
+    action: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    before_seq: int | None = None
+
+
 class AuditEvent(ResponseModel):
-    """Who did what to what, from where, when."""
+    """An entry of the audit log."""
 
     seq: int
     at: datetime
@@ -31,7 +44,7 @@ class AuditEvent(ResponseModel):
 
 
 class UserTotals(BaseModel):
-    """How many accounts there are."""
+    """Numbers of accounts."""
 
     total: int
     active: int
@@ -39,7 +52,7 @@ class UserTotals(BaseModel):
 
 
 class FileTotals(ResponseModel):
-    """How many files of one state there are, and their bytes."""
+    """The number of files with one status, and their total size in bytes."""
 
     status: str
     files: int
@@ -47,14 +60,14 @@ class FileTotals(ResponseModel):
 
 
 class DayTotal(BaseModel):
-    """How many uploads were started on one day (UTC)."""
+    """The number of uploads that were started on one day (UTC)."""
 
     day: date
     uploads: int
 
 
 class Stats(BaseModel):
-    """The whole in numbers."""
+    """Totals over all accounts and files."""
 
     users: UserTotals
     files: list[FileTotals]

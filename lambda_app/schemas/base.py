@@ -1,22 +1,22 @@
-"""The bases of request and response models."""
+"""Base classes of request and response models."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 def refuse_null(value: object) -> object:
-    """Raise ValueError for an explicit null where an absent field means "as it is"."""
+    """Return the value; raise ValueError for an explicit null in a field that can only be left out."""
     if value is None:
-        raise ValueError("cannot be null; leave it out to keep it")
+        raise ValueError("must not be null; omit the field to keep its value")
     return value
 
 
 class RequestModel(BaseModel):
-    """What a caller sends: an unknown field is a mistake worth hearing about."""
+    """Base of request bodies. Unknown fields are an error, so that misspelled fields are not ignored."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class ResponseModel(BaseModel):
-    """What we answer, read from the attributes of a row."""
+    """Base of response bodies, built from the attributes of a row."""
 
     model_config = ConfigDict(from_attributes=True)

@@ -1,4 +1,4 @@
-"""Cursors of paged lists: opaque to the caller, a position to us."""
+"""Cursors of paged lists. Callers treat them as opaque."""
 
 import base64
 import json
@@ -13,14 +13,14 @@ from lambda_app.schemas.files.file_lists import FileOrder, OrderField
 from lambda_app.schemas.text import is_storable
 
 CURSOR_MAX_LENGTH = 2048
-"""The longest file name makes one of about 1,500 characters, a date one of about 140."""
+"""In characters. The longest file name results in about 1,500, a date in about 140."""
 
 SIZE_LIMIT = 2**63
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last row of a page: the order of the list, what the row was ordered by, and its id. The next page begins behind it."""
+    """The position after which the next page starts: the order of the list, and the sort value and id of the last row."""
 
     order: FileOrder
     value: datetime | str | int
@@ -34,27 +34,19 @@ class Cursor:
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """Read a cursor from the caller.
-
-        Raises:
-            MalformedRequestError: it is not one that we made.
-        """
+        """Return the cursor from URL-safe text. Raises MalformedRequestError when the text is not a valid cursor."""
         try:
             field, is_descending, value, row_id = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
             order = FileOrder(OrderField(field), _checked(is_descending, bool))
             return cls(order=order, value=_VALUES[order.field](value), id=UUID(row_id))
         except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise _not_ours() from error
+            raise MalformedRequestError("The cursor is not valid; use the next_cursor of a page", code="bad_cursor") from error
 
     def value_for(self, order: FileOrder) -> datetime | str | int:
-        """Return the value of a cursor of this order. Raises MalformedRequestError for one of another."""
+        """Return the sort value. Raises MalformedRequestError when the cursor belongs to another order."""
         if self.order != order:
-            raise MalformedRequestError("The cursor belongs to another order of the list", code="bad_cursor")
+            raise MalformedRequestError("The cursor belongs to a list in another order; request the first page", code="bad_cursor")
         return self.value
-
-
-def _not_ours() -> MalformedRequestError:
-    return MalformedRequestError("The cursor is not one of ours", code="bad_cursor")
 
 
 def _checked(value: object, kind: type) -> bool:
@@ -67,7 +59,7 @@ def _instant(value: str) -> datetime:
     instant = datetime.fromisoformat(value)
     if instant.tzinfo is None:
         raise ValueError
-    # In UTC here and not in the driver: some zones overflow on the first and the last day of the calendar.
+    # Converted to UTC here, not in the driver: in some time zones, the first and last days of the calendar overflow.
     return instant.astimezone(UTC)
 
 

@@ -1,10 +1,10 @@
-"""The shape of every error: a problem document (RFC 9457)."""
+"""Models of error responses: problem documents (RFC 9457)."""
 
 from pydantic import BaseModel
 
 
 class FieldProblem(BaseModel):
-    """One thing that is wrong with a request, and where. The offending value is never echoed."""
+    """One invalid field of a request. The submitted value is never included."""
 
     loc: list[str | int]
     msg: str
@@ -12,7 +12,7 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """`application/problem+json`; `code` is stable and for programs, `detail` for people."""
+    """An `application/problem+json` document. `code` is stable and meant for programs, `detail` for people."""
 
     type: str = "about:blank"
     title: str

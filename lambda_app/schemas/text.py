@@ -1,4 +1,4 @@
-"""Text, numbers and times from outside: the rules that every request model is built from."""
+"""Validation rules for text, numbers and times in requests."""
 
 import re
 from datetime import UTC, datetime
@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 
-# NUL, the other control characters and lone surrogates: PostgreSQL cannot store the first, UTF-8 the last.
+# NUL, the other control characters and lone surrogates. PostgreSQL cannot store NUL, and UTF-8 cannot encode lone surrogates.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNPRINTABLE_BUT_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def is_storable(value: str) -> bool:
-    """Whether the database can store and compare it: text without control characters and lone surrogates."""
+    """Return whether the text has neither control characters nor lone surrogates."""
     return _UNPRINTABLE.search(value) is None
 
 
@@ -36,16 +36,16 @@ def _refuse_blank(value: str) -> str:
 
 
 def _only_digits(value: Any) -> Any:
-    # Lax integer parsing also takes `1_0`, ` 5` and `5.0`.
+    # Pydantic's lax mode also accepts `1_0`, ` 5` and `5.0`.
     if isinstance(value, str) and not (value.isascii() and value.isdigit()):
         raise ValueError("must be a whole number in decimal digits")
     return value
 
 
 def _begin_with_a_date(value: Any) -> Any:
-    # A number would be read as seconds since 1970.
+    # Pydantic would parse a number as seconds since 1970.
     if not isinstance(value, datetime) and not (isinstance(value, str) and _DATE.match(value)):
-        raise ValueError("must be a time as 2026-01-31T12:00:00Z")
+        raise ValueError("must be a time with a time zone, such as 2026-01-31T12:00:00Z")
     return value
 
 
@@ -53,7 +53,7 @@ def _in_utc(value: datetime) -> datetime:
     try:
         return value.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError("must lie within the calendar") from error
+        raise ValueError("must be between the years 1 and 9999 in UTC") from error
 
 
 ONE_LINE = AfterValidator(_refuse_unprintable)
@@ -61,10 +61,10 @@ ONE_LINE = AfterValidator(_refuse_unprintable)
 SEVERAL_LINES = AfterValidator(_refuse_unprintable_but_lines)
 """As ONE_LINE, but with tabs and line breaks."""
 NOT_BLANK = AfterValidator(_refuse_blank)
-"""Something other than white space."""
+"""At least one character that is not white space."""
 
 ONLY_DIGITS = BeforeValidator(_only_digits)
-"""A whole number in a query string. It stands behind the bounds: before them it would keep them out of the OpenAPI document."""
+"""A whole number in a query string. List it after the bounds in `Annotated`; before them, the OpenAPI document would lack the bounds."""
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_begin_with_a_date), AfterValidator(_in_utc)]
-"""A time with its zone, turned to UTC."""
+"""A time with a time zone, converted to UTC."""

@@ -1,1 +1,1 @@
-"""Decisions. A service works inside the caller's unit of work and never commits it."""
+"""Business rules. A service works inside the caller's unit of work and never commits it."""

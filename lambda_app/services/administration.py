@@ -1,19 +1,20 @@
-"""What superusers see of the whole: numbers, and the audit log."""
+"""Statistics and the audit log, for superusers."""
 
 from datetime import date
 from typing import NamedTuple
 
 from lambda_app.core.errors import PermissionDeniedError
 from lambda_app.models import AuditEvent, User
-from lambda_app.repositories.audit import AuditFilter, AuditRepository
+from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.stats import StatsRepository, StatusTotal
+from lambda_app.schemas.admin import AuditFilter
 
 STATS_DAYS = 30
-"""How far back uploads are counted by day."""
+"""Number of days for which uploads are counted per day."""
 
 
 class Stats(NamedTuple):
-    """The whole in numbers."""
+    """Totals over all accounts and files."""
 
     users: dict[str, int]
     files: list[StatusTotal]
@@ -21,21 +22,21 @@ class Stats(NamedTuple):
 
 
 class AdministrationService:
-    """What superusers may look at."""
+    """Read access for superusers to data of all accounts."""
 
     def __init__(self, *, audit: AuditRepository, stats: StatsRepository) -> None:
         self._audit = audit
         self._stats = stats
 
-    def count(self, viewer: User) -> Stats:
-        """Return the numbers. Raises PermissionDeniedError."""
+    def get_stats(self, viewer: User) -> Stats:
+        """Return the statistics. Raises PermissionDeniedError."""
         _require_superuser(viewer)
         return Stats(self._stats.users(), self._stats.files_by_status(), self._stats.uploads_by_day(days=STATS_DAYS))
 
-    def page_audit(self, viewer: User, wanted: AuditFilter, *, limit: int) -> list[AuditEvent]:
+    def page_audit_events(self, viewer: User, filters: AuditFilter, *, limit: int) -> list[AuditEvent]:
         """Return one page of the audit log, newest first. Raises PermissionDeniedError."""
         _require_superuser(viewer)
-        return self._audit.page(wanted, limit=limit)
+        return self._audit.page(filters, limit=limit)
 
 
 def _require_superuser(viewer: User) -> None:

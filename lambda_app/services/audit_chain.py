@@ -1,4 +1,7 @@
-"""Verifying the audit log: computed here anew, apart from the database that wrote it (docs/adr/0010-audit-hash-chain.md)."""
+"""Verification of the audit log's hash chain.
+
+The hashes are recomputed here, independently of the database that wrote them (docs/adr/0010-audit-hash-chain.md).
+"""
 
 import hashlib
 import json
@@ -14,7 +17,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A place in the chain and its hash."""
+    """A position in the chain and the hash of its row."""
 
     seq: int
     hash: str
@@ -22,42 +25,42 @@ class Anchor:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """A row where the chain does not hold, and why."""
+    """A row at which the chain is broken, and the reason."""
 
     seq: int
     reason: str
 
 
 def find_breaks(events: Iterable[AuditEvent], *, head: Anchor, anchors: Iterable[Anchor] = ()) -> Iterator[Break]:
-    """Yield every row of `events`, which come in order, where the chain does not hold.
+    """Yield every break in the chain of `events`, which must be sorted by `seq`.
 
-    `head` is what the database says is the end; `anchors` are ends seen earlier and kept elsewhere, without which whoever can
-    rewrite the whole table and its head goes unnoticed.
+    `head` is the end of the chain according to the database. `anchors` are earlier heads that were stored outside the database;
+    without them, an attacker who rewrites the whole table and its head is not detected.
     """
-    wanted = {anchor.seq: anchor.hash for anchor in anchors}
+    expected = {anchor.seq: anchor.hash for anchor in anchors}
     last = Anchor(0, GENESIS_HASH)
     for event in events:
         if event.seq != last.seq + 1:
             yield Break(last.seq + 1, f"rows {last.seq + 1} to {event.seq - 1} are missing" if event.seq > last.seq + 1 else "out of order")
         elif event.previous_hash != last.hash:
-            yield Break(event.seq, f"does not follow row {last.seq}: one of the two was replaced, inserted or moved")
+            yield Break(event.seq, f"does not link to row {last.seq}: one of the two was replaced, inserted or moved")
         if event_hash(event) != event.hash:
-            yield Break(event.seq, "was altered: its content is not what was hashed")
-        if wanted.pop(event.seq, event.hash) != event.hash:
-            yield Break(event.seq, "is not the row that was there when the anchor was taken")
+            yield Break(event.seq, "was altered: its content does not match its hash")
+        if expected.pop(event.seq, event.hash) != event.hash:
+            yield Break(event.seq, "differs from the row that the anchor recorded")
         last = Anchor(event.seq, event.hash)
     if last.seq > head.seq:
         yield Break(head.seq + 1, f"was inserted: the head is at row {head.seq}")
     elif last.seq < head.seq:
         yield Break(last.seq + 1, f"rows {last.seq + 1} to {head.seq} are missing at the end")
     elif last.hash != head.hash:
-        yield Break(last.seq, "is not the row that the head names")
-    for seq in sorted(wanted):
-        yield Break(seq, "is missing: an anchor names it")
+        yield Break(last.seq, "does not match the hash of the head")
+    for seq in sorted(expected):
+        yield Break(seq, "is missing: an anchor refers to it")
 
 
 def event_hash(event: AuditEvent) -> str:
-    """Return the hash that the database's trigger has to have written: SHA-256 of the columns as a JSON array."""
+    """Return the hash that the database trigger must have written: SHA-256 of the columns as a JSON array."""
     columns = [
         event.seq,
         event.previous_hash,

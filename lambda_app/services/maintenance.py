@@ -1,4 +1,4 @@
-"""Forgetting what is over: ended sessions, expired mail tokens, old counters."""
+"""Deletion of expired data: ended sessions, mail tokens, rate-limit counters."""
 
 from datetime import timedelta
 from functools import partial
@@ -10,12 +10,12 @@ from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
 from lambda_app.repositories.sharing.share_links import RESUME_WITHIN, ShareLinkRepository
 
-KEEP_ENDED = timedelta(days=30)
-"""How long an ended session is kept: until then the reuse of one of its refresh tokens is still recognised."""
+ENDED_RETENTION = timedelta(days=30)
+"""How long ended sessions and expired mail tokens are stored. Until then, the reuse of a session's refresh token is detected."""
 
 
 class MaintenanceService:
-    """Removes rows that no request will need again."""
+    """Deletes rows that no request needs any more."""
 
     def __init__(
         self,
@@ -33,14 +33,14 @@ class MaintenanceService:
         self._share_links = share_links
 
     def purge(self) -> dict[str, int]:
-        """Remove them, durably, and return how many of each kind.
+        """Delete expired rows in transactions of their own, and return how many of each kind were deleted.
 
-        If one kind fails, the others are removed all the same; then the first error is raised.
+        If one kind fails, the others are still deleted; then the first error is raised.
         """
         now = clock.now()
         steps = {
-            "sessions": partial(self._sessions.purge, ended_before=now - KEEP_ENDED),
-            "mail_tokens": partial(self._mail_tokens.purge, expired_before=now - KEEP_ENDED),
+            "sessions": partial(self._sessions.purge, ended_before=now - ENDED_RETENTION),
+            "mail_tokens": partial(self._mail_tokens.purge, expired_before=now - ENDED_RETENTION),
             "mail_allowances": partial(self._mail_allowances.purge),
             "sign_in_attempts": partial(self._attempts.purge),
             "share_visitors": partial(self._share_links.purge_download_visitors, before=now - RESUME_WITHIN),

@@ -1,1 +1,1 @@
-"""Where the bytes are: the object store, the keys of its objects, and the headers that go with them."""
+"""The object store, its keys, and the headers of uploads and downloads."""

@@ -9,7 +9,7 @@ from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
     ByteSource,
     DownloadMethod,
-    MultipartEnd,
+    MultipartResult,
     ObjectPage,
     ObjectStore,
     PresignedRequest,
@@ -20,10 +20,10 @@ from lambda_app.storage.object_store import (
 
 
 class ConnectionReleasingStore(ObjectStore):
-    """Delegates to `store`, and returns the session's connection to the pool before each call that goes over the network.
+    """Delegates to `store`, and returns the session's connection to the pool before each network call.
 
-    A slow S3 would otherwise hold connections that requests without S3 need: one in RDS Proxy, and all of a small pool. A call
-    inside an open transaction raises RuntimeError, in tests and in production. Signing is local and keeps the connection.
+    Otherwise slow S3 calls would occupy connections that other requests need. A network call inside an open transaction raises
+    RuntimeError, in tests and in production. Signing is local and keeps the connection.
     """
 
     def __init__(self, store: ObjectStore, session: Session) -> None:
@@ -47,11 +47,11 @@ class ConnectionReleasingStore(ObjectStore):
         return self._store.presign_part(key=key, upload_id=upload_id, number=number, size_bytes=size_bytes, sha256=sha256)
 
     def head(self, key: str) -> StoredObject | None:
-        """Return what is stored under `key`."""
+        """Return the metadata of the object."""
         return self._without_connection().head(key)
 
     def delete(self, key: str) -> None:
-        """Delete what is stored under `key`."""
+        """Delete the object."""
         self._without_connection().delete(key)
 
     def read_start(self, key: str, length: int) -> bytes:
@@ -59,7 +59,7 @@ class ConnectionReleasingStore(ObjectStore):
         return self._without_connection().read_start(key, length)
 
     def open(self, key: str, *, offset: int) -> ByteSource | None:
-        """Open an object for reading from `offset` on."""
+        """Open an object for reading from `offset`."""
         return self._without_connection().open(key, offset=offset)
 
     def put_marker(self, key: str) -> None:
@@ -75,13 +75,13 @@ class ConnectionReleasingStore(ObjectStore):
         return self._without_connection().send_part(key=key, upload_id=upload_id, number=number, body=body)
 
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
-        """Return all parts that the store holds."""
+        """Return all uploaded parts."""
         return self._without_connection().list_parts(key, upload_id)
 
     def complete_multipart(
         self, *, key: str, upload_id: str, parts: Sequence[StoredPart], size_bytes: int, crc64nvme: str | None = None
-    ) -> MultipartEnd:
-        """Make the object of its parts."""
+    ) -> MultipartResult:
+        """Complete a multipart upload."""
         return self._without_connection().complete_multipart(
             key=key, upload_id=upload_id, parts=parts, size_bytes=size_bytes, crc64nvme=crc64nvme
         )

@@ -1,14 +1,14 @@
-"""The keys of objects: ids only, because names are the users' and change."""
+"""The keys of objects. They contain only ids: file names are user data and can change."""
 
 import re
 from uuid import UUID
 
 KEY_PREFIX = "uploads/"
-"""What the keys of all files begin with."""
+"""Key prefix of files."""
 ARCHIVE_PREFIX = "archives/"
-"""What the keys of all archives begin with."""
+"""Key prefix of archives."""
 REQUEST_PREFIX = "archive-requests/"
-"""What the keys of the empty objects begin with whose coming wakes the archive worker."""
+"""Key prefix of the marker objects whose creation events start the archive worker."""
 
 _ID = "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _KEY = re.compile(KEY_PREFIX + _ID)
@@ -22,7 +22,7 @@ def object_key(file_id: UUID) -> str:
 
 
 def file_id_of(key: str) -> UUID | None:
-    """Return the id of the file that an object belongs to, None for an object that is not a file's."""
+    """Return the id of the file with this key, None for the key of another kind of object."""
     match = _KEY.fullmatch(key)
     return UUID(match[1]) if match else None
 
@@ -33,17 +33,17 @@ def archive_key(archive_id: UUID) -> str:
 
 
 def archive_id_of(key: str) -> UUID | None:
-    """Return the id of the archive that an object is, None for any other object."""
+    """Return the id of the archive with this key, None for the key of another kind of object."""
     match = _ARCHIVE_KEY.fullmatch(key)
     return UUID(match[1]) if match else None
 
 
 def archive_request_key(archive_id: UUID) -> str:
-    """Return the key of the object that asks for an archive to be built."""
+    """Return the key of the marker object that requests the build of an archive."""
     return f"{REQUEST_PREFIX}{archive_id}"
 
 
 def requested_archive_of(key: str) -> UUID | None:
-    """Return the id of the archive that an object asks for, None for an object that asks for nothing."""
+    """Return the id of the archive that the marker with this key requests, None for the key of another kind of object."""
     match = _REQUEST_KEY.fullmatch(key)
     return UUID(match[1]) if match else None

@@ -1,4 +1,4 @@
-"""What the services need of an object store."""
+"""The interface of the object store that the services use."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,18 +10,18 @@ from lambda_app.core.errors import UnavailableError
 from lambda_app.storage.keys import KEY_PREFIX
 
 SINGLE_PUT_MAX_BYTES = 5 * 1024**3
-"""The longest body of one PUT: documented as 5 GB, answered by S3 itself as MaxSizeAllowed 5368709120."""
+"""Largest body of one PUT. S3 documents 5 GB; its error response states MaxSizeAllowed 5368709120."""
 
 DownloadMethod = Literal["GET", "HEAD"]
 
 
 class ObjectWithheldError(UnavailableError):
-    """The store has the object and gives its bytes to nobody, as one that a malware scan did not find clean."""
+    """The object exists but its content is blocked, for example until a malware scan has found it clean."""
 
 
 @dataclass(frozen=True, slots=True)
 class PresignedRequest:
-    """A request that anyone may make until `expires_at` (aware UTC, whole seconds), with exactly these headers beside Host."""
+    """A request that any client may send until `expires_at` (aware UTC, whole seconds), with exactly these headers besides Host."""
 
     method: str
     url: str = field(repr=False)
@@ -31,10 +31,10 @@ class PresignedRequest:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What the store says of an object.
+    """Metadata of an object.
 
-    `sha256` (lower-case hex) and `crc64nvme` (base64) are of the whole body, None when the store does not say. S3 makes the second of
-    every object that was not sent with another checksum.
+    `sha256` (lower-case hex) and `crc64nvme` (base64) cover the whole body, and are None when the store does not report them. S3
+    computes CRC64NVME for every object that was uploaded without another checksum.
     """
 
     size_bytes: int
@@ -46,7 +46,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """A part as the store holds it; `sha256` is in lower-case hex, None when the upload takes no digests."""
+    """An uploaded part. `sha256` is in lower-case hex, and None when the upload has no part digests."""
 
     number: int
     size_bytes: int
@@ -54,17 +54,17 @@ class StoredPart:
     sha256: str | None = None
 
 
-class MultipartEnd(Enum):
-    """How an attempt to join the parts ended."""
+class MultipartResult(Enum):
+    """The result of an attempt to complete a multipart upload."""
 
-    JOINED = "joined"
-    """The object is there."""
-    NO_UPLOAD = "no upload"
-    """The store does not know the upload: it was joined before, aborted, or lost. Only a look at the object tells."""
-    KEY_TAKEN = "key taken"
-    """There is an object under the key already; it was left alone."""
-    PARTS_DIFFER = "parts differ"
-    """The parts are not, or no longer, the ones that were named."""
+    COMPLETED = "completed"
+    """The object exists."""
+    UPLOAD_NOT_FOUND = "upload not found"
+    """The upload was completed before, was aborted, or is lost. A HEAD of the object shows which."""
+    KEY_EXISTS = "key exists"
+    """An object with the key exists already. It was not changed."""
+    PARTS_MISMATCH = "parts mismatch"
+    """The uploaded parts differ from the listed ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class ListedObject:
 
 @dataclass(frozen=True, slots=True)
 class ObjectPage:
-    """Objects in order of their keys; `is_last` when nothing lies behind them."""
+    """Objects ordered by key. `is_last`: no more objects follow."""
 
     objects: list[ListedObject]
     is_last: bool
@@ -86,7 +86,7 @@ class ObjectPage:
 
 @dataclass(frozen=True, slots=True)
 class ListedUpload:
-    """A multipart upload that was neither joined nor aborted."""
+    """A multipart upload that was neither completed nor aborted."""
 
     key: str
     upload_id: str
@@ -95,29 +95,29 @@ class ListedUpload:
 
 @dataclass(frozen=True, slots=True)
 class UploadPage:
-    """Multipart uploads in order of their keys; `is_last` when nothing lies behind them."""
+    """Multipart uploads ordered by key. `is_last`: no more uploads follow."""
 
     uploads: list[ListedUpload]
     is_last: bool
 
 
 class ByteSource(Protocol):
-    """The bytes of an object from some position on, as they come."""
+    """A stream of an object's bytes."""
 
-    def read_into(self, into: memoryview) -> None:
-        """Fill `into` with the next bytes. Raises UnavailableError when there are fewer, or they break off."""
+    def read_into(self, buffer: memoryview) -> None:
+        """Fill `buffer` with the next bytes. Raises UnavailableError when the object ends early or the connection fails."""
         ...
 
     def close(self) -> None:
-        """Let go of it, read to its end or not."""
+        """Close the stream, also before its end."""
         ...
 
 
 class ObjectStore(Protocol):
-    """Keeps bytes under keys, and lets clients move them without passing through us."""
+    """Stores objects under keys. Clients transfer the content directly, with presigned requests."""
 
     def presign_upload(self, *, key: str, size_bytes: int, content_type: str, sha256: str | None) -> PresignedRequest:
-        """Sign the PUT of one object: this key, length, type and digest, and only while the key is free.
+        """Sign the PUT of one object with this key, length, type and digest. The store rejects it when the key exists.
 
         Raises MalformedRequestError, TooLargeError past SINGLE_PUT_MAX_BYTES, UnavailableError without usable credentials.
         """
@@ -126,102 +126,102 @@ class ObjectStore(Protocol):
     def presign_download(
         self, *, key: str, filename: str, content_type: str, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
     ) -> PresignedRequest:
-        """Sign the GET, or only the HEAD, of an object that is saved as `filename`, never shown, and typed harmlessly.
+        """Sign the GET or HEAD of an object. The response is an attachment with a safe name and content type.
 
-        It lives `lifetime_seconds` where that is shorter than usual. Raises UnavailableError without usable credentials.
+        `lifetime_seconds` can only shorten the default lifetime. Raises UnavailableError without usable credentials.
         """
         ...
 
     def head(self, key: str) -> StoredObject | None:
-        """Return what is stored under `key`, None when nothing is.
+        """Return the metadata of the object, None when it does not exist.
 
-        Raises UnavailableError when the store does not answer or refuses to say.
+        Raises ObjectWithheldError, and UnavailableError when the store does not respond or rejects the request.
         """
         ...
 
     def delete(self, key: str) -> None:
-        """Delete what is stored under `key`, if anything is.
+        """Delete the object if it exists.
 
-        Raises UnavailableError when the store does not answer or refuses.
+        Raises UnavailableError when the store does not respond or rejects the request.
         """
         ...
 
     def read_start(self, key: str, length: int) -> bytes:
-        """Return the first `length` bytes of an object, fewer when it has fewer, none when there is no object.
+        """Return the first `length` bytes of an object, fewer when it is shorter, b"" when it does not exist.
 
-        Raises UnavailableError when the store does not answer or refuses.
+        Raises UnavailableError when the store does not respond or rejects the request.
         """
         ...
 
     def open(self, key: str, *, offset: int) -> ByteSource | None:
-        """Open an object for reading from `offset` on, which must lie inside of it; None when there is no object.
+        """Open an object for reading from `offset`, which must be less than its size; None when the object does not exist.
 
-        Raises ObjectWithheldError, and UnavailableError when the store does not answer or refuses otherwise.
+        Raises ObjectWithheldError, and UnavailableError when the store does not respond or rejects the request otherwise.
         """
         ...
 
     def put_marker(self, key: str) -> None:
-        """Store an object without bytes, over one that is there.
+        """Store an empty object, replacing an existing one.
 
-        Raises UnavailableError when the store does not answer or refuses.
+        Raises UnavailableError when the store does not respond or rejects the request.
         """
         ...
 
     def start_multipart(self, *, key: str, content_type: str, with_digests: bool) -> str:
-        """Start a multipart upload and return its id; `with_digests` demands a SHA-256 of every part.
+        """Start a multipart upload and return its id. `with_digests`: every part requires a SHA-256.
 
-        Raises UnavailableError when the store does not answer or refuses.
+        Raises UnavailableError when the store does not respond or rejects the request.
         """
         ...
 
     def presign_part(self, *, key: str, upload_id: str, number: int, size_bytes: int, sha256: str | None) -> PresignedRequest:
-        """Sign the PUT of one part of exactly this length, and digest if given. A part may be sent again, until the parts are joined.
+        """Sign the PUT of one part with exactly this length and digest. A part can be replaced until the upload is completed.
 
         Raises MalformedRequestError, UnavailableError without usable credentials.
         """
         ...
 
     def send_part(self, *, key: str, upload_id: str, number: int, body: bytes | bytearray) -> bool:
-        """Send one part ourselves, of an upload that demands digests; False when the store does not know the upload.
+        """Upload one part of an upload with digests from the server; False when the upload does not exist.
 
-        Raises UnavailableError when the store does not answer or refuses.
+        Raises UnavailableError when the store does not respond or rejects the request.
         """
         ...
 
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
-        """Return all parts that the store holds, by number; None when it does not know the upload.
+        """Return all uploaded parts, ordered by number; None when the upload does not exist.
 
-        Raises UnavailableError when the store does not answer or refuses.
+        Raises UnavailableError when the store does not respond or rejects the request.
         """
         ...
 
     def complete_multipart(
         self, *, key: str, upload_id: str, parts: Sequence[StoredPart], size_bytes: int, crc64nvme: str | None = None
-    ) -> MultipartEnd:
-        """Make the object of its parts, only while the key is free and only if their sizes add up to `size_bytes`.
+    ) -> MultipartResult:
+        """Create the object from its parts if the key does not exist and the sizes of the parts add up to `size_bytes`.
 
-        `crc64nvme` (base64) is the checksum of the whole object, which the store then compares. Safe to repeat.
-        Raises UnavailableError when the store does not answer or refuses; whether the parts were joined is then unknown.
+        `crc64nvme` (base64) is the checksum of the whole object, which the store verifies. Safe to retry.
+        Raises UnavailableError when the store does not respond or rejects the request; the upload may have been completed nevertheless.
         """
         ...
 
     def abort_multipart(self, key: str, upload_id: str) -> None:
-        """Forget the upload and its parts, if it is there.
+        """Delete the upload and its parts if it exists.
 
-        Raises UnavailableError when the store does not answer or refuses.
+        Raises UnavailableError when the store does not respond or rejects the request.
         """
         ...
 
     def list_objects(self, *, after_key: str, limit: int, prefix: str = KEY_PREFIX) -> ObjectPage:
-        """Return up to `limit` (1000 at most) objects below `prefix`, behind `after_key` ("" for the first).
+        """Return up to `limit` (at most 1000) objects below `prefix` whose keys are greater than `after_key` ("" for the first page).
 
-        Raises UnavailableError when the store does not answer or refuses.
+        Raises UnavailableError when the store does not respond or rejects the request.
         """
         ...
 
     def list_uploads(self, *, after_key: str, limit: int, prefix: str = KEY_PREFIX) -> UploadPage:
-        """Return up to `limit` (1000 at most) multipart uploads under way below `prefix`, behind `after_key` ("" for the first).
+        """Return up to `limit` (at most 1000) unfinished uploads below `prefix` with keys greater than `after_key` ("" for the first page).
 
-        Raises UnavailableError when the store does not answer or refuses.
+        Raises UnavailableError when the store does not respond or rejects the request.
         """
         ...

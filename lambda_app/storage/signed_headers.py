@@ -1,4 +1,4 @@
-"""What one upload URL admits, as the headers that are signed into it; nothing is signed unchecked."""
+"""The headers that are signed into an upload URL and so restrict the upload. All values are validated first."""
 
 import base64
 import re
@@ -7,42 +7,44 @@ from lambda_app.core.errors import MalformedRequestError, TooLargeError
 from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES
 from lambda_app.storage.parts import PART_MAX_BYTES, PARTS_MAX_COUNT
 
-# Letters that S3 calls safe in a key and that no client, proxy or XML parser rewrites; dots alone would be resolved as a path.
+# Characters that S3 documents as safe in keys and that no client, proxy or XML parser changes. "." and ".." would be resolved as paths.
 _KEY = re.compile(r"(?!(?:.*/)?\.{1,2}(?:/|$))[\w!.*'()-]+(?:/[\w!.*'()-]+)*", re.ASCII)
 _KEY_MAX_LENGTH = 1024
-# One line of printable ASCII with a slash in it. Whether it is a media type is the schema's to say; here it becomes a header.
+# One line of printable ASCII with a slash, which is safe as a header value. The request schema validates the media type itself.
 _CONTENT_TYPE = re.compile(r"[!-~]+/[!-~](?:[ -~]*[!-~])?")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
 def safe_key(key: str) -> str:
-    """Return `key`, which goes into a URL as it is. Raises ValueError for one that `storage.keys` cannot have made."""
+    """Return `key` if it is safe in a URL without encoding. Raises ValueError for keys that `storage.keys` cannot produce."""
     if len(key) > _KEY_MAX_LENGTH or not _KEY.fullmatch(key):
-        raise ValueError(f"not a key of ours: {key[:80]!r}")
+        raise ValueError(f"unsafe object key: {key[:80]!r}")
     return key
 
 
 def upload_headers(*, size_bytes: int, content_type: str, sha256: str | None) -> dict[str, str]:
-    """Return the headers that a client must send to upload this body; `sha256` is in hex.
+    """Return the headers that the client must send to upload this body. `sha256` is in hex.
 
-    Raises MalformedRequestError for values that cannot be headers, TooLargeError past SINGLE_PUT_MAX_BYTES.
+    Raises MalformedRequestError for invalid header values, TooLargeError above SINGLE_PUT_MAX_BYTES.
     """
     if size_bytes < 0:
         raise MalformedRequestError("The size cannot be negative")
     if size_bytes > SINGLE_PUT_MAX_BYTES:
-        raise TooLargeError(f"One upload carries at most {SINGLE_PUT_MAX_BYTES} bytes", code="too_large_for_one_upload")
+        raise TooLargeError(
+            f"A single upload can have at most {SINGLE_PUT_MAX_BYTES} bytes; use a multipart upload", code="too_large_for_one_upload"
+        )
     if not _CONTENT_TYPE.fullmatch(content_type):
         raise MalformedRequestError("The content type must be a media type such as image/png")
     return {"Content-Length": str(size_bytes), "Content-Type": content_type, "If-None-Match": "*", **_digest_header(sha256)}
 
 
 def part_headers(*, number: int, size_bytes: int, sha256: str | None) -> dict[str, str]:
-    """Return the headers that a client must send to upload this part; S3 takes neither a type nor a condition with a part.
+    """Return the headers that the client must send to upload this part. S3 accepts no content type and no condition for a part.
 
-    Raises MalformedRequestError for what S3 would not take.
+    Raises MalformedRequestError for a part number or size that S3 would reject.
     """
     if not 1 <= number <= PARTS_MAX_COUNT or not 0 < size_bytes <= PART_MAX_BYTES:
-        raise MalformedRequestError("There is no such part")
+        raise MalformedRequestError("The part number or part size is out of range")
     return {"Content-Length": str(size_bytes), **_digest_header(sha256)}
 
 

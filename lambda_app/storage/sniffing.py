@@ -1,32 +1,32 @@
-"""What the first bytes of an object look like, against what was said of it."""
+"""Detects when the first bytes of an object contradict its declared content type."""
 
 SNIFFED_BYTES = 4096
-"""How much of an object is looked at: the signatures that we trust all lie in the first kilobytes."""
+"""Bytes that are read from the start of an object. All signatures that we rely on lie within them."""
 
 CONFIDENCE_MIN = 0.3
-"""puremagic gives a tenth for each byte of a signature; of two letters too many texts begin with some."""
+"""puremagic's confidence is 0.1 per byte of the signature. Many texts start with the bytes of a two-byte signature."""
 
-_SAYS_NOTHING = frozenset({"application/octet-stream", "binary/octet-stream"})
+_GENERIC_TYPES = frozenset({"application/octet-stream", "binary/octet-stream"})
 _CONTAINERS = frozenset({"audio", "video"})
 """Families whose formats share their first bytes."""
 
 
 def contradicting_type(content_type: str, start: bytes) -> str | None:
-    """Return the type that `start` has a signature of, if that cannot be the declared `content_type`; None if it can, or has none.
+    """Return the type detected in `start` when it contradicts the declared `content_type`; None when it matches or none is detected.
 
-    A signature may belong to several formats (every office document is a ZIP): one that fits is enough.
+    A signature can belong to several formats (every office document is a ZIP); one match is enough.
     """
     declared = _essence(content_type)
-    if not start or declared in _SAYS_NOTHING:
+    if not start or declared in _GENERIC_TYPES:
         return None
-    found = _signatures(start)
+    found = _detect_types(start)
     if not found or any(_is_same(declared, candidate) for candidate in found):
         return None
     return found[0]
 
 
-def _signatures(start: bytes) -> list[str]:
-    # 30 ms to import, which only the end of an upload pays.
+def _detect_types(start: bytes) -> list[str]:
+    # The import takes 30 ms and is needed only when an upload is completed.
     from puremagic import PureError, magic_string
 
     try:

@@ -1,7 +1,7 @@
-"""The bytes of a zip, computable from any position on: stored entries, whose sizes are known before anything is read.
+"""The layout of a zip file with uncompressed entries (PKWARE APPNOTE 6.3.10).
 
-After PKWARE's APPNOTE 6.3.10. Nothing is compressed, so where everything lies depends on names and sizes alone: a part of the zip can be
-made without the parts before it, again, and with the same outcome. Only the checksums of the contents come later.
+Because nothing is compressed, all positions depend only on the names and sizes of the entries. Any part of the zip can therefore be
+built, or rebuilt with the same result, without the parts before it. Only the checksums require the contents.
 """
 
 import struct
@@ -45,30 +45,31 @@ class ZipEntry:
 
 
 class Kind(Enum):
-    """What a segment of the zip is."""
+    """The kind of a segment."""
 
     HEADER = "header"
-    """The header before an entry's bytes; it holds their checksum."""
+    """The local header before the content of an entry, with its checksum."""
     CONTENT = "content"
-    """An entry's bytes."""
+    """The content of an entry."""
     DIRECTORY = "directory"
-    """The end: the directory of all entries, which holds their checksums again."""
+    """The central directory and end record, which repeat the checksums of all entries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A segment of the zip from position `start` up to `end`, `skipped` bytes behind the beginning of what it belongs to."""
+    """The bytes of the zip from position `start` to `end` (exclusive), all of one header, content or directory."""
 
     kind: Kind
     index: int
-    """Which entry, from 0; of the directory, the number of entries."""
+    """Index of the entry, from 0. For the directory: the number of entries."""
     start: int
     end: int
     skipped: int
+    """Offset of `start` within the header, content or directory."""
 
 
 class ZipLayout:
-    """Where everything lies in the zip of these entries."""
+    """The positions of headers, contents and directory in the zip of these entries."""
 
     def __init__(self, entries: Sequence[ZipEntry]) -> None:
         self._entries = entries
@@ -81,22 +82,22 @@ class ZipLayout:
 
     @cached_property
     def size_bytes(self) -> int:
-        """The length of the whole."""
+        """Size of the zip file."""
         return self._directory_start + len(self.directory([0] * len(self._entries)))
 
     def segments(self, start: int, end: int) -> Iterator[Segment]:
-        """Yield what lies from position `start` up to `end`, in order. Nothing is yielded for an entry without bytes."""
+        """Yield the segments from position `start` to `end` (exclusive), in order. An empty file has no content segment."""
         index = bisect_right(self._header_starts, start) - 1
         while index < len(self._entries) and (header := self._header_starts[index]) < end:
             content = self._content_start(index)
-            behind = content + self._entries[index].size_bytes
-            yield from _cut(Kind.HEADER, index, (header, content), (start, end))
-            yield from _cut(Kind.CONTENT, index, (content, behind), (start, end))
+            content_end = content + self._entries[index].size_bytes
+            yield from _intersection(Kind.HEADER, index, (header, content), (start, end))
+            yield from _intersection(Kind.CONTENT, index, (content, content_end), (start, end))
             index += 1
-        yield from _cut(Kind.DIRECTORY, len(self._entries), (self._directory_start, self.size_bytes), (start, end))
+        yield from _intersection(Kind.DIRECTORY, len(self._entries), (self._directory_start, self.size_bytes), (start, end))
 
     def header(self, index: int, crc32: int) -> bytes:
-        """Return the header of an entry whose bytes have this checksum."""
+        """Return the local header of an entry. `crc32` is the checksum of its content."""
         entry, name = self._entries[index], self._names[index]
         is_large = entry.size_bytes >= _MAX_32
         size = _MAX_32 if is_large else entry.size_bytes
@@ -105,7 +106,7 @@ class ZipLayout:
         return _LOCAL_HEADER.pack(b"PK\3\4", *fields) + name + extra
 
     def directory(self, crc32s: Sequence[int]) -> bytes:
-        """Return the end of the zip, given the checksums of all entries."""
+        """Return the central directory and end record. `crc32s` has the checksums of all entries."""
         listed = b"".join(self._directory_header(index, crc32) for index, crc32 in enumerate(crc32s))
         start, count = self._directory_start, len(self._entries)
         end = b""
@@ -126,12 +127,12 @@ class ZipLayout:
         return _DIRECTORY_HEADER.pack(b"PK\1\2", *fields, len(extra), 0, 0, 0, _REGULAR_FILE, min(start, _MAX_32)) + name + extra
 
     def _content_start(self, index: int) -> int:
-        behind = self._header_starts[index + 1] if index + 1 < len(self._entries) else self._directory_start
-        return behind - self._entries[index].size_bytes
+        content_end = self._header_starts[index + 1] if index + 1 < len(self._entries) else self._directory_start
+        return content_end - self._entries[index].size_bytes
 
 
-def _cut(kind: Kind, index: int, whole: tuple[int, int], asked: tuple[int, int]) -> Iterator[Segment]:
-    start, end = max(whole[0], asked[0]), min(whole[1], asked[1])
+def _intersection(kind: Kind, index: int, whole: tuple[int, int], requested: tuple[int, int]) -> Iterator[Segment]:
+    start, end = max(whole[0], requested[0]), min(whole[1], requested[1])
     if start < end:
         yield Segment(kind, index, start, end, start - whole[0])
 
@@ -156,7 +157,7 @@ def _flags(entry: ZipEntry) -> int:
 
 
 def _dos_time(at: datetime) -> tuple[int, int]:
-    """Return time and date in MS-DOS's form, which knows no zone: ours is UTC. The extra field says the same exactly."""
+    """Return time and date in MS-DOS format, which has no time zone; UTC is used. The extra field has the exact time."""
     at = at.astimezone(UTC)
     if at.year < _DOS_FIRST_YEAR:
         return 0, 1 << 5 | 1

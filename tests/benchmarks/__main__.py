@@ -1,4 +1,4 @@
-"""`make bench`: measure ours beside the peers in one run, print the tables, keep the figures, and say which budgets hold."""
+"""`make bench`: measure the application and its peers in one run, print and save the figures, and check the budgets."""
 
 import argparse
 import json
@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from infra.package.contents import ROOT
+from tests.benchmarks.candidates import Candidate, build_candidates
 from tests.benchmarks.cold import measure_cold_starts, measure_imports
 from tests.benchmarks.contention import measure_contention
 from tests.benchmarks.emulator import measure_under_emulator
 from tests.benchmarks.lists import measure_lists
 from tests.benchmarks.plots import draw_all
-from tests.benchmarks.report import broken_budgets, tables_of, write_into
+from tests.benchmarks.report import exceeded_budgets, tables_of, write_into
 from tests.benchmarks.signing import measure_signing
-from tests.benchmarks.trees import Candidate, build_candidates
+from tests.benchmarks.testbed import Testbed, running_testbed
 from tests.benchmarks.warm import measure_latency, measure_load, measure_requests, measure_wire
-from tests.benchmarks.world import World, running_world
 
 FIGURES = ROOT / "build" / "bench.json"
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -29,8 +29,8 @@ PLOTS = ROOT / "docs" / "performance"
 
 
 @dataclass(frozen=True)
-class Effort:
-    """How much is measured."""
+class Sampling:
+    """How many samples each measurement takes."""
 
     cold_rounds: int = 9
     rounds: int = 20
@@ -42,47 +42,48 @@ class Effort:
     rows: int = 100_000
 
 
-QUICK = Effort(cold_rounds=4, rounds=8, times=16, load_seconds=1.0, latency_times=9, contention_times=40, list_times=10, rows=100_000)
-"""A third of it."""
-SMALL = Effort(cold_rounds=1, rounds=2, times=8, load_seconds=0.1, latency_times=3, contention_times=5, list_times=3, rows=1000)
-"""Enough to see that everything runs."""
+QUICK = Sampling(cold_rounds=4, rounds=8, times=16, load_seconds=1.0, latency_times=9, contention_times=40, list_times=10, rows=100_000)
+"""About a third of the samples."""
+SMALL = Sampling(cold_rounds=1, rounds=2, times=8, load_seconds=0.1, latency_times=3, contention_times=5, list_times=3, rows=1000)
+"""Only verifies that everything runs."""
 
 
-def measurements(effort: Effort) -> dict[str, Callable[[World, list[Candidate]], Any]]:
-    """Return what is measured, by name."""
-    sizes = tuple(10**power for power in range(3, 7) if 10**power <= effort.rows)
+def measurements(sampling: Sampling) -> dict[str, Callable[[Testbed, list[Candidate]], Any]]:
+    """Return the measurements by name."""
+    sizes = tuple(10**power for power in range(3, 7) if 10**power <= sampling.rows)
     return {
-        "cold": lambda world, candidates: measure_cold_starts(world, candidates, rounds=effort.cold_rounds),
-        "emulator": lambda world, candidates: measure_under_emulator(world, candidates, rounds=max(1, effort.cold_rounds // 3)),
-        "imports": lambda world, candidates: measure_imports(world, candidates, rounds=max(1, effort.cold_rounds // 3)),
+        "cold": lambda testbed, candidates: measure_cold_starts(testbed, candidates, rounds=sampling.cold_rounds),
+        "emulator": lambda testbed, candidates: measure_under_emulator(testbed, candidates, rounds=max(1, sampling.cold_rounds // 3)),
+        "imports": lambda testbed, candidates: measure_imports(testbed, candidates, rounds=max(1, sampling.cold_rounds // 3)),
         "wire": measure_wire,
-        "requests": lambda world, candidates: measure_requests(world, candidates, rounds=effort.rounds, times=effort.times),
-        "load": lambda world, candidates: measure_load(world, candidates, rounds=3, seconds=effort.load_seconds),
-        "latency": lambda world, candidates: measure_latency(world, candidates, delays_ms=(0, 1, 2, 5), times=effort.latency_times),
-        "contention": lambda world, candidates: measure_contention(world, candidates, times=effort.contention_times),
+        "requests": lambda testbed, candidates: measure_requests(testbed, candidates, rounds=sampling.rounds, times=sampling.times),
+        "load": lambda testbed, candidates: measure_load(testbed, candidates, rounds=3, seconds=sampling.load_seconds),
+        "latency": lambda testbed, candidates: measure_latency(testbed, candidates, delays_ms=(0, 1, 2, 5), times=sampling.latency_times),
+        "contention": lambda testbed, candidates: measure_contention(testbed, candidates, times=sampling.contention_times),
         "signing": measure_signing,
-        "lists": lambda world, candidates: measure_lists(world, candidates, sizes=sizes, times=effort.list_times),
+        "lists": lambda testbed, candidates: measure_lists(testbed, candidates, sizes=sizes, times=sampling.list_times),
     }
 
 
-def measure(effort: Effort, *, only: list[str], beside: Path | None = None) -> dict[str, Any]:
-    """Measure, and return the figures with what the machine was and did."""
+def measure(sampling: Sampling, *, only: list[str], compare: Path | None = None) -> dict[str, Any]:
+    """Run the selected measurements, and return their figures with a description of the machine and its load."""
     figures: dict[str, Any] = {"machine": describe_machine()}
-    candidates = build_candidates(beside=beside)
+    candidates = build_candidates(compare=compare)
 
-    with running_world() as world:
-        for name, act in measurements(effort).items():
+    with running_testbed() as testbed:
+        for name, measurement in measurements(sampling).items():
             if not only or name in only:
-                began_at = time.monotonic()
-                known = [c for c in candidates if c.name != "bare"] if name == "contention" else candidates
-                figures[name] = act(world, known)
-                print(f"{name}: {time.monotonic() - began_at:.0f} s", flush=True)
+                started_at = time.monotonic()
+                # The bare handler has no counters to contend for.
+                measured = [candidate for candidate in candidates if candidate.name != "bare"] if name == "contention" else candidates
+                figures[name] = measurement(testbed, measured)
+                print(f"{name}: {time.monotonic() - started_at:.0f} s", flush=True)
     figures["machine"]["load_after"] = os.getloadavg()[0]
     return figures
 
 
 def describe_machine() -> dict[str, Any]:
-    """Say what was measured on."""
+    """Return the hardware, system, load and time of the run."""
     cpu = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
     return {
         "processor": cpu or platform.machine(),
@@ -95,35 +96,35 @@ def describe_machine() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure from the command line; the answer is the exit code: 1 when a budget is broken."""
+    """Run the command line. Returns the exit code: 1 if a budget is exceeded."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help=f"some of: {', '.join(measurements(Effort()))}")
-    parser.add_argument("--rows", type=int, default=Effort.rows, help="the longest list, up to 1000000")
-    parser.add_argument("--beside", type=Path, help="another checkout to measure in the same run, as `before`")
-    parser.add_argument("--quick", action="store_true", help="a third of the samples")
-    parser.add_argument("--small", action="store_true", help="only see whether everything runs")
-    parser.add_argument("--docs", action="store_true", help="write the tables and plots of docs/performance.md anew")
-    parser.add_argument("--again", action="store_true", help="measure nothing; show the figures of the last run")
+    parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help=f"some of: {', '.join(measurements(Sampling()))}")
+    parser.add_argument("--rows", type=int, default=Sampling.rows, help="length of the longest list, up to 1000000")
+    parser.add_argument("--compare", type=Path, help="another checkout to measure in the same run, shown as `before`")
+    parser.add_argument("--quick", action="store_true", help="take a third of the samples")
+    parser.add_argument("--small", action="store_true", help="only verify that everything runs")
+    parser.add_argument("--docs", action="store_true", help="update the tables and charts of docs/performance.md")
+    parser.add_argument("--reuse", action="store_true", help="measure nothing; use the figures of the last run")
     options = parser.parse_args()
-    if options.again:
+    if options.reuse:
         figures = json.loads(FIGURES.read_text())
     else:
-        effort = SMALL if options.small else replace(QUICK if options.quick else Effort(), rows=options.rows)
-        figures = measure(effort, only=options.only, beside=options.beside)
+        sampling = SMALL if options.small else replace(QUICK if options.quick else Sampling(), rows=options.rows)
+        figures = measure(sampling, only=options.only, compare=options.compare)
         FIGURES.parent.mkdir(exist_ok=True)
         FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
     tables = tables_of(figures)
     for table in tables:
         print(table.text())
     if not figures.get("emulator") and not options.only:
-        print("\nskipped: the runtime emulator, which is not installed here (make setup-infra)")
+        print("\nskipped: the runtime emulator is not installed (make setup-infra)")
     if options.docs:
         write_into(DOCUMENT, tables)
         draw_all(PLOTS, figures)
-    broken = broken_budgets(figures)
-    for what in broken:
-        print(f"BROKEN: {what}", file=sys.stderr)
-    return 1 if broken else 0
+    exceeded = exceeded_budgets(figures)
+    for budget in exceeded:
+        print(f"EXCEEDED: {budget}", file=sys.stderr)
+    return 1 if exceeded else 0
 
 
 if __name__ == "__main__":

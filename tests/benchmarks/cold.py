@@ -1,4 +1,4 @@
-"""Cold starts: from the start of the process to the first answer, and which dependency takes how much of the import."""
+"""Cold starts: from the start of the process to the first response, and the share of each dependency in the import."""
 
 import re
 import subprocess
@@ -6,66 +6,66 @@ import sys
 from collections import defaultdict
 from statistics import median
 
+from tests.benchmarks.candidates import Candidate
 from tests.benchmarks.processes import command_for, environment_for
 from tests.benchmarks.scenarios import SCENARIOS
-from tests.benchmarks.trees import Candidate
-from tests.benchmarks.world import World
+from tests.benchmarks.testbed import Testbed
 
-FIRST = "upload"
-"""The first request of the process: it signs in at the database, reads, writes and signs an address."""
+FIRST_REQUEST = "upload"
+"""The scenario of the first request: it connects to the database, reads, writes and signs a URL."""
 
 _LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
 
 
-def measure_cold_starts(world: World, candidates: list[Candidate], *, rounds: int) -> dict[str, dict[str, float]]:
-    """Start each candidate anew, in turns, once as it is and once up to a snapshot, and ask it one thing; medians, in milliseconds."""
-    scenario = next(scenario for scenario in SCENARIOS if scenario.name == FIRST)
+def measure_cold_starts(testbed: Testbed, candidates: list[Candidate], *, rounds: int) -> dict[str, dict[str, float]]:
+    """Start each candidate in turns, once without a snapshot and once with the hooks before one. Returns medians in milliseconds."""
+    scenario = next(scenario for scenario in SCENARIOS if scenario.name == FIRST_REQUEST)
     tokens = {}
     for candidate in candidates:
-        with world.start(candidate) as process:
-            tokens[candidate.name] = world.sign_in(process, world.owner)
-    taken: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        with testbed.start(candidate) as process:
+            tokens[candidate.name] = testbed.sign_in(process, testbed.owner)
+    samples_by_name: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for number in range(rounds):
         for candidate in candidates[number % len(candidates) :] + candidates[: number % len(candidates)]:
-            event = scenario.event(world, tokens[candidate.name])
-            with world.start(candidate) as process:
-                answer = process.tell("ask", event=event)
-                assert answer["answer"]["statusCode"] == scenario.status, answer
-                samples = taken[candidate.name]
-                samples["python_ms"].append(answer["started_at"] - process.born_at)
-                samples["import_ms"].append(answer["imported_at"] - answer["started_at"])
-                samples["build_ms"].append(answer["built_at"] - answer["imported_at"])
-                samples["first_answer_ms"].append(answer["answered_at"] - answer["built_at"])
-                samples["total_ms"].append(answer["answered_at"] - process.born_at)
-                samples["cpu_ms"].append(answer["cpu_seconds"])
-            with world.start(candidate, "snapshot") as process:
-                answer = process.tell("ask", event=event)
-                assert answer["answer"]["statusCode"] == scenario.status, answer
-                samples["after_snapshot_ms"].append(answer["answered_at"] - answer["asked_at"])
-                samples["after_snapshot_cpu_ms"].append(answer["cpu_seconds_since_built"])
-    figures = {name: {kind: median(values) * 1000 for kind, values in kinds.items()} for name, kinds in taken.items()}
-    for name, kinds in taken.items():
+            event = scenario.event(testbed, tokens[candidate.name])
+            with testbed.start(candidate) as process:
+                response = process.call("invoke", event=event)
+                assert response["response"]["statusCode"] == scenario.status, response
+                samples = samples_by_name[candidate.name]
+                samples["python_ms"].append(response["started_at"] - process.spawned_at)
+                samples["import_ms"].append(response["imported_at"] - response["started_at"])
+                samples["build_ms"].append(response["built_at"] - response["imported_at"])
+                samples["first_response_ms"].append(response["responded_at"] - response["built_at"])
+                samples["total_ms"].append(response["responded_at"] - process.spawned_at)
+                samples["cpu_ms"].append(response["cpu_seconds"])
+            with testbed.start(candidate, "snapshot") as process:
+                response = process.call("invoke", event=event)
+                assert response["response"]["statusCode"] == scenario.status, response
+                samples["after_snapshot_ms"].append(response["responded_at"] - response["received_at"])
+                samples["after_snapshot_cpu_ms"].append(response["cpu_seconds_since_built"])
+    figures = {name: {kind: median(values) * 1000 for kind, values in kinds.items()} for name, kinds in samples_by_name.items()}
+    for name, kinds in samples_by_name.items():
         figures[name] |= {f"best_{kind}": min(kinds[kind]) * 1000 for kind in ("cpu_ms", "after_snapshot_cpu_ms")}
     return figures
 
 
-def measure_imports(world: World, candidates: list[Candidate], *, rounds: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Import each candidate anew, and sum up by package what Python says its modules took themselves; the least, in milliseconds."""
+def measure_imports(testbed: Testbed, candidates: list[Candidate], *, rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Import each candidate in new processes. Returns, by package, the number of modules and the least time of their own code, in ms."""
     tables: dict[str, dict[str, dict[str, float]]] = {}
     for candidate in candidates:
         packages: dict[str, dict[str, float]] = {}
         for _ in range(rounds):
-            for package, (count, spent) in _import_once(world, candidate).items():
+            for package, (count, spent) in _import_once(testbed, candidate).items():
                 known = packages.setdefault(package, {"modules": count, "ms": spent})
                 known["ms"] = min(known["ms"], spent)
         tables[candidate.name] = packages
     return tables
 
 
-def _import_once(world: World, candidate: Candidate) -> dict[str, tuple[int, float]]:
+def _import_once(testbed: Testbed, candidate: Candidate) -> dict[str, tuple[int, float]]:
     finished = subprocess.run(
         command_for("-X", "importtime", "-c", f"import {candidate.module}"),
-        env=environment_for(candidate, world.environment),
+        env=environment_for(candidate, testbed.environment),
         check=True,
         capture_output=True,
         text=True,
@@ -74,9 +74,9 @@ def _import_once(world: World, candidate: Candidate) -> dict[str, tuple[int, flo
     for line in finished.stderr.splitlines():
         if found := _LINE.match(line):
             package = found[2].partition(".")[0]
-            # What has no source of its own on the roots is Python's.
+            # A module without source on the roots belongs to the standard library.
             is_own = any((root / package).exists() or list(root.glob(f"{package}.*")) for root in candidate.roots)
-            package = package if is_own and package not in sys.stdlib_module_names else "Python's own library"
+            package = package if is_own and package not in sys.stdlib_module_names else "standard library"
             count, spent = packages.get(package, (0, 0.0))
             packages[package] = (count + 1, spent + int(found[1]) / 1000)
     return packages

@@ -1,4 +1,4 @@
-"""Lists of one user with more and more files: the first page, and the last one by cursor and by `skip`."""
+"""Lists of a user with an increasing number of files: the first page, and the last page by cursor and by `skip`."""
 
 from collections import defaultdict
 from statistics import median
@@ -8,33 +8,33 @@ from sqlalchemy import text
 
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
-from tests.benchmarks.trees import Candidate
-from tests.benchmarks.world import API, World, event_of
+from tests.benchmarks.candidates import Candidate
+from tests.benchmarks.testbed import API, Testbed, event_of
 
 PAGE = 100
 
 
-def measure_lists(world: World, candidates: list[Candidate], *, sizes: tuple[int, ...], times: int) -> dict[str, dict[str, float]]:
+def measure_lists(testbed: Testbed, candidates: list[Candidate], *, sizes: tuple[int, ...], times: int) -> dict[str, dict[str, float]]:
     """Return medians in milliseconds, by candidate and page, then by number of rows."""
     figures: dict[str, dict[str, float]] = defaultdict(dict)
-    owner = world.make_person()
+    owner = testbed.create_user()
     filled = 0
     for size in sizes:
-        world.make_files(owner.id, size - filled, at=filled)
+        testbed.create_files(owner.id, size - filled, at=filled)
         filled = size
         for candidate in candidates:
-            with world.start(candidate) as process:
-                token = world.sign_in(process, owner)
-                for page, query in _pages(world, owner.id, is_ours=candidate.module == "lambda_app.main").items():
+            with testbed.start(candidate) as process:
+                token = testbed.sign_in(process, owner)
+                for page, query in _pages(testbed, owner.id, is_ours=candidate.module == "lambda_app.main").items():
                     event = event_of("GET", f"{API}/files?{query}", token=token)
-                    process.tell("run", events=[event], times=3, status=200)
-                    wall = process.tell("run", events=[event], times=times, status=200)["wall"]
+                    process.call("run", events=[event], times=3, status=200)
+                    wall = process.call("run", events=[event], times=times, status=200)["wall"]
                     figures[f"{candidate.name}, {page}"][str(size)] = median(wall) / 1e6
     return dict(figures)
 
 
-def _pages(world: World, owner: Any, *, is_ours: bool) -> dict[str, str]:
-    with world.services.engine.connect() as connection:
+def _pages(testbed: Testbed, owner: Any, *, is_ours: bool) -> dict[str, str]:
+    with testbed.services.engine.connect() as connection:
         count = connection.execute(text("SELECT count(*) FROM file WHERE owner_id = :id"), {"id": owner}).scalar_one()
         query = "SELECT created_at, id FROM file WHERE owner_id = :id ORDER BY created_at, id OFFSET 100 LIMIT 1"
         created_at, file_id = connection.execute(text(query), {"id": owner}).one()

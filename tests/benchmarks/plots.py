@@ -1,4 +1,4 @@
-"""Bar charts as SVG, by hand: a plotting library would be larger than all that it would draw."""
+"""Bar charts as SVG, written without a plotting library."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ WIDTH, BAR, GAP, LEFT = 760, 15, 14, 150
 
 
 def draw_bars(path: Path, title: str, groups: dict[str, dict[str, float]], *, unit: str) -> None:
-    """Write a chart with a group of bars for each key, one bar for each candidate."""
+    """Write a chart with one group of bars per key, and in each one bar per candidate."""
     largest = max(value for bars in groups.values() for value in bars.values())
     scale = (WIDTH - LEFT - 90) / largest
     y, parts = 54, []
@@ -34,11 +34,11 @@ def draw_all(folder: Path, figures: dict[str, Any]) -> None:
     folder.mkdir(exist_ok=True)
     if cold := figures.get("cold"):
         groups = {"cold start": {name: by_kind["total_ms"] for name, by_kind in cold.items()}}
-        draw_bars(folder / "cold-start.svg", "Process start to first answer, median", groups, unit="ms")
+        draw_bars(folder / "cold-start.svg", "Process start to first response, median", groups, unit="ms")
     if latency := figures.get("latency"):
         groups = {
             f"{scenario}, +{delay} ms": {name: found["p50_ms"] for name, found in by_scenario[scenario].items()}
             for scenario in ("get", "upload")
             for delay, by_scenario in latency.items()
         }
-        draw_bars(folder / "latency.svg", "p50 with time added to every database round trip", groups, unit="ms")
+        draw_bars(folder / "latency.svg", "p50 with latency added to every database round trip", groups, unit="ms")

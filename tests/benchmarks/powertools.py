@@ -1,8 +1,8 @@
-"""`python -m tests.benchmarks.powertools`: what AWS Lambda Powertools would cost, against the logs and metrics that we have.
+"""`python -m tests.benchmarks.powertools`: the cost of AWS Lambda Powertools, compared with the application's own logs and metrics.
 
-It installs Powertools with its tracer into an environment of its own, beside the locked packages of the function, and prints a table:
-processor time of loading it over what the application has loaded anyway, that of one warm request, size on disk. The figures are in
-docs/adr/0021-metrics-from-logs.md. The X-Ray daemon is a socket that nobody reads, as cheap as the real one.
+It installs Powertools with its tracer and the locked packages of the function into a temporary environment, and prints a table: the
+processor time of loading it after everything that the application loads, the processor time of one warm request, and the size on disk.
+The figures are in docs/adr/0021-metrics-from-logs.md. The X-Ray daemon is an unused UDP address, which costs as much as a real one.
 """
 
 import json
@@ -17,14 +17,14 @@ POWERTOOLS = "aws-lambda-powertools[tracer]==3.37.0"
 ROUNDS = 7
 REQUESTS = 3000
 
-ANYWAY = """
+ALREADY_LOADED = """
 import json, logging, sys, time, os, contextlib, io
 import fastapi, mangum, sqlalchemy.orm, pydantic, email, uuid, urllib.parse
 """
-"""What the function has loaded before either."""
+"""Imports of the function that both variants need."""
 
 FUNCTION = (
-    ANYWAY
+    ALREADY_LOADED
     + """
 class Context:
     function_name = "api"; memory_limit_in_mb = 1769; invoked_function_arn = "arn:aws:lambda:us-east-1:1:function:api"
@@ -68,7 +68,7 @@ from lambda_app.core import logs
 """,
 }
 
-THEIRS = {
+POWERTOOLS_VARIANTS = {
     "logger and metrics": (
         "from aws_lambda_powertools import Logger, Metrics",
         """
@@ -102,7 +102,7 @@ THEIRS = {
 
 
 def measure(python: Path, setup: str, late: str) -> dict[str, float]:
-    """Run one variant in fresh interpreters and return the best of each: processor ms to start, µs of a request, characters logged."""
+    """Run a variant in new interpreters. Returns the best of each: start in ms of processor time, request in µs, characters logged."""
     code = FUNCTION.format(setup=setup.strip(), late=late.strip("\n").lstrip(), requests=REQUESTS)
     runs = [
         json.loads(subprocess.run([python, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout) for _ in range(ROUNDS)
@@ -111,18 +111,18 @@ def measure(python: Path, setup: str, late: str) -> dict[str, float]:
 
 
 def megabytes(python: Path) -> float:
-    """Return the size of the environment's packages, pip left out."""
+    """Return the size of the environment's packages without pip."""
     site = next((python.parents[1] / "lib").glob("python3.*/site-packages"))
     return sum(path.stat().st_size for path in site.rglob("*") if path.is_file() and not path.is_relative_to(site / "pip")) / 1e6
 
 
 def install(python: Path, *arguments: str) -> None:
-    """Install into the environment, with bytecode."""
+    """Install packages into the environment, with bytecode."""
     subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments], cwd=ROOT, check=True)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure all variants and print the table."""
     rows: list[tuple[str, dict[str, Any], float]] = []
     with tempfile.TemporaryDirectory(prefix="we-upload-powertools-") as folder:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
@@ -131,8 +131,8 @@ def main() -> None:
         without = megabytes(python)
         rows.append(("ours", measure(python, OURS["setup"], OURS["late"]), 0.0))
         install(python, POWERTOOLS)
-        more = megabytes(python) - without
-        rows += [(name, measure(python, *variant), more) for name, variant in THEIRS.items()]
+        added = megabytes(python) - without
+        rows += [(name, measure(python, *variant), added) for name, variant in POWERTOOLS_VARIANTS.items()]
     print(f"{'':28}{'start, ms':>12}{'request, µs':>13}{'logged, chars':>15}{'package, MB':>13}")
     for name, run, size in rows:
         print(f"{name:28}{run['start']:12.1f}{run['request']:13.1f}{run['logged']:15.0f}{size:13.1f}")

@@ -1,4 +1,4 @@
-"""The requests that are measured. A line here is a row in every table."""
+"""The measured requests. Each line adds a row to the tables."""
 
 import json
 from collections.abc import Callable
@@ -7,35 +7,35 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.benchmarks.processes import Process
-from tests.benchmarks.world import API, Person, World, event_of, sign_in_event
+from tests.benchmarks.testbed import API, BenchUser, Testbed, event_of, sign_in_event
 
-DECLARED = {"filename": "holiday photo.jpg", "content_type": "image/jpeg", "size_bytes": 2_500_000}
-EVERYBODY = ("ours", "before", "plain", "bare")
+UPLOAD = {"filename": "holiday photo.jpg", "content_type": "image/jpeg", "size_bytes": 2_500_000}
+ALL_CANDIDATES = ("ours", "before", "plain", "bare")
 OURS = ("ours", "before")
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """A request; `event` makes it for a world and a token, `by` names the candidates that know it, `weight` slows it down."""
+    """A request. `event` builds its event for a token, and `by` names the candidates that support it."""
 
     name: str
-    event: Callable[[World, str], dict[str, Any]]
+    event: Callable[[Testbed, str], dict[str, Any]]
     status: int = 200
-    by: tuple[str, ...] = EVERYBODY
+    by: tuple[str, ...] = ALL_CANDIDATES
     weight: int = 1
-    """How many other requests it costs: it is made that much more rarely."""
+    """Its cost in other requests: it is sent `weight` times less often."""
 
 
-def _get(path: str) -> Callable[[World, str], dict[str, Any]]:
-    return lambda world, token: event_of("GET", API + path.format(file=world.file_id), token=token)
+def _get(path: str) -> Callable[[Testbed, str], dict[str, Any]]:
+    return lambda testbed, token: event_of("GET", API + path.format(file=testbed.file_id), token=token)
 
 
-def _upload(_world: World, token: str) -> dict[str, Any]:
-    return event_of("POST", f"{API}/files/upload", token=token, body=json.dumps(DECLARED))
+def _upload(_testbed: Testbed, token: str) -> dict[str, Any]:
+    return event_of("POST", f"{API}/files/upload", token=token, body=json.dumps(UPLOAD))
 
 
-def _update(world: World, token: str) -> dict[str, Any]:
-    return event_of("PUT", f"{API}/files/{world.file_id}", token=token, body=json.dumps({"description": "At the sea"}))
+def _update(testbed: Testbed, token: str) -> dict[str, Any]:
+    return event_of("PUT", f"{API}/files/{testbed.file_id}", token=token, body=json.dumps({"description": "At the sea"}))
 
 
 SCENARIOS = (
@@ -46,42 +46,42 @@ SCENARIOS = (
     Scenario("update", _update),
     Scenario("me", _get("/users/me")),
     Scenario("usage", _get("/users/me/usage"), by=OURS),
-    Scenario("sign-in", lambda world, _: sign_in_event(world.owner), weight=8),
+    Scenario("sign-in", lambda testbed, _: sign_in_event(testbed.owner), weight=8),
 )
-"""Requests of one after the other."""
+"""Requests that are measured one after another."""
 
-IN_THE_MIX = ("get", "get", "get", "download", "list of 100", "upload")
-"""What a process is loaded with."""
+LOAD_MIX = ("get", "get", "get", "download", "list of 100", "upload")
+"""The requests of the load measurement."""
 
 
 @dataclass(frozen=True)
 class Contended:
-    """Requests that change one counter: `event` makes what is needed through the process, and returns the request."""
+    """A request that changes one counter. `event` creates what it needs through the process, and returns its event."""
 
-    event: Callable[[World, Process, Person], dict[str, Any]]
+    event: Callable[[Testbed, Process, BenchUser], dict[str, Any]]
     status: int
-    by: tuple[str, ...] = EVERYBODY
+    by: tuple[str, ...] = ALL_CANDIDATES
 
 
-def _download_by_link(world: World, process: Process, person: Person) -> dict[str, Any]:
-    world.make_files(person.id, 1)
-    token = world.sign_in(process, person)
-    (file,) = process.ask(event_of("GET", f"{API}/files", token=token))
-    wanted = json.dumps({"file_ids": [file["id"]], "max_downloads": 1_000_000})
-    share = process.ask(event_of("POST", f"{API}/shares", token=token, body=wanted), status=201)
+def _download_by_link(testbed: Testbed, process: Process, user: BenchUser) -> dict[str, Any]:
+    testbed.create_files(user.id, 1)
+    token = testbed.sign_in(process, user)
+    (file,) = process.request(event_of("GET", f"{API}/files", token=token))
+    body = json.dumps({"file_ids": [file["id"]], "max_downloads": 1_000_000})
+    share = process.request(event_of("POST", f"{API}/shares", token=token, body=body), status=201)
     return event_of("GET", f"{urlsplit(share['url']).path}/files/{file['id']}")
 
 
 CONTENDED = {
-    "quota": Contended(lambda world, process, person: _upload(world, world.sign_in(process, person)), status=201),
+    "quota": Contended(lambda testbed, process, user: _upload(testbed, testbed.sign_in(process, user)), status=201),
     "downloads of a link": Contended(_download_by_link, status=302, by=OURS),
 }
-"""Counters that everybody changes at once, against each their own. A line here is a row of the table."""
+"""Counters that all processes change concurrently, compared with one counter each. Each line adds a row to the table."""
 
 BUDGETED = ("upload", "get", "download")
-"""What DESIGN holds against the bare handler."""
+"""The scenarios with a budget relative to the bare handler."""
 
 
-def known_to(candidate: str) -> list[Scenario]:
-    """Return the scenarios that the candidate knows."""
+def scenarios_of(candidate: str) -> list[Scenario]:
+    """Return the scenarios that the candidate supports."""
     return [scenario for scenario in SCENARIOS if candidate in scenario.by]

@@ -1,11 +1,11 @@
-"""Signed addresses a second of processor time: ours, boto3's and by hand."""
+"""Signed URLs per second of processor time: by the application, by boto3, and by hand."""
 
 import json
 import subprocess
 
+from tests.benchmarks.candidates import Candidate
 from tests.benchmarks.processes import command_for, environment_for
-from tests.benchmarks.trees import Candidate
-from tests.benchmarks.world import World
+from tests.benchmarks.testbed import Testbed
 
 _RATE = """
 import json, time
@@ -28,7 +28,7 @@ KEY = "uploads/0f8fad5b-d9cb-469f-a165-70867728950e"
 _OURS = """
 from lambda_app import main
 store = main.create_app(main.Settings.from_environment()).state.services.store
-acts = {
+signers = {
     "upload": lambda: store.presign_upload(key=KEY, size_bytes=1, content_type="image/png", sha256=None),
     "part": lambda: store.presign_part(key=KEY, upload_id="u" * 64, number=7, size_bytes=5 * 2**20, sha256=None),
     "download": lambda: store.presign_download(key=KEY, filename="a b.png", content_type="image/png"),
@@ -39,7 +39,7 @@ _PLAIN = """
 import plain
 def url(name, **more):
     return plain.s3.generate_presigned_url(name, Params={"Bucket": plain.BUCKET, "Key": KEY, **more}, ExpiresIn=900)
-acts = {
+signers = {
     "upload": lambda: url("put_object", ContentType="image/png", ContentLength=1, IfNoneMatch="*"),
     "part": lambda: url("upload_part", UploadId="u" * 64, PartNumber=7, ContentLength=5 * 2**20),
     "download": lambda: url("get_object", ResponseContentType="image/png", ResponseContentDisposition="attachment"),
@@ -48,7 +48,7 @@ acts = {
 
 _BARE = """
 import bare
-acts = {
+signers = {
     "upload": lambda: bare._presigned("PUT", KEY, {"Content-Length": "1", "Content-Type": "image/png", "If-None-Match": "*"}, {}),
     "part": lambda: bare._presigned("PUT", KEY, {"Content-Length": "5242880"}, {"partNumber": "7", "uploadId": "u" * 64}),
     "download": lambda: bare._presigned("GET", KEY, {}, {"response-content-type": "image/png"}),
@@ -58,14 +58,14 @@ acts = {
 _SOURCES = {"ours": _OURS, "before": _OURS, "plain": _PLAIN, "bare": _BARE}
 
 
-def measure_signing(world: World, candidates: list[Candidate]) -> dict[str, dict[str, float]]:
-    """Return addresses a second of processor time, by candidate and kind."""
+def measure_signing(testbed: Testbed, candidates: list[Candidate]) -> dict[str, dict[str, float]]:
+    """Return signed URLs per second of processor time, by candidate and kind."""
     figures = {}
     for candidate in candidates:
-        source = _RATE + _SOURCES[candidate.name] + "print(json.dumps({name: rate(act) for name, act in acts.items()}))"
+        source = _RATE + _SOURCES[candidate.name] + "print(json.dumps({name: rate(sign) for name, sign in signers.items()}))"
         finished = subprocess.run(
             command_for("-c", source),
-            env=environment_for(candidate, world.environment),
+            env=environment_for(candidate, testbed.environment),
             check=True,
             stdout=subprocess.PIPE,
             text=True,

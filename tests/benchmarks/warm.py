@@ -1,4 +1,4 @@
-"""Warm requests: time, processor time, round trips, bytes, requests a second, memory; and the same with a slower way to the database."""
+"""Warm requests: time, processor time, round trips, bytes, throughput and memory, and time with latency to the database."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from contextlib import ExitStack, contextmanager
 from statistics import median, quantiles
 from typing import Any
 
+from tests.benchmarks.candidates import Candidate
 from tests.benchmarks.processes import Process
-from tests.benchmarks.scenarios import IN_THE_MIX, SCENARIOS, Scenario, known_to
-from tests.benchmarks.trees import Candidate
-from tests.benchmarks.world import World
+from tests.benchmarks.scenarios import LOAD_MIX, SCENARIOS, Scenario, scenarios_of
+from tests.benchmarks.testbed import Testbed
 from tests.support.wire import WireProxy
 
 Figures = dict[str, dict[str, dict[str, float]]]
-"""By scenario, then by candidate, then by name."""
+"""By scenario, candidate and name."""
 
 WARM_UP = 20
 MEMORY_REQUESTS = 2000
@@ -21,40 +21,40 @@ MEMORY_REQUESTS = 2000
 
 @contextmanager
 def running(
-    world: World, candidates: list[Candidate], *, database_url: str | None = None, warm_up: int = WARM_UP
+    testbed: Testbed, candidates: list[Candidate], *, database_url: str | None = None, warm_up: int = WARM_UP
 ) -> Iterator[list[Process]]:
-    """Start all candidates, signed in and warm."""
+    """Start all candidates, sign in, and warm them up."""
     with ExitStack() as stack:
-        processes = [stack.enter_context(world.start(candidate, database_url=database_url)) for candidate in candidates]
+        processes = [stack.enter_context(testbed.start(candidate, database_url=database_url)) for candidate in candidates]
         for process in processes:
-            world.sign_in(process, world.owner)
-            for scenario in known_to(process.candidate.name):
-                _run(world, process, scenario, max(1, warm_up // scenario.weight))
+            testbed.sign_in(process, testbed.owner)
+            for scenario in scenarios_of(process.candidate.name):
+                _run(testbed, process, scenario, max(1, warm_up // scenario.weight))
         yield processes
 
 
-def _events(world: World, process: Process, *scenarios: Scenario) -> list[dict[str, Any]]:
-    token = world.sign_in(process, world.owner)
-    return [scenario.event(world, token) for scenario in scenarios]
+def _events(testbed: Testbed, process: Process, *scenarios: Scenario) -> list[dict[str, Any]]:
+    token = testbed.sign_in(process, testbed.owner)
+    return [scenario.event(testbed, token) for scenario in scenarios]
 
 
-def _run(world: World, process: Process, scenario: Scenario, times: int) -> dict[str, list[int]]:
-    return process.tell("run", events=_events(world, process, scenario), times=times, status=scenario.status)
+def _run(testbed: Testbed, process: Process, scenario: Scenario, times: int) -> dict[str, list[int]]:
+    return process.call("run", events=_events(testbed, process, scenario), times=times, status=scenario.status)
 
 
-def measure_requests(world: World, candidates: list[Candidate], *, rounds: int, times: int) -> Figures:
-    """Measure every scenario by every candidate, a few requests each in turns, so that what else the machine does meets all alike."""
-    taken: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: {"wall": [], "cpu": []})
-    with running(world, candidates) as processes:
+def measure_requests(testbed: Testbed, candidates: list[Candidate], *, rounds: int, times: int) -> Figures:
+    """Measure every scenario of every candidate, a few requests each in turns, so that other work on the machine affects all alike."""
+    samples_by_pair: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: {"wall": [], "cpu": []})
+    with running(testbed, candidates) as processes:
         for number in range(rounds):
             for scenario in SCENARIOS:
                 for process in processes[number % len(processes) :] + processes[: number % len(processes)]:
                     if process.candidate.name in scenario.by:
-                        answer = _run(world, process, scenario, max(1, times // scenario.weight))
-                        for kind, samples in taken[scenario.name, process.candidate.name].items():
-                            samples.extend(answer[kind])
+                        response = _run(testbed, process, scenario, max(1, times // scenario.weight))
+                        for kind, samples in samples_by_pair[scenario.name, process.candidate.name].items():
+                            samples.extend(response[kind])
     figures: Figures = defaultdict(dict)
-    for (scenario_name, candidate), kinds in taken.items():
+    for (scenario_name, candidate), kinds in samples_by_pair.items():
         wall, cpu = kinds["wall"], kinds["cpu"]
         figures[scenario_name][candidate] = {
             "p50_ms": median(wall) / 1e6,
@@ -67,17 +67,17 @@ def measure_requests(world: World, candidates: list[Candidate], *, rounds: int, 
     return dict(figures)
 
 
-def measure_wire(world: World, candidates: list[Candidate]) -> Figures:
-    """Count what one warm request of each kind sends to the database and gets back."""
+def measure_wire(testbed: Testbed, candidates: list[Candidate]) -> Figures:
+    """Count round trips and bytes between one warm request of each scenario and the database."""
     figures: Figures = defaultdict(dict)
     with (
-        WireProxy(world.database_url) as proxy,
-        running(world, candidates, database_url=proxy.url_for(world.database_url), warm_up=1) as processes,
+        WireProxy(testbed.database_url) as proxy,
+        running(testbed, candidates, database_url=proxy.url_for(testbed.database_url), warm_up=1) as processes,
     ):
         for process in processes:
-            for scenario in known_to(process.candidate.name):
+            for scenario in scenarios_of(process.candidate.name):
                 with proxy.count() as counted:
-                    _run(world, process, scenario, 1)
+                    _run(testbed, process, scenario, 1)
                 figures[scenario.name][process.candidate.name] = {
                     "round_trips": counted.round_trips,
                     "sent_bytes": counted.sent_bytes,
@@ -86,12 +86,12 @@ def measure_wire(world: World, candidates: list[Candidate]) -> Figures:
     return dict(figures)
 
 
-def measure_latency(world: World, candidates: list[Candidate], *, delays_ms: tuple[float, ...], times: int) -> dict[str, Figures]:
-    """Measure the median of every scenario with so many milliseconds added to each round trip, by delay."""
+def measure_latency(testbed: Testbed, candidates: list[Candidate], *, delays_ms: tuple[float, ...], times: int) -> dict[str, Figures]:
+    """Measure the median of every scenario with each delay added to every round trip. Returns figures by delay."""
     by_delay: dict[str, Figures] = {}
     with (
-        WireProxy(world.database_url) as proxy,
-        running(world, candidates, database_url=proxy.url_for(world.database_url)) as processes,
+        WireProxy(testbed.database_url) as proxy,
+        running(testbed, candidates, database_url=proxy.url_for(testbed.database_url)) as processes,
     ):
         for delay in delays_ms:
             proxy.delay_seconds = delay / 1000
@@ -99,33 +99,35 @@ def measure_latency(world: World, candidates: list[Candidate], *, delays_ms: tup
             for scenario in SCENARIOS:
                 for process in processes:
                     if process.candidate.name in scenario.by:
-                        wall = _run(world, process, scenario, max(3, times // scenario.weight))["wall"]
+                        wall = _run(testbed, process, scenario, max(3, times // scenario.weight))["wall"]
                         figures[scenario.name][process.candidate.name] = {"p50_ms": median(wall) / 1e6}
             by_delay[f"{delay:g}"] = dict(figures)
     return by_delay
 
 
-def measure_load(world: World, candidates: list[Candidate], *, rounds: int, seconds: float) -> dict[str, dict[str, float]]:
-    """Load one process of each with the mix, in turns; and weigh it when it has started, has answered once, and has served thousands."""
-    mixed = [next(scenario for scenario in SCENARIOS if scenario.name == name) for name in IN_THE_MIX]
+def measure_load(testbed: Testbed, candidates: list[Candidate], *, rounds: int, seconds: float) -> dict[str, dict[str, float]]:
+    """Load one process of each candidate in turns. Its memory is measured after the start, the first response and 2,000 requests."""
+    mixed = [next(scenario for scenario in SCENARIOS if scenario.name == name) for name in LOAD_MIX]
     figures: dict[str, dict[str, float]] = {}
     served: dict[str, list[tuple[float, float]]] = defaultdict(list)
     with ExitStack() as stack:
-        processes = [stack.enter_context(world.start(candidate)) for candidate in candidates]
+        processes = [stack.enter_context(testbed.start(candidate)) for candidate in candidates]
         for process in processes:
-            started = process.tell("memory")["resident_bytes"]
-            _run(world, process, mixed[0], 1)
-            answered = process.tell("memory")["resident_bytes"]
-            figures[process.candidate.name] = {"started_mb": started / 1e6, "answered_mb": answered / 1e6}
+            started = process.call("memory")["resident_bytes"]
+            _run(testbed, process, mixed[0], 1)
+            first_response = process.call("memory")["resident_bytes"]
+            figures[process.candidate.name] = {"started_mb": started / 1e6, "first_response_mb": first_response / 1e6}
         for _ in range(rounds):
             for process in processes:
-                answer = process.tell("load", events=_events(world, process, *mixed), seconds=seconds)
-                served[process.candidate.name].append((answer["served"] / answer["seconds"], answer["served"] / answer["cpu_seconds_used"]))
+                response = process.call("load", events=_events(testbed, process, *mixed), seconds=seconds)
+                served[process.candidate.name].append(
+                    (response["served"] / response["seconds"], response["served"] / response["cpu_seconds_used"])
+                )
         for process in processes:
             name = process.candidate.name
             for scenario in (mixed[0], mixed[-1]):
-                _run(world, process, scenario, MEMORY_REQUESTS // 2)
-            figures[name]["loaded_mb"] = process.tell("memory")["resident_bytes"] / 1e6
+                _run(testbed, process, scenario, MEMORY_REQUESTS // 2)
+            figures[name]["loaded_mb"] = process.call("memory")["resident_bytes"] / 1e6
             figures[name]["per_second"] = median(rate for rate, _ in served[name])
             figures[name]["per_cpu_second"] = median(rate for _, rate in served[name])
     return figures

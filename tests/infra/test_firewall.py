@@ -9,7 +9,7 @@ import pytest
 from infra.components.origin_verifier import VIEWER_ADDRESS
 
 from infra.components.firewall import COUNTED
-from lambda_app.core.security.origin_verifier import ADDRESS_HEADER, PROOF_HEADER
+from lambda_app.core.security.origin_verifier import ORIGIN_VERIFY_HEADER, VIEWER_ADDRESS_HEADER
 from tests.infra.conftest import Synthesised
 
 
@@ -50,7 +50,7 @@ def test_api_knows_cloudfront_by_a_secret_that_no_template_holds(behind_firewall
     (header,) = origin["OriginCustomHeaders"]
     reference = json.dumps(header["HeaderValue"])
 
-    assert header["HeaderName"] == PROOF_HEADER.decode()
+    assert header["HeaderName"] == ORIGIN_VERIFY_HEADER.decode()
     assert "{{resolve:secretsmanager:" in reference
     assert "OriginKeysKey3" in reference
     assert origin["CustomOriginConfig"]["OriginProtocolPolicy"] == "https-only"
@@ -147,13 +147,13 @@ def test_function_at_the_edge_writes_the_callers_address_over_what_it_says(behin
     assert node
     headers: dict[str, Any] = {"accept": {"value": "*/*"}}
     if said is not None:
-        headers[ADDRESS_HEADER.decode()] = {"value": said, "multiValue": [{"value": said}, {"value": "10.0.0.2"}]}
+        headers[VIEWER_ADDRESS_HEADER.decode()] = {"value": said, "multiValue": [{"value": said}, {"value": "10.0.0.2"}]}
     event: dict[str, Any] = {"viewer": {"ip": "2001:db8::7"}, "request": {"method": "GET", "uri": "/health", "headers": headers}}
     code = VIEWER_ADDRESS.read_text() + f"\nconsole.log(JSON.stringify(handler({json.dumps(event)})));"
 
     request = json.loads(subprocess.run([node, "--eval", code], capture_output=True, text=True, check=True).stdout)
 
-    assert request == event["request"] | {"headers": {"accept": {"value": "*/*"}, ADDRESS_HEADER.decode(): {"value": "2001:db8::7"}}}
+    assert request == event["request"] | {"headers": {"accept": {"value": "*/*"}, VIEWER_ADDRESS_HEADER.decode(): {"value": "2001:db8::7"}}}
     assert behind_firewall.only("AWS::CloudFront::Function")["FunctionCode"] == VIEWER_ADDRESS.read_text()
     (associated,) = distribution(behind_firewall)["DefaultCacheBehavior"]["FunctionAssociations"]
     assert associated["EventType"] == "viewer-request"

@@ -1,7 +1,7 @@
-"""The application on real servers, reached through Lambda events.
+"""The application with real servers, called with Lambda events.
 
-Commits are real: isolation comes from accounts of each test's own, not from an outer transaction, because what is
-tested here includes which statements commit by themselves.
+Tests commit. They are isolated by separate accounts, not by an outer transaction, because they also verify which statements
+commit on their own.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ SHARED_USER_SECONDS = 300
 
 @pytest.fixture(scope="session")
 def services(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[Services]:
-    """The services of the application under test; their AWS credentials come from the environment, as in Lambda."""
+    """The services of the application under test, with AWS credentials from the environment, as in Lambda."""
     built = Services.build(settings)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
@@ -44,7 +44,7 @@ def app(settings: Settings, services: Services) -> FastAPI:
 
 @pytest.fixture(scope="session", autouse=True)
 def event_loop() -> Iterator[None]:
-    """The current event loop, which Mangum uses and Lambda never closes; a test run does."""
+    """The current event loop for Mangum. Lambda never closes it; the test session does."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield
@@ -55,52 +55,52 @@ def event_loop() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def handler(app: FastAPI) -> GatewayHandler:
-    """Its Lambda entry point."""
+    """The Lambda entry point of the application."""
     return GatewayHandler(app)
 
 
 @pytest.fixture(scope="session")
 def client(handler: GatewayHandler) -> Iterator[httpx.Client]:
-    """A caller whose requests arrive as HTTP API events."""
+    """A client whose requests become HTTP API events."""
     with httpx.Client(transport=GatewayTransport(handler), base_url=ORIGIN) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def client_from(handler: GatewayHandler) -> Callable[[str], httpx.Client]:
-    """Make callers who sit at another address."""
+    """A function that returns clients with another source address."""
     return lambda address: httpx.Client(transport=GatewayTransport(handler, partial(payload_v2, source_ip=address)), base_url=ORIGIN)
 
 
 @pytest.fixture(scope="session")
 def make_user(client: httpx.Client, services: Services) -> Callable[..., Account]:
-    """Make signed-in users."""
+    """A function that creates and signs in users."""
     return lambda **fields: make_account(client, services, **fields)
 
 
 @pytest.fixture
 def owner(make_user: Callable[..., Account]) -> Account:
-    """Somebody who owns what the test makes."""
+    """A new user, who owns what the test creates."""
     return make_user()
 
 
 @pytest.fixture(scope="session")
 def lasting_user(make_user: Callable[..., Account]) -> Callable[[bool], Account]:
-    """Users that many tests share, replaced well before the ten minutes of their access token are over."""
-    made: dict[bool, tuple[float, Account]] = {}
+    """Users that tests share, replaced before their access tokens expire after ten minutes."""
+    accounts: dict[bool, tuple[float, Account]] = {}
 
     def get(is_superuser: bool) -> Account:
         now = time.monotonic()
-        if is_superuser not in made or now - made[is_superuser][0] > SHARED_USER_SECONDS:
-            made[is_superuser] = now, make_user(is_superuser=is_superuser)
-        return made[is_superuser][1]
+        if is_superuser not in accounts or now - accounts[is_superuser][0] > SHARED_USER_SECONDS:
+            accounts[is_superuser] = now, make_user(is_superuser=is_superuser)
+        return accounts[is_superuser][1]
 
     return get
 
 
 @pytest.fixture
 def stranger(lasting_user: Callable[[bool], Account]) -> Account:
-    """Somebody else."""
+    """Another user."""
     return lasting_user(False)
 
 

@@ -1,4 +1,4 @@
-"""The operator's command line, against a real database."""
+"""The operator's command line with a real database."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from lambda_app.models import User
 from lambda_app.services.files import usage
 from tests.support.accounts import Account, sign_in, start_upload
 from tests.support.locks import wait_until_blocked
-from tests.support.s3_events import batch, bridged
+from tests.support.s3_events import batch, eventbridge_message
 
 Run = Callable[..., tuple[int, str]]
 
@@ -47,7 +47,7 @@ def run(environment: dict[str, str]) -> Run:
     return invoke
 
 
-def test_superuser_from_the_command_line_signs_in(run: Run, client: httpx.Client) -> None:
+def test_superuser_created_by_command_can_sign_in(run: Run, client: httpx.Client) -> None:
     email = f"root-{uuid4()}@example.com"
 
     code, output = run("create-superuser", "--email", email, "--password-stdin", text="a good password\n")
@@ -57,7 +57,7 @@ def test_superuser_from_the_command_line_signs_in(run: Run, client: httpx.Client
     assert client.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token}"}).json()["is_superuser"] is True
 
 
-def test_password_can_be_typed_twice(run: Run) -> None:
+def test_password_is_prompted_for_and_confirmed(run: Run) -> None:
     email = f"root-{uuid4()}@example.com"
 
     code, output = run("create-superuser", "--email", email, text="a good password\na good password\n")
@@ -67,7 +67,7 @@ def test_password_can_be_typed_twice(run: Run) -> None:
 
 
 @pytest.mark.parametrize(("email", "password"), [("no address", "a good password"), ("x@example.com", "short")])
-def test_bad_superuser_is_refused_in_a_sentence(run: Run, email: str, password: str) -> None:
+def test_invalid_superuser_prints_an_error_line(run: Run, email: str, password: str) -> None:
     code, output = run("create-superuser", "--email", email, "--password-stdin", text=f"{password}\n")
 
     assert code == 1
@@ -75,7 +75,7 @@ def test_bad_superuser_is_refused_in_a_sentence(run: Run, email: str, password: 
     assert "Traceback" not in output
 
 
-def test_address_that_is_taken_is_refused_in_a_sentence(run: Run) -> None:
+def test_existing_email_address_prints_an_error_line(run: Run) -> None:
     email = f"root-{uuid4()}@example.com"
     run("create-superuser", "--email", email, "--password-stdin", text="a good password\n")
 
@@ -89,17 +89,17 @@ def test_missing_setting_is_named(run: Run) -> None:
     code, output = run("migrate", SECRET_KEY=None)
 
     assert code == 1
-    assert "secret_key" in output
+    assert "SECRET_KEY" in output
 
 
-def test_database_that_is_away_is_said_in_a_sentence(run: Run) -> None:
+def test_unreachable_database_prints_an_error_line(run: Run) -> None:
     code, output = run("migrate", DATABASE_URL="postgresql://app@127.0.0.1:1/app")
 
     assert code == 1
     assert output.startswith("Error: ")
 
 
-def test_migration_brings_an_empty_database_up_to_date(run: Run, fresh_database: Callable[[], str]) -> None:
+def test_migrate_upgrades_an_empty_database(run: Run, fresh_database: Callable[[], str]) -> None:
     url = fresh_database()
 
     first = run("migrate", DATABASE_URL=url)
@@ -109,14 +109,14 @@ def test_migration_brings_an_empty_database_up_to_date(run: Run, fresh_database:
     assert first == second
 
 
-def test_document_on_file_is_the_codes(run: Run) -> None:
+def test_committed_openapi_document_is_up_to_date(run: Run) -> None:
     code, output = run("openapi", DATABASE_URL=None, SECRET_KEY=None)
 
     assert code == 0
     assert json.loads(output) == json.loads(Path("docs/openapi.json").read_text())
 
 
-def test_sweep_says_what_it_did(run: Run, environment: dict[str, str], s3_server: ObjectStoreServer, services: Services) -> None:
+def test_sweep_prints_its_report(run: Run, environment: dict[str, str], s3_server: ObjectStoreServer, services: Services) -> None:
     access = {
         "AWS_REGION": s3_server.region,
         "AWS_ENDPOINT_URL": s3_server.endpoint_url,
@@ -128,11 +128,11 @@ def test_sweep_says_what_it_did(run: Run, environment: dict[str, str], s3_server
 
     assert code == 0, output
     assert re.search(r"^is finished +True$", output, re.MULTILINE)
-    # How many depends on how long ago the tests before this one left their uploads behind.
+    # The counts depend on the uploads that earlier tests left behind.
     assert re.search(r"^expired +\d+$", output, re.MULTILINE)
 
 
-def test_sweep_by_lambda_answers_with_its_report(
+def test_sweep_handler_returns_its_report(
     environment: dict[str, str], s3_server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch, services: Services
 ) -> None:
     for name, value in (environment | {"AWS_REGION": s3_server.region, "AWS_ENDPOINT_URL": s3_server.endpoint_url}).items():
@@ -140,7 +140,9 @@ def test_sweep_by_lambda_answers_with_its_report(
     process_services.cache_clear()
 
     report = sweep.handler({"dry_run": True}, None)
-    answer = object_created.handler(batch(bridged("uploads/6f3c1e1e-0000-4000-8000-000000000000", bucket=s3_server.bucket)), None)
+    answer = object_created.handler(
+        batch(eventbridge_message("uploads/6f3c1e1e-0000-4000-8000-000000000000", bucket=s3_server.bucket)), None
+    )
 
     process_services().engine.dispose()
     process_services.cache_clear()
@@ -148,7 +150,7 @@ def test_sweep_by_lambda_answers_with_its_report(
     assert answer == {"batchItemFailures": []}
 
 
-def test_operator_resets_a_password_and_everything_ends(run: Run, client: httpx.Client, owner: Account) -> None:
+def test_reset_password_revokes_all_sessions_and_keys(run: Run, client: httpx.Client, owner: Account) -> None:
     code, output = run("reset-password", "--email", owner.email.upper(), "--password-stdin", text="set by an operator\n")
 
     assert code == 0, output
@@ -164,7 +166,7 @@ def test_operator_resets_a_password_and_everything_ends(run: Run, client: httpx.
         ("nobody@example.com", "short", "password"),
     ],
 )
-def test_reset_that_cannot_be_is_refused_in_a_sentence(run: Run, email: str, password: str, message: str) -> None:
+def test_invalid_password_reset_prints_an_error_line(run: Run, email: str, password: str, message: str) -> None:
     code, output = run("reset-password", "--email", email, "--password-stdin", text=f"{password}\n")
 
     assert code == 1
@@ -172,17 +174,17 @@ def test_reset_that_cannot_be_is_refused_in_a_sentence(run: Run, email: str, pas
     assert message in output
 
 
-def test_weak_password_is_refused_by_commands_too(run: Run, owner: Account) -> None:
+def test_weak_password_is_rejected_by_commands(run: Run, owner: Account) -> None:
     code, output = run("reset-password", "--email", owner.email, "--password-stdin", text="password123\n")
 
     assert (code, output.startswith("Error: ")) == (1, True)
 
 
-def test_purge_removes_what_is_over_and_nothing_else(run: Run, client: httpx.Client, services: Services, owner: Account) -> None:
+def test_purge_deletes_only_expired_data(run: Run, client: httpx.Client, services: Services, owner: Account) -> None:
     form = {"username": owner.email, "password": owner.password}
     ended = client.post("/api/v1/login/token", data=form).json()
     client.post("/api/v1/login/logout", json={"refresh_token": ended["refresh_token"]})
-    run("purge")  # what other tests have left
+    run("purge")  # clears the data of other tests
     assert run("purge")[1].startswith("0 sessions")
 
     with services.engine.begin() as connection:
@@ -196,7 +198,7 @@ def test_purge_removes_what_is_over_and_nothing_else(run: Run, client: httpx.Cli
     assert client.get("/api/v1/users/me", headers=owner.headers).status_code == 200
 
 
-def test_anchor_that_is_none_is_refused_in_a_sentence(run: Run) -> None:
+def test_invalid_anchor_prints_an_error_line(run: Run) -> None:
     assert run("verify-audit", "--anchor", "nonsense")[0] == 1
 
 
@@ -207,12 +209,12 @@ def counters(services: Services, owner: Account) -> tuple[int, int]:
 
 
 def lose_count(services: Services, owner: Account) -> None:
-    """Leave the counters as a version that knows no quota leaves them."""
+    """Set the counters to the values that a version without quotas leaves."""
     with services.engine.begin() as connection:
         connection.execute(text('UPDATE "user" SET bytes_used = 0, files_count = 0 WHERE id = :id'), {"id": owner.id})
 
 
-def test_recount_shows_what_differs_and_changes_it_only_when_asked(
+def test_recount_corrects_counters_only_with_fix(
     run: Run, client: httpx.Client, services: Services, make_user: Callable[..., Account]
 ) -> None:
     wrong, right = make_user(), make_user()
@@ -233,10 +235,10 @@ def test_recount_shows_what_differs_and_changes_it_only_when_asked(
     assert run("recount-usage", "--fix") == (0, "0 accounts differ, 0 corrected\n")
 
 
-def test_recount_goes_through_every_page(
+def test_recount_covers_all_pages(
     run: Run, client: httpx.Client, services: Services, make_user: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("recount-usage", "--fix")  # what other tests have left
+    run("recount-usage", "--fix")  # clears the data of other tests
     monkeypatch.setattr(usage, "RECOUNT_PAGE_USERS", 2)
     accounts = [make_user() for _ in range(5)]
     for account in accounts:
@@ -247,14 +249,14 @@ def test_recount_goes_through_every_page(
     assert {counters(services, account) for account in accounts} == {(5, 1)}
 
 
-def test_recount_leaves_an_account_alone_that_was_busy_in_between(
+def test_recount_skips_an_account_that_changed_meanwhile(
     run: Run, settings: Settings, client: httpx.Client, make_user: Callable[..., Account]
 ) -> None:
-    """Somebody starts an upload after the files were added up and before the counters are written."""
+    """The account starts an upload after its files were counted and before the counters are corrected."""
     pooled = Services.build(settings.model_copy(update={"database_pool_size": 4}))
     owner = make_user()
     start_upload(client, owner, b"xxx")
-    run("recount-usage", "--fix")  # what other tests have left
+    run("recount-usage", "--fix")  # clears the data of other tests
     with pooled.engine.begin() as connection:
         connection.execute(text('UPDATE "user" SET bytes_used = 1000 WHERE id = :id'), {"id": owner.id})
 
@@ -277,7 +279,7 @@ def test_recount_leaves_an_account_alone_that_was_busy_in_between(
         code, output = recounted.result(timeout=30)
 
     assert counters(pooled, owner) == (1007, 2)
-    assert (code, output.splitlines()[-1]) == (1, "Error: 1 accounts were busy and stay as they were; run it again")
+    assert (code, output.splitlines()[-1]) == (1, "Error: 1 accounts were in use and were not corrected; run the command again")
     assert run("recount-usage", "--fix")[1].endswith("1 accounts differ, 1 corrected\n")
     assert counters(pooled, owner) == (10, 2)
     pooled.engine.dispose()

@@ -19,7 +19,7 @@ from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH, PasswordHash
 from lambda_app.dependencies.auth import BearerToken
 from lambda_app.models import Archive, File
 from lambda_app.repositories.files.sweep import SweepRepository
-from lambda_app.repositories.sharing.recipient_lookup import Lookup
+from lambda_app.repositories.sharing.recipient_lookup import FoundRecipients
 from lambda_app.services.files import sweep
 from lambda_app.storage.object_store import ListedUpload, StoredObject
 
@@ -45,7 +45,7 @@ def list_in_a_year(list_overdue: Callable[..., list[File]], self: SweepRepositor
 
 
 def abort_orphans_at_once(abort_orphans: Callable[..., None], self: sweep._Run, uploads: list[ListedUpload]) -> None:
-    abort_orphans(replace(self, stray_min_age=timedelta(0)), uploads)
+    abort_orphans(replace(self, orphan_min_age=timedelta(0)), uploads)
 
 
 def keep_old_keys(fetched: Callable[[SigningKeys], KeyRing], self: SigningKeys) -> KeyRing:
@@ -69,12 +69,12 @@ async def take_broken_for_none(token: Callable[..., Awaitable[str | None]], self
         return None
 
 
-def admit_every_lookup(find: Callable[..., Lookup], *arguments: Any, **keywords: Any) -> Lookup:
+def admit_every_lookup(find: Callable[..., FoundRecipients], *arguments: Any, **keywords: Any) -> FoundRecipients:
     return replace(find(*arguments, **keywords), is_admitted=True)
 
 
-def count_tries_alike(counted_upload: Callable[..., CTE], source: str, rows: CTE, *, tells_of_room: Any, now: datetime) -> CTE:
-    return counted_upload(source, rows, tells_of_room=false(), now=now)
+def count_tries_alike(count_guest_upload: Callable[..., CTE], source: str, rows: CTE, *, reveals_quota: Any, now: datetime) -> CTE:
+    return count_guest_upload(source, rows, reveals_quota=false(), now=now)
 
 
 def count_by_link(new_archive: Callable[..., Archive], files: Sequence[File], **fields: Any) -> Archive:

@@ -1,1 +1,1 @@
-"""What tests share: servers, fakes and doors into the application."""
+"""Servers, fakes and clients that several test modules use."""

@@ -1,4 +1,4 @@
-"""Accounts and files for tests, made through the API as a caller would."""
+"""Accounts and files for tests, created through the API."""
 
 import hashlib
 import secrets
@@ -24,7 +24,7 @@ class Account:
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header that proves who is calling."""
+        """The Authorization header of the user."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
@@ -62,13 +62,13 @@ def start_upload(client: httpx.Client, owner: Account, body: bytes = b"hello", *
 
 
 def put_object(upload: dict[str, Any], body: bytes, **headers: str) -> httpx.Response:
-    """Send the bytes to S3 as the upload response says; `headers` replace what it says."""
+    """Send the bytes to S3 with the presigned request; `headers` override those of the request."""
     with httpx.Client(trust_env=False) as s3:
         return s3.request(upload["method"], upload["upload_url"], content=body, headers={**upload["headers"], **headers})
 
 
 def make_file(client: httpx.Client, owner: Account, body: bytes = b"hello", *, status: str = "available", **fields: Any) -> dict[str, Any]:
-    """Upload a file for real and return it in the asked state: `pending` or `available`."""
+    """Upload a file through the API and return it with the requested status: `pending` or `available`."""
     upload = start_upload(client, owner, body, **fields)
     path = f"/api/v1/files/{upload['file_id']}"
     if status == "available":
@@ -84,5 +84,5 @@ def make_file(client: httpx.Client, owner: Account, body: bytes = b"hello", *, s
 
 
 def sha256_hex(body: bytes) -> str:
-    """Return the digest as sha256sum prints it."""
+    """Return the SHA-256 in hex."""
     return hashlib.sha256(body).hexdigest()

@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL that breaks the line at one exact message of one exact flush, and may first have a server restarted."""
+"""A TCP proxy for PostgreSQL that closes a connection at one chosen protocol message, after running a callback such as a restart."""
 
 import socket
 import struct
@@ -12,33 +12,35 @@ from sqlalchemy.engine import make_url
 
 CHUNK_BYTES = 64 * 1024
 ENDS_FLUSH = (b"S", b"Q")
-"""Sync and Query: what the client then waits behind."""
+"""Sync and Query: after these, the client waits for the response."""
 READY = b"Z"
-FAREWELL = b"X"
+TERMINATE = b"X"
 
 _HEADER = struct.Struct("!ci")
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where the line breaks: behind so many messages of a flush, or of its answer."""
+    """The point at which the connection is closed."""
 
     flush: int
-    """From 1, and only flushes behind the sign-in count."""
+    """Number of the flush, from 1; flushes during the sign-in do not count."""
     in_answer: bool
+    """Whether the point is in the response to the flush instead of in the flush itself."""
     messages: int
+    """Number of messages that pass before the connection is closed."""
 
 
 @dataclass(slots=True)
 class Flush:
-    """How many messages went either way."""
+    """The number of messages in a flush and in its response."""
 
     sent: int = 0
     answered: int = 0
 
 
 def points_of(flushes: list[Flush]) -> Iterator[Point]:
-    """Yield every place between two messages, before the first, and behind the last that was sent."""
+    """Yield every point: before each message of each flush and response, and after the last message of a flush."""
     for number, flush in enumerate(flushes, 1):
         for messages in range(flush.sent + 1):
             yield Point(number, in_answer=False, messages=messages)
@@ -47,7 +49,7 @@ def points_of(flushes: list[Flush]) -> Iterator[Point]:
 
 
 class FaultInjector:
-    """Listens on 127.0.0.1 and passes everything on to the server of `upstream`, a database URL, which may change its port."""
+    """Listens on 127.0.0.1 and forwards to the server of `upstream`, a database URL. The port of the server can change."""
 
     def __init__(self, upstream: str) -> None:
         self.upstream_port = make_url(upstream).port
@@ -58,7 +60,8 @@ class FaultInjector:
         self._plan: tuple[Point, Callable[[], None]] | None = None
         self.was_tripped = threading.Event()
         self.hold = threading.Lock()
-        """While it is held, nobody hears that a server is gone: what is tested is the kill, not the time without a server."""
+        """While it is held, the proxy delays new connections and close notifications. The tests cover the kill of a server, not its
+        downtime."""
         self._acceptor = threading.Thread(target=self._accept, daemon=True)
         self._acceptor.start()
 
@@ -69,24 +72,24 @@ class FaultInjector:
         self.close()
 
     def close(self) -> None:
-        """Stop listening; lines that are open stay until either end has enough."""
+        """Stop listening; open connections stay until either end closes them."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._acceptor.join(timeout=5)
 
     def url_for(self, url: str) -> str:
-        """Return `url` with this proxy in the place of its server."""
+        """Return `url` with the address of this proxy."""
         return make_url(url).set(host="127.0.0.1", port=self.port).render_as_string(hide_password=False)
 
     def watch(self) -> list[Flush]:
-        """Return a list that grows by each flush from now on."""
+        """Return a list to which each flush from now on is appended."""
         with self._lock:
             self._flushes, self._plan = [], None
             return self._flushes
 
     def break_at(self, point: Point, *, first: Callable[[], None] = lambda: None) -> None:
-        """Do `first` and break the line, once, at that point from now on."""
+        """Call `first` and close the connection when the point is reached; once, counting flushes from now on."""
         with self._lock:
             self._flushes, self._plan = [], (point, first)
             self.was_tripped.clear()
@@ -122,15 +125,15 @@ class FaultInjector:
         return first
 
 
-class _BrokenConnection(Exception):  # noqa: N818  # no error: it is what was asked for
-    """The point has come."""
+class _BrokenConnection(Exception):  # noqa: N818  # not an error: the test requested it
+    """The point is reached."""
 
 
 class _Line:
-    """The two ends of one connection and a thread for either direction."""
+    """Both sockets of one connection, and a thread for each direction."""
 
-    def __init__(self, saboteur: FaultInjector, client: socket.socket, server: socket.socket) -> None:
-        self._saboteur, self._client, self._server = saboteur, client, server
+    def __init__(self, injector: FaultInjector, client: socket.socket, server: socket.socket) -> None:
+        self._saboteur, self._client, self._server = injector, client, server
         self._is_signed_in = False
         self._flush: Flush | None = None
         for end in (client, server):
@@ -163,7 +166,7 @@ class _Line:
 
     def _pass_request(self, message: bytes) -> None:
         code = message[:1]
-        if code == FAREWELL:
+        if code == TERMINATE:
             self._server.sendall(message)
             return
         flush = self._flush = self._flush or self._saboteur._begun()
@@ -184,7 +187,7 @@ class _Line:
                     self._break_if_due(flush, in_answer=True, messages=flush.answered)
                     flush.answered += 1
                 if message[:1] == READY:
-                    # Before the client hears it, and goes on with the next flush.
+                    # Reset before the client receives the message and sends the next flush.
                     self._is_signed_in, self._flush = True, None
                 self._client.sendall(message)
 
@@ -197,7 +200,7 @@ class _Line:
 
 
 def _split(data: bytes) -> tuple[list[bytes], bytes]:
-    """Return the whole messages of the protocol, and what is left."""
+    """Return the complete protocol messages, and the remaining bytes."""
     messages = []
     while len(data) >= _HEADER.size:
         end = 1 + _HEADER.unpack_from(data)[1]

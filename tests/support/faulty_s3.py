@@ -1,4 +1,4 @@
-"""An HTTP proxy before S3 that fails one call in five, in the ways in which S3 and the way to it fail."""
+"""An HTTP proxy for S3 that fails one call in five, with faults of S3 and of the network."""
 
 import http.client
 import random
@@ -14,53 +14,53 @@ from urllib.parse import urlsplit
 
 FAULTY_SHARE = 0.2
 ERROR_BODY = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>%s</Code><Message>It failed</Message></Error>'
-ITS_OWN_HEADERS = frozenset({"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"})
-"""What the proxy says for itself."""
+HOP_HEADERS = frozenset({"connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"})
+"""Headers that the proxy sets itself and does not forward."""
 
 
 class Fault(Enum):
-    """What happens to a call. Whoever made it cannot tell most of them apart."""
+    """A fault of a call. The caller cannot distinguish most of them."""
 
-    INTERNAL_ERROR = "500, nothing done"
-    SLOW_DOWN = "503, nothing done"
-    NOT_AMAZON = "502 with a page of HTML, nothing done"
-    CUT_BEFORE = "the connection ends, nothing done"
-    LATE_BEFORE = "no answer in time, and done after the caller has left"
-    DONE_BUT_ERROR = "500, and done"
-    DONE_BUT_CUT = "the connection ends before the answer, and done"
-    DONE_BUT_LATE = "no answer in time, and done"
-    CUT_SHORT = "half an answer"
-    GARBLED = "200 with a page of HTML, and done"
-    TORN = "200 with the beginning of an answer, as if it were all, and done"
-    ERROR_IN_200 = "200 and then an error, nothing done"
-    DONE_BUT_ERROR_IN_200 = "200 and then an error, and done"
+    INTERNAL_ERROR = "500, not executed"
+    SLOW_DOWN = "503, not executed"
+    NOT_AMAZON = "502 with an HTML page, not executed"
+    CUT_BEFORE = "connection closed, not executed"
+    LATE_BEFORE = "timeout, executed after the caller has given up"
+    DONE_BUT_ERROR = "500, executed"
+    DONE_BUT_CUT = "connection closed before the response, executed"
+    DONE_BUT_LATE = "timeout, executed"
+    CUT_SHORT = "connection closed in the middle of the response, executed"
+    GARBLED = "200 with an HTML page, executed"
+    TORN = "200 with a truncated body and a matching length, executed"
+    ERROR_IN_200 = "200 with an error in the body, not executed"
+    DONE_BUT_ERROR_IN_200 = "200 with an error in the body, executed"
 
 
 UNDONE = frozenset({Fault.INTERNAL_ERROR, Fault.SLOW_DOWN, Fault.NOT_AMAZON, Fault.CUT_BEFORE, Fault.ERROR_IN_200})
-"""The object store never hears of these."""
+"""These calls do not reach the object store."""
 
 _IN_200 = (Fault.ERROR_IN_200, Fault.DONE_BUT_ERROR_IN_200)
-"""Only of CompleteMultipartUpload, which answers before it knows."""
+"""Only for CompleteMultipartUpload, which sends the status before it has finished."""
 _GARBLED = (Fault.GARBLED, Fault.TORN)
-"""Only where the answer is XML: bytes say nothing about themselves, and objects' lengths are known."""
+"""Only for XML responses: the content of an object cannot be checked, and its length is known."""
 _LATE = (Fault.LATE_BEFORE, Fault.DONE_BUT_LATE)
 _QUICK = tuple(fault for fault in Fault if fault not in (*_IN_200, *_LATE, *_GARBLED))
 _EVERYWHERE = (*_QUICK, *_QUICK, *_LATE)
-"""Those that cost time come half as often."""
+"""Slow faults are half as frequent."""
 
 
 class FaultyS3:
-    """Listens on 127.0.0.1 and passes requests on to `upstream` to the letter, Host included: it is signed.
+    """Listens on 127.0.0.1 and forwards requests to `upstream` unchanged, including the signed Host header.
 
-    `late_seconds` is longer than the callers wait. While `is_healed`, nothing fails. `joins_fail_by` is what every attempt to join parts
-    meets all the same.
+    `late_seconds` must exceed the timeout of the callers. While `is_healthy`, no call fails, except that every CompleteMultipartUpload
+    fails with `completion_fault` if that is set.
     """
 
     def __init__(self, upstream: str, *, seed: int, late_seconds: float) -> None:
         self.upstream = urlsplit(upstream).netloc
         self.late_seconds = late_seconds
-        self.is_healed = False
-        self.joins_fail_by: Fault | None = None
+        self.is_healthy = False
+        self.completion_fault: Fault | None = None
         self.calls = 0
         self.under_way = 0
         self.faults: Counter[Fault] = Counter()
@@ -76,22 +76,22 @@ class FaultyS3:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop listening, and wait for what is still on its way."""
+        """Stop listening, and wait for calls in progress."""
         self._server.shutdown()
         self._thread.join()
-        self._server.hang_up()
+        self._server.close_idle_connections()
         self._server.server_close()
 
-    def fate_of(self, method: str, path: str) -> Fault | None:
-        """Throw the dice for one call."""
+    def choose_fault(self, method: str, path: str) -> Fault | None:
+        """Choose the fault of one call at random, or None."""
         with self._lock:
             self.calls += 1
             self.under_way += 1
             query = urlsplit(path).query
             is_join = method == "POST" and query.startswith("uploadId")
-            if is_join and self.joins_fail_by is not None:
-                return self.joins_fail_by
-            if self.is_healed or self._dice.random() >= FAULTY_SHARE:
+            if is_join and self.completion_fault is not None:
+                return self.completion_fault
+            if self.is_healthy or self._dice.random() >= FAULTY_SHARE:
                 return None
             if is_join:
                 choices = (*_QUICK, *_LATE, *_GARBLED, *_IN_200, *_IN_200)
@@ -104,18 +104,18 @@ class FaultyS3:
             return fault
 
     def end_call(self) -> None:
-        """Take note that a call is over, whatever became of it."""
+        """Record the end of a call."""
         with self._lock:
             self.under_way -= 1
 
-    def wait_for_stragglers(self) -> None:
-        """Return when nothing that somebody has given up waiting for can still happen."""
+    def wait_for_delayed_calls(self) -> None:
+        """Wait for the calls whose callers have timed out."""
         while self.under_way:
             time.sleep(0.01)
 
 
 class _Server(ThreadingHTTPServer):
-    # Joined at the end: a request that is done late must not outlive the test.
+    # The threads are joined at the end, so that a delayed call does not run after the test.
     daemon_threads = False
     block_on_close = True
 
@@ -124,23 +124,23 @@ class _Server(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Serve one connection in a thread of its own."""
+        """Serve a connection in its own thread."""
         self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """End one connection."""
+        """Close a connection."""
         self._open.discard(request)
         super().shutdown_request(request)
 
-    def hang_up(self) -> None:
-        """Let nobody wait for another request on a connection that is kept alive."""
+    def close_idle_connections(self) -> None:
+        """Close kept-alive connections, whose threads wait for another request."""
         for connection in list(self._open):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RD)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A caller that went away is nothing to report."""
+        """Ignore callers that have disconnected."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -148,21 +148,21 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def serve(self) -> None:
-        """Answer one request, or not."""
+        """Serve one request with its fault."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        fault = self.proxy.fate_of(self.command, self.path)
+        fault = self.proxy.choose_fault(self.command, self.path)
         try:
-            self._meet(fault, body)
+            self._apply(fault, body)
         finally:
             self.proxy.end_call()
 
-    def _meet(self, fault: Fault | None, body: bytes) -> None:
+    def _apply(self, fault: Fault | None, body: bytes) -> None:
         if fault is Fault.LATE_BEFORE:
             time.sleep(self.proxy.late_seconds)
         if fault in UNDONE:
             self._answer_undone(fault)
             return
-        answer, answered = self._pass_on(body)
+        answer, answered = self._forward(body)
         match fault:
             case None:
                 self._answer(answer.status, answered, answer.getheaders())
@@ -171,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
             case Fault.DONE_BUT_ERROR_IN_200:
                 self._answer(200, ERROR_BODY % b"InternalError")
             case Fault.GARBLED:
-                self._answer(200, b"<html><body>Sign in to the network first<br></body></html>")
+                self._answer(200, b"<html><body>Sign in to the network<br></body></html>")
             case Fault.TORN:
                 self._answer(answer.status, answered[: len(answered) // 2])
             case Fault.CUT_SHORT:
@@ -182,10 +182,10 @@ class _Handler(BaseHTTPRequestHandler):
                     time.sleep(self.proxy.late_seconds)
                 self.close_connection = True
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = serve  # noqa: N815  # names that http.server looks for
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = serve  # noqa: N815  # names required by http.server
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name in http.server
-        """Say nothing."""
+        """Log nothing."""
 
     def _answer_undone(self, fault: Fault) -> None:
         match fault:
@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 self.close_connection = True
 
-    def _pass_on(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+    def _forward(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
         upstream = http.client.HTTPConnection(self.proxy.upstream, timeout=30)
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -218,7 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in headers or []:
             if self.command == "HEAD" and name.lower() == "content-length":
                 length = value
-            if name.lower() not in ITS_OWN_HEADERS:
+            if name.lower() not in HOP_HEADERS:
                 self.send_header(name, value)
         self.send_header("Content-Length", length)
         self.end_headers()

@@ -1,4 +1,4 @@
-"""Access tokens that must be refused, hundreds of them, each signed by hand as no library would; and the twin that reads them too."""
+"""Forged access tokens that must be refused, encoded without a library, and a reference implementation that reads tokens with PyJWT."""
 
 import base64
 import hashlib
@@ -35,13 +35,13 @@ ODD_KIDS: list[Any] = ["", " ", "\x00", "\n", "é", "x" * 1000, None, 0, True, [
 
 
 def b64(data: bytes) -> str:
-    """Return the data as JSON Web Signatures spell it."""
+    """Return the data in unpadded base64url, the encoding of JSON Web Signatures."""
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 @dataclass(frozen=True)
 class Victim:
-    """What an attacker would like to be, and, for the test's sake, the key itself: most forgeries are wrong in one thing only."""
+    """The user whose tokens are forged, and the signing key. Most forgeries are signed correctly and have only one other defect."""
 
     key: SigningKey
     user_id: UUID = field(default_factory=uuid4)
@@ -50,11 +50,11 @@ class Victim:
 
     @cached_property
     def now(self) -> int:
-        """The second at which all of them are made."""
+        """The time of issue of all tokens, in seconds since 1970."""
         return int(clock.now().timestamp())
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """Return good claims with changes; a change to `...` removes the claim."""
+        """Return valid claims with changes; the value `...` removes a claim."""
         good = {
             "sub": str(self.user_id),
             "sid": str(self.session_id),
@@ -69,12 +69,12 @@ class Victim:
         return {name: value for name, value in (good | changes).items() if value is not ...}
 
     def header(self, **changes: Any) -> dict[str, Any]:
-        """Return a good header with changes."""
+        """Return a valid header with changes; the value `...` removes a member."""
         good = {"alg": ALGORITHM, "typ": "JWT", "kid": self.key.kid}
         return {name: value for name, value in (good | changes).items() if value is not ...}
 
     def sign(self, header: Any = None, payload: Any = None, *, key: bytes | None = None, by: str = "HS256") -> str:
-        """Return a signed token of these parts, which may be bytes that are no JSON."""
+        """Return a signed token of these parts, which can be bytes that are not JSON."""
         parts = [self.header() if header is None else header, self.claims() if payload is None else payload]
         encoded = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in parts]
         text = ".".join(b64(part) for part in encoded)
@@ -83,7 +83,7 @@ class Victim:
 
 
 def forgeries(victim: Victim) -> dict[str, str]:
-    """Return the forgeries by name."""
+    """Return the forged tokens by name."""
     makers = (
         _algorithms,
         _confusions,
@@ -98,12 +98,12 @@ def forgeries(victim: Victim) -> dict[str, str]:
         _other_keys,
         _other_states,
     )
-    made: dict[str, str] = {}
+    tokens: dict[str, str] = {}
     for maker in makers:
         for name, token in maker(victim):
-            assert name not in made, name
-            made[name] = token
-    return made
+            assert name not in tokens, name
+            tokens[name] = token
+    return tokens
 
 
 def _algorithms(victim: Victim) -> Iterator[tuple[str, str]]:
@@ -136,7 +136,7 @@ def _public_forms(public: Any) -> dict[str, bytes]:
 
 
 def _confusions(victim: Victim) -> Iterator[tuple[str, str]]:
-    """Sign with a key's public half in the place of a secret, and with private keys of the attacker's own."""
+    """Sign with a public key as the HMAC secret, and with private keys of the attacker."""
     pairs: dict[str, Any] = {
         "RS256": rsa.generate_private_key(public_exponent=65537, key_size=2048),
         "ES256": ec.generate_private_key(ec.SECP256R1()),
@@ -158,7 +158,7 @@ def _kids(victim: Victim) -> Iterator[tuple[str, str]]:
         yield f"kid {number} {str(kid)[:20]!r} by nothing", victim.sign(victim.header(kid=kid), key=b"")
     yield "no kid", victim.sign(victim.header(kid=...))
     yield "kid in capitals", victim.sign(victim.header(kid=victim.key.kid.upper() + "A"))
-    yield "kid of a removed key", victim.sign(victim.header(kid=SigningKey.make().kid))
+    yield "kid of a removed key", victim.sign(victim.header(kid=SigningKey.generate().kid))
 
 
 def _headers(victim: Victim) -> Iterator[tuple[str, str]]:
@@ -283,7 +283,7 @@ def _broken(victim: Victim) -> Iterator[tuple[str, str]]:
 
 
 def _flipped(victim: Victim) -> Iterator[tuple[str, str]]:
-    """Change one letter. Not the signature's last: two of its bits mean nothing."""
+    """Change one character. The last one of the signature is left out, because two of its bits are not significant."""
     good = victim.sign()
     header, payload, signature = good.split(".")
     for place in range(0, 42, 2):
@@ -307,14 +307,14 @@ def _other_keys(victim: Victim) -> Iterator[tuple[str, str]]:
         "its base64": base64.b64encode(secret.encode()),
         "its name": victim.key.kid.encode(),
         "a word": b"secret",
-        "random": SigningKey.make().secret.encode(),
+        "random": SigningKey.generate().secret.encode(),
         "with a newline": f"{secret}\n".encode(),
     }
     yield from ((f"signed by a key {name}", victim.sign(key=key)) for name, key in keys.items())
 
 
 def _other_states(victim: Victim) -> Iterator[tuple[str, str]]:
-    """Well signed, of a session, user or epoch that is not the one that lives."""
+    """Correctly signed tokens with an unknown session or user, or another epoch."""
     changes: dict[str, Any] = {
         "session unknown": {"sid": str(uuid4())},
         "user unknown": {"sub": str(uuid4())},
@@ -330,16 +330,18 @@ def _other_states(victim: Victim) -> Iterator[tuple[str, str]]:
     yield from ((f"state: {name}", victim.sign(payload=victim.claims(**change))) for name, change in changes.items())
 
 
-def twin_accepts(victim: Victim, token: str) -> bool:
-    """Read the token as we do, by PyJWT and in other words; tell whether it would pass for the victim's."""
+def reference_accepts(victim: Victim, token: str) -> bool:
+    """Return whether the reference implementation (PyJWT with the same rules) accepts the token as the victim's."""
     rules: Any = {"require": list(CLAIMS), "verify_aud": True, "strict_aud": True}
     try:
         header = pyjwt.get_unverified_header(token)
         read = pyjwt.decode(token, victim.key.secret, algorithms=["HS256"], audience=AUDIENCE, issuer=ISSUER, options=rules)
         is_ours = sorted(header.items()) == [("alg", "HS256"), ("kid", victim.key.kid), ("typ", "JWT")]
         whole = all(type(read[name]) is int for name in ("epoch", "exp", "iat"))
-        lives = whole and 0 < read["exp"] - read["iat"] <= LIFETIME_SECONDS
+        is_valid_period = whole and 0 < read["exp"] - read["iat"] <= LIFETIME_SECONDS
         ids = (UUID(read["sub"]), UUID(read["sid"])) == (victim.user_id, victim.session_id) and UUID(read["jti"]) is not None
     except (pyjwt.PyJWTError, ValueError, TypeError, AttributeError, RecursionError, OverflowError):
         return False
-    return is_ours and lives and ids and read["typ"] == "access" and read["epoch"] == victim.epoch and len(token) <= TOKEN_MAX_BYTES
+    return (
+        is_ours and is_valid_period and ids and read["typ"] == "access" and read["epoch"] == victim.epoch and len(token) <= TOKEN_MAX_BYTES
+    )

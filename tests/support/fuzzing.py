@@ -1,4 +1,4 @@
-"""Requests made up from our own OpenAPI document, sent through every door, each answer held to the document (schemathesis)."""
+"""Fuzzing with schemathesis: requests are generated from the OpenAPI document, and each response is validated against it."""
 
 import asyncio
 import copy
@@ -29,13 +29,13 @@ from tests.support.gateway import GatewayTransport, LambdaHandler, MakeEvent
 
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
 ENDS_CREDENTIALS = ("/logout", "/sessions", "/users/")
-"""Requests to such paths may end the session of the caller, or the caller."""
+"""Requests to these paths can end the caller's session or disable the account."""
 
 
-class LambdaDoor:
-    """An ASGI application that turns each request into an API Gateway event and asks the Lambda handler.
+class LambdaApp:
+    """An ASGI application that converts each request to an API Gateway event and calls the Lambda handler.
 
-    The handler has a thread of its own, with the event loop that Lambda would have.
+    The handler runs in its own thread with its own event loop, as in Lambda.
     """
 
     def __init__(self, handler: LambdaHandler, make_event: MakeEvent) -> None:
@@ -44,7 +44,7 @@ class LambdaDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            raise NotImplementedError("Lambda knows no lifespan")
+            raise NotImplementedError("Lambda has no lifespan events")
         body = b""
         has_more = True
         while has_more:
@@ -65,9 +65,9 @@ class LambdaDoor:
 
 
 class Credentials:
-    """A caller whose token is renewed as soon as a request may have ended it.
+    """A caller whose access token is replaced when a request may have invalidated it.
 
-    By the services and not by a request: schemathesis asks from threads of its own, which have no event loop.
+    It signs in through the services, not by a request: schemathesis calls it from threads without an event loop.
     """
 
     def __init__(self, services: Services, *, is_superuser: bool) -> None:
@@ -77,14 +77,14 @@ class Credentials:
         self._is_doubtful = False
 
     def get(self, case: schemathesis.Case[Any], _context: Any) -> str:
-        """Return a token that holds."""
+        """Return a valid token."""
         if self._is_doubtful and not self._is_good():
             self._token = self._sign_in()
         self._is_doubtful = any(part in case.path for part in ENDS_CREDENTIALS)
         return self._token
 
     def set(self, case: schemathesis.Case[Any], token: str, _context: Any) -> None:
-        """Put it where a caller does."""
+        """Set the Authorization header."""
         case.headers["Authorization"] = f"Bearer {token}"
 
     def _is_good(self) -> bool:
@@ -109,20 +109,20 @@ class Credentials:
 
 @dataclass
 class Outcome:
-    """What was sent and what was wrong with the answers."""
+    """The requests that were sent, and the failures."""
 
     cases: Counter[str] = field(default_factory=Counter)
     """Requests sent, by phase."""
     statuses: Counter[int] = field(default_factory=Counter)
     operations: Counter[str] = field(default_factory=Counter)
     tolerated: Counter[str] = field(default_factory=Counter)
-    """Findings that are no defects, by check; `_is_beyond_the_document` and `_is_another_operation` say why."""
+    """Findings that are not defects, by check; see `_is_beyond_the_document` and `_is_another_operation`."""
     failures: dict[str, str] = field(default_factory=dict)
-    """One example of each kind of failure: what failed, and the request that shows it."""
+    """One example of each kind of failure: the failed check, and a request that reproduces it."""
 
     @property
     def requests(self) -> int:
-        """How many requests were sent."""
+        """The number of requests that were sent."""
         return sum(self.cases.values())
 
     def report(self) -> str:
@@ -132,22 +132,22 @@ class Outcome:
 
 
 class Fuzzer:
-    """Sends requests that follow the document and requests that break it, alone and in chains, and holds every answer to it."""
+    """Sends valid and invalid requests, alone and in sequences, and validates every response against the OpenAPI document."""
 
     def __init__(self, app: ASGIApp, document: dict[str, Any], credentials: AuthProvider[str]) -> None:
         self._app = app
         self._document = copy.deepcopy(document)
         for scheme in self._document["components"].get("securitySchemes", {}).values():
-            # On the wire they are the same, and schemathesis looks for ignored credentials of the second kind only.
+            # Both schemes use the same header, but schemathesis tests for ignored credentials only with `http`.
             if scheme["type"] == "oauth2":
                 scheme.clear()
                 scheme.update(type="http", scheme="bearer")
-        # schemathesis makes the provider itself, from a class.
+        # schemathesis needs a class and instantiates it.
         self._provider = type("Provider", (), {"get": staticmethod(credentials.get), "set": staticmethod(credentials.set)})
         self.outcome = Outcome()
 
     def run(self, *, seed: int, max_examples: int, phases: Collection[str] = PHASES) -> None:
-        """Try each operation `max_examples` times, and as many chains; the coverage phase tries what it finds in the document."""
+        """Send `max_examples` requests to each operation, and as many sequences; the coverage phase derives its own requests."""
         config = SchemathesisConfig(seed=seed)
         config.projects.default.generation = GenerationConfig(max_examples=max_examples, database="none")
         for name in PHASES:
@@ -157,13 +157,13 @@ class Fuzzer:
         schema.auth(refresh_interval=None)(self._provider)
         for event in from_schema(schema).execute():
             if isinstance(event, ScenarioFinished):
-                self._look_at(event)
+                self._record(event)
             elif isinstance(event, NonFatalError):
                 self.outcome.failures[f"{event.label}: {event.value!r}"] = str(event.value)
             elif isinstance(event, FatalError):
                 raise event.exception
 
-    def _look_at(self, event: ScenarioFinished) -> None:
+    def _record(self, event: ScenarioFinished) -> None:
         recorder = event.recorder
         for case_id, interaction in recorder.interactions.items():
             self.outcome.cases[event.phase] += 1
@@ -190,21 +190,21 @@ class Fuzzer:
 
 
 def _is_beyond_the_document(case: schemathesis.Case[Any], answer: Response) -> bool:
-    """Whether a refusal of what the document allows rests on something that a JSON schema cannot say."""
-    if answer.status_code in (410, 412, 413):  # what is gone, changed, or too much
+    """Return whether a valid request was refused because of a rule that JSON Schema cannot express."""
+    if answer.status_code in (410, 412, 413):  # expired, changed, or over a limit
         return str(answer.status_code) in case.operation.definition.raw["responses"]
     problem = answer.json()
-    if answer.status_code != 422 or problem["code"] != "malformed_request":  # a guessable password, a cursor that is not ours
+    if answer.status_code != 422 or problem["code"] != "malformed_request":  # for example a common password or an invalid cursor
         return bool(answer.status_code == 422)
     rules = {error["type"] for error in problem.get("errors", [{"type": "none is named"}])}
     if case.media_type == "application/x-www-form-urlencoded":
         rules.discard("missing")  # an empty field of a form counts as absent
-    # Rules of our own, such as those for addresses and control characters; and 1.0, which for a JSON schema is an integer.
+    # Custom validators, for example for addresses and control characters; and 1.0, which JSON Schema accepts as an integer.
     return rules <= {"value_error", "int_type"}
 
 
 def _is_another_operation(case: schemathesis.Case[Any], request: Request) -> bool:
-    """Whether a path that does not know the method is another operation's too: /files/upload is also /files/{file_id}."""
+    """Return whether the path matches another operation that has the method: /files/upload also matches /files/{file_id}."""
     path = urlsplit(request.uri).path
     for template, methods in case.operation.schema.raw_schema["paths"].items():
         pattern = re.sub(r"\\\{[^/]+\\\}", "[^/]+", re.escape(template))

@@ -1,4 +1,4 @@
-"""An httpx transport that turns each request into an API Gateway event, calls the Lambda handler, and reads its answer."""
+"""An httpx transport that converts each request to an API Gateway event and calls the Lambda handler."""
 
 import base64
 import json
@@ -16,13 +16,13 @@ MakeEvent = Callable[[httpx.Request], dict[str, Any]]
 
 
 def unused_address() -> str:
-    """Return an address that no other test uses: failed sign-ins are counted by address."""
+    """Return a random address, so that the throttling of sign-ins by address does not affect other tests."""
     raw = uuid4().bytes
     return f"10.{raw[0]}.{raw[1]}.{raw[2]}"
 
 
 def payload_v2(request: httpx.Request, *, stage: str = "$default", source_ip: str = "203.0.113.7") -> dict[str, Any]:
-    """Return the HTTP API event (payload format 2.0) of a request, as AWS documents it."""
+    """Return the HTTP API event (payload format 2.0) for a request, as documented by AWS."""
     path = unquote(request.url.path)
     raw_path = path if stage == "$default" else f"/{stage}{path}"
     body = request.read()
@@ -49,7 +49,7 @@ def payload_v2(request: httpx.Request, *, stage: str = "$default", source_ip: st
 
 
 def payload_v1(request: httpx.Request, *, stage: str = "dev", source_ip: str = "203.0.113.7") -> dict[str, Any]:
-    """Return the REST API event (payload format 1.0) of a request, as AWS documents it."""
+    """Return the REST API event (payload format 1.0) for a request, as documented by AWS."""
     path = unquote(request.url.path)
     headers: dict[str, list[str]] = {}
     for name, value in request.headers.multi_items():
@@ -81,7 +81,7 @@ def payload_v1(request: httpx.Request, *, stage: str = "dev", source_ip: str = "
 
 
 class GatewayTransport(httpx.BaseTransport):
-    """Sends httpx requests through the Lambda handler, as API Gateway would."""
+    """Sends httpx requests to the Lambda handler, like API Gateway."""
 
     def __init__(self, handler: LambdaHandler, make_event: MakeEvent = payload_v2) -> None:
         self._handler = handler
@@ -89,7 +89,7 @@ class GatewayTransport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Serve one request in process."""
-        # Both ways through JSON, as between the gateway and the runtime.
+        # Serialised to JSON and back in both directions, as between API Gateway and the Lambda runtime.
         event = json.loads(json.dumps(self._make_event(request)))
         answer = json.loads(json.dumps(self._handler(event, None)))
         headers = [*(answer.get("headers") or {}).items()]
@@ -97,8 +97,8 @@ class GatewayTransport(httpx.BaseTransport):
         headers += [("set-cookie", cookie) for cookie in answer.get("cookies") or []]
         body = answer.get("body") or ""
         content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
-        WATCH.note(path=str(request.url.raw_path, "ascii"), headers=request.headers, body=request.content)
-        WATCH.note(path="", headers=httpx.Headers(headers), body=content)
+        WATCH.record(path=str(request.url.raw_path, "ascii"), headers=request.headers, body=request.content)
+        WATCH.record(path="", headers=httpx.Headers(headers), body=content)
         return httpx.Response(answer["statusCode"], headers=headers, content=content, request=request)
 
 

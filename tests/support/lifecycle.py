@@ -1,4 +1,4 @@
-"""Users and files at the door of the services, with a store in memory and time that is moved by hand."""
+"""Calls of the file services in units of work, with an object store in memory and a clock that the test moves."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,22 +13,22 @@ from lambda_app.core.errors import AppError
 from lambda_app.factory import Services
 from lambda_app.models import File, FileStatus, User
 from lambda_app.schemas.files.files import FileCreate
-from lambda_app.schemas.files.uploads import MultipartCreate, PartWanted
+from lambda_app.schemas.files.uploads import MultipartCreate, PartRequest
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.sweep import SweepReport
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.storage.keys import object_key
 from lambda_app.storage.object_store import ObjectStore
-from tests.support.object_store import FakeObjectStore, HeldObject
+from tests.support.object_store import FakeObject, FakeObjectStore
 from tests.support.quota_assertions import assert_nothing_differs
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 LONG_ENOUGH = timedelta(days=31)
-"""After this nothing that has a time to live is alive: uploads, the trash, rejected rows."""
+"""Longer than every retention period: of uploads, the trash and rejected rows."""
 
 
 class Lifecycle:
-    """What callers, S3 and the schedule do, each as one unit of work."""
+    """The actions of callers, S3 events and the sweep schedule, each in its own unit of work."""
 
     def __init__(self, services: Services, traveller: time_machine.Traveller, store: ObjectStore | None = None) -> None:
         assert isinstance(services.store, FakeObjectStore)
@@ -37,14 +37,14 @@ class Lifecycle:
         self.traveller = traveller
         self.users: list[User] = []
         self.after_put: Callable[[], None] = lambda: None
-        """What happens when a client has sent something to the store."""
+        """Called after a client has sent bytes to the store."""
 
-    def through(self, store: ObjectStore) -> "Lifecycle":
-        """Return the same life, whose services reach the store through another one."""
+    def with_store(self, store: ObjectStore) -> "Lifecycle":
+        """Return a copy whose services use `store`, for example a wrapper of the same store."""
         return Lifecycle(replace(self.services, store=self.objects), self.traveller, store)
 
     def new_user(self, **quota: int) -> User:
-        """Make a user."""
+        """Create a user."""
         now = clock.now()
         user = User(id=uuid4(), email=f"{uuid4()}@example.com", hashed_password="x", is_active=True, is_superuser=False, **quota)
         user.created_at = user.updated_at = now
@@ -53,28 +53,28 @@ class Lifecycle:
         self.users.append(user)
         return user
 
-    def upload(self, act: Callable[[UploadService], Answer]) -> Answer:
-        """Do something with uploads."""
+    def upload(self, act: Callable[[UploadService], Result]) -> Result:
+        """Call the upload service."""
         with self.services.unit_of_work() as session:
             return act(self.services.uploads(session))
 
-    def file(self, act: Callable[[FileService], Answer]) -> Answer:
-        """Do something with files."""
+    def file(self, act: Callable[[FileService], Result]) -> Result:
+        """Call the file service."""
         with self.services.unit_of_work() as session:
             return act(self.services.files(session))
 
     def start(self, user: User, body: bytes = b"hello", **fields: object) -> File:
-        """Start a single upload."""
+        """Start an upload in a single request."""
         declared = FileCreate.model_validate({"filename": "a.txt", "content_type": "text/plain", "size_bytes": len(body), **fields})
         return self.upload(lambda uploads: uploads.start_upload(user, declared)).file
 
     def put(self, file: File, body: bytes = b"hello") -> None:
-        """Put bytes under a file's key, as its URL admits them, unless some are there."""
-        self.objects.objects.setdefault(file.s3_key, HeldObject(body, file.content_type, file.sha256))
+        """Store the bytes of a file, unless its object exists already; the presigned URL has the same condition."""
+        self.objects.objects.setdefault(file.s3_key, FakeObject(body, file.content_type, file.sha256))
         self.after_put()
 
     def start_parts(self, user: User, size_bytes: int) -> File:
-        """Start an upload in parts."""
+        """Start a multipart upload."""
         declared = MultipartCreate(filename="a.mp4", content_type="video/mp4", size_bytes=size_bytes)
         return self.upload(lambda uploads: uploads.start_multipart(user, declared))
 
@@ -82,26 +82,26 @@ class Lifecycle:
         """Sign every part and send it."""
         assert file.part_size_bytes is not None
         for number, at in enumerate(range(0, len(body), file.part_size_bytes), 1):
-            wanted = [PartWanted(number=number)]
-            (part,) = self.upload(lambda uploads, wanted=wanted: uploads.sign_parts(user, file.id, wanted))  # type: ignore[misc]
+            requested = [PartRequest(number=number)]
+            (part,) = self.upload(lambda uploads, requested=requested: uploads.sign_parts(user, file.id, requested))  # type: ignore[misc]
             assert self.objects.put(part.request, body[at : at + file.part_size_bytes]) == 200
             self.after_put()
 
     def complete(self, user: User, file_id: UUID, *, crc64nvme: str | None = None) -> File:
-        """Say that the upload is done."""
+        """Complete the upload as the client."""
         return self.upload(lambda uploads: uploads.complete_upload(user, file_id, crc64nvme=crc64nvme))
 
-    def note(self, file_id: UUID) -> None:
-        """Hear of an object from S3."""
+    def deliver_event(self, file_id: UUID) -> None:
+        """Complete the upload as the handler of an S3 event."""
         with self.services.unit_of_work() as session:
-            self.services.completion(session).record_object(file_id)
+            self.services.completion(session).complete_from_event(file_id)
 
     def delete(self, user: User, file_id: UUID, *, is_permanent: bool = False) -> None:
         """Delete a file."""
         self.file(lambda files: files.delete_file(user, file_id, is_permanent=is_permanent))
 
     def restore(self, user: User, file_id: UUID) -> File:
-        """Take a file out of the trash."""
+        """Restore a file from the trash."""
         return self.file(lambda files: files.restore_file(user, file_id))
 
     def sweep(self) -> SweepReport:
@@ -110,7 +110,7 @@ class Lifecycle:
             return self.services.sweep(session).run(budget_seconds=600)
 
     def status_of(self, file_id: UUID) -> FileStatus | None:
-        """Return the state of a file's row, None when there is none."""
+        """Return the status of a file's row, or None when there is no row."""
         with self.services.unit_of_work() as session:
             row = self.services.files(session)._files.get(file_id)
             return None if row is None else FileStatus(row.status)
@@ -121,12 +121,12 @@ class Lifecycle:
         assert_nothing_differs(plain, self.objects, [user.id for user in self.users])
 
     def is_stored(self, file_id: UUID) -> bool:
-        """Whether there is an object."""
+        """Return whether the file has an object in the store."""
         return object_key(file_id) in self.objects.objects
 
 
 def refused(act: Callable[[], object]) -> str | None:
-    """Return the code of the refusal that `act` meets, None when it meets none."""
+    """Return the code of the error that `act` raises, or None when it succeeds."""
     try:
         act()
     except AppError as error:

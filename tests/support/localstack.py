@@ -1,4 +1,4 @@
-"""LocalStack's S3 without Docker, in an environment of its own; strict about parts where the emulator of `make run` is lax."""
+"""LocalStack's S3 without Docker, in its own virtual environment. It validates parts, which the emulator of `make run` does not."""
 
 import tempfile
 import urllib.error
@@ -15,22 +15,22 @@ from infra.local.processes import Server, base_environment, free_port
 from infra.local.state import CHECKOUT
 
 INTERPRETER = CHECKOUT / ".venv-localstack" / "bin" / "python"
-"""Made by `make localstack`."""
+"""Created by `make localstack`."""
 BUCKET = "we-upload-localstack"
 REGION = "us-east-1"
 KEY = "test"
-"""LocalStack checks signatures against this key and secret only."""
+"""Key id and secret. LocalStack verifies signatures only with these."""
 
 
 @contextmanager
 def running_localstack() -> Iterator[ObjectStoreServer]:
-    """Start LocalStack with S3 in a temporary folder; it and its objects are gone afterwards."""
+    """Run LocalStack with S3 in a temporary folder; both are deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="we-upload-localstack-") as name:
         folder = Path(name)
         port = free_port()
         environment = base_environment(
             GATEWAY_SERVER="hypercorn",
-            GATEWAY_LISTEN=f"127.0.0.1:{port}",  # the default server would listen on every interface
+            GATEWAY_LISTEN=f"127.0.0.1:{port}",  # the default server listens on all interfaces
             SERVICES="s3",
             SKIP_SSL_CERT_DOWNLOAD="1",
             DISABLE_EVENTS="1",

@@ -1,4 +1,4 @@
-"""Telling when somebody waits for a lock."""
+"""Waiting until database sessions wait for locks."""
 
 import time
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ LONGEST_WAIT_SECONDS = 60.0
 
 
 def wait_until_blocked(services: Services, *, by: int) -> None:
-    """Return once a server process waits for what the one with this id has locked; fail if none ever does."""
+    """Wait until a server process waits for a lock of the process with the id `by`; fail after a timeout."""
     _wait(services, 1, "SELECT count(*) FROM pg_stat_activity WHERE CAST(:pid AS integer) = ANY(pg_blocking_pids(pid))", pid=by)
 
 
 def wait_until_waiting(services: Services, *, count: int) -> None:
-    """Return once so many server processes of this database wait for locks, whoever has them; fail if they never do."""
+    """Wait until `count` server processes of this database wait for any locks; fail after a timeout."""
     _wait(services, count, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 
 
 def _wait(services: Services, count: int, query: str, **parameters: int) -> None:
     deadline = time.monotonic() + LONGEST_WAIT_SECONDS
     while True:
-        # Each time in a transaction of its own, which would see the same activity for as long as it lasts.
+        # A new transaction for each query: within one, pg_stat_activity returns the same snapshot.
         with services.engine.connect() as connection:
             if connection.execute(text(query), parameters).scalar_one() >= count:
                 return
@@ -34,8 +34,8 @@ def _wait(services: Services, count: int, query: str, **parameters: int) -> None
 
 
 @contextmanager
-def piled_up(engine: Engine, lock: str, values: dict[str, Any], *, count: int) -> Iterator[None]:
-    """Hold what the statement locks, until `count` others wait behind each other for it: each with a view that is old by then."""
+def hold_until_blocked(engine: Engine, lock: str, values: dict[str, Any], *, count: int) -> Iterator[None]:
+    """Hold the locks of a statement until `count` other transactions wait, so that each of them runs with an outdated snapshot."""
     waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
     with engine.connect() as holder:
         holder.execute(text(lock), values)

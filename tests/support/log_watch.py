@@ -1,4 +1,4 @@
-"""What the tests sent and got that no log may show, and every line that was logged meanwhile."""
+"""Detection of secrets in logs: records all messages of the tests' clients and all log lines, and finds secrets in the lines."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from uuid import UUID
 from lambda_app.core.logs import ROOT, JsonFormatter
 
 SHORTEST_SECRET = 8
-"""A shorter text may stand in a log by chance."""
+"""In characters. A shorter text can occur in a log line by chance."""
 SHAPES = re.compile(
     r"X-Amz-(?:Signature|Credential|Security-Token)"  # presigned addresses
     r"|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]+"  # JSON Web Tokens
@@ -20,13 +20,13 @@ SHAPES = re.compile(
     r"|(?i:bearer )[A-Za-z0-9._-]{8,}"
     r"|postgresql://[^\s\"]*:[^\s\"]+@"
 )
-"""What a secret looks like, for those that nobody noted."""
+"""Patterns of secrets, which find also those that were not recorded."""
 WORD = re.compile(r"[a-z_/.: -]+|[0-9a-f:.]*[:.][0-9a-f:.]*|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+))?")
-"""A word of ours, such as a status or a media type, a time and a source address stand in logs rightly; so does an id."""
+"""Texts that logs can contain: status values, media types, times and source addresses. Ids are allowed too."""
 
 
 class LogWatch(logging.Handler):
-    """Keeps every line, as it is written, and every text that passed between the tests' clients and the API."""
+    """Records every formatted log line, and every text in messages between the tests' clients and the API."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -36,13 +36,13 @@ class LogWatch(logging.Handler):
         self.texts: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line, once: until the logs are configured our own loggers tell everybody else's too."""
+        """Record a line once: until logging is configured, the application's loggers also propagate to the root logger."""
         if record is not self._last:
             self._last = record
             self.lines.append(self.format(record))
 
-    def note(self, *, path: str, headers: Any, body: bytes) -> None:
-        """Keep what one message carried: credentials, and every text of its body that is no id."""
+    def record(self, *, path: str, headers: Any, body: bytes) -> None:
+        """Record the credentials of a message, and every text in its body except ids."""
         for name in ("authorization", "cookie", "set-cookie", "x-share-pass"):
             self.texts.update(part for part in re.split(r"[\s=;,]+", headers.get(name, "")) if len(part) >= SHORTEST_SECRET)
         self.texts.update(part for part in re.split(r"[/?&=]", path) if len(part) >= 20 and not _is_id(part))
@@ -50,7 +50,7 @@ class LogWatch(logging.Handler):
             self.texts.update(_texts(body, headers.get("content-type", "")))
 
     def findings(self) -> list[str]:
-        """Return the lines with something that must not be there, and what it is."""
+        """Return the lines that contain a secret, each with the secret."""
         found = []
         for line in self.lines:
             shape = SHAPES.search(line)
@@ -59,8 +59,8 @@ class LogWatch(logging.Handler):
                 found.append(f"{shown!r} in {line}")
         return found
 
-    def forget(self) -> None:
-        """Begin anew."""
+    def clear(self) -> None:
+        """Delete everything recorded."""
         self.lines.clear()
         self.texts.clear()
 
@@ -69,7 +69,7 @@ WATCH = LogWatch()
 
 
 def start_watching() -> None:
-    """Listen to our own loggers, which keep to themselves, and to everybody else's."""
+    """Add the handler to the application's logger, which does not propagate, and to the root logger."""
     for name in (ROOT, ""):
         logging.getLogger(name).addHandler(WATCH)
 
@@ -91,7 +91,7 @@ def _leaves(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        # What a problem document says is ours; the other members of an answer are the users'.
+        # These members are texts of the API; all others are data of users.
         for name, member in value.items():
             if name not in {"title", "detail", "request_id", "code", "type", "status"} and not name.endswith(("_at", "_id", "_by")):
                 yield from _leaves(member)
@@ -101,7 +101,7 @@ def _leaves(value: Any) -> Iterator[str]:
 
 
 def _is_id(text: str) -> bool:
-    # The key of an object is one, behind its prefix.
+    # The key of an object is a prefix and an id.
     try:
         UUID(text.rpartition("/")[2])
     except ValueError:
@@ -110,5 +110,5 @@ def _is_id(text: str) -> bool:
 
 
 def _rendered(text: str) -> str:
-    # As it would stand in a line of JSON.
+    # As escaped in a JSON log line.
     return json.dumps(text)[1:-1]

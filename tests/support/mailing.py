@@ -1,4 +1,4 @@
-"""An API that sends mail: into a folder, or to a double of SES that takes its time."""
+"""An API that sends mail to a folder, and a test double of SES with a configurable delay."""
 
 import json
 import re
@@ -32,21 +32,21 @@ class Mailing(NamedTuple):
     handler: GatewayHandler
 
     def client_from(self, address: str) -> httpx.Client:
-        """Return a caller who sits at another address."""
+        """Return a client with another source address."""
         return httpx.Client(transport=GatewayTransport(self.handler, partial(payload_v2, source_ip=address)), base_url=ORIGIN)
 
     def sent(self) -> list[tuple[str, str]]:
-        """Return the mails' recipients and texts, oldest first."""
+        """Return recipient and text of each mail, oldest first."""
         paths = sorted(self.folder.glob("*.eml"), key=lambda path: path.stat().st_mtime_ns)
         messages = [message_from_bytes(path.read_bytes()) for path in paths]
         return [(str(message["To"]), message.get_payload(decode=True).decode()) for message in messages]  # type: ignore[union-attr]
 
     def mails(self) -> list[str]:
-        """Return the mails' texts, oldest first."""
+        """Return the text of each mail, oldest first."""
         return [body for _, body in self.sent()]
 
     def token(self, number: int = -1) -> str:
-        """Return the token of a mail's link, the newest's by default."""
+        """Return the token in the link of a mail, by default of the newest one."""
         found = re.search(r"token=([\w-]+)", self.mails()[number])
         assert found is not None
         return found[1]
@@ -54,7 +54,7 @@ class Mailing(NamedTuple):
 
 @contextmanager
 def mailing(settings: Settings, folder: Path, **changes: Any) -> Iterator[Mailing]:
-    """Serve an API that differs from `settings` by `changes`."""
+    """Provide an API with `settings` and `changes`."""
     built = Services.build(settings.model_copy(update={"mail_folder": str(folder), "public_url": "https://files.test", **changes}))
     handler = GatewayHandler(create_app(built.settings, built))
     with httpx.Client(transport=GatewayTransport(handler), base_url=ORIGIN) as client:
@@ -63,12 +63,12 @@ def mailing(settings: Settings, folder: Path, **changes: Any) -> Iterator[Mailin
 
 
 class SesDouble:
-    """Answers as version 2 of SES's API does, after `delay_seconds`, with `status`."""
+    """Responds like version 2 of the SES API, after `delay_seconds`, with `status`."""
 
     def __init__(self, delay_seconds: float, status: int = 200) -> None:
         self.received: list[dict[str, Any]] = []
         self.answered = threading.Semaphore(0)
-        """Released at each answer."""
+        """Released after each response."""
         double = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -86,7 +86,7 @@ class SesDouble:
                 double.answered.release()
 
             def log_message(self, *args: object) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

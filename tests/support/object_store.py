@@ -1,6 +1,6 @@
-"""An object store in memory that keeps to the letter of its own presigned requests, as S3 does; for tests of the services.
+"""An object store in memory for tests of the services. It enforces its presigned requests, like S3.
 
-`tests/support/object_store_contract.py` holds it and the real one to the same behaviour.
+`tests/support/object_store_contract.py` runs the same tests against it and against S3.
 """
 
 import base64
@@ -20,7 +20,7 @@ from lambda_app.storage.object_store import (
     DownloadMethod,
     ListedObject,
     ListedUpload,
-    MultipartEnd,
+    MultipartResult,
     ObjectPage,
     ObjectStore,
     ObjectWithheldError,
@@ -36,7 +36,7 @@ S3_PART_MIN_BYTES = 5 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class StoreResponse:
-    """What a client of the store gets back; header names are lower-case."""
+    """The response to a client of the store; header names are lower-case."""
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
@@ -44,20 +44,20 @@ class StoreResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldObject:
-    """An object as it lies in the store."""
+class FakeObject:
+    """A stored object."""
 
     body: bytes
     content_type: str
     sha256: str | None
     crc64nvme: str | None = None
-    """As S3 says it of most objects; nobody computes it here."""
+    """The checksum in S3's responses. The fake does not compute it; a test sets it."""
     modified_at: datetime = field(default_factory=clock.now)
 
 
 @dataclass(slots=True)
-class HeldUpload:
-    """A multipart upload under way."""
+class FakeUpload:
+    """A multipart upload in progress."""
 
     key: str
     content_type: str
@@ -66,8 +66,8 @@ class HeldUpload:
     parts: dict[int, bytes] = field(default_factory=dict)
 
 
-class HeldBytes:
-    """The rest of an object."""
+class FakeByteSource:
+    """The content of an object from an offset."""
 
     def __init__(self, body: bytes) -> None:
         self._body = memoryview(body)
@@ -80,38 +80,38 @@ class HeldBytes:
         self._body = self._body[len(into) :]
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release the content."""
         self._body = self._body[:0]
 
 
 class FakeObjectStore(ObjectStore):
-    """Keeps objects in `objects`; `send` and `put` are the client's side of it.
+    """Stores objects in `objects`. `send` and `put` are requests of a client.
 
-    `is_down = True` makes `head` and `delete` fail as a store that does not answer.
+    With `is_down = True`, all methods except the client's and the presigning ones raise UnavailableError.
     """
 
     def __init__(self, *, lifetime_seconds: int = 900) -> None:
-        self.objects: dict[str, HeldObject] = {}
-        self.uploads: dict[str, HeldUpload] = {}
+        self.objects: dict[str, FakeObject] = {}
+        self.uploads: dict[str, FakeUpload] = {}
         self.is_down = False
         self.withheld: set[str] = set()
-        """Keys of objects whose bytes are for nobody."""
+        """Keys of objects to which access is denied."""
         self._lifetime_seconds = lifetime_seconds
 
     def presign_upload(self, *, key: str, size_bytes: int, content_type: str, sha256: str | None) -> PresignedRequest:
-        """Sign a PUT of exactly this."""
+        """Sign a PUT with these properties."""
         headers = upload_headers(size_bytes=size_bytes, content_type=content_type, sha256=sha256)
         return self._presign("PUT", key, {}, headers)
 
     def presign_download(
         self, *, key: str, filename: str, content_type: str, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
     ) -> PresignedRequest:
-        """Sign a GET or HEAD that answers with this name and a harmless type."""
+        """Sign a GET or HEAD whose response has this file name and a content type that browsers do not execute."""
         query = {"disposition": content_disposition(filename), "type": served_content_type(content_type)}
         return self._presign(method, key, query, {}, lifetime_seconds=lifetime_seconds)
 
     def head(self, key: str) -> StoredObject | None:
-        """Return what is held under `key`."""
+        """Return the properties of the object."""
         self._answer()
         if key in self.withheld:
             raise ObjectWithheldError
@@ -121,43 +121,43 @@ class FakeObjectStore(ObjectStore):
         return StoredObject(len(held.body), held.content_type, _etag(held.body), held.sha256, held.crc64nvme)
 
     def delete(self, key: str) -> None:
-        """Forget what is held under `key`."""
+        """Delete the object."""
         self._answer()
         self.objects.pop(safe_key(key), None)
 
     def read_start(self, key: str, length: int) -> bytes:
-        """Return the first bytes of what is held under `key`."""
+        """Return the first bytes of the object."""
         self._answer()
         held = self.objects.get(safe_key(key))
         return held.body[:length] if held else b""
 
-    def open(self, key: str, *, offset: int) -> HeldBytes | None:
-        """Open what is held under `key`."""
+    def open(self, key: str, *, offset: int) -> FakeByteSource | None:
+        """Open the object at an offset."""
         self._answer()
         if key in self.withheld:
             raise ObjectWithheldError
         held = self.objects.get(safe_key(key))
-        return HeldBytes(held.body[offset:]) if held else None
+        return FakeByteSource(held.body[offset:]) if held else None
 
     def put_marker(self, key: str) -> None:
-        """Hold nothing under `key`."""
+        """Store an empty object."""
         self._answer()
-        self.objects[safe_key(key)] = HeldObject(b"", "binary/octet-stream", None)
+        self.objects[safe_key(key)] = FakeObject(b"", "binary/octet-stream", None)
 
     def start_multipart(self, *, key: str, content_type: str, with_digests: bool) -> str:
-        """Keep a new upload."""
+        """Start a multipart upload."""
         self._answer()
         upload_id = uuid4().hex
-        self.uploads[upload_id] = HeldUpload(safe_key(key), content_type, with_digests, clock.now())
+        self.uploads[upload_id] = FakeUpload(safe_key(key), content_type, with_digests, clock.now())
         return upload_id
 
     def presign_part(self, *, key: str, upload_id: str, number: int, size_bytes: int, sha256: str | None) -> PresignedRequest:
-        """Sign a PUT of exactly this part."""
+        """Sign a PUT of this part."""
         headers = part_headers(number=number, size_bytes=size_bytes, sha256=sha256)
         return self._presign("PUT", key, {"partNumber": str(number), "uploadId": upload_id}, headers)
 
     def send_part(self, *, key: str, upload_id: str, number: int, body: bytes | bytearray) -> bool:
-        """Hold the part."""
+        """Store the part."""
         self._answer()
         upload = self._upload(key, upload_id)
         if upload is None:
@@ -173,40 +173,40 @@ class FakeObjectStore(ObjectStore):
 
     def complete_multipart(
         self, *, key: str, upload_id: str, parts: Sequence[StoredPart], size_bytes: int, crc64nvme: str | None = None
-    ) -> MultipartEnd:
-        """Make the object; checksums of whole objects are not computed here."""
+    ) -> MultipartResult:
+        """Create the object from its parts. Checksums of whole objects are not computed."""
         self._answer()
         upload = self._upload(key, upload_id)
         if upload is None:
-            return MultipartEnd.NO_UPLOAD
+            return MultipartResult.UPLOAD_NOT_FOUND
         held = {part.number: part for part in _stored_parts(upload)}
         is_as_named = [part.number for part in parts] == sorted({part.number for part in parts}) and all(
             held.get(part.number) == part for part in parts
         )
         is_big_enough = all(part.size_bytes >= S3_PART_MIN_BYTES for part in parts[:-1])
         if not parts or not is_as_named or not is_big_enough or sum(part.size_bytes for part in parts) != size_bytes:
-            return MultipartEnd.PARTS_DIFFER
+            return MultipartResult.PARTS_MISMATCH
         if key in self.objects:
-            return MultipartEnd.KEY_TAKEN
-        self.objects[key] = HeldObject(b"".join(upload.parts[part.number] for part in parts), upload.content_type, None)
+            return MultipartResult.KEY_EXISTS
+        self.objects[key] = FakeObject(b"".join(upload.parts[part.number] for part in parts), upload.content_type, None)
         del self.uploads[upload_id]
-        return MultipartEnd.JOINED
+        return MultipartResult.COMPLETED
 
     def abort_multipart(self, key: str, upload_id: str) -> None:
-        """Forget the upload."""
+        """Delete the multipart upload."""
         self._answer()
         if self._upload(key, upload_id) is not None:
             del self.uploads[upload_id]
 
     def list_objects(self, *, after_key: str, limit: int, prefix: str = KEY_PREFIX) -> ObjectPage:
-        """Return objects in order."""
+        """Return objects in the order of their keys."""
         self._answer()
         keys = sorted(key for key in self.objects if key > after_key and key.startswith(prefix))
         listed = [ListedObject(key, len(self.objects[key].body), self.objects[key].modified_at) for key in keys[:limit]]
         return ObjectPage(listed, is_last=len(keys) <= limit)
 
     def list_uploads(self, *, after_key: str, limit: int, prefix: str = KEY_PREFIX) -> UploadPage:
-        """Return uploads in order."""
+        """Return multipart uploads in the order of their keys."""
         self._answer()
         found = sorted(
             (ListedUpload(upload.key, upload_id, upload.started_at) for upload_id, upload in self.uploads.items()),
@@ -215,16 +215,16 @@ class FakeObjectStore(ObjectStore):
         found = [upload for upload in found if upload.key > after_key and upload.key.startswith(prefix)]
         return UploadPage(found[:limit], is_last=len(found) <= limit)
 
-    def _upload(self, key: str, upload_id: str) -> HeldUpload | None:
+    def _upload(self, key: str, upload_id: str) -> FakeUpload | None:
         upload = self.uploads.get(upload_id)
         return upload if upload is not None and upload.key == safe_key(key) else None
 
     def put(self, presigned: PresignedRequest, body: bytes, headers: Mapping[str, str] | None = None) -> int:
-        """Upload `body` as a client would and return the status; `headers` replace the ones that were asked for."""
+        """Upload `body` as a client and return the status; `headers` replace the presigned ones."""
         return self.send(presigned.method, presigned.url, presigned.headers if headers is None else headers, body).status
 
     def send(self, method: str, url: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> StoreResponse:
-        """Answer one request of a client, whose Content-Length is always that of its body."""
+        """Serve a request of a client. Its Content-Length is always the length of `body`."""
         sent = {name.lower(): value for name, value in (headers or {}).items()} | {"content-length": str(len(body))}
         parts = urlsplit(url)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -261,7 +261,7 @@ class FakeObjectStore(ObjectStore):
             return StoreResponse(400)
         if key in self.objects:
             return StoreResponse(412)
-        self.objects[key] = HeldObject(body, sent["content-type"], digest.hexdigest() if declared else None)
+        self.objects[key] = FakeObject(body, sent["content-type"], digest.hexdigest() if declared else None)
         return StoreResponse(200)
 
     def _serve(self, key: str, query: dict[str, str]) -> StoreResponse:
@@ -295,6 +295,6 @@ def _etag(body: bytes) -> str:
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
-def _stored_parts(upload: HeldUpload) -> Iterator[StoredPart]:
+def _stored_parts(upload: FakeUpload) -> Iterator[StoredPart]:
     for number, body in sorted(upload.parts.items()):
         yield StoredPart(number, len(body), _etag(body), hashlib.sha256(body).hexdigest() if upload.with_digests else None)

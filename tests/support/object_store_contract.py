@@ -1,4 +1,4 @@
-"""What every object store must do, as one suite that runs against the fake and against S3."""
+"""The contract of object stores: one suite that runs against the fake and against S3 implementations."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import pytest
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
 from lambda_app.storage.keys import ARCHIVE_PREFIX, KEY_PREFIX, REQUEST_PREFIX, archive_key, archive_request_key, object_key
-from lambda_app.storage.object_store import MultipartEnd, ObjectStore, PresignedRequest, StoredObject, StoredPart
+from lambda_app.storage.object_store import MultipartResult, ObjectStore, PresignedRequest, StoredObject, StoredPart
 from tests.support.object_store import StoreResponse
 
 BODY = b"%PDF-1.7 not really\n\x00\xff"
@@ -20,32 +20,32 @@ PARTS = (b"\0\0\0\x18ftypmp42" + b"v" * (5 * 1024**2), b"the rest")
 
 
 class World(Protocol):
-    """A store, its clients and the passing of time."""
+    """A store, its clients and its clock."""
 
     demands_signatures: bool
-    """Whether it refuses requests without any signature, and not only those with a wrong one."""
+    """Whether the store refuses requests without a signature; all stores refuse wrong signatures."""
     checks_parts: bool
-    """Whether it holds uploads in parts to S3's rules: their order, their tags, and 5 MiB at least for all but the last."""
+    """Whether the store enforces S3's rules for parts: order, entity tags, and at least 5 MiB except for the last part."""
     pages_uploads: bool
-    """Whether a listing of uploads begins behind the key that is named."""
+    """Whether a listing of multipart uploads starts after the given key."""
     checks_size: bool
-    """Whether it compares the size of the whole with the one that the request to join the parts names."""
+    """Whether the store compares the size of the object with the one in the completion request."""
 
     def store(self, *, lifetime_seconds: int = 900) -> ObjectStore:
-        """Return the store, whose URLs live so long."""
+        """Return the store, with this lifetime of its presigned URLs."""
         ...
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> StoreResponse:
-        """Send a client's request."""
+        """Send a request as a client."""
         ...
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Wait, or advance the clock."""
         ...
 
 
 class ObjectStoreContract:
-    """Subclass it as `Test…` beside a fixture `world`."""
+    """Subclass it as `Test…` in a module with a fixture `world`."""
 
     def test_exact_upload_is_stored_as_declared(self, world: World) -> None:
         key, upload = _start_upload(world)
@@ -123,7 +123,7 @@ class ObjectStoreContract:
         assert response.status == 403
         assert world.store().head(key) is None
 
-    def test_every_asked_header_must_be_sent(self, world: World) -> None:
+    def test_every_signed_header_must_be_sent(self, world: World) -> None:
         key, upload = _start_upload(world)
 
         statuses = {name: _put(world, upload, BODY, without=name).status for name in upload.headers if name != "Content-Length"}
@@ -141,7 +141,7 @@ class ObjectStoreContract:
         assert response.status == 412
         assert world.store().head(key) == before
 
-    def test_url_of_one_key_does_not_admit_another(self, world: World) -> None:
+    def test_url_for_one_key_does_not_allow_another(self, world: World) -> None:
         key, upload = _start_upload(world)
         other = object_key(uuid4())
 
@@ -166,7 +166,7 @@ class ObjectStoreContract:
         assert statuses == dict.fromkeys(tampered, 403)
         assert world.store().head(key) is None
 
-    def test_upload_url_dies_at_the_second_it_names(self, world: World) -> None:
+    def test_upload_url_expires_at_its_stated_time(self, world: World) -> None:
         key = object_key(uuid4())
         upload = world.store(lifetime_seconds=1).presign_upload(key=key, size_bytes=len(BODY), content_type=CONTENT_TYPE, sha256=None)
         world.wait((upload.expires_at - clock.now()).total_seconds() + 1.0)
@@ -176,7 +176,7 @@ class ObjectStoreContract:
         assert response.status == 403
         assert world.store().head(key) is None
 
-    def test_download_url_dies_at_the_second_it_names(self, world: World) -> None:
+    def test_download_url_expires_at_its_stated_time(self, world: World) -> None:
         key = _stored(world)
         download = world.store(lifetime_seconds=1).presign_download(key=key, filename="a.pdf", content_type=CONTENT_TYPE)
         world.wait((download.expires_at - clock.now()).total_seconds() + 1.0)
@@ -185,7 +185,7 @@ class ObjectStoreContract:
 
         assert response.status == 403
 
-    def test_download_gives_the_same_bytes_under_the_given_name_and_type(self, world: World) -> None:
+    def test_download_returns_the_bytes_with_file_name_and_content_type(self, world: World) -> None:
         key = _stored(world)
         download = world.store().presign_download(key=key, filename='"Müller" 📦; 100%.pdf', content_type=CONTENT_TYPE)
 
@@ -205,7 +205,7 @@ class ObjectStoreContract:
 
         assert (response.status, response.headers["content-type"]) == (200, "application/octet-stream")
 
-    def test_url_to_look_at_an_object_gives_no_bytes(self, world: World) -> None:
+    def test_url_signed_for_head_returns_no_bytes(self, world: World) -> None:
         key = _stored(world)
         look = world.store().presign_download(key=key, filename="a.pdf", content_type=CONTENT_TYPE, method="HEAD")
 
@@ -217,14 +217,14 @@ class ObjectStoreContract:
         assert read.status == 403
         assert BODY not in read.body
 
-    @pytest.mark.parametrize(("asked", "given"), [(60, 60), (None, 900), (100_000, 900)])
-    def test_download_lives_as_long_as_asked_but_no_longer_than_usual(self, world: World, asked: int | None, given: int) -> None:
+    @pytest.mark.parametrize(("requested", "expected"), [(60, 60), (None, 900), (100_000, 900)])
+    def test_download_url_lifetime_is_the_requested_one_up_to_the_default(self, world: World, requested: int | None, expected: int) -> None:
         before = clock.now().replace(microsecond=0)
         download = world.store().presign_download(
-            key=object_key(uuid4()), filename="a.pdf", content_type=CONTENT_TYPE, lifetime_seconds=asked
+            key=object_key(uuid4()), filename="a.pdf", content_type=CONTENT_TYPE, lifetime_seconds=requested
         )
 
-        assert given <= (download.expires_at - before).total_seconds() <= given + 2
+        assert expected <= (download.expires_at - before).total_seconds() <= expected + 2
 
     def test_name_of_a_download_cannot_be_changed(self, world: World) -> None:
         key = _stored(world)
@@ -244,7 +244,7 @@ class ObjectStoreContract:
         assert (response.status, response.body) == (200, BODY)
         assert response.headers.get("content-encoding", "identity") == "identity"
 
-    def test_download_url_admits_no_upload_and_the_reverse(self, world: World) -> None:
+    def test_download_url_allows_no_upload_and_upload_url_no_download(self, world: World) -> None:
         key, upload = _start_upload(world)
         download = world.store().presign_download(key=key, filename="a.pdf", content_type=CONTENT_TYPE)
 
@@ -279,7 +279,7 @@ class ObjectStoreContract:
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
-    def test_file_sent_in_parts_is_stored_whole(self, world: World) -> None:
+    def test_multipart_upload_creates_the_whole_object(self, world: World) -> None:
         key, upload_id = _start_parts(world)
         for number, body in enumerate(PARTS, 1):
             assert _send_part(world, key, upload_id, number, body).status == 200
@@ -288,41 +288,41 @@ class ObjectStoreContract:
 
         assert parts is not None
         assert [(part.number, part.size_bytes) for part in parts] == [(1, len(PARTS[0])), (2, len(PARTS[1]))]
-        assert _join(world, key, upload_id, parts) is MultipartEnd.JOINED
+        assert _join(world, key, upload_id, parts) is MultipartResult.COMPLETED
         stored = world.store().head(key)
         assert stored is not None
         assert (stored.size_bytes, stored.content_type, stored.sha256) == (sum(map(len, PARTS)), "video/mp4", None)
         download = world.store().presign_download(key=key, filename="a.mp4", content_type="video/mp4")
         assert world.send("GET", download.url, download.headers, b"").body == b"".join(PARTS)
 
-    def test_parts_that_were_joined_are_an_unknown_upload(self, world: World) -> None:
+    def test_completed_multipart_upload_is_unknown(self, world: World) -> None:
         key, upload_id, parts = _sent(world)
         _join(world, key, upload_id, parts)
 
-        # S3 remembers for a while what became of an upload, and then answers a repetition as it did the first one.
-        assert _join(world, key, upload_id, parts) is not MultipartEnd.PARTS_DIFFER
+        # S3 stores the result of a completion for a while and repeats it.
+        assert _join(world, key, upload_id, parts) is not MultipartResult.PARTS_MISMATCH
         assert not world.store().list_parts(key, upload_id)
         world.store().abort_multipart(key, upload_id)
         assert world.store().head(key) is not None
 
-    def test_aborted_upload_is_unknown_and_takes_no_parts(self, world: World) -> None:
+    def test_aborted_upload_is_unknown_and_accepts_no_parts(self, world: World) -> None:
         key, upload_id, parts = _sent(world)
 
         for _ in range(2):
             world.store().abort_multipart(key, upload_id)
 
         assert world.store().list_parts(key, upload_id) is None
-        # Small enough for what is between two sockets: a store may answer without reading a part that it refuses.
+        # The body fits into socket buffers, because a store may respond without reading a part that it refuses.
         assert _send_part(world, key, upload_id, 1, b"late").status == 404
-        assert _join(world, key, upload_id, parts) is MultipartEnd.NO_UPLOAD
+        assert _join(world, key, upload_id, parts) is MultipartResult.UPLOAD_NOT_FOUND
         assert world.store().head(key) is None
 
-    def test_parts_leave_an_object_under_their_key_alone(self, world: World) -> None:
+    def test_multipart_upload_does_not_replace_an_existing_object(self, world: World) -> None:
         key, upload_id, parts = _sent(world)
         single = world.store().presign_upload(key=key, size_bytes=len(BODY), content_type=CONTENT_TYPE, sha256=None)
         _put(world, single)
 
-        assert _join(world, key, upload_id, parts) is MultipartEnd.KEY_TAKEN
+        assert _join(world, key, upload_id, parts) is MultipartResult.KEY_EXISTS
         stored = world.store().head(key)
         assert stored is not None
         assert stored.size_bytes == len(BODY)
@@ -343,7 +343,7 @@ class ObjectStoreContract:
         assert set(statuses) == {403}
         assert world.store().list_parts(key, upload_id) == []
 
-    def test_part_that_is_sent_again_takes_the_place_of_the_first(self, world: World) -> None:
+    def test_part_uploaded_again_replaces_the_first(self, world: World) -> None:
         key, upload_id = _start_parts(world)
         for body in (b"abc", b"xyz"):
             assert _send_part(world, key, upload_id, 1, body).status == 200
@@ -352,10 +352,10 @@ class ObjectStoreContract:
 
         assert parts is not None
         assert [part.size_bytes for part in parts] == [3]
-        assert _join(world, key, upload_id, parts) is MultipartEnd.JOINED
+        assert _join(world, key, upload_id, parts) is MultipartResult.COMPLETED
         assert world.store().read_start(key, 10) == b"xyz"
 
-    def test_part_with_a_digest_is_checked_by_it(self, world: World) -> None:
+    def test_part_with_another_digest_is_refused(self, world: World) -> None:
         key, upload_id = _start_parts(world, with_digests=True)
         digest = hashlib.sha256(b"abc").hexdigest()
         signed = world.store().presign_part(key=key, upload_id=upload_id, number=1, size_bytes=3, sha256=digest)
@@ -367,14 +367,14 @@ class ObjectStoreContract:
         parts = world.store().list_parts(key, upload_id)
         assert parts is not None
         assert [part.sha256 for part in parts] == [digest]
-        assert _join(world, key, upload_id, parts) is MultipartEnd.JOINED
+        assert _join(world, key, upload_id, parts) is MultipartResult.COMPLETED
         stored = world.store().head(key)
         assert stored is not None
         assert stored.sha256 is None
 
-    def test_upload_whose_parts_differ_is_not_joined(self, world: World) -> None:
+    def test_upload_with_different_parts_is_not_completed(self, world: World) -> None:
         if not world.checks_parts:
-            pytest.skip("this emulator does not look at the parts that are named")
+            pytest.skip("this emulator does not validate the list of parts")
         key, upload_id, parts = _sent(world)
 
         ends = [
@@ -383,19 +383,19 @@ class ObjectStoreContract:
             _join(world, key, upload_id, [*parts, StoredPart(3, 1, "0" * 32)]),
         ]
 
-        assert ends == [MultipartEnd.PARTS_DIFFER] * 3
+        assert ends == [MultipartResult.PARTS_MISMATCH] * 3
         assert world.store().head(key) is None
 
-    def test_upload_whose_sizes_do_not_add_up_is_not_joined(self, world: World) -> None:
+    def test_upload_with_another_total_size_is_not_completed(self, world: World) -> None:
         if not world.checks_size:
-            pytest.skip("this emulator does not look at the size of the whole")
+            pytest.skip("this emulator does not validate the total size")
         key, upload_id, parts = _sent(world)
 
-        assert world.store().complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=1) is MultipartEnd.PARTS_DIFFER
+        assert world.store().complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=1) is MultipartResult.PARTS_MISMATCH
 
-    def test_small_part_before_the_last_is_not_joined(self, world: World) -> None:
+    def test_upload_with_a_small_part_before_the_last_is_not_completed(self, world: World) -> None:
         if not world.checks_parts:
-            pytest.skip("this emulator does not look at the size of parts")
+            pytest.skip("this emulator does not validate the size of parts")
         key, upload_id = _start_parts(world)
         for number in (1, 2):
             _send_part(world, key, upload_id, number, b"small")
@@ -403,11 +403,11 @@ class ObjectStoreContract:
         parts = world.store().list_parts(key, upload_id)
 
         assert parts is not None
-        assert world.store().complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=10) is MultipartEnd.PARTS_DIFFER
+        assert world.store().complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=10) is MultipartResult.PARTS_MISMATCH
 
-    # --- listings and beginnings -------------------------------------------------------------------------------------
+    # --- listings and reads ------------------------------------------------------------------------------------------
 
-    def test_objects_are_listed_in_order_of_their_keys_behind_one(self, world: World) -> None:
+    def test_objects_are_listed_in_key_order_after_a_key(self, world: World) -> None:
         keys = sorted(_stored(world) for _ in range(3))
         listed = []
         after = ""
@@ -423,7 +423,7 @@ class ObjectStoreContract:
         assert all(abs((clock.now() - found.modified_at).total_seconds()) < 3600 for found in listed)
         assert [found.key for found in world.store().list_objects(after_key=keys[0], limit=1000).objects if found.key in keys] == keys[1:]
 
-    def test_uploads_under_way_are_listed_until_they_end(self, world: World) -> None:
+    def test_multipart_uploads_are_listed_until_they_end(self, world: World) -> None:
         started = sorted(_start_parts(world) for _ in range(3))
         ended_key, ended_id = started.pop()
         world.store().abort_multipart(ended_key, ended_id)
@@ -433,12 +433,12 @@ class ObjectStoreContract:
         ours = [(upload.key, upload.upload_id) for upload in listed if upload.key in {ended_key, *(key for key, _ in started)}]
         assert ours == started
         if not world.pages_uploads:
-            pytest.skip("this emulator lists all uploads, wherever the page begins")
+            pytest.skip("this emulator always lists all uploads")
         behind = world.store().list_uploads(after_key=started[0][0], limit=1000).uploads
         assert started[0][0] not in {upload.key for upload in behind}
         assert started[1][0] in {upload.key for upload in behind}
 
-    def test_beginning_of_an_object_can_be_read(self, world: World) -> None:
+    def test_start_of_an_object_can_be_read(self, world: World) -> None:
         key = _stored(world)
         empty = object_key(uuid4())
         _put(world, world.store().presign_upload(key=empty, size_bytes=0, content_type="text/plain", sha256=None), b"")
@@ -448,9 +448,9 @@ class ObjectStoreContract:
         assert world.store().read_start(empty, 10) == b""
         assert world.store().read_start(object_key(uuid4()), 10) == b""
 
-    # --- what we write and read ourselves ----------------------------------------------------------------------------
+    # --- reads and writes of the server ------------------------------------------------------------------------------
 
-    def test_parts_that_we_send_ourselves_make_the_object(self, world: World) -> None:
+    def test_parts_sent_by_the_server_create_the_object(self, world: World) -> None:
         key = archive_key(uuid4())
         store = world.store()
         upload_id = store.start_multipart(key=key, content_type="application/zip", with_digests=True)
@@ -462,11 +462,11 @@ class ObjectStoreContract:
         assert [*sent, again] == [True, True, True]
         assert parts is not None
         assert [part.sha256 for part in parts] == [hashlib.sha256(body).hexdigest() for body in PARTS]
-        assert _join(world, key, upload_id, parts) is MultipartEnd.JOINED
+        assert _join(world, key, upload_id, parts) is MultipartResult.COMPLETED
         assert store.read_start(key, 10_000_000) == b"".join(PARTS)
         assert not store.send_part(key=key, upload_id=upload_id, number=1, body=b"x")
 
-    def test_object_is_read_piece_by_piece_from_anywhere(self, world: World) -> None:
+    def test_object_is_read_in_pieces_from_any_offset(self, world: World) -> None:
         key = _stored(world)
         store = world.store()
 
@@ -483,7 +483,7 @@ class ObjectStoreContract:
 
         assert store.open(object_key(uuid4()), offset=0) is None
 
-    def test_empty_object_is_put_again_and_again(self, world: World) -> None:
+    def test_marker_can_be_put_repeatedly(self, world: World) -> None:
         key = archive_request_key(uuid4())
 
         for _ in range(2):
@@ -493,7 +493,7 @@ class ObjectStoreContract:
         assert stored is not None
         assert stored.size_bytes == 0
 
-    def test_listings_keep_to_their_prefix(self, world: World) -> None:
+    def test_listings_return_only_their_prefix(self, world: World) -> None:
         file, archive, request = _stored(world), archive_key(uuid4()), archive_request_key(uuid4())
         store = world.store()
         store.put_marker(archive)
@@ -530,7 +530,7 @@ def _sent(world: World) -> tuple[str, str, list[StoredPart]]:
     return key, upload_id, parts
 
 
-def _join(world: World, key: str, upload_id: str, parts: list[StoredPart]) -> MultipartEnd:
+def _join(world: World, key: str, upload_id: str, parts: list[StoredPart]) -> MultipartResult:
     size_bytes = sum(part.size_bytes for part in parts)
     return world.store().complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=size_bytes)
 

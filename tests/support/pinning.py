@@ -1,6 +1,7 @@
-"""What pins a client of RDS Proxy to one database connection, read off the wire.
+"""Detection of protocol messages that pin a client of RDS Proxy to one database connection.
 
-The list is AWS's own ("Avoiding pinning an RDS Proxy", conditions for RDS for PostgreSQL), plus what we never mean to send.
+The rules are from the AWS documentation ("Avoiding pinning an RDS Proxy", conditions for RDS for PostgreSQL). In addition, message types
+that the application never sends are refused.
 """
 
 import re
@@ -9,9 +10,9 @@ from collections.abc import Iterable
 from tests.support.wire import Message
 
 STATEMENT_MAX_BYTES = 16 * 1024
-"""A longer statement pins, whatever it says."""
+"""A longer statement always pins."""
 EXPECTED_KINDS = frozenset({"P", "B", "D", "E", "S", "Q", "X", "p", "startup", "request"})
-"""Parse, Bind, Describe, Execute, Sync, Query, Terminate, and signing in."""
+"""Parse, Bind, Describe, Execute, Sync, Query, Terminate, and the messages of the sign-in."""
 
 _RULES = {
     "sets a parameter": r"^\s*(SET|RESET)\b|\bset_config\s*\(",
@@ -30,9 +31,9 @@ _LITERAL = re.compile(r"'(?:[^']|'')*'")
 
 
 def why_pinned(message: Message) -> str | None:
-    """Return why RDS Proxy would pin the client that sends this, None if it would not."""
+    """Return the reason why RDS Proxy would pin the client that sends this message, or None."""
     if message.kind not in EXPECTED_KINDS:
-        return f"a message of a kind that we do not send: {message.kind}"
+        return f"unexpected message type: {message.kind}"
     if message.name:
         return f"the prepared statement has a name: {message.name}"
     if len(message.sql.encode()) > STATEMENT_MAX_BYTES:
@@ -42,6 +43,6 @@ def why_pinned(message: Message) -> str | None:
 
 
 def assert_nothing_pins(messages: Iterable[Message]) -> None:
-    """Assert that no message would have pinned a client."""
+    """Assert that no message pins its client."""
     pinned = {f"{reason}: {message.sql[:200]}" for message in messages if (reason := why_pinned(message)) is not None}
     assert not pinned, "\n".join(sorted(pinned))

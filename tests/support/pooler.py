@@ -1,4 +1,4 @@
-"""PgBouncer in transaction mode with two server connections for each database: the nearest thing to RDS Proxy that runs anywhere."""
+"""PgBouncer in transaction mode with two server connections for each database, as a local substitute for RDS Proxy."""
 
 import os
 import subprocess
@@ -15,20 +15,20 @@ from tests.support.pinning import assert_nothing_pins
 from tests.support.wire import WireProxy
 
 IS_POOLED = os.environ.get("TEST_POOLER") == "1"
-"""Whether the tests reach PostgreSQL through PgBouncer (`make test-pooler`)."""
+"""Whether the tests connect to PostgreSQL through PgBouncer (`make test-pooler`)."""
 NOT_THROUGH_A_POOLER = {
-    "test_reads_and_writes_succeed_after_the_server_ended_the_idle_connection": "the server's connections are the pooler's",
+    "test_reads_and_writes_succeed_after_the_server_closed_the_idle_connection": "the server's connections are the pooler's",
     "test_every_connection_of_a_pool_is_replaced_after_a_restart": "the server's connections are the pooler's",
-    "test_file_that_goes_for_good_meanwhile_is_not_granted": "it needs three servers at once",
-    "test_recount_leaves_an_account_alone_that_was_busy_in_between": "it needs three servers at once",
-    "test_change_of_the_address_and_what_refers_to_the_account_never_wait_for_each_other": "it needs three servers at once",
-    "test_parallel_requests_are_told_no_more_addresses_than_one_after_the_other": "it needs a hundred servers at once",
-    "test_a_hundred_tries_at_once_tell_no_more_than_one_after_the_other": "it needs a hundred servers at once",
-    "test_name_filter_agrees_with_a_look_at_every_name": "it makes its files in one statement of more than 16 kB, which pins",
-    "test_a_copy_that_we_do_not_speak_costs_the_connection_and_disturbs_nobody": "it sends what pins",
-    "test_notices_and_parameter_changes_in_the_middle_of_an_answer_are_taken_in_stride": "it sends what pins",
+    "test_file_deleted_during_the_download_request_is_refused": "it needs three servers at once",
+    "test_recount_skips_an_account_that_changed_meanwhile": "it needs three servers at once",
+    "test_email_change_and_insert_that_references_the_user_do_not_deadlock": "it needs three servers at once",
+    "test_concurrent_lookups_reveal_no_more_than_sequential_ones": "it needs a hundred servers at once",
+    "test_concurrent_probes_reveal_no_more_than_sequential_ones": "it needs a hundred servers at once",
+    "test_name_filter_agrees_with_a_scan_of_all_names": "it makes its files in one statement of more than 16 kB, which pins",
+    "test_copy_only_discards_the_connection": "it sends what pins",
+    "test_notices_and_parameter_changes_in_a_reply_are_accepted": "it sends what pins",
 }
-"""Tests, by a part of their name, that cannot mean anything there, and why."""
+"""Parts of the names of tests that cannot run through a pooler, and the reasons."""
 FINDER = Path(__file__).parents[2] / "infra/local/find-pgbouncer"
 SERVER_CONNECTIONS = 2
 
@@ -46,9 +46,9 @@ pool_mode = transaction
 default_pool_size = {servers}
 min_pool_size = {servers}
 max_client_conn = 1000
-; Each transaction on another server than the one before, whenever there is a choice.
+; Use another server connection for each transaction, if one is free.
 server_round_robin = 1
-; A server that went away is asked for again at once.
+; Reconnect to a restarted server without delay.
 server_login_retry = 0.1
 query_wait_timeout = 4
 log_connections = 0
@@ -57,13 +57,13 @@ log_disconnections = 0
 
 
 def find_pgbouncer() -> str | None:
-    """Return the command, None where PgBouncer cannot be had."""
+    """Return the path of the command, or None when PgBouncer is not available."""
     found = subprocess.run([FINDER], capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
 
 
 class Pooler:
-    """A running PgBouncer before the server of `upstream_url`, whose user it signs in as."""
+    """A running PgBouncer in front of the server of `upstream_url`, to which it connects as the user of the URL."""
 
     def __init__(self, folder: Path, upstream_url: str, *, upstream_port: int | None = None) -> None:
         url = make_url(upstream_url)
@@ -76,27 +76,27 @@ class Pooler:
         self._server = self._started()
 
     def url_for(self, url: str) -> str:
-        """Return `url` with the pooler in the place of its server."""
+        """Return `url` with the address of the pooler."""
         return make_url(url).set(host="127.0.0.1", port=self.port).render_as_string(hide_password=False)
 
     def restart(self) -> None:
-        """Kill it, with whatever it was doing, and start it again at the same address."""
+        """Kill the pooler and start it again at the same address."""
         self._server.kill()
         self._server = self._started()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the pooler."""
         self._server.stop()
 
     def _started(self) -> Server:
         command = find_pgbouncer()
         if command is None:
-            raise LocalError("There is no PgBouncer here")
-        as_somebody = ["-u", "nobody"] if os.geteuid() == 0 else []
+            raise LocalError("PgBouncer is not available")
+        as_user = ["-u", "nobody"] if os.geteuid() == 0 else []
         log = self._folder / "log"
         server = Server(
             "PgBouncer",
-            [command, *as_somebody, self._folder / "pgbouncer.ini"],
+            [command, *as_user, self._folder / "pgbouncer.ini"],
             log=log,
             environment=base_environment(),
             stop_signal="SIGINT",
@@ -107,10 +107,10 @@ class Pooler:
 
 @contextmanager
 def running_pooler(upstream_url: str, *, upstream_port: int | None = None) -> Iterator[Pooler]:
-    """Start it in a temporary folder; it is gone afterwards."""
+    """Run PgBouncer in a temporary folder; both are deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="we-upload-pooler-") as name:
         folder = Path(name)
-        # Under root the server runs as somebody else, who has to read its configuration.
+        # If the tests run as root, PgBouncer runs as another user, who must be able to read its configuration.
         folder.chmod(0o755)
         pooler = Pooler(folder, upstream_url, upstream_port=upstream_port)
         try:
@@ -120,39 +120,39 @@ def running_pooler(upstream_url: str, *, upstream_port: int | None = None) -> It
 
 
 class Line:
-    """The way from the application to PostgreSQL: a straight one."""
+    """The connection from the application to PostgreSQL: a direct one."""
 
     def url_for(self, url: str) -> str:
-        """Return the address that the application uses for the database at `url`."""
+        """Return the URL that the application uses for the database at `url`."""
         return url
 
     @contextmanager
     def sniffed(self) -> Iterator[None]:
-        """Read along during the block."""
+        """Check the protocol messages during the block; a direct connection has no check."""
         yield
 
 
 class PooledLine(Line):
-    """The way through PgBouncer, read along before it: what the application says to the pooler is what RDS Proxy would hear."""
+    """The connection through PgBouncer. The proxy in front of it records the messages that RDS Proxy would receive."""
 
     def __init__(self, sniffer: WireProxy) -> None:
         self._sniffer = sniffer
 
     def url_for(self, url: str) -> str:
-        """Return `url` with the sniffer in the place of its server."""
+        """Return `url` with the address of the recording proxy."""
         return self._sniffer.url_for(url)
 
     @contextmanager
     def sniffed(self) -> Iterator[None]:
-        """Fail after the block if something was said that pins."""
+        """Fail after the block if a message would pin the connection in RDS Proxy."""
         with self._sniffer.count() as counted:
             yield
         assert_nothing_pins(counted.messages)
 
 
 @contextmanager
-def line_to(postgres: Postgres) -> Iterator[Line]:
-    """Lay the line that `TEST_POOLER` asks for."""
+def database_line(postgres: Postgres) -> Iterator[Line]:
+    """Provide a direct connection, or with `TEST_POOLER` one through PgBouncer."""
     if not IS_POOLED:
         yield Line()
         return

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the test session's own, and empty databases in it."""
+"""A PostgreSQL server for the test session, and empty databases in it."""
 
 import secrets
 import tempfile
@@ -11,10 +11,10 @@ from infra.local.postgres import FAST_AND_UNSAFE, Postgres, start_postgres
 
 @contextmanager
 def running_postgres() -> Iterator[Postgres]:
-    """Start PostgreSQL in a temporary folder; it and its data are gone afterwards."""
+    """Run PostgreSQL in a temporary folder; both are deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="we-upload-postgres-") as name:
         folder = Path(name)
-        # Under root the server runs as somebody else, who has to pass through.
+        # If the tests run as root, the server runs as another user, who must be able to traverse the folder.
         folder.chmod(0o711)
         postgres = start_postgres(folder / "data", log=folder / "log", password=secrets.token_hex(16), options=FAST_AND_UNSAFE)
         try:
@@ -24,5 +24,5 @@ def running_postgres() -> Iterator[Postgres]:
 
 
 def create_fresh_database(postgres: Postgres) -> str:
-    """Return the address of a new empty database; it goes with the server."""
+    """Return the URL of a new empty database."""
     return postgres.create_database(f"test_{secrets.token_hex(8)}")

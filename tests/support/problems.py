@@ -27,7 +27,7 @@ TITLES = {
 def assert_problem(
     answer: httpx.Response, status: int, code: str | None = None, *, headers: Mapping[str, str] | None = None, **members: Any
 ) -> None:
-    """Assert that the answer is a complete problem document with this status, code, headers and members."""
+    """Assert that the response is a complete problem document with this status, code, headers and members."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     body = answer.json()
@@ -45,5 +45,5 @@ def assert_problem(
 
 
 def assert_unauthenticated(answer: httpx.Response) -> None:
-    """Assert that the caller was told to prove who they are, and nothing else."""
+    """Assert that the response is 401 without further information."""
     assert_problem(answer, 401, "not_authenticated", headers={"www-authenticate": "Bearer"})

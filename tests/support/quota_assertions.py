@@ -1,4 +1,4 @@
-"""Whether rows, objects and quotas agree."""
+"""Assertions that rows, objects and quotas are consistent."""
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -12,7 +12,7 @@ from lambda_app.storage.object_store import ObjectStore
 
 
 def assert_quota_is_exact(services: Services, users: Iterable[UUID]) -> None:
-    """Assert that each user is charged for exactly the files that count (invariant 1)."""
+    """Assert that each user's counters equal the sums over the files that count in the quota."""
     with services.unit_of_work() as session:
         for user_id in users:
             charged = (File.owner_id == user_id, File.status.in_(CHARGED))
@@ -27,7 +27,7 @@ def assert_quota_is_exact(services: Services, users: Iterable[UUID]) -> None:
 
 
 def assert_nothing_differs(services: Services, store: ObjectStore, users: Iterable[UUID]) -> None:
-    """Assert that after a sweep the users' rows, the store's objects and the quotas agree."""
+    """Assert that the users' rows, the store's objects and the quotas are consistent. Call it after a sweep."""
     users = list(users)
     assert_quota_is_exact(services, users)
     with services.unit_of_work() as session:

@@ -1,4 +1,4 @@
-"""An S3 emulator of the test session's own, with signatures checked and the bucket set up as production has it."""
+"""An S3 emulator for the test session, which verifies signatures; its bucket is configured as in production."""
 
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from infra.local.object_store import ObjectStoreServer, start_object_store
 
 @contextmanager
 def running_object_store() -> Iterator[ObjectStoreServer]:
-    """Start the emulator in a temporary folder; it and its objects are gone afterwards."""
+    """Run the emulator in a temporary folder; both are deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="we-upload-s3-") as name:
         folder = Path(name)
         store = start_object_store(folder / "objects", log=folder / "log", temporary=folder / "tmp", interpreter=EMULATOR.interpreter)

@@ -1,4 +1,4 @@
-"""Messages as S3 sends them, through a queue."""
+"""Queue messages with S3 events."""
 
 import json
 from typing import Any
@@ -6,8 +6,8 @@ from urllib.parse import quote_plus
 from uuid import uuid4
 
 
-def notification(key: str, *, bucket: str, name: str = "ObjectCreated:Put") -> str:
-    """Return the body of a message that S3 sent to the queue itself."""
+def s3_message(key: str, *, bucket: str, name: str = "ObjectCreated:Put") -> str:
+    """Return the body of a message that S3 sends directly to the queue."""
     record = {
         "eventVersion": "2.1",
         "eventSource": "aws:s3",
@@ -23,8 +23,8 @@ def notification(key: str, *, bucket: str, name: str = "ObjectCreated:Put") -> s
     return json.dumps({"Records": [record]})
 
 
-def bridged(key: str, *, bucket: str, kind: str = "Object Created") -> str:
-    """Return the body of a message that came by way of EventBridge."""
+def eventbridge_message(key: str, *, bucket: str, kind: str = "Object Created") -> str:
+    """Return the body of a message that S3 sends through EventBridge."""
     return json.dumps(
         {
             "version": "0",
@@ -38,7 +38,7 @@ def bridged(key: str, *, bucket: str, kind: str = "Object Created") -> str:
 
 
 def batch(*bodies: str) -> dict[str, Any]:
-    """Return the event with which Lambda hands a batch of messages over."""
+    """Return the Lambda event for a batch of SQS messages."""
     return {
         "Records": [
             {"messageId": f"message-{number}", "receiptHandle": "r", "body": body, "eventSource": "aws:sqs"}

@@ -1,4 +1,4 @@
-"""Share links for tests, made and opened through the API as a caller would."""
+"""Share links for tests, created and opened through the API."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 
 
 def make_share(client: httpx.Client, owner: Account, *file_ids: str, **options: Any) -> dict[str, Any]:
-    """Make a link to these files and return it as its owner sees it."""
+    """Create a link to these files and return the response."""
     answer = client.post("/api/v1/shares", json={"file_ids": file_ids, **options}, headers=owner.headers)
     assert answer.status_code == 201, answer.text
     share: dict[str, Any] = answer.json()
@@ -26,20 +26,20 @@ def change_share(client: httpx.Client, owner: Account, share: dict[str, Any], **
 
 
 def counts_of(client: httpx.Client, owner: Account, share: dict[str, Any]) -> tuple[int, int]:
-    """Return how often the link was opened, and how many downloads it has granted."""
-    seen = client.get(f"/api/v1/shares/{share['id']}", headers=owner.headers).json()
-    return seen["open_count"], seen["download_count"]
+    """Return how often the link was opened, and how many downloads were counted."""
+    share = client.get(f"/api/v1/shares/{share['id']}", headers=owner.headers).json()
+    return share["open_count"], share["download_count"]
 
 
-def proven(client: httpx.Client, share: dict[str, Any], password: str, **headers: str) -> dict[str, str]:
-    """Return the header of a pass for a link with this password."""
+def share_pass_header(client: httpx.Client, share: dict[str, Any], password: str, **headers: str) -> dict[str, str]:
+    """Exchange the link's password for a share pass, and return its header."""
     answer = client.post(share["url"], json={"password": password}, headers=headers)
     assert answer.status_code == 200, answer.text
     return {"X-Share-Pass": answer.json()["share_pass"]}
 
 
 def read_bytes(answer: httpx.Response) -> httpx.Response:
-    """Follow the redirect of a download to the store."""
+    """Follow the redirect of a download to S3."""
     assert answer.status_code == 302, answer.text
     with httpx.Client(trust_env=False) as s3:
         return s3.get(answer.headers["location"])

@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL that reads along: it counts round trips, keeps the statements, and can break the line."""
+"""A TCP proxy for PostgreSQL that counts round trips, records statements, and can close connections."""
 
 import socket
 import struct
@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 CHUNK_BYTES = 64 * 1024
 MID_REPLY_BYTES = 3
-"""How much of an answer passes before the line is cut in its middle: less than one message's header."""
+"""Bytes of a response that pass before the connection is closed in its middle: less than a message header."""
 
 _STARTUP_HEADER = struct.Struct("!ii")
 _HEADER = struct.Struct("!ci")
@@ -22,16 +22,16 @@ _PROTOCOL_3 = 196608
 
 
 class Cut(Enum):
-    """Where the line breaks."""
+    """The point at which a connection is closed."""
 
-    BEFORE = "the server never sees the flush"
-    AFTER = "the server has answered, the client never hears it"
-    MID_REPLY = "the client hears the beginning of the answer"
+    BEFORE = "the server does not receive the flush"
+    AFTER = "the server has responded, the client does not receive the response"
+    MID_REPLY = "the client receives the first bytes of the response"
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of the client: its type, and for Parse and Query the text, for Parse the statement's name too."""
+    """A message of the client: its type, for Parse and Query the SQL text, and for Parse the name of the statement."""
 
     kind: str
     sql: str = ""
@@ -40,26 +40,26 @@ class Message:
 
 @dataclass(slots=True)
 class Count:
-    """What went over the wire, on all connections, while it was counted."""
+    """The traffic on all connections during a block."""
 
     round_trips: int = 0
-    """Times the client spoke and then had to wait for an answer; signing in counts as well."""
+    """How often a client sent data and then received a response, including the sign-in."""
     connections: int = 0
-    """Connections opened."""
+    """Number of opened connections."""
     sent_bytes: int = 0
-    """What the clients sent."""
+    """Bytes sent by the clients."""
     received_bytes: int = 0
-    """What the server answered."""
+    """Bytes sent by the server."""
     messages: list[Message] = field(default_factory=list)
 
     @property
     def statements(self) -> list[str]:
-        """The texts of the statements, BEGIN and COMMIT among them, in the order they were sent."""
+        """The SQL texts, including BEGIN and COMMIT, in the order in which they were sent."""
         return [message.sql for message in self.messages if message.kind in "PQ"]
 
 
 class WireProxy:
-    """Listens on 127.0.0.1 and passes everything on to the server of `upstream`, a database URL."""
+    """Listens on 127.0.0.1 and forwards to the server of `upstream`, a database URL."""
 
     def __init__(self, upstream: str) -> None:
         url = make_url(upstream)
@@ -69,9 +69,9 @@ class WireProxy:
         self.delay_seconds = 0.0
         """Added to every round trip."""
         self.is_refusing = False
-        """While true, new connections are closed at once."""
+        """While true, new connections are closed immediately."""
         self.messages: list[Message] = []
-        """Everything any client said since the start."""
+        """All messages of all clients since the start."""
         self._lock = threading.Lock()
         self._counts: list[Count] = []
         self._pairs: list[_Pair] = []
@@ -86,12 +86,12 @@ class WireProxy:
         self.close()
 
     def url_for(self, url: str) -> str:
-        """Return `url` with this proxy in the place of its server."""
+        """Return `url` with the address of this proxy."""
         return make_url(url).set(host="127.0.0.1", port=self.port).render_as_string(hide_password=False)
 
     @contextmanager
     def count(self) -> Iterator[Count]:
-        """Count what goes over the wire during the block."""
+        """Count the traffic during the block."""
         counted = Count()
         with self._lock:
             self._counts.append(counted)
@@ -102,12 +102,12 @@ class WireProxy:
                 self._counts.remove(counted)
 
     def cut(self, where: Cut, *, at_flush: int = 1) -> None:
-        """Break the line of whoever sends the `at_flush`-th flush from now on, at that point of it; once."""
+        """Close, once, the connection that sends the `at_flush`-th flush from now on, at the given point."""
         with self._lock:
             self._cut = (at_flush, where)
 
     def kill_all(self, *, reset: bool = False) -> None:
-        """Close every connection now, politely or, with `reset`, as a crashed host would."""
+        """Close every connection now; with `reset` by a TCP reset, as after a crash of the host."""
         with self._lock:
             pairs, self._pairs = self._pairs, []
         for pair in pairs:
@@ -160,7 +160,7 @@ class WireProxy:
 
 
 class _Pair:
-    """The two ends of one connection and a thread for either direction."""
+    """Both sockets of one connection, and a thread for each direction."""
 
     def __init__(self, proxy: WireProxy, client: socket.socket, server: socket.socket) -> None:
         self._proxy = proxy
@@ -181,7 +181,7 @@ class _Pair:
             with suppress(OSError):
                 if reset:
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                # The other thread may sit in recv(), which keeps the connection open. SHUT_RD wakes it and sends nothing.
+                # Another thread blocked in recv() keeps the connection open. SHUT_RD unblocks it without sending anything.
                 end.shutdown(socket.SHUT_RD if reset else socket.SHUT_RDWR)
             end.close()
 
@@ -212,7 +212,7 @@ class _Pair:
 
 
 class _FrontendReader:
-    """Splits what a client sends into messages."""
+    """Splits the data of a client into messages."""
 
     def __init__(self) -> None:
         self._unread = b""
@@ -232,7 +232,7 @@ class _FrontendReader:
             return None
         kind, length = _HEADER.unpack_from(self._unread)
         payload = self._taken(offset=1, length=length)
-        return None if payload is None else _understood(kind.decode(), payload)
+        return None if payload is None else _parse(kind.decode(), payload)
 
     def _next_startup(self) -> Message | None:
         if len(self._unread) < _STARTUP_HEADER.size:
@@ -252,7 +252,7 @@ class _FrontendReader:
         return payload
 
 
-def _understood(kind: str, payload: bytes) -> Message:
+def _parse(kind: str, payload: bytes) -> Message:
     if kind == "P":
         name, sql, _ = payload.split(b"\0", 2)
         return Message(kind, sql=sql.decode(), name=name.decode())

@@ -1,1 +1,1 @@
-"""Proofs of identity: passwords and access tokens."""
+"""Credentials: passwords, access tokens, random tokens, share tokens, and the keys that sign them."""

@@ -1,45 +1,48 @@
-"""The one way in: whether a request came through our own CloudFront distribution, which proves it by a secret header."""
+"""Verifies by a secret header that a request came through our CloudFront distribution and not directly to the API."""
 
 import hmac
 from collections.abc import Callable, Sequence
 
 from lambda_app.core.errors import PermissionDeniedError
 
-PROOF_HEADER = b"x-origin-verify"
-"""CloudFront writes it over whatever the caller sent by this name."""
-ADDRESS_HEADER = b"x-viewer-address"
-"""The caller's address, which our function at CloudFront writes over whatever came; only to be verification_keys beside a proof."""
+ORIGIN_VERIFY_HEADER = b"x-origin-verify"
+"""Set by CloudFront, which replaces a value sent by the caller."""
+VIEWER_ADDRESS_HEADER = b"x-viewer-address"
+"""Address of the caller, set by our CloudFront function, which replaces a value sent by the caller.
+
+It may be trusted only when the request also carries a valid ORIGIN_VERIFY_HEADER.
+"""
 
 
 class DirectAccessError(PermissionDeniedError):
-    """The request came to the API itself, past the firewall."""
+    """The request came directly to the API and bypassed CloudFront and its firewall."""
 
     code = "side_door"
-    message = "This address is not for callers; use the public one"
+    message = "Direct access to this address is not allowed; use the public address of the service"
 
 
 class OriginVerifier:
-    """The keys by which the distribution is known, the newest first; each is fetched when it is needed, once.
+    """Checks the secret that the distribution adds to each request. `fetch_keys` returns the accepted secrets, newest first.
 
-    There are two while one is replaced by the next: edges of CloudFront learn of a change over minutes. A key never changes
-    in place, so none is ever fetched again.
+    During a rotation two secrets are accepted, because CloudFront edges receive a change over minutes. A secret never changes in place,
+    so each one is fetched once, when it is first needed.
     """
 
     def __init__(self, fetch_keys: Sequence[Callable[[], str]]) -> None:
         self._fetch_keys = tuple(fetch_keys)
         self._keys: tuple[bytes, ...] = ()
 
-    def require(self, proof: bytes | None) -> None:
-        """Raise DirectAccessError unless `proof` is one of the keys; UnavailableError when they cannot be had."""
-        if not proof:
+    def require(self, secret: bytes | None) -> None:
+        """Raise DirectAccessError unless `secret` is an accepted one; UnavailableError when the secrets cannot be fetched."""
+        if not secret:
             raise DirectAccessError
         for position in range(len(self._fetch_keys)):
-            if hmac.compare_digest(self._key(position), proof):
+            if hmac.compare_digest(self._key(position), secret):
                 return
         raise DirectAccessError
 
     def clear_cache(self) -> None:
-        """Forget what was fetched, before the process is frozen into a snapshot."""
+        """Drop the fetched secrets, so that a SnapStart snapshot does not contain them."""
         self._keys = ()
 
     def _key(self, position: int) -> bytes:

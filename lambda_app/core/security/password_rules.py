@@ -1,4 +1,4 @@
-"""Which new passwords are refused: the ones that everybody tries first."""
+"""Rejects new passwords that attackers try first."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -6,18 +6,18 @@ from pathlib import Path
 from lambda_app.core.errors import MalformedRequestError
 
 COMMON_PASSWORDS = Path(__file__).with_name("common_passwords.txt")
-"""One a line in lower case, none shorter than our shortest."""
+"""One password per line, in lower case. None is shorter than the minimum length of a password."""
 
 
 class WeakPasswordError(MalformedRequestError):
-    """The password is one that is guessed first."""
+    """The password is common, or equals the e-mail address or its local part."""
 
     code = "weak_password"
-    message = "This password is among the first that an attacker tries; choose another"
+    message = "This password is too easy to guess; choose another one"
 
 
-def refuse_weak_password(password: str, *, email: str) -> None:
-    """Raise WeakPasswordError for a password from the list of the most common ones, or one that is the e-mail address or its name."""
+def validate_password_strength(password: str, *, email: str) -> None:
+    """Raise WeakPasswordError for one of the most common passwords, the e-mail address, or its local part."""
     typed = password.casefold()
     if typed in _common_passwords() or typed in {email.casefold(), email.casefold().partition("@")[0]}:
         raise WeakPasswordError
@@ -25,5 +25,5 @@ def refuse_weak_password(password: str, *, email: str) -> None:
 
 @lru_cache(maxsize=1)
 def _common_passwords() -> frozenset[str]:
-    # Read when the first password is set: most processes never see one.
+    # Loaded on first use, because most processes never set a password.
     return frozenset(COMMON_PASSWORDS.read_text(encoding="utf-8").splitlines())

@@ -1,6 +1,6 @@
-"""Password hashing with Argon2id; the only module that imports passlib.
+"""Password hashing with Argon2id. The only module that imports passlib.
 
-passlib is imported from the libpass distribution, and only when a password is at hand: most requests carry a token instead.
+passlib comes from the libpass distribution. It is imported on first use, because most requests carry a token and no password.
 """
 
 from functools import cached_property
@@ -10,22 +10,22 @@ if TYPE_CHECKING:
     from passlib.context import CryptContext
 
 ARGON2_MEMORY_KIB = 19_456
-"""19 MiB, the OWASP password storage cheat sheet's first choice for Argon2id."""
+"""19 MiB, the first Argon2id recommendation of the OWASP Password Storage Cheat Sheet."""
 ARGON2_TIME_COST = 2
-"""ShareTokens over the memory."""
+"""Passes over the memory."""
 ARGON2_PARALLELISM = 1
-"""Lanes; a Lambda of the usual size has one vCPU."""
+"""Lanes. The API function has one vCPU."""
 
 PASSWORD_MAX_LENGTH = 1024
-"""In characters; long enough for any passphrase, short enough that hashing stays cheap."""
+"""In characters. Longer than any passphrase, and short enough for cheap hashing."""
 
-# The hash of a random value that nobody kept, with the parameters above: a login for an unknown user verifies against
-# it, so that it costs what a known user's does. `CryptContext.dummy_verify()` would pay twice at its first call.
+# Hash of a discarded random value with the parameters above. A sign-in with an unknown e-mail address verifies against it, so that it
+# takes as long as one with a known address. `CryptContext.dummy_verify()` would take twice as long on its first call.
 UNKNOWN_USER_HASH = "$argon2id$v=19$m=19456,t=2,p=1$ViolhLA2Zmyt9X4PYQzh/A$9EU3xI+JIUJ/4A2HRUW9LLJxHhzT4GBvBgi8TFNcD0g"
 
 
 class PasswordHasher:
-    """Hashes and verifies passwords exactly as typed, without trimming or normalising."""
+    """Hashes and verifies passwords exactly as submitted, without trimming or Unicode normalisation."""
 
     @cached_property
     def _context(self) -> "CryptContext":
@@ -40,13 +40,13 @@ class PasswordHasher:
         )
 
     def hash(self, password: str) -> str:
-        """Return the encoded Argon2id hash of `password`, with a salt of its own (about 23 ms of one vCPU)."""
+        """Return the encoded Argon2id hash of `password` with a new salt (about 23 ms on one vCPU)."""
         return str(self._context.hash(password))
 
     def verify(self, password: str, hashed_password: str | None) -> bool:
-        """Tell whether `password` belongs to the hash.
+        """Whether `password` matches the hash.
 
-        False for None, an unknown user, and for a password longer than any we keep; both take as long as an ordinary one.
+        False when the hash is None (unknown user) or the password exceeds PASSWORD_MAX_LENGTH. Both cases take as long as a normal check.
         """
         can_match = hashed_password is not None and len(password) <= PASSWORD_MAX_LENGTH
         if not can_match:
@@ -54,5 +54,5 @@ class PasswordHasher:
         return bool(self._context.verify(password, hashed_password)) and can_match
 
     def needs_rehash(self, hashed_password: str) -> bool:
-        """Tell whether the hash was made with other parameters than today's."""
+        """Whether the hash was created with parameters other than the current ones."""
         return bool(self._context.needs_update(hashed_password))

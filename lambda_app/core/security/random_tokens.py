@@ -1,6 +1,6 @@
-"""Opaque credentials: random text that means something only to us, kept as its SHA-256.
+"""Random opaque tokens: refresh tokens, mail tokens, link tokens and API keys. The database stores only their SHA-256.
 
-A slow hash is for passwords that people choose; 256 random bits cannot be guessed, so a fast one keeps them as well.
+They need no slow hash: unlike a password that a person chose, 128 or more random bits cannot be guessed.
 """
 
 import base64
@@ -12,11 +12,12 @@ import zlib
 SECRET_BYTES = 32
 LINK_TOKEN_BYTES = 16
 API_KEY_PREFIX = "wup_"
-"""By which scanners of leaked secrets verify_credentials a key of ours."""
+"""Secret scanners recognise our keys by this prefix."""
 API_KEY_RANDOM_LENGTH = 43
-"""Of 62 characters: 256 bits."""
+"""Random characters out of 62: 256 bits."""
 API_KEY_CHECKSUM_LENGTH = 6
 HINT_LENGTH = 10
+"""First characters of a key, which are stored and shown so that users can tell their keys apart."""
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -27,37 +28,37 @@ def new_secret() -> str:
 
 
 def new_link_token() -> str:
-    """Return 128 random bits as URL-safe text of 22 characters: short enough for a link that people read out."""
+    """Return 128 random bits as URL-safe text of 22 characters, short enough to read a link aloud."""
     return secrets.token_urlsafe(LINK_TOKEN_BYTES)
 
 
-def derived_secret(key: str, *, purpose: str, name: str) -> str:
-    """Return text like `new_secret`'s that whoever has the key can make again, for this purpose and name (HMAC-SHA-256)."""
+def derive_secret(key: str, *, purpose: str, name: str) -> str:
+    """Return a token in the format of `new_secret` that is derived from the key, purpose and name (HMAC-SHA-256)."""
     mac = hmac.digest(key.encode(), f"we-upload {purpose}: {name}".encode(), "sha256")
     return base64.urlsafe_b64encode(mac).decode().rstrip("=")
 
 
 def hash_secret(secret: str) -> str:
-    """Return what is kept of a secret: SHA-256 in lower-case hex."""
+    """Return the SHA-256 of a token in lower-case hex, as the database stores it."""
     return hashlib.sha256(secret.encode(errors="surrogatepass")).hexdigest()
 
 
 def new_api_key() -> str:
-    """Return a new key: the prefix, 256 random bits, and a checksum that tells a key from a typing error without a database."""
+    """Return a new API key: prefix, 256 random bits, and a checksum that detects typing errors without a database query."""
     body = API_KEY_PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(API_KEY_RANDOM_LENGTH))
     return body + _checksum(body)
 
 
 def is_api_key(credential: str) -> bool:
-    """Tell whether the credential is meant to be an API key."""
+    """Whether the credential has the prefix of an API key."""
     return credential.startswith(API_KEY_PREFIX)
 
 
 def has_valid_checksum(key: str) -> bool:
-    """Tell whether the key may be one of ours; only then is it worth a query."""
+    """Whether the API key has the right format and checksum. Other keys are rejected without a database query."""
     body, checksum = key[:-API_KEY_CHECKSUM_LENGTH], key[-API_KEY_CHECKSUM_LENGTH:]
-    is_ours = len(body) == len(API_KEY_PREFIX) + API_KEY_RANDOM_LENGTH and key.isascii()
-    return is_ours and is_api_key(body) and secrets.compare_digest(checksum, _checksum(body))
+    has_format = len(body) == len(API_KEY_PREFIX) + API_KEY_RANDOM_LENGTH and key.isascii()
+    return has_format and is_api_key(body) and secrets.compare_digest(checksum, _checksum(body))
 
 
 def _checksum(body: str) -> str:

@@ -1,7 +1,7 @@
-"""What is signed about share links: passes, which prove that somebody got past a link's password or signed in for it.
+"""Share tokens: signed proof that a visitor entered the password of a share link, or signed in to open it.
 
-Signed with a key that is derived from the signing key for this alone, so that neither an access token nor anything else of ours can
-be taken for a pass. A link itself is not signed: it outlives every key (docs/adr/0013-share-links.md).
+They are signed with a key that is derived from the signing key for this purpose only, so an access token is never valid as a share
+token. The link itself is not signed, because it outlives every key (docs/adr/0013-share-links.md).
 """
 
 import base64
@@ -18,16 +18,19 @@ from lambda_app.core import clock
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.random_tokens import LINK_TOKEN_BYTES, hash_secret
 
-PASS_LIFETIME = timedelta(hours=1)
-PASS_MAX_LENGTH = 1024
-"""Ours have about 400 characters."""
+SHARE_TOKEN_LIFETIME = timedelta(hours=1)
+SHARE_TOKEN_MAX_LENGTH = 1024
+"""In characters. Issued tokens have about 400."""
 
-_PASS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})")
+_COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})")
 
 
 @dataclass(frozen=True, slots=True)
 class ShareToken:
-    """What was proven of one link: its password in this version, and who somebody is, by the user's `token_epoch`. None is not proven."""
+    """The claims of a share token: the version of the password that was entered, and the signed-in user with its `token_epoch`.
+
+    None: the visitor has not entered the password, or has not signed in.
+    """
 
     share_id: UUID
     password_version: int | None = None
@@ -37,35 +40,35 @@ class ShareToken:
 
 @dataclass(frozen=True, slots=True)
 class SignedShareToken:
-    """A pass as text, and when it ends."""
+    """An encoded share token and its expiry (aware UTC)."""
 
     value: str
     expires_at: datetime
 
 
 class ShareTokens:
-    """Signs and verifies passes, and makes the tokens of links that an idempotency key asks for again.
+    """Signs and verifies share tokens, and derives link tokens for idempotent requests.
 
-    A pass is signed together with the address of its link: at every other link it is none.
+    The signature covers the address (token or slug) of the link, so a share token is valid for one link only.
     """
 
     def __init__(self, keys: SigningKeys) -> None:
         self._keys = keys
 
-    def sign(self, proven: ShareToken, *, address: str) -> SignedShareToken:
-        """Return the pass for the link at `address`. Raises UnavailableError when the keys cannot be had."""
+    def sign(self, token: ShareToken, *, address: str) -> SignedShareToken:
+        """Return the signed token for the link at `address`. Raises UnavailableError when the keys cannot be fetched."""
         key = self._keys.current()
-        expires_at = clock.now().replace(microsecond=0) + PASS_LIFETIME
-        claims = {**asdict(proven), "kid": key.kid, "exp": int(expires_at.timestamp())}
+        expires_at = clock.now().replace(microsecond=0) + SHARE_TOKEN_LIFETIME
+        claims = {**asdict(token), "kid": key.kid, "exp": int(expires_at.timestamp())}
         payload = _encode(json.dumps(claims, default=str, separators=(",", ":")).encode())
         return SignedShareToken(f"{payload}.{_signature(key.secret, payload, address)}", expires_at)
 
     def read(self, text: str, *, address: str) -> ShareToken | None:
-        """Return what the pass proves of the link at `address`; None for whatever is no pass of ours for it that still holds.
+        """Verify the share token and return its claims; None when it is malformed, expired, forged, or for another link.
 
-        Raises UnavailableError.
+        Raises UnavailableError when the keys cannot be fetched.
         """
-        match = _PASS.fullmatch(text) if len(text) <= PASS_MAX_LENGTH else None
+        match = _COMPACT.fullmatch(text) if len(text) <= SHARE_TOKEN_MAX_LENGTH else None
         if match is None:
             return None
         payload, signature = match.groups()
@@ -74,23 +77,23 @@ class ShareTokens:
             kid = claims["kid"]
         except (ValueError, KeyError, TypeError, RecursionError):
             return None
-        # The key's name is not verified yet: it chooses among our own keys and decides nothing else.
+        # The key id is not verified yet. It only selects one of our own keys.
         key = self._keys.find(kid) if isinstance(kid, str) else None
         if key is None or not hmac.compare_digest(_signature(key.secret, payload, address), signature):
             return None
-        return None if clock.now().timestamp() >= claims["exp"] else _pass(claims)
+        return None if clock.now().timestamp() >= claims["exp"] else _parse_claims(claims)
 
-    def tokens_for(self, *parts: object) -> list[str]:
-        """Return the token of a link that a request with an idempotency key makes, and behind it what it would be by the other keys.
+    def derive_link_tokens(self, *parts: object) -> list[str]:
+        """Return the link token that is derived from `parts` with the current key, followed by those derived with the other keys.
 
-        The answer to a repeated request must name the link, and nothing that leads to it is kept: the token that was given is one of
-        these as long as the key that made it is verification_keys.
+        The response to a repeated request must contain the link, but the database stores only the hash of its token. The original token
+        is one of these as long as the key that derived it is still accepted.
         """
         text = json.dumps([str(part) for part in parts])
         return [_encode(_mac(key.secret, "share token", text)[:LINK_TOKEN_BYTES]) for key in self._keys.verification_keys()]
 
 
-def _pass(claims: dict[str, Any]) -> ShareToken:
+def _parse_claims(claims: dict[str, Any]) -> ShareToken:
     user_id = claims["user_id"]
     return ShareToken(
         share_id=UUID(claims["share_id"]),

@@ -1,4 +1,4 @@
-"""Access tokens: JSON Web Tokens signed with HMAC-SHA-256; the only module that imports jose (docs/adr/0009-access-token-signing.md)."""
+"""Access tokens: JSON Web Tokens signed with HMAC-SHA-256 (docs/adr/0009-access-token-signing.md). The only module that imports jose."""
 
 import re
 from dataclasses import dataclass
@@ -14,26 +14,27 @@ from lambda_app.core.errors import NotAuthenticatedError, UnavailableError
 from lambda_app.core.security.keys import SigningKey, SigningKeys
 
 ALGORITHM = "HS256"
-"""The one algorithm. A list of two is how a public key becomes an HMAC secret."""
+"""The only accepted algorithm. Accepting a second one would allow algorithm confusion: a public key used as the HMAC secret."""
 ISSUER = "we-upload"
 AUDIENCE = "we-upload-api"
 ACCESS_TOKEN_TYPE = "access"  # noqa: S105 - a claim's value, not a secret
 TOKEN_MAX_BYTES = 4096
-"""Longer ones are refused unread: parsing is work done for a stranger."""
+"""Longer tokens are rejected without parsing, which would be work for an unauthenticated caller."""
 EPOCH_MAX = 2**31 - 1
+"""Largest value of the database column."""
 CLOCK_SKEW_SECONDS = 30
-"""How far ahead of ours the issuing instance's clock may be."""
+"""How far the clock of the issuing instance may be ahead of ours."""
 
-# Python's base64 skips what is not in its alphabet: without this, a good token with rubbish in it would still be good.
+# Python's base64 decoder ignores characters outside its alphabet, so a valid token with such characters inserted would remain valid.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _REQUIRED_CLAIMS = ("aud", "exp", "iat", "iss", "jti", "sub")
-# python-jose lets a missing claim pass unless told (measured with 3.5.0: no `exp` and no `aud` both passed).
+# By default python-jose accepts a token without a claim such as `exp` or `aud` (tested with 3.5.0).
 _DECODE_OPTIONS: dict[str, Any] = {f"require_{claim}": True for claim in _REQUIRED_CLAIMS} | {"leeway": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A signed access token and its life in seconds."""
+    """A signed access token and its lifetime in seconds."""
 
     value: str
     expires_in: int
@@ -41,7 +42,7 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class AccessClaims:
-    """What a verified access token says."""
+    """The claims of a verified access token."""
 
     user_id: UUID
     session_id: UUID
@@ -51,14 +52,14 @@ class AccessClaims:
 
 
 class AccessTokens:
-    """Issues and verifies access tokens of one life; each names the key that signed it."""
+    """Issues and verifies access tokens with a fixed lifetime. Each token names its key in the `kid` header."""
 
     def __init__(self, *, keys: SigningKeys, lifetime: timedelta) -> None:
         self._keys = keys
         self._lifetime = lifetime
 
     def issue(self, user_id: UUID, *, session_id: UUID, token_epoch: int) -> AccessToken:
-        """Return a fresh access token for the user's session. Raises UnavailableError when the keys cannot be had."""
+        """Return a new access token for the user's session. Raises UnavailableError when the keys cannot be fetched."""
         key = self._keys.current()
         issued_at = clock.now()
         claims = {
@@ -72,52 +73,52 @@ class AccessTokens:
             "aud": AUDIENCE,
             "typ": ACCESS_TOKEN_TYPE,
         }
-        value = jwt.encode(claims, _constructed(key), algorithm=ALGORITHM, headers={"kid": key.kid})
+        value = jwt.encode(claims, _jwk(key), algorithm=ALGORITHM, headers={"kid": key.kid})
         return AccessToken(value=value, expires_in=int(self._lifetime.total_seconds()))
 
     def read(self, token: str) -> AccessClaims:
         """Verify the token and return its claims.
 
         Raises:
-            NotAuthenticatedError: whatever is wrong with it; the caller is not told what.
-            UnavailableError: the keys cannot be had.
+            NotAuthenticatedError: The token is invalid. The caller does not learn the reason.
+            UnavailableError: The keys cannot be fetched.
         """
         if len(token) > TOKEN_MAX_BYTES or not _COMPACT.fullmatch(token):
             raise NotAuthenticatedError
         try:
-            key = self._key_of(token)
+            key = self._find_key(token)
             claims = jwt.decode(token, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=ISSUER, options=_DECODE_OPTIONS)
-            return self._checked(claims)
+            return self._validate_claims(claims)
         except UnavailableError:
             raise
         except Exception as error:
-            # Deliberately everything: python-jose raises RecursionError, UnicodeError and more on crafted input,
-            # and every one of them means only that this token proves nothing.
+            # All exceptions: on crafted input python-jose raises RecursionError, UnicodeError and others, and each of them means that
+            # the token is invalid.
             raise NotAuthenticatedError from error
 
-    def _key_of(self, token: str) -> Any:
-        # The header is not verified yet: it chooses among our own keys and decides nothing else.
+    def _find_key(self, token: str) -> Any:
+        # The header is not verified yet. It only selects one of our own keys.
         header = jwt.get_unverified_header(token)
         kid = header["kid"]
-        # Exactly what we write: no key, address of a key, or critical extension (RFC 7515, section 4.1) that nobody asked for.
+        # Accept only the header that `issue` writes: no embedded key, key URL or critical extension (RFC 7515, section 4.1).
         if header != {"alg": ALGORITHM, "typ": "JWT", "kid": kid} or not isinstance(kid, str):
-            raise ValueError("not a header of ours")
+            raise ValueError("unexpected header")
         key = self._keys.find(kid)
         if key is None:
             raise ValueError("unknown key")
-        return _constructed(key)
+        return _jwk(key)
 
-    def _checked(self, claims: dict[str, Any]) -> AccessClaims:
+    def _validate_claims(self, claims: dict[str, Any]) -> AccessClaims:
         issued_at, expires_at = claims["iat"], claims["exp"]
         if type(issued_at) is not int or type(expires_at) is not int:
-            raise ValueError("iat and exp must be whole numbers")
+            raise ValueError("iat and exp must be integers")
         if claims["typ"] != ACCESS_TOKEN_TYPE or claims["aud"] != AUDIENCE:
-            raise ValueError("not an access token of ours")
+            raise ValueError("wrong token type or audience")
         if issued_at > clock.now().timestamp() + CLOCK_SKEW_SECONDS or expires_at - issued_at > self._lifetime.total_seconds():
-            raise ValueError("a life that we never give")
+            raise ValueError("issued in the future, or with too long a lifetime")
         if type(claims["epoch"]) is not int or not 0 <= claims["epoch"] <= EPOCH_MAX:
-            raise ValueError("epoch must be a whole number that the database can hold")
-        # The library lets a token live through its last second; ours is dead at `exp` (RFC 7519, section 4.1.4).
+            raise ValueError("epoch must be an integer that fits the database column")
+        # python-jose accepts a token during the second of `exp`; RFC 7519, section 4.1.4, requires rejection from `exp` on.
         if clock.now().timestamp() >= expires_at:
             raise ValueError("expired")
         return AccessClaims(
@@ -130,6 +131,6 @@ class AccessTokens:
 
 
 @lru_cache(maxsize=8)
-def _constructed(key: SigningKey) -> Any:
-    # A Key object, not the string: python-jose would try to read a string as JSON or PEM first.
+def _jwk(key: SigningKey) -> Any:
+    # A Key object, because python-jose would first try to parse a string as JSON or PEM.
     return jwk.construct(key.secret.encode(), ALGORITHM)

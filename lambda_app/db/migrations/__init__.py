@@ -1,4 +1,4 @@
-"""The schema's history, run by the package itself; Alembic is imported only when it is needed, not at cold start."""
+"""The schema migrations and their runner. Alembic is imported on first use, not at cold start."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +13,15 @@ from lambda_app.db.engine import create_endpoint_engine, endpoint_of
 if TYPE_CHECKING:
     from alembic.config import Config
 
-ANSWER_TIMEOUT_SECONDS = 600.0
-"""Longest wait for one statement of a migration, or for another migrator; a Lambda invocation ends after 900."""
+STATEMENT_TIMEOUT_SECONDS = 600.0
+"""Longest wait for one statement of a migration, or for a concurrent migration. A Lambda invocation ends after 900 seconds."""
 
 LOCK_KEY = 0x57655570
-"""What migrators agree to lock ("WeUp"); any number would do."""
+"""Key of the advisory lock that serialises migrations: "WeUp" in ASCII."""
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the schema up to `revision` in one transaction. Migrators that run at the same time take turns."""
+    """Upgrade the schema to `revision` in one transaction. Concurrent migrations run one after the other."""
     from alembic import command
 
     with _migrating(engine) as connection:
@@ -29,7 +29,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Take the schema back to `revision`, `base` being an empty one, in one transaction."""
+    """Downgrade the schema to `revision` in one transaction; `base` is the empty schema."""
     from alembic import command
 
     with _migrating(engine) as connection:
@@ -37,7 +37,7 @@ def downgrade(engine: Engine, revision: str) -> None:
 
 
 def current_revision(engine: Engine) -> str | None:
-    """Return the revision the database is at; None before the first migration."""
+    """Return the revision of the database; None before the first migration."""
     from alembic.runtime.migration import MigrationContext
 
     with engine.connect() as connection:
@@ -45,16 +45,16 @@ def current_revision(engine: Engine) -> str | None:
 
 
 def head_revision() -> str | None:
-    """Return the newest revision this package knows."""
+    """Return the newest revision in this package."""
     from alembic.script import ScriptDirectory
 
     return ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def is_known(revision: str) -> bool:
-    """Whether this package has the revision; it does not know those that a newer version brought."""
-    from alembic.script import ScriptDirectory  # costs 150 ms that no request should pay
-    from alembic.util import CommandError  # costs 150 ms that no request should pay
+    """Whether this package contains the revision. A revision of a newer version is unknown."""
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
 
     try:
         ScriptDirectory.from_config(_config()).get_revision(revision)
@@ -65,11 +65,11 @@ def is_known(revision: str) -> bool:
 
 @contextmanager
 def _migrating(engine: Engine) -> Iterator[Connection]:
-    # A pool of its own: a request's timeout is too short to wait for a table to be rewritten.
-    own = create_endpoint_engine(replace(endpoint_of(engine), timeout_seconds=ANSWER_TIMEOUT_SECONDS), pool_size=1)
+    # A separate engine: the timeout of a request is too short for a statement that rewrites a table.
+    own = create_endpoint_engine(replace(endpoint_of(engine), timeout_seconds=STATEMENT_TIMEOUT_SECONDS), pool_size=1)
     try:
         with own.begin() as connection:
-            # The transaction holds this lock, not the session: it ends with COMMIT and pins no proxy connection.
+            # A transaction-level lock: it is released at COMMIT and does not pin the connection of RDS Proxy.
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
             yield connection
     finally:

@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations, on the connection and in the transaction it was handed."""
+"""Alembic's environment script: runs the migrations on the given connection, in its open transaction."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""The table of API keys: long-lived credentials of scripts, as their SHA-256."""
+"""The table of API keys: long-lived credentials for scripts, stored as their SHA-256."""
 
 from datetime import datetime
 from uuid import UUID
@@ -12,7 +12,7 @@ API_KEY_NAME_MAX_LENGTH = 100
 
 
 class ApiKey(Base):
-    """A key; `hint` is its beginning, by which its owner recognises it."""
+    """An API key; `hint` is its first characters, shown to the owner."""
 
     __tablename__ = "api_key"
     __table_args__ = (Index("ix_api_key_user_id", "user_id"),)
@@ -20,14 +20,14 @@ class ApiKey(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
     token_epoch: Mapped[int]
-    """The user's `token_epoch` when the key was made."""
+    """The user's `token_epoch` when the key was created."""
     name: Mapped[str] = mapped_column(String(API_KEY_NAME_MAX_LENGTH))
     hint: Mapped[str] = mapped_column(String(16))
     key_hash: Mapped[str] = mapped_column(String(64), unique=True)
     scopes: Mapped[str] = mapped_column(String(200))
-    """Separated by spaces, as OAuth 2 writes them."""
+    """Separated by spaces (RFC 6749, section 3.3)."""
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
-    """Within the hour; not written at every request."""
+    """Accurate to an hour, so that not every request writes it."""
     revoked_at: Mapped[datetime | None]

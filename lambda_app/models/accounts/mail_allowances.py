@@ -1,4 +1,4 @@
-"""The table of who asked for mail to whom, for the limits of it."""
+"""The table of mails sent per requester and per address, for rate limits."""
 
 from datetime import datetime
 
@@ -9,11 +9,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 from lambda_app.models.base import Base
 
 PARTY_LENGTH = 16
-"""Characters of the hash by which a party is named in the other's list: it has to tell a few dozen apart."""
+"""Characters of the hash that identifies the other party; enough to distinguish a few dozen."""
 
 
 class MailAllowance(Base):
-    """What one address was sent, or one asker has asked for, since the window began. Keys are hashes: what was typed is not kept."""
+    """The mails to one address, or by one requester, in the current window. Keys are hashes, so no address is stored."""
 
     __tablename__ = "mail_allowance"
     __table_args__ = (Index("ix_mail_allowance_since", "since"),)
@@ -21,4 +21,4 @@ class MailAllowance(Base):
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     since: Mapped[datetime]
     parties: Mapped[list[str]] = mapped_column(ARRAY(String(PARTY_LENGTH)))
-    """The other party of each mail: of an address who asked, of an asker whom they asked it for."""
+    """The other party of each mail: the requester in the row of an address, the address in the row of a requester."""

@@ -1,4 +1,4 @@
-"""The table of tokens that are sent by e-mail, as their SHA-256: whoever has one can read the mail of the address."""
+"""The table of tokens sent by e-mail, stored as their SHA-256. A token proves that its holder can read mail to the address."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -12,14 +12,14 @@ from lambda_app.models.base import Base
 
 
 class MailPurpose(StrEnum):
-    """What a token from a mail is good for."""
+    """What a mailed token authorises."""
 
     RESET_PASSWORD = "reset_password"  # noqa: S105 - a purpose, not a password
     VERIFY_EMAIL = "verify_email"
 
 
 class MailToken(Base):
-    """One mailed token; good once, for one purpose, while the account still has the address it went to."""
+    """A mailed token: valid once, for one purpose, while the account still has the address it was sent to."""
 
     __tablename__ = "mail_token"
     __table_args__ = (
@@ -32,7 +32,7 @@ class MailToken(Base):
     purpose: Mapped[str] = mapped_column(String(20))
     email: Mapped[str] = mapped_column(String(EMAIL_MAX_LENGTH))
     token_epoch: Mapped[int]
-    """The account's when the mail was sent: whatever ends its sessions ends its mails too."""
+    """The account's `token_epoch` when the mail was sent. Ending all sessions therefore invalidates mailed tokens too."""
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]

@@ -1,4 +1,4 @@
-"""The tables of sessions and their refresh tokens: a session is the family of all tokens that descend from one sign-in."""
+"""The tables of sessions and refresh tokens. A session is the family of all tokens issued after one sign-in."""
 
 from datetime import datetime
 from uuid import UUID
@@ -14,7 +14,7 @@ USER_AGENT_MAX_LENGTH = 200
 
 
 class UserSession(Base):
-    """One sign-in of a user, and what descends from it. It is over when it is revoked, has expired, or the user's epoch has moved on."""
+    """A session of a user. It ends when it is revoked, when it expires, or when the user's `token_epoch` increases."""
 
     __tablename__ = "user_session"
     __table_args__ = (Index("ix_user_session_user_id", "user_id"),)
@@ -25,7 +25,7 @@ class UserSession(Base):
     """The user's `token_epoch` at sign-in."""
     created_at: Mapped[datetime]
     last_used_at: Mapped[datetime]
-    """When it was last refreshed; not written at other requests."""
+    """When it was last refreshed; other requests do not update it."""
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     source_address: Mapped[str | None] = mapped_column(String(ADDRESS_MAX_LENGTH))
@@ -33,7 +33,7 @@ class UserSession(Base):
 
 
 class RefreshToken(Base):
-    """A refresh token that was given out, as its SHA-256; used ones stay, so that a second use is recognised."""
+    """An issued refresh token, stored as its SHA-256. Used ones are kept to detect reuse."""
 
     __tablename__ = "refresh_token"
     __table_args__ = (Index("ix_refresh_token_session_id", "session_id"),)

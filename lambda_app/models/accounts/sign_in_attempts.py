@@ -1,4 +1,4 @@
-"""The table of sign-in attempts that were not followed by a success, counted for the throttle."""
+"""The table of counters of failed attempts, for the throttles."""
 
 from datetime import datetime
 from enum import IntEnum
@@ -10,20 +10,20 @@ from lambda_app.models.base import Base
 
 
 class AttemptKind(IntEnum):
-    """What is counted; rows are locked in this order, so that two sign-ins never wait for each other."""
+    """What a counter counts. Statements lock counters in this order, so that concurrent attempts do not deadlock."""
 
     ACCOUNT = 1
-    """All attempts at one account. Never blocks: an attacker could lock the owner out."""
+    """All attempts at one account. Never blocks, because an attacker could lock the owner out."""
     ADDRESS = 2
     """All attempts from one address."""
     PAIR = 3
     """The attempts at one account from one address."""
     GUEST = 4
-    """What one network tried at one file request, in points: see `repositories/guest_tries`."""
+    """Uploads from one network at one file request, in points: see `repositories/sharing/guest_throttle`."""
 
 
 class SignInAttempt(Base):
-    """One counter; its key is a hash, so that what was typed is not kept."""
+    """One counter. Its key is a hash, because users sometimes type a password into the e-mail field."""
 
     __tablename__ = "sign_in_attempt"
     __table_args__ = (Index("ix_sign_in_attempt_since", "since"),)
@@ -32,7 +32,7 @@ class SignInAttempt(Base):
     kind: Mapped[int] = mapped_column(SmallInteger)
     failures: Mapped[int]
     since: Mapped[datetime]
-    """When the first of the counted attempts was made."""
+    """When the first counted attempt was made."""
     blocked_until: Mapped[datetime | None]
     noted_until: Mapped[datetime | None]
-    """The `blocked_until` of the delay that the audit log knows of: one event for each, however many attempts it refuses."""
+    """The `blocked_until` for which the audit log has an event: one event per delay, however many attempts it refuses."""

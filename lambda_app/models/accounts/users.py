@@ -13,7 +13,7 @@ EMAIL_MAX_LENGTH = 254
 
 
 class User(Timestamps, Base):
-    """An account. `email` is stored in lower case, so that its unique constraint ignores case."""
+    """An account. `email` is stored in lower case, which makes its unique constraint case-insensitive."""
 
     __tablename__ = "user"
     __table_args__ = (CheckConstraint("bytes_used >= 0 AND files_count >= 0", name="usage"),)
@@ -24,14 +24,14 @@ class User(Timestamps, Base):
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     is_superuser: Mapped[bool] = mapped_column(server_default=text("false"))
     bytes_used: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
-    """Sum of the sizes of the user's charged files; every statement that changes the one changes the other (`repositories/file_life`)."""
+    """Sum of the sizes of the user's charged files; one statement changes both (`repositories/files/transitions`)."""
     files_count: Mapped[int] = mapped_column(default=0, server_default=text("0"))
-    """How many files are charged."""
+    """Number of charged files."""
     quota_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    """What a superuser allows this user; None means the default of the settings."""
+    """Quota set by a superuser; None means the default of the settings."""
     quota_files: Mapped[int | None]
     """The same for the number of files."""
     token_epoch: Mapped[int] = mapped_column(default=0, server_default=text("0"))
-    """Raised to end every session, access token and API key of the account at once."""
+    """Incremented to end every session, access token and API key of the account at once."""
     email_verified_at: Mapped[datetime | None]
-    """When the owner of the address answered our mail; None while nobody has."""
+    """When the user confirmed the address; None while it is unconfirmed."""

@@ -1,4 +1,4 @@
-"""The table of files: what a user said of the bytes, and what S3 is known to hold."""
+"""The table of files: the metadata that the client declared, and the state of the object in S3."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +12,7 @@ from lambda_app.models.base import Base, Timestamps
 
 
 class FileStatus(StrEnum):
-    """Where a file stands in its life; only `available` can be downloaded."""
+    """The state of a file; only an `available` one can be downloaded."""
 
     PENDING = "pending"
     AVAILABLE = "available"
@@ -23,11 +23,11 @@ class FileStatus(StrEnum):
 
 
 CHARGED = (FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.TRASHED)
-"""The states in which a file counts in its owner's quota: something is stored, or may still come."""
+"""The states that count against the owner's quota: an object is stored, or may still be uploaded."""
 
 
 class File(Timestamps, Base):
-    """A file. Its bytes lie under `s3_key`, which holds ids only."""
+    """A file. Its object is stored under `s3_key`, which contains ids only."""
 
     __tablename__ = "file"
     __table_args__ = (
@@ -40,43 +40,43 @@ class File(Timestamps, Base):
     filename: Mapped[str] = mapped_column(String(255))
     content_type: Mapped[str] = mapped_column(String(100))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    """What the client declared; S3 refuses any other length, and completion checks it again."""
+    """Size that the client declared. S3 rejects any other length, and completion checks it again."""
     sha256: Mapped[str | None] = mapped_column(String(64))
-    """Declared digest in lower-case hex, when the client gave one."""
+    """Digest that the client declared, in lower-case hex; None if it declared none."""
     description: Mapped[str | None] = mapped_column(String(2000))
     is_public: Mapped[bool] = mapped_column(server_default=text("false"))
     s3_key: Mapped[str] = mapped_column(String(255), unique=True)
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="RESTRICT"))
     status: Mapped[str] = mapped_column(String(16), server_default=FileStatus.PENDING.value)
     upload_expires_at: Mapped[datetime]
-    """When the upload counts as abandoned, if nothing has come until then."""
+    """When a pending upload counts as abandoned."""
     upload_id: Mapped[str | None] = mapped_column(String(1024))
-    """S3's name of the multipart upload while it goes on; None for a single PUT and once the upload is over."""
+    """S3's id of the multipart upload in progress; None for a single PUT and after the upload."""
     part_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    """Length of every part but the last, of a multipart upload."""
+    """Length of every part of a multipart upload except the last."""
     has_part_digests: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether every part comes with its SHA-256."""
+    """Whether the client sends the SHA-256 of every part."""
     detected_content_type: Mapped[str | None] = mapped_column(String(100))
-    """What the first bytes look like, when that is not the declared type."""
+    """Type recognised from the first bytes, if it differs from the declared type."""
     purge_at: Mapped[datetime | None]
-    """When a file in the trash is deleted for good."""
+    """When a file in the trash is deleted permanently."""
     file_request_id: Mapped[UUID | None] = mapped_column(ForeignKey("file_request.id", ondelete="SET NULL"))
-    """The request by which a guest sent it to the owner."""
+    """The file request through which a guest uploaded it."""
     guest_token_hash: Mapped[str | None] = mapped_column(String(64))
-    """What is kept of the token by which that guest completes it, and nobody else."""
+    """SHA-256 of the token with which only that guest can complete the upload."""
     revision: Mapped[int] = mapped_column(server_default=text("1"))
-    """Grows by one with every change; the entity tag is made of it."""
+    """Incremented with every change; the entity tag is derived from it."""
 
 
 NAME_SORT = collate(func.lower(File.filename), "C")
-"""The name as lists search and sort it: case ignored, then byte order, which is the same on every server."""
+"""The name as lists search and sort it: lower case, in byte order, which does not depend on the server's locale."""
 NAME_TRIGRAMS = func.trigrams(NAME_SORT, type_=ARRAY(Text))
-"""Every three letters in a row of the name: what a search for a piece of it goes by."""
+"""The trigrams of the name, for substring search."""
 TYPE_SORT = collate(File.content_type, "C")
-"""The declared type as lists search it, by prefix."""
+"""The declared type, for prefix search."""
 
-# Declared here because an index of expressions needs the columns. One for each filter and order of a list; each ends in what the
-# pages continue from.
+# An index of expressions needs the columns, hence after the class. One index per filter and order of a list; each ends with the
+# columns of the page cursor.
 Index("ix_file_owner_id_status", File.owner_id, File.status, File.created_at.desc(), File.id.desc())
 Index("ix_file_owner_id_name", File.owner_id, NAME_SORT, File.id)
 Index("ix_file_name_trigrams", NAME_TRIGRAMS, postgresql_using="gin", postgresql_with={"fastupdate": "off"})
@@ -108,6 +108,6 @@ BEGIN
     RETURN found;
 END $$
 """
-"""In PL/pgSQL, because in SQL it takes three times as long (docs/adr/0008-trigram-name-search.md)."""
+"""In PL/pgSQL: the same function in SQL takes three times as long (docs/adr/0008-trigram-name-search.md)."""
 
-event.listen(File.__table__, "before_create", DDL(TRIGRAMS_FUNCTION))  # type: ignore[no-untyped-call]  # as SQLAlchemy has it
+event.listen(File.__table__, "before_create", DDL(TRIGRAMS_FUNCTION))  # type: ignore[no-untyped-call]  # SQLAlchemy does not annotate DDL

@@ -1,4 +1,4 @@
-"""The table of idempotency keys: which request of a user made which resource."""
+"""The table of idempotency keys: which request of a user created which resource."""
 
 from datetime import datetime
 from uuid import UUID
@@ -10,7 +10,7 @@ from lambda_app.models.base import Base
 
 
 class IdempotencyKey(Base):
-    """One key of one user on one route. It names the resource before that is made, so that at most one ever is."""
+    """A user's key on one route. The row holds the id of the resource before it is created, so that at most one is created."""
 
     __tablename__ = "idempotency_key"
     __table_args__ = (Index("ix_idempotency_key_created_at", "created_at"),)
@@ -21,9 +21,9 @@ class IdempotencyKey(Base):
     fingerprint: Mapped[str] = mapped_column(String(64))
     """SHA-256 of the request's body, in hex."""
     resource_id: Mapped[UUID]
-    """Id that the resource has, or will have."""
+    """Id of the resource, reserved before it is created."""
     is_done: Mapped[bool] = mapped_column(server_default=text("false"))
-    """Whether the resource was made."""
+    """Whether the resource was created."""
     created_at: Mapped[datetime]
     locked_until: Mapped[datetime]
-    """While the resource is not made, nobody else tries before this."""
+    """Until then, no other request with this key may create the resource."""

@@ -1,4 +1,4 @@
-"""The table of where the sweep stopped."""
+"""The table of sweep positions."""
 
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,7 +7,7 @@ from lambda_app.models.base import Base
 
 
 class SweepPosition(Base):
-    """The last object key that a pass over the bucket has seen; the next run goes on behind it."""
+    """The last object key that a pass over the bucket has checked; the next run continues after it."""
 
     __tablename__ = "sweep_position"
 

@@ -1,4 +1,4 @@
-"""The table of file requests: links by which people without an account upload to the owner."""
+"""The table of file requests: links through which people without an account upload files to the owner."""
 
 from datetime import datetime
 from uuid import UUID
@@ -14,7 +14,7 @@ CONTENT_TYPE_RULE_MAX_LENGTH = 100
 
 
 class FileRequest(Timestamps, Base):
-    """A request for files, and what it takes. Its token is kept as a SHA-256."""
+    """A file request and its limits. Its token is stored as a SHA-256."""
 
     __tablename__ = "file_request"
     __table_args__ = (
@@ -28,11 +28,11 @@ class FileRequest(Timestamps, Base):
     title: Mapped[str] = mapped_column(String(REQUEST_TITLE_MAX_LENGTH))
     note: Mapped[str | None] = mapped_column(String(REQUEST_NOTE_MAX_LENGTH))
     max_size_bytes: Mapped[int] = mapped_column(BigInteger)
-    """The largest file it takes."""
+    """Largest file that it accepts."""
     max_files: Mapped[int]
     allowed_content_types: Mapped[list[str] | None] = mapped_column(ARRAY(String(CONTENT_TYPE_RULE_MAX_LENGTH)))
-    """Media types, or whole families as `image/*`, in lower case; None is any."""
+    """Media types or ranges such as `image/*`, in lower case; None accepts any type."""
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     file_count: Mapped[int] = mapped_column(server_default=text("0"))
-    """Uploads that were started, less those that came to nothing."""
+    """Uploads that were started and not rejected, expired or deleted while pending."""

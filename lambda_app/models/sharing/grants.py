@@ -15,13 +15,13 @@ class GrantRole(StrEnum):
     """What a grantee may do with an available file."""
 
     VIEWER = "viewer"
-    """Look at it and download it."""
+    """Read the metadata and download the file."""
     EDITOR = "editor"
-    """Also change its name and description."""
+    """Also change the name and description."""
 
 
 class FileGrant(Base):
-    """One user's part in somebody else's file. It goes with either of them."""
+    """A user's role on another user's file. Deleting the file or either user deletes it."""
 
     __tablename__ = "file_grant"
     __table_args__ = (
@@ -33,9 +33,9 @@ class FileGrant(Base):
     file_id: Mapped[UUID] = mapped_column(ForeignKey("file.id", ondelete="CASCADE"), primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), primary_key=True)
     owner_id: Mapped[UUID]
-    """The file's owner, once more, so that what one has shared is found by an index."""
+    """The file's owner, repeated here so that an index finds the files that a user has shared."""
     role: Mapped[str] = mapped_column(String(16))
     email: Mapped[str | None] = mapped_column(String(EMAIL_MAX_LENGTH))
-    """The address by which the owner named the user. Whoever named an id is not told an address: ids are in every public file."""
+    """The address, if the owner entered one. None after an id: ids are public and must not reveal addresses."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

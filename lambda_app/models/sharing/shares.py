@@ -1,7 +1,8 @@
-"""The tables of share links: which files a link opens, to whom, and under which rules (docs/adr/0013-share-links.md)."""
+"""The tables of share links: files, audience and rules of each (docs/adr/0013-share-links.md)."""
 
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, text
@@ -9,13 +10,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.base import Base, Timestamps
+from lambda_app.models.files.files import File
 
 SLUG_MAX_LENGTH = 64
 NOTE_MAX_LENGTH = 1000
 
 
 class ShareAudience(StrEnum):
-    """Who may open a link, beside knowing it."""
+    """Who may open a link, apart from knowing its address."""
 
     ANYONE = "anyone"
     SIGNED_IN = "signed_in"
@@ -24,7 +26,7 @@ class ShareAudience(StrEnum):
 
 
 class Share(Timestamps, Base):
-    """A share link. Every rule is looked at each time it is opened, so a change acts on the next request."""
+    """A share link. Every request checks every rule, so a change takes effect on the next request."""
 
     __tablename__ = "share"
     __table_args__ = (
@@ -37,30 +39,30 @@ class Share(Timestamps, Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
-    """Who made the link; it opens what this user may share at that moment."""
+    """The user who created the link. It opens the files that this user may share at the time of the request."""
     token_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
     """SHA-256 of the random token; None for a link with a slug."""
     slug: Mapped[str | None] = mapped_column(String(SLUG_MAX_LENGTH), unique=True)
-    """The address that the owner chose. A revoked link keeps its own: an old link must never lead to somebody else's files."""
+    """The address that the owner chose. A revoked link keeps its slug, so that an old address never leads to another user's files."""
     hashed_password: Mapped[str | None] = mapped_column(String(255))
     password_version: Mapped[int] = mapped_column(server_default=text("0"))
-    """Raised with every change of the password, which ends what was proven before."""
+    """Incremented with every change of the password, which invalidates share tokens issued before."""
     expires_at: Mapped[datetime | None]
     max_downloads: Mapped[int | None]
-    """Downloads in all, of whichever files; None is any number."""
+    """Limit for the downloads of all files together; None is unlimited."""
     download_count: Mapped[int] = mapped_column(server_default=text("0"))
     open_count: Mapped[int] = mapped_column(server_default=text("0"))
     last_opened_at: Mapped[datetime | None]
     audience: Mapped[str] = mapped_column(String(16), server_default=ShareAudience.ANYONE.value)
     allows_download: Mapped[bool] = mapped_column(server_default=text("true"))
-    """False shows names and sizes only."""
+    """False: the link shows names and sizes only."""
     note: Mapped[str | None] = mapped_column(String(NOTE_MAX_LENGTH))
-    """What the owner tells whoever opens the link."""
+    """The owner's message to the visitors of the link."""
     revoked_at: Mapped[datetime | None]
 
 
 class ShareFile(Base):
-    """A file of a link, in the order in which the owner named them."""
+    """A file of a link; `position` is the owner's order."""
 
     __tablename__ = "share_file"
     __table_args__ = (Index("ix_share_file_file_id", "file_id"),)
@@ -71,7 +73,7 @@ class ShareFile(Base):
 
 
 class ShareRecipient(Base):
-    """A user who may open a link of the audience `named`."""
+    """A user who may open a link whose audience is `named`."""
 
     __tablename__ = "share_recipient"
     __table_args__ = (Index("ix_share_recipient_user_id", "user_id"),)
@@ -79,11 +81,11 @@ class ShareRecipient(Base):
     share_id: Mapped[UUID] = mapped_column(ForeignKey("share.id", ondelete="CASCADE"), primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), primary_key=True)
     named_as: Mapped[str] = mapped_column(String(EMAIL_MAX_LENGTH))
-    """As the owner wrote it: an address or an id. To show the other one would tell the owner more than they knew."""
+    """What the owner entered: an address or an id. Showing the other one would disclose it to the owner."""
 
 
 class ShareDownload(Base):
-    """The last download of a file that a visitor was granted; the rest of the same one (a Range) is not counted again."""
+    """A visitor's last counted download of a file; range requests that resume it are not counted again."""
 
     __tablename__ = "share_download"
     __table_args__ = (
@@ -94,5 +96,20 @@ class ShareDownload(Base):
     share_id: Mapped[UUID] = mapped_column(primary_key=True)
     file_id: Mapped[UUID] = mapped_column(primary_key=True)
     visitor: Mapped[str] = mapped_column(String(64), primary_key=True)
-    """A hash of the network and the user agent, kept for an hour."""
+    """A hash of the visitor's network and user agent, kept for an hour."""
     at: Mapped[datetime]
+
+
+class ShareDetails(NamedTuple):
+    """A link with its files and its recipients."""
+
+    share: Share
+    file_ids: list[UUID]
+    recipients: list[str]
+
+
+class OpenShare(NamedTuple):
+    """A link and the files that it currently opens, in the owner's order."""
+
+    share: Share
+    files: list[File]

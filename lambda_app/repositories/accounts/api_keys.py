@@ -4,15 +4,16 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import insert, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, make_transient
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotFoundError
 from lambda_app.models import ApiKey, User
 from lambda_app.repositories.audit import audit_entry, audited_change, audited_writes
+from lambda_app.repositories.statements import OWN_TRANSACTION
 
 LAST_USED_STEP = timedelta(hours=1)
-"""`last_used_at` is this coarse: not every request of a script shall write."""
+"""Resolution of `last_used_at`, so that not every request writes it."""
 
 
 class ApiKeyRepository:
@@ -21,8 +22,8 @@ class ApiKeyRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def get_owner_of(self, key_hash: str) -> tuple[ApiKey, User] | None:
-        """Return the key and its active owner, if it holds: one query is the whole of authentication."""
+    def get_with_owner(self, key_hash: str) -> tuple[ApiKey, User] | None:
+        """Return a valid key and its active owner, in one query; None if the key is unknown, revoked or expired."""
         query = (
             select(ApiKey, User)
             .join(User, User.id == ApiKey.user_id)
@@ -38,21 +39,27 @@ class ApiKeyRepository:
         return None if row is None else (row[0], row[1])
 
     def record_use(self, key: ApiKey) -> None:
-        """Keep that the key is in use, at most once an hour, durably."""
+        """Set `last_used_at` and commit, at most once an hour."""
         now = clock.now()
         if key.last_used_at is not None and now - key.last_used_at < LAST_USED_STEP:
             return
         statement = update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now)
-        self._session.execute(statement.execution_options(own_transaction=True, synchronize_session=False))
+        self._session.execute(statement.execution_options(**OWN_TRANSACTION))
 
     def add(self, key: ApiKey) -> None:
-        """Insert the key within the caller's transaction."""
+        """Insert the key and audit it within the caller's transaction."""
         columns = {column.key: getattr(key, column.key) for column in ApiKey.__table__.c}
         entry = audit_entry("api_key.created", subject=f"api_key:{key.id}", details={"scopes": key.scopes, "expires_at": key.expires_at})
-        self._session.execute(audited_writes(insert(ApiKey).values(**columns), entry=entry, keeping=key.user_id))
+        self._session.execute(audited_writes(insert(ApiKey).values(**columns), entry=entry, lock_user_ids=[key.user_id]))
 
-    def list_of(self, user: User) -> list[ApiKey]:
-        """Return the user's keys that were not revoked, newest first."""
+    def drop_superuser(self, owner: User) -> None:
+        """Remove the superuser permission from the object in memory, for a key without the scope; the row keeps it."""
+        # A transient object is never written back.
+        make_transient(owner)
+        owner.is_superuser = False
+
+    def list_for_user(self, user: User) -> list[ApiKey]:
+        """Return the user's keys that are not revoked, newest first."""
         query = (
             select(ApiKey)
             .where(ApiKey.user_id == user.id, ApiKey.revoked_at.is_(None), ApiKey.token_epoch == user.token_epoch)
@@ -61,7 +68,7 @@ class ApiKeyRepository:
         return list(self._session.execute(query).scalars())
 
     def revoke(self, key_id: UUID, *, user_id: UUID) -> None:
-        """End one of the user's keys. Raises NotFoundError."""
+        """Revoke one of the user's keys. Raises NotFoundError."""
         change = (
             update(ApiKey)
             .where(ApiKey.id == key_id, ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
@@ -74,5 +81,5 @@ class ApiKeyRepository:
 
 
 def expiry_in(days: int | None) -> datetime | None:
-    """Return when a key of so many days expires."""
+    """Return the expiry time of a key that is valid for `days` days; None means that it never expires."""
     return None if days is None else clock.now() + timedelta(days=days)

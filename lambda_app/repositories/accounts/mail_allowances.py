@@ -1,4 +1,4 @@
-"""Counting who asks for mail to whom (docs/adr/0012-mail-rate-limits.md)."""
+"""Rate limits for mail, per requester and per address (docs/adr/0012-mail-rate-limits.md)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,22 +12,23 @@ from lambda_app.core import clock
 from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.models import MailAllowance
 from lambda_app.models.accounts.mail_allowances import PARTY_LENGTH
-from lambda_app.repositories.batch_delete import forget
+from lambda_app.repositories.batch_delete import delete_in_batches
+from lambda_app.repositories.statements import OWN_TRANSACTION
 
 MAIL_WINDOW = timedelta(minutes=30)
-"""What the limits are counted in. No link dies sooner: whoever is refused another has one in the inbox that is still good."""
+"""Window of the limits. Mailed links stay valid at least as long, so a refused requester still has a valid link in the inbox."""
 MAILS_FOR_ADDRESS_BY_REQUESTER = 3
 MAILS_FOR_ADDRESS = 5
-"""By all askers together: nobody's inbox shall be filled by strangers, however many."""
+"""From all requesters together, so that strangers cannot flood an inbox."""
 MAILS_BY_NETWORK = 50
-"""To all addresses together; a whole office may share a network."""
+"""To all addresses together; an office may share one network."""
 MAILS_BY_ACCOUNT = 5
-"""The same for somebody who is signed in, and can name addresses that have no account."""
+"""To all addresses together, for a signed-in user, who may enter addresses without an account."""
 
 
 @dataclass(frozen=True, slots=True)
 class MailRequester:
-    """Who asks, and how many mails they may ask for."""
+    """Who requests a mail: a name unique among requesters, and their limit per window."""
 
     name: str
     mails: int
@@ -39,29 +40,27 @@ class MailAllowanceRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def take(self, kind: str, *, email: str, asker: MailRequester) -> bool:
-        """Count one mail of a kind to the address, durably, if it and the asker have one left; tell whether they had.
+    def consume(self, kind: str, *, email: str, requester: MailRequester) -> bool:
+        """Count one mail of a kind to the address and commit, if neither limit is reached; return whether it was counted.
 
-        One statement, and the same for every address, whether there is an account or not. The address's whole state is one row, so
-        that of many requests at once each sees what the one before it has left. The asker's comes first: who has none left uses up
-        nothing of the address's.
+        Lock order: the requester's row, then the address's. A requester at the limit leaves the address's row unchanged. One statement,
+        which is the same whether or not the address has an account, so that the response time does not reveal it.
         """
-        asker_key, address_key = hash_secret(f"{kind}|by|{asker.name}"), hash_secret(f"{kind}|to|{email}")
-        by_asker = _take(asker_key, party=address_key, most=asker.mails, most_of_party=asker.mails).cte("by_asker")
-        to_address = _take(
-            address_key, party=asker_key, most=MAILS_FOR_ADDRESS, most_of_party=MAILS_FOR_ADDRESS_BY_REQUESTER, after=by_asker
-        )
-        taken = to_address.cte("to_address")
-        query = select(func.count()).select_from(taken).execution_options(own_transaction=True)
+        requester_key, address_key = hash_secret(f"{kind}|by|{requester.name}"), hash_secret(f"{kind}|to|{email}")
+        by_requester = _count(requester_key, party=address_key, limit=requester.mails, limit_of_party=requester.mails).cte("by_requester")
+        to_address = _count(
+            address_key, party=requester_key, limit=MAILS_FOR_ADDRESS, limit_of_party=MAILS_FOR_ADDRESS_BY_REQUESTER, after=by_requester
+        ).cte("to_address")
+        query = select(func.count()).select_from(to_address).execution_options(**OWN_TRANSACTION)
         return self._session.execute(query).scalar_one() == 1
 
     def purge(self) -> int:
-        """Remove what would begin anew anyway, durably; return how many."""
-        return forget(self._session, MailAllowance, MailAllowance.since < clock.now() - MAIL_WINDOW)
+        """Delete rows whose window has ended, in batches; return how many."""
+        return delete_in_batches(self._session, MailAllowance, MailAllowance.since < clock.now() - MAIL_WINDOW)
 
 
-def _take(key: str, *, party: str, most: int, most_of_party: int, after: CTE | None = None) -> Any:
-    """Return the statement that adds the party to the row's list if there is room, and returns the row if there was."""
+def _count(key: str, *, party: str, limit: int, limit_of_party: int, after: CTE | None = None) -> Any:
+    """Return the upsert that adds the party to the row's list if neither limit is reached; it returns the row if it did."""
     now: datetime = clock.now()
     short = literal(party[:PARTY_LENGTH], String(PARTY_LENGTH))
     values = {"key": literal(key), "since": literal(now, MailAllowance.since.type), "parties": array([short])}
@@ -70,8 +69,8 @@ def _take(key: str, *, party: str, most: int, most_of_party: int, after: CTE | N
         rows = rows.select_from(after)
     is_over = MailAllowance.since <= now - MAIL_WINDOW
     has_room = and_(
-        func.cardinality(MailAllowance.parties) < most,
-        func.cardinality(func.array_positions(MailAllowance.parties, short)) < most_of_party,
+        func.cardinality(MailAllowance.parties) < limit,
+        func.cardinality(func.array_positions(MailAllowance.parties, short)) < limit_of_party,
     )
     return (
         insert(MailAllowance)

@@ -1,55 +1,39 @@
-"""Counting sign-in attempts in the database, because many Lambda instances serve one attacker (docs/adr/0011-sign-in-throttling.md)."""
+"""Counters of sign-in attempts, in the database because many Lambda instances serve one attacker (docs/adr/0011-sign-in-throttling.md)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Interval,
-    SmallInteger,
-    String,
-    Update,
-    and_,
-    case,
-    func,
-    literal,
-    not_,
-    null,
-    or_,
-    select,
-    union_all,
-    update,
-)
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import CTE, ColumnElement, SmallInteger, String, Update, and_, case, column, func, literal, null, select, update, values
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.sql.dml import ReturningInsert
 
 from lambda_app.core import clock
 from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.models import AttemptKind, SignInAttempt, User
+from lambda_app.repositories.accounts.attempt_counters import count_attempts, delay_after
 from lambda_app.repositories.audit import audit_insert_each, audited_writes
-from lambda_app.repositories.batch_delete import forget
+from lambda_app.repositories.batch_delete import delete_in_batches
+from lambda_app.repositories.statements import OWN_TRANSACTION
 
 FREE_ATTEMPTS_PER_PAIR = 5
-"""Wrong passwords for one account from one address before there is a delay."""
+"""Wrong passwords for one account from one address before the first delay."""
 FREE_ATTEMPTS_PER_ADDRESS = 50
-"""Attempts from one address, whatever the account; a whole office may share it."""
+"""Attempts from one address for all accounts together; an office may share one address."""
 ATTACKED_ACCOUNT_FAILURES = 100
-"""From so many on an account counts as attacked: every address then has one free attempt, which is all that its owner needs."""
-LONGEST_DELAY_SECONDS = 900
+"""Failures that mark an account as under attack: each address then has one free attempt, which is enough for the owner."""
 RESET_ADDRESS_AFTER = timedelta(hours=1)
-"""How long after its first attempt the counter of an address begins anew: a busy office must not add up for ever."""
+"""Age at which the counter of an address starts again, so that the failures of a busy office do not accumulate."""
 RESET_AFTER = timedelta(hours=24)
-"""The same for the other counters."""
+"""Age at which the other counters start again."""
 
-_LARGEST_EXPONENT = 16
 _KINDS = (AttemptKind.ACCOUNT, AttemptKind.ADDRESS, AttemptKind.PAIR)
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptKeys:
-    """The counters of one attempt. Hashed, because people type passwords into the wrong field."""
+    """The counters of one attempt. Hashed, because users sometimes type a password into the e-mail field."""
 
     account: str
     address: str
@@ -57,7 +41,7 @@ class AttemptKeys:
 
     @classmethod
     def of(cls, *, account: str, network: str) -> "AttemptKeys":
-        """Return the counters of an account's name and the caller's network."""
+        """Return the counters for the name of an account and the caller's network."""
         return cls(
             account=hash_secret(f"account|{account}"),
             address=hash_secret(f"address|{network}"),
@@ -66,19 +50,20 @@ class AttemptKeys:
 
     @property
     def all(self) -> tuple[str, str, str]:
-        """All three."""
+        """All three, in the order of their kinds."""
         return self.account, self.address, self.pair
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Whether an attempt may be made, and for whom."""
+    """The decision about one attempt."""
 
     user: User | None
+    """The user with the address; None if there is none."""
     is_admitted: bool
     blocked_until: datetime | None
     is_first_refusal: bool
-    """Whether the audit log does not know yet that attempts are being refused."""
+    """Whether the audit log has no event yet for the current delay."""
 
 
 class SignInAttemptRepository:
@@ -88,131 +73,121 @@ class SignInAttemptRepository:
         self._session = session
 
     def admit(self, keys: AttemptKeys, *, email: str | None) -> Admission:
-        """Count an attempt before it is made, durably, and return the user of the address with the verdict.
+        """Count an attempt before the password is checked, commit, and return the user with this address and the decision.
 
-        Counted first, so that a thousand at once are counted as a thousand. One statement, one round trip.
+        Counting first counts a thousand concurrent attempts as a thousand. One statement, because every sign-in executes it. Lock order:
+        the counters by kind (account, address, pair). An attempt while one of them blocks is not counted and inserts no counters, so
+        that a flood of refused attempts does not fill the table.
         """
         now = clock.now()
-        counted = _count(keys, now).cte("counted")
-        own = select(func.count()).select_from(counted).where(counted.c.kind != AttemptKind.ACCOUNT).scalar_subquery()
-        until = (
-            select(func.max(SignInAttempt.blocked_until))
-            .where(SignInAttempt.key.in_(keys.all), SignInAttempt.blocked_until > now)
-            .scalar_subquery()
+        delays = _current_delays(keys, now)
+        counted = _count(keys, delays, now).cte("counted")
+        # The counter of the account never blocks. A concurrent attempt can block the other two while this one waits for their locks.
+        own_count = select(func.count()).select_from(counted).where(counted.c.kind != AttemptKind.ACCOUNT).scalar_subquery()
+        query = select(User, own_count.label("own_count"), delays).select_from(
+            delays.outerjoin(User, User.email == literal(email, User.email.type))
         )
-        unnoted = select(SignInAttempt.key).where(_is_unnoted(keys, now)).exists()
-        one = select(literal(1).label("one")).subquery()
-        query = (
-            select(User, own.label("own"), until.label("until"), unnoted.label("unnoted"))
-            .select_from(one.outerjoin(User, User.email == literal(email, User.email.type)))
-            .execution_options(own_transaction=True, populate_existing=True)
+        row = self._session.execute(query.execution_options(**OWN_TRANSACTION)).one()
+        return Admission(
+            user=row[0],
+            is_admitted=row.own_count == 2 and row.blocked_until is None,
+            blocked_until=row.blocked_until,
+            is_first_refusal=bool(row.is_unrecorded),
         )
-        row = self._session.execute(query).one()
-        is_admitted = row.own == 2 and row.until is None
-        return Admission(user=row[0], is_admitted=is_admitted, blocked_until=row.until, is_first_refusal=row.unnoted)
 
     def record_refusal(self, keys: AttemptKeys, entry: Mapping[str, Any]) -> None:
-        """Add the event that attempts are being refused, durably, unless the delay they are refused by has its event.
+        """Add the event that attempts are being refused, and commit, unless the current delay has one.
 
-        So a flood of attempts leaves one event for each delay, of which there is one for each attempt that was admitted.
+        A flood of attempts therefore adds one event per delay. Lock order: the counter, the end of the audit log.
         """
         longest = (
             select(SignInAttempt.key)
-            .where(_is_unnoted(keys, clock.now()))
+            .where(_blocks(keys, clock.now()), _is_unrecorded())
             .order_by(SignInAttempt.blocked_until.desc())
             .limit(1)
             .with_for_update()
             .cte("longest")
             .prefix_with("MATERIALIZED", dialect="postgresql")
         )
-        noted = (
+        recorded = (
             update(SignInAttempt)
             .where(SignInAttempt.key.in_(select(longest.c.key)))
             .values(noted_until=SignInAttempt.blocked_until)
             .returning(SignInAttempt.key)
-            .cte("noted")
+            .cte("recorded")
         )
-        logged = audit_insert_each(noted, entry).cte("logged")
-        self._session.execute(select(literal(1)).add_cte(noted, logged).execution_options(own_transaction=True))
+        logged = audit_insert_each(recorded, entry).cte("logged")
+        self._session.execute(select(literal(1)).add_cte(recorded, logged).execution_options(**OWN_TRANSACTION))
 
     def reset(self, keys: AttemptKeys) -> None:
-        """Take an attempt back because it succeeded, within the caller's transaction."""
-        self._session.execute(self.release(keys))
+        """Take an attempt back after its success, within the caller's transaction."""
+        self._session.execute(reset_attempt(keys))
 
     def reset_refused(self, keys: AttemptKeys, entry: Mapping[str, Any]) -> None:
-        """Take an attempt back and add the event, durably, although the answer is a refusal."""
-        self._session.execute(audited_writes(self.release(keys), entry=entry).execution_options(own_transaction=True))
+        """Take an attempt back, add the event and commit; for a request that is refused for another reason."""
+        self._session.execute(audited_writes(reset_attempt(keys), entry=entry).execution_options(**OWN_TRANSACTION))
 
     def reset_durably(self, keys: AttemptKeys) -> None:
-        """Take an attempt back because it succeeded, whatever becomes of the rest."""
-        self._session.execute(self.release(keys).execution_options(own_transaction=True))
-
-    def release(self, keys: AttemptKeys) -> Update:
-        """Return the statement that takes an attempt back because it succeeded; the pair begins anew.
-
-        The rows are locked in the order in which `admit` locks them.
-        """
-        locked = (
-            select(SignInAttempt.key)
-            .where(SignInAttempt.key.in_(keys.all))
-            .order_by(SignInAttempt.kind)
-            .with_for_update()
-            .cte("locked")
-            .prefix_with("MATERIALIZED", dialect="postgresql")
-        )
-        is_pair = SignInAttempt.kind == AttemptKind.PAIR
-        return (
-            update(SignInAttempt)
-            .where(SignInAttempt.key.in_(select(locked.c.key)))
-            .values(failures=case((is_pair, 0), else_=func.greatest(SignInAttempt.failures - 1, 0)), blocked_until=null())
-            .execution_options(synchronize_session=False)
-        )
+        """Take an attempt back after its success and commit, even if the request is refused later."""
+        self._session.execute(reset_attempt(keys).execution_options(**OWN_TRANSACTION))
 
     def purge(self) -> int:
-        """Remove counters that would start again anyway, durably; return how many."""
-        return forget(self._session, SignInAttempt, SignInAttempt.since < clock.now() - RESET_AFTER)
+        """Delete counters that would start again anyway, in batches; return how many."""
+        return delete_in_batches(self._session, SignInAttempt, SignInAttempt.since < clock.now() - RESET_AFTER)
 
 
-def _is_unnoted(keys: AttemptKeys, now: datetime) -> ColumnElement[bool]:
-    """The counters that refuse attempts now, by a delay that the audit log does not know of."""
-    is_unnoted = SignInAttempt.noted_until.is_distinct_from(SignInAttempt.blocked_until)
-    return and_(SignInAttempt.key.in_(keys.all), SignInAttempt.blocked_until > now, is_unnoted)
+def reset_attempt(keys: AttemptKeys) -> Update:
+    """Return the statement that takes an attempt back after its success: the pair starts again, the others count one less.
 
-
-def _count(keys: AttemptKeys, now: datetime) -> Any:
-    """Count the attempt on every counter of which none is blocked; return the counters that took it."""
-    counters = union_all(
-        *(
-            select(literal(key, String).label("key"), literal(kind.value, SmallInteger).label("kind"))
-            for key, kind in zip(keys.all, _KINDS, strict=True)
-        )
-    ).subquery("counters")
-    other = aliased(SignInAttempt)
-    # Who is blocked leaves no new row either, or a flood of refused attempts would fill the table.
-    is_blocked = select(other.key).where(other.key.in_(keys.all), other.blocked_until > now).exists()
-    rows = select(counters.c.key, counters.c.kind, literal(1), literal(now, SignInAttempt.since.type)).where(not_(is_blocked))
-    forgets_at = case((SignInAttempt.kind == AttemptKind.ADDRESS, now - RESET_ADDRESS_AFTER), else_=now - RESET_AFTER)
-    is_old = SignInAttempt.since < forgets_at
-    failures = case((is_old, 1), else_=SignInAttempt.failures + 1)
+    Lock order: the counters by kind, as in `SignInAttemptRepository.admit`.
+    """
+    locked = (
+        select(SignInAttempt.key)
+        .where(SignInAttempt.key.in_(keys.all))
+        .order_by(SignInAttempt.kind)
+        .with_for_update()
+        .cte("locked")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    is_pair = SignInAttempt.kind == AttemptKind.PAIR
     return (
-        insert(SignInAttempt)
-        .from_select(["key", "kind", "failures", "since"], rows.order_by(counters.c.kind), include_defaults=False)
-        .on_conflict_do_update(
-            index_elements=[SignInAttempt.key],
-            set_={
-                "failures": failures,
-                "since": case((is_old, now), else_=SignInAttempt.since),
-                "blocked_until": _next_free(failures, keys, now),
-            },
-            # Those before it may have got it blocked while this one waited.
-            where=or_(SignInAttempt.blocked_until.is_(None), SignInAttempt.blocked_until <= now),
-        )
-        .returning(SignInAttempt.kind)
+        update(SignInAttempt)
+        .where(SignInAttempt.key.in_(select(locked.c.key)))
+        .values(failures=case((is_pair, 0), else_=func.greatest(SignInAttempt.failures - 1, 0)), blocked_until=null())
+        .execution_options(synchronize_session=False)
     )
 
 
-def _next_free(failures: ColumnElement[int], keys: AttemptKeys, now: datetime) -> ColumnElement[datetime | None]:
-    """When the next attempt may be made: 1, 2, 4, … seconds after the first that is not free; None is at once."""
+def reset_before(now: datetime) -> ColumnElement[datetime]:
+    """Return the time before which a counter must have begun to start again."""
+    return case((SignInAttempt.kind == AttemptKind.ADDRESS, now - RESET_ADDRESS_AFTER), else_=now - RESET_AFTER)
+
+
+def _blocks(keys: AttemptKeys, now: datetime) -> ColumnElement[bool]:
+    return and_(SignInAttempt.key.in_(keys.all), SignInAttempt.blocked_until > now)
+
+
+def _is_unrecorded() -> ColumnElement[bool]:
+    """The counters whose delay has no event in the audit log."""
+    return SignInAttempt.noted_until.is_distinct_from(SignInAttempt.blocked_until)
+
+
+def _current_delays(keys: AttemptKeys, now: datetime) -> CTE:
+    """Return one row: the end of the longest delay, and whether one of them has no event; NULL if no counter blocks."""
+    return (
+        select(
+            func.max(SignInAttempt.blocked_until).label("blocked_until"),
+            func.bool_or(_is_unrecorded()).label("is_unrecorded"),
+        )
+        .where(_blocks(keys, now))
+        .cte("delays")
+    )
+
+
+def _count(keys: AttemptKeys, delays: CTE, now: datetime) -> ReturningInsert[str, int, int, datetime | None]:
+    """Return the upsert that counts the attempt on its three counters, unless one of them blocks."""
+    counters = values(column("key", String), column("kind", SmallInteger), name="counters").data(list(zip(keys.all, _KINDS, strict=True)))
+    rows = select(counters.c.key, counters.c.kind, literal(1)).join_from(counters, delays, delays.c.blocked_until.is_(None))
     account = aliased(SignInAttempt)
     is_attacked = (
         select(account.key)
@@ -224,12 +199,9 @@ def _next_free(failures: ColumnElement[int], keys: AttemptKeys, now: datetime) -
         (is_attacked, 1),
         else_=FREE_ATTEMPTS_PER_PAIR,
     )
-    is_free = or_(SignInAttempt.kind == AttemptKind.ACCOUNT, failures <= free)
-    return case((is_free, null()), else_=delayed(failures - free, now))
-
-
-def delayed(excess: ColumnElement[int], now: datetime, *, first_seconds: int = 1) -> ColumnElement[datetime]:
-    """Return the end of the delay that follows the first, second, … attempt that is not free: it doubles each time."""
-    exponent = func.least(excess, _LARGEST_EXPONENT)
-    seconds = func.least(first_seconds * func.power(2, exponent - 1), LONGEST_DELAY_SECONDS)
-    return literal(now, SignInAttempt.since.type) + seconds * literal(timedelta(seconds=1), Interval)
+    return count_attempts(
+        rows.order_by(counters.c.kind),
+        now=now,
+        reset_before=reset_before(now),
+        blocked_until=lambda failures: case((SignInAttempt.kind == AttemptKind.ACCOUNT, null()), else_=delay_after(failures - free, now)),
+    )

@@ -13,6 +13,7 @@ from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.db.session import violated_constraint
 from lambda_app.models import User
 from lambda_app.repositories.audit import audit_entry, audit_insert, audited_change
+from lambda_app.repositories.statements import OWN_TRANSACTION
 
 EMAIL_CONSTRAINT = "uq_user_email"
 
@@ -31,7 +32,7 @@ class UserRepository:
         self._session = session
 
     def get(self, user_id: UUID) -> User | None:
-        """Return the user, if there is one."""
+        """Return the user; None if there is none."""
         return self._session.execute(select(User).where(User.id == user_id)).scalar_one_or_none()
 
     def require(self, user_id: UUID) -> User:
@@ -41,8 +42,8 @@ class UserRepository:
             raise NotFoundError("User not found", code="user_not_found")
         return user
 
-    def require_fresh(self, user_id: UUID) -> User:
-        """Return the user as of now, not as of when the request began. Raises NotFoundError."""
+    def require_current(self, user_id: UUID) -> User:
+        """Return the user as currently stored, not as loaded at the start of the request. Raises NotFoundError."""
         query = select(User).where(User.id == user_id).execution_options(populate_existing=True)
         user = self._session.execute(query).scalar_one_or_none()
         if user is None:
@@ -50,11 +51,11 @@ class UserRepository:
         return user
 
     def get_by_email(self, email: str) -> User | None:
-        """Return the user with this address in its stored, normalised form."""
+        """Return the user with this normalised address; None if there is none."""
         return self._session.execute(select(User).where(User.email == email)).scalar_one_or_none()
 
     def list_page(self, *, skip: int, limit: int, search: str | None = None, is_active: bool | None = None) -> list[User]:
-        """Return users in order of registration; `search` is a part of the address, `is_active` None is both."""
+        """Return users in order of registration; `search` matches a part of the address, `is_active` None matches both."""
         query = select(User).order_by(User.created_at, User.id).offset(skip).limit(limit)
         if search is not None:
             query = query.where(User.email.contains(search.lower(), autoescape=True))
@@ -73,8 +74,21 @@ class UserRepository:
         self._session.execute(audit_insert(entry))
         return user
 
-    def update(self, user_id: UUID, changes: Mapping[str, Any], *, action: str, details: Mapping[str, Any] | None = None) -> User:
-        """Change the columns named in `changes` and audit it as `action`, in one statement. Raises NotFoundError, EmailTakenError."""
+    def update(
+        self,
+        user_id: UUID,
+        changes: Mapping[str, Any],
+        *,
+        action: str,
+        details: Mapping[str, Any] | None = None,
+        ends_sessions: bool = False,
+    ) -> User:
+        """Change the columns named in `changes` and audit it as `action`. Raises NotFoundError, EmailTakenError.
+
+        `ends_sessions` ends all sessions, access tokens and API keys too. Lock order: the account, then the end of the audit log.
+        """
+        if ends_sessions:
+            changes = {**changes, "token_epoch": User.token_epoch + 1}
         change = update(User).where(User.id == user_id).values(**changes, updated_at=clock.now()).returning(*User.__table__.c)
         statement = audited_change(change, User, action, details=details)
         try:
@@ -86,11 +100,9 @@ class UserRepository:
         return user
 
     def replace_hash(self, user: User, hashed_password: str) -> None:
-        """Keep the same password under a newer hash, durably, unless it was changed in between."""
+        """Store a newer hash of the same password and commit, unless the password was changed concurrently."""
         statement = update(User).where(User.id == user.id, User.hashed_password == user.hashed_password)
-        self._session.execute(
-            statement.values(hashed_password=hashed_password).execution_options(own_transaction=True, synchronize_session=False)
-        )
+        self._session.execute(statement.values(hashed_password=hashed_password).execution_options(**OWN_TRANSACTION))
 
 
 def _translated(error: IntegrityError) -> Exception:

@@ -1,4 +1,4 @@
-"""Who may do what to a file: the one place, as SQL, so that a query and its permission are one round trip."""
+"""The permission rules for files and links, as SQL conditions, so that a query checks permissions in the same round trip."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -14,43 +14,43 @@ from lambda_app.models import File, FileGrant, FileStatus, GrantRole, Share, Sha
 from lambda_app.schemas.files.file_lists import Shared
 
 EDITORS_FIELDS = frozenset({"filename", "description"})
-"""What editors change of somebody else's file; who may read it stays with the owner."""
+"""Fields that an editor may change; only those who may manage the file change who may read it."""
 
 _Sharer = aliased(User, name="sharer")
 _Viewer = aliased(User, name="viewer")
 
 
 def readable_by(viewer: User | None) -> ColumnElement[bool]:
-    """The files that `viewer`, or an anonymous caller, may look at and download."""
+    """The files that `viewer` may read; None is an anonymous caller."""
     if viewer is None:
-        return _is_shown()
-    return manageable_by(viewer) if viewer.is_superuser else or_(manageable_by(viewer), _is_shown(), _is_granted_to(viewer))
+        return _is_published()
+    return manageable_by(viewer) if viewer.is_superuser else or_(manageable_by(viewer), _is_published(), _is_granted_to(viewer))
 
 
 def public() -> ColumnElement[bool]:
-    """The files that a public link leads to."""
-    return and_(_is_shown(), File.status == FileStatus.AVAILABLE)
+    """The files that their public link opens."""
+    return and_(_is_published(), File.status == FileStatus.AVAILABLE)
 
 
 def changeable_by(user: User, fields: Collection[str] = ()) -> ColumnElement[bool]:
-    """The files of which `user` may change these fields."""
+    """The files on which `user` may change these fields."""
     if user.is_superuser or not EDITORS_FIELDS.issuperset(fields):
         return manageable_by(user)
     return or_(manageable_by(user), _is_granted_to(user, GrantRole.EDITOR))
 
 
 def downloadable_by(viewer: User | None) -> ColumnElement[bool]:
-    """The files whose bytes `viewer` may have now."""
+    """The files that `viewer` may currently download."""
     return and_(File.status == FileStatus.AVAILABLE, readable_by(viewer))
 
 
 def manageable_by(user: User) -> ColumnElement[bool]:
-    """The files that `user` may complete and delete, and decide who else may read."""
+    """The files that `user` may complete, share and delete: the user's own, or all for a superuser."""
     return true() if user.is_superuser else File.owner_id == user.id
 
 
 def listed_for(user: User, shared: Shared | None = None) -> ColumnElement[bool]:
-    """The files in `user`'s list: their own, or everybody's for a superuser; or those that the one has shared with the other."""
+    """The files in the list of `user`: those that the user may manage, or those shared with or by the user."""
     match shared:
         case None:
             return manageable_by(user)
@@ -61,7 +61,7 @@ def listed_for(user: User, shared: Shared | None = None) -> ColumnElement[bool]:
 
 
 def shareable_by(user: User) -> ColumnElement[bool]:
-    """The files to which `user` may make a link. The link asks again, by `reached_by`, each time it is opened."""
+    """The files that `user` may share by a link. `reached_by` checks again whenever the link is opened."""
     return and_(manageable_by(user), File.status == FileStatus.AVAILABLE)
 
 
@@ -72,7 +72,7 @@ def links_manageable_by(user: User) -> ColumnElement[bool]:
 
 @dataclass(frozen=True, slots=True)
 class AccessContext:
-    """Somebody at a link: when, as which signed-in user if any, and what a pass of theirs proves of one link."""
+    """A visitor's request to a link: its time, the signed-in user if any, and the share token if any."""
 
     at: datetime
     user: User | None
@@ -80,12 +80,12 @@ class AccessContext:
 
     @property
     def viewer_id(self) -> UUID | None:
-        """The user that the visitor says to be."""
+        """The user, by session or share token; whether that is still valid is checked by `link_viewer_is_signed_in`."""
         return self.user.id if self.user is not None else self.proven.user_id if self.proven is not None else None
 
 
 def reached_by(link: Any) -> ColumnElement[bool]:
-    """The files that a link (Share, or an alias of it) opens: linked, available, and still for its owner to share."""
+    """The files that a link (`Share` or an alias of it) opens: available, and its active owner may still share them."""
     is_linked = exists().where(ShareFile.share_id == link.id, ShareFile.file_id == File.id)
     is_the_sharers = or_(File.owner_id == _Sharer.id, _Sharer.is_superuser)
     may_be_shared = exists().where(_Sharer.id == link.owner_id, _Sharer.is_active, is_the_sharers)
@@ -97,51 +97,51 @@ def reached_by(link: Any) -> ColumnElement[bool]:
 
 
 def link_is_live(at: datetime) -> ColumnElement[bool]:
-    """The links that were not revoked, have not expired, and whose owner is not disabled."""
+    """The links that are not revoked or expired and whose owner is active."""
     has_owner = exists().where(_Sharer.id == Share.owner_id, _Sharer.is_active).correlate_except(_Sharer)
     return and_(Share.revoked_at.is_(None), or_(Share.expires_at.is_(None), Share.expires_at > at), has_owner)
 
 
 def link_has_downloads_left() -> ColumnElement[bool]:
-    """The links that are not exhausted."""
+    """The links whose download limit is not reached."""
     return or_(Share.max_downloads.is_(None), Share.download_count < Share.max_downloads)
 
 
-def link_is_for(visit: AccessContext) -> ColumnElement[bool]:
-    """The links whose audience the visitor belongs to. Its owner belongs to every one."""
+def link_is_for(access: AccessContext) -> ColumnElement[bool]:
+    """The links whose audience includes the visitor. The owner of a link always belongs to its audience."""
     is_for_anyone = Share.audience == ShareAudience.ANYONE
-    if visit.viewer_id is None:
+    if access.viewer_id is None:
         return is_for_anyone
-    is_named = exists().where(ShareRecipient.share_id == Share.id, ShareRecipient.user_id == visit.viewer_id)
+    is_named = exists().where(ShareRecipient.share_id == Share.id, ShareRecipient.user_id == access.viewer_id)
     is_admitted = or_(
-        Share.audience == ShareAudience.SIGNED_IN, Share.owner_id == visit.viewer_id, is_named.correlate_except(ShareRecipient)
+        Share.audience == ShareAudience.SIGNED_IN, Share.owner_id == access.viewer_id, is_named.correlate_except(ShareRecipient)
     )
-    return or_(is_for_anyone, and_(link_knows_viewer(visit), is_admitted))
+    return or_(is_for_anyone, and_(link_viewer_is_signed_in(access), is_admitted))
 
 
-def link_knows_viewer(visit: AccessContext) -> ColumnElement[bool]:
-    """The links at which the visitor is a user who is still signed in: any for a session, for a pass the one it was given for."""
-    proven = visit.proven
-    if visit.user is not None:
-        return _is_still(visit.user.id, visit.user.token_epoch)
+def link_viewer_is_signed_in(access: AccessContext) -> ColumnElement[bool]:
+    """The links for which the visitor is signed in: all with a session, one with a share token, if it is not revoked."""
+    proven = access.proven
+    if access.user is not None:
+        return _is_current(access.user.id, access.user.token_epoch)
     if proven is None or proven.user_id is None:
         return false()
-    return and_(_is_still(proven.user_id, proven.token_epoch), Share.id == proven.share_id)
+    return and_(_is_current(proven.user_id, proven.token_epoch), Share.id == proven.share_id)
 
 
-def link_password_is_proven(visit: AccessContext) -> ColumnElement[bool]:
-    """The links that have no password, or whose password, as it is now, the visitor has proven."""
-    proven, has_none = visit.proven, Share.hashed_password.is_(None)
+def link_password_is_proven(access: AccessContext) -> ColumnElement[bool]:
+    """The links that have no password, or whose current password the visitor has proven."""
+    proven, has_none = access.proven, Share.hashed_password.is_(None)
     if proven is None or proven.password_version is None:
         return has_none
     return or_(has_none, and_(Share.id == proven.share_id, Share.password_version == proven.password_version))
 
 
-def _is_still(user_id: UUID, epoch: int | None) -> ColumnElement[bool]:
+def _is_current(user_id: UUID, epoch: int | None) -> ColumnElement[bool]:
     return exists().where(_Viewer.id == user_id, _Viewer.token_epoch == epoch, _Viewer.is_active).correlate_except(_Viewer)
 
 
-def _is_shown() -> ColumnElement[bool]:
+def _is_published() -> ColumnElement[bool]:
     return and_(File.is_public, File.status != FileStatus.TRASHED, _has_active_owner())
 
 
@@ -151,10 +151,10 @@ def _is_granted_to(user: User, *roles: GrantRole) -> ColumnElement[bool]:
 
 
 def _is_offered() -> ColumnElement[bool]:
-    # What is on its way in, out or in the trash is nobody's business but the owner's.
+    # Only those who may manage a file see it while it is pending, in the trash or being deleted.
     return and_(File.status == FileStatus.AVAILABLE, _has_active_owner())
 
 
 def _has_active_owner() -> ColumnElement[bool]:
-    """Nothing of a disabled account is handed to others."""
+    """Files of a disabled account are not available to other users."""
     return exists(select(User.id).where(User.id == File.owner_id, User.is_active))

@@ -1,4 +1,4 @@
-"""Queries on files. Every one that names a file also decides whether the caller may touch it."""
+"""Queries on files. Each query for a file also checks the caller's permission."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -25,29 +25,29 @@ class NoSuchFileError(NotFoundError):
 
 
 class FileForbiddenError(PermissionDeniedError):
-    """The file is somebody else's."""
+    """The user does not have the permission for this file."""
 
     code = "file_forbidden"
     message = "Not enough permissions to access this file"
 
 
 class FileChangedError(PreconditionFailedError):
-    """Somebody changed the file since the caller read it."""
+    """The file was changed since the caller read it."""
 
     code = "file_changed"
     message = "The file has changed since it was read; read it again"
 
 
-class NamedFile(NamedTuple):
-    """A file that somebody named, and whether they may manage it."""
+class FileState(NamedTuple):
+    """The state of a requested file, and whether the user may manage it."""
 
     id: UUID
     status: str
     is_manageable: bool
 
 
-INDEXED_LETTERS = 32
-"""How much of a searched name goes to the index: enough to leave few rows, and each letter more is another list of them to read."""
+INDEXED_SEARCH_LENGTH = 32
+"""Characters of a searched name that the index is used for: enough to leave few rows; each further trigram reads another posting list."""
 
 _ORDER_COLUMNS: Mapping[OrderField, ColumnElement[Any]] = {
     OrderField.CREATED: File.created_at.expression,
@@ -63,46 +63,46 @@ class FileRepository:
         self._session = session
 
     def get(self, file_id: UUID) -> File | None:
-        """Return the file as it is now, for nobody in particular: for our own work, never for an answer to a caller."""
+        """Return the file as currently stored, without a permission check; for internal work, never for a response."""
         return self._session.execute(select(File).where(File.id == file_id).execution_options(populate_existing=True)).scalar_one_or_none()
 
     def require_readable(self, file_id: UUID, viewer: User | None) -> File:
         """Return the file if `viewer` may read it.
 
         Raises:
-            NotAuthenticatedError: an anonymous caller asks for anything that is not public, existing or not.
-            NoSuchFileError, FileForbiddenError: for a signed-in one.
+            NotAuthenticatedError: an anonymous caller may not read the file, or it does not exist.
+            NoSuchFileError, FileForbiddenError: the same for a signed-in caller.
         """
         return self._require(file_id, viewer, readable_by(viewer))
 
     def require_manageable(self, file_id: UUID, user: User) -> File:
-        """Return the file if `user` may change it. Raises NoSuchFileError, FileForbiddenError."""
+        """Return the file if `user` may manage it. Raises NoSuchFileError, FileForbiddenError."""
         return self._require(file_id, user, manageable_by(user))
 
-    def list_named(self, file_ids: Sequence[UUID], user: User) -> list[NamedFile]:
-        """Return what there is to say of these files, except that they are not there, for the user's own eyes."""
+    def list_states(self, file_ids: Sequence[UUID], user: User) -> list[FileState]:
+        """Return the state of each of these files that exists, to tell the user why a request for them was refused."""
         query = select(File.id, File.status, manageable_by(user)).where(File.id.in_(file_ids), File.status != FileStatus.DELETING)
-        return [NamedFile(*row) for row in self._session.execute(query)]
+        return [FileState(*row) for row in self._session.execute(query)]
 
     def require_changeable(self, file_id: UUID, user: User, fields: Collection[str]) -> File:
-        """Return the file if `user` may change these fields of it. Raises NoSuchFileError, FileForbiddenError."""
+        """Return the file if `user` may change these fields. Raises NoSuchFileError, FileForbiddenError."""
         return self._require(file_id, user, changeable_by(user, fields))
 
     def require_public(self, file_id: UUID) -> File:
-        """Return the available file if its public link holds. Raises NoSuchFileError for any other, whatever the reason."""
+        """Return an available public file. Raises NoSuchFileError for every other file."""
         file = self._session.execute(select(File).where(File.id == file_id, public())).scalar_one_or_none()
         if file is None:
             raise NoSuchFileError
         return file
 
-    def page(self, user: User, wanted: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None) -> list[File]:
-        """Return up to `limit` files of the user's list, behind the cursor or `skip` rows in.
+    def page(self, user: User, filters: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None) -> list[File]:
+        """Return up to `limit` files of the user's list, after the cursor or after `skip` rows.
 
         Raises MalformedRequestError for a cursor of another order.
         """
         column = _ORDER_COLUMNS[order.field]
         direction = desc if order.is_descending else asc
-        query = select(File).where(*_conditions(user, wanted)).order_by(direction(column), direction(File.id)).limit(limit)
+        query = select(File).where(*_conditions(user, filters)).order_by(direction(column), direction(File.id)).limit(limit)
         if after is not None:
             last = tuple_(_comparable(after.value_for(order)), literal(after.id, File.id.type))
             here = tuple_(column, File.id)
@@ -111,12 +111,12 @@ class FileRepository:
             query = query.offset(skip)
         return list(self._session.execute(query).scalars())
 
-    def count(self, user: User, wanted: FileFilter) -> int:
-        """Return how many files the list has in all."""
-        return self._session.execute(select(func.count()).select_from(File).where(*_conditions(user, wanted))).scalar_one()
+    def count(self, user: User, filters: FileFilter) -> int:
+        """Return the number of files in the user's list."""
+        return self._session.execute(select(func.count()).select_from(File).where(*_conditions(user, filters))).scalar_one()
 
     def update(self, file_id: UUID, user: User, changes: Mapping[str, Any], *, revision: int | None) -> File:
-        """Change the columns named in `changes` within the caller's transaction, if the file is at `revision` (None: at any).
+        """Change the columns named in `changes` within the caller's transaction, if the file has this `revision` (None: any).
 
         Raises NoSuchFileError, FileForbiddenError, FileChangedError.
         """
@@ -129,7 +129,7 @@ class FileRepository:
             change = change.where(File.revision == revision)
         options = {"synchronize_session": False, "populate_existing": True}
         if "is_public" in changes:
-            # Who may read it changes: a permission, which is not changed unless that is logged.
+            # This changes who may read the file, so it is audited.
             details = {"is_public": changes["is_public"]}
             logged = audited_change(change.returning(*File.__table__.columns), File, "file.visibility_changed", details=details)
             file = self._session.execute(logged.execution_options(**options)).scalar_one_or_none()
@@ -155,7 +155,7 @@ class FileRepository:
 
 def _comparable(value: datetime | str | int) -> ColumnElement[Any]:
     if isinstance(value, str):
-        # By the database's own rules of letter case, which are not Python's.
+        # PostgreSQL's rules for lower case differ from Python's.
         return _lower(value)
     return literal(value, File.created_at.type if isinstance(value, datetime) else File.size_bytes.type)
 
@@ -164,28 +164,28 @@ def _lower(text: str) -> ColumnElement[Any]:
     return collate(func.lower(text), "C")
 
 
-def _conditions(user: User, wanted: FileFilter) -> list[ColumnElement[bool]]:
-    """Return what a list of files is narrowed to, in a form that the indexes of `models/file` serve."""
-    conditions = [listed_for(user, wanted.shared)]
-    if wanted.status is not None:
-        conditions.append(File.status == wanted.status)
+def _conditions(user: User, filters: FileFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions of a list of files, in the form that the indexes of `models/files/files` support."""
+    conditions = [listed_for(user, filters.shared)]
+    if filters.status is not None:
+        conditions.append(File.status == filters.status)
     else:
         conditions.append(File.status.not_in((FileStatus.DELETING, FileStatus.TRASHED)))
-    if wanted.file_request_id is not None:
-        conditions.append(File.file_request_id == wanted.file_request_id)
-    if wanted.name is not None:
-        # The index finds the names that have every three letters of it, in whatever order; of those the first line keeps the right
-        # ones. Fewer than three letters are looked for in all names of the list.
-        conditions.append(func.strpos(NAME_SORT, _lower(wanted.name)) > 0)
-        conditions.append(NAME_TRIGRAMS.contains(func.trigrams(func.left(_lower(wanted.name), INDEXED_LETTERS))))
-    if wanted.content_type is not None:
-        conditions.append(TYPE_SORT.startswith(wanted.content_type, autoescape=True))
-    if wanted.created_after is not None:
-        conditions.append(File.created_at >= wanted.created_after)
-    if wanted.created_before is not None:
-        conditions.append(File.created_at < wanted.created_before)
-    if wanted.size_min is not None:
-        conditions.append(File.size_bytes >= wanted.size_min)
-    if wanted.size_max is not None:
-        conditions.append(File.size_bytes <= wanted.size_max)
+    if filters.file_request_id is not None:
+        conditions.append(File.file_request_id == filters.file_request_id)
+    if filters.name is not None:
+        # The index finds the names that contain all trigrams of the text, in any order; `strpos` keeps those that contain the text.
+        # A text of fewer than three characters has no trigrams: PostgreSQL then scans all names of the list.
+        conditions.append(func.strpos(NAME_SORT, _lower(filters.name)) > 0)
+        conditions.append(NAME_TRIGRAMS.contains(func.trigrams(func.left(_lower(filters.name), INDEXED_SEARCH_LENGTH))))
+    if filters.content_type is not None:
+        conditions.append(TYPE_SORT.startswith(filters.content_type, autoescape=True))
+    if filters.created_after is not None:
+        conditions.append(File.created_at >= filters.created_after)
+    if filters.created_before is not None:
+        conditions.append(File.created_at < filters.created_before)
+    if filters.size_min is not None:
+        conditions.append(File.size_bytes >= filters.size_min)
+    if filters.size_max is not None:
+        conditions.append(File.size_bytes <= filters.size_max)
     return conditions

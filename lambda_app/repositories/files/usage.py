@@ -1,4 +1,4 @@
-"""Queries of users' usage: what the counters say, and what the files do."""
+"""Queries on usage: the users' counters, and the sums of their files."""
 
 from typing import NamedTuple
 from uuid import UUID
@@ -8,17 +8,18 @@ from sqlalchemy.orm import Session
 
 from lambda_app.core.errors import NotFoundError
 from lambda_app.models import CHARGED, File, FileStatus, User
+from lambda_app.repositories.statements import OWN_TRANSACTION
 
 
-class Kept(NamedTuple):
-    """Bytes and files of one kind."""
+class StoredTotal(NamedTuple):
+    """Total size and number of files."""
 
     bytes: int
     files: int
 
 
-class Counted(NamedTuple):
-    """A user's counters, and what their charged files add up to at the same moment."""
+class UsageCount(NamedTuple):
+    """A user's counters, and the sums of the charged files in the same snapshot."""
 
     user_id: UUID
     bytes_used: int
@@ -27,19 +28,19 @@ class Counted(NamedTuple):
     charged_files: int
 
     @property
-    def is_right(self) -> bool:
-        """Whether the two agree."""
+    def is_consistent(self) -> bool:
+        """Whether the counters equal the sums."""
         return (self.bytes_used, self.files_count) == (self.charged_bytes, self.charged_files)
 
 
 class UsageRepository:
-    """Reads what users keep, and puts wrong counters right."""
+    """Reads usage, and corrects wrong counters."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def require(self, user_id: UUID) -> tuple[User, Kept]:
-        """Return the user as of now, with the counters, and what is in the trash. Raises NotFoundError."""
+    def require(self, user_id: UUID) -> tuple[User, StoredTotal]:
+        """Return the user as currently stored, and the total of the trash. Raises NotFoundError."""
         trash = (
             select(func.coalesce(func.sum(File.size_bytes), 0).label("bytes"), func.count().label("files"))
             .where(File.owner_id == user_id, File.status == FileStatus.TRASHED)
@@ -50,28 +51,28 @@ class UsageRepository:
         if row is None:
             raise NotFoundError("User not found", code="user_not_found")
         user, trash_bytes, trash_files = row
-        return user, Kept(int(trash_bytes), trash_files)
+        return user, StoredTotal(int(trash_bytes), trash_files)
 
-    def count_page(self, *, after: UUID | None, limit: int) -> list[Counted]:
-        """Return up to `limit` users behind `after`, in order of their ids, each with counters and files of one moment."""
+    def count_page(self, *, after: UUID | None, limit: int) -> list[UsageCount]:
+        """Return the usage of up to `limit` users after `after`, in order of their ids."""
         counted = _counted(after, limit)
-        return [Counted(*row) for row in self._session.execute(select(counted).order_by(counted.c.id))]
+        return [UsageCount(*row) for row in self._session.execute(select(counted).order_by(counted.c.id))]
 
     def correct_page(self, *, after: UUID | None, limit: int) -> set[UUID]:
-        """Put the wrong counters of the same page right, durably, and return whose they were.
+        """Correct the wrong counters of the same page, commit, and return the affected users.
 
-        Safe under traffic: files and counters change in one statement, so counters that still are as they were when the files were added
-        up belong to the same files. Those of a user who was busy in between stay as they are.
+        Safe under concurrent uploads: files and counters change in one statement, so counters that are unchanged since the files were
+        summed belong to the same files. A user whose counters changed in between is skipped.
         """
         counted = _counted(after, limit)
-        is_unmoved = (User.bytes_used == counted.c.bytes_used) & (User.files_count == counted.c.files_count)
+        is_unchanged = (User.bytes_used == counted.c.bytes_used) & (User.files_count == counted.c.files_count)
         is_wrong = (User.bytes_used != counted.c.charged_bytes) | (User.files_count != counted.c.charged_files)
         statement = (
             update(User)
-            .where(User.id == counted.c.id, is_unmoved, is_wrong)
+            .where(User.id == counted.c.id, is_unchanged, is_wrong)
             .values(bytes_used=counted.c.charged_bytes, files_count=counted.c.charged_files)
             .returning(User.id)
-            .execution_options(own_transaction=True, synchronize_session=False)
+            .execution_options(**OWN_TRANSACTION)
         )
         return set(self._session.execute(statement).scalars())
 

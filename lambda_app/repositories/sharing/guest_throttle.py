@@ -1,68 +1,50 @@
-"""Counting what guests try at a file request, so that what they are refused does not tell them how much room its owner has."""
+"""Throttle of guests at a file request, so that refused uploads do not reveal how much quota its owner has left."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import CTE, ColumnElement, ScalarSelect, case, func, literal, null, or_, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import CTE, ColumnElement, ScalarSelect, case, func, literal, select
 
 from lambda_app.models import AttemptKind, SignInAttempt
-from lambda_app.repositories.accounts.sign_in_attempts import delayed
+from lambda_app.repositories.accounts.attempt_counters import count_attempts, delay_after
 
 FREE_POINTS = 1000
-"""What one network may try at one request before there is a delay: so many uploads, or a hundredth of it when there is no room for any."""
-POINTS_OF_REFUSAL = 100
-"""Of one that says something of the owner's room. What the request itself does not take, its page says to everybody."""
+"""Points of one network at one file request before the first delay. A started upload is one point."""
+POINTS_PER_REFUSAL = 100
+"""Points of an upload that is refused for lack of quota. Refusals by the limits that the request's page shows count as one point."""
 FIRST_DELAY_SECONDS = 60
-"""It doubles with each further refusal."""
+"""First delay; it doubles with each further refusal."""
 RESET_AFTER = timedelta(hours=1)
-"""How long after its first try a counter begins anew."""
+"""Age at which a counter starts again."""
 
 
 class ThrottledUpload(NamedTuple):
-    """What became of a guest's try to start an upload."""
+    """The result of a guest's request to start an upload."""
 
     is_open: bool
-    """Whether there is such a request."""
+    """Whether the file request exists and is open."""
     is_admitted: bool
-    """Whether this source may try at all; else nothing was looked at, and nothing counted."""
+    """Whether the throttle admits the source; if not, nothing was counted."""
     is_started: bool
     blocked_until: datetime | None
 
 
-def counted_upload(source: str, rows: CTE, *, tells_of_room: ColumnElement[bool], now: datetime) -> CTE:
-    """Return the part of a statement that counts one try of the source, if `rows` has one, and has a row itself unless it is blocked."""
-    points = case((tells_of_room, POINTS_OF_REFUSAL), else_=1)
-    counter = SignInAttempt.__table__.c
-    new = insert(SignInAttempt).from_select(
-        ["key", "kind", "failures", "since"],
-        select(
-            literal(source, counter.key.type),
-            literal(AttemptKind.GUEST.value, counter.kind.type),
-            points,
-            literal(now, counter.since.type),
-        ).select_from(rows),
-        include_defaults=False,
-    )
-    is_old = SignInAttempt.since < now - RESET_AFTER
-    spent = case((is_old, new.excluded.failures), else_=SignInAttempt.failures + new.excluded.failures)
-    # A hundred points are one step of the delay.
-    excess = func.ceil((spent - FREE_POINTS) * 1.0 / POINTS_OF_REFUSAL)
-    return (
-        new.on_conflict_do_update(
-            index_elements=[SignInAttempt.key],
-            set_={
-                "failures": spent,
-                "since": case((is_old, now), else_=SignInAttempt.since),
-                "blocked_until": case((spent <= FREE_POINTS, null()), else_=delayed(excess, now, first_seconds=FIRST_DELAY_SECONDS)),
-            },
-            where=or_(SignInAttempt.blocked_until.is_(None), SignInAttempt.blocked_until <= now),
-        )
-        .returning(SignInAttempt.key)
-        .cte("tried")
-    )
+def count_guest_upload(source: str, rows: CTE, *, reveals_quota: ColumnElement[bool], now: datetime) -> CTE:
+    """Return the CTE that counts one upload of the source if `rows` has a row. It has a row itself unless the source is blocked."""
+    points = select(
+        literal(source, SignInAttempt.key.type),
+        literal(AttemptKind.GUEST.value, SignInAttempt.kind.type),
+        case((reveals_quota, POINTS_PER_REFUSAL), else_=1),
+    ).select_from(rows)
+
+    def blocked_until(spent: ColumnElement[int]) -> ColumnElement[datetime | None]:
+        # Each further step of the delay takes the points of one refusal.
+        steps = func.ceil((spent - FREE_POINTS) * 1.0 / POINTS_PER_REFUSAL)
+        return delay_after(steps, now, first_seconds=FIRST_DELAY_SECONDS)
+
+    return count_attempts(points, now=now, reset_before=now - RESET_AFTER, blocked_until=blocked_until).cte("counted_attempt")
 
 
 def blocked_until(source: str, now: datetime) -> ScalarSelect[datetime | None]:
-    """Return the end of the source's delay."""
+    """Return the end of the source's current delay; NULL if there is none."""
     return select(SignInAttempt.blocked_until).where(SignInAttempt.key == source, SignInAttempt.blocked_until > now).scalar_subquery()

@@ -1,150 +1,122 @@
-"""Finding accounts by address for a signed-in user, who shall not find out by it who has one (docs/adr/0014-file-grants.md)."""
+"""Finding users by address or id without revealing which addresses have an account (docs/adr/0014-file-grants.md)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    CTE,
-    ColumnElement,
-    SmallInteger,
-    String,
-    and_,
-    case,
-    column,
-    exists,
-    func,
-    literal,
-    not_,
-    null,
-    or_,
-    select,
-    union_all,
-)
+from sqlalchemy import Integer, SmallInteger, String, case, column, func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
+from lambda_app.db.session import own_transaction
 from lambda_app.models import AttemptKind, SignInAttempt, User
+from lambda_app.repositories.accounts.attempt_counters import count_attempts, delay_after
 from lambda_app.repositories.accounts.sign_in_attempts import (
     FREE_ATTEMPTS_PER_ADDRESS,
     FREE_ATTEMPTS_PER_PAIR,
-    RESET_ADDRESS_AFTER,
-    RESET_AFTER,
     AttemptKeys,
-    delayed,
+    reset_before,
 )
-from lambda_app.repositories.archives.archives import entries_parameter
+from lambda_app.repositories.statements import json_parameter
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
-    """What a look at several names led to."""
+class FoundRecipients:
+    """The result of one lookup."""
 
     user_ids: dict[str, UUID]
-    """Active users by the name that was given."""
-    is_allowed: bool
-    """Whether the condition held; if not, nothing was looked up, and nothing counted."""
+    """Active users, by the name that the requester entered. Not to be disclosed unless `is_admitted`."""
     is_admitted: bool
-    """Whether the asker may be told."""
+    """Whether the throttle admits the requester."""
     blocked_until: datetime | None
 
 
 class RecipientLookupRepository:
-    """Looks for the users of names, and counts the addresses that have none on the rows of `sign_in_attempt`."""
+    """Finds users by name. Addresses without an account count as failed attempts, on the rows of `sign_in_attempt`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def find(self, asker: User, names: Sequence[str], *, where: ColumnElement[bool]) -> Lookup:
-        """Return the active users of these addresses and ids if the condition holds; each address without one is counted, durably.
+    def find(self, requester: User, names: Sequence[str]) -> FoundRecipients:
+        """Return the active users of these addresses and ids; count each address without one, and commit.
 
-        One statement looks and counts, and locks the asker's counter even if nothing is to be counted: many at once are told no more
-        than one after the other. Ids are not counted: nobody guesses one.
+        Ids are not counted, because they cannot be guessed.
         """
-        now = clock.now()
-        emails = {name: AttemptKeys.of(account=f"grant:{name}", network=f"user:{asker.id}") for name in names if "@" in name}
-        ids = {name: UUID(name) for name in names if "@" not in name}
-        allowed = select(literal(1).label("one")).where(where).cte("allowed")
-        may = exists(select(allowed.c.one))
-        # As one value: RDS Proxy pins a client whose statement is longer than 16 kB.
-        pairs = entries_parameter([{"email": email, "pair": keys.pair} for email, keys in emails.items()])
-        given = func.jsonb_to_recordset(pairs).table_valued(column("email", User.email.type), column("pair", SignInAttempt.key.type))
-        named = select(given.render_derived(name="given", with_types=True)).cte("named")
-        is_meant = or_(User.email.in_(select(named.c.email)), User.id.in_(ids.values()))
-        found = select(User.id, User.email).where(User.is_active, is_meant, may).cte("meant")
-        address = AttemptKeys.of(account="", network=f"user:{asker.id}").address
-        counted = _count(address, named, found, may, now) if emails else _nothing()
-        until = select(func.max(SignInAttempt.blocked_until)).where(
-            _is_one_of(SignInAttempt, address, named), SignInAttempt.blocked_until > now
+        emails = [name for name in names if "@" in name]
+        by_id = self._find_ids({name: UUID(name) for name in names if "@" not in name})
+        if not emails:
+            return FoundRecipients(by_id, is_admitted=True, blocked_until=None)
+        with own_transaction(self._session):
+            found = self._find_emails(requester, emails)
+        return FoundRecipients(by_id | found.user_ids, found.is_admitted, found.blocked_until)
+
+    def _find_ids(self, ids: Mapping[str, UUID]) -> dict[str, UUID]:
+        if not ids:
+            return {}
+        found = set(self._session.execute(select(User.id).where(User.id.in_(ids.values()), User.is_active)).scalars())
+        return {name: user_id for name, user_id in ids.items() if user_id in found}
+
+    def _find_emails(self, requester: User, emails: Sequence[str]) -> FoundRecipients:
+        """Lock order: the requester's counter, then the counters of the requester with each address.
+
+        The first lock serialises the lookups of one requester, so that concurrent lookups reveal no more than sequential ones.
+        """
+        now, network = clock.now(), f"user:{requester.id}"
+        requester_key = AttemptKeys.of(account="", network=network).address
+        pair_keys = {email: AttemptKeys.of(account=f"grant:{email}", network=network).pair for email in emails}
+        failures, requester_blocked_until = self._lock_counter(requester_key, now)
+        user_ids, delays = {}, [requester_blocked_until]
+        for email, user_id, pair_blocked_until in self._list_users(pair_keys):
+            delays.append(pair_blocked_until)
+            if user_id is not None:
+                user_ids[email] = user_id
+        blocked_until = max((delay for delay in delays if delay is not None and delay > now), default=None)
+        if blocked_until is not None:
+            return FoundRecipients({}, is_admitted=False, blocked_until=blocked_until)
+        missing = [pair_keys[email] for email in emails if email not in user_ids]
+        if missing or failures > FREE_ATTEMPTS_PER_ADDRESS:
+            failures, blocked_until = self._count(requester_key, missing, now)
+        # Sequential lookups of several unknown addresses would be delayed in between.
+        is_admitted = len(missing) <= 1 or failures <= FREE_ATTEMPTS_PER_ADDRESS
+        return FoundRecipients(user_ids, is_admitted, blocked_until)
+
+    def _lock_counter(self, key: str, now: datetime) -> tuple[int, datetime | None]:
+        """Lock the counter, which is created if there is none, and return its failures and the end of its delay."""
+        new = insert(SignInAttempt).values(key=key, kind=AttemptKind.ADDRESS.value, failures=0, since=now)
+        locked = new.on_conflict_do_update(index_elements=[SignInAttempt.key], set_={"key": new.excluded.key})
+        failures, blocked_until = self._session.execute(locked.returning(SignInAttempt.failures, SignInAttempt.blocked_until)).one()
+        return failures, blocked_until
+
+    def _list_users(self, pair_keys: Mapping[str, str]) -> list[tuple[str, UUID | None, datetime | None]]:
+        """Return each address with its active user and the end of the delay of its counter, if any."""
+        pairs = func.jsonb_to_recordset(json_parameter([{"email": email, "pair": pair} for email, pair in pair_keys.items()]))
+        requested = pairs.table_valued(column("email", User.email.type), column("pair", SignInAttempt.key.type))
+        requested = requested.render_derived(name="requested", with_types=True)
+        query = (
+            select(requested.c.email, User.id, SignInAttempt.blocked_until)
+            .select_from(requested)
+            .outerjoin(User, (User.email == requested.c.email) & User.is_active)
+            .outerjoin(SignInAttempt, SignInAttempt.key == requested.c.pair)
         )
-        facts = select(
-            may.label("may"),
-            select(func.count()).select_from(counted).scalar_subquery().label("counted"),
-            select(func.max(counted.c.failures)).where(counted.c.kind == AttemptKind.ADDRESS).scalar_subquery().label("misses"),
-            func.greatest(until.scalar_subquery(), select(func.max(counted.c.blocked_until)).scalar_subquery()).label("until"),
-        ).subquery()
-        query = select(facts, found.c.id, found.c.email).select_from(facts.outerjoin(found, literal(True)))
-        rows = self._session.execute(query.execution_options(own_transaction=True)).all()
-        by_email = {row.email: row.id for row in rows if row.id is not None}
-        known = set(by_email.values())
-        user_ids = {name: by_email.get(name) or ids[name] for name in names if name in by_email or ids.get(name) in known}
-        missed = sum(name not in by_email for name in emails)
-        # Of many unknown ones at once nobody is told more than of one after the other, which has to wait in between.
-        is_within = missed <= 1 or (rows[0].misses or 0) <= FREE_ATTEMPTS_PER_ADDRESS
-        is_admitted = not emails or (rows[0].counted == 1 + missed and is_within)
-        return Lookup(user_ids, bool(rows[0].may), is_admitted, rows[0].until)
+        return [(row[0], row[1], row[2]) for row in self._session.execute(query)]
 
-
-def _nothing() -> CTE:
-    counter = SignInAttempt.__table__.c
-    return select(counter.kind, counter.failures, counter.blocked_until).where(literal(False)).cte("counted")
-
-
-def _is_one_of(counter: Any, address: str, named: CTE) -> ColumnElement[bool]:
-    return or_(counter.key == address, counter.key.in_(select(named.c.pair)))
-
-
-def _count(address: str, named: CTE, found: CTE, may: ColumnElement[bool], now: datetime) -> CTE:
-    """Count what is missing, on the asker's counter and that of each address, unless one is blocked; return the counters that took it."""
-    other: Any = aliased(SignInAttempt)
-    # Who is blocked leaves no new row either, or a flood of refused looks would fill the table.
-    counts = and_(may, not_(exists(select(other.key).where(_is_one_of(other, address, named), other.blocked_until > now))))
-    missing = select(named.c.pair).where(named.c.email.not_in(select(found.c.email)), counts).cte("missing")
-    tally = union_all(
-        select(
-            literal(address, String).label("key"),
-            literal(AttemptKind.ADDRESS.value, SmallInteger).label("kind"),
-            select(func.count()).select_from(missing).scalar_subquery().label("failures"),
-        ).where(counts),
-        select(missing.c.pair, literal(AttemptKind.PAIR.value, SmallInteger), literal(1)),
-    ).subquery("tally")
-    since = literal(now, SignInAttempt.since.type)
-    # In the order in which every other statement locks counters.
-    rows = select(tally.c.key, tally.c.kind, tally.c.failures, since, _next_free(tally.c.kind, tally.c.failures, now))
-    new = insert(SignInAttempt).from_select(
-        ["key", "kind", "failures", "since", "blocked_until"], rows.order_by(tally.c.kind, tally.c.key), include_defaults=False
-    )
-    is_old = SignInAttempt.since < case((SignInAttempt.kind == AttemptKind.ADDRESS, now - RESET_ADDRESS_AFTER), else_=now - RESET_AFTER)
-    failures = case((is_old, new.excluded.failures), else_=SignInAttempt.failures + new.excluded.failures)
-    return (
-        new.on_conflict_do_update(
-            index_elements=[SignInAttempt.key],
-            set_={
-                "failures": failures,
-                "since": case((is_old, now), else_=SignInAttempt.since),
-                "blocked_until": _next_free(SignInAttempt.kind, failures, now),
-            },
-            # Those before it may have got it blocked while this one waited.
-            where=or_(SignInAttempt.blocked_until.is_(None), SignInAttempt.blocked_until <= now),
+    def _count(self, requester_key: str, missing: Sequence[str], now: datetime) -> tuple[int, datetime | None]:
+        """Count the missing addresses; return the requester's failures and the end of the longest delay that follows."""
+        counters = [{"key": requester_key, "kind": AttemptKind.ADDRESS, "failures": len(missing)}]
+        counters += [{"key": key, "kind": AttemptKind.PAIR, "failures": 1} for key in sorted(missing)]
+        rows = func.jsonb_to_recordset(json_parameter(counters)).table_valued(
+            column("key", String), column("kind", SmallInteger), column("failures", Integer)
         )
-        .returning(SignInAttempt.kind, SignInAttempt.failures, SignInAttempt.blocked_until)
-        .cte("counted")
-    )
-
-
-def _next_free(kind: Any, failures: ColumnElement[int], now: datetime) -> ColumnElement[datetime | None]:
-    free = case((kind == AttemptKind.ADDRESS, FREE_ATTEMPTS_PER_ADDRESS), else_=FREE_ATTEMPTS_PER_PAIR)
-    return case((failures <= free, null()), else_=delayed(failures - free, now))
+        rows = rows.render_derived(name="rows", with_types=True)
+        free = case((SignInAttempt.kind == AttemptKind.ADDRESS, FREE_ATTEMPTS_PER_ADDRESS), else_=FREE_ATTEMPTS_PER_PAIR)
+        statement = count_attempts(
+            select(rows.c.key, rows.c.kind, rows.c.failures),
+            now=now,
+            reset_before=reset_before(now),
+            blocked_until=lambda failures: delay_after(failures - free, now),
+        )
+        counted = self._session.execute(statement).all()
+        failures = next(row.failures for row in counted if row.key == requester_key)
+        return failures, max((row.blocked_until for row in counted if row.blocked_until is not None), default=None)

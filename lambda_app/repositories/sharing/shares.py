@@ -1,14 +1,15 @@
-"""Queries of those who make links and look after them."""
+"""Queries on share links, for their owners and superusers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
-    CTE,
     ColumnElement,
+    Insert,
     Integer,
     Select,
+    Update,
     Uuid,
     and_,
     column,
@@ -19,7 +20,6 @@ from sqlalchemy import (
     literal,
     select,
     true,
-    tuple_,
     update,
     values,
 )
@@ -30,160 +30,150 @@ from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError
-from lambda_app.db.session import violated_constraint
-from lambda_app.models import Archive, ArchiveStatus, File, IdempotencyKey, Share, ShareFile, ShareRecipient, User
-from lambda_app.repositories.audit import audit_insert_for, lock_users
+from lambda_app.db.session import own_transaction, violated_constraint
+from lambda_app.models import Archive, ArchiveStatus, File, Share, ShareDetails, ShareFile, ShareRecipient, User
+from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited_writes, lock_users
 from lambda_app.repositories.files.file_access import links_manageable_by, manageable_by, shareable_by
+from lambda_app.repositories.files.idempotency import complete_key, lock_key
+from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
 from lambda_app.schemas.page import Cursor
 
 SLUG_CONSTRAINT = "uq_share_slug"
 
-_OWN_TRANSACTION = {"own_transaction": True, "synchronize_session": False, "populate_existing": True}
-
 
 class NoSuchShareError(NotFoundError):
-    """There is no such link, or it is somebody else's."""
+    """There is no such link, or the user may not manage it."""
 
     code = "share_not_found"
     message = "Share not found"
 
 
 class SlugTakenError(ConflictError):
-    """Another link has, or had, this address."""
+    """Another link, possibly a revoked one, has this slug."""
 
     code = "slug_taken"
     message = "This slug is taken; choose another"
 
 
-class ShareDetails(NamedTuple):
-    """A link with its files and the users it names."""
-
-    share: Share
-    file_ids: list[UUID]
-    recipients: list[str]
-
-
 class ShareRepository:
-    """Reads and writes the rows of `share` and what belongs to them."""
+    """Reads and writes the rows of `share`, `share_file` and `share_recipient`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, kept: ShareDetails, owner: User, user_ids: Mapping[str, UUID], *, shares_max: int, with_key: bool) -> bool:
-        """Insert the link, durably, if the owner may share every file and has fewer than `shares_max` links; False if not.
+    def add(self, details: ShareDetails, owner: User, user_ids: Mapping[str, UUID], *, shares_max: int, with_key: bool) -> bool:
+        """Insert the link and commit; False if the owner may not share every file or has `shares_max` links already.
 
-        With `with_key` also note on the idempotency key that names this link that it was made; False if the key does not name it any
-        more. Raises SlugTakenError.
+        With `with_key`, also mark the idempotency key that holds the id of this link as done; False if another request has taken the
+        key over. The limit may be exceeded by links that are created concurrently. Raises SlugTakenError.
+
+        Lock order: the idempotency key, the files by id, the users, the end of the audit log.
         """
-        share = kept.share
-        found = _found(kept.file_ids, owner)
-        may = [
-            select(func.count()).select_from(found).scalar_subquery() == len(kept.file_ids),
-            _live_of(share.owner_id).scalar_subquery() < shares_max,
-        ]
-        if with_key:
-            named = (IdempotencyKey.user_id == owner.id, IdempotencyKey.resource_id == share.id, IdempotencyKey.is_done.is_(False))
-            locked = select(IdempotencyKey.resource_id).where(*named).with_for_update().cte("locked")
-            may.append(exists(select(locked.c.resource_id)))
-        made = _made(share, may)
-        linked = insert(ShareFile).from_select(
-            ["share_id", "file_id", "position"], select(made.c.id, found.c.id, found.c.position).join_from(made, found, true())
-        )
-        parts = [linked.returning(ShareFile.share_id).cte("linked")]
-        if user_ids:
-            parts.append(
-                insert(ShareRecipient).from_select(*_recipient_rows(user_ids, made)).returning(ShareRecipient.share_id).cte("named")
-            )
-        if with_key:
-            noted = update(IdempotencyKey).where(IdempotencyKey.resource_id == made.c.id, IdempotencyKey.user_id == owner.id)
-            parts.append(noted.values(is_done=True).returning(IdempotencyKey.user_id).cte("noted"))
-        parts.append(lock_users(share.owner_id, *user_ids.values(), behind=parts))
-        logged = audit_insert_for(made, "share.created", kind=Share.__tablename__, details=_audited(share, kept), behind=parts)
-        statement = select(made.c.id).add_cte(*parts, logged.cte("logged"))
-        return self._execute(statement).scalar_one_or_none() is not None
+        share = details.share
+        with own_transaction(self._session):
+            if with_key and self._session.execute(lock_key(user_id=owner.id, resource_id=share.id)).one_or_none() is None:
+                return False
+            if not self._lock_files(details.file_ids, owner, shares_max=shares_max):
+                return False
+            writes: list[Insert | Update] = [insert(Share).values(**_columns(share)), _insert_files(details)]
+            if user_ids:
+                writes.append(
+                    insert(ShareRecipient).from_select(*_recipient_rows(user_ids, select(literal(share.id).label("id")).subquery()))
+                )
+            if with_key:
+                writes.append(complete_key(user_id=owner.id, resource_id=share.id))
+            entry = audit_entry("share.created", subject=f"{Share.__tablename__}:{share.id}", details=_audit_details(details))
+            self._execute(audited_writes(*writes, entry=entry, lock_user_ids={share.owner_id, *user_ids.values()}))
+        return True
 
     def count_live(self, owner_id: UUID) -> int:
-        """Return how many links of the user's were not revoked."""
+        """Return the number of the user's links that are not revoked."""
         return self._session.execute(_live_of(owner_id)).scalar_one()
 
-    def may_share(self, file_ids: Sequence[UUID], user: User) -> ColumnElement[bool]:
-        """Return the condition that the user may share every one of these files now, for a statement of its own."""
-        return select(func.count()).select_from(_found(file_ids, user)).scalar_subquery() == len(file_ids)
-
-    def may_change(self, share_id: UUID, user: User) -> ColumnElement[bool]:
-        """Return the condition that it is a link of the user's that was not revoked, for a statement of its own."""
-        return exists(select(Share.id).where(*_changeable(share_id, user)))
+    def can_share(self, file_ids: Sequence[UUID], user: User) -> bool:
+        """Whether the user may currently share every one of these files."""
+        query = select(func.count()).select_from(File).where(File.id.in_(file_ids), shareable_by(user))
+        return self._session.execute(query).scalar_one() == len(file_ids)
 
     def require(self, share_id: UUID, user: User) -> ShareDetails:
-        """Return the link. Raises NoSuchShareError."""
-        row = self._session.execute(_kept(Share).where(Share.id == share_id, links_manageable_by(user))).one_or_none()
+        """Return a link that the user may manage. Raises NoSuchShareError."""
+        row = self._session.execute(_with_details(Share).where(Share.id == share_id, links_manageable_by(user))).one_or_none()
         if row is None:
             raise NoSuchShareError
-        return _as_kept(row)
+        return _as_details(row)
 
     def page_of_owner(self, user: User, *, limit: int, after: Cursor | None) -> list[ShareDetails]:
-        """Return up to `limit` of the user's own links behind the cursor, newest first."""
+        """Return up to `limit` of the user's own links after the cursor, newest first."""
         return self._page(Share.owner_id == user.id, limit=limit, after=after)
 
     def page_of_file(self, file_id: UUID, user: User, *, limit: int, after: Cursor | None) -> list[ShareDetails]:
-        """Return up to `limit` links, whoever made them, to a file that the user may manage, newest first."""
-        return self._page(_leads_to(file_id, user), limit=limit, after=after)
+        """Return up to `limit` links of all owners to a file that the user may manage, newest first."""
+        return self._page(_opens_managed(file_id, user), limit=limit, after=after)
 
     def update(
         self, share_id: UUID, user: User, changes: Mapping[str, Any], *, user_ids: Mapping[str, UUID] | None, fields: Sequence[str]
     ) -> ShareDetails | None:
-        """Change a link that was not revoked, and if given whom it names, durably; None when there is no such link of the user's.
+        """Change a link that is not revoked, and commit; None if there is none that the user may manage.
 
-        `fields` is what the log says was changed.
+        `user_ids` replaces the recipients; None leaves them. `fields` are the names of the changed fields for the audit log.
+        Lock order: the link, its recipients, the users, the end of the audit log.
         """
+        if "hashed_password" in changes:
+            # Invalidates the share tokens that prove the previous password.
+            changes = {**changes, "password_version": Share.password_version + 1}
         change = update(Share).where(*_changeable(share_id, user))
         changed = change.values(**changes, updated_at=clock.now()).returning(*Share.__table__.c).cte("changed")
         parts = []
         if user_ids is not None:
             others = ShareRecipient.user_id.not_in(user_ids.values())
-            gone = delete(ShareRecipient).where(ShareRecipient.share_id == changed.c.id, others)
-            parts.append(gone.returning(ShareRecipient.user_id).cte("gone"))
+            removed = delete(ShareRecipient).where(ShareRecipient.share_id == changed.c.id, others)
+            parts.append(removed.returning(ShareRecipient.user_id).cte("removed"))
         if user_ids:
-            named = upsert(ShareRecipient).from_select(*_recipient_rows(user_ids, changed)).on_conflict_do_nothing()
-            parts.append(named.returning(ShareRecipient.user_id).cte("named"))
-            parts.append(lock_users(*user_ids.values(), behind=parts))
-        logged = audit_insert_for(changed, "share.updated", kind=Share.__tablename__, details={"fields": sorted(fields)}, behind=parts)
-        row = self._execute(_kept(aliased(Share, changed)).add_cte(*parts, logged.cte("logged"))).one_or_none()
+            added = upsert(ShareRecipient).from_select(*_recipient_rows(user_ids, changed)).on_conflict_do_nothing()
+            parts.append(added.returning(ShareRecipient.user_id).cte("added"))
+            parts.append(lock_users(*user_ids.values(), after=parts))
+        logged = audit_insert_for(changed, "share.updated", kind=Share.__tablename__, details={"fields": sorted(fields)}, after=parts)
+        row = self._execute(_with_details(aliased(Share, changed)).add_cte(*parts, logged.cte("logged"))).one_or_none()
         if row is None:
             return None
-        kept = _as_kept(row)
-        # What the statement itself changed, it does not see.
-        return kept if user_ids is None else kept._replace(recipients=sorted(user_ids))
+        details = _as_details(row)
+        # The statement does not see its own changes to the recipients.
+        return details if user_ids is None else details._replace(recipients=sorted(user_ids))
 
     def revoke(self, share_id: UUID, user: User) -> bool:
-        """Revoke a link, durably; False when there is none of the user's that was not revoked before."""
+        """Revoke a link and commit; False if there is no unrevoked one that the user may manage."""
         return bool(self._revoke(Share.id == share_id, links_manageable_by(user)))
 
     def revoke_all_of_file(self, file_id: UUID, user: User) -> int:
-        """Revoke every link to a file that the user may manage, whoever made it, durably; return how many."""
-        return len(self._revoke(_leads_to(file_id, user)))
+        """Revoke the links of all owners to a file that the user may manage, and commit; return how many."""
+        return len(self._revoke(_opens_managed(file_id, user)))
 
     def _revoke(self, *conditions: ColumnElement[bool]) -> list[Share]:
+        """Lock order: the links, their archives, the end of the audit log."""
         now = clock.now()
         change = update(Share).where(*conditions, Share.revoked_at.is_(None)).values(revoked_at=now)
         revoked = change.returning(*Share.__table__.c).cte("revoked")
-        # Its zips end with it: a worker's next step finds nothing, and the sweep removes the bytes.
-        of_it = (Archive.holder_id == revoked.c.owner_id, Archive.share_id == revoked.c.id, Archive.status != ArchiveStatus.DELETING)
-        over = update(Archive).where(*of_it).values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=now)
-        ended = over.returning(Archive.id).cte("ended")
-        logged = audit_insert_for(revoked, "share.revoked", kind=Share.__tablename__, behind=[ended])
+        # The link's archives end with it. A worker's next step finds no archive, and the sweep deletes the object.
+        of_link = (Archive.holder_id == revoked.c.owner_id, Archive.share_id == revoked.c.id, Archive.status != ArchiveStatus.DELETING)
+        deletion = update(Archive).where(*of_link).values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=now)
+        ended = deletion.returning(Archive.id).cte("ended")
+        logged = audit_insert_for(revoked, "share.revoked", kind=Share.__tablename__, after=[ended])
         return list(self._execute(select(aliased(Share, revoked)).add_cte(ended, logged.cte("logged"))).scalars())
 
+    def _lock_files(self, file_ids: Sequence[UUID], owner: User, *, shares_max: int) -> bool:
+        """Lock the files in the mode of a foreign key; whether the owner may share each of them, in one more link."""
+        live = _live_of(owner.id).scalar_subquery()
+        files = select(File.id, live.label("live_count")).where(File.id.in_(file_ids), shareable_by(owner)).order_by(File.id)
+        rows = self._session.execute(files.with_for_update(of=File, read=True, key_share=True)).all()
+        return len(rows) == len(file_ids) and all(row.live_count < shares_max for row in rows)
+
     def _page(self, condition: ColumnElement[bool], *, limit: int, after: Cursor | None) -> list[ShareDetails]:
-        query = _kept(Share).where(condition).order_by(Share.created_at.desc(), Share.id.desc()).limit(limit)
-        if after is not None:
-            last = tuple_(literal(after.value, Share.created_at.type), literal(after.id, Share.id.type))
-            query = query.where(tuple_(Share.created_at, Share.id) < last)
-        return [_as_kept(row) for row in self._session.execute(query)]
+        query = newest_page(_with_details(Share).where(condition), Share, limit=limit, after=after)
+        return [_as_details(row) for row in self._session.execute(query)]
 
     def _execute(self, statement: Select[Any]) -> Any:
         try:
-            return self._session.execute(statement.execution_options(**_OWN_TRANSACTION))
+            return self._session.execute(statement.execution_options(**OWN_TRANSACTION))
         except IntegrityError as error:
             raise SlugTakenError if violated_constraint(error) == SLUG_CONSTRAINT else error from error
 
@@ -192,16 +182,17 @@ def _live_of(owner_id: UUID) -> Select[int]:
     return select(func.count()).select_from(Share).where(Share.owner_id == owner_id, Share.revoked_at.is_(None))
 
 
-def _made(share: Share, may: Sequence[ColumnElement[bool]]) -> CTE:
-    given = {column.key: (getattr(share, column.key), column.type) for column in Share.__table__.c}
-    columns = {name: literal(value, type_) for name, (value, type_) in given.items() if value is not None}
-    inserted = insert(Share).from_select(list(columns), select(*columns.values()).where(*may), include_defaults=False)
-    return inserted.returning(Share.id).cte("made")
+def _columns(share: Share) -> dict[str, Any]:
+    columns = {column.key: getattr(share, column.key) for column in Share.__table__.c}
+    return {name: value for name, value in columns.items() if value is not None}
 
 
-def _found(file_ids: Sequence[UUID], owner: User) -> Any:
-    wanted = values(column("id", Uuid), column("position", Integer), name="wanted").data([(id_, at) for at, id_ in enumerate(file_ids)])
-    return select(File.id, wanted.c.position).join(wanted, wanted.c.id == File.id).where(shareable_by(owner)).cte("found")
+def _insert_files(details: ShareDetails) -> Insert:
+    rows = values(column("id", Uuid), column("position", Integer), name="files")
+    files = rows.data([(file_id, position) for position, file_id in enumerate(details.file_ids)])
+    return insert(ShareFile).from_select(
+        ["share_id", "file_id", "position"], select(literal(details.share.id), files.c.id, files.c.position)
+    )
 
 
 def _changeable(share_id: UUID, user: User) -> tuple[ColumnElement[bool], ...]:
@@ -211,17 +202,17 @@ def _changeable(share_id: UUID, user: User) -> tuple[ColumnElement[bool], ...]:
 def _recipient_rows(user_ids: Mapping[str, UUID], share: Any) -> tuple[list[str], Select[Any]]:
     pairs = [(user_id, name) for name, user_id in user_ids.items()]
     named = values(column("id", Uuid), column("name", ShareRecipient.named_as.type), name="recipients").data(pairs)
-    # Joined, because a user may have gone since they were looked up.
+    # Joined, because a user may have been deleted since the lookup.
     rows = select(share.c.id, User.id, named.c.name).select_from(named).join(User, User.id == named.c.id).join(share, true())
     return ["share_id", "user_id", "named_as"], rows
 
 
-def _leads_to(file_id: UUID, user: User) -> ColumnElement[bool]:
-    linked = exists().where(ShareFile.share_id == Share.id, ShareFile.file_id == file_id).correlate(Share)
-    return and_(linked, exists().where(File.id == file_id, manageable_by(user)))
+def _opens_managed(file_id: UUID, user: User) -> ColumnElement[bool]:
+    has_file = exists().where(ShareFile.share_id == Share.id, ShareFile.file_id == file_id).correlate(Share)
+    return and_(has_file, exists().where(File.id == file_id, manageable_by(user)))
 
 
-def _kept(link: Any) -> Select[Any]:
+def _with_details(link: Any) -> Select[Any]:
     files = select(func.array_agg(aggregate_order_by(ShareFile.file_id, ShareFile.position)))
     names = select(func.array_agg(aggregate_order_by(ShareRecipient.named_as, ShareRecipient.named_as)))
     return select(
@@ -231,13 +222,14 @@ def _kept(link: Any) -> Select[Any]:
     ).execution_options(populate_existing=True)
 
 
-def _as_kept(row: Any) -> ShareDetails:
+def _as_details(row: Any) -> ShareDetails:
     return ShareDetails(row[0], row.file_ids or [], row.recipients or [])
 
 
-def _audited(share: Share, kept: ShareDetails) -> dict[str, Any]:
+def _audit_details(details: ShareDetails) -> dict[str, Any]:
+    share = details.share
     return {
-        "file_ids": [str(file_id) for file_id in kept.file_ids],
+        "file_ids": [str(file_id) for file_id in details.file_ids],
         "audience": share.audience,
         "expires_at": share.expires_at,
         "max_downloads": share.max_downloads,

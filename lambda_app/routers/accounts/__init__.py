@@ -1,1 +1,1 @@
-"""Routes of accounts: sign-in, users, sessions, API keys."""
+"""Routes of accounts: sign-in, users, sessions and API keys."""

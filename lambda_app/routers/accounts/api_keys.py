@@ -1,4 +1,4 @@
-"""The caller's own API keys."""
+"""Routes of the caller's own API keys."""
 
 from uuid import UUID
 
@@ -15,20 +15,23 @@ router = Router(prefix="/users/me", tags=["credentials"])
 
 
 @router.post("/api-keys", status_code=201, response_model=NewApiKey, responses=problem_responses(401, 403, 409))
-def create_api_key(wanted: ApiKeyCreate, user: CurrentUserDep, api_keys: ApiKeysDep, response: Response) -> NewApiKey:
-    """Make a key for scripts, sent as `Authorization: Bearer wup_…`. It is shown this once."""
-    made = api_keys.create(user, wanted)
+def create_api_key(parameters: ApiKeyCreate, user: CurrentUserDep, api_keys: ApiKeysDep, response: Response) -> NewApiKey:
+    """Create an API key for scripts. Send it as `Authorization: Bearer wup_…`.
+
+    The key is returned only in this response; store it now.
+    """
+    created = api_keys.create(user, parameters)
     response.headers["Cache-Control"] = "no-store"
-    return NewApiKey(**ApiKey.model_validate(made.row).model_dump(), key=made.key)
+    return NewApiKey(**ApiKey.model_validate(created.row).model_dump(), key=created.key)
 
 
 @router.get("/api-keys", response_model=list[ApiKey], responses=problem_responses(401, 403))
 def list_api_keys(user: CurrentUserDep, api_keys: ApiKeysDep) -> list[models.ApiKey]:
-    """List one's keys, newest first."""
+    """List the caller's API keys, newest first. The keys themselves are not returned."""
     return api_keys.list_keys(user)
 
 
 @router.delete("/api-keys/{key_id}", status_code=204, responses=problem_responses(401, 403, 404))
 def revoke_api_key(key_id: UUID, user: CurrentUserDep, api_keys: ApiKeysDep) -> None:
-    """End a key; it is refused from the next request on."""
+    """Revoke an API key. It is refused from the next request on."""
     api_keys.revoke(user, key_id)

@@ -1,4 +1,4 @@
-"""Signing in, staying signed in, signing out, and what is done by mail when one cannot."""
+"""Routes for signing in and out, refreshing tokens, resetting a password and verifying an e-mail address."""
 
 from typing import Annotated
 
@@ -21,14 +21,17 @@ router = Router(prefix="/login", tags=["login"])
 
 
 @router.post("/token", response_model=Token, responses=problem_responses(401, 403, 429))
-def create_token(form: Annotated[OAuth2PasswordRequestForm, Depends()], sessions: SessionsDep, response: Response) -> Token:
-    """Exchange e-mail (as `username`) and password for an access token and a refresh token."""
+def sign_in(form: Annotated[OAuth2PasswordRequestForm, Depends()], sessions: SessionsDep, response: Response) -> Token:
+    """Exchange an e-mail address (as `username`) and a password for an access token and a refresh token."""
     return _token(sessions.sign_in(email=form.username, password=form.password), response)
 
 
 @router.post("/refresh", response_model=Token, responses=problem_responses(401))
-def refresh_token(refresh: Refresh, sessions: SessionsDep, response: Response) -> Token:
-    """Exchange a refresh token for the next pair. It is good once; used again, it ends the whole session."""
+def refresh_tokens(refresh: Refresh, sessions: SessionsDep, response: Response) -> Token:
+    """Exchange a refresh token for a new access token and a new refresh token.
+
+    A refresh token can be used once. A second use ends the session, because the token may have been stolen.
+    """
     return _token(sessions.refresh(refresh.refresh_token), response)
 
 
@@ -36,9 +39,9 @@ def refresh_token(refresh: Refresh, sessions: SessionsDep, response: Response) -
 def sign_out(
     request: Request, token: TokenDep, authentication: AuthenticationDep, sessions: SessionsDep, refresh: Refresh | None = None
 ) -> None:
-    """End the session of the refresh token in the body, or without a body that of the access token."""
+    """End the session of the refresh token in the body. Without a body, end the session of the access token."""
     if refresh is not None:
-        # Whatever has become of the access token that a client sends along: it has ten minutes, a session has days.
+        # The access token is not checked: it may have expired after ten minutes, while the session lasts for days.
         sessions.sign_out(refresh.refresh_token)
     elif (caller := get_caller(request, token, authentication)) is not None:
         sessions.sign_out_current(caller)
@@ -48,42 +51,48 @@ def sign_out(
 
 @router.post("/logout-everywhere", status_code=204, responses=problem_responses(401, 403))
 def sign_out_everywhere(user: CurrentUserDep, sessions: SessionsDep) -> None:
-    """End every session, access token and API key of the caller."""
+    """End all sessions of the caller and revoke all access tokens and API keys."""
     sessions.sign_out_everywhere(user)
 
 
 @router.post("/test-token", response_model=User, responses=problem_responses(401))
-async def read_token_owner(user: CurrentUserDep) -> models.User:
-    """Return the user to whom the access token belongs."""
+async def get_token_owner(user: CurrentUserDep) -> models.User:
+    """Return the user to whom the access token or API key belongs."""
     return user
 
 
 @router.post("/forgot-password", status_code=202, responses=problem_responses(503))
-def forgot_password(asked: EmailOnly, outgoing: OutgoingMailDep, recovery: RecoveryDep, services: ServicesDep) -> None:
-    """Send a link to the address, if there is an account. The answer is the same, and takes the same time, if there is none."""
+def request_password_reset(parameters: EmailOnly, outgoing: OutgoingMailDep, recovery: RecoveryDep, services: ServicesDep) -> None:
+    """Send a mail with a link for resetting the password, if the address belongs to an account.
+
+    The response and its duration are the same if no account has the address.
+    """
     _require_mail(services)
     outgoing.equalize_response_time()
-    outgoing.add(recovery.start_reset(asked.email))
+    outgoing.add(recovery.start_password_reset(parameters.email))
 
 
 @router.post("/reset-password", status_code=204, responses=problem_responses(410))
 def reset_password(reset: PasswordReset, recovery: RecoveryDep) -> None:
-    """Set a new password with the token of the mail; every session and API key ends."""
-    recovery.finish_reset(reset.token, reset.password)
+    """Set a new password with the token from the mail. This ends all sessions and revokes all API keys of the account."""
+    recovery.complete_password_reset(reset.token, reset.password)
 
 
 @router.post("/verification", status_code=202, responses=problem_responses(503))
-def ask_for_verification(asked: EmailOnly, outgoing: OutgoingMailDep, recovery: RecoveryDep, services: ServicesDep) -> None:
-    """Send the mail that confirms an address (again). The answer is the same whether there is an account or not."""
+def request_email_verification(parameters: EmailOnly, outgoing: OutgoingMailDep, recovery: RecoveryDep, services: ServicesDep) -> None:
+    """Send a mail with a link for verifying the address, if an account with this address needs it. Can be repeated.
+
+    The response and its duration are the same if no account has the address.
+    """
     _require_mail(services)
     outgoing.equalize_response_time()
-    outgoing.add(recovery.start_verification(asked.email))
+    outgoing.add(recovery.start_email_verification(parameters.email))
 
 
 @router.post("/verify-email", status_code=204, responses=problem_responses(410))
 def verify_email(mailed: MailedToken, recovery: RecoveryDep) -> None:
-    """Confirm an address with the token of the mail."""
-    recovery.finish_verification(mailed.token)
+    """Verify an e-mail address with the token from the mail."""
+    recovery.complete_email_verification(mailed.token)
 
 
 def _token(signed_in: SignedIn, response: Response) -> Token:

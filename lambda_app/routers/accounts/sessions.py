@@ -1,4 +1,4 @@
-"""The caller's own sessions."""
+"""Routes of the caller's own sessions."""
 
 from uuid import UUID
 
@@ -11,17 +11,18 @@ from lambda_app.services.accounts.sessions import current_session_id
 
 router = Router(prefix="/users/me", tags=["credentials"])
 
+_COLUMNS = Session.model_fields.keys() - {"is_current"}
+
 
 @router.get("/sessions", response_model=list[Session], responses=problem_responses(401, 403))
 def list_sessions(user: CurrentUserDep, sessions: SessionsDep) -> list[Session]:
-    """List one's live sessions, newest first."""
+    """List the caller's active sessions, newest first. `is_current` marks the session of this request."""
     current = current_session_id()
-    columns = ("id", "created_at", "last_used_at", "expires_at", "source_address", "user_agent")
     rows = sessions.list_sessions(user)
-    return [Session(**{name: getattr(row, name) for name in columns}, is_current=row.id == current) for row in rows]
+    return [Session(**{name: getattr(row, name) for name in _COLUMNS}, is_current=row.id == current) for row in rows]
 
 
 @router.delete("/sessions/{session_id}", status_code=204, responses=problem_responses(401, 403, 404))
 def revoke_session(session_id: UUID, user: CurrentUserDep, sessions: SessionsDep) -> None:
-    """End one of one's sessions; its tokens are refused from the next request on."""
+    """End one of the caller's sessions. Its access and refresh tokens are refused from the next request on."""
     sessions.revoke(user, session_id)

@@ -1,4 +1,4 @@
-"""Accounts."""
+"""Routes of user accounts and their storage usage."""
 
 from typing import Annotated
 from uuid import UUID
@@ -17,7 +17,12 @@ from lambda_app.schemas.accounts.users import User, UserCreate, UserSelfUpdate, 
 from lambda_app.schemas.files.usage import Usage
 from lambda_app.schemas.text import ONE_LINE
 
-SearchQuery = Annotated[str | None, Query(min_length=1, max_length=EMAIL_MAX_LENGTH, description="A part of the address."), ONE_LINE]
+SearchQuery = Annotated[
+    str | None,
+    Query(min_length=1, max_length=EMAIL_MAX_LENGTH, description="Only accounts whose e-mail address contains this text."),
+    ONE_LINE,
+]
+ActiveQuery = Annotated[bool | None, Query(description="Only active accounts (true) or only disabled ones (false).")]
 
 router = Router(prefix="/users", tags=["users"])
 
@@ -27,80 +32,83 @@ def create_user(
     registration: UserCreate,
     outgoing: OutgoingMailDep,
     caller: CallerDep,
-    accounts: UsersDep,
+    users: UsersDep,
     recovery: RecoveryDep,
     services: ServicesDep,
 ) -> models.User:
-    """Create an account. Open to anyone while registration is open, else to superusers."""
-    user = accounts.register(registration, registrar=caller)
+    """Create an account. While registration is open, no credentials are needed; otherwise only superusers can do this."""
+    user = users.register(registration, registrar=caller)
     if services.settings.require_verified_email:
-        outgoing.add(recovery.confirm_registration(user))
+        outgoing.add(recovery.build_registration_mail(user))
     return user
 
 
 @router.get("/", response_model=list[User], responses=problem_responses(401, 403))
 def list_users(
     user: CurrentUserDep,
-    accounts: UsersDep,
+    users: UsersDep,
     skip: SkipQuery = 0,
     limit: LimitQuery = 100,
     search: SearchQuery = None,
-    is_active: bool | None = None,
+    is_active: ActiveQuery = None,
 ) -> list[models.User]:
-    """List accounts in order of registration, or those whose address contains `search`. Superusers only."""
-    return accounts.list_users(user, skip=skip, limit=limit, search=search, is_active=is_active)
+    """List accounts in order of registration. Superusers only."""
+    return users.list_users(user, skip=skip, limit=limit, search=search, is_active=is_active)
 
 
 @router.get("/me", response_model=User, responses=problem_responses(401))
-async def read_me(user: CurrentUserDep) -> models.User:
-    """Return the caller's own account."""
+async def get_me(user: CurrentUserDep) -> models.User:
+    """Return the caller's account."""
     return user
 
 
 @router.get("/me/usage", response_model=Usage, responses=problem_responses(401))
-def read_my_usage(user: CurrentUserDep, usage: UsageDep) -> Usage:
-    """Return how much the caller keeps, and may keep."""
+def get_my_usage(user: CurrentUserDep, usage: UsageDep) -> Usage:
+    """Return the storage that the caller uses, and the caller's quota."""
     return usage.get_usage(user, user.id)
 
 
 @router.get("/{user_id}/usage", response_model=Usage, responses=problem_responses(401, 403, 404))
-def read_usage(user_id: UUID, user: CurrentUserDep, usage: UsageDep) -> Usage:
-    """Return how much an account keeps: one's own, or any for a superuser."""
+def get_user_usage(user_id: UUID, user: CurrentUserDep, usage: UsageDep) -> Usage:
+    """Return the storage that an account uses, and its quota. Users can read their own; superusers can read any."""
     return usage.get_usage(user, user_id)
 
 
 @router.put("/me", response_model=User, responses=problem_responses(401, 403, 409))
 def update_me(
-    update: UserSelfUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, accounts: UsersDep, recovery: RecoveryDep
+    update: UserSelfUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, users: UsersDep, recovery: RecoveryDep
 ) -> models.User:
-    """Change one's own e-mail or password; `current_password` must come with either. A new address is asked by mail to confirm it."""
-    change = accounts.update_user(user, user.id, update)
-    outgoing.add(*recovery.confirm_change(change))
+    """Change the caller's e-mail address or password. `current_password` is required for both.
+
+    After a change of the address, the new address receives a mail with a link to confirm it.
+    """
+    change = users.update_user(user, user.id, update)
+    outgoing.add(*recovery.build_email_change_mails(change))
     return change.user
 
 
 @router.get("/{user_id}", response_model=User, responses=problem_responses(401, 403, 404))
-def read_user(user_id: UUID, user: CurrentUserDep, accounts: UsersDep) -> models.User:
-    """Return an account: one's own, or any for a superuser."""
-    return accounts.get_user(user, user_id)
+def get_user(user_id: UUID, user: CurrentUserDep, users: UsersDep) -> models.User:
+    """Return an account. Users can read their own; superusers can read any."""
+    return users.get_user(user, user_id)
 
 
 @router.put("/{user_id}", response_model=User, responses=problem_responses(401, 403, 404, 409))
 def update_user(
-    user_id: UUID, update: UserUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, accounts: UsersDep, recovery: RecoveryDep
+    user_id: UUID, update: UserUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, users: UsersDep, recovery: RecoveryDep
 ) -> models.User:
-    """Change an account: one's own, or any for a superuser; only superusers change roles."""
-    change = accounts.update_user(user, user_id, update)
-    outgoing.add(*recovery.confirm_change(change))
+    """Change an account. Users can change their own; superusers can change any. Only superusers can change roles."""
+    change = users.update_user(user, user_id, update)
+    outgoing.add(*recovery.build_email_change_mails(change))
     return change.user
 
 
 @router.delete("/{user_id}/sessions", status_code=204, responses=problem_responses(401, 403, 404))
 def revoke_user_sessions(user_id: UUID, user: CurrentUserDep, sessions: SessionsDep) -> None:
-    """End every session, access token and API key of a user. Superusers only."""
+    """End all sessions of a user and revoke all access tokens and API keys. Superusers only."""
     sessions.revoke_all(user, user_id)
 
 
-# The collection also answers without its slash; a redirect there would need the Host header.
+# The collection is also served without the trailing slash: a redirect would have to be built from the Host header.
 router.add_api_route("", create_user, methods=["POST"], status_code=201, response_model=User, include_in_schema=False)
 router.add_api_route("", list_users, methods=["GET"], response_model=list[User], include_in_schema=False)

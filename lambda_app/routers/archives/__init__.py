@@ -1,1 +1,1 @@
-"""Routes of zip archives."""
+"""Routes of archives: several files as one zip."""

@@ -1,4 +1,4 @@
-"""Archives: several files as one zip."""
+"""Routes of the caller's archives: several files as one zip."""
 
 from uuid import UUID
 
@@ -17,15 +17,15 @@ router = Router(prefix="/archives", tags=["archives"])
 
 
 @router.post("", status_code=202, response_model=Archive, responses=problem_responses(401, 403, 404, 409, 413, 429, 503))
-def start_archive(
-    wanted: ArchiveCreate, request: Request, user: CurrentUserDep, archives: ArchivesDep, response: Response
+def create_archive(
+    parameters: ArchiveCreate, request: Request, user: CurrentUserDep, archives: ArchivesDep, response: Response
 ) -> models.Archive:
-    """Ask for a zip of files that one may download; `Location` says where to see how far it is.
+    """Start building a zip of files that the caller can download. Poll the address in `Location` until it is ready.
 
-    Asked again for the same files while it is kept, the answer is the same archive.
+    A repeated request for the same files returns the existing archive until it expires.
     """
-    archive = archives.start(user, wanted)
-    # The path as it was called: a stage prefix belongs to it, and the host is the caller's word.
+    archive = archives.start(user, parameters)
+    # Relative to the host, because the caller controls the Host header. The request's own path includes the stage.
     response.headers["Location"] = f"{request.scope['path'].rstrip('/')}/{archive.id}"
     return archive
 
@@ -34,15 +34,15 @@ def start_archive(
 def list_archives(
     request: Request, response: Response, user: CurrentUserDep, archives: ArchivesDep, limit: LimitQuery = 100, cursor: CursorQuery = None
 ) -> list[models.Archive]:
-    """List one's archives, newest first."""
+    """List the caller's archives, newest first. `X-Next-Cursor` and `Link` lead to the next page."""
     page = archives.page(user, limit=limit, after=None if cursor is None else Cursor.decode(cursor))
     set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
     return page.archives
 
 
 @router.get("/{archive_id}", response_model=ArchiveState, responses=problem_responses(401, 403, 404, 410, 503))
-def read_archive(archive_id: UUID, user: CurrentUserDep, archives: ArchivesDep, response: Response) -> ArchiveState:
-    """Say how far an archive is, and where to download it once it is ready."""
+def get_archive(archive_id: UUID, user: CurrentUserDep, archives: ArchivesDep, response: Response) -> ArchiveState:
+    """Return the status and progress of an archive, and a download URL once it is ready."""
     found = archives.get(user, archive_id)
     response.headers["Cache-Control"] = "no-store"
     state = ArchiveState.model_validate(found.archive).model_copy(update={"status": found.status, "error_code": found.error_code})
@@ -53,10 +53,10 @@ def read_archive(archive_id: UUID, user: CurrentUserDep, archives: ArchivesDep, 
 
 @router.delete("/{archive_id}", status_code=204, responses=problem_responses(401, 403, 404, 503))
 def delete_archive(archive_id: UUID, user: CurrentUserDep, archives: ArchivesDep) -> None:
-    """Delete an archive, or stop building it. The files in it stay."""
+    """Delete an archive, or cancel building it. The files in it are not deleted."""
     archives.delete(user, archive_id)
 
 
-# The collection also answers with a slash; a redirect there would need the Host header.
+# The collection is also served with a trailing slash: a redirect would have to be built from the Host header.
 router.add_api_route("/", list_archives, methods=["GET"], response_model=list[Archive], include_in_schema=False)
-router.add_api_route("/", start_archive, methods=["POST"], status_code=202, response_model=Archive, include_in_schema=False)
+router.add_api_route("/", create_archive, methods=["POST"], status_code=202, response_model=Archive, include_in_schema=False)

@@ -1,4 +1,4 @@
-"""All files of a share link as one zip."""
+"""Routes of the archives of a share link: all its files as one zip."""
 
 from typing import Any
 from uuid import UUID
@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from lambda_app.dependencies.services import ArchivesDep, ShareLinksDep
-from lambda_app.dependencies.share_links import VisitorDep, pass_cookie, require_own_page
+from lambda_app.dependencies.share_links import VisitorDep, require_same_origin, share_token_cookie
 from lambda_app.models import ArchiveStatus
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.request_classification import is_range_resume, prefers_html
@@ -25,23 +25,26 @@ router = Router(prefix="/s/{token}/archives", tags=["share links"])
     status_code=202,
     response_model=LinkedArchive,
     responses={
-        303: {"description": "See Other: where `Accept` asks for `text/html`, the page of the zip at `Location`"},
+        303: {"description": "See Other: for browsers (`Accept: text/html`), `Location` is the progress page of the zip"},
         **problem_responses(401, 403, 404, 413, 429, 503),
     },
 )
-def start_link_archive(
+def create_share_archive(
     token: str, request: Request, visitor: VisitorDep, links: ShareLinksDep, archives: ArchivesDep, response: Response
 ) -> Any:
-    """Ask for a zip of all files that the link opens; `Location` says where to see how far it is. Nothing is counted yet."""
+    """Start building a zip of all files of the link. Poll the address in `Location` until it is ready.
+
+    This does not count as a download.
+    """
     if is_automated(request):
         raise AutomatedRequestError
     is_form = prefers_html(request.headers.get("accept", ""))
-    # Whatever a form sends, and all that has the page's cookie: the body is empty, so its type says nothing.
-    if is_form or pass_cookie(request) in request.cookies:
-        require_own_page(request)
+    # The body is empty, so its media type cannot tell the page's form from a script: the check also applies to requests with its cookie.
+    if is_form or share_token_cookie(request) in request.cookies:
+        require_same_origin(request)
     opened = links.open_for_download(token, visitor)
     started = archives.start_for_link(opened.share, opened.files)
-    archive = _shown(ArchiveDownload(started, ArchiveStatus(started.status), started.error_code), link_path(request, token))
+    archive = _linked_archive(ArchiveDownload(started, ArchiveStatus(started.status), started.error_code), link_path(request, token))
     location = f"{link_path(request, token)}/archives/{archive.id}"
     if is_form:
         return RedirectResponse(location, status_code=303)
@@ -54,12 +57,15 @@ def start_link_archive(
     response_model=LinkedArchive,
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(401, 403, 404, 410)},
 )
-def read_link_archive(
+def get_share_archive(
     token: str, archive_id: UUID, request: Request, visitor: VisitorDep, links: ShareLinksDep, archives: ArchivesDep
 ) -> Any:
-    """Say how far a zip of the link's files is, and where to download it once it is ready: JSON, or a page where `Accept` asks for it."""
+    """Return the status and progress of a zip of the link, and a download URL once it is ready.
+
+    Browsers (`Accept: text/html`) get a page, other clients JSON.
+    """
     opened = links.open_for_download(token, visitor)
-    archive = _shown(archives.get_of_link(opened.share, archive_id), link_path(request, token))
+    archive = _linked_archive(archives.get_for_link(opened.share, archive_id), link_path(request, token))
     if not prefers_html(request.headers.get("accept", "")):
         return archive
     filenames = [file.filename for file in opened.files]
@@ -70,19 +76,22 @@ def read_link_archive(
     "/{archive_id}/download",
     status_code=302,
     response_class=RedirectResponse,
-    responses={302: {"description": "Found: the bytes are at `Location` for a minute"}, **problem_responses(401, 403, 404, 503)},
+    responses={
+        302: {"description": "Found: `Location` is a download URL that is valid for one minute"},
+        **problem_responses(401, 403, 404, 503),
+    },
 )
-def download_link_archive(
+def download_share_archive(
     token: str, archive_id: UUID, request: Request, visitor: VisitorDep, links: ShareLinksDep, range_: RangeHeader = None
 ) -> Any:
-    """Redirect to the zip. It counts as one download of the link; the rest of one, by `Range`, does not count again."""
+    """Redirect to the zip. This counts as one download of the link; resuming it with `Range` does not count again."""
     if is_automated(request):
         raise AutomatedRequestError
     signed = links.start_archive_download(token, archive_id, visitor, is_resumption=is_range_resume(range_))
     return RedirectResponse(signed.url, status_code=302)
 
 
-def _shown(found: ArchiveDownload, path: str) -> LinkedArchive:
+def _linked_archive(found: ArchiveDownload, path: str) -> LinkedArchive:
     url = f"{path}/archives/{found.archive.id}/download" if found.status is ArchiveStatus.READY else None
     changes = {"status": found.status, "error_code": found.error_code, "download_url": url}
     return LinkedArchive.model_validate(found.archive).model_copy(update=changes)

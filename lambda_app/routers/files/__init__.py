@@ -1,1 +1,1 @@
-"""Routes of files: upload, list, change, download."""
+"""Routes of files: uploading, listing, changing and downloading them."""

@@ -1,4 +1,4 @@
-"""The query parameters of a list of files."""
+"""The query parameters of the list of files."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -21,36 +21,43 @@ NameQuery = Annotated[
     str | None,
     StringConstraints(min_length=1, max_length=FILENAME_MAX_LENGTH),
     ONE_LINE,
-    Query(description="A piece of the name, from anywhere in it, in upper or lower case."),
+    Query(description="Only files whose name contains this text. Case is ignored."),
 ]
 TypeQuery = Annotated[
     str | None,
     StringConstraints(min_length=1, max_length=CONTENT_TYPE_MAX_LENGTH, pattern="^[ -~]+$"),
-    Query(description="What the content type begins with, as `image/`."),
+    Query(description="Only files whose content type starts with this text, for example `image/`."),
 ]
-SizeQuery = Annotated[int | None, Query(ge=0, le=SIZE_MAX), ONLY_DIGITS]
-# All but DELETING: such files are not listed.
+MinSizeQuery = Annotated[int | None, Query(ge=0, le=SIZE_MAX, description="Only files of at least this size, in bytes."), ONLY_DIGITS]
+MaxSizeQuery = Annotated[int | None, Query(ge=0, le=SIZE_MAX, description="Only files of at most this size, in bytes."), ONLY_DIGITS]
+# DELETING is absent because such files are never listed.
 ListedStatus = Literal[FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.TRASHED]
-StatusQuery = Annotated[ListedStatus | None, Query(description="Only this status. Without it, all but the trash.")]
-SinceQuery = Annotated[Instant | None, Query(description="Not created before this time, with its time zone.")]
-UntilQuery = Annotated[Instant | None, Query(description="Created before this time, with its time zone.")]
-
-SharedQuery = Annotated[Shared | None, Query(description="Files that others share with one, or one's own that one shares.")]
-RequestQuery = Annotated[UUID | None, Query(description="Only what came by this file request.")]
+StatusQuery = Annotated[ListedStatus | None, Query(description="Only files with this status. By default all files outside the trash.")]
+CreatedAfterQuery = Annotated[
+    Instant | None, Query(description="Only files created at or after this time, with time zone: `2026-01-31T12:00:00Z`.")
+]
+CreatedBeforeQuery = Annotated[
+    Instant | None, Query(description="Only files created before this time, with time zone: `2026-01-31T12:00:00Z`.")
+]
+SharedQuery = Annotated[
+    Shared | None,
+    Query(description="`with_me`: files of other users that are shared with the caller. `by_me`: the caller's files that are shared."),
+]
+FileRequestQuery = Annotated[UUID | None, Query(description="Only files that were uploaded to this file request.")]
 
 
 def get_filter(  # noqa: PLR0913, PLR0917 - a parameter for each filter
     status: StatusQuery = None,
     q: NameQuery = None,
     content_type: TypeQuery = None,
-    created_after: SinceQuery = None,
-    created_before: UntilQuery = None,
-    size_min: SizeQuery = None,
-    size_max: SizeQuery = None,
+    created_after: CreatedAfterQuery = None,
+    created_before: CreatedBeforeQuery = None,
+    size_min: MinSizeQuery = None,
+    size_max: MaxSizeQuery = None,
     shared: SharedQuery = None,
-    file_request_id: RequestQuery = None,
+    file_request_id: FileRequestQuery = None,
 ) -> FileFilter:
-    """Return what the list is narrowed to."""
+    """Return the filter of the query parameters."""
     return FileFilter(
         status=status,
         name=q,
@@ -66,7 +73,7 @@ def get_filter(  # noqa: PLR0913, PLR0917 - a parameter for each filter
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which page of the list, in which order."""
+    """The requested page of the list, and its order."""
 
     order: FileOrder
     skip: int
@@ -76,15 +83,15 @@ class Page:
 
 
 def get_page(
-    sort: Annotated[Order, Query(description="A minus turns the order round.")] = Order.NEWEST_FIRST,
+    sort: Annotated[Order, Query(description="The order. A leading minus means descending.")] = Order.NEWEST_FIRST,
     skip: SkipQuery = 0,
     limit: LimitQuery = 100,
     cursor: CursorQuery = None,
-    count: Annotated[bool, Query(description="Also say in `X-Total-Count` how many there are in all.")] = False,
+    count: Annotated[bool, Query(description="Return the total number of matching files in `X-Total-Count`.")] = False,
 ) -> Page:
-    """Return which page is asked for. Raises MalformedRequestError."""
+    """Return the page of the query parameters. Raises MalformedRequestError."""
     if cursor is not None and skip:
-        raise MalformedRequestError("skip and cursor exclude each other", code="skip_with_cursor")
+        raise MalformedRequestError("skip and cursor cannot be combined; send one of them", code="skip_with_cursor")
     after = None if cursor is None else Cursor.decode(cursor)
     return Page(FileOrder.of(sort), skip, limit, after, count)
 

@@ -1,4 +1,4 @@
-"""Files."""
+"""Routes of files: listing, reading, changing, deleting, restoring and downloading them."""
 
 import re
 from typing import Annotated
@@ -19,16 +19,17 @@ from lambda_app.schemas.files.files import File, FileDownloadResponse, FileUpdat
 router = Router(prefix="/files", tags=["files"])
 
 IfMatchHeader = Annotated[
-    str | None, Header(alias="If-Match", max_length=64, description="The `ETag` that the file must still have; 412 when it has changed.")
+    str | None,
+    Header(alias="If-Match", max_length=64, description="The `ETag` of the version to change. If the file has changed since: 412."),
 ]
-PermanentQuery = Annotated[bool, Query(description="Delete at once, also from the trash.")]
+PermanentQuery = Annotated[bool, Query(description="Delete the file at once instead of moving it to the trash; also from the trash.")]
 
 _ENTITY_TAG = re.compile(r'"([0-9]{1,9})"')
 
 
 @router.get("/download/{file_id}", response_model=FileDownloadResponse, responses=problem_responses(401, 403, 404, 409, 503))
-def start_download(file_id: UUID, caller: CallerDep, files: FilesDep, response: Response) -> FileDownloadResponse:
-    """Sign an address of the bytes. Public files need no token."""
+def get_download_url(file_id: UUID, caller: CallerDep, files: FilesDep, response: Response) -> FileDownloadResponse:
+    """Return a presigned URL from which the file can be downloaded. Public files need no credentials."""
     download = files.start_download(caller, file_id)
     response.headers["Cache-Control"] = "no-store"
     return FileDownloadResponse(
@@ -41,14 +42,16 @@ def start_download(file_id: UUID, caller: CallerDep, files: FilesDep, response: 
 
 @router.get("", response_model=list[File], responses=problem_responses(401))
 def list_files(
-    request: Request, response: Response, user: CurrentUserDep, files: FilesDep, wanted: FileFilterDep, page: PageDep
+    request: Request, response: Response, user: CurrentUserDep, files: FilesDep, filters: FileFilterDep, page: PageDep
 ) -> list[models.File]:
-    """List one's files, newest first unless `sort` says otherwise; a superuser's list holds everybody's.
+    """List the caller's files, newest first by default. Superusers get the files of all users.
 
-    `X-Next-Cursor` and `Link` lead to the next page; a cursor stays fast and stable while files are added. The trash is listed by
-    `status=trashed` only.
+    `X-Next-Cursor` and `Link` lead to the next page. Pages by cursor stay fast at any depth, and files that are added meanwhile do not
+    shift them. Files in the trash are listed only with `status=trashed`.
     """
-    found = files.page_files(user, wanted, order=page.order, skip=page.skip, limit=page.limit, after=page.after, with_total=page.with_total)
+    found = files.page_files(
+        user, filters, order=page.order, skip=page.skip, limit=page.limit, after=page.after, with_total=page.with_total
+    )
     set_page_headers(request, response, limit=page.limit, next_cursor=found.next_cursor)
     if found.total is not None:
         response.headers["X-Total-Count"] = str(found.total)
@@ -56,45 +59,50 @@ def list_files(
 
 
 @router.get("/{file_id}", response_model=File, responses=problem_responses(401, 403, 404))
-def read_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, response: Response) -> models.File:
-    """Return a file's details. `ETag` names this state of them, for `If-Match`."""
-    return _tagged(response, files.get_file(user, file_id))
+def get_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, response: Response) -> models.File:
+    """Return the details of a file. Send the returned `ETag` as `If-Match` to change exactly this version."""
+    return _with_etag(response, files.get_file(user, file_id))
 
 
 @router.put("/{file_id}", response_model=File, responses=problem_responses(401, 403, 404, 412))
 def update_file(
     file_id: UUID, update: FileUpdate, user: CurrentUserDep, files: FilesDep, response: Response, if_match: IfMatchHeader = None
 ) -> models.File:
-    """Change a file's name, description or visibility; an absent field stays as it is."""
-    return _tagged(response, files.update_file(user, file_id, update, revision=_revision(if_match)))
+    """Change the name, description or visibility of a file. Absent fields stay unchanged."""
+    return _with_etag(response, files.update_file(user, file_id, update, revision=_revision(if_match)))
 
 
 @router.delete("/{file_id}", status_code=204, responses=problem_responses(401, 403, 404, 503))
 def delete_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, permanent: PermanentQuery = False) -> None:
-    """Delete a file in whatever state it is: into the trash, if there is one, else with its bytes."""
+    """Delete a file. An available file moves to the trash if the server has one; otherwise its content is deleted at once."""
     files.delete_file(user, file_id, is_permanent=permanent)
 
 
 @router.post("/{file_id}/restore", response_model=File, responses=problem_responses(401, 403, 404, 409))
 def restore_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, response: Response) -> models.File:
-    """Take a file out of the trash. Safe to repeat."""
-    return _tagged(response, files.restore_file(user, file_id))
+    """Move a file out of the trash. Idempotent."""
+    return _with_etag(response, files.restore_file(user, file_id))
 
 
-def _tagged(response: Response, file: models.File) -> models.File:
+def _with_etag(response: Response, file: models.File) -> models.File:
     response.headers["ETag"] = f'"{file.revision}"'
     return file
 
 
 def _revision(if_match: str | None) -> int | None:
-    """Return the revision that an `If-Match` demands, None for any. Raises PreconditionFailedError for a tag that is not ours."""
+    """Return the revision in an `If-Match` header, or None for any revision.
+
+    Raises PreconditionFailedError for an entity tag that the API cannot have issued.
+    """
     if if_match is None or if_match.strip() == "*":
         return None
     tag = _ENTITY_TAG.fullmatch(if_match.strip())
     if tag is None:
-        raise PreconditionFailedError("The entity tag is not one of this file's", code="file_changed")
+        raise PreconditionFailedError(
+            "If-Match is not an entity tag of this file; read the file again and send its ETag", code="file_changed"
+        )
     return int(tag[1])
 
 
-# The collection also answers with a slash; a redirect there would need the Host header.
+# The collection is also served with a trailing slash: a redirect would have to be built from the Host header.
 router.add_api_route("/", list_files, methods=["GET"], response_model=list[File], include_in_schema=False)

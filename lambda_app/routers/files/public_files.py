@@ -1,28 +1,17 @@
-"""The stable links of public files."""
-
-from uuid import UUID
+"""The permanent links of public files."""
 
 from fastapi import Request, Response
 
 from lambda_app.dependencies.services import FilesDep
-from lambda_app.repositories.files.files import NoSuchFileError
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
 
-router = Router(tags=["public"])
+router = Router(tags=["public files"])
 
 
 @router.get("/p/{file_id}", status_code=302, response_class=Response, responses=problem_responses(404, 503))
 @router.head("/p/{file_id}", status_code=302, include_in_schema=False)
-def open_public_link(file_id: str, request: Request, files: FilesDep) -> Response:
-    """Redirect to a public file's bytes, at an address that lives for a minute. Whatever is not public now is not found."""
-    download = files.start_public_download(_require_id(file_id), method="HEAD" if request.method == "HEAD" else "GET")
+def download_public_file(file_id: str, request: Request, files: FilesDep) -> Response:
+    """Redirect to the content of a public file, at a URL that is valid for one minute. Files that are not public return 404."""
+    download = files.start_public_download(file_id, method="HEAD" if request.method == "HEAD" else "GET")
     return Response(status_code=302, headers={"Location": download.request.url, "Cache-Control": "no-store"})
-
-
-def _require_id(text: str) -> UUID:
-    # A parameter of type UUID would answer 422, and say that other texts are something.
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise NoSuchFileError from error

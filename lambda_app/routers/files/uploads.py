@@ -1,4 +1,4 @@
-"""Uploads."""
+"""Routes of uploads: in one request or in parts."""
 
 from typing import Annotated
 from uuid import UUID
@@ -14,13 +14,13 @@ from lambda_app.routers.http.router import Router
 from lambda_app.schemas.files.files import File, FileCreate, FileUploadResponse
 from lambda_app.schemas.files.uploads import (
     MultipartCreate,
-    MultipartStarted,
+    MultipartUpload,
     Part,
-    PartsHeld,
-    PartsWanted,
+    PartsRequest,
     PartUpload,
     PartUploads,
     UploadCompletion,
+    UploadedParts,
 )
 from lambda_app.services.files.idempotency import KeyedRequest
 from lambda_app.storage.parts import plan_parts
@@ -34,7 +34,7 @@ IdempotencyKeyHeader = Annotated[
         min_length=1,
         max_length=255,
         pattern="^[!-~]+$",
-        description="Your own name for this request: sent again within 24 hours, it leads to what the first one made.",
+        description="A unique key that you choose. Repeating the request with the same key within 24 hours returns the first result.",
     ),
 ]
 
@@ -43,11 +43,12 @@ IdempotencyKeyHeader = Annotated[
 def start_upload(
     declared: FileCreate, user: CurrentUserDep, uploads: UploadsDep, response: Response, idempotency_key: IdempotencyKeyHeader = None
 ) -> FileUploadResponse:
-    """Create a pending file and sign the one request that may fill it.
+    """Start an upload in one request: create a pending file and return a presigned URL.
 
-    Send the bytes with `method` to `upload_url` with exactly `headers`, then call `POST /files/{file_id}/complete`.
+    Send the content to `upload_url` with `method` and exactly the returned `headers`, then call `POST /files/{file_id}/complete`.
+    Larger files are uploaded in parts: `POST /files/multipart`.
     """
-    upload = uploads.start_upload(user, declared, keyed=_keyed(user, "POST /files/upload", idempotency_key, declared))
+    upload = uploads.start_upload(user, declared, keyed=_keyed_request(user, "POST /files/upload", idempotency_key, declared))
     request = upload.request
     response.headers["Cache-Control"] = "no-store"
     return FileUploadResponse(
@@ -55,24 +56,24 @@ def start_upload(
     )
 
 
-@router.post("/multipart", status_code=201, response_model=MultipartStarted, responses=problem_responses(401, 409, 410, 413, 503))
-def start_multipart(
+@router.post("/multipart", status_code=201, response_model=MultipartUpload, responses=problem_responses(401, 409, 410, 413, 503))
+def start_multipart_upload(
     declared: MultipartCreate, user: CurrentUserDep, uploads: UploadsDep, idempotency_key: IdempotencyKeyHeader = None
-) -> MultipartStarted:
-    """Create a pending file that takes its bytes in parts.
+) -> MultipartUpload:
+    """Start a multipart upload: create a pending file whose content is sent in parts.
 
-    Have parts signed by `POST /files/{file_id}/parts` when their turn comes, send each, then call `POST /files/{file_id}/complete`.
-    `GET /files/{file_id}/parts` says what has arrived, so that the upload can go on from anywhere.
+    Get presigned URLs from `POST /files/{file_id}/parts` shortly before you send the parts, send each part, then call
+    `POST /files/{file_id}/complete`. To resume, get the uploaded parts from `GET /files/{file_id}/parts`.
     """
-    file = uploads.start_multipart(user, declared, keyed=_keyed(user, "POST /files/multipart", idempotency_key, declared))
+    file = uploads.start_multipart(user, declared, keyed=_keyed_request(user, "POST /files/multipart", idempotency_key, declared))
     plan = plan_parts(file.size_bytes)
-    return MultipartStarted(file_id=file.id, part_size_bytes=plan.part_size_bytes, part_count=plan.count, expires_at=file.upload_expires_at)
+    return MultipartUpload(file_id=file.id, part_size_bytes=plan.part_size_bytes, part_count=plan.count, expires_at=file.upload_expires_at)
 
 
 @router.post("/{file_id}/parts", response_model=PartUploads, responses=problem_responses(401, 403, 404, 409, 503))
-def sign_parts(file_id: UUID, wanted: PartsWanted, user: CurrentUserDep, uploads: UploadsDep, response: Response) -> PartUploads:
-    """Sign the requests that may send these parts. A part may be signed and sent again."""
-    signed = uploads.sign_parts(user, file_id, wanted.parts)
+def sign_parts(file_id: UUID, parameters: PartsRequest, user: CurrentUserDep, uploads: UploadsDep, response: Response) -> PartUploads:
+    """Return presigned URLs for these parts. A part can be signed and sent again, for example after an error."""
+    signed = uploads.sign_parts(user, file_id, parameters.parts)
     response.headers["Cache-Control"] = "no-store"
     return PartUploads(
         parts=[
@@ -89,20 +90,23 @@ def sign_parts(file_id: UUID, wanted: PartsWanted, user: CurrentUserDep, uploads
     )
 
 
-@router.get("/{file_id}/parts", response_model=PartsHeld, responses=problem_responses(401, 403, 404, 409, 503))
-def list_parts(file_id: UUID, user: CurrentUserDep, uploads: UploadsDep) -> PartsHeld:
-    """Return the parts that S3 holds."""
+@router.get("/{file_id}/parts", response_model=UploadedParts, responses=problem_responses(401, 403, 404, 409, 503))
+def list_parts(file_id: UUID, user: CurrentUserDep, uploads: UploadsDep) -> UploadedParts:
+    """List the parts that have been uploaded."""
     plan, parts = uploads.list_parts(user, file_id)
-    return PartsHeld(part_size_bytes=plan.part_size_bytes, part_count=plan.count, parts=[Part.model_validate(part) for part in parts])
+    return UploadedParts(part_size_bytes=plan.part_size_bytes, part_count=plan.count, parts=[Part.model_validate(part) for part in parts])
 
 
 @router.post("/{file_id}/complete", response_model=File, responses=problem_responses(401, 403, 404, 409, 503))
 def complete_upload(
     file_id: UUID, user: CurrentUserDep, uploads: UploadsDep, completion: Annotated[UploadCompletion | None, Body()] = None
 ) -> models.File:
-    """Check what S3 holds against what was declared and make the file available. Safe to repeat."""
+    """Complete an upload: verify that the uploaded content matches the declared size and digest, and make the file available.
+
+    Idempotent.
+    """
     return uploads.complete_upload(user, file_id, crc64nvme=completion.crc64nvme if completion else None)
 
 
-def _keyed(user: models.User, route: str, key: str | None, body: BaseModel) -> KeyedRequest | None:
+def _keyed_request(user: models.User, route: str, key: str | None, body: BaseModel) -> KeyedRequest | None:
     return None if key is None else KeyedRequest.of(user_id=user.id, route=route, key=key, body=body.model_dump_json())

@@ -1,1 +1,1 @@
-"""What stands between the gateway and the routes: middleware, errors, security headers, paging, OpenAPI."""
+"""HTTP infrastructure of the routes: middleware, error rendering, security headers, paging, the OpenAPI document."""

@@ -1,4 +1,4 @@
-"""Cross-origin requests: Starlette's middleware, with refusals like all the others."""
+"""Cross-origin requests: Starlette's CORS middleware, which returns errors as problem documents like the rest of the API."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ from lambda_app.routers.http.problems import problem_response
 from lambda_app.routers.http.security_headers import DEFAULTS
 
 MAX_AGE_SECONDS = 600
-"""How long a browser may remember a preflight's answer."""
+"""How long a browser may cache the response to a preflight request."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "X-Share-Pass")
 EXPOSED_HEADERS = ("ETag", "Link", "X-Next-Cursor", "X-Request-Id", "X-Total-Count")
-"""What a page's script may read of an answer beside the body."""
+"""Response headers that a script of another origin may read."""
 
 
 class Cors(CORSMiddleware):
-    """Lets pages of the named origins call the API; they never send cookies: the only one, of a share page, is for that page."""
+    """Lets pages of the configured origins call the API, without cookies: the only cookie belongs to the share page that sets it."""
 
     def __init__(self, app: ASGIApp, *, origins: Sequence[str]) -> None:
         super().__init__(
@@ -32,10 +32,10 @@ class Cors(CORSMiddleware):
         )
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """Answer a preflight."""
-        answer = super().preflight_response(request_headers)
-        if answer.status_code >= 400:
-            answer = problem_response(status=403, code="cors_refused", detail=bytes(answer.body).decode(), headers={"Vary": "Origin"})
+        """Return the response to a preflight request."""
+        response = super().preflight_response(request_headers)
+        if response.status_code >= 400:
+            response = problem_response(status=403, code="cors_refused", detail=bytes(response.body).decode(), headers={"Vary": "Origin"})
         for name, value in DEFAULTS:
-            answer.headers.setdefault(name, value)
-        return answer
+            response.headers.setdefault(name, value)
+        return response

@@ -1,4 +1,4 @@
-"""From an API Gateway event to the application and back: Mangum, and what it leaves open."""
+"""Converts API Gateway events to ASGI requests and responses back, with Mangum and fixes for what it does not cover."""
 
 import json
 import logging
@@ -17,7 +17,7 @@ from lambda_app.routers.http.security_headers import DEFAULTS
 logger = logging.getLogger(__name__)
 
 MALFORMED_EVENT = "malformed_event"
-MALFORMED_EVENT_DETAIL = "The request cannot be understood"
+MALFORMED_EVENT_DETAIL = "The event is not an API Gateway request"
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9_.~-]+)+")
 
@@ -25,8 +25,8 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9_.~-]+)+")
 class GatewayHandler:
     """The Lambda entry point for HTTP API (payload 2.0) and REST API (payload 1.0) events.
 
-    Whatever is invoked with an event that is no such thing gets a problem document with status 400, never a crash:
-    a crash would show as a 502 without a word, and would cost the next caller a cold start.
+    Other events get a problem document with status 400. A crash instead would show as a 502 without details and cost the next caller a
+    cold start.
     """
 
     def __init__(self, app: ASGIApp, *, api_prefix: str = "/api/v1") -> None:
@@ -38,17 +38,17 @@ class GatewayHandler:
         self._mangum = Mangum(self._enter, lifespan="off", text_mime_types=[*DEFAULT_TEXT_MIME_TYPES, PROBLEM_MEDIA_TYPE])
 
     def __call__(self, event: Any, context: Any) -> dict[str, Any]:
-        """Answer one event with an API Gateway response."""
+        """Return the API Gateway response to one event."""
         self._is_entered = False
         try:
             return self._mangum(event, context)
         except Exception:
-            # The outermost edge of the process. Mangum keeps the application's own errors to itself, so what arrives
-            # here before the application was entered can only be the event's fault.
-            logger.warning("event refused" if not self._is_entered else "answer failed", exc_info=True)
+            # The outermost edge of the process. Mangum catches errors of the application, so an error before the application was
+            # entered can only mean a malformed event.
+            logger.warning("event refused" if not self._is_entered else "response failed", exc_info=True)
         if self._is_entered:
-            return _answer(status=AppError.status, code=AppError.code, detail=AppError.message)
-        return _answer(status=400, code=MALFORMED_EVENT, detail=MALFORMED_EVENT_DETAIL)
+            return _response(status=AppError.status, code=AppError.code, detail=AppError.message)
+        return _response(status=400, code=MALFORMED_EVENT, detail=MALFORMED_EVENT_DETAIL)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not isinstance(scope["method"], str):
@@ -63,17 +63,17 @@ class GatewayHandler:
 
 
 def _split_stage(event: dict[str, Any], path: str, *, api_prefix: str) -> tuple[str, str]:
-    """Return the prefix that the gateway put before our path, and our path.
+    """Return the prefix that the gateway adds to the path, and the path without it.
 
-    An HTTP API leaves its stage in the path, but not behind a custom domain; a REST API takes it out and shows it in the
-    request context only.
+    An HTTP API keeps its stage in the path, except behind a custom domain. A REST API removes the stage from the path and reports it
+    only in the request context.
     """
     context = event["requestContext"]
     stage = context.get("stage")
     prefix = f"/{stage}"
     if isinstance(stage, str) and _PREFIX.fullmatch(prefix) and (path == prefix or path.startswith(f"{prefix}/")):
         rest = path[len(prefix) :] or "/"
-        # A stage may be named as our own first segment, `api`; then only what is left tells whether it was there.
+        # A stage may be named like the first segment of the API prefix (`api`); only the rest of the path shows whether it is present.
         if not path.startswith(f"{api_prefix}/") or rest.startswith(f"{api_prefix}/"):
             return prefix, rest
     full = context.get("path")
@@ -82,7 +82,7 @@ def _split_stage(event: dict[str, Any], path: str, *, api_prefix: str) -> tuple[
     return "", path
 
 
-def _answer(*, status: int, code: str, detail: str) -> dict[str, Any]:
+def _response(*, status: int, code: str, detail: str) -> dict[str, Any]:
     return {
         "statusCode": status,
         "headers": {"content-type": PROBLEM_MEDIA_TYPE, **dict(DEFAULTS)},

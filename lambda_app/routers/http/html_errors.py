@@ -19,16 +19,16 @@ _FORMS = {
     "bad_credentials": "sign_in",
     "email_not_verified": "sign_in",
 }
-"""The form that the page shows, by error code."""
-_QUESTIONS = ("share_password_required", "not_authenticated")
-"""Codes of refusals that only request credentials; a browser that opens the link gets status 200."""
+"""The form on the page, by error code."""
+_PROMPTS = ("share_password_required", "not_authenticated")
+"""Codes of responses that only request credentials; a browser that opens the link gets them as a page with status 200."""
 _CLOSED = ("link_not_found", "not_found")
-"""Codes of links that are not open, for any reason."""
+"""Codes of links that are not open. One page for all reasons, so that it does not reveal which."""
 _TITLES: dict[str | int, str] = {
     "archive_not_found": "This zip does not exist",
     "archive_expired": "This zip has expired",
     "too_many_archives": "Too many zips at once",
-    404: "This link is not open",
+    404: "This link is not available",
     429: "Too many attempts",
     503: "Not available right now",
 }
@@ -36,7 +36,7 @@ _TITLES: dict[str | int, str] = {
 
 
 class HtmlErrorMiddleware:
-    """ASGI middleware: adds missing security headers to each answer at a link, and renders refusals as HTML where a browser prefers it."""
+    """ASGI middleware: adds missing security headers to each response at a link, and renders errors as HTML if the client prefers it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -84,23 +84,23 @@ class _HtmlErrorResponse:
 
     async def _send_page(self, start: Message, problem: dict[str, Any]) -> None:
         status, code = problem["status"], problem["code"]
-        is_question = self._is_get and code in _QUESTIONS
+        is_prompt = self._is_get and code in _PROMPTS
         page = render_link_page(
             title="Shared files" if code in _FORMS else _TITLES.get(code) or _TITLES.get(status, "Something went wrong"),
-            asks=_FORMS.get(code),
+            form=_FORMS.get(code),
             action=self._path,
-            message=None if is_question else NoSuchLinkError.message if code in _CLOSED else problem["detail"],
-            may_go_back=code not in (*_FORMS, *_CLOSED),
+            message=None if is_prompt else NoSuchLinkError.message if code in _CLOSED else problem["detail"],
+            has_back_link=code not in (*_FORMS, *_CLOSED),
         ).encode()
         headers = MutableHeaders(raw=[pair for pair in start["headers"] if pair[0] not in (b"content-type", b"content-length")])
         headers["Content-Type"] = "text/html; charset=utf-8"
         headers["Content-Length"] = str(len(page))
-        await self._send({**start, "status": 200 if is_question else status, "headers": headers.raw})
+        await self._send({**start, "status": 200 if is_prompt else status, "headers": headers.raw})
         await self._send({"type": "http.response.body", "body": page})
 
 
 def _link_path(scope: Scope) -> str | None:
-    """Return the path of the link that a request is about, or None when it is about something else."""
+    """Return the path of the share link or file request that the request is for, or None for other requests."""
     if scope["type"] != "http":
         return None
     root = scope.get("root_path", "")

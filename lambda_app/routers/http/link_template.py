@@ -1,23 +1,23 @@
-"""The page template that share links and HTML errors have in common."""
+"""The page template that share pages and HTML errors have in common."""
 
 from functools import cache
 from typing import Any
 
 from lambda_app.routers.http.templating import load_template, page_source, source_digest
-from lambda_app.storage.content import saved_filename
+from lambda_app.storage.content import safe_filename
 
-_DEFAULTS = {"opened": None, "archive": None, "asks": None, "action": "", "message": None, "may_go_back": False}
+_DEFAULTS = {"opened": None, "archive": None, "form": None, "action": "", "message": None, "has_back_link": False}
 
 
 def render_link_page(**values: Any) -> str:
-    """Render the template; a value that is not given is empty."""
+    """Render the template. Values that are not passed are empty."""
     return str(_template().render(**{**_DEFAULTS, **values}))
 
 
 @cache
 def link_page_headers() -> dict[str, str]:
-    """Return the security headers of the page, among them a policy that admits its style sheet and nothing else."""
-    style = source_digest(page_source("link.css"))
+    """Return the security headers of the page, with a policy that allows its style sheet and nothing else."""
+    style = source_digest(page_source("share.css"))
     policy = f"default-src 'none'; style-src '{style}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     return {
         "Content-Security-Policy": policy,
@@ -32,4 +32,4 @@ def link_page_headers() -> dict[str, str]:
 
 @cache
 def _template() -> Any:
-    return load_template("link.html", filters={"saved": saved_filename}, sources={"style": page_source("link.css")})
+    return load_template("share.html", filters={"safe_filename": safe_filename}, sources={"style": page_source("share.css")})

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of every route alike, and FastAPI does not know."""
+"""Adds to the OpenAPI document what holds for all routes and FastAPI cannot derive."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,16 +10,16 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from lambda_app.dependencies.auth import get_current_user
 from lambda_app.routers.http.problems import problem_responses
 
-REFUSALS_OF_BODIES = (400, 413)
-"""A body that is no JSON at all, and one that is too large, are refused before the route is asked."""
+BODY_ERROR_STATUSES = (400, 413)
+"""A body that is not JSON and a body that is too large are refused before the route is called."""
 
 
 def complete_document(app: FastAPI) -> None:
-    """Have the application's document say which refusals any body may meet, and where credentials may be left out."""
-    describe = app.openapi
+    """Add the error responses of request bodies, and mark credentials as optional where the route accepts anonymous callers."""
+    generate = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = describe()
+        document = generate()
         for route in iter_route_contexts(app.routes):
             for method in route.methods or ():
                 operation = document["paths"].get(route.path_format, {}).get(method.lower())
@@ -32,11 +32,11 @@ def complete_document(app: FastAPI) -> None:
 
 def _complete(operation: dict[str, Any], route: RouteContext) -> None:
     if "requestBody" in operation:
-        refusals = problem_responses(*REFUSALS_OF_BODIES)
-        operation["responses"] = {str(status): refusal for status, refusal in refusals.items()} | operation["responses"]
+        responses = problem_responses(*BODY_ERROR_STATUSES)
+        operation["responses"] = {str(status): response for status, response in responses.items()} | operation["responses"]
     if operation.get("security") and get_current_user not in _calls(route.dependant):
-        # The empty requirement (OpenAPI 3.1, Security Requirement Object): credentials are looked at if there are any.
-        operation["security"] = [*(needed for needed in operation["security"] if needed), {}]
+        # An empty requirement makes credentials optional (OpenAPI 3.1, Security Requirement Object).
+        operation["security"] = [*(requirement for requirement in operation["security"] if requirement), {}]
 
 
 def _calls(dependant: Dependant) -> Iterator[Any]:

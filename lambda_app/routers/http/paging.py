@@ -13,22 +13,22 @@ from lambda_app.schemas.text import ONLY_DIGITS
 PAGE_MAX_ROWS = 100
 SKIP_MAX_ROWS = 2**31 - 1
 
-SkipQuery = Annotated[int, Query(ge=0, le=SKIP_MAX_ROWS, description="Rows to leave out; use `cursor` for deep pages."), ONLY_DIGITS]
-LimitQuery = Annotated[int, Query(ge=1, le=PAGE_MAX_ROWS, description="Rows of a page."), ONLY_DIGITS]
+SkipQuery = Annotated[int, Query(ge=0, le=SKIP_MAX_ROWS, description="Number of items to skip. For deep pages use `cursor`."), ONLY_DIGITS]
+LimitQuery = Annotated[int, Query(ge=1, le=PAGE_MAX_ROWS, description="Maximum number of items on the page."), ONLY_DIGITS]
 CursorQuery = Annotated[
-    str | None, Query(min_length=1, max_length=CURSOR_MAX_LENGTH, description="The `X-Next-Cursor` of the page before.")
+    str | None, Query(min_length=1, max_length=CURSOR_MAX_LENGTH, description="The `X-Next-Cursor` of the previous page.")
 ]
 
 
 def set_page_headers(request: Request, response: Response, *, limit: int, next_cursor: Cursor | None) -> None:
-    """Say where the next page is, in `X-Next-Cursor` and in a `Link` (RFC 8288) relative to this address.
+    """Set `X-Next-Cursor`, and `Link` (RFC 8288) to the next page, if there is one.
 
-    Relative, because Host and X-Forwarded-* are the caller's words and must not end up in a link.
+    The link is relative, because the caller controls Host and X-Forwarded-*.
     """
     if next_cursor is None:
         return
     text = next_cursor.encode()
-    # Only what the route knows: whatever else the caller sent would come back in a header, at any length.
+    # Only parameters of the route: other parameters would be echoed in a header, at any length.
     known = set(_query_names(request.scope["route"].dependant)) - {"skip", "limit", "cursor"}
     query = [(name, value) for name, value in request.query_params.multi_items() if name in known]
     response.headers["X-Next-Cursor"] = text
@@ -36,7 +36,7 @@ def set_page_headers(request: Request, response: Response, *, limit: int, next_c
 
 
 def _query_names(dependant: Dependant) -> Iterator[str]:
-    """Yield the query parameters of a route and of all that it depends on: filter and order of a list are a dependency of their own."""
+    """Yield the names of the query parameters of a route and, recursively, of its dependencies (filters and order of a list)."""
     yield from (parameter.alias for parameter in dependant.query_params)
     for dependency in dependant.dependencies:
         yield from _query_names(dependency)

@@ -1,4 +1,4 @@
-"""The one renderer of errors: every one leaves as `application/problem+json` (RFC 9457)."""
+"""Renders all errors as `application/problem+json` (RFC 9457)."""
 
 import json
 import logging
@@ -19,20 +19,20 @@ logger = logging.getLogger(__name__)
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 LOC_PART_MAX_LENGTH = 64
-"""A field name the caller made up is shown this far."""
+"""Characters of a field name in an error, because the caller can send names of any length."""
 ERRORS_MAX_COUNT = 20
-"""A request that is wrong in a thousand places needs no thousand answers."""
+"""Field errors in one response; further ones are left out."""
 
 _PROBLEM_REF = f"#/components/schemas/{Problem.__name__}"
 
 _NEW_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 HTTP_CODES = {400: "bad_request", 404: "no_such_route", 405: "method_not_allowed"}
-"""Codes for what the router itself refuses."""
+"""Codes of errors that Starlette's router raises."""
 
 
 def title_of(status: int) -> str:
-    """Return the reason phrase of a status as RFC 9110 has it; Python before 3.13 knows older ones for two of them."""
+    """Return the reason phrase of a status in RFC 9110. Python before 3.13 has older phrases for two of them."""
     return _NEW_PHRASES.get(status) or HTTPStatus(status).phrase
 
 
@@ -54,14 +54,14 @@ def problem_body(
 def problem_response(
     *, status: int, code: str, detail: str, extra: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return a problem document as an HTTP answer."""
-    # ASCII only: a field name with a lone surrogate is escaped, where UTF-8 could not encode it.
+    """Return a problem document as an HTTP response."""
+    # json.dumps escapes to ASCII; a lone surrogate in a field name could not be encoded as UTF-8.
     body = json.dumps(problem_body(status=status, code=code, detail=detail, extra=extra)).encode()
     return Response(body, status_code=status, headers={"Cache-Control": "no-store", **(headers or {})}, media_type=PROBLEM_MEDIA_TYPE)
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI description of these refusals, and of 422, for a route."""
+    """Return the OpenAPI responses of a route for these error statuses and 422."""
     return {
         status: {"description": title_of(status), "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _PROBLEM_REF}}}}
         for status in sorted({*statuses, 422})
@@ -69,14 +69,14 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Render every error of the application as a problem, and describe problems once in its OpenAPI document."""
-    describe = app.openapi
+    """Render all errors of the application as problem documents, and add their schema to the OpenAPI document."""
+    generate = app.openapi
 
     def openapi() -> dict[str, Any]:
-        document = describe()
+        document = generate()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        described = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= {**described.pop("$defs"), Problem.__name__: described}
+        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= {**schema.pop("$defs"), Problem.__name__: schema}
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents
@@ -110,7 +110,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 
 def _allowed_methods(request: Request) -> list[str]:
-    # Starlette names those of the first route whose path fits, and each of our methods is a route (RFC 9110, section 15.5.6).
+    # RFC 9110, section 15.5.6. Starlette lists only the methods of the first matching route, but each method here is a route of its own.
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     routes = request.app.router.routes
     found = next((route.path for route in routes if route.path_regex.fullmatch(path)), None)
@@ -118,7 +118,7 @@ def _allowed_methods(request: Request) -> list[str]:
 
 
 def _field_problems(errors: Sequence[Any]) -> list[dict[str, Any]]:
-    # Only place, message and kind: `input` and `ctx` would echo passwords, NaN and lone surrogates.
+    # Only location, message and type: `input` and `ctx` would echo passwords, NaN and lone surrogates.
     return [
         {
             "loc": [part if isinstance(part, int) else str(part)[:LOC_PART_MAX_LENGTH] for part in error["loc"]],

@@ -1,37 +1,37 @@
-"""Telling who opens a link without meaning to: robots that make previews, and browsers that fetch ahead."""
+"""Classifies requests by their headers: robots, prefetches, resumed downloads, and clients that prefer HTML."""
 
 import re
 from collections.abc import Mapping
 
-# A word that ends in "bot" is one, but for the telephones named Cubot. Signal and iMessage call themselves as the others do.
+# Any word that ends in "bot" matches, except Cubot, a phone brand. The previews of Signal and iMessage use names of other robots.
 _ROBOT = re.compile(
     r"(?<!cu)bot\b|crawl|spider|slurp|preview|facebookexternalhit|facebookcatalog|meta-externalagent|whatsapp|viber|skypeuri|embedly"
     r"|iframely|pinterest/0|vkshare|outbrain|mediapartners|google-read-aloud|google-pagerenderer|google-safety|feedfetcher",
     re.IGNORECASE,
 )
-_FETCHING_AHEAD = {"sec-purpose": "prefetch", "purpose": "pre", "x-purpose": "pre", "x-moz": "prefetch"}
-"""Headers, and what their values then contain: the last three are older spellings of the first."""
+_PREFETCH_HEADERS = {"sec-purpose": "prefetch", "purpose": "pre", "x-purpose": "pre", "x-moz": "prefetch"}
+"""Headers of prefetch requests, and a part of their values. The last three are older forms of the first."""
 
 
 def is_robot(user_agent: str) -> bool:
-    """Whether a program that makes previews or an index says that it is one."""
+    """Whether the User-Agent names a robot that builds previews or a search index."""
     return _ROBOT.search(user_agent) is not None
 
 
 def is_prefetch(headers: Mapping[str, str]) -> bool:
-    """Whether a browser fetches what nobody has asked for yet."""
-    return any(mark in headers.get(name, "").lower() for name, mark in _FETCHING_AHEAD.items())
+    """Whether a browser sent the request ahead of a possible navigation."""
+    return any(value in headers.get(name, "").lower() for name, value in _PREFETCH_HEADERS.items())
 
 
 def is_range_resume(range_header: str | None) -> bool:
-    """Whether a Range asks for a later part only (RFC 9110, section 14.2), as one who goes on with a download does."""
+    """Whether a Range header (RFC 9110, section 14.2) requests only a part after the start, as a resumed download does."""
     match = re.fullmatch(r"bytes=\s*(\d*)-(\d*)\s*", range_header or "")
-    # "-500" is the end of the file, and "0-" is all of it; of several parts one may be the beginning.
+    # "-500" may be the whole file, "0-" is the whole file, and one of several ranges may start at 0.
     return match is not None and match[1].lstrip("0") != ""
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether an Accept header asks for HTML by name and for nothing more than that; `*/*` is what programs send."""
+    """Whether an Accept header names HTML and prefers it to JSON. `*/*` does not count: programs send it by default."""
     weights = {"text/html": 0.0, "application/json": 0.0}
     for choice in accept.split(","):
         name, *parameters = (part.strip().lower() for part in choice.split(";"))

@@ -1,4 +1,4 @@
-"""The outermost layer of every request: its id, the front door, the body limit, the access log, and the last resort for errors."""
+"""The outermost middleware: request id, origin verification, body limit, access log, and the response to unexpected errors."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lambda_app.core import logs
 from lambda_app.core.errors import AppError, TooLargeError, UnavailableError
 from lambda_app.core.request_context import RequestContext, request_context, reset_request_context, set_request_context
-from lambda_app.core.security.origin_verifier import ADDRESS_HEADER, PROOF_HEADER, DirectAccessError, OriginVerifier
+from lambda_app.core.security.origin_verifier import ORIGIN_VERIFY_HEADER, VIEWER_ADDRESS_HEADER, DirectAccessError, OriginVerifier
 from lambda_app.routers.http.html_errors import with_html_errors
 from lambda_app.routers.http.problems import problem_response
 from lambda_app.routers.http.security_headers import set_defaults
@@ -21,15 +21,15 @@ logger = logging.getLogger(__name__)
 
 USER_AGENT_MAX_LENGTH = 200
 BODY_MAX_BYTES = 256 * 1024
-"""Our largest honest body has about 10 kB; the bytes of files never pass through here."""
+"""The largest valid body has 200 kB (5,000 file ids); file content is never sent through the API."""
 
 
 class RequestMiddleware:
-    """ASGI middleware around the whole application. With a `origin_verifier` it refuses whoever comes by another."""
+    """ASGI middleware around the whole application. With an `origin_verifier` it refuses requests that bypass CloudFront."""
 
     def __init__(self, app: ASGIApp, *, origin_verifier: OriginVerifier | None = None) -> None:
         self._app = app
-        self._front_door = origin_verifier
+        self._origin_verifier = origin_verifier
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -39,10 +39,10 @@ class RequestMiddleware:
         started_at = time.perf_counter()
         request_id = _request_id(scope)
         token = logs.request_id.set(request_id)
-        origin = set_request_context(_origin(scope))
+        context = set_request_context(_context(scope))
         status: int | None = None
 
-        async def send_marked(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -52,31 +52,31 @@ class RequestMiddleware:
         try:
             self._verify_origin(scope)
             body = await _read_body(scope, receive)
-            await self._app(scope, _replay(body, receive), send_marked)
+            await self._app(scope, _replay(body, receive), send_with_headers)
         except (TooLargeError, DirectAccessError, UnavailableError) as error:
             if error.status >= AppError.status:
                 logger.error("refused: %s", error.code, exc_info=error)
             response = problem_response(status=error.status, code=error.code, detail=error.message, headers={"Connection": "close"})
-            await response(scope, receive, with_html_errors(scope, send_marked))
+            await response(scope, receive, with_html_errors(scope, send_with_headers))
         except Exception:
-            # The outermost edge: whatever nobody foresaw is logged here, once, and answered without a word of it.
+            # The outermost edge: unexpected errors are logged here once, and the response contains no details.
             logger.exception("unexpected error")
             if status is not None:
                 raise
-            await problem_response(status=AppError.status, code=AppError.code, detail=AppError.message)(scope, receive, send_marked)
+            await problem_response(status=AppError.status, code=AppError.code, detail=AppError.message)(scope, receive, send_with_headers)
         finally:
-            _log_access(scope, status, time.perf_counter() - started_at, is_behind_cloudfront=self._front_door is not None)
-            reset_request_context(origin)
+            _log_access(scope, status, time.perf_counter() - started_at, is_behind_cloudfront=self._origin_verifier is not None)
+            reset_request_context(context)
             logs.request_id.reset(token)
 
     def _verify_origin(self, scope: Scope) -> None:
-        # The first request of a process fetches the key, which blocks; in Lambda there is no other request to wait for it.
-        if self._front_door is None:
+        # The first request of a process fetches the secret, which blocks; in Lambda no other request has to wait for it.
+        if self._origin_verifier is None:
             return
         headers = dict(scope["headers"])
-        self._front_door.require(headers.get(PROOF_HEADER))
-        # The peer is one of CloudFront's own machines, which callers share: throttled by it they would be throttled together.
-        request_context().source_address = _address(headers.get(ADDRESS_HEADER, b"").decode("latin-1"))
+        self._origin_verifier.require(headers.get(ORIGIN_VERIFY_HEADER))
+        # The peer is a CloudFront server that many callers share; rate limits by its address would affect them all.
+        request_context().source_address = _address(headers.get(VIEWER_ADDRESS_HEADER, b"").decode("latin-1"))
 
 
 async def _read_body(scope: Scope, receive: Receive) -> bytes:
@@ -99,7 +99,7 @@ async def _read_body(scope: Scope, receive: Receive) -> bytes:
 
 
 def _too_large() -> TooLargeError:
-    return TooLargeError(f"The body is larger than {BODY_MAX_BYTES} bytes; files go to S3 by their upload URL", code="body_too_large")
+    return TooLargeError(f"The body is larger than {BODY_MAX_BYTES} bytes; send file content to the upload URL", code="body_too_large")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -114,12 +114,13 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 def _request_id(scope: Scope) -> str:
     event = scope.get("aws.event")
     context = event.get("requestContext") if isinstance(event, dict) else None
-    given = context.get("requestId") if isinstance(context, dict) else None
-    return given if isinstance(given, str) and given.isascii() and given.isprintable() and 0 < len(given) <= 128 else str(uuid4())
+    gateway_id = context.get("requestId") if isinstance(context, dict) else None
+    is_valid = isinstance(gateway_id, str) and gateway_id.isascii() and gateway_id.isprintable() and 0 < len(gateway_id) <= 128
+    return str(gateway_id if is_valid else uuid4())
 
 
-def _origin(scope: Scope) -> RequestContext:
-    # The peer that the gateway's event names, or the socket's. X-Forwarded-For and its like are the caller's own words.
+def _context(scope: Scope) -> RequestContext:
+    # The peer of the socket, or in the gateway's event. X-Forwarded-For and similar headers are not used: the caller controls them.
     peer = scope.get("client")
     agent = dict(scope["headers"]).get(b"user-agent", b"").decode("latin-1")
     printable = "".join(char for char in agent if char.isprintable())[:USER_AGENT_MAX_LENGTH]
@@ -134,10 +135,10 @@ def _address(text: str) -> str | None:
 
 
 def _log_access(scope: Scope, status: int | None, seconds: float, *, is_behind_cloudfront: bool) -> None:
-    # The route's template, not the path: a path may hold a secret.
+    # The route's template, not the path: a path may contain a secret.
     route = getattr(scope.get("route"), "path", None)
     fields = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 2)}
     if is_behind_cloudfront:
-        # The gateway's own log has no more than CloudFront's address.
+        # The gateway's own log contains only CloudFront's address.
         fields["source_ip"] = request_context().source_address
     logger.info("request", extra={"fields": fields})

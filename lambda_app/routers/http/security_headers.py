@@ -1,10 +1,10 @@
-"""What every answer tells a browser, whatever it is: an API's answers are data, for nobody's cache, frame or referrer."""
+"""Default security headers of all responses: responses are data that browsers must not render, cache, frame or refer from."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message
 
 DEFAULTS = (
-    # Nothing may be shown or run from here; a page of ours brings a policy of its own.
+    # Browsers load and run nothing. The HTML pages set a policy of their own.
     ("content-security-policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     ("x-content-type-options", "nosniff"),
     ("strict-transport-security", "max-age=63072000; includeSubDomains"),
@@ -12,14 +12,14 @@ DEFAULTS = (
     ("cross-origin-opener-policy", "same-origin"),
     ("cache-control", "no-store"),
 )
-"""Two years is what the preload lists ask for."""
+"""Headers that are added where the response does not set them. An HSTS max-age of two years is what the preload lists recommend."""
 
 _RAW = tuple((name.encode(), value.encode()) for name, value in DEFAULTS)
 
 
 def set_defaults(message: Message) -> MutableHeaders:
-    """Add what the answer does not say itself to the message that starts it; return its headers."""
+    """Add the missing default headers to a message of type `http.response.start`; return its headers."""
     headers = MutableHeaders(raw=message["headers"])
-    given = {name for name, _ in message["headers"]}
-    message["headers"].extend(pair for pair in _RAW if pair[0] not in given)
+    present = {name for name, _ in message["headers"]}
+    message["headers"].extend(pair for pair in _RAW if pair[0] not in present)
     return headers

@@ -1,1 +1,1 @@
-"""Routes of sharing: links, grants, file requests, public uploads."""
+"""Routes of sharing: share links, grants, file requests and public uploads."""

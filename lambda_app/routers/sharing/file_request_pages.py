@@ -1,7 +1,7 @@
-"""The page of a file request: what is asked for, and a form whose script sends files, for people at a browser.
+"""The HTML page of a file request: what the owner requests, and a form whose script uploads files.
 
-The one script and the one style sheet are in the page, and the policy names them by their digests. The script may ask this API and
-send to the bucket, and nobody else.
+Script and style sheet are inline, and the policy names them by their digests. The script can send requests only to this API and to the
+bucket.
 """
 
 import re
@@ -16,9 +16,9 @@ from lambda_app.schemas.sharing.file_requests import OpenRequest
 _DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-def request_page(asked: OpenRequest, *, bucket_url: str) -> HTMLResponse:
-    """Return the page of an open request, whose script may send to `bucket_url`. The other headers are those of all links."""
-    return HTMLResponse(_template().render(asked=asked), headers={"Content-Security-Policy": _policy(bucket_url)})
+def request_page(file_request: OpenRequest, *, bucket_url: str) -> HTMLResponse:
+    """Return the page of an open request, whose script may upload to `bucket_url`. HtmlErrorMiddleware adds the other headers."""
+    return HTMLResponse(_template().render(file_request=file_request), headers={"Content-Security-Policy": _policy(bucket_url)})
 
 
 @cache
@@ -27,12 +27,12 @@ def _policy(bucket_url: str) -> str:
         "default-src 'none'",
         f"script-src '{source_digest(_script())}'",
         f"style-src '{source_digest(_style())}'",
-        # With the slash it is this bucket, also where its name stands in the path.
+        # The trailing slash limits the rule to this bucket where the bucket's name is part of the path.
         f"connect-src 'self' {bucket_url}/",
         "form-action 'none'",
         "base-uri 'none'",
         "frame-ancestors 'none'",
-        # The script makes elements and fills in text, and never reads markup.
+        # The script creates elements and sets their text; it never parses markup.
         "require-trusted-types-for 'script'",
         "trusted-types 'none'",
     )
@@ -41,18 +41,22 @@ def _policy(bucket_url: str) -> str:
 
 @cache
 def _template() -> Any:
-    return load_template("guest.html", filters={"unturned": _without_direction_marks}, sources={"style": _style(), "script": _script()})
+    return load_template(
+        "file_request.html",
+        filters={"without_direction_marks": _without_direction_marks},
+        sources={"style": _style(), "script": _script()},
+    )
 
 
 def _style() -> str:
-    # The looks of the share links' pages, and what those do not have.
-    return page_source("link.css", "guest.css")
+    # The style of the share pages, and the rules that only this page needs.
+    return page_source("share.css", "file_request.css")
 
 
 def _script() -> str:
-    return page_source("guest.js")
+    return page_source("file_request.js")
 
 
 def _without_direction_marks(text: str) -> str:
-    """Return the text without the marks that turn text round, which would show it as something else."""
+    """Return the text without Unicode direction marks, which could make it read as something else."""
     return _DIRECTION_MARKS.sub("", text)

@@ -1,4 +1,4 @@
-"""File requests, on their owner's side."""
+"""Routes of the caller's file requests: links by which people without an account upload files."""
 
 from uuid import UUID
 
@@ -21,19 +21,23 @@ router = Router(prefix="/file-requests", tags=["file requests"])
 
 @router.post("", status_code=201, response_model=NewFileRequest, responses=problem_responses(401, 403, 409, 410, 503))
 def create_file_request(
-    wanted: FileRequestCreate,
+    parameters: FileRequestCreate,
     user: CurrentUserDep,
-    requests: FileRequestsDep,
+    file_requests: FileRequestsDep,
     response: Response,
-    base: PublicUrlDep,
+    public_url: PublicUrlDep,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> NewFileRequest:
-    """Make a link by which people without an account send files to the caller. It is shown this once."""
-    route, body = "POST /file-requests", wanted.model_dump_json()
+    """Create a link by which people without an account can upload files to the caller.
+
+    `url` and `token` are returned only in this response; store them now.
+    """
+    route, body = "POST /file-requests", parameters.model_dump_json()
     keyed = None if idempotency_key is None else KeyedRequest.of(user_id=user.id, route=route, key=idempotency_key, body=body)
-    made = requests.create(user, wanted, keyed=keyed)
+    created = file_requests.create(user, parameters, keyed=keyed)
     response.headers["Cache-Control"] = "no-store"
-    return NewFileRequest(**FileRequest.model_validate(made.row).model_dump(), token=made.token, url=f"{base}/r/{made.token}")
+    details = FileRequest.model_validate(created.row).model_dump()
+    return NewFileRequest(**details, token=created.token, url=f"{public_url}/r/{created.token}")
 
 
 @router.get("", response_model=list[FileRequest], responses=problem_responses(401, 403))
@@ -41,29 +45,34 @@ def list_file_requests(
     request: Request,
     response: Response,
     user: CurrentUserDep,
-    requests: FileRequestsDep,
+    file_requests: FileRequestsDep,
     limit: LimitQuery = 100,
     cursor: CursorQuery = None,
 ) -> list[models.FileRequest]:
-    """List one's requests, newest first. What has come by one is listed by `GET /files?file_request_id=`."""
-    page = requests.page(user, limit=limit, after=None if cursor is None else Cursor.decode(cursor))
+    """List the caller's file requests, newest first. To list the uploaded files, use `GET /files?file_request_id=`."""
+    page = file_requests.page(user, limit=limit, after=None if cursor is None else Cursor.decode(cursor))
     set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
     return page.requests
 
 
 @router.get("/{request_id}", response_model=FileRequest, responses=problem_responses(401, 403, 404))
-def read_file_request(request_id: UUID, user: CurrentUserDep, requests: FileRequestsDep) -> models.FileRequest:
-    """Return one of one's requests."""
-    return requests.require(user, request_id)
+def get_file_request(request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep) -> models.FileRequest:
+    """Return one of the caller's file requests."""
+    return file_requests.require(user, request_id)
 
 
 @router.patch("/{request_id}", response_model=FileRequest, responses=problem_responses(401, 403, 404))
-def update_file_request(request_id: UUID, update: FileRequestUpdate, user: CurrentUserDep, requests: FileRequestsDep) -> models.FileRequest:
-    """Change what a request takes; an absent field stays as it is. It holds from the next request of a guest on."""
-    return requests.update(user, request_id, update)
+def update_file_request(
+    request_id: UUID, update: FileRequestUpdate, user: CurrentUserDep, file_requests: FileRequestsDep
+) -> models.FileRequest:
+    """Change the title, note or limits of a file request. Absent fields stay unchanged.
+
+    The new limits apply to every upload that starts afterwards.
+    """
+    return file_requests.update(user, request_id, update)
 
 
 @router.delete("/{request_id}", status_code=204, responses=problem_responses(401, 403, 404))
-def revoke_file_request(request_id: UUID, user: CurrentUserDep, requests: FileRequestsDep) -> None:
-    """End a request. What has come by it stays."""
-    requests.revoke(user, request_id)
+def revoke_file_request(request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep) -> None:
+    """Revoke a file request: its link stops working. Files that were uploaded to it are not deleted."""
+    file_requests.revoke(user, request_id)

@@ -1,4 +1,4 @@
-"""Sharing with people by name."""
+"""Routes of grants: sharing a file with other users."""
 
 from uuid import UUID
 
@@ -13,18 +13,21 @@ router = Router(prefix="/files/{file_id}/grants", tags=["sharing"])
 
 
 @router.put("", response_model=Grant, responses=problem_responses(401, 403, 404, 409, 429))
-def grant_file(file_id: UUID, wanted: GrantCreate, user: CurrentUserDep, grants: GrantsDep) -> models.FileGrant:
-    """Let somebody read or edit a file, or change which of the two. Safe to repeat."""
-    return grants.grant(user, file_id, wanted)
+def grant_access(file_id: UUID, parameters: GrantCreate, user: CurrentUserDep, grants: GrantsDep) -> models.FileGrant:
+    """Share a file with a user as viewer or editor, or change the user's role. Idempotent."""
+    return grants.grant(user, file_id, parameters)
 
 
 @router.get("", response_model=list[Grant], responses=problem_responses(401, 403, 404))
 def list_grants(file_id: UUID, user: CurrentUserDep, grants: GrantsDep) -> list[models.FileGrant]:
-    """List who has a part in a file: everybody for its owner; somebody it is shared with sees their own part."""
+    """List the users with whom a file is shared. The owner sees all grants; other users see only their own."""
     return grants.list_grants(user, file_id)
 
 
 @router.delete("/{user_id}", status_code=204, responses=problem_responses(401, 403, 404))
 def revoke_grant(file_id: UUID, user_id: UUID, user: CurrentUserDep, grants: GrantsDep) -> None:
-    """Take a grant back, or as the one who has it, leave. It holds from the next request on."""
+    """Stop sharing a file with a user. The owner can revoke any grant; other users can give up their own.
+
+    The user is refused from the next request on.
+    """
     grants.revoke(user, file_id, user_id)

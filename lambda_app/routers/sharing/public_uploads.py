@@ -1,4 +1,4 @@
-"""What guests do with the link of a file request: JSON for programs, and a page for browsers. No credential is looked at."""
+"""Routes for guests who upload files to a file request: JSON for programs, a page for browsers. Credentials are ignored."""
 
 from typing import Any
 from uuid import UUID
@@ -12,10 +12,10 @@ from lambda_app.routers.http.router import Router
 from lambda_app.routers.sharing.file_request_pages import request_page
 from lambda_app.schemas.files.files import DeclaredFile
 from lambda_app.schemas.sharing.file_requests import GuestCompletion, GuestFile, GuestUpload, OpenRequest
-from lambda_app.services.sharing.public_uploads import NoOpenRequestError
+from lambda_app.services.sharing.public_uploads import FileRequestClosedError
 from lambda_app.storage.s3 import bucket_url
 
-router = Router(prefix="/r/{token}", tags=["guests"])
+router = Router(prefix="/r/{token}", tags=["public uploads"])
 
 
 @router.get(
@@ -23,10 +23,10 @@ router = Router(prefix="/r/{token}", tags=["guests"])
     response_model=OpenRequest,
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(404)},
 )
-def open_file_request(token: str, request: Request, guests: PublicUploadsDep, services: ServicesDep) -> Any:
-    """Return what is asked for, and what is taken: JSON, or a page to send files from where `Accept` asks for `text/html`."""
-    found = guests.look(token)
-    asked = OpenRequest(
+def get_public_file_request(token: str, request: Request, uploads: PublicUploadsDep, services: ServicesDep) -> Any:
+    """Return the title and limits of a file request. Browsers (`Accept: text/html`) get an upload page, other clients JSON."""
+    found = uploads.get_request(token)
+    file_request = OpenRequest(
         title=found.title,
         note=found.note,
         max_size_bytes=found.max_size_bytes,
@@ -34,14 +34,19 @@ def open_file_request(token: str, request: Request, guests: PublicUploadsDep, se
         expires_at=found.expires_at,
         files_left=max(0, found.max_files - found.file_count),
     )
-    wants_page = prefers_html(request.headers.get("accept", ""))
-    return request_page(asked, bucket_url=bucket_url(services.settings)) if wants_page else asked
+    if not prefers_html(request.headers.get("accept", "")):
+        return file_request
+    return request_page(file_request, bucket_url=bucket_url(services.settings))
 
 
 @router.post("/files", status_code=201, response_model=GuestUpload, responses=problem_responses(404, 409, 413, 429, 503))
-def start_guest_upload(token: str, declared: DeclaredFile, guests: PublicUploadsDep) -> GuestUpload:
-    """Declare a file and sign the one request that may fill it, as `POST /files/upload` does for those with an account."""
-    upload = guests.start(token, declared)
+def start_public_upload(token: str, declared: DeclaredFile, uploads: PublicUploadsDep) -> GuestUpload:
+    """Start an upload to a file request: declare a file and return a presigned URL.
+
+    Send the content to `upload_url` with `method` and exactly the returned `headers`, then call `POST /r/{token}/files/{file_id}/complete`
+    with `guest_token`, which is returned only in this response.
+    """
+    upload = uploads.start(token, declared)
     request = upload.request
     return GuestUpload(
         upload_url=request.url,
@@ -54,15 +59,15 @@ def start_guest_upload(token: str, declared: DeclaredFile, guests: PublicUploads
 
 
 @router.post("/files/{file_id}/complete", response_model=GuestFile, responses=problem_responses(404, 409, 503))
-def complete_guest_upload(token: str, file_id: str, completion: GuestCompletion, guests: PublicUploadsDep) -> GuestFile:
-    """Check what S3 holds against what was declared. Safe to repeat."""
-    file = guests.complete(token, _require_id(file_id), completion.guest_token)
+def complete_public_upload(token: str, file_id: str, completion: GuestCompletion, uploads: PublicUploadsDep) -> GuestFile:
+    """Complete an upload: verify that the uploaded content matches the declared size and digest. Idempotent."""
+    file = uploads.complete(token, _require_id(file_id), completion.guest_token)
     return GuestFile.model_validate({"file_id": file.id, "status": file.status})
 
 
 def _require_id(text: str) -> UUID:
-    # A parameter of type UUID would answer 422, and say that other texts are something.
+    # A parameter of type UUID would return 422 and so reveal which texts are ids.
     try:
         return UUID(text)
     except ValueError as error:
-        raise NoOpenRequestError from error
+        raise FileRequestClosedError from error

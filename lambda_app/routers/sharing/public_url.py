@@ -1,4 +1,4 @@
-"""What the links that we give out begin with."""
+"""The base URL of the links that the API returns."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from lambda_app.dependencies.services import ServicesDep
 
 
 async def get_public_url(request: Request, services: ServicesDep) -> str:
-    """Return the address of this API, as `API_URL` has it, or without one the gateway's stage: never the caller's word for our host."""
+    """Return `API_URL`, or if it is not set, the path of the gateway's stage. The Host header is not used: the caller controls it."""
     stage: str = request.scope.get("root_path", "")
     return services.settings.api_url or stage
 

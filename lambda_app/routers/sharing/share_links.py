@@ -1,4 +1,4 @@
-"""Opening share links: JSON for programs, and a page without scripts for browsers."""
+"""Routes for visitors of share links: JSON for programs, a page without scripts for browsers."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -9,8 +9,8 @@ from fastapi.responses import RedirectResponse
 
 from lambda_app.core.errors import PermissionDeniedError
 from lambda_app.dependencies.services import ShareLinksDep
-from lambda_app.dependencies.share_links import FORM_TYPE, ProofDep, VisitorDep, pass_cookie
-from lambda_app.repositories.sharing.share_links import Opened
+from lambda_app.dependencies.share_links import FORM_TYPE, ShareCredentialsDep, VisitorDep, share_token_cookie
+from lambda_app.models import OpenShare
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.request_classification import is_prefetch, is_range_resume, is_robot, prefers_html
 from lambda_app.routers.http.router import Router
@@ -19,13 +19,16 @@ from lambda_app.schemas.sharing.shares import LinkedFile, OpenedShare, ShareCred
 
 router = Router(prefix="/s", tags=["share links"])
 
-PassHeader = Annotated[
-    str | None, Header(alias="X-Share-Pass", description="What `POST /s/{token}` returned, where the link has a password.")
+ShareTokenHeader = Annotated[
+    str | None,
+    Header(alias="X-Share-Pass", description="The `share_pass` from `POST /s/{token}`. Required if the link has a password."),
 ]
-RangeHeader = Annotated[str | None, Header(alias="Range", description="The rest of a download that was granted is not counted again.")]
+RangeHeader = Annotated[
+    str | None, Header(alias="Range", description="A range that resumes a granted download does not count as another download.")
+]
 
 _NO_FILE = UUID(int=0)
-_PROOF_BODY = {
+_CREDENTIALS_BODY = {
     "requestBody": {
         "required": True,
         "content": {media_type: {"schema": ShareCredentials.model_json_schema()} for media_type in ("application/json", FORM_TYPE)},
@@ -34,10 +37,10 @@ _PROOF_BODY = {
 
 
 class AutomatedRequestError(PermissionDeniedError):
-    """A robot, or a browser that fetches ahead, asks for bytes."""
+    """A robot, or a browser that prefetches, requested a download."""
 
     code = "robots_get_no_files"
-    message = "Files are given to whoever asks for them, not to robots and not in advance"
+    message = "Automated requests and prefetches cannot download files; open the link yourself"
 
 
 @router.get(
@@ -45,52 +48,65 @@ class AutomatedRequestError(PermissionDeniedError):
     response_model=OpenedShare,
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(401, 403, 404)},
 )
-def open_link(token: str, request: Request, visitor: VisitorDep, links: ShareLinksDep, share_pass: PassHeader = None) -> Any:  # noqa: ARG001 - the visitor's; named for the document
-    """Show what a link opens: JSON, or a page where `Accept` asks for `text/html`.
+def open_share(token: str, request: Request, visitor: VisitorDep, links: ShareLinksDep, share_pass: ShareTokenHeader = None) -> Any:  # noqa: ARG001 - VisitorDep reads it; declared for the OpenAPI document
+    """Open a share link and list its files. Browsers (`Accept: text/html`) get a page, other clients JSON.
 
-    A link that is wrong, over or not for the caller is 404, whatever the reason. 401: it is for signed-in users. 403
-    `share_password_required`: send its password to `POST /s/{token}`.
+    - 404: the link does not exist, has expired or was revoked, or is not for this user. The response does not say which.
+    - 401: the link is for signed-in users; send an access token.
+    - 403 `share_password_required`: exchange the password for a share token with `POST /s/{token}`.
     """
     is_counted = request.method == "GET" and not is_automated(request)
     opened = links.open(token, visitor, is_counted=is_counted)
-    shown = _shown(opened, link_path(request, token))
-    return files_page(shown, link_path(request, token)) if prefers_html(request.headers.get("accept", "")) else shown
+    share = _opened_share(opened, link_path(request, token))
+    return files_page(share, link_path(request, token)) if prefers_html(request.headers.get("accept", "")) else share
 
 
-@router.post("/{token}", response_model=UnlockedShare, responses=problem_responses(401, 403, 404, 429), openapi_extra=_PROOF_BODY)
-def unlock_link(token: str, request: Request, typed: ProofDep, visitor: VisitorDep, links: ShareLinksDep) -> Any:
-    """Exchange a link's password for a pass of an hour, to be sent as `X-Share-Pass`. The form of the page gets a cookie instead.
+@router.post("/{token}", response_model=UnlockedShare, responses=problem_responses(401, 403, 404, 429), openapi_extra=_CREDENTIALS_BODY)
+def unlock_share(token: str, request: Request, submitted: ShareCredentialsDep, visitor: VisitorDep, links: ShareLinksDep) -> Any:
+    """Exchange the link's password for a share token. Send it as `X-Share-Pass`; it is valid for one hour.
 
-    The page also sends `email` and `account_password`, where the link is for signed-in users; programs send their token.
+    The form of the page gets a cookie instead. For a link that is for signed-in users, the form sends `email` and `account_password`;
+    other clients send an access token.
     """
-    proven = links.prove(token, typed.proof, visitor)
-    if not typed.is_form:
-        return UnlockedShare(share_pass=proven.value, expires_at=proven.expires_at)
+    share_token = links.unlock(token, submitted.credentials, visitor)
+    if not submitted.is_form:
+        return UnlockedShare(share_pass=share_token.value, expires_at=share_token.expires_at)
     path = link_path(request, token)
-    answer = RedirectResponse(path, status_code=303)
-    is_secure = request.url.scheme == "https"
-    answer.set_cookie(
-        pass_cookie(request), proven.value, expires=proven.expires_at, path=path, secure=is_secure, httponly=True, samesite="lax"
+    response = RedirectResponse(path, status_code=303)
+    response.set_cookie(
+        share_token_cookie(request),
+        share_token.value,
+        expires=share_token.expires_at,
+        path=path,
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="lax",
     )
-    return answer
+    return response
 
 
 @router.get(
     "/{token}/files/{file_id}",
     status_code=302,
     response_class=RedirectResponse,
-    responses={302: {"description": "Found: the bytes are at `Location` for a minute"}, **problem_responses(401, 403, 404, 503)},
+    responses={
+        302: {"description": "Found: `Location` is a download URL that is valid for one minute"},
+        **problem_responses(401, 403, 404, 503),
+    },
 )
-def download_linked_file(
+def download_shared_file(
     token: str,
     file_id: str,
     request: Request,
     visitor: VisitorDep,
     links: ShareLinksDep,
     range_: RangeHeader = None,
-    share_pass: PassHeader = None,  # noqa: ARG001 - the visitor's; named for the document
+    share_pass: ShareTokenHeader = None,  # noqa: ARG001 - VisitorDep reads it; declared for the OpenAPI document
 ) -> Any:
-    """Redirect to the bytes. Each download is counted; HEAD is not, and gives none."""
+    """Redirect to the content of a file. This counts as one download of the link.
+
+    HEAD does not count, and redirects to a URL that accepts only HEAD.
+    """
     if is_automated(request):
         raise AutomatedRequestError
     signed = links.start_download(
@@ -100,24 +116,24 @@ def download_linked_file(
 
 
 def link_path(request: Request, token: str) -> str:
-    """Return the link's path, below the gateway's stage."""
+    """Return the path of the link, with the gateway's stage."""
     return quote(f"{request.scope.get('root_path', '')}/s/{token}")
 
 
 def is_automated(request: Request) -> bool:
-    """Whether nobody in person asks: a robot, or a browser that fetches ahead."""
+    """Whether a robot or a prefetching browser sent the request, not a person."""
     return is_robot(request.headers.get("user-agent", "")) or is_prefetch(request.headers)
 
 
 def _file_id(text: str) -> UUID:
-    # What is no id is no file: it must not look otherwise than a file that is not there.
+    # A malformed id must be indistinguishable from the id of a missing file.
     try:
         return UUID(text)
     except ValueError:
         return _NO_FILE
 
 
-def _shown(opened: Opened, path: str) -> OpenedShare:
+def _opened_share(opened: OpenShare, path: str) -> OpenedShare:
     share = opened.share
     return OpenedShare(
         files=[
@@ -137,5 +153,5 @@ def _shown(opened: Opened, path: str) -> OpenedShare:
     )
 
 
-for _path, _endpoint in (("/{token}", open_link), ("/{token}/files/{file_id}", download_linked_file)):
+for _path, _endpoint in (("/{token}", open_share), ("/{token}/files/{file_id}", download_shared_file)):
     router.add_api_route(_path, _endpoint, methods=["HEAD"], response_model=None, include_in_schema=False)

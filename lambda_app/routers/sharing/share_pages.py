@@ -46,7 +46,7 @@ def archive_page(archive: LinkedArchive, filenames: Sequence[str], path: str, *,
         percent=percent,
         filenames=filenames,
         action=path,
-        may_go_back=True,
+        has_back_link=True,
     )
     # A header instead of a meta element: accessibility checkers cannot know that the page offers a way to stop the reloads.
     return HTMLResponse(page, headers={"Refresh": str(REFRESH_SECONDS)} if is_unfinished and is_watching else None)

@@ -1,4 +1,4 @@
-"""Share links, for those whose files they open."""
+"""Routes of share links, for the users who create and manage them."""
 
 from typing import Annotated
 from uuid import UUID
@@ -7,7 +7,7 @@ from fastapi import Depends, Request, Response
 
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import SharesDep
-from lambda_app.repositories.sharing.shares import ShareDetails
+from lambda_app.models import ShareDetails
 from lambda_app.routers.files.uploads import IdempotencyKeyHeader
 from lambda_app.routers.http.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.http.problems import problem_responses
@@ -22,26 +22,29 @@ router = Router(tags=["shares"])
 _COLUMNS = Share.model_fields.keys() - {"url", "file_ids", "has_password", "recipients"}
 
 
-class _Addresses:
-    """Writes links as they are given out."""
+class _Presenter:
+    """Builds the responses that describe share links."""
 
-    def __init__(self, base: PublicUrlDep) -> None:
-        self._base = base
+    def __init__(self, public_url: PublicUrlDep) -> None:
+        self._public_url = public_url
 
-    def show(self, kept: ShareDetails, address: str | None = None) -> Share:
-        """Return the link as its owner sees it. Only whoever makes it has the token; a slug is no secret."""
-        share = kept.share
-        end = address or share.slug
+    def present(self, details: ShareDetails, address: str | None = None) -> Share:
+        """Return a link as its owner sees it.
+
+        `address` is the token or slug of a new link. Later only a slug is known: of a token the database holds the hash.
+        """
+        share = details.share
+        name = address or share.slug
         return Share(
-            **{name: getattr(share, name) for name in _COLUMNS},
-            url=None if end is None else f"{self._base}/s/{end}",
-            file_ids=kept.file_ids,
+            **{column: getattr(share, column) for column in _COLUMNS},
+            url=None if name is None else f"{self._public_url}/s/{name}",
+            file_ids=details.file_ids,
             has_password=share.hashed_password is not None,
-            recipients=kept.recipients,
+            recipients=details.recipients,
         )
 
 
-AddressesDep = Annotated[_Addresses, Depends(_Addresses)]
+PresenterDep = Annotated[_Presenter, Depends(_Presenter)]
 
 
 @router.post("/files/{file_id}/shares", status_code=201, response_model=Share, responses=problem_responses(401, 403, 404, 409, 410, 429))
@@ -50,15 +53,15 @@ def share_file(
     options: ShareOptions,
     user: CurrentUserDep,
     shares: SharesDep,
-    addresses: AddressesDep,
+    presenter: PresenterDep,
     response: Response,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Share:
-    """Make a link to a file. Its `url` is shown this once, unless it has a slug."""
+    """Create a share link to a file. Unless the link has a slug, its `url` is returned only in this response; store it now."""
     route = f"POST /files/{file_id}/shares"
-    made = shares.create(user, [file_id], options, route=route, idempotency_key=idempotency_key)
+    created = shares.create(user, [file_id], options, route=route, idempotency_key=idempotency_key)
     response.headers["Cache-Control"] = "no-store"
-    return addresses.show(made.kept, made.address)
+    return presenter.present(created.details, created.address)
 
 
 @router.get("/files/{file_id}/shares", response_model=list[Share], responses=problem_responses(401, 403, 404))
@@ -68,34 +71,34 @@ def list_file_shares(
     response: Response,
     user: CurrentUserDep,
     shares: SharesDep,
-    addresses: AddressesDep,
+    presenter: PresenterDep,
     limit: LimitQuery = 100,
     cursor: CursorQuery = None,
 ) -> list[Share]:
-    """List the links to a file, whoever made them, newest first."""
-    page = shares.page_of_file(user, file_id, limit=limit, after=_cursor(cursor))
-    return _shown(page, request, response, addresses, limit)
+    """List the share links to a file, newest first, including those that superusers created."""
+    page = shares.page_of_file(user, file_id, limit=limit, after=_decode_cursor(cursor))
+    return _present_page(page, request, response, presenter, limit)
 
 
 @router.delete("/files/{file_id}/shares", status_code=204, responses=problem_responses(401, 403, 404))
 def revoke_file_shares(file_id: UUID, user: CurrentUserDep, shares: SharesDep) -> None:
-    """Revoke every link to a file, also those that open other files too."""
+    """Revoke all share links to a file, including links that contain other files too."""
     shares.revoke_all_of_file(user, file_id)
 
 
 @router.post("/shares", status_code=201, response_model=Share, responses=problem_responses(401, 403, 404, 409, 410, 429))
 def share_files(
-    wanted: ShareCreate,
+    parameters: ShareCreate,
     user: CurrentUserDep,
     shares: SharesDep,
-    addresses: AddressesDep,
+    presenter: PresenterDep,
     response: Response,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Share:
-    """Make one link to several files. Its `url` is shown this once, unless it has a slug."""
-    made = shares.create(user, wanted.file_ids, wanted, route="POST /shares", idempotency_key=idempotency_key)
+    """Create one share link to several files. Unless the link has a slug, its `url` is returned only in this response; store it now."""
+    created = shares.create(user, parameters.file_ids, parameters, route="POST /shares", idempotency_key=idempotency_key)
     response.headers["Cache-Control"] = "no-store"
-    return addresses.show(made.kept, made.address)
+    return presenter.present(created.details, created.address)
 
 
 @router.get("/shares", response_model=list[Share], responses=problem_responses(401, 403))
@@ -104,36 +107,39 @@ def list_shares(
     response: Response,
     user: CurrentUserDep,
     shares: SharesDep,
-    addresses: AddressesDep,
+    presenter: PresenterDep,
     limit: LimitQuery = 100,
     cursor: CursorQuery = None,
 ) -> list[Share]:
-    """List one's links, revoked ones too, newest first; `X-Next-Cursor` and `Link` lead to the next page."""
-    return _shown(shares.page(user, limit=limit, after=_cursor(cursor)), request, response, addresses, limit)
+    """List the caller's share links, newest first, including revoked ones. `X-Next-Cursor` and `Link` lead to the next page."""
+    return _present_page(shares.page(user, limit=limit, after=_decode_cursor(cursor)), request, response, presenter, limit)
 
 
 @router.get("/shares/{share_id}", response_model=Share, responses=problem_responses(401, 403, 404))
-def read_share(share_id: UUID, user: CurrentUserDep, shares: SharesDep, addresses: AddressesDep) -> Share:
-    """Return a link's rules, and how often it was used."""
-    return addresses.show(shares.get(user, share_id))
+def get_share(share_id: UUID, user: CurrentUserDep, shares: SharesDep, presenter: PresenterDep) -> Share:
+    """Return the settings of a share link, and how often it was opened and used for downloads."""
+    return presenter.present(shares.get(user, share_id))
 
 
 @router.patch("/shares/{share_id}", response_model=Share, responses=problem_responses(401, 403, 404, 409, 429))
-def update_share(share_id: UUID, update: ShareUpdate, user: CurrentUserDep, shares: SharesDep, addresses: AddressesDep) -> Share:
-    """Change a link's rules from the next request on; an absent field stays as it is, null takes a limit away."""
-    return addresses.show(shares.update(user, share_id, update))
+def update_share(share_id: UUID, update: ShareUpdate, user: CurrentUserDep, shares: SharesDep, presenter: PresenterDep) -> Share:
+    """Change the settings of a share link. Absent fields stay unchanged; null removes a limit.
+
+    The new settings apply from the next request on.
+    """
+    return presenter.present(shares.update(user, share_id, update))
 
 
 @router.delete("/shares/{share_id}", status_code=204, responses=problem_responses(401, 403, 404))
 def revoke_share(share_id: UUID, user: CurrentUserDep, shares: SharesDep) -> None:
-    """End a link for good, and the zips that were asked for at it. Safe to repeat."""
+    """Revoke a share link permanently, and delete its zips. Idempotent."""
     shares.revoke(user, share_id)
 
 
-def _cursor(text: str | None) -> Cursor | None:
+def _decode_cursor(text: str | None) -> Cursor | None:
     return None if text is None else Cursor.decode(text)
 
 
-def _shown(page: SharePage, request: Request, response: Response, addresses: _Addresses, limit: int) -> list[Share]:
+def _present_page(page: SharePage, request: Request, response: Response, presenter: _Presenter, limit: int) -> list[Share]:
     set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
-    return [addresses.show(kept) for kept in page.shares]
+    return [presenter.present(details) for details in page.shares]

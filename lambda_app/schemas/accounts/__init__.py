@@ -1,1 +1,1 @@
-"""Requests and responses about accounts."""
+"""Models of accounts, sessions and API keys."""

@@ -1,4 +1,4 @@
-"""Shapes of API keys."""
+"""Models of API keys."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -15,17 +15,17 @@ API_KEY_MAX_DAYS = 3650
 
 
 class Scope(StrEnum):
-    """What an API key may be used for."""
+    """What an API key can be used for."""
 
     FILES_READ = "files:read"
     FILES_WRITE = "files:write"
     SHARES = "shares"
     ADMIN = "admin"
-    """Everything its owner may do, also with the account itself; for a superuser, administration."""
+    """Everything that the owner can do, including changes of the account and, for a superuser, administration."""
 
 
 class ApiKeyCreate(RequestModel):
-    """A new key."""
+    """A new API key."""
 
     name: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=API_KEY_NAME_MAX_LENGTH), ONE_LINE, NOT_BLANK]
     scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
@@ -33,7 +33,7 @@ class ApiKeyCreate(RequestModel):
 
 
 class ApiKey(ResponseModel):
-    """A key as its owner sees it later: by its name and its beginning."""
+    """An API key. `hint` is the beginning of the key, by which its owner can recognise it."""
 
     id: UUID
     name: str
@@ -50,6 +50,6 @@ class ApiKey(ResponseModel):
 
 
 class NewApiKey(ApiKey):
-    """A key just made; `key` is shown this once."""
+    """A new API key. `key` appears in this response only."""
 
     key: str = Field(repr=False)

@@ -1,4 +1,4 @@
-"""Shapes of sessions and of what is sent to sign in, out and back in."""
+"""Models of sessions, refresh tokens and mail tokens."""
 
 from datetime import datetime
 from typing import Annotated
@@ -11,37 +11,37 @@ from lambda_app.schemas.base import RequestModel, ResponseModel
 from lambda_app.schemas.text import ONE_LINE
 
 SECRET_MAX_LENGTH = 128
-"""Ours have 43 characters."""
+"""In characters. The tokens that the API issues have 43."""
 
 Secret = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=SECRET_MAX_LENGTH), ONE_LINE]
 
 
 class Refresh(RequestModel):
-    """A refresh token; it is good once."""
+    """A refresh token. It can be used once."""
 
     refresh_token: Secret = Field(repr=False)
 
 
 class EmailOnly(RequestModel):
-    """The address that mail is asked for."""
+    """The e-mail address to send a mail to."""
 
     email: Email
 
 
 class MailedToken(RequestModel):
-    """The token of a mail's link."""
+    """The token from the link in a mail."""
 
     token: Secret = Field(repr=False)
 
 
 class PasswordReset(MailedToken):
-    """The token of a mail's link, and the new password."""
+    """The token from the link in a mail, and the new password."""
 
     password: Password = Field(repr=False)
 
 
 class Session(ResponseModel):
-    """One sign-in. `is_current` tells the one that asks."""
+    """A session. `is_current` marks the session of this request."""
 
     id: UUID
     created_at: datetime

@@ -1,4 +1,4 @@
-"""Shapes of accounts and sign-in."""
+"""Models of accounts and access tokens."""
 
 from datetime import datetime
 from typing import Annotated
@@ -22,14 +22,11 @@ def _refuse_surrogates(value: str) -> str:
 
 
 def normalise_email(value: str) -> str:
-    """Return the address in the form we store: checked for syntax, NFC, all in lower case.
-
-    Raises ValueError for anything that is not an e-mail address.
-    """
-    # Before the library sees it: its Unicode normalisation takes seconds for 100 kB of combining marks.
+    """Return the address in the form that is stored: valid syntax, NFC, lower case. Raises ValueError for an invalid address."""
+    # Checked before the library is called: its Unicode normalisation takes seconds for 100 kB of combining marks.
     if len(value) > EMAIL_MAX_LENGTH:
-        raise ValueError("must not be longer than an address can be")
-    # 58 ms to import, and only registration, sign-in and e-mail changes need it.
+        raise ValueError(f"must have at most {EMAIL_MAX_LENGTH} characters")
+    # Imported here, because the import takes 58 ms and only registration, sign-in and e-mail changes need it.
     from email_validator import validate_email
 
     return validate_email(value, check_deliverability=False).normalized.lower()
@@ -41,8 +38,8 @@ Password = Annotated[
     StringConstraints(strict=True, min_length=PASSWORD_MIN_LENGTH, max_length=PASSWORD_MAX_LENGTH),
     AfterValidator(_refuse_surrogates),
 ]
-"""A new password, kept exactly as typed."""
-TypedPassword = Annotated[str, StringConstraints(strict=True, max_length=PASSWORD_MAX_LENGTH), AfterValidator(_refuse_surrogates)]
+"""A new password. It is not normalised."""
+SubmittedPassword = Annotated[str, StringConstraints(strict=True, max_length=PASSWORD_MAX_LENGTH), AfterValidator(_refuse_surrogates)]
 """A password to compare with the stored one."""
 
 
@@ -54,28 +51,30 @@ class UserCreate(RequestModel):
 
 
 class UserSelfUpdate(RequestModel):
-    """What users change of themselves. A new e-mail or password needs the current password."""
+    """Changes of the user's own account. A new e-mail or password needs the current password."""
 
     email: Email | None = None
     password: Password | None = Field(default=None, repr=False)
-    current_password: TypedPassword | None = Field(default=None, repr=False)
+    current_password: SubmittedPassword | None = Field(default=None, repr=False)
 
     _cannot_be_cleared = field_validator("email", "password", mode="before")(refuse_null)
 
 
 class UserUpdate(UserSelfUpdate):
-    """What may change of an account; only a superuser changes `is_active`, `is_superuser` and the quota."""
+    """Changes of an account. Only a superuser can change `is_active`, `is_superuser` and the quota."""
 
     is_active: bool | None = Field(default=None, strict=True)
     is_superuser: bool | None = Field(default=None, strict=True)
-    quota_bytes: int | None = Field(default=None, strict=True, ge=0, le=2**62, description="Bytes to keep at most; null: the default.")
-    quota_files: int | None = Field(default=None, strict=True, ge=0, le=2**31 - 1, description="Files to keep at most; null: the default.")
+    quota_bytes: int | None = Field(default=None, strict=True, ge=0, le=2**62, description="Maximum stored bytes; null means the default.")
+    quota_files: int | None = Field(
+        default=None, strict=True, ge=0, le=2**31 - 1, description="Maximum number of files; null means the default."
+    )
 
     _cannot_be_null = field_validator("is_active", "is_superuser", mode="before")(refuse_null)
 
 
 class User(ResponseModel):
-    """An account as its owner and superusers see it."""
+    """An account."""
 
     id: UUID
     email: str
@@ -86,7 +85,7 @@ class User(ResponseModel):
 
 
 class Token(ResponseModel):
-    """A bearer token (RFC 6750), and the refresh token that is exchanged once for the next pair; `expires_in` is in seconds."""
+    """A bearer token (RFC 6750), and the refresh token to exchange, once, for the next pair. `expires_in` is in seconds."""
 
     access_token: str
     token_type: str = "bearer"  # noqa: S105 - the scheme's name

@@ -1,1 +1,1 @@
-"""Requests and responses about files."""
+"""Models of files, uploads and storage usage."""

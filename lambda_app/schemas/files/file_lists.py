@@ -1,4 +1,4 @@
-"""What a list of files is narrowed to, and how it is ordered."""
+"""Filters and orders of file lists."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,16 +9,16 @@ from lambda_app.models.files.files import FileStatus
 
 
 class Shared(StrEnum):
-    """Which side of sharing by name a list shows."""
+    """Filter by grants."""
 
     WITH_ME = "with_me"
-    """Others' available files that the user was granted."""
+    """Available files of other users for which the user has a grant."""
     BY_ME = "by_me"
-    """The user's own files that others were granted."""
+    """The user's own files for which other users have a grant."""
 
 
 class OrderField(StrEnum):
-    """What a list can be ordered by."""
+    """The sort key of a list."""
 
     CREATED = "created"
     NAME = "name"
@@ -26,42 +26,42 @@ class OrderField(StrEnum):
 
 
 class Order(StrEnum):
-    """The order of a list; a minus turns it round."""
+    """The order of a list; a minus sign means descending."""
 
     NEWEST_FIRST = "-created"
     OLDEST_FIRST = "created"
     BY_NAME = "name"
-    BY_NAME_BACKWARDS = "-name"
+    BY_NAME_DESCENDING = "-name"
     SMALLEST_FIRST = "size"
     LARGEST_FIRST = "-size"
 
 
 @dataclass(frozen=True, slots=True)
 class FileOrder:
-    """An order, taken apart."""
+    """An order as its sort key and direction."""
 
     field: OrderField
     is_descending: bool
 
     @classmethod
     def of(cls, order: Order) -> "FileOrder":
-        """Take an order apart."""
+        """Return the sort key and direction of an order."""
         return cls(OrderField(order.removeprefix("-")), order.startswith("-"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFilter:
-    """What to list; None does not narrow. Without a status, the trash is left out."""
+    """Filters of a list, combined with AND; None means no filter. Without a status, the list excludes the trash."""
 
     status: FileStatus | None = None
     name: str | None = None
-    """A piece of the name, case ignored."""
+    """Part of the file name; case is ignored."""
     content_type: str | None = None
-    """What the declared type begins with, as `image/`."""
+    """Prefix of the declared content type, for example `image/`."""
     created_after: datetime | None = None
-    """Not before this."""
+    """Inclusive lower bound."""
     created_before: datetime | None = None
-    """Before this."""
+    """Exclusive upper bound."""
     size_min: int | None = None
     size_max: int | None = None
     shared: Shared | None = None

@@ -1,4 +1,4 @@
-"""Shapes of files."""
+"""Models of files."""
 
 from datetime import datetime
 from typing import Annotated
@@ -14,9 +14,9 @@ FILENAME_MAX_LENGTH = 255
 CONTENT_TYPE_MAX_LENGTH = 100
 DESCRIPTION_MAX_LENGTH = 2000
 SIZE_MAX_BYTES = 50 * 1024**4
-"""The largest object S3 stores: 50 TB."""
+"""The largest object that S3 can store: 50 TiB."""
 
-# A media type with optional parameters (RFC 9110, section 8.3.1), in printable ASCII: it is signed and sent as a header.
+# A media type with optional parameters (RFC 9110, section 8.3.1), in printable ASCII, because it is sent as a signed header.
 _MEDIA_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 CONTENT_TYPE_PATTERN = rf'^{_MEDIA_WORD}/{_MEDIA_WORD}(?:; ?{_MEDIA_WORD}=(?:{_MEDIA_WORD}|"[ !#-\[\]-~]*"))*$'
 SHA256_PATTERN = "^[0-9a-fA-F]{64}$"
@@ -26,13 +26,13 @@ Description = Annotated[str, StringConstraints(strict=True, max_length=DESCRIPTI
 
 
 class DeclaredFile(RequestModel):
-    """The file that somebody is about to upload; S3 will admit exactly this and nothing else."""
+    """The declaration of a file to upload. S3 accepts only a body that matches it."""
 
     filename: Filename
     content_type: str = Field(strict=True, max_length=CONTENT_TYPE_MAX_LENGTH, pattern=CONTENT_TYPE_PATTERN, examples=["image/png"])
-    size_bytes: int = Field(strict=True, ge=0, le=SIZE_MAX_BYTES, description="Exact length of the body, in bytes.")
+    size_bytes: int = Field(strict=True, ge=0, le=SIZE_MAX_BYTES, description="Exact length of the file, in bytes.")
     sha256: str | None = Field(
-        default=None, strict=True, pattern=SHA256_PATTERN, description="SHA-256 in hex, as sha256sum prints it; S3 refuses other bytes."
+        default=None, strict=True, pattern=SHA256_PATTERN, description="SHA-256 of the file in hex. S3 refuses a body with another one."
     )
     description: Description | None = None
 
@@ -43,13 +43,13 @@ class DeclaredFile(RequestModel):
 
 
 class FileCreate(DeclaredFile):
-    """The file that the caller is about to upload, and who may read it."""
+    """The declaration of a file to upload, and its visibility."""
 
-    is_public: bool = Field(default=False, strict=True, description="Whether anyone who knows the id may read it.")
+    is_public: bool = Field(default=False, strict=True, description="Whether anyone who knows the id can read the file.")
 
 
 class FileUpdate(RequestModel):
-    """What may change of a file after its upload has started; an absent field stays as it is."""
+    """Changes of a file. Omitted fields are not changed."""
 
     filename: Filename | None = None
     description: Description | None = None
@@ -72,23 +72,23 @@ class File(ResponseModel):
     owner_id: UUID
     status: FileStatus
     detected_content_type: str | None
-    """What the bytes look like, when that contradicts `content_type`."""
+    """The content type detected from the bytes, if it contradicts `content_type`."""
     purge_at: datetime | None
-    """When a file in the trash is deleted for good."""
+    """When a file in the trash is permanently deleted."""
     file_request_id: UUID | None
-    """The file request by which a guest sent it."""
+    """The file request through which a guest uploaded the file."""
     created_at: datetime
     updated_at: datetime
 
-    @computed_field(description="Where anyone can download it while it is public, behind the API's own address.")  # type: ignore[prop-decorator]  # pydantic's way
+    @computed_field(description="Path of the public link, relative to the URL of the API; null if the file is not public or not available.")  # type: ignore[prop-decorator]  # pydantic documents this order
     @property
     def public_path(self) -> str | None:
-        """Return the public link, None while there is none. A path: which host leads to us, only the caller knows."""
+        """Return the path of the public link, or None. Not a full URL: the model does not know the host of the API."""
         return f"/p/{self.id}" if self.is_public and self.status is FileStatus.AVAILABLE else None
 
 
 class FileUploadResponse(ResponseModel):
-    """A presigned request that admits one object; send `headers` exactly, before `expires_at`, then call complete."""
+    """A presigned upload request. Send it with exactly these `headers` before `expires_at`, then complete the upload."""
 
     upload_url: str
     file_id: UUID
@@ -98,7 +98,7 @@ class FileUploadResponse(ResponseModel):
 
 
 class FileDownloadResponse(ResponseModel):
-    """A presigned address of the bytes; `content_type` is the type that S3 will answer with."""
+    """A presigned download URL. `content_type` is the content type of S3's response."""
 
     download_url: str
     filename: str

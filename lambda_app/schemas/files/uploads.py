@@ -1,4 +1,4 @@
-"""Shapes of uploads in parts."""
+"""Models of multipart uploads."""
 
 from datetime import datetime
 from typing import Annotated
@@ -17,27 +17,28 @@ from lambda_app.schemas.files.files import (
 )
 
 PARTS_PER_CALL = 100
-"""How many parts one call signs."""
+"""Maximum number of parts that one call can sign."""
 
 
 class MultipartCreate(RequestModel):
-    """The file that the caller is about to upload in parts.
+    """The declaration of a file to upload in parts.
 
-    There is no digest of the whole: S3 computes none of parts. Each part can carry its own, and the completion a CRC64NVME of the whole.
+    It has no SHA-256 of the whole file, because S3 does not compute one for multipart uploads. Each part can have its own SHA-256, and
+    the completion can have the CRC64NVME of the whole file.
     """
 
     filename: Filename
     content_type: str = Field(strict=True, max_length=CONTENT_TYPE_MAX_LENGTH, pattern=CONTENT_TYPE_PATTERN, examples=["video/mp4"])
-    size_bytes: int = Field(strict=True, ge=1, le=SIZE_MAX_BYTES, description="Exact length of the whole file, in bytes.")
+    size_bytes: int = Field(strict=True, ge=1, le=SIZE_MAX_BYTES, description="Exact length of the file, in bytes.")
     has_part_digests: bool = Field(
-        default=False, strict=True, description="Whether every part comes with its SHA-256, which S3 then checks."
+        default=False, strict=True, description="Whether each part is signed with its SHA-256, which S3 then checks."
     )
     description: Description | None = None
-    is_public: bool = Field(default=False, strict=True, description="Whether anyone who knows the id may read it.")
+    is_public: bool = Field(default=False, strict=True, description="Whether anyone who knows the id can read the file.")
 
 
-class MultipartStarted(ResponseModel):
-    """An upload in parts: every part has `part_size_bytes` but the last, which has the rest. The file id is all that is needed to go on."""
+class MultipartUpload(ResponseModel):
+    """A multipart upload. Each part has `part_size_bytes`, except the last, which has the rest. Resuming needs only the file id."""
 
     file_id: UUID
     part_size_bytes: int
@@ -45,7 +46,7 @@ class MultipartStarted(ResponseModel):
     expires_at: datetime
 
 
-class PartWanted(RequestModel):
+class PartRequest(RequestModel):
     """A part to sign."""
 
     number: int = Field(strict=True, ge=1, le=10_000)
@@ -57,21 +58,21 @@ class PartWanted(RequestModel):
         return value.lower() if value else value
 
 
-class PartsWanted(RequestModel):
+class PartsRequest(RequestModel):
     """The parts to sign."""
 
-    parts: Annotated[list[PartWanted], Field(min_length=1, max_length=PARTS_PER_CALL)]
+    parts: Annotated[list[PartRequest], Field(min_length=1, max_length=PARTS_PER_CALL)]
 
     @field_validator("parts")
     @classmethod
-    def _once_each(cls, value: list[PartWanted]) -> list[PartWanted]:
+    def _once_each(cls, value: list[PartRequest]) -> list[PartRequest]:
         if len({part.number for part in value}) != len(value):
-            raise ValueError("must name each part once")
+            raise ValueError("must not contain a part more than once")
         return value
 
 
 class PartUpload(ResponseModel):
-    """A presigned request that admits one part; send `headers` exactly, before `expires_at`."""
+    """A presigned request for one part. Send it with exactly these `headers` before `expires_at`."""
 
     number: int
     size_bytes: int
@@ -82,13 +83,13 @@ class PartUpload(ResponseModel):
 
 
 class PartUploads(ResponseModel):
-    """The signed parts."""
+    """The presigned requests of the parts."""
 
     parts: list[PartUpload]
 
 
 class Part(ResponseModel):
-    """A part that the store holds."""
+    """An uploaded part."""
 
     number: int
     size_bytes: int
@@ -96,8 +97,8 @@ class Part(ResponseModel):
     sha256: str | None
 
 
-class PartsHeld(ResponseModel):
-    """What the store holds of the file, and what it takes to be whole."""
+class UploadedParts(ResponseModel):
+    """The parts that were uploaded, and the size and number of all parts."""
 
     part_size_bytes: int
     part_count: int
@@ -105,11 +106,11 @@ class PartsHeld(ResponseModel):
 
 
 class UploadCompletion(RequestModel):
-    """What the caller knows of the whole."""
+    """The completion of an upload."""
 
     crc64nvme: str | None = Field(
         default=None,
         strict=True,
         pattern="^[0-9A-Za-z+/]{11}=$",
-        description="CRC64NVME of the whole file in base64. A file that has another is refused. Not for uploads whose parts have digests.",
+        description="CRC64NVME of the whole file, in base64. A file with another checksum is rejected. Not for uploads with part digests.",
     )

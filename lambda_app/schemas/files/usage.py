@@ -1,10 +1,10 @@
-"""The shape of usage."""
+"""The model of storage usage."""
 
 from lambda_app.schemas.base import ResponseModel
 
 
 class Usage(ResponseModel):
-    """What a user keeps. Uploads under way count from their start, and the trash counts until it is emptied."""
+    """Storage usage of a user. An upload counts from its start, and a file in the trash counts until it is deleted."""
 
     bytes_used: int
     files_count: int

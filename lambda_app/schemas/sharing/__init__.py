@@ -1,1 +1,1 @@
-"""Requests and responses about sharing."""
+"""Models of share links, grants and file requests."""

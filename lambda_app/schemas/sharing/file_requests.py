@@ -1,4 +1,4 @@
-"""Shapes of file requests, on their owner's side and on the guests'."""
+"""Models of file requests, for owners and for guests."""
 
 from datetime import datetime
 from typing import Annotated
@@ -15,7 +15,7 @@ from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES, Instant
 
 MAX_SIZE_DEFAULT_BYTES = 1024**3
 MAX_SIZE_LIMIT_BYTES = 5 * 1024**3
-"""Guests send a file in one PUT, which takes no more."""
+"""Guests upload a file in one PUT, for which S3 allows 5 GiB."""
 MAX_FILES_DEFAULT = 100
 MAX_FILES_LIMIT = 10_000
 CONTENT_TYPE_RULES_MAX_COUNT = 50
@@ -24,8 +24,8 @@ _WORD = r"[!#$%&'+.^_`|~0-9A-Za-z-]+"
 
 Title = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=REQUEST_TITLE_MAX_LENGTH), ONE_LINE, NOT_BLANK]
 Note = Annotated[str, StringConstraints(strict=True, max_length=REQUEST_NOTE_MAX_LENGTH), SEVERAL_LINES]
-MaxSize = Annotated[int, Field(strict=True, ge=1, le=MAX_SIZE_LIMIT_BYTES, description="Bytes that one file may have.")]
-MaxFiles = Annotated[int, Field(strict=True, ge=1, le=MAX_FILES_LIMIT, description="How many files guests may send in all.")]
+MaxSize = Annotated[int, Field(strict=True, ge=1, le=MAX_SIZE_LIMIT_BYTES, description="Maximum size of one file, in bytes.")]
+MaxFiles = Annotated[int, Field(strict=True, ge=1, le=MAX_FILES_LIMIT, description="Maximum number of files in all.")]
 ContentTypeRule = Annotated[
     str,
     StringConstraints(strict=True, max_length=CONTENT_TYPE_RULE_MAX_LENGTH, pattern=rf"^{_WORD}/(?:{_WORD}|\*)$"),
@@ -36,31 +36,31 @@ ContentTypeRules = Annotated[
     Field(
         min_length=1,
         max_length=CONTENT_TYPE_RULES_MAX_COUNT,
-        description="Types that guests may declare; null is any.",
+        description="Content types that guests can upload; null allows any.",
         examples=[["image/*", "application/pdf"]],
     ),
 ]
 
 
 def matching_rules(content_type: str) -> tuple[str, str]:
-    """Return the rules that let a content type in: itself without its parameters, and its family."""
+    """Return the rules that allow a content type: the type without parameters, and its wildcard, for example `image/*`."""
     essence = content_type.partition(";")[0].strip().lower()
     return essence, f"{essence.partition('/')[0]}/*"
 
 
 class FileRequestCreate(RequestModel):
-    """A request for files, and what it takes."""
+    """A new file request."""
 
     title: Title
     note: Note | None = None
     max_size_bytes: MaxSize = MAX_SIZE_DEFAULT_BYTES
     max_files: MaxFiles = MAX_FILES_DEFAULT
     allowed_content_types: ContentTypeRules | None = None
-    expires_at: Instant | None = Field(default=None, description="Within a year; 30 days from now by default.")
+    expires_at: Instant | None = Field(default=None, description="At most 366 days from now; 30 days by default.")
 
 
 class FileRequestUpdate(RequestModel):
-    """What may change of a request; an absent field stays as it is."""
+    """Changes of a file request. Omitted fields are not changed."""
 
     title: Title | None = None
     note: Note | None = None
@@ -73,7 +73,7 @@ class FileRequestUpdate(RequestModel):
 
 
 class FileRequest(ResponseModel):
-    """A request as its owner sees it; `file_count` is how many uploads were started, without those that came to nothing."""
+    """A file request. `file_count` counts started uploads, except those that failed or expired."""
 
     id: UUID
     title: str
@@ -88,14 +88,14 @@ class FileRequest(ResponseModel):
 
 
 class NewFileRequest(FileRequest):
-    """A request just made; `token`, and the link with it, are shown this once."""
+    """A new file request. `token` and `url` appear in this response only."""
 
     token: str = Field(repr=False)
     url: str = Field(repr=False)
 
 
 class OpenRequest(ResponseModel):
-    """A request as a guest sees it."""
+    """A file request, for guests."""
 
     title: str
     note: str | None
@@ -106,19 +106,19 @@ class OpenRequest(ResponseModel):
 
 
 class GuestUpload(FileUploadResponse):
-    """A presigned request that admits one object; `guest_token` is for completing this upload, and shown this once."""
+    """A presigned upload request. `guest_token` completes this upload and appears in this response only."""
 
     guest_token: str = Field(repr=False)
 
 
 class GuestCompletion(RequestModel):
-    """The token that came with the upload."""
+    """The `guest_token` of the upload to complete."""
 
     guest_token: Secret = Field(repr=False)
 
 
 class GuestFile(ResponseModel):
-    """What a guest is told of a file that they sent."""
+    """The status of a file that a guest has uploaded."""
 
     file_id: UUID
     status: FileStatus

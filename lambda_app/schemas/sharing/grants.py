@@ -1,4 +1,4 @@
-"""Shapes of grants."""
+"""Models of grants."""
 
 from datetime import datetime
 from typing import Self
@@ -12,21 +12,23 @@ from lambda_app.schemas.base import RequestModel, ResponseModel
 
 
 class GrantCreate(RequestModel):
-    """Who may do what with the file; the user is named by id or by e-mail."""
+    """A grant for one user, identified by id or by e-mail."""
 
     user_id: UUID | None = None
     email: Email | None = None
-    role: GrantRole = Field(default=GrantRole.VIEWER, description="A viewer reads; an editor also changes name and description.")
+    role: GrantRole = Field(
+        default=GrantRole.VIEWER, description="A viewer can read the file; an editor can also change its name and description."
+    )
 
     @model_validator(mode="after")
     def _names_one_user(self) -> Self:
         if (self.user_id is None) == (self.email is None):
-            raise ValueError("exactly one of user_id and email is needed")
+            raise ValueError("send either user_id or email")
         return self
 
 
 class Grant(ResponseModel):
-    """One user's part in a file. `email` is what the owner named them by, if they did."""
+    """A user's access to a file. `email` is the address that the owner entered, if the owner identified the user by e-mail."""
 
     file_id: UUID
     user_id: UUID

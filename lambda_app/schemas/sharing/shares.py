@@ -1,4 +1,4 @@
-"""Shapes of share links."""
+"""Models of share links."""
 
 import re
 from datetime import datetime
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, fi
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.sharing.shares import NOTE_MAX_LENGTH, SLUG_MAX_LENGTH, ShareAudience
-from lambda_app.schemas.accounts.users import TypedPassword, normalise_email
+from lambda_app.schemas.accounts.users import SubmittedPassword, normalise_email
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
 from lambda_app.schemas.text import ONE_LINE, SEVERAL_LINES
 
@@ -20,12 +20,12 @@ FILES_PER_SHARE = 100
 RECIPIENTS_PER_SHARE = 100
 SLUG_MIN_LENGTH = 3
 TOKEN_LENGTH = 22
-"""Characters of a random token; no slug has as many, so that an address is one or the other at sight."""
+"""Length of a random token, in characters. Slugs of this length are refused, so that tokens and slugs can be told apart."""
 SHARE_PASSWORD_MIN_LENGTH = 4
-"""Guessing is throttled, and the link itself is a secret."""
+"""Shorter than for accounts, because attempts are throttled and the link itself is a secret."""
 MAX_DOWNLOADS_LIMIT = 2**31 - 1
 LAST_YEAR = 9000
-"""Beyond it time zones run out of the calendar."""
+"""Limit for expiry dates: near the year 9999, conversion between time zones overflows."""
 
 RESERVED_SLUGS = frozenset(
     {
@@ -61,20 +61,21 @@ RESERVED_SLUGS = frozenset(
     }
     | {"support", "system", "upload", "user", "users", "verify", "we-upload", "www"}
 )
-"""Words that would pass for a page of the platform's own."""
+"""Slugs that visitors could mistake for a page of the platform."""
 
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def is_slug(text: str) -> bool:
-    """Whether the text has the form of a slug."""
+    """Return whether the text has the form of a slug."""
     return SLUG_MIN_LENGTH <= len(text) <= SLUG_MAX_LENGTH and len(text) != TOKEN_LENGTH and _SLUG.fullmatch(text) is not None
 
 
 def _checked_slug(value: str) -> str:
     if not is_slug(value):
         raise ValueError(
-            f"must be words of a-z and 0-9 with hyphens between, {SLUG_MIN_LENGTH} to {SLUG_MAX_LENGTH} characters but not {TOKEN_LENGTH}"
+            "must contain only a-z, 0-9 and single hyphens between them, "
+            f"and must have {SLUG_MIN_LENGTH} to {SLUG_MAX_LENGTH} characters, but not {TOKEN_LENGTH}"
         )
     if value in RESERVED_SLUGS:
         raise ValueError("is reserved")
@@ -90,7 +91,7 @@ def _normalise_recipient(value: str) -> str:
 
 def _refuse_far_future(value: datetime) -> datetime:
     if not 1 < value.year < LAST_YEAR:
-        raise ValueError("must be a date that calendars know")
+        raise ValueError(f"must be between the years 2 and {LAST_YEAR - 1}")
     return value
 
 
@@ -106,36 +107,36 @@ Recipients = Annotated[list[Recipient], Field(max_length=RECIPIENTS_PER_SHARE), 
 Expiry = Annotated[AwareDatetime, AfterValidator(_refuse_far_future)]
 Note = Annotated[str, StringConstraints(strict=True, max_length=NOTE_MAX_LENGTH), SEVERAL_LINES]
 MaxDownloads = Annotated[int, Field(strict=True, ge=1, le=MAX_DOWNLOADS_LIMIT)]
-SharePassword = Annotated[TypedPassword, StringConstraints(min_length=SHARE_PASSWORD_MIN_LENGTH, max_length=PASSWORD_MAX_LENGTH)]
+SharePassword = Annotated[SubmittedPassword, StringConstraints(min_length=SHARE_PASSWORD_MIN_LENGTH, max_length=PASSWORD_MAX_LENGTH)]
 
 
 class ShareOptions(RequestModel):
-    """The rules of a new link."""
+    """The rules of a new share link."""
 
-    slug: Slug | None = Field(default=None, description="An address of your own instead of a random one. It can be guessed.")
+    slug: Slug | None = Field(default=None, description="A chosen address instead of a random token. It can be guessed.")
     password: SharePassword | None = Field(default=None, repr=False)
-    expires_at: Expiry | None = Field(default=None, description="With a time zone, as 2026-01-31T12:00:00Z.")
-    max_downloads: MaxDownloads | None = Field(default=None, description="Downloads in all, of whichever files.")
+    expires_at: Expiry | None = Field(default=None, description="With a time zone, for example 2026-01-31T12:00:00Z.")
+    max_downloads: MaxDownloads | None = Field(default=None, description="Maximum number of downloads, over all files.")
     audience: ShareAudience = ShareAudience.ANYONE
-    recipients: Recipients = Field(default=[], description="Addresses or ids of users, for the audience `named`.")
-    allows_download: bool = Field(default=True, strict=True, description="False shows names and sizes only.")
-    note: Note | None = Field(default=None, description="Shown to whoever opens the link.")
+    recipients: Recipients = Field(default=[], description="E-mail addresses or ids of users, for the audience `named`.")
+    allows_download: bool = Field(default=True, strict=True, description="If false, visitors see only names and sizes.")
+    note: Note | None = Field(default=None, description="Shown to the visitors of the link.")
 
     @model_validator(mode="after")
-    def _names_somebody(self) -> "ShareOptions":
+    def _recipients_match_audience(self) -> "ShareOptions":
         if (self.audience is ShareAudience.NAMED) != bool(self.recipients):
-            raise ValueError("recipients belong to the audience `named`, which needs one at least")
+            raise ValueError("the audience `named` needs at least one recipient; other audiences must not have recipients")
         return self
 
 
 class ShareCreate(ShareOptions):
-    """A link to several files."""
+    """A new share link to several files."""
 
     file_ids: Annotated[list[UUID], Field(min_length=1, max_length=FILES_PER_SHARE), AfterValidator(_once_each)]
 
 
 class ShareUpdate(RequestModel):
-    """What may change of a link; an absent field stays as it is, null takes a limit away."""
+    """Changes of a share link. Omitted fields are not changed; null removes a limit."""
 
     password: SharePassword | None = Field(default=None, repr=False)
     expires_at: Expiry | None = None
@@ -149,7 +150,7 @@ class ShareUpdate(RequestModel):
 
 
 class Share(ResponseModel):
-    """A link as its owner sees it. `url` of a random token is shown when the link is made, and never again."""
+    """A share link. For a random token, `url` appears only in the response that creates the link."""
 
     id: UUID
     url: str | None
@@ -172,18 +173,18 @@ class Share(ResponseModel):
 
 
 class LinkedFile(ResponseModel):
-    """A file as a link shows it."""
+    """A file of a share link."""
 
     id: UUID
     filename: str
     content_type: str
     size_bytes: int
     download_url: str | None
-    """Relative to the host; None where the link only shows what there is."""
+    """Relative to the host; null if the link does not allow downloads."""
 
 
 class OpenedShare(ResponseModel):
-    """What whoever opens a link may know of it."""
+    """A share link, for its visitors."""
 
     files: list[LinkedFile]
     note: str | None
@@ -193,14 +194,14 @@ class OpenedShare(ResponseModel):
 
 
 class ShareCredentials(RequestModel):
-    """A link's password, or for its page an account's e-mail and password."""
+    """The password of a share link, or the e-mail and password of an account."""
 
-    password: TypedPassword | None = Field(default=None, repr=False)
+    password: SubmittedPassword | None = Field(default=None, repr=False)
     email: Annotated[str, StringConstraints(strict=True, max_length=EMAIL_MAX_LENGTH), ONE_LINE] | None = None
-    account_password: TypedPassword | None = Field(default=None, repr=False)
+    account_password: SubmittedPassword | None = Field(default=None, repr=False)
 
     @model_validator(mode="after")
-    def _is_one_proof(self) -> "ShareCredentials":
+    def _has_one_credential(self) -> "ShareCredentials":
         is_account = self.email is not None and self.account_password is not None
         if is_account == (self.password is not None) or (self.email is None) != (self.account_password is None):
             raise ValueError("send either password, or email and account_password")
@@ -208,7 +209,7 @@ class ShareCredentials(RequestModel):
 
 
 class UnlockedShare(ResponseModel):
-    """What to send as `X-Share-Pass` with every further request to the link."""
+    """The share token to send as `X-Share-Pass` with each further request to the link."""
 
     share_pass: str = Field(repr=False)
     expires_at: datetime

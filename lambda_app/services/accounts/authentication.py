@@ -1,6 +1,4 @@
-"""Whose credential it is that comes with a request: an access token's or an API key's."""
-
-from sqlalchemy.orm import make_transient
+"""Authentication of a request by its access token or API key."""
 
 from lambda_app.core.errors import NotAuthenticatedError, PermissionDeniedError
 from lambda_app.core.request_context import request_context
@@ -13,14 +11,14 @@ from lambda_app.schemas.accounts.api_keys import Scope
 
 
 class ScopeMissingError(PermissionDeniedError):
-    """The API key is not for this."""
+    """The API key lacks the scope that the request needs."""
 
     code = "insufficient_scope"
-    message = "This API key does not have the scope for this"
+    message = "This API key does not have the scope that this request needs"
 
 
 class AuthenticationService:
-    """Tells who calls, in one round trip."""
+    """Authenticates callers; each call needs one round trip to the database."""
 
     def __init__(self, *, sessions: SessionRepository, api_keys: ApiKeyRepository, tokens: AccessTokens) -> None:
         self._sessions = sessions
@@ -28,7 +26,9 @@ class AuthenticationService:
         self._tokens = tokens
 
     def authenticate(self, credential: str, *, scope: Scope | None) -> User:
-        """Return the active user to whom the credential belongs; `scope` is what an API key needs here, None is any.
+        """Return the active user to whom the credential belongs.
+
+        `scope` is the scope that an API key must have; with None, any API key is accepted. Access tokens have no scopes.
 
         Raises NotAuthenticatedError, ScopeMissingError, UnavailableError.
         """
@@ -39,26 +39,25 @@ class AuthenticationService:
         user = self._sessions.get_user_of(claims.session_id, claims.user_id, claims.token_epoch)
         if user is None:
             raise NotAuthenticatedError
-        _note(user, f"session:{claims.session_id}")
+        _set_actor(user, f"session:{claims.session_id}")
         return user
 
     def _by_api_key(self, text: str, scope: Scope | None) -> User:
-        found = self._api_keys.get_owner_of(hash_secret(text)) if has_valid_checksum(text) else None
+        found = self._api_keys.get_with_owner(hash_secret(text)) if has_valid_checksum(text) else None
         if found is None:
             raise NotAuthenticatedError
         key, user = found
         scopes = key.scopes.split()
-        _note(user, f"api_key:{key.id}")
+        _set_actor(user, f"api_key:{key.id}")
         if scope is not None and scope not in scopes and Scope.ADMIN not in scopes:
             raise ScopeMissingError(extra={"required_scope": scope})
         self._api_keys.record_use(key)
         if user.is_superuser and Scope.ADMIN not in scopes:
-            # A key for files opens its owner's files, not everybody's. Cut off from the session first: this must never be written.
-            make_transient(user)
-            user.is_superuser = False
+            # Without the admin scope, a superuser's key reaches only the superuser's own files, not those of all users.
+            self._api_keys.drop_superuser(user)
         return user
 
 
-def _note(user: User, credential: str) -> None:
-    origin = request_context()
-    origin.actor_id, origin.credential = user.id, credential
+def _set_actor(user: User, credential: str) -> None:
+    context = request_context()
+    context.actor_id, context.credential = user.id, credential

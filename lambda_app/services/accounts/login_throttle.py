@@ -1,12 +1,8 @@
-"""Who may try a password, and how soon again."""
+"""Rate limiting of password attempts."""
 
 import ipaddress
-import math
 from enum import StrEnum
 
-from sqlalchemy import Update
-
-from lambda_app.core import clock
 from lambda_app.core.errors import TooManyRequestsError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.passwords import PasswordHasher
@@ -16,86 +12,81 @@ from lambda_app.repositories.audit import AuditRepository, audit_entry
 from lambda_app.schemas.accounts.users import normalise_email
 
 IPV6_CUSTOMER_BITS = 64
-"""One customer has at least this network, and could otherwise change the address at every attempt."""
+"""Prefix length in bits that counts as one source. Providers assign at least a /64, within which a client can change its address."""
 TYPED_NAME_MAX_LENGTH = 254
 
 
 class ThrottledError(TooManyRequestsError):
-    """Too many wrong passwords from here."""
+    """Too many failed attempts from this network or for this account."""
 
     code = "too_many_attempts"
-    message = "Too many failed attempts; wait before the next one"
+    message = "Too many failed attempts; wait before you try again"
 
 
-class Proof(StrEnum):
-    """What a password is typed for; how the audit log names it."""
+class PasswordPurpose(StrEnum):
+    """What a password is submitted for. The values are prefixes of actions in the audit log."""
 
     SIGN_IN = "sign_in"
     CHANGE = "password_proof"
-    """Before a change of the account, by somebody who is signed in already."""
+    """A signed-in user confirms a change of the account with the current password."""
     LINK = "share_password"
 
 
 class LoginThrottle:
-    """Lets a password be tried, unless this address tried too many wrong ones. Every failure is in the audit log."""
+    """Verifies passwords and limits the rate of failed attempts. Each failure is written to the audit log."""
 
     def __init__(self, *, attempts: SignInAttemptRepository, audit: AuditRepository, passwords: PasswordHasher) -> None:
         self._attempts = attempts
         self._audit = audit
         self._passwords = passwords
 
-    def try_password(self, *, email: str, password: str, proof: Proof) -> User | None:
-        """Return the active user whose password it is, or None after the same work. Raises ThrottledError.
+    def verify_password(self, *, email: str, password: str, purpose: PasswordPurpose) -> User | None:
+        """Return the active user with this address and password; otherwise None, in the same time. Raises ThrottledError.
 
-        The attempt counts until `release` takes it back.
+        The attempt counts as failed until the counters of `attempt_keys` are reset.
         """
-        # Of what was typed, only that it is an account's address: anything else may be a password in the wrong field.
-        admission = self._admit(_keys(email), email=_normalised(email), proof=proof)
+        # The audit log records an account id, never the submitted text: it may be a password typed into the wrong field.
+        admission = self._admit(attempt_keys(email), email=_normalised(email), purpose=purpose)
         user = admission.user
         subject = None if user is None else f"user:{user.id}"
         is_right = self._passwords.verify(password, user.hashed_password if user else None)
         if user is None or not is_right or not user.is_active:
             reason = "disabled" if is_right else "password"
-            self._audit.add_durably(f"{proof}.failed", subject=subject, details={"reason": reason})
+            self._audit.add_durably(f"{purpose}.failed", subject=subject, details={"reason": reason})
             return None
         return user
 
-    def refuse(self, user: User, email: str, *, reason: str) -> None:
-        """Keep, durably, that a right password was not enough to sign in, and take the attempt back."""
-        entry = audit_entry(f"{Proof.SIGN_IN}.failed", subject=f"user:{user.id}", details={"reason": reason})
-        self._attempts.reset_refused(_keys(email), entry)
+    def record_refused_sign_in(self, user: User, email: str, *, reason: str) -> None:
+        """Audit a sign-in that was refused despite the correct password, and reset the counters, in a transaction of its own."""
+        entry = audit_entry(f"{PasswordPurpose.SIGN_IN}.failed", subject=f"user:{user.id}", details={"reason": reason})
+        self._attempts.reset_refused(attempt_keys(email), entry)
 
-    def try_link_password(self, share: Share, password: str) -> bool:
-        """Tell whether it is the link's password. Raises ThrottledError. The attempt counts until it is forgiven, which a right one is."""
+    def verify_link_password(self, share: Share, password: str) -> bool:
+        """Return whether this is the link's password; if so, reset the counters. Raises ThrottledError."""
         keys = _link_keys(share)
-        self._admit(keys, email=None, proof=Proof.LINK, subject=f"share:{share.id}")
+        self._admit(keys, email=None, purpose=PasswordPurpose.LINK, subject=f"share:{share.id}")
         is_right = self._passwords.verify(password, share.hashed_password)
         if is_right:
             self._attempts.reset_durably(keys)
         return is_right
 
-    def release(self, email: str) -> Update:
-        """Return the statement that takes the attempt back because it was right."""
-        return self._attempts.release(_keys(email))
-
     def reset(self, email: str) -> None:
-        """Take the attempt back within the caller's transaction."""
-        self._attempts.reset(_keys(email))
+        """Reset the counters after a successful attempt, within the caller's transaction."""
+        self._attempts.reset(attempt_keys(email))
 
-    def _admit(self, keys: AttemptKeys, *, email: str | None, proof: Proof, subject: str | None = None) -> Admission:
+    def _admit(self, keys: AttemptKeys, *, email: str | None, purpose: PasswordPurpose, subject: str | None = None) -> Admission:
         admission = self._attempts.admit(keys, email=email)
         if admission.is_admitted:
             return admission
         until = admission.blocked_until
         if admission.is_first_refusal:
-            known = subject if admission.user is None else f"user:{admission.user.id}"
-            self._attempts.record_refusal(keys, audit_entry(f"{proof}.throttled", subject=known, details={"until": until}))
-        wait = (until - clock.now()).total_seconds() if until else 1
-        raise ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
+            subject = subject if admission.user is None else f"user:{admission.user.id}"
+            self._attempts.record_refusal(keys, audit_entry(f"{purpose}.throttled", subject=subject, details={"until": until}))
+        raise ThrottledError.until(until)
 
 
 def network_of(source_address: str | None) -> str:
-    """Return what counts as one source: the IPv4 address, or the network of an IPv6 customer."""
+    """Return the network that counts as one source: the IPv4 address, or the /64 network of an IPv6 address."""
     try:
         address = ipaddress.ip_address(source_address or "")
     except ValueError:
@@ -107,7 +98,8 @@ def network_of(source_address: str | None) -> str:
     return str(address)
 
 
-def _keys(email: str) -> AttemptKeys:
+def attempt_keys(email: str) -> AttemptKeys:
+    """Return the counters of a sign-in attempt with this address, from the network of the current request."""
     name = _normalised(email) or email[:TYPED_NAME_MAX_LENGTH]
     return AttemptKeys.of(account=name, network=network_of(request_context().source_address))
 

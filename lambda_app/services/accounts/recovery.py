@@ -1,4 +1,4 @@
-"""What is proved by reading one's mail: a forgotten password's reset, and that an address is one's own."""
+"""Password reset and verification of e-mail addresses, by tokens in mails."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +8,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import GoneError
 from lambda_app.core.mail import Mail
 from lambda_app.core.request_context import request_context
-from lambda_app.core.security.password_rules import refuse_weak_password
+from lambda_app.core.security.password_rules import validate_password_strength
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
 from lambda_app.models import MailPurpose, User
@@ -29,32 +29,32 @@ VERIFICATION_LIFETIME = timedelta(hours=24)
 
 
 if RESET_LIFETIME < MAIL_WINDOW or VERIFICATION_LIFETIME < MAIL_WINDOW:
-    raise ValueError("Whoever is refused another link must have one that is still good")
+    raise ValueError("A token must not expire within the window of the mail limit: a user at the limit needs a valid token")
 
 
 @dataclass(frozen=True, slots=True)
 class MailPolicy:
-    """Whether mail can be sent, and the page that the links in it lead to."""
+    """Whether mail can be sent, and the base URL of the links in it."""
 
     can_send: bool
     public_url: str
 
 
 class MailTokenSpentError(GoneError):
-    """The link was used, is too old, or was never ours."""
+    """The token was used, has expired, or never existed."""
 
     code = "link_expired"
-    message = "This link has been used or has expired; ask for a new one"
+    message = "This link has been used or has expired; request a new one"
 
 
-_CHANGED = """The e-mail address of your account is another one from now on, and mail for it goes there.
+_CHANGED = """The e-mail address of your account was changed. From now on, mail goes to the new address.
 
-If it was not you, tell whoever runs this service at once.
+If this wasn't you, contact the support of this service at once.
 """
 
 
 class RecoveryService:
-    """Makes mails with tokens, and takes the tokens back. It sends nothing: that happens when the token is surely kept."""
+    """Builds mails with tokens and redeems the tokens. The caller sends the mails, after the tokens are committed."""
 
     def __init__(
         self,
@@ -71,53 +71,55 @@ class RecoveryService:
         self._passwords = passwords
         self._policy = policy
 
-    def start_reset(self, email: str) -> Mail | None:
-        """Return the mail to send for a forgotten password; None when there is nobody to send it to, or there was enough of it."""
-        if not self._allowances.take(MailPurpose.RESET_PASSWORD, email=email, asker=_network()):
+    def start_password_reset(self, email: str) -> Mail | None:
+        """Return the mail to send for a forgotten password; None when the account does not exist or the mail limit is reached."""
+        if not self._allowances.consume(MailPurpose.RESET_PASSWORD, email=email, requester=_network()):
             return None
         return self._mail(
             email,
             MailPurpose.RESET_PASSWORD,
             lifetime=RESET_LIFETIME,
             subject="Reset your password",
-            text="Somebody, probably you, has forgotten the password of this account. Choose a new one within 30 minutes:\n\n{link}\n\n"
-            "If it was not you, nothing has changed.\n",
+            text="We received a request to reset your password. Choose a new password within 30 minutes:\n\n{link}\n\n"
+            "If this wasn't you, ignore this mail: your password has not changed.\n",
         )
 
-    def finish_reset(self, token: str, password: str) -> None:
+    def complete_password_reset(self, token: str, password: str) -> None:
         """Set the new password and end every session. Raises MailTokenSpentError, WeakPasswordError."""
-        user = self._use(token, MailPurpose.RESET_PASSWORD)
-        # Refused after the token was looked at, and taken back with it: the link stays good for a better password.
-        refuse_weak_password(password, email=user.email)
+        user = self._redeem(token, MailPurpose.RESET_PASSWORD)
+        # A weak password rolls the redemption back, so the user can try again with the same link.
+        validate_password_strength(password, email=user.email)
         changes = {
             "hashed_password": self._passwords.hash(password),
-            "token_epoch": User.token_epoch + 1,
             "email_verified_at": user.email_verified_at or clock.now(),
         }
-        self._mail_tokens.drop_all_of(user.id, MailPurpose.RESET_PASSWORD)
-        self._users.update(user.id, changes, action="password.reset", details={"by": "mail"})
+        self._mail_tokens.invalidate_all(user.id, MailPurpose.RESET_PASSWORD)
+        self._users.update(user.id, changes, action="password.reset", details={"by": "mail"}, ends_sessions=True)
 
-    def start_verification(self, email: str) -> Mail | None:
-        """Return the mail that asks to confirm an address; None when there is nobody to ask, or there was enough of it."""
-        is_allowed = self._allowances.take(MailPurpose.VERIFY_EMAIL, email=email, asker=_network())
+    def start_email_verification(self, email: str) -> Mail | None:
+        """Return the mail for confirming an address; None when no account needs it or the mail limit is reached."""
+        is_allowed = self._allowances.consume(MailPurpose.VERIFY_EMAIL, email=email, requester=_network())
         return self._verification(email) if is_allowed else None
 
-    def confirm_registration(self, user: User) -> Mail | None:
-        """Return the mail that asks to confirm the address of a new account. It needs no limit: an address is registered once."""
+    def build_registration_mail(self, user: User) -> Mail | None:
+        """Return the mail for confirming the address of a new account. No limit applies: an address is registered only once."""
         return self._verification(user.email)
 
-    def confirm_change(self, change: AccountChange) -> list[Mail]:
-        """Return the mails about an address that was changed: the new one is to be confirmed, the old one is told.
+    def build_email_change_mails(self, change: AccountChange) -> list[Mail]:
+        """Return the mails about a changed address: a notice to the old address, a confirmation request to the new one.
 
-        None where no mail can be sent, or whoever changed it has had enough of it; the new address can still ask to be confirmed.
+        The list is empty where mail cannot be sent. A mail is left out when the limit of the user who made the change is reached;
+        the user can request the confirmation again later.
         """
-        if change.address_before is None or not self._policy.can_send:
+        if change.previous_email is None or not self._policy.can_send:
             return []
-        asker = MailRequester(f"user|{request_context().actor_id}", MAILS_BY_ACCOUNT)
+        requester = MailRequester(f"user|{request_context().actor_id}", MAILS_BY_ACCOUNT)
         mails = []
-        if self._allowances.take("changed_email", email=change.address_before, asker=asker):
-            mails.append(Mail(to=change.address_before, subject="Your e-mail address was changed", text=_CHANGED))
-        if self._allowances.take("change_email", email=change.user.email, asker=asker) and (mail := self._verification(change.user.email)):
+        if self._allowances.consume("changed_email", email=change.previous_email, requester=requester):
+            mails.append(Mail(to=change.previous_email, subject="Your e-mail address was changed", text=_CHANGED))
+        if self._allowances.consume("change_email", email=change.user.email, requester=requester) and (
+            mail := self._verification(change.user.email)
+        ):
             mails.append(mail)
         return mails
 
@@ -127,23 +129,23 @@ class RecoveryService:
             MailPurpose.VERIFY_EMAIL,
             lifetime=VERIFICATION_LIFETIME,
             subject="Confirm your e-mail address",
-            text="Confirm within a day that this address is yours:\n\n{link}\n",
+            text="Confirm within 24 hours that this address is yours:\n\n{link}\n",
         )
 
-    def finish_verification(self, token: str) -> None:
-        """Note that the address is its account's. Raises MailTokenSpentError."""
-        user = self._use(token, MailPurpose.VERIFY_EMAIL)
+    def complete_email_verification(self, token: str) -> None:
+        """Mark the address of the token's account as verified. Raises MailTokenSpentError."""
+        user = self._redeem(token, MailPurpose.VERIFY_EMAIL)
         self._users.update(user.id, {"email_verified_at": clock.now()}, action="user.email_verified")
 
     def _mail(self, email: str, purpose: MailPurpose, *, lifetime: timedelta, subject: str, text: str) -> Mail | None:
         token = new_secret()
-        kept = self._mail_tokens.add_for(email, purpose, token_hash=hash_secret(token), lifetime=lifetime)
-        # In the fragment, which a browser sends to nobody: neither the page's log nor a Referer gets to see it.
+        user = self._mail_tokens.add_for(email, purpose, token_hash=hash_secret(token), lifetime=lifetime)
+        # Browsers do not send the fragment, so the token appears neither in the page's access log nor in a Referer header.
         link = f"{self._policy.public_url}/{purpose.replace('_', '-')}#{urlencode({'token': token})}"
-        return None if kept is None else Mail(to=kept.email, subject=subject, text=text.format(link=link), link=link)
+        return None if user is None else Mail(to=user.email, subject=subject, text=text.format(link=link), link=link)
 
-    def _use(self, token: str, purpose: MailPurpose) -> User:
-        user = self._mail_tokens.use(hash_secret(token), purpose)
+    def _redeem(self, token: str, purpose: MailPurpose) -> User:
+        user = self._mail_tokens.consume(hash_secret(token), purpose)
         if user is None:
             raise MailTokenSpentError
         return user

@@ -1,4 +1,4 @@
-"""Accounts: registration and what may change of a user."""
+"""User accounts: registration, reading and changes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,36 +7,36 @@ from uuid import UUID, uuid4
 
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError, PermissionDeniedError
-from lambda_app.core.security.password_rules import refuse_weak_password
+from lambda_app.core.security.password_rules import validate_password_strength
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.models import User
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.schemas.accounts.users import UserCreate, UserSelfUpdate, UserUpdate, normalise_email
-from lambda_app.services.accounts.login_throttle import LoginThrottle, Proof
+from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose
 
 ROLE_FIELDS = frozenset({"is_active", "is_superuser"})
-"""What only a superuser changes, and never of their own account."""
+"""Fields that only a superuser can change, and not on their own account."""
 QUOTA_FIELDS = frozenset({"quota_bytes", "quota_files"})
-"""What only a superuser changes; None means the default."""
+"""Fields that only a superuser can change; None means the default quota."""
 
 
 class RegistrationClosedError(PermissionDeniedError):
-    """Only a superuser may create accounts here."""
+    """Registration is closed: only a superuser can create accounts."""
 
     code = "registration_closed"
-    message = "Registration is closed"
+    message = "Registration is closed; only an administrator can create accounts"
 
 
 @dataclass(frozen=True, slots=True)
 class AccountChange:
-    """An account after a change, and its address before, if that is another one now."""
+    """An account after a change, and its previous e-mail address if the change replaced it."""
 
     user: User
-    address_before: str | None
+    previous_email: str | None
 
 
 class UserService:
-    """What may be done with accounts."""
+    """Creates, reads and changes accounts."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class UserService:
         self._requires_verified_email = requires_verified_email
 
     def register(self, registration: UserCreate, *, registrar: User | None) -> User:
-        """Create an account, for oneself or, as a superuser, for somebody.
+        """Create an account. `registrar` is the signed-in caller, if any; when registration is closed, it must be a superuser.
 
         Raises RegistrationClosedError, EmailTakenError, WeakPasswordError.
         """
@@ -63,29 +63,29 @@ class UserService:
         return self._create(registration, is_superuser=False)
 
     def create_superuser(self, registration: UserCreate) -> User:
-        """Create a superuser; for operators, never reached over HTTP. Raises EmailTakenError, WeakPasswordError."""
+        """Create a superuser. For the operator's command line only. Raises EmailTakenError, WeakPasswordError."""
         return self._create(registration, is_superuser=True)
 
     def reset_password(self, email: str, password: str) -> User:
-        """Set a password for somebody who forgot theirs; for operators, never reached over HTTP.
+        """Set a new password and end all sessions of the account. For the operator's command line only.
 
         Raises NotFoundError, WeakPasswordError.
         """
         user = self._find(email)
         if user is None:
             raise NotFoundError("User not found", code="user_not_found")
-        refuse_weak_password(password, email=user.email)
-        changes = {"hashed_password": self._passwords.hash(password), "token_epoch": User.token_epoch + 1}
-        return self._users.update(user.id, changes, action="password.reset", details={"by": "operator"})
+        validate_password_strength(password, email=user.email)
+        changes = {"hashed_password": self._passwords.hash(password)}
+        return self._users.update(user.id, changes, action="password.reset", details={"by": "operator"}, ends_sessions=True)
 
     def list_users(self, viewer: User, *, skip: int, limit: int, search: str | None = None, is_active: bool | None = None) -> list[User]:
-        """Return accounts in order of registration; for superusers. Raises PermissionDeniedError."""
+        """Return accounts in order of registration; superusers only. Raises PermissionDeniedError."""
         if not viewer.is_superuser:
             raise PermissionDeniedError
         return self._users.list_page(skip=skip, limit=limit, search=search, is_active=is_active)
 
     def get_user(self, viewer: User, user_id: UUID) -> User:
-        """Return an account: one's own, or any for a superuser. Raises PermissionDeniedError, NotFoundError."""
+        """Return an account: the viewer's own, or any account for a superuser. Raises PermissionDeniedError, NotFoundError."""
         if viewer.id == user_id:
             return viewer
         if not viewer.is_superuser:
@@ -96,9 +96,9 @@ class UserService:
         """Change an account.
 
         Raises:
-            PermissionDeniedError: somebody else's account, or a superuser's field; also when a new e-mail or password
-                of one's own comes without the right current password.
-            ConflictError: a superuser's own role.
+            PermissionDeniedError: the account belongs to another user, or a field is for superusers only; also when
+                users change their own e-mail or password without the correct current password.
+            ConflictError: a superuser tries to change their own role.
             NotFoundError, EmailTakenError, WeakPasswordError, ThrottledError.
         """
         is_self = editor.id == user_id
@@ -108,40 +108,41 @@ class UserService:
         current_password = changes.pop("current_password", None)
         self._refuse_role_change(editor, changes, is_self=is_self)
         if is_self and changes.keys() & {"email", "password"}:
-            self._prove(editor, current_password)
+            self._require_current_password(editor, current_password)
         if not changes:
             return AccountChange(self.get_user(editor, user_id), None)
-        action, details = _audited_as(changes)
-        address_before = None
+        action, details = _audit_entry_of(changes)
+        previous_email = None
         if changes.keys() & {"email", "password"}:
             address = (editor if is_self else self._users.require(user_id)).email
-            address_before = address if changes.get("email", address) != address else None
+            previous_email = address if changes.get("email", address) != address else None
             if "password" in changes:
                 password = changes.pop("password")
-                refuse_weak_password(password, email=changes.get("email", address))
+                validate_password_strength(password, email=changes.get("email", address))
                 changes["hashed_password"] = self._passwords.hash(password)
-        if address_before is not None:
+        if previous_email is not None:
             changes["email_verified_at"] = None
-        must_verify = address_before is not None and self._requires_verified_email
-        if "hashed_password" in changes or changes.get("is_active") is False or must_verify:
-            # Ends every session, access token and API key; an account that is enabled again starts without any.
-            changes["token_epoch"] = User.token_epoch + 1
-        return AccountChange(self._users.update(user_id, changes, action=action, details=details), address_before)
+        must_verify = previous_email is not None and self._requires_verified_email
+        # Ended sessions and API keys stay invalid when a disabled account is enabled again.
+        ends_sessions = "hashed_password" in changes or changes.get("is_active") is False or must_verify
+        user = self._users.update(user_id, changes, action=action, details=details, ends_sessions=ends_sessions)
+        return AccountChange(user, previous_email)
 
     def _refuse_role_change(self, editor: User, changes: Mapping[str, Any], *, is_self: bool) -> None:
         if changes.keys() & QUOTA_FIELDS and not editor.is_superuser:
-            raise PermissionDeniedError("Only a superuser changes quotas")
+            raise PermissionDeniedError("Only a superuser can change quotas")
         if not changes.keys() & ROLE_FIELDS:
             return
         if not editor.is_superuser:
-            raise PermissionDeniedError("Only a superuser changes is_active and is_superuser")
+            raise PermissionDeniedError("Only a superuser can change is_active and is_superuser")
         if is_self:
-            # The last superuser could lock everybody out, themselves included.
-            raise ConflictError("Superusers cannot change their own role; another superuser can", code="own_role")
+            # Otherwise the last superuser could leave the deployment without one.
+            raise ConflictError("You cannot change your own role; another superuser can", code="own_role")
 
-    def _prove(self, user: User, password: str | None) -> None:
-        # Through the same gate as a sign-in: whoever holds a stolen token must not guess here for free.
-        if password is None or self._login_throttle.try_password(email=user.email, password=password, proof=Proof.CHANGE) is None:
+    def _require_current_password(self, user: User, password: str | None) -> None:
+        # Throttled like a sign-in: otherwise an attacker with a stolen access token could guess the password here without limit.
+        throttle, purpose = self._login_throttle, PasswordPurpose.CHANGE
+        if password is None or throttle.verify_password(email=user.email, password=password, purpose=purpose) is None:
             raise PermissionDeniedError("The current password is missing or wrong", code="current_password_required")
         self._login_throttle.reset(user.email)
 
@@ -152,7 +153,7 @@ class UserService:
             return None
 
     def _create(self, registration: UserCreate, *, is_superuser: bool) -> User:
-        refuse_weak_password(registration.password, email=registration.email)
+        validate_password_strength(registration.password, email=registration.email)
         now = clock.now()
         user = User(
             id=uuid4(),
@@ -161,7 +162,7 @@ class UserService:
             is_active=True,
             is_superuser=is_superuser,
             token_epoch=0,
-            # An operator vouches for the superuser's address.
+            # The operator enters the superuser's address, so it needs no verification.
             email_verified_at=now if is_superuser else None,
             created_at=now,
             updated_at=now,
@@ -169,8 +170,8 @@ class UserService:
         return self._users.add(user, action="user.registered")
 
 
-def _audited_as(changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the name of a change in the audit log, and what else it says; never a password or an address."""
+def _audit_entry_of(changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the audit log's action and details for a change. The details contain neither passwords nor addresses."""
     shown = sorted(changes.keys() & (ROLE_FIELDS | QUOTA_FIELDS))
     details = {"fields": sorted(changes), **{name: changes[name] for name in shown}}
     names = {

@@ -1,1 +1,1 @@
-"""Zip archives: requests, builds, the sweep."""
+"""Zip archives: requests, builds and the sweep."""

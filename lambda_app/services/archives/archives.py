@@ -1,4 +1,4 @@
-"""Several files as one zip: asking for it, how far it is, taking it away."""
+"""Zip archives of several files: create, read, download and delete. A worker builds them (`services/archives/builds`)."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, GoneError, NotFoundError, TooLargeError, TooManyRequestsError
 from lambda_app.models import Archive, ArchiveStatus, File, FileStatus, Share, User
-from lambda_app.repositories.archives.archives import ArchiveRepository, Candidate, NoSuchArchiveError
+from lambda_app.repositories.archives.archives import ArchiveRepository, NoSuchArchiveError, RequestedFile
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository, NumberTakenError
 from lambda_app.schemas.archives import DEFAULT_FILENAME, ArchiveCreate
 from lambda_app.schemas.files.file_lists import FileOrder, Order
@@ -23,17 +23,18 @@ from lambda_app.storage.zip_layout import ZipEntry, ZipLayout
 from lambda_app.storage.zip_names import entry_names
 
 ARCHIVE_MAX_BYTES = 100 * 1024**3
-"""The longest zip: three turns of the worker at 40 MB/s, and no more than S3's 10,000 parts of the size below."""
+"""Largest zip: three invocations of the worker build it at 40 MB/s, and it stays below S3's limit of 10,000 parts."""
 PART_SIZE_BYTES = 16 * MIB
-"""How much of a zip is in memory at a time; a worker holds two of these at most."""
+"""Length of each part of the zip's multipart upload. A worker holds at most two parts in memory."""
 UNFINISHED_MAX_COUNT = 5
-"""Archives that one user may have under way."""
+"""Queued and building archives that one user can have."""
 LINKS_UNFINISHED_MAX_COUNT = 20
-"""Archives that the visitors of all links of one user may have under way: one for each link, unless its files change."""
+"""Queued and building archives that all share links of one user can have together. A link has one, unless its files change."""
 STORED_MAX_BYTES = 2 * ARCHIVE_MAX_BYTES
-"""What the archives of one user may take together until their bytes are gone, and as much those of all their links: nobody is charged."""
+"""Total size of one user's archives until their bytes are deleted. The archives of the user's links have the same limit together.
+Archives do not count in the quota, so this limit bounds the storage."""
 REQUEUE_GRACE = timedelta(minutes=2)
-"""How long the word that an archive waits may take to the worker before the sweep says it again."""
+"""How long a queued archive may wait for a worker before the sweep queues it again."""
 MISSING_FILES_SHOWN = 100
 CONTENT_TYPE = "application/zip"
 FILES_CHANGED = "files_changed"
@@ -44,36 +45,36 @@ _NEWEST_FIRST = FileOrder.of(Order.NEWEST_FIRST)
 
 
 class FilesMissingError(NotFoundError):
-    """Some of the files are not there, or not for this caller; `file_ids` names the first of them."""
+    """Some files do not exist or the caller cannot read them; `file_ids` lists the first of them."""
 
     code = "files_not_found"
     message = "Some of the files were not found"
 
 
 class FilesNotAvailableError(ConflictError):
-    """Some of the files have not become available, or are in the trash; `file_ids` names the first of them."""
+    """Some files are not available or are in the trash; `file_ids` lists the first of them."""
 
     code = "files_not_available"
     message = "Some of the files are not available for download"
 
 
 class TooManyArchivesError(TooManyRequestsError):
-    """As many archives are under way, or as much is kept, as may be."""
+    """The limit of unfinished archives, or of the total size of archives, is reached."""
 
     code = "too_many_archives"
-    message = "Too many archives; wait until those that are being built are ready, or delete some"
+    message = "Too many archives; wait until the unfinished ones are ready, or delete some"
 
 
 class ArchiveExpiredError(GoneError):
-    """The archive's time is over."""
+    """The archive has expired."""
 
     code = "archive_expired"
-    message = "The archive is not kept any longer; ask for it again"
+    message = "The archive has expired; request a new one"
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveDownload:
-    """An archive as it is for the caller, and where its bytes are if they may have them."""
+    """An archive, its status for this caller, and the presigned download if it is ready."""
 
     archive: Archive
     status: ArchiveStatus
@@ -90,7 +91,7 @@ class ArchivePage:
 
 
 class ArchiveService:
-    """What may be done with archives. Building them is a worker's: `services/archive_builds`."""
+    """Creates, reads and deletes archives."""
 
     def __init__(
         self, *, archives: ArchiveRepository, transitions: ArchiveTransitionRepository, store: ObjectStore, retention: timedelta
@@ -100,38 +101,38 @@ class ArchiveService:
         self._store = store
         self._retention = retention
 
-    def start(self, user: User, wanted: ArchiveCreate) -> Archive:
-        """Queue an archive of files that the user may download, and wake the worker; the same request leads to the same archive.
+    def start(self, user: User, parameters: ArchiveCreate) -> Archive:
+        """Queue an archive of files that the user can download, and notify the worker. A repeated request returns the same archive.
 
         Raises FilesMissingError, FilesNotAvailableError, TooLargeError, TooManyArchivesError, UnavailableError.
         """
-        candidates = self._archives.list_candidates(wanted.file_ids, user)
-        files = _require_all(wanted.file_ids, candidates)
-        archive = _new_archive(files, filename=wanted.filename, user_id=user.id, holder_id=user.id)
+        candidates = self._archives.list_requested_files(parameters.file_ids, user)
+        files = _require_all(parameters.file_ids, candidates)
+        archive = _new_archive(files, filename=parameters.filename, user_id=user.id, holder_id=user.id)
         return self._queue(archive, files)
 
     def start_for_link(self, share: Share, files: Sequence[File]) -> Archive:
-        """Queue an archive of files that a link opens, and wake the worker; visitors who ask for the same share one.
+        """Queue an archive of a share link's files, and notify the worker. Visitors who request the same files share one archive.
 
-        It counts in a limit that all links of their owner have together: a link is made in no time, and ended too.
+        The limits apply to all links of the owner together: a limit per link could be evaded by creating and revoking links.
         Raises TooLargeError, TooManyArchivesError, UnavailableError.
         """
         archive = _new_archive(files, filename=DEFAULT_FILENAME, share_id=share.id, holder_id=share.owner_id)
         return self._queue(archive, files)
 
-    def get_of_link(self, share: Share, archive_id: UUID) -> ArchiveDownload:
-        """Return how far an archive of a link is; its bytes are asked for at the link.
+    def get_for_link(self, share: Share, archive_id: UUID) -> ArchiveDownload:
+        """Return an archive of a link, without a download; `ShareLinkService.start_archive_download` signs that.
 
-        One whose files the link does not open any more has failed. Raises NoSuchArchiveError, ArchiveExpiredError.
+        The status is `failed` when the link no longer opens all its files. Raises NoSuchArchiveError, ArchiveExpiredError.
         """
-        return _as_it_is(*self._archives.require_of_link(archive_id, share))
+        return _with_status(*self._archives.require_of_link(archive_id, share))
 
     def get(self, user: User, archive_id: UUID) -> ArchiveDownload:
-        """Return how far an archive of the user's is, and if it is ready, where to download it.
+        """Return one of the user's archives, with a presigned download if it is ready.
 
-        One whose files are not all there for the user any more has failed for them. Raises NoSuchArchiveError, ArchiveExpiredError.
+        The status is `failed` when the user can no longer read all its files. Raises NoSuchArchiveError, ArchiveExpiredError.
         """
-        found = _as_it_is(*self._archives.require(archive_id, user))
+        found = _with_status(*self._archives.require(archive_id, user))
         if found.status is not ArchiveStatus.READY:
             return found
         archive = found.archive
@@ -139,7 +140,7 @@ class ArchiveService:
         return replace(found, request=request)
 
     def page(self, user: User, *, limit: int, after: Cursor | None) -> ArchivePage:
-        """Return one page of the user's archives, newest first. Raises MalformedRequestError for a cursor of another list."""
+        """Return one page of the user's archives, newest first. Raises MalformedRequestError for a cursor of another order."""
         if after is not None:
             after.value_for(_NEWEST_FIRST)
         rows = self._archives.page(user, limit=limit + 1, after=after)
@@ -148,9 +149,9 @@ class ArchiveService:
         return ArchivePage(archives, None if last is None else Cursor(_NEWEST_FIRST, last.created_at, last.id))
 
     def delete(self, user: User, archive_id: UUID) -> None:
-        """Delete an archive in whatever state it is; a worker that builds it stops at its next part.
+        """Delete an archive in any state. A worker that is building it stops at its next part.
 
-        Raises NoSuchArchiveError, UnavailableError. When S3 does not answer, the sweep ends it.
+        Raises NoSuchArchiveError, UnavailableError. When S3 does not respond, the sweep completes the deletion.
         """
         archive = self._transitions.start_deleting(archive_id, user)
         if archive is None:
@@ -165,12 +166,15 @@ class ArchiveService:
         archive.size_bytes = _zip_size(entries)
         if archive.size_bytes > ARCHIVE_MAX_BYTES:
             raise TooLargeError(
-                f"An archive holds at most {ARCHIVE_MAX_BYTES} bytes", code="archive_too_large", extra={"max_bytes": ARCHIVE_MAX_BYTES}
+                f"An archive can have at most {ARCHIVE_MAX_BYTES} bytes; choose fewer files",
+                code="archive_too_large",
+                extra={"max_bytes": ARCHIVE_MAX_BYTES},
             )
         queued = self._insert(archive, entries)
-        # Told again when it is asked for again: the first word may have been lost. At links later only, or anybody could fill the queue.
-        is_said = queued.share_id is not None and queued.id != archive.id and queued.lease_until >= clock.now()
-        if queued.status == ArchiveStatus.QUEUED and not is_said:
+        # A repeated request notifies the worker again, because the first notification may be lost. Requests at share links do so
+        # only after the grace period; otherwise anonymous visitors could fill the queue.
+        was_notified = queued.share_id is not None and queued.id != archive.id and queued.lease_until >= clock.now()
+        if queued.status == ArchiveStatus.QUEUED and not was_notified:
             self._store.put_marker(archive_request_key(queued.id))
         return queued
 
@@ -182,20 +186,20 @@ class ArchiveService:
                     archive,
                     entries,
                     unfinished_max=unfinished_max,
-                    kept_bytes=STORED_MAX_BYTES,
+                    stored_bytes_max=STORED_MAX_BYTES,
                     expires_at=archive.created_at + self._retention,
                 )
             except NumberTakenError:
                 continue
-            queued = queued or self._archives.get_wanted(archive.holder_id, archive.fingerprint)
+            queued = queued or self._archives.get_current(archive.holder_id, archive.fingerprint)
             if queued is not None:
                 return queued
             break
-        message = None if archive.share_id is None else "Too many zips were asked for at links of this owner; try again later"
+        message = None if archive.share_id is None else "Too many zip archives were requested from the links of this owner; try again later"
         raise TooManyArchivesError(message, extra={"max_archives": unfinished_max}, headers={"Retry-After": str(BUSY_SECONDS)})
 
 
-def _as_it_is(archive: Archive, is_whole: bool) -> ArchiveDownload:
+def _with_status(archive: Archive, is_whole: bool) -> ArchiveDownload:
     if archive.expires_at is not None and archive.expires_at <= clock.now():
         raise ArchiveExpiredError
     if archive.status == ArchiveStatus.READY and not is_whole:
@@ -203,9 +207,9 @@ def _as_it_is(archive: Archive, is_whole: bool) -> ArchiveDownload:
     return ArchiveDownload(archive, ArchiveStatus(archive.status), archive.error_code)
 
 
-def _require_all(file_ids: Sequence[UUID], candidates: Sequence[Candidate]) -> list[File]:
+def _require_all(file_ids: Sequence[UUID], candidates: Sequence[RequestedFile]) -> list[File]:
     found = {candidate.file.id: candidate for candidate in candidates}
-    missing = [str(file_id) for file_id in file_ids if file_id not in found or not _is_seen(found[file_id])]
+    missing = [str(file_id) for file_id in file_ids if file_id not in found or not _is_visible(found[file_id])]
     if missing:
         raise FilesMissingError(extra={"file_ids": missing[:MISSING_FILES_SHOWN], "missing_count": len(missing)})
     unavailable = [str(candidate.file.id) for candidate in candidates if not candidate.is_downloadable]
@@ -214,7 +218,7 @@ def _require_all(file_ids: Sequence[UUID], candidates: Sequence[Candidate]) -> l
     return [candidate.file for candidate in candidates]
 
 
-def _is_seen(candidate: Candidate) -> bool:
+def _is_visible(candidate: RequestedFile) -> bool:
     return candidate.is_readable and candidate.file.status != FileStatus.DELETING
 
 
@@ -223,13 +227,13 @@ def _new_archive(
 ) -> Archive:
     now, archive_id = clock.now(), uuid4()
     name = filename if filename.lower().endswith(".zip") else f"{filename[: 255 - 4]}.zip"
-    asked = json.dumps([str(share_id), name, *([str(file.id), file.revision] for file in files)])
+    content = json.dumps([str(share_id), name, *([str(file.id), file.revision] for file in files)])
     return Archive(
         id=archive_id,
         user_id=user_id,
         share_id=share_id,
         holder_id=holder_id,
-        fingerprint=hashlib.sha256(asked.encode()).hexdigest(),
+        fingerprint=hashlib.sha256(content.encode()).hexdigest(),
         filename=name,
         status=ArchiveStatus.QUEUED,
         s3_key=archive_key(archive_id),

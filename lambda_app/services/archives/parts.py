@@ -1,4 +1,4 @@
-"""One part of a zip after the other, made from the objects of its files; at most two parts are in memory."""
+"""Builds the parts of a zip one by one from the objects of its files. At most two parts are in memory."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,33 +13,34 @@ from lambda_app.storage.parts import PartPlan
 from lambda_app.storage.zip_layout import Kind, Segment, ZipEntry, ZipLayout
 
 
-class FileGoneError(Exception):
-    """The object of a file in the archive is not there."""
+class FileMissingError(Exception):
+    """The object of a file in the archive does not exist."""
 
 
 @dataclass(slots=True)
 class Part:
-    """A part; `waits_for` is the entry whose checksum its last header lacks, None when it is whole."""
+    """A part of the zip."""
 
     number: int
     body: bytearray
-    waits_for: int | None
+    missing_crc32_of: int | None
+    """Index of the entry whose checksum is missing from the part's last header; None when the part is complete."""
 
 
 @dataclass(slots=True)
 class _Cursor:
-    """An open object, and where in it we are."""
+    """An open object and the current offset in it, in bytes."""
 
     index: int
     position: int
     source: ByteSource
 
 
-class PartMaker:
-    """Makes the parts of one archive.
+class PartBuilder:
+    """Builds the parts of one archive.
 
-    A header holds the checksum of the bytes that follow, and those may end several parts later. Such a part `waits`; only the last
-    header of a part can lack its checksum, so no more than one part ever does.
+    A local file header contains the CRC-32 of the content that follows it, and the content may end several parts later. Until then,
+    the part is incomplete. Only the last header of a part can lack its checksum, so at most one part is incomplete at a time.
     """
 
     def __init__(self, archive: Archive, entries: Sequence[ArchiveFile], store: ObjectStore) -> None:
@@ -51,9 +52,9 @@ class PartMaker:
         self._cursor: _Cursor | None = None
         self.plan = PartPlan(archive.size_bytes, archive.part_size_bytes)
         self.cut_crc32 = archive.cut_crc32
-        """Checksum so far of the file that the end of the last part cuts in two."""
-        self.news: dict[int, int] = {}
-        """Checksums by entry that became known since this was emptied."""
+        """CRC-32 of the first bytes of the file that continues after the last part."""
+        self.new_crc32s: dict[int, int] = {}
+        """Checksums, by index of the entry, that were computed since the caller last emptied this."""
 
     def __enter__(self) -> Self:
         return self
@@ -62,17 +63,17 @@ class PartMaker:
         self._close()
 
     def bounds(self, number: int) -> tuple[int, int]:
-        """Return where in the zip a part begins and ends."""
+        """Return the offsets in the zip, in bytes, of a part's start and end."""
         start = (number - 1) * self.plan.part_size_bytes
         return start, min(start + self.plan.part_size_bytes, self.plan.size_bytes)
 
     def positions(self, number: int) -> tuple[int, int] | None:
-        """Return the first and last of the files that have something in a part, None when it is directory only."""
+        """Return the indexes of the first and last file in a part; None when it contains only the central directory."""
         touched = [segment.index for segment in self._layout.segments(*self.bounds(number)) if segment.kind is not Kind.DIRECTORY]
         return (touched[0], touched[-1]) if touched else None
 
-    def make(self, number: int) -> Part:
-        """Make a part. Checksums are known of all that was read in order. Raises FileGoneError, UnavailableError."""
+    def build(self, number: int) -> Part:
+        """Build a part. The caller builds parts in order until all checksums are known. Raises FileMissingError, UnavailableError."""
         start, end = self.bounds(number)
         body = bytearray(end - start)
         view = memoryview(body)
@@ -80,23 +81,23 @@ class PartMaker:
         for segment in segments:
             if segment.kind is Kind.CONTENT:
                 self._read(segment, view[segment.start - start : segment.end - start])
-        waits_for = None
+        missing_crc32_of = None
         for segment in segments:
             if segment.kind is Kind.HEADER and self._crc32s[segment.index] is None:
-                waits_for = segment.index
+                missing_crc32_of = segment.index
             elif segment.kind is not Kind.CONTENT:
                 self._write(segment, view, start)
-        return Part(number, body, waits_for)
+        return Part(number, body, missing_crc32_of)
 
     def complete(self, part: Part) -> bool:
-        """Write the checksum that a part waits for, if it is known by now; tell whether the part is whole."""
-        if part.waits_for is not None and self._crc32s[part.waits_for] is not None:
+        """Write the missing checksum of a part if it is known; return whether the part is complete."""
+        if part.missing_crc32_of is not None and self._crc32s[part.missing_crc32_of] is not None:
             start, end = self.bounds(part.number)
             for segment in self._layout.segments(start, end):
-                if segment.kind is Kind.HEADER and segment.index == part.waits_for:
+                if segment.kind is Kind.HEADER and segment.index == part.missing_crc32_of:
                     self._write(segment, memoryview(part.body), start)
-            part.waits_for = None
-        return part.waits_for is None
+            part.missing_crc32_of = None
+        return part.missing_crc32_of is None
 
     def _write(self, segment: Segment, into: memoryview, start: int) -> None:
         if segment.kind is Kind.HEADER:
@@ -106,25 +107,25 @@ class PartMaker:
         into[segment.start - start : segment.end - start] = whole[segment.skipped : segment.skipped + segment.end - segment.start]
 
     def _read(self, segment: Segment, into: memoryview) -> None:
-        index, behind = segment.index, segment.skipped + len(into)
+        index, end = segment.index, segment.skipped + len(into)
         with self._opened(index, segment.skipped) as source:
             source.read_into(into)
         if self._crc32s[index] is None:
             self.cut_crc32 = zlib.crc32(into, self.cut_crc32 if segment.skipped else 0)
-            if behind == self._sizes[index]:
-                self._crc32s[index] = self.news[index] = self.cut_crc32
-        self._cursor = None if self._cursor is None else _Cursor(index, behind, self._cursor.source)
-        if behind == self._sizes[index]:
+            if end == self._sizes[index]:
+                self._crc32s[index] = self.new_crc32s[index] = self.cut_crc32
+        self._cursor = None if self._cursor is None else _Cursor(index, end, self._cursor.source)
+        if end == self._sizes[index]:
             self._close()
 
     @contextmanager
     def _opened(self, index: int, offset: int) -> Iterator[ByteSource]:
-        """Go on in the object that is open, or open the right one."""
+        """Yield the open object if it is at this offset; otherwise open the entry's object there."""
         if self._cursor is None or (self._cursor.index, self._cursor.position) != (index, offset):
             self._close()
             source = self._store.open(object_key(self._file_ids[index]), offset=offset)
             if source is None:
-                raise FileGoneError
+                raise FileMissingError
             self._cursor = _Cursor(index, offset, source)
         try:
             yield self._cursor.source

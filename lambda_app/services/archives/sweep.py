@@ -1,4 +1,4 @@
-"""The sweep's part in archives: workers that died, words that were lost, archives whose time is over, and what no row knows."""
+"""The sweep of archives: requeues abandoned builds, deletes expired archives and orphan objects."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -8,10 +8,9 @@ from functools import partial
 from time import monotonic
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
-
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
+from lambda_app.db.errors import StatementFailedError
 from lambda_app.models import UNFINISHED, Archive, ArchiveStatus
 from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
@@ -21,11 +20,11 @@ from lambda_app.storage.object_store import ListedObject, ListedUpload, ObjectSt
 PAGE_ROWS = 200
 PAGE_KEYS = 1000
 ORPHAN_MIN_AGE = timedelta(hours=1)
-"""Parts and objects that no row knows are left alone for so long: a worker begins an upload before it notes it."""
+"""Uploads and objects without a row are not deleted before this age: a worker starts an upload before it writes the row."""
 ATTEMPTS_MAX_COUNT = 8
-"""Turns in a row that may finish no part before an archive is given up: three that follow each other, and five of the sweep."""
+"""Consecutive attempts without a finished part after which an archive fails: three retries by the worker, five by the sweep."""
 UNFINISHED_MAX_AGE = timedelta(hours=24)
-"""How old an archive may be that nobody finishes."""
+"""Age at which an unfinished archive fails."""
 GIVEN_UP = "given_up"
 
 logger = logging.getLogger(__name__)
@@ -33,26 +32,26 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class ArchiveSweepReport:
-    """What one run did, or with a dry run would have done."""
+    """What one run did or, with a dry run, would have done. The names of the fields are those of the log line."""
 
     woken_archives: int = 0
-    """Archives whose worker died, or never heard of them."""
+    """Archives that were queued again: the worker crashed, or the queue's message was lost."""
     given_up_archives: int = 0
-    """Archives that several workers died over."""
+    """Archives that failed after too many attempts or too long a time."""
     removed_archives: int = 0
-    """Archives whose time was over, or whose deletion was interrupted."""
+    """Archives that had expired, or whose deletion was interrupted."""
     stray_archive_parts: int = 0
-    """Multipart uploads that no worker goes on with."""
+    """Multipart uploads that belong to no unfinished archive."""
     stray_archive_objects: int = 0
-    """Zips without an archive, and words that nobody heard."""
+    """Zips without an archive, and old queue markers."""
     archive_failures: int = 0
-    """What could not be done, because S3 did not answer; the next run tries again."""
+    """Steps that failed because S3 or the database did not respond. The next run retries them."""
     archives_are_finished: bool = field(default=True)
-    """Whether the run came to the end of everything within its time."""
+    """Whether the run completed all steps within its time budget."""
 
 
 class ArchiveSweepService:
-    """Goes through archives and their objects. Every step is safe to repeat and against workers and requests."""
+    """Sweeps archives and their objects. Each step is idempotent and safe while workers and requests run."""
 
     def __init__(
         self, *, archives: ArchiveSweepRepository, transitions: ArchiveTransitionRepository, store: ObjectStore, retention: timedelta
@@ -63,24 +62,24 @@ class ArchiveSweepService:
         self._retention = retention
 
     def run(self, *, budget_seconds: float, is_dry: bool = False) -> ArchiveSweepReport:
-        """Do what is due and say what was done; what does not fit into the budget is for the next run."""
+        """Run all steps and return the report. The next run continues where the time budget ends this one."""
         sweep = _Run(self._archives, self._transitions, self._store, self._retention, clock.now(), is_dry)
         deadline = monotonic() + budget_seconds
-        for work in sweep.passes():
-            for _ in work:
+        for step in sweep.steps():
+            for _ in step:
                 if monotonic() >= deadline:
                     sweep.report.archives_are_finished = False
                     return sweep.report
         return sweep.report
 
-    def list_waiting(self, *, limit: int) -> list[UUID]:
-        """Return archives that a worker could take up, for one that is told of none: on a laptop there is no queue."""
-        return self._archives.list_waiting(clock.now(), limit=limit)
+    def list_claimable(self, *, limit: int) -> list[UUID]:
+        """Return archives that wait for a worker. The local worker polls this, because there is no queue."""
+        return self._archives.list_claimable(clock.now(), limit=limit)
 
 
 @dataclass(slots=True)
 class _Run:
-    """One run. Each pass yields after each item, which is where a run may stop."""
+    """One run. Each step yields after each item, so that the run can stop there."""
 
     archives: ArchiveSweepRepository
     transitions: ArchiveTransitionRepository
@@ -90,10 +89,10 @@ class _Run:
     is_dry: bool
     report: ArchiveSweepReport = field(default_factory=ArchiveSweepReport)
 
-    def passes(self) -> list[Iterator[None]]:
+    def steps(self) -> list[Iterator[None]]:
         return [
             self._each(lambda after: self.archives.list_abandoned(self.now, after=after, limit=PAGE_ROWS), self._requeue),
-            self._each(lambda after: self.archives.list_over(self.now, after=after, limit=PAGE_ROWS), self._remove),
+            self._each(lambda after: self.archives.list_expired(self.now, after=after, limit=PAGE_ROWS), self._remove),
             self._orphan_uploads(),
             self._objects(ARCHIVE_PREFIX, self._orphan_zips),
             self._objects(REQUEST_PREFIX, lambda objects: objects),
@@ -110,10 +109,10 @@ class _Run:
     def _try(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except (UnavailableError, DBAPIError) as error:
+        except (UnavailableError, StatementFailedError) as error:
             self.report.archive_failures += 1
-            self.archives.recover()
-            logger.warning("The sweep leaves something to its next run: %s", error.__cause__ or error)
+            self.archives.reset_session()
+            logger.warning("A step of the archive sweep failed; the next run retries it: %s", error.__cause__ or error)
 
     def _requeue(self, archive: Archive) -> None:
         if archive.attempts < ATTEMPTS_MAX_COUNT and archive.created_at > self.now - UNFINISHED_MAX_AGE:
@@ -124,8 +123,8 @@ class _Run:
         self.report.given_up_archives += 1
         if self.is_dry:
             return
-        if self.transitions.give_up(archive.id, overdue_at=self.now, error_code=GIVEN_UP, expires_at=self.now + self.retention):
-            logger.error("Archive %s is given up after %d attempts", archive.id, archive.attempts)
+        if self.transitions.fail_abandoned(archive.id, overdue_at=self.now, error_code=GIVEN_UP, expires_at=self.now + self.retention):
+            logger.error("Archive %s failed after %d attempts", archive.id, archive.attempts)
             self._delete_bytes(archive)
 
     def _remove(self, archive: Archive) -> None:
@@ -155,7 +154,7 @@ class _Run:
                 is_live = status in UNFINISHED and upload_id == upload.upload_id
                 if not is_live and upload.started_at <= self.now - ORPHAN_MIN_AGE:
                     self._try(partial(self._abort, upload))
-            # A store that does not page says the same again.
+            # A store without paging returns the same page again.
             is_last = page.is_last or not page.uploads or page.uploads[-1].key <= after
             after = page.uploads[-1].key if page.uploads else ""
             yield
@@ -175,10 +174,10 @@ class _Run:
             yield
 
     def _orphan_zips(self, objects: list[ListedObject]) -> list[ListedObject]:
-        # A building archive has its object before it is ready.
-        kept = (ArchiveStatus.BUILDING, ArchiveStatus.QUEUED, ArchiveStatus.READY)
+        # The object of an archive exists before its status becomes `ready`.
+        expected = (ArchiveStatus.BUILDING, ArchiveStatus.QUEUED, ArchiveStatus.READY)
         states = self._states(found.key for found in objects)
-        return [found for found in objects if states.get(found.key, (None, None))[0] not in kept]
+        return [found for found in objects if states.get(found.key, (None, None))[0] not in expected]
 
     def _abort(self, upload: ListedUpload) -> None:
         if not self.is_dry:
@@ -192,5 +191,5 @@ class _Run:
 
     def _states(self, keys: Iterator[str]) -> dict[str, tuple[ArchiveStatus, str | None]]:
         ids = {key: archive_id for key in keys if (archive_id := archive_id_of(key)) is not None}
-        known = self.archives.states_of(ids.values()) if ids else {}
+        known = self.archives.get_statuses(ids.values()) if ids else {}
         return {key: known[archive_id] for key, archive_id in ids.items() if archive_id in known}

@@ -1,4 +1,4 @@
-"""What may be done with files: download, list, change, delete and restore."""
+"""Files: download, list, change, delete and restore."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,8 +16,8 @@ from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
 
-PUBLIC_LINK_SECONDS = 60
-"""How long the address lives to which a public link leads: a file that is public no longer is out of reach soon."""
+PUBLIC_DOWNLOAD_URL_TTL_SECONDS = 60
+"""Lifetime of the presigned URL behind a public link. Short, so that access ends soon after a file is made private."""
 
 
 class NotInTrashError(ConflictError):
@@ -29,7 +29,7 @@ class NotInTrashError(ConflictError):
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """An available file, and where and as what its bytes are served."""
+    """An available file, its presigned download, and the content type that S3 sends."""
 
     file: File
     content_type: str
@@ -38,7 +38,7 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class FilePage:
-    """One page of files, the cursor of the next if there is one, and how many files there are in all if that was asked."""
+    """One page of files, the cursor of the next page if there is one, and the total number of files if requested."""
 
     files: list[File]
     next_cursor: Cursor | None
@@ -46,7 +46,7 @@ class FilePage:
 
 
 class FileService:
-    """What may be done with files once they are declared."""
+    """Reads, changes, deletes and restores files."""
 
     def __init__(
         self, *, files: FileRepository, transitions: FileTransitionRepository, store: ObjectStore, trash_retention: timedelta
@@ -57,7 +57,7 @@ class FileService:
         self._trash_retention = trash_retention
 
     def start_download(self, viewer: User | None, file_id: UUID) -> Download:
-        """Sign an address of the bytes, as an attachment and with a type that no browser runs.
+        """Sign a download as an attachment, with a content type that browsers do not execute.
 
         Raises NotAuthenticatedError, NoSuchFileError, FileForbiddenError, FileNotAvailableError, UnavailableError.
         """
@@ -66,25 +66,34 @@ class FileService:
             raise FileNotAvailableError(extra={"file_status": file.status})
         return self._sign_download(file)
 
-    def start_public_download(self, file_id: UUID, *, method: DownloadMethod) -> Download:
-        """Sign an address of a public file's bytes, for GET or HEAD, that dies soon. Raises NoSuchFileError, UnavailableError."""
-        return self._sign_download(self._files.require_public(file_id), method=method, lifetime_seconds=PUBLIC_LINK_SECONDS)
+    def start_public_download(self, file_id: str, *, method: DownloadMethod) -> Download:
+        """Sign a short-lived download of a public file, for GET or HEAD. Raises NoSuchFileError, UnavailableError.
+
+        `file_id` is text from a URL. Text that is not an id raises the same error as an unknown id.
+        """
+        try:
+            requested_id = UUID(file_id)
+        except ValueError as error:
+            raise NoSuchFileError from error
+        return self._sign_download(
+            self._files.require_public(requested_id), method=method, lifetime_seconds=PUBLIC_DOWNLOAD_URL_TTL_SECONDS
+        )
 
     def get_file(self, viewer: User, file_id: UUID) -> File:
-        """Return a file that the user may read. Raises NoSuchFileError, FileForbiddenError."""
+        """Return a file that the user can read. Raises NoSuchFileError, FileForbiddenError."""
         return self._files.require_readable(file_id, viewer)
 
     def page_files(
-        self, user: User, wanted: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None, with_total: bool
+        self, user: User, filters: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None, with_total: bool
     ) -> FilePage:
-        """Return one page of the user's list."""
-        rows = self._files.page(user, wanted, order=order, skip=skip, limit=limit + 1, after=after)
+        """Return one page of the files that the user can list."""
+        rows = self._files.page(user, filters, order=order, skip=skip, limit=limit + 1, after=after)
         files = rows[:limit]
         next_cursor = _cursor(files[-1], order) if len(rows) > limit else None
-        return FilePage(files, next_cursor, total=self._files.count(user, wanted) if with_total else None)
+        return FilePage(files, next_cursor, total=self._files.count(user, filters) if with_total else None)
 
     def update_file(self, user: User, file_id: UUID, update: FileUpdate, *, revision: int | None = None) -> File:
-        """Change what the caller named, if the file is still at `revision`.
+        """Change the fields that are set in `update`. With `revision`, only if the file still has that revision.
 
         Raises NoSuchFileError, FileForbiddenError, FileChangedError.
         """
@@ -97,16 +106,16 @@ class FileService:
         return file
 
     def delete_file(self, user: User, file_id: UUID, *, is_permanent: bool = False) -> None:
-        """Put an available file into the trash, if there is one; delete any other, with its bytes, in any state.
+        """Move an available file to the trash, if the trash is enabled; delete files in other states, with their bytes.
 
-        Raises NoSuchFileError, FileForbiddenError, UnavailableError. When S3 does not answer, the file is gone from every list already;
-        the deletion can be repeated, and else the sweep ends it.
+        Raises NoSuchFileError, FileForbiddenError, UnavailableError. When S3 does not respond, the file is already hidden from every
+        list; the caller can repeat the deletion, otherwise the sweep completes it.
         """
-        if self._trash_retention and not is_permanent and self._is_in_trash_now(user, file_id):
+        if self._trash_retention and not is_permanent and self._move_to_trash(user, file_id):
             return
         file = self._transitions.start_deleting(file_id, user)
         if file is None:
-            # Says whose the file is; one that came in between counts as gone.
+            # Raises the error that applies to this user. A file that appeared since the statement above counts as deleted.
             self._files.require_manageable(file_id, user)
             raise NoSuchFileError
         if file.upload_id is not None:
@@ -115,7 +124,7 @@ class FileService:
         self._transitions.remove(file.id)
 
     def restore_file(self, user: User, file_id: UUID) -> File:
-        """Take a file out of the trash; a repeated call changes nothing. Raises NotInTrashError, NoSuchFileError, FileForbiddenError."""
+        """Restore a file from the trash; idempotent. Raises NotInTrashError, NoSuchFileError, FileForbiddenError."""
         restored = self._transitions.restore(file_id, user)
         if restored is not None:
             return restored
@@ -125,24 +134,25 @@ class FileService:
         return file
 
     def _sign_download(self, file: File, *, method: DownloadMethod = "GET", lifetime_seconds: int | None = None) -> Download:
-        content_type = served_as(file)
+        content_type = download_content_type(file)
         request = self._store.presign_download(
             key=file.s3_key, filename=file.filename, content_type=content_type, method=method, lifetime_seconds=lifetime_seconds
         )
         return Download(file=file, content_type=content_type, request=request)
 
-    def _is_in_trash_now(self, user: User, file_id: UUID) -> bool:
+    def _move_to_trash(self, user: User, file_id: UUID) -> bool:
+        """Return whether the file is in the trash afterwards."""
         if self._transitions.trash(file_id, user, purge_at=clock.now() + self._trash_retention) is not None:
             return True
-        # What has no bytes worth keeping, or is on its way out, does not go into the trash.
+        # Only available files go to the trash; files in other states are deleted permanently.
         found = self._files.get(file_id)
         if found is None or found.status == FileStatus.DELETING:
             return False
         return self._files.require_manageable(file_id, user).status == FileStatus.TRASHED
 
 
-def served_as(file: File) -> str:
-    """Return the type that the file's bytes are answered with: those that contradict their declared type are nothing but bytes."""
+def download_content_type(file: File) -> str:
+    """Return the content type of a download: `application/octet-stream` where the bytes contradict the declared type."""
     return FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
 
 

@@ -1,4 +1,4 @@
-"""Requests that may be sent twice: a key that the caller chooses stands for the one resource that its request makes."""
+"""Idempotency keys: a repeated request with the same key returns the resource that the first request created."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -7,70 +7,68 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
-
 from lambda_app.core import clock
 from lambda_app.core.errors import AppError, ConflictError, MalformedRequestError
-from lambda_app.db.errors import ConnectionLostError
+from lambda_app.db.errors import ConnectionLostError, StatementFailedError
 from lambda_app.models import IdempotencyKey
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 
 KEY_LIFETIME = timedelta(hours=24)
-"""How long a key stands for its resource."""
+"""How long a key refers to its resource."""
 LOCK_SECONDS = 60
-"""How long a request may be under way before another with the same key may try; longer than any request can last."""
+"""How long a key is locked by the request that claimed it, unless released earlier; longer than any request can take."""
 
 
-class RequestUnderWayError(ConflictError):
-    """A request with this key has not ended yet."""
+class RequestInProgressError(ConflictError):
+    """Another request with this key is in progress."""
 
     code = "idempotency_key_in_flight"
-    message = "A request with this Idempotency-Key is still under way; try again in a moment"
+    message = "A request with this Idempotency-Key is in progress; try again in a moment"
 
     def __init__(self) -> None:
         super().__init__(headers={"Retry-After": "1"})
 
 
-class KeyUsedOtherwiseError(MalformedRequestError):
-    """The key stands for a request with another body."""
+class IdempotencyKeyReusedError(MalformedRequestError):
+    """The key was used for a request with another body."""
 
     code = "idempotency_key_reused"
-    message = "This Idempotency-Key was used for a request with another body"
+    message = "This Idempotency-Key was used for a request with another body; use a new key"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyedRequest:
-    """A request that carries a key: who sent it, to which route, and a fingerprint of its body."""
+    """A request with an idempotency key: its user, its route, and a fingerprint of its body."""
 
     user_id: UUID
     route: str
     key: str
     fingerprint: str
     other_fingerprints: tuple[str, ...] = ()
-    """What the fingerprint of the same body may have been before, where it depends on a signing key."""
+    """Earlier fingerprints of the same body, where the fingerprint depends on a signing key that was rotated."""
 
     @classmethod
     def of(cls, *, user_id: UUID, route: str, key: str, body: str, other_bodies: Sequence[str] = ()) -> "KeyedRequest":
-        """Take the fingerprint of a body, in the one spelling that our own model gives it."""
-        fingerprint, *others = (hashlib.sha256(spelling.encode()).hexdigest() for spelling in (body, *other_bodies))
+        """Build from bodies in canonical form, as the request model serialises them."""
+        fingerprint, *others = (hashlib.sha256(text.encode()).hexdigest() for text in (body, *other_bodies))
         return cls(user_id, route, key, fingerprint, tuple(others))
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Every one by which the same request may be known."""
+        """All fingerprints that identify the same request."""
         return (self.fingerprint, *self.other_fingerprints)
 
 
 class IdempotencyService:
-    """Decides whether a request with a key is the first, a repetition, or a mistake."""
+    """Claims and releases idempotency keys."""
 
     def __init__(self, keys: IdempotencyRepository) -> None:
         self._keys = keys
 
     def claim(self, request: KeyedRequest, resource_id: UUID) -> UUID | None:
-        """Take the key for the resource about to be made; return the id of the one that was made already, if it was.
+        """Claim the key for the resource about to be created. Return the id of the resource that an earlier request created, else None.
 
-        Raises RequestUnderWayError, KeyUsedOtherwiseError.
+        Raises RequestInProgressError, IdempotencyKeyReusedError.
         """
         now = clock.now()
         key = IdempotencyKey(
@@ -84,37 +82,38 @@ class IdempotencyService:
             locked_until=now + timedelta(seconds=LOCK_SECONDS),
         )
         try:
-            if self._keys.claim(key, same=request.fingerprints, forgotten_before=now - KEY_LIFETIME):
+            if self._keys.claim(key, fingerprints=request.fingerprints, expired_before=now - KEY_LIFETIME):
                 return None
-        except DBAPIError as error:
+        except StatementFailedError as error:
             self._release_if_lost(request, resource_id, error)
             raise
         taken = self._keys.get(user_id=request.user_id, route=request.route, key=request.key)
         if taken is None:
-            # The first request failed in this very moment and gave its key up.
-            raise RequestUnderWayError
+            # The first request failed between the two statements and released the key.
+            raise RequestInProgressError
         if taken.fingerprint not in request.fingerprints:
-            raise KeyUsedOtherwiseError
+            raise IdempotencyKeyReusedError
         if not taken.is_done:
-            raise RequestUnderWayError
+            raise RequestInProgressError
         return taken.resource_id
 
     @contextmanager
-    def held(self, request: KeyedRequest | None, resource_id: UUID) -> Iterator[None]:
-        """Give the key up if the block is refused, so that the caller can try again at once; after a crash its lock runs out."""
+    def release_on_error(self, request: KeyedRequest | None, resource_id: UUID) -> Iterator[None]:
+        """Release the key if the block raises, so that the caller can retry immediately. After a crash, the lock expires."""
         try:
             yield
         except AppError:
             if request is not None:
                 self._keys.release(user_id=request.user_id, resource_id=resource_id)
             raise
-        except DBAPIError as error:
+        except StatementFailedError as error:
             if request is not None:
                 self._release_if_lost(request, resource_id, error)
             raise
 
-    def _release_if_lost(self, request: KeyedRequest, resource_id: UUID, error: DBAPIError) -> None:
-        # Whether the lost statement was carried out nobody knows. If it made the resource, the key is done and stays; if it
-        # still will, it then finds the key gone and makes nothing. A database that is merely silent is not waited for twice.
+    def _release_if_lost(self, request: KeyedRequest, resource_id: UUID, error: StatementFailedError) -> None:
+        # It is unknown whether the lost statement took effect. If it created the resource, the key is marked done and is not
+        # released. If it is still running, it will find the key released and create nothing. After a timeout there is no second
+        # attempt: the request would wait for the database twice.
         if isinstance(error.orig, ConnectionLostError) and not isinstance(error.orig.__cause__, TimeoutError):
-            self._keys.release_anew(user_id=request.user_id, resource_id=resource_id)
+            self._keys.release_after_reconnect(user_id=request.user_id, resource_id=resource_id)

@@ -1,4 +1,4 @@
-"""How much a user may keep, and what is said when it is not enough."""
+"""Storage quotas, and the error when a quota is exceeded."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,22 @@ from lambda_app.models import User
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Bytes and files that a user may keep."""
+    """The number of bytes and files that a user can store."""
 
     bytes: int
     files: int
 
     def of(self, user: User) -> "Quota":
-        """Return the user's own quota; this one where they have none."""
+        """Return the user's quota; this one is the default for limits that the user does not have."""
         own_bytes, own_files = user.quota_bytes, user.quota_files
         return Quota(self.bytes if own_bytes is None else own_bytes, self.files if own_files is None else own_files)
 
 
 class QuotaExceededError(TooLargeError):
-    """There is no room for the file; `bytes_left` and `files_left` say what there is room for."""
+    """The file exceeds the quota; `bytes_left` and `files_left` tell what is left of it."""
 
     code = "quota_exceeded"
-    message = "The file does not fit into your quota; delete something first"
+    message = "The file exceeds your storage quota; delete files first"
 
     def __init__(self, *, quota: Quota, user: User) -> None:
         left = {"bytes_left": max(0, quota.bytes - user.bytes_used), "files_left": max(0, quota.files - user.files_count)}

@@ -1,4 +1,4 @@
-"""What a crash, a lost event or a caller who went away leaves behind, brought to its end."""
+"""The sweep of files: completes or expires old uploads, finishes deletions, and deletes orphan objects."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -8,10 +8,9 @@ from functools import partial
 from time import monotonic
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError
-
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
+from lambda_app.db.errors import StatementFailedError
 from lambda_app.models import File, FileStatus
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
@@ -24,44 +23,44 @@ from lambda_app.storage.object_store import ListedObject, ListedUpload, ObjectSt
 PAGE_ROWS = 200
 PAGE_KEYS = 1000
 REJECTED_RETENTION = timedelta(days=30)
-"""How long the owner can still see that an upload was rejected; it costs them nothing."""
+"""How long the row of a rejected upload is stored for its owner. It does not count in the quota."""
 ORPHAN_MIN_AGE = timedelta(hours=1)
-"""Uploads and objects that no row knows are left alone for so long: an upload in parts is begun before its row is written."""
-BRAKE_OBJECTS = 100
-"""More objects than this of one listing, and more than half of it, without rows: something else is wrong."""
+"""Uploads and objects without a row are not deleted before this age: a multipart upload is started before its row is written."""
+UNKNOWN_OBJECTS_MAX_COUNT = 100
+"""If one page of the listing has more objects without a row than this, and they are more than half, the sweep deletes none."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class SweepReport:
-    """What one run did, or with a dry run would have done."""
+    """What one run did or, with a dry run, would have done. The names of the fields are those of the log line."""
 
     became_available: int = 0
-    """Uploads that had come although nobody said so."""
+    """Finished uploads that neither the client nor an event had completed."""
     became_rejected: int = 0
     expired: int = 0
-    """Uploads that never came."""
+    """Pending files whose bytes were never uploaded."""
     purged: int = 0
-    """Files whose time in the trash, or as a rejected one, was over."""
+    """Files whose retention in the trash, or as rejected, had ended."""
     removed: int = 0
-    """Rows whose bytes are gone: of expired, purged and interrupted deletions."""
+    """Rows deleted after their bytes: of expired files, purged files and interrupted deletions."""
     aborted_uploads: int = 0
     """Multipart uploads that belong to no pending file."""
     deleted_objects: int = 0
     """Objects that belong to no file."""
     lost_objects: int = 0
-    """Files without their object. They are only reported: a bucket that is wrongly set up looks the same."""
+    """Files whose object is missing. They are only reported, because a misconfigured bucket looks the same."""
     forgotten_keys: int = 0
-    """Idempotency keys whose time was over."""
+    """Idempotency keys that had expired."""
     failures: int = 0
-    """What could not be done, because S3 did not answer; the next run tries again."""
+    """Steps that failed because S3 or the database did not respond. The next run retries them."""
     is_finished: bool = field(default=True)
-    """Whether the run came to the end of everything within its time."""
+    """Whether the run completed all steps within its time budget."""
 
 
 class SweepService:
-    """Goes through rows and objects in pages, within a time budget. Every step is safe to repeat and against concurrent requests."""
+    """Sweeps rows and objects in pages, within a time budget. Each step is idempotent and safe while requests run."""
 
     def __init__(
         self, *, files: SweepRepository, transitions: FileTransitionRepository, keys: IdempotencyRepository, store: ObjectStore
@@ -70,14 +69,14 @@ class SweepService:
         self._transitions = transitions
         self._keys = keys
         self._store = store
-        self._settlement = UploadVerification(transitions=transitions, store=store)
+        self._verification = UploadVerification(transitions=transitions, store=store)
 
-    def run(self, *, budget_seconds: float, is_dry: bool = False, stray_min_age: timedelta = ORPHAN_MIN_AGE) -> SweepReport:
-        """Do what is due and say what was done; what does not fit into the budget is for the next run."""
-        sweep = _Run(self._files, self._transitions, self._keys, self._store, self._settlement, clock.now(), stray_min_age, is_dry)
+    def run(self, *, budget_seconds: float, is_dry: bool = False, orphan_min_age: timedelta = ORPHAN_MIN_AGE) -> SweepReport:
+        """Run all steps and return the report. The next run continues where the time budget ends this one."""
+        sweep = _Run(self._files, self._transitions, self._keys, self._store, self._verification, clock.now(), orphan_min_age, is_dry)
         deadline = monotonic() + budget_seconds
-        for work in sweep.passes():
-            for _ in work:
+        for step in sweep.steps():
+            for _ in step:
                 if monotonic() >= deadline:
                     sweep.report.is_finished = False
                     return sweep.report
@@ -86,23 +85,23 @@ class SweepService:
 
 @dataclass(slots=True)
 class _Run:
-    """One run. Each pass yields after each item, which is where a run may stop."""
+    """One run. Each step yields after each item, so that the run can stop there."""
 
     files: SweepRepository
     transitions: FileTransitionRepository
     keys: IdempotencyRepository
     store: ObjectStore
-    settlement: UploadVerification
+    verification: UploadVerification
     now: datetime
-    stray_min_age: timedelta
+    orphan_min_age: timedelta
     is_dry: bool
     report: SweepReport = field(default_factory=SweepReport)
 
-    def passes(self) -> list[Iterator[None]]:
+    def steps(self) -> list[Iterator[None]]:
         rejected_before = self.now - REJECTED_RETENTION
         return [
             self._each(lambda after: self.files.list_overdue(self.now, after=after, limit=PAGE_ROWS), self._end_upload),
-            self._each(lambda after: self.files.list_vanishing(after=after, limit=PAGE_ROWS), self._finish),
+            self._each(lambda after: self.files.list_ended(after=after, limit=PAGE_ROWS), self._finish),
             self._each(
                 lambda after: self.files.list_to_purge(self.now, after=after, limit=PAGE_ROWS),
                 lambda file: self._purge(file, FileStatus.TRASHED, self.now),
@@ -111,7 +110,7 @@ class _Run:
                 lambda after: self.files.list_rejected(rejected_before, after=after, limit=PAGE_ROWS),
                 lambda file: self._purge(file, FileStatus.REJECTED, rejected_before),
             ),
-            self._forget_keys(),
+            self._delete_expired_keys(),
             self._orphan_uploads(),
             self._objects(),
         ]
@@ -127,20 +126,20 @@ class _Run:
     def _try(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except (UnavailableError, DBAPIError) as error:
+        except (UnavailableError, StatementFailedError) as error:
             self.report.failures += 1
-            self.files.recover()
-            logger.warning("The sweep leaves something to its next run: %s", error.__cause__ or error)
+            self.files.reset_session()
+            logger.warning("A step of the sweep failed; the next run retries it: %s", error.__cause__ or error)
 
     def _end_upload(self, file: File) -> None:
         if self.is_dry:
             self.report.expired += self.store.head(file.s3_key) is None
             return
-        # A finished one is taken, however late: its owner may be away, and the bytes are there.
-        settled, _ = self.settlement.verify(file)
-        self.report.became_available += settled is VerificationResult.AVAILABLE
-        self.report.became_rejected += settled is VerificationResult.REJECTED
-        if settled is VerificationResult.MISSING and (expired := self.transitions.expire(file.id, overdue_at=self.now)) is not None:
+        # A finished upload is accepted even after its deadline: the bytes exist, and the client may have crashed before completing it.
+        result, _ = self.verification.verify(file)
+        self.report.became_available += result is VerificationResult.AVAILABLE
+        self.report.became_rejected += result is VerificationResult.REJECTED
+        if result is VerificationResult.MISSING and (expired := self.transitions.expire(file.id, overdue_at=self.now)) is not None:
             self.report.expired += 1
             self._finish(expired)
 
@@ -159,13 +158,13 @@ class _Run:
         self.store.delete(file.s3_key)
         self.transitions.remove(file.id)
 
-    def _forget_keys(self) -> Iterator[None]:
+    def _delete_expired_keys(self) -> Iterator[None]:
         before = self.now - KEY_LIFETIME
-        self._try(lambda: self._count_forgotten(before))
+        self._try(lambda: self._delete_keys(before))
         yield
 
-    def _count_forgotten(self, before: datetime) -> None:
-        self.report.forgotten_keys += self.keys.count_forgotten(before) if self.is_dry else self.keys.forget(before)
+    def _delete_keys(self, before: datetime) -> None:
+        self.report.forgotten_keys += self.keys.count_expired(before) if self.is_dry else self.keys.delete_expired(before)
 
     def _orphan_uploads(self) -> Iterator[None]:
         name, after = "uploads", self.files.get_position("uploads")
@@ -177,7 +176,7 @@ class _Run:
                 self.report.failures += 1
                 return
             self._abort_orphans(page.uploads)
-            # A store that does not page says the same again.
+            # A store without paging returns the same page again.
             is_last = page.is_last or not page.uploads or page.uploads[-1].key <= after
             after = "" if is_last else page.uploads[-1].key
             self._keep_position(name, after)
@@ -188,7 +187,7 @@ class _Run:
         for upload in uploads:
             status, upload_id = known.get(upload.key, (None, None))
             is_live = status is FileStatus.PENDING and upload_id == upload.upload_id
-            if not is_live and upload.started_at <= self.now - self.stray_min_age:
+            if not is_live and upload.started_at <= self.now - self.orphan_min_age:
                 self._try(partial(self._abort, upload))
 
     def _abort(self, upload: ListedUpload) -> None:
@@ -197,7 +196,7 @@ class _Run:
         self.report.aborted_uploads += 1
 
     def _objects(self) -> Iterator[None]:
-        """Lay the bucket's keys and the table's ids, which sort alike, side by side."""
+        """Compare the bucket's keys with the table's ids page by page; both sort in the same order."""
         name, after = "objects", self.files.get_position("objects")
         is_last = False
         while not is_last:
@@ -216,21 +215,21 @@ class _Run:
             yield
 
     def _delete_orphans(self, objects: list[ListedObject]) -> bool:
-        # The rows are read after the keys, and a row is written before its URL is given out: an object without one is not one that
-        # has only just come.
+        # The rows are read after the keys, and a row is committed before its upload URL is returned. So an object without a row
+        # is not a new upload.
         known = self._known(found.key for found in objects)
-        kept = (FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.TRASHED)
+        expected = (FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.TRASHED)
         unknown = [found for found in objects if file_id_of(found.key) is not None and found.key not in known]
-        if len(unknown) > BRAKE_OBJECTS and len(unknown) > len(objects) / 2:
-            # A database that was restored, or is another one, looks like this; deleting would make it worse.
+        if len(unknown) > UNKNOWN_OBJECTS_MAX_COUNT and len(unknown) > len(objects) / 2:
+            # The likely cause is a restored or a wrong database; deleting the objects would lose data.
             self.report.failures += 1
             self.report.is_finished = False
-            logger.error("Most objects belong to no file; the sweep deletes none of them. Is this the right database?")
+            logger.error("Most objects have no row in the database; the sweep deletes none of them. Check that this is the right database.")
             return False
-        too_young = {found.key for found in unknown if found.modified_at > self.now - self.stray_min_age}
+        too_young = {found.key for found in unknown if found.modified_at > self.now - self.orphan_min_age}
         for key in (found.key for found in objects):
-            is_stray = known.get(key, (None, None))[0] not in kept and file_id_of(key) is not None
-            if is_stray and key not in too_young:
+            is_orphan = known.get(key, (None, None))[0] not in expected and file_id_of(key) is not None
+            if is_orphan and key not in too_young:
                 self._try(partial(self._delete_orphan, key))
         return True
 
@@ -243,17 +242,17 @@ class _Run:
         until = None if until_key is None else file_id_of(until_key)
         for file_id in self.files.list_stored(after=file_id_of(after_key), until=until, limit=2 * PAGE_KEYS):
             if object_key(file_id) not in keys:
-                self._try(partial(self._look_for, file_id))
+                self._try(partial(self._report_if_lost, file_id))
 
-    def _look_for(self, file_id: UUID) -> None:
-        # It may have come, or been deleted, since the page was listed.
-        if self.store.head(object_key(file_id)) is None and self.files.statuses_of([file_id]):
+    def _report_if_lost(self, file_id: UUID) -> None:
+        # The object may have been uploaded, or the file deleted, since the page was listed.
+        if self.store.head(object_key(file_id)) is None and self.files.get_statuses([file_id]):
             self.report.lost_objects += 1
             logger.error("The object of file %s is missing", file_id)
 
     def _known(self, keys: Iterable[str]) -> dict[str, tuple[FileStatus, str | None]]:
         ids = [file_id for key in keys if (file_id := file_id_of(key)) is not None]
-        return {object_key(file_id): found for file_id, found in self.files.statuses_of(ids).items()} if ids else {}
+        return {object_key(file_id): found for file_id, found in self.files.get_statuses(ids).items()} if ids else {}
 
     def _keep_position(self, name: str, after_key: str) -> None:
         if not self.is_dry:

@@ -1,4 +1,4 @@
-"""The end of an upload: everything has arrived, is looked at, and the file becomes available; whoever says so."""
+"""Completes uploads, from client calls and S3 events."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,123 +10,124 @@ from lambda_app.models import File, FileStatus
 from lambda_app.repositories.files.files import FileRepository, NoSuchFileError
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.services.files.upload_verification import UploadVerification, VerificationResult
-from lambda_app.storage.object_store import MultipartEnd, ObjectStore, ObjectWithheldError
+from lambda_app.storage.object_store import MultipartResult, ObjectStore, ObjectWithheldError
 from lambda_app.storage.parts import PartPlan
 
 COMPLETE_MULTIPART_GRACE = timedelta(hours=1)
-"""How long S3 may take to join parts: an upload is not taken for abandoned meanwhile."""
-WITHHELD_SECONDS = 5
-"""When to ask again for an upload that is being checked."""
+"""How long S3 may take to complete a multipart upload. The upload's deadline is extended so that the sweep does not expire it."""
+WITHHELD_RETRY_AFTER_SECONDS = 5
+"""`Retry-After` for an upload that is being scanned."""
 MISSING_PARTS_SHOWN = 100
-"""How many missing parts an answer names: as many as one call signs."""
+"""How many missing parts an error lists: as many as one call can sign."""
 
 
 class UploadRejectedError(ConflictError):
-    """What S3 held was not what had been declared; it has been deleted."""
+    """The uploaded object did not match the declared size or checksum and was deleted."""
 
     code = "upload_rejected"
-    message = "The uploaded object is not the declared one and was deleted; start a new upload"
+    message = "The uploaded data does not match the declared file and was deleted; start a new upload"
 
 
 class UploadMissingError(ConflictError):
-    """S3 holds nothing for this file yet."""
+    """S3 has no object for this file."""
 
     code = "upload_missing"
     message = "Nothing has been uploaded for this file yet"
 
 
 class PartsMissingError(ConflictError):
-    """Not every part has arrived; `missing_parts` names the first of them."""
+    """Parts are missing; `missing_parts` lists the first of them."""
 
     code = "parts_missing"
     message = "Some parts have not been uploaded"
 
 
 class UploadLostError(ConflictError):
-    """S3 knows neither the multipart upload nor the object."""
+    """S3 has neither the multipart upload nor the object."""
 
     code = "upload_lost"
-    message = "The store has lost this upload; delete the file and start a new one"
+    message = "The storage has lost this upload; delete the file and start a new upload"
 
 
 class UploadWithheldError(ConflictError):
-    """The store has the object and does not show it to us, as until a malware scan has found it clean."""
+    """The object exists, but S3 denies access to it, for example until a malware scan has finished."""
 
     code = "upload_withheld"
-    message = "The upload is being checked; it becomes available by itself"
+    message = "The upload is being scanned; the file becomes available automatically"
 
 
 class FileNotAvailableError(ConflictError):
-    """The file has not become available, or never will."""
+    """The file is not available: its upload is pending, has expired or was rejected, or it is in the trash."""
 
     code = "file_not_available"
     message = "The file is not available for download"
 
 
 class NoPartsError(ConflictError):
-    """The file does not take parts (any more)."""
+    """The file has no multipart upload in progress."""
 
     code = "not_in_parts"
-    message = "This file is not being uploaded in parts"
+    message = "This file has no multipart upload in progress"
 
 
 class UploadCompletion:
-    """Completes uploads, at the word of a client or of S3's event."""
+    """Completes uploads, when a client or an S3 event reports that the bytes have arrived."""
 
     def __init__(self, *, files: FileRepository, transitions: FileTransitionRepository, store: ObjectStore) -> None:
         self._files = files
         self._transitions = transitions
         self._store = store
-        self._settlement = UploadVerification(transitions=transitions, store=store)
+        self._verification = UploadVerification(transitions=transitions, store=store)
 
     def complete(self, read: Callable[[], File], *, crc64nvme: str | None = None) -> File:
-        """Make the file that `read` returns, as it is at each call, available if S3 holds what was declared.
+        """Make a pending file available if its object in S3 matches the declared file.
 
-        Raises as `UploadService.complete_upload`, and `read` does.
+        `read` returns the current row; it is called again after a concurrent change. Raises the errors of `read` and of
+        `UploadService.complete_upload`.
         """
         file = read()
         if file.status == FileStatus.REJECTED:
-            # The call that rejected it may have been cut off before this.
+            # The call that rejected the upload may have been interrupted before it deleted the object.
             self._store.delete(file.s3_key)
         if file.status != FileStatus.PENDING:
             return _outcome(file)
         joined_by = clock.now() + COMPLETE_MULTIPART_GRACE
         if file.upload_id is not None and file.upload_expires_at < joined_by and not self._transitions.extend(file.id, until=joined_by):
             return _outcome(read())
-        is_lost = file.upload_id is not None and not self._join(file, file.upload_id, crc64nvme)
+        is_lost = file.upload_id is not None and not self._complete_multipart(file, file.upload_id, crc64nvme)
         try:
-            settled, file = self._settlement.verify(file, crc64nvme=crc64nvme)
+            result, file = self._verification.verify(file, crc64nvme=crc64nvme)
         except ObjectWithheldError as error:
-            # S3's event and the sweep go by roles that may look at what was not scanned yet.
+            # The roles of the S3 event handler and of the sweep can read objects that are not scanned yet; they complete the upload.
             file = read()
             if file.status != FileStatus.PENDING:
                 return _outcome(file)
-            raise UploadWithheldError(headers={"Retry-After": str(WITHHELD_SECONDS)}) from error
-        if settled is VerificationResult.MISSING:
-            # It may have been deleted, bytes and all, while S3 was asked.
+            raise UploadWithheldError(headers={"Retry-After": str(WITHHELD_RETRY_AFTER_SECONDS)}) from error
+        if result is VerificationResult.MISSING:
+            # Raises NoSuchFileError if the file was deleted during the request to S3.
             read()
             raise UploadLostError if is_lost else UploadMissingError
-        # Somebody else moved it between our look and our update: their outcome is ours.
-        return _outcome(read() if settled is VerificationResult.SUPERSEDED else file)
+        # If a concurrent request changed the file first, its result applies to this call too.
+        return _outcome(read() if result is VerificationResult.SUPERSEDED else file)
 
-    def record_object(self, file_id: UUID) -> VerificationResult:
-        """Take S3's word that an object may have come, and look. Unordered, late, repeated and untrue words all do no harm.
+    def complete_from_event(self, file_id: UUID) -> VerificationResult:
+        """Verify the object that an S3 event reports. Events can be out of order, late, repeated or wrong.
 
         Raises UnavailableError.
         """
         file = self._files.get(file_id)
         if file is None:
-            # A file that was deleted, or never was. The sweep deletes objects without rows, and takes its time to be sure.
+            # The file was deleted or never existed. The sweep deletes objects without a row after a safety period.
             return VerificationResult.SUPERSEDED
         if file.status == FileStatus.PENDING:
-            return self._settlement.verify(file)[0]
+            return self._verification.verify(file)[0]
         if file.status in (FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.DELETING):
-            # It came after its file had ended, by a URL that was still alive.
+            # The object was uploaded after the file had ended, with a presigned URL that was still valid.
             self._store.delete(file.s3_key)
         return VerificationResult.SUPERSEDED
 
-    def _join(self, file: File, upload_id: str, crc64nvme: str | None) -> bool:
-        """Join the parts; False when S3 does not know the upload, which may be because it was joined before."""
+    def _complete_multipart(self, file: File, upload_id: str, crc64nvme: str | None) -> bool:
+        """Complete the multipart upload; return False when S3 does not know it, for example because it was completed before."""
         parts = self._store.list_parts(file.s3_key, upload_id)
         if parts is None:
             return False
@@ -136,13 +137,13 @@ class UploadCompletion:
         end = self._store.complete_multipart(
             key=file.s3_key, upload_id=upload_id, parts=parts, size_bytes=file.size_bytes, crc64nvme=crc64nvme
         )
-        if end is MultipartEnd.PARTS_DIFFER:
-            raise PartsMissingError("S3 does not take these parts for the file; list them, and send again what differs")
-        return end is not MultipartEnd.NO_UPLOAD
+        if end is MultipartResult.PARTS_MISMATCH:
+            raise PartsMissingError("The uploaded parts do not form the declared file; list the parts and upload those that differ again")
+        return end is not MultipartResult.UPLOAD_NOT_FOUND
 
 
 def plan_of(file: File) -> PartPlan:
-    """Return the plan of a file's parts. Raises NoPartsError."""
+    """Return the part plan of a file. Raises NoPartsError."""
     if file.part_size_bytes is None:
         raise NoPartsError
     return PartPlan(file.size_bytes, file.part_size_bytes)
@@ -155,6 +156,6 @@ def _outcome(file: File) -> File:
         case FileStatus.REJECTED:
             raise UploadRejectedError
         case FileStatus.PENDING | FileStatus.EXPIRED:
-            raise FileNotAvailableError("The time for this upload is over; start a new one", extra={"file_status": file.status})
+            raise FileNotAvailableError("The upload has expired; start a new one", extra={"file_status": file.status})
         case FileStatus.DELETING:
             raise NoSuchFileError

@@ -1,4 +1,4 @@
-"""The one way in which a pending file becomes available or rejected, whoever gives the signal."""
+"""Verification of uploaded objects: the only code that makes a pending file available or rejects it."""
 
 from enum import Enum
 
@@ -9,28 +9,28 @@ from lambda_app.storage.sniffing import SNIFFED_BYTES, contradicting_type
 
 
 class VerificationResult(Enum):
-    """What a look at the object led to."""
+    """The result of verifying an object."""
 
     MISSING = "missing"
-    """There is no object; nothing was changed."""
+    """There is no object; the file was not changed."""
     AVAILABLE = "available"
     REJECTED = "rejected"
-    SUPERSEDED = "overtaken"
-    """Somebody else has moved the file since it was read; nothing was changed."""
+    SUPERSEDED = "superseded"
+    """The file's status was changed concurrently; this verification changed nothing."""
 
 
 class UploadVerification:
-    """Compares a pending file with its object. The client, S3's event and the sweep all come here; any of them is enough, in any order."""
+    """Compares a pending file with its object. Called for client requests, S3 events and the sweep, in any order; each is sufficient."""
 
     def __init__(self, *, transitions: FileTransitionRepository, store: ObjectStore) -> None:
         self._transitions = transitions
         self._store = store
 
     def verify(self, file: File, *, crc64nvme: str | None = None) -> tuple[VerificationResult, File]:
-        """Look at the object and move the pending `file` accordingly; return the file as it is then. Raises UnavailableError.
+        """Compare the object with the pending `file`, accept or reject it, and return the changed file. Raises UnavailableError.
 
-        `crc64nvme` (base64) is what the client says of the whole, compared if the store says it too.
-        Called without an open transaction: S3 is asked first, and the move is a statement of its own.
+        `crc64nvme` (base64) is the client's checksum of the whole file; it is compared if S3 has computed one.
+        Call it without an open transaction: it calls S3 first, then changes the status in one statement.
         """
         stored = self._store.head(file.s3_key)
         if stored is None:
@@ -39,7 +39,7 @@ class UploadVerification:
             rejected = self._transitions.reject(file.id)
             if rejected is None:
                 return VerificationResult.SUPERSEDED, file
-            # A crash before this leaves the object to the sweep, which knows it by its row.
+            # After a crash before this point, the sweep deletes the object, because the row is `rejected`.
             self._store.delete(rejected.s3_key)
             return VerificationResult.REJECTED, rejected
         start = self._store.read_start(file.s3_key, SNIFFED_BYTES) if stored.size_bytes else b""

@@ -1,4 +1,4 @@
-"""The way of bytes into the store: start and parts. What comes after is in `services/completion`."""
+"""Uploads: start, sign and list parts, complete. `services/files/upload_completion` has the rules of completion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.schemas.files.files import DeclaredFile, FileCreate
-from lambda_app.schemas.files.uploads import MultipartCreate, PartWanted
-from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestUnderWayError
+from lambda_app.schemas.files.uploads import MultipartCreate, PartRequest
+from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestInProgressError
 from lambda_app.services.files.quota import Quota, QuotaExceededError
 from lambda_app.services.files.upload_completion import NoPartsError, UploadCompletion, UploadLostError, plan_of
 from lambda_app.storage.keys import object_key
@@ -21,15 +21,16 @@ from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES, ObjectStore, P
 from lambda_app.storage.parts import MULTIPART_MAX_BYTES, PartPlan, plan_parts
 
 SLOWEST_UPLOAD_BYTES_PER_SECOND = 128 * 1024
-"""S3 asks for the signature when a PUT begins. One that began in time and goes on at this speed is not taken for abandoned."""
+"""S3 checks the signature when a PUT starts. A PUT that started before the URL expired and sends at least at this speed is not expired
+by the sweep."""
 MULTIPART_LIFETIME = timedelta(days=7)
-"""How long the parts of one file may take, and as much longer as they need at the speed below."""
+"""Lifetime of a multipart upload, plus the time that the file takes at the speed below."""
 SLOWEST_MULTIPART_BYTES_PER_SECOND = 10 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
 class StartedUpload:
-    """A pending file and the one request that may fill it."""
+    """A pending file and the presigned request that uploads its bytes."""
 
     file: File
     request: PresignedRequest
@@ -37,7 +38,7 @@ class StartedUpload:
 
 @dataclass(frozen=True, slots=True)
 class SignedPart:
-    """The request that may send one part."""
+    """A presigned request that uploads one part."""
 
     number: int
     size_bytes: int
@@ -45,7 +46,7 @@ class SignedPart:
 
 
 class UploadService:
-    """What may be done to bring bytes into the store."""
+    """Starts uploads, signs and lists parts, and completes uploads."""
 
     def __init__(
         self,
@@ -66,45 +67,46 @@ class UploadService:
         self._completion = UploadCompletion(files=files, transitions=transitions, store=store)
 
     def start_upload(self, owner: User, declared: FileCreate, *, keyed: KeyedRequest | None = None) -> StartedUpload:
-        """Create a pending file, reserve its room, and sign the one request that may fill it.
+        """Create a pending file, reserve its size in the owner's quota, and sign the request that uploads its bytes.
 
-        Raises TooLargeError, QuotaExceededError, UnavailableError, and with a key what `IdempotencyService.claim` raises.
+        Raises TooLargeError, QuotaExceededError, UnavailableError and, with an idempotency key, the errors of
+        `IdempotencyService.claim`.
         """
         if declared.size_bytes > SINGLE_PUT_MAX_BYTES:
             raise TooLargeError(
-                f"One upload request takes at most {SINGLE_PUT_MAX_BYTES} bytes; upload the file in parts",
+                f"A single upload request can send at most {SINGLE_PUT_MAX_BYTES} bytes; upload the file in parts",
                 code="single_upload_too_large",
                 extra={"max_bytes": SINGLE_PUT_MAX_BYTES},
             )
         file = new_file(owner.id, declared)
-        made = None if keyed is None else self._idempotency.claim(keyed, file.id)
-        if made is not None:
-            return self._start_again(owner, made)
-        with self._idempotency.held(keyed, file.id):
+        existing_id = None if keyed is None else self._idempotency.claim(keyed, file.id)
+        if existing_id is not None:
+            return self._restart_upload(owner, existing_id)
+        with self._idempotency.release_on_error(keyed, file.id):
             request = self._sign_upload(file)
             file.upload_expires_at = abandoned_at(file, request)
             self._reserve(file, with_key=keyed is not None)
         return StartedUpload(file, request)
 
     def start_multipart(self, owner: User, declared: MultipartCreate, *, keyed: KeyedRequest | None = None) -> File:
-        """Create a pending file that takes its bytes in parts. Raises as `start_upload`."""
+        """Create a pending file whose bytes are uploaded in parts. Raises the errors of `start_upload`."""
         if declared.size_bytes > MULTIPART_MAX_BYTES:
-            raise TooLargeError(f"A file takes at most {MULTIPART_MAX_BYTES} bytes", extra={"max_bytes": MULTIPART_MAX_BYTES})
+            raise TooLargeError(f"A file can have at most {MULTIPART_MAX_BYTES} bytes", extra={"max_bytes": MULTIPART_MAX_BYTES})
         file = new_file(owner.id, declared)
-        made = None if keyed is None else self._idempotency.claim(keyed, file.id)
-        if made is not None:
-            return self._require_made(owner, made)
+        existing_id = None if keyed is None else self._idempotency.claim(keyed, file.id)
+        if existing_id is not None:
+            return self._require_existing(owner, existing_id)
         file.part_size_bytes = plan_parts(declared.size_bytes).part_size_bytes
         file.has_part_digests = declared.has_part_digests
         file.upload_expires_at = (
             file.created_at + MULTIPART_LIFETIME + timedelta(seconds=file.size_bytes / SLOWEST_MULTIPART_BYTES_PER_SECOND)
         )
-        with self._idempotency.held(keyed, file.id):
+        with self._idempotency.release_on_error(keyed, file.id):
             quota = self._default_quota.of(owner)
             if owner.bytes_used + file.size_bytes > quota.bytes or owner.files_count >= quota.files:
-                # Only to spare S3 an upload that is refused below.
+                # Avoids starting an upload in S3 that the reservation below would refuse. The counters may be out of date.
                 raise QuotaExceededError(quota=quota, user=owner)
-            # S3 comes first: a crash between the two leaves an upload without a row, which the sweep knows to be nobody's.
+            # S3 first: after a crash between the two calls, the sweep aborts the upload, because no row names it.
             file.upload_id = self._store.start_multipart(
                 key=file.s3_key, content_type=file.content_type, with_digests=declared.has_part_digests
             )
@@ -115,16 +117,16 @@ class UploadService:
                 raise
         return file
 
-    def sign_parts(self, user: User, file_id: UUID, wanted: Sequence[PartWanted]) -> list[SignedPart]:
-        """Sign the requests that may send these parts; each may be repeated.
+    def sign_parts(self, user: User, file_id: UUID, requested: Sequence[PartRequest]) -> list[SignedPart]:
+        """Sign the requests that upload these parts. A part can be signed and uploaded again.
 
         Raises NoPartsError, MalformedRequestError, NoSuchFileError, FileForbiddenError, UnavailableError.
         """
         file, upload_id, plan = self._require_parts(user, file_id)
-        return [self._sign_part(file, upload_id, plan, part) for part in wanted]
+        return [self._sign_part(file, upload_id, plan, part) for part in requested]
 
     def list_parts(self, user: User, file_id: UUID) -> tuple[PartPlan, list[StoredPart]]:
-        """Return the plan of the parts, and those that the store holds.
+        """Return the part plan of the upload, and the parts that were uploaded.
 
         Raises UploadLostError, NoPartsError, NoSuchFileError, FileForbiddenError, UnavailableError.
         """
@@ -135,31 +137,32 @@ class UploadService:
         return plan, parts
 
     def complete_upload(self, user: User, file_id: UUID, *, crc64nvme: str | None = None) -> File:
-        """Make the file available if S3 holds what was declared; a repeated call changes nothing.
+        """Make the file available if its object in S3 matches the declared file; idempotent.
 
-        `crc64nvme` (base64) is compared with the whole object: by S3 when it joins parts, and here with what S3 says of it.
+        `crc64nvme` (base64) is the checksum of the whole file: S3 compares it when it completes a multipart upload, and the
+        verification compares it with the checksum that S3 returns.
 
         Raises:
-            UploadMissingError, PartsMissingError: not everything has arrived; the upload may go on.
+            UploadMissingError, PartsMissingError: the upload is incomplete and can continue.
             UploadLostError: S3 has lost the parts.
-            UploadWithheldError: the store checks it first; S3's event completes it.
-            UploadRejectedError: something else has arrived; now, or at an earlier call.
-            FileNotAvailableError: the upload's time is over.
+            UploadWithheldError: the object is being scanned; the S3 event completes the upload later.
+            UploadRejectedError: the object did not match, in this call or an earlier one.
+            FileNotAvailableError: the upload has expired.
             NoSuchFileError, FileForbiddenError, UnavailableError.
         """
         return self._completion.complete(lambda: self._files.require_manageable(file_id, user), crc64nvme=crc64nvme)
 
-    def _start_again(self, owner: User, file_id: UUID) -> StartedUpload:
-        file = self._require_made(owner, file_id)
+    def _restart_upload(self, owner: User, file_id: UUID) -> StartedUpload:
+        file = self._require_existing(owner, file_id)
         request = self._sign_upload(file)
         if file.status == FileStatus.PENDING:
             self._transitions.extend(file.id, until=abandoned_at(file, request))
         return StartedUpload(file, request)
 
-    def _require_made(self, owner: User, file_id: UUID) -> File:
+    def _require_existing(self, owner: User, file_id: UUID) -> File:
         file = self._files.get(file_id)
         if file is None or file.owner_id != owner.id or file.status not in (FileStatus.PENDING, FileStatus.AVAILABLE):
-            raise GoneError("The file of this Idempotency-Key is not there any more; use a new key", code="idempotent_file_gone")
+            raise GoneError("The file of this Idempotency-Key no longer exists; use a new key", code="idempotent_file_gone")
         return file
 
     def _reserve(self, file: File, *, with_key: bool) -> None:
@@ -167,13 +170,13 @@ class UploadService:
         for _ in range(2):
             if self._transitions.reserve(file, default_bytes=default.bytes, default_files=default.files, with_key=with_key):
                 return
-            owner = self._users.require_fresh(file.owner_id)
+            owner = self._users.require_current(file.owner_id)
             quota = default.of(owner)
             if owner.bytes_used + file.size_bytes > quota.bytes or owner.files_count >= quota.files:
                 raise QuotaExceededError(quota=quota, user=owner)
-            # There is room: it came free just now, or another request took the key over while this one slept.
+            # The quota suffices now: space was freed meanwhile, or another request took over the key while this one was suspended.
         if with_key:
-            raise RequestUnderWayError
+            raise RequestInProgressError
         raise UnavailableError
 
     def _sign_upload(self, file: File) -> PresignedRequest:
@@ -185,21 +188,19 @@ class UploadService:
             raise NoPartsError(extra={"file_status": file.status})
         return file, file.upload_id, plan_of(file)
 
-    def _sign_part(self, file: File, upload_id: str, plan: PartPlan, wanted: PartWanted) -> SignedPart:
-        length = plan.length_of(wanted.number)
+    def _sign_part(self, file: File, upload_id: str, plan: PartPlan, part: PartRequest) -> SignedPart:
+        length = plan.length_of(part.number)
         if length is None:
             raise MalformedRequestError(f"Parts are numbered from 1 to {plan.count}", code="no_such_part")
-        if (wanted.sha256 is not None) != file.has_part_digests:
-            rule = "Every part of this upload needs" if file.has_part_digests else "No part of this upload takes"
-            raise MalformedRequestError(f"{rule} a sha256", code="part_digests_differ")
-        request = self._store.presign_part(
-            key=file.s3_key, upload_id=upload_id, number=wanted.number, size_bytes=length, sha256=wanted.sha256
-        )
-        return SignedPart(wanted.number, length, request)
+        if (part.sha256 is not None) != file.has_part_digests:
+            rule = "Each part of this upload needs a sha256" if file.has_part_digests else "Parts of this upload must not have a sha256"
+            raise MalformedRequestError(rule, code="part_digests_differ")
+        request = self._store.presign_part(key=file.s3_key, upload_id=upload_id, number=part.number, size_bytes=length, sha256=part.sha256)
+        return SignedPart(part.number, length, request)
 
 
 def new_file(owner_id: UUID | None, declared: DeclaredFile | MultipartCreate) -> File:
-    """Return the pending file that was declared, not stored yet; without an owner where the storing statement finds it."""
+    """Return a pending file that is not stored yet. `owner_id` is None where the inserting statement determines the owner."""
     file_id, now = uuid4(), clock.now()
     fields = declared.model_dump(exclude={"has_part_digests"})
     return File(
@@ -216,5 +217,5 @@ def new_file(owner_id: UUID | None, declared: DeclaredFile | MultipartCreate) ->
 
 
 def abandoned_at(file: File, request: PresignedRequest) -> datetime:
-    """Return when nobody sends the bytes any more, who began in time and sends them at the slowest speed."""
+    """Return when an upload counts as abandoned: the URL's expiry plus the transfer time at the slowest speed."""
     return request.expires_at + timedelta(seconds=file.size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND)

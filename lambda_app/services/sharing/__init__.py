@@ -1,1 +1,1 @@
-"""Sharing: links, grants, file requests, public uploads."""
+"""Sharing: share links, grants, file requests and public uploads."""

@@ -1,4 +1,4 @@
-"""File requests, on their owner's side."""
+"""File requests, for their owners. `services/sharing/public_uploads` serves the guests."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -7,37 +7,37 @@ from uuid import UUID, uuid4
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError
 from lambda_app.core.security.keys import SigningKeys
-from lambda_app.core.security.random_tokens import derived_secret, hash_secret, new_secret
+from lambda_app.core.security.random_tokens import derive_secret, hash_secret, new_secret
 from lambda_app.models import FileRequest, User
 from lambda_app.repositories.sharing.file_requests import REQUESTS_PER_USER, FileRequestRepository
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.file_requests import FileRequestCreate, FileRequestUpdate
-from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestUnderWayError
+from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestInProgressError
 
 LIFETIME_DEFAULT = timedelta(days=30)
 LIFETIME_MAX = timedelta(days=366)
-TOKEN_PURPOSE = "file request"  # noqa: S105 - what it is for
+TOKEN_PURPOSE = "file request"  # noqa: S105 - a label for key derivation, not a secret
 NEWEST_FIRST = FileOrder.of(Order.NEWEST_FIRST)
 
 
 class FileRequestNotFoundError(NotFoundError):
-    """The user has no such request, or has revoked it."""
+    """The request does not exist, belongs to another user, or was revoked."""
 
     code = "file_request_not_found"
     message = "File request not found"
 
 
 class TooManyFileRequestsError(ConflictError):
-    """The user has as many requests as one may have."""
+    """The user has reached the limit of file requests."""
 
     code = "too_many_file_requests"
-    message = f"An account has at most {REQUESTS_PER_USER} file requests; delete one first"
+    message = f"An account can have at most {REQUESTS_PER_USER} file requests; delete one first"
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedFileRequest:
-    """A request's row, and the token of its link, which is never seen again."""
+    """The row of a new request, and the token of its link, of which only a hash is stored."""
 
     row: FileRequest
     token: str = field(repr=False)
@@ -45,35 +45,37 @@ class CreatedFileRequest:
 
 @dataclass(frozen=True, slots=True)
 class FileRequestPage:
-    """One page of requests, and the cursor of the next if there is one."""
+    """One page of requests, and the cursor of the next page if there is one."""
 
     requests: list[FileRequest]
     next_cursor: Cursor | None
 
 
 class FileRequestService:
-    """What may be done with file requests."""
+    """Creates, reads, changes and revokes file requests."""
 
     def __init__(self, *, requests: FileRequestRepository, idempotency: IdempotencyService, keys: SigningKeys) -> None:
         self._requests = requests
         self._idempotency = idempotency
         self._keys = keys
 
-    def create(self, owner: User, wanted: FileRequestCreate, *, keyed: KeyedRequest | None = None) -> CreatedFileRequest:
-        """Make a request and its link.
+    def create(self, owner: User, parameters: FileRequestCreate, *, keyed: KeyedRequest | None = None) -> CreatedFileRequest:
+        """Create a file request and its link.
 
-        Raises TooManyFileRequestsError, MalformedRequestError, UnavailableError, and with a key what `IdempotencyService.claim` raises.
+        Raises TooManyFileRequestsError, MalformedRequestError, UnavailableError and, with an idempotency key, the errors of
+        `IdempotencyService.claim`.
         """
         now, request_id = clock.now(), uuid4()
-        expires_at = wanted.expires_at or now + LIFETIME_DEFAULT
-        _refuse_expiry(expires_at, now=now)
-        # With an idempotency key the token is one that can be made again: it must be the same in a repeated answer, and is not kept.
-        token = new_secret() if keyed is None else self._derived(request_id)[0]
-        made = None if keyed is None else self._idempotency.claim(keyed, request_id)
-        if made is not None:
-            return self._made_before(owner, made)
+        expires_at = parameters.expires_at or now + LIFETIME_DEFAULT
+        _require_valid_expiry(expires_at, now=now)
+        # With an idempotency key, the token is derived from the id: a repeated response must contain the same token, and only its
+        # hash is stored.
+        token = new_secret() if keyed is None else self._derived_tokens(request_id)[0]
+        existing_id = None if keyed is None else self._idempotency.claim(keyed, request_id)
+        if existing_id is not None:
+            return self._get_created(owner, existing_id)
         request = FileRequest(
-            **wanted.model_dump(exclude={"expires_at"}),
+            **parameters.model_dump(exclude={"expires_at"}),
             id=request_id,
             owner_id=owner.id,
             token_hash=hash_secret(token),
@@ -82,12 +84,12 @@ class FileRequestService:
             created_at=now,
             updated_at=now,
         )
-        with self._idempotency.held(keyed, request_id):
+        with self._idempotency.release_on_error(keyed, request_id):
             row = self._requests.add(request, with_key=keyed is not None)
             if row is None:
                 if keyed is None or self._requests.count(owner_id=owner.id) >= REQUESTS_PER_USER:
                     raise TooManyFileRequestsError
-                raise RequestUnderWayError
+                raise RequestInProgressError
         return CreatedFileRequest(row, token)
 
     def page(self, owner: User, *, limit: int, after: Cursor | None) -> FileRequestPage:
@@ -99,39 +101,44 @@ class FileRequestService:
 
     def require(self, owner: User, request_id: UUID) -> FileRequest:
         """Return one of the user's requests. Raises FileRequestNotFoundError."""
-        return _found(self._requests.get(request_id, owner_id=owner.id))
+        return _require_found(self._requests.get(request_id, owner_id=owner.id))
 
     def update(self, owner: User, request_id: UUID, update: FileRequestUpdate) -> FileRequest:
-        """Change what the caller named; guests meet the new rules at once. Raises FileRequestNotFoundError, MalformedRequestError."""
+        """Change the fields that are set in `update`. The new rules apply to guests immediately.
+
+        Raises FileRequestNotFoundError, MalformedRequestError.
+        """
         changes = update.model_dump(exclude_unset=True)
         if not changes:
             return self.require(owner, request_id)
         if update.expires_at is not None:
-            _refuse_expiry(update.expires_at, now=clock.now())
-        return _found(self._requests.update(request_id, owner_id=owner.id, changes=changes, action="file_request.updated"))
+            _require_valid_expiry(update.expires_at, now=clock.now())
+        return _require_found(self._requests.update(request_id, owner_id=owner.id, changes=changes, action="file_request.updated"))
 
     def revoke(self, owner: User, request_id: UUID) -> None:
-        """End a request; what guests have sent stays. Raises FileRequestNotFoundError."""
+        """Revoke a request; the files that guests have sent are not deleted. Raises FileRequestNotFoundError."""
         changes = {"revoked_at": clock.now()}
-        _found(self._requests.update(request_id, owner_id=owner.id, changes=changes, action="file_request.revoked"))
+        _require_found(self._requests.update(request_id, owner_id=owner.id, changes=changes, action="file_request.revoked"))
 
-    def _made_before(self, owner: User, request_id: UUID) -> CreatedFileRequest:
+    def _get_created(self, owner: User, request_id: UUID) -> CreatedFileRequest:
         row = self._requests.get(request_id, owner_id=owner.id)
-        token = next((token for token in self._derived(request_id) if row is not None and hash_secret(token) == row.token_hash), None)
+        token = next(
+            (token for token in self._derived_tokens(request_id) if row is not None and hash_secret(token) == row.token_hash), None
+        )
         if row is None or token is None:
             raise GoneError("The request of this Idempotency-Key cannot be shown again; use a new key", code="idempotent_request_gone")
         return CreatedFileRequest(row, token)
 
-    def _derived(self, request_id: UUID) -> list[str]:
-        return [derived_secret(key.secret, purpose=TOKEN_PURPOSE, name=str(request_id)) for key in self._keys.verification_keys()]
+    def _derived_tokens(self, request_id: UUID) -> list[str]:
+        return [derive_secret(key.secret, purpose=TOKEN_PURPOSE, name=str(request_id)) for key in self._keys.verification_keys()]
 
 
-def _refuse_expiry(expires_at: datetime, *, now: datetime) -> None:
+def _require_valid_expiry(expires_at: datetime, *, now: datetime) -> None:
     if not now < expires_at <= now + LIFETIME_MAX:
-        raise MalformedRequestError(f"The expiry must lie ahead, within {LIFETIME_MAX.days} days", code="bad_expiry")
+        raise MalformedRequestError(f"expires_at must be in the future and at most {LIFETIME_MAX.days} days from now", code="bad_expiry")
 
 
-def _found(request: FileRequest | None) -> FileRequest:
+def _require_found(request: FileRequest | None) -> FileRequest:
     if request is None:
         raise FileRequestNotFoundError
     return request

@@ -1,4 +1,4 @@
-"""Sharing a file with people by name."""
+"""Grants: sharing of a file with other accounts."""
 
 from uuid import UUID
 
@@ -12,24 +12,24 @@ from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 
 
 class GranteeNotFoundError(NotFoundError):
-    """There is no such active account."""
+    """No active account has this id or e-mail address."""
 
     code = "user_not_found"
-    message = "There is no account of this name to share with"
+    message = "There is no account with this id or e-mail address"
 
 
 class OwnFileError(ConflictError):
-    """The owner needs no grant."""
+    """The grantee owns the file and needs no grant."""
 
     code = "own_file"
-    message = "The file is this user's own"
+    message = "This user owns the file and needs no grant"
 
 
 class TooManyGrantsError(ConflictError):
-    """The file is shared with as many as it can be."""
+    """The file has reached the limit of grants."""
 
     code = "too_many_grants"
-    message = f"A file is shared with at most {GRANTS_PER_FILE} people by name"
+    message = f"A file can be shared with at most {GRANTS_PER_FILE} accounts; remove one first"
 
 
 class GrantNotFoundError(NotFoundError):
@@ -40,7 +40,7 @@ class GrantNotFoundError(NotFoundError):
 
 
 class GrantService:
-    """What may be done with grants."""
+    """Creates, lists and revokes grants."""
 
     def __init__(
         self, *, grants: FileGrantRepository, files: FileRepository, users: UserRepository, recipient_lookup: RecipientLookup
@@ -48,24 +48,23 @@ class GrantService:
         self._grants = grants
         self._files = files
         self._users = users
-        self._address_book = recipient_lookup
+        self._recipient_lookup = recipient_lookup
 
-    def grant(self, user: User, file_id: UUID, wanted: GrantCreate) -> FileGrant:
-        """Share a file, or change how it is shared; a repeated call changes nothing.
+    def grant(self, user: User, file_id: UUID, parameters: GrantCreate) -> FileGrant:
+        """Share a file with an account, or change the role of an existing grant; idempotent.
 
-        Raises NoSuchFileError, FileForbiddenError, and only then GranteeNotFoundError, ThrottledError, OwnFileError, TooManyGrantsError.
+        Raises NoSuchFileError, FileForbiddenError: the user cannot share the file. They take precedence over
+        GranteeNotFoundError, ThrottledError, OwnFileError, TooManyGrantsError, which would reveal whether an account exists.
         """
-        grantee_id = wanted.user_id
-        if wanted.email is not None:
-            found = self._address_book.find(user, [wanted.email], where=self._grants.may_grant(file_id, user))
-            grantee_id = (found or {}).get(wanted.email)
-            if found is None:
-                self._files.require_manageable(file_id, user)
+        grantee_id = parameters.user_id
+        if parameters.email is not None:
+            self._files.require_manageable(file_id, user)
+            grantee_id = self._recipient_lookup.find(user, [parameters.email]).get(parameters.email)
         if grantee_id is None:
             raise GranteeNotFoundError
-        made = self._grants.put(file_id, user, grantee_id=grantee_id, role=wanted.role, email=wanted.email)
-        if made is not None:
-            return made
+        grant = self._grants.put(file_id, user, grantee_id=grantee_id, role=parameters.role, email=parameters.email)
+        if grant is not None:
+            return grant
         if self._files.require_manageable(file_id, user).owner_id == grantee_id:
             raise OwnFileError
         grantee = self._users.get(grantee_id)
@@ -74,11 +73,11 @@ class GrantService:
         raise TooManyGrantsError
 
     def list_grants(self, user: User, file_id: UUID) -> list[FileGrant]:
-        """Return who has a part in the file: all for its owner, for a grantee their own. Raises NoSuchFileError, FileForbiddenError."""
-        return self._grants.list_of(file_id, user)
+        """Return the grants of a file: all of them for its owner, their own for a grantee. Raises NoSuchFileError, FileForbiddenError."""
+        return self._grants.list_for_file(file_id, user)
 
     def revoke(self, user: User, file_id: UUID, grantee_id: UUID) -> None:
-        """Take a grant back, or leave. Raises GrantNotFoundError, NoSuchFileError, FileForbiddenError."""
+        """Revoke a grant; grantees can revoke their own. Raises GrantNotFoundError, NoSuchFileError, FileForbiddenError."""
         if not self._grants.remove(file_id, user, grantee_id=grantee_id):
             self._files.require_manageable(file_id, user)
             raise GrantNotFoundError

@@ -1,10 +1,8 @@
-"""What somebody without an account does with the link of a file request: look at it, and send files. Nothing is ever read back."""
+"""Uploads by guests through the link of a file request. Guests have no account and cannot read any file."""
 
-import math
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError, TooLargeError, TooManyRequestsError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
@@ -20,48 +18,48 @@ from lambda_app.services.files.uploads import abandoned_at, new_file
 from lambda_app.storage.object_store import ObjectStore, PresignedRequest
 
 
-class NoOpenRequestError(NotFoundError):
-    """The link leads nowhere, or no more, or not with this token; which of it is nobody's business."""
+class FileRequestClosedError(NotFoundError):
+    """The file request does not exist, is closed, or the guest token is wrong. The error does not reveal which."""
 
 
 class FileTooLargeError(TooLargeError):
-    """The request takes smaller files only."""
+    """The file exceeds the size limit of the file request."""
 
     code = "file_too_large"
-    message = "The file is larger than this request takes"
+    message = "The file is larger than this file request allows"
 
 
 class ContentTypeRefusedError(ConflictError):
-    """The request takes other types only."""
+    """The file request does not accept this content type."""
 
     code = "content_type_refused"
-    message = "This request does not take files of this type"
+    message = "This file request does not accept files of this type"
 
 
 class FileRequestFullError(ConflictError):
-    """As many files as asked for have come, or are on their way."""
+    """The file request has reached its number of files, including uploads in progress."""
 
     code = "file_request_full"
-    message = "This request takes no more files"
+    message = "This file request accepts no more files"
 
 
 class NoRoomError(ConflictError):
-    """The owner has no room for the file; how much there is, is not for guests."""
+    """The owner's quota does not suffice for the file. Guests do not learn how much is left."""
 
     code = "no_room"
-    message = "There is no room for this file; tell whoever sent you the link"
+    message = "There is not enough storage for this file; contact the person who sent you the link"
 
 
-class TooManyGuestTriesError(TooManyRequestsError):
-    """Too many uploads were started, or tried, from one network at one request."""
+class TooManyGuestUploadsError(TooManyRequestsError):
+    """Too many uploads to one file request were attempted from one network."""
 
     code = "too_many_uploads"
-    message = "Too many uploads from here; wait before the next one"
+    message = "Too many uploads from your network; wait before you try again"
 
 
 @dataclass(frozen=True, slots=True)
 class StartedPublicUpload:
-    """A pending file, the one request that may fill it, and the token that completes it."""
+    """A pending file, the presigned request that uploads its bytes, and the token that completes it."""
 
     file: File
     request: PresignedRequest
@@ -69,7 +67,7 @@ class StartedPublicUpload:
 
 
 class PublicUploadService:
-    """What a guest may do."""
+    """Shows file requests to guests, and starts and completes their uploads."""
 
     def __init__(
         self,
@@ -86,18 +84,18 @@ class PublicUploadService:
         self._store = store
         self._default_quota = default_quota
 
-    def look(self, token: str) -> FileRequest:
-        """Return the request of a link. Raises NoOpenRequestError."""
+    def get_request(self, token: str) -> FileRequest:
+        """Return the open file request with this token. Raises FileRequestClosedError."""
         request = self._requests.get_open(hash_secret(token))
         if request is None:
-            raise NoOpenRequestError
+            raise FileRequestClosedError
         return request
 
     def start(self, token: str, declared: DeclaredFile) -> StartedPublicUpload:
-        """Create a pending file of the request's owner, reserve its room, and sign the one request that may fill it.
+        """Create a pending file for the request's owner, reserve its size in the owner's quota, and sign the upload.
 
-        Raises NoOpenRequestError, TooManyGuestTriesError, FileTooLargeError, ContentTypeRefusedError, FileRequestFullError, NoRoomError,
-        TooLargeError, UnavailableError.
+        Raises FileRequestClosedError, TooManyGuestUploadsError, FileTooLargeError, ContentTypeRefusedError, FileRequestFullError,
+        NoRoomError, TooLargeError, UnavailableError.
         """
         file, guest_token = new_file(None, declared), new_secret()
         request = self._store.presign_upload(
@@ -106,33 +104,35 @@ class PublicUploadService:
         file.upload_expires_at = abandoned_at(file, request)
         file.guest_token_hash = hash_secret(guest_token)
         default, token_hash = self._default_quota, hash_secret(token)
-        # Of each link its own: whoever was slowed down at one can use the others, and nobody at the same office a sign-in less.
+        # Scoped per link, so throttling here blocks neither other links nor sign-ins from the same network.
         source = hash_secret(f"guest|{token_hash}|{network_of(request_context().source_address)}")
-        tried = self._transitions.reserve_for_guest(
+        reservation = self._transitions.reserve_for_guest(
             file, token_hash=token_hash, source=source, default_bytes=default.bytes, default_files=default.files
         )
-        if not tried.is_open:
-            raise NoOpenRequestError
-        if not tried.is_admitted:
-            wait = (tried.blocked_until - clock.now()).total_seconds() if tried.blocked_until else 1
-            raise TooManyGuestTriesError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
-        if not tried.is_started:
-            raise _refusal(self.look(token), declared)
+        if not reservation.is_open:
+            raise FileRequestClosedError
+        if not reservation.is_admitted:
+            raise TooManyGuestUploadsError.until(reservation.blocked_until)
+        if not reservation.is_started:
+            raise _refusal(self.get_request(token), declared)
         return StartedPublicUpload(file, request, guest_token)
 
     def complete(self, token: str, file_id: UUID, guest_token: str) -> File:
-        """Make the file available if S3 holds what was declared. Raises NoOpenRequestError, and as `UploadService.complete_upload`."""
-        return self._completion.complete(lambda: self._require_sent(token, file_id, guest_token))
+        """Make the file available if its object in S3 matches the declared file; idempotent.
 
-    def _require_sent(self, token: str, file_id: UUID, guest_token: str) -> File:
-        file = self._requests.get_sent(hash_secret(token), file_id=file_id, guest_token_hash=hash_secret(guest_token))
+        Raises FileRequestClosedError and the errors of `UploadService.complete_upload`.
+        """
+        return self._completion.complete(lambda: self._require_guest_file(token, file_id, guest_token))
+
+    def _require_guest_file(self, token: str, file_id: UUID, guest_token: str) -> File:
+        file = self._requests.get_guest_file(hash_secret(token), file_id=file_id, guest_token_hash=hash_secret(guest_token))
         if file is None:
-            raise NoOpenRequestError
+            raise FileRequestClosedError
         return file
 
 
 def _refusal(request: FileRequest, declared: DeclaredFile) -> Exception:
-    """Return why an open request did not take a file."""
+    """Return the error for a file that an open request did not accept."""
     if declared.size_bytes > request.max_size_bytes:
         return FileTooLargeError(extra={"max_size_bytes": request.max_size_bytes})
     allowed = request.allowed_content_types

@@ -1,34 +1,27 @@
-"""Who is meant by an address or an id, for those who name others: to share with them, never to find out who is here."""
+"""Lookup of the accounts that a user wants to share with, limited so that it cannot be used to find out who has an account."""
 
-import math
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement
-
-from lambda_app.core import clock
 from lambda_app.models import User
 from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepository
 from lambda_app.services.accounts.login_throttle import ThrottledError
 
 
 class RecipientLookup:
-    """Finds active users by the names that others give them."""
+    """Finds active users by e-mail address or id, and limits failed lookups."""
 
     def __init__(self, lookups: RecipientLookupRepository) -> None:
         self._lookups = lookups
 
-    def find(self, asker: User, names: Sequence[str], *, where: ColumnElement[bool]) -> dict[str, UUID] | None:
-        """Return the users of these addresses and ids, without those that nobody has; None if the condition does not hold.
+    def find(self, user: User, names: Sequence[str]) -> dict[str, UUID]:
+        """Return the ids of the active users with these addresses and ids, by name.
 
-        `where` is what must be true of what shall be shared: it is looked at first, in the same statement. An address without an active
-        account counts as a wrong password does, against the asker: who has an account here is not to be found out by asking for a
-        thousand. Raises ThrottledError, for known ones too.
+        The caller must check first that the user may share with others at all. Each address without an active account counts against
+        the calling user like a failed sign-in, so accounts cannot be enumerated. When the limit is reached, lookups of existing
+        accounts fail too. Raises ThrottledError.
         """
-        lookup = self._lookups.find(asker, names, where=where)
-        if not lookup.is_allowed:
-            return None
+        lookup = self._lookups.find(user, names)
         if not lookup.is_admitted:
-            wait = (lookup.blocked_until - clock.now()).total_seconds() if lookup.blocked_until else 1
-            raise ThrottledError(headers={"Retry-After": str(max(1, math.ceil(wait)))})
+            raise ThrottledError.until(lookup.blocked_until)
         return lookup.user_ids

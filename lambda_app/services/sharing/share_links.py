@@ -1,4 +1,4 @@
-"""Opening a share link: every rule is looked at each time, and all that is not open looks the same."""
+"""Access through share links. Each request checks all rules of the link; an unknown, revoked or expired link gives the same error."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -8,60 +8,60 @@ from lambda_app.core.errors import AppError, MalformedRequestError, NotAuthentic
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.core.security.share_tokens import ShareToken, ShareTokens, SignedShareToken
-from lambda_app.models import File, Share, ShareAudience, User
+from lambda_app.models import File, OpenShare, Share, ShareAudience, User
 from lambda_app.repositories.archives.archives import NoSuchArchiveError
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.files.file_access import AccessContext
-from lambda_app.repositories.sharing.share_links import Look, Opened, ShareLinkRepository
+from lambda_app.repositories.sharing.share_links import FoundShare, ShareLinkRepository
 from lambda_app.schemas.sharing.shares import ShareCredentials
-from lambda_app.services.accounts.login_throttle import LoginThrottle, network_of
+from lambda_app.services.accounts.login_throttle import LoginThrottle, attempt_keys, network_of
 from lambda_app.services.accounts.sessions import SessionService
 from lambda_app.services.archives.archives import CONTENT_TYPE as ARCHIVE_CONTENT_TYPE
-from lambda_app.services.files.files import served_as
+from lambda_app.services.files.files import download_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
 
-LINK_DOWNLOAD_SECONDS = 60
-"""How long the address of the bytes lives: it is used at once, by a redirect."""
+LINK_DOWNLOAD_URL_TTL_SECONDS = 60
+"""Lifetime of the presigned URL that a download redirects to; browsers follow the redirect immediately."""
 
 
 class NoSuchLinkError(NotFoundError):
-    """The link is wrong, over, or not for this visitor; which of them, nobody is told."""
+    """The link does not exist, was revoked, has expired, or excludes this visitor. The error does not reveal which."""
 
     code = "link_not_found"
-    message = "There is no such link, or it is not open any more"
+    message = "This link does not exist or is no longer available"
 
 
 class SharePasswordRequiredError(PermissionDeniedError):
-    """The link has a password, and this visitor has not proven that they know it as it is now."""
+    """The link has a password, and the visitor has no share token for its current password."""
 
     code = "share_password_required"
-    message = "This link has a password"
+    message = "This link is protected by a password"
 
 
 class WrongSharePasswordError(PermissionDeniedError):
-    """It is not the link's password."""
+    """The submitted password is not the link's password."""
 
     code = "wrong_share_password"
-    message = "This is not the link's password"
+    message = "The password is wrong"
 
 
 class ListingOnlyError(PermissionDeniedError):
-    """The link shows what there is and gives nothing out."""
+    """The link lists its files and does not allow downloads."""
 
     code = "share_listing_only"
-    message = "This link only shows its files; they cannot be downloaded"
+    message = "This link only lists its files; it does not allow downloads"
 
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who opens a link: a signed-in user or nobody in particular, and perhaps with a pass."""
+    """A visitor of a link: the signed-in user, or None, and the share token if the request has one."""
 
     user: User | None
-    share_pass: str | None
+    share_token: str | None
 
 
 class ShareLinkService:
-    """What may be done with a link by whoever has it."""
+    """Opens links, checks their passwords, and signs downloads, for visitors."""
 
     def __init__(
         self,
@@ -80,122 +80,127 @@ class ShareLinkService:
         self._share_tokens = share_tokens
         self._store = store
 
-    def open(self, address: str, visitor: Visitor, *, is_counted: bool) -> Opened:
-        """Return what the link opens. Raises NoSuchLinkError, NotAuthenticatedError, SharePasswordRequiredError."""
-        visit = self._visit(address, visitor)
-        opened = self._links.open(address, visit) if is_counted else self._links.peek(address, visit)
+    def open(self, address: str, visitor: Visitor, *, is_counted: bool) -> OpenShare:
+        """Return the link's files. Raises NoSuchLinkError, NotAuthenticatedError, SharePasswordRequiredError."""
+        access = self._access_context(address, visitor)
+        opened = self._links.open(address, access) if is_counted else self._links.preview(address, access)
         if opened is None:
-            self._require_open(address, visit)
+            self._require_open(address, access)
             raise NoSuchLinkError
         return opened
 
     def start_download(
         self, address: str, file_id: UUID, visitor: Visitor, *, method: DownloadMethod, is_resumption: bool
     ) -> PresignedRequest:
-        """Grant a download and sign the address of the bytes, or for a HEAD an address that gives none and is not counted.
+        """Count a download and sign it. A HEAD request is signed for HEAD and is not counted.
 
-        `is_resumption` says that the visitor asks for the rest of a file; if they were granted its beginning, that is the same download.
-        Raises ListingOnlyError, and as `open`.
+        `is_resumption`: the visitor requests the rest of a file. If the same visitor started that download before, it is not counted
+        again. Raises ListingOnlyError and the errors of `open`.
         """
-        visit = self._visit(address, visitor)
-        file = self._find(address, file_id, visit, method=method, is_resumption=is_resumption)
+        access = self._access_context(address, visitor)
+        file = self._find(address, file_id, access, method=method, is_resumption=is_resumption)
         if file is None:
-            if not self._require_open(address, visit).share.allows_download:
+            if not self._require_open(address, access).share.allows_download:
                 raise ListingOnlyError
             raise NoSuchLinkError
         return self._store.presign_download(
-            key=file.s3_key, filename=file.filename, content_type=served_as(file), method=method, lifetime_seconds=LINK_DOWNLOAD_SECONDS
+            key=file.s3_key,
+            filename=file.filename,
+            content_type=download_content_type(file),
+            method=method,
+            lifetime_seconds=LINK_DOWNLOAD_URL_TTL_SECONDS,
         )
 
-    def open_for_download(self, address: str, visitor: Visitor) -> Opened:
-        """Return what the link lets be downloaded; nothing is counted. Raises ListingOnlyError, and as `open`."""
+    def open_for_download(self, address: str, visitor: Visitor) -> OpenShare:
+        """Return the link's files if the link allows downloads, without counting. Raises ListingOnlyError and the errors of `open`."""
         opened = self.open(address, visitor, is_counted=False)
         if not opened.share.allows_download:
             raise ListingOnlyError
         return opened
 
     def start_archive_download(self, address: str, archive_id: UUID, visitor: Visitor, *, is_resumption: bool) -> PresignedRequest:
-        """Grant the download of a zip that was asked for at the link, which counts as one, and sign the address of its bytes.
+        """Count the download of an archive of the link as one download, and sign it. `is_resumption` as in `start_download`.
 
-        The rest of one is the same download, as in `start_download`.
-        Raises NoSuchArchiveError for one that is not ready, or not whole any more, ListingOnlyError, and as `open`.
+        Raises NoSuchArchiveError if the archive is not ready or the link no longer opens all its files, ListingOnlyError, and the
+        errors of `open`.
         """
-        visit = self._visit(address, visitor)
-        mark = _mark_of(address, visit)
-        archive = self._links.resume_archive(address, archive_id, visit, visitor=mark) if is_resumption else None
-        archive = archive or self._links.grant_archive(address, archive_id, visit, visitor=mark)
+        access = self._access_context(address, visitor)
+        visitor_hash = _visitor_hash(address, access)
+        archive = self._links.resume_archive(address, archive_id, access, visitor=visitor_hash) if is_resumption else None
+        archive = archive or self._links.grant_archive(address, archive_id, access, visitor=visitor_hash)
         if archive is None:
             self.open_for_download(address, visitor)
             raise NoSuchArchiveError
         return self._store.presign_download(
-            key=archive.s3_key, filename=archive.filename, content_type=ARCHIVE_CONTENT_TYPE, lifetime_seconds=LINK_DOWNLOAD_SECONDS
+            key=archive.s3_key, filename=archive.filename, content_type=ARCHIVE_CONTENT_TYPE, lifetime_seconds=LINK_DOWNLOAD_URL_TTL_SECONDS
         )
 
-    def prove(self, address: str, proof: ShareCredentials, visitor: Visitor) -> SignedShareToken:
-        """Exchange the link's password, or an account's, for a pass.
+    def unlock(self, address: str, credentials: ShareCredentials, visitor: Visitor) -> SignedShareToken:
+        """Exchange the link's password, or the credentials of an account, for a share token.
 
         Raises:
-            NoSuchLinkError, NotAuthenticatedError: before any password is looked at.
+            NoSuchLinkError, NotAuthenticatedError: checked before any password.
             WrongSharePasswordError, BadCredentialsError, EmailNotVerifiedError, ThrottledError.
-            MalformedRequestError: an account where the link asks for none.
+            MalformedRequestError: account credentials for a link that is open to anyone.
         """
-        visit = self._visit(address, visitor)
-        look = self._links.look(address, visit)
-        if look is None:
+        access = self._access_context(address, visitor)
+        found = self._links.find(address, access)
+        if found is None:
             raise NoSuchLinkError
-        share = look.share
-        # What an earlier pass for this link proves is still proven.
-        kept = visit.proven if visit.proven is not None and visit.proven.share_id == share.id else ShareToken(share.id)
-        if proof.password is not None:
-            _require_audience(look)
-            self._require_password(share, proof.password)
-            return self._share_tokens.sign(ShareToken(share.id, share.password_version, kept.user_id, kept.token_epoch), address=address)
+        share = found.share
+        # The new token also contains what an earlier token for this link has proven.
+        previous = access.proven if access.proven is not None and access.proven.share_id == share.id else ShareToken(share.id)
+        if credentials.password is not None:
+            _require_audience(found)
+            self._require_password(share, credentials.password)
+            token = ShareToken(share.id, share.password_version, previous.user_id, previous.token_epoch)
+            return self._share_tokens.sign(token, address=address)
         if share.audience == ShareAudience.ANYONE:
-            raise MalformedRequestError("This link asks for no account", code="no_account_needed")
-        email = proof.email or ""
-        user = self._sessions.verify_credentials(email=email, password=proof.account_password or "")
-        self._links.record_sign_in(share, user, self._login_throttle.release(email))
-        return self._share_tokens.sign(ShareToken(share.id, kept.password_version, user.id, user.token_epoch), address=address)
+            raise MalformedRequestError("This link needs no account; send only its password, if it has one", code="no_account_needed")
+        email = credentials.email or ""
+        user = self._sessions.verify_credentials(email=email, password=credentials.account_password or "")
+        self._links.record_sign_in(share, user, attempt=attempt_keys(email))
+        return self._share_tokens.sign(ShareToken(share.id, previous.password_version, user.id, user.token_epoch), address=address)
 
-    def _find(self, address: str, file_id: UUID, visit: AccessContext, *, method: DownloadMethod, is_resumption: bool) -> File | None:
+    def _find(self, address: str, file_id: UUID, access: AccessContext, *, method: DownloadMethod, is_resumption: bool) -> File | None:
         if method == "HEAD":
-            return self._links.inspect(address, file_id, visit)
-        mark = _mark_of(address, visit)
-        resumed = self._links.resume(address, file_id, visit, visitor=mark) if is_resumption else None
-        return resumed or self._links.grant(address, file_id, visit, visitor=mark)
+            return self._links.check(address, file_id, access)
+        visitor_hash = _visitor_hash(address, access)
+        resumed = self._links.resume(address, file_id, access, visitor=visitor_hash) if is_resumption else None
+        return resumed or self._links.grant(address, file_id, access, visitor=visitor_hash)
 
-    def _visit(self, address: str, visitor: Visitor) -> AccessContext:
-        proven = None if visitor.share_pass is None else self._share_tokens.read(visitor.share_pass, address=address)
+    def _access_context(self, address: str, visitor: Visitor) -> AccessContext:
+        proven = None if visitor.share_token is None else self._share_tokens.read(visitor.share_token, address=address)
         if visitor.user is None and proven is not None and proven.user_id is not None:
-            origin = request_context()
-            origin.actor_id, origin.credential = proven.user_id, f"share_pass:{proven.share_id}"
+            context = request_context()
+            context.actor_id, context.credential = proven.user_id, f"share_pass:{proven.share_id}"
         return AccessContext(clock.now(), visitor.user, proven)
 
-    def _require_open(self, address: str, visit: AccessContext) -> Look:
-        """Look at a link that gave nothing, and say why, where the visitor may know."""
-        look = self._links.look(address, visit)
-        if look is None:
+    def _require_open(self, address: str, access: AccessContext) -> FoundShare:
+        """Raise the error for a link that returned no rows, or return the link if the visitor has access to it."""
+        found = self._links.find(address, access)
+        if found is None:
             raise NoSuchLinkError
-        _require_audience(look)
-        if not look.is_proven:
+        _require_audience(found)
+        if not found.is_proven:
             raise SharePasswordRequiredError
-        return look
+        return found
 
     def _require_password(self, share: Share, password: str) -> None:
-        if share.hashed_password is None or self._login_throttle.try_link_password(share, password):
+        if share.hashed_password is None or self._login_throttle.verify_link_password(share, password):
             return
         self._audit.add_durably("share_password.failed", subject=f"share:{share.id}")
         raise WrongSharePasswordError
 
 
-def _mark_of(address: str, visit: AccessContext) -> str:
-    """Return what a visitor is known by at this link; at another it is different, so that nobody sees that one person opened two."""
-    origin = request_context()
-    return hash_secret(f"visitor|{address}|{visit.viewer_id}|{network_of(origin.source_address)}|{origin.user_agent}")
+def _visitor_hash(address: str, access: AccessContext) -> str:
+    """Return the hash that identifies a visitor at this link. It differs per link, so visitors cannot be correlated across links."""
+    context = request_context()
+    return hash_secret(f"visitor|{address}|{access.viewer_id}|{network_of(context.source_address)}|{context.user_agent}")
 
 
-def _require_audience(look: Look) -> None:
-    if look.is_for_visitor:
+def _require_audience(found: FoundShare) -> None:
+    if found.is_for_visitor:
         return
-    refusal: AppError = NoSuchLinkError() if look.is_known else NotAuthenticatedError("Sign in to open this link")
+    refusal: AppError = NoSuchLinkError() if found.is_signed_in else NotAuthenticatedError("Sign in to open this link")
     raise refusal

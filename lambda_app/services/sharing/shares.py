@@ -1,72 +1,70 @@
-"""Share links: making them, looking after them, revoking them."""
+"""Share links, for the users who share files. `services/sharing/share_links` serves the visitors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement
-
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError, UnavailableError
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.random_tokens import hash_secret, new_link_token
 from lambda_app.core.security.share_tokens import ShareTokens
-from lambda_app.models import FileStatus, Share, User
+from lambda_app.models import FileStatus, Share, ShareDetails, User
 from lambda_app.repositories.files.files import FileForbiddenError, FileRepository, NoSuchFileError
-from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareDetails, ShareRepository
+from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareRepository
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.shares import ShareOptions, ShareUpdate
-from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestUnderWayError
+from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestInProgressError
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 
 SHARES_PER_USER = 1000
-"""Links of one user that were not revoked."""
+"""Maximum number of links of one user that are not revoked."""
 
 _NEWEST_FIRST = FileOrder.of(Order.NEWEST_FIRST)
 
 
 class TooManySharesError(ConflictError):
-    """The user has as many links as one may have."""
+    """The user has reached the limit of share links."""
 
     code = "too_many_shares"
-    message = f"An account has at most {SHARES_PER_USER} share links; revoke one first"
+    message = f"An account can have at most {SHARES_PER_USER} share links; revoke one first"
 
 
 class UnknownRecipientError(NotFoundError):
-    """Somebody whom the link shall be for has no account; `unknown` names them."""
+    """Some recipients have no active account; `unknown` lists them."""
 
     code = "recipient_not_found"
     message = "Some recipients have no account"
 
 
 class ShareRevokedError(ConflictError):
-    """The link was revoked, and stays so."""
+    """The link was revoked and cannot be changed."""
 
     code = "share_revoked"
-    message = "This share was revoked; make a new one"
+    message = "This share link was revoked; create a new one"
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedShare:
-    """A link, and the end of its address, which is never seen again."""
+    """A new link, and the last segment of its URL: the slug, or a token of which only a hash is stored."""
 
-    kept: ShareDetails
+    details: ShareDetails
     address: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SharePage:
-    """One page of links, and the cursor of the next if there is one."""
+    """One page of links, and the cursor of the next page if there is one."""
 
     shares: list[ShareDetails]
     next_cursor: Cursor | None
 
 
 class ShareService:
-    """What may be done with links by those whose files they open."""
+    """Creates, reads, changes and revokes share links."""
 
     def __init__(
         self,
@@ -83,56 +81,58 @@ class ShareService:
         self._idempotency = idempotency
         self._passwords = passwords
         self._share_tokens = share_tokens
-        self._address_book = recipient_lookup
+        self._recipient_lookup = recipient_lookup
 
     def create(
         self, user: User, file_ids: Sequence[UUID], options: ShareOptions, *, route: str, idempotency_key: str | None = None
     ) -> CreatedShare:
-        """Make a link to these files; with a key, the request may be repeated.
+        """Create a link to these files. With an idempotency key, a repeated request returns the same link.
 
         Raises:
-            NoSuchFileError, FileForbiddenError, FileNotAvailableError: one of the files cannot be shared by the user.
-            UnknownRecipientError, ThrottledError: only then is looked who the recipients are.
+            NoSuchFileError, FileForbiddenError, FileNotAvailableError: the user cannot share one of the files.
+            UnknownRecipientError, ThrottledError: recipients are looked up only if the user can share all files.
             SlugTakenError, TooManySharesError, MalformedRequestError.
-            RequestUnderWayError, KeyUsedOtherwiseError, GoneError: as said of idempotency keys.
+            RequestInProgressError, IdempotencyKeyReusedError: as `IdempotencyService.claim`.
+            GoneError: the link of the idempotency key was revoked, or its token cannot be derived any more.
         """
         if options.expires_at is not None and options.expires_at <= clock.now():
-            raise MalformedRequestError("expires_at must lie in the future", code="expired_already")
+            raise MalformedRequestError("expires_at must be in the future", code="expired_already")
         share_id = uuid4()
-        keyed = None if idempotency_key is None else self._keyed(user, route, idempotency_key, options)
-        made = None if keyed is None else self._idempotency.claim(keyed, share_id)
-        if keyed is not None and made is not None:
-            return self._made_before(user, made, keyed)
-        with self._idempotency.held(keyed, share_id):
-            user_ids = self._find_recipients(user, options.recipients, where=self._shares.may_share(file_ids, user))
-            if user_ids is None:
+        keyed = None if idempotency_key is None else self._keyed_request(user, route, idempotency_key, options)
+        existing_id = None if keyed is None else self._idempotency.claim(keyed, share_id)
+        if keyed is not None and existing_id is not None:
+            return self._get_created(user, existing_id, keyed)
+        with self._idempotency.release_on_error(keyed, share_id):
+            if options.recipients and not self._shares.can_share(file_ids, user):
                 raise self._refusal(user, file_ids, with_key=keyed is not None)
+            user_ids = self._find_recipients(user, options.recipients)
             address = options.slug or (new_link_token() if keyed is None else self._tokens(keyed, share_id)[0])
             share = self._new_share(user, share_id, options, address)
-            kept = ShareDetails(share, list(file_ids), sorted(user_ids))
-            if not self._shares.add(kept, user, user_ids, shares_max=SHARES_PER_USER, with_key=keyed is not None):
+            details = ShareDetails(share, list(file_ids), sorted(user_ids))
+            if not self._shares.add(details, user, user_ids, shares_max=SHARES_PER_USER, with_key=keyed is not None):
                 raise self._refusal(user, file_ids, with_key=keyed is not None)
-        return CreatedShare(kept, address)
+        return CreatedShare(details, address)
 
     def get(self, user: User, share_id: UUID) -> ShareDetails:
         """Return a link of the user's. Raises NoSuchShareError."""
         return self._shares.require(share_id, user)
 
     def page(self, user: User, *, limit: int, after: Cursor | None) -> SharePage:
-        """Return the user's own links, newest first. Raises MalformedRequestError for a cursor of another list."""
+        """Return the user's own links, newest first. Raises MalformedRequestError for a cursor of another order."""
         return _page(self._shares.page_of_owner(user, limit=limit + 1, after=_checked(after)), limit)
 
     def page_of_file(self, user: User, file_id: UUID, *, limit: int, after: Cursor | None) -> SharePage:
-        """Return the links to a file, whoever made them. Raises NoSuchFileError, FileForbiddenError, MalformedRequestError."""
+        """Return the links of all users to a file. Raises NoSuchFileError, FileForbiddenError, MalformedRequestError."""
         rows = self._shares.page_of_file(file_id, user, limit=limit + 1, after=_checked(after))
         if not rows:
             self._files.require_manageable(file_id, user)
         return _page(rows, limit)
 
     def update(self, user: User, share_id: UUID, update: ShareUpdate) -> ShareDetails:
-        """Change the rules that the caller named; they hold from the next request on.
+        """Change the rules that are set in `update`. They apply from the next request of a visitor.
 
-        Raises NoSuchShareError, ShareRevokedError, and only then UnknownRecipientError, ThrottledError.
+        Raises NoSuchShareError, ShareRevokedError, UnknownRecipientError, ThrottledError. Recipients are looked up only if the user
+        can change the link.
         """
         changes = update.model_dump(exclude_unset=True)
         if not changes:
@@ -142,42 +142,41 @@ class ShareService:
         if "password" in changes:
             password = changes.pop("password")
             changes["hashed_password"] = None if password is None else self._passwords.hash(password)
-            # Whatever was proven of the one before ends.
-            changes["password_version"] = Share.password_version + 1
-        user_ids = None if names is None else self._find_recipients(user, names, where=self._shares.may_change(share_id, user))
-        is_refused = names is not None and user_ids is None
-        kept = None if is_refused else self._shares.update(share_id, user, changes, user_ids=user_ids, fields=fields)
-        if kept is None:
+        if names and self._shares.require(share_id, user).share.revoked_at is not None:
+            raise ShareRevokedError
+        user_ids = None if names is None else self._find_recipients(user, names)
+        details = self._shares.update(share_id, user, changes, user_ids=user_ids, fields=fields)
+        if details is None:
             self._shares.require(share_id, user)
             raise ShareRevokedError
-        return kept
+        return details
 
     def revoke(self, user: User, share_id: UUID) -> None:
-        """End a link for good; a repeated call changes nothing. Raises NoSuchShareError."""
+        """Revoke a link permanently; idempotent. Raises NoSuchShareError."""
         if not self._shares.revoke(share_id, user):
             self._shares.require(share_id, user)
 
     def revoke_all_of_file(self, user: User, file_id: UUID) -> None:
-        """End every link to a file, whoever made it. Raises NoSuchFileError, FileForbiddenError."""
+        """Revoke the links of all users to a file. Raises NoSuchFileError, FileForbiddenError."""
         if not self._shares.revoke_all_of_file(file_id, user):
             self._files.require_manageable(file_id, user)
 
     def _refusal(self, user: User, file_ids: Sequence[UUID], *, with_key: bool) -> Exception:
-        """Return why there is no link to these files."""
-        named = {file.id: file for file in self._files.list_named(file_ids, user)}
+        """Return the error for a link that could not be created."""
+        files = {file.id: file for file in self._files.list_states(file_ids, user)}
         for file_id in file_ids:
-            if file_id not in named:
+            if file_id not in files:
                 return NoSuchFileError(extra={"file_id": str(file_id)})
-            if not named[file_id].is_manageable:
+            if not files[file_id].is_manageable:
                 return FileForbiddenError(extra={"file_id": str(file_id)})
-            if named[file_id].status != FileStatus.AVAILABLE:
+            if files[file_id].status != FileStatus.AVAILABLE:
                 return FileNotAvailableError(
-                    "Only available files can be shared", extra={"file_id": str(file_id), "file_status": named[file_id].status}
+                    "Only available files can be shared", extra={"file_id": str(file_id), "file_status": files[file_id].status}
                 )
         if self._shares.count_live(user.id) >= SHARES_PER_USER:
             return TooManySharesError()
-        # What was in the way has gone in this moment, or another request took the key over while this one slept.
-        return RequestUnderWayError() if with_key else UnavailableError()
+        # The obstacle is gone meanwhile, or another request took over the key while this one was suspended.
+        return RequestInProgressError() if with_key else UnavailableError()
 
     def _new_share(self, user: User, share_id: UUID, options: ShareOptions, address: str) -> Share:
         now = clock.now()
@@ -199,44 +198,42 @@ class ShareService:
             updated_at=now,
         )
 
-    def _find_recipients(self, user: User, names: Sequence[str], *, where: ColumnElement[bool]) -> dict[str, UUID] | None:
-        """Return the users of these names; None, and nothing was looked up, when the condition does not hold."""
+    def _find_recipients(self, user: User, names: Sequence[str]) -> dict[str, UUID]:
+        """Return the users with these names. Raises UnknownRecipientError, ThrottledError."""
         if not names:
             return {}
-        found = self._address_book.find(user, names, where=where)
-        if found is None:
-            return None
+        found = self._recipient_lookup.find(user, names)
         unknown = [name for name in names if name not in found]
         if unknown:
             raise UnknownRecipientError(extra={"unknown": unknown})
-        # Whoever was named twice, by address and by id, is one person.
+        # A user who was named by address and by id is one recipient.
         return {name: user_id for user_id, name in {user_id: name for name, user_id in found.items()}.items()}
 
-    def _keyed(self, user: User, route: str, key: str, options: ShareOptions) -> KeyedRequest:
+    def _keyed_request(self, user: User, route: str, key: str, options: ShareOptions) -> KeyedRequest:
         body: dict[str, Any] = options.model_dump(mode="json", exclude={"password"})
-        # The fingerprint is kept, and a fast hash of a password that people choose would give it away.
-        # Under each key that may have signed the first request.
-        passwords = [None] if options.password is None else self._share_tokens.tokens_for("fingerprint", key, options.password)
+        # The fingerprint is stored, and an unkeyed fast hash would expose the password to guessing. So the password is hashed with
+        # a signing key: one fingerprint for each key that may have been current at the first request.
+        passwords = [None] if options.password is None else self._share_tokens.derive_link_tokens("fingerprint", key, options.password)
         bodies = [repr(sorted({**body, "password": password}.items())) for password in passwords]
         return KeyedRequest.of(user_id=user.id, route=route, key=key, body=bodies[0], other_bodies=bodies[1:])
 
     def _tokens(self, keyed: KeyedRequest, share_id: UUID) -> list[str]:
-        return self._share_tokens.tokens_for(keyed.user_id, keyed.route, keyed.key, share_id)
+        return self._share_tokens.derive_link_tokens(keyed.user_id, keyed.route, keyed.key, share_id)
 
-    def _made_before(self, user: User, share_id: UUID, keyed: KeyedRequest) -> CreatedShare:
+    def _get_created(self, user: User, share_id: UUID, keyed: KeyedRequest) -> CreatedShare:
         try:
-            kept = self._shares.require(share_id, user)
+            details = self._shares.require(share_id, user)
         except NoSuchShareError:
             raise _gone() from None
-        tokens = (token for token in self._tokens(keyed, share_id) if hash_secret(token) == kept.share.token_hash)
-        address = kept.share.slug or next(tokens, None)
-        if kept.share.revoked_at is not None or address is None:
+        tokens = (token for token in self._tokens(keyed, share_id) if hash_secret(token) == details.share.token_hash)
+        address = details.share.slug or next(tokens, None)
+        if details.share.revoked_at is not None or address is None:
             raise _gone()
-        return CreatedShare(kept, address)
+        return CreatedShare(details, address)
 
 
 def _gone() -> GoneError:
-    return GoneError("The link of this Idempotency-Key cannot be shown any more; use a new key", code="idempotent_share_gone")
+    return GoneError("The link of this Idempotency-Key is no longer available; use a new key", code="idempotent_share_gone")
 
 
 def _checked(after: Cursor | None) -> Cursor | None:

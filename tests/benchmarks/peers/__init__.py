@@ -1,1 +1,1 @@
-"""What we are measured beside: the app that most tutorials write, and a handler without any framework."""
+"""The applications that ours is compared with: the app of most tutorials, and a handler without a framework."""

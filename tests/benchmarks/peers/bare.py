@@ -1,7 +1,7 @@
-"""A handler without framework, ORM or AWS library: the same SQL as ours through pg8000's native interface, the signature by hand.
+"""A handler without framework, ORM or AWS library: the application's SQL through pg8000's native interface, and signatures by hand.
 
-It answers the requests of the benchmark and no others: nothing is validated, no error has an answer, and signing in has no throttle and no
-audit. It is the floor: what PostgreSQL, the event and the arithmetic cost by themselves.
+It serves only the requests of the benchmarks. It validates nothing, handles no errors, and has no throttle or audit log. It is the lower
+bound: the cost of PostgreSQL, of the event and of the signatures.
 """
 
 import base64
@@ -75,22 +75,22 @@ def _run(sql: str, **values: Any) -> list[list[Any]]:
     return rows
 
 
-def _encoded(value: Any) -> str:
+def _encode(value: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-def _signed(text: str) -> str:
+def _sign(text: str) -> str:
     return base64.urlsafe_b64encode(hmac.digest(SECRET, text.encode(), hashlib.sha256)).rstrip(b"=").decode()
 
 
 def _token(user_id: str, session_id: str, epoch: int) -> str:
-    text = f"{_encoded({'alg': 'HS256', 'typ': 'JWT'})}.{_encoded({'sub': user_id, 'sid': session_id, 'epoch': epoch})}"
-    return f"{text}.{_signed(text)}"
+    text = f"{_encode({'alg': 'HS256', 'typ': 'JWT'})}.{_encode({'sub': user_id, 'sid': session_id, 'epoch': epoch})}"
+    return f"{text}.{_sign(text)}"
 
 
 def _caller(event: dict[str, Any]) -> list[Any]:
     text, _, signature = event["headers"]["authorization"].removeprefix("Bearer ").rpartition(".")
-    if not hmac.compare_digest(signature, _signed(text)):
+    if not hmac.compare_digest(signature, _sign(text)):
         raise PermissionError
     body = text.partition(".")[2]
     claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
@@ -98,7 +98,7 @@ def _caller(event: dict[str, Any]) -> list[Any]:
 
 
 def _presigned(method: str, key: str, headers: dict[str, str], query: dict[str, str]) -> str:
-    """Return the address with Signature Version 4 in its query (AWS: Authenticating Requests, Using Query Parameters)."""
+    """Return a URL with Signature Version 4 in its query (AWS: Authenticating Requests, Using Query Parameters)."""
     now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     scope = f"{now[:8]}/{REGION}/s3/aws4_request"
     host = urlsplit(ENDPOINT).netloc
@@ -122,7 +122,7 @@ def _presigned(method: str, key: str, headers: dict[str, str], query: dict[str, 
     return f"{ENDPOINT}/{BUCKET}/{key}?{text}&X-Amz-Signature={signature}"
 
 
-def _shown(row: list[Any]) -> dict[str, Any]:
+def _file_fields(row: list[Any]) -> dict[str, Any]:
     return dict(zip(FILE_COLUMNS.split(", "), row, strict=False))
 
 
@@ -140,23 +140,23 @@ def _sign_in(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _start_upload(event: dict[str, Any], user: list[Any]) -> dict[str, Any]:
-    declared = json.loads(event["body"])
-    file_id, now = uuid4(), datetime.now(UTC)  # it has no clock of its own
+    metadata = json.loads(event["body"])
+    file_id, now = uuid4(), datetime.now(UTC)  # the peers do not use core.clock
     key = f"files/{file_id}"
     headers = {
-        "Content-Length": str(declared["size_bytes"]),
-        "Content-Type": declared["content_type"],
+        "Content-Length": str(metadata["size_bytes"]),
+        "Content-Type": metadata["content_type"],
         "If-None-Match": "*",
     }
     url = _presigned("PUT", key, headers, {})
     expires_at = now + timedelta(seconds=900)
-    values = {"filename": declared["filename"], "content_type": declared["content_type"], "size": declared["size_bytes"]}
+    values = {"filename": metadata["filename"], "content_type": metadata["content_type"], "size": metadata["size_bytes"]}
     _run(INSERT_FILE, id=str(file_id), user_id=user[0], key=key, now=now, expires_at=expires_at, **values)
     return {"upload_url": url, "file_id": file_id, "method": "PUT", "headers": headers, "expires_at": expires_at}
 
 
 def _start_download(file_id: str, user: list[Any]) -> dict[str, Any]:
-    file = _shown(_run(SELECT_FILE, file_id=file_id, user_id=user[0])[0])
+    file = _file_fields(_run(SELECT_FILE, file_id=file_id, user_id=user[0])[0])
     query = {
         "response-content-disposition": f'attachment; filename="{file["filename"]}"',
         "response-content-encoding": "identity",
@@ -169,7 +169,7 @@ def _start_download(file_id: str, user: list[Any]) -> dict[str, Any]:
     }
 
 
-def _answer_to(event: dict[str, Any]) -> Any:  # noqa: PLR0911  # a return for each route
+def _route(event: dict[str, Any]) -> Any:  # noqa: PLR0911  # one return for each route
     method, path = event["requestContext"]["http"]["method"], event["rawPath"].removeprefix("/api/v1")
     if path == "/login/token":
         return _sign_in(event)
@@ -181,17 +181,17 @@ def _answer_to(event: dict[str, Any]) -> Any:  # noqa: PLR0911  # a return for e
     if path == "/files":
         query = event.get("queryStringParameters") or {}
         rows = _run(SELECT_FILES, user_id=user[0], limit=int(query.get("limit", 100)), skip=int(query.get("skip", 0)))
-        return [_shown(row) for row in rows]
+        return [_file_fields(row) for row in rows]
     file_id = path.rpartition("/")[2]
     if path.startswith("/files/download/"):
         return _start_download(file_id, user)
     if method == "PUT":
-        return _shown(_run(UPDATE_FILE, file_id=file_id, user_id=user[0], **json.loads(event["body"]))[0])
-    return _shown(_run(SELECT_FILE, file_id=file_id, user_id=user[0])[0])
+        return _file_fields(_run(UPDATE_FILE, file_id=file_id, user_id=user[0], **json.loads(event["body"]))[0])
+    return _file_fields(_run(SELECT_FILE, file_id=file_id, user_id=user[0])[0])
 
 
 def handler(event: dict[str, Any], _context: Any) -> dict[str, Any]:
-    """Answer an HTTP API event (payload 2.0)."""
-    body = json.dumps(_answer_to(event), default=lambda value: value.isoformat() if isinstance(value, datetime) else str(value))
+    """Handle an HTTP API event (payload 2.0)."""
+    body = json.dumps(_route(event), default=lambda value: value.isoformat() if isinstance(value, datetime) else str(value))
     status = 201 if event["rawPath"].endswith("/upload") else 200
     return {"statusCode": status, "headers": {"content-type": "application/json"}, "body": body, "isBase64Encoded": False}

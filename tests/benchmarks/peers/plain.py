@@ -1,8 +1,7 @@
-"""The app as most tutorials write it: FastAPI, Mangum, SQLAlchemy on pg8000, boto3, python-jose and passlib, each as its guide shows it.
+"""The app of most tutorials: FastAPI, Mangum, SQLAlchemy on pg8000, boto3, python-jose and passlib, each as in its guide.
 
-Kind to it where tutorials differ: one boto3 client for the whole process, no relationship that is loaded beside, `lifespan="off"`.
-Like most of them it checks a connection before it uses it (`pool_pre_ping`), runs its routes in FastAPI's threads, and keeps no
-sessions, quotas or logs.
+Where tutorials differ, it uses the faster way: one boto3 client per process, no relationships, `lifespan="off"`. Like most of them it
+checks each connection before use (`pool_pre_ping`), runs its routes in FastAPI's threads, and has no sessions, quotas or logs.
 """
 
 import os
@@ -37,9 +36,9 @@ s3 = boto3.client(
 
 
 class Base(DeclarativeBase):
-    """Base of the tables."""
+    """Base class of the tables."""
 
-    type_annotation_map = {datetime: DateTime(timezone=True)}  # noqa: RUF012  # as the guide writes it
+    type_annotation_map = {datetime: DateTime(timezone=True)}  # noqa: RUF012  # as in SQLAlchemy's guide
 
 
 class User(Base):
@@ -76,7 +75,7 @@ class File(Base):
 
 
 class UserOut(BaseModel):
-    """A user as shown."""
+    """A user in responses."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -89,7 +88,7 @@ class UserOut(BaseModel):
 
 
 class FileIn(BaseModel):
-    """A file as declared."""
+    """The metadata of a new file."""
 
     filename: str
     content_type: str
@@ -99,7 +98,7 @@ class FileIn(BaseModel):
 
 
 class FileChange(BaseModel):
-    """What may change of a file."""
+    """Changes to a file."""
 
     filename: str | None = None
     description: str | None = None
@@ -107,7 +106,7 @@ class FileChange(BaseModel):
 
 
 class FileOut(FileIn):
-    """A file as shown."""
+    """A file in responses."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -123,7 +122,7 @@ app = FastAPI()
 
 
 def get_db() -> Iterator[Session]:
-    """One session a request."""
+    """Provide one session per request."""
     db = SessionLocal()
     try:
         yield db
@@ -149,7 +148,7 @@ def get_current_user(db: Db, token: Annotated[str, Depends(OAuth2PasswordBearer(
 CurrentUser = Annotated[User, Depends(get_current_user)]
 
 
-def _readable(db: Session, file_id: UUID, user: User) -> File:
+def _require_readable(db: Session, file_id: UUID, user: User) -> File:
     file = db.get(File, file_id)
     if file is None:
         raise HTTPException(404, "File not found")
@@ -164,7 +163,7 @@ def sign_in(db: Db, form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> di
     user = db.scalar(select(User).where(User.email == form.username))
     if user is None or not passwords.verify(form.password, user.hashed_password):
         raise HTTPException(401, "Incorrect username or password")
-    expires_at = datetime.now(UTC) + timedelta(hours=1)  # it has no clock of its own
+    expires_at = datetime.now(UTC) + timedelta(hours=1)  # the peers do not use core.clock
     return {
         "access_token": jwt.encode({"sub": str(user.id), "exp": expires_at}, os.environ["SECRET_KEY"], "HS256"),
         "token_type": "bearer",
@@ -173,17 +172,17 @@ def sign_in(db: Db, form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> di
 
 @app.get("/api/v1/users/me", response_model=UserOut)
 def read_me(user: CurrentUser) -> User:
-    """Return the caller."""
+    """Return the caller's account."""
     return user
 
 
 @app.post("/api/v1/files/upload", status_code=201)
-def start_upload(declared: FileIn, db: Db, user: CurrentUser) -> dict[str, Any]:
+def start_upload(metadata: FileIn, db: Db, user: CurrentUser) -> dict[str, Any]:
     """Create a file and sign its upload."""
-    now = datetime.now(UTC)  # it has no clock of its own
+    now = datetime.now(UTC)  # the peers do not use core.clock
     file_id = uuid4()
     file = File(
-        **declared.model_dump(),
+        **metadata.model_dump(),
         id=file_id,
         s3_key=f"files/{file_id}",
         owner_id=user.id,
@@ -204,7 +203,7 @@ def start_upload(declared: FileIn, db: Db, user: CurrentUser) -> dict[str, Any]:
 @app.get("/api/v1/files/download/{file_id}")
 def start_download(file_id: UUID, db: Db, user: CurrentUser) -> dict[str, Any]:
     """Sign a download."""
-    file = _readable(db, file_id, user)
+    file = _require_readable(db, file_id, user)
     url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": file.s3_key}, ExpiresIn=URL_SECONDS)
     return {"download_url": url, "filename": file.filename, "content_type": file.content_type}
 
@@ -221,13 +220,13 @@ def list_files(
 @app.get("/api/v1/files/{file_id}", response_model=FileOut)
 def read_file(file_id: UUID, db: Db, user: CurrentUser) -> File:
     """Return a file."""
-    return _readable(db, file_id, user)
+    return _require_readable(db, file_id, user)
 
 
 @app.put("/api/v1/files/{file_id}", response_model=FileOut)
 def update_file(file_id: UUID, change: FileChange, db: Db, user: CurrentUser) -> File:
     """Change a file."""
-    file = _readable(db, file_id, user)
+    file = _require_readable(db, file_id, user)
     for name, value in change.model_dump(exclude_unset=True).items():
         setattr(file, name, value)
     db.commit()

@@ -1,8 +1,9 @@
-"""What the tests of the API share."""
+"""Fixtures of the API tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import delete
 
@@ -11,12 +12,14 @@ from lambda_app.core.settings import Settings
 from lambda_app.dependencies import mail as outgoing
 from lambda_app.factory import Services
 from lambda_app.models import MailAllowance, SignInAttempt
+from tests.support.gateway import unused_address
 from tests.support.mailing import Mailing, mailing
+from tests.support.shares import BROWSER
 
 
 @pytest.fixture(autouse=True)
-def _forgotten_attempts(services: Services) -> None:
-    """Forget the failed sign-ins and the mails of earlier tests: nearly all of them come from one address, which would be throttled."""
+def _reset_rate_limits(services: Services) -> None:
+    """Delete the counters of failed sign-ins and mails. Nearly all tests use one address, which would be throttled."""
     with services.engine.begin() as connection:
         connection.execute(delete(SignInAttempt))
         connection.execute(delete(MailAllowance))
@@ -24,7 +27,7 @@ def _forgotten_attempts(services: Services) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let answers that hide whether mail was sent come at once, and send it before them."""
+    """Send mail before the response and without the delay that makes response times equal."""
 
     def send(mails: outgoing.OutgoingMail, post: Mailer) -> None:
         mails._send_all(post)
@@ -34,13 +37,21 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mail(settings: Settings, tmp_path: Path, quick: None) -> Iterator[Mailing]:
-    """An API that writes its mail to a folder."""
+    """An API that writes its mail to a directory."""
     with mailing(settings, tmp_path) as made:
         yield made
 
 
 @pytest.fixture
 def strict(settings: Settings, tmp_path: Path, quick: None) -> Iterator[Mailing]:
-    """An API that wants addresses confirmed."""
+    """An API that requires verified e-mail addresses."""
     with mailing(settings, tmp_path, require_verified_email=True) as made:
         yield made
+
+
+@pytest.fixture
+def browser(client_from: Callable[[str], httpx.Client]) -> Iterator[httpx.Client]:
+    """A client that accepts HTML and keeps cookies, with its own source address."""
+    with client_from(unused_address()) as client:
+        client.headers.update(BROWSER)
+        yield client

@@ -1,4 +1,4 @@
-"""What superusers see and stop: users by search, numbers, and everything of a user's."""
+"""Routes for superusers: user search, statistics and revoking the sessions of a user."""
 
 from typing import Any
 from uuid import uuid4
@@ -12,17 +12,17 @@ from tests.support.problems import assert_problem, assert_unauthenticated
 USERS, STATS = "/api/v1/users", "/api/v1/admin/stats"
 
 
-def test_users_are_found_by_a_part_of_their_address(client: httpx.Client, owner: Account, admin: Account) -> None:
-    part = owner.email.split("@")[0][5:25]
+def test_search_finds_users_by_part_of_the_address(client: httpx.Client, owner: Account, admin: Account) -> None:
+    fragment = owner.email.split("@")[0][5:25]
 
-    found = client.get(USERS, params={"search": part.upper()}, headers=admin.headers).json()
+    found = client.get(USERS, params={"search": fragment.upper()}, headers=admin.headers).json()
 
     assert [user["id"] for user in found] == [str(owner.id)]
     assert client.get(USERS, params={"search": "%"}, headers=admin.headers).json() == []
-    assert client.get(USERS, params={"search": f"{part}_"}, headers=admin.headers).json() == []
+    assert client.get(USERS, params={"search": f"{fragment}_"}, headers=admin.headers).json() == []
 
 
-def test_users_are_found_by_whether_they_are_disabled(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_users_are_filtered_by_is_active(client: httpx.Client, owner: Account, admin: Account) -> None:
     client.put(f"{USERS}/{owner.id}", json={"is_active": False}, headers=admin.headers)
 
     def ids(is_active: bool) -> list[str]:
@@ -34,35 +34,35 @@ def test_users_are_found_by_whether_they_are_disabled(client: httpx.Client, owne
 
 
 @pytest.mark.parametrize("query", [{"search": ""}, {"search": "x" * 255}, {"search": "\x00"}, {"is_active": "maybe"}])
-def test_senseless_search_is_refused(client: httpx.Client, admin: Account, query: dict[str, Any]) -> None:
+def test_invalid_search_returns_422(client: httpx.Client, admin: Account, query: dict[str, Any]) -> None:
     assert_problem(client.get(USERS, params=query, headers=admin.headers), 422, "malformed_request")
 
 
-def test_numbers_add_up(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_stats_count_users_files_and_bytes(client: httpx.Client, owner: Account, admin: Account) -> None:
     before = client.get(STATS, headers=admin.headers).json()
     make_file(client, owner, b"12345", status="pending")
     make_file(client, owner, b"1234567")
 
     after = client.get(STATS, headers=admin.headers).json()
 
-    def total(numbers: dict[str, Any], status: str, what: str) -> int:
-        return sum(item[what] for item in numbers["files"] if item["status"] == status)
+    def total(stats: dict[str, Any], status: str, field: str) -> int:
+        return sum(item[field] for item in stats["files"] if item["status"] == status)
 
     assert total(after, "pending", "bytes") - total(before, "pending", "bytes") == 5
     assert total(after, "available", "bytes") - total(before, "available", "bytes") == 7
     assert total(after, "available", "files") - total(before, "available", "files") == 1
-    uploads = [sum(day["uploads"] for day in numbers["uploads_by_day"]) for numbers in (before, after)]
+    uploads = [sum(day["uploads"] for day in stats["uploads_by_day"]) for stats in (before, after)]
     assert uploads[1] - uploads[0] == 2
     assert after["users"]["total"] >= after["users"]["active"] >= after["users"]["superusers"] >= 1
     assert_problem(client.get(STATS, headers=owner.headers), 403, "permission_denied")
 
 
-def test_unknown_user_has_nothing_to_revoke(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_revoking_sessions_of_an_unknown_user_returns_404(client: httpx.Client, owner: Account, admin: Account) -> None:
     assert_problem(client.delete(f"{USERS}/{uuid4()}/sessions", headers=admin.headers), 404, "user_not_found")
     assert_problem(client.delete(f"{USERS}/{owner.id}/sessions", headers=owner.headers), 403, "permission_denied")
 
 
-def test_demoted_superuser_is_a_user_on_the_next_request(client: httpx.Client, make_user: Any, admin: Account) -> None:
+def test_demoted_superuser_loses_access_on_the_next_request(client: httpx.Client, make_user: Any, admin: Account) -> None:
     other: Account = make_user(is_superuser=True)
     assert client.get(STATS, headers=other.headers).status_code == 200
 

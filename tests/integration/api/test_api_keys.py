@@ -1,4 +1,4 @@
-"""API keys over HTTP: shown once, good for their scopes, and for nothing more."""
+"""API keys over HTTP: creation, scopes, expiry and revocation."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,33 +21,33 @@ ME = "/api/v1/users/me"
 
 
 def make_key(client: httpx.Client, account: Account, *scopes: str, **fields: Any) -> dict[str, Any]:
-    answer = client.post(KEYS, json={"name": "script", "scopes": list(scopes), **fields}, headers=account.headers)
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
-    return made
+    response = client.post(KEYS, json={"name": "script", "scopes": list(scopes), **fields}, headers=account.headers)
+    assert response.status_code == 201, response.text
+    created: dict[str, Any] = response.json()
+    return created
 
 
 def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def test_key_is_shown_once_and_its_hash_is_kept(client: httpx.Client, services: Services, owner: Account) -> None:
-    made = make_key(client, owner, "files:read", "files:write", expires_in_days=30)
+def test_key_is_returned_once_and_only_its_hash_is_stored(client: httpx.Client, services: Services, owner: Account) -> None:
+    created = make_key(client, owner, "files:read", "files:write", expires_in_days=30)
 
     listed = client.get(KEYS, headers=owner.headers)
 
-    assert made["key"].startswith("wup_")
-    assert len(made["key"]) == 53
-    assert listed.json() == [{name: value for name, value in made.items() if name != "key"}]
-    assert listed.json()[0]["hint"] == made["key"][:10]
-    assert made["scopes"] == ["files:read", "files:write"]
+    assert created["key"].startswith("wup_")
+    assert len(created["key"]) == 53
+    assert listed.json() == [{name: value for name, value in created.items() if name != "key"}]
+    assert listed.json()[0]["hint"] == created["key"][:10]
+    assert created["scopes"] == ["files:read", "files:write"]
     with services.engine.connect() as connection:
-        rows = connection.execute(text("SELECT * FROM api_key WHERE id = :id"), {"id": made["id"]}).one()
-    assert made["key"] not in str(rows)
-    assert made["key"][14:] not in str(rows)
+        rows = connection.execute(text("SELECT * FROM api_key WHERE id = :id"), {"id": created["id"]}).one()
+    assert created["key"] not in str(rows)
+    assert created["key"][14:] not in str(rows)
 
 
-def test_key_opens_what_its_scopes_name(client: httpx.Client, owner: Account) -> None:
+def test_key_gives_access_within_its_scopes_only(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, status="pending")
     reader, writer = (bearer(make_key(client, owner, scope)["key"]) for scope in ("files:read", "files:write"))
     path = f"/api/v1/files/{file['id']}"
@@ -65,7 +65,7 @@ def test_key_opens_what_its_scopes_name(client: httpx.Client, owner: Account) ->
 
 
 @pytest.mark.parametrize("scope", ["files:read", "files:write", "shares"])
-def test_key_cannot_make_itself_stronger(client: httpx.Client, owner: Account, scope: str) -> None:
+def test_key_without_admin_scope_cannot_manage_keys(client: httpx.Client, owner: Account, scope: str) -> None:
     key = bearer(make_key(client, owner, scope)["key"])
 
     assert_problem(client.post(KEYS, json={"name": "n", "scopes": ["admin"]}, headers=key), 403, "insufficient_scope")
@@ -75,45 +75,45 @@ def test_key_cannot_make_itself_stronger(client: httpx.Client, owner: Account, s
     assert_problem(client.post("/api/v1/login/logout-everywhere", headers=key), 403, "insufficient_scope")
 
 
-def test_superusers_key_for_files_opens_their_own_files_only(
+def test_superusers_key_without_admin_scope_reads_only_their_own_files(
     client: httpx.Client, services: Services, owner: Account, admin: Account
 ) -> None:
-    theirs = make_file(client, owner, status="pending")
-    plain, strong = (bearer(make_key(client, admin, *scopes)["key"]) for scopes in (["files:read", "files:write"], ["admin"]))
+    others_file = make_file(client, owner, status="pending")
+    without_admin, with_admin = (bearer(make_key(client, admin, *scopes)["key"]) for scopes in (["files:read", "files:write"], ["admin"]))
 
-    assert_problem(client.get(f"/api/v1/files/{theirs['id']}", headers=plain), 403, "file_forbidden")
-    assert_problem(client.delete(f"/api/v1/files/{theirs['id']}", headers=plain), 403, "file_forbidden")
-    assert_problem(client.get("/api/v1/users/", headers=plain), 403, "insufficient_scope")
-    assert client.get(f"/api/v1/files/{theirs['id']}", headers=strong).status_code == 200
-    assert client.get("/api/v1/users/", headers=strong).status_code == 200
-    # What the key does not have was never written to the account.
+    assert_problem(client.get(f"/api/v1/files/{others_file['id']}", headers=without_admin), 403, "file_forbidden")
+    assert_problem(client.delete(f"/api/v1/files/{others_file['id']}", headers=without_admin), 403, "file_forbidden")
+    assert_problem(client.get("/api/v1/users/", headers=without_admin), 403, "insufficient_scope")
+    assert client.get(f"/api/v1/files/{others_file['id']}", headers=with_admin).status_code == 200
+    assert client.get("/api/v1/users/", headers=with_admin).status_code == 200
+    # The reduced permissions of the key were not written to the account.
     assert client.get(ME, headers=admin.headers).json()["is_superuser"] is True
 
 
-def test_key_expires_and_is_revoked(client: httpx.Client, owner: Account, stranger: Account) -> None:
-    short, long = make_key(client, owner, "files:read", expires_in_days=1), make_key(client, owner, "files:read")
+def test_expired_and_revoked_keys_return_401(client: httpx.Client, owner: Account, stranger: Account) -> None:
+    expiring, lasting = make_key(client, owner, "files:read", expires_in_days=1), make_key(client, owner, "files:read")
 
     with time_machine.travel(clock.now() + timedelta(days=1, seconds=1), tick=False):
-        assert_unauthenticated(client.get(ME, headers=bearer(short["key"])))
-        assert client.get(ME, headers=bearer(long["key"])).status_code == 200
-    assert_problem(client.delete(f"{KEYS}/{long['id']}", headers=stranger.headers), 404, "api_key_not_found")
-    assert client.delete(f"{KEYS}/{long['id']}", headers=owner.headers).status_code == 204
-    assert_unauthenticated(client.get(ME, headers=bearer(long["key"])))
-    assert_problem(client.delete(f"{KEYS}/{long['id']}", headers=owner.headers), 404, "api_key_not_found")
+        assert_unauthenticated(client.get(ME, headers=bearer(expiring["key"])))
+        assert client.get(ME, headers=bearer(lasting["key"])).status_code == 200
+    assert_problem(client.delete(f"{KEYS}/{lasting['id']}", headers=stranger.headers), 404, "api_key_not_found")
+    assert client.delete(f"{KEYS}/{lasting['id']}", headers=owner.headers).status_code == 204
+    assert_unauthenticated(client.get(ME, headers=bearer(lasting["key"])))
+    assert_problem(client.delete(f"{KEYS}/{lasting['id']}", headers=owner.headers), 404, "api_key_not_found")
 
 
-def test_use_is_noted_at_most_once_an_hour(client: httpx.Client, owner: Account) -> None:
-    made = make_key(client, owner, "files:read")
-    used: list[Any] = []
+def test_last_use_is_recorded_at_most_once_an_hour(client: httpx.Client, owner: Account) -> None:
+    created = make_key(client, owner, "files:read")
+    last_uses: list[Any] = []
     start = clock.now()
     for minutes in (0, 1, 59, 61):
         with time_machine.travel(start + timedelta(minutes=minutes), tick=False):
-            client.get(ME, headers=bearer(made["key"]))
+            client.get(ME, headers=bearer(created["key"]))
         with time_machine.travel(start, tick=False):
-            used.append(client.get(KEYS, headers=owner.headers).json()[0]["last_used_at"])
+            last_uses.append(client.get(KEYS, headers=owner.headers).json()[0]["last_used_at"])
 
-    assert made["last_used_at"] is None
-    assert used[0] == used[1] == used[2] != used[3]
+    assert created["last_used_at"] is None
+    assert last_uses[0] == last_uses[1] == last_uses[2] != last_uses[3]
 
 
 CHANGES: dict[str, Callable[[str], str]] = {
@@ -131,18 +131,18 @@ CHANGES: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_changed_key_is_refused(client: httpx.Client, owner: Account, change: str) -> None:
+def test_altered_key_returns_401(client: httpx.Client, owner: Account, change: str) -> None:
     key = CHANGES[change](make_key(client, owner, "admin")["key"])
 
     assert_unauthenticated(client.get(ME, headers={b"Authorization": f"Bearer {key}".encode()}))
 
 
-def test_checksum_tells_a_key_from_a_typing_error() -> None:
+def test_checksum_detects_typing_errors() -> None:
     key = new_api_key()
 
     assert has_valid_checksum(key)
-    wrong = [key[:place] + ("0" if key[place] != "0" else "1") + key[place + 1 :] for place in range(len(key))]
-    assert not any(has_valid_checksum(typed) for typed in wrong)
+    altered_keys = [key[:position] + ("0" if key[position] != "0" else "1") + key[position + 1 :] for position in range(len(key))]
+    assert not any(has_valid_checksum(altered) for altered in altered_keys)
 
 
 @pytest.mark.parametrize(
@@ -159,15 +159,15 @@ def test_checksum_tells_a_key_from_a_typing_error() -> None:
         {"name": "n", "scopes": ["admin"], "key": "wup_mine"},
     ],
 )
-def test_senseless_key_is_refused(client: httpx.Client, owner: Account, body: dict[str, Any]) -> None:
+def test_invalid_key_parameters_return_422(client: httpx.Client, owner: Account, body: dict[str, Any]) -> None:
     assert_problem(client.post(KEYS, json=body, headers=owner.headers), 422, "malformed_request")
 
 
-def test_account_has_at_most_fifty_keys(client: httpx.Client, owner: Account) -> None:
+def test_account_can_have_at_most_fifty_keys(client: httpx.Client, owner: Account) -> None:
     for _ in range(50):
         make_key(client, owner, "shares")
     assert_problem(client.post(KEYS, json={"name": "n", "scopes": ["shares"]}, headers=owner.headers), 409, "too_many_api_keys")
 
 
-def test_unknown_key_id_is_404(client: httpx.Client, owner: Account) -> None:
+def test_unknown_key_id_returns_404(client: httpx.Client, owner: Account) -> None:
     assert_problem(client.delete(f"{KEYS}/{uuid4()}", headers=owner.headers), 404, "api_key_not_found")

@@ -1,4 +1,4 @@
-"""The audit log: what is in it, who reads it, that nobody changes it, and that tampering is found."""
+"""The audit log: its events, access to it, protection against changes, and detection of tampering."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -26,19 +26,19 @@ LOGIN = "/api/v1/login/token"
 
 
 def events(client: httpx.Client, admin: Account, **query: Any) -> list[dict[str, Any]]:
-    answer = client.get(AUDIT, params=query, headers=admin.headers)
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()
+    response = client.get(AUDIT, params=query, headers=admin.headers)
+    assert response.status_code == 200, response.text
+    found: list[dict[str, Any]] = response.json()
     return found
 
 
-def test_audit_log_is_for_superusers(client: httpx.Client, owner: Account) -> None:
+def test_audit_log_is_for_superusers_only(client: httpx.Client, owner: Account) -> None:
     assert_unauthenticated(client.get(AUDIT))
     assert_problem(client.get(AUDIT, headers=owner.headers), 403, "permission_denied")
 
 
-def test_event_says_who_what_from_where_when_and_in_which_request(client: httpx.Client, owner: Account, admin: Account) -> None:
-    answer = client.put(f"/api/v1/users/{owner.id}", json={"is_superuser": True}, headers=admin.headers)
+def test_event_has_actor_action_source_time_and_request_id(client: httpx.Client, owner: Account, admin: Account) -> None:
+    response = client.put(f"/api/v1/users/{owner.id}", json={"is_superuser": True}, headers=admin.headers)
 
     (event,) = events(client, admin, subject=f"user:{owner.id}", action="user.role_changed")
 
@@ -46,12 +46,12 @@ def test_event_says_who_what_from_where_when_and_in_which_request(client: httpx.
     assert event["credential"].startswith("session:")
     assert event["details"] == {"fields": ["is_superuser"], "is_superuser": True}
     assert event["source_address"] == "203.0.113.7"
-    assert event["request_id"] == answer.headers["x-request-id"]
+    assert event["request_id"] == response.headers["x-request-id"]
     assert clock.now().isoformat() > event["at"]
     assert len(event["hash"]) == 64
 
 
-def test_what_must_be_audited_is(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_audited_actions_leave_events(client: httpx.Client, owner: Account, admin: Account) -> None:
     file = make_file(client, owner, status="pending")
     client.post(LOGIN, data={"username": owner.email, "password": "wrong password"})
     key = client.post("/api/v1/users/me/api-keys", json={"name": "n", "scopes": ["shares"]}, headers=owner.headers).json()["id"]
@@ -69,7 +69,7 @@ def test_what_must_be_audited_is(client: httpx.Client, owner: Account, admin: Ac
 
 @pytest.mark.parametrize("path", ["upload", "multipart"])
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "once"}])
-def test_file_that_is_public_from_the_start_is_audited_once(
+def test_upload_of_a_public_file_is_audited_once(
     client: httpx.Client, owner: Account, admin: Account, path: str, headers: dict[str, str]
 ) -> None:
     body = {"filename": "a", "content_type": "a/b", "size_bytes": 1}
@@ -78,8 +78,8 @@ def test_file_that_is_public_from_the_start_is_audited_once(
         for is_public in (True, False)
     )
     if headers:
-        again = client.post(f"/api/v1/files/{path}", json=body | {"is_public": True}, headers=owner.headers | headers)
-        assert again.json()["file_id"] == public.json()["file_id"]
+        repeated = client.post(f"/api/v1/files/{path}", json=body | {"is_public": True}, headers=owner.headers | headers)
+        assert repeated.json()["file_id"] == public.json()["file_id"]
 
     (event,) = events(client, admin, subject=f"file:{public.json()['file_id']}")
     assert (event["action"], event["actor_id"]) == ("file.visibility_changed", str(owner.id))
@@ -125,19 +125,21 @@ ACTIONS: dict[str, Callable[[httpx.Client, Account, str], httpx.Response]] = {
 
 
 @pytest.mark.parametrize("action", ACTIONS)
-def test_action_that_cannot_be_audited_is_not_done(client: httpx.Client, services: Services, owner: Account, action: str) -> None:
+def test_action_is_rolled_back_when_its_event_cannot_be_written(
+    client: httpx.Client, services: Services, owner: Account, action: str
+) -> None:
     file = make_file(client, owner, status="pending")["id"]
     before = client.get("/api/v1/users/me/sessions", headers=owner.headers).json()
     usage = client.get("/api/v1/users/me/usage", headers=owner.headers).json()
     with services.engine.begin() as connection:
         connection.execute(text("ALTER TABLE audit_event ADD CONSTRAINT broken CHECK (false) NOT VALID"))
     try:
-        answer = ACTIONS[action](client, owner, file)
+        response = ACTIONS[action](client, owner, file)
     finally:
         with services.engine.begin() as connection:
             connection.execute(text("ALTER TABLE audit_event DROP CONSTRAINT broken"))
 
-    assert answer.status_code == 500
+    assert response.status_code == 500
     assert client.get("/api/v1/users/me/sessions", headers=owner.headers).json() == before
     assert client.get(f"/api/v1/files/{file}", headers=owner.headers).json()["status"] == "pending"
     assert client.get("/api/v1/users/me/api-keys", headers=owner.headers).json() == []
@@ -157,7 +159,7 @@ def test_action_that_cannot_be_audited_is_not_done(client: httpx.Client, service
         "INSERT INTO audit_head VALUES (2, 0, 'x')",
     ],
 )
-def test_database_refuses_every_change(services: Services, client: httpx.Client, admin: Account, statement: str) -> None:
+def test_database_refuses_changes_of_events(services: Services, client: httpx.Client, admin: Account, statement: str) -> None:
     before = events(client, admin)
 
     with pytest.raises(DBAPIError, match="append-only"), services.engine.begin() as connection:
@@ -166,7 +168,7 @@ def test_database_refuses_every_change(services: Services, client: httpx.Client,
     assert [event["seq"] for event in events(client, admin)] == [event["seq"] for event in before]
 
 
-def test_row_gets_its_number_and_hash_from_the_database_whatever_is_given(services: Services) -> None:
+def test_database_ignores_submitted_seq_and_hash(services: Services) -> None:
     with services.engine.begin() as connection:
         written = connection.execute(
             text("INSERT INTO audit_event (seq, at, action, previous_hash, hash) VALUES (1, now(), 'x', 'x', 'x') RETURNING seq, hash")
@@ -177,7 +179,7 @@ def test_row_gets_its_number_and_hash_from_the_database_whatever_is_given(servic
 
 
 class Tampered:
-    """A database of its own with a log of eight events and its triggers off, as whoever owns the server could have it."""
+    """A separate database with a log of eight events and disabled triggers, as an attacker with server access could prepare it."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -216,8 +218,8 @@ def tampered(settings: Settings, fresh_database: Callable[[], str]) -> Iterator[
     services.engine.dispose()
 
 
-# What Python computes and what the trigger wrote agree, also for quotes, control characters and emoji.
-def test_untouched_chain_holds(tampered: Tampered) -> None:
+# Python and the trigger compute the same hash, also for quotes, control characters and emoji.
+def test_unmodified_chain_verifies(tampered: Tampered) -> None:
     assert tampered.breaks() == []
 
 
@@ -235,47 +237,47 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("column", COLUMNS)
-def test_altered_row_is_named(tampered: Tampered, column: str) -> None:
-    tampered.run(f"UPDATE audit_event SET {column} = {COLUMNS[column]} WHERE seq = 4")  # noqa: S608  # our own words
+def test_verification_names_an_altered_row(tampered: Tampered, column: str) -> None:
+    tampered.run(f"UPDATE audit_event SET {column} = {COLUMNS[column]} WHERE seq = 4")  # noqa: S608  # constants of the tests
 
     assert tampered.breaks()[0] == 4
 
 
-def test_removed_row_is_named(tampered: Tampered) -> None:
+def test_verification_names_a_removed_row(tampered: Tampered) -> None:
     tampered.run("DELETE FROM audit_event WHERE seq = 4")
     assert tampered.breaks() == [4]
 
 
-def test_removed_row_is_named_though_the_rest_moved_up(tampered: Tampered) -> None:
+def test_verification_names_a_removed_row_after_renumbering(tampered: Tampered) -> None:
     tampered.run(
         "DELETE FROM audit_event WHERE seq = 4", "UPDATE audit_event SET seq = seq - 1 WHERE seq > 4", "UPDATE audit_head SET seq = 7"
     )
     assert tampered.breaks()[0] == 4
 
 
-def test_removed_end_is_named(tampered: Tampered) -> None:
+def test_verification_names_a_removed_end(tampered: Tampered) -> None:
     tampered.run("DELETE FROM audit_event WHERE seq > 6")
     assert tampered.breaks() == [7]
 
 
-def test_inserted_row_is_named(tampered: Tampered) -> None:
+def test_verification_names_an_inserted_row(tampered: Tampered) -> None:
     columns = "at, action, actor_id, credential, subject, details, source_address, request_id, hash, hash"
     tampered.run(
         "UPDATE audit_event SET seq = seq + 100 WHERE seq > 4",
         "UPDATE audit_event SET seq = seq - 99 WHERE seq > 4",
-        f"INSERT INTO audit_event SELECT 5, {columns} FROM audit_event WHERE seq = 4",  # noqa: S608  # our own words
+        f"INSERT INTO audit_event SELECT 5, {columns} FROM audit_event WHERE seq = 4",  # noqa: S608  # constants of the tests
         "UPDATE audit_head SET seq = 9",
     )
     assert tampered.breaks()[0] == 5
 
 
-def test_row_added_at_the_end_past_the_trigger_is_named(tampered: Tampered) -> None:
+def test_verification_names_a_row_appended_without_the_trigger(tampered: Tampered) -> None:
     columns = "at, action, actor_id, credential, subject, details, source_address, request_id, hash, hash"
-    tampered.run(f"INSERT INTO audit_event SELECT 9, {columns} FROM audit_event WHERE seq = 8")  # noqa: S608  # our own words
+    tampered.run(f"INSERT INTO audit_event SELECT 9, {columns} FROM audit_event WHERE seq = 8")  # noqa: S608  # constants of the tests
     assert 9 in tampered.breaks()
 
 
-def test_reordered_rows_are_named(tampered: Tampered) -> None:
+def test_verification_names_reordered_rows(tampered: Tampered) -> None:
     tampered.run(
         "UPDATE audit_event SET seq = 100 WHERE seq = 3",
         "UPDATE audit_event SET seq = 3 WHERE seq = 6",
@@ -286,11 +288,11 @@ def test_reordered_rows_are_named(tampered: Tampered) -> None:
     assert 6 in found
 
 
-def test_chain_rewritten_as_a_whole_is_named_by_an_anchor(tampered: Tampered) -> None:
-    """Whoever owns the server can compute every hash anew; the log has the old ones."""
+def test_anchor_reveals_a_rewritten_chain(tampered: Tampered) -> None:
+    """An attacker with server access can recompute all hashes, but the application log contains the previous ones."""
     with tampered.services.unit_of_work() as session:
         anchor = AuditRepository(session).head()
-    kept = Anchor(anchor.seq, anchor.hash)
+    exported = Anchor(anchor.seq, anchor.hash)
     columns = "at, action, actor_id, credential, subject, details, source_address, request_id"
     rewrite = (
         "CREATE TEMP TABLE copied AS SELECT * FROM audit_event ORDER BY seq",
@@ -298,12 +300,12 @@ def test_chain_rewritten_as_a_whole_is_named_by_an_anchor(tampered: Tampered) ->
         "DELETE FROM audit_event",
         "UPDATE audit_head SET seq = 0, hash = repeat('0', 64)",
         "ALTER TABLE audit_event ENABLE TRIGGER audit_event_chain",
-        f"INSERT INTO audit_event ({columns}) SELECT {columns} FROM copied ORDER BY seq",  # noqa: S608  # our own words
+        f"INSERT INTO audit_event ({columns}) SELECT {columns} FROM copied ORDER BY seq",  # noqa: S608  # constants of the tests
     )
     tampered.run(*rewrite)
 
     assert tampered.breaks() == []
-    assert tampered.breaks(kept) == [8]
+    assert tampered.breaks(exported) == [8]
     assert tampered.breaks(Anchor(9, "x" * 64)) == [9]
 
 
@@ -315,19 +317,19 @@ def test_command_verifies_the_chain_and_names_the_row(tampered: Tampered, settin
         "SECRET_KEY": settings.secret_key.get_secret_value(),
         "S3_BUCKET_NAME": "unused",
     }
-    good = CliRunner().invoke(cli, ["verify-audit"], env=environment)
+    intact = CliRunner().invoke(cli, ["verify-audit"], env=environment)
     tampered.run("UPDATE audit_event SET action = 'x' WHERE seq = 5")
-    bad = CliRunner().invoke(cli, ["verify-audit"], env=environment)
+    broken_chain = CliRunner().invoke(cli, ["verify-audit"], env=environment)
 
-    assert good.exit_code == 0, good.output
-    assert good.output.startswith("8 events, the chain holds; it ends at 8:")
-    assert bad.exit_code == 1
-    assert "row 5 was altered" in bad.output
-    anchored = good.output.split("at ")[1].strip()
-    assert CliRunner().invoke(cli, ["verify-audit", "--anchor", anchored], env=environment).exit_code == 1
+    assert intact.exit_code == 0, intact.output
+    assert intact.output.startswith("the audit log is valid: 8 events, head 8:")
+    assert broken_chain.exit_code == 1
+    assert "row 5 was altered" in broken_chain.output
+    printed_anchor = intact.output.rsplit(" ", 1)[1].strip()
+    assert CliRunner().invoke(cli, ["verify-audit", "--anchor", printed_anchor], env=environment).exit_code == 1
 
 
-def test_hundred_writers_at_once_make_one_chain(settings: Settings, client: httpx.Client, admin: Account) -> None:
+def test_hundred_concurrent_writers_form_one_chain(settings: Settings, client: httpx.Client, admin: Account) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     pooled = Services.build(settings.model_copy(update={"database_pool_size": 10}))

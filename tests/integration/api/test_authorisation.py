@@ -1,268 +1,17 @@
-"""Who may call what: every route by every kind of caller. A route without a row here fails the test."""
+"""The authorisation matrix: every route called by every kind of caller. A route without a row fails the tests."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx
-import jwt as pyjwt
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import text
-from starlette.routing import Route
 
 from lambda_app.factory import Services
 from tests.support.accounts import Account, make_file, start_upload
-from tests.support.forgeries import LIFETIME_SECONDS, Victim
-from tests.support.shares import change_share, make_share, proven
-
-PREFIX = "/api/v1"
-NOBODY = ("anonymous", "disabled", "expired")
-PEOPLE = ("stranger", "owner", "superuser")
-SCOPES = ("files:read", "files:write", "shares", "admin")
-OWNERS_KEYS = tuple(f"owner's {scope} key" for scope in SCOPES)
-SUPERUSERS_KEYS = tuple(f"superuser's {scope} key" for scope in SCOPES)
-CALLERS = (*NOBODY, *PEOPLE, *OWNERS_KEYS, *SUPERUSERS_KEYS)
-FILE = {"filename": "secret-name.txt", "content_type": "a/b", "size_bytes": 1}
-
-Expected = dict[str, int]
-
-
-def everyone(status: int) -> Expected:
-    """A route that looks at no credential."""
-    return dict.fromkeys(CALLERS, status)
-
-
-def keys_with(scope: str | None, status: int) -> Expected:
-    """Keys of both owners: those with the scope, and with `admin`; with None, all."""
-    return {key: status if scope is None or scope in key or "admin" in key else 403 for key in (*OWNERS_KEYS, *SUPERUSERS_KEYS)}
-
-
-def signed_in(status: int, *, scope: str | None = "admin") -> Expected:
-    """For each caller about themselves; an API key needs the scope."""
-    return dict.fromkeys(NOBODY, 401) | dict.fromkeys(PEOPLE, status) | keys_with(scope, status)
-
-
-def of_owner(status: int, *, scope: str = "admin") -> Expected:
-    """About something of the owner's. A superuser may, too, but not by a key without `admin`."""
-    weak = {key: 403 for key in SUPERUSERS_KEYS if "admin" not in key}
-    return signed_in(status, scope=scope) | {"stranger": 403} | weak
-
-
-def of_owner_alone(status: int) -> Expected:
-    """About a credential of the owner's, which for everybody else is not there."""
-    return signed_in(status) | {"stranger": 404, "superuser": 404, "superuser's admin key": 404}
-
-
-def of_link_owner(status: int) -> Expected:
-    """About a link of the owner's, which for strangers is not there."""
-    weak = {key: 404 if "shares" in key else 403 for key in SUPERUSERS_KEYS if "admin" not in key}
-    return signed_in(status, scope="shares") | {"stranger": 404} | weak
-
-
-def link_visitors(status: int, *, anonymous: int | None = None, **others: int) -> Expected:
-    """Of a link: whoever has it, so far as their credentials hold; keys need the scope to read files."""
-    people = dict.fromkeys(PEOPLE, status) | keys_with("files:read", status)
-    return dict.fromkeys(NOBODY, 401) | people | {"anonymous": status if anonymous is None else anonymous} | others
-
-
-def of_asker_alone(status: int, *, scope: str) -> Expected:
-    """About an archive that the owner asked for, which for everybody else is not there."""
-    others = {key: 404 for key in SUPERUSERS_KEYS if scope in key or "admin" in key}
-    return signed_in(status, scope=scope) | {"stranger": 404, "superuser": 404} | others
-
-
-def of_owners_link(status: int) -> Expected:
-    """About a file request of the owner's, which for everybody else is not there."""
-    hidden = dict.fromkeys(("stranger", "superuser", "superuser's shares key", "superuser's admin key"), 404)
-    return signed_in(status, scope="shares") | hidden
-
-
-def superuser_only(status: int) -> Expected:
-    """For superusers."""
-    allowed = ("superuser", "superuser's admin key")
-    return dict.fromkeys(CALLERS, 403) | dict.fromkeys(NOBODY, 401) | dict.fromkeys(allowed, status)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What each caller gets, and what is sent."""
-
-    expected: Expected
-    json: Any = None
-    ends_credentials: bool = False
-    """The call is tried on people of its own."""
-
-
-ROWS: dict[str, Row] = {
-    "GET /openapi.json": Row(everyone(200)),
-    "GET /docs": Row(everyone(200)),
-    "GET /health": Row(everyone(200)),
-    "GET /health/db": Row(everyone(200)),
-    "POST /login/token": Row(everyone(422)),
-    "POST /login/refresh": Row(everyone(401), json={"refresh_token": "x"}),
-    "POST /login/logout": Row(signed_in(204), ends_credentials=True),
-    "POST /login/logout-everywhere": Row(signed_in(204), ends_credentials=True),
-    "POST /login/test-token": Row(signed_in(200, scope=None)),
-    "POST /login/forgot-password": Row(everyone(503), json={"email": "x@example.com"}),
-    "POST /login/reset-password": Row(everyone(410), json={"token": "x", "password": "a good password"}),
-    "POST /login/verification": Row(everyone(503), json={"email": "x@example.com"}),
-    "POST /login/verify-email": Row(everyone(410), json={"token": "x"}),
-    "POST /users": Row(signed_in(201) | {"anonymous": 201}, json={"email": "new-{random}@example.com", "password": "a good password"}),
-    "GET /users": Row(superuser_only(200)),
-    "GET /users/me": Row(signed_in(200, scope=None)),
-    "PUT /users/me": Row(signed_in(200), json={}),
-    "GET /users/{user_id}": Row(of_owner(200)),
-    "PUT /users/{user_id}": Row(of_owner(200), json={}),
-    "DELETE /users/{user_id}/sessions": Row(superuser_only(204), ends_credentials=True),
-    "GET /users/me/sessions": Row(signed_in(200)),
-    "DELETE /users/me/sessions/{session_id}": Row(of_owner_alone(204)),
-    "POST /users/me/api-keys": Row(signed_in(201), json={"name": "n", "scopes": ["shares"]}),
-    "GET /users/me/api-keys": Row(signed_in(200)),
-    "DELETE /users/me/api-keys/{key_id}": Row(of_owner_alone(204)),
-    "GET /admin/stats": Row(superuser_only(200)),
-    "GET /admin/audit": Row(superuser_only(200)),
-    "POST /files/upload": Row(signed_in(201, scope="files:write"), json=FILE),
-    "POST /files/{file_id}/complete": Row(of_owner(409, scope="files:write")),
-    "GET /files/download/{file_id}": Row(of_owner(409, scope="files:read")),
-    "GET /files": Row(signed_in(200, scope="files:read")),
-    "GET /files/{file_id}": Row(of_owner(200, scope="files:read")),
-    "PUT /files/{file_id}": Row(of_owner(200, scope="files:write"), json={"description": "x"}),
-    "DELETE /files/{file_id}": Row(of_owner(204, scope="files:write")),
-    "POST /files/{file_id}/restore": Row(of_owner(409, scope="files:write")),
-    "POST /files/multipart": Row(signed_in(201, scope="files:write"), json=FILE),
-    "POST /files/{file_id}/parts": Row(of_owner(409, scope="files:write"), json={"parts": [{"number": 1}]}),
-    "GET /files/{file_id}/parts": Row(of_owner(409, scope="files:read")),
-    "POST /files/{file_id}/shares": Row(of_owner(409, scope="shares"), json={}),
-    "GET /files/{file_id}/shares": Row(of_owner(200, scope="shares")),
-    "DELETE /files/{file_id}/shares": Row(of_owner(204, scope="shares")),
-    "POST /shares": Row(signed_in(404, scope="shares"), json={"file_ids": [str(UUID(int=0))]}),
-    "GET /shares": Row(signed_in(200, scope="shares")),
-    "GET /shares/{share_id}": Row(of_link_owner(200)),
-    "PATCH /shares/{share_id}": Row(of_link_owner(200), json={"note": "x"}),
-    "DELETE /shares/{share_id}": Row(of_link_owner(204)),
-    "GET /s/{token}": Row(link_visitors(200)),
-    "POST /s/{token}": Row(link_visitors(200), json={"password": "there is none"}),
-    "GET /s/{token}/files/{file_id}": Row(link_visitors(404)),
-    "POST /s/{token}/archives": Row(link_visitors(202)),
-    "GET /s/{token}/archives/{archive_id}": Row(link_visitors(404)),
-    "GET /s/{token}/archives/{archive_id}/download": Row(link_visitors(404)),
-    "POST /archives": Row(signed_in(404, scope="files:read"), json={"file_ids": [str(uuid4())]}),
-    "GET /archives": Row(signed_in(200, scope="files:read")),
-    "GET /archives/{archive_id}": Row(of_asker_alone(200, scope="files:read")),
-    "DELETE /archives/{archive_id}": Row(of_asker_alone(204, scope="files:read")),
-    "PUT /files/{file_id}/grants": Row(of_owner(200, scope="shares"), json={"user_id": "{viewer}"}),
-    "GET /files/{file_id}/grants": Row(of_owner(200, scope="shares")),
-    "DELETE /files/{file_id}/grants/{user_id}": Row(of_owner(204, scope="shares")),
-    "POST /file-requests": Row(signed_in(201, scope="shares"), json={"title": "secret-name"}),
-    "GET /file-requests": Row(signed_in(200, scope="shares")),
-    "GET /file-requests/{request_id}": Row(of_owners_link(200)),
-    "PATCH /file-requests/{request_id}": Row(of_owners_link(200), json={"max_files": 5}),
-    "DELETE /file-requests/{request_id}": Row(of_owners_link(204)),
-    "GET /p/{file_id}": Row(everyone(404)),
-    "GET /r/{token}": Row(everyone(200)),
-    "POST /r/{token}/files": Row(everyone(201), json=FILE),
-    "POST /r/{token}/files/{file_id}/complete": Row(everyone(404), json={"guest_token": "x"}),
-    "GET /users/me/usage": Row(signed_in(200, scope="files:read")),
-    "GET /users/{user_id}/usage": Row(of_owner(200, scope="files:read")),
-}
-
-
-def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
-    """Yield method and path of every route that answers, those that are not in the OpenAPI document too."""
-    for route in app.routes:
-        for found in [route] if isinstance(route, Route) else route.effective_route_contexts():  # type: ignore[attr-defined]  # FastAPI's own kind of route has no public name
-            yield from ((method, found.path) for method in sorted(found.methods or ()) if method != "HEAD")
-
-
-def row_name(method: str, path: str) -> str:
-    return f"{method} {path.removeprefix(PREFIX).rstrip('/')}"
-
-
-class World:
-    """An owner with things, and everybody who may try to reach them."""
-
-    def __init__(self, client: httpx.Client, services: Services, make_user: Callable[..., Account]) -> None:
-        self._client = client
-        self._shared: str | None = None
-        self._file: str | None = None
-        self.owner, self.superuser, disabled = make_user(), make_user(is_superuser=True), make_user()
-        self.viewer = make_user()
-        self.link_token = str(self.request()["token"])
-        with services.engine.begin() as connection:
-            connection.execute(text('UPDATE "user" SET is_active = false WHERE id = :id'), {"id": disabled.id})
-        session = UUID(pyjwt.decode(self.owner.token, options={"verify_signature": False})["sid"])
-        victim = Victim(services.keys.current(), user_id=self.owner.id, session_id=session)
-        expired = victim.sign(payload=victim.claims(iat=victim.now - LIFETIME_SECONDS, exp=victim.now))
-        self.tokens: dict[str, str | None] = {
-            "anonymous": None,
-            "disabled": disabled.token,
-            "expired": expired,
-            "stranger": make_user().token,
-            "owner": self.owner.token,
-            "superuser": self.superuser.token,
-        }
-        for name, account in (("owner", self.owner), ("superuser", self.superuser)):
-            self.tokens |= {f"{name}'s {scope} key": self.key(account, scope)["key"] for scope in SCOPES}
-
-    def key(self, account: Account, scope: str) -> dict[str, Any]:
-        answer = self._client.post(f"{PREFIX}/users/me/api-keys", json={"name": "n", "scopes": [scope]}, headers=account.headers)
-        made: dict[str, Any] = answer.json()
-        return made
-
-    def headers(self, caller: str) -> dict[str, str]:
-        token = self.tokens[caller]
-        return {} if token is None else {"Authorization": f"Bearer {token}"}
-
-    def path(self, template: str) -> str:
-        """Put things of the owner's into the path, made for this one call."""
-        makers: Mapping[str, Callable[[], str]] = {
-            "{file_id}/grants/{user_id}": self._grant,
-            "{request_id}": lambda: str(self.request()["id"]),
-            "/r/{token}": lambda: f"/r/{self.link_token}",
-            "{user_id}": lambda: str(self.owner.id),
-            "{file_id}": lambda: str(start_upload(self._client, self.owner, filename="secret-name.txt")["file_id"]),
-            "{key_id}": lambda: str(self.key(self.owner, "shares")["id"]),
-            "{session_id}": self._session,
-            "{share_id}": lambda: str(self.share()["id"]),
-            "/s/{token}": lambda: str(self.share()["url"]),
-            "{archive_id}": self._archive,
-        }
-        for name, make in makers.items():
-            if name in template:
-                template = template.replace(name, make())
-        assert "{" not in template, f"the test does not know how to make a {template}"
-        return template
-
-    def share(self, **options: Any) -> dict[str, Any]:
-        """Make a link to a file of the owner's."""
-        if self._shared is None:
-            self._shared = str(make_file(self._client, self.owner, filename="secret-name.txt")["id"])
-        return make_share(self._client, self.owner, self._shared, **options)
-
-    def _archive(self) -> str:
-        """Ask for an archive of one file, which the owner has asked for before, unless it was deleted."""
-        if self._file is None:
-            self._file = make_file(self._client, self.owner)["id"]
-        answer = self._client.post(f"{PREFIX}/archives", json={"file_ids": [self._file]}, headers=self.owner.headers)
-        return str(answer.json()["id"])
-
-    def request(self) -> dict[str, Any]:
-        answer = self._client.post(f"{PREFIX}/file-requests", json={"title": "secret-name"}, headers=self.owner.headers)
-        made: dict[str, Any] = answer.json()
-        return made
-
-    def _grant(self) -> str:
-        file = start_upload(self._client, self.owner)["file_id"]
-        wanted = {"user_id": str(self.viewer.id)}
-        assert self._client.put(f"{PREFIX}/files/{file}/grants", json=wanted, headers=self.owner.headers).status_code == 200
-        return f"{file}/grants/{self.viewer.id}"
-
-    def _session(self) -> str:
-        form = {"username": self.owner.email, "password": self.owner.password}
-        token = self._client.post(f"{PREFIX}/login/token", data=form).json()["access_token"]
-        return str(pyjwt.decode(token, options={"verify_signature": False})["sid"])
+from tests.support.authorisation import CALLERS, PREFIX, ROWS, SIGNED_IN, Expected, World, for_keys, for_link_visitors, routes, row_name
+from tests.support.shares import change_share, share_pass_header
 
 
 @pytest.fixture(scope="module")
@@ -270,44 +19,44 @@ def world(client: httpx.Client, services: Services, make_user: Callable[..., Acc
     return World(client, services, make_user)
 
 
-def test_every_route_has_a_row_and_every_row_a_route(app: FastAPI) -> None:
+def test_routes_and_rows_of_the_matrix_match(app: FastAPI) -> None:
     found = {row_name(method, path) for method, path in routes(app)}
 
-    assert sorted(found - ROWS.keys()) == [], "say in ROWS who may call these"
+    assert sorted(found - ROWS.keys()) == [], "add rows for these routes to ROWS"
     assert sorted(ROWS.keys() - found) == []
     assert len(found) >= 48
     assert all(row.expected.keys() == set(CALLERS) for row in ROWS.values())
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_every_caller_gets_what_the_row_says(
+def test_route_returns_the_expected_status_for_every_caller(
     app: FastAPI, client: httpx.Client, services: Services, make_user: Callable[..., Account], world: World, name: str
 ) -> None:
     row = ROWS[name]
     paths = sorted(path for method, path in routes(app) if row_name(method, path) == name)
-    got: dict[tuple[str, str], int] = {}
+    observed: dict[tuple[str, str], int] = {}
     for number, template in enumerate(paths):
         for caller in CALLERS:
-            people = World(client, services, make_user) if row.ends_credentials and row.expected[caller] < 300 else world
+            used_world = World(client, services, make_user) if row.ends_credentials and row.expected[caller] < 300 else world
             body = row.json
             if isinstance(body, dict) and "email" in body:
                 body = body | {"email": body["email"].format(random=uuid4())}
             if isinstance(body, dict) and "user_id" in body:
-                body = body | {"user_id": body["user_id"].format(viewer=people.viewer.id)}
+                body = body | {"user_id": body["user_id"].format(viewer=used_world.viewer.id)}
 
-            answer = client.request(name.split(maxsplit=1)[0], people.path(template), json=body, headers=people.headers(caller))
+            response = client.request(name.split(maxsplit=1)[0], used_world.path(template), json=body, headers=used_world.headers(caller))
 
-            got[template, caller] = answer.status_code
-            if answer.status_code in (401, 403, 404):
-                assert answer.headers["content-type"] == "application/problem+json"
-                assert "secret-name" not in answer.text
-                assert people.owner.email not in answer.text
+            observed[template, caller] = response.status_code
+            if response.status_code in (401, 403, 404):
+                assert response.headers["content-type"] == "application/problem+json"
+                assert "secret-name" not in response.text
+                assert used_world.owner.email not in response.text
         assert number < 4
 
-    assert got == {(template, caller): row.expected[caller] for template in paths for caller in CALLERS}
+    assert observed == {(template, caller): row.expected[caller] for template in paths for caller in CALLERS}
 
 
-# What somebody may do with an available file by name. `gone` was a viewer and was taken off; `public` is a stranger to a public one.
+# The expected status per role for an available file. `gone` is a former viewer; `public` is a stranger to a public file.
 ROLES = ("viewer", "editor", "gone", "stranger", "public", "anonymous")
 BY_ROLE: dict[tuple[str, str, str], tuple[int, ...]] = {
     ("GET", "/{id}", ""): (200, 200, 403, 403, 200, 401),
@@ -330,59 +79,59 @@ BY_ROLE: dict[tuple[str, str, str], tuple[int, ...]] = {
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_each_role_may_do_with_a_file_what_the_table_says(client: httpx.Client, make_user: Callable[..., Account], role: str) -> None:
+def test_role_has_exactly_its_permissions_on_a_file(client: httpx.Client, make_user: Callable[..., Account], role: str) -> None:
     owner, other, me = make_user(), make_user(), make_user()
     file = make_file(client, owner, is_public=role == "public")["id"]
     grants = f"{PREFIX}/files/{file}/grants"
-    granted = {"viewer": "viewer", "editor": "editor", "gone": "viewer"}.get(role)
-    for account, wanted in ((other, "viewer"), (me, granted)):
-        if wanted is not None:
-            body = {"user_id": str(account.id), "role": wanted}
+    granted_role = {"viewer": "viewer", "editor": "editor", "gone": "viewer"}.get(role)
+    for account, parameters in ((other, "viewer"), (me, granted_role)):
+        if parameters is not None:
+            body = {"user_id": str(account.id), "role": parameters}
             assert client.put(grants, json=body, headers=owner.headers).status_code == 200
     if role == "gone":
         assert client.delete(f"{grants}/{me.id}", headers=owner.headers).status_code == 204
     headers = {} if role == "anonymous" else me.headers
-    got, names = {}, {"{id}": file, "{me}": str(me.id), "{other}": str(other.id)}
+    observed, names = {}, {"{id}": file, "{me}": str(me.id), "{other}": str(other.id)}
     for method, template, text_body in BY_ROLE:
         path, content = template, text_body
         for name, value in names.items():
             path, content = path.replace(name, value), content.replace(name, value)
 
-        answer = client.request(method, f"{PREFIX}/files{path}", content=content, headers=headers | {"Content-Type": "application/json"})
+        response = client.request(method, f"{PREFIX}/files{path}", content=content, headers=headers | {"Content-Type": "application/json"})
 
-        got[method, template, text_body] = answer.status_code
+        observed[method, template, text_body] = response.status_code
 
-    assert got == {key: statuses[ROLES.index(role)] for key, statuses in BY_ROLE.items()}
+    assert observed == {key: statuses[ROLES.index(role)] for key, statuses in BY_ROLE.items()}
     assert client.get(f"{PREFIX}/files/{file}", headers=other.headers).status_code == 200
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-def test_public_file_is_read_by_all_whose_credentials_hold(client: httpx.Client, world: World, caller: str) -> None:
+def test_public_file_is_readable_with_valid_or_no_credentials(client: httpx.Client, world: World, caller: str) -> None:
     file = start_upload(client, world.owner, is_public=True)["file_id"]
 
-    answer = client.get(f"{PREFIX}/files/download/{file}", headers=world.headers(caller))
+    response = client.get(f"{PREFIX}/files/download/{file}", headers=world.headers(caller))
 
-    # 409: it may be read, and is not there yet.
-    expected = keys_with("files:read", 409) | dict.fromkeys(PEOPLE, 409) | {"anonymous": 409, "disabled": 401, "expired": 401}
-    assert answer.status_code == expected[caller]
+    # 409: access is granted, but the file is not uploaded yet.
+    expected = for_keys("files:read", 409) | dict.fromkeys(SIGNED_IN, 409) | {"anonymous": 409, "disabled": 401, "expired": 401}
+    assert response.status_code == expected[caller]
 
 
 NAMED = {"stranger": 404, "superuser": 404, "superuser's files:read key": 404, "superuser's admin key": 404}
 LINKS: dict[str, tuple[dict[str, Any], dict[str, Any], Expected]] = {
-    "open to anyone": ({}, {}, link_visitors(200)),
-    "expired": ({}, {"expires_at": "2020-01-01T00:00:00Z"}, link_visitors(404)),
-    "with a password": ({"password": "swordfish"}, {}, link_visitors(403)),
-    "for signed-in users": ({"audience": "signed_in"}, {}, link_visitors(200, anonymous=401)),
-    "for the owner by name": ({"audience": "named", "recipients": ["{owner}"]}, {}, link_visitors(200, anonymous=401, **NAMED)),
-    "listing only": ({"allows_download": False}, {}, link_visitors(200)),
+    "open to anyone": ({}, {}, for_link_visitors(200)),
+    "expired": ({}, {"expires_at": "2020-01-01T00:00:00Z"}, for_link_visitors(404)),
+    "with a password": ({"password": "swordfish"}, {}, for_link_visitors(403)),
+    "for signed-in users": ({"audience": "signed_in"}, {}, for_link_visitors(200, anonymous=401)),
+    "for the owner by name": ({"audience": "named", "recipients": ["{owner}"]}, {}, for_link_visitors(200, anonymous=401, **NAMED)),
+    "listing only": ({"allows_download": False}, {}, for_link_visitors(200)),
 }
-"""How a link is made, what is changed then, and who sees what it opens."""
+"""Options of the new link, changes after its creation, and the expected status per caller."""
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-@pytest.mark.parametrize("kind", LINKS)
-def test_links_open_for_those_they_are_for(client: httpx.Client, world: World, kind: str, caller: str) -> None:
-    options, changes, expected = LINKS[kind]
+@pytest.mark.parametrize("link_kind", LINKS)
+def test_link_opens_only_for_its_audience(client: httpx.Client, world: World, link_kind: str, caller: str) -> None:
+    options, changes, expected = LINKS[link_kind]
     if "recipients" in options:
         options = options | {"recipients": [world.owner.email]}
     share = world.share(**options)
@@ -393,10 +142,10 @@ def test_links_open_for_those_they_are_for(client: httpx.Client, world: World, k
     downloaded = client.get(f"{share['url']}/files/{share['file_ids'][0]}", headers=world.headers(caller))
 
     assert opened.status_code == expected[caller]
-    given = {200: 403 if kind == "listing only" else 302}
-    assert downloaded.status_code == given.get(expected[caller], expected[caller])
+    expected_download = {200: 403 if link_kind == "listing only" else 302}
+    assert downloaded.status_code == expected_download.get(expected[caller], expected[caller])
     if opened.status_code != 200:
         assert "secret-name" not in opened.text
-    if kind == "with a password" and expected[caller] == 403 and caller in (*PEOPLE, "anonymous"):
-        again = client.get(share["url"], headers=world.headers(caller) | proven(client, share, "swordfish"))
-        assert again.status_code == 200
+    if link_kind == "with a password" and expected[caller] == 403 and caller in (*SIGNED_IN, "anonymous"):
+        unlocked = client.get(share["url"], headers=world.headers(caller) | share_pass_header(client, share, "swordfish"))
+        assert unlocked.status_code == 200

@@ -1,4 +1,4 @@
-"""Bad input: always a problem, never a 500, and the next request on the same process is right."""
+"""Malformed input: always a problem document, never a 500, and the next request in the same process works."""
 
 import json
 from collections.abc import Callable
@@ -49,16 +49,16 @@ ROUTES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "change file": ("PUT", "/api/v1/files/{file}", {"filename": "a", "description": "d", "is_public": False}),
 }
 FIELDS = [(route, field) for route, (_, _, body) in ROUTES.items() for field in body]
-# What a field rightly takes from the list above.
-TAKEN = {
+# Values of the list above that are valid for a field.
+ACCEPTED = {
     ("is_public", "true"),
     ("is_active", "true"),
     ("is_superuser", "true"),
     ("description", "empty"),
     ("description", "number as text"),
 }
-TAKEN |= {("filename", "number as text"), ("current_password", "empty"), ("current_password", "number as text")}
-TAKEN |= {(field, control) for field in ("password", "current_password") for control in ("NUL", "control")}
+ACCEPTED |= {("filename", "number as text"), ("current_password", "empty"), ("current_password", "number as text")}
+ACCEPTED |= {(field, control) for field in ("password", "current_password") for control in ("NUL", "control")}
 
 
 @pytest.fixture(scope="module")
@@ -68,20 +68,20 @@ def paths(client: httpx.Client, make_user: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("route", "field"), FIELDS)
-def test_hostile_value_in_any_field_is_refused(client: httpx.Client, paths: dict[str, Any], route: str, field: str) -> None:
+def test_hostile_value_in_any_field_returns_422(client: httpx.Client, paths: dict[str, Any], route: str, field: str) -> None:
     method, path, body = ROUTES[route]
     account: Account = paths["account"]
     for name, value in VALUES.items():
-        rest = {key: item for key, item in body.items() if key != field}
-        text = json.dumps(rest)[:-1] + (", " if rest else "") + f'"{field}": {value}}}'
+        other_fields = {key: item for key, item in body.items() if key != field}
+        text = json.dumps(other_fields)[:-1] + (", " if other_fields else "") + f'"{field}": {value}}}'
 
-        answer = client.request(method, path.format(**paths), content=text, headers=JSON | account.headers)
+        response = client.request(method, path.format(**paths), content=text, headers=JSON | account.headers)
 
-        if (field, name) in TAKEN:
-            assert answer.status_code < 500, (name, answer.text)
+        if (field, name) in ACCEPTED:
+            assert response.status_code < 500, (name, response.text)
         else:
-            assert_problem(answer, answer.status_code)
-            assert 400 <= answer.status_code < 500, (name, answer.text)
+            assert_problem(response, response.status_code)
+            assert 400 <= response.status_code < 500, (name, response.text)
         me = client.get("/api/v1/users/me", headers=account.headers)
         assert me.json()["id"] == str(account.id), name
 
@@ -108,14 +108,14 @@ def test_hostile_value_in_any_field_is_refused(client: httpx.Client, paths: dict
         (b'{"filename": "a"}', "application/json/x"),
     ],
 )
-def test_body_that_is_no_request_is_refused(client: httpx.Client, owner: Account, content: bytes, content_type: Any) -> None:
+def test_malformed_body_is_refused(client: httpx.Client, owner: Account, content: bytes, content_type: Any) -> None:
     headers = {"Content-Type": content_type} | owner.headers
 
-    answer = client.post("/api/v1/files/upload", content=content, headers=headers)
+    response = client.post("/api/v1/files/upload", content=content, headers=headers)
 
-    assert_problem(answer, answer.status_code)
-    assert answer.status_code in (400, 413, 415, 422)
-    assert len(answer.content) < 10_000
+    assert_problem(response, response.status_code)
+    assert response.status_code in (400, 413, 415, 422)
+    assert len(response.content) < 10_000
     assert client.get("/api/v1/users/me", headers=owner.headers).status_code == 200
 
 
@@ -125,20 +125,20 @@ def test_hostile_value_in_the_sign_in_form_is_refused(
 ) -> None:
     texts = ["", "a\x00b", "\x01", "NaN", "9" * 5000, "x" * 5000, "x" * 200_000, "\u0301" * 50_000, "'; --", "%00", "a@" + "b." * 500]
     for text in texts:
-        # In a multipart form, where a byte is a byte.
+        # A multipart form sends every byte unencoded.
         form = {name: (None, text if name == field else "x") for name in ("username", "password", field)}
 
-        # Each from an address of its own: so many failures from one would be throttled.
+        # From a different address each time: many failures from one address would be throttled.
         with client_from(unused_address()) as stranger:
-            answer = stranger.post("/api/v1/login/token", files=form)
+            response = stranger.post("/api/v1/login/token", files=form)
 
-        assert_problem(answer, answer.status_code)
-        assert answer.status_code in (400, 401, 413, 422), (text[:20], answer.text)
+        assert_problem(response, response.status_code)
+        assert response.status_code in (400, 401, 413, 422), (text[:20], response.text)
         assert client.get("/api/v1/users/me", headers=owner.headers).json()["id"] == str(owner.id)
 
 
 @pytest.mark.parametrize("length", [None, "5", "-1", "9" * 50, "x"])
-def test_body_over_the_limit_is_413_whatever_length_it_claims(handler: GatewayHandler, length: str | None) -> None:
+def test_body_over_the_limit_returns_413_for_any_content_length(handler: GatewayHandler, length: str | None) -> None:
     event = payload_v2(httpx.Request("POST", "https://api.test/api/v1/users/", content=b"x" * (BODY_MAX_BYTES + 1)))
     event["headers"] = {"host": "api.test", "content-type": "application/json"} | ({"content-length": length} if length else {})
 
@@ -146,29 +146,29 @@ def test_body_over_the_limit_is_413_whatever_length_it_claims(handler: GatewayHa
 
 
 @pytest.mark.parametrize("path", ["/api/v1/files/upload", "/api/v1/login/token", "/api/v1/users/", "/health", "/nowhere"])
-def test_body_over_the_limit_is_413_on_every_route(client: httpx.Client, path: str) -> None:
-    answer = client.post(path, content=b"x" * (BODY_MAX_BYTES + 1), headers=JSON)
+def test_body_over_the_limit_returns_413_on_every_route(client: httpx.Client, path: str) -> None:
+    response = client.post(path, content=b"x" * (BODY_MAX_BYTES + 1), headers=JSON)
 
-    assert_problem(answer, 413, "body_too_large")
+    assert_problem(response, 413, "body_too_large")
 
 
-def test_body_at_the_limit_is_read(client: httpx.Client, owner: Account) -> None:
+def test_body_at_the_limit_is_accepted(client: httpx.Client, owner: Account) -> None:
     body = json.dumps({"filename": "a", "content_type": "a/b", "size_bytes": 1}).encode().ljust(BODY_MAX_BYTES)
 
     assert client.post("/api/v1/files/upload", content=body, headers=JSON | owner.headers).status_code == 201
 
 
-def test_ten_megabytes_of_text_are_413(client: httpx.Client) -> None:
+def test_ten_megabytes_of_text_return_413(client: httpx.Client) -> None:
     assert_problem(client.post("/api/v1/users/", json={"email": HUGE, "password": HUGE}), 413, "body_too_large")
 
 
-def test_refusal_never_echoes_the_value(client: httpx.Client) -> None:
-    answer = client.post("/api/v1/users/", json={"email": "not an address", "password": "hunter2", "extra": "s3cr3t"})
+def test_error_never_echoes_the_value(client: httpx.Client) -> None:
+    response = client.post("/api/v1/users/", json={"email": "not an address", "password": "hunter2", "extra": "s3cr3t"})
 
-    assert_problem(answer, 422, "malformed_request")
-    assert "hunter2" not in answer.text
-    assert "s3cr3t" not in answer.text
-    assert {tuple(error["loc"]) for error in answer.json()["errors"]} == {("body", "email"), ("body", "password"), ("body", "extra")}
+    assert_problem(response, 422, "malformed_request")
+    assert "hunter2" not in response.text
+    assert "s3cr3t" not in response.text
+    assert {tuple(error["loc"]) for error in response.json()["errors"]} == {("body", "email"), ("body", "password"), ("body", "extra")}
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_refusal_never_echoes_the_value(client: httpx.Client) -> None:
     ["/api/v1/files/%00", "/api/v1/files/%ff", "/api/v1/files/..%2f..%2fetc", "/api/v1/files/%252f", "/api/v1/files/" + "9" * 5000, "/%"],
 )
 def test_hostile_path_is_refused(client: httpx.Client, owner: Account, path: str) -> None:
-    answer = client.get(path, headers=owner.headers)
+    response = client.get(path, headers=owner.headers)
 
-    assert_problem(answer, answer.status_code)
-    assert answer.status_code in (404, 422)
+    assert_problem(response, response.status_code)
+    assert response.status_code in (404, 422)

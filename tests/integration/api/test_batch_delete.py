@@ -1,4 +1,4 @@
-"""What is over is forgotten in small steps, so that a flood in one table holds up nothing else."""
+"""Expired rows are deleted in batches, so that many rows in one table do not delay the others."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -14,11 +14,11 @@ from lambda_app.repositories import batch_delete as forgetting
 from lambda_app.repositories.accounts.sign_in_attempts import RESET_AFTER
 from lambda_app.repositories.batch_delete import BATCH_ROWS
 
-SPARE = 3
+REMAINDER = 3
 
 
-def flood(services: Services, count: int) -> None:
-    """Leave so many counters that begin anew anyway, and nothing else that could be forgotten."""
+def add_expired_counters(services: Services, count: int) -> None:
+    """Replace all counters with `count` expired ones."""
     rows = "SELECT :mark || number, 3, 1, :since FROM generate_series(1, :count) number"
     with services.engine.begin() as connection:
         connection.execute(text("DELETE FROM sign_in_attempt"))
@@ -26,7 +26,7 @@ def flood(services: Services, count: int) -> None:
         connection.execute(text(f"INSERT INTO sign_in_attempt (key, kind, failures, since) {rows}"), values)
 
 
-def left(services: Services) -> int:
+def count_counters(services: Services) -> int:
     with services.engine.connect() as connection:
         return int(connection.execute(text("SELECT count(*) FROM sign_in_attempt")).scalar_one())
 
@@ -36,43 +36,43 @@ def purge(services: Services) -> int:
         return services.maintenance(session).purge()["sign_in_attempts"]
 
 
-def test_flood_is_forgotten_in_batches(services: Services) -> None:
-    flood(services, 2 * BATCH_ROWS + SPARE)
+def test_expired_counters_are_deleted_in_batches(services: Services) -> None:
+    add_expired_counters(services, 2 * BATCH_ROWS + REMAINDER)
 
-    assert purge(services) == 2 * BATCH_ROWS + SPARE
-    assert left(services) == 0
+    assert purge(services) == 2 * BATCH_ROWS + REMAINDER
+    assert count_counters(services) == 0
 
 
-def test_one_run_removes_so_many_and_the_next_one_the_rest(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_run_deletes_one_batch_and_the_next_run_the_rest(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forgetting, "MAX_BATCHES", 1)
-    flood(services, BATCH_ROWS + SPARE)
+    add_expired_counters(services, BATCH_ROWS + REMAINDER)
 
-    assert [purge(services), purge(services)] == [BATCH_ROWS, SPARE]
+    assert [purge(services), purge(services)] == [BATCH_ROWS, REMAINDER]
 
 
-def test_counter_in_use_is_left_and_waited_for_by_nobody(settings: Settings, services: Services) -> None:
-    flood(services, SPARE)
+def test_locked_counter_is_skipped_without_waiting(settings: Settings, services: Services) -> None:
+    add_expired_counters(services, REMAINDER)
     other = Services.build(settings)
-    with other.engine.connect() as holder:
-        holder.execute(text("UPDATE sign_in_attempt SET since = now() WHERE key = (SELECT min(key) FROM sign_in_attempt)"))
+    with other.engine.connect() as blocker:
+        blocker.execute(text("UPDATE sign_in_attempt SET since = now() WHERE key = (SELECT min(key) FROM sign_in_attempt)"))
 
-        assert purge(services) == SPARE - 1
-        holder.commit()
+        assert purge(services) == REMAINDER - 1
+        blocker.commit()
     other.engine.dispose()
 
-    # It begins anew, and stays.
-    assert (purge(services), left(services)) == (0, 1)
+    # The counter was updated, so it is no longer expired.
+    assert (purge(services), count_counters(services)) == (0, 1)
 
 
-def test_table_that_cannot_be_cleared_stops_no_other(settings: Settings, services: Services) -> None:
-    flood(services, SPARE)
-    hasty = Services.build(settings.model_copy(update={"database_timeout_seconds": 2.0}))
+def test_locked_table_does_not_stop_the_others(settings: Settings, services: Services) -> None:
+    add_expired_counters(services, REMAINDER)
+    short_timeout = Services.build(settings.model_copy(update={"database_timeout_seconds": 2.0}))
 
-    with services.engine.connect() as holder:
-        holder.execute(text("LOCK TABLE user_session IN ACCESS EXCLUSIVE MODE"))
+    with services.engine.connect() as blocker:
+        blocker.execute(text("LOCK TABLE user_session IN ACCESS EXCLUSIVE MODE"))
         with pytest.raises(UnavailableError):
-            purge(hasty)
-        holder.rollback()
-    hasty.engine.dispose()
+            purge(short_timeout)
+        blocker.rollback()
+    short_timeout.engine.dispose()
 
-    assert left(services) == 0
+    assert count_counters(services) == 0

@@ -1,4 +1,4 @@
-"""Pages of the named origins may call the API, others may not, and errors can be read by them too."""
+"""Pages of the configured origins can call the API and read its errors; pages of other origins cannot."""
 
 from collections.abc import Iterator
 
@@ -13,13 +13,13 @@ from lambda_app.routers.http.request_middleware import BODY_MAX_BYTES
 from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem
 
-PAGE = "https://app.example.com"
-ELSEWHERE = "https://evil.example"
+ALLOWED_ORIGIN = "https://app.example.com"
+OTHER_ORIGIN = "https://evil.example"
 
 
 @pytest.fixture
 def browser(settings: Settings, services: Services) -> Iterator[httpx.Client]:
-    app = create_app(settings.model_copy(update={"backend_cors_origins": (PAGE,)}), services)
+    app = create_app(settings.model_copy(update={"backend_cors_origins": (ALLOWED_ORIGIN,)}), services)
     with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url="https://api.test") as client:
         yield client
 
@@ -33,38 +33,38 @@ def preflight(browser: httpx.Client, origin: str) -> httpx.Response:
     return browser.options("/api/v1/files/upload", headers=headers)
 
 
-def test_preflight_of_a_named_origin_passes(browser: httpx.Client) -> None:
-    answer = preflight(browser, PAGE)
+def test_preflight_of_a_configured_origin_is_allowed(browser: httpx.Client) -> None:
+    response = preflight(browser, ALLOWED_ORIGIN)
 
-    assert answer.status_code == 200
-    assert answer.headers["access-control-allow-origin"] == PAGE
-    assert "PUT" in answer.headers["access-control-allow-methods"]
-    assert "access-control-allow-credentials" not in answer.headers
+    assert response.status_code == 200
+    assert response.headers["access-control-allow-origin"] == ALLOWED_ORIGIN
+    assert "PUT" in response.headers["access-control-allow-methods"]
+    assert "access-control-allow-credentials" not in response.headers
 
 
-def test_pages_may_change_and_open_share_links(browser: httpx.Client) -> None:
+def test_cross_origin_pages_can_change_and_open_share_links(browser: httpx.Client) -> None:
     for method, header in (("PATCH", "authorization"), ("GET", "x-share-pass")):
-        headers = {"Origin": PAGE, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": header}
+        headers = {"Origin": ALLOWED_ORIGIN, "Access-Control-Request-Method": method, "Access-Control-Request-Headers": header}
         assert browser.options("/api/v1/shares/x", headers=headers).status_code == 200
 
 
 def test_preflight_of_another_origin_is_refused(browser: httpx.Client) -> None:
-    answer = preflight(browser, ELSEWHERE)
+    response = preflight(browser, OTHER_ORIGIN)
 
-    assert_problem(answer, 403, "cors_refused", request_id=None)
-    assert "access-control-allow-origin" not in answer.headers
+    assert_problem(response, 403, "cors_refused", request_id=None)
+    assert "access-control-allow-origin" not in response.headers
 
 
 @pytest.mark.parametrize(
     ("method", "path", "size", "status"), [("GET", "/api/v1/files", 0, 401), ("POST", "/", BODY_MAX_BYTES + 1, 413), ("GET", "/x", 0, 404)]
 )
-def test_refusals_can_be_read_by_the_page(browser: httpx.Client, method: str, path: str, size: int, status: int) -> None:
-    answer = browser.request(method, path, content=b"x" * size, headers={"Origin": PAGE})
+def test_cross_origin_pages_can_read_errors(browser: httpx.Client, method: str, path: str, size: int, status: int) -> None:
+    response = browser.request(method, path, content=b"x" * size, headers={"Origin": ALLOWED_ORIGIN})
 
-    assert_problem(answer, status)
-    assert answer.headers["access-control-allow-origin"] == PAGE
-    assert "X-Next-Cursor" in answer.headers["access-control-expose-headers"]
+    assert_problem(response, status)
+    assert response.headers["access-control-allow-origin"] == ALLOWED_ORIGIN
+    assert "X-Next-Cursor" in response.headers["access-control-expose-headers"]
 
 
-def test_no_origin_is_named_by_default(client: httpx.Client) -> None:
-    assert "access-control-allow-origin" not in client.get("/health", headers={"Origin": PAGE}).headers
+def test_no_origin_is_allowed_by_default(client: httpx.Client) -> None:
+    assert "access-control-allow-origin" not in client.get("/health", headers={"Origin": ALLOWED_ORIGIN}).headers

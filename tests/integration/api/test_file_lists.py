@@ -1,4 +1,4 @@
-"""Filters, orders and counts of lists, entity tags, and the trash."""
+"""Filters, order and totals of file lists, entity tags, and the trash."""
 
 import random
 from dataclasses import replace
@@ -26,16 +26,16 @@ from tests.support.problems import assert_problem
 FILES = "/api/v1/files"
 
 
-def listed(client: httpx.Client, account: Account, **params: Any) -> list[str]:
-    answer = client.get(FILES, params=params, headers=account.headers)
-    assert answer.status_code == 200, answer.text
-    return [file["filename"] for file in answer.json()]
+def list_names(client: httpx.Client, account: Account, **params: Any) -> list[str]:
+    response = client.get(FILES, params=params, headers=account.headers)
+    assert response.status_code == 200, response.text
+    return [file["filename"] for file in response.json()]
 
 
 @pytest.fixture
-def library(client: httpx.Client, services: Services, owner: Account) -> Account:
-    """An owner of six files whose names, types, sizes and times all differ, made a day apart, the first the oldest."""
-    shelf = [
+def library_owner(client: httpx.Client, services: Services, owner: Account) -> Account:
+    """An owner of six files with different names, types, sizes and times, created one day apart, oldest first."""
+    contents = [
         ("Zebra.png", "image/png", b"12345"),
         ("apple.JPG", "image/jpeg", b"1"),
         ("Apricot 50%_off.txt", "text/plain", b"123456789"),
@@ -43,7 +43,7 @@ def library(client: httpx.Client, services: Services, owner: Account) -> Account
         ("apple pie.pdf", "application/pdf", b"123"),
         ("x" * 255, "application/x-x", b"12"),
     ]
-    for age, (name, content_type, body) in zip(range(len(shelf), 0, -1), shelf, strict=True):
+    for age, (name, content_type, body) in zip(range(len(contents), 0, -1), contents, strict=True):
         file = make_file(client, owner, body, status="pending", filename=name, content_type=content_type)
         with services.unit_of_work() as session:
             created_at = clock.now() - timedelta(days=age, minutes=1)
@@ -51,7 +51,7 @@ def library(client: httpx.Client, services: Services, owner: Account) -> Account
     return owner
 
 
-PIECES = {
+NAMES_BY_FRAGMENT = {
     "APP": ["apple pie.pdf", "apple.JPG"],
     "jpg": ["apple.JPG"],
     "PLE P": ["apple pie.pdf"],
@@ -76,68 +76,71 @@ PIECES = {
 }
 
 
-def test_name_filter_takes_any_piece_in_any_letter_case(client: httpx.Client, library: Account) -> None:
-    assert {piece: listed(client, library, q=piece) for piece in PIECES} == PIECES
+def test_name_filter_matches_any_part_ignoring_case(client: httpx.Client, library_owner: Account) -> None:
+    assert {fragment: list_names(client, library_owner, q=fragment) for fragment in NAMES_BY_FRAGMENT} == NAMES_BY_FRAGMENT
 
 
 @pytest.mark.parametrize("letters", ["abA", "aAbB%_\\ .ÄäßẞсСıİΣσς漢字🙂🙃"], ids=["few", "many"])
-def test_name_filter_agrees_with_a_look_at_every_name(services: Services, owner: Account, letters: str) -> None:
-    """Few letters make names that have every trigram of a piece, and not the piece; many are of one to four bytes."""
-    dice = random.Random(7)
+def test_name_filter_agrees_with_a_scan_of_all_names(services: Services, owner: Account, letters: str) -> None:
+    """With few letters, names contain all trigrams of a fragment but not the fragment; with many, characters have one to four bytes."""
+    rng = random.Random(7)
     user = User(id=owner.id, is_superuser=False)
     with services.unit_of_work() as session:
         for _ in range(200):
-            file_id, name = uuid4(), "".join(dice.choices(letters, k=dice.randint(1, 12)))
+            file_id, name = uuid4(), "".join(rng.choices(letters, k=rng.randint(1, 12)))
             fields = {"filename": name, "content_type": "a/b", "size_bytes": 0, "upload_expires_at": clock.now(), "owner_id": owner.id}
             session.add(File(id=file_id, s3_key=str(file_id), status="rejected", **fields))
     with services.unit_of_work() as session:
-        # What letter case is, PostgreSQL says; the rest is Python's.
-        both = session.execute(select(File.filename, func.lower(File.filename)).where(File.owner_id == owner.id))
-        lowered: dict[str, str] = {row[0]: row[1] for row in both}
+        # PostgreSQL lowercases the names; Python compares them.
+        names = session.execute(select(File.filename, func.lower(File.filename)).where(File.owner_id == owner.id))
+        lowered: dict[str, str] = {row[0]: row[1] for row in names}
         for _ in range(200):
-            name = dice.choice(list(lowered))
-            start = dice.randrange(len(name))
-            piece = dice.choice([name[start : start + dice.randint(1, 6)], "".join(dice.choices(letters, k=dice.randint(1, 6)))])
-            small = session.execute(select(func.lower(piece))).scalar_one()
+            name = rng.choice(list(lowered))
+            start = rng.randrange(len(name))
+            fragment = rng.choice([name[start : start + rng.randint(1, 6)], "".join(rng.choices(letters, k=rng.randint(1, 6)))])
+            small = session.execute(select(func.lower(fragment))).scalar_one()
             found = FileRepository(session).page(
-                user, FileFilter(name=piece), order=FileOrder.of(Order.BY_NAME), skip=0, limit=1000, after=None
+                user, FileFilter(name=fragment), order=FileOrder.of(Order.BY_NAME), skip=0, limit=1000, after=None
             )
-            assert {file.filename for file in found} == {name for name in lowered if small in lowered[name]}, piece
+            assert {file.filename for file in found} == {name for name in lowered if small in lowered[name]}, fragment
 
 
-def test_type_status_size_and_time_filters(client: httpx.Client, library: Account) -> None:
-    assert listed(client, library, content_type="image/") == ["apple.JPG", "Zebra.png"]
-    assert listed(client, library, content_type="text/plain") == ["äpfel.txt", "Apricot 50%_off.txt"]
-    assert listed(client, library, content_type="%") == []
-    assert listed(client, library, status="available") == []
-    assert len(listed(client, library, status="pending")) == 6
-    assert listed(client, library, size_min=3, size_max=5) == ["apple pie.pdf", "Zebra.png"]
+def test_files_are_filtered_by_type_status_size_and_time(client: httpx.Client, library_owner: Account) -> None:
+    assert list_names(client, library_owner, content_type="image/") == ["apple.JPG", "Zebra.png"]
+    assert list_names(client, library_owner, content_type="text/plain") == ["äpfel.txt", "Apricot 50%_off.txt"]
+    assert list_names(client, library_owner, content_type="%") == []
+    assert list_names(client, library_owner, status="available") == []
+    assert len(list_names(client, library_owner, status="pending")) == 6
+    assert list_names(client, library_owner, size_min=3, size_max=5) == ["apple pie.pdf", "Zebra.png"]
     since, until = (clock.now() - timedelta(days=days) for days in (4, 2))
-    assert listed(client, library, created_after=since.isoformat(), created_before=until.isoformat()) == ["apple pie.pdf", "äpfel.txt"][:2]
-    assert listed(client, library, q="ap", content_type="application/", size_max=3) == ["apple pie.pdf"]
+    assert (
+        list_names(client, library_owner, created_after=since.isoformat(), created_before=until.isoformat())
+        == ["apple pie.pdf", "äpfel.txt"][:2]
+    )
+    assert list_names(client, library_owner, q="ap", content_type="application/", size_max=3) == ["apple pie.pdf"]
 
 
 @pytest.mark.parametrize("sort", ["created", "-created", "name", "-name", "size", "-size"])
-def test_every_order_is_walked_once_by_cursor(client: httpx.Client, library: Account, sort: str) -> None:
-    whole = client.get(FILES, params={"sort": sort}, headers=library.headers).json()
-    seen = []
+def test_cursor_returns_every_file_once_in_every_order(client: httpx.Client, library_owner: Account, sort: str) -> None:
+    expected = client.get(FILES, params={"sort": sort}, headers=library_owner.headers).json()
+    returned = []
     params: dict[str, Any] = {"sort": sort, "limit": 2}
     while True:
-        answer = client.get(FILES, params=params, headers=library.headers)
-        seen += answer.json()
-        if "x-next-cursor" not in answer.headers:
+        response = client.get(FILES, params=params, headers=library_owner.headers)
+        returned += response.json()
+        if "x-next-cursor" not in response.headers:
             break
-        params["cursor"] = answer.headers["x-next-cursor"]
+        params["cursor"] = response.headers["x-next-cursor"]
 
-    assert seen == whole
-    assert len(seen) == 6
+    assert returned == expected
+    assert len(returned) == 6
     field = {"created": "created_at", "size": "size_bytes"}.get(sort.removeprefix("-"))
     if field is not None:
-        assert all((a[field] < b[field]) == (not sort.startswith("-")) for a, b in pairwise(whole))
+        assert all((left[field] < right[field]) == (not sort.startswith("-")) for left, right in pairwise(expected))
 
 
-def test_names_are_ordered_without_letter_case(client: httpx.Client, library: Account) -> None:
-    assert listed(client, library, sort="name") == [
+def test_names_are_ordered_ignoring_case(client: httpx.Client, library_owner: Account) -> None:
+    assert list_names(client, library_owner, sort="name") == [
         "apple pie.pdf",
         "apple.JPG",
         "Apricot 50%_off.txt",
@@ -147,29 +150,29 @@ def test_names_are_ordered_without_letter_case(client: httpx.Client, library: Ac
     ]
 
 
-def test_link_to_the_next_page_keeps_filter_and_order(client: httpx.Client, library: Account) -> None:
-    first = client.get(FILES, params={"sort": "name", "q": "ap", "limit": 2, "nonsense": "x" * 500}, headers=library.headers)
+def test_link_to_the_next_page_keeps_filter_and_order(client: httpx.Client, library_owner: Account) -> None:
+    first = client.get(FILES, params={"sort": "name", "q": "ap", "limit": 2, "nonsense": "x" * 500}, headers=library_owner.headers)
     assert [file["filename"] for file in first.json()] == ["apple pie.pdf", "apple.JPG"]
 
-    second = client.get(f"{FILES}{first.links['next']['url']}", headers=library.headers)
+    second = client.get(f"{FILES}{first.links['next']['url']}", headers=library_owner.headers)
 
     assert [file["filename"] for file in second.json()] == ["Apricot 50%_off.txt"]
     assert "nonsense" not in first.headers["link"]
     assert "link" not in second.headers
 
 
-def test_cursor_of_another_order_is_refused(client: httpx.Client, library: Account) -> None:
-    cursor = client.get(FILES, params={"sort": "name", "limit": 1}, headers=library.headers).headers["x-next-cursor"]
+def test_cursor_of_another_order_returns_422(client: httpx.Client, library_owner: Account) -> None:
+    cursor = client.get(FILES, params={"sort": "name", "limit": 1}, headers=library_owner.headers).headers["x-next-cursor"]
 
     for sort in ("-name", "size", "created"):
-        assert_problem(client.get(FILES, params={"sort": sort, "cursor": cursor}, headers=library.headers), 422, "bad_cursor")
+        assert_problem(client.get(FILES, params={"sort": sort, "cursor": cursor}, headers=library_owner.headers), 422, "bad_cursor")
 
 
-def test_total_is_counted_only_when_asked(client: httpx.Client, library: Account) -> None:
-    asked = client.get(FILES, params={"count": "true", "limit": 1, "q": "ap"}, headers=library.headers)
+def test_total_is_returned_only_on_request(client: httpx.Client, library_owner: Account) -> None:
+    requested = client.get(FILES, params={"count": "true", "limit": 1, "q": "ap"}, headers=library_owner.headers)
 
-    assert asked.headers["x-total-count"] == "3"
-    assert "x-total-count" not in client.get(FILES, headers=library.headers).headers
+    assert requested.headers["x-total-count"] == "3"
+    assert "x-total-count" not in client.get(FILES, headers=library_owner.headers).headers
 
 
 @pytest.mark.parametrize(
@@ -194,14 +197,14 @@ def test_total_is_counted_only_when_asked(client: httpx.Client, library: Account
         "count=perhaps",
     ],
 )
-def test_senseless_filter_is_refused(client: httpx.Client, owner: Account, query: str) -> None:
+def test_invalid_filter_returns_422(client: httpx.Client, owner: Account, query: str) -> None:
     assert_problem(client.get(f"{FILES}?{query}", headers=owner.headers), 422, "malformed_request")
 
 
 # --- entity tags -----------------------------------------------------------------------------------------------------
 
 
-def test_change_on_condition_fails_when_somebody_was_faster(client: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_conditional_update_returns_412_after_another_update(client: httpx.Client, owner: Account, stranger: Account) -> None:
     path = f"{FILES}/{make_file(client, owner)['id']}"
     tag = client.get(path, headers=owner.headers).headers["etag"]
 
@@ -224,22 +227,20 @@ def test_change_on_condition_fails_when_somebody_was_faster(client: httpx.Client
 
 @pytest.fixture
 def with_trash(settings: Settings, services: Services) -> httpx.Client:
-    kept = settings.model_copy(update={"trash_retention_days": 7})
-    built = replace(services, settings=kept)
-    return httpx.Client(transport=GatewayTransport(GatewayHandler(create_app(kept, built))), base_url="https://api.test")
+    with_retention = settings.model_copy(update={"trash_retention_days": 7})
+    trash_services = replace(services, settings=with_retention)
+    return httpx.Client(transport=GatewayTransport(GatewayHandler(create_app(with_retention, trash_services))), base_url="https://api.test")
 
 
-def test_deleted_file_waits_in_the_trash_and_comes_back(
-    with_trash: httpx.Client, services: Services, owner: Account, stranger: Account
-) -> None:
+def test_deleted_file_is_restored_from_the_trash(with_trash: httpx.Client, services: Services, owner: Account, stranger: Account) -> None:
     file = make_file(with_trash, owner, is_public=True)
     path = f"{FILES}/{file['id']}"
 
     for _ in range(2):
         assert with_trash.delete(path, headers=owner.headers).status_code == 204
 
-    assert listed(with_trash, owner) == []
-    assert listed(with_trash, owner, status="trashed") == ["note.txt"]
+    assert list_names(with_trash, owner) == []
+    assert list_names(with_trash, owner, status="trashed") == ["note.txt"]
     trashed = with_trash.get(path, headers=owner.headers).json()
     assert trashed["status"] == "trashed"
     assert trashed["purge_at"] > (clock.now() + timedelta(days=6)).isoformat()
@@ -258,7 +259,7 @@ def test_deleted_file_waits_in_the_trash_and_comes_back(
     assert with_trash.get(f"{FILES}/download/{file['id']}").status_code == 200
 
 
-def test_permanent_deletion_passes_the_trash_by(with_trash: httpx.Client, services: Services, owner: Account) -> None:
+def test_permanent_deletion_bypasses_the_trash(with_trash: httpx.Client, services: Services, owner: Account) -> None:
     first, second = make_file(with_trash, owner), make_file(with_trash, owner)
     with_trash.delete(f"{FILES}/{first['id']}", headers=owner.headers)
 
@@ -268,7 +269,7 @@ def test_permanent_deletion_passes_the_trash_by(with_trash: httpx.Client, servic
         assert_problem(with_trash.post(f"{FILES}/{file['id']}/restore", headers=owner.headers), 404, "file_not_found")
 
 
-def test_what_never_was_available_does_not_go_into_the_trash(with_trash: httpx.Client, owner: Account) -> None:
+def test_file_that_was_never_available_is_not_trashed(with_trash: httpx.Client, owner: Account) -> None:
     file = make_file(with_trash, owner, status="pending")
 
     assert_problem(with_trash.post(f"{FILES}/{file['id']}/restore", headers=owner.headers), 409, "not_in_trash", file_status="pending")
@@ -276,7 +277,7 @@ def test_what_never_was_available_does_not_go_into_the_trash(with_trash: httpx.C
     assert_problem(with_trash.get(f"{FILES}/{file['id']}", headers=owner.headers), 404, "file_not_found")
 
 
-def test_deleting_twice_and_by_strangers_is_refused_as_ever(with_trash: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_deletion_by_a_stranger_or_a_second_time_is_refused(with_trash: httpx.Client, owner: Account, stranger: Account) -> None:
     file = make_file(with_trash, owner)
 
     assert_problem(with_trash.delete(f"{FILES}/{file['id']}", headers=stranger.headers), 403, "file_forbidden")

@@ -1,4 +1,4 @@
-"""File requests: what guests may send, what they never learn, and that no limit gives way under a crowd."""
+"""File requests: what guests can upload, what they cannot learn, and limits under concurrent uploads."""
 
 import json
 import os
@@ -33,7 +33,7 @@ from lambda_app.factory import Services
 from lambda_app.models import File, FileRequest, FileStatus, User
 from lambda_app.repositories.sharing import guest_throttle as guest_tries
 from lambda_app.repositories.sharing.file_requests import REQUESTS_PER_USER
-from lambda_app.repositories.sharing.guest_throttle import FIRST_DELAY_SECONDS, FREE_POINTS, POINTS_OF_REFUSAL
+from lambda_app.repositories.sharing.guest_throttle import FIRST_DELAY_SECONDS, FREE_POINTS, POINTS_PER_REFUSAL
 from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.schemas.accounts.users import UserUpdate
 from lambda_app.schemas.files.files import DeclaredFile
@@ -43,7 +43,7 @@ from lambda_app.services.sharing.public_uploads import FileRequestFullError, NoR
 from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES
 from tests.support.accounts import Account, make_file, put_object
 from tests.support.gateway import GatewayTransport, payload_v1
-from tests.support.locks import piled_up
+from tests.support.locks import hold_until_blocked
 from tests.support.object_store import FakeObjectStore
 from tests.support.problems import assert_problem
 from tests.support.quota_assertions import assert_quota_is_exact
@@ -51,16 +51,16 @@ from tests.support.quota_assertions import assert_quota_is_exact
 REQUESTS = "/api/v1/file-requests"
 FILES = "/api/v1/files"
 MakeUser = Callable[..., Account]
-GUESTS, PLACES = 100, 10
+GUESTS, LIMIT = 100, 10
 ROUNDS = int(os.environ.get("GUEST_ROUNDS", "6"))
-"""`make test-slow SIZE=full` takes 20."""
+"""`make test-slow SIZE=full` runs 20."""
 
 
-def make_request(client: httpx.Client, owner: Account, **fields: Any) -> dict[str, Any]:
-    answer = client.post(REQUESTS, json={"title": "Photos", **fields}, headers=owner.headers)
-    assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
-    return made
+def create_request(client: httpx.Client, owner: Account, **fields: Any) -> dict[str, Any]:
+    response = client.post(REQUESTS, json={"title": "Photos", **fields}, headers=owner.headers)
+    assert response.status_code == 201, response.text
+    created: dict[str, Any] = response.json()
+    return created
 
 
 def declare(client: httpx.Client, token: str, body: bytes = b"hello", **fields: Any) -> httpx.Response:
@@ -68,10 +68,10 @@ def declare(client: httpx.Client, token: str, body: bytes = b"hello", **fields: 
     return client.post(f"/r/{token}/files", json=declared)
 
 
-def started(client: httpx.Client, token: str, body: bytes = b"hello", **fields: Any) -> dict[str, Any]:
-    answer = declare(client, token, body, **fields)
-    assert answer.status_code == 201, answer.text
-    upload: dict[str, Any] = answer.json()
+def start_upload(client: httpx.Client, token: str, body: bytes = b"hello", **fields: Any) -> dict[str, Any]:
+    response = declare(client, token, body, **fields)
+    assert response.status_code == 201, response.text
+    upload: dict[str, Any] = response.json()
     return upload
 
 
@@ -80,8 +80,8 @@ def complete(client: httpx.Client, token: str, upload: dict[str, Any], guest_tok
     return client.post(f"/r/{token}/files/{upload['file_id']}/complete", json=body)
 
 
-def sent(client: httpx.Client, token: str, body: bytes = b"hello", **fields: Any) -> dict[str, Any]:
-    upload = started(client, token, body, **fields)
+def upload_file(client: httpx.Client, token: str, body: bytes = b"hello", **fields: Any) -> dict[str, Any]:
+    upload = start_upload(client, token, body, **fields)
     assert put_object(upload, body).status_code == 200
     assert complete(client, token, upload).status_code == 200
     return upload
@@ -92,7 +92,7 @@ def set_columns(services: Services, model: Any, row_id: Any, **values: Any) -> N
         session.query(model).filter(model.id == row_id).update(values)
 
 
-def count_of(services: Services, request: dict[str, Any]) -> int:
+def file_count_of(services: Services, request: dict[str, Any]) -> int:
     with services.unit_of_work() as session:
         return session.get_one(FileRequest, UUID(request["id"])).file_count
 
@@ -101,25 +101,25 @@ def in_days(days: float) -> str:
     return (clock.now() + timedelta(days=days)).isoformat()
 
 
-# --- the owner's side ------------------------------------------------------------------------------------------------
+# --- owner ------------------------------------------------------------------------------------------------
 
 
-def test_request_is_made_with_limits_and_its_link_is_shown_once(
+def test_request_is_created_with_limits_and_its_link_is_returned_once(
     client: httpx.Client, services: Services, settings: Settings, owner: Account
 ) -> None:
-    made = client.post(REQUESTS, json={"title": "Photos of the day"}, headers=owner.headers)
+    created = client.post(REQUESTS, json={"title": "Photos of the day"}, headers=owner.headers)
 
-    assert made.status_code == 201
-    assert made.headers["cache-control"] == "no-store"
-    request = made.json()
+    assert created.status_code == 201
+    assert created.headers["cache-control"] == "no-store"
+    request = created.json()
     assert request["url"] == f"/r/{request['token']}"
     assert len(request["token"]) >= 43
     expires_at = datetime.fromisoformat(request["expires_at"])
     assert abs(expires_at - clock.now() - timedelta(days=30)) < timedelta(minutes=1)
     limits = {name: request[name] for name in ("max_size_bytes", "max_files", "allowed_content_types", "note", "file_count")}
     assert limits == {"max_size_bytes": 2**30, "max_files": 100, "allowed_content_types": None, "note": None, "file_count": 0}
-    later = client.get(f"{REQUESTS}/{request['id']}", headers=owner.headers)
-    assert later.json() == {name: value for name, value in request.items() if name not in ("token", "url")}
+    restarted = client.get(f"{REQUESTS}/{request['id']}", headers=owner.headers)
+    assert restarted.json() == {name: value for name, value in request.items() if name not in ("token", "url")}
     with services.engine.connect() as connection:
         row = str(connection.execute(text("SELECT * FROM file_request WHERE id = :id"), {"id": request["id"]}).one())
         audit = str(connection.execute(text("SELECT * FROM audit_event WHERE subject = :s"), {"s": f"file_request:{request['id']}"}).all())
@@ -127,13 +127,13 @@ def test_request_is_made_with_limits_and_its_link_is_shown_once(
     assert "file_request.created" in audit
 
 
-def test_requests_are_listed_changed_and_ended_by_their_owner(client: httpx.Client, services: Services, owner: Account) -> None:
-    made = [make_request(client, owner, title=f"Request {number}") for number in range(3)]
+def test_owner_lists_changes_and_revokes_requests(client: httpx.Client, services: Services, owner: Account) -> None:
+    created = [create_request(client, owner, title=f"Request {number}") for number in range(3)]
     first = client.get(REQUESTS, params={"limit": 2}, headers=owner.headers)
     second = client.get(f"{REQUESTS}{first.links['next']['url']}", headers=owner.headers)
     assert [row["title"] for row in first.json() + second.json()] == ["Request 2", "Request 1", "Request 0"]
     assert "link" not in second.headers
-    path = f"{REQUESTS}/{made[0]['id']}"
+    path = f"{REQUESTS}/{created[0]['id']}"
 
     changed = client.patch(path, json={"note": "Bring\nall", "max_files": 7, "allowed_content_types": ["Image/*"]}, headers=owner.headers)
 
@@ -144,30 +144,30 @@ def test_requests_are_listed_changed_and_ended_by_their_owner(client: httpx.Clie
     assert (cleared["note"], cleared["allowed_content_types"], cleared["max_files"]) == (None, None, 7)
     assert client.patch(path, json={}, headers=owner.headers).json() == cleared
     assert client.delete(path, headers=owner.headers).status_code == 204
-    for answer in (
+    for response in (
         client.get(path, headers=owner.headers),
         client.patch(path, json={"max_files": 9}, headers=owner.headers),
         client.patch(path, json={}, headers=owner.headers),
         client.delete(path, headers=owner.headers),
     ):
-        assert_problem(answer, 404, "file_request_not_found")
+        assert_problem(response, 404, "file_request_not_found")
     assert [row["title"] for row in client.get(REQUESTS, headers=owner.headers).json()] == ["Request 2", "Request 1"]
     with services.engine.connect() as connection:
         query = text("SELECT action FROM audit_event WHERE subject = :s ORDER BY seq")
-        actions = list(connection.execute(query, {"s": f"file_request:{made[0]['id']}"}).scalars())
+        actions = list(connection.execute(query, {"s": f"file_request:{created[0]['id']}"}).scalars())
     assert actions == ["file_request.created", "file_request.updated", "file_request.updated", "file_request.revoked"]
 
 
-def test_request_of_somebody_else_is_not_there(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
-    path = f"{REQUESTS}/{make_request(client, owner)['id']}"
+def test_request_of_another_user_returns_404(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
+    path = f"{REQUESTS}/{create_request(client, owner)['id']}"
 
     for account in (stranger, admin):
-        for answer in (
+        for response in (
             client.get(path, headers=account.headers),
             client.patch(path, json={"max_files": 9}, headers=account.headers),
             client.delete(path, headers=account.headers),
         ):
-            assert_problem(answer, 404, "file_request_not_found")
+            assert_problem(response, 404, "file_request_not_found")
     assert client.get(path, headers=owner.headers).json()["max_files"] == 100
 
 
@@ -203,15 +203,15 @@ def test_request_of_somebody_else_is_not_there(client: httpx.Client, owner: Acco
         {"file_count": -5},
     ],
 )
-def test_senseless_request_is_refused(client: httpx.Client, owner: Account, fields: dict[str, Any]) -> None:
-    request = make_request(client, owner)
+def test_invalid_request_returns_422(client: httpx.Client, owner: Account, fields: dict[str, Any]) -> None:
+    request = create_request(client, owner)
 
     assert_problem(client.post(REQUESTS, json={"title": "x", **fields}, headers=owner.headers), 422)
     assert_problem(client.patch(f"{REQUESTS}/{request['id']}", json=fields, headers=owner.headers), 422)
     assert client.get(f"{REQUESTS}/{request['id']}", headers=owner.headers).json()["updated_at"] == request["updated_at"]
 
 
-def test_repeated_creation_with_a_key_leads_to_the_same_link(
+def test_repeated_creation_with_an_idempotency_key_returns_the_same_link(
     client: httpx.Client, settings: Settings, services: Services, owner: Account
 ) -> None:
     headers = owner.headers | {"Idempotency-Key": str(uuid4())}
@@ -224,54 +224,54 @@ def test_repeated_creation_with_a_key_leads_to_the_same_link(
     assert other.json()["token"] != first.json()["token"]
     assert_problem(client.post(REQUESTS, json={"title": "y"}, headers=headers), 422, "idempotency_key_reused")
     assert len(client.get(REQUESTS, headers=owner.headers).json()) == 2
-    # One rotation later the old key still is verification_keys; after that the link works and cannot be shown again.
+    # After one rotation the old key is still a verification key. After two the link works but cannot be returned again.
     old = services.keys.current().secret
-    for ring, status in (
+    for keys, status in (
         ({"current": {"kid": "new", "key": "n" * 40}, "previous": {"kid": "old", "key": old}}, 201),
         ({"current": {"kid": "newer", "key": "m" * 40}}, 410),
     ):
-        rotated = replace(services, keys=SigningKeys.fixed(json.dumps(ring)))
+        rotated = replace(services, keys=SigningKeys.fixed(json.dumps(keys)))
         with rotated.unit_of_work() as session:
-            assert _made_again(rotated, session, owner, headers["Idempotency-Key"]) == status
+            assert _create_again(rotated, session, owner, headers["Idempotency-Key"]) == status
     assert client.get(f"/r/{first.json()['token']}").status_code == 200
     client.delete(f"{REQUESTS}/{first.json()['id']}", headers=owner.headers)
     assert_problem(client.post(REQUESTS, json={"title": "x"}, headers=headers), 410, "idempotent_request_gone")
 
 
-def _made_again(services: Services, session: Any, owner: Account, key: str) -> int:
-    wanted = FileRequestCreate(title="x")
-    keyed = KeyedRequest.of(user_id=owner.id, route="POST /file-requests", key=key, body=wanted.model_dump_json())
+def _create_again(services: Services, session: Any, owner: Account, key: str) -> int:
+    parameters = FileRequestCreate(title="x")
+    keyed = KeyedRequest.of(user_id=owner.id, route="POST /file-requests", key=key, body=parameters.model_dump_json())
     try:
-        services.file_requests(session).create(session.get_one(User, owner.id), wanted, keyed=keyed)
+        services.file_requests(session).create(session.get_one(User, owner.id), parameters, keyed=keyed)
     except GoneError as error:
         return error.status
     return 201
 
 
-def test_account_has_a_hundred_requests_at_most(client: httpx.Client, owner: Account) -> None:
-    made = [make_request(client, owner) for _ in range(REQUESTS_PER_USER)]
+def test_account_can_have_at_most_a_hundred_requests(client: httpx.Client, owner: Account) -> None:
+    created = [create_request(client, owner) for _ in range(REQUESTS_PER_USER)]
     key = {"Idempotency-Key": str(uuid4())}
 
     assert_problem(client.post(REQUESTS, json={"title": "x"}, headers=owner.headers), 409, "too_many_file_requests")
     assert_problem(client.post(REQUESTS, json={"title": "x"}, headers=owner.headers | key), 409, "too_many_file_requests")
 
-    client.delete(f"{REQUESTS}/{made[0]['id']}", headers=owner.headers)
+    client.delete(f"{REQUESTS}/{created[0]['id']}", headers=owner.headers)
     assert client.post(REQUESTS, json={"title": "x"}, headers=owner.headers | key).status_code == 201
 
 
-# --- the guests' side ------------------------------------------------------------------------------------------------
+# --- guests ------------------------------------------------------------------------------------------------
 
 
-def test_guest_sends_a_file_and_reads_nothing_back(client: httpx.Client, services: Services, owner: Account) -> None:
-    request = make_request(client, owner, title="Photos", note="All of them", max_files=3, allowed_content_types=["text/plain"])
+def test_guest_uploads_a_file_and_cannot_read_it(client: httpx.Client, services: Services, owner: Account) -> None:
+    request = create_request(client, owner, title="Photos", note="All of them", max_files=3, allowed_content_types=["text/plain"])
     token = request["token"]
 
-    seen = client.get(f"/r/{token}")
-    upload = started(client, token, b"hello", filename="holiday.txt", description="from Ann")
+    responses_by_link = client.get(f"/r/{token}")
+    upload = start_upload(client, token, b"hello", filename="holiday.txt", description="from Ann")
     assert put_object(upload, b"hello").status_code == 200
     completed = complete(client, token, upload)
 
-    assert seen.json() == {
+    assert responses_by_link.json() == {
         "title": "Photos",
         "note": "All of them",
         "max_size_bytes": 2**30,
@@ -282,18 +282,18 @@ def test_guest_sends_a_file_and_reads_nothing_back(client: httpx.Client, service
     assert set(upload) == {"upload_url", "file_id", "method", "headers", "expires_at", "guest_token"}
     assert completed.json() == {"file_id": upload["file_id"], "status": "available"}
     assert complete(client, token, upload).json() == completed.json()
-    for answer in (seen, completed):
-        headers = {name: answer.headers[name] for name in ("cache-control", "referrer-policy", "x-robots-tag")}
+    for response in (responses_by_link, completed):
+        headers = {name: response.headers[name] for name in ("cache-control", "referrer-policy", "x-robots-tag")}
         assert headers == {"cache-control": "no-store", "referrer-policy": "no-referrer", "x-robots-tag": "noindex, nofollow"}
-        assert owner.email not in answer.text
-        assert str(owner.id) not in answer.text
+        assert owner.email not in response.text
+        assert str(owner.id) not in response.text
     assert client.get(f"/r/{token}").json()["files_left"] == 2
     (file,) = client.get(FILES, params={"file_request_id": request["id"]}, headers=owner.headers).json()
     assert (file["id"], file["filename"], file["status"]) == (upload["file_id"], "holiday.txt", "available")
     assert (file["owner_id"], file["file_request_id"], file["is_public"]) == (str(owner.id), request["id"], False)
     assert client.get(FILES, params={"file_request_id": str(uuid4())}, headers=owner.headers).json() == []
     assert_quota_is_exact(services, [owner.id])
-    # With no token of theirs does a guest read it.
+    # Neither token gives the guest read access.
     for path in (f"{FILES}/{file['id']}", f"{FILES}/download/{file['id']}"):
         for credential in (token, upload["guest_token"]):
             assert_problem(client.get(path, headers={"Authorization": f"Bearer {credential}"}), 401)
@@ -301,12 +301,12 @@ def test_guest_sends_a_file_and_reads_nothing_back(client: httpx.Client, service
     assert_problem(client.get(f"/r/{token}/files/{file['id']}"), 404)
 
 
-def test_start_of_a_guest_is_audited_with_the_source(
+def test_start_of_a_guest_upload_is_audited_with_the_source_address(
     client_from: Callable[[str], httpx.Client], client: httpx.Client, services: Services, owner: Account
 ) -> None:
-    request = make_request(client, owner)
+    request = create_request(client, owner)
     with client_from("198.51.100.9") as guest:
-        upload = started(guest, request["token"])
+        upload = start_upload(guest, request["token"])
 
     with services.engine.connect() as connection:
         query = text("SELECT actor_id, source_address, details FROM audit_event WHERE subject = :s AND action = :a")
@@ -317,7 +317,7 @@ def test_start_of_a_guest_is_audited_with_the_source(
 
 
 @pytest.mark.parametrize(
-    ("rules", "content_type", "is_taken"),
+    ("rules", "content_type", "is_accepted"),
     [
         (["image/*"], "image/png", True),
         (["image/*"], "IMAGE/PNG; q=1", True),
@@ -330,21 +330,21 @@ def test_start_of_a_guest_is_audited_with_the_source(
         (None, "x/y", True),
     ],
 )
-def test_only_types_that_were_asked_for_are_taken(
-    client: httpx.Client, owner: Account, rules: list[str] | None, content_type: str, is_taken: bool
+def test_only_allowed_content_types_are_accepted(
+    client: httpx.Client, owner: Account, rules: list[str] | None, content_type: str, is_accepted: bool
 ) -> None:
-    request = make_request(client, owner, allowed_content_types=rules)
+    request = create_request(client, owner, allowed_content_types=rules)
 
-    answer = declare(client, request["token"], content_type=content_type)
+    response = declare(client, request["token"], content_type=content_type)
 
-    if is_taken:
-        assert answer.status_code == 201
+    if is_accepted:
+        assert response.status_code == 201
     else:
-        assert_problem(answer, 409, "content_type_refused", allowed_content_types=rules)
+        assert_problem(response, 409, "content_type_refused", allowed_content_types=rules)
 
 
-def test_limits_of_size_and_count_and_room(client: httpx.Client, services: Services, admin: Account, owner: Account) -> None:
-    request = make_request(client, owner, max_size_bytes=10, max_files=2)
+def test_size_count_and_quota_limits_are_enforced(client: httpx.Client, services: Services, admin: Account, owner: Account) -> None:
+    request = create_request(client, owner, max_size_bytes=10, max_files=2)
     token = request["token"]
 
     assert_problem(declare(client, token, size_bytes=11), 413, "file_too_large", max_size_bytes=10)
@@ -353,7 +353,7 @@ def test_limits_of_size_and_count_and_room(client: httpx.Client, services: Servi
     full = declare(client, token, size_bytes=10)
     assert_problem(full, 409, "no_room")
     assert {"bytes_left", "files_left"}.isdisjoint(full.json())
-    assert count_of(services, request) == 1
+    assert file_count_of(services, request) == 1
     assert declare(client, token, size_bytes=9).status_code == 201
     assert_problem(declare(client, token, size_bytes=0), 409, "file_request_full")
     assert client.get(f"/r/{token}").json()["files_left"] == 0
@@ -382,19 +382,19 @@ def test_limits_of_size_and_count_and_room(client: httpx.Client, services: Servi
         {"filename": ["a"] * 1000},
     ],
 )
-def test_hostile_declaration_is_refused(client: httpx.Client, services: Services, owner: Account, fields: dict[str, Any]) -> None:
-    request = make_request(client, owner)
+def test_hostile_declaration_returns_422(client: httpx.Client, services: Services, owner: Account, fields: dict[str, Any]) -> None:
+    request = create_request(client, owner)
     declared = {"filename": "a", "content_type": "a/b", "size_bytes": 1, **fields}
 
-    answer = client.post(f"/r/{request['token']}/files", content=json.dumps(declared), headers={"Content-Type": "application/json"})
+    response = client.post(f"/r/{request['token']}/files", content=json.dumps(declared), headers={"Content-Type": "application/json"})
 
-    assert_problem(answer, 422, "malformed_request")
-    assert count_of(services, request) == 0
+    assert_problem(response, 422, "malformed_request")
+    assert file_count_of(services, request) == 0
 
 
-def test_active_content_of_a_guest_is_served_as_bytes(client: httpx.Client, owner: Account) -> None:
-    token = make_request(client, owner)["token"]
-    upload = sent(client, token, b"<script>alert(1)</script>", filename="a.html", content_type="text/html")
+def test_active_content_of_a_guest_is_served_as_octet_stream(client: httpx.Client, owner: Account) -> None:
+    token = create_request(client, owner)["token"]
+    upload = upload_file(client, token, b"<script>alert(1)</script>", filename="a.html", content_type="text/html")
 
     download = client.get(f"{FILES}/download/{upload['file_id']}", headers=owner.headers).json()
     with httpx.Client(trust_env=False) as s3:
@@ -404,38 +404,42 @@ def test_active_content_of_a_guest_is_served_as_bytes(client: httpx.Client, owne
     assert fetched.headers["content-disposition"].startswith("attachment;")
 
 
-def test_only_the_guest_who_sends_a_file_completes_it(client: httpx.Client, owner: Account, make_user: MakeUser) -> None:
-    token = make_request(client, owner)["token"]
-    other_token = make_request(client, owner)["token"]
-    strangers_token = make_request(client, make_user())["token"]
-    mine, others, elsewhere = started(client, token), started(client, token), started(client, other_token)
+def test_only_the_guest_who_started_an_upload_can_complete_it(client: httpx.Client, owner: Account, make_user: MakeUser) -> None:
+    token = create_request(client, owner)["token"]
+    other_token = create_request(client, owner)["token"]
+    strangers_token = create_request(client, make_user())["token"]
+    own_upload, others, elsewhere = start_upload(client, token), start_upload(client, token), start_upload(client, other_token)
     plain = make_file(client, owner, status="pending")
-    for upload in (mine, others, elsewhere):
+    for upload in (own_upload, others, elsewhere):
         assert put_object(upload, b"hello").status_code == 200
 
-    for answer in (
-        complete(client, token, mine, others["guest_token"]),
-        complete(client, token, mine, token),
-        complete(client, token, mine, "x"),
-        complete(client, other_token, mine),
-        complete(client, strangers_token, mine),
+    for response in (
+        complete(client, token, own_upload, others["guest_token"]),
+        complete(client, token, own_upload, token),
+        complete(client, token, own_upload, "x"),
+        complete(client, other_token, own_upload),
+        complete(client, strangers_token, own_upload),
         complete(client, token, elsewhere),
-        complete(client, token, {"file_id": plain["id"]}, mine["guest_token"]),
-        complete(client, token, {"file_id": str(uuid4())}, mine["guest_token"]),
-        complete(client, token, {"file_id": "x"}, mine["guest_token"]),
-        complete(client, mine["guest_token"], mine),
+        complete(client, token, {"file_id": plain["id"]}, own_upload["guest_token"]),
+        complete(client, token, {"file_id": str(uuid4())}, own_upload["guest_token"]),
+        complete(client, token, {"file_id": "x"}, own_upload["guest_token"]),
+        complete(client, own_upload["guest_token"], own_upload),
     ):
-        assert_problem(answer, 404, "not_found", detail="Not found")
-    assert client.get(f"{FILES}/{mine['file_id']}", headers=owner.headers).json()["status"] == "pending"
-    assert complete(client, token, mine).json()["status"] == "available"
+        assert_problem(response, 404, "not_found", detail="Not found")
+    assert client.get(f"{FILES}/{own_upload['file_id']}", headers=owner.headers).json()["status"] == "pending"
+    assert complete(client, token, own_upload).json()["status"] == "available"
 
 
-def test_link_that_ended_looks_like_one_that_never_was(
+def test_closed_and_unknown_links_return_the_same_response(
     client: httpx.Client, services: Services, owner: Account, make_user: MakeUser
 ) -> None:
     disabled = make_user()
-    requests = {"revoked": make_request(client, owner), "expired": make_request(client, owner), "disabled": make_request(client, disabled)}
-    uploads = {name: started(client, request["token"]) for name, request in requests.items()}
+    requests = {
+        "revoked": create_request(client, owner),
+        "expired": create_request(client, owner),
+        "disabled": create_request(client, disabled),
+    }
+    uploads = {name: start_upload(client, request["token"]) for name, request in requests.items()}
     for upload in uploads.values():
         assert put_object(upload, b"hello").status_code == 200
 
@@ -445,14 +449,14 @@ def test_link_that_ended_looks_like_one_that_never_was(
 
     tokens = {name: request["token"] for name, request in requests.items()} | {"unknown": "A" * 43, "malformed": "%20", "long": "x" * 3000}
     tokens["of a file"] = uploads["revoked"]["file_id"]
-    seen: dict[str, list[Any]] = {}
+    responses_by_link: dict[str, list[Any]] = {}
     for name, token in tokens.items():
         upload = uploads.get(name, uploads["revoked"])
-        answers = [client.get(f"/r/{token}"), declare(client, token), complete(client, token, upload)]
-        for answer in answers:
-            assert_problem(answer, 404, "not_found")
-        seen[name] = [_without_ids(answer) for answer in answers]
-    assert all(other == seen["unknown"] for other in seen.values())
+        responses = [client.get(f"/r/{token}"), declare(client, token), complete(client, token, upload)]
+        for response in responses:
+            assert_problem(response, 404, "not_found")
+        responses_by_link[name] = [_without_ids(response) for response in responses]
+    assert all(other == responses_by_link["unknown"] for other in responses_by_link.values())
     assert client.get(f"{FILES}/{uploads['revoked']['file_id']}", headers=owner.headers).json()["status"] == "pending"
     assert (
         client.patch(f"{REQUESTS}/{requests['expired']['id']}", json={"expires_at": in_days(1)}, headers=owner.headers).status_code == 200
@@ -460,91 +464,91 @@ def test_link_that_ended_looks_like_one_that_never_was(
     assert complete(client, tokens["expired"], uploads["expired"]).json()["status"] == "available"
 
 
-def _without_ids(answer: httpx.Response) -> Any:
-    body = answer.json() | {"request_id": None}
-    return answer.status_code, {name: value for name, value in answer.headers.items() if name != "x-request-id"}, body
+def _without_ids(response: httpx.Response) -> Any:
+    body = response.json() | {"request_id": None}
+    return response.status_code, {name: value for name, value in response.headers.items() if name != "x-request-id"}, body
 
 
 @pytest.mark.timing
-def test_guesses_cannot_be_told_apart_by_their_time(client: httpx.Client, services: Services, owner: Account) -> None:
-    expired, revoked = make_request(client, owner), make_request(client, owner)
+def test_closed_and_unknown_links_take_the_same_time(client: httpx.Client, services: Services, owner: Account) -> None:
+    expired, revoked = create_request(client, owner), create_request(client, owner)
     set_columns(services, FileRequest, expired["id"], expires_at=clock.now())
     client.delete(f"{REQUESTS}/{revoked['id']}", headers=owner.headers)
     tokens = [expired["token"], revoked["token"], "B" * 43]
     times: list[list[float]] = [[], [], []]
     for _ in range(60):
-        for took, token in zip(times, tokens, strict=True):
+        for durations, token in zip(times, tokens, strict=True):
             started_at = time.perf_counter()
             client.get(f"/r/{token}")
-            took.append(time.perf_counter() - started_at)
+            durations.append(time.perf_counter() - started_at)
 
-    medians = [statistics.median(took) for took in times]
+    medians = [statistics.median(durations) for durations in times]
     print([f"{median * 1000:.2f} ms" for median in medians])
     # All three are one query by a unique index; noise of a shared machine is larger than what they could differ by.
     assert max(medians) < 1.5 * min(medians)
 
 
 def test_links_work_behind_a_stage(handler: GatewayHandler, client: httpx.Client, owner: Account) -> None:
-    token = make_request(client, owner)["token"]
+    token = create_request(client, owner)["token"]
     with httpx.Client(transport=GatewayTransport(handler, payload_v1), base_url="https://api.test") as staged:
         assert staged.get(f"/r/{token}").status_code == 200
-        assert started(staged, token)["file_id"]
+        assert start_upload(staged, token)["file_id"]
 
 
-# --- places ----------------------------------------------------------------------------------------------------------
+# --- limits ----------------------------------------------------------------------------------------------------------
 
 
-def test_upload_that_came_to_nothing_gives_its_place_back(client: httpx.Client, services: Services, owner: Account) -> None:
-    request = make_request(client, owner, max_files=4)
+def test_failed_upload_no_longer_counts_against_the_request(client: httpx.Client, services: Services, owner: Account) -> None:
+    request = create_request(client, owner, max_files=4)
     token = request["token"]
-    kept, wrong, late, dropped = (started(client, token) for _ in range(4))
+    completed_upload, mismatching, overdue, deleted = (start_upload(client, token) for _ in range(4))
     assert_problem(declare(client, token), 409, "file_request_full")
-    assert put_object(kept, b"hello").status_code == 200
-    complete(client, token, kept)
+    assert put_object(completed_upload, b"hello").status_code == 200
+    complete(client, token, completed_upload)
 
-    services.store._aws.call(  # type: ignore[attr-defined]  # behind the door: S3 itself would not let this in
-        "s3", "put_object", Bucket=services.settings.s3_bucket_name, Key=f"uploads/{wrong['file_id']}", Body=b"other length"
+    services.store._aws.call(  # type: ignore[attr-defined]  # bypasses the presigned URL, which would refuse this content
+        "s3", "put_object", Bucket=services.settings.s3_bucket_name, Key=f"uploads/{mismatching['file_id']}", Body=b"other length"
     )
     for _ in range(2):
-        assert_problem(complete(client, token, wrong), 409, "upload_rejected")
-    assert count_of(services, request) == 3
-    set_columns(services, File, late["file_id"], upload_expires_at=clock.now() - timedelta(seconds=1))
+        assert_problem(complete(client, token, mismatching), 409, "upload_rejected")
+    assert file_count_of(services, request) == 3
+    set_columns(services, File, overdue["file_id"], upload_expires_at=clock.now() - timedelta(seconds=1))
     with services.unit_of_work() as session:
         for _ in range(2):
-            services.sweep(session)._transitions.expire(UUID(late["file_id"]), overdue_at=clock.now())
-    assert count_of(services, request) == 2
+            services.sweep(session)._transitions.expire(UUID(overdue["file_id"]), overdue_at=clock.now())
+    assert file_count_of(services, request) == 2
     for _ in range(2):
-        client.delete(f"{FILES}/{dropped['file_id']}", headers=owner.headers)
-    assert count_of(services, request) == 1
-    # What has come has had its place, also when the owner has taken it away, or deletes what had been rejected.
-    client.delete(f"{FILES}/{kept['file_id']}", headers=owner.headers)
-    client.delete(f"{FILES}/{wrong['file_id']}", headers=owner.headers)
-    assert count_of(services, request) == 1
+        client.delete(f"{FILES}/{deleted['file_id']}", headers=owner.headers)
+    assert file_count_of(services, request) == 1
+    # A completed upload counts even after its deletion; deleting a rejected upload does not change the count.
+    client.delete(f"{FILES}/{completed_upload['file_id']}", headers=owner.headers)
+    client.delete(f"{FILES}/{mismatching['file_id']}", headers=owner.headers)
+    assert file_count_of(services, request) == 1
     assert_quota_is_exact(services, [owner.id])
 
 
 @pytest.fixture
-def crowd(settings: Settings, services: Services) -> Iterator[Services]:
-    """The services with a connection for each guest, so that all are under way at once, and a store that only signs."""
+def concurrent_services(settings: Settings, services: Services) -> Iterator[Services]:
+    """Services with one connection per guest, so that all guests run concurrently, and a store that only signs."""
     engine = create_database_engine(settings.model_copy(update={"database_pool_size": GUESTS + 2, "database_timeout_seconds": 60.0}))
     yield replace(services, engine=engine, session_factory=create_session_factory(engine), store=FakeObjectStore())
     engine.dispose()
 
 
 @pytest.mark.slow
-def test_a_hundred_guests_at_once_get_exactly_the_places_there_are(
-    client: httpx.Client, crowd: Services, services: Services, make_user: MakeUser
+def test_hundred_concurrent_guests_never_exceed_a_limit(
+    client: httpx.Client, concurrent_services: Services, services: Services, make_user: MakeUser
 ) -> None:
     declared = DeclaredFile(filename="a", content_type="a/b", size_bytes=7)
-    all_are_there = threading.Barrier(GUESTS, timeout=60)
+    barrier = threading.Barrier(GUESTS, timeout=60)
 
     def start(token: str) -> bool:
         set_request_context(RequestContext(f"2001:db8:{secrets.token_hex(2)}:{secrets.token_hex(2)}::1"))
         try:
-            with crowd.unit_of_work() as session:
+            with concurrent_services.unit_of_work() as session:
                 session.connection()
-                all_are_there.wait()
-                crowd.public_uploads(session).start(token, declared)
+                barrier.wait()
+                concurrent_services.public_uploads(session).start(token, declared)
         except (FileRequestFullError, NoRoomError):
             return False
         return True
@@ -553,109 +557,109 @@ def test_a_hundred_guests_at_once_get_exactly_the_places_there_are(
     with ThreadPoolExecutor(GUESTS) as threads:
         for number in range(ROUNDS):
             owner = make_user()
-            # In turns the places, the owner's bytes and the owner's number of files are what runs out.
+            # The rounds exhaust in turn the limit of the request, the owner's byte quota and the owner's file quota.
             set_columns(
                 services,
                 User,
                 owner.id,
-                quota_bytes=7 * PLACES + 6 if number % 3 == 1 else 7 * GUESTS,
-                quota_files=PLACES if number % 3 == 2 else GUESTS,
+                quota_bytes=7 * LIMIT + 6 if number % 3 == 1 else 7 * GUESTS,
+                quota_files=LIMIT if number % 3 == 2 else GUESTS,
             )
-            request = make_request(client, owner, max_files=GUESTS if number % 3 else PLACES)
+            request = create_request(client, owner, max_files=GUESTS if number % 3 else LIMIT)
             admitted.append(sum(threads.map(start, [request["token"]] * GUESTS)))
-            counted.append(count_of(services, request))
+            counted.append(file_count_of(services, request))
             assert_quota_is_exact(services, [owner.id])
 
-    assert admitted == [PLACES] * ROUNDS
-    assert counted == [PLACES] * ROUNDS
+    assert admitted == [LIMIT] * ROUNDS
+    assert counted == [LIMIT] * ROUNDS
 
 
-# --- the throttle ----------------------------------------------------------------------------------------------------
+# --- throttle ----------------------------------------------------------------------------------------------------
 
-REFUSALS = FREE_POINTS // POINTS_OF_REFUSAL + 1
-"""Those that are free, and the first that is not: the delay comes behind it."""
+REFUSALS = FREE_POINTS // POINTS_PER_REFUSAL + 1
+"""Number of refusals after which the delay starts: those without delay, and one more."""
 
 
-def give_room(services: Services, account: Account, size_bytes: int) -> None:
+def set_quota(services: Services, account: Account, size_bytes: int) -> None:
     set_columns(services, User, account.id, quota_bytes=size_bytes)
 
 
-def test_owners_room_cannot_be_found_out_by_trying_sizes(
+def test_guests_cannot_probe_the_owners_quota(
     client: httpx.Client, client_from: Callable[[str], httpx.Client], services: Services, owner: Account
 ) -> None:
-    token, other = make_request(client, owner)["token"], make_request(client, owner)["token"]
-    begun = started(client, token)
-    put_object(begun, b"hello")
-    give_room(services, owner, 1005)
+    token, other = create_request(client, owner)["token"], create_request(client, owner)["token"]
+    pending = start_upload(client, token)
+    put_object(pending, b"hello")
+    set_quota(services, owner, 1005)
 
-    # One fewer: what has begun counts a little too.
-    told = [declare(client, token, size_bytes=2000 - number) for number in range(REFUSALS - 1)]
+    # One fewer, because the started upload has also used points.
+    codes = [declare(client, token, size_bytes=2000 - number) for number in range(REFUSALS - 1)]
     refused = declare(client, token, size_bytes=1500)
 
-    assert {answer.json()["code"] for answer in told} == {"no_room"}
+    assert {response.json()["code"] for response in codes} == {"no_room"}
     assert_problem(refused, 429, "too_many_uploads")
     assert 1 <= int(refused.headers["retry-after"]) <= FIRST_DELAY_SECONDS
-    # What would fit is refused too, or the difference would tell.
+    # Sizes that fit are refused too; otherwise the difference would reveal the remaining quota.
     assert_problem(declare(client, token, size_bytes=1), 429, "too_many_uploads")
     assert_problem(declare(client, token, size_bytes=2**31), 429, "too_many_uploads")
-    # Nobody else is held up, neither at this request nor at another, nor what has begun, nor a sign-in from the same address.
+    # The throttle does not affect other guests, other requests, the started upload, or sign-ins from the same address.
     with client_from("198.51.100.9") as guest:
         assert declare(guest, token, size_bytes=1).status_code == 201
     assert declare(client, other, size_bytes=1).status_code == 201
     assert client.get(f"/r/{token}").status_code == 200
-    assert complete(client, token, begun).json()["status"] == "available"
+    assert complete(client, token, pending).json()["status"] == "available"
     assert client.post("/api/v1/login/token", data={"username": owner.email, "password": owner.password}).status_code == 200
 
 
-def test_what_the_page_says_anyway_costs_no_more_than_an_upload(client: httpx.Client, owner: Account) -> None:
-    """Eleven documents where pictures are asked for are a mistake, and not somebody who looks for the owner's room."""
-    token = make_request(client, owner, allowed_content_types=["image/*"], max_size_bytes=100, max_files=1)["token"]
+def test_refusal_by_a_published_limit_costs_no_more_than_an_upload(client: httpx.Client, owner: Account) -> None:
+    """Such refusals are user mistakes and reveal nothing about the owner's quota."""
+    token = create_request(client, owner, allowed_content_types=["image/*"], max_size_bytes=100, max_files=1)["token"]
 
     refused = [declare(client, token, content_type="text/plain").json()["code"] for _ in range(REFUSALS)]
     refused += [declare(client, token, content_type="image/png", size_bytes=101).json()["code"] for _ in range(REFUSALS)]
-    begun = declare(client, token, content_type="image/png", size_bytes=100)
+    pending = declare(client, token, content_type="image/png", size_bytes=100)
     refused += [declare(client, token, content_type="image/png", size_bytes=100).json()["code"] for _ in range(REFUSALS)]
 
-    assert begun.status_code == 201
+    assert pending.status_code == 201
     assert refused == [code for code in ("content_type_refused", "file_too_large", "file_request_full") for _ in range(REFUSALS)]
 
 
 def test_each_further_refusal_doubles_the_delay(client: httpx.Client, services: Services, owner: Account) -> None:
-    token = make_request(client, owner)["token"]
-    give_room(services, owner, 10)
-    # In the past: what is made here shall not be the newest of all for every test to come.
-    with time_machine.travel(clock.now() - timedelta(hours=3), tick=False) as traveller:
+    token = create_request(client, owner)["token"]
+    set_quota(services, owner, 10)
+    # In the past, so that files created here are not the newest ones for later tests.
+    with time_machine.travel(clock.now() - timedelta(hours=3), tick=False) as travel:
         for _ in range(REFUSALS):
             declare(client, token, size_bytes=11)
-        waits = []
+        delays = []
         for _ in range(6):
-            waits.append(int(declare(client, token, size_bytes=11).headers["retry-after"]))
-            traveller.shift(waits[-1])
+            delays.append(int(declare(client, token, size_bytes=11).headers["retry-after"]))
+            travel.shift(delays[-1])
             assert_problem(declare(client, token, size_bytes=11), 409, "no_room")
-        traveller.shift(3600)
+        travel.shift(3600)
         assert declare(client, token, size_bytes=1).status_code == 201
 
-    assert waits == [60, 120, 240, 480, 900, 900]
+    assert delays == [60, 120, 240, 480, 900, 900]
 
 
-def test_a_guest_with_many_files_is_slowed_down_only_past_the_limit(
+def test_guest_is_throttled_only_past_the_upload_limit(
     client: httpx.Client, services: Services, owner: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guest_tries, "FREE_POINTS", 5)
-    request = make_request(client, owner)
+    request = create_request(client, owner)
 
-    answers = [declare(client, request["token"]).status_code for _ in range(8)]
+    responses = [declare(client, request["token"]).status_code for _ in range(8)]
 
-    assert answers == [201] * 6 + [429] * 2
-    assert count_of(services, request) == 6
+    assert responses == [201] * 6 + [429] * 2
+    assert file_count_of(services, request) == 6
     assert_quota_is_exact(services, [owner.id])
 
 
-def test_nothing_is_counted_at_links_that_lead_nowhere(client: httpx.Client, services: Services, owner: Account) -> None:
-    ended = make_request(client, owner)
-    client.delete(f"{REQUESTS}/{ended['id']}", headers=owner.headers)
+def test_unknown_links_leave_no_throttle_rows(client: httpx.Client, services: Services, owner: Account) -> None:
+    revoked = create_request(client, owner)
+    client.delete(f"{REQUESTS}/{revoked['id']}", headers=owner.headers)
 
-    for token in (*("A" * 43,) * (REFUSALS + 2), ended["token"]):
+    for token in (*("A" * 43,) * (REFUSALS + 2), revoked["token"]):
         assert_problem(declare(client, token), 404, "not_found")
 
     with services.engine.connect() as connection:
@@ -663,83 +667,92 @@ def test_nothing_is_counted_at_links_that_lead_nowhere(client: httpx.Client, ser
 
 
 @pytest.mark.parametrize("fitting", [0, 50])
-def test_a_hundred_tries_at_once_tell_no_more_than_one_after_the_other(
-    client: httpx.Client, crowd: Services, services: Services, owner: Account, fitting: int
+def test_concurrent_probes_reveal_no_more_than_sequential_ones(
+    client: httpx.Client, concurrent_services: Services, services: Services, owner: Account, fitting: int
 ) -> None:
-    """All have asked before the first is answered. Those that would fit, among them, are refused from the same try on."""
-    request = make_request(client, owner)
-    give_room(services, owner, 1000)
+    """All requests start before the first response. From the same attempt on, sizes that fit are refused too."""
+    request = create_request(client, owner)
+    set_quota(services, owner, 1000)
 
     def start(size_bytes: int) -> str:
         set_request_context(RequestContext("192.0.2.7"))
         declared = DeclaredFile(filename="a", content_type="a/b", size_bytes=size_bytes)
         try:
-            with crowd.unit_of_work() as session:
-                crowd.public_uploads(session).start(request["token"], declared)
+            with concurrent_services.unit_of_work() as session:
+                concurrent_services.public_uploads(session).start(request["token"], declared)
         except AppError as error:
             return error.code
         return "started"
 
     sizes = [1] * fitting + [1001 + number for number in range(GUESTS - fitting)]
     with time_machine.travel(clock.now(), tick=False), ThreadPoolExecutor(GUESTS) as threads:
-        with piled_up(crowd.engine, "SELECT 1 FROM file_request WHERE id = :id FOR UPDATE", {"id": request["id"]}, count=GUESTS):
-            answers = [threads.submit(start, size_bytes) for size_bytes in random.sample(sizes, GUESTS)]
-        told = Counter(answer.result() for answer in answers)
+        with hold_until_blocked(
+            concurrent_services.engine, "SELECT 1 FROM file_request WHERE id = :id FOR UPDATE", {"id": request["id"]}, count=GUESTS
+        ):
+            responses = [threads.submit(start, size_bytes) for size_bytes in random.sample(sizes, GUESTS)]
+        codes = Counter(response.result() for response in responses)
 
-    print(told)
-    assert told["no_room"] in ((REFUSALS,) if fitting == 0 else (REFUSALS - 1, REFUSALS))
-    assert told["no_room"] + told["started"] + told["too_many_uploads"] == GUESTS
-    assert count_of(services, request) == told["started"]
+    print(codes)
+    assert codes["no_room"] in ((REFUSALS,) if fitting == 0 else (REFUSALS - 1, REFUSALS))
+    assert codes["no_room"] + codes["started"] + codes["too_many_uploads"] == GUESTS
+    assert file_count_of(services, request) == codes["started"]
     assert_quota_is_exact(services, [owner.id])
 
 
-def test_guests_owner_and_sweep_at_once_keep_the_books(client: httpx.Client, crowd: Services, services: Services, owner: Account) -> None:
-    """Starts, rejections, deletions, and changes of the same request and owner, which all lock some of the same rows."""
-    request = make_request(client, owner, max_files=30)
+def test_concurrent_guests_owner_and_sweep_keep_the_counters_consistent(
+    client: httpx.Client, concurrent_services: Services, services: Services, owner: Account
+) -> None:
+    """Starts, rejections, deletions and changes of one request and owner lock some of the same rows."""
+    request = create_request(client, owner, max_files=30)
     declared = DeclaredFile(filename="a", content_type="a/b", size_bytes=7)
 
     def act(number: int) -> None:
         set_request_context(RequestContext(f"192.0.2.{number}"))
-        with crowd.unit_of_work() as session:
+        with concurrent_services.unit_of_work() as session:
             user = session.get_one(User, owner.id)
             if number % 10 == 0:
                 limits = FileRequestUpdate(max_files=20 + number % 30)
-                crowd.file_requests(session).update(user, UUID(request["id"]), limits)
+                concurrent_services.file_requests(session).update(user, UUID(request["id"]), limits)
             elif number % 10 == 1:
                 root = User(id=uuid4(), is_superuser=True)
-                crowd.users(session).update_user(root, owner.id, UserUpdate(quota_files=1000 + number))
+                concurrent_services.users(session).update_user(root, owner.id, UserUpdate(quota_files=1000 + number))
             else:
                 try:
-                    file = crowd.public_uploads(session).start(request["token"], declared).file
+                    file = concurrent_services.public_uploads(session).start(request["token"], declared).file
                 except ConflictError:
                     return
                 if number % 3 == 0:
-                    crowd.public_uploads(session)._transitions.reject(file.id)
+                    concurrent_services.public_uploads(session)._transitions.reject(file.id)
                 elif number % 3 == 1:
-                    crowd.files(session).delete_file(user, file.id)
+                    concurrent_services.files(session).delete_file(user, file.id)
 
     with ThreadPoolExecutor(40) as threads:
         list(threads.map(act, range(200)))
 
     with services.unit_of_work() as session:
-        live = session.query(File).filter(File.file_request_id == request["id"], File.status == FileStatus.PENDING).count()
-    assert count_of(services, request) == live
-    assert live > 0
+        pending_count = session.query(File).filter(File.file_request_id == request["id"], File.status == FileStatus.PENDING).count()
+    assert file_count_of(services, request) == pending_count
+    assert pending_count > 0
     assert_quota_is_exact(services, [owner.id])
 
 
-def test_guests_send_no_more_than_one_put_takes() -> None:
+def test_guest_files_fit_into_one_put() -> None:
     assert MAX_SIZE_LIMIT_BYTES == SINGLE_PUT_MAX_BYTES
 
 
-def test_link_outlives_every_key_and_credential(client: httpx.Client, settings: Settings, services: Services, owner: Account) -> None:
-    plain, keyed = make_request(client, owner), client.post(REQUESTS, json={"title": "x"}, headers=owner.headers | {"Idempotency-Key": "k"})
-    upload = started(client, plain["token"])
+def test_link_works_after_key_rotation(client: httpx.Client, settings: Settings, services: Services, owner: Account) -> None:
+    plain, keyed = (
+        create_request(client, owner),
+        client.post(REQUESTS, json={"title": "x"}, headers=owner.headers | {"Idempotency-Key": "k"}),
+    )
+    upload = start_upload(client, plain["token"])
     put_object(upload, b"hello")
-    fresh = settings.model_copy(update={"secret_key": SecretStr("another key of forty characters, at least")})
-    rotated = replace(services, settings=fresh, keys=SigningKeys.fixed("another key of forty characters, at least"))
+    new_settings = settings.model_copy(update={"secret_key": SecretStr("another key of forty characters, at least")})
+    rotated = replace(services, settings=new_settings, keys=SigningKeys.fixed("another key of forty characters, at least"))
 
-    with httpx.Client(transport=GatewayTransport(GatewayHandler(create_app(fresh, rotated))), base_url="https://api.test") as later:
-        assert later.get(f"/r/{plain['token']}").status_code == 200
-        assert later.get(f"/r/{keyed.json()['token']}").status_code == 200
-        assert complete(later, plain["token"], upload).json()["status"] == "available"
+    with httpx.Client(
+        transport=GatewayTransport(GatewayHandler(create_app(new_settings, rotated))), base_url="https://api.test"
+    ) as restarted:
+        assert restarted.get(f"/r/{plain['token']}").status_code == 200
+        assert restarted.get(f"/r/{keyed.json()['token']}").status_code == 200
+        assert complete(restarted, plain["token"], upload).json()["status"] == "available"

@@ -31,7 +31,7 @@ def rows_of(services: Services, account: Account) -> list[File]:
         return session.query(File).filter(File.owner_id == account.id).all()
 
 
-def fetch(url: str) -> httpx.Response:
+def download_object(url: str) -> httpx.Response:
     with httpx.Client(trust_env=False) as s3:
         return s3.get(url)
 
@@ -39,7 +39,7 @@ def fetch(url: str) -> httpx.Response:
 # --- upload and completion -------------------------------------------------------------------------------------------
 
 
-def test_file_goes_up_and_comes_back_the_same(client: httpx.Client, owner: Account) -> None:
+def test_downloaded_file_equals_the_uploaded_file(client: httpx.Client, owner: Account) -> None:
     body = b"PK\3\4" + os.urandom(3_000_000)
     upload = start_upload(
         client,
@@ -54,7 +54,7 @@ def test_file_goes_up_and_comes_back_the_same(client: httpx.Client, owner: Accou
     assert put_object(upload, body).status_code == 200
     completed = client.post(f"{FILES}/{upload['file_id']}/complete", headers=owner.headers)
     download = client.get(f"{FILES}/download/{upload['file_id']}", headers=owner.headers)
-    fetched = fetch(download.json()["download_url"])
+    fetched = download_object(download.json()["download_url"])
 
     assert completed.status_code == 200
     file = completed.json()
@@ -82,7 +82,7 @@ def test_file_goes_up_and_comes_back_the_same(client: httpx.Client, owner: Accou
     assert fetched.headers["content-disposition"].startswith("attachment;")
 
 
-def test_upload_response_says_all_that_the_client_must_send(client: httpx.Client, owner: Account) -> None:
+def test_upload_response_lists_all_required_headers(client: httpx.Client, owner: Account) -> None:
     before = clock.now()
     upload = start_upload(client, owner, b"hello", sha256=sha256_hex(b"hello"))
 
@@ -93,7 +93,7 @@ def test_upload_response_says_all_that_the_client_must_send(client: httpx.Client
     assert before + timedelta(seconds=898) <= expires_at <= clock.now() + timedelta(seconds=900)
 
 
-def test_empty_file_is_a_file(client: httpx.Client, owner: Account) -> None:
+def test_empty_file_can_be_uploaded(client: httpx.Client, owner: Account) -> None:
     assert make_file(client, owner, b"")["size_bytes"] == 0
 
 
@@ -107,7 +107,7 @@ def test_empty_file_is_a_file(client: httpx.Client, owner: Account) -> None:
         (b"hello", {"If-None-Match": ""}),
     ],
 )
-def test_s3_refuses_what_was_not_declared(client: httpx.Client, owner: Account, sent: bytes, headers: dict[str, str]) -> None:
+def test_s3_refuses_content_that_was_not_declared(client: httpx.Client, owner: Account, sent: bytes, headers: dict[str, str]) -> None:
     upload = start_upload(client, owner, b"hello", sha256=sha256_hex(b"hello"))
     length = {"Content-Length": str(len(sent))}
 
@@ -125,19 +125,19 @@ def test_upload_url_works_once(client: httpx.Client, owner: Account) -> None:
 
     client.post(f"{FILES}/{upload['file_id']}/complete", headers=owner.headers)
     download = client.get(f"{FILES}/download/{upload['file_id']}", headers=owner.headers).json()
-    assert fetch(download["download_url"]).content == b"first"
+    assert download_object(download["download_url"]).content == b"first"
 
 
-def test_completion_is_safe_to_repeat(client: httpx.Client, owner: Account) -> None:
+def test_completion_is_idempotent(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner)
 
-    again = client.post(f"{FILES}/{file['id']}/complete", headers=owner.headers)
+    repeated = client.post(f"{FILES}/{file['id']}/complete", headers=owner.headers)
 
-    assert again.status_code == 200
-    assert again.json() == file
+    assert repeated.status_code == 200
+    assert repeated.json() == file
 
 
-def test_completion_before_the_upload_may_be_tried_again(client: httpx.Client, owner: Account) -> None:
+def test_completion_before_the_upload_can_be_retried(client: httpx.Client, owner: Account) -> None:
     upload = start_upload(client, owner)
     path = f"{FILES}/{upload['file_id']}"
 
@@ -148,10 +148,10 @@ def test_completion_before_the_upload_may_be_tried_again(client: httpx.Client, o
 
 
 @pytest.mark.parametrize("declared", [{"size_bytes": 4}, {"sha256": sha256_hex(b"other")}])
-def test_object_that_is_not_the_declared_one_is_rejected_and_deleted(
+def test_object_that_differs_from_the_declaration_is_rejected_and_deleted(
     client: httpx.Client, services: Services, owner: Account, declared: dict[Any, Any]
 ) -> None:
-    """S3 admits no such object by our URL: the row is made to disagree, as after a restored backup or a leaked key."""
+    """The presigned URL admits no such object, so the test changes the row, as a restored backup or a leaked AWS key would."""
     upload = start_upload(client, owner, b"hello", sha256=sha256_hex(b"hello"))
     put_object(upload, b"hello")
     with services.unit_of_work() as session:
@@ -166,21 +166,21 @@ def test_object_that_is_not_the_declared_one_is_rejected_and_deleted(
     assert_problem(client.get(f"{FILES}/download/{upload['file_id']}", headers=owner.headers), 409, "file_not_available")
 
 
-def test_upload_larger_than_one_request_takes_is_refused(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_upload_larger_than_one_put_returns_413(client: httpx.Client, services: Services, owner: Account) -> None:
     declared = {"filename": "big", "content_type": "a/b", "size_bytes": SINGLE_PUT_MAX_BYTES + 1}
 
-    answer = client.post(f"{FILES}/upload", json=declared, headers=owner.headers)
+    response = client.post(f"{FILES}/upload", json=declared, headers=owner.headers)
 
-    assert_problem(answer, 413, "single_upload_too_large", max_bytes=SINGLE_PUT_MAX_BYTES)
+    assert_problem(response, 413, "single_upload_too_large", max_bytes=SINGLE_PUT_MAX_BYTES)
     assert rows_of(services, owner) == []
 
 
-# --- nothing that is not available is served ----------------------------------------------------------------------------
+# --- only available files are served ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [FileStatus.PENDING, FileStatus.REJECTED, FileStatus.EXPIRED])
 @pytest.mark.parametrize("is_public", [True, False])
-def test_only_available_files_are_served(
+def test_only_available_files_can_be_downloaded(
     client: httpx.Client, services: Services, owner: Account, admin: Account, status: FileStatus, is_public: bool
 ) -> None:
     file = make_file(client, owner, is_public=is_public)
@@ -191,7 +191,7 @@ def test_only_available_files_are_served(
         assert_problem(client.get(path, headers=headers), 409, "file_not_available", file_status=status)
 
 
-def test_file_being_deleted_is_gone_from_everywhere(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_file_being_deleted_returns_404_everywhere(client: httpx.Client, services: Services, owner: Account) -> None:
     file = make_file(client, owner, is_public=True)
     set_status(services, file["id"], FileStatus.DELETING)
     path = f"{FILES}/{file['id']}"
@@ -219,12 +219,14 @@ def test_file_being_deleted_is_gone_from_everywhere(client: httpx.Client, servic
         ("application/x-javascript", "x.js"),
     ],
 )
-def test_active_content_is_served_as_a_harmless_attachment(client: httpx.Client, owner: Account, content_type: str, filename: str) -> None:
+def test_active_content_is_served_as_an_attachment_of_octet_stream(
+    client: httpx.Client, owner: Account, content_type: str, filename: str
+) -> None:
     body = b"<script>alert(1)</script>"
     file = make_file(client, owner, body, content_type=content_type, filename=filename)
 
     download = client.get(f"{FILES}/download/{file['id']}", headers=owner.headers).json()
-    fetched = fetch(download["download_url"])
+    fetched = download_object(download["download_url"])
 
     assert download["content_type"] == "application/octet-stream"
     assert fetched.headers["content-type"] == "application/octet-stream"
@@ -232,20 +234,22 @@ def test_active_content_is_served_as_a_harmless_attachment(client: httpx.Client,
     assert fetched.content == body
 
 
-def test_download_url_cannot_be_turned_into_something_else(client: httpx.Client, owner: Account) -> None:
+def test_altered_download_url_is_refused(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, b"<b>", content_type="text/html")
     url = client.get(f"{FILES}/download/{file['id']}", headers=owner.headers).json()["download_url"]
 
-    assert fetch(url).status_code == 200
-    assert fetch(url.replace("octet-stream", "xhtml%2Bxml")).status_code == 403
-    assert fetch(url.replace("attachment", "inline")).status_code == 403
-    assert fetch(url.replace(file["id"], str(uuid4()))).status_code == 403
+    assert download_object(url).status_code == 200
+    assert download_object(url.replace("octet-stream", "xhtml%2Bxml")).status_code == 403
+    assert download_object(url.replace("attachment", "inline")).status_code == 403
+    assert download_object(url.replace(file["id"], str(uuid4()))).status_code == 403
 
 
-# --- who may ---------------------------------------------------------------------------------------------------------
+# --- permissions ---------------------------------------------------------------------------------------------------------
 
 
-def test_private_file_is_for_its_owner_and_superusers(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
+def test_private_file_is_readable_only_by_owner_and_superusers(
+    client: httpx.Client, owner: Account, stranger: Account, admin: Account
+) -> None:
     file = make_file(client, owner)
     for path in (f"{FILES}/{file['id']}", f"{FILES}/download/{file['id']}"):
         assert_unauthenticated(client.get(path))
@@ -256,11 +260,11 @@ def test_private_file_is_for_its_owner_and_superusers(client: httpx.Client, owne
         assert client.get(path, headers=admin.headers).status_code == 200
 
 
-def test_public_file_is_read_by_all_and_changed_by_none(client: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_public_file_is_readable_by_all_and_changeable_only_by_its_owner(client: httpx.Client, owner: Account, stranger: Account) -> None:
     file = make_file(client, owner, b"open", is_public=True)
     path = f"{FILES}/{file['id']}"
 
-    assert fetch(client.get(f"{FILES}/download/{file['id']}").json()["download_url"]).content == b"open"
+    assert download_object(client.get(f"{FILES}/download/{file['id']}").json()["download_url"]).content == b"open"
     assert client.get(f"{FILES}/download/{file['id']}", headers=stranger.headers).status_code == 200
     assert client.get(path, headers=stranger.headers).status_code == 200
     assert_unauthenticated(client.get(path))
@@ -273,7 +277,7 @@ def test_public_file_is_read_by_all_and_changed_by_none(client: httpx.Client, ow
     assert_problem(client.get(f"{FILES}/download/{file['id']}", headers=stranger.headers), 403, "file_forbidden")
 
 
-def test_anonymous_caller_learns_nothing_of_what_exists(client: httpx.Client, owner: Account) -> None:
+def test_anonymous_caller_cannot_learn_which_files_exist(client: httpx.Client, owner: Account) -> None:
     private = client.get(f"{FILES}/download/{make_file(client, owner)['id']}")
     unknown = client.get(f"{FILES}/download/{UNKNOWN_ID}")
 
@@ -291,48 +295,48 @@ def test_anonymous_caller_learns_nothing_of_what_exists(client: httpx.Client, ow
         ("POST", f"{FILES}/{{id}}/complete", None),
     ],
 )
-def test_every_file_route_knows_anonymous_stranger_owner_superuser_and_unknown(
+def test_file_route_returns_the_expected_status_for_each_caller(
     client: httpx.Client, make_user: Callable[..., Account], stranger: Account, admin: Account, method: str, path: str, body: Any
 ) -> None:
     owner = make_user()
     file = make_file(client, owner)
 
-    def ask(headers: dict[str, str] | None = None, file_id: str = file["id"]) -> httpx.Response:
+    def send(headers: dict[str, str] | None = None, file_id: str = file["id"]) -> httpx.Response:
         return client.request(method, path.format(id=file_id), json=body, headers=headers)
 
-    assert_unauthenticated(ask())
-    assert_problem(ask(stranger.headers), 403, "file_forbidden")
-    assert_problem(ask(stranger.headers, UNKNOWN_ID), 404, "file_not_found", detail="File not found")
-    assert_problem(ask(admin.headers, UNKNOWN_ID), 404, "file_not_found")
-    assert_problem(ask(owner.headers, "not-an-id"), 422, "malformed_request")
-    assert ask(admin.headers).is_success
+    assert_unauthenticated(send())
+    assert_problem(send(stranger.headers), 403, "file_forbidden")
+    assert_problem(send(stranger.headers, UNKNOWN_ID), 404, "file_not_found", detail="File not found")
+    assert_problem(send(admin.headers, UNKNOWN_ID), 404, "file_not_found")
+    assert_problem(send(owner.headers, "not-an-id"), 422, "malformed_request")
+    assert send(admin.headers).is_success
     if method != "DELETE":
-        assert ask(owner.headers).is_success
+        assert send(owner.headers).is_success
 
 
 @pytest.mark.parametrize("method_path", [("POST", f"{FILES}/upload"), ("GET", FILES)])
-def test_collection_routes_need_a_token(client: httpx.Client, method_path: tuple[str, str]) -> None:
+def test_collection_routes_require_a_token(client: httpx.Client, method_path: tuple[str, str]) -> None:
     assert_unauthenticated(client.request(*method_path, json={}))
 
 
 # --- change and delete -----------------------------------------------------------------------------------------------
 
 
-def test_owner_changes_what_may_change(client: httpx.Client, owner: Account) -> None:
+def test_owner_can_change_name_description_and_visibility(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, description="old")
     path = f"{FILES}/{file['id']}"
 
     changed = client.put(path, json={"filename": "new.txt", "is_public": True}, headers=owner.headers).json()
     cleared = client.put(path, json={"description": None}, headers=owner.headers).json()
-    untouched = client.put(path, json={}, headers=owner.headers).json()
+    unchanged = client.put(path, json={}, headers=owner.headers).json()
 
     assert (changed["filename"], changed["is_public"], changed["description"]) == ("new.txt", True, "old")
     assert changed["updated_at"] > file["updated_at"]
     assert (cleared["filename"], cleared["description"]) == ("new.txt", None)
-    assert untouched == cleared == client.get(path, headers=owner.headers).json()
+    assert unchanged == cleared == client.get(path, headers=owner.headers).json()
 
 
-def test_change_of_who_may_read_a_file_is_logged(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_change_of_visibility_is_audited(client: httpx.Client, owner: Account, admin: Account) -> None:
     file = make_file(client, owner, status="pending")
 
     client.put(f"{FILES}/{file['id']}", json={"is_public": True}, headers=owner.headers)
@@ -344,21 +348,21 @@ def test_change_of_who_may_read_a_file_is_logged(client: httpx.Client, owner: Ac
     ]
 
 
-def test_deleted_file_leaves_neither_row_nor_object(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_deletion_removes_row_and_object(client: httpx.Client, services: Services, owner: Account) -> None:
     file = make_file(client, owner)
     url = client.get(f"{FILES}/download/{file['id']}", headers=owner.headers).json()["download_url"]
 
-    answer = client.delete(f"{FILES}/{file['id']}", headers=owner.headers)
+    response = client.delete(f"{FILES}/{file['id']}", headers=owner.headers)
 
-    assert (answer.status_code, answer.content) == (204, b"")
+    assert (response.status_code, response.content) == (204, b"")
     assert rows_of(services, owner) == []
     assert services.store.head(file["s3_key"]) is None
-    assert fetch(url).status_code == 404
+    assert download_object(url).status_code == 404
     assert_problem(client.delete(f"{FILES}/{file['id']}", headers=owner.headers), 404, "file_not_found")
 
 
 @pytest.mark.parametrize("status", [FileStatus.PENDING, FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.DELETING])
-def test_file_is_deleted_in_any_state(client: httpx.Client, services: Services, owner: Account, status: FileStatus) -> None:
+def test_file_can_be_deleted_in_any_status(client: httpx.Client, services: Services, owner: Account, status: FileStatus) -> None:
     file = make_file(client, owner, status="pending")
     set_status(services, file["id"], status)
 
@@ -369,64 +373,64 @@ def test_file_is_deleted_in_any_state(client: httpx.Client, services: Services, 
 # --- lists -----------------------------------------------------------------------------------------------------------
 
 
-def test_list_holds_ones_own_files_newest_first(client: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_list_returns_own_files_newest_first(client: httpx.Client, owner: Account, stranger: Account) -> None:
     make_file(client, stranger, status="pending")
-    made = [make_file(client, owner, status="pending", filename=f"{number}.txt") for number in range(3)]
+    file_ids = [make_file(client, owner, status="pending", filename=f"{number}.txt") for number in range(3)]
 
     for path in (FILES, f"{FILES}/"):
-        answer = client.get(path, headers=owner.headers)
-        assert answer.json() == made[::-1]
-        assert "x-next-cursor" not in answer.headers
+        response = client.get(path, headers=owner.headers)
+        assert response.json() == file_ids[::-1]
+        assert "x-next-cursor" not in response.headers
 
 
-def test_superusers_list_holds_everybodys_files(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_superusers_list_the_files_of_all_users(client: httpx.Client, owner: Account, admin: Account) -> None:
     file = make_file(client, owner, status="pending")
 
     assert client.get(FILES, params={"limit": 1}, headers=admin.headers).json() == [file]
 
 
-def test_cursor_walks_the_whole_list_once_while_files_are_added(client: httpx.Client, owner: Account) -> None:
-    made = [make_file(client, owner, status="pending")["id"] for _ in range(7)]
+def test_cursor_returns_every_file_once_while_files_are_added(client: httpx.Client, owner: Account) -> None:
+    file_ids = [make_file(client, owner, status="pending")["id"] for _ in range(7)]
 
-    seen: list[str] = []
-    answer = client.get(FILES, params={"limit": 3}, headers=owner.headers)
+    returned: list[str] = []
+    response = client.get(FILES, params={"limit": 3}, headers=owner.headers)
     while True:
-        seen += [file["id"] for file in answer.json()]
-        if "x-next-cursor" not in answer.headers:
+        returned += [file["id"] for file in response.json()]
+        if "x-next-cursor" not in response.headers:
             break
         make_file(client, owner, status="pending")
-        assert answer.headers["link"].endswith('>; rel="next"')
-        answer = client.get(answer.url.join(answer.headers["link"].removeprefix("<").partition(">")[0]), headers=owner.headers)
+        assert response.headers["link"].endswith('>; rel="next"')
+        response = client.get(response.url.join(response.headers["link"].removeprefix("<").partition(">")[0]), headers=owner.headers)
 
-    assert seen == made[::-1]
+    assert returned == file_ids[::-1]
 
 
-def test_files_of_the_same_instant_are_neither_lost_nor_repeated(client: httpx.Client, services: Services, owner: Account) -> None:
-    made = {make_file(client, owner, status="pending")["id"] for _ in range(5)}
+def test_cursor_returns_files_with_equal_times_once(client: httpx.Client, services: Services, owner: Account) -> None:
+    file_ids = {make_file(client, owner, status="pending")["id"] for _ in range(5)}
     with services.unit_of_work() as session:
         session.query(File).filter(File.owner_id == owner.id).update({"created_at": clock.now()})
 
-    seen: list[str] = []
+    returned: list[str] = []
     params: dict[str, str | int] = {"limit": 2}
     while True:
-        answer = client.get(FILES, params=params, headers=owner.headers)
-        seen += [file["id"] for file in answer.json()]
-        if "x-next-cursor" not in answer.headers:
+        response = client.get(FILES, params=params, headers=owner.headers)
+        returned += [file["id"] for file in response.json()]
+        if "x-next-cursor" not in response.headers:
             break
-        params = {"limit": 2, "cursor": answer.headers["x-next-cursor"]}
+        params = {"limit": 2, "cursor": response.headers["x-next-cursor"]}
 
-    assert len(seen) == 5
-    assert set(seen) == made
+    assert len(returned) == 5
+    assert set(returned) == file_ids
 
 
-def test_skip_and_limit_page_too(client: httpx.Client, owner: Account) -> None:
-    made = [make_file(client, owner, status="pending") for _ in range(4)][::-1]
+def test_skip_and_limit_select_a_page(client: httpx.Client, owner: Account) -> None:
+    file_ids = [make_file(client, owner, status="pending") for _ in range(4)][::-1]
 
-    assert client.get(FILES, params={"skip": 1, "limit": 2}, headers=owner.headers).json() == made[1:3]
+    assert client.get(FILES, params={"skip": 1, "limit": 2}, headers=owner.headers).json() == file_ids[1:3]
     assert client.get(FILES, params={"skip": 4}, headers=owner.headers).json() == []
 
 
-def test_cursor_of_somebody_else_shows_only_ones_own(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
+def test_cursor_of_another_user_returns_only_own_files(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
     other = make_user()
     for _ in range(3):
         make_file(client, other, status="pending")
@@ -450,18 +454,18 @@ def test_cursor_of_somebody_else_shows_only_ones_own(client: httpx.Client, owner
         ("skip=1_0", "malformed_request"),
     ],
 )
-def test_senseless_page_is_refused(client: httpx.Client, owner: Account, query: str, code: str) -> None:
+def test_invalid_page_parameters_return_422(client: httpx.Client, owner: Account, query: str, code: str) -> None:
     assert_problem(client.get(f"{FILES}?{query}", headers=owner.headers), 422, code)
 
 
-def test_object_key_holds_ids_only(client: httpx.Client, owner: Account) -> None:
+def test_object_key_contains_ids_only(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, status="pending", filename="../../etc/passwd")
 
     assert file["s3_key"] == f"uploads/{file['id']}"
     assert file["filename"] == "../../etc/passwd"
 
 
-def test_object_keys_are_derived_from_the_file_alone() -> None:
+def test_object_key_depends_only_on_the_file_id() -> None:
     file_id = uuid4()
 
     assert object_key(file_id) == f"uploads/{file_id}"

@@ -1,4 +1,4 @@
-"""The Lambda entry point: both kinds of event, stages, and everything that is no event at all."""
+"""The Lambda entry point: both event formats, stages, and malformed events."""
 
 import base64
 import json
@@ -44,7 +44,7 @@ def any_client(request: pytest.FixtureRequest, handler: GatewayHandler) -> httpx
     return httpx.Client(transport=GatewayTransport(handler, EVENTS[request.param]), base_url="https://api.test")
 
 
-def test_every_kind_of_event_is_served(any_client: httpx.Client, owner: Account) -> None:
+def test_every_event_format_is_served(any_client: httpx.Client, owner: Account) -> None:
     file = make_file(any_client, owner, filename="ünï.txt")
 
     listed = any_client.get("/api/v1/files", params={"limit": 5}, headers=owner.headers)
@@ -54,25 +54,25 @@ def test_every_kind_of_event_is_served(any_client: httpx.Client, owner: Account)
     assert any_client.delete(f"/api/v1/files/{file['id']}", headers=owner.headers).status_code == 204
 
 
-def test_problem_is_text_whatever_the_event(any_client: httpx.Client) -> None:
+def test_problem_is_text_in_every_event_format(any_client: httpx.Client) -> None:
     assert_problem(any_client.get("/api/v1/users/me"), 401, "not_authenticated")
     assert_problem(any_client.get("/nowhere"), 404, "no_such_route")
     assert_problem(any_client.patch("/api/v1/files"), 405, "method_not_allowed")
 
 
-def test_request_id_is_the_gateways(handler: GatewayHandler) -> None:
+def test_request_id_comes_from_the_gateway(handler: GatewayHandler) -> None:
     event = payload_v2(httpx.Request("GET", "https://api.test/health"))
 
-    answer = handler(event, None)
+    response = handler(event, None)
 
-    assert answer["headers"]["x-request-id"] == event["requestContext"]["requestId"]
+    assert response["headers"]["x-request-id"] == event["requestContext"]["requestId"]
 
 
 @pytest.mark.parametrize(
     ("make_event", "prefix"),
     [(payload_v2, ""), (lambda request: payload_v2(request, stage="dev"), "/dev"), (payload_v1, "/dev")],
 )
-def test_docs_work_under_a_stage(handler: GatewayHandler, make_event: Any, prefix: str) -> None:
+def test_docs_work_below_a_stage(handler: GatewayHandler, make_event: Any, prefix: str) -> None:
     client = httpx.Client(transport=GatewayTransport(handler, make_event), base_url="https://api.test")
 
     docs = client.get("/docs")
@@ -84,7 +84,7 @@ def test_docs_work_under_a_stage(handler: GatewayHandler, make_event: Any, prefi
     assert "/api/v1/files/upload" in document.json()["paths"]
 
 
-def test_body_arrives_whole_as_text_or_base64(client: httpx.Client, handler: GatewayHandler, owner: Account) -> None:
+def test_text_and_base64_bodies_arrive_complete(client: httpx.Client, handler: GatewayHandler, owner: Account) -> None:
     declared = {"filename": "ü", "content_type": "a/b", "size_bytes": 1}
     event = payload_v2(client.build_request("POST", "/api/v1/files/upload", json=declared, headers=owner.headers))
     encoded = event | {"body": base64.b64encode(event["body"].encode()).decode(), "isBase64Encoded": True}
@@ -93,28 +93,28 @@ def test_body_arrives_whole_as_text_or_base64(client: httpx.Client, handler: Gat
 
 
 @pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix", "Forwarded"])
-def test_links_do_not_trust_the_callers_headers(client: httpx.Client, owner: Account, header: str) -> None:
+def test_links_ignore_host_and_forwarded_headers(client: httpx.Client, owner: Account, header: str) -> None:
     for _ in range(2):
         make_file(client, owner, status="pending")
     headers = owner.headers | {header: "evil.example"}
 
-    answer = client.get("/api/v1/files", params={"limit": 1}, headers=headers)
+    response = client.get("/api/v1/files", params={"limit": 1}, headers=headers)
     upload = client.post("/api/v1/files/upload", json={"filename": "a", "content_type": "a/b", "size_bytes": 1}, headers=headers)
     slash = client.get("/api/v1/users/me/", headers=headers)
 
-    assert "evil" not in str(answer.headers) + str(upload.headers) + upload.text + str(slash.headers)
+    assert "evil" not in str(response.headers) + str(upload.headers) + upload.text + str(slash.headers)
     assert slash.status_code == 404
 
 
-@pytest.mark.parametrize("given", ["", "x" * 129, "a\nb", "ä", None, 5])
-def test_request_id_that_no_gateway_made_is_replaced(handler: GatewayHandler, given: Any) -> None:
+@pytest.mark.parametrize("request_id", ["", "x" * 129, "a\nb", "ä", None, 5])
+def test_malformed_request_id_is_replaced(handler: GatewayHandler, request_id: Any) -> None:
     event = payload_v2(httpx.Request("GET", "https://api.test/health"))
-    event["requestContext"]["requestId"] = given
+    event["requestContext"]["requestId"] = request_id
 
-    assert str(UUID(handler(event, None)["headers"]["x-request-id"])) != given
+    assert str(UUID(handler(event, None)["headers"]["x-request-id"])) != request_id
 
 
-def test_no_answer_is_sniffed_and_no_secret_is_kept(client: httpx.Client, owner: Account) -> None:
+def test_responses_are_nosniff_and_secrets_no_store(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner)
     declared = {"filename": "a", "content_type": "a/b", "size_bytes": 1}
     upload = client.post("/api/v1/files/upload", json=declared, headers=owner.headers)
@@ -124,7 +124,7 @@ def test_no_answer_is_sniffed_and_no_secret_is_kept(client: httpx.Client, owner:
     assert client.get("/health").headers["x-content-type-options"] == client.get("/x").headers["x-content-type-options"] == "nosniff"
 
 
-def test_access_log_names_the_route_and_never_the_path(client: httpx.Client, owner: Account, caplog: pytest.LogCaptureFixture) -> None:
+def test_access_log_contains_the_route_and_never_the_path(client: httpx.Client, owner: Account, caplog: pytest.LogCaptureFixture) -> None:
     file = make_file(client, owner, status="pending")
     caplog.clear()
     access_log = logging.getLogger("lambda_app.routers.http.request_middleware")
@@ -141,7 +141,7 @@ def test_access_log_names_the_route_and_never_the_path(client: httpx.Client, own
     assert "s3cr3t" not in str(fields) + caplog.text
 
 
-def test_next_page_keeps_only_what_the_route_knows(client: httpx.Client, owner: Account) -> None:
+def test_link_to_the_next_page_keeps_only_known_parameters(client: httpx.Client, owner: Account) -> None:
     for _ in range(2):
         make_file(client, owner, status="pending")
 
@@ -189,23 +189,23 @@ MALFORMED: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_malformed_event_gets_an_answer_and_the_next_one_is_right(client: httpx.Client, handler: GatewayHandler, name: str) -> None:
-    answer = handler(MALFORMED[name], None)
+def test_malformed_event_returns_400_and_the_next_event_is_served(client: httpx.Client, handler: GatewayHandler, name: str) -> None:
+    response = handler(MALFORMED[name], None)
 
-    assert 400 <= answer["statusCode"] < 500, answer
-    assert answer["headers"]["content-type"] == "application/problem+json"
-    assert json.loads(answer["body"])["status"] == answer["statusCode"]
+    assert 400 <= response["statusCode"] < 500, response
+    assert response["headers"]["content-type"] == "application/problem+json"
+    assert json.loads(response["body"])["status"] == response["statusCode"]
     assert client.get("/health").json() == {"status": "ok"}
 
 
-def test_unforeseen_error_is_a_problem_without_a_word_of_it(app: FastAPI, handler: GatewayHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error_returns_a_problem_without_details(app: FastAPI, handler: GatewayHandler, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lambda_app.routers.health.Health", lambda: 1 / 0)
     client = httpx.Client(transport=GatewayTransport(handler), base_url="https://api.test")
 
-    answer = client.get("/health")
+    response = client.get("/health")
 
-    assert_problem(answer, 500, "internal_error", detail="Internal server error")
-    assert "division" not in answer.text
+    assert_problem(response, 500, "internal_error", detail="Internal server error")
+    assert "division" not in response.text
 
 
 def test_entry_point_is_built_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Signs of life, and that nothing hangs when the database is away."""
+"""Health checks, and behaviour without the database."""
 
 import socket
 import time
@@ -17,44 +17,44 @@ from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem
 
 
-@pytest.fixture(params=["nobody listens", "nobody answers"])
-def cut_off(request: pytest.FixtureRequest, settings: Settings) -> Iterator[httpx.Client]:
-    """An API whose database port is closed, or takes connections and says nothing."""
+@pytest.fixture(params=["closed port", "no response"])
+def client_without_database(request: pytest.FixtureRequest, settings: Settings) -> Iterator[httpx.Client]:
+    """A client of an API whose database port is closed, or accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        if request.param == "nobody listens":
+        if request.param == "closed port":
             listener.close()
-        away = settings.model_copy(
+        unreachable = settings.model_copy(
             update={"database_url": SecretStr(f"postgresql://app@127.0.0.1:{port}/app"), "database_timeout_seconds": 1.0}
         )
-        services = Services.build(away)
-        transport = GatewayTransport(GatewayHandler(create_app(away, services)))
+        services = Services.build(unreachable)
+        transport = GatewayTransport(GatewayHandler(create_app(unreachable, services)))
         with httpx.Client(transport=transport, base_url="https://api.test") as client:
             yield client
         services.engine.dispose()
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/v1"])
-def test_health_answers_everywhere(client: httpx.Client, prefix: str) -> None:
+def test_health_responds_with_and_without_the_prefix(client: httpx.Client, prefix: str) -> None:
     for path in ("/health", "/health/db"):
-        answer = client.get(prefix + path)
-        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+        response = client.get(prefix + path)
+        assert (response.status_code, response.json()) == (200, {"status": "ok"})
 
 
-def test_liveness_does_not_need_the_database(cut_off: httpx.Client) -> None:
-    assert cut_off.get("/health").status_code == 200
+def test_liveness_does_not_need_the_database(client_without_database: httpx.Client) -> None:
+    assert client_without_database.get("/health").status_code == 200
 
 
 @pytest.mark.timing
-def test_database_health_is_a_problem_within_two_seconds(cut_off: httpx.Client) -> None:
+def test_database_health_returns_503_within_two_seconds(client_without_database: httpx.Client) -> None:
     started_at = time.monotonic()
 
-    answer = cut_off.get("/health/db")
+    response = client_without_database.get("/health/db")
 
     assert time.monotonic() - started_at < 2
-    assert_problem(answer, 503, "database_unreachable")
+    assert_problem(response, 503, "database_unreachable")
 
 
-def test_requests_are_refused_not_crashed(cut_off: httpx.Client, owner: Account) -> None:
-    assert_problem(cut_off.get("/api/v1/users/me", headers=owner.headers), 503)
-    assert_problem(cut_off.post("/api/v1/login/token", data={"username": owner.email, "password": "x"}), 503)
+def test_requests_return_503_without_the_database(client_without_database: httpx.Client, owner: Account) -> None:
+    assert_problem(client_without_database.get("/api/v1/users/me", headers=owner.headers), 503)
+    assert_problem(client_without_database.post("/api/v1/login/token", data={"username": owner.email, "password": "x"}), 503)

@@ -1,8 +1,8 @@
-"""No string from outside can make the database connection hand one request another's rows.
+"""No string from a client can make a database connection return one request the rows of another.
 
-pg8000 raises between two protocol messages when it cannot encode a value; a connection pooled after that is one reply
-off, and serves the next request somebody else's answer (docs/adr/0001-single-flush-database-transport.md). So every hostile string is
-followed by requests of two users who must see their own rows and nothing else.
+pg8000 raises between two protocol messages when it cannot encode a value. A connection that returns to the pool after that is one
+response behind and gives the next request the rows of another user (docs/adr/0001-single-flush-database-transport.md). Therefore two
+users send requests after every hostile string, and must get only their own rows.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ ALPHABET = [
     "é",
     "🔑",
 ]
-WHOLE = [
+KNOWN_ATTACKS = [
     '\'; DROP TABLE "user"; --',
     "' OR '1'='1",
     "\\'; SELECT pg_sleep(10); --",
@@ -64,16 +64,16 @@ WHOLE = [
 
 
 def hostile_strings() -> Iterator[str]:
-    """Yield more than a thousand strings: all pairs of the alphabet, and random longer ones."""
-    yield from WHOLE
+    """Yield an endless sequence: known attacks, all pairs of the alphabet, then random longer strings."""
+    yield from KNOWN_ATTACKS
     yield from ("".join(pair) for pair in itertools.product(ALPHABET, repeat=2))
-    choice = random.Random(SEED)
+    rng = random.Random(SEED)
     while True:
-        yield "".join(choice.choices([*ALPHABET, "a", "b"], k=choice.randint(1, 30)))
+        yield "".join(rng.choices([*ALPHABET, "a", "b"], k=rng.randint(1, 30)))
 
 
 @pytest.mark.slow
-def test_hostile_string_never_shows_anybody_somebody_elses_row(
+def test_hostile_string_never_returns_another_users_row(
     client: httpx.Client, services: Services, make_user: Callable[..., Account]
 ) -> None:
     users = [make_user(), make_user()]
@@ -83,8 +83,8 @@ def test_hostile_string_never_shows_anybody_somebody_elses_row(
     count = 0
 
     for text in itertools.islice(hostile_strings(), 1050):
-        refused = send(client, attacker, target, text, route=count % 4)
-        assert refused.status_code < 500, (text, refused.text)
+        response = send(client, attacker, target, text, route=count % 4)
+        assert response.status_code < 500, (text, response.text)
         bind(services, text)
         for number in range(VICTIM_REQUESTS):
             assert_own_row(client, users[number % 2], files[number % 2], number)
@@ -94,7 +94,7 @@ def test_hostile_string_never_shows_anybody_somebody_elses_row(
 
 
 def send(client: httpx.Client, attacker: Account, file_id: str, text: str, *, route: int) -> httpx.Response:
-    """Send the string through the API, in the field whose turn it is."""
+    """Send the string to the API in the field that `route` selects."""
     headers = attacker.headers | {"Content-Type": "application/json"}
     match route:
         case 0:
@@ -109,15 +109,15 @@ def send(client: httpx.Client, attacker: Account, file_id: str, text: str, *, ro
 
 
 def bind(services: Services, text: str) -> None:
-    """Bind the string to a statement past the border's checks, as a forgotten check one day might."""
+    """Bind the string to a statement without the checks of the API, as if a check were missing."""
     with contextlib.suppress(AppError, SQLAlchemyError, UnicodeError), services.unit_of_work() as session:
         UserRepository(session).get_by_email(text)
 
 
 def assert_own_row(client: httpx.Client, user: Account, file: dict[str, Any], number: int) -> None:
     if number % 4 < 2:
-        answer = client.get("/api/v1/users/me", headers=user.headers)
-        assert (answer.status_code, answer.json().get("id")) == (200, str(user.id))
+        response = client.get("/api/v1/users/me", headers=user.headers)
+        assert (response.status_code, response.json().get("id")) == (200, str(user.id))
     else:
-        answer = client.get(f"/api/v1/files/{file['id']}", headers=user.headers)
-        assert (answer.status_code, answer.json()) == (200, file)
+        response = client.get(f"/api/v1/files/{file['id']}", headers=user.headers)
+        assert (response.status_code, response.json()) == (200, file)

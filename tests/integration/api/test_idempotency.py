@@ -1,4 +1,4 @@
-"""Requests that are sent twice, one after the other, at once, and after a crash."""
+"""Idempotency keys: requests that are repeated sequentially, concurrently, and after a crash."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
 from lambda_app.models import File, IdempotencyKey, User
 from lambda_app.schemas.files.files import FileCreate
-from lambda_app.services.files.idempotency import KeyedRequest, RequestUnderWayError
+from lambda_app.services.files.idempotency import KeyedRequest, RequestInProgressError
 from tests.support.accounts import Account, put_object
 from tests.support.problems import assert_problem
 from tests.support.quota_assertions import assert_quota_is_exact
@@ -36,7 +36,7 @@ def files_of(services: Services, account: Account) -> list[File]:
         return session.query(File).filter(File.owner_id == account.id).all()
 
 
-def test_repeated_upload_is_the_same_file_with_a_fresh_url(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_repeated_start_returns_the_same_file_with_a_new_url(client: httpx.Client, services: Services, owner: Account) -> None:
     first = start(client, owner)
     with time_machine.travel(clock.now() + timedelta(seconds=5)):
         second = start(client, owner)
@@ -52,7 +52,7 @@ def test_repeated_upload_is_the_same_file_with_a_fresh_url(client: httpx.Client,
     assert start(client, owner).json()["file_id"] == first.json()["file_id"]
 
 
-def test_repetition_gives_the_upload_as_much_time_as_its_url(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_repeated_start_extends_the_upload_to_the_new_url(client: httpx.Client, services: Services, owner: Account) -> None:
     start(client, owner)
     before = files_of(services, owner)[0].upload_expires_at
 
@@ -62,10 +62,10 @@ def test_repetition_gives_the_upload_as_much_time_as_its_url(client: httpx.Clien
     assert files_of(services, owner)[0].upload_expires_at >= before + timedelta(minutes=8)
 
 
-def test_repeated_start_in_parts_is_the_same_file(client: httpx.Client, services: Services, owner: Account) -> None:
-    answers = [start(client, owner, path="multipart") for _ in range(2)]
+def test_repeated_multipart_start_returns_the_same_file(client: httpx.Client, services: Services, owner: Account) -> None:
+    responses = [start(client, owner, path="multipart") for _ in range(2)]
 
-    assert answers[0].json() == answers[1].json()
+    assert responses[0].json() == responses[1].json()
     assert len(files_of(services, owner)) == 1
 
 
@@ -75,12 +75,17 @@ def test_key_with_another_body_is_refused(client: httpx.Client, owner: Account) 
     assert_problem(start(client, owner, filename="b.txt"), 422, "idempotency_key_reused")
 
 
-def test_key_belongs_to_its_user_and_route(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
-    somebody = make_user()
+def test_key_is_scoped_to_user_and_route(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
+    other_user = make_user()
 
     def start_all() -> list[str]:
-        answers = [start(client, owner), start(client, somebody), start(client, owner, path="multipart"), start(client, owner, key="k-2")]
-        return [answer.json()["file_id"] for answer in answers]
+        responses = [
+            start(client, owner),
+            start(client, other_user),
+            start(client, owner, path="multipart"),
+            start(client, owner, key="k-2"),
+        ]
+        return [response.json()["file_id"] for response in responses]
 
     ids = start_all()
 
@@ -88,16 +93,16 @@ def test_key_belongs_to_its_user_and_route(client: httpx.Client, owner: Account,
     assert start_all() == ids
 
 
-def test_key_is_forgotten_after_a_day(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_key_expires_after_a_day(client: httpx.Client, services: Services, owner: Account) -> None:
     first = start(client, owner).json()["file_id"]
     with services.unit_of_work() as session:
-        aged = clock.now() - timedelta(hours=24, seconds=1)
-        session.query(IdempotencyKey).filter(IdempotencyKey.user_id == owner.id).update({"created_at": aged})
+        expired_at = clock.now() - timedelta(hours=24, seconds=1)
+        session.query(IdempotencyKey).filter(IdempotencyKey.user_id == owner.id).update({"created_at": expired_at})
 
     assert start(client, owner, filename="another.txt").json()["file_id"] != first
 
 
-def test_refused_request_gives_its_key_up(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_refused_request_releases_its_key(client: httpx.Client, owner: Account, admin: Account) -> None:
     client.put(f"/api/v1/users/{owner.id}", json={"quota_bytes": 1}, headers=admin.headers)
     assert_problem(start(client, owner), 413, "quota_exceeded")
     client.put(f"/api/v1/users/{owner.id}", json={"quota_bytes": 100}, headers=admin.headers)
@@ -106,27 +111,27 @@ def test_refused_request_gives_its_key_up(client: httpx.Client, owner: Account, 
 
 
 @pytest.mark.parametrize("path", ["upload", "multipart"])
-def test_repetition_needs_no_room_of_its_own(client: httpx.Client, owner: Account, admin: Account, path: str) -> None:
+def test_repeated_start_reserves_no_further_quota(client: httpx.Client, owner: Account, admin: Account, path: str) -> None:
     client.put(f"/api/v1/users/{owner.id}", json={"quota_bytes": 5}, headers=admin.headers)
 
-    answers = [start(client, owner, path=path) for _ in range(2)]
+    responses = [start(client, owner, path=path) for _ in range(2)]
 
-    assert [answer.status_code for answer in answers] == [201, 201]
-    assert answers[0].json()["file_id"] == answers[1].json()["file_id"]
+    assert [response.status_code for response in responses] == [201, 201]
+    assert responses[0].json()["file_id"] == responses[1].json()["file_id"]
 
 
-def test_key_of_a_deleted_file_does_not_make_another(client: httpx.Client, owner: Account) -> None:
+def test_key_of_a_deleted_file_returns_410(client: httpx.Client, owner: Account) -> None:
     file_id = start(client, owner).json()["file_id"]
     client.delete(f"{FILES}/{file_id}", headers=owner.headers)
 
     assert_problem(start(client, owner), 410, "idempotent_file_gone")
 
 
-def test_request_under_way_is_a_conflict_until_its_lock_is_over(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_request_in_progress_returns_409_until_its_lock_expires(client: httpx.Client, services: Services, owner: Account) -> None:
     declared = FileCreate.model_validate(BODY)
     keyed = KeyedRequest.of(user_id=owner.id, route="POST /files/upload", key="k-1", body=declared.model_dump_json())
     with services.unit_of_work() as session:
-        # As a process leaves it that dies between taking the key and making the file.
+        # The state after a process crashed between claiming the key and creating the file.
         assert services.uploads(session)._idempotency.claim(keyed, UUID(int=1)) is None
 
     assert_problem(start(client, owner), 409, "idempotency_key_in_flight", headers={"retry-after": "1"})
@@ -137,8 +142,8 @@ def test_request_under_way_is_a_conflict_until_its_lock_is_over(client: httpx.Cl
     assert len(files_of(services, owner)) == 1
 
 
-def test_request_that_lost_its_key_while_it_slept_makes_nothing(settings: Settings, services: Services, owner: Account) -> None:
-    meanwhile = Services.build(settings)
+def test_request_that_lost_its_key_creates_nothing(settings: Settings, services: Services, owner: Account) -> None:
+    other_services = Services.build(settings)
     declared = FileCreate.model_validate(BODY)
     keyed = KeyedRequest.of(user_id=owner.id, route="POST /files/upload", key="k-1", body=declared.model_dump_json())
     with services.unit_of_work() as session:
@@ -147,46 +152,46 @@ def test_request_that_lost_its_key_while_it_slept_makes_nothing(settings: Settin
         sign = uploads._store.presign_upload
 
         def sign_late(**parameters: Any) -> Any:
-            with meanwhile.unit_of_work() as other:
+            with other_services.unit_of_work() as other:
                 other.query(IdempotencyKey).filter(IdempotencyKey.user_id == owner.id).update({"resource_id": UUID(int=2)})
             return sign(**parameters)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(uploads._store, "presign_upload", sign_late)
-            with pytest.raises(RequestUnderWayError):
+            with pytest.raises(RequestInProgressError):
                 uploads.start_upload(user, declared, keyed=keyed)
-    meanwhile.engine.dispose()
+    other_services.engine.dispose()
 
     assert files_of(services, owner) == []
     assert_quota_is_exact(services, [owner.id])
 
 
-def test_many_at_once_make_one_file(settings: Settings, services: Services, owner: Account) -> None:
+def test_concurrent_requests_with_one_key_create_one_file(settings: Settings, services: Services, owner: Account) -> None:
     engine = create_database_engine(settings.model_copy(update={"database_pool_size": 20, "database_timeout_seconds": 30.0}))
-    crowd = replace(services, engine=engine, session_factory=create_session_factory(engine))
+    concurrent_services = replace(services, engine=engine, session_factory=create_session_factory(engine))
     declared = FileCreate.model_validate(BODY)
     keyed = KeyedRequest.of(user_id=owner.id, route="POST /files/upload", key="k", body=declared.model_dump_json())
-    with crowd.unit_of_work() as session:
+    with concurrent_services.unit_of_work() as session:
         user = session.get_one(User, owner.id)
 
     def start_once(_: int) -> UUID | None:
         try:
-            with crowd.unit_of_work() as session:
-                return crowd.uploads(session).start_upload(user, declared, keyed=keyed).file.id
-        except RequestUnderWayError:
+            with concurrent_services.unit_of_work() as session:
+                return concurrent_services.uploads(session).start_upload(user, declared, keyed=keyed).file.id
+        except RequestInProgressError:
             return None
 
     with ThreadPoolExecutor(20) as threads:
-        made = set(threads.map(start_once, range(100))) - {None}
+        file_ids = set(threads.map(start_once, range(100))) - {None}
     engine.dispose()
 
-    assert len(made) == 1
-    assert {file.id for file in files_of(services, owner)} == made
+    assert len(file_ids) == 1
+    assert {file.id for file in files_of(services, owner)} == file_ids
     assert_quota_is_exact(services, [owner.id])
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a b", "ü", "a\tb"])
-def test_senseless_keys_are_refused(client: httpx.Client, owner: Account, key: str) -> None:
+def test_invalid_keys_return_422(client: httpx.Client, owner: Account, key: str) -> None:
     headers = {**owner.headers, "Idempotency-Key": key.encode()}
 
-    assert_problem(client.post(f"{FILES}/upload", json=BODY, headers=headers), 422, "malformed_request")  # type: ignore[arg-type]  # bytes on purpose
+    assert_problem(client.post(f"{FILES}/upload", json=BODY, headers=headers), 422, "malformed_request")  # type: ignore[arg-type]  # bytes, because httpx refuses non-ASCII str

@@ -1,4 +1,4 @@
-"""The head of the audit log is locked last, by everybody: a foreign key that locked its row behind it would close a circle."""
+"""Lock order: transactions lock the head of the audit log last. A foreign key that locks a row afterwards could cause a deadlock."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -31,9 +31,9 @@ ROUNDS = 25
 
 @pytest.fixture
 def pooled(settings: Settings) -> Iterator[Services]:
-    built = Services.build(settings.model_copy(update={"database_pool_size": 4, "database_timeout_seconds": 60.0}))
-    yield built
-    built.engine.dispose()
+    pooled = Services.build(settings.model_copy(update={"database_pool_size": 4, "database_timeout_seconds": 60.0}))
+    yield pooled
+    pooled.engine.dispose()
 
 
 def open_session(_services: Services, session: Session, owner: Account) -> None:
@@ -42,26 +42,26 @@ def open_session(_services: Services, session: Session, owner: Account) -> None:
     SessionRepository(session).open(row, hash_secret(new_secret()))
 
 
-def make_key(_services: Services, session: Session, owner: Account) -> None:
+def create_api_key(_services: Services, session: Session, owner: Account) -> None:
     fields = {"name": "n", "hint": "h", "key_hash": hash_secret(new_secret()), "scopes": "admin", "created_at": clock.now()}
     key = ApiKey(id=uuid4(), user_id=owner.id, token_epoch=0, **fields)
     ApiKeyRepository(session).add(key)
 
 
-def ask_for_mail(_services: Services, session: Session, owner: Account) -> None:
+def request_mail(_services: Services, session: Session, owner: Account) -> None:
     token_hash = hash_secret(new_secret())
     MailTokenRepository(session).add_for(owner.email, MailPurpose.RESET_PASSWORD, token_hash=token_hash, lifetime=timedelta(minutes=30))
 
 
-def make_link(services: Services, session: Session, owner: Account) -> None:
+def create_share(services: Services, session: Session, owner: Account) -> None:
     services.shares(session).create(session.get_one(User, owner.id), _files(session, owner), ShareOptions(), route="POST /shares")
 
 
-def ask_for_archive(services: Services, session: Session, owner: Account) -> None:
+def request_archive(services: Services, session: Session, owner: Account) -> None:
     services.archives(session).start(session.get_one(User, owner.id), ArchiveCreate(file_ids=_files(session, owner)))
 
 
-def ask_for_files(services: Services, session: Session, owner: Account) -> None:
+def create_file_request(services: Services, session: Session, owner: Account) -> None:
     services.file_requests(session).create(session.get_one(User, owner.id), FileRequestCreate(title="t"))
 
 
@@ -69,14 +69,14 @@ def _files(session: Session, owner: Account) -> list[UUID]:
     return list(session.scalars(select(File.id).where(File.owner_id == owner.id)))
 
 
-ACTS = [open_session, make_key, ask_for_mail, make_link, ask_for_archive, ask_for_files]
+ACTS = [open_session, create_api_key, request_mail, create_share, request_archive, create_file_request]
 
 
 @pytest.mark.parametrize("act", ACTS)
-def test_change_of_the_address_and_what_refers_to_the_account_never_wait_for_each_other(
+def test_email_change_and_insert_that_references_the_user_do_not_deadlock(
     pooled: Services, client: httpx.Client, owner: Account, act: Callable[[Services, Session, Account], None]
 ) -> None:
-    """The one has the account's row and is about to write its event; the other begins meanwhile."""
+    """One transaction holds the account's row and is about to write its event. The other starts meanwhile."""
     make_file(client, owner)
 
     def run() -> None:
@@ -104,15 +104,15 @@ def delete(services: Services, session: Session, owner: Account) -> None:
 
 
 @pytest.mark.parametrize("step", [trash, delete])
-@pytest.mark.parametrize("act", [make_link])
-def test_what_refers_to_a_file_and_a_change_of_its_state_never_wait_for_each_other(
+@pytest.mark.parametrize("act", [create_share])
+def test_insert_that_references_a_file_and_its_state_change_do_not_deadlock(
     pooled: Services,
     client: httpx.Client,
     owner: Account,
     act: Callable[[Services, Session, Account], None],
     step: Callable[[Services, Session, Account], None],
 ) -> None:
-    """A link's foreign key looks at the file when it has the head of the log already, for which the change waits with the file's row."""
+    """The insert must not lock the file's row after the head of the log: the other transaction holds the row and waits for the head."""
     make_file(client, owner)
 
     def run(work: Callable[[Services, Session, Account], None]) -> None:
@@ -121,27 +121,29 @@ def test_what_refers_to_a_file_and_a_change_of_its_state_never_wait_for_each_oth
 
     with ThreadPoolExecutor(2) as threads, pooled.engine.connect() as holder:
         holder.execute(text("INSERT INTO audit_event (at, action) VALUES (now(), 'test.held')"))
-        # In the order in which they will get the head.
-        under_way = []
+        # They get the lock on the head in this order.
+        running = []
         for number, work in enumerate((act, step), 1):
-            under_way.append(threads.submit(run, work))
+            running.append(threads.submit(run, work))
             wait_until_waiting(pooled, count=number)
         holder.rollback()
 
-        for done in under_way:
+        for done in running:
             done.result(timeout=10)
 
 
-@pytest.mark.parametrize("act", [open_session, make_key, ask_for_mail])
-def test_many_at_once_never_end_in_a_deadlock(pooled: Services, owner: Account, act: Callable[[Services, Session, Account], None]) -> None:
-    # With a time limit: whoever loses a deadlock comes no more.
+@pytest.mark.parametrize("act", [open_session, create_api_key, request_mail])
+def test_concurrent_transactions_never_deadlock(
+    pooled: Services, owner: Account, act: Callable[[Services, Session, Account], None]
+) -> None:
+    # The timeout ends the wait for a thread that failed with a deadlock.
     start = threading.Barrier(2, timeout=10)
 
     def change(user_id: UUID) -> None:
         for number in range(ROUNDS):
             start.wait()
             with pooled.unit_of_work() as session:
-                # There and back again, so that what is asked for the first address is found now and then.
+                # Every second change restores the first address, so that some requests for mail find the account.
                 email = owner.email if number % 2 else f"moved-{uuid4()}@example.com"
                 UserRepository(session).update(user_id, {"email": email}, action="user.email_changed")
 

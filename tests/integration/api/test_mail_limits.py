@@ -1,4 +1,4 @@
-"""How much mail can be asked for, and that nobody is kept from a link by those who ask in their name."""
+"""Rate limits on mail: they bound what an attacker can send to an inbox, and do not lock the owner out of password resets."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -29,53 +29,53 @@ def user(mail: Mailing) -> Account:
     return make_account(mail.client, mail.services)
 
 
-def forget(mail: Mailing, email: str, *, source: str | None = None, times: int = 1) -> None:
+def request_reset(mail: Mailing, email: str, *, source: str | None = None, times: int = 1) -> None:
     with mail.client_from(source or unused_address()) as client:
         for _ in range(times):
-            answer = client.post(f"{LOGIN}/forgot-password", json={"email": email})
-            assert (answer.status_code, answer.json()) == (202, None)
+            response = client.post(f"{LOGIN}/forgot-password", json={"email": email})
+            assert (response.status_code, response.json()) == (202, None)
 
 
 def reset(mail: Mailing, token: str) -> int:
     return mail.client.post(f"{LOGIN}/reset-password", json={"token": token, "password": NEW}).status_code
 
 
-def test_stranger_fills_no_inbox_and_keeps_nobody_from_a_link(mail: Mailing, user: Account) -> None:
-    forget(mail, user.email, source=unused_address(), times=10)
+def test_one_address_cannot_flood_an_inbox_or_block_the_owners_reset(mail: Mailing, user: Account) -> None:
+    request_reset(mail, user.email, source=unused_address(), times=10)
     assert len(mail.mails()) == 3
 
-    forget(mail, user.email)
+    request_reset(mail, user.email)
 
     assert len(mail.mails()) == 4
     assert reset(mail, mail.token()) == 204
 
 
-def test_strangers_at_many_addresses_leave_the_owner_links_that_are_good(mail: Mailing, user: Account) -> None:
-    """The limit is reached; then the inbox holds links, each as good as the one that is not sent, for as long as none is."""
+def test_flood_from_many_addresses_leaves_valid_links_in_the_inbox(mail: Mailing, user: Account) -> None:
+    """Once the limit is reached no link is sent, but the links in the inbox stay valid until the limit ends."""
     with time_machine.travel(clock.now(), tick=False) as traveller:
         for _ in range(20):
-            forget(mail, user.email)
+            request_reset(mail, user.email)
         assert len(mail.mails()) == 5
         traveller.shift(MAIL_WINDOW - timedelta(seconds=1))
-        forget(mail, user.email)
+        request_reset(mail, user.email)
         assert len(mail.mails()) == 5
         assert reset(mail, mail.token(0)) == 204
 
     with time_machine.travel(clock.now() + MAIL_WINDOW, tick=False):
-        forget(mail, user.email)
+        request_reset(mail, user.email)
     assert len(mail.mails()) == 6
 
 
-def test_ipv6_customer_is_one_stranger(mail: Mailing, user: Account) -> None:
+def test_one_ipv6_prefix_counts_as_one_requester(mail: Mailing, user: Account) -> None:
     for number in range(10):
-        forget(mail, user.email, source=f"2001:db8:7:7:{number:x}::1")
+        request_reset(mail, user.email, source=f"2001:db8:7:7:{number:x}::1")
 
     assert len(mail.mails()) == 3
 
 
-def test_one_kind_of_mail_does_not_use_up_another(mail: Mailing, user: Account) -> None:
+def test_kinds_of_mail_have_separate_limits(mail: Mailing, user: Account) -> None:
     for _ in range(6):
-        forget(mail, user.email)
+        request_reset(mail, user.email)
 
     mail.client.post(f"{LOGIN}/verification", json={"email": user.email})
 
@@ -84,20 +84,20 @@ def test_one_kind_of_mail_does_not_use_up_another(mail: Mailing, user: Account) 
 
 
 @pytest.mark.parametrize(("networks", "sent"), [(1, 3), (50, 5)])
-def test_fifty_requests_at_once_are_counted_one_by_one(settings: Settings, user: Account, networks: int, sent: int) -> None:
+def test_concurrent_requests_are_each_counted(settings: Settings, user: Account, networks: int, sent: int) -> None:
     pooled = Services.build(settings.model_copy(update={"database_pool_size": 10, "mail_folder": "unused"}))
     sources = [unused_address() for _ in range(networks)]
 
-    def ask(number: int) -> bool:
+    def request_mail(number: int) -> bool:
         token = set_request_context(RequestContext(source_address=sources[number % networks]))
         try:
             with pooled.unit_of_work() as session:
-                return pooled.recovery(session).start_reset(user.email) is not None
+                return pooled.recovery(session).start_password_reset(user.email) is not None
         finally:
             reset_request_context(token)
 
     with ThreadPoolExecutor(10) as pool:
-        mails = sum(pool.map(ask, range(50)))
+        mails = sum(pool.map(request_mail, range(50)))
     with pooled.engine.connect() as connection:
         tokens = connection.execute(text("SELECT count(*) FROM mail_token WHERE user_id = :id"), {"id": user.id}).scalar_one()
     pooled.engine.dispose()
@@ -105,27 +105,27 @@ def test_fifty_requests_at_once_are_counted_one_by_one(settings: Settings, user:
     assert (mails, tokens) == (sent, sent)
 
 
-def test_asker_has_limits_for_all_addresses_together_and_uses_up_nobodys_beyond_them(services: Services) -> None:
+def test_requester_has_a_total_limit_and_refused_requests_use_no_other_allowance(services: Services) -> None:
     crowd, victim = [f"user-{number}-{uuid4()}@example.com" for number in range(4)], f"user-{uuid4()}@example.com"
     busy = MailRequester(f"network|{uuid4()}", mails=4)
 
-    def take(email: str, asker: MailRequester) -> bool:
+    def consume(email: str, requester: MailRequester) -> bool:
         with services.unit_of_work() as session:
-            return MailAllowanceRepository(session).take("test", email=email, asker=asker)
+            return MailAllowanceRepository(session).consume("test", email=email, requester=requester)
 
-    assert [take(email, busy) for email in (*crowd, victim, victim, victim)] == [True] * 4 + [False] * 3
+    assert [consume(email, busy) for email in (*crowd, victim, victim, victim)] == [True] * 4 + [False] * 3
     others = [MailRequester(f"network|{uuid4()}", mails=4) for _ in range(6)]
-    assert [take(victim, other) for other in others] == [True] * 5 + [False]
+    assert [consume(victim, other) for other in others] == [True] * 5 + [False]
 
 
-def test_address_without_account_costs_the_same_statements(settings: Settings, tmp_path: object, quick: None) -> None:
+def test_email_without_an_account_runs_the_same_statements(settings: Settings, tmp_path: object, quick: None) -> None:
     url = settings.database_url.get_secret_value()
     counted: dict[str, list[str]] = {}
     with WireProxy(url) as proxy:
         changes = {"database_url": SecretStr(proxy.url_for(url))}
-        with mailing(settings, tmp_path, **changes) as mail:  # type: ignore[arg-type]  # pytest's fixture is a Path
+        with mailing(settings, tmp_path, **changes) as mail:  # type: ignore[arg-type]  # the fixture is a Path
             known = make_account(mail.client, mail.services).email
-            for email in (known, f"nobody-{uuid4()}@example.com"):
+            for email in (known, f"unknown-{uuid4()}@example.com"):
                 for attempt in range(4):
                     with proxy.count() as count:
                         mail.client.post(f"{LOGIN}/forgot-password", json={"email": email})
@@ -133,11 +133,11 @@ def test_address_without_account_costs_the_same_statements(settings: Settings, t
 
     assert len(mail.mails()) == 3
     assert [counted[f"True {attempt}"] for attempt in range(4)] == [counted[f"False {attempt}"] for attempt in range(4)]
-    assert len(counted["True 0"]) == 4, "take; begin, add; commit"
+    assert len(counted["True 0"]) == 4, "consume the allowance; begin, insert the token; commit"
 
 
-def test_purge_forgets_what_begins_anew_anyway(mail: Mailing, user: Account) -> None:
-    forget(mail, user.email)
+def test_purge_deletes_expired_allowances(mail: Mailing, user: Account) -> None:
+    request_reset(mail, user.email)
 
     def purge() -> int:
         with mail.services.unit_of_work() as session:
@@ -148,22 +148,22 @@ def test_purge_forgets_what_begins_anew_anyway(mail: Mailing, user: Account) -> 
         assert purge() >= 2
 
 
-def change(mail: Mailing, user: Account, email: str) -> int:
+def change_email(mail: Mailing, user: Account, email: str) -> int:
     body = {"email": email, "current_password": user.password}
     return mail.client.put("/api/v1/users/me", json=body, headers=user.headers).status_code
 
 
-def test_changed_address_is_asked_to_be_confirmed_and_the_old_one_is_told(mail: Mailing, user: Account) -> None:
+def test_email_change_sends_a_verification_and_a_notice_to_the_old_address(mail: Mailing, user: Account) -> None:
     mail.client.post(f"{LOGIN}/verification", json={"email": user.email})
     assert mail.client.post(f"{LOGIN}/verify-email", json={"token": mail.token()}).status_code == 204
     stale = mail.token()
     new = f"moved-{uuid4()}@example.com"
 
-    assert change(mail, user, new) == 200
+    assert change_email(mail, user, new) == 200
 
-    (told, notice), (asked, _) = mail.sent()[1:]
-    assert (told, asked) == (user.email, new)
-    assert "is another one from now on" in notice
+    (old, notice), (verified, _) = mail.sent()[1:]
+    assert (old, verified) == (user.email, new)
+    assert "was changed" in notice
     assert new not in notice
     assert "token" not in notice
     assert verified_at(mail, user) is None
@@ -177,7 +177,7 @@ def verified_at(mail: Mailing, user: Account) -> object:
         return connection.execute(text('SELECT email_verified_at FROM "user" WHERE id = :id'), {"id": user.id}).scalar_one()
 
 
-def test_superusers_change_is_told_and_asked_too(mail: Mailing, user: Account) -> None:
+def test_email_change_by_a_superuser_sends_both_mails(mail: Mailing, user: Account) -> None:
     root = make_account(mail.client, mail.services, is_superuser=True)
     new = f"moved-{uuid4()}@example.com"
 
@@ -186,11 +186,11 @@ def test_superusers_change_is_told_and_asked_too(mail: Mailing, user: Account) -
     assert [to for to, _ in mail.sent()] == [user.email, new]
 
 
-def test_new_address_is_confirmed_by_the_mail_of_the_change_where_that_is_demanded(strict: Mailing, user: Account) -> None:
+def test_mail_of_the_change_verifies_the_new_address(strict: Mailing, user: Account) -> None:
     with strict.services.engine.begin() as connection:
         connection.execute(text('UPDATE "user" SET email_verified_at = now() WHERE id = :id'), {"id": user.id})
     new = f"moved-{uuid4()}@example.com"
-    assert change(strict, user, new) == 200
+    assert change_email(strict, user, new) == 200
     form = {"username": new, "password": user.password}
     assert strict.client.post(f"{LOGIN}/token", data=form).status_code == 403
 
@@ -199,42 +199,42 @@ def test_new_address_is_confirmed_by_the_mail_of_the_change_where_that_is_demand
     assert strict.client.post(f"{LOGIN}/token", data=form).status_code == 200
 
 
-def test_address_that_stays_the_same_sends_nothing_and_stays_confirmed(strict: Mailing, user: Account) -> None:
+def test_unchanged_address_sends_no_mail_and_stays_verified(strict: Mailing, user: Account) -> None:
     with strict.services.engine.begin() as connection:
         connection.execute(text('UPDATE "user" SET email_verified_at = now() WHERE id = :id'), {"id": user.id})
 
-    assert change(strict, user, user.email.upper()) == 200
+    assert change_email(strict, user, user.email.upper()) == 200
 
     assert strict.sent() == []
     assert strict.client.get("/api/v1/users/me", headers=user.headers).status_code == 200
 
 
-def test_account_mails_to_few_addresses_however_often_it_changes_its_own(mail: Mailing, user: Account) -> None:
+def test_account_that_changes_its_address_repeatedly_sends_limited_mail(mail: Mailing, user: Account) -> None:
     victims = [f"victim-{uuid4()}@example.com" for _ in range(6)]
 
-    assert [change(mail, user, victim) for victim in victims] == [200] * 6
+    assert [change_email(mail, user, victim) for victim in victims] == [200] * 6
 
-    asked = [to for to, body in mail.sent() if "verify-email" in body]
-    told = [to for to, body in mail.sent() if "verify-email" not in body]
-    assert (asked, told) == (victims[:5], [user.email, *victims[:4]])
+    verifications = [to for to, body in mail.sent() if "verify-email" in body]
+    notices = [to for to, body in mail.sent() if "verify-email" not in body]
+    assert (verifications, notices) == (victims[:5], [user.email, *victims[:4]])
 
 
-def test_many_accounts_cannot_fill_one_inbox_by_taking_its_address_in_turns(mail: Mailing) -> None:
+def test_many_accounts_cannot_flood_one_inbox_by_email_changes(mail: Mailing) -> None:
     victim = f"victim-{uuid4()}@example.com"
     for _ in range(6):
         account = make_account(mail.client, mail.services)
-        assert change(mail, account, victim) == 200
-        assert change(mail, account, f"elsewhere-{uuid4()}@example.com") == 200
+        assert change_email(mail, account, victim) == 200
+        assert change_email(mail, account, f"elsewhere-{uuid4()}@example.com") == 200
 
-    got = [body for to, body in mail.sent() if to == victim]
-    assert len([body for body in got if "verify-email" in body]) == 5
-    assert len(got) == 10
+    received = [body for to, body in mail.sent() if to == victim]
+    assert len([body for body in received if "verify-email" in body]) == 5
+    assert len(received) == 10
 
 
-def test_change_that_is_refused_uses_up_no_mail(mail: Mailing, user: Account, make_user: Callable[..., Account]) -> None:
+def test_refused_email_change_uses_no_allowance(mail: Mailing, user: Account, make_user: Callable[..., Account]) -> None:
     taken = make_user().email
-    assert [change(mail, user, taken) for _ in range(5)] == [409] * 5
+    assert [change_email(mail, user, taken) for _ in range(5)] == [409] * 5
 
-    assert change(mail, user, f"moved-{uuid4()}@example.com") == 200
+    assert change_email(mail, user, f"moved-{uuid4()}@example.com") == 200
 
     assert len(mail.sent()) == 2

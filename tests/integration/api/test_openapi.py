@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the API does, where a fuzzer once found that it did not."""
+"""The OpenAPI document matches the API. The fuzzer found each of these mismatches."""
 
 from typing import Any
 
@@ -10,29 +10,29 @@ from lambda_app.models import FileStatus
 from tests.support.accounts import Account
 from tests.support.problems import assert_problem
 
-ANYBODY_TOO = {("post", "/api/v1/users/"), ("get", "/api/v1/files/download/{file_id}"), ("post", "/api/v1/login/logout")}
-"""Where credentials may be left out: open registration, public files, a refresh token in the body."""
+OPTIONAL_CREDENTIALS = {("post", "/api/v1/users/"), ("get", "/api/v1/files/download/{file_id}"), ("post", "/api/v1/login/logout")}
+"""Operations that also accept requests without credentials: open registration, public files, a refresh token in the body."""
 
 
 def operations(app: FastAPI) -> list[tuple[str, str, dict[str, Any]]]:
     return [(method, path, operation) for path, methods in app.openapi()["paths"].items() for method, operation in methods.items()]
 
 
-def test_document_shows_where_credentials_may_be_left_out(app: FastAPI) -> None:
+def test_document_marks_optional_credentials(app: FastAPI) -> None:
     optional = {(method, path) for method, path, operation in operations(app) if {} in operation.get("security", [])}
 
-    assert optional >= ANYBODY_TOO
+    assert optional >= OPTIONAL_CREDENTIALS
     assert ("get", "/api/v1/files") not in optional
 
 
-def test_document_shows_what_any_body_may_be_refused_for(app: FastAPI) -> None:
+def test_document_lists_the_errors_of_every_request_body(app: FastAPI) -> None:
     with_body = [operation for _, _, operation in operations(app) if "requestBody" in operation]
 
     assert with_body
     assert all({"400", "413", "422"} <= operation["responses"].keys() for operation in with_body)
 
 
-def test_document_shows_the_bounds_of_numbers_in_a_query(app: FastAPI) -> None:
+def test_document_bounds_numeric_query_parameters(app: FastAPI) -> None:
     schemas = [parameter["schema"] for _, _, operation in operations(app) for parameter in operation.get("parameters", [])]
     numbers = [kind for schema in schemas for kind in schema.get("anyOf", [schema]) if kind.get("type") == "integer"]
 
@@ -40,7 +40,7 @@ def test_document_shows_the_bounds_of_numbers_in_a_query(app: FastAPI) -> None:
     assert all({"minimum", "maximum"} <= number.keys() for number in numbers)
 
 
-def test_document_offers_only_statuses_that_are_listed(app: FastAPI) -> None:
+def test_document_offers_only_statuses_that_can_be_listed(app: FastAPI) -> None:
     parameters = app.openapi()["paths"]["/api/v1/files"]["get"]["parameters"]
     status = next(parameter["schema"] for parameter in parameters if parameter["name"] == "status")
 
@@ -57,14 +57,14 @@ def test_document_offers_only_statuses_that_are_listed(app: FastAPI) -> None:
         ("/health", "GET"),
     ],
 )
-def test_refused_method_is_told_all_the_others(client: httpx.Client, path: str, allowed: str) -> None:
-    answer = client.patch(path)
+def test_refused_method_returns_the_allowed_methods(client: httpx.Client, path: str, allowed: str) -> None:
+    response = client.patch(path)
 
-    assert_problem(answer, 405, "method_not_allowed", headers={"allow": allowed})
+    assert_problem(response, 405, "method_not_allowed", headers={"allow": allowed})
 
 
 @pytest.mark.parametrize("time", ["0.5", "1767225600", "-1", "nan"])
-def test_number_is_no_time(client: httpx.Client, owner: Account, time: str) -> None:
-    answer = client.get("/api/v1/files", params={"created_after": time}, headers=owner.headers)
+def test_number_is_refused_as_a_time(client: httpx.Client, owner: Account, time: str) -> None:
+    response = client.get("/api/v1/files", params={"created_after": time}, headers=owner.headers)
 
-    assert_problem(answer, 422, "malformed_request")
+    assert_problem(response, 422, "malformed_request")

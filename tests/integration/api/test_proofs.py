@@ -1,4 +1,4 @@
-"""What the audit log says of passwords that were not enough."""
+"""Audit events of failed sign-ins and failed password checks."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,49 +27,47 @@ WRONG = "wrong password"
 ClientFrom = Callable[[str], httpx.Client]
 
 
-def guess(client: httpx.Client, email: str, password: str = WRONG) -> httpx.Response:
+def sign_in(client: httpx.Client, email: str, password: str = WRONG) -> httpx.Response:
     return client.post(LOGIN, data={"username": email, "password": password})
 
 
 def events_from(services: Services, address: str) -> list[dict[str, Any]]:
-    """Return the events of an address that only one test uses, oldest first."""
+    """Return the audit events of one source address, oldest first. Each test uses its own address."""
     query = text("SELECT action, actor_id, credential, subject, details FROM audit_event WHERE source_address = :address ORDER BY seq")
     with services.engine.connect() as connection:
         return [dict(row._mapping) for row in connection.execute(query, {"address": address})]
 
 
-def test_failed_sign_in_names_the_account_if_there_is_one(client_from: ClientFrom, services: Services, owner: Account) -> None:
-    source, nobody = unused_address(), f"nobody-{uuid4()}@example.com"
+def test_failed_sign_in_records_the_account_if_it_exists(client_from: ClientFrom, services: Services, owner: Account) -> None:
+    source, unregistered = unused_address(), f"unknown-{uuid4()}@example.com"
     with client_from(source) as client:
-        known, unknown, nonsense = (guess(client, typed) for typed in (owner.email.upper(), nobody, "my secret password"))
+        known, unknown, nonsense = (sign_in(client, typed) for typed in (owner.email.upper(), unregistered, "my secret password"))
 
     found = events_from(services, source)
     assert [event["action"] for event in found] == ["sign_in.failed"] * 3
     assert [event["subject"] for event in found] == [f"user:{owner.id}", None, None]
     assert {(event["actor_id"], event["credential"], event["details"]) for event in found} == {(None, None, '{"reason": "password"}')}
-    bodies = [answer.json() | {"request_id": ""} for answer in (known, unknown, nonsense)]
+    bodies = [response.json() | {"request_id": ""} for response in (known, unknown, nonsense)]
     assert bodies[0] == bodies[1] == bodies[2]
 
 
-def test_right_password_of_a_disabled_account_is_told_apart_in_the_log_alone(
-    client_from: ClientFrom, services: Services, owner: Account
-) -> None:
+def test_only_the_audit_log_distinguishes_a_disabled_account(client_from: ClientFrom, services: Services, owner: Account) -> None:
     with services.engine.begin() as connection:
         connection.execute(text('UPDATE "user" SET is_active = false WHERE id = :id'), {"id": owner.id})
     source = unused_address()
     with client_from(source) as client, time_machine.travel(clock.now(), tick=False):
-        answers = [guess(client, owner.email, password) for password in ("wrong password", *[owner.password] * 6)]
+        responses = [sign_in(client, owner.email, password) for password in ("wrong password", *[owner.password] * 6)]
 
-    assert [answer.status_code for answer in answers] == [401] * 6 + [429]
-    assert answers[0].json() | {"request_id": ""} == answers[1].json() | {"request_id": ""}
+    assert [response.status_code for response in responses] == [401] * 6 + [429]
+    assert responses[0].json() | {"request_id": ""} == responses[1].json() | {"request_id": ""}
     reasons = [event["details"] for event in events_from(services, source)]
     assert reasons[:2] == ['{"reason": "password"}', '{"reason": "disabled"}']
 
 
-def test_wrong_current_password_is_audited_although_it_is_refused(client_from: ClientFrom, services: Services, owner: Account) -> None:
+def test_wrong_current_password_is_audited(client_from: ClientFrom, services: Services, owner: Account) -> None:
     source = unused_address()
     with client_from(source) as client:
-        change = {"password": "mine from now on", "current_password": "wrong password"}
+        change = {"password": "a replacement password", "current_password": "wrong password"}
         assert_problem(client.put(ME, json=change, headers=owner.headers), 403, "current_password_required")
         assert_problem(client.put(ME, json=change | {"current_password": None}, headers=owner.headers), 403, "current_password_required")
 
@@ -78,25 +76,25 @@ def test_wrong_current_password_is_audited_although_it_is_refused(client_from: C
     assert event["credential"].startswith("session:")
 
 
-def test_flood_of_refused_attempts_leaves_one_event_for_each_delay(client_from: ClientFrom, services: Services, owner: Account) -> None:
+def test_throttled_attempts_record_one_event_per_delay(client_from: ClientFrom, services: Services, owner: Account) -> None:
     source = unused_address()
     with client_from(source) as client, time_machine.travel(clock.now(), tick=False) as traveller:
         for _ in range(6):
-            guess(client, owner.email)
+            sign_in(client, owner.email)
         for delay in (1, 2, 4):
-            answers = [guess(client, owner.email) for _ in range(10)]
-            assert {(answer.status_code, answer.headers["retry-after"]) for answer in answers} == {(429, str(delay))}
+            responses = [sign_in(client, owner.email) for _ in range(10)]
+            assert {(response.status_code, response.headers["retry-after"]) for response in responses} == {(429, str(delay))}
             traveller.shift(timedelta(seconds=delay))
-            assert guess(client, owner.email).status_code == 401
+            assert sign_in(client, owner.email).status_code == 401
 
     found = events_from(services, source)
     assert [event["action"] for event in found] == ["sign_in.failed"] * 6 + ["sign_in.throttled", "sign_in.failed"] * 3
     assert {event["subject"] for event in found} == {f"user:{owner.id}"}
 
 
-def test_throttled_guesses_at_the_current_password_are_seen_too(client_from: ClientFrom, services: Services, owner: Account) -> None:
+def test_throttled_guesses_of_the_current_password_are_audited(client_from: ClientFrom, services: Services, owner: Account) -> None:
     source = unused_address()
-    change = {"password": "mine from now on", "current_password": "wrong password"}
+    change = {"password": "a replacement password", "current_password": "wrong password"}
     with client_from(source) as thief, time_machine.travel(clock.now(), tick=False):
         statuses = [thief.put(ME, json=change, headers=owner.headers).status_code for _ in range(9)]
 
@@ -104,7 +102,7 @@ def test_throttled_guesses_at_the_current_password_are_seen_too(client_from: Cli
     assert [event["action"] for event in events_from(services, source)] == ["password_proof.failed"] * 6 + ["password_proof.throttled"]
 
 
-def test_fifty_refusals_at_once_leave_one_event(settings: Settings, client_from: ClientFrom, owner: Account) -> None:
+def test_concurrent_throttled_attempts_record_one_event(settings: Settings, client_from: ClientFrom, owner: Account) -> None:
     pooled = Services.build(settings.model_copy(update={"database_pool_size": 10}))
     source = unused_address()
 
@@ -122,7 +120,7 @@ def test_fifty_refusals_at_once_leave_one_event(settings: Settings, client_from:
     with time_machine.travel(clock.now(), tick=False):
         with client_from(source) as client:
             for _ in range(6):
-                guess(client, owner.email)
+                sign_in(client, owner.email)
         with ThreadPoolExecutor(10) as pool:
             statuses = list(pool.map(attempt, range(50)))
     actions = [event["action"] for event in events_from(pooled, source)]
@@ -132,28 +130,28 @@ def test_fifty_refusals_at_once_leave_one_event(settings: Settings, client_from:
     assert actions == ["sign_in.failed"] * 6 + ["sign_in.throttled"]
 
 
-def test_owner_of_an_unconfirmed_address_is_audited_and_never_throttled_by_the_right_password(strict: Mailing) -> None:
+def test_right_password_of_an_unverified_address_is_audited_and_not_throttled(strict: Mailing) -> None:
     account = {"email": f"new-{uuid4()}@example.com", "password": "a good password"}
     source = unused_address()
     with strict.client_from(source) as client, time_machine.travel(clock.now(), tick=False):
         user_id = client.post("/api/v1/users/", json=account).json()["id"]
-        answers = [guess(client, account["email"], account["password"]) for _ in range(9)]
+        responses = [sign_in(client, account["email"], account["password"]) for _ in range(9)]
 
-    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(403, "email_not_verified")}
+    assert {(response.status_code, response.json()["code"]) for response in responses} == {(403, "email_not_verified")}
     found = [event for event in events_from(strict.services, source) if event["action"] == "sign_in.failed"]
     assert [(event["subject"], event["details"]) for event in found] == [(f"user:{user_id}", '{"reason": "email_not_verified"}')] * 9
 
 
 @pytest.mark.parametrize("password", ["right", "wrong"])
-def test_failed_sign_in_that_cannot_be_audited_is_no_answer(strict: Mailing, password: str) -> None:
+def test_failed_sign_in_returns_500_when_it_cannot_be_audited(strict: Mailing, password: str) -> None:
     account = make_account(strict.client, strict.services, is_superuser=True)
     with strict.services.engine.begin() as connection:
         connection.execute(text('UPDATE "user" SET email_verified_at = NULL WHERE id = :id'), {"id": account.id})
         connection.execute(text("ALTER TABLE audit_event ADD CONSTRAINT broken CHECK (false) NOT VALID"))
     try:
-        answer = guess(strict.client, account.email, account.password if password == "right" else "wrong password")
+        response = sign_in(strict.client, account.email, account.password if password == "right" else "wrong password")
     finally:
         with strict.services.engine.begin() as connection:
             connection.execute(text("ALTER TABLE audit_event DROP CONSTRAINT broken"))
 
-    assert_problem(answer, 500, "internal_error")
+    assert_problem(response, 500, "internal_error")

@@ -1,4 +1,4 @@
-"""Public files: the link that anyone may open, and only while the file is public."""
+"""Public files: their link works without credentials while the file is public."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -12,7 +12,7 @@ from lambda_app.core import clock
 from lambda_app.factory import Services
 from lambda_app.models import File, FileStatus
 from lambda_app.routers.http.gateway import GatewayHandler
-from lambda_app.services.files.files import PUBLIC_LINK_SECONDS
+from lambda_app.services.files.files import PUBLIC_DOWNLOAD_URL_TTL_SECONDS
 from tests.support.accounts import Account, make_file, start_upload
 from tests.support.gateway import GatewayTransport, payload_v1
 from tests.support.problems import assert_problem, assert_unauthenticated
@@ -25,35 +25,35 @@ def set_status(services: Services, file: dict[str, Any], status: FileStatus) -> 
         session.query(File).filter(File.id == file["id"]).update({"status": status})
 
 
-def test_public_link_leads_to_the_bytes_for_a_minute(client: httpx.Client, owner: Account) -> None:
+def test_public_link_redirects_to_a_url_that_is_valid_for_a_minute(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, b"hello", is_public=True)
     assert file["public_path"] == f"/p/{file['id']}"
 
-    answer = client.get(file["public_path"])
+    response = client.get(file["public_path"])
 
-    assert (answer.status_code, answer.content, answer.headers["cache-control"]) == (302, b"", "no-store")
-    query = parse_qs(urlsplit(answer.headers["location"]).query)
-    assert int(query["X-Amz-Expires"][0]) <= PUBLIC_LINK_SECONDS == 60
+    assert (response.status_code, response.content, response.headers["cache-control"]) == (302, b"", "no-store")
+    query = parse_qs(urlsplit(response.headers["location"]).query)
+    assert int(query["X-Amz-Expires"][0]) <= PUBLIC_DOWNLOAD_URL_TTL_SECONDS == 60
     with httpx.Client(trust_env=False) as s3:
-        fetched = s3.get(answer.headers["location"])
-        assert s3.head(answer.headers["location"]).status_code == 403
+        fetched = s3.get(response.headers["location"])
+        assert s3.head(response.headers["location"]).status_code == 403
     assert fetched.content == b"hello"
     assert fetched.headers["content-disposition"].startswith("attachment;")
 
 
-def test_head_of_a_public_link_gives_no_bytes(client: httpx.Client, owner: Account) -> None:
+def test_head_of_a_public_link_redirects_to_a_url_for_head_only(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, b"hello", is_public=True)
 
-    answer = client.head(file["public_path"])
+    response = client.head(file["public_path"])
 
-    assert answer.status_code == 302
+    assert response.status_code == 302
     with httpx.Client(trust_env=False) as s3:
-        looked = s3.head(answer.headers["location"])
-        assert (looked.status_code, looked.headers["content-length"]) == (200, "5")
-        assert s3.get(answer.headers["location"]).status_code == 403
+        head = s3.head(response.headers["location"])
+        assert (head.status_code, head.headers["content-length"]) == (200, "5")
+        assert s3.get(response.headers["location"]).status_code == 403
 
 
-def test_active_content_is_public_as_bytes_only(client: httpx.Client, owner: Account) -> None:
+def test_active_content_is_served_as_octet_stream(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, b"<svg onload='alert(1)'/>", is_public=True, content_type="image/svg+xml", filename="a.svg")
 
     with httpx.Client(trust_env=False) as s3:
@@ -62,7 +62,7 @@ def test_active_content_is_public_as_bytes_only(client: httpx.Client, owner: Acc
     assert fetched.headers["content-type"] == "application/octet-stream"
 
 
-def test_public_link_holds_only_while_the_file_is_public(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_public_link_works_only_while_the_file_is_public(client: httpx.Client, services: Services, owner: Account) -> None:
     file = make_file(client, owner, is_public=True)
     path = file["public_path"]
 
@@ -81,37 +81,37 @@ def test_public_link_holds_only_while_the_file_is_public(client: httpx.Client, s
     assert_problem(client.get(path), 404, "file_not_found")
 
 
-def test_what_is_not_public_cannot_be_told_from_what_is_not_there(client: httpx.Client, owner: Account) -> None:
+def test_private_and_missing_files_return_the_same_response(client: httpx.Client, owner: Account) -> None:
     private = make_file(client, owner)["id"]
     pending = start_upload(client, owner, is_public=True)["file_id"]
-    seen = []
+    observed = []
     for name in (private, pending, str(uuid4()), "x", "%20", "x" * 3000, private.upper() + "0"):
         for headers in ({}, owner.headers):
             for method in ("GET", "HEAD"):
-                answer = client.request(method, f"/p/{name}", headers=headers)
-                assert answer.status_code == 404
-                kept = {key: value for key, value in answer.headers.items() if key != "x-request-id"}
-                seen.append((kept, answer.json() | {"request_id": None}))
+                response = client.request(method, f"/p/{name}", headers=headers)
+                assert response.status_code == 404
+                headers_without_id = {key: value for key, value in response.headers.items() if key != "x-request-id"}
+                observed.append((headers_without_id, response.json() | {"request_id": None}))
 
-    assert all(one == seen[0] for one in seen)
+    assert all(one == observed[0] for one in observed)
 
 
-def test_host_header_does_not_end_up_in_the_link(client: httpx.Client, owner: Account) -> None:
+def test_host_header_does_not_change_the_redirect(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, is_public=True)
 
-    answer = client.get(file["public_path"], headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"})
+    response = client.get(file["public_path"], headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"})
 
-    assert "evil" not in answer.headers["location"]
+    assert "evil" not in response.headers["location"]
 
 
-def test_public_link_works_behind_a_stage(handler: GatewayHandler, client: httpx.Client, owner: Account) -> None:
+def test_public_link_works_with_a_stage_path(handler: GatewayHandler, client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, is_public=True)
 
     with httpx.Client(transport=GatewayTransport(handler, payload_v1), base_url="https://api.test") as staged:
         assert staged.get(file["public_path"]).status_code == 302
 
 
-def test_signed_in_strangers_read_public_files_and_change_nothing(
+def test_other_users_can_download_public_files_but_not_change_them(
     client: httpx.Client, owner: Account, make_user: Callable[..., Account]
 ) -> None:
     file, other = make_file(client, owner, is_public=True), make_user()

@@ -1,4 +1,4 @@
-"""Quotas: what counts, what is refused, and that a hundred starts at once cannot get past a limit."""
+"""Quotas: what counts, what is refused, and that concurrent uploads cannot exceed a limit."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,25 +21,25 @@ from tests.support.quota_assertions import assert_quota_is_exact
 
 FILES = "/api/v1/files"
 STARTS = 200
-ROOM = 50
+CAPACITY = 50
 ROUNDS = 20
 CONNECTIONS = 200
-"""One for each start, so that all of them are under way at once; the tests' PostgreSQL admits 300."""
+"""One for each upload, so that all of them run at once. The PostgreSQL of the tests accepts 300."""
 
 
 def usage_of(client: httpx.Client, account: Account) -> dict[str, Any]:
-    answer = client.get("/api/v1/users/me/usage", headers=account.headers)
-    assert answer.status_code == 200, answer.text
-    usage: dict[str, Any] = answer.json()
+    response = client.get("/api/v1/users/me/usage", headers=account.headers)
+    assert response.status_code == 200, response.text
+    usage: dict[str, Any] = response.json()
     return usage
 
 
 def set_quota(client: httpx.Client, admin: Account, account: Account, **quota: int | None) -> None:
-    answer = client.put(f"/api/v1/users/{account.id}", json=quota, headers=admin.headers)
-    assert answer.status_code == 200, answer.text
+    response = client.put(f"/api/v1/users/{account.id}", json=quota, headers=admin.headers)
+    assert response.status_code == 200, response.text
 
 
-def declare(client: httpx.Client, account: Account, size_bytes: int, path: str = "upload") -> httpx.Response:
+def request_upload(client: httpx.Client, account: Account, size_bytes: int, path: str = "upload") -> httpx.Response:
     declared = {"filename": "a", "content_type": "a/b", "size_bytes": size_bytes}
     return client.post(f"{FILES}/{path}", json=declared, headers=account.headers)
 
@@ -75,7 +75,7 @@ def test_usage_counts_from_the_start_of_an_upload_to_its_deletion(client: httpx.
 
 def test_rejected_upload_is_not_charged(client: httpx.Client, services: Services, owner: Account) -> None:
     upload = start_upload(client, owner, b"hello")
-    services.store._aws.call(  # type: ignore[attr-defined]  # behind the door: S3 itself would not let this in
+    services.store._aws.call(  # type: ignore[attr-defined]  # bypasses the presigned URL, which allows only the declared length
         "s3", "put_object", Bucket=services.settings.s3_bucket_name, Key=f"uploads/{upload['file_id']}", Body=b"other length"
     )
 
@@ -87,26 +87,26 @@ def test_rejected_upload_is_not_charged(client: httpx.Client, services: Services
 
 
 @pytest.mark.parametrize("path", ["upload", "multipart"])
-def test_what_does_not_fit_is_refused_with_what_is_left(client: httpx.Client, owner: Account, admin: Account, path: str) -> None:
+def test_upload_over_the_quota_is_refused_with_the_remaining_quota(client: httpx.Client, owner: Account, admin: Account, path: str) -> None:
     set_quota(client, admin, owner, quota_bytes=100, quota_files=2)
 
-    assert declare(client, owner, 60).status_code == 201
-    assert_problem(declare(client, owner, 41, path), 413, "quota_exceeded", bytes_left=40, files_left=1)
-    assert declare(client, owner, 40, path).status_code == 201
-    assert_problem(declare(client, owner, 1, path), 413, "quota_exceeded", bytes_left=0, files_left=0)
+    assert request_upload(client, owner, 60).status_code == 201
+    assert_problem(request_upload(client, owner, 41, path), 413, "quota_exceeded", bytes_left=40, files_left=1)
+    assert request_upload(client, owner, 40, path).status_code == 201
+    assert_problem(request_upload(client, owner, 1, path), 413, "quota_exceeded", bytes_left=0, files_left=0)
 
 
-def test_superuser_sets_quotas_and_takes_them_back(client: httpx.Client, settings: Settings, owner: Account, admin: Account) -> None:
+def test_superuser_can_set_and_reset_quotas(client: httpx.Client, settings: Settings, owner: Account, admin: Account) -> None:
     set_quota(client, admin, owner, quota_bytes=0)
-    assert_problem(declare(client, owner, 1), 413, "quota_exceeded")
+    assert_problem(request_upload(client, owner, 1), 413, "quota_exceeded")
 
     set_quota(client, admin, owner, quota_bytes=None)
     assert usage_of(client, owner)["quota_bytes"] == settings.user_quota_bytes
-    seen = client.get(f"/api/v1/users/{owner.id}/usage", headers=admin.headers)
-    assert seen.json() == usage_of(client, owner)
+    usage = client.get(f"/api/v1/users/{owner.id}/usage", headers=admin.headers)
+    assert usage.json() == usage_of(client, owner)
 
 
-def test_users_neither_set_their_quota_nor_see_others_usage(client: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_users_cannot_set_quotas_or_read_usage_of_others(client: httpx.Client, owner: Account, stranger: Account) -> None:
     for quota in ({"quota_bytes": 10**15}, {"quota_files": None}):
         assert_problem(client.put(f"/api/v1/users/{owner.id}", json=quota, headers=owner.headers), 403, "permission_denied")
         assert_problem(client.put("/api/v1/users/me", json=quota, headers=owner.headers), 422)
@@ -114,16 +114,14 @@ def test_users_neither_set_their_quota_nor_see_others_usage(client: httpx.Client
     assert_unauthenticated(client.get("/api/v1/users/me/usage"))
 
 
-def test_quota_of_somebody_else_is_not_touched(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
+def test_upload_does_not_change_the_usage_of_others(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
     other = make_user()
     make_file(client, owner)
 
     assert usage_of(client, other)["bytes_used"] == 0
 
 
-def test_parallel_starts_admit_exactly_what_there_is_room_for(
-    settings: Settings, services: Services, make_user: Callable[..., Account]
-) -> None:
+def test_concurrent_uploads_fill_the_quota_exactly(settings: Settings, services: Services, make_user: Callable[..., Account]) -> None:
     engine = create_database_engine(settings.model_copy(update={"database_pool_size": CONNECTIONS, "database_timeout_seconds": 60.0}))
     crowd = replace(services, engine=engine, session_factory=create_session_factory(engine))
     declared = FileCreate(filename="a", content_type="a/b", size_bytes=7)
@@ -140,8 +138,8 @@ def test_parallel_starts_admit_exactly_what_there_is_room_for(
     with ThreadPoolExecutor(CONNECTIONS) as threads:
         for round_number in range(ROUNDS):
             account = make_user()
-            # In turns the bytes and the number of files are what runs out.
-            quota_bytes, quota_files = (7 * ROOM + 6, STARTS) if round_number % 2 else (7 * STARTS, ROOM)
+            # The rounds alternate between exhausting the bytes and exhausting the number of files.
+            quota_bytes, quota_files = (7 * CAPACITY + 6, STARTS) if round_number % 2 else (7 * STARTS, CAPACITY)
             with crowd.unit_of_work() as session:
                 session.query(User).filter(User.id == account.id).update({"quota_bytes": quota_bytes, "quota_files": quota_files})
             with crowd.unit_of_work() as session:
@@ -150,4 +148,4 @@ def test_parallel_starts_admit_exactly_what_there_is_room_for(
             assert_quota_is_exact(services, [account.id])
     engine.dispose()
 
-    assert admitted == [ROOM] * ROUNDS
+    assert admitted == [CAPACITY] * ROUNDS

@@ -1,4 +1,4 @@
-"""What happens to a file while S3 is being asked about it, and to everybody else when S3 takes its time."""
+"""Races between requests about one file during calls to S3, and slow S3 calls that must not block other requests."""
 
 import asyncio
 import threading
@@ -22,11 +22,11 @@ from tests.support.problems import assert_problem
 FILES = "/api/v1/files"
 
 
-class Meddled:
-    """A store on which something happens just before one of its methods, once."""
+class InterceptedStore:
+    """An object store that runs `before` once, just before the first call of `method`."""
 
-    def __init__(self, store: Any, method: str, happen: Callable[[], Any]) -> None:
-        self._store, self._method, self._happen = store, method, happen
+    def __init__(self, store: Any, method: str, before: Callable[[], Any]) -> None:
+        self._store, self._method, self._before = store, method, before
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
@@ -34,22 +34,22 @@ class Meddled:
             return method
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            happen, self._happen = self._happen, lambda: None
-            happen()
+            before, self._before = self._before, lambda: None
+            before()
             return method(*args, **kwargs)
 
         return call
 
 
-class MailRequester:
-    """Sends requests to the same application on a store that is meddled with, each from a thread and an event loop of its own."""
+class InterceptedApi:
+    """The application with an intercepted store. Each request runs in its own thread and event loop."""
 
-    def __init__(self, settings: Settings, services: Services, method: str, happen: Callable[[], Any]) -> None:
-        store: Any = Meddled(services.store, method, happen)
+    def __init__(self, settings: Settings, services: Services, method: str, before: Callable[[], Any]) -> None:
+        store: Any = InterceptedStore(services.store, method, before)
         self._app = create_app(settings, replace(services, store=store))
 
-    def ask(self, verb: str, path: str, account: Account) -> httpx.Response:
-        """Send it and wait for the answer."""
+    def send(self, verb: str, path: str, account: Account) -> httpx.Response:
+        """Send the request and wait for its response."""
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, self._send(verb, path, account)).result()
 
@@ -58,7 +58,7 @@ class MailRequester:
             return await client.request(verb, path, headers=account.headers)
 
 
-def uploaded(client: httpx.Client, owner: Account, body: bytes = b"hello") -> str:
+def put_file(client: httpx.Client, owner: Account, body: bytes = b"hello") -> str:
     upload = start_upload(client, owner, body, sha256=sha256_hex(body))
     assert put_object(upload, body).status_code == 200
     file_id: str = upload["file_id"]
@@ -80,65 +80,65 @@ def row_of(services: Services, file_id: str) -> File | None:
         return session.query(File).filter(File.id == file_id).one_or_none()
 
 
-def test_file_deleted_while_s3_is_asked_does_not_come_back(
-    client: httpx.Client, settings: Settings, services: Services, owner: Account
-) -> None:
-    file_id = uploaded(client, owner)
-    slow = MailRequester(settings, services, "head", lambda: delete(services, owner, file_id))
+def test_file_deleted_during_completion_stays_deleted(client: httpx.Client, settings: Settings, services: Services, owner: Account) -> None:
+    file_id = put_file(client, owner)
+    slow = InterceptedApi(settings, services, "head", lambda: delete(services, owner, file_id))
 
-    answer = slow.ask("POST", f"{FILES}/{file_id}/complete", owner)
+    response = slow.send("POST", f"{FILES}/{file_id}/complete", owner)
 
-    assert_problem(answer, 404, "file_not_found")
+    assert_problem(response, 404, "file_not_found")
     assert row_of(services, file_id) is None
 
 
-def test_two_completions_at_once_agree(client: httpx.Client, settings: Settings, services: Services, owner: Account) -> None:
-    file_id = uploaded(client, owner)
+def test_concurrent_completions_return_the_same_file(client: httpx.Client, settings: Settings, services: Services, owner: Account) -> None:
+    file_id = put_file(client, owner)
     path = f"{FILES}/{file_id}/complete"
-    slow = MailRequester(settings, services, "head", lambda: complete(services, owner, file_id))
+    slow = InterceptedApi(settings, services, "head", lambda: complete(services, owner, file_id))
 
-    answer = slow.ask("POST", path, owner)
+    response = slow.send("POST", path, owner)
 
-    assert answer.json()["status"] == "available"
-    assert answer.json() == client.get(f"{FILES}/{file_id}", headers=owner.headers).json()
+    assert response.json()["status"] == "available"
+    assert response.json() == client.get(f"{FILES}/{file_id}", headers=owner.headers).json()
 
 
-def test_file_rejected_by_another_call_is_rejected_by_this_one(
+def test_file_rejected_by_a_concurrent_request_is_refused(
     client: httpx.Client, settings: Settings, services: Services, owner: Account
 ) -> None:
-    file_id = uploaded(client, owner)
+    file_id = put_file(client, owner)
 
     def reject() -> None:
         with services.unit_of_work() as session:
             session.query(File).filter(File.id == file_id).update({"status": FileStatus.REJECTED})
 
-    slow = MailRequester(settings, services, "head", reject)
+    slow = InterceptedApi(settings, services, "head", reject)
 
-    assert_problem(slow.ask("POST", f"{FILES}/{file_id}/complete", owner), 409, "upload_rejected")
+    assert_problem(slow.send("POST", f"{FILES}/{file_id}/complete", owner), 409, "upload_rejected")
     row = row_of(services, file_id)
     assert row is not None
     assert row.status == FileStatus.REJECTED
 
 
-def test_upload_whose_time_is_over_cannot_be_completed(client: httpx.Client, services: Services, owner: Account) -> None:
-    file_id = uploaded(client, owner)
+def test_expired_upload_cannot_be_completed(client: httpx.Client, services: Services, owner: Account) -> None:
+    file_id = put_file(client, owner)
     with services.unit_of_work() as session:
         session.query(File).filter(File.id == file_id).update({"status": FileStatus.EXPIRED})
 
     assert_problem(client.post(f"{FILES}/{file_id}/complete", headers=owner.headers), 409, "file_not_available", file_status="expired")
 
 
-def test_rejected_object_that_could_not_be_deleted_is_deleted_by_the_next_call(
+def test_next_completion_deletes_a_rejected_object_that_remained(
     client: httpx.Client, settings: Settings, services: Services, owner: Account
 ) -> None:
-    file_id = uploaded(client, owner)
+    file_id = put_file(client, owner)
     with services.unit_of_work() as session:
         session.query(File).filter(File.id == file_id).update({"size_bytes": 4})
 
     def fail() -> None:
         raise UnavailableError
 
-    assert_problem(MailRequester(settings, services, "delete", fail).ask("POST", f"{FILES}/{file_id}/complete", owner), 503, "unavailable")
+    assert_problem(
+        InterceptedApi(settings, services, "delete", fail).send("POST", f"{FILES}/{file_id}/complete", owner), 503, "unavailable"
+    )
     assert services.store.head(f"uploads/{file_id}") is not None
 
     assert_problem(client.post(f"{FILES}/{file_id}/complete", headers=owner.headers), 409, "upload_rejected")
@@ -146,26 +146,26 @@ def test_rejected_object_that_could_not_be_deleted_is_deleted_by_the_next_call(
 
 
 @pytest.mark.parametrize("method", ["head", "delete"])
-def test_slow_s3_keeps_no_connection_from_others(
+def test_slow_s3_does_not_hold_a_database_connection(
     client: httpx.Client, settings: Settings, services: Services, owner: Account, method: str
 ) -> None:
-    """With one connection in all, a request that waits for S3 must not hold it."""
+    """The pool has one connection. A request that waits for S3 must not hold it."""
     assert settings.database_pool_size == 1
-    file_id = uploaded(client, owner)
-    is_asked, may_answer = threading.Event(), threading.Event()
+    file_id = put_file(client, owner)
+    is_called, can_return = threading.Event(), threading.Event()
 
     def wait() -> None:
-        is_asked.set()
-        assert may_answer.wait(10)
+        is_called.set()
+        assert can_return.wait(10)
 
-    slow = MailRequester(settings, services, method, wait)
+    slow = InterceptedApi(settings, services, method, wait)
     verb, path = ("POST", f"{FILES}/{file_id}/complete") if method == "head" else ("DELETE", f"{FILES}/{file_id}")
     with ThreadPoolExecutor(1) as thread:
-        pending = thread.submit(slow.ask, verb, path, owner)
-        assert is_asked.wait(10)
+        pending = thread.submit(slow.send, verb, path, owner)
+        assert is_called.wait(10)
 
         meanwhile = client.get("/api/v1/users/me", headers=owner.headers)
 
-        may_answer.set()
+        can_return.set()
         assert pending.result().is_success
     assert meanwhile.status_code == 200

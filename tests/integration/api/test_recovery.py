@@ -1,4 +1,4 @@
-"""Forgotten passwords and confirmed addresses: what mail proves."""
+"""Password reset and e-mail verification."""
 
 import re
 from datetime import timedelta
@@ -26,9 +26,9 @@ def user(mail: Mailing) -> Account:
     return make_account(mail.client, mail.services)
 
 
-def forget(mail: Mailing, email: str) -> None:
-    answer = mail.client.post(f"{LOGIN}/forgot-password", json={"email": email})
-    assert (answer.status_code, answer.json()) == (202, None)
+def request_reset(mail: Mailing, email: str) -> None:
+    response = mail.client.post(f"{LOGIN}/forgot-password", json={"email": email})
+    assert (response.status_code, response.json()) == (202, None)
 
 
 def reset(mail: Mailing, token: str, password: str = NEW) -> httpx.Response:
@@ -39,8 +39,8 @@ def sign_in(mail: Mailing, email: str, password: str) -> httpx.Response:
     return mail.client.post(f"{LOGIN}/token", data={"username": email, "password": password})
 
 
-def test_forgotten_password_is_reset_by_mail_and_everything_ends(mail: Mailing, user: Account, capsys: Any) -> None:
-    forget(mail, user.email.upper())
+def test_password_reset_by_mail_ends_all_sessions(mail: Mailing, user: Account, capsys: Any) -> None:
+    request_reset(mail, user.email.upper())
 
     printed = capsys.readouterr().out
     assert f"Mail to {user.email}: https://files.test/reset-password#token={mail.token()}" in printed
@@ -51,18 +51,18 @@ def test_forgotten_password_is_reset_by_mail_and_everything_ends(mail: Mailing, 
     assert sign_in(mail, user.email, NEW).status_code == 200
 
 
-def test_unknown_and_disabled_get_the_same_answer_and_no_mail(mail: Mailing, user: Account) -> None:
+def test_unknown_and_disabled_users_get_the_same_response_and_no_mail(mail: Mailing, user: Account) -> None:
     with mail.services.engine.begin() as connection:
         connection.execute(text('UPDATE "user" SET is_active = false WHERE id = :id'), {"id": user.id})
 
-    forget(mail, user.email)
-    forget(mail, f"nobody-{uuid4()}@example.com")
+    request_reset(mail, user.email)
+    request_reset(mail, f"unknown-{uuid4()}@example.com")
 
     assert mail.mails() == []
 
 
-def test_link_is_good_once(mail: Mailing, user: Account) -> None:
-    forget(mail, user.email)
+def test_reset_link_works_once(mail: Mailing, user: Account) -> None:
+    request_reset(mail, user.email)
     token = mail.token()
     assert reset(mail, token).status_code == 204
 
@@ -70,7 +70,7 @@ def test_link_is_good_once(mail: Mailing, user: Account) -> None:
     assert sign_in(mail, user.email, NEW).status_code == 200
 
 
-def test_new_address_must_be_confirmed_before_anything_else_where_that_is_asked(strict: Mailing, user: Account) -> None:
+def test_unverified_new_address_is_refused_if_verification_is_required(strict: Mailing, user: Account) -> None:
     with strict.services.engine.begin() as connection:
         connection.execute(text('UPDATE "user" SET email_verified_at = now() WHERE id = :id'), {"id": user.id})
     assert strict.client.get("/api/v1/users/me", headers=user.headers).status_code == 200
@@ -82,71 +82,71 @@ def test_new_address_must_be_confirmed_before_anything_else_where_that_is_asked(
     assert_problem(sign_in(strict, change["email"], user.password), 403)
 
 
-def test_link_dies_when_the_password_is_changed(mail: Mailing, user: Account) -> None:
-    forget(mail, user.email)
+def test_password_change_invalidates_the_reset_link(mail: Mailing, user: Account) -> None:
+    request_reset(mail, user.email)
     proof = {"password": NEW, "current_password": user.password}
     assert mail.client.put("/api/v1/users/me", json=proof, headers=user.headers).status_code == 200
 
-    assert_problem(reset(mail, mail.token(), "an intruder's word"), 410, "link_expired")
+    assert_problem(reset(mail, mail.token(), "a password of an intruder"), 410, "link_expired")
     assert sign_in(mail, user.email, NEW).status_code == 200
 
 
-def test_link_dies_after_half_an_hour(mail: Mailing, user: Account) -> None:
-    forget(mail, user.email)
+def test_reset_link_expires_after_30_minutes(mail: Mailing, user: Account) -> None:
+    request_reset(mail, user.email)
 
     with time_machine.travel(clock.now() + timedelta(minutes=30, seconds=1), tick=False):
         assert_problem(reset(mail, mail.token()), 410, "link_expired")
 
 
-def test_used_link_takes_the_others_with_it(mail: Mailing, user: Account) -> None:
-    forget(mail, user.email)
+def test_used_reset_link_invalidates_the_others(mail: Mailing, user: Account) -> None:
+    request_reset(mail, user.email)
     first = mail.token()
-    forget(mail, user.email)
+    request_reset(mail, user.email)
     assert reset(mail, mail.token()).status_code == 204
 
     assert_problem(reset(mail, first, "yet another one"), 410, "link_expired")
 
 
-def test_link_dies_with_the_address_it_went_to(mail: Mailing, user: Account) -> None:
-    forget(mail, user.email)
-    moved = {"email": f"moved-{uuid4()}@example.com", "current_password": user.password}
-    assert mail.client.put("/api/v1/users/me", json=moved, headers=user.headers).status_code == 200
+def test_email_change_invalidates_the_reset_link(mail: Mailing, user: Account) -> None:
+    request_reset(mail, user.email)
+    change = {"email": f"moved-{uuid4()}@example.com", "current_password": user.password}
+    assert mail.client.put("/api/v1/users/me", json=change, headers=user.headers).status_code == 200
 
     assert_problem(reset(mail, mail.token()), 410, "link_expired")
 
 
 @pytest.mark.parametrize("token", ["x", "x" * 43, "' OR 1=1 --"])
-def test_made_up_token_is_refused(mail: Mailing, token: str) -> None:
+def test_unknown_reset_token_is_refused(mail: Mailing, token: str) -> None:
     assert_problem(reset(mail, token), 410, "link_expired")
 
 
-def test_weak_password_is_refused_and_the_link_stays_good(mail: Mailing, user: Account) -> None:
-    forget(mail, user.email)
+def test_weak_password_is_refused_and_the_link_stays_valid(mail: Mailing, user: Account) -> None:
+    request_reset(mail, user.email)
 
     assert_problem(reset(mail, mail.token(), "Password123"), 422, "weak_password")
     assert_problem(reset(mail, mail.token(), user.email), 422, "weak_password")
     assert reset(mail, mail.token()).status_code == 204
 
 
-def test_token_is_kept_as_a_hash_only(mail: Mailing, user: Account) -> None:
-    forget(mail, user.email)
+def test_mail_token_is_stored_as_a_hash(mail: Mailing, user: Account) -> None:
+    request_reset(mail, user.email)
     with mail.services.engine.connect() as connection:
         rows = connection.execute(text("SELECT * FROM mail_token WHERE user_id = :id"), {"id": user.id}).all()
     assert len(rows) == 1
     assert mail.token() not in str(rows)
 
 
-def test_mail_that_cannot_be_sent_does_not_tell_that_there_is_an_account(mail: Mailing, user: Account, monkeypatch: Any) -> None:
+def test_failure_to_send_mail_does_not_change_the_response(mail: Mailing, user: Account, monkeypatch: Any) -> None:
     class Broken:
         def send(self, mail: Mail) -> None:
             raise UnavailableError
 
     object.__setattr__(mail.services, "mailer", Broken())
 
-    forget(mail, user.email)
+    request_reset(mail, user.email)
 
 
-def test_no_mail_goes_out_when_the_token_was_not_kept(mail: Mailing, user: Account, monkeypatch: Any) -> None:
+def test_no_mail_is_sent_when_the_token_is_not_committed(mail: Mailing, user: Account, monkeypatch: Any) -> None:
     from sqlalchemy.orm import Session
 
     def refuse(_: Session) -> None:
@@ -159,8 +159,8 @@ def test_no_mail_goes_out_when_the_token_was_not_kept(mail: Mailing, user: Accou
 
 
 @pytest.mark.parametrize("path", ["forgot-password", "verification"])
-def test_without_a_way_to_send_mail_everybody_is_told(client: httpx.Client, owner: Account, path: str) -> None:
-    for email in (owner.email, "nobody@example.com"):
+def test_requests_for_mail_return_503_without_a_mailer(client: httpx.Client, owner: Account, path: str) -> None:
+    for email in (owner.email, "unknown@example.com"):
         assert_problem(client.post(f"{LOGIN}/{path}", json={"email": email}), 503, "mail_not_configured")
 
 
@@ -174,14 +174,14 @@ def test_common_password_is_refused(client: httpx.Client, owner: Account, passwo
     assert_problem(client.put("/api/v1/users/me", json=change, headers=owner.headers), 422, "weak_password")
 
 
-def test_password_that_is_the_address_is_refused(client: httpx.Client) -> None:
-    email = f"somebody-{uuid4()}@example.com"
+def test_password_equal_to_the_email_is_refused(client: httpx.Client) -> None:
+    email = f"someone-{uuid4()}@example.com"
     for password in (email, email.upper(), email.partition("@")[0]):
         assert_problem(client.post("/api/v1/users/", json={"email": email, "password": password}), 422, "weak_password")
 
 
 @pytest.mark.parametrize("password", ["  spaces kept  ", "ünïcödé 🔑 pass", "x1" * 512, "nul\x00inside it"])
-def test_password_counts_exactly_as_typed(client: httpx.Client, password: str) -> None:
+def test_password_is_compared_exactly_as_typed(client: httpx.Client, password: str) -> None:
     email = f"exact-{uuid4()}@example.com"
     assert client.post("/api/v1/users/", json={"email": email, "password": password}).status_code == 201
 
@@ -195,7 +195,7 @@ def test_password_of_the_wrong_length_is_refused(client: httpx.Client, length: i
     assert_problem(client.post("/api/v1/users/", json=new | {"password": new["password"][:length]}), 422, "malformed_request")
 
 
-def test_address_must_be_confirmed_where_the_setting_says_so(strict: Mailing) -> None:
+def test_sign_in_requires_a_verified_address_if_configured(strict: Mailing) -> None:
     new = {"email": f"new-{uuid4()}@example.com", "password": NEW}
     assert strict.client.post("/api/v1/users/", json=new).status_code == 201
 
@@ -208,12 +208,12 @@ def test_address_must_be_confirmed_where_the_setting_says_so(strict: Mailing) ->
     assert_problem(strict.client.post(f"{LOGIN}/verify-email", json={"token": strict.token()}), 410, "link_expired")
 
 
-def test_confirmation_can_be_asked_for_again_until_it_was_given(strict: Mailing) -> None:
+def test_verification_mail_can_be_requested_until_the_address_is_verified(strict: Mailing) -> None:
     new = {"email": f"new-{uuid4()}@example.com", "password": NEW}
     strict.client.post("/api/v1/users/", json=new)
-    for email in (new["email"], f"nobody-{uuid4()}@example.com"):
-        answer = strict.client.post(f"{LOGIN}/verification", json={"email": email})
-        assert answer.status_code == 202
+    for email in (new["email"], f"unknown-{uuid4()}@example.com"):
+        response = strict.client.post(f"{LOGIN}/verification", json={"email": email})
+        assert response.status_code == 202
     assert len(strict.mails()) == 2
     token = strict.token()
     assert strict.client.post(f"{LOGIN}/verify-email", json={"token": token}).status_code == 204
@@ -224,7 +224,7 @@ def test_confirmation_can_be_asked_for_again_until_it_was_given(strict: Mailing)
     assert len(strict.mails()) == 2
 
 
-def test_new_address_must_be_confirmed_anew(strict: Mailing) -> None:
+def test_new_address_must_be_verified_again(strict: Mailing) -> None:
     new = {"email": f"new-{uuid4()}@example.com", "password": NEW}
     strict.client.post("/api/v1/users/", json=new)
     strict.client.post(f"{LOGIN}/verify-email", json={"token": strict.token()})

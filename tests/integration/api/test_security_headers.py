@@ -1,4 +1,4 @@
-"""What a browser is told by every answer."""
+"""Security headers of responses."""
 
 import base64
 import hashlib
@@ -20,28 +20,28 @@ from tests.support.gateway import GatewayTransport
     ("method", "path"),
     [("GET", "/health"), ("GET", "/nowhere"), ("GET", "/api/v1/users/me"), ("PATCH", "/health"), ("GET", "/openapi.json")],
 )
-def test_every_answer_carries_the_defaults(client: httpx.Client, method: str, path: str) -> None:
-    answer = client.request(method, path)
+def test_every_response_has_the_default_headers(client: httpx.Client, method: str, path: str) -> None:
+    response = client.request(method, path)
 
-    assert {name: answer.headers[name] for name, _ in DEFAULTS} == dict(DEFAULTS)
+    assert {name: response.headers[name] for name, _ in DEFAULTS} == dict(DEFAULTS)
 
 
-def test_answers_for_a_user_are_cached_nowhere(client: httpx.Client, owner: Account) -> None:
+def test_responses_to_users_are_not_cached(client: httpx.Client, owner: Account) -> None:
     assert client.get("/api/v1/users/me", headers=owner.headers).headers["cache-control"] == "no-store"
 
 
-def test_malformed_event_and_preflight_carry_the_defaults(handler: GatewayHandler, settings: Settings, services: Services) -> None:
+def test_malformed_event_and_preflight_get_the_default_headers(handler: GatewayHandler, settings: Settings, services: Services) -> None:
     assert dict(DEFAULTS).items() <= handler({}, None)["headers"].items()
 
     app = create_app(settings.model_copy(update={"backend_cors_origins": ("https://page.test",)}), services)
     with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url="https://api.test") as client:
         for origin in ("https://page.test", "https://other.test"):
-            asked = {"Origin": origin, "Access-Control-Request-Method": "GET"}
-            answer = client.options("/api/v1/files", headers=asked)
-            assert {name: answer.headers[name] for name, _ in DEFAULTS} == dict(DEFAULTS)
+            preflight = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+            response = client.options("/api/v1/files", headers=preflight)
+            assert {name: response.headers[name] for name, _ in DEFAULTS} == dict(DEFAULTS)
 
 
-def test_docs_run_only_what_their_policy_names(client: httpx.Client) -> None:
+def test_docs_load_only_what_their_policy_allows(client: httpx.Client) -> None:
     docs = client.get("/docs")
     policy = docs.headers["content-security-policy"]
 

@@ -1,4 +1,4 @@
-"""Sessions over HTTP: refresh tokens are good once, and what is ended is refused on the next request."""
+"""Sessions over HTTP: a refresh token works once, and an ended session is refused on the next request."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +27,9 @@ ME = "/api/v1/users/me"
 
 
 def tokens_of(client: httpx.Client, account: Account) -> dict[str, Any]:
-    answer = client.post("/api/v1/login/token", data={"username": account.email, "password": account.password})
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.json()
+    response = client.post("/api/v1/login/token", data={"username": account.email, "password": account.password})
+    assert response.status_code == 200, response.text
+    body: dict[str, Any] = response.json()
     return body
 
 
@@ -41,38 +41,38 @@ def refresh(client: httpx.Client, token: str) -> httpx.Response:
     return client.post("/api/v1/login/refresh", json={"refresh_token": token})
 
 
-def test_refresh_gives_a_new_pair_and_the_old_access_token_lives_on(client: httpx.Client, owner: Account) -> None:
+def test_refresh_returns_a_new_pair_and_keeps_the_old_access_token_valid(client: httpx.Client, owner: Account) -> None:
     first = tokens_of(client, owner)
 
-    answer = refresh(client, first["refresh_token"])
+    response = refresh(client, first["refresh_token"])
 
-    assert answer.status_code == 200
-    assert answer.headers["cache-control"] == "no-store"
-    second = answer.json()
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-store"
+    second = response.json()
     assert set(second) == {"access_token", "token_type", "expires_in", "refresh_token"}
     assert second["refresh_token"] != first["refresh_token"]
     assert client.get(ME, headers=bearer(second)).json()["id"] == str(owner.id)
     assert client.get(ME, headers=bearer(first)).status_code == 200
 
 
-def test_reused_refresh_token_ends_the_whole_family_and_is_audited(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_reused_refresh_token_ends_the_session_and_is_audited(client: httpx.Client, owner: Account, admin: Account) -> None:
     stolen = tokens_of(client, owner)
     other_session = tokens_of(client, owner)
-    heir = refresh(client, stolen["refresh_token"]).json()
-    session = next(item["id"] for item in client.get(f"{ME}/sessions", headers=bearer(heir)).json() if item["is_current"])
+    successor = refresh(client, stolen["refresh_token"]).json()
+    session = next(item["id"] for item in client.get(f"{ME}/sessions", headers=bearer(successor)).json() if item["is_current"])
 
     assert_problem(refresh(client, stolen["refresh_token"]), 401, "bad_refresh_token")
 
-    assert_unauthenticated(client.get(ME, headers=bearer(heir)))
+    assert_unauthenticated(client.get(ME, headers=bearer(successor)))
     assert_unauthenticated(client.get(ME, headers=bearer(stolen)))
-    assert_problem(refresh(client, heir["refresh_token"]), 401, "bad_refresh_token")
+    assert_problem(refresh(client, successor["refresh_token"]), 401, "bad_refresh_token")
     assert client.get(ME, headers=bearer(other_session)).status_code == 200
     events = client.get("/api/v1/admin/audit", params={"subject": f"user_session:{session}"}, headers=admin.headers).json()
     assert [event["action"] for event in events] == ["token.reused", "token.refreshed", "sign_in.succeeded"]
 
 
-def test_one_of_many_at_once_wins_and_then_the_family_ends(settings: Settings, client: httpx.Client, owner: Account) -> None:
-    """Twenty callers with the same token, on connections of their own: nineteen are reuse."""
+def test_one_of_many_concurrent_refreshes_succeeds_and_the_session_ends(settings: Settings, client: httpx.Client, owner: Account) -> None:
+    """Of twenty callers with the same token, each on its own connection, nineteen count as reuse."""
     pooled = Services.build(settings.model_copy(update={"database_pool_size": 20}))
     first = tokens_of(client, owner)
 
@@ -84,18 +84,16 @@ def test_one_of_many_at_once_wins_and_then_the_family_ends(settings: Settings, c
                 return None
 
     with ThreadPoolExecutor(20) as pool:
-        won = [token for token in pool.map(rotate, range(20)) if token]
+        successors = [token for token in pool.map(rotate, range(20)) if token]
     pooled.engine.dispose()
 
-    assert len(won) == 1
-    assert_problem(refresh(client, won[0]), 401, "bad_refresh_token")
+    assert len(successors) == 1
+    assert_problem(refresh(client, successors[0]), 401, "bad_refresh_token")
     assert_unauthenticated(client.get(ME, headers=bearer(first)))
 
 
-def test_sign_ins_refreshes_and_sign_outs_at_once_never_wait_for_each_other_in_a_circle(
-    settings: Settings, client: httpx.Client, owner: Account
-) -> None:
-    """Each locks rows of its own and the head of the audit log; a circle would be a deadlock, which is 503."""
+def test_concurrent_session_changes_do_not_deadlock(settings: Settings, client: httpx.Client, owner: Account) -> None:
+    """Each locks its own rows and then the head of the audit log. A deadlock would raise an error that fails this test."""
     pooled = Services.build(settings.model_copy(update={"database_pool_size": 8}))
     pairs = [tokens_of(client, owner) for _ in range(10)]
 
@@ -117,15 +115,17 @@ def test_sign_ins_refreshes_and_sign_outs_at_once_never_wait_for_each_other_in_a
             update = UserSelfUpdate(email=owner.email, current_password=owner.password)
             pooled.users(session).update_user(user, owner.id, update)
 
-    def attempt(work: Callable[[str], None], token: str) -> str:
+    def attempt(operation: Callable[[str], None], token: str) -> str:
         try:
-            work(token)
+            operation(token)
         except (NotAuthenticatedError, TooManyRequestsError) as error:
             return type(error).__name__
         return "done"
 
     jobs = [
-        (work, pair["refresh_token"]) for pair in pairs for work in (refresh_one, sign_out, refresh_one, sign_in_again, change_password)
+        (operation, pair["refresh_token"])
+        for pair in pairs
+        for operation in (refresh_one, sign_out, refresh_one, sign_in_again, change_password)
     ]
     with ThreadPoolExecutor(8) as pool:
         outcomes = list(pool.map(lambda job: attempt(*job), jobs))
@@ -135,13 +135,13 @@ def test_sign_ins_refreshes_and_sign_outs_at_once_never_wait_for_each_other_in_a
     assert "done" in outcomes
 
 
-def test_refresh_token_is_kept_as_a_hash_only(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_refresh_token_is_stored_as_a_hash(client: httpx.Client, services: Services, owner: Account) -> None:
     token = tokens_of(client, owner)["refresh_token"]
 
     with services.unit_of_work() as session:
-        kept = session.execute(select(RefreshToken.token_hash).where(RefreshToken.token_hash == hash_secret(token))).scalar_one()
+        stored = session.execute(select(RefreshToken.token_hash).where(RefreshToken.token_hash == hash_secret(token))).scalar_one()
 
-    assert token not in kept
+    assert token not in stored
     assert len(token) >= 43
 
 
@@ -150,13 +150,13 @@ def test_malformed_refresh_is_refused(client: httpx.Client, body: dict[str, Any]
     assert_problem(client.post("/api/v1/login/refresh", json=body), 422, "malformed_request")
 
 
-def test_unknown_refresh_token_and_an_access_token_are_refused(client: httpx.Client, owner: Account) -> None:
+def test_unknown_refresh_token_and_access_token_are_refused(client: httpx.Client, owner: Account) -> None:
     assert_problem(refresh(client, "x" * 43), 401, "bad_refresh_token")
     assert_problem(client.post("/api/v1/login/refresh", json={"refresh_token": owner.token[:128]}), 401, "bad_refresh_token")
     assert_unauthenticated(client.get(ME, headers={"Authorization": f"Bearer {tokens_of(client, owner)['refresh_token']}"}))
 
 
-def test_session_unused_for_its_lifetime_is_over_and_a_used_one_is_not(client: httpx.Client, owner: Account) -> None:
+def test_unused_session_expires_and_a_used_one_does_not(client: httpx.Client, owner: Account) -> None:
     idle = tokens_of(client, owner)["refresh_token"]
     used = tokens_of(client, owner)["refresh_token"]
     with time_machine.travel(clock.now() + timedelta(days=13), tick=False):
@@ -166,7 +166,7 @@ def test_session_unused_for_its_lifetime_is_over_and_a_used_one_is_not(client: h
         assert refresh(client, used).status_code == 200
 
 
-def test_session_ends_after_its_greatest_age_however_often_it_is_refreshed(client: httpx.Client, owner: Account) -> None:
+def test_session_expires_at_its_maximum_age_despite_refreshes(client: httpx.Client, owner: Account) -> None:
     token = tokens_of(client, owner)["refresh_token"]
     start = clock.now()
     for day in range(10, 90, 10):
@@ -177,30 +177,30 @@ def test_session_ends_after_its_greatest_age_however_often_it_is_refreshed(clien
 
 
 @pytest.mark.parametrize("with_body", [True, False])
-def test_sign_out_ends_this_session_and_no_other(client: httpx.Client, owner: Account, with_body: bool) -> None:
+def test_sign_out_ends_only_this_session(client: httpx.Client, owner: Account, with_body: bool) -> None:
     this, other = tokens_of(client, owner), tokens_of(client, owner)
 
     if with_body:
-        answer = client.post("/api/v1/login/logout", json={"refresh_token": this["refresh_token"]})
+        response = client.post("/api/v1/login/logout", json={"refresh_token": this["refresh_token"]})
     else:
-        answer = client.post("/api/v1/login/logout", headers=bearer(this))
+        response = client.post("/api/v1/login/logout", headers=bearer(this))
 
-    assert answer.status_code == 204
+    assert response.status_code == 204
     assert_unauthenticated(client.get(ME, headers=bearer(this)))
     assert_problem(refresh(client, this["refresh_token"]), 401, "bad_refresh_token")
     assert client.get(ME, headers=bearer(other)).status_code == 200
 
 
-def test_sign_out_works_with_an_access_token_that_has_run_out(client: httpx.Client, owner: Account) -> None:
+def test_sign_out_works_with_an_invalid_access_token(client: httpx.Client, owner: Account) -> None:
     this = tokens_of(client, owner)
 
-    answer = client.post("/api/v1/login/logout", json={"refresh_token": this["refresh_token"]}, headers={"Authorization": "Bearer x.y.z"})
+    response = client.post("/api/v1/login/logout", json={"refresh_token": this["refresh_token"]}, headers={"Authorization": "Bearer x.y.z"})
 
-    assert answer.status_code == 204
+    assert response.status_code == 204
     assert_problem(refresh(client, this["refresh_token"]), 401, "bad_refresh_token")
 
 
-def test_sign_out_with_an_unknown_token_ends_nothing_and_says_nothing(client: httpx.Client, owner: Account) -> None:
+def test_sign_out_with_an_unknown_token_succeeds_and_ends_nothing(client: httpx.Client, owner: Account) -> None:
     assert client.post("/api/v1/login/logout", json={"refresh_token": "x" * 43}).status_code == 204
     assert_unauthenticated(client.post("/api/v1/login/logout"))
     assert client.get(ME, headers=owner.headers).status_code == 200
@@ -240,7 +240,7 @@ ENDINGS: list[Callable[..., httpx.Response]] = [
 
 
 @pytest.mark.parametrize("end", ENDINGS)
-def test_every_credential_ends_on_the_next_request(client: httpx.Client, owner: Account, admin: Account, end: Any) -> None:
+def test_every_credential_is_refused_on_the_next_request(client: httpx.Client, owner: Account, admin: Account, end: Any) -> None:
     other = tokens_of(client, owner)
     key = client.post(f"{ME}/api-keys", json={"name": "n", "scopes": ["files:read"]}, headers=owner.headers).json()["key"]
 
@@ -252,7 +252,7 @@ def test_every_credential_ends_on_the_next_request(client: httpx.Client, owner: 
     assert_problem(refresh(client, other["refresh_token"]), 401, "bad_refresh_token")
 
 
-def test_sessions_are_listed_and_one_is_revoked(client: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_sessions_are_listed_and_one_can_be_revoked(client: httpx.Client, owner: Account, stranger: Account) -> None:
     phone = client.post(
         "/api/v1/login/token", data={"username": owner.email, "password": owner.password}, headers={"User-Agent": "Phone/1.0"}
     ).json()
@@ -273,7 +273,7 @@ def test_sessions_are_listed_and_one_is_revoked(client: httpx.Client, owner: Acc
 
 @pytest.mark.parametrize("make_event", [payload_v1, payload_v2])
 @pytest.mark.parametrize("source", ["198.51.100.9", "2001:db8::1"])
-def test_address_of_a_session_is_the_one_the_gateway_saw(handler: GatewayHandler, owner: Account, make_event: Any, source: str) -> None:
+def test_session_records_the_source_address_of_the_gateway(handler: GatewayHandler, owner: Account, make_event: Any, source: str) -> None:
     headers = {"X-Forwarded-For": "10.0.0.1", "Forwarded": "for=10.0.0.1", "X-Real-IP": "10.0.0.1"}
     transport = GatewayTransport(handler, partial(make_event, source_ip=source))
     with httpx.Client(transport=transport, base_url="https://api.test", headers=headers) as client:
@@ -283,9 +283,7 @@ def test_address_of_a_session_is_the_one_the_gateway_saw(handler: GatewayHandler
     assert next(item["source_address"] for item in sessions if item["is_current"]) == source
 
 
-def test_password_is_hashed_anew_at_sign_in_when_the_parameters_have_risen(
-    client: httpx.Client, services: Services, owner: Account
-) -> None:
+def test_sign_in_rehashes_a_password_with_weaker_parameters(client: httpx.Client, services: Services, owner: Account) -> None:
     from argon2 import PasswordHasher as Argon2
 
     weak = Argon2(memory_cost=8192, time_cost=1, parallelism=1).hash(owner.password)
@@ -301,7 +299,7 @@ def test_password_is_hashed_anew_at_sign_in_when_the_parameters_have_risen(
     assert sign_in(client, email=owner.email, password=owner.password)
 
 
-def test_signing_keys_that_cannot_be_had_are_503(client: httpx.Client, services: Services, owner: Account, monkeypatch: Any) -> None:
+def test_unavailable_signing_keys_return_503(client: httpx.Client, services: Services, owner: Account, monkeypatch: Any) -> None:
     from lambda_app.core.errors import UnavailableError
 
     def refuse(*_: object) -> None:

@@ -1,11 +1,10 @@
-"""A share link's files as one zip: under the link's own rules, counted as one download."""
+"""The files of a share link as one zip: the link's rules apply, and it counts as one download."""
 
 import io
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -16,58 +15,29 @@ from sqlalchemy import text
 from lambda_app.core import clock
 from lambda_app.factory import Services
 from lambda_app.services.archives import archives
-from tests.integration.api.test_archives import wake
-from tests.support.accounts import Account, make_file
+from lambda_app.services.sharing.share_links import NoSuchLinkError, Visitor
+from tests.support.accounts import Account
+from tests.support.archives_api import BROWSER_AGENT, SharedFiles, run_worker
 from tests.support.gateway import unused_address
 from tests.support.problems import assert_problem
 
-BROWSER = {"User-Agent": "Mozilla/5.0"}
+ANONYMOUS = Visitor(None, None)
 
 
-class Link:
-    """A link to two files, and what anonymous visitors do with it."""
+def test_visitor_downloads_all_files_as_one_zip_that_counts_once(client: httpx.Client, services: Services, owner: Account) -> None:
+    link = SharedFiles(client, owner)
 
-    def __init__(self, client: httpx.Client, owner: Account, **options: Any) -> None:
-        self._client, self._owner = client, owner
-        self.files = [make_file(client, owner, str(number).encode(), filename="n.txt") for number in range(2)]
-        wanted = {"file_ids": [file["id"] for file in self.files], **options}
-        made = client.post("/api/v1/shares", json=wanted, headers=owner.headers)
-        assert made.status_code == 201, made.text
-        self.id = made.json()["id"]
-        self.path = f"/s/{made.json()['url'].rpartition('/')[2]}"
-
-    def ask(self, **headers: str) -> httpx.Response:
-        return self._client.post(f"{self.path}/archives", headers=BROWSER | headers)
-
-    def look(self, archive_id: str, **headers: str) -> httpx.Response:
-        return self._client.get(f"{self.path}/archives/{archive_id}", headers=BROWSER | headers)
-
-    def download(self, archive_id: str, **headers: str) -> httpx.Response:
-        return self._client.get(f"{self.path}/archives/{archive_id}/download", headers=BROWSER | headers)
-
-    def change(self, **changes: Any) -> None:
-        answer = self._client.patch(f"/api/v1/shares/{self.id}", json=changes, headers=self._owner.headers)
-        assert answer.status_code == 200, answer.text
-
-    def downloads(self) -> int:
-        row: dict[str, int] = self._client.get(f"/api/v1/shares/{self.id}", headers=self._owner.headers).json()
-        return row["download_count"]
-
-
-def test_visitor_gets_all_files_in_one_zip_that_counts_once(client: httpx.Client, services: Services, owner: Account) -> None:
-    link = Link(client, owner)
-
-    asked = link.ask()
-    again = link.ask()
-    waiting = link.look(asked.json()["id"])
-    too_early = link.download(asked.json()["id"])
-    wake(services, asked.json())
-    ready = link.look(asked.json()["id"]).json()
+    created = link.create_archive()
+    again = link.create_archive()
+    waiting = link.get_archive(created.json()["id"])
+    too_early = link.download(created.json()["id"])
+    run_worker(services, created.json())
+    ready = link.get_archive(created.json()["id"]).json()
     before = link.downloads()
-    redirect = client.get(ready["download_url"], headers=BROWSER)
+    redirect = client.get(ready["download_url"], headers=BROWSER_AGENT)
 
-    assert (asked.status_code, again.json()["id"]) == (202, asked.json()["id"])
-    assert asked.headers["location"] == f"{link.path}/archives/{asked.json()['id']}"
+    assert (created.status_code, again.json()["id"]) == (202, created.json()["id"])
+    assert created.headers["location"] == f"{link.path}/archives/{created.json()['id']}"
     assert (waiting.json()["status"], waiting.json()["download_url"]) == ("queued", None)
     assert_problem(too_early, 404, "archive_not_found")
     assert (redirect.status_code, before, link.downloads()) == (302, 0, 1)
@@ -78,18 +48,18 @@ def test_visitor_gets_all_files_in_one_zip_that_counts_once(client: httpx.Client
         assert {entry.filename: found.read(entry) for entry in found.infolist()} == {"n.txt": b"0", "n (2).txt": b"1"}
 
 
-def test_parallel_downloads_of_a_zip_are_no_more_than_the_link_allows(client: httpx.Client, services: Services, owner: Account) -> None:
-    link = Link(client, owner, max_downloads=3)
-    archive = link.ask().json()
-    wake(services, archive)
+def test_concurrent_downloads_of_a_zip_never_exceed_the_limit(client: httpx.Client, services: Services, owner: Account) -> None:
+    link = SharedFiles(client, owner, max_downloads=3)
+    archive = link.create_archive().json()
+    run_worker(services, archive)
 
     def download(_number: int) -> bool:
         with services.unit_of_work() as session:
             links = services.share_links(session)
             try:
-                links.start_archive_download(link.path.removeprefix("/s/"), UUID(archive["id"]), _nobody(), is_resumption=False)
-            except Exception as error:  # noqa: BLE001 - which refusal it is, is compared below
-                return _refused(error)
+                links.start_archive_download(link.path.removeprefix("/s/"), UUID(archive["id"]), ANONYMOUS, is_resumption=False)
+            except NoSuchLinkError:
+                return False
             return True
 
     with ThreadPoolExecutor(10) as pool:
@@ -99,37 +69,26 @@ def test_parallel_downloads_of_a_zip_are_no_more_than_the_link_allows(client: ht
     assert_problem(link.download(archive["id"]), 404, "link_not_found")
 
 
-def _nobody() -> Any:
-    from lambda_app.services.sharing.share_links import Visitor
-
-    return Visitor(None, None)
-
-
-def _refused(error: Exception) -> bool:
-    assert getattr(error, "code", "") == "link_not_found"
-    return False
-
-
-def test_rest_of_a_zip_is_audited_and_not_counted_again(
+def test_resumed_zip_download_is_audited_and_not_counted(
     client: httpx.Client, client_from: Callable[[str], httpx.Client], services: Services, owner: Account, admin: Account
 ) -> None:
-    link = Link(client, owner, max_downloads=1)
-    archive = link.ask().json()
-    wake(services, archive)
-    path, rest = f"{link.path}/archives/{archive['id']}/download", BROWSER | {"Range": "bytes=5-"}
+    link = SharedFiles(client, owner, max_downloads=1)
+    archive = link.create_archive().json()
+    run_worker(services, archive)
+    path, rest = f"{link.path}/archives/{archive['id']}/download", BROWSER_AGENT | {"Range": "bytes=5-"}
     with client_from(unused_address()) as home, client_from(unused_address()) as elsewhere:
-        first = home.get(path, headers=BROWSER)
+        first = home.get(path, headers=BROWSER_AGENT)
         again = home.get(path, headers=rest)
 
         assert (first.status_code, again.status_code, link.downloads()) == (302, 302, 1)
         with httpx.Client(trust_env=False) as s3:
             part = s3.get(again.headers["location"], headers={"Range": "bytes=5-"})
             assert part.content == s3.get(first.headers["location"]).content[5:]
-        # The link is exhausted: nobody else, nor the same one from the beginning, nor another zip.
+        # The link is exhausted: it refuses other visitors, and the same visitor for the whole zip.
         for visitor, headers in (
             (elsewhere, rest),
-            (home, BROWSER),
-            (home, BROWSER | {"Range": "bytes=0-"}),
+            (home, BROWSER_AGENT),
+            (home, BROWSER_AGENT | {"Range": "bytes=0-"}),
             (home, rest | {"User-Agent": "wget/1"}),
             (home, rest | owner.headers),
         ):
@@ -145,39 +104,39 @@ def test_rest_of_a_zip_is_audited_and_not_counted_again(
         assert_problem(home.get(path, headers=rest), 404, "link_not_found")
 
 
-def test_rest_of_a_zip_that_was_never_granted_counts(client: httpx.Client, services: Services, owner: Account) -> None:
-    link = Link(client, owner)
-    archive = link.ask().json()
-    wake(services, archive)
+def test_range_request_without_an_earlier_zip_download_counts(client: httpx.Client, services: Services, owner: Account) -> None:
+    link = SharedFiles(client, owner)
+    archive = link.create_archive().json()
+    run_worker(services, archive)
 
     assert [link.download(archive["id"], Range="bytes=5-").status_code for _ in range(3)] == [302] * 3
 
     assert link.downloads() == 1
 
 
-def test_what_is_kept_of_who_got_a_zip_says_nothing_and_goes(client: httpx.Client, services: Services, owner: Account) -> None:
-    link = Link(client, owner)
-    archive = link.ask().json()
-    wake(services, archive)
+def test_visitor_of_a_zip_is_stored_as_a_hash_and_purged(client: httpx.Client, services: Services, owner: Account) -> None:
+    link = SharedFiles(client, owner)
+    archive = link.create_archive().json()
+    run_worker(services, archive)
     link.download(archive["id"])
     query = text("SELECT visitor FROM share_archive_download WHERE archive_id = :id")
 
     with services.engine.connect() as connection:
-        (kept,) = connection.execute(query, {"id": archive["id"]}).scalars()
+        (stored,) = connection.execute(query, {"id": archive["id"]}).scalars()
     with time_machine.travel(clock.now() + timedelta(days=1), tick=False), services.unit_of_work() as session:
         assert services.maintenance(session).purge()["share_visitors"] >= 1
 
-    assert len(kept) == 64
+    assert len(stored) == 64
     with services.engine.connect() as connection:
         assert connection.execute(query, {"id": archive["id"]}).all() == []
 
 
-@pytest.mark.parametrize("change", ["revoked", "expired", "file gone", "file trashed from the link's owner"])
-def test_zip_is_closed_with_its_link(client: httpx.Client, services: Services, owner: Account, change: str) -> None:
-    link = Link(client, owner)
-    archive = link.ask().json()
-    wake(services, archive)
-    assert link.look(archive["id"]).status_code == 200
+@pytest.mark.parametrize("change", ["revoked", "expired", "file gone", "file trashed"])
+def test_zip_is_unavailable_when_its_link_or_files_are_gone(client: httpx.Client, services: Services, owner: Account, change: str) -> None:
+    link = SharedFiles(client, owner)
+    archive = link.create_archive().json()
+    run_worker(services, archive)
+    assert link.get_archive(archive["id"]).status_code == 200
 
     if change == "revoked":
         client.delete(f"/api/v1/shares/{link.id}", headers=owner.headers)
@@ -187,80 +146,82 @@ def test_zip_is_closed_with_its_link(client: httpx.Client, services: Services, o
         client.delete(f"/api/v1/files/{link.files[0]['id']}", headers=owner.headers)
 
     if change in ("revoked", "expired"):
-        assert_problem(link.ask(), 404, "link_not_found")
-        assert_problem(link.look(archive["id"]), 404, "link_not_found")
+        assert_problem(link.create_archive(), 404, "link_not_found")
+        assert_problem(link.get_archive(archive["id"]), 404, "link_not_found")
         assert_problem(link.download(archive["id"]), 404, "link_not_found")
     else:
-        # The link still opens the other file; a zip of both is not to be had any more.
+        # The link still serves the other file, but the zip of both is no longer available.
         assert_problem(link.download(archive["id"]), 404, "archive_not_found")
-        seen = link.look(archive["id"]).json()
-        assert (seen["status"], seen["error_code"], seen["download_url"]) == ("failed", "files_changed", None)
-        page = link.look(archive["id"], Accept="text/html")
+        state = link.get_archive(archive["id"]).json()
+        assert (state["status"], state["error_code"], state["download_url"]) == ("failed", "files_changed", None)
+        page = link.get_archive(archive["id"], Accept="text/html")
         assert "The zip could not be built" in page.text
         assert f"{link.path}/archives/{archive['id']}/download" not in page.text
         assert "refresh" not in page.headers
-        assert link.ask().json()["file_count"] == 1
+        assert link.create_archive().json()["file_count"] == 1
     assert client.get(f"/api/v1/shares/{link.id}", headers=owner.headers).json().get("download_count") in (0, None)
 
 
-def test_link_that_closes_before_the_worker_comes_gives_it_nothing(client: httpx.Client, services: Services, owner: Account) -> None:
-    link = Link(client, owner)
-    archive = link.ask().json()
+def test_zip_is_not_built_when_the_link_disallows_downloads(client: httpx.Client, services: Services, owner: Account) -> None:
+    link = SharedFiles(client, owner)
+    archive = link.create_archive().json()
     link.change(allows_download=False)
 
-    wake(services, archive)
+    run_worker(services, archive)
 
-    assert_problem(link.ask(), 403, "share_listing_only")
-    assert_problem(link.look(archive["id"]), 403, "share_listing_only")
+    assert_problem(link.create_archive(), 403, "share_listing_only")
+    assert_problem(link.get_archive(archive["id"]), 403, "share_listing_only")
     link.change(allows_download=True)
-    assert link.look(archive["id"]).json()["error_code"] == "files_changed"
+    assert link.get_archive(archive["id"]).json()["error_code"] == "files_changed"
 
 
-def test_password_and_audience_guard_the_zip_too(client: httpx.Client, services: Services, owner: Account, stranger: Account) -> None:
-    link = Link(client, owner, password="a long password")
-    assert_problem(link.ask(), 403, "share_password_required")
-    share_pass = client.post(link.path, json={"password": "a long password"}, headers=BROWSER).json()["share_pass"]
-    archive = link.ask(**{"X-Share-Pass": share_pass}).json()
-    wake(services, archive)
+def test_password_and_audience_apply_to_the_zip(client: httpx.Client, services: Services, owner: Account, stranger: Account) -> None:
+    link = SharedFiles(client, owner, password="a long password")
+    assert_problem(link.create_archive(), 403, "share_password_required")
+    share_pass = client.post(link.path, json={"password": "a long password"}, headers=BROWSER_AGENT).json()["share_pass"]
+    archive = link.create_archive(**{"X-Share-Pass": share_pass}).json()
+    run_worker(services, archive)
 
-    assert_problem(link.look(archive["id"]), 403, "share_password_required")
+    assert_problem(link.get_archive(archive["id"]), 403, "share_password_required")
     assert_problem(link.download(archive["id"]), 403, "share_password_required")
     assert link.download(archive["id"], **{"X-Share-Pass": share_pass}).status_code == 302
 
-    signed_in = Link(client, owner, audience="signed_in")
-    assert signed_in.ask().status_code == 401
-    assert signed_in.ask(**stranger.headers).status_code == 202
+    signed_in = SharedFiles(client, owner, audience="signed_in")
+    assert signed_in.create_archive().status_code == 401
+    assert signed_in.create_archive(**stranger.headers).status_code == 202
 
 
-def test_archives_of_one_link_are_not_found_at_another(client: httpx.Client, services: Services, owner: Account) -> None:
-    link, other = Link(client, owner), Link(client, owner)
-    archive = link.ask().json()
-    wake(services, archive)
+def test_archives_of_one_link_are_not_found_through_another(client: httpx.Client, services: Services, owner: Account) -> None:
+    link, other = SharedFiles(client, owner), SharedFiles(client, owner)
+    archive = link.create_archive().json()
+    run_worker(services, archive)
 
-    for answer in (other.look(archive["id"]), other.download(archive["id"]), link.look(str(uuid4()))):
-        assert_problem(answer, 404, "archive_not_found")
-    # Nor are they among their owner's own.
+    for response in (other.get_archive(archive["id"]), other.download(archive["id"]), link.get_archive(str(uuid4()))):
+        assert_problem(response, 404, "archive_not_found")
+    # The link's owner does not find them either.
     assert_problem(client.get(f"/api/v1/archives/{archive['id']}", headers=owner.headers), 404, "archive_not_found")
 
 
-def test_robots_neither_ask_nor_get(client: httpx.Client, services: Services, owner: Account) -> None:
-    link = Link(client, owner)
-    archive = link.ask().json()
-    wake(services, archive)
+def test_automated_requests_cannot_create_or_download_a_zip(client: httpx.Client, services: Services, owner: Account) -> None:
+    link = SharedFiles(client, owner)
+    archive = link.create_archive().json()
+    run_worker(services, archive)
 
     robot = {"User-Agent": "Slackbot-LinkExpanding 1.0"}
-    assert_problem(link.ask(**robot), 403, "robots_get_no_files")
+    assert_problem(link.create_archive(**robot), 403, "robots_get_no_files")
     assert_problem(link.download(archive["id"], **robot), 403, "robots_get_no_files")
     assert link.downloads() == 0
 
 
-def test_visitors_of_a_link_share_one_archive_and_its_limit(client: httpx.Client, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_visitors_of_a_link_share_the_limit_of_unfinished_archives(
+    client: httpx.Client, owner: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(archives, "LINKS_UNFINISHED_MAX_COUNT", 3)
-    link = Link(client, owner)
-    answers = []
+    link = SharedFiles(client, owner)
+    responses = []
     for number in range(4):
-        answers.append(link.ask())
+        responses.append(link.create_archive())
         client.put(f"/api/v1/files/{link.files[0]['id']}", json={"description": str(number)}, headers=owner.headers)
 
-    assert [answer.status_code for answer in answers] == [202] * 3 + [429]
-    assert_problem(answers[-1], 429, "too_many_archives", headers={"retry-after": "60"}, max_archives=3)
+    assert [response.status_code for response in responses] == [202] * 3 + [429]
+    assert_problem(responses[-1], 429, "too_many_archives", headers={"retry-after": "60"}, max_archives=3)

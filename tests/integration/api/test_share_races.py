@@ -1,4 +1,4 @@
-"""Limits of share links under many callers at once, on real connections."""
+"""Limits of share links with many concurrent callers, each on its own database connection."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,17 +18,17 @@ from lambda_app.models import Archive, AuditEvent, Share
 from lambda_app.repositories.files.file_access import AccessContext
 from lambda_app.repositories.sharing.share_links import ShareLinkRepository
 from lambda_app.services.sharing.share_links import NoSuchLinkError, Visitor
-from tests.integration.api.test_archives import wake
 from tests.support.accounts import Account, make_file
+from tests.support.archives_api import run_worker
 from tests.support.lifecycle import refused
 from tests.support.locks import wait_until_waiting
 from tests.support.shares import make_share
 
 CALLERS = 100
-"""Each on a connection of its own, so that all of them are under way at once."""
+"""Each has its own connection, so that all of them run at once."""
 LIMIT = 10
 ROUNDS = 20
-NOBODY = Visitor(None, None)
+ANONYMOUS = Visitor(None, None)
 
 
 @pytest.fixture(scope="module")
@@ -41,29 +41,29 @@ def crowd(settings: Settings, services: Services) -> Iterator[Services]:
 
 @pytest.fixture(scope="module")
 def owner(make_user: Callable[..., Account]) -> Account:
-    """One for all rounds."""
+    """One owner for all tests."""
     return make_user()
 
 
 def is_granted(crowd: Services, token: str, file_id: UUID) -> bool:
     try:
         with crowd.unit_of_work() as session:
-            crowd.share_links(session).start_download(token, file_id, NOBODY, method="GET", is_resumption=False)
+            crowd.share_links(session).start_download(token, file_id, ANONYMOUS, method="GET", is_resumption=False)
     except NoSuchLinkError:
         return False
     return True
 
 
-def test_hundred_downloads_at_once_of_a_link_for_ten_grant_ten(client: httpx.Client, crowd: Services, owner: Account) -> None:
+def test_concurrent_downloads_never_exceed_the_limit(client: httpx.Client, crowd: Services, owner: Account) -> None:
     granted, counted, logged = [], [], []
     files = [str(make_file(client, owner)["id"]) for _ in range(2)]
     with ThreadPoolExecutor(CALLERS) as threads:
         for _ in range(ROUNDS):
             share = make_share(client, owner, *files, max_downloads=LIMIT)
             token = share["url"].removeprefix("/s/")
-            # The limit is one for all files of the link.
-            wanted = [UUID(files[number % 2]) for number in range(CALLERS)]
-            granted.append(sum(threads.map(lambda file_id, token=token: is_granted(crowd, token, file_id), wanted)))
+            # One limit applies to all files of the link.
+            file_ids = [UUID(files[number % 2]) for number in range(CALLERS)]
+            granted.append(sum(threads.map(lambda file_id, token=token: is_granted(crowd, token, file_id), file_ids)))
             with crowd.unit_of_work() as session:
                 counted.append(session.get_one(Share, UUID(share["id"])).download_count)
                 events = select(func.count()).where(AuditEvent.subject == f"share:{share['id']}", AuditEvent.action == "share.downloaded")
@@ -72,23 +72,23 @@ def test_hundred_downloads_at_once_of_a_link_for_ten_grant_ten(client: httpx.Cli
     assert granted == counted == logged == [LIMIT] * ROUNDS
 
 
-def test_openings_at_once_are_all_counted(client: httpx.Client, crowd: Services, owner: Account) -> None:
+def test_concurrent_openings_are_all_counted(client: httpx.Client, crowd: Services, owner: Account) -> None:
     share = make_share(client, owner, str(make_file(client, owner)["id"]))
     token = share["url"].removeprefix("/s/")
 
-    def open_it(_: int) -> int:
+    def open_link(_: int) -> int:
         with crowd.unit_of_work() as session:
-            return len(crowd.share_links(session).open(token, NOBODY, is_counted=True).files)
+            return len(crowd.share_links(session).open(token, ANONYMOUS, is_counted=True).files)
 
     with ThreadPoolExecutor(CALLERS) as threads:
-        assert list(threads.map(open_it, range(CALLERS))) == [1] * CALLERS
+        assert list(threads.map(open_link, range(CALLERS))) == [1] * CALLERS
 
     with crowd.unit_of_work() as session:
         assert session.get_one(Share, UUID(share["id"])).open_count == CALLERS
 
 
-def test_download_that_waits_for_a_revocation_is_refused(client: httpx.Client, crowd: Services, owner: Account) -> None:
-    """It began while the link was open; what it waited for decides."""
+def test_download_that_waited_for_a_revocation_is_refused(client: httpx.Client, crowd: Services, owner: Account) -> None:
+    """The download started before the revocation and waited for its lock."""
     share = make_share(client, owner, str(make_file(client, owner)["id"]))
     token, file_id = share["url"].removeprefix("/s/"), UUID(share["file_ids"][0])
     with crowd.session_factory() as holder, ThreadPoolExecutor(1) as thread:
@@ -101,7 +101,7 @@ def test_download_that_waits_for_a_revocation_is_refused(client: httpx.Client, c
         assert waiting.result() is False
 
 
-def test_file_that_goes_for_good_meanwhile_is_not_granted(client: httpx.Client, crowd: Services, owner: Account) -> None:
+def test_file_deleted_during_the_download_request_is_refused(client: httpx.Client, crowd: Services, owner: Account) -> None:
     file = str(make_file(client, owner)["id"])
     share = make_share(client, owner, file)
     with crowd.session_factory() as holder, ThreadPoolExecutor(1) as thread:
@@ -116,15 +116,15 @@ def test_file_that_goes_for_good_meanwhile_is_not_granted(client: httpx.Client, 
         assert session.get_one(Share, UUID(share["id"])).download_count == 0
 
 
-def test_zip_that_goes_for_good_meanwhile_is_not_granted(client: httpx.Client, crowd: Services, owner: Account) -> None:
+def test_zip_deleted_during_the_download_request_is_refused(client: httpx.Client, crowd: Services, owner: Account) -> None:
     share = make_share(client, owner, str(make_file(client, owner)["id"]))
     token, archive = share["url"].removeprefix("/s/"), client.post(f"{share['url']}/archives").json()
-    wake(crowd, archive)
+    run_worker(crowd, archive)
 
     def refusal() -> str | None:
         with crowd.unit_of_work() as session:
             links = crowd.share_links(session)
-            return refused(lambda: links.start_archive_download(token, UUID(archive["id"]), NOBODY, is_resumption=False))
+            return refused(lambda: links.start_archive_download(token, UUID(archive["id"]), ANONYMOUS, is_resumption=False))
 
     with crowd.session_factory() as holder, ThreadPoolExecutor(1) as thread:
         holder.execute(select(Share).where(Share.id == UUID(share["id"])).with_for_update()).scalar_one()
@@ -139,8 +139,8 @@ def test_zip_that_goes_for_good_meanwhile_is_not_granted(client: httpx.Client, c
         assert session.get_one(Share, UUID(share["id"])).download_count == 0
 
 
-def test_nothing_is_granted_at_a_moment_that_is_past(client: httpx.Client, crowd: Services, owner: Account) -> None:
-    """The time of the request decides, not that of the database."""
+def test_expired_link_is_refused_by_the_time_of_the_request(client: httpx.Client, crowd: Services, owner: Account) -> None:
+    """The expiry is compared with the time of the request, not with the clock of the database."""
     share = make_share(client, owner, str(make_file(client, owner)["id"]), expires_at="2100-01-01T00:00:00Z")
     token, file_id = share["url"].removeprefix("/s/"), UUID(share["file_ids"][0])
     with crowd.unit_of_work() as session:

@@ -1,4 +1,4 @@
-"""The throttle of sign-ins: guessing gets slow, and the owner gets in."""
+"""The throttle of sign-ins slows down guesses and does not lock the owner out."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,11 +28,11 @@ ClientFrom = Callable[[str], httpx.Client]
 
 @pytest.fixture
 def cheap_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand wrong passwords without a thousand Argon2 hashes: the throttle comes before them."""
-    real = PasswordHasher.verify
+    """Wrong passwords are rejected without an Argon2 hash, which would take too long for a thousand attempts."""
+    original = PasswordHasher.verify
 
     def verify(hasher: PasswordHasher, password: str, hashed: str | None) -> bool:
-        return False if password.startswith("wrong") else real(hasher, password, hashed)
+        return False if password.startswith("wrong") else original(hasher, password, hashed)
 
     monkeypatch.setattr(PasswordHasher, "verify", verify)
 
@@ -40,61 +40,61 @@ def cheap_hash(monkeypatch: pytest.MonkeyPatch) -> None:
 WRONG = "wrong password"
 
 
-def guess(client: httpx.Client, email: str, password: str = WRONG) -> httpx.Response:
+def sign_in(client: httpx.Client, email: str, password: str = WRONG) -> httpx.Response:
     return client.post(LOGIN, data={"username": email, "password": password})
 
 
-def test_sixth_wrong_password_from_one_address_starts_a_delay_that_doubles(client_from: ClientFrom, owner: Account) -> None:
+def test_delay_starts_after_six_wrong_passwords_and_doubles(client_from: ClientFrom, owner: Account) -> None:
     with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False) as traveller:
-        assert [guess(attacker, owner.email).status_code for _ in range(6)] == [401] * 6
+        assert [sign_in(attacker, owner.email).status_code for _ in range(6)] == [401] * 6
         waits = []
         for _ in range(12):
-            blocked = guess(attacker, owner.email)
+            blocked = sign_in(attacker, owner.email)
             assert_problem(blocked, 429, "too_many_attempts")
             waits.append(int(blocked.headers["retry-after"]))
             traveller.shift(timedelta(seconds=waits[-1]))
-            assert guess(attacker, owner.email).status_code == 401
+            assert sign_in(attacker, owner.email).status_code == 401
 
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900]
 
 
-def test_right_password_is_refused_too_while_blocked(client_from: ClientFrom, owner: Account) -> None:
+def test_right_password_is_refused_while_blocked(client_from: ClientFrom, owner: Account) -> None:
     with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False):
         for _ in range(6):
-            guess(attacker, owner.email)
-        assert_problem(guess(attacker, owner.email, owner.password), 429, "too_many_attempts")
+            sign_in(attacker, owner.email)
+        assert_problem(sign_in(attacker, owner.email, owner.password), 429, "too_many_attempts")
 
 
-def test_unknown_account_is_throttled_as_a_known_one(client_from: ClientFrom) -> None:
+def test_unknown_account_is_throttled_like_a_known_one(client_from: ClientFrom) -> None:
     with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False):
-        email = f"nobody-{uuid4()}@example.com"
-        assert [guess(attacker, email).status_code for _ in range(7)] == [401] * 6 + [429]
+        email = f"unknown-{uuid4()}@example.com"
+        assert [sign_in(attacker, email).status_code for _ in range(7)] == [401] * 6 + [429]
 
 
-def test_success_begins_anew(client_from: ClientFrom, owner: Account) -> None:
+def test_successful_sign_in_resets_the_counter(client_from: ClientFrom, owner: Account) -> None:
     with client_from(unused_address()) as home, time_machine.travel(clock.now(), tick=False):
         for _ in range(4):
-            assert [guess(home, owner.email).status_code for _ in range(4)] == [401] * 4
-            assert guess(home, owner.email, owner.password).status_code == 200
+            assert [sign_in(home, owner.email).status_code for _ in range(4)] == [401] * 4
+            assert sign_in(home, owner.email, owner.password).status_code == 200
 
 
 @pytest.mark.usefixtures("cheap_hash")
-def test_thousand_wrong_logins_do_not_stop_the_owner(client_from: ClientFrom, owner: Account) -> None:
-    """From one address, and from as many as an attacker has."""
+def test_thousand_wrong_sign_ins_do_not_lock_the_owner_out(client_from: ClientFrom, owner: Account) -> None:
+    """500 attempts come from one address and 500 from a hundred addresses."""
     counts: dict[int, int] = {}
     with client_from(unused_address()) as one:
         for _ in range(500):
-            status = guess(one, owner.email).status_code
+            status = sign_in(one, owner.email).status_code
             counts[status] = counts.get(status, 0) + 1
     for _ in range(100):
         with client_from(unused_address()) as many:
             for _ in range(5):
-                status = guess(many, owner.email).status_code
+                status = sign_in(many, owner.email).status_code
                 counts[status] = counts.get(status, 0) + 1
 
     with client_from(unused_address()) as home:
-        assert guess(home, owner.email, owner.password).status_code == 200
-        assert guess(home, owner.email, owner.password).status_code == 200
+        assert sign_in(home, owner.email, owner.password).status_code == 200
+        assert sign_in(home, owner.email, owner.password).status_code == 200
     assert sum(counts.values()) == 1000
     assert counts[429] > 600, counts
     assert set(counts) == {401, 429}
@@ -103,52 +103,51 @@ def test_thousand_wrong_logins_do_not_stop_the_owner(client_from: ClientFrom, ow
 @pytest.mark.usefixtures("cheap_hash")
 def test_one_address_cannot_try_one_password_on_many_accounts(client_from: ClientFrom) -> None:
     with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False):
-        answers = [guess(attacker, f"user-{number}-{uuid4()}@example.com").status_code for number in range(60)]
+        responses = [sign_in(attacker, f"user-{number}-{uuid4()}@example.com").status_code for number in range(60)]
 
-    assert answers == [401] * 51 + [429] * 9
+    assert responses == [401] * 51 + [429] * 9
 
 
 @pytest.mark.usefixtures("cheap_hash")
-@pytest.mark.usefixtures("cheap_hash")
-def test_blocked_address_leaves_no_new_counters(client_from: ClientFrom, services: Services) -> None:
+def test_blocked_address_creates_no_counters(client_from: ClientFrom, services: Services) -> None:
     def counters() -> int:
         with services.engine.connect() as connection:
             return int(connection.execute(text("SELECT count(*) FROM sign_in_attempt")).scalar_one())
 
-    def guess_and_count() -> tuple[int, int]:
+    def sign_in_and_count() -> tuple[int, int]:
         before = counters()
-        status = guess(attacker, f"user-{uuid4()}@example.com").status_code
+        status = sign_in(attacker, f"user-{uuid4()}@example.com").status_code
         return status, counters() - before
 
     with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False):
-        seen = [guess_and_count() for _ in range(FREE_ATTEMPTS_PER_ADDRESS + 4)]
+        observed = [sign_in_and_count() for _ in range(FREE_ATTEMPTS_PER_ADDRESS + 4)]
 
-    # The first leaves the address's counter too, and each the two of its account.
-    assert seen == [(401, 3), *[(401, 2)] * FREE_ATTEMPTS_PER_ADDRESS, *[(429, 0)] * 3]
+    # Each attempt creates two counters for the account. The first also creates the counter of the address.
+    assert observed == [(401, 3), *[(401, 2)] * FREE_ATTEMPTS_PER_ADDRESS, *[(429, 0)] * 3]
 
 
-def test_busy_office_does_not_add_up_for_ever(client_from: ClientFrom, owner: Account) -> None:
-    """Forty mistypings an hour by forty people behind one address, for six hours."""
+def test_failures_of_many_users_behind_one_address_expire(client_from: ClientFrom, owner: Account) -> None:
+    """Forty users behind one address each enter one wrong password an hour, for six hours."""
     with client_from(unused_address()) as office, time_machine.travel(clock.now(), tick=False) as traveller:
         for _ in range(6):
-            mistyped = [guess(office, f"user-{number}-{uuid4()}@example.com").status_code for number in range(40)]
+            mistyped = [sign_in(office, f"user-{number}-{uuid4()}@example.com").status_code for number in range(40)]
             assert mistyped == [401] * 40
             traveller.shift(timedelta(minutes=61))
-        assert guess(office, owner.email, owner.password).status_code == 200
+        assert sign_in(office, owner.email, owner.password).status_code == 200
 
 
 @pytest.mark.usefixtures("cheap_hash")
-def test_counters_begin_anew_after_a_day(client_from: ClientFrom, owner: Account) -> None:
+def test_counters_expire_after_a_day(client_from: ClientFrom, owner: Account) -> None:
     with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False) as traveller:
-        assert [guess(attacker, owner.email).status_code for _ in range(7)][-1] == 429
+        assert [sign_in(attacker, owner.email).status_code for _ in range(7)][-1] == 429
         traveller.shift(timedelta(hours=23))
-        assert [guess(attacker, owner.email).status_code for _ in range(2)] == [401, 429]
+        assert [sign_in(attacker, owner.email).status_code for _ in range(2)] == [401, 429]
         traveller.shift(timedelta(hours=1, seconds=1))
-        assert [guess(attacker, owner.email).status_code for _ in range(7)] == [401] * 6 + [429]
+        assert [sign_in(attacker, owner.email).status_code for _ in range(7)] == [401] * 6 + [429]
 
 
 @pytest.mark.usefixtures("cheap_hash")
-def test_hundred_guesses_at_once_are_counted_as_a_hundred(settings: Settings, owner: Account) -> None:
+def test_concurrent_attempts_are_each_counted(settings: Settings, owner: Account) -> None:
     pooled = Services.build(settings.model_copy(update={"database_pool_size": 20}))
     source = unused_address()
 
@@ -172,34 +171,34 @@ def test_hundred_guesses_at_once_are_counted_as_a_hundred(settings: Settings, ow
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "True-Client-IP", "CF-Connecting-IP"])
-def test_headers_do_not_change_who_is_throttled(client_from: ClientFrom, owner: Account, header: str) -> None:
+def test_forwarding_headers_do_not_change_the_throttled_address(client_from: ClientFrom, owner: Account, header: str) -> None:
     with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False):
-        answers = [
+        responses = [
             attacker.post(
                 LOGIN, data={"username": owner.email, "password": "wrong password"}, headers={header: f"for=10.9.9.{number}"}
             ).status_code
             for number in range(7)
         ]
 
-    assert answers[-1] == 429
+    assert responses[-1] == 429
 
 
 @pytest.mark.parametrize("spelling", [str.upper, str.title])
-def test_spelling_of_the_address_does_not_change_who_is_attacked(
+def test_case_of_the_email_does_not_change_the_throttled_account(
     client_from: ClientFrom, owner: Account, spelling: Callable[[str], str]
 ) -> None:
     with client_from(unused_address()) as attacker, time_machine.travel(clock.now(), tick=False):
         for _ in range(6):
-            guess(attacker, owner.email)
-        assert guess(attacker, spelling(owner.email)).status_code == 429
+            sign_in(attacker, owner.email)
+        assert sign_in(attacker, spelling(owner.email)).status_code == 429
 
 
 def test_current_password_cannot_be_guessed_with_a_stolen_token(client_from: ClientFrom, owner: Account) -> None:
-    change = {"password": "mine from now on", "current_password": "wrong password"}
+    change = {"password": "a replacement password", "current_password": "wrong password"}
     with client_from(unused_address()) as thief, time_machine.travel(clock.now(), tick=False):
-        answers = [thief.put("/api/v1/users/me", json=change, headers=owner.headers).status_code for _ in range(7)]
+        responses = [thief.put("/api/v1/users/me", json=change, headers=owner.headers).status_code for _ in range(7)]
 
-    assert answers == [403] * 6 + [429]
+    assert responses == [403] * 6 + [429]
 
 
 @pytest.mark.parametrize(
@@ -212,21 +211,21 @@ def test_current_password_cannot_be_guessed_with_a_stolen_token(client_from: Cli
         ("nonsense", "unknown"),
     ],
 )
-def test_ipv6_customer_counts_as_one_source(source: str | None, network: str) -> None:
+def test_ipv6_prefix_counts_as_one_source(source: str | None, network: str) -> None:
     assert network_of(source) == network
 
 
-def test_ipv6_customer_waits_at_every_address_of_theirs_and_the_neighbour_does_not(client_from: ClientFrom, owner: Account) -> None:
-    """2^64 addresses are one source, with one Retry-After."""
+def test_ipv6_prefix_is_throttled_and_the_neighbouring_prefix_is_not(client_from: ClientFrom, owner: Account) -> None:
+    """The 2^64 addresses of a /64 prefix count as one source, with one Retry-After."""
     network = f"2001:db8:{uuid4().hex[:4]}"
     with time_machine.travel(clock.now(), tick=False):
-        answers = []
+        responses = []
         for number in range(8):
             with client_from(f"{network}:1:{number:x}:{number:x}:{number:x}:{number + 1:x}") as attacker:
-                answers.append(guess(attacker, owner.email))
+                responses.append(sign_in(attacker, owner.email))
         with client_from(f"{network}:2::1") as neighbour:
-            assert guess(neighbour, owner.email, owner.password).status_code == 200
+            assert sign_in(neighbour, owner.email, owner.password).status_code == 200
 
-    assert [answer.status_code for answer in answers] == [401] * 6 + [429] * 2
-    assert_problem(answers[-1], 429, "too_many_attempts")
-    assert answers[-1].headers["retry-after"] == "1"
+    assert [response.status_code for response in responses] == [401] * 6 + [429] * 2
+    assert_problem(responses[-1], 429, "too_many_attempts")
+    assert responses[-1].headers["retry-after"] == "1"

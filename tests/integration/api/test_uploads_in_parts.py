@@ -1,4 +1,4 @@
-"""Uploads in parts over HTTP, with real parts sent to S3."""
+"""Multipart uploads over HTTP, with real parts sent to S3."""
 
 import os
 from typing import Any
@@ -19,27 +19,27 @@ PART_BYTES = 8 * 1024**2
 
 
 def start(client: httpx.Client, owner: Account, size_bytes: int = PART_BYTES + 5, **fields: Any) -> dict[str, Any]:
-    declared = {"filename": "film.mp4", "content_type": "video/mp4", "size_bytes": size_bytes, **fields}
-    answer = client.post(f"{FILES}/multipart", json=declared, headers=owner.headers)
-    assert answer.status_code == 201, answer.text
-    started: dict[str, Any] = answer.json()
+    metadata = {"filename": "film.mp4", "content_type": "video/mp4", "size_bytes": size_bytes, **fields}
+    response = client.post(f"{FILES}/multipart", json=metadata, headers=owner.headers)
+    assert response.status_code == 201, response.text
+    started: dict[str, Any] = response.json()
     return started
 
 
-def sign(client: httpx.Client, owner: Account, file_id: str, *wanted: dict[str, Any]) -> httpx.Response:
-    return client.post(f"{FILES}/{file_id}/parts", json={"parts": wanted}, headers=owner.headers)
+def sign(client: httpx.Client, owner: Account, file_id: str, *parts: dict[str, Any]) -> httpx.Response:
+    return client.post(f"{FILES}/{file_id}/parts", json={"parts": parts}, headers=owner.headers)
 
 
 def send(part: dict[str, Any], body: bytes) -> int:
-    # As in every HTTP client the length is that of the body, whatever the headers say.
+    # httpx sets Content-Length to the length of the body, like every HTTP client.
     headers = {name: value for name, value in part["headers"].items() if name != "Content-Length"}
     with httpx.Client(trust_env=False) as s3:
         return s3.request(part["method"], part["upload_url"], content=body, headers=headers).status_code
 
 
 def send_parts(client: httpx.Client, owner: Account, file_id: str, bodies: dict[int, bytes], *, digests: bool = False) -> None:
-    wanted = [{"number": number, **({"sha256": sha256_hex(body)} if digests else {})} for number, body in bodies.items()]
-    signed = sign(client, owner, file_id, *wanted)
+    parts = [{"number": number, **({"sha256": sha256_hex(body)} if digests else {})} for number, body in bodies.items()]
+    signed = sign(client, owner, file_id, *parts)
     assert signed.status_code == 200, signed.text
     for part in signed.json()["parts"]:
         assert send(part, bodies[part["number"]]) == 200
@@ -50,7 +50,7 @@ def complete(client: httpx.Client, owner: Account, file_id: str, body: Any = Non
 
 
 @pytest.mark.parametrize("digests", [False, True])
-def test_file_in_parts_goes_up_and_comes_back_the_same(client: httpx.Client, services: Services, owner: Account, digests: bool) -> None:
+def test_multipart_upload_is_downloaded_unchanged(client: httpx.Client, services: Services, owner: Account, digests: bool) -> None:
     body = os.urandom(PART_BYTES + 5)
     started = start(client, owner, has_part_digests=digests)
     assert {**started, "file_id": "", "expires_at": ""} == {
@@ -61,19 +61,19 @@ def test_file_in_parts_goes_up_and_comes_back_the_same(client: httpx.Client, ser
     }
 
     send_parts(client, owner, started["file_id"], {1: body[:PART_BYTES], 2: body[PART_BYTES:]}, digests=digests)
-    held = client.get(f"{FILES}/{started['file_id']}/parts", headers=owner.headers).json()
-    answer = complete(client, owner, started["file_id"])
+    stored = client.get(f"{FILES}/{started['file_id']}/parts", headers=owner.headers).json()
+    response = complete(client, owner, started["file_id"])
 
-    assert [(part["number"], part["size_bytes"]) for part in held["parts"]] == [(1, PART_BYTES), (2, 5)]
-    assert (answer.status_code, answer.json()["status"]) == (200, "available")
-    assert complete(client, owner, started["file_id"]).json() == answer.json()
+    assert [(part["number"], part["size_bytes"]) for part in stored["parts"]] == [(1, PART_BYTES), (2, 5)]
+    assert (response.status_code, response.json()["status"]) == (200, "available")
+    assert complete(client, owner, started["file_id"]).json() == response.json()
     url = client.get(f"{FILES}/download/{started['file_id']}", headers=owner.headers).json()["download_url"]
     with httpx.Client(trust_env=False) as s3:
         assert s3.get(url).content == body
     assert_quota_is_exact(services, [owner.id])
 
 
-def test_upload_goes_on_after_missing_parts_are_named(client: httpx.Client, owner: Account) -> None:
+def test_upload_completes_after_the_missing_parts_are_sent(client: httpx.Client, owner: Account) -> None:
     started = start(client, owner)
     send_parts(client, owner, started["file_id"], {2: b"12345"})
 
@@ -83,7 +83,7 @@ def test_upload_goes_on_after_missing_parts_are_named(client: httpx.Client, owne
     assert complete(client, owner, started["file_id"]).json()["status"] == "available"
 
 
-def test_upload_that_the_store_has_lost_can_be_deleted(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_upload_that_s3_no_longer_has_can_be_deleted(client: httpx.Client, services: Services, owner: Account) -> None:
     started = start(client, owner)
     with services.unit_of_work() as session:
         row = services.files(session)._files.get(UUID(started["file_id"]))
@@ -97,7 +97,7 @@ def test_upload_that_the_store_has_lost_can_be_deleted(client: httpx.Client, ser
     assert_quota_is_exact(services, [owner.id])
 
 
-def test_deleting_an_upload_under_way_deletes_its_parts(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_deleting_an_unfinished_upload_deletes_its_parts(client: httpx.Client, services: Services, owner: Account) -> None:
     started = start(client, owner)
     send_parts(client, owner, started["file_id"], {2: b"12345"})
     signed = sign(client, owner, started["file_id"], {"number": 1}).json()["parts"][0]
@@ -110,7 +110,7 @@ def test_deleting_an_upload_under_way_deletes_its_parts(client: httpx.Client, se
     assert client.get("/api/v1/users/me/usage", headers=owner.headers).json()["bytes_used"] == 0
 
 
-def test_part_url_admits_one_part_of_its_length(client: httpx.Client, owner: Account) -> None:
+def test_part_url_accepts_only_its_part_number_and_length(client: httpx.Client, owner: Account) -> None:
     started = start(client, owner)
     signed = sign(client, owner, started["file_id"], {"number": 2}).json()["parts"][0]
 
@@ -120,7 +120,7 @@ def test_part_url_admits_one_part_of_its_length(client: httpx.Client, owner: Acc
     assert send(signed, b"12345") == 200
 
 
-def test_parts_with_digests_need_them_and_others_take_none(client: httpx.Client, owner: Account) -> None:
+def test_part_digests_are_required_or_refused_as_declared(client: httpx.Client, owner: Account) -> None:
     with_digests, without = (start(client, owner, has_part_digests=flag)["file_id"] for flag in (True, False))
 
     assert_problem(sign(client, owner, with_digests, {"number": 1}), 422, "part_digests_differ")
@@ -128,7 +128,7 @@ def test_parts_with_digests_need_them_and_others_take_none(client: httpx.Client,
 
 
 @pytest.mark.parametrize(
-    ("wanted", "code"),
+    ("parts", "code"),
     [
         ([{"number": 3}], "no_such_part"),
         ([{"number": 0}], "malformed_request"),
@@ -140,32 +140,32 @@ def test_parts_with_digests_need_them_and_others_take_none(client: httpx.Client,
         ([{"number": True}], "malformed_request"),
     ],
 )
-def test_senseless_parts_are_refused(client: httpx.Client, owner: Account, wanted: list[dict[str, Any]], code: str) -> None:
-    assert_problem(sign(client, owner, start(client, owner)["file_id"], *wanted), 422, code)
+def test_invalid_parts_are_refused(client: httpx.Client, owner: Account, parts: list[dict[str, Any]], code: str) -> None:
+    assert_problem(sign(client, owner, start(client, owner)["file_id"], *parts), 422, code)
 
 
-def test_file_that_is_not_sent_in_parts_has_none(client: httpx.Client, owner: Account) -> None:
+def test_single_request_upload_has_no_parts(client: httpx.Client, owner: Account) -> None:
     single = start_upload(client, owner)["file_id"]
 
     assert_problem(sign(client, owner, single, {"number": 1}), 409, "not_in_parts", file_status="pending")
     assert_problem(client.get(f"{FILES}/{single}/parts", headers=owner.headers), 409, "not_in_parts")
 
 
-def test_sizes_that_cannot_be(client: httpx.Client, owner: Account) -> None:
-    declared = {"filename": "a", "content_type": "a/b"}
+def test_empty_and_too_large_files_are_refused(client: httpx.Client, owner: Account) -> None:
+    metadata = {"filename": "a", "content_type": "a/b"}
 
-    assert_problem(client.post(f"{FILES}/multipart", json={**declared, "size_bytes": 0}, headers=owner.headers), 422)
-    too_large = client.post(f"{FILES}/multipart", json={**declared, "size_bytes": MULTIPART_MAX_BYTES + 1}, headers=owner.headers)
+    assert_problem(client.post(f"{FILES}/multipart", json={**metadata, "size_bytes": 0}, headers=owner.headers), 422)
+    too_large = client.post(f"{FILES}/multipart", json={**metadata, "size_bytes": MULTIPART_MAX_BYTES + 1}, headers=owner.headers)
     assert_problem(too_large, 413, "too_large", max_bytes=MULTIPART_MAX_BYTES)
 
 
-def test_digest_of_the_whole_is_refused_because_nobody_could_check_it(client: httpx.Client, owner: Account) -> None:
-    declared = {"filename": "a", "content_type": "a/b", "size_bytes": 5, "sha256": "0" * 64}
+def test_digest_of_the_whole_file_is_refused(client: httpx.Client, owner: Account) -> None:
+    metadata = {"filename": "a", "content_type": "a/b", "size_bytes": 5, "sha256": "0" * 64}
 
-    assert_problem(client.post(f"{FILES}/multipart", json=declared, headers=owner.headers), 422, "malformed_request")
+    assert_problem(client.post(f"{FILES}/multipart", json=metadata, headers=owner.headers), 422, "malformed_request")
 
 
-def test_strangers_neither_see_nor_sign_parts(client: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_other_users_can_neither_list_nor_sign_parts(client: httpx.Client, owner: Account, stranger: Account) -> None:
     file_id = start(client, owner, is_public=True)["file_id"]
 
     assert_problem(sign(client, stranger, file_id, {"number": 1}), 403, "file_forbidden")
@@ -174,7 +174,7 @@ def test_strangers_neither_see_nor_sign_parts(client: httpx.Client, owner: Accou
     assert_unauthenticated(client.post(f"{FILES}/{file_id}/parts", json={"parts": [{"number": 1}]}))
 
 
-def test_completion_takes_a_checksum_and_refuses_nonsense(client: httpx.Client, owner: Account) -> None:
+def test_completion_accepts_a_checksum_and_refuses_malformed_ones(client: httpx.Client, owner: Account) -> None:
     file_id = start(client, owner)["file_id"]
 
     assert_problem(complete(client, owner, file_id, {"crc64nvme": "x"}), 422, "malformed_request")
@@ -182,7 +182,7 @@ def test_completion_takes_a_checksum_and_refuses_nonsense(client: httpx.Client, 
     assert_problem(complete(client, owner, file_id, {"crc64nvme": "AAAAAAAAAAA="}), 409, "parts_missing")
 
 
-def test_bytes_that_contradict_their_type_are_recorded_and_served_as_bytes(client: httpx.Client, owner: Account) -> None:
+def test_content_that_contradicts_its_type_is_served_as_octet_stream(client: httpx.Client, owner: Account) -> None:
     started = start(client, owner, size_bytes=200, content_type="image/png")
     send_parts(client, owner, started["file_id"], {1: b"<!DOCTYPE html><html><script>alert(1)</script>".ljust(200)})
 

@@ -1,4 +1,4 @@
-"""Accounts over HTTP: who may do what."""
+"""User accounts over HTTP: registration, reading, changes and permissions."""
 
 from typing import Any
 from uuid import uuid4
@@ -22,19 +22,19 @@ def registration(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", [USERS, f"{USERS}/"])
-def test_anyone_registers_while_registration_is_open(client: httpx.Client, path: str) -> None:
+def test_anyone_can_register_while_registration_is_open(client: httpx.Client, path: str) -> None:
     new = registration()
 
-    answer = client.post(path, json=new)
+    response = client.post(path, json=new)
 
-    assert answer.status_code == 201
-    body = answer.json()
+    assert response.status_code == 201
+    body = response.json()
     assert set(body) == {"id", "email", "is_active", "is_superuser", "created_at", "updated_at"}
     assert (body["email"], body["is_active"], body["is_superuser"]) == (new["email"], True, False)
     assert sign_in(client, email=new["email"], password=new["password"])
 
 
-def test_closed_registration_is_for_superusers_alone(settings: Settings, services: Services, owner: Account, admin: Account) -> None:
+def test_closed_registration_is_limited_to_superusers(settings: Settings, services: Services, owner: Account, admin: Account) -> None:
     closed = settings.model_copy(update={"open_registration": False})
     app = create_app(closed, Services.build(closed))
     with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url="https://api.test") as client:
@@ -44,16 +44,16 @@ def test_closed_registration_is_for_superusers_alone(settings: Settings, service
     app.state.services.engine.dispose()
 
 
-def test_address_is_taken_whatever_its_case(client: httpx.Client, owner: Account) -> None:
+def test_email_is_unique_regardless_of_case(client: httpx.Client, owner: Account) -> None:
     assert_problem(client.post(f"{USERS}/", json=registration(email=owner.email.upper())), 409, "email_taken")
 
 
 @pytest.mark.parametrize("field", ["is_superuser", "is_active", "id", "hashed_password"])
-def test_nobody_registers_as_more_than_a_user(client: httpx.Client, field: str) -> None:
+def test_registration_cannot_set_roles_or_internal_fields(client: httpx.Client, field: str) -> None:
     assert_problem(client.post(f"{USERS}/", json=registration(**{field: True})), 422, "malformed_request")
 
 
-def test_list_is_for_superusers(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_only_superusers_can_list_users(client: httpx.Client, owner: Account, admin: Account) -> None:
     assert_unauthenticated(client.get(f"{USERS}/"))
     assert_problem(client.get(f"{USERS}/", headers=owner.headers), 403, "permission_denied")
 
@@ -70,11 +70,11 @@ def test_list_is_for_superusers(client: httpx.Client, owner: Account, admin: Acc
     "query",
     ["limit=0", "limit=101", "skip=-1", "limit=1_0", "limit=%205", "limit=true", "skip=1e3", "limit=٣", "skip=99999999999999999999"],
 )
-def test_senseless_page_is_refused(client: httpx.Client, admin: Account, query: str) -> None:
+def test_malformed_page_parameters_are_refused(client: httpx.Client, admin: Account, query: str) -> None:
     assert_problem(client.get(f"{USERS}/?{query}", headers=admin.headers), 422, "malformed_request")
 
 
-def test_account_is_read_by_its_owner_and_superusers(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
+def test_only_the_owner_and_superusers_can_read_an_account(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
     path = f"{USERS}/{owner.id}"
 
     assert_unauthenticated(client.get(path))
@@ -83,7 +83,7 @@ def test_account_is_read_by_its_owner_and_superusers(client: httpx.Client, owner
     assert client.get(path, headers=admin.headers).json()["email"] == owner.email
 
 
-def test_unknown_account_is_404_for_superusers_and_no_oracle_for_others(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_unknown_account_returns_404_to_superusers_and_403_to_others(client: httpx.Client, owner: Account, admin: Account) -> None:
     path = f"{USERS}/{uuid4()}"
 
     assert_problem(client.get(path, headers=admin.headers), 404, "user_not_found")
@@ -91,27 +91,27 @@ def test_unknown_account_is_404_for_superusers_and_no_oracle_for_others(client: 
     assert_problem(client.get(path, headers=owner.headers), 403, "permission_denied")
 
 
-def test_me_needs_a_token(client: httpx.Client) -> None:
+def test_own_account_requires_an_access_token(client: httpx.Client) -> None:
     assert_unauthenticated(client.get(f"{USERS}/me"))
     assert_unauthenticated(client.put(f"{USERS}/me", json={}))
     assert_unauthenticated(client.put(f"{USERS}/{uuid4()}", json={}))
 
 
 @pytest.mark.parametrize("path", [f"{USERS}/me", f"{USERS}/{{id}}"])
-def test_password_change_needs_the_current_one(client: httpx.Client, owner: Account, path: str) -> None:
+def test_password_change_requires_the_current_password(client: httpx.Client, owner: Account, path: str) -> None:
     path = path.format(id=owner.id)
     new = "a new good password"
     for current in ({}, {"current_password": "wrong password"}, {"current_password": None}):
         assert_problem(client.put(path, json={"password": new, **current}, headers=owner.headers), 403, "current_password_required")
 
-    answer = client.put(path, json={"password": new, "current_password": owner.password}, headers=owner.headers)
+    response = client.put(path, json={"password": new, "current_password": owner.password}, headers=owner.headers)
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
     assert sign_in(client, email=owner.email, password=new)
     assert_problem(client.post("/api/v1/login/token", data={"username": owner.email, "password": owner.password}), 401, "bad_credentials")
 
 
-def test_email_change_needs_the_password_and_a_free_address(client: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_email_change_requires_the_password_and_an_unused_address(client: httpx.Client, owner: Account, stranger: Account) -> None:
     new = f"moved-{uuid4()}@example.com"
     proof = {"current_password": owner.password}
 
@@ -135,7 +135,7 @@ def test_update_without_changes_returns_the_account(client: httpx.Client, owner:
 
 
 @pytest.mark.parametrize("field", ["is_superuser", "is_active"])
-def test_roles_are_out_of_a_users_own_reach(client: httpx.Client, owner: Account, field: str) -> None:
+def test_users_cannot_change_their_own_roles(client: httpx.Client, owner: Account, field: str) -> None:
     assert_problem(client.put(f"{USERS}/{owner.id}", json={field: True}, headers=owner.headers), 403, "permission_denied")
     assert_problem(client.put(f"{USERS}/me", json={field: True}, headers=owner.headers), 422, "malformed_request")
 
@@ -143,13 +143,13 @@ def test_roles_are_out_of_a_users_own_reach(client: httpx.Client, owner: Account
 
 
 def test_stranger_cannot_change_an_account(client: httpx.Client, owner: Account, stranger: Account) -> None:
-    answer = client.put(f"{USERS}/{owner.id}", json={"password": "mine now, thanks"}, headers=stranger.headers)
+    response = client.put(f"{USERS}/{owner.id}", json={"password": "a stolen account"}, headers=stranger.headers)
 
-    assert_problem(answer, 403, "permission_denied")
+    assert_problem(response, 403, "permission_denied")
     assert sign_in(client, email=owner.email, password=owner.password)
 
 
-def test_superuser_changes_roles_and_passwords(client: httpx.Client, owner: Account, admin: Account) -> None:
+def test_superuser_can_change_roles_and_passwords(client: httpx.Client, owner: Account, admin: Account) -> None:
     path = f"{USERS}/{owner.id}"
 
     promoted = client.put(path, json={"is_superuser": True}, headers=admin.headers)
@@ -164,7 +164,7 @@ def test_superuser_changes_roles_and_passwords(client: httpx.Client, owner: Acco
     assert sign_in(client, email=owner.email, password="reset by an admin")
 
 
-def test_superuser_cannot_lock_everybody_out(client: httpx.Client, admin: Account) -> None:
+def test_superuser_cannot_remove_their_own_role(client: httpx.Client, admin: Account) -> None:
     for change in ({"is_superuser": False}, {"is_active": False}):
         assert_problem(client.put(f"{USERS}/{admin.id}", json=change, headers=admin.headers), 409, "own_role")
 
@@ -172,6 +172,6 @@ def test_superuser_cannot_lock_everybody_out(client: httpx.Client, admin: Accoun
 def test_refused_update_changes_nothing(client: httpx.Client, owner: Account, stranger: Account) -> None:
     before = client.get(f"{USERS}/me", headers=owner.headers).json()
 
-    client.put(f"{USERS}/me", json={"email": f"x-{uuid4()}@example.com", "password": "whatever 123"}, headers=owner.headers)
+    client.put(f"{USERS}/me", json={"email": f"x-{uuid4()}@example.com", "password": "anything 123"}, headers=owner.headers)
 
     assert client.get(f"{USERS}/me", headers=owner.headers).json() == before

@@ -1,4 +1,4 @@
-"""Outside the machine the connection is encrypted and the server proves who it is, or there is no connection."""
+"""Connections to other hosts are encrypted and the server's certificate is verified; otherwise the connection fails."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -22,13 +22,13 @@ STRONG_SECRET = "Zk3vX8qLw2Tn6Rb9Yc4Hd7Jf1Gs5Mp0A"
 
 @pytest.fixture(scope="module")
 def authority() -> Authority:
-    """The authority that clients are told to trust."""
+    """The certificate authority that the clients trust."""
     return make_authority()
 
 
 @pytest.fixture(scope="module")
 def trusted(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Path of its certificate."""
+    """Path of the authority's certificate."""
     return authority.write_certificate(tmp_path_factory.mktemp("tls") / "authority.pem")
 
 
@@ -37,7 +37,7 @@ def url_through(url: str, port: int, **query: str) -> str:
 
 
 @pytest.mark.parametrize("mode", [{"sslmode": "verify-full"}, {}])
-def test_a_proven_server_is_talked_to(
+def test_server_with_a_valid_certificate_is_accepted(
     make_engine: Callable[..., Engine], notes_url: str, authority: Authority, trusted: Path, tmp_path: Path, mode: dict[str, str]
 ) -> None:
     identity = authority.write_server_identity(tmp_path / "server.pem", "127.0.0.1")
@@ -54,7 +54,7 @@ def test_a_proven_server_is_talked_to(
     assert found == 1
 
 
-def test_a_server_with_another_name_is_refused(notes_url: str, authority: Authority, trusted: Path, tmp_path: Path) -> None:
+def test_certificate_for_another_host_is_rejected(notes_url: str, authority: Authority, trusted: Path, tmp_path: Path) -> None:
     identity = authority.write_server_identity(tmp_path / "server.pem", "192.0.2.1")
 
     with tls_server(notes_url, identity=identity) as port:
@@ -63,7 +63,7 @@ def test_a_server_with_another_name_is_refused(notes_url: str, authority: Author
             endpoint.connect()
 
 
-def test_a_server_of_an_unknown_authority_is_refused(notes_url: str, trusted: Path, tmp_path: Path) -> None:
+def test_certificate_of_an_unknown_authority_is_rejected(notes_url: str, trusted: Path, tmp_path: Path) -> None:
     identity = make_authority().write_server_identity(tmp_path / "server.pem", "127.0.0.1")
 
     with tls_server(notes_url, identity=identity) as port:
@@ -73,18 +73,18 @@ def test_a_server_of_an_unknown_authority_is_refused(notes_url: str, trusted: Pa
                 endpoint.connect()
 
 
-def test_a_server_without_tls_is_refused_before_it_learns_anything(notes_url: str, trusted: Path) -> None:
+def test_server_without_tls_receives_no_credentials(notes_url: str, trusted: Path) -> None:
     with tls_server(notes_url, identity=None) as port:
         endpoint = Endpoint.from_settings(make_settings(url_through(notes_url, port, sslmode="verify-full", sslrootcert=str(trusted))))
-        with pytest.raises(ConnectionLostError, match="does not offer TLS"):
+        with pytest.raises(ConnectionLostError, match="does not support TLS"):
             endpoint.connect()
 
 
-def test_an_idle_encrypted_connection_counts_as_alive(notes_url: str, authority: Authority, trusted: Path, tmp_path: Path) -> None:
+def test_idle_tls_connection_counts_as_alive(notes_url: str, authority: Authority, trusted: Path, tmp_path: Path) -> None:
     identity = authority.write_server_identity(tmp_path / "server.pem", "127.0.0.1")
 
     with tls_server(notes_url, identity=identity) as port:
         endpoint = Endpoint.from_settings(make_settings(url_through(notes_url, port, sslmode="verify-full", sslrootcert=str(trusted))))
         with closing(endpoint.connect()) as connection:
-            # TLS 1.3 sends session tickets after the handshake; they must not look like the server's farewell.
+            # TLS 1.3 sends session tickets after the handshake. They must not count as the end of the connection.
             assert connection.is_alive()

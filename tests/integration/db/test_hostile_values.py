@@ -1,4 +1,4 @@
-"""Values that cannot be stored are refused, and nobody else ever sees an answer that was meant for them."""
+"""Values that cannot be stored are rejected, and no other request ever receives their reply."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ Scopes = sessionmaker[Session]
 
 
 def hostile_values() -> Iterator[tuple[Any, Any]]:
-    """Yield some 300 values, each with the SQL type it is sent as."""
+    """Yield about 300 values, each with its SQL type."""
     chance = random.Random(20261123)  # the same values in every run
     for code in (0xD800, 0xDBFF, 0xDC00, 0xDFFF, 0):
         for template in ("{0}", "a{0}", "{0}b", "a{0}b", "{0}{0}", "{0}" * 50):
@@ -68,7 +68,7 @@ def assert_victims_are_right(factory: Scopes) -> None:
             assert session.execute(select(literal(marker, String))).scalar_one() == marker
 
 
-def test_no_hostile_value_disturbs_the_requests_after_it(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_hostile_value_does_not_affect_later_requests(make_engine: Callable[..., Engine], notes_url: str) -> None:
     factory = create_session_factory(make_engine(notes_url, database_pool_size=1))
     values = list(hostile_values())
     refused = 0
@@ -84,7 +84,7 @@ def test_no_hostile_value_disturbs_the_requests_after_it(make_engine: Callable[.
     assert refused >= 150
 
 
-def test_hostile_values_disturb_no_other_thread(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_hostile_values_do_not_affect_other_threads(make_engine: Callable[..., Engine], notes_url: str) -> None:
     factory = create_session_factory(make_engine(notes_url, database_pool_size=2))
 
     def attack(value: Any) -> bool:
@@ -102,7 +102,7 @@ def test_hostile_values_disturb_no_other_thread(make_engine: Callable[..., Engin
     assert [victim.result() for victim in victims] == [None] * 200
 
 
-def test_a_value_that_cannot_be_encoded_is_refused_before_anything_is_sent(engine: Engine, proxy: WireProxy) -> None:
+def test_value_that_cannot_be_encoded_is_rejected_before_sending(engine: Engine, proxy: WireProxy) -> None:
     with (
         proxy.count() as counted,
         pytest.raises(MalformedRequestError),
@@ -114,7 +114,7 @@ def test_a_value_that_cannot_be_encoded_is_refused_before_anything_is_sent(engin
     assert counted.connections == 0
 
 
-def test_a_value_of_the_wrong_kind_costs_a_connection_and_nothing_else(engine: Engine, proxy: WireProxy) -> None:
+def test_value_of_the_wrong_type_only_discards_the_connection(engine: Engine, proxy: WireProxy) -> None:
     class Unprintable:
         def __str__(self) -> str:
             raise ZeroDivisionError
@@ -129,7 +129,7 @@ def test_a_value_of_the_wrong_kind_costs_a_connection_and_nothing_else(engine: E
     assert counted.connections == 1
 
 
-def test_an_interrupted_wait_never_leaves_its_rows_to_the_next_request(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_an_interrupted_statement_never_reach_the_next_request(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     factory = create_session_factory(engine)
     body = uuid4().hex
 
@@ -142,7 +142,7 @@ def test_an_interrupted_wait_never_leaves_its_rows_to_the_next_request(engine: E
     assert count_notes(engine, body) == 0
 
 
-def test_an_interrupted_connection_refuses_everything_but_to_be_closed(notes_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_connection_can_only_be_closed(notes_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = Endpoint.from_settings(make_settings(notes_url)).connect()
     with monkeypatch.context() as patch:
         patch.setattr(Transport, "read_message", interrupted)
@@ -159,7 +159,7 @@ def test_an_interrupted_connection_refuses_everything_but_to_be_closed(notes_url
         connection.commit()
 
 
-def test_a_row_that_cannot_be_read_leaves_the_connection_in_step(notes_url: str) -> None:
+def test_unreadable_row_keeps_the_connection_synchronized(notes_url: str) -> None:
     def unreadable(_text: str) -> None:
         raise ZeroDivisionError
 

@@ -1,4 +1,4 @@
-"""The migrations make exactly what the models describe, in one transaction, once."""
+"""The migrations create exactly the schema of the models, in one transaction, once."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ migrations.upgrade(create_database_engine(Settings.from_environment()))
 
 
 def catalogue(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
-    """Return everything the database knows of its tables, but for Alembic's own."""
+    """Return the catalogue entries of all tables except Alembic's own."""
     with engine.connect() as connection:
         return {
             name: sorted((tuple(row) for row in connection.execute(text(query)) if row[0] != "alembic_version"), key=repr)
@@ -43,11 +43,11 @@ def catalogue(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
 
 @pytest.fixture
 def empty(make_engine: Callable[..., Engine], fresh_database: Callable[[], str]) -> Engine:
-    """An engine on an empty database."""
+    """An engine for an empty database."""
     return make_engine(fresh_database())
 
 
-def test_migrations_make_what_the_models_describe(
+def test_migrations_create_the_schema_of_the_models(
     empty: Engine, make_engine: Callable[..., Engine], fresh_database: Callable[[], str]
 ) -> None:
     described = make_engine(fresh_database())
@@ -60,11 +60,11 @@ def test_migrations_make_what_the_models_describe(
 
 
 def has_no_collation(_object: object, name: str | None, *_: object) -> bool:
-    """Leave out the indexes whose collation Alembic does not read back; the test above compares them to the letter."""
+    """Exclude the indexes whose collation Alembic does not reflect; the test above compares their definitions."""
     return name not in ("ix_file_name_trigrams", "ix_file_owner_id_content_type", "ix_file_owner_id_name")
 
 
-def test_alembic_finds_nothing_to_generate(empty: Engine) -> None:
+def test_alembic_autogenerate_finds_no_differences(empty: Engine) -> None:
     migrations.upgrade(empty)
 
     with empty.connect() as connection:
@@ -73,7 +73,7 @@ def test_alembic_finds_nothing_to_generate(empty: Engine) -> None:
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_going_down_takes_everything_away_and_going_up_brings_it_back(empty: Engine) -> None:
+def test_downgrade_to_base_and_upgrade_restore_the_schema(empty: Engine) -> None:
     migrations.upgrade(empty)
     before = catalogue(empty)
 
@@ -85,7 +85,7 @@ def test_going_down_takes_everything_away_and_going_up_brings_it_back(empty: Eng
     assert catalogue(empty) == before
 
 
-def test_every_step_can_be_taken_alone(empty: Engine) -> None:
+def test_each_migration_can_run_alone(empty: Engine) -> None:
     steps = 0
     while migrations.current_revision(empty) != migrations.head_revision():
         migrations.upgrade(empty, "+1")
@@ -98,7 +98,7 @@ def test_every_step_can_be_taken_alone(empty: Engine) -> None:
     assert catalogue(empty)["columns"] == []
 
 
-def test_the_revision_is_none_before_and_the_newest_after(empty: Engine) -> None:
+def test_current_revision_is_none_before_and_newest_after_migrating(empty: Engine) -> None:
     assert migrations.current_revision(empty) is None
 
     migrations.upgrade(empty)
@@ -106,7 +106,7 @@ def test_the_revision_is_none_before_and_the_newest_after(empty: Engine) -> None
     assert migrations.current_revision(empty) == migrations.head_revision()
 
 
-def test_migrating_again_changes_nothing(empty: Engine) -> None:
+def test_repeated_migration_changes_nothing(empty: Engine) -> None:
     migrations.upgrade(empty)
     before = catalogue(empty)
 
@@ -115,7 +115,7 @@ def test_migrating_again_changes_nothing(empty: Engine) -> None:
     assert catalogue(empty) == before
 
 
-def test_migrators_that_start_together_take_turns(make_engine: Callable[..., Engine], fresh_database: Callable[[], str]) -> None:
+def test_concurrent_migrations_are_serialised(make_engine: Callable[..., Engine], fresh_database: Callable[[], str]) -> None:
     url = fresh_database()
     environment = {"ENVIRONMENT": "local", "DATABASE_URL": url, "SECRET_KEY": "x" * 32, "S3_BUCKET_NAME": "unused"}
     migrators = [subprocess.Popen([sys.executable, "-c", MIGRATOR], env=environment) for _ in range(3)]
@@ -124,7 +124,7 @@ def test_migrators_that_start_together_take_turns(make_engine: Callable[..., Eng
     assert migrations.current_revision(make_engine(url)) == migrations.head_revision()
 
 
-def test_a_run_is_one_transaction(make_engine: Callable[..., Engine], fresh_database: Callable[[], str]) -> None:
+def test_migration_is_one_transaction(make_engine: Callable[..., Engine], fresh_database: Callable[[], str]) -> None:
     url = fresh_database()
     with WireProxy(url) as proxy, proxy.count() as counted:
         migrations.upgrade(make_engine(proxy.url_for(url)))
@@ -136,7 +136,7 @@ def test_a_run_is_one_transaction(make_engine: Callable[..., Engine], fresh_data
     assert sent[-1] == "COMMIT"
 
 
-def test_a_run_that_fails_leaves_nothing_behind(empty: Engine) -> None:
+def test_failed_migration_is_rolled_back(empty: Engine) -> None:
     with empty.begin() as connection:
         connection.execute(text("CREATE TABLE file (in_the_way integer)"))
     before = catalogue(empty)
@@ -148,7 +148,7 @@ def test_a_run_that_fails_leaves_nothing_behind(empty: Engine) -> None:
     assert migrations.current_revision(empty) is None
 
 
-def test_alembic_is_not_imported_along_with_the_package() -> None:
+def test_importing_the_package_does_not_import_alembic() -> None:
     program = "import sys, lambda_app.db.migrations, lambda_app.db.session; sys.exit('alembic' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""How often a unit of work waits for the database."""
+"""The number of round trips of a unit of work."""
 
 from collections.abc import Callable
 from uuid import uuid4
@@ -28,7 +28,7 @@ def kinds(counted: Count) -> str:
     return "".join(message.kind for message in counted.messages)
 
 
-def test_a_read_is_one_round_trip_without_begin_or_commit(engine: Engine, proxy: WireProxy) -> None:
+def test_read_is_one_round_trip_without_begin_or_commit(engine: Engine, proxy: WireProxy) -> None:
     counted = run(engine, proxy, lambda session: session.execute(select(note).where(note.c.body == "nothing")).all())
 
     assert counted.round_trips == 1
@@ -43,7 +43,7 @@ def test_three_reads_are_three_round_trips(engine: Engine, proxy: WireProxy) -> 
     assert verbs(counted) == ["SELECT"] * 3
 
 
-def test_a_write_is_two_round_trips_with_begin_in_the_same_flush(engine: Engine, proxy: WireProxy) -> None:
+def test_write_is_two_round_trips_with_begin_in_the_same_flush(engine: Engine, proxy: WireProxy) -> None:
     counted = run(engine, proxy, lambda session: session.execute(insert(note).values(body=uuid4().hex)))
 
     assert counted.round_trips == 2
@@ -51,7 +51,7 @@ def test_a_write_is_two_round_trips_with_begin_in_the_same_flush(engine: Engine,
     assert kinds(counted) == "PBE" + "PBDES" + "Q"
 
 
-def test_a_read_before_and_after_a_write_costs_one_round_trip_each(engine: Engine, proxy: WireProxy) -> None:
+def test_reads_before_and_after_a_write_are_one_round_trip_each(engine: Engine, proxy: WireProxy) -> None:
     def unit(session: Session) -> None:
         session.execute(select(note.c.id).limit(1)).all()
         session.execute(insert(note).values(body=uuid4().hex))
@@ -63,7 +63,7 @@ def test_a_read_before_and_after_a_write_costs_one_round_trip_each(engine: Engin
     assert verbs(counted) == ["SELECT", "BEGIN", "INSERT", "SELECT", "COMMIT"]
 
 
-def test_an_undone_write_is_two_round_trips(engine: Engine, proxy: WireProxy) -> None:
+def test_rolled_back_write_is_two_round_trips(engine: Engine, proxy: WireProxy) -> None:
     def unit(session: Session) -> None:
         session.execute(insert(note).values(body=uuid4().hex))
         raise LookupError
@@ -75,7 +75,7 @@ def test_an_undone_write_is_two_round_trips(engine: Engine, proxy: WireProxy) ->
     assert verbs(counted) == ["BEGIN", "INSERT", "ROLLBACK"]
 
 
-def test_an_undone_read_sends_nothing_more(engine: Engine, proxy: WireProxy) -> None:
+def test_rolled_back_read_sends_nothing_more(engine: Engine, proxy: WireProxy) -> None:
     def unit(session: Session) -> None:
         session.execute(select(note.c.id).limit(1)).all()
         raise LookupError
@@ -86,11 +86,11 @@ def test_an_undone_read_sends_nothing_more(engine: Engine, proxy: WireProxy) -> 
     assert counted.round_trips == 1
 
 
-def test_a_session_that_does_nothing_sends_nothing(engine: Engine, proxy: WireProxy) -> None:
+def test_unused_session_sends_nothing(engine: Engine, proxy: WireProxy) -> None:
     assert run(engine, proxy, lambda session: session.connection()).messages == []
 
 
-def test_an_own_transaction_is_one_round_trip_and_needs_no_commit(engine: Engine, proxy: WireProxy) -> None:
+def test_own_transaction_is_one_round_trip_without_commit(engine: Engine, proxy: WireProxy) -> None:
     statement = insert(note).values(body=uuid4().hex).returning(note.c.id).execution_options(own_transaction=True)
 
     counted = run(engine, proxy, lambda session: session.execute(statement).scalar_one())
@@ -99,7 +99,7 @@ def test_an_own_transaction_is_one_round_trip_and_needs_no_commit(engine: Engine
     assert verbs(counted) == ["INSERT"]
 
 
-def test_an_own_transaction_within_a_transaction_is_part_of_it(engine: Engine, proxy: WireProxy) -> None:
+def test_own_transaction_inside_a_transaction_joins_it(engine: Engine, proxy: WireProxy) -> None:
     def unit(session: Session) -> None:
         session.execute(insert(note).values(body=uuid4().hex))
         session.execute(insert(note).values(body=uuid4().hex), execution_options={"own_transaction": True})
@@ -123,19 +123,19 @@ def test_an_own_transaction_within_a_transaction_is_part_of_it(engine: Engine, p
     ],
     ids=str,
 )
-def test_a_select_that_does_more_than_read_begins_a_transaction(engine: Engine, proxy: WireProxy, lock: Executable) -> None:
+def test_select_with_side_effects_begins_a_transaction(engine: Engine, proxy: WireProxy, lock: Executable) -> None:
     counted = run(engine, proxy, lambda session: session.execute(lock).all())
 
     assert [counted.statements[0], counted.statements[-1]] == ["BEGIN", "COMMIT"]
 
 
-def test_text_that_is_declared_a_plain_read_begins_nothing(engine: Engine, proxy: WireProxy) -> None:
+def test_text_declared_as_plain_read_begins_no_transaction(engine: Engine, proxy: WireProxy) -> None:
     statement = text("SELECT 1").execution_options(plain_read=True)
 
     assert run(engine, proxy, lambda session: session.execute(statement).scalar_one()).statements == ["SELECT 1"]
 
 
-def test_three_hundred_inserts_share_a_round_trip(engine: Engine, proxy: WireProxy, observer: Engine) -> None:
+def test_300_inserts_share_one_round_trip(engine: Engine, proxy: WireProxy, observer: Engine) -> None:
     rows = [{"body": uuid4().hex} for _ in range(300)]
 
     counted = run(engine, proxy, lambda session: session.execute(insert(note), rows))
@@ -146,7 +146,7 @@ def test_three_hundred_inserts_share_a_round_trip(engine: Engine, proxy: WirePro
     assert len(found) == 300
 
 
-def test_three_hundred_updates_share_two_round_trips(engine: Engine, proxy: WireProxy, observer: Engine) -> None:
+def test_300_updates_share_two_round_trips(engine: Engine, proxy: WireProxy, observer: Engine) -> None:
     bodies = [uuid4().hex for _ in range(300)]
     run(engine, proxy, lambda session: session.execute(insert(note), [{"body": body} for body in bodies]))
     statement = update(note).where(note.c.body == bindparam("old")).values(body=bindparam("new"))
@@ -161,7 +161,7 @@ def test_three_hundred_updates_share_two_round_trips(engine: Engine, proxy: Wire
         assert connection.execute(select(note.c.id).where(note.c.body == f"{bodies[299]} again")).all()
 
 
-def test_a_new_engine_only_signs_in_before_its_first_statement(
+def test_new_engine_sends_only_sign_in_before_its_first_statement(
     make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str
 ) -> None:
     engine = make_engine(proxy.url_for(notes_url))
@@ -173,7 +173,7 @@ def test_a_new_engine_only_signs_in_before_its_first_statement(
     assert counted.round_trips == 4
 
 
-def test_nothing_that_pins_a_proxy_is_ever_sent(engine: Engine, proxy: WireProxy) -> None:
+def test_statements_that_pin_rds_proxy_are_never_sent(engine: Engine, proxy: WireProxy) -> None:
     factory = create_session_factory(engine)
     for _ in range(20):
         with session_scope(factory) as session:

@@ -1,4 +1,4 @@
-"""What a caller is told when the database cannot serve, and the probe that tells the operator."""
+"""The errors for callers while the database is unavailable, and the health probe."""
 
 import socket
 import threading
@@ -22,14 +22,14 @@ PROBE_SECONDS = 0.5
 
 @pytest.fixture
 def silent_url(notes_url: str) -> Iterator[str]:
-    """A host that takes connections and says nothing."""
+    """A host that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield at_port(notes_url, listener.getsockname()[1])
 
 
 @pytest.fixture
-def swallowing_url(notes_url: str) -> Iterator[str]:
-    """A host that swallows every packet: its queue of new connections is full."""
+def full_backlog_url(notes_url: str) -> Iterator[str]:
+    """A host that drops all packets, because its queue of new connections is full."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         address = listener.getsockname()
@@ -44,7 +44,7 @@ def swallowing_url(notes_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def trickling_url(notes_url: str) -> Iterator[str]:
-    """A host that answers one byte at a time, and never to the end."""
+    """A host that sends one byte at a time and never completes its reply."""
     stopped = threading.Event()
 
     def trickle(listener: socket.socket) -> None:
@@ -68,9 +68,7 @@ def at_port(url: str, port: int) -> str:
     return make_url(url).set(port=port).render_as_string(hide_password=False)
 
 
-def test_an_exhausted_pool_is_unavailable_and_works_again_when_a_connection_is_free(
-    make_engine: Callable[..., Engine], notes_url: str
-) -> None:
+def test_exhausted_pool_raises_unavailable_until_a_connection_is_free(make_engine: Callable[..., Engine], notes_url: str) -> None:
     engine = make_engine(notes_url, database_pool_size=1, database_timeout_seconds=0.3)
     factory = create_session_factory(engine)
 
@@ -83,20 +81,20 @@ def test_an_exhausted_pool_is_unavailable_and_works_again_when_a_connection_is_f
         session.execute(select(note.c.id).limit(1)).all()
 
 
-def test_more_threads_than_connections_take_turns(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_more_threads_than_connections_share_the_pool(make_engine: Callable[..., Engine], notes_url: str) -> None:
     factory = create_session_factory(make_engine(notes_url, database_pool_size=2))
 
-    def ask(number: int) -> int:
+    def query_number(number: int) -> int:
         with session_scope(factory) as session:
             return int(session.execute(text("SELECT :number"), {"number": number}).scalar_one())
 
     with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(ask, range(400))) == list(range(400))
+        assert list(threads.map(query_number, range(400))) == list(range(400))
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("host", ["silent_url", "swallowing_url", "trickling_url"])
-def test_the_probe_does_not_wait_for_a_host_that_does_not_answer(
+@pytest.mark.parametrize("host", ["silent_url", "full_backlog_url", "trickling_url"])
+def test_probe_returns_in_time_when_the_host_does_not_respond(
     make_engine: Callable[..., Engine], request: pytest.FixtureRequest, host: str
 ) -> None:
     engine = make_engine(request.getfixturevalue(host), database_timeout_seconds=30)
@@ -107,7 +105,7 @@ def test_the_probe_does_not_wait_for_a_host_that_does_not_answer(
     assert time.monotonic() - started < PROBE_SECONDS + 0.3
 
 
-def test_a_host_that_refuses_is_not_reachable(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_host_that_rejects_connections_is_not_reachable(make_engine: Callable[..., Engine], notes_url: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed_port = listener.getsockname()[1]
 
@@ -115,7 +113,7 @@ def test_a_host_that_refuses_is_not_reachable(make_engine: Callable[..., Engine]
 
 
 @pytest.mark.timing
-def test_a_database_that_answers_sign_in_but_no_query_is_not_reachable(
+def test_database_that_accepts_sign_in_but_no_query_is_not_reachable(
     make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str
 ) -> None:
     engine = make_engine(proxy.url_for(notes_url))
@@ -127,14 +125,14 @@ def test_a_database_that_answers_sign_in_but_no_query_is_not_reachable(
     assert time.monotonic() - started < PROBE_SECONDS + 0.3
 
 
-def test_a_database_is_reachable_while_the_pool_is_exhausted(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_database_is_reachable_while_the_pool_is_exhausted(make_engine: Callable[..., Engine], notes_url: str) -> None:
     engine = make_engine(notes_url, database_pool_size=1)
 
     with engine.connect():
         assert DatabaseProbe(engine, timeout_seconds=PROBE_SECONDS).is_reachable()
 
 
-def test_the_probe_leaves_no_connection_behind(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> None:
+def test_probe_closes_its_connection(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> None:
     assert DatabaseProbe(make_engine(proxy.url_for(notes_url)), timeout_seconds=PROBE_SECONDS).is_reachable()
 
     deadline = time.monotonic() + 5
@@ -155,7 +153,7 @@ def test_the_probe_leaves_no_connection_behind(make_engine: Callable[..., Engine
         ("22P02", MalformedRequestError, "malformed_request"),
     ],
 )
-def test_the_servers_errors_are_translated(engine: Engine, sqlstate: str, expected: type[Exception], code: str) -> None:
+def test_server_errors_are_translated(engine: Engine, sqlstate: str, expected: type[Exception], code: str) -> None:
     with pytest.raises(expected) as caught, session_scope(create_session_factory(engine)) as session:
         session.execute(text(f"DO $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{sqlstate}'; END $$"))
 
@@ -170,7 +168,7 @@ def test_defects_are_not_translated(engine: Engine) -> None:
     assert translate_database_error(ValueError("not ours")) is None
 
 
-def test_a_deadlock_is_a_conflict_for_one_of_the_two(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_deadlock_is_a_conflict_for_one_transaction(make_engine: Callable[..., Engine], notes_url: str) -> None:
     factory = create_session_factory(make_engine(notes_url, database_pool_size=2))
     with session_scope(factory) as session:
         first, second = session.execute(insert(note).values([{"body": None}, {"body": None}]).returning(note.c.id)).scalars()

@@ -1,4 +1,4 @@
-"""Who we sign in as, and with which password."""
+"""The sign-in to the database: user, password and password source."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -26,31 +26,29 @@ def without_password(url: str) -> str:
     return make_url(url).set(password="wrong").render_as_string(hide_password=False)
 
 
-def ask(engine: Engine) -> str:
+def query_application_name(engine: Engine) -> str:
     with session_scope(create_session_factory(engine)) as session:
         return str(session.execute(APPLICATION).scalar_one())
 
 
-def test_the_server_knows_us_by_name_and_never_sees_the_password(
+def test_application_name_is_set_and_the_password_is_never_sent(
     make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str
 ) -> None:
-    assert ask(make_engine(proxy.url_for(notes_url))) == "we-upload"
+    assert query_application_name(make_engine(proxy.url_for(notes_url))) == "we-upload"
 
-    # SCRAM proves that we know the password, in two messages; sent in clear it would take one.
+    # SCRAM takes two password messages; a plain-text password takes one.
     assert [message.kind for message in proxy.messages].count("p") == 2
 
 
-def test_a_wrong_password_is_an_unavailable_database_and_not_the_callers_fault(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_wrong_password_raises_unavailable(make_engine: Callable[..., Engine], notes_url: str) -> None:
     engine = make_engine(without_password(notes_url))
 
     for _ in range(2):
         with pytest.raises(UnavailableError):
-            ask(engine)
+            query_application_name(engine)
 
 
-def test_the_password_source_is_asked_at_every_sign_in_and_only_then(
-    make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str
-) -> None:
+def test_password_source_is_called_at_each_sign_in(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> None:
     asked = count(1)
     calls = []
 
@@ -61,16 +59,16 @@ def test_the_password_source_is_asked_at_every_sign_in_and_only_then(
     engine = make_engine(proxy.url_for(without_password(notes_url)), password_source=source)
     assert calls == []
 
-    ask(engine)
-    ask(engine)
+    query_application_name(engine)
+    query_application_name(engine)
     assert calls == [1]
 
     proxy.kill_all()
-    ask(engine)
+    query_application_name(engine)
     assert calls == [1, 2]
 
 
-def test_a_password_source_that_fails_leaves_a_pool_that_still_works(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_pool_works_after_the_password_source_failed(make_engine: Callable[..., Engine], notes_url: str) -> None:
     answers: Iterator[LookupError | str] = iter([LookupError("no credentials")] * 2 + [password_of(notes_url)])
 
     def source() -> str:
@@ -83,20 +81,20 @@ def test_a_password_source_that_fails_leaves_a_pool_that_still_works(make_engine
 
     for _ in range(2):
         with pytest.raises(LookupError):
-            ask(engine)
-    assert ask(engine) == "we-upload"
+            query_application_name(engine)
+    assert query_application_name(engine) == "we-upload"
 
 
-def test_a_unix_socket_is_signed_in_at_as_well(make_engine: Callable[..., Engine], notes_url: str, tmp_path: Path) -> None:
+def test_sign_in_over_a_unix_socket_succeeds(make_engine: Callable[..., Engine], notes_url: str, tmp_path: Path) -> None:
     known = make_url(notes_url)
 
     with unix_server(notes_url, tmp_path / ".s.PGSQL.5432"):
         engine = make_engine(f"postgresql://{known.username}:{known.password}@/{known.database}?host={tmp_path}")
-        assert ask(engine) == "we-upload"
+        assert query_application_name(engine) == "we-upload"
         engine.dispose()
 
 
-def test_the_engine_tells_nobody_its_password(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_engine_never_reveals_its_password(make_engine: Callable[..., Engine], notes_url: str) -> None:
     engine = make_engine(notes_url)
 
     shown = f"{engine!r} {engine.url.render_as_string(hide_password=False)} {endpoint_of(engine)!r} {engine.pool.status()}"
@@ -104,14 +102,14 @@ def test_the_engine_tells_nobody_its_password(make_engine: Callable[..., Engine]
     assert password_of(notes_url) not in shown
 
 
-def test_statement_errors_do_not_repeat_values(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_statement_errors_contain_no_values(make_engine: Callable[..., Engine], notes_url: str) -> None:
     with make_engine(notes_url).connect() as connection, pytest.raises(Exception, match="hide_parameters=True") as caught:
         connection.execute(select(text("1/0")).where(text("'private' = :value")), {"value": "private address"})
 
     assert "private address" not in str(caught.value)
 
 
-def test_refused_row_is_not_shown(make_engine: Callable[..., Engine], notes_url: str) -> None:
+def test_error_does_not_contain_the_rejected_row(make_engine: Callable[..., Engine], notes_url: str) -> None:
     with make_engine(notes_url).begin() as connection:
         connection.execute(text("CREATE TABLE kept (secret text, number int NOT NULL)"))
         with pytest.raises(IntegrityError) as caught, connection.begin_nested():

@@ -1,11 +1,10 @@
-"""Zips that are built in turns: whole after any crash, by two workers at once, and gone when their time is over."""
+"""Archives that are built in several attempts: crashes, concurrent workers, retries, limits and expiry."""
 
-import random
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -17,57 +16,34 @@ from lambda_app.services.archives import builds as archive_builds
 from lambda_app.services.archives.archives import REQUEUE_GRACE, UNFINISHED_MAX_COUNT
 from lambda_app.services.archives.builds import LEASE, PAUSES_SECONDS, SCAN_GRACE, BuildResult
 from lambda_app.services.archives.sweep import ATTEMPTS_MAX_COUNT
-from tests.integration.lifecycle.test_crashes import Crash, Fuse, WatchedStore, crashing
-from tests.support import object_store
-from tests.support.archives import ask, build, deliver, leftovers, link_to, look, opened, requested, revoke, start, start_at, sweep
+from tests.support.archives import (
+    BODIES,
+    SMALL_PART,
+    build,
+    build_parts,
+    deliver,
+    get_archive,
+    link_to,
+    make_file,
+    make_files,
+    open_zip,
+    remaining_keys,
+    requested,
+    revoke,
+    start,
+    start_for_link,
+    sweep,
+    with_archives,
+)
+from tests.support.crashes import Crash, CrashPoint, InterceptedStore, crashing
 from tests.support.lifecycle import Lifecycle, refused
-from tests.support.object_store import HeldObject
+from tests.support.object_store import FakeObject
 
-SMALL_PART = 64 * 1024
-DICE = random.Random(6)
-# A header that waits for the end of its file in the part after next, one in the next, one cut by the end of a part, and empty files.
-BODIES = (b"first", DICE.randbytes(150_000), b"", DICE.randbytes(46_000), DICE.randbytes(40_000), b"", b"last")
+pytestmark = pytest.mark.usefixtures("pauses", "small_parts")
 
 
-@pytest.fixture(autouse=True)
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses that the worker makes, which take no time here."""
-    taken: list[float] = []
-    monkeypatch.setattr(archive_builds, "sleep", taken.append)
-    return taken
-
-
-@pytest.fixture(autouse=True)
-def _small_parts(life: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "PART_SIZE_BYTES", SMALL_PART)
-    monkeypatch.setattr(object_store, "S3_PART_MIN_BYTES", SMALL_PART)
-    life.objects.objects.clear()
-    life.objects.uploads.clear()
-    with life.services.unit_of_work() as session:
-        session.execute(text("TRUNCATE archive CASCADE"))
-
-
-def make_file(life: Lifecycle, user: User, body: bytes = b"hello", **fields: object) -> File:
-    file = life.start(user, body, **fields)
-    life.put(file, body)
-    return life.complete(user, file.id)
-
-
-def make_files(life: Lifecycle, user: User) -> list[File]:
-    return [make_file(life, user, body, filename=f"{number}.bin") for number, body in enumerate(BODIES)]
-
-
-def build_parts(life: Lifecycle, archive_id: UUID, *, count: int) -> None:
-    """Give a worker a turn that is over after so many parts."""
-    ticks = iter(range(10**6))
-    with pytest.MonkeyPatch.context() as patch:
-        # The first tick is the start of the turn, and each part looks at one.
-        patch.setattr(archive_builds, "monotonic", lambda: next(ticks))
-        assert build(life, archive_id, budget_seconds=count + 1) is BuildResult.UNFINISHED
-
-
-def breaking(life: Lifecycle, *, at: int) -> Lifecycle:
-    """The same life, in which one call of the store fails."""
+def with_failing_call(lifecycle: Lifecycle, *, at: int) -> Lifecycle:
+    """Return a lifecycle in which the `at`-th call of the store fails."""
     calls = 0
 
     def around(call: Callable[[], Any]) -> Any:
@@ -77,248 +53,248 @@ def breaking(life: Lifecycle, *, at: int) -> Lifecycle:
             raise UnavailableError
         return call()
 
-    return life.through(WatchedStore(life.objects, around))
+    return lifecycle.with_store(InterceptedStore(lifecycle.objects, around))
 
 
-def assert_holds_bodies(life: Lifecycle, archive: Archive) -> None:
-    with opened(life, archive) as found:
+def assert_holds_bodies(lifecycle: Lifecycle, archive: Archive) -> None:
+    with open_zip(lifecycle, archive) as found:
         assert [entry.filename for entry in found.infolist()] == [f"{number}.bin" for number in range(len(BODIES))]
         assert [found.read(entry) for entry in found.infolist()] == list(BODIES)
 
 
-def test_zip_of_several_parts_holds_every_file(life: Lifecycle) -> None:
-    user = life.new_user()
-    archive = start(life, user, make_files(life, user), filename="all")
+def test_zip_of_several_parts_contains_every_file(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    archive = start(lifecycle, user, make_files(lifecycle, user), filename="all")
 
-    before = look(life, user, archive.id)
-    assert deliver(life) == [BuildResult.READY]
-    after = look(life, user, archive.id)
+    before = get_archive(lifecycle, user, archive.id)
+    assert deliver(lifecycle) == [BuildResult.READY]
+    after = get_archive(lifecycle, user, archive.id)
 
     assert (before.status, before.request, before.archive.filename) == ("queued", None, "all.zip")
     assert (after.status, after.archive.done_bytes) == ("ready", archive.size_bytes)
-    assert len(life.objects.objects[archive.s3_key].body) == archive.size_bytes > 3 * SMALL_PART
+    assert len(lifecycle.objects.objects[archive.s3_key].body) == archive.size_bytes > 3 * SMALL_PART
     assert after.request is not None
-    assert_holds_bodies(life, archive)
-    assert leftovers(life) == [archive.s3_key]
+    assert_holds_bodies(lifecycle, archive)
+    assert remaining_keys(lifecycle) == [archive.s3_key]
 
 
-def test_every_turn_may_end_after_one_part(life: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
-    user = life.new_user()
-    archive = start(life, user, make_files(life, user))
+def test_build_continues_over_attempts_of_one_part_each(lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = lifecycle.new_user()
+    archive = start(lifecycle, user, make_files(lifecycle, user))
     ticks = iter(range(10**6))
     monkeypatch.setattr(archive_builds, "monotonic", lambda: next(ticks))
 
-    # The first tick is the start of a turn, and each part looks at one.
+    # The first tick is the start of an attempt; each part reads one more.
     turns = 0
-    while (built := build(life, archive.id, budget_seconds=2)) is BuildResult.UNFINISHED:
+    while (built := build(lifecycle, archive.id, budget_seconds=2)) is BuildResult.UNFINISHED:
         turns += 1
-        assert requested(life) == [archive.id], "the next turn is asked for"
+        assert requested(lifecycle) == [archive.id], "the next attempt must be queued"
 
     assert built is BuildResult.READY
     assert turns >= archive.size_bytes // SMALL_PART
-    assert_holds_bodies(life, archive)
+    assert_holds_bodies(lifecycle, archive)
 
 
-def test_worker_that_dies_after_any_effect_is_continued(life: Lifecycle) -> None:
-    user = life.new_user()
-    files = make_files(life, user)
+def test_build_completes_after_a_worker_crash_at_any_point(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    files = make_files(lifecycle, user)
     crashes = 0
     while True:
-        archive = start(life, user, files, filename=f"{crashes}.zip")
+        archive = start(lifecycle, user, files, filename=f"{crashes}.zip")
         has_crashed = False
         try:
-            with crashing(life, Fuse(at=crashes + 1)) as doomed:
-                build(doomed, archive.id)
+            with crashing(lifecycle, CrashPoint(at=crashes + 1)) as crashing_lifecycle:
+                build(crashing_lifecycle, archive.id)
         except Crash:
             has_crashed = True
-        life.traveller.shift(LEASE + REQUEUE_GRACE + timedelta(seconds=1))
+        lifecycle.traveller.shift(LEASE + REQUEUE_GRACE + timedelta(seconds=1))
 
-        report = sweep(life)
-        deliver(life)
+        report = sweep(lifecycle)
+        deliver(lifecycle)
 
         assert (report.archive_failures, report.archives_are_finished) == (0, True)
-        assert look(life, user, archive.id).status == "ready"
-        assert_holds_bodies(life, archive)
+        assert get_archive(lifecycle, user, archive.id).status == "ready"
+        assert_holds_bodies(lifecycle, archive)
         if not has_crashed:
             break
         crashes += 1
     print(f"{crashes} crashes")
-    life.traveller.shift(timedelta(days=2))
-    sweep(life)
-    assert leftovers(life) == []
+    lifecycle.traveller.shift(timedelta(days=2))
+    sweep(lifecycle)
+    assert remaining_keys(lifecycle) == []
     assert crashes > 2 * archive.size_bytes // SMALL_PART
 
 
-def delete_while_it_waits(life: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
-    archive = start(life, user, files)
-    return lambda doomed: ask(doomed.services, lambda archives: archives.delete(user, archive.id))
+def delete_queued(lifecycle: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
+    archive = start(lifecycle, user, files)
+    return lambda crashing_lifecycle: with_archives(crashing_lifecycle.services, lambda archives: archives.delete(user, archive.id))
 
 
-def delete_half_way(life: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
-    delete = delete_while_it_waits(life, user, files)
-    build_parts(life, *requested(life), count=1)
+def delete_building(lifecycle: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
+    delete = delete_queued(lifecycle, user, files)
+    build_parts(lifecycle, *requested(lifecycle), count=1)
     return delete
 
 
-def delete_when_ready(life: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
-    delete = delete_while_it_waits(life, user, files)
-    deliver(life)
+def delete_ready(lifecycle: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
+    delete = delete_queued(lifecycle, user, files)
+    deliver(lifecycle)
     return delete
 
 
-def revoke_the_link_half_way(life: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
-    share = link_to(life, user, *files)
-    archive = start_at(life, share, *files)
-    build_parts(life, archive.id, count=1)
+def revoke_link_while_building(lifecycle: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
+    share = link_to(lifecycle, user, *files)
+    archive = start_for_link(lifecycle, share, *files)
+    build_parts(lifecycle, archive.id, count=1)
 
-    def act(doomed: Lifecycle) -> None:
-        revoke(doomed, user, share)
-        sweep(doomed)
+    def act(crashing_lifecycle: Lifecycle) -> None:
+        revoke(crashing_lifecycle, user, share)
+        sweep(crashing_lifecycle)
 
     return act
 
 
-def fail_half_way(life: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
-    archive = start(life, user, files)
-    build_parts(life, archive.id, count=1)
-    life.delete(user, files[1].id, is_permanent=True)
-    return lambda doomed: build(doomed, archive.id)
+def fail_while_building(lifecycle: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
+    archive = start(lifecycle, user, files)
+    build_parts(lifecycle, archive.id, count=1)
+    lifecycle.delete(user, files[1].id, is_permanent=True)
+    return lambda crashing_lifecycle: build(crashing_lifecycle, archive.id)
 
 
-def expire(life: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
-    start(life, user, files)
-    deliver(life)
-    life.traveller.shift(timedelta(days=2))
+def expire(lifecycle: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
+    start(lifecycle, user, files)
+    deliver(lifecycle)
+    lifecycle.traveller.shift(timedelta(days=2))
     return sweep
 
 
-def ask_for_it(_transitions: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
-    return lambda doomed: start(doomed, user, files)
+def request_archive(_lifecycle: Lifecycle, user: User, files: list[File]) -> Callable[[Lifecycle], object]:
+    return lambda crashing_lifecycle: start(crashing_lifecycle, user, files)
 
 
 @pytest.mark.parametrize(
     "flow",
-    [ask_for_it, delete_while_it_waits, delete_half_way, delete_when_ready, revoke_the_link_half_way, fail_half_way, expire],
+    [request_archive, delete_queued, delete_building, delete_ready, revoke_link_while_building, fail_while_building, expire],
     ids=lambda flow: flow.__name__,
 )
-def test_crash_of_anything_else_leaves_nothing_behind(life: Lifecycle, flow: Callable[..., Callable[[Lifecycle], object]]) -> None:
+def test_crash_in_any_other_flow_leaves_no_objects(lifecycle: Lifecycle, flow: Callable[..., Callable[[Lifecycle], object]]) -> None:
     crashes = 0
     has_crashed = True
     while has_crashed:
-        user = life.new_user()
-        act = flow(life, user, [make_file(life, user, BODIES[1]), make_file(life, user)])
+        user = lifecycle.new_user()
+        act = flow(lifecycle, user, [make_file(lifecycle, user, BODIES[1]), make_file(lifecycle, user)])
         try:
-            with crashing(life, Fuse(at=crashes + 1)) as doomed:
-                act(doomed)
+            with crashing(lifecycle, CrashPoint(at=crashes + 1)) as crashing_lifecycle:
+                act(crashing_lifecycle)
         except Crash:
             crashes += 1
         else:
             has_crashed = False
 
-        # The last row goes in a sweep of its own: its number is kept for a while.
+        # The last row is deleted by a later sweep, because its number is reserved for a while.
         for _ in range(3):
-            life.traveller.shift(timedelta(days=2))
-            assert sweep(life).archive_failures == 0
-            deliver(life)
+            lifecycle.traveller.shift(timedelta(days=2))
+            assert sweep(lifecycle).archive_failures == 0
+            deliver(lifecycle)
 
-        assert leftovers(life) == []
-        with life.services.unit_of_work() as session:
+        assert remaining_keys(lifecycle) == []
+        with lifecycle.services.unit_of_work() as session:
             assert session.execute(text("SELECT count(*) FROM archive")).scalar_one() == 0
     assert crashes >= 2
 
 
-def test_two_workers_at_once_make_one_whole_zip(life: Lifecycle) -> None:
-    user = life.new_user()
-    archive = start(life, user, make_files(life, user))
+def test_concurrent_workers_build_one_valid_zip(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    archive = start(lifecycle, user, make_files(lifecycle, user))
     done: list[BuildResult] = []
 
-    workers = [threading.Thread(target=lambda: done.append(build(life, archive.id))) for _ in range(4)]
+    workers = [threading.Thread(target=lambda: done.append(build(lifecycle, archive.id))) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
 
     assert sorted(built.value for built in done) == ["nothing"] * 3 + ["ready"]
-    assert_holds_bodies(life, archive)
+    assert_holds_bodies(lifecycle, archive)
 
 
-def test_worker_that_slept_through_its_lease_changes_nothing(life: Lifecycle) -> None:
-    user = life.new_user()
-    archive = start(life, user, make_files(life, user))
+def test_worker_with_an_expired_lease_changes_nothing(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    archive = start(lifecycle, user, make_files(lifecycle, user))
     sent = 0
 
     def around(call: Callable[[], Any]) -> Any:
         nonlocal sent
         sent += 1
         if sent == 8:
-            life.traveller.shift(LEASE + timedelta(seconds=1))
-            assert build(life, archive.id) is BuildResult.READY
+            lifecycle.traveller.shift(LEASE + timedelta(seconds=1))
+            assert build(lifecycle, archive.id) is BuildResult.READY
         return call()
 
-    sleeper = life.through(WatchedStore(life.objects, around))
+    stalled = lifecycle.with_store(InterceptedStore(lifecycle.objects, around))
 
-    assert build(sleeper, archive.id) is BuildResult.SUPERSEDED
-    assert look(life, user, archive.id).status == "ready"
-    assert_holds_bodies(life, archive)
-
-
-def test_upload_that_the_store_lost_is_begun_again(life: Lifecycle) -> None:
-    user = life.new_user()
-    archive = start(life, user, make_files(life, user))
-    build_parts(life, archive.id, count=2)
-    life.objects.uploads.clear()
-
-    assert deliver(life) == [BuildResult.READY]
-    assert_holds_bodies(life, archive)
+    assert build(stalled, archive.id) is BuildResult.SUPERSEDED
+    assert get_archive(lifecycle, user, archive.id).status == "ready"
+    assert_holds_bodies(lifecycle, archive)
 
 
-def test_file_that_vanishes_half_way_fails_the_archive(life: Lifecycle) -> None:
-    user = life.new_user()
-    files = make_files(life, user)
-    archive = start(life, user, files)
-    build_parts(life, archive.id, count=1)
-    life.delete(user, files[-1].id, is_permanent=True)
+def test_build_restarts_when_the_multipart_upload_is_lost(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    archive = start(lifecycle, user, make_files(lifecycle, user))
+    build_parts(lifecycle, archive.id, count=2)
+    lifecycle.objects.uploads.clear()
 
-    assert deliver(life) == [BuildResult.FAILED]
-    seen = look(life, user, archive.id)
-    assert (seen.status, seen.error_code, seen.request) == ("failed", "files_changed", None)
-    assert leftovers(life) == []
-    assert start(life, user, files[:-1]).id != archive.id
+    assert deliver(lifecycle) == [BuildResult.READY]
+    assert_holds_bodies(lifecycle, archive)
+
+
+def test_file_deleted_during_the_build_fails_the_archive(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    files = make_files(lifecycle, user)
+    archive = start(lifecycle, user, files)
+    build_parts(lifecycle, archive.id, count=1)
+    lifecycle.delete(user, files[-1].id, is_permanent=True)
+
+    assert deliver(lifecycle) == [BuildResult.FAILED]
+    found = get_archive(lifecycle, user, archive.id)
+    assert (found.status, found.error_code, found.request) == ("failed", "files_changed", None)
+    assert remaining_keys(lifecycle) == []
+    assert start(lifecycle, user, files[:-1]).id != archive.id
 
 
 @pytest.mark.parametrize("loss", ["trashed", "private", "disabled"])
-def test_permission_that_is_lost_before_the_build_fails_it_and_after_it_takes_the_address_away(life: Lifecycle, loss: str) -> None:
-    owner, reader = life.new_user(), life.new_user()
+def test_lost_permission_fails_the_build_and_withdraws_the_download(lifecycle: Lifecycle, loss: str) -> None:
+    owner, reader = lifecycle.new_user(), lifecycle.new_user()
 
     def lose(file: File) -> None:
         if loss == "trashed":
-            life.delete(owner, file.id)
+            lifecycle.delete(owner, file.id)
         elif loss == "private":
-            with life.services.unit_of_work() as session:
+            with lifecycle.services.unit_of_work() as session:
                 session.execute(text("UPDATE file SET is_public = false WHERE id = :id"), {"id": file.id})
         else:
-            with life.services.unit_of_work() as session:
+            with lifecycle.services.unit_of_work() as session:
                 session.execute(text('UPDATE "user" SET is_active = false WHERE id = :id'), {"id": reader.id})
 
-    early, late = make_file(life, owner, is_public=True), make_file(life, owner, is_public=True)
-    ready = start(life, reader, [late])
-    assert deliver(life) == [BuildResult.READY]
-    assert look(life, reader, ready.id).request is not None
-    waiting = start(life, reader, [early])
+    early, late = make_file(lifecycle, owner, is_public=True), make_file(lifecycle, owner, is_public=True)
+    ready = start(lifecycle, reader, [late])
+    assert deliver(lifecycle) == [BuildResult.READY]
+    assert get_archive(lifecycle, reader, ready.id).request is not None
+    waiting = start(lifecycle, reader, [early])
 
     lose(early)
     lose(late)
 
-    assert deliver(life) == [BuildResult.FAILED]
-    assert look(life, reader, waiting.id).error_code == "files_changed"
-    if loss != "disabled":  # whose requests are not let in at all
-        seen = look(life, reader, ready.id)
-        assert (seen.status, seen.error_code, seen.request) == ("failed", "files_changed", None)
+    assert deliver(lifecycle) == [BuildResult.FAILED]
+    assert get_archive(lifecycle, reader, waiting.id).error_code == "files_changed"
+    if loss != "disabled":  # requests of a disabled user are refused before
+        found = get_archive(lifecycle, reader, ready.id)
+        assert (found.status, found.error_code, found.request) == ("failed", "files_changed", None)
 
 
-def test_archive_deleted_while_it_is_built_is_gone(life: Lifecycle) -> None:
-    user = life.new_user()
-    archive = start(life, user, make_files(life, user))
+def test_archive_deleted_during_the_build_leaves_no_objects(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    archive = start(lifecycle, user, make_files(lifecycle, user))
     calls = 0
 
     def around(call: Callable[[], Any]) -> Any:
@@ -326,149 +302,149 @@ def test_archive_deleted_while_it_is_built_is_gone(life: Lifecycle) -> None:
         calls += 1
         answer = call()
         if calls == 8:
-            ask(life.services, lambda archives: archives.delete(user, archive.id))
+            with_archives(lifecycle.services, lambda archives: archives.delete(user, archive.id))
         return answer
 
-    assert build(life.through(WatchedStore(life.objects, around)), archive.id) is BuildResult.SUPERSEDED
-    assert leftovers(life) == []
-    assert refused(lambda: look(life, user, archive.id)) == "archive_not_found"
+    assert build(lifecycle.with_store(InterceptedStore(lifecycle.objects, around)), archive.id) is BuildResult.SUPERSEDED
+    assert remaining_keys(lifecycle) == []
+    assert refused(lambda: get_archive(lifecycle, user, archive.id)) == "archive_not_found"
 
 
-def test_expired_archive_is_refused_then_removed(life: Lifecycle) -> None:
-    user = life.new_user()
-    archive = start(life, user, [make_file(life, user)])
-    deliver(life)
-    life.traveller.shift(timedelta(hours=24))
+def test_expired_archive_is_refused_then_removed(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    archive = start(lifecycle, user, [make_file(lifecycle, user)])
+    deliver(lifecycle)
+    lifecycle.traveller.shift(timedelta(hours=24))
 
-    assert refused(lambda: look(life, user, archive.id)) == "archive_expired"
-    life.traveller.shift(timedelta(seconds=1))
-    assert sweep(life).removed_archives == 1
-    assert refused(lambda: look(life, user, archive.id)) == "archive_not_found"
-    assert leftovers(life) == []
+    assert refused(lambda: get_archive(lifecycle, user, archive.id)) == "archive_expired"
+    lifecycle.traveller.shift(timedelta(seconds=1))
+    assert sweep(lifecycle).removed_archives == 1
+    assert refused(lambda: get_archive(lifecycle, user, archive.id)) == "archive_not_found"
+    assert remaining_keys(lifecycle) == []
 
 
-def test_archive_that_workers_die_over_is_given_up(life: Lifecycle) -> None:
-    user = life.new_user()
-    archive = start(life, user, [make_file(life, user)])
+def test_archive_fails_after_repeated_worker_crashes(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    archive = start(lifecycle, user, [make_file(lifecycle, user)])
     woken = 0
     while True:
-        with pytest.raises(Crash), crashing(life, Fuse(at=3)) as doomed:
-            build(doomed, archive.id)
-        life.traveller.shift(LEASE + timedelta(seconds=1))
-        report = sweep(life)
+        with pytest.raises(Crash), crashing(lifecycle, CrashPoint(at=3)) as crashing_lifecycle:
+            build(crashing_lifecycle, archive.id)
+        lifecycle.traveller.shift(LEASE + timedelta(seconds=1))
+        report = sweep(lifecycle)
         if report.given_up_archives:
             break
         woken += report.woken_archives
 
     assert woken == ATTEMPTS_MAX_COUNT - 1
-    assert look(life, user, archive.id).error_code == "given_up"
-    assert build(life, archive.id) is BuildResult.NOTHING
-    life.traveller.shift(timedelta(hours=2))
-    sweep(life)
-    assert leftovers(life) == []
+    assert get_archive(lifecycle, user, archive.id).error_code == "given_up"
+    assert build(lifecycle, archive.id) is BuildResult.NOTHING
+    lifecycle.traveller.shift(timedelta(hours=2))
+    sweep(lifecycle)
+    assert remaining_keys(lifecycle) == []
 
 
-def test_word_that_was_lost_is_said_again(life: Lifecycle) -> None:
-    user = life.new_user()
-    archive = start(life, user, [make_file(life, user)])
-    life.objects.objects.pop(f"archive-requests/{archive.id}")
+def test_sweep_queues_an_archive_whose_marker_was_lost(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    archive = start(lifecycle, user, [make_file(lifecycle, user)])
+    lifecycle.objects.objects.pop(f"archive-requests/{archive.id}")
 
-    life.traveller.shift(REQUEUE_GRACE - timedelta(seconds=1))
-    assert sweep(life).woken_archives == 0
-    life.traveller.shift(timedelta(seconds=2))
-    assert sweep(life).woken_archives == 1
-    assert deliver(life) == [BuildResult.READY]
+    lifecycle.traveller.shift(REQUEUE_GRACE - timedelta(seconds=1))
+    assert sweep(lifecycle).woken_archives == 0
+    lifecycle.traveller.shift(timedelta(seconds=2))
+    assert sweep(lifecycle).woken_archives == 1
+    assert deliver(lifecycle) == [BuildResult.READY]
 
 
-def test_strays_are_swept_and_what_is_under_way_is_not(life: Lifecycle) -> None:
-    user = life.new_user()
-    archive = start(life, user, make_files(life, user))
-    with pytest.raises(Crash), crashing(life, Fuse(at=9)) as doomed:
-        build(doomed, archive.id)
-    life.objects.start_multipart(key=archive.s3_key, content_type="a/b", with_digests=True)
-    life.objects.start_multipart(key=f"archives/{uuid4()}", content_type="a/b", with_digests=True)
+def test_sweep_deletes_orphans_and_leaves_unfinished_archives(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    archive = start(lifecycle, user, make_files(lifecycle, user))
+    with pytest.raises(Crash), crashing(lifecycle, CrashPoint(at=9)) as crashing_lifecycle:
+        build(crashing_lifecycle, archive.id)
+    lifecycle.objects.start_multipart(key=archive.s3_key, content_type="a/b", with_digests=True)
+    lifecycle.objects.start_multipart(key=f"archives/{uuid4()}", content_type="a/b", with_digests=True)
     for key in (f"archives/{uuid4()}", f"archive-requests/{uuid4()}", "archives/else"):
-        life.objects.objects[key] = HeldObject(b"", "a/b", None)
-    life.traveller.shift(timedelta(minutes=59))
-    first = sweep(life)
-    life.traveller.shift(timedelta(minutes=2))
+        lifecycle.objects.objects[key] = FakeObject(b"", "a/b", None)
+    lifecycle.traveller.shift(timedelta(minutes=59))
+    first = sweep(lifecycle)
+    lifecycle.traveller.shift(timedelta(minutes=2))
 
-    second = sweep(life)
+    second = sweep(lifecycle)
 
     assert (first.stray_archive_parts, first.stray_archive_objects) == (0, 0)
     assert (second.stray_archive_parts, second.stray_archive_objects) == (2, 3)
-    assert deliver(life) == [BuildResult.READY]
-    assert_holds_bodies(life, archive)
+    assert deliver(lifecycle) == [BuildResult.READY]
+    assert_holds_bodies(lifecycle, archive)
 
 
-def test_store_that_is_down_leaves_everything_for_later(life: Lifecycle) -> None:
-    user = life.new_user()
-    files = make_files(life, user)
-    life.objects.is_down = True
-    assert refused(lambda: start(life, user, files)) == "unavailable"
-    life.objects.is_down = False
-    archive = start(life, user, files)
-    life.objects.is_down = True
+def test_build_and_sweep_succeed_after_an_s3_outage(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    files = make_files(lifecycle, user)
+    lifecycle.objects.is_down = True
+    assert refused(lambda: start(lifecycle, user, files)) == "unavailable"
+    lifecycle.objects.is_down = False
+    archive = start(lifecycle, user, files)
+    lifecycle.objects.is_down = True
 
-    assert refused(lambda: build(life, archive.id)) == "unavailable"
-    assert sweep(life).archive_failures > 0
-    life.objects.is_down = False
+    assert refused(lambda: build(lifecycle, archive.id)) == "unavailable"
+    assert sweep(lifecycle).archive_failures > 0
+    lifecycle.objects.is_down = False
 
-    assert deliver(life) == [BuildResult.READY]
+    assert deliver(lifecycle) == [BuildResult.READY]
 
 
-def test_turn_that_s3_breaks_off_anywhere_is_followed_by_another(life: Lifecycle, pauses: list[float]) -> None:
-    """Not by the sweep: the word is said again at once, but for a pause."""
-    user = life.new_user()
-    files = make_files(life, user)
+def test_s3_error_at_any_call_is_retried(lifecycle: Lifecycle, pauses: list[float]) -> None:
+    """The worker itself queues the retry after a delay; the sweep is not involved."""
+    user = lifecycle.new_user()
+    files = make_files(lifecycle, user)
     broken = 0
     while True:
-        archive = start(life, user, files, filename=f"{broken}.zip")
-        if build(breaking(life, at=broken + 1), archive.id) is BuildResult.READY:
+        archive = start(lifecycle, user, files, filename=f"{broken}.zip")
+        if build(with_failing_call(lifecycle, at=broken + 1), archive.id) is BuildResult.READY:
             break
-        assert requested(life) == [archive.id]
-        assert deliver(life) == [BuildResult.READY]
-        assert_holds_bodies(life, archive)
-        assert sweep(life).woken_archives == 0
+        assert requested(lifecycle) == [archive.id]
+        assert deliver(lifecycle) == [BuildResult.READY]
+        assert_holds_bodies(lifecycle, archive)
+        assert sweep(lifecycle).woken_archives == 0
         broken += 1
 
-    print(f"broken off at {broken} calls")
+    print(f"failed at {broken} calls")
     assert broken > archive.size_bytes // SMALL_PART
     assert pauses == [PAUSES_SECONDS[0]] * broken
 
 
-def test_s3_that_gives_nothing_is_asked_less_and_less(life: Lifecycle, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    user = life.new_user()
-    archive = start(life, user, [make_file(life, user)])
+def test_retries_back_off_while_s3_fails(lifecycle: Lifecycle, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    user = lifecycle.new_user()
+    archive = start(lifecycle, user, [make_file(lifecycle, user)])
 
     def refuse(*_: object, **__: object) -> None:
         raise UnavailableError
 
-    monkeypatch.setattr(life.objects, "open", refuse)
+    monkeypatch.setattr(lifecycle.objects, "open", refuse)
 
-    # One turn after the other while there are pauses; then each waits for the sweep, until it is given up.
-    assert [build(life, archive.id) for _ in PAUSES_SECONDS] == [BuildResult.RETRY] * len(PAUSES_SECONDS)
-    assert refused(lambda: build(life, archive.id)) == "unavailable"
-    assert requested(life) == []
+    # The worker retries with each of its delays; after that the sweep retries, until the archive fails.
+    assert [build(lifecycle, archive.id) for _ in PAUSES_SECONDS] == [BuildResult.RETRY] * len(PAUSES_SECONDS)
+    assert refused(lambda: build(lifecycle, archive.id)) == "unavailable"
+    assert requested(lifecycle) == []
     turns = len(PAUSES_SECONDS) + 1
     while True:
-        life.traveller.shift(LEASE + timedelta(seconds=1))
-        report = sweep(life)
+        lifecycle.traveller.shift(LEASE + timedelta(seconds=1))
+        report = sweep(lifecycle)
         if report.given_up_archives:
             break
-        assert (report.woken_archives, requested(life)) == (1, [archive.id])
-        assert refused(lambda: build(life, archive.id)) == "unavailable"
+        assert (report.woken_archives, requested(lifecycle)) == (1, [archive.id])
+        assert refused(lambda: build(lifecycle, archive.id)) == "unavailable"
         turns += 1
 
     assert pauses == list(PAUSES_SECONDS)
     assert turns == ATTEMPTS_MAX_COUNT
-    assert look(life, user, archive.id).error_code == "given_up"
+    assert get_archive(lifecycle, user, archive.id).error_code == "given_up"
 
 
-def test_turn_that_finished_a_part_begins_the_pauses_anew(life: Lifecycle, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    user = life.new_user()
-    archive = start(life, user, make_files(life, user))
-    read, send, reads, sent = life.objects.open, life.objects.send_part, 0, 0
+def test_finished_part_resets_the_backoff(lifecycle: Lifecycle, pauses: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    user = lifecycle.new_user()
+    archive = start(lifecycle, user, make_files(lifecycle, user))
+    read, send, reads, sent = lifecycle.objects.open, lifecycle.objects.send_part, 0, 0
 
     def read_after_three_turns(key: str, *, offset: int) -> Any:
         nonlocal reads
@@ -484,125 +460,125 @@ def test_turn_that_finished_a_part_begins_the_pauses_anew(life: Lifecycle, pause
             raise UnavailableError
         return send(**part)
 
-    monkeypatch.setattr(life.objects, "open", read_after_three_turns)
-    monkeypatch.setattr(life.objects, "send_part", send_every_second)
-    while (built := build(life, archive.id)) is BuildResult.RETRY:
-        assert requested(life) == [archive.id]
+    monkeypatch.setattr(lifecycle.objects, "open", read_after_three_turns)
+    monkeypatch.setattr(lifecycle.objects, "send_part", send_every_second)
+    while (built := build(lifecycle, archive.id)) is BuildResult.RETRY:
+        assert requested(lifecycle) == [archive.id]
 
     assert built is BuildResult.READY
-    assert_holds_bodies(life, archive)
+    assert_holds_bodies(lifecycle, archive)
     assert pauses[: len(PAUSES_SECONDS)] == list(PAUSES_SECONDS)
     assert set(pauses[len(PAUSES_SECONDS) :]) == {PAUSES_SECONDS[0]}
 
 
-def test_overtaken_turn_that_breaks_off_asks_for_none(life: Lifecycle, pauses: list[float]) -> None:
-    user = life.new_user()
-    archive = start(life, user, make_files(life, user))
+def test_superseded_attempt_queues_no_retry(lifecycle: Lifecycle, pauses: list[float]) -> None:
+    user = lifecycle.new_user()
+    archive = start(lifecycle, user, make_files(lifecycle, user))
     calls = 0
 
     def around(call: Callable[[], Any]) -> Any:
         nonlocal calls
         calls += 1
         if calls == 5:
-            ask(life.services, lambda archives: archives.delete(user, archive.id))
+            with_archives(lifecycle.services, lambda archives: archives.delete(user, archive.id))
             raise UnavailableError
         return call()
 
-    assert build(life.through(WatchedStore(life.objects, around)), archive.id) is BuildResult.SUPERSEDED
-    assert (pauses, requested(life)) == ([], [])
+    assert build(lifecycle.with_store(InterceptedStore(lifecycle.objects, around)), archive.id) is BuildResult.SUPERSEDED
+    assert (pauses, requested(lifecycle)) == ([], [])
 
 
-def test_file_that_waits_for_its_scan_is_waited_for(life: Lifecycle, pauses: list[float]) -> None:
-    user = life.new_user()
-    files = make_files(life, user)
-    archive = start(life, user, files)
-    life.objects.withheld.add(files[-1].s3_key)
+def test_build_waits_for_a_malware_scan(lifecycle: Lifecycle, pauses: list[float]) -> None:
+    user = lifecycle.new_user()
+    files = make_files(lifecycle, user)
+    archive = start(lifecycle, user, files)
+    lifecycle.objects.withheld.add(files[-1].s3_key)
 
-    assert set(deliver(life)) == {BuildResult.RETRY}
-    # The parts before it are finished first, which begins the pauses anew.
+    assert set(deliver(lifecycle)) == {BuildResult.RETRY}
+    # The parts before the withheld file are finished first, which resets the backoff.
     assert pauses[-3:] == [5.0, 20.0, 60.0]
-    life.objects.withheld.clear()
-    life.traveller.shift(timedelta(minutes=15))
-    sweep(life)
+    lifecycle.objects.withheld.clear()
+    lifecycle.traveller.shift(timedelta(minutes=15))
+    sweep(lifecycle)
 
-    assert deliver(life) == [BuildResult.READY]
-    assert look(life, user, archive.id).status == "ready"
+    assert deliver(lifecycle) == [BuildResult.READY]
+    assert get_archive(lifecycle, user, archive.id).status == "ready"
 
 
-def test_last_number_is_not_given_again_while_a_request_may_be_under_way(life: Lifecycle) -> None:
-    """A request that counted from it is not seen by the next; with the same number the two would not meet, and both be admitted."""
-    user = life.new_user()
-    files = make_files(life, user)
+def test_last_number_is_not_reused_while_a_request_can_be_in_progress(lifecycle: Lifecycle) -> None:
+    """A concurrent request may have counted up to this number. With the same number, two requests would both pass the limit."""
+    user = lifecycle.new_user()
+    files = make_files(lifecycle, user)
 
     def number_of(name: str) -> int:
-        made = start(life, user, files, filename=name)
-        with life.services.unit_of_work() as session:
-            number = session.get_one(Archive, made.id).number
-            life.services.archives(session).delete(session.get_one(User, user.id), made.id)
-        assert refused(lambda: look(life, user, made.id)) == "archive_not_found"
+        created = start(lifecycle, user, files, filename=name)
+        with lifecycle.services.unit_of_work() as session:
+            number = session.get_one(Archive, created.id).number
+            lifecycle.services.archives(session).delete(session.get_one(User, user.id), created.id)
+        assert refused(lambda: get_archive(lifecycle, user, created.id)) == "archive_not_found"
         return number
 
     assert [number_of(name) for name in ("a.zip", "b.zip", "c.zip")] == [1, 2, 3]
-    life.traveller.shift(timedelta(minutes=15))
-    sweep(life)
+    lifecycle.traveller.shift(timedelta(minutes=15))
+    sweep(lifecycle)
     assert number_of("d.zip") == 1
 
 
-def test_archive_is_prolonged_at_the_limit_too(life: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
-    user = life.new_user()
-    files = make_files(life, user)
-    archive = start(life, user, files)
-    assert deliver(life) == [BuildResult.READY]
+def test_repeated_request_extends_an_archive_at_the_storage_limit(lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = lifecycle.new_user()
+    files = make_files(lifecycle, user)
+    archive = start(lifecycle, user, files)
+    assert deliver(lifecycle) == [BuildResult.READY]
     monkeypatch.setattr(archives, "STORED_MAX_BYTES", archive.size_bytes)
-    life.traveller.shift(timedelta(hours=23))
+    lifecycle.traveller.shift(timedelta(hours=23))
 
-    assert start(life, user, files).id == archive.id
-    life.traveller.shift(timedelta(hours=23))
-    sweep(life)
+    assert start(lifecycle, user, files).id == archive.id
+    lifecycle.traveller.shift(timedelta(hours=23))
+    sweep(lifecycle)
 
-    assert look(life, user, archive.id).status == "ready"
+    assert get_archive(lifecycle, user, archive.id).status == "ready"
 
 
-def test_file_that_the_store_withholds_for_long_fails_the_archive(life: Lifecycle, pauses: list[float]) -> None:
-    user = life.new_user()
-    files = make_files(life, user)
-    archive = start(life, user, files)
-    build_parts(life, archive.id, count=1)
-    life.objects.withheld.add(files[-1].s3_key)
-    life.traveller.shift(SCAN_GRACE + timedelta(seconds=1))
+def test_file_withheld_beyond_the_grace_period_fails_the_archive(lifecycle: Lifecycle, pauses: list[float]) -> None:
+    user = lifecycle.new_user()
+    files = make_files(lifecycle, user)
+    archive = start(lifecycle, user, files)
+    build_parts(lifecycle, archive.id, count=1)
+    lifecycle.objects.withheld.add(files[-1].s3_key)
+    lifecycle.traveller.shift(SCAN_GRACE + timedelta(seconds=1))
 
-    assert deliver(life) == [BuildResult.FAILED]
-    seen = look(life, user, archive.id)
-    assert (seen.status, seen.error_code, seen.request) == ("failed", "file_withheld", None)
-    assert leftovers(life) == []
+    assert deliver(lifecycle) == [BuildResult.FAILED]
+    found = get_archive(lifecycle, user, archive.id)
+    assert (found.status, found.error_code, found.request) == ("failed", "file_withheld", None)
+    assert remaining_keys(lifecycle) == []
     assert pauses == []
-    assert start(life, user, files[:-1]).id != archive.id
-    assert deliver(life) == [BuildResult.READY]
+    assert start(lifecycle, user, files[:-1]).id != archive.id
+    assert deliver(lifecycle) == [BuildResult.READY]
 
 
-def test_asking_again_leads_to_the_same_archive_until_a_file_changes(life: Lifecycle) -> None:
-    user = life.new_user()
-    files = [make_file(life, user), make_file(life, user)]
+def test_repeated_request_returns_the_same_archive_until_a_file_changes(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    files = [make_file(lifecycle, user), make_file(lifecycle, user)]
 
-    first = start(life, user, files)
-    again = start(life, user, files)
-    deliver(life)
-    ready = start(life, user, files)
-    turned, renamed = start(life, user, files[::-1]), start(life, user, files, filename="x.zip")
+    first = start(lifecycle, user, files)
+    again = start(lifecycle, user, files)
+    deliver(lifecycle)
+    ready = start(lifecycle, user, files)
+    turned, renamed = start(lifecycle, user, files[::-1]), start(lifecycle, user, files, filename="x.zip")
 
     assert first.id == again.id == ready.id
     assert len({first.id, turned.id, renamed.id}) == 3
-    assert life.objects.objects.keys() >= {first.s3_key}
-    with life.services.unit_of_work() as session:
+    assert lifecycle.objects.objects.keys() >= {first.s3_key}
+    with lifecycle.services.unit_of_work() as session:
         session.execute(text("UPDATE file SET revision = revision + 1 WHERE id = :id"), {"id": files[0].id})
-    assert start(life, user, files).id != first.id
+    assert start(lifecycle, user, files).id != first.id
 
 
-def test_parallel_requests_get_no_more_archives_than_may_be_under_way(life: Lifecycle) -> None:
-    user = life.new_user()
-    files = [make_file(life, user) for _ in range(20)]
+def test_concurrent_requests_do_not_exceed_the_unfinished_limit(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    files = [make_file(lifecycle, user) for _ in range(20)]
     answers: list[str | None] = []
-    threads = [threading.Thread(target=lambda file=file: answers.append(refused(lambda: start(life, user, [file])))) for file in files]
+    threads = [threading.Thread(target=lambda file=file: answers.append(refused(lambda: start(lifecycle, user, [file])))) for file in files]
 
     for thread in threads:
         thread.start()
@@ -610,39 +586,39 @@ def test_parallel_requests_get_no_more_archives_than_may_be_under_way(life: Life
         thread.join()
 
     assert sorted(map(str, answers)) == ["None"] * UNFINISHED_MAX_COUNT + ["too_many_archives"] * (20 - UNFINISHED_MAX_COUNT)
-    # What is there already takes no place.
-    with life.services.unit_of_work() as session:
+    # A repeated request returns the existing archive and does not count in the limit.
+    with lifecycle.services.unit_of_work() as session:
         queued = session.execute(text("SELECT file_id FROM archive_file LIMIT 1")).scalar_one()
-    assert refused(lambda: start(life, user, [file for file in files if file.id == queued])) is None
-    deliver(life)
-    assert refused(lambda: start(life, user, files)) is None
+    assert refused(lambda: start(lifecycle, user, [file for file in files if file.id == queued])) is None
+    deliver(lifecycle)
+    assert refused(lambda: start(lifecycle, user, files)) is None
 
 
-def test_no_more_is_kept_than_may_be(life: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
-    user = life.new_user()
-    files = [make_file(life, user, BODIES[1]) for _ in range(3)]
+def test_archives_do_not_exceed_the_storage_limit(lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
+    user = lifecycle.new_user()
+    files = [make_file(lifecycle, user, BODIES[1]) for _ in range(3)]
     monkeypatch.setattr(archives, "STORED_MAX_BYTES", 2 * len(BODIES[1]) + 1000)
-    kept = [start(life, user, [file]) for file in files[:2]]
-    deliver(life)
+    stored = [start(lifecycle, user, [file]) for file in files[:2]]
+    deliver(lifecycle)
 
-    assert refused(lambda: start(life, user, files[2:])) == "too_many_archives"
-    assert start(life, user, files[:1]).id == kept[0].id
-    ask(life.services, lambda archives: archives.delete(user, kept[0].id))
-    assert refused(lambda: start(life, user, files[2:])) is None
+    assert refused(lambda: start(lifecycle, user, files[2:])) == "too_many_archives"
+    assert start(lifecycle, user, files[:1]).id == stored[0].id
+    with_archives(lifecycle.services, lambda archives: archives.delete(user, stored[0].id))
+    assert refused(lambda: start(lifecycle, user, files[2:])) is None
 
 
-def test_same_request_twenty_times_at_once_is_one_archive(life: Lifecycle) -> None:
-    user = life.new_user()
-    file = make_file(life, user)
-    made: list[Archive] = []
-    threads = [threading.Thread(target=lambda: made.append(start(life, user, [file]))) for _ in range(20)]
+def test_concurrent_identical_requests_create_one_archive(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    file = make_file(lifecycle, user)
+    created: list[Archive] = []
+    threads = [threading.Thread(target=lambda: created.append(start(lifecycle, user, [file]))) for _ in range(20)]
 
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert len(made) == 20
-    assert len({archive.id for archive in made}) == 1
-    with life.services.unit_of_work() as session:
+    assert len(created) == 20
+    assert len({archive.id for archive in created}) == 1
+    with lifecycle.services.unit_of_work() as session:
         assert session.execute(text("SELECT count(*) FROM archive_file")).scalar_one() == 1

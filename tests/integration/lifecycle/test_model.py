@@ -1,4 +1,4 @@
-"""Random histories of users, quotas, uploads, deletions and restores, against a model that fits on a page."""
+"""Model-based test: random sequences of quota changes, uploads, deletions, restores and sweeps, compared with a small model."""
 
 import os
 import random
@@ -24,7 +24,7 @@ from lambda_app.models import File, User
 from lambda_app.services.files.quota import QuotaExceededError
 from lambda_app.services.files.sweep import REJECTED_RETENTION
 from tests.support.lifecycle import Lifecycle, refused
-from tests.support.object_store import HeldObject
+from tests.support.object_store import FakeObject
 from tests.support.quota_assertions import assert_quota_is_exact
 
 pytestmark = pytest.mark.slow
@@ -39,21 +39,21 @@ CHARGED = ("pending", "available", "trashed")
 
 
 @dataclass
-class Kept:
-    """What the model knows of a file."""
+class ModelFile:
+    """The model's state of a file."""
 
     id: UUID
     owner: int
     size: int
     in_parts: bool
     status: str = "pending"
-    arrived: str = "nothing"
-    """Or `whole`, or `wrong`; of parts: `parts` before they are joined."""
+    uploaded: str = "nothing"
+    """`nothing`, `parts` (uploaded, not completed), `whole` or `wrong`."""
     days_rejected: int = 0
 
 
 class Histories(RuleBasedStateMachine):
-    """The services do what the model says, step by step."""
+    """Applies each step to the services and to the model, and compares them."""
 
     services: Services
     steps = 0
@@ -61,41 +61,41 @@ class Histories(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.travel = time_machine.travel("2026-01-02T03:04:05Z", tick=False)
-        self.life = Lifecycle(self.services, self.travel.start())
-        self.users = [self.life.new_user(quota_bytes=QUOTA_BYTES, quota_files=QUOTA_FILES) for _ in range(USERS)]
+        self.lifecycle = Lifecycle(self.services, self.travel.start())
+        self.users = [self.lifecycle.new_user(quota_bytes=QUOTA_BYTES, quota_files=QUOTA_FILES) for _ in range(USERS)]
         self.quota = [QUOTA_BYTES] * USERS
-        self.files: list[Kept] = []
+        self.files: list[ModelFile] = []
 
     def teardown(self) -> None:
-        """Empty both sides, so that the sweeps of later histories have less to look at."""
+        """Delete all files, so that the sweeps of later histories take less time."""
         with suppress(AppError):
-            for kept in self.files:
-                refused(partial(self.life.delete, self.users[kept.owner], kept.id, is_permanent=True))
+            for model_file in self.files:
+                refused(partial(self.lifecycle.delete, self.users[model_file.owner], model_file.id, is_permanent=True))
         self.travel.stop()
 
-    def pick(self, data: st.DataObject, *, rather: Callable[[Kept], bool]) -> Kept:
-        """Draw a file, three times in four one with which the step means something."""
-        fitting = [kept for kept in self.files if rather(kept)]
+    def pick(self, data: st.DataObject, *, rather: Callable[[ModelFile], bool]) -> ModelFile:
+        """Draw a file; in three of four cases one to which the step applies."""
+        fitting = [model_file for model_file in self.files if rather(model_file)]
         from_all = not fitting or data.draw(st.integers(0, 3), label="from all") == 3
         return data.draw(st.sampled_from(self.files if from_all else fitting), label="file")
 
-    def charged(self, owner: int) -> list[Kept]:
-        return [kept for kept in self.files if kept.owner == owner and kept.status in CHARGED]
+    def charged(self, owner: int) -> list[ModelFile]:
+        return [model_file for model_file in self.files if model_file.owner == owner and model_file.status in CHARGED]
 
     @rule(owner=st.integers(0, USERS - 1), size=st.integers(1, 15), in_parts=st.booleans())
     def start(self, owner: int, size: int, in_parts: bool) -> None:
-        kept = self.charged(owner)
-        fits = sum(file.size for file in kept) + size <= self.quota[owner] and len(kept) < QUOTA_FILES
-        # As the request finds the user, with the counters of now.
+        model_file = self.charged(owner)
+        fits = sum(file.size for file in model_file) + size <= self.quota[owner] and len(model_file) < QUOTA_FILES
+        # The request reads the user with current counters.
         with self.services.unit_of_work() as session:
             user = session.get_one(User, self.users[owner].id)
-        act = partial(self.life.start_parts, user, size) if in_parts else partial(self.life.start, user, b"x" * size)
+        act = partial(self.lifecycle.start_parts, user, size) if in_parts else partial(self.lifecycle.start, user, b"x" * size)
         if fits:
-            self.files.append(Kept(act().id, owner, size, in_parts))
+            self.files.append(ModelFile(act().id, owner, size, in_parts))
             return
         with pytest.raises(QuotaExceededError) as refusal:
             act()
-        assert refusal.value.extra["bytes_left"] == max(0, self.quota[owner] - sum(file.size for file in kept))
+        assert refusal.value.extra["bytes_left"] == max(0, self.quota[owner] - sum(file.size for file in model_file))
 
     @rule(owner=st.integers(0, USERS - 1), quota=st.integers(0, 60))
     def change_quota(self, owner: int, quota: int) -> None:
@@ -106,89 +106,89 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.files)
     @rule(data=st.data(), is_wrong=st.booleans())
     def send(self, data: st.DataObject, is_wrong: bool) -> None:
-        kept = self.pick(data, rather=lambda kept: kept.status == "pending" and kept.arrived == "nothing")
-        if kept.status != "pending" or kept.arrived != "nothing":
+        model_file = self.pick(data, rather=lambda model_file: model_file.status == "pending" and model_file.uploaded == "nothing")
+        if model_file.status != "pending" or model_file.uploaded != "nothing":
             return
-        row = self.row(kept)
+        row = self.row(model_file)
         assert row is not None
-        if kept.in_parts:
-            self.life.send_parts(self.users[kept.owner], row, b"x" * kept.size)
-            kept.arrived = "parts"
+        if model_file.in_parts:
+            self.lifecycle.send_parts(self.users[model_file.owner], row, b"x" * model_file.size)
+            model_file.uploaded = "parts"
         else:
-            self.life.objects.objects[row.s3_key] = HeldObject(b"x" * (kept.size + is_wrong), "text/plain", None)
-            kept.arrived = "wrong" if is_wrong else "whole"
+            self.lifecycle.objects.objects[row.s3_key] = FakeObject(b"x" * (model_file.size + is_wrong), "text/plain", None)
+            model_file.uploaded = "wrong" if is_wrong else "whole"
 
-    def verify(self, kept: Kept) -> None:
-        if kept.status == "pending" and kept.arrived in ("whole", "wrong"):
-            kept.status = "available" if kept.arrived == "whole" else "rejected"
+    def verify(self, model_file: ModelFile) -> None:
+        if model_file.status == "pending" and model_file.uploaded in ("whole", "wrong"):
+            model_file.status = "available" if model_file.uploaded == "whole" else "rejected"
 
     @precondition(lambda self: self.files)
     @rule(data=st.data())
     def complete(self, data: st.DataObject) -> None:
-        kept = self.pick(data, rather=lambda kept: kept.status == "pending" and kept.arrived != "nothing")
-        if kept.status == "pending" and kept.arrived == "parts":
-            kept.arrived = "whole"
-        self.verify(kept)
+        model_file = self.pick(data, rather=lambda model_file: model_file.status == "pending" and model_file.uploaded != "nothing")
+        if model_file.status == "pending" and model_file.uploaded == "parts":
+            model_file.uploaded = "whole"
+        self.verify(model_file)
         expected = {
             "available": None,
             "trashed": None,
             "rejected": "upload_rejected",
-            "pending": "parts_missing" if kept.in_parts else "upload_missing",
+            "pending": "parts_missing" if model_file.in_parts else "upload_missing",
             "gone": "file_not_found",
-        }[kept.status]
-        assert refused(partial(self.life.complete, self.users[kept.owner], kept.id)) == expected
+        }[model_file.status]
+        assert refused(partial(self.lifecycle.complete, self.users[model_file.owner], model_file.id)) == expected
 
     @precondition(lambda self: self.files)
     @rule(data=st.data(), times=st.integers(1, 3))
-    def hear_of_it(self, data: st.DataObject, times: int) -> None:
-        kept = self.pick(data, rather=lambda kept: kept.status == "pending" and kept.arrived != "nothing")
-        self.verify(kept)
+    def receive_event(self, data: st.DataObject, times: int) -> None:
+        model_file = self.pick(data, rather=lambda model_file: model_file.status == "pending" and model_file.uploaded != "nothing")
+        self.verify(model_file)
         for _ in range(times):
-            self.life.note(kept.id)
+            self.lifecycle.deliver_event(model_file.id)
 
     @precondition(lambda self: self.files)
     @rule(data=st.data(), is_permanent=st.booleans())
     def delete(self, data: st.DataObject, is_permanent: bool) -> None:
-        kept = self.pick(data, rather=lambda kept: kept.status != "gone")
-        expected = "file_not_found" if kept.status == "gone" else None
-        assert refused(partial(self.life.delete, self.users[kept.owner], kept.id, is_permanent=is_permanent)) == expected
-        stays = kept.status in ("available", "trashed") and not is_permanent
-        kept.status = "trashed" if stays else "gone"
+        model_file = self.pick(data, rather=lambda model_file: model_file.status != "gone")
+        expected = "file_not_found" if model_file.status == "gone" else None
+        assert refused(partial(self.lifecycle.delete, self.users[model_file.owner], model_file.id, is_permanent=is_permanent)) == expected
+        stays = model_file.status in ("available", "trashed") and not is_permanent
+        model_file.status = "trashed" if stays else "gone"
 
     @precondition(lambda self: self.files)
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
-        kept = self.pick(data, rather=lambda kept: kept.status == "trashed")
-        expected = {"gone": "file_not_found", "available": None, "trashed": None}.get(kept.status, "not_in_trash")
-        assert refused(partial(self.life.restore, self.users[kept.owner], kept.id)) == expected
-        if kept.status == "trashed":
-            kept.status = "available"
+        model_file = self.pick(data, rather=lambda model_file: model_file.status == "trashed")
+        expected = {"gone": "file_not_found", "available": None, "trashed": None}.get(model_file.status, "not_in_trash")
+        assert refused(partial(self.lifecycle.restore, self.users[model_file.owner], model_file.id)) == expected
+        if model_file.status == "trashed":
+            model_file.status = "available"
 
     @precondition(lambda self: self.files)
     @rule(data=st.data())
     def strangers_are_refused(self, data: st.DataObject) -> None:
-        kept = self.pick(data, rather=lambda kept: kept.status != "gone")
-        stranger = self.users[1 - kept.owner]
-        expected = "file_not_found" if kept.status == "gone" else "file_forbidden"
-        for act in (self.life.complete, self.life.delete, self.life.restore):
-            assert refused(partial(act, stranger, kept.id)) == expected
+        model_file = self.pick(data, rather=lambda model_file: model_file.status != "gone")
+        stranger = self.users[1 - model_file.owner]
+        expected = "file_not_found" if model_file.status == "gone" else "file_forbidden"
+        for act in (self.lifecycle.complete, self.lifecycle.delete, self.lifecycle.restore):
+            assert refused(partial(act, stranger, model_file.id)) == expected
 
     @rule(days=st.sampled_from([0, 0, 8]))
     def sweep(self, days: int) -> None:
-        self.life.traveller.shift(timedelta(days=days))
-        report = self.life.sweep()
+        self.lifecycle.traveller.shift(timedelta(days=days))
+        report = self.lifecycle.sweep()
         assert (report.failures, report.lost_objects) == (0, 0)
-        for kept in self.files:
-            if days and kept.status == "trashed":
-                kept.status = "gone"
-            if kept.status == "rejected":
-                kept.days_rejected += days
-                if kept.days_rejected > REJECTED_RETENTION.days:
-                    kept.status = "gone"
+        for model_file in self.files:
+            if days and model_file.status == "trashed":
+                model_file.status = "gone"
+            if model_file.status == "rejected":
+                model_file.days_rejected += days
+                if model_file.days_rejected > REJECTED_RETENTION.days:
+                    model_file.status = "gone"
             if days:
-                self.verify(kept)
-                if kept.status == "pending":
-                    kept.status = "gone"
+                self.verify(model_file)
+                if model_file.status == "pending":
+                    model_file.status = "gone"
 
     @invariant()
     def agrees(self) -> None:
@@ -196,15 +196,17 @@ class Histories(RuleBasedStateMachine):
         with self.services.unit_of_work() as session:
             query = select(File.id, File.status).where(File.owner_id.in_([user.id for user in self.users]))
             found = {row.id: row.status for row in session.execute(query)}
-        assert found == {kept.id: kept.status for kept in self.files if kept.status != "gone"}
+        assert found == {model_file.id: model_file.status for model_file in self.files if model_file.status != "gone"}
         assert_quota_is_exact(self.services, [user.id for user in self.users])
-        for kept in self.files:
-            has_object = kept.status in ("available", "trashed") or (kept.status == "pending" and kept.arrived in ("whole", "wrong"))
-            assert self.life.is_stored(kept.id) == has_object
+        for model_file in self.files:
+            has_object = model_file.status in ("available", "trashed") or (
+                model_file.status == "pending" and model_file.uploaded in ("whole", "wrong")
+            )
+            assert self.lifecycle.is_stored(model_file.id) == has_object
 
-    def row(self, kept: Kept) -> File | None:
+    def row(self, model_file: ModelFile) -> File | None:
         with self.services.unit_of_work() as session:
-            return self.services.files(session)._files.get(kept.id)
+            return self.services.files(session)._files.get(model_file.id)
 
 
 @pytest.fixture
@@ -230,7 +232,7 @@ def test_random_histories_agree_with_the_model(lifecycle_services: Services, see
     )
 
     class Enough(BaseException):
-        """As many steps as were asked for."""
+        """The requested number of steps was executed."""
 
     @hypothesis.seed(seed)
     class Counted(Seeded):
@@ -238,7 +240,7 @@ def test_random_histories_agree_with_the_model(lifecycle_services: Services, see
 
         def teardown(self) -> None:
             error = sys.exc_info()[1]
-            # A history that failed is told again and again, to find the shortest: that must not count as enough.
+            # Hypothesis repeats a failed history to shrink it; these steps must not end the test.
             Counted.has_failed |= error is not None and not isinstance(error, HypothesisException | StopTest)
             super().teardown()
             if Counted.steps >= STEPS and not Counted.has_failed:

@@ -1,4 +1,4 @@
-"""Zips of share links: what all links of one owner may take together, and that they end with their link."""
+"""Archives of share links: the common limits of all links of an owner, and deletion with the link."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,106 +17,123 @@ from lambda_app.services.archives import archives
 from lambda_app.services.archives.archives import LINKS_UNFINISHED_MAX_COUNT, REQUEUE_GRACE
 from lambda_app.services.archives.builds import BuildResult
 from lambda_app.storage.keys import archive_request_key
-from tests.integration.lifecycle.test_archives import BODIES, _small_parts, build_parts, make_file, make_files  # noqa: F401 - the fixture
-from tests.integration.lifecycle.test_crashes import WatchedStore
-from tests.support.archives import build, deliver, leftovers, link_to, look, opened, requested, revoke, start, start_at, sweep
+from tests.support.archives import (
+    BODIES,
+    build,
+    build_parts,
+    deliver,
+    get_archive,
+    link_to,
+    make_file,
+    make_files,
+    open_zip,
+    remaining_keys,
+    requested,
+    revoke,
+    start,
+    start_for_link,
+    sweep,
+)
+from tests.support.crashes import InterceptedStore
 from tests.support.lifecycle import Lifecycle, refused
 from tests.support.locks import wait_until_blocked, wait_until_waiting
+
+pytestmark = pytest.mark.usefixtures("small_parts")
 
 CROWD = 12
 ROUNDS = 3
 
 
 @pytest.fixture
-def crowd(life: Lifecycle) -> Iterator[Lifecycle]:
-    """The same life, with a connection for everybody at once."""
+def crowd(lifecycle: Lifecycle) -> Iterator[Lifecycle]:
+    """The lifecycle with enough database connections for all concurrent visitors."""
     engine = create_database_engine(
-        life.services.settings.model_copy(update={"database_pool_size": CROWD + 3, "database_timeout_seconds": 60.0})
+        lifecycle.services.settings.model_copy(update={"database_pool_size": CROWD + 3, "database_timeout_seconds": 60.0})
     )
-    yield Lifecycle(replace(life.services, engine=engine, session_factory=create_session_factory(engine)), life.traveller)
+    yield Lifecycle(replace(lifecycle.services, engine=engine, session_factory=create_session_factory(engine)), lifecycle.traveller)
     engine.dispose()
 
 
-def visit(life: Lifecycle, share: Share, file: File) -> str | None:
-    """Ask for a link's zip; return the code of the refusal, None for none."""
-    return refused(lambda: start_at(life, share, file))
+def visit(lifecycle: Lifecycle, share: Share, file: File) -> str | None:
+    """Request an archive of a link; return the error code, or None."""
+    return refused(lambda: start_for_link(lifecycle, share, file))
 
 
-def leave_alone(_transitions: Lifecycle, _archive: Archive) -> None:
-    """Nobody has come yet."""
+def leave_queued(_lifecycle: Lifecycle, _archive: Archive) -> None:
+    """No worker has started the build."""
 
 
-def build_half(life: Lifecycle, archive: Archive) -> None:
-    build_parts(life, archive.id, count=1)
+def build_half(lifecycle: Lifecycle, archive: Archive) -> None:
+    build_parts(lifecycle, archive.id, count=1)
 
 
-def build_all(life: Lifecycle, _archive: Archive) -> None:
-    assert deliver(life) == [BuildResult.READY]
+def build_all(lifecycle: Lifecycle, _archive: Archive) -> None:
+    assert deliver(lifecycle) == [BuildResult.READY]
 
 
-@pytest.mark.parametrize("before", [leave_alone, build_half, build_all])
-def test_revoked_link_takes_its_zips_along(life: Lifecycle, before: Callable[[Lifecycle, Archive], None]) -> None:
-    user = life.new_user()
-    files = make_files(life, user)
-    share, other = link_to(life, user, *files), link_to(life, user, *files)
-    archive, kept = start_at(life, share, *files), start_at(life, other, *files)
-    before(life, archive) if before is not build_all else None
-    own = start(life, user, files)
+@pytest.mark.parametrize("before", [leave_queued, build_half, build_all])
+def test_revoking_a_link_deletes_its_archives(lifecycle: Lifecycle, before: Callable[[Lifecycle, Archive], None]) -> None:
+    user = lifecycle.new_user()
+    files = make_files(lifecycle, user)
+    share, other = link_to(lifecycle, user, *files), link_to(lifecycle, user, *files)
+    archive, other_archive = start_for_link(lifecycle, share, *files), start_for_link(lifecycle, other, *files)
+    before(lifecycle, archive) if before is not build_all else None
+    own = start(lifecycle, user, files)
     if before is build_all:
-        deliver(life)
+        deliver(lifecycle)
 
-    revoke(life, user, share)
+    revoke(lifecycle, user, share)
 
-    assert build(life, archive.id) is BuildResult.NOTHING
-    assert sweep(life).removed_archives == 1
-    assert archive.s3_key not in leftovers(life)
-    with life.services.unit_of_work() as session:
+    assert build(lifecycle, archive.id) is BuildResult.NOTHING
+    assert sweep(lifecycle).removed_archives == 1
+    assert archive.s3_key not in remaining_keys(lifecycle)
+    with lifecycle.services.unit_of_work() as session:
         assert session.get(Archive, archive.id) is None
-    # Those of another link, and the owner's, go on.
-    deliver(life)
-    assert look(life, user, own.id).status == "ready"
-    with opened(life, kept) as found:
+    # The archives of another link and of the owner are not affected.
+    deliver(lifecycle)
+    assert get_archive(lifecycle, user, own.id).status == "ready"
+    with open_zip(lifecycle, other_archive) as found:
         assert [found.read(entry) for entry in found.infolist()] == list(BODIES)
-    assert sorted(leftovers(life)) == sorted([own.s3_key, kept.s3_key])
+    assert sorted(remaining_keys(lifecycle)) == sorted([own.s3_key, other_archive.s3_key])
 
 
-def test_all_links_to_a_file_take_their_zips_along(life: Lifecycle) -> None:
-    user = life.new_user()
-    file, other = make_file(life, user), make_file(life, user)
-    made = [start_at(life, link_to(life, user, *files), *files) for files in ([file], [file, other], [other])]
-    deliver(life)
+def test_revoking_all_links_of_a_file_deletes_their_archives(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    file, other = make_file(lifecycle, user), make_file(lifecycle, user)
+    created = [start_for_link(lifecycle, link_to(lifecycle, user, *files), *files) for files in ([file], [file, other], [other])]
+    deliver(lifecycle)
 
-    with life.services.unit_of_work() as session:
-        life.services.shares(session).revoke_all_of_file(user, file.id)
+    with lifecycle.services.unit_of_work() as session:
+        lifecycle.services.shares(session).revoke_all_of_file(user, file.id)
 
-    assert sweep(life).removed_archives == 2
-    assert leftovers(life) == [made[2].s3_key]
+    assert sweep(lifecycle).removed_archives == 2
+    assert remaining_keys(lifecycle) == [created[2].s3_key]
 
 
-def test_visitors_who_ask_again_wake_no_further_workers(life: Lifecycle) -> None:
-    user = life.new_user()
-    file = make_file(life, user)
-    share = link_to(life, user, file)
-    archive = start_at(life, share, file)
-    assert requested(life) == [archive.id]
-    life.objects.delete(archive_request_key(archive.id))
+def test_repeated_requests_of_visitors_queue_no_further_builds(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    file = make_file(lifecycle, user)
+    share = link_to(lifecycle, user, file)
+    archive = start_for_link(lifecycle, share, file)
+    assert requested(lifecycle) == [archive.id]
+    lifecycle.objects.delete(archive_request_key(archive.id))
 
     for _ in range(3):
-        assert start_at(life, share, file).id == archive.id
-    assert requested(life) == []
+        assert start_for_link(lifecycle, share, file).id == archive.id
+    assert requested(lifecycle) == []
 
-    # The word may have been lost.
-    life.traveller.shift(REQUEUE_GRACE + timedelta(seconds=1))
-    start_at(life, share, file)
-    assert requested(life) == [archive.id]
+    # The queue marker may have been lost.
+    lifecycle.traveller.shift(REQUEUE_GRACE + timedelta(seconds=1))
+    start_for_link(lifecycle, share, file)
+    assert requested(lifecycle) == [archive.id]
 
 
 @pytest.mark.parametrize("calls_before", range(3, 12))
-def test_worker_stops_where_it_is_when_the_link_is_revoked(life: Lifecycle, calls_before: int) -> None:
-    user = life.new_user()
-    files = make_files(life, user)
-    share = link_to(life, user, *files)
-    archive = start_at(life, share, *files)
+def test_worker_stops_when_the_link_is_revoked(lifecycle: Lifecycle, calls_before: int) -> None:
+    user = lifecycle.new_user()
+    files = make_files(lifecycle, user)
+    share = link_to(lifecycle, user, *files)
+    archive = start_for_link(lifecycle, share, *files)
     calls = 0
 
     def around(call: Callable[[], Any]) -> Any:
@@ -124,90 +141,90 @@ def test_worker_stops_where_it_is_when_the_link_is_revoked(life: Lifecycle, call
         calls += 1
         answer = call()
         if calls == calls_before:
-            revoke(life, user, share)
-            sweep(life)
+            revoke(lifecycle, user, share)
+            sweep(lifecycle)
         return answer
 
-    assert build(life.through(WatchedStore(life.objects, around)), archive.id) is BuildResult.SUPERSEDED
+    assert build(lifecycle.with_store(InterceptedStore(lifecycle.objects, around)), archive.id) is BuildResult.SUPERSEDED
     assert calls_before <= calls <= calls_before + 2
-    # A part that was on its way when the sweep came is a orphan one.
-    life.traveller.shift(timedelta(hours=2))
-    sweep(life)
-    assert leftovers(life) == []
+    # A part that was being uploaded during the sweep is an orphan.
+    lifecycle.traveller.shift(timedelta(hours=2))
+    sweep(lifecycle)
+    assert remaining_keys(lifecycle) == []
 
 
-def test_bytes_of_revoked_links_count_until_they_are_gone(life: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a link, ask for its zip, revoke it, again: without a bound on all of them that fills the bucket."""
-    user = life.new_user()
-    file, again = make_file(life, user, BODIES[1]), make_file(life, user, BODIES[1])
+def test_archives_of_revoked_links_count_until_their_bytes_are_deleted(lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a visitor could fill the bucket by repeatedly creating a link, requesting its archive and revoking the link."""
+    user = lifecycle.new_user()
+    file, again = make_file(lifecycle, user, BODIES[1]), make_file(lifecycle, user, BODIES[1])
     monkeypatch.setattr(archives, "STORED_MAX_BYTES", 2 * len(BODIES[1]) + 1000)
     for _ in range(2):
-        share = link_to(life, user, file)
-        start_at(life, share, file)
-        deliver(life)
-        revoke(life, user, share)
+        share = link_to(lifecycle, user, file)
+        start_for_link(lifecycle, share, file)
+        deliver(lifecycle)
+        revoke(lifecycle, user, share)
 
-    third = link_to(life, user, file)
-    assert visit(life, third, file) == "too_many_archives"
-    # The owner's own are not in the visitors' limit, nor the other way round.
+    third = link_to(lifecycle, user, file)
+    assert visit(lifecycle, third, file) == "too_many_archives"
+    # The limits of the owner's own archives and of visitors are independent.
     for own in (file, again):
-        start(life, user, [own])
-    assert refused(lambda: start(life, user, [file, again])) == "too_many_archives"
+        start(lifecycle, user, [own])
+    assert refused(lambda: start(lifecycle, user, [file, again])) == "too_many_archives"
 
-    assert sweep(life).removed_archives == 2
-    assert visit(life, third, file) is None
+    assert sweep(lifecycle).removed_archives == 2
+    assert visit(lifecycle, third, file) is None
 
 
-def test_visitors_of_all_links_together_have_so_many_places(life: Lifecycle) -> None:
-    user, neighbour = life.new_user(), life.new_user()
-    file, other = make_file(life, user), make_file(life, neighbour)
-    shares = [link_to(life, user, file) for _ in range(LINKS_UNFINISHED_MAX_COUNT + 1)]
+def test_all_links_of_an_owner_share_one_unfinished_limit(lifecycle: Lifecycle) -> None:
+    user, neighbour = lifecycle.new_user(), lifecycle.new_user()
+    file, other = make_file(lifecycle, user), make_file(lifecycle, neighbour)
+    shares = [link_to(lifecycle, user, file) for _ in range(LINKS_UNFINISHED_MAX_COUNT + 1)]
 
-    answers = [visit(life, share, file) for share in shares]
+    answers = [visit(lifecycle, share, file) for share in shares]
 
     assert answers == [None] * LINKS_UNFINISHED_MAX_COUNT + ["too_many_archives"]
-    # Asking again for one that is under way is no new one.
-    assert visit(life, shares[0], file) is None
-    # Neither the owner nor anybody else has to wait for them.
-    start(life, user, [file])
-    start_at(life, link_to(life, neighbour, other), other)
+    # A repeated request for an unfinished archive does not count.
+    assert visit(lifecycle, shares[0], file) is None
+    # The limit affects neither the owner nor other users.
+    start(lifecycle, user, [file])
+    start_for_link(lifecycle, link_to(lifecycle, neighbour, other), other)
 
 
 @pytest.mark.parametrize("limit", ["places", "bytes"])
-def test_visitors_of_many_links_at_once_get_exactly_what_there_is(crowd: Lifecycle, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+def test_concurrent_visitors_of_many_links_get_exactly_the_limit(crowd: Lifecycle, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
     most = 5 if limit == "places" else 3
     monkeypatch.setattr(archives, "LINKS_UNFINISHED_MAX_COUNT", 5)
     if limit == "bytes":
         monkeypatch.setattr(archives, "STORED_MAX_BYTES", most * (len(BODIES[1]) + 300))
-    got: list[int] = []
+    counts: list[int] = []
     with ThreadPoolExecutor(CROWD + 1) as threads:
         for _ in range(ROUNDS):
             user = crowd.new_user()
             file = make_file(crowd, user, BODIES[1])
             shares = [link_to(crowd, user, file) for _ in range(CROWD)]
-            # All of them look before any of them is there.
+            # The lock makes all requests check the limit before any of them commits.
             with crowd.services.engine.connect() as holder:
                 holder.execute(text("INSERT INTO audit_event (at, action) VALUES (now(), 'test.held')"))
                 own = threads.submit(start, crowd, user, [file])
-                asked = [threads.submit(visit, crowd, share, file) for share in shares]
+                requests = [threads.submit(visit, crowd, share, file) for share in shares]
                 wait_until_waiting(crowd.services, count=CROWD + 1)
                 holder.rollback()
             own.result()
-            assert {answer.result() for answer in asked} == {None, "too_many_archives"}
-            got.append(_count(crowd, user))
+            assert {answer.result() for answer in requests} == {None, "too_many_archives"}
+            counts.append(_count(crowd, user))
 
-    assert got == [most] * ROUNDS
+    assert counts == [most] * ROUNDS
 
 
-def test_place_that_becomes_free_in_between_admits_no_byte_too_many(crowd: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One request has looked and not committed; another one finds another place free than that one, and must still see its bytes."""
+def test_place_freed_concurrently_does_not_exceed_the_storage_limit(crowd: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An uncommitted request has passed the check. A concurrent request with another free number must still count its bytes."""
     user = crowd.new_user()
     first, second, third = (make_file(crowd, user, BODIES[1]) for _ in range(3))
     monkeypatch.setattr(archives, "STORED_MAX_BYTES", 2 * (len(BODIES[1]) + 300))
-    built = start_at(crowd, link_to(crowd, user, first), first)
+    built = start_for_link(crowd, link_to(crowd, user, first), first)
     with crowd.services.unit_of_work() as session:
-        life = ArchiveTransitionRepository(session)
-        claimed = life.claim(built.id, lease_id=built.id, lease_until=built.lease_until + timedelta(hours=1))
+        transitions = ArchiveTransitionRepository(session)
+        claimed = transitions.claim(built.id, lease_id=built.id, lease_until=built.lease_until + timedelta(hours=1))
     assert claimed is not None
     links = {file.id: link_to(crowd, user, file) for file in (second, third)}
 
@@ -225,7 +242,7 @@ def test_place_that_becomes_free_in_between_admits_no_byte_too_many(crowd: Lifec
         assert (waiting.result(timeout=10), late.result(timeout=10)) == (None, "too_many_archives")
 
 
-def _count(life: Lifecycle, user: User) -> int:
+def _count(lifecycle: Lifecycle, user: User) -> int:
     mine = (Archive.holder_id == user.id, Archive.share_id.is_not(None), Archive.status != ArchiveStatus.DELETING)
-    with life.services.unit_of_work() as session:
+    with lifecycle.services.unit_of_work() as session:
         return session.execute(select(func.count()).select_from(Archive).where(*mine)).scalar_one()

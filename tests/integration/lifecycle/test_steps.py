@@ -1,4 +1,4 @@
-"""What no step of a file's life may do, whoever calls it."""
+"""Rules that hold for every caller of a status transition."""
 
 from functools import partial
 
@@ -10,33 +10,33 @@ from lambda_app.repositories.files.transitions import FileTransitionRepository
 from tests.support.lifecycle import Lifecycle, refused
 
 
-def test_row_whose_bytes_may_be_there_is_not_removed(life: Lifecycle) -> None:
-    user = life.new_user()
-    pending, available = life.start(user), life.start(user)
-    life.put(available)
-    life.complete(user, available.id)
+def test_row_that_may_have_an_object_is_not_removed(lifecycle: Lifecycle) -> None:
+    user = lifecycle.new_user()
+    pending, available = lifecycle.start(user), lifecycle.start(user)
+    lifecycle.put(available)
+    lifecycle.complete(user, available.id)
 
-    with life.services.unit_of_work() as session:
+    with lifecycle.services.unit_of_work() as session:
         for file in (pending, available):
             FileTransitionRepository(session).remove(file.id)
 
-    assert (life.status_of(pending.id), life.status_of(available.id)) == (FileStatus.PENDING, FileStatus.AVAILABLE)
+    assert (lifecycle.status_of(pending.id), lifecycle.status_of(available.id)) == (FileStatus.PENDING, FileStatus.AVAILABLE)
 
 
-def test_upload_that_is_checked_first_is_completed_by_the_event(life: Lifecycle) -> None:
-    """Until a malware scan has found it clean, S3 shows an object to the event's function and the sweep only."""
-    user = life.new_user()
-    file = life.start(user)
-    life.put(file)
-    life.objects.withheld.add(file.s3_key)
+def test_withheld_upload_is_completed_by_the_event(lifecycle: Lifecycle) -> None:
+    """Until a malware scan has finished, only the event handler and the sweep can read the object."""
+    user = lifecycle.new_user()
+    file = lifecycle.start(user)
+    lifecycle.put(file)
+    lifecycle.objects.withheld.add(file.s3_key)
 
-    assert refused(partial(life.complete, user, file.id)) == "upload_withheld"
-    # A function whose role lacks the tag leaves it to the next turn, and the dead letters tell of it.
+    assert refused(partial(lifecycle.complete, user, file.id)) == "upload_withheld"
+    # If the role of the event handler lacks this permission, the message is retried and ends in the dead-letter queue.
     with pytest.raises(UnavailableError):
-        life.note(file.id)
-    assert life.status_of(file.id) == FileStatus.PENDING
+        lifecycle.deliver_event(file.id)
+    assert lifecycle.status_of(file.id) == FileStatus.PENDING
 
-    life.objects.withheld.clear()
-    life.note(file.id)
-    life.objects.withheld.add(file.s3_key)
-    assert life.complete(user, file.id).status == FileStatus.AVAILABLE
+    lifecycle.objects.withheld.clear()
+    lifecycle.deliver_event(file.id)
+    lifecycle.objects.withheld.add(file.s3_key)
+    assert lifecycle.complete(user, file.id).status == FileStatus.AVAILABLE

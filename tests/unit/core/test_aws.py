@@ -1,4 +1,4 @@
-"""Credentials from AWS's own sources, lives of signatures, and sign-in to the database."""
+"""AWS credentials, the lifetime of signatures, database tokens, and clients."""
 
 import logging
 import subprocess
@@ -13,7 +13,7 @@ import time_machine
 from botocore.credentials import RefreshableCredentials  # type: ignore[import-untyped]  # ships no types
 from pydantic import SecretStr
 
-from lambda_app.core.aws import ATTEMPTS, CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, AwsAccess, AwsCredentials
+from lambda_app.core.aws import CONNECT_TIMEOUT_SECONDS, MAX_ATTEMPTS, READ_TIMEOUT_SECONDS, AwsAccess, AwsCredentials
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.settings import Environment, Settings
 
@@ -34,7 +34,7 @@ SOURCES = (
 
 @pytest.fixture
 def environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> pytest.MonkeyPatch:
-    """An environment in which AWS's chain finds nothing and asks no network."""
+    """An environment in which the credential provider chain finds nothing and makes no network request."""
     for name in SOURCES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
@@ -46,7 +46,7 @@ def environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> pytest.MonkeyPatc
 
 @pytest.fixture(autouse=True)
 def our_log_reaches_caplog(monkeypatch: pytest.MonkeyPatch) -> None:
-    # An application that was built earlier in the session has cut our loggers off from pytest's.
+    # `configure_logs`, called by earlier tests, has disabled the propagation to pytest's handler.
     monkeypatch.setattr(logging.getLogger("lambda_app"), "propagate", True)
 
 
@@ -66,7 +66,7 @@ def _presign(aws: AwsAccess, lifetime_seconds: int = 900) -> tuple[str, datetime
     return signed.url, signed.expires_at
 
 
-def test_environment_is_asked_first_and_keys_are_not_in_the_repr(environ: pytest.MonkeyPatch) -> None:
+def test_environment_credentials_are_used_and_hidden_in_the_repr(environ: pytest.MonkeyPatch) -> None:
     environ.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     environ.setenv("AWS_SECRET_ACCESS_KEY", "verysecret")
     environ.setenv("AWS_SESSION_TOKEN", "sessiontoken")
@@ -78,7 +78,7 @@ def test_environment_is_asked_first_and_keys_are_not_in_the_repr(environ: pytest
     assert "sessiontoken" not in repr(found)
 
 
-def test_environment_wins_over_the_container_endpoint_as_in_awss_own_chain(environ: pytest.MonkeyPatch) -> None:
+def test_environment_has_priority_over_the_container_endpoint(environ: pytest.MonkeyPatch) -> None:
     environ.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     environ.setenv("AWS_SECRET_ACCESS_KEY", "s")
     environ.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://not-a-loopback.example/creds")
@@ -86,26 +86,26 @@ def test_environment_wins_over_the_container_endpoint_as_in_awss_own_chain(envir
     assert AwsAccess(_settings()).credentials().access_key == "AKIDENV"
 
 
-def test_profile_of_a_developer_is_found_through_the_whole_chain(environ: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_developer_profile_is_used_as_a_fallback(environ: pytest.MonkeyPatch, tmp_path: Any) -> None:
     (tmp_path / "credentials").write_text("[dev]\naws_access_key_id = AKIDFILE\naws_secret_access_key = filesecret\n")
     environ.setenv("AWS_PROFILE", "dev")
 
     assert AwsAccess(_settings()).credentials() == AwsCredentials("AKIDFILE", "filesecret")
 
 
-def test_container_endpoint_is_asked_and_its_expiry_bounds_the_url(environ: pytest.MonkeyPatch) -> None:
-    # What a Lambda function under SnapStart has instead of keys in its environment.
+def test_container_credentials_are_refreshed_before_they_expire(environ: pytest.MonkeyPatch) -> None:
+    # With SnapStart a Lambda function has a container endpoint instead of keys in its environment.
     environ.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9001/creds")
     environ.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t0ken")
-    asked: list[tuple[str, Any]] = []
+    requests: list[tuple[str, Any]] = []
 
-    def answer(_: Any, uri: str, headers: Any = None) -> dict[str, str]:
-        asked.append((uri, headers))
-        life = timedelta(minutes=20) if len(asked) == 1 else timedelta(hours=6)
-        expiration = (datetime.now(UTC) + life).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return {"AccessKeyId": f"ASIA{len(asked)}", "SecretAccessKey": "s", "Token": "t", "Expiration": expiration}
+    def respond(_: Any, uri: str, headers: Any = None) -> dict[str, str]:
+        requests.append((uri, headers))
+        lifetime = timedelta(minutes=20) if len(requests) == 1 else timedelta(hours=6)
+        expiration = (datetime.now(UTC) + lifetime).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {"AccessKeyId": f"ASIA{len(requests)}", "SecretAccessKey": "s", "Token": "t", "Expiration": expiration}
 
-    environ.setattr("botocore.utils.ContainerMetadataFetcher.retrieve_full_uri", answer)
+    environ.setattr("botocore.utils.ContainerMetadataFetcher.retrieve_full_uri", respond)
     with time_machine.travel(NOW, tick=False) as traveller:
         aws = AwsAccess(_settings())
         first = aws.credentials()
@@ -113,12 +113,12 @@ def test_container_endpoint_is_asked_and_its_expiry_bounds_the_url(environ: pyte
         traveller.shift(timedelta(minutes=19))
         renewed = aws.credentials()
 
-    assert asked == [("http://127.0.0.1:9001/creds", {"Authorization": "t0ken"})] * 2
+    assert requests == [("http://127.0.0.1:9001/creds", {"Authorization": "t0ken"})] * 2
     assert first == again == AwsCredentials("ASIA1", "s", "t", datetime(2026, 1, 2, 3, 24, 5, tzinfo=UTC))
     assert renewed == AwsCredentials("ASIA2", "s", "t", datetime(2026, 1, 2, 9, 23, 5, tzinfo=UTC))
 
 
-def test_no_source_at_all_is_unavailable_and_said_in_the_log(environ: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_credentials_raise_unavailable_and_are_logged(environ: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     aws = AwsAccess(_settings())
 
     for use in (aws.credentials, lambda: _presign(aws), lambda: aws.client("s3"), lambda: aws.database_auth_token("h", 5432, "u")):
@@ -128,7 +128,7 @@ def test_no_source_at_all_is_unavailable_and_said_in_the_log(environ: pytest.Mon
         assert "AWS credentials cannot be obtained: Unable to locate credentials" in caplog.text
 
 
-def test_source_that_comes_later_is_found_by_the_next_request(environ: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_looked_up_again_by_the_next_request(environ: pytest.MonkeyPatch) -> None:
     aws = AwsAccess(_settings())
     with pytest.raises(UnavailableError):
         aws.credentials()
@@ -152,7 +152,7 @@ def test_source_that_comes_later_is_found_by_the_next_request(environ: pytest.Mo
     ],
     ids=["no secret", "bad expiry", "expiry without a zone", "expired", "foreign endpoint", "no token file", "no such profile"],
 )
-def test_broken_source_is_unavailable_and_never_a_crash(environ: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
+def test_invalid_credential_source_raises_unavailable(environ: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
     for name, value in variables.items():
         environ.setenv(name, value)
 
@@ -161,50 +161,50 @@ def test_broken_source_is_unavailable_and_never_a_crash(environ: pytest.MonkeyPa
     assert unavailable.value.__cause__ is not None
 
 
-def test_expiry_of_the_environment_bounds_the_url(environ: pytest.MonkeyPatch) -> None:
+def test_url_expires_with_the_environment_credentials(environ: pytest.MonkeyPatch) -> None:
     environ.setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
     environ.setenv("AWS_SECRET_ACCESS_KEY", "s")
     environ.setenv("AWS_CREDENTIAL_EXPIRATION", "2026-01-02T05:14:05+02:00")
     with time_machine.travel(NOW, tick=False):
         aws = AwsAccess(_settings())
         url, expires_at = _presign(aws)
-        dies_at = aws.credentials().expires_at
+        credentials_expire_at = aws.credentials().expires_at
 
     query = dict(parse_qsl(urlsplit(url).query))
     assert (query["X-Amz-Date"], query["X-Amz-Expires"]) == ("20260102T030405Z", "600")
-    assert expires_at == dies_at == datetime(2026, 1, 2, 3, 14, 5, tzinfo=UTC)
-    assert dies_at.tzinfo is UTC
+    assert expires_at == credentials_expire_at == datetime(2026, 1, 2, 3, 14, 5, tzinfo=UTC)
+    assert credentials_expire_at.tzinfo is UTC
 
 
 @pytest.mark.parametrize(
-    ("left", "wanted", "lives"),
+    ("left", "requested", "lifetime"),
     [(None, 900, 900), (3600, 900, 900), (900, 900, 900), (899.9, 900, 899), (60, 900, 60), (10, 5, 5), (1, 1, 1)],
 )
 @time_machine.travel(NOW.replace(microsecond=0), tick=False)
-def test_url_lives_as_long_as_asked_or_as_its_credentials(left: float | None, wanted: int, lives: int) -> None:
+def test_url_lifetime_is_limited_by_the_credentials(left: float | None, requested: int, lifetime: int) -> None:
     expiry = None if left is None else NOW.replace(microsecond=0) + timedelta(seconds=left)
     aws = AwsAccess(_settings(), AwsCredentials("AKID", "s", "t", expiry))
 
-    url, expires_at = _presign(aws, wanted)
+    url, expires_at = _presign(aws, requested)
 
-    assert expires_at == NOW.replace(microsecond=0) + timedelta(seconds=lives)
-    assert dict(parse_qsl(urlsplit(url).query))["X-Amz-Expires"] == str(lives)
+    assert expires_at == NOW.replace(microsecond=0) + timedelta(seconds=lifetime)
+    assert dict(parse_qsl(urlsplit(url).query))["X-Amz-Expires"] == str(lifetime)
 
 
-@pytest.mark.parametrize(("left", "wanted"), [(59, 900), (0, 900), (-10, 900), (4, 5), (0, 1)])
+@pytest.mark.parametrize(("left", "requested"), [(59, 900), (0, 900), (-10, 900), (4, 5), (0, 1)])
 @time_machine.travel(NOW.replace(microsecond=0), tick=False)
-def test_dying_credentials_are_not_signed_with(left: int, wanted: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_credentials_close_to_expiry_are_not_used_for_signing(left: int, requested: int, caplog: pytest.LogCaptureFixture) -> None:
     aws = AwsAccess(_settings(), AwsCredentials("AKID", "s", "t", NOW.replace(microsecond=0) + timedelta(seconds=left)))
 
     with pytest.raises(UnavailableError):
-        _presign(aws, wanted)
-    assert f"AWS credentials die in {left} seconds" in caplog.text
+        _presign(aws, requested)
+    assert f"AWS credentials expire in {left} seconds" in caplog.text
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
 @pytest.mark.parametrize("token", [None, "Ab9+/=" * 100])
 @time_machine.travel(NOW, tick=False)
-def test_database_token_equals_that_of_boto3(region: str, token: str | None) -> None:
+def test_database_token_equals_the_token_of_boto3(region: str, token: str | None) -> None:
     aws = AwsAccess(_settings(aws_region=region), AwsCredentials("AKID", "secret", token))
     rds = boto3.client("rds", region_name=region, aws_access_key_id="AKID", aws_secret_access_key="secret", aws_session_token=token)
 
@@ -216,7 +216,7 @@ def test_database_token_equals_that_of_boto3(region: str, token: str | None) -> 
 
 
 @pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:4566"])
-def test_client_is_strict_about_signatures_hosts_and_waiting(endpoint: str | None) -> None:
+def test_client_uses_regional_hosts_sigv4_and_timeouts(endpoint: str | None) -> None:
     aws = AwsAccess(_settings(aws_region="us-east-1", aws_endpoint_url=endpoint), AwsCredentials("AKID", "s"))
 
     client = aws.client("s3")
@@ -226,16 +226,16 @@ def test_client_is_strict_about_signatures_hosts_and_waiting(endpoint: str | Non
     assert config.signature_version == "s3v4"
     assert config.s3["addressing_style"] == ("path" if endpoint else "virtual")
     assert (config.connect_timeout, config.read_timeout) == (CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)
-    assert config.retries == {"mode": "standard", "total_max_attempts": ATTEMPTS}
+    assert config.retries == {"mode": "standard", "total_max_attempts": MAX_ATTEMPTS}
     assert client.meta.endpoint_url == (endpoint or "https://s3.us-east-1.amazonaws.com")
 
 
-def test_client_shares_the_credentials_that_signing_uses(environ: pytest.MonkeyPatch) -> None:
+def test_client_and_signing_share_credentials(environ: pytest.MonkeyPatch) -> None:
     source = RefreshableCredentials("AKIDSHARED", "s", "t", datetime.now(UTC) + timedelta(hours=1), dict, "test")
-    environ.setattr("lambda_app.core.aws._find_credentials", lambda: source)
+    environ.setattr("lambda_app.core.aws._load_credentials", lambda: source)
     environ.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
     environ.setenv("AWS_SECRET_ACCESS_KEY", "s")
-    environ.setenv("AWS_CREDENTIAL_EXPIRATION", "2099-01-01T00:00:00Z")  # keys that are left to botocore
+    environ.setenv("AWS_CREDENTIAL_EXPIRATION", "2099-01-01T00:00:00Z")  # botocore handles keys with an expiry
     aws = AwsAccess(_settings())
 
     client = aws.client("s3")
@@ -244,19 +244,19 @@ def test_client_shares_the_credentials_that_signing_uses(environ: pytest.MonkeyP
     assert "X-Amz-Credential=AKIDSHARED%2F" in client.generate_presigned_url("get_object", {"Bucket": "b", "Key": "k"})
 
 
-def test_refresh_that_fails_near_the_end_is_unavailable(environ: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    def no_answer() -> None:
-        raise OSError("the credential endpoint is away")
+def test_failed_mandatory_refresh_raises_unavailable(environ: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise OSError("the credential endpoint is down")
 
-    source = RefreshableCredentials("AKID", "s", "t", datetime.now(UTC) + timedelta(minutes=5), no_answer, "test")
-    environ.setattr("lambda_app.core.aws._find_credentials", lambda: source)
+    source = RefreshableCredentials("AKID", "s", "t", datetime.now(UTC) + timedelta(minutes=5), fail, "test")
+    environ.setattr("lambda_app.core.aws._load_credentials", lambda: source)
 
     with pytest.raises(UnavailableError):
         AwsAccess(_settings()).credentials()
-    assert "the credential endpoint is away" in caplog.text
+    assert "the credential endpoint is down" in caplog.text
 
 
-def test_signing_leaves_nothing_secret_in_the_most_talkative_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_debug_log_contains_no_signature_or_token(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     aws = AwsAccess(_settings(), AwsCredentials("AKID", "verysecret", "sessiontoken"))
 
@@ -269,9 +269,9 @@ def test_signing_leaves_nothing_secret_in_the_most_talkative_log(caplog: pytest.
 def test_importing_the_module_loads_neither_boto3_nor_botocore() -> None:
     code = "import sys, lambda_app.core.aws, lambda_app.storage.s3; print(sorted({'boto3', 'botocore'} & set(sys.modules)))"
 
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert answer.stdout.strip() == "[]"
+    assert result.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(
@@ -279,19 +279,19 @@ def test_importing_the_module_loads_neither_boto3_nor_botocore() -> None:
     [{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}, {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9001/creds"}],
     ids=["environment", "container endpoint"],
 )
-def test_signing_with_the_sources_of_a_lambda_function_loads_no_session_and_no_client(environ: dict[str, str]) -> None:
+def test_signing_in_lambda_loads_neither_boto3_nor_a_botocore_session(environ: dict[str, str]) -> None:
     code = (
         "import sys\n"
         "from botocore.utils import ContainerMetadataFetcher\n"
         "from lambda_app.core.aws import AwsAccess\n"
         "from lambda_app.core.settings import Settings\n"
-        "answer = {'AccessKeyId': 'a', 'SecretAccessKey': 'b', 'Token': 'c', 'Expiration': '2099-01-01T00:00:00Z'}\n"
-        "ContainerMetadataFetcher.retrieve_full_uri = lambda *_, **__: answer\n"
+        "response = {'AccessKeyId': 'a', 'SecretAccessKey': 'b', 'Token': 'c', 'Expiration': '2099-01-01T00:00:00Z'}\n"
+        "ContainerMetadataFetcher.retrieve_full_uri = lambda *_, **__: response\n"
         "settings = Settings(environment='local', database_url='x', secret_key='x', s3_bucket_name='bucket')\n"
         "AwsAccess(settings).presign(method='GET', url='https://h/k', headers={}, lifetime_seconds=1)\n"
         "print(sorted({'boto3', 'botocore.session', 'botocore.client', 'botocore.loaders'} & set(sys.modules)))\n"
     )
 
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
 
-    assert answer.stdout.strip() == "[]"
+    assert result.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""The signing keys in use: when they are fetched again, and that what was removed is refused in time."""
+"""The cache of the signing keys: when the document is fetched, and that removed keys are rejected in time."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -14,10 +14,10 @@ LIFETIME = timedelta(minutes=10)
 
 
 class Secret:
-    """The document in Secrets Manager, and how often it was read."""
+    """The key document in Secrets Manager, with a count of its fetches."""
 
     def __init__(self) -> None:
-        self.ring = KeyRing(current=SigningKey.make(), next=SigningKey.make())
+        self.ring = KeyRing(current=SigningKey.generate(), next=SigningKey.generate())
         self.fetches = 0
         self.is_down = False
 
@@ -35,7 +35,7 @@ def secret() -> Secret:
 
 @pytest.fixture
 def elapse(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Time that passes when it is told to."""
+    """The value of `monotonic`; the test advances it."""
     now = [1000.0]
     monkeypatch.setattr(module, "monotonic", lambda: now[0])
     return now
@@ -45,7 +45,7 @@ def token_of(tokens: AccessTokens) -> str:
     return tokens.issue(uuid4(), session_id=uuid4(), token_epoch=0).value
 
 
-def test_document_is_fetched_when_first_needed_and_then_kept(secret: Secret, elapse: list[float]) -> None:
+def test_key_document_is_fetched_on_first_use_and_cached(secret: Secret, elapse: list[float]) -> None:
     keys = SigningKeys(secret.fetch)
     assert secret.fetches == 0
     for _ in range(10):
@@ -54,10 +54,10 @@ def test_document_is_fetched_when_first_needed_and_then_kept(secret: Secret, ela
     assert secret.fetches == 1
 
 
-def test_removed_key_is_refused_within_300_seconds(secret: Secret, elapse: list[float]) -> None:
+def test_removed_key_is_rejected_within_300_seconds(secret: Secret, elapse: list[float]) -> None:
     tokens = AccessTokens(keys=SigningKeys(secret.fetch), lifetime=LIFETIME)
     token = token_of(tokens)
-    secret.ring = KeyRing(current=SigningKey.make())
+    secret.ring = KeyRing(current=SigningKey.generate())
 
     elapse[0] += KEYS_CACHE_SECONDS - 1
     tokens.read(token)
@@ -67,12 +67,12 @@ def test_removed_key_is_refused_within_300_seconds(secret: Secret, elapse: list[
     assert KEYS_CACHE_SECONDS <= 300
 
 
-def test_unknown_key_makes_it_fetch_once(secret: Secret, elapse: list[float]) -> None:
-    mine, theirs = SigningKeys(secret.fetch), SigningKeys(secret.fetch)
-    tokens, others = AccessTokens(keys=mine, lifetime=LIFETIME), AccessTokens(keys=theirs, lifetime=LIFETIME)
+def test_unknown_key_id_triggers_one_fetch(secret: Secret, elapse: list[float]) -> None:
+    own_keys, other_keys = SigningKeys(secret.fetch), SigningKeys(secret.fetch)
+    tokens, others = AccessTokens(keys=own_keys, lifetime=LIFETIME), AccessTokens(keys=other_keys, lifetime=LIFETIME)
     tokens.read(token_of(others))
-    secret.ring = KeyRing(current=SigningKey.make(), previous=secret.ring.current)
-    theirs.clear_cache()
+    secret.ring = KeyRing(current=SigningKey.generate(), previous=secret.ring.current)
+    other_keys.clear_cache()
     elapse[0] += FORCED_FETCH_SECONDS
     fetches = secret.fetches
 
@@ -81,7 +81,7 @@ def test_unknown_key_makes_it_fetch_once(secret: Secret, elapse: list[float]) ->
     assert secret.fetches == fetches + 2
 
 
-def test_strangers_cannot_make_it_fetch_without_end(secret: Secret, elapse: list[float]) -> None:
+def test_fetches_for_unknown_key_ids_are_rate_limited(secret: Secret, elapse: list[float]) -> None:
     keys = SigningKeys(secret.fetch)
     for number in range(1000):
         assert keys.find(f"made-up-{number}") is None
@@ -89,7 +89,7 @@ def test_strangers_cannot_make_it_fetch_without_end(secret: Secret, elapse: list
     assert secret.fetches <= 11
 
 
-def test_old_document_is_not_used_on_when_a_newer_one_cannot_be_had(secret: Secret, elapse: list[float]) -> None:
+def test_expired_key_document_is_not_used_when_the_fetch_fails(secret: Secret, elapse: list[float]) -> None:
     tokens = AccessTokens(keys=SigningKeys(secret.fetch), lifetime=LIFETIME)
     token = token_of(tokens)
     elapse[0] += KEYS_CACHE_SECONDS
@@ -101,7 +101,7 @@ def test_old_document_is_not_used_on_when_a_newer_one_cannot_be_had(secret: Secr
     tokens.read(token)
 
 
-def test_unreadable_document_is_503_and_not_500(elapse: list[float]) -> None:
+def test_malformed_key_document_raises_unavailable(elapse: list[float]) -> None:
     with pytest.raises(UnavailableError):
         SigningKeys(lambda: '{"current": null}').current()
 
@@ -110,13 +110,13 @@ def test_fixed_keys_are_never_fetched_again() -> None:
     keys = SigningKeys.fixed("x" * 40)
 
     assert keys.find("made-up") is None
-    assert keys.find(SigningKey.of("x" * 40).kid) == keys.current()
+    assert keys.find(SigningKey.from_secret("x" * 40).kid) == keys.current()
 
 
-def test_name_of_a_bare_key_does_not_show_it() -> None:
+def test_key_id_does_not_reveal_the_secret() -> None:
     secret = "abcdefghijklmnopqrstuvwxyz0123456789"
 
-    assert SigningKey.of(secret).kid not in secret
-    assert len(SigningKey.of(secret).kid) == 16
-    assert secret not in repr(SigningKey.of(secret))
+    assert SigningKey.from_secret(secret).kid not in secret
+    assert len(SigningKey.from_secret(secret).kid) == 16
+    assert secret not in repr(SigningKey.from_secret(secret))
     assert secret not in repr(KeyRing.parse(secret))

@@ -1,4 +1,4 @@
-"""Log lines."""
+"""JSON log lines."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ def line_of(record: logging.LogRecord) -> dict[str, object]:
     return line
 
 
-def test_record_is_one_line_of_json_with_the_request_id() -> None:
+def test_record_is_one_json_line_with_the_request_id() -> None:
     token = request_id.set("abc")
     record = logging.makeLogRecord({"name": "lambda_app.x", "levelname": "INFO", "msg": "hello %s", "args": ("you\nthere",)})
     record.fields = {"status": 200}
@@ -25,7 +25,7 @@ def test_record_is_one_line_of_json_with_the_request_id() -> None:
     assert (line["level"], line["logger"], line["status"], line["request_id"]) == ("INFO", "lambda_app.x", 200, "abc")
 
 
-def test_stack_trace_stays_on_the_line() -> None:
+def test_stack_trace_is_part_of_the_json_line() -> None:
     error = ValueError("inner")
 
     record = logging.makeLogRecord({"msg": "failed", "exc_info": (type(error), error, None)})
@@ -33,5 +33,5 @@ def test_stack_trace_stays_on_the_line() -> None:
     assert "ValueError: inner" in str(line_of(record)["exception"])
 
 
-def test_line_without_a_request_has_no_request_id() -> None:
+def test_record_outside_a_request_has_no_request_id() -> None:
     assert "request_id" not in line_of(logging.makeLogRecord({"msg": "start"}))

@@ -1,4 +1,4 @@
-"""Password hashes."""
+"""Password hashing."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def hasher() -> PasswordHasher:
 
 
 @pytest.mark.parametrize("password", ["correct horse", "  spaces kept  ", "ünïcödé 🔑", "nul\x00inside", "x" * 1024])
-def test_password_verifies_exactly_as_typed(hasher: PasswordHasher, password: str) -> None:
+def test_password_verifies_exactly_as_submitted(hasher: PasswordHasher, password: str) -> None:
     hashed = hasher.hash(password)
 
     assert hasher.verify(password, hashed)
@@ -19,7 +19,7 @@ def test_password_verifies_exactly_as_typed(hasher: PasswordHasher, password: st
     assert not hasher.verify(password[:-1], hashed)
 
 
-def test_nul_does_not_end_a_password(hasher: PasswordHasher) -> None:
+def test_characters_after_nul_are_part_of_the_password(hasher: PasswordHasher) -> None:
     assert not hasher.verify("abc\x00one", hasher.hash("abc\x00two"))
 
 
@@ -27,18 +27,18 @@ def test_hash_is_argon2id_with_the_documented_parameters(hasher: PasswordHasher)
     assert hasher.hash("x").startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
-def test_unknown_user_costs_the_same_parameters_as_a_known_one(hasher: PasswordHasher) -> None:
+def test_hash_for_unknown_users_has_the_current_parameters(hasher: PasswordHasher) -> None:
     assert not hasher.needs_rehash(UNKNOWN_USER_HASH)
 
 
-def test_unknown_user_never_verifies(hasher: PasswordHasher) -> None:
+def test_password_of_unknown_user_never_verifies(hasher: PasswordHasher) -> None:
     assert not hasher.verify("anything", None)
 
 
 @pytest.mark.parametrize("length", [1025, 4097, 200_000])
-def test_password_longer_than_any_we_keep_does_not_verify(hasher: PasswordHasher, length: int) -> None:
+def test_password_above_the_maximum_length_does_not_verify(hasher: PasswordHasher, length: int) -> None:
     assert not hasher.verify("x" * length, hasher.hash("x" * 1024))
 
 
-def test_hash_with_weaker_parameters_wants_a_rehash(hasher: PasswordHasher) -> None:
+def test_hash_with_weaker_parameters_needs_rehash(hasher: PasswordHasher) -> None:
     assert hasher.needs_rehash("$argon2id$v=19$m=8192,t=1,p=1$TSEUvyzCFCPwdSFdKlLsjA$dH9oCCX5ZVBHvGVaPWL9AKS8pRHwL6qvTKcWXWNT9MI")

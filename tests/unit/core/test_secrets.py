@@ -1,4 +1,4 @@
-"""Secrets that are kept in AWS: named in the settings, read when they are needed, refused when they are weak."""
+"""Secrets from AWS Secrets Manager: selected by the settings, fetched on first use, rejected when they are weak."""
 
 import json
 from datetime import timedelta
@@ -8,7 +8,7 @@ import pytest
 from moto import mock_aws
 from pydantic import SecretStr, ValidationError
 
-from lambda_app.core.aws import AwsAccess, AwsCredentials, AwsRefusedError
+from lambda_app.core.aws import AwsAccess, AwsCredentials, AwsResponseError
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.tokens import AccessTokens
@@ -21,42 +21,42 @@ KEY = "Zp4vYw8sTq1LrN6uXc3Kd9Hb5Gm2Ja7Ef0"
 
 
 def settings(**changes: object) -> Settings:
-    """Settings of a deployed function, whose key is in Secrets Manager."""
-    given = {"database_url": URL, "s3_bucket_name": "uploads", "secret_key_arn": "arn:aws:secretsmanager:key"}
-    return Settings.model_validate({key: value for key, value in (given | changes).items() if value is not None})
+    """Return settings of a deployed function, whose signing key is in Secrets Manager."""
+    defaults = {"database_url": URL, "s3_bucket_name": "uploads", "secret_key_arn": "arn:aws:secretsmanager:key"}
+    return Settings.model_validate({key: value for key, value in (defaults | changes).items() if value is not None})
 
 
 def issue(tokens: AccessTokens) -> str:
-    """Return a token of nobody in particular."""
+    """Return an access token."""
     return tokens.issue(USER_ID, session_id=uuid4(), token_epoch=0).value
 
 
-def test_name_of_a_secret_is_enough() -> None:
+def test_secret_key_arn_replaces_secret_key() -> None:
     assert settings().secret_key is None
 
 
 @pytest.mark.parametrize("changes", [{"secret_key_arn": None}, {"secret_key": KEY}])
-def test_key_or_its_secret_and_not_both(changes: dict[str, object]) -> None:
-    with pytest.raises(ValidationError, match="exactly one of secret_key and secret_key_arn"):
+def test_exactly_one_of_secret_key_and_its_arn_is_required(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="exactly one of SECRET_KEY and SECRET_KEY_ARN"):
         settings(**changes)
 
 
 @pytest.mark.parametrize("role", ["we-upload", "Upper", 'a"; DROP TABLE file; --', "1st", "x" * 64])
-def test_database_role_is_a_plain_name(role: str) -> None:
+def test_database_role_must_be_a_plain_identifier(role: str) -> None:
     with pytest.raises(ValidationError, match="database_app_role"):
         settings(database_app_role=role)
 
 
 @pytest.fixture
 def vault(monkeypatch: pytest.MonkeyPatch) -> "AwsAccess":
-    """Access to a Secrets Manager of the test's own."""
+    """Access to an empty Secrets Manager."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     return AwsAccess(settings(), AwsCredentials("test", "test"))
 
 
 @mock_aws
-def test_secret_is_read_as_it_is_now(vault: AwsAccess) -> None:
+def test_secret_returns_the_current_value(vault: AwsAccess) -> None:
     client = vault.client("secretsmanager")
     arn = client.create_secret(Name="key", SecretString="first")["ARN"]
     assert vault.secret(arn) == "first"
@@ -67,15 +67,15 @@ def test_secret_is_read_as_it_is_now(vault: AwsAccess) -> None:
 
 
 @mock_aws
-def test_secret_that_is_not_there_is_unavailable(vault: AwsAccess) -> None:
-    with pytest.raises(AwsRefusedError) as refusal:
+def test_missing_secret_raises_unavailable(vault: AwsAccess) -> None:
+    with pytest.raises(AwsResponseError) as refusal:
         vault.secret("missing")
 
     assert refusal.value.aws_code == "ResourceNotFoundException"
 
 
 @mock_aws
-def test_deployed_function_signs_with_the_key_of_its_secret_and_asks_for_it_with_the_first_token(vault: AwsAccess) -> None:
+def test_signing_key_is_fetched_from_its_secret_with_the_first_token(vault: AwsAccess) -> None:
     client = vault.client("secretsmanager")
     services = Services.build(settings(secret_key_arn="key"))
     client.create_secret(Name="key", SecretString=KEY)
@@ -87,7 +87,7 @@ def test_deployed_function_signs_with_the_key_of_its_secret_and_asks_for_it_with
 
 
 @mock_aws
-def test_weak_key_in_the_secret_signs_nothing(vault: AwsAccess) -> None:
+def test_weak_key_in_the_secret_is_rejected(vault: AwsAccess) -> None:
     vault.client("secretsmanager").create_secret(Name="key", SecretString="changeme")
 
     with pytest.raises(UnavailableError):
@@ -95,7 +95,7 @@ def test_weak_key_in_the_secret_signs_nothing(vault: AwsAccess) -> None:
 
 
 @mock_aws
-def test_frozen_process_has_forgotten_the_key(vault: AwsAccess) -> None:
+def test_before_snapshot_drops_the_signing_key(vault: AwsAccess) -> None:
     client = vault.client("secretsmanager")
     client.create_secret(Name="key", SecretString=KEY)
     services = Services.build(settings(secret_key_arn="key"))
@@ -109,7 +109,7 @@ def test_frozen_process_has_forgotten_the_key(vault: AwsAccess) -> None:
 
 
 @mock_aws
-def test_owner_signs_in_with_the_password_that_rds_keeps(vault: AwsAccess, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_password_is_read_from_the_rds_secret(vault: AwsAccess, monkeypatch: pytest.MonkeyPatch) -> None:
     arn = vault.client("secretsmanager").create_secret(Name="rds", SecretString=json.dumps({"username": "postgres", "password": "p%"}))[
         "ARN"
     ]

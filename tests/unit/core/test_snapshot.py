@@ -1,4 +1,4 @@
-"""SnapStart's hooks."""
+"""The SnapStart hooks."""
 
 import random
 import sys
@@ -10,7 +10,7 @@ from lambda_app.core.snapshot import prepare_for_snapshot
 
 
 class FakeRuntime(ModuleType):
-    """Lambda's module, which calls the hooks before a snapshot in the reverse order of their registration."""
+    """A fake of the runtime's module. Lambda calls the hooks before a snapshot in reverse order of registration."""
 
     def __init__(self) -> None:
         super().__init__("snapshot_restore_py")
@@ -24,13 +24,13 @@ class FakeRuntime(ModuleType):
         self.after.append(hook)
 
 
-def test_outside_lambda_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_hooks_are_registered_outside_lambda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "snapshot_restore_py", None)
 
     assert not prepare_for_snapshot(before_snapshot=pytest.fail, warm_up=pytest.fail)
 
 
-def test_connections_are_dropped_last_before_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warm_up_runs_before_connections_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = FakeRuntime()
     monkeypatch.setitem(sys.modules, "snapshot_restore_py", runtime)
     done: list[str] = []
@@ -42,7 +42,7 @@ def test_connections_are_dropped_last_before_the_snapshot(monkeypatch: pytest.Mo
     assert done == ["warm", "dropped"]
 
 
-def test_two_copies_of_a_snapshot_draw_different_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_restored_instances_have_different_random_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime = FakeRuntime()
     monkeypatch.setitem(sys.modules, "snapshot_restore_py", runtime)
     prepare_for_snapshot(before_snapshot=lambda: None, warm_up=lambda: None)

@@ -1,4 +1,4 @@
-"""Access tokens: what is refused, and that PyJWT, told the same rules, refuses it too."""
+"""Access tokens: which tokens are rejected, compared with PyJWT under the same rules."""
 
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -33,7 +33,7 @@ def issue(tokens: AccessTokens, user_id: UUID) -> AccessToken:
     return tokens.issue(user_id, session_id=uuid4(), token_epoch=0)
 
 
-def test_issued_token_reads_back(tokens: AccessTokens) -> None:
+def test_issued_token_is_accepted_with_its_claims(tokens: AccessTokens) -> None:
     user_id = uuid4()
 
     token = issue(tokens, user_id)
@@ -42,13 +42,13 @@ def test_issued_token_reads_back(tokens: AccessTokens) -> None:
     assert token.expires_in == 600
 
 
-def test_two_tokens_of_one_user_differ(tokens: AccessTokens) -> None:
+def test_each_issued_token_is_unique(tokens: AccessTokens) -> None:
     user_id = uuid4()
 
     assert issue(tokens, user_id).value != issue(tokens, user_id).value
 
 
-def test_token_is_dead_at_its_expiry_and_alive_a_second_before(tokens: AccessTokens) -> None:
+def test_token_is_rejected_from_its_expiry_on(tokens: AccessTokens) -> None:
     with time_machine.travel(clock.now(), tick=False) as traveller:
         token = issue(tokens, uuid4()).value
         traveller.shift(LIFETIME - timedelta(seconds=1))
@@ -59,8 +59,8 @@ def test_token_is_dead_at_its_expiry_and_alive_a_second_before(tokens: AccessTok
             tokens.read(token)
 
 
-VICTIM = Victim(SigningKey.of(KEY))
-# What only the database can refuse: it knows which sessions live.
+VICTIM = Victim(SigningKey.from_secret(KEY))
+# These are rejected only by the database, which has the sessions.
 BY_THE_DATABASE = {
     "session unknown",
     "user unknown",
@@ -74,26 +74,26 @@ FORGERIES = {name: token for name, token in forgeries(VICTIM).items() if name.re
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_forgery_is_refused(tokens: AccessTokens, name: str) -> None:
+def test_forged_token_is_rejected(tokens: AccessTokens, name: str) -> None:
     with pytest.raises(NotAuthenticatedError), time_machine.travel(VICTIM.now, tick=False):
         tokens.read(FORGERIES[name])
 
 
-def test_good_token_made_by_the_same_hand_is_accepted(tokens: AccessTokens) -> None:
+def test_valid_token_from_the_forgery_builder_is_accepted(tokens: AccessTokens) -> None:
     with time_machine.travel(VICTIM.now, tick=False):
         assert tokens.read(VICTIM.sign()).user_id == VICTIM.user_id
 
 
 @pytest.mark.parametrize("rubbish", [" ", "\n", "=", "!", "\xa0", "\x00", "\ud800"])
 @pytest.mark.parametrize("place", [0, 5, 40, -1])
-def test_good_token_with_rubbish_in_it_is_refused(tokens: AccessTokens, rubbish: str, place: int) -> None:
+def test_valid_token_with_inserted_characters_is_rejected(tokens: AccessTokens, rubbish: str, place: int) -> None:
     token = issue(tokens, uuid4()).value
 
     with pytest.raises(NotAuthenticatedError):
         tokens.read(token[:place] + rubbish + token[place:])
 
 
-def test_twin_accepts_what_we_accept(tokens: AccessTokens) -> None:
+def test_pyjwt_accepts_the_same_valid_token(tokens: AccessTokens) -> None:
     token = issue(tokens, uuid4()).value
 
     read = pyjwt.decode(

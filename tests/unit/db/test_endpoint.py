@@ -1,4 +1,4 @@
-"""What DATABASE_URL may say, and what it must not."""
+"""The parsing and validation of DATABASE_URL."""
 
 import ssl
 from collections.abc import Callable
@@ -24,23 +24,23 @@ def make_settings(url: str, **fields: Any) -> Settings:
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+pg8000"])
-def test_a_url_says_where_and_as_whom(scheme: str) -> None:
+def test_url_sets_address_user_and_database(scheme: str) -> None:
     found = endpoint(f"{scheme}://us%40er:p%2Fw%3A@db.example.com:6432/files")
 
     assert (found.address.host, found.address.port, found.user, found.database) == ("db.example.com", 6432, "us@er", "files")
     assert found.password() == "p/w:"
 
 
-def test_the_port_may_be_left_out() -> None:
+def test_port_is_optional() -> None:
     assert endpoint("postgresql://user@db.example.com/files").address.port == 5432
 
 
-def test_a_password_source_takes_the_place_of_the_urls_password() -> None:
+def test_password_source_replaces_the_password_in_the_url() -> None:
     assert endpoint("postgresql://user:old@db.example.com/files", password_source=lambda: "new").password() == "new"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "localhost", "[::1]"])
-def test_only_local_mode_talks_to_its_own_machine_in_plain_text(host: str) -> None:
+def test_only_local_mode_uses_plain_text_on_loopback(host: str) -> None:
     url = f"postgresql://user@{host}/files"
 
     assert endpoint(url).tls is None
@@ -48,16 +48,16 @@ def test_only_local_mode_talks_to_its_own_machine_in_plain_text(host: str) -> No
         assert endpoint(url, environment=environment).is_encrypted
 
 
-def test_a_unix_socket_is_for_local_mode() -> None:
+def test_unix_socket_is_allowed_only_in_local_mode() -> None:
     url = "postgresql://user@/files?host=/run/postgresql"
 
     assert endpoint(url).address.unix_path == "/run/postgresql/.s.PGSQL.5432"
-    with pytest.raises(DatabaseUrlError, match="local mode only"):
+    with pytest.raises(DatabaseUrlError, match="only in local mode"):
         endpoint(url, environment=Environment.PROD)
 
 
 @pytest.mark.parametrize("environment", Environment)
-def test_any_other_host_must_prove_itself(environment: Environment) -> None:
+def test_remote_host_requires_a_verified_certificate(environment: Environment) -> None:
     context = endpoint("postgresql://user@db.example.com/files", environment=environment).tls
 
     assert context is not None
@@ -66,24 +66,24 @@ def test_any_other_host_must_prove_itself(environment: Environment) -> None:
     assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
-def test_plain_text_to_another_host_is_a_choice_that_only_local_mode_has() -> None:
+def test_sslmode_disable_is_allowed_only_in_local_mode() -> None:
     url = "postgresql://user@db.example.com/files?sslmode=disable"
 
     assert endpoint(url).tls is None
     for environment in (Environment.DEV, Environment.STAGING, Environment.PROD):
-        with pytest.raises(DatabaseUrlError, match="sslmode=disable outside local mode"):
+        with pytest.raises(DatabaseUrlError, match="sslmode=disable, which is allowed only in local mode"):
             endpoint(url, environment=environment)
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("mysql://user:hidden@db.example.com/files", "must begin with"),
-        ("postgres://user:hidden@db.example.com/files", "must begin with"),
-        ("postgresql+psycopg2://user:hidden@db.example.com/files", "must begin with"),
-        ("user:hidden@db.example.com/files", "is not a URL"),
-        ("postgresql://user:hidden@db.example.com:many/files", "is not a URL"),
-        ("", "is not a URL"),
+        ("mysql://user:hidden@db.example.com/files", "must start with"),
+        ("postgres://user:hidden@db.example.com/files", "must start with"),
+        ("postgresql+psycopg2://user:hidden@db.example.com/files", "must start with"),
+        ("user:hidden@db.example.com/files", "must be a URL"),
+        ("postgresql://user:hidden@db.example.com:many/files", "must be a URL"),
+        ("", "must be a URL"),
         ("postgresql://user:hidden@/files", "must name a host"),
         ("postgresql://:hidden@db.example.com/files", "must name a user"),
         ("postgresql://user:hidden@db.example.com", "must name a user and a database"),
@@ -93,12 +93,12 @@ def test_plain_text_to_another_host_is_a_choice_that_only_local_mode_has() -> No
         ("postgresql://user:hidden@db.example.com/files?options=-c%20work_mem%3D1", "options"),
         ("postgresql://user:hidden@db.example.com/files?connect_timeout=1", "connect_timeout"),
         ("postgresql://user:hidden@db.example.com/files?sslrootcert=/no/such/file", "/no/such/file"),
-        ("postgresql://user:hidden@db.example.com/files?sslmode=disable&sslrootcert=/etc/passwd", "without TLS"),
-        ("postgresql://user:hidden@db.example.com/files?host=/run", "in place of a host"),
-        ("postgresql://user:hidden@/files?host=elsewhere", "in place of a host"),
+        ("postgresql://user:hidden@db.example.com/files?sslmode=disable&sslrootcert=/etc/passwd", "does not use TLS"),
+        ("postgresql://user:hidden@db.example.com/files?host=/run", "replaces the host"),
+        ("postgresql://user:hidden@/files?host=elsewhere", "replaces the host"),
     ],
 )
-def test_what_we_do_not_understand_is_refused_without_repeating_the_password(url: str, message: str) -> None:
+def test_invalid_url_is_rejected_without_revealing_the_password(url: str, message: str) -> None:
     with pytest.raises(DatabaseUrlError, match=message) as caught:
         endpoint(url)
 
@@ -106,7 +106,7 @@ def test_what_we_do_not_understand_is_refused_without_repeating_the_password(url
     assert caught.value.__cause__ is None
 
 
-def test_an_engine_connects_to_nothing_and_reads_no_authorities_when_it_is_made(tmp_path: Path) -> None:
+def test_creating_an_engine_opens_no_connection_and_loads_no_certificates(tmp_path: Path) -> None:
     broken = tmp_path / "authorities.pem"
     broken.write_text("not a certificate")
 

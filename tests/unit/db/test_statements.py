@@ -1,4 +1,4 @@
-"""Which statements only read, and what is written to the wire."""
+"""The detection of plain reads, and the encoding of protocol messages."""
 
 from enum import StrEnum
 from typing import Any
@@ -19,7 +19,7 @@ inserted = insert(share).values(id=1).returning(share.c.id).cte()
 
 
 class Colour(StrEnum):
-    """A string that is not a plain one."""
+    """A subclass of str."""
 
     RED = "red"
 
@@ -44,7 +44,7 @@ def compiled(statement: ClauseElement) -> WireCompiler:
     ],
     ids=str,
 )
-def test_these_only_read(statement: ClauseElement) -> None:
+def test_plain_select_is_detected_as_a_read(statement: ClauseElement) -> None:
     assert compiled(statement).is_plain_read
 
 
@@ -71,11 +71,11 @@ def test_these_only_read(statement: ClauseElement) -> None:
     ],
     ids=str,
 )
-def test_these_do_more_than_read(statement: ClauseElement) -> None:
+def test_statement_with_side_effects_is_not_a_plain_read(statement: ClauseElement) -> None:
     assert not compiled(statement).is_plain_read
 
 
-def test_values_are_numbered_as_postgresql_does_and_percent_signs_stay_single() -> None:
+def test_parameters_are_numbered_and_percent_signs_are_not_doubled() -> None:
     statement = compiled(select(share.c.id % 7).where(share.c.token == "x", share.c.id.in_([1, 2])))
 
     assert str(statement).count("%") == 1
@@ -109,26 +109,26 @@ def test_none_is_sent_as_null() -> None:
 @pytest.mark.parametrize(
     ("value", "sqlstate"), [("\ud800", "22021"), ("a\udfffb", "22021"), (10**5000, "22023")], ids=["lone", "inside", "huge"]
 )
-def test_a_value_without_a_text_form_is_refused(value: Any, sqlstate: str) -> None:
+def test_value_without_a_text_format_is_rejected(value: Any, sqlstate: str) -> None:
     with pytest.raises(DataError) as caught:
         bind(("fine", value), PY_TYPES)
 
     assert error_field(caught.value, "C") == sqlstate
 
 
-def test_more_values_than_the_protocol_counts_are_refused() -> None:
+def test_more_than_65535_values_are_rejected() -> None:
     bind(("x",) * BIND_MAX_VALUES, PY_TYPES)
 
-    with pytest.raises(ProgrammingError, match="65535 values at most"):
+    with pytest.raises(ProgrammingError, match="at most 65535 values"):
         bind(("x",) * (BIND_MAX_VALUES + 1), PY_TYPES)
 
 
-def test_a_statement_with_nul_is_refused() -> None:
+def test_statement_with_nul_is_rejected() -> None:
     with pytest.raises(ProgrammingError, match="NUL"):
         parse("SELECT 1\0; DROP TABLE file")
 
 
-def test_begin_is_parsed_bound_and_executed_without_a_sync_of_its_own() -> None:
+def test_begin_message_contains_no_sync() -> None:
     expected = b"P\0\0\0\x0d\0BEGIN\0\0\0" + b"B\0\0\0\x0c" + bytes(8) + b"E\0\0\0\x09" + bytes(5)
 
     assert expected == BEGIN

@@ -1,4 +1,4 @@
-"""Rotation of the signing keys, step by step, against a Secrets Manager that keeps versions and stages as AWS does."""
+"""Rotation of the signing keys, step by step, against an emulated Secrets Manager with versions and stages."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 from pydantic import SecretStr
 
-from lambda_app.core.aws import AwsAccess, AwsCredentials, AwsRefusedError
+from lambda_app.core.aws import AwsAccess, AwsCredentials, AwsResponseError
 from lambda_app.core.security.keys import BadKeyDocumentError, KeyRing, SigningKeys
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
@@ -31,7 +31,7 @@ def secrets_manager() -> Iterator[Any]:
 
 @pytest.fixture
 def secret(secrets_manager: Any) -> str:
-    """A secret as the deployment makes it: 64 random characters."""
+    """A secret as the deployment creates it: 64 random characters."""
     arn: str = secrets_manager.create_secret(Name="signing-key", SecretString=BARE)["ARN"]
     return arn
 
@@ -46,11 +46,11 @@ def aws() -> AwsAccess:
 
 @pytest.fixture
 def start(secrets_manager: Any, secret: str, aws: AwsAccess) -> Callable[[], SigningKeyRotation]:
-    """Begin a rotation, as Secrets Manager does before it calls the function."""
+    """Start a rotation, as Secrets Manager does before it invokes the function."""
 
     def begin() -> SigningKeyRotation:
         version = str(uuid4())
-        # moto has no rotation without a Lambda: an empty version with the stage is what AWS would have made.
+        # moto rotates only with a Lambda function. AWS would create an empty version with this stage.
         backend = moto_secret(secret)
         backend.versions[version] = {"version_id": version, "version_stages": ["AWSPENDING"], "createdate": 0}
         return SigningKeyRotation(aws, secret=secret, version=version)
@@ -70,10 +70,10 @@ def ring(secrets_manager: Any, secret: str) -> KeyRing:
 
 def rotate(rotation: SigningKeyRotation) -> None:
     for step in STEPS:
-        rotation.make(step)
+        rotation.execute(step)
 
 
-def test_bare_secret_goes_on_signing_until_the_next_key_is_known(secrets_manager: Any, secret: str, start: Any) -> None:
+def test_first_rotation_of_a_bare_secret_only_publishes_the_next_key(secrets_manager: Any, secret: str, start: Any) -> None:
     before = ring(secrets_manager, secret)
 
     rotate(start())
@@ -83,7 +83,7 @@ def test_bare_secret_goes_on_signing_until_the_next_key_is_known(secrets_manager
     assert after.next is not None
 
 
-def test_each_rotation_moves_every_key_by_one_place(secrets_manager: Any, secret: str, start: Any) -> None:
+def test_rotation_promotes_next_to_current_and_current_to_previous(secrets_manager: Any, secret: str, start: Any) -> None:
     rotate(start())
     before = ring(secrets_manager, secret)
 
@@ -95,13 +95,13 @@ def test_each_rotation_moves_every_key_by_one_place(secrets_manager: Any, secret
 
 
 @pytest.mark.parametrize("upto", range(1, 5))
-def test_every_step_may_be_repeated(secrets_manager: Any, secret: str, start: Any, upto: int) -> None:
+def test_every_step_is_idempotent(secrets_manager: Any, secret: str, start: Any, upto: int) -> None:
     rotation = start()
     for step in STEPS[:upto]:
-        rotation.make(step)
-        rotation.make(step)
+        rotation.execute(step)
+        rotation.execute(step)
     for step in STEPS[upto:]:
-        rotation.make(step)
+        rotation.execute(step)
     first = ring(secrets_manager, secret)
     rotate(rotation)
 
@@ -109,31 +109,33 @@ def test_every_step_may_be_repeated(secrets_manager: Any, secret: str, start: An
     assert ring(secrets_manager, secret) == first
 
 
-def test_keys_stay_until_the_last_step(secrets_manager: Any, secret: str, start: Any) -> None:
+def test_current_keys_do_not_change_before_the_last_step(secrets_manager: Any, secret: str, start: Any) -> None:
     rotation, before = start(), ring(secrets_manager, secret)
     for step in STEPS[:3]:
-        rotation.make(step)
+        rotation.execute(step)
         assert ring(secrets_manager, secret) == before
 
 
-def test_pending_keys_that_do_not_follow_are_refused(secrets_manager: Any, secret: str, start: Any) -> None:
+def test_pending_keys_that_are_not_a_rotation_are_rejected(secrets_manager: Any, secret: str, start: Any) -> None:
     rotation = start()
-    rotation.make("createSecret")
+    rotation.execute("createSecret")
     version = next(item for item in moto_secret(secret).versions.values() if "AWSPENDING" in item["version_stages"])
     version["secret_string"] = json.dumps({"current": {"kid": "a", "key": "k" * 40}, "previous": {"kid": "b", "key": "l" * 40}})
 
     with pytest.raises(RotationRefusedError):
-        rotation.make("testSecret")
+        rotation.execute("testSecret")
 
 
-def test_version_that_does_not_wait_is_refused(secrets_manager: Any, secret: str, aws: AwsAccess, start: Any) -> None:
+def test_version_that_is_not_pending_is_rejected(secrets_manager: Any, secret: str, aws: AwsAccess, start: Any) -> None:
     with pytest.raises(RotationRefusedError):
-        SigningKeyRotation(aws, secret=secret, version=str(uuid4())).make("createSecret")
+        SigningKeyRotation(aws, secret=secret, version=str(uuid4())).execute("createSecret")
     with pytest.raises(RotationRefusedError):
-        start().make("somethingElse")
+        start().execute("somethingElse")
 
 
-def test_event_of_secrets_manager_is_understood(secrets_manager: Any, secret: str, start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handler_accepts_an_event_of_secrets_manager(
+    secrets_manager: Any, secret: str, start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     start()
     version = next(key for key, item in moto_secret(secret).versions.items() if "AWSPENDING" in item["version_stages"])
     for name, value in {
@@ -153,13 +155,13 @@ def test_event_of_secrets_manager_is_understood(secrets_manager: Any, secret: st
     assert ring(secrets_manager, secret).next is not None
 
 
-def test_other_refusals_of_aws_are_passed_on(aws: AwsAccess, secrets_manager: Any) -> None:
-    with pytest.raises(AwsRefusedError):
-        SigningKeyRotation(aws, secret="arn:aws:secretsmanager:eu-west-1:123456789012:secret:none", version="v").make("createSecret")
+def test_other_aws_errors_are_raised(aws: AwsAccess, secrets_manager: Any) -> None:
+    with pytest.raises(AwsResponseError):
+        SigningKeyRotation(aws, secret="arn:aws:secretsmanager:eu-west-1:123456789012:secret:none", version="v").execute("createSecret")
 
 
-def test_instance_with_an_old_document_believes_the_tokens_of_one_with_the_new(secrets_manager: Any, secret: str, start: Any) -> None:
-    """Without asking again: the key that signs now was published one rotation earlier."""
+def test_instance_with_the_old_document_accepts_tokens_signed_with_the_new_key(secrets_manager: Any, secret: str, start: Any) -> None:
+    """No new fetch is needed, because the key was published one rotation before it signs."""
     rotate(start())
     document = secrets_manager.get_secret_value(SecretId=secret, VersionStage="AWSCURRENT")["SecretString"]
     old = AccessTokens(keys=SigningKeys.fixed(document), lifetime=LIFETIME)
@@ -178,7 +180,7 @@ def test_instance_with_an_old_document_believes_the_tokens_of_one_with_the_new(s
     "document",
     ["{", "{}", '{"current": 1}', '{"current": {"kid": "a", "key": "short"}}', '{"current": {"kid": "", "key": "' + "k" * 40 + '"}}'],
 )
-def test_malformed_document_is_refused_without_showing_it(document: str) -> None:
+def test_malformed_document_is_rejected_without_revealing_it(document: str) -> None:
     with pytest.raises(BadKeyDocumentError) as caught:
         KeyRing.parse(document)
     assert "kkkk" not in str(caught.value)

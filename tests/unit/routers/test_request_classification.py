@@ -1,4 +1,4 @@
-"""Who opens a link without meaning to."""
+"""Classification of requests by their headers."""
 
 import pytest
 
@@ -26,14 +26,14 @@ PEOPLE = (
     "Mozilla/5.0 (Linux; Android 9; CUBOT X19) AppleWebKit/537.36 Chrome/120 Mobile Safari/537.36",
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:140.0) Gecko/20100101 Firefox/140.0",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Mobile/15E148 Safari/604.1",
-    # Browsers inside applications.
+    # In-app browsers.
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 Snapchat/12.88.0.41",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Mobile/15E148 [Pinterest/iOS]",
 )
 
 
 @pytest.mark.parametrize(("agent", "expected"), [*((agent, True) for agent in ROBOTS), *((agent, False) for agent in PEOPLE)])
-def test_robots_are_known_by_what_they_call_themselves(agent: str, expected: bool) -> None:
+def test_robots_are_recognised_by_their_user_agent(agent: str, expected: bool) -> None:
     assert is_robot(agent) is expected
 
 
@@ -49,7 +49,7 @@ def test_robots_are_known_by_what_they_call_themselves(agent: str, expected: boo
         ({}, False),
     ],
 )
-def test_browsers_say_when_they_fetch_ahead(headers: dict[str, str], expected: bool) -> None:
+def test_prefetches_are_recognised_by_their_headers(headers: dict[str, str], expected: bool) -> None:
     assert is_prefetch(headers) is expected
 
 
@@ -70,10 +70,10 @@ def test_browsers_say_when_they_fetch_ahead(headers: dict[str, str], expected: b
         (None, False),
     ],
 )
-def test_rest_of_a_file_begins_behind_its_start(header: str | None, expected: bool) -> None:
+def test_only_a_range_after_the_start_is_a_resumption(header: str | None, expected: bool) -> None:
     assert is_range_resume(header) is expected
 
 
 @pytest.mark.parametrize("accept", ["text/html;q=" + "9" * 100_000, "," * 100_000, ";" * 100_000, "text/html;q=1.0.0"])
-def test_strange_accept_headers_ask_for_no_page(accept: str) -> None:
+def test_malformed_accept_header_does_not_prefer_html(accept: str) -> None:
     assert prefers_html(accept) is False

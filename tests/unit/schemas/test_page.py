@@ -1,4 +1,4 @@
-"""Cursors."""
+"""Cursors of paged lists."""
 
 import base64
 import contextlib
@@ -26,7 +26,7 @@ from lambda_app.schemas.page import CURSOR_MAX_LENGTH, Cursor
     ],
     ids=["time", "longest name", "name", "empty", "large"],
 )
-def test_cursor_reads_back(field: OrderField, value: datetime | str | int) -> None:
+def test_encoded_cursor_decodes_to_the_same_cursor(field: OrderField, value: datetime | str | int) -> None:
     cursor = Cursor(FileOrder(field, is_descending=True), value, uuid4())
 
     text = cursor.encode()
@@ -60,12 +60,12 @@ def test_cursor_reads_back(field: OrderField, value: datetime | str | int) -> No
         b"\xff",
     ],
 )
-def test_payload_that_is_none_of_ours_is_refused(payload: bytes) -> None:
+def test_invalid_cursor_is_refused(payload: bytes) -> None:
     with pytest.raises(MalformedRequestError):
         Cursor.decode(base64.urlsafe_b64encode(payload).decode())
 
 
 @given(st.text(max_size=CURSOR_MAX_LENGTH))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_decoding_arbitrary_text_raises_only_malformed_request(text: str) -> None:
     with contextlib.suppress(MalformedRequestError):
         Cursor.decode(text)

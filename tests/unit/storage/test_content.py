@@ -1,4 +1,4 @@
-"""Names and types of downloads, checked with parsers that others wrote."""
+"""File names and content types of downloads, checked with independent parsers."""
 
 from email.message import EmailMessage
 from email.policy import HTTP
@@ -14,7 +14,7 @@ HEADER_MAX_BYTES = len("attachment; filename=\"\"; filename*=UTF-8''") + 4 * FIL
 
 
 def _parsed(filename: str) -> tuple[str, str]:
-    """Return what a modern client and one that knows only `filename` make of the header."""
+    """Return the file name as a modern client reads it, and as a client reads it that only supports `filename`."""
     header = content_disposition(filename)
     kind, options = parse_options_header(header)
     assert kind == "attachment"
@@ -61,7 +61,7 @@ def _parsed(filename: str) -> tuple[str, str]:
         ("\u202e\u200b", "download", "download"),
     ],
 )
-def test_name_is_kept_as_far_as_it_is_safe(filename: str, saved_as: str, fallback: str) -> None:
+def test_safe_parts_of_a_file_name_are_preserved(filename: str, saved_as: str, fallback: str) -> None:
     assert _parsed(filename) == (saved_as, fallback)
 
 
@@ -77,7 +77,7 @@ def test_name_is_kept_as_far_as_it_is_safe(filename: str, saved_as: str, fallbac
         ("👩\u200d" * 100, "👩\u200d" * 35 + "👩"),
     ],
 )
-def test_long_name_is_cut_between_characters_and_keeps_its_extension(filename: str, saved_as: str) -> None:
+def test_long_name_is_truncated_and_keeps_its_extension(filename: str, saved_as: str) -> None:
     assert _parsed(filename)[0] == saved_as
     assert len(saved_as.encode()) <= FILENAME_MAX_BYTES
 
@@ -87,7 +87,7 @@ def test_long_name_is_cut_between_characters_and_keeps_its_extension(filename: s
 @example("\U0010ffff" * 255)
 @example('"' * 600)
 @example("%" * 600)
-def test_any_string_makes_one_bounded_header_with_one_name(filename: str) -> None:
+def test_any_file_name_yields_one_safe_header(filename: str) -> None:
     header = content_disposition(filename)
 
     assert header.isascii()
@@ -101,9 +101,9 @@ def test_any_string_makes_one_bounded_header_with_one_name(filename: str) -> Non
 
 
 @given(st.text(alphabet=st.characters(), max_size=300))
-def test_parser_of_the_standard_library_reads_the_same_name(filename: str) -> None:
+def test_standard_library_parser_reads_the_same_name(filename: str) -> None:
     header = content_disposition(filename)
-    # It knows RFC 2231 and reads either form alone, as clients of before RFC 6266 do.
+    # It implements RFC 2231 and reads each form alone, like clients from before RFC 6266.
     extended = EmailMessage(policy=HTTP)
     extended["Content-Disposition"] = "attachment; filename*=" + header.partition("filename*=")[2]
 
@@ -124,7 +124,7 @@ def test_parser_of_the_standard_library_reads_the_same_name(filename: str) -> No
         "application/json",
     ],
 )
-def test_harmless_type_is_served_as_declared(content_type: str) -> None:
+def test_allowed_type_is_served_as_declared(content_type: str) -> None:
     assert served_content_type(content_type) == content_type
 
 
@@ -161,9 +161,9 @@ def test_harmless_type_is_served_as_declared(content_type: str) -> None:
         "\ud800",
     ],
 )
-def test_active_or_unknown_type_is_served_as_bytes(content_type: str) -> None:
+def test_active_or_unknown_type_is_served_as_octet_stream(content_type: str) -> None:
     assert served_content_type(content_type) == "application/octet-stream"
 
 
-def test_parameters_of_a_type_are_dropped_and_its_case_is_folded() -> None:
+def test_type_parameters_are_dropped_and_case_is_ignored() -> None:
     assert served_content_type(" Text/Plain ; charset=utf-7") == "text/plain"

@@ -1,4 +1,4 @@
-"""How answers of S3, and the lack of them, become ours; boto3's own client runs, and only the wire is replaced."""
+"""The handling of S3 responses and connection errors, with the real boto3 client and a fake transport."""
 
 import io
 import logging
@@ -10,7 +10,7 @@ from botocore.awsrequest import AWSResponse  # type: ignore[import-untyped]  # s
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError  # type: ignore[import-untyped]  # ships no types
 from pydantic import SecretStr
 
-from lambda_app.core.aws import ATTEMPTS, AwsAccess, AwsCredentials, AwsRefusedError
+from lambda_app.core.aws import MAX_ATTEMPTS, AwsAccess, AwsCredentials, AwsResponseError
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.settings import Environment, Settings
 from lambda_app.storage.object_store import ObjectWithheldError, StoredObject
@@ -28,11 +28,11 @@ class _Body(io.BytesIO):
 
 
 class Transport:
-    """Answers the store's requests with `answer`, and keeps them."""
+    """Responds to the store's requests with `respond`, and records them."""
 
-    def __init__(self, answer: Callable[[Any], Any]) -> None:
+    def __init__(self, respond: Callable[[Any], Any]) -> None:
         self.requests: list[Any] = []
-        self._answer = answer
+        self._respond = respond
         settings = Settings(
             environment=Environment.LOCAL,
             database_url=SecretStr("postgresql://nobody@127.0.0.1/none"),
@@ -45,10 +45,10 @@ class Transport:
 
     def _send(self, request: Any, **_: Any) -> Any:
         self.requests.append(request)
-        return self._answer(request)
+        return self._respond(request)
 
 
-def _answering(status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> Transport:
+def _responding(status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> Transport:
     return Transport(lambda request: AWSResponse(request.url, status, headers or {}, _Body(body)))
 
 
@@ -66,16 +66,16 @@ def no_pause_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def our_log_reaches_caplog(monkeypatch: pytest.MonkeyPatch) -> None:
-    # An application that was built earlier in the session has cut our loggers off from pytest's.
+    # `configure_logs`, called by earlier tests, has disabled the propagation to pytest's handler.
     monkeypatch.setattr(logging.getLogger("lambda_app"), "propagate", True)
 
 
-def test_head_asks_the_regional_host_for_the_checksum_under_our_signature() -> None:
-    wire = _answering(200, HEAD_HEADERS)
+def test_head_sends_a_signed_request_for_checksums_to_the_regional_host() -> None:
+    transport = _responding(200, HEAD_HEADERS)
 
-    wire.store.head(KEY)
+    transport.store.head(KEY)
 
-    (request,) = wire.requests
+    (request,) = transport.requests
     assert (request.method, request.url) == ("HEAD", f"https://we-upload-files.s3.us-east-1.amazonaws.com/{KEY}")
     assert request.headers["x-amz-checksum-mode"] == b"ENABLED"
     assert request.headers["Authorization"].startswith(b"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
@@ -95,8 +95,8 @@ def test_head_asks_the_regional_host_for_the_checksum_under_our_signature() -> N
         ({"x-amz-checksum-crc32": "AAAAAA==", "x-amz-checksum-type": "FULL_OBJECT"}, None),
     ],
 )
-def test_only_a_digest_of_the_whole_body_counts(headers: dict[str, str], sha256: str | None) -> None:
-    stored = _answering(200, HEAD_HEADERS | headers).store.head(KEY)
+def test_composite_checksums_are_ignored(headers: dict[str, str], sha256: str | None) -> None:
+    stored = _responding(200, HEAD_HEADERS | headers).store.head(KEY)
 
     assert stored == StoredObject(1, "image/png", "9dd4e461268c8034f5c8564e155c67a6", sha256)
 
@@ -109,21 +109,21 @@ def test_only_a_digest_of_the_whole_body_counts(headers: dict[str, str], sha256:
         ({"x-amz-checksum-sha256": SHA256_BASE64, "x-amz-checksum-type": "FULL_OBJECT"}, None),
     ],
 )
-def test_checksum_that_s3_makes_by_itself_is_kept(headers: dict[str, str], crc64nvme: str | None) -> None:
-    stored = _answering(200, HEAD_HEADERS | headers).store.head(KEY)
+def test_crc64nvme_computed_by_s3_is_returned(headers: dict[str, str], crc64nvme: str | None) -> None:
+    stored = _responding(200, HEAD_HEADERS | headers).store.head(KEY)
 
     assert stored is not None
     assert stored.crc64nvme == crc64nvme
 
 
-def test_head_of_a_missing_object_is_none_and_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    assert _answering(404).store.head(KEY) is None
+def test_head_of_missing_object_returns_none_without_logging(caplog: pytest.LogCaptureFixture) -> None:
+    assert _responding(404).store.head(KEY) is None
     assert [record for record in caplog.records if record.name.startswith("lambda_app")] == []
 
 
-def test_head_that_is_forbidden_is_unavailable_and_names_the_missing_right(caplog: pytest.LogCaptureFixture) -> None:
+def test_forbidden_head_raises_unavailable_and_logs_the_required_permissions(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ObjectWithheldError) as refused:
-        _answering(403).store.head(KEY)
+        _responding(403).store.head(KEY)
 
     assert refused.value.status == 503
     assert "s3:ListBucket" in caplog.text
@@ -131,12 +131,12 @@ def test_head_that_is_forbidden_is_unavailable_and_names_the_missing_right(caplo
 
 @pytest.mark.parametrize("status", [500, 503])
 @pytest.mark.parametrize("operation", ["head", "delete"])
-def test_failing_store_is_unavailable_after_few_attempts(operation: str, status: int) -> None:
-    wire = _answering(status)
+def test_failing_store_raises_unavailable_after_the_maximum_of_attempts(operation: str, status: int) -> None:
+    transport = _responding(status)
 
     with pytest.raises(UnavailableError):
-        getattr(wire.store, operation)(KEY)
-    assert len(wire.requests) == ATTEMPTS
+        getattr(transport.store, operation)(KEY)
+    assert len(transport.requests) == MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize("operation", ["head", "delete"])
@@ -149,37 +149,37 @@ def test_failing_store_is_unavailable_after_few_attempts(operation: str, status:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_store_that_does_not_answer_is_unavailable_and_the_cause_is_kept(operation: str, error: Exception) -> None:
+def test_unreachable_store_raises_unavailable_with_its_cause(operation: str, error: Exception) -> None:
     with pytest.raises(UnavailableError) as unavailable:
         getattr(_failing(error).store, operation)(KEY)
 
     assert unavailable.value.__cause__ is error
 
 
-def test_answer_that_is_no_xml_is_unavailable() -> None:
+def test_response_that_is_not_xml_raises_unavailable() -> None:
     with pytest.raises(UnavailableError):
-        _answering(400, body=b"<html><p>proxy").store.delete(KEY)
+        _responding(400, body=b"<html><p>proxy").store.delete(KEY)
     with pytest.raises(UnavailableError):
-        _answering(200, body=b"<html><p>proxy").aws.call("s3", "list_objects_v2", Bucket="we-upload-files")
+        _responding(200, body=b"<html><p>proxy").aws.call("s3", "list_objects_v2", Bucket="we-upload-files")
 
 
-def test_delete_of_a_missing_object_is_done() -> None:
-    _answering(204).store.delete(KEY)
-    _answering(404, body=b"<Error><Code>NoSuchKey</Code></Error>").store.delete(KEY)
+def test_delete_of_missing_object_succeeds() -> None:
+    _responding(204).store.delete(KEY)
+    _responding(404, body=b"<Error><Code>NoSuchKey</Code></Error>").store.delete(KEY)
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (404, "NoSuchBucket")])
-def test_delete_that_is_refused_is_unavailable_and_says_why(status: int, code: str) -> None:
-    with pytest.raises(AwsRefusedError) as refused:
-        _answering(status, body=f"<Error><Code>{code}</Code></Error>".encode()).store.delete(KEY)
+def test_rejected_delete_raises_unavailable_with_the_error_code(status: int, code: str) -> None:
+    with pytest.raises(AwsResponseError) as refused:
+        _responding(status, body=f"<Error><Code>{code}</Code></Error>".encode()).store.delete(KEY)
 
     assert (refused.value.http_status, refused.value.aws_code) == (status, code)
 
 
-def test_key_of_another_shape_never_reaches_the_wire() -> None:
-    wire = _answering(204)
+def test_unsafe_key_is_rejected_before_any_request() -> None:
+    transport = _responding(204)
 
-    for call in (wire.store.head, wire.store.delete):
-        with pytest.raises(ValueError, match="not a key of ours"):
+    for call in (transport.store.head, transport.store.delete):
+        with pytest.raises(ValueError, match="unsafe object key"):
             call("../secrets")
-    assert wire.requests == []
+    assert transport.requests == []

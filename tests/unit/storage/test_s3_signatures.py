@@ -1,4 +1,4 @@
-"""Our presigned URLs are the ones that boto3's own client makes of the same request at the same time."""
+"""Presigned URLs are identical to those of boto3 for the same request and time."""
 
 import hashlib
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ FILENAMES = ("a.txt", 'naïve 100% +&=?/\\"quoted".pdf', "👩‍👩‍👧 ع�
 
 @dataclass(frozen=True)
 class Place:
-    """Where a bucket is and how it is reached."""
+    """Location and endpoints of a bucket."""
 
     region: str
     bucket: str = "we-upload-files"
@@ -113,7 +113,7 @@ def test_upload_and_download_urls_equal_those_of_boto3(place: Place) -> None:
 
 
 @time_machine.travel("2026-02-28T23:59:59.987Z", tick=False)
-def test_signature_covers_every_header_that_the_client_is_asked_to_send() -> None:
+def test_signature_covers_all_required_headers() -> None:
     upload = _store(PLACES[0]).presign_upload(key=KEYS[0], size_bytes=1, content_type="image/png", sha256=DIGESTS[1])
 
     query = dict(parse_qsl(urlsplit(upload.url).query))
@@ -128,7 +128,7 @@ def test_signature_covers_every_header_that_the_client_is_asked_to_send() -> Non
 
 
 @time_machine.travel("2026-02-28T23:59:59.987Z", tick=False)
-def test_expiry_that_is_told_is_the_one_that_is_signed() -> None:
+def test_reported_expiry_equals_the_signed_expiry() -> None:
     upload = _store(PLACES[0]).presign_upload(key=KEYS[0], size_bytes=1, content_type="image/png", sha256=None)
 
     query = dict(parse_qsl(urlsplit(upload.url).query))
@@ -149,7 +149,7 @@ def test_expiry_that_is_told_is_the_one_that_is_signed() -> None:
         ),
     ],
 )
-def test_url_names_the_host_that_clients_will_use(place: Place, address: str) -> None:
+def test_url_uses_the_public_host(place: Place, address: str) -> None:
     download = _store(place).presign_download(key=KEYS[0], filename="a", content_type="image/png")
 
     assert download.url.startswith(f"{address}{KEYS[0]}?")

@@ -1,4 +1,4 @@
-"""Nothing is signed that could be more than one header, one key or one upload."""
+"""Values that cannot be exactly one header, one key or one upload are never signed."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from lambda_app.storage.signed_headers import safe_key, upload_headers
 GOOD: dict[str, Any] = {"size_bytes": 1, "content_type": "image/png", "sha256": None}
 
 
-def test_largest_single_upload_is_admitted_and_one_byte_more_is_not() -> None:
+def test_upload_size_is_limited_to_the_maximum_of_one_put() -> None:
     assert upload_headers(**GOOD | {"size_bytes": SINGLE_PUT_MAX_BYTES})["Content-Length"] == "5368709120"
 
     with pytest.raises(TooLargeError) as refused:
@@ -42,19 +42,19 @@ def test_largest_single_upload_is_admitted_and_one_byte_more_is_not() -> None:
         {"sha256": "٠" * 64},
     ],
 )
-def test_value_that_cannot_be_its_header_is_refused(bad: dict[str, Any]) -> None:
+def test_invalid_header_value_is_rejected(bad: dict[str, Any]) -> None:
     with pytest.raises(MalformedRequestError):
         upload_headers(**GOOD | bad)
 
 
-def test_digest_in_either_case_is_the_same_header() -> None:
+def test_case_of_the_digest_does_not_change_the_header() -> None:
     lower, upper = (upload_headers(**GOOD | {"sha256": digest * 32})["x-amz-checksum-sha256"] for digest in ("ab", "AB"))
 
     assert lower == upper == "q6urq6urq6urq6urq6urq6urq6urq6urq6urq6urq6s="
 
 
 @pytest.mark.parametrize("key", ["uploads/0f8fad5b-d9cb-469f-a165-70867728950e", "a", "a/b.c/...", "a/.hidden", "a" * 1024])
-def test_plain_key_passes_unchanged(key: str) -> None:
+def test_safe_key_is_returned_unchanged(key: str) -> None:
     assert safe_key(key) == key
 
 
@@ -83,6 +83,6 @@ def test_plain_key_passes_unchanged(key: str) -> None:
         "a" * 1025,
     ],
 )
-def test_key_that_a_client_could_read_otherwise_is_refused(key: str) -> None:
-    with pytest.raises(ValueError, match="not a key of ours"):
+def test_ambiguous_key_is_rejected(key: str) -> None:
+    with pytest.raises(ValueError, match="unsafe object key"):
         safe_key(key)

@@ -1,4 +1,4 @@
-"""The zip's own bytes, against Python's reader; sparse files let it be larger than 4 GiB at no price."""
+"""The zip layout, read by Python's zipfile. Zips over 4 GiB are written as sparse files."""
 
 import zipfile
 import zlib
@@ -34,7 +34,7 @@ def render(layout: ZipLayout, bodies: list[bytes], start: int, end: int) -> byte
 
 @settings(max_examples=50)
 @given(st.lists(st.binary(max_size=200), min_size=1, max_size=8), st.lists(st.integers(0, 3000), max_size=6))
-def test_zip_is_the_same_however_it_is_cut(tmp_path_factory: pytest.TempPathFactory, bodies: list[bytes], cuts: list[int]) -> None:
+def test_zip_is_identical_for_any_segmentation(tmp_path_factory: pytest.TempPathFactory, bodies: list[bytes], cuts: list[int]) -> None:
     layout = ZipLayout([ZipEntry(f"{number} é.bin", len(body), AT) for number, body in enumerate(bodies)])
     size = layout.size_bytes
     at = sorted({0, size, *(cut for cut in cuts if cut < size)})
@@ -49,7 +49,7 @@ def test_zip_is_the_same_however_it_is_cut(tmp_path_factory: pytest.TempPathFact
         assert [found.read(entry) for entry in found.infolist()] == bodies
 
 
-def test_entry_says_what_a_plain_archiver_would(tmp_path: Path) -> None:
+def test_entry_metadata_equals_that_of_zipfile(tmp_path: Path) -> None:
     layout = ZipLayout([ZipEntry("a.txt", 1, AT), ZipEntry("é.txt", 0, datetime(1970, 1, 1, tzinfo=UTC))])
     (tmp_path / "a.zip").write_bytes(render(layout, [b"x", b""], 0, layout.size_bytes))
 
@@ -57,13 +57,13 @@ def test_entry_says_what_a_plain_archiver_would(tmp_path: Path) -> None:
         first, second = found.infolist()
 
     assert (first.filename, first.date_time, first.external_attr >> 16) == ("a.txt", (2026, 1, 2, 3, 4, 6), 0o100644)
-    # Whoever unpacks the stream as it comes needs sizes and checksum in front of the bytes.
+    # Flag bits 0: sizes and checksum precede the content, as a streaming reader requires.
     assert (first.flag_bits, first.compress_type, first.extract_version) == (0, zipfile.ZIP_STORED, 10)
     assert (second.filename, second.date_time[0], second.flag_bits) == ("é.txt", 1980, 0x800)
     assert int(AT.timestamp()).to_bytes(4, "little") in first.extra
 
 
-def test_zip_of_more_than_four_gib_is_read_back(tmp_path: Path) -> None:
+def test_zip_over_4_gib_is_readable(tmp_path: Path) -> None:
     bodies = [b"first", b"", b"last, behind 4 GiB"]
     sizes = [len(bodies[0]), 5 * GIB, len(bodies[2])]
     layout = ZipLayout([ZipEntry(f"{number}.bin", size, AT) for number, size in enumerate(sizes)])
@@ -78,7 +78,7 @@ def test_zip_of_more_than_four_gib_is_read_back(tmp_path: Path) -> None:
                 case Kind.HEADER:
                     file.write(layout.header(segment.index, crc32s[segment.index]))
                 case Kind.CONTENT:
-                    file.write(bodies[segment.index])  # of the large one nothing: a hole
+                    file.write(bodies[segment.index])  # the large entry is a hole in the sparse file
                 case Kind.DIRECTORY:
                     file.write(layout.directory(crc32s))
 
@@ -93,7 +93,7 @@ def test_zip_of_more_than_four_gib_is_read_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [2**32 - 2, 2**32 - 1, 2**32])
-def test_size_at_the_border_of_32_bits(tmp_path: Path, size: int) -> None:
+def test_zip64_fields_are_used_from_the_32_bit_limit(tmp_path: Path, size: int) -> None:
     layout = ZipLayout([ZipEntry("a", size, AT)])
     path = tmp_path / "a.zip"
 
@@ -108,7 +108,7 @@ def test_size_at_the_border_of_32_bits(tmp_path: Path, size: int) -> None:
         found.open(entry).close()
 
 
-def test_more_entries_than_16_bits_count_are_listed(tmp_path: Path) -> None:
+def test_more_than_65535_entries_are_listed(tmp_path: Path) -> None:
     count = 65_536
     layout = ZipLayout([ZipEntry(str(number), 0, AT) for number in range(count)])
     path = tmp_path / "many.zip"

@@ -1,4 +1,4 @@
-"""Names inside a zip: kept, safe everywhere, no two alike."""
+"""File names inside a zip: preserved where possible, safe, and unique."""
 
 import unicodedata
 
@@ -12,7 +12,7 @@ NAMES = st.text(alphabet=st.one_of(st.characters(exclude_categories=["Cs"]), st.
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "日本語 🗂.txt", "naïve café.pdf", "no extension", "a.tar.gz", "(1).txt"])
-def test_honest_name_is_kept(name: str) -> None:
+def test_safe_name_is_not_changed(name: str) -> None:
     assert entry_names([name]) == [name]
 
 
@@ -33,11 +33,11 @@ def test_honest_name_is_kept(name: str) -> None:
         (["/etc/passwd"], ["_etc_passwd"]),
     ],
 )
-def test_names_that_are_alike_or_dangerous_are_changed(names: list[str], expected: list[str]) -> None:
+def test_duplicate_or_unsafe_names_are_changed(names: list[str], expected: list[str]) -> None:
     assert entry_names(names) == expected
 
 
-def test_long_names_that_are_alike_stay_short_and_differ() -> None:
+def test_long_duplicate_names_are_shortened_and_unique() -> None:
     names = entry_names(["ü" * 250 + ".txt"] * 12)
 
     assert len(set(names)) == 12
@@ -45,7 +45,7 @@ def test_long_names_that_are_alike_stay_short_and_differ() -> None:
 
 
 @given(st.lists(NAMES, max_size=30))
-def test_any_names_become_different_plain_ones(names: list[str]) -> None:
+def test_any_names_become_unique_and_safe(names: list[str]) -> None:
     entries = entry_names(names)
 
     assert len(entries) == len(names)

@@ -1,4 +1,4 @@
-"""Quotas, multipart uploads, trash, idempotency keys, and an index for each way to list files."""
+"""Quotas, multipart uploads, trash, idempotency keys, and an index for each way of listing files."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,7 +13,7 @@ CHARGED = "'pending', 'available'"
 
 
 def upgrade() -> None:
-    """Add what a file's life needs; what is stored already is charged to its owners."""
+    """Add the columns and tables of the file lifecycle, and charge existing files to the quota of their owners."""
     _upgrade_users()
     _upgrade_files()
     op.create_table(
@@ -49,7 +49,7 @@ def _upgrade_users() -> None:
         FROM (
             SELECT owner_id, sum(size_bytes) AS bytes, count(*) AS files FROM file WHERE status IN ({CHARGED}) GROUP BY owner_id
         ) AS charged
-        WHERE "user".id = charged.owner_id"""  # noqa: S608  # made of constants
+        WHERE "user".id = charged.owner_id"""  # noqa: S608  # built from constants
     )
 
 
@@ -77,7 +77,7 @@ def _upgrade_files() -> None:
 
 
 def downgrade() -> None:
-    """Take it away again; what is in the trash is available again, because before there was no trash."""
+    """Drop all of it. Files in the trash become available, because the older version has no trash."""
     op.drop_table("sweep_position")
     op.drop_table("idempotency_key")
     op.execute("UPDATE file SET status = 'available' WHERE status = 'trashed'")

@@ -1,4 +1,4 @@
-"""Sessions, API keys, mailed tokens, the throttle of sign-ins, and the audit log."""
+"""Sessions, API keys, mail tokens, the sign-in throttle, and the audit log."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,8 @@ depends_on = None
 
 TIME = sa.DateTime(timezone=True)
 
-# The trigger numbers and links the row. Updating the head serialises writers until they commit, which is what makes it one chain.
+# The trigger assigns the number and the hashes of the row. The update of the head row serialises writers until they commit, so there is
+# exactly one chain.
 CHAIN = """
 CREATE FUNCTION audit_event_chain() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -23,7 +24,8 @@ BEGIN
 END $$
 """
 
-# The head moves only while a row is added: one trigger inside another. Everything else on both tables is refused, also by TRUNCATE.
+# The head changes only while an event is inserted, that is in a nested trigger. All other changes of both tables are rejected,
+# including TRUNCATE.
 REFUSE = """
 CREATE FUNCTION audit_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -44,7 +46,7 @@ TRIGGERS = (
 
 
 def upgrade() -> None:
-    """Create the tables, and end the sessions of before: their tokens name no session."""
+    """Create the tables. Existing access tokens become invalid, because they name no session."""
     op.add_column("user", sa.Column("token_epoch", sa.Integer(), server_default=sa.text("0"), nullable=False))
     op.add_column("user", sa.Column("email_verified_at", TIME, nullable=True))
     op.create_table(
@@ -119,7 +121,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop all of it, the audit log too."""
+    """Drop all of it, including the audit log."""
     for table in ("audit_event", "audit_head", "sign_in_attempt", "mail_token", "api_key", "refresh_token", "user_session"):
         op.drop_table(table)
     op.execute("DROP FUNCTION audit_event_chain()")

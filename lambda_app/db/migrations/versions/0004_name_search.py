@@ -1,4 +1,4 @@
-"""An index that finds a piece of a file's name anywhere in it."""
+"""A trigram index for substring search in file names."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,13 +22,13 @@ END $$
 
 
 def upgrade() -> None:
-    """Create the function and the index; building it took 25 s for a million files."""
+    """Create the function and the index. Building the index took 25 s for a million files."""
     op.execute(TRIGRAMS)
     trigrams = sa.text('trigrams(lower(filename) COLLATE "C")')
     op.create_index("ix_file_name_trigrams", "file", [trigrams], postgresql_using="gin", postgresql_with={"fastupdate": "off"})
 
 
 def downgrade() -> None:
-    """Take both away."""
+    """Drop the index and the function."""
     op.drop_index("ix_file_name_trigrams", "file")
     op.execute("DROP FUNCTION trigrams(text)")

@@ -1,4 +1,4 @@
-"""Limits of mail for each address and each asker, and which delays of the throttle the audit log knows."""
+"""Mail limits per address and per requester, and a column for the sign-in delays that the audit log has recorded."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,6 +26,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them."""
+    """Drop both."""
     op.drop_table("mail_allowance")
     op.drop_column("sign_in_attempt", "noted_until")

@@ -1,4 +1,4 @@
-"""Share links: their files, the users they are for, and the downloads they granted within the hour."""
+"""Share links: their files, their recipients, and the downloads granted in the last hour."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -80,6 +80,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them; every link is dead then."""
+    """Drop the tables. All share links stop working."""
     for table in ("share_download", "share_recipient", "share_file", "share"):
         op.drop_table(table)

@@ -1,4 +1,4 @@
-"""Archives: zips of several files, and how far each has come."""
+"""Archives: zips of several files, and the progress of each."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -71,7 +71,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take them away again; what S3 holds of archives is nobody's then."""
+    """Drop the tables. The archive objects in S3 are left without rows."""
     op.drop_table("share_archive_download")
     op.drop_table("archive_file")
     op.drop_table("archive")

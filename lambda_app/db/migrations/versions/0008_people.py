@@ -1,4 +1,4 @@
-"""Grants to people by name, and file requests."""
+"""Grants of files to named users, and file requests."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,7 +12,7 @@ TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Create the tables, and the file's way back to its request."""
+    """Create the tables, and the reference from a file to its file request."""
     op.create_table(
         "file_grant",
         sa.Column("file_id", sa.Uuid(), nullable=False),
@@ -63,7 +63,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop all of it; what guests sent stays its owner's."""
+    """Drop all of it. Files that guests uploaded remain with the owner of the request."""
     op.drop_index("ix_file_file_request_id", "file")
     op.drop_constraint("fk_file_file_request_id", "file")
     op.drop_column("file", "guest_token_hash")

@@ -1,4 +1,4 @@
-"""Descriptions of rows are remembered, and never taken for those of other rows."""
+"""Row descriptions are cached and never used for other rows."""
 
 import pytest
 from sqlalchemy import Engine, text
@@ -13,7 +13,7 @@ def columns(engine: Engine, query: str) -> dict[str, object]:
         return dict(row)
 
 
-def test_same_statement_after_a_change_of_its_table_has_the_new_columns(engine: Engine, observer: Engine) -> None:
+def test_statement_returns_new_columns_after_its_table_was_altered(engine: Engine, observer: Engine) -> None:
     with observer.begin() as owner:
         owner.execute(text("DROP TABLE IF EXISTS changing"))
         owner.execute(text("CREATE TABLE changing AS SELECT 7 AS id, 'a' AS name"))
@@ -26,7 +26,7 @@ def test_same_statement_after_a_change_of_its_table_has_the_new_columns(engine: 
     assert columns(engine, query) == columns(engine, query) == {"id": "7", "is_new": True}
 
 
-def test_what_is_remembered_stays_small(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_description_cache_is_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "DESCRIPTIONS_MAX", 3)
 
     for number in (*range(10), *range(10)):
@@ -36,7 +36,7 @@ def test_what_is_remembered_stays_small(engine: Engine, monkeypatch: pytest.Monk
         assert 0 < len(require_wire_connection(opened.connection)._descriptions) <= 3
 
 
-def test_no_rows_again_are_no_rows(engine: Engine) -> None:
+def test_repeated_statement_without_rows_returns_no_rows(engine: Engine) -> None:
     with engine.connect() as opened:
         for _ in range(2):
             assert opened.execute(text("SELECT 1 AS a WHERE false")).all() == []

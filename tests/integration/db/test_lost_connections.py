@@ -1,4 +1,4 @@
-"""Whatever happens to the line: no lie about what was committed, nothing done twice, and the next request works."""
+"""Lost connections: no commit is reported falsely, no write is executed twice, and the next request succeeds."""
 
 import time
 from collections.abc import Callable
@@ -35,9 +35,9 @@ def read(engine: Engine) -> str:
 
 
 def kill_backends(observer: Engine) -> None:
-    """Have the server end every other connection to this database, and wait until it has."""
+    """Terminate all other connections to this database and wait until they have ended."""
     others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    # Outside a transaction: within one, the list of backends is the one of its beginning.
+    # Outside a transaction, because pg_stat_activity is a snapshot within one.
     with observer.connect().execution_options(plain_read=True) as connection:
         killed = connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}")).all()
         assert killed
@@ -45,7 +45,7 @@ def kill_backends(observer: Engine) -> None:
             time.sleep(0.01)
 
 
-def test_reads_and_writes_succeed_after_the_server_ended_the_idle_connection(
+def test_reads_and_writes_succeed_after_the_server_closed_the_idle_connection(
     make_engine: Callable[..., Engine], notes_url: str, observer: Engine
 ) -> None:
     engine = make_engine(notes_url)
@@ -79,7 +79,7 @@ def test_every_connection_of_a_pool_is_replaced_after_a_restart(
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 @pytest.mark.parametrize("own_transaction", [False, True], ids=["begun", "own transaction"])
-def test_a_line_that_died_while_idle_is_replaced(
+def test_connection_that_died_while_idle_is_replaced(
     engine: Engine, proxy: WireProxy, observer: Engine, reset: bool, own_transaction: bool
 ) -> None:
     body = uuid4().hex
@@ -95,7 +95,7 @@ def test_a_line_that_died_while_idle_is_replaced(
 
 
 @EVERY_CUT
-def test_a_read_survives_a_cut_in_its_first_statement(engine: Engine, proxy: WireProxy, where: Cut) -> None:
+def test_read_is_retried_when_the_connection_is_lost_in_its_first_statement(engine: Engine, proxy: WireProxy, where: Cut) -> None:
     proxy.cut(where)
 
     with proxy.count() as counted:
@@ -105,7 +105,7 @@ def test_a_read_survives_a_cut_in_its_first_statement(engine: Engine, proxy: Wir
 
 
 @EVERY_CUT
-def test_a_write_survives_a_cut_in_its_first_statement_and_is_done_once(
+def test_write_is_retried_when_the_connection_is_lost_in_its_first_statement(
     engine: Engine, proxy: WireProxy, observer: Engine, where: Cut
 ) -> None:
     body = uuid4().hex
@@ -117,7 +117,7 @@ def test_a_write_survives_a_cut_in_its_first_statement_and_is_done_once(
 
 
 @EVERY_CUT
-def test_a_read_survives_a_cut_after_an_own_transaction_which_is_not_repeated(
+def test_read_after_an_own_transaction_is_retried_without_repeating_it(
     engine: Engine, proxy: WireProxy, observer: Engine, where: Cut
 ) -> None:
     body = uuid4().hex
@@ -129,7 +129,7 @@ def test_a_read_survives_a_cut_after_an_own_transaction_which_is_not_repeated(
 
 
 @EVERY_CUT
-def test_a_cut_in_a_later_statement_is_an_error_and_undoes_the_write(
+def test_connection_loss_in_a_later_statement_raises_and_undoes_the_write(
     engine: Engine, proxy: WireProxy, observer: Engine, where: Cut
 ) -> None:
     body = uuid4().hex
@@ -145,7 +145,7 @@ def test_a_cut_in_a_later_statement_is_an_error_and_undoes_the_write(
 
 
 @pytest.mark.parametrize(("where", "committed"), [(Cut.BEFORE, 0), (Cut.AFTER, 1), (Cut.MID_REPLY, 1)])
-def test_a_cut_commit_is_never_reported_as_a_success(
+def test_connection_loss_during_commit_is_never_reported_as_success(
     engine: Engine, proxy: WireProxy, observer: Engine, where: Cut, committed: int
 ) -> None:
     body = uuid4().hex
@@ -159,7 +159,7 @@ def test_a_cut_commit_is_never_reported_as_a_success(
 
 
 @pytest.mark.parametrize(("where", "committed"), [(Cut.BEFORE, 0), (Cut.AFTER, 1), (Cut.MID_REPLY, 1)])
-def test_a_cut_own_transaction_is_an_error_and_never_sent_again(
+def test_connection_loss_in_an_own_transaction_raises_without_retry(
     engine: Engine, proxy: WireProxy, observer: Engine, where: Cut, committed: int
 ) -> None:
     body = uuid4().hex
@@ -173,7 +173,7 @@ def test_a_cut_own_transaction_is_an_error_and_never_sent_again(
     assert count_notes(observer, body) == committed
 
 
-def test_a_cut_during_rollback_keeps_the_error_that_led_to_it(engine: Engine, proxy: WireProxy, observer: Engine) -> None:
+def test_connection_loss_during_rollback_keeps_the_original_error(engine: Engine, proxy: WireProxy, observer: Engine) -> None:
     body = uuid4().hex
     proxy.cut(Cut.BEFORE, at_flush=2)
 
@@ -187,7 +187,7 @@ def test_a_cut_during_rollback_keeps_the_error_that_led_to_it(engine: Engine, pr
     assert count_notes(observer, body) == 0
 
 
-def test_a_server_that_stays_away_is_an_error_and_its_return_is_noticed(engine: Engine, proxy: WireProxy) -> None:
+def test_stopped_server_raises_and_is_used_again_after_its_return(engine: Engine, proxy: WireProxy) -> None:
     proxy.kill_all()
     proxy.is_refusing = True
 
@@ -199,16 +199,18 @@ def test_a_server_that_stays_away_is_an_error_and_its_return_is_noticed(engine: 
     read(engine)
 
 
-def answer_once_with_farewell(monkeypatch: pytest.MonkeyPatch, sqlstate: str) -> None:
-    """Have the next message from the server be the one it ends connections with."""
-    farewells = iter([(b"E", f"SFATAL\0VFATAL\0C{sqlstate}\0Mgoodbye\0\0".encode())])
+def receive_fatal_error_once(monkeypatch: pytest.MonkeyPatch, sqlstate: str) -> None:
+    """Replace the next message from the server by a FATAL error."""
+    errors = iter([(b"E", f"SFATAL\0VFATAL\0C{sqlstate}\0Mgoodbye\0\0".encode())])
     read_message = Transport.read_message
-    monkeypatch.setattr(Transport, "read_message", lambda wire: next(farewells, None) or read_message(wire))
+    monkeypatch.setattr(Transport, "read_message", lambda transport: next(errors, None) or read_message(transport))
 
 
 @pytest.mark.parametrize("sqlstate", ["57P01", "57P02", "57P05"])
-def test_a_server_that_restarts_is_asked_again(engine: Engine, proxy: WireProxy, monkeypatch: pytest.MonkeyPatch, sqlstate: str) -> None:
-    answer_once_with_farewell(monkeypatch, sqlstate)
+def test_statement_is_retried_while_the_server_restarts(
+    engine: Engine, proxy: WireProxy, monkeypatch: pytest.MonkeyPatch, sqlstate: str
+) -> None:
+    receive_fatal_error_once(monkeypatch, sqlstate)
 
     with proxy.count() as counted:
         read(engine)
@@ -217,10 +219,10 @@ def test_a_server_that_restarts_is_asked_again(engine: Engine, proxy: WireProxy,
 
 
 @pytest.mark.parametrize("sqlstate", ["08P01", "25P03", "53300"])
-def test_a_server_that_throws_us_out_is_not_asked_again(
+def test_statement_is_not_retried_after_another_fatal_error(
     engine: Engine, proxy: WireProxy, monkeypatch: pytest.MonkeyPatch, sqlstate: str
 ) -> None:
-    answer_once_with_farewell(monkeypatch, sqlstate)
+    receive_fatal_error_once(monkeypatch, sqlstate)
 
     with proxy.count() as counted, pytest.raises(UnavailableError) as caught:
         read(engine)
@@ -231,7 +233,7 @@ def test_a_server_that_throws_us_out_is_not_asked_again(
 
 
 @pytest.mark.timing
-def test_a_silent_server_is_given_up_and_not_asked_twice(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> None:
+def test_unresponsive_server_times_out_without_retry(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> None:
     engine = make_engine(proxy.url_for(notes_url), database_timeout_seconds=0.5)
     read(engine)
     proxy.delay_seconds = 2.0
@@ -246,9 +248,7 @@ def test_a_silent_server_is_given_up_and_not_asked_twice(make_engine: Callable[.
     read(engine)
 
 
-def test_a_statement_that_outlasts_the_timeout_is_an_error_and_its_late_rows_reach_nobody(
-    make_engine: Callable[..., Engine], notes_url: str
-) -> None:
+def test_late_rows_of_a_timed_out_statement_are_discarded(make_engine: Callable[..., Engine], notes_url: str) -> None:
     engine = make_engine(notes_url, database_timeout_seconds=0.3)
 
     with pytest.raises(UnavailableError), session_scope(create_session_factory(engine)) as session:
@@ -259,7 +259,7 @@ def test_a_statement_that_outlasts_the_timeout_is_an_error_and_its_late_rows_rea
         time.sleep(0.1)
 
 
-def test_a_copy_that_we_do_not_speak_costs_the_connection_and_disturbs_nobody(engine: Engine, proxy: WireProxy) -> None:
+def test_copy_only_discards_the_connection(engine: Engine, proxy: WireProxy) -> None:
     with pytest.raises(InterfaceError) as caught, session_scope(create_session_factory(engine)) as session:
         session.execute(text("COPY note FROM STDIN"))
 
@@ -269,9 +269,7 @@ def test_a_copy_that_we_do_not_speak_costs_the_connection_and_disturbs_nobody(en
     assert counted.connections == 1
 
 
-def test_a_backend_that_dies_in_the_middle_of_a_transaction_is_an_error(
-    make_engine: Callable[..., Engine], notes_url: str, observer: Engine
-) -> None:
+def test_backend_killed_during_a_transaction_raises(make_engine: Callable[..., Engine], notes_url: str, observer: Engine) -> None:
     engine = make_engine(notes_url)
     body = uuid4().hex
 
@@ -282,7 +280,7 @@ def test_a_backend_that_dies_in_the_middle_of_a_transaction_is_an_error(
     assert count_notes(observer, body) == 0
 
 
-def test_notices_and_parameter_changes_in_the_middle_of_an_answer_are_taken_in_stride(engine: Engine) -> None:
+def test_notices_and_parameter_changes_in_a_reply_are_accepted(engine: Engine) -> None:
     connection = endpoint_of(engine).connect()
     connection.execute_statement("DO $$ BEGIN RAISE NOTICE 'look'; END $$", (), TransactionMode.READ)
     connection.execute_statement("SET SESSION TimeZone TO 'Asia/Kathmandu'", (), TransactionMode.READ)

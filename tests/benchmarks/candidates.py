@@ -1,4 +1,4 @@
-"""What is measured, laid out as Lambda unpacks it: the locked wheels and each candidate's own modules, all of it compiled."""
+"""The measured applications, laid out as Lambda unpacks them: the locked wheels and each candidate's modules, compiled to bytecode."""
 
 import hashlib
 import platform
@@ -15,37 +15,37 @@ MACHINES = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 @dataclass(frozen=True)
 class Candidate:
-    """A handler to measure: `MODULE.handler`, found on `roots`."""
+    """A handler to measure: `module.handler`, imported from `roots`."""
 
     name: str
     module: str
     roots: tuple[Path, ...]
 
 
-def build_candidates(*, beside: Path | None = None) -> list[Candidate]:
-    """Build ours and the peers; `beside` is another checkout whose application is measured in the same run, for before and after."""
+def build_candidates(*, compare: Path | None = None) -> list[Candidate]:
+    """Build this application, as `ours`, and the peers. `compare` is another checkout to measure in the same run, as `before`."""
     wheels = _wheels()
-    ours = [("ours", contents.ROOT)] + ([] if beside is None else [("before", beside)])
+    ours = [("ours", contents.ROOT)] + ([] if compare is None else [("before", compare)])
     candidates = [Candidate(name, "lambda_app.main", (_application(name, checkout), wheels)) for name, checkout in ours]
     return [*candidates, *(Candidate(name, name, (_peer(name), wheels)) for name in ("plain", "bare"))]
 
 
 def _wheels() -> Path:
-    """Install the wheels of the package, for this machine and the Python that runs this; again only when their lock changes."""
+    """Install the wheels of the package for this machine and Python version, unless they were installed from the same lock file."""
     version = ".".join(platform.python_version_tuple()[:2])
     tree = BUILD / f"wheels-{hashlib.sha256(contents.LOCK.read_bytes() + version.encode()).hexdigest()[:12]}"
     if not tree.is_dir():
         for old in BUILD.glob("wheels-*"):
             shutil.rmtree(old)
-        making = BUILD / "making"
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(parents=True)
-        contents.install_locked(making, architecture=MACHINES[platform.machine()], python_version=version)
-        contents.prune(making)
-        contents.add_application(making)
-        contents.compile_bytecode(making)
-        shutil.rmtree(making / "lambda_app")
-        making.rename(tree)
+        partial = BUILD / "partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        contents.install_locked(partial, architecture=MACHINES[platform.machine()], python_version=version)
+        contents.prune(partial)
+        contents.add_application(partial)
+        contents.compile_bytecode(partial)
+        shutil.rmtree(partial / "lambda_app")
+        partial.rename(tree)
     return tree
 
 

@@ -1,4 +1,4 @@
-"""The servers, accounts and files that every candidate is measured on, in one run."""
+"""The database, accounts and files that all candidates of a run share."""
 
 import secrets
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from lambda_app.core.settings import Environment, Settings
 from lambda_app.db import migrations
 from lambda_app.factory import Services
 from lambda_app.schemas.accounts.users import UserCreate
+from tests.benchmarks.candidates import Candidate
 from tests.benchmarks.processes import Process
 from tests.benchmarks.rows import fill
-from tests.benchmarks.trees import Candidate
 from tests.support.postgres import create_fresh_database, running_postgres
 
 API = "/api/v1"
@@ -26,8 +26,8 @@ PASSWORD = "correct horse battery staple"
 
 
 @dataclass(frozen=True)
-class Person:
-    """An account, and the token that each candidate gave it."""
+class BenchUser:
+    """An account, and its access token from each candidate."""
 
     id: UUID
     email: str
@@ -35,7 +35,7 @@ class Person:
 
 
 def event_of(method: str, path: str, *, token: str | None = None, body: str | None = None, form: bool = False) -> dict[str, Any]:
-    """Return the event of an HTTP API (payload 2.0), as a browser's request makes it."""
+    """Return the event of an HTTP API (payload 2.0) for a browser's request."""
     path, _, query = path.partition("?")
     headers = {
         "accept": "application/json",
@@ -76,50 +76,50 @@ def event_of(method: str, path: str, *, token: str | None = None, body: str | No
 
 
 @dataclass(frozen=True)
-class World:
-    """One migrated database with an owner of a hundred files, and what a candidate's process needs in its environment."""
+class Testbed:
+    """A migrated database with an owner of a hundred files, and the environment of the candidates' processes."""
 
     services: Services
     environment: dict[str, str]
-    owner: Person
+    owner: BenchUser
     file_id: UUID
 
     @property
     def database_url(self) -> str:
-        """Where the database listens."""
+        """The connection URL of the database."""
         return self.environment["DATABASE_URL"]
 
     def start(self, candidate: Candidate, *options: str, database_url: str | None = None) -> Process:
-        """Start a candidate with options of `child.py`; `database_url` is the way to the database when there is something between."""
+        """Start a candidate with options of `child.py`. `database_url` replaces the URL of the database, for example by that of a proxy."""
         return Process(candidate, self.environment | {"DATABASE_URL": database_url or self.database_url}, *options)
 
-    def make_person(self) -> Person:
-        """Make an account."""
+    def create_user(self) -> BenchUser:
+        """Create an account."""
         with self.services.unit_of_work() as session:
             registration = UserCreate(email=f"{uuid4()}@example.com", password=PASSWORD)
             user = self.services.users(session).register(registration, registrar=None)
-            return Person(user.id, user.email)
+            return BenchUser(user.id, user.email)
 
-    def sign_in(self, process: Process, person: Person) -> str:
-        """Sign in through a candidate, once, and return the token."""
-        if process.candidate.name not in person.tokens:
-            person.tokens[process.candidate.name] = process.ask(sign_in_event(person))["access_token"]
-        return person.tokens[process.candidate.name]
+    def sign_in(self, process: Process, user: BenchUser) -> str:
+        """Sign in through a candidate, unless done before, and return the access token."""
+        if process.candidate.name not in user.tokens:
+            user.tokens[process.candidate.name] = process.request(sign_in_event(user))["access_token"]
+        return user.tokens[process.candidate.name]
 
-    def make_files(self, owner: UUID, count: int, *, at: int = 0) -> None:
-        """Add files to an account's, nine tenths of them available and its own."""
-        fill(self.services.engine, owner=owner, other=self.make_person().id, count=count, at=at)
+    def create_files(self, owner: UUID, count: int, *, at: int = 0) -> None:
+        """Add files after the first `at` ones; the owner gets nine tenths of them."""
+        fill(self.services.engine, owner=owner, other=self.create_user().id, count=count, at=at)
 
 
-def sign_in_event(person: Person) -> dict[str, Any]:
-    """Return the request that signs the person in."""
-    form = urlencode({"username": person.email, "password": PASSWORD})
+def sign_in_event(user: BenchUser) -> dict[str, Any]:
+    """Return the event of a sign-in."""
+    form = urlencode({"username": user.email, "password": PASSWORD})
     return event_of("POST", f"{API}/login/token", body=form, form=True)
 
 
 @contextmanager
-def running_world() -> Iterator[World]:
-    """Start PostgreSQL, make the tables and the first account; all of it is gone afterwards."""
+def running_testbed() -> Iterator[Testbed]:
+    """Provide a temporary PostgreSQL server with the schema, an account and its files."""
     with ExitStack() as stack:
         url = create_fresh_database(stack.enter_context(running_postgres()))
         environment = {
@@ -129,7 +129,7 @@ def running_world() -> Iterator[World]:
             "SECRET_KEY": secrets.token_urlsafe(48),
             "S3_BUCKET_NAME": "bench-bucket",
             "AWS_REGION": "us-east-1",
-            # Nobody calls S3 here: addresses are only signed.
+            # S3 is not called: URLs are only signed.
             "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
             "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
             "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
@@ -148,10 +148,10 @@ def running_world() -> Iterator[World]:
         services = Services.build(settings)
         stack.callback(services.engine.dispose)
         migrations.upgrade(services.engine)
-        world = World(services, environment, Person(uuid4(), ""), uuid4())
-        owner = world.make_person()
-        # A ninth more than are shown: every tenth is somebody else's.
-        world.make_files(owner.id, FILES_OF_OWNER * 10 // 9 + 1)
+        testbed = Testbed(services, environment, BenchUser(uuid4(), ""), uuid4())
+        owner = testbed.create_user()
+        # One file in ten belongs to another user.
+        testbed.create_files(owner.id, FILES_OF_OWNER * 10 // 9 + 1)
         with services.engine.begin() as connection:
             file_id = connection.execute(text("SELECT id FROM file WHERE owner_id = :id LIMIT 1"), {"id": owner.id}).scalar_one()
-        yield World(services, environment, owner, file_id)
+        yield Testbed(services, environment, owner, file_id)

@@ -1,0 +1,28 @@
+"""Parts that the statements of several repositories share."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import ColumnElement, Select, Text, cast, literal, tuple_
+from sqlalchemy.dialects.postgresql import JSONB
+
+from lambda_app.schemas.page import Cursor
+
+Row = TypeVar("Row")
+
+OWN_TRANSACTION: Final = {"own_transaction": True, "synchronize_session": False, "populate_existing": True}
+"""Execution options of a statement that commits by itself. The rows it returns replace those that the session loaded before."""
+
+
+def newest_page(query: Select[Row], model: Any, *, limit: int, after: Cursor | None) -> Select[Row]:
+    """Return the query for up to `limit` rows of the model, newest first, after the cursor's row."""
+    if after is not None:
+        last = tuple_(literal(after.value, model.created_at.type), literal(after.id, model.id.type))
+        query = query.where(tuple_(model.created_at, model.id) < last)
+    return query.order_by(model.created_at.desc(), model.id.desc()).limit(limit)
+
+
+def json_parameter(rows: Sequence[Any]) -> ColumnElement[Any]:
+    """Return the rows as one JSON parameter, because RDS Proxy pins a connection for a statement longer than 16 kB."""
+    return cast(literal(json.dumps(rows, default=str), Text), JSONB)
