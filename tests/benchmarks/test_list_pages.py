@@ -194,8 +194,10 @@ SHARED = {
     "many by me": (OWNER, Shared.BY_ME),
 }
 SHARED_RATIO_MAX = 5
-"""A page of one's own files scans one index; a page of shared files also looks up a second table per row. Reading all rows would take a
-hundred times as long."""
+"""A page of the user's own files scans one index; a page of shared files also looks up a second table per row.
+
+Reading all rows would take a hundred times as long.
+"""
 
 
 @pytest.mark.parametrize("name", SHARED)
