@@ -1,7 +1,7 @@
 # All developer commands; `make` without a target lists them. Works with GNU make 3.81, which macOS ships.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-browser test-slow bench fuzz test-pooler localstack check fix openapi lock clean
+.PHONY: help setup run test test-slow test-browser bench fuzz test-pooler localstack check fix openapi lock clean
 .PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Evaluated on first use and then cached, because `make help` must work on a machine without Python.
@@ -19,6 +19,8 @@ help: ## List all targets and variables
 	@echo "  PORT            port of the API on 127.0.0.1 (default: 8000)"
 	@echo "  WE_UPLOAD_DATA  data directory of make run (default: .local, which make clean deletes)"
 	@echo "  TESTS           tests to run with make test, and pytest options (default: tests)"
+	@echo "  WORKERS         number of processes that run tests in parallel (default: auto)"
+	@echo "  SIZE            size of make test-slow: reduced or full (default: reduced)"
 	@echo "  BENCH           options of make bench: --docs, --rows 1000000, --only cold, --compare other-checkout"
 	@echo "  STAGE           stage that make deploy deploys: dev, staging or prod (default: dev)"
 	@echo "  CDK             options of the cdk command"
@@ -38,15 +40,28 @@ TESTS ?= tests
 # These tests need the CDK, a browser or another emulator; run them with make test-infra, test-deploy, test-browser or localstack.
 EXCLUDED_TESTS = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser \
 	--ignore=tests/integration/storage/test_s3_on_localstack.py
-test: setup ## Run the tests with a real PostgreSQL and the strict S3 emulator
-	@exec "$(BIN)/python" -m pytest $(TESTS) $(EXCLUDED_TESTS)
+WORKERS ?= auto
+# Which tests, by their markers.
+CHOSEN ?= not slow
+# 5 is pytest's exit status when no test is chosen.
+.PHONY: test-parallel test-timing
+test-parallel: setup
+	@$(SIZES) "$(BIN)/python" -m pytest --numprocesses=$(WORKERS) --dist=worksteal -m "not timing and ($(CHOSEN))" $(TESTS) $(EXCLUDED_TESTS) || [ $$? = 5 ]
 
+test-timing: setup
+	@$(SIZES) "$(BIN)/python" -m pytest -m "timing and ($(CHOSEN))" $(TESTS) $(EXCLUDED_TESTS) || [ $$? = 5 ]
+
+test: test-parallel test-timing ## Run the tests with a real PostgreSQL and the strict S3 emulator
+
+SIZE ?= reduced
 CUT_POINTS ?= 1
 POOLER_RESTARTS ?= 3
-SLOW_TESTS ?= tests/integration/lifecycle tests/integration/api/test_file_requests.py tests/benchmarks tests/e2e
-test-slow: setup ## Run the slow tests at full size: 10,000 event orders, 600 file lifecycles on a failing S3, a million rows, 6 GiB uploads
-	@LIFECYCLE_ORDERS=10000 LIFECYCLE_STEPS=20000 LIFECYCLE_FAULTS=600 GUEST_ROUNDS=20 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000 "$(BIN)/python" -m pytest -s $(SLOW_TESTS) $(EXCLUDED_TESTS)
-	@$(MAKE) test-pooler POOLER_TESTS=tests/integration CUT_POINTS=0 POOLER_RESTARTS=0
+FULL_SIZES = LIFECYCLE_ORDERS=10000 LIFECYCLE_STEPS=20000 LIFECYCLE_FAULTS=600 GUEST_ROUNDS=20 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 \
+	LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000
+test-slow: CHOSEN = slow
+test-slow: SIZES = $(if $(filter full,$(SIZE)),$(FULL_SIZES))
+test-slow: test-parallel test-timing ## Run the slow tests; with SIZE=full 10,000 event orders, a million rows, files of 6 GiB: an hour
+	$(if $(filter full,$(SIZE)),@$(MAKE) test-pooler POOLER_TESTS=tests/integration CUT_POINTS=0 POOLER_RESTARTS=0)
 
 FUZZ_CASES ?= 100000
 fuzz: setup ## Send 100,000 requests generated from the OpenAPI document; FUZZ_SEED= repeats a run

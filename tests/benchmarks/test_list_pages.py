@@ -21,8 +21,10 @@ from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, Order, Or
 from lambda_app.schemas.page import Cursor
 from tests.benchmarks.rows import START, fill
 
+pytestmark = [pytest.mark.slow, pytest.mark.timing]
+
 ROWS = int(os.environ.get("LIST_ROWS", "100000"))
-"""Number of files; `make test-slow` uses a million."""
+"""Number of files; `make test-slow SIZE=full` uses a million."""
 PAGE = 100
 IS_TIMED = "LIST_ROWS" in os.environ
 """`make test` checks only the plans of PostgreSQL, because other work on the machine affects times."""

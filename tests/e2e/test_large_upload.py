@@ -1,4 +1,4 @@
-"""A multipart upload of a large file whose process is killed half way and which a new process resumes. `make test-slow` uses 6 GiB."""
+"""Upload a large file whose process is killed half way; a new process resumes it. `make test-slow SIZE=full` uses 6 GiB."""
 
 import hashlib
 import os
@@ -16,6 +16,8 @@ import httpx
 import pytest
 
 from infra.local.state import SUPERUSER_EMAIL, Folders, kept_secrets
+
+pytestmark = pytest.mark.slow
 
 GIB = float(os.environ.get("LARGE_UPLOAD_GIB", "0.1"))
 CHECKOUT = Path(__file__).parents[2]

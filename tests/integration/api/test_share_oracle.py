@@ -124,6 +124,7 @@ def measure(client: httpx.Client, closed: Closed, kind: str) -> dict[str, float]
     return {name: slower[name] for name, median in medians.items() if abs(median - medians["never existing"]) > MIN_DIFFERENCE_SECONDS}
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("kind", ["GET", "file"])
 def test_unavailable_links_take_the_same_time(client: httpx.Client, closed: Closed, kind: str) -> None:
     # A random difference does not occur in every measurement; a real one does.
