@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.local.bootstrap import VERSION, VirtualEnvironment
+from infra.local.bootstrap import VERSION, VirtualEnvironment, writable_checkout
 from infra.local.processes import LocalError
 from infra.local.state import CHECKOUT, exclusive_lock
 
@@ -27,9 +27,8 @@ NODE_MINIMUM = 20
 
 def main(wanted: str = "deployment") -> None:
     """Create or update the tools for `deployment` or `browser`. Raises LocalError with what to do."""
-    with exclusive_lock(
-        CHECKOUT / ".local" / "toolchain.lock", refusal="Process {pid} is installing the same tools; wait until it has finished."
-    ):
+    refusal = "Process {pid} is installing the same tools; wait until it has finished."
+    with writable_checkout(), exclusive_lock(CHECKOUT / ".local" / "toolchain.lock", refusal=refusal):
         if wanted == "browser":
             _install_node_packages(BROWSER, "the browser")
             return
