@@ -245,7 +245,8 @@ def test_cors_allows_pages_of_this_machine_only(s3_server: ObjectStoreServer) ->
 
 @pytest.mark.parametrize("operation", ["put_object", "upload_part"])
 def test_form_content_type_does_not_slow_an_upload_down(s3_server: ObjectStoreServer, operation: str) -> None:
-    s3, place = client(s3_server), {"Bucket": s3_server.bucket, "Key": f"uploads/form-{operation}"}
+    s3 = client(s3_server)
+    place: dict[str, Any] = {"Bucket": s3_server.bucket, "Key": f"uploads/form-{operation}"}
     if operation == "upload_part":
         place |= {"UploadId": s3.create_multipart_upload(**place)["UploadId"], "PartNumber": 1}
     url = s3.generate_presigned_url(operation, place)

@@ -68,7 +68,7 @@ def test_checkout_without_write_permission_is_one_clear_line(
     monkeypatch.setattr(module, "CHECKOUT", checkout)
     monkeypatch.setattr(VirtualEnvironment, "is_current", lambda _: False)
     # The unprivileged user may be unable to read the standard library.
-    monkeypatch.setattr(bootstrap.importlib.util, "find_spec", lambda _: object())
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
     user = os.geteuid()
     try:
         if user == 0:  # root ignores permissions
