@@ -20,7 +20,7 @@ PORTS = range(15_000, 30_000)
 
 
 class LocalError(Exception):
-    """A problem that the developer can solve. The message says how, and is printed without a traceback."""
+    """A problem that the developer can solve. The message describes how, and is printed without a traceback."""
 
 
 def free_port() -> int:

@@ -28,7 +28,7 @@ KEPT_METADATA = ("METADATA", "entry_points.txt", "LICENSE", "LICENSE.txt", "COPY
 
 
 class PackageError(Exception):
-    """The package cannot be built. The message says what to do."""
+    """The package cannot be built. The message describes what to do."""
 
 
 def install_locked(target: Path, *, architecture: str, python_version: str) -> None:

@@ -112,7 +112,7 @@ def shown_credentials(run: Run) -> dict[str, str]:
 
 
 def sign_in(run: Run, credentials: dict[str, str] | None = None) -> dict[str, Any]:
-    """Sign in, by default as the first start says."""
+    """Sign in, by default as the first start shows."""
     answer = httpx.post(f"{run.address}/api/v1/login/token", data=credentials or shown_credentials(run), timeout=10)
     token: dict[str, Any] = answer.raise_for_status().json()
     return token
