@@ -82,7 +82,7 @@ def _repeat(step: Callable[[], float], finished: threading.Event) -> None:
 def build_one_archive(services: "Services") -> float:
     """Continue the oldest archive that is waiting, if there is one."""
     with services.unit_of_work() as session:
-        waiting = services.archive_sweep(session).list_waiting(limit=1)
+        waiting = services.archive_sweep(session).list_claimable(limit=1)
     for archive_id in waiting:
         with services.unit_of_work() as session:
             services.archive_builds(session).build(archive_id, budget_seconds=ARCHIVE_SECONDS)
@@ -91,10 +91,10 @@ def build_one_archive(services: "Services") -> float:
 
 def consume_events(services: "Services", events: UploadEvents) -> float:
     """Complete uploads whose events have arrived. A message that failed stays in the queue and is delivered again."""
-    from lambda_app.handlers.object_created import take_batch
+    from lambda_app.handlers.object_created import complete_uploads
 
     messages = events.receive(wait_seconds=int(POLL_SECONDS))
-    failed = {failure["itemIdentifier"] for failure in take_batch(services, {"Records": messages})["batchItemFailures"]}
+    failed = {failure["itemIdentifier"] for failure in complete_uploads(services, {"Records": messages})["batchItemFailures"]}
     events.delete(message for message in messages if message["messageId"] not in failed)
     return 0.0
 
