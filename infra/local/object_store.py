@@ -47,12 +47,12 @@ class UploadEvents:
     sqs: Any
     url: str
 
-    def receive(self, *, wait_seconds: int) -> list[dict[str, str]]:
-        """Wait up to `wait_seconds` for messages. Return them as Lambda passes them on: `messageId`, `receiptHandle`, `body`."""
-        answer = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=QUEUE_BATCH, WaitTimeSeconds=wait_seconds)
+    def receive(self) -> list[dict[str, str]]:
+        """Return waiting messages as Lambda passes them on: `messageId`, `receiptHandle`, `body`."""
+        response = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=QUEUE_BATCH)
         return [
             {"messageId": message["MessageId"], "receiptHandle": message["ReceiptHandle"], "body": message["Body"]}
-            for message in answer.get("Messages", [])
+            for message in response.get("Messages", [])
         ]
 
     def delete(self, messages: Iterable[dict[str, str]]) -> None:

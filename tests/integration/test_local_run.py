@@ -187,7 +187,8 @@ def test_second_ctrl_c_does_not_wait_for_requests(tmp_path: Path) -> None:
         servers = servers_of(run)
 
         run.press(CTRL_C)
-        time.sleep(0.5)
+        # The first one has been handled when the port is closed.
+        wait_until(lambda: not accepts_connections(run))
         run.press(CTRL_C)
         second_at = time.monotonic()
         # Either form of a closed connection.
@@ -274,6 +275,11 @@ def query(run: Run, statement: str) -> None:
         connection.commit()
     finally:
         connection.close()
+
+
+def accepts_connections(run: Run) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", run.port)) == 0
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -286,7 +286,7 @@ def test_upload_event_reaches_the_queue_and_other_objects_send_none(s3_server: O
     deadline = time.monotonic() + 20
     while not any(f'"{key}"' in body for body in bodies):
         assert time.monotonic() < deadline, bodies
-        messages = s3_server.events.receive(wait_seconds=1)
+        messages = s3_server.events.receive()
         s3_server.events.delete(messages)
         bodies += [message["body"] for message in messages]
 
