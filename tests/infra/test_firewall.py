@@ -9,7 +9,7 @@ import pytest
 
 from infra.components.cloudfront_entry import VIEWER_ADDRESS
 from infra.components.firewall import COUNTED
-from lambda_app.core.security.origin_verifier import VIEWER_ADDRESS_HEADER, ORIGIN_VERIFY_HEADER
+from lambda_app.core.security.origin_verifier import ORIGIN_VERIFY_HEADER, VIEWER_ADDRESS_HEADER
 from tests.infra.conftest import Synthesised
 
 

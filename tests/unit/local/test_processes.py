@@ -24,7 +24,8 @@ def stop(number, frame):
         sys.exit(0)
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, stop)
-print("pid", os.getpid(), flush=True)
+# In one write, so that the line of a signal cannot come in between.
+os.write(1, f"pid {os.getpid()}\\n".encode())
 time.sleep(60)
 """
 STARTER = """
@@ -39,7 +40,7 @@ time.sleep(60)
 def start(tmp_path: Path, *arguments: str, stop_signal: str = "SIGTERM") -> tuple[Server, Callable[[], str]]:
     log = tmp_path / "log"
     server = Server("It", [sys.executable, "-c", SERVER, *arguments], log=log, stop_signal=stop_signal)
-    server.wait_until(lambda: "pid" in log.read_text())
+    server.wait_until(lambda: "\n" in log.read_text())
     return server, log.read_text
 
 
@@ -104,7 +105,7 @@ def test_interrupted_stop_forces_the_end_at_once(tmp_path: Path) -> None:
 def test_server_ends_when_its_starter_is_killed(tmp_path: Path, fatal: signal.Signals) -> None:
     log = tmp_path / "log"
     with subprocess.Popen([sys.executable, "-c", STARTER, log, SERVER]) as starter:
-        wait_until(lambda: log.exists() and log.read_text().startswith("pid "))
+        wait_until(lambda: log.exists() and "\n" in log.read_text())
         server = psutil.Process(pid_in(log.read_text()))
 
         starter.send_signal(fatal)
