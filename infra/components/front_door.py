@@ -13,7 +13,7 @@ from constructs import Construct
 from infra.components.acknowledged import acknowledge
 from infra.config import GATEWAY_TIMEOUT_SECONDS, StageConfig
 
-ORIGIN_SECRET_HEADER = "x-origin-verify"
+ORIGIN_VERIFY_HEADER = "x-origin-verify"
 VIEWER_ADDRESS = Path(__file__).with_name("viewer_address.js")
 
 
@@ -84,7 +84,7 @@ class FrontDoor(Construct):
             read_timeout=Duration.seconds(GATEWAY_TIMEOUT_SECONDS + 1),
             # Whoever may read the distribution's configuration may read it: CloudFront has no other place for it. The template names
             # the secret, and CloudFormation puts in its value.
-            custom_headers={ORIGIN_SECRET_HEADER: key.secret_value.unsafe_unwrap()},
+            custom_headers={ORIGIN_VERIFY_HEADER: key.secret_value.unsafe_unwrap()},
         )
 
     def _viewer_address(self) -> cloudfront.Function:

@@ -1,4 +1,4 @@
-"""The archive worker in a process of its own, which says how much memory it took: `archive_worker.py EVENT`."""
+"""The archive worker as a program that reports its memory use: `archive_worker.py EVENT`."""
 
 import json
 import resource
@@ -12,7 +12,7 @@ STATUS = Path("/proc/self/status")
 
 
 def peak_kib() -> int:
-    """Return the most memory this program had. Linux lets it inherit its parent's in `ru_maxrss`, but not in VmHWM."""
+    """Return the peak memory of this program in KiB. On Linux `ru_maxrss` can include the parent's peak; VmHWM does not."""
     if STATUS.exists():
         return next(int(line.split()[1]) for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024  # bytes on macOS
@@ -20,8 +20,8 @@ def peak_kib() -> int:
 
 if __name__ == "__main__":
     services = worker_services()
-    # What it takes to have everything loaded, S3's client above all.
+    # Loads everything that the worker needs, above all the S3 client, before the baseline is measured.
     services.store.head("archives/nothing")
-    before = peak_kib()
-    answer = build_archives(services, json.loads(sys.argv[1]), budget=lambda: 3600.0)
-    print(json.dumps({"answer": answer, "baseline_kib": before, "peak_kib": peak_kib()}))
+    baseline = peak_kib()
+    response = build_archives(services, json.loads(sys.argv[1]), budget=lambda: 3600.0)
+    print(json.dumps({"response": response, "baseline_kib": baseline, "peak_kib": peak_kib()}))

@@ -1,4 +1,7 @@
-"""A zip of one large file and one of many, by the worker in a process of its own, on real servers; `make proofs` takes 5 GiB and 2,000."""
+"""A zip of one large file and a zip of many files, built by the worker in its own process on real servers.
+
+`make test-slow` uses 5 GiB and 2,000 files.
+"""
 
 import hashlib
 import json
@@ -35,11 +38,11 @@ FILES = int(os.environ.get("LARGE_ARCHIVE_FILES", "100"))
 WORKER = Path(__file__).with_name("archive_worker.py")
 CHECKOUT = Path(__file__).parents[2]
 MEMORY_MAX_BYTES = 64 * MIB
-"""What a worker may take beyond what it is when idle: two parts, the one that is just sent, and some air."""
+"""Limit of a worker's memory above its idle use: two parts in memory, the part being sent, and a margin."""
 
 
-class World(NamedTuple):
-    """The services, and the environment of a worker."""
+class Stack(NamedTuple):
+    """The services, the environment of a worker, and the owner of the files."""
 
     services: Services
     environment: dict[str, str]
@@ -47,7 +50,7 @@ class World(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def world(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[World]:
+def stack(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[Stack]:
     aws = AwsAccess(settings, AwsCredentials(s3_server.access_key_id, s3_server.secret_access_key), read_timeout_seconds=300)
     services = Services.build(settings, aws)
     assert settings.secret_key is not None
@@ -65,14 +68,14 @@ def world(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[World]:
     user = User(id=uuid4(), email=f"{uuid4()}@example.com", hashed_password="x", is_active=True, is_superuser=False)
     with services.unit_of_work() as session:
         session.add(user)
-    yield World(services, environment, user)
+    yield Stack(services, environment, user)
     services.engine.dispose()
 
 
-def store_file(world: World, name: str, size_bytes: int, piece: bytes) -> tuple[UUID, str]:
-    """Store a file that repeats `piece`, and return its id and digest; its row is written as if it had been uploaded."""
+def store_file(stack: Stack, name: str, size_bytes: int, piece: bytes) -> tuple[UUID, str]:
+    """Store a file that repeats `piece`, with the row of a completed upload. Returns its id and SHA-256 digest."""
     file_id, digest = uuid4(), hashlib.sha256()
-    key, store = object_key(file_id), world.services.store
+    key, store = object_key(file_id), stack.services.store
     upload_id = store.start_multipart(key=key, content_type="application/octet-stream", with_digests=True)
     for number, at in enumerate(range(0, size_bytes, len(piece)), 1):
         body = piece[: size_bytes - at]
@@ -82,44 +85,44 @@ def store_file(world: World, name: str, size_bytes: int, piece: bytes) -> tuple[
     assert parts is not None
     store.complete_multipart(key=key, upload_id=upload_id, parts=parts, size_bytes=size_bytes)
     now = clock.now()
-    row = File(id=file_id, filename=name, content_type="a/b", size_bytes=size_bytes, s3_key=key, owner_id=world.user.id)
+    row = File(id=file_id, filename=name, content_type="a/b", size_bytes=size_bytes, s3_key=key, owner_id=stack.user.id)
     row.status, row.upload_expires_at, row.created_at, row.updated_at = FileStatus.AVAILABLE, now, now, now
-    with world.services.unit_of_work() as session:
+    with stack.services.unit_of_work() as session:
         session.add(row)
     return file_id, digest.hexdigest()
 
 
-def ask(world: World, file_ids: list[UUID]) -> UUID:
-    with world.services.unit_of_work() as session:
-        return world.services.archives(session).start(world.user, ArchiveCreate(file_ids=file_ids)).id
+def create_archive(stack: Stack, file_ids: list[UUID]) -> UUID:
+    with stack.services.unit_of_work() as session:
+        return stack.services.archives(session).start(stack.user, ArchiveCreate(file_ids=file_ids)).id
 
 
-def command(world: World, archive_id: UUID) -> list[str]:
-    event = batch(s3_message(archive_request_key(archive_id), bucket=world.services.settings.s3_bucket_name))
+def command(stack: Stack, archive_id: UUID) -> list[str]:
+    event = batch(s3_message(archive_request_key(archive_id), bucket=stack.services.settings.s3_bucket_name))
     return [sys.executable, str(WORKER), json.dumps(event)]
 
 
-def work(world: World, archive_id: UUID) -> dict[str, Any]:
-    """Build it in a process of its own; return what that took."""
+def build(stack: Stack, archive_id: UUID) -> dict[str, Any]:
+    """Build the archive in a separate process, and return its report: memory in KiB and time in seconds."""
     started_at = time.monotonic()
-    finished = subprocess.run(command(world, archive_id), env=world.environment, check=True, capture_output=True, text=True, timeout=3600)
+    finished = subprocess.run(command(stack, archive_id), env=stack.environment, check=True, capture_output=True, text=True, timeout=3600)
     report: dict[str, Any] = json.loads(finished.stdout.splitlines()[-1])
     report["seconds"] = round(time.monotonic() - started_at, 1)
-    assert report["answer"] == {"batchItemFailures": []}, finished.stdout
+    assert report["response"] == {"batchItemFailures": []}, finished.stdout
     return report
 
 
-def fetch(world: World, archive_id: UUID, path: Path) -> None:
-    with world.services.unit_of_work() as session:
-        found = world.services.archives(session).get(world.user, archive_id)
+def download(stack: Stack, archive_id: UUID, path: Path) -> None:
+    with stack.services.unit_of_work() as session:
+        found = stack.services.archives(session).get(stack.user, archive_id)
     assert found.request is not None, found
-    with httpx.stream("GET", found.request.url, timeout=900, trust_env=False) as answer, path.open("wb") as file:
-        for chunk in answer.iter_bytes(MIB):
+    with httpx.stream("GET", found.request.url, timeout=900, trust_env=False) as response, path.open("wb") as file:
+        for chunk in response.iter_bytes(MIB):
             file.write(chunk)
 
 
-def assert_is_a_valid_zip(path: Path) -> None:
-    """Let the standard tool look at it, where there is one, and Python's reader everywhere."""
+def assert_valid_zip(path: Path) -> None:
+    """Verify the zip with `unzip`, if it is installed, and with Python's reader."""
     if tool := which("unzip"):
         tested = subprocess.run([tool, "-tq", str(path)], check=False, capture_output=True, text=True)
         print(tested.stdout[-200:].strip())
@@ -128,55 +131,55 @@ def assert_is_a_valid_zip(path: Path) -> None:
         assert found.testzip() is None
 
 
-def took(report: dict[str, Any]) -> int:
+def memory_bytes(report: dict[str, Any]) -> int:
     return int(report["peak_kib"] - report["baseline_kib"]) * 1024
 
 
-def test_zip_of_one_large_file_is_valid_and_built_in_little_memory_after_a_kill(world: World, tmp_path: Path) -> None:
+def test_zip_of_a_large_file_is_resumed_after_a_kill_within_the_memory_limit(stack: Stack, tmp_path: Path) -> None:
     size_bytes = int(GIB * 1024**3) + 12_345
-    file_id, digest = store_file(world, "large.bin", size_bytes, os.urandom(8 * MIB))
-    archive_id = ask(world, [file_id])
+    file_id, digest = store_file(stack, "large.bin", size_bytes, os.urandom(8 * MIB))
+    archive_id = create_archive(stack, [file_id])
 
-    doomed = subprocess.Popen(command(world, archive_id), env=world.environment, stdout=subprocess.DEVNULL)
-    while (done := done_bytes(world, archive_id)) < size_bytes / 3:
-        assert doomed.poll() is None
+    worker = subprocess.Popen(command(stack, archive_id), env=stack.environment, stdout=subprocess.DEVNULL)
+    while (done := done_bytes(stack, archive_id)) < size_bytes / 3:
+        assert worker.poll() is None
         time.sleep(0.05)
-    doomed.kill()
-    assert doomed.wait() == -signal.SIGKILL
-    before = done_bytes(world, archive_id)
-    with world.services.unit_of_work() as session:
+    worker.kill()
+    assert worker.wait() == -signal.SIGKILL
+    before = done_bytes(stack, archive_id)
+    with stack.services.unit_of_work() as session:
         session.execute(text("UPDATE archive SET lease_until = now() - interval '1 second' WHERE id = :id"), {"id": archive_id})
-        assert world.services.archive_sweep(session).list_claimable(limit=10) == [archive_id]
-    report = work(world, archive_id)
+        assert stack.services.archive_sweep(session).list_claimable(limit=10) == [archive_id]
+    report = build(stack, archive_id)
 
     print(f"{size_bytes} bytes, killed after {before}: {report}")
     assert done <= before < size_bytes
-    assert took(report) < MEMORY_MAX_BYTES < size_bytes
+    assert memory_bytes(report) < MEMORY_MAX_BYTES < size_bytes
     path = tmp_path / "large.zip"
-    fetch(world, archive_id, path)
-    assert_is_a_valid_zip(path)
+    download(stack, archive_id, path)
+    assert_valid_zip(path)
     with zipfile.ZipFile(path) as found, found.open("large.bin") as content:
-        assert hashlib.file_digest(content, "sha256").hexdigest() == digest  # type: ignore[arg-type]  # it reads as a file does
+        assert hashlib.file_digest(content, "sha256").hexdigest() == digest  # type: ignore[arg-type]  # a zip entry reads like a file
 
 
-def test_zip_of_many_files_is_valid_and_built_in_little_memory(world: World, tmp_path: Path) -> None:
+def test_zip_of_many_files_is_built_within_the_memory_limit(stack: Stack, tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         sizes = [number * 997 % 60_000 + 1 for number in range(FILES)]
-        stored = list(pool.map(lambda size: store_file(world, "same name.txt", size, os.urandom(60_001)), sizes))
-    archive_id = ask(world, [file_id for file_id, _ in stored])
+        stored = list(pool.map(lambda size: store_file(stack, "same name.txt", size, os.urandom(60_001)), sizes))
+    archive_id = create_archive(stack, [file_id for file_id, _ in stored])
 
-    report = work(world, archive_id)
+    report = build(stack, archive_id)
 
     print(f"{FILES} files: {report}")
-    assert took(report) < MEMORY_MAX_BYTES
+    assert memory_bytes(report) < MEMORY_MAX_BYTES
     path = tmp_path / "many.zip"
-    fetch(world, archive_id, path)
-    assert_is_a_valid_zip(path)
+    download(stack, archive_id, path)
+    assert_valid_zip(path)
     with zipfile.ZipFile(path) as found:
         assert [hashlib.sha256(found.read(entry)).hexdigest() for entry in found.infolist()] == [digest for _, digest in stored]
         assert len({entry.filename for entry in found.infolist()}) == FILES
 
 
-def done_bytes(world: World, archive_id: UUID) -> int:
-    with world.services.unit_of_work() as session:
+def done_bytes(stack: Stack, archive_id: UUID) -> int:
+    with stack.services.unit_of_work() as session:
         return int(session.execute(text("SELECT done_bytes FROM archive WHERE id = :id"), {"id": archive_id}).scalar_one())

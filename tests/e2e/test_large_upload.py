@@ -1,4 +1,4 @@
-"""A file of several GiB through the running API, killed half way and resumed by a fresh process. `make proofs` runs it with 6 GiB."""
+"""A multipart upload of a large file whose process is killed half way and which a new process resumes. `make test-slow` uses 6 GiB."""
 
 import hashlib
 import os
@@ -23,21 +23,21 @@ UPLOADER = Path(__file__).with_name("uploader.py")
 
 
 @dataclass
-class Run:
-    """A running API, and the credentials of its superuser."""
+class RunningApi:
+    """A running API, and the access token of its superuser."""
 
     api: str
     token: str
     environment: dict[str, str]
 
-    def ask(self, method: str, path: str, **parameters: Any) -> httpx.Response:
+    def request(self, method: str, path: str, **parameters: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}"}
         with httpx.Client(base_url=self.api, headers=headers, timeout=300, trust_env=False) as client:
             return client.request(method, path, **parameters)
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Run]:
+def running(tmp_path: Path) -> Iterator[RunningApi]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -46,33 +46,33 @@ def running(tmp_path: Path) -> Iterator[Run]:
     server = subprocess.Popen([sys.executable, "-m", "infra.local"], cwd=CHECKOUT, env=environment, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
     try:
-        wait_until(lambda: answers(f"{address}/health/db"), seconds=90)
+        wait_until(lambda: is_healthy(f"{address}/health/db"), seconds=90)
         password = kept_secrets(Folders(tmp_path / "data")).superuser_password
         form = {"username": SUPERUSER_EMAIL, "password": password}
         token = httpx.post(f"{address}/login/token", data=form, trust_env=False).raise_for_status().json()["access_token"]
-        yield Run(f"{address}/api/v1", token, environment)
+        yield RunningApi(f"{address}/api/v1", token, environment)
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(60)
         log.close()
 
 
-def answers(url: str) -> bool:
+def is_healthy(url: str) -> bool:
     try:
         return httpx.get(url, trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False
 
 
-def wait_until(is_so: Callable[[], bool], *, seconds: float) -> None:
+def wait_until(is_met: Callable[[], bool], *, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, "it took too long"
+    while not is_met():
+        assert time.monotonic() < deadline, "timeout"
         time.sleep(0.1)
 
 
 def make_source(path: Path, size_bytes: int) -> str:
-    """Write a sparse file with something of its own in every part, and return its digest."""
+    """Write a sparse file with different content in every part, and return its SHA-256 digest."""
     with path.open("wb") as source:
         source.truncate(size_bytes)
         for at in range(0, size_bytes, 4 * 1024**2):
@@ -90,18 +90,18 @@ def sent_parts(log: Path) -> list[int]:
     return [int(line) for line in log.read_text().split()] if log.exists() else []
 
 
-def test_upload_killed_half_way_goes_on_in_a_fresh_process_and_comes_back_whole(running: Run, tmp_path: Path) -> None:
+def test_killed_upload_is_resumed_by_a_new_process_and_downloads_unchanged(running: RunningApi, tmp_path: Path) -> None:
     size_bytes = int(GIB * 1024**3) + 12_345
     source, log = tmp_path / "source", tmp_path / "parts.log"
     digest = make_source(source, size_bytes)
-    declared = {"filename": "large.bin", "content_type": "application/octet-stream", "size_bytes": size_bytes}
-    started = running.ask("POST", "/files/multipart", json=declared).json()
+    metadata = {"filename": "large.bin", "content_type": "application/octet-stream", "size_bytes": size_bytes}
+    started = running.request("POST", "/files/multipart", json=metadata).json()
     command = [sys.executable, str(UPLOADER), running.api, running.token, started["file_id"], str(source), str(log)]
 
-    first = subprocess.Popen(command)
+    uploader = subprocess.Popen(command)
     wait_until(lambda: len(sent_parts(log)) >= started["part_count"] // 2, seconds=900)
-    first.kill()
-    assert first.wait() == -signal.SIGKILL
+    uploader.kill()
+    assert uploader.wait() == -signal.SIGKILL
     before = len(sent_parts(log))
     subprocess.run(command, check=True, timeout=900)
 
@@ -109,8 +109,8 @@ def test_upload_killed_half_way_goes_on_in_a_fresh_process_and_comes_back_whole(
     print(f"{started['part_count']} parts, {before} before the kill")
     assert 0 < before < started["part_count"]
     assert len(sent) == len(set(sent))
-    assert started["part_count"] - len(sent) <= 1  # the one that arrived as its sender died
-    url = running.ask("GET", f"/files/download/{started['file_id']}").json()["download_url"]
+    assert started["part_count"] - len(sent) <= 1  # a part may have arrived although it was not logged before the kill
+    url = running.request("GET", f"/files/download/{started['file_id']}").json()["download_url"]
     fetched = hashlib.sha256()
     received = 0
     with httpx.stream("GET", url, timeout=900, trust_env=False) as download:

@@ -9,7 +9,7 @@ import pytest
 from infra.components.origin_verifier import VIEWER_ADDRESS
 
 from infra.components.firewall import COUNTED
-from lambda_app.core.security.origin_verifier import ORIGIN_SECRET_HEADER, VIEWER_ADDRESS_HEADER
+from lambda_app.core.security.origin_verifier import ORIGIN_VERIFY_HEADER, VIEWER_ADDRESS_HEADER
 from tests.infra.conftest import Synthesised
 
 
@@ -50,7 +50,7 @@ def test_api_knows_cloudfront_by_a_secret_that_no_template_holds(behind_firewall
     (header,) = origin["OriginCustomHeaders"]
     reference = json.dumps(header["HeaderValue"])
 
-    assert header["HeaderName"] == ORIGIN_SECRET_HEADER.decode()
+    assert header["HeaderName"] == ORIGIN_VERIFY_HEADER.decode()
     assert "{{resolve:secretsmanager:" in reference
     assert "OriginKeysKey3" in reference
     assert origin["CustomOriginConfig"]["OriginProtocolPolicy"] == "https-only"

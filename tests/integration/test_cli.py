@@ -1,4 +1,4 @@
-"""The operator's command line, against a real database."""
+"""The operator's command line with a real database."""
 
 import json
 import re
@@ -128,7 +128,7 @@ def test_sweep_prints_its_report(run: Run, environment: dict[str, str], s3_serve
 
     assert code == 0, output
     assert re.search(r"^is finished +True$", output, re.MULTILINE)
-    # How many depends on how long ago the tests before this one left their uploads behind.
+    # The counts depend on the uploads that earlier tests left behind.
     assert re.search(r"^expired +\d+$", output, re.MULTILINE)
 
 
@@ -184,7 +184,7 @@ def test_purge_deletes_only_expired_data(run: Run, client: httpx.Client, service
     form = {"username": owner.email, "password": owner.password}
     ended = client.post("/api/v1/login/token", data=form).json()
     client.post("/api/v1/login/logout", json={"refresh_token": ended["refresh_token"]})
-    run("purge")  # what other tests have left
+    run("purge")  # clears the data of other tests
     assert run("purge")[1].startswith("0 sessions")
 
     with services.engine.begin() as connection:
@@ -209,7 +209,7 @@ def counters(services: Services, owner: Account) -> tuple[int, int]:
 
 
 def lose_count(services: Services, owner: Account) -> None:
-    """Leave the counters as a version that knows no quota leaves them."""
+    """Set the counters to the values that a version without quotas leaves."""
     with services.engine.begin() as connection:
         connection.execute(text('UPDATE "user" SET bytes_used = 0, files_count = 0 WHERE id = :id'), {"id": owner.id})
 
@@ -238,7 +238,7 @@ def test_recount_corrects_counters_only_with_fix(
 def test_recount_covers_all_pages(
     run: Run, client: httpx.Client, services: Services, make_user: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("recount-usage", "--fix")  # what other tests have left
+    run("recount-usage", "--fix")  # clears the data of other tests
     monkeypatch.setattr(usage, "RECOUNT_PAGE_USERS", 2)
     accounts = [make_user() for _ in range(5)]
     for account in accounts:
@@ -252,11 +252,11 @@ def test_recount_covers_all_pages(
 def test_recount_skips_an_account_that_changed_meanwhile(
     run: Run, settings: Settings, client: httpx.Client, make_user: Callable[..., Account]
 ) -> None:
-    """Somebody starts an upload after the files were added up and before the counters are written."""
+    """The account starts an upload after its files were counted and before the counters are corrected."""
     pooled = Services.build(settings.model_copy(update={"database_pool_size": 4}))
     owner = make_user()
     start_upload(client, owner, b"xxx")
-    run("recount-usage", "--fix")  # what other tests have left
+    run("recount-usage", "--fix")  # clears the data of other tests
     with pooled.engine.begin() as connection:
         connection.execute(text('UPDATE "user" SET bytes_used = 1000 WHERE id = :id'), {"id": owner.id})
 

@@ -1,7 +1,7 @@
-"""Rotation of the signing keys under load: several instances of the API, each with its own old document, and no request fails.
+"""Rotation of the signing keys under load: with several instances of the API, each with its own cached document, no request fails.
 
-Time is scaled by 1,500: documents are verification_keys for 0.2 s (300 s), keys rotate every 0.8 s (20 minutes, the least that
-docs/adr/0009-access-token-signing.md allows), and a token is used for 0.4 s (10 minutes).
+Time is scaled by 1,500: documents are cached for 0.2 s (300 s), keys rotate every 0.8 s (20 minutes, the minimum in
+docs/adr/0009-access-token-signing.md), and a token is used for 0.4 s (10 minutes).
 """
 
 import asyncio
@@ -35,7 +35,7 @@ TOKEN_SECONDS = 0.4
 
 
 class Secret:
-    """The document that all instances read."""
+    """The key document that all instances fetch."""
 
     def __init__(self) -> None:
         self.ring = KeyRing.parse(secrets.token_urlsafe(48))
@@ -45,35 +45,35 @@ class Secret:
 
 
 class Load:
-    """What the instances and their callers share."""
+    """The shared state of the instances and their clients."""
 
     def __init__(self) -> None:
         self.statuses: Counter[int] = Counter()
-        self.outlived = 0
-        """Tokens that a stalled machine used after the end of their (scaled) life, for which 401 is the right answer."""
+        self.expired_count = 0
+        """Tokens that a slow machine used after their (scaled) lifetime; 401 is correct for them."""
         self.failures: list[str] = []
         self.tokens: list[tuple[float, str]] = []
         self.kids: set[str] = set()
         self.is_over = False
         self.lock = threading.Lock()
 
-    def note(self, answer: httpx.Response, *, made_at: float | None = None) -> None:
+    def record(self, response: httpx.Response, *, issued_at: float | None = None) -> None:
         with self.lock:
-            if answer.status_code == 401 and made_at is not None and time.monotonic() - made_at > TOKEN_SECONDS:
-                self.outlived += 1
+            if response.status_code == 401 and issued_at is not None and time.monotonic() - issued_at > TOKEN_SECONDS:
+                self.expired_count += 1
                 return
-            self.statuses[answer.status_code] += 1
-            if answer.status_code != 200:
-                self.failures.append(answer.text)
+            self.statuses[response.status_code] += 1
+            if response.status_code != 200:
+                self.failures.append(response.text)
 
-    def add(self, token: str, *, made_at: float) -> None:
+    def add(self, token: str, *, issued_at: float) -> None:
         with self.lock:
-            self.tokens = [*self.tokens[-50:], (made_at, token)]
+            self.tokens = [*self.tokens[-50:], (issued_at, token)]
 
     def usable(self) -> list[tuple[float, str]]:
-        """Tokens that live, and since when: of every instance, not only one's own."""
+        """Return the valid tokens of all instances, with their times of issue."""
         with self.lock:
-            return [(made_at, token) for made_at, token in self.tokens if time.monotonic() - made_at < TOKEN_SECONDS]
+            return [(issued_at, token) for issued_at, token in self.tokens if time.monotonic() - issued_at < TOKEN_SECONDS]
 
 
 def instance(settings: Settings, secret: Secret) -> Services:
@@ -83,7 +83,7 @@ def instance(settings: Settings, secret: Secret) -> Services:
 
 
 def serve(services: Services, app: FastAPI, load: Load, account: Account) -> None:
-    """Be one instance and its callers until the load is over."""
+    """Run one instance and its client until the load ends."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     transport = GatewayTransport(GatewayHandler(app))
@@ -91,15 +91,15 @@ def serve(services: Services, app: FastAPI, load: Load, account: Account) -> Non
         form = {"username": account.email, "password": account.password}
         pair = client.post("/api/v1/login/token", data=form).json()
         while not load.is_over:
-            asked_at = time.monotonic()
+            requested_at = time.monotonic()
             refreshed = client.post("/api/v1/login/refresh", json={"refresh_token": pair["refresh_token"]})
-            load.note(refreshed)
+            load.record(refreshed)
             if refreshed.status_code != 200:
                 break
             pair = refreshed.json()
-            load.add(pair["access_token"], made_at=asked_at)
-            for made_at, token in load.usable()[-6:]:
-                load.note(client.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token}"}), made_at=made_at)
+            load.add(pair["access_token"], issued_at=requested_at)
+            for issued_at, token in load.usable()[-6:]:
+                load.record(client.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token}"}), issued_at=issued_at)
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
     services.engine.dispose()
@@ -109,12 +109,12 @@ def test_20_key_rotations_under_load_fail_no_request(settings: Settings, make_us
     secret, load = Secret(), Load()
     account = make_user()
     instances = [instance(settings, secret) for _ in range(INSTANCES)]
-    # BuildResult here, not in the threads: while FastAPI builds a route it changes the process's warning filters.
+    # The applications are created here and not in the threads, because FastAPI changes the process's warning filters meanwhile.
     threads = [threading.Thread(target=serve, args=(one, create_app(one.settings, one), load, account)) for one in instances]
     for thread in threads:
         thread.start()
     time.sleep(ROTATION_SECONDS)
-    # One more: the first rotation of a bare secret only publishes its next key.
+    # One more rotation, because the first rotation of a bare secret only publishes the next key.
     for _ in range(ROTATIONS + 1):
         load.kids.add(secret.ring.current.kid)
         secret.ring = secret.ring.rotated()
@@ -124,12 +124,12 @@ def test_20_key_rotations_under_load_fail_no_request(settings: Settings, make_us
         thread.join()
 
     sys.stdout.write(
-        f"{sum(load.statuses.values())} requests during {ROTATIONS} rotations: {dict(load.statuses)}, {load.outlived} outlived\n"
+        f"{sum(load.statuses.values())} requests during {ROTATIONS} rotations: {dict(load.statuses)}, {load.expired_count} expired\n"
     )
     assert load.failures == []
     assert len(load.kids) == ROTATIONS
     assert load.statuses[200] > 300
-    assert load.outlived < load.statuses[200] / 10
+    assert load.expired_count < load.statuses[200] / 10
 
 
 @pytest.mark.parametrize("rotations", [3, 4])

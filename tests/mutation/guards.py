@@ -60,21 +60,21 @@ GUARDS = (
     # What S3 may be told
     Guard(
         "an upload is written once",
-        "storage/admission.py",
+        "storage/signed_headers.py",
         '"If-None-Match": "*", ',
         "",
         (f"{API}test_files.py::test_upload_url_works_once",),
     ),
     Guard(
         "the digest is part of the signature",
-        "storage/admission.py",
+        "storage/signed_headers.py",
         "    if sha256 is None:\n        return {}",
         "    return {}",
         (f"{API}test_files.py::test_s3_refuses_content_that_was_not_declared",),
     ),
     Guard(
         "the length is part of the signature",
-        "storage/admission.py",
+        "storage/signed_headers.py",
         '{"Content-Length": str(size_bytes), "Content-Type": content_type, ',
         '{"Content-Type": content_type, ',
         (f"{API}test_files.py::test_upload_response_lists_all_required_headers", "unit/storage", "integration/storage"),
@@ -371,10 +371,10 @@ GUARDS = (
     ),
     Guard(
         "a pass is for one link",
-        "core/security/passes.py",
+        "core/security/share_tokens.py",
         'f"{payload}.{hash_secret(address)}"',
         "payload",
-        ("unit/core/test_passes.py", f"{API}test_share_links.py::test_share_pass_of_another_link_is_ignored"),
+        ("unit/core/test_share_tokens.py", f"{API}test_share_links.py::test_share_pass_of_another_link_is_ignored"),
     ),
     Guard(
         "the zips of a link end with it",

@@ -1,22 +1,44 @@
-"""Calls of the archive services in units of work."""
+"""Files and archives for tests of the archive services."""
 
 import io
+import random
 import zipfile
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
+import pytest
+
 from lambda_app.factory import Services
 from lambda_app.models import Archive, File, Share, User
 from lambda_app.schemas.archives import ArchiveCreate
 from lambda_app.schemas.sharing.shares import ShareOptions
+from lambda_app.services.archives import builds as archive_builds
 from lambda_app.services.archives.archives import ArchiveDownload, ArchiveService
 from lambda_app.services.archives.builds import BuildResult
 from lambda_app.services.archives.sweep import ArchiveSweepReport
 from lambda_app.storage.keys import ARCHIVE_PREFIX, REQUEST_PREFIX, requested_archive_of
 from tests.support.lifecycle import Lifecycle
 
+SMALL_PART = 64 * 1024
+RNG = random.Random(6)
+# The bodies produce a header whose checksum is known only two parts later, one known in the next part, a header that is split between
+# parts, and empty files.
+BODIES = (b"first", RNG.randbytes(150_000), b"", RNG.randbytes(46_000), RNG.randbytes(40_000), b"", b"last")
+
 Result = TypeVar("Result")
+
+
+def make_file(lifecycle: Lifecycle, user: User, body: bytes = b"hello", **fields: object) -> File:
+    """Create an available file."""
+    file = lifecycle.start(user, body, **fields)
+    lifecycle.put(file, body)
+    return lifecycle.complete(user, file.id)
+
+
+def make_files(lifecycle: Lifecycle, user: User) -> list[File]:
+    """Create one available file for each of `BODIES`."""
+    return [make_file(lifecycle, user, body, filename=f"{number}.bin") for number, body in enumerate(BODIES)]
 
 
 def with_archives(services: Services, act: Callable[[ArchiveService], Result]) -> Result:
@@ -59,6 +81,15 @@ def build(lifecycle: Lifecycle, archive_id: UUID, *, budget_seconds: float = 600
     """Run one build attempt of a worker."""
     with lifecycle.services.unit_of_work() as session:
         return lifecycle.services.archive_builds(session).build(archive_id, budget_seconds=budget_seconds)
+
+
+def build_parts(lifecycle: Lifecycle, archive_id: UUID, *, count: int) -> None:
+    """Run a build attempt whose time budget ends after `count` parts."""
+    ticks = iter(range(10**6))
+    with pytest.MonkeyPatch.context() as patch:
+        # The first tick is the start of the attempt; each part reads one more.
+        patch.setattr(archive_builds, "monotonic", lambda: next(ticks))
+        assert build(lifecycle, archive_id, budget_seconds=count + 1) is BuildResult.UNFINISHED
 
 
 def requested(lifecycle: Lifecycle) -> list[UUID]:

@@ -1,4 +1,4 @@
-"""The operators' command, as installing the project makes it."""
+"""The distribution: its operator command and its data files."""
 
 import tomllib
 from importlib import import_module
@@ -9,7 +9,7 @@ import click
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
 
 
-def test_installed_command_is_the_command_line() -> None:
+def test_installed_command_is_the_operator_command_line() -> None:
     module, _, name = PROJECT["project"]["scripts"]["we-upload-admin"].partition(":")
     command = getattr(import_module(module), name)
 
@@ -17,7 +17,7 @@ def test_installed_command_is_the_command_line() -> None:
     assert {"create-superuser", "reset-password", "verify-audit", "migrate", "openapi", "purge", "recount-usage"} <= command.commands.keys()
 
 
-def test_package_holds_every_file_that_is_read_beside_the_modules() -> None:
+def test_package_contains_every_data_file() -> None:
     package = Path(__file__).parents[2] / "lambda_app"
     others = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
 

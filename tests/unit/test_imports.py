@@ -1,26 +1,26 @@
-"""What starting the application loads, and what it must not: every module is paid for at each cold start (docs/performance.md)."""
+"""Packages that the start of the application must not load, because every module slows down cold starts (docs/performance.md)."""
 
 import json
 import subprocess
 import sys
 
-LEFT_FOR_LATER = {
+DEFERRED = {
     "alembic": "migrations",
     "argon2": "passwords",
     "boto3": "calls to AWS",
     "botocore": "calls to AWS",
     "click": "the command line",
-    "jinja2": "nothing of ours",
+    "jinja2": "not used",
     "mako": "migrations",
     "passlib": "passwords",
-    "psycopg": "nothing of ours",
-    "puremagic": "the end of an upload",
-    "requests": "nothing of ours",
+    "psycopg": "not used",
+    "puremagic": "the completion of an upload",
+    "requests": "not used",
     "s3transfer": "calls to AWS",
     "urllib3": "calls to AWS",
-    "uvicorn": "the laptop",
+    "uvicorn": "the local server",
 }
-"""Packages that the first request need not wait for, and who needs them."""
+"""Packages that the first request must not load, and what needs them."""
 
 START = """
 import json, os, sys, types
@@ -54,11 +54,11 @@ def test_start_and_signing_load_no_deferrable_package() -> None:
     assert finished.returncode == 0, finished.stderr
     loaded, by_signing = json.loads(finished.stdout.splitlines()[-1])
     assert {"fastapi", "sqlalchemy"} <= set(loaded)
-    assert set(loaded) & LEFT_FOR_LATER.keys() == set()
+    assert set(loaded) & DEFERRED.keys() == set()
     assert by_signing == []
 
 
-def test_only_the_lambda_handler_replaces_the_threadpool() -> None:
+def test_only_the_lambda_handler_replaces_the_thread_pool() -> None:
     finished = subprocess.run([sys.executable, "-c", APPLICATION], capture_output=True, text=True, check=False)
 
     assert finished.returncode == 0, finished.stderr

@@ -1,4 +1,4 @@
-"""The watch over the logs sees what it is there for."""
+"""The check of log lines for secrets, which runs in all tests, finds them."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ LOGGER = logging.getLogger("lambda_app.watched")
         "hash $argon2id$v=19$m=19456",
         "Authorization: Bearer abcdefghijkl",
         "postgresql://api:hunter22@db.example.com/we_upload",
-        "asked for /s/3wGm1r8ZkQvT0b9sYp2LxA",
+        "requested /s/3wGm1r8ZkQvT0b9sYp2LxA",
         "typed Corr3ct h\\u00f6rse",
         "described as Quarterly figures of 2026",
     ],
@@ -36,17 +36,17 @@ def test_secret_in_a_log_line_is_found(log_watch: LogWatch, line: str) -> None:
     log_watch.clear()
 
 
-def test_what_a_line_is_for_is_no_secret(log_watch: LogWatch) -> None:
-    answer = {"id": str(UUID(int=7)), "status": "available", "code": "file_not_found", "created_at": "2026-01-01T00:00:00Z"}
-    log_watch.record(path=f"/api/v1/files/{UUID(int=7)}", headers=httpx.Headers(), body=json.dumps(answer).encode())
+def test_ids_statuses_and_times_are_no_secrets(log_watch: LogWatch) -> None:
+    response = {"id": str(UUID(int=7)), "status": "available", "code": "file_not_found", "created_at": "2026-01-01T00:00:00Z"}
+    log_watch.record(path=f"/api/v1/files/{UUID(int=7)}", headers=httpx.Headers(), body=json.dumps(response).encode())
 
     LOGGER.warning("file %s is available since 2026-01-01T00:00:00Z (file_not_found)", UUID(int=7))
 
     assert log_watch.findings() == []
 
 
-def test_watch_hears_other_peoples_loggers(log_watch: LogWatch) -> None:
-    logging.getLogger("somebody.else").warning("wup_abcdefghijklmnop")
+def test_log_lines_of_other_loggers_are_checked(log_watch: LogWatch) -> None:
+    logging.getLogger("third.party").warning("wup_abcdefghijklmnop")
 
     assert len(log_watch.findings()) == 1
     log_watch.clear()

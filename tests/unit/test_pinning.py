@@ -1,11 +1,11 @@
-"""The sniffer of `make test-pooler` knows what pins a client of RDS Proxy."""
+"""`make test-pooler` detects the statements that pin a client of RDS Proxy."""
 
 import pytest
 
 from tests.support.pinning import STATEMENT_MAX_BYTES, assert_nothing_pins, why_pinned
 from tests.support.wire import Message
 
-PINS = [
+PINNING = [
     "SET search_path = x",
     "set local statement_timeout = 1",
     " RESET ALL",
@@ -27,7 +27,7 @@ PINS = [
     "COPY t FROM STDIN",
     "SELECT '" + "x" * STATEMENT_MAX_BYTES + "'",
 ]
-PINS_NOT = [
+NOT_PINNING = [
     "BEGIN",
     "COMMIT",
     "SELECT 1",
@@ -39,15 +39,15 @@ PINS_NOT = [
 ]
 
 
-@pytest.mark.parametrize("sql", PINS)
+@pytest.mark.parametrize("sql", PINNING)
 def test_statement_that_pins_is_found(sql: str) -> None:
     assert why_pinned(Message("P", sql=sql)) is not None
     with pytest.raises(AssertionError):
         assert_nothing_pins([Message("P", sql="SELECT 1"), Message("P", sql=sql)])
 
 
-@pytest.mark.parametrize("sql", PINS_NOT)
-def test_statement_that_does_not_pin_is_let_through(sql: str) -> None:
+@pytest.mark.parametrize("sql", NOT_PINNING)
+def test_statement_that_does_not_pin_is_accepted(sql: str) -> None:
     assert_nothing_pins([Message("P", sql=sql), Message("Q", sql=sql)])
 
 

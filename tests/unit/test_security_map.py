@@ -1,10 +1,10 @@
-"""docs/security.md has a line for every requirement of levels 1 and 2, and names tests that exist."""
+"""docs/security.md has a row for every requirement of ASVS levels 1 and 2, and refers to tests that exist."""
 
 import re
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
-MAP = (CHECKOUT / "docs" / "security.md").read_text()
+DOCUMENT = (CHECKOUT / "docs" / "security.md").read_text()
 
 # The ids of the OWASP ASVS 5.0.0 with level 1 or 2, section by section.
 REQUIREMENTS = (
@@ -17,31 +17,31 @@ REQUIREMENTS = (
 
 
 def required() -> set[str]:
-    found = set()
+    identifiers = set()
     for section in REQUIREMENTS.split():
-        stem, first, last = re.fullmatch(r"(\d+\.\d+)\.(\d+)-(\d+)", section).groups()  # type: ignore[union-attr]  # what stands above
-        found |= {f"{stem}.{number}" for number in range(int(first), int(last) + 1)}
-    return found
+        stem, first, last = re.fullmatch(r"(\d+\.\d+)\.(\d+)-(\d+)", section).groups()  # type: ignore[union-attr]  # every section has this form
+        identifiers |= {f"{stem}.{number}" for number in range(int(first), int(last) + 1)}
+    return identifiers
 
 
 def rows() -> dict[str, str]:
-    return {row[1]: row[2] for row in re.finditer(r"^\| (\d[\d., ]*) \| (.+) \|$", MAP, re.MULTILINE)}
+    return {row[1]: row[2] for row in re.finditer(r"^\| (\d[\d., ]*) \| (.+) \|$", DOCUMENT, re.MULTILINE)}
 
 
-def test_every_requirement_has_a_line() -> None:
-    named = {identifier for row in rows() for identifier in row.split(", ")}
+def test_every_requirement_has_a_row() -> None:
+    listed = {identifier for row in rows() for identifier in row.split(", ")}
 
-    assert required() - named == set()
-    assert named - required() == set()
+    assert required() - listed == set()
+    assert listed - required() == set()
 
 
-def test_every_line_says_something() -> None:
+def test_every_row_has_a_text() -> None:
     assert {identifiers for identifiers, text in rows().items() if len(text) < 5} == set()
-    assert "{{" not in MAP
+    assert "{{" not in DOCUMENT
 
 
-def test_every_test_that_is_named_exists() -> None:
-    references = re.findall(r"`((?:api|unit|integration|infra|e2e)/[\w/]+\.py)(?:::(\w+))?`", MAP)
+def test_every_referenced_test_exists() -> None:
+    references = re.findall(r"`((?:api|unit|integration|infra|e2e)/[\w/]+\.py)(?:::(\w+))?`", DOCUMENT)
 
     assert len(references) > 80
     for path, name in references:

@@ -1,4 +1,4 @@
-"""What is locked, and what the waivers say of it."""
+"""The lock files and the waivers of advisories."""
 
 import json
 import re
@@ -30,9 +30,9 @@ def waivers() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("lock", sorted(REQUIREMENTS.glob("*.txt"), key=str), ids=lambda path: path.name)
-def test_everything_that_is_installed_is_locked_with_hashes_and_without_an_address(lock: Path) -> None:
+def test_lock_files_pin_every_package_with_hashes_and_without_urls(lock: Path) -> None:
     if lock.name == "waivers.txt":
-        pytest.skip("no lock")
+        pytest.skip("not a lock file")
     text = lock.read_text()
     pins = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
 
@@ -41,7 +41,7 @@ def test_everything_that_is_installed_is_locked_with_hashes_and_without_an_addre
     assert "://" not in text
 
 
-def test_every_waiver_names_an_advisory_and_gives_a_reason() -> None:
+def test_every_waiver_has_an_advisory_and_a_reason() -> None:
     assert waivers()
     for identifier, reason in waivers().items():
         assert re.fullmatch(r"(GHSA(-[0-9a-z]{4}){3}|CVE-\d{4}-\d+|PYSEC-\d{4}-\d+)", identifier)

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 
 from lambda_app.core.errors import PermissionDeniedError
 
-ORIGIN_SECRET_HEADER = b"x-origin-verify"
+ORIGIN_VERIFY_HEADER = b"x-origin-verify"
 """Set by CloudFront, which replaces a value sent by the caller."""
 VIEWER_ADDRESS_HEADER = b"x-viewer-address"
 """Address of the caller, set by our CloudFront function, which replaces a value sent by the caller.
 
-It may be trusted only when the request also carries a valid ORIGIN_SECRET_HEADER.
+It may be trusted only when the request also carries a valid ORIGIN_VERIFY_HEADER.
 """
 
 

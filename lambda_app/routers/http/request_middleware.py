@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lambda_app.core import logs
 from lambda_app.core.errors import AppError, TooLargeError, UnavailableError
 from lambda_app.core.request_context import RequestContext, request_context, reset_request_context, set_request_context
-from lambda_app.core.security.origin_verifier import ORIGIN_SECRET_HEADER, VIEWER_ADDRESS_HEADER, DirectAccessError, OriginVerifier
+from lambda_app.core.security.origin_verifier import ORIGIN_VERIFY_HEADER, VIEWER_ADDRESS_HEADER, DirectAccessError, OriginVerifier
 from lambda_app.routers.http.html_errors import with_html_errors
 from lambda_app.routers.http.problems import problem_response
 from lambda_app.routers.http.security_headers import set_defaults
@@ -74,7 +74,7 @@ class RequestMiddleware:
         if self._origin_verifier is None:
             return
         headers = dict(scope["headers"])
-        self._origin_verifier.require(headers.get(ORIGIN_SECRET_HEADER))
+        self._origin_verifier.require(headers.get(ORIGIN_VERIFY_HEADER))
         # The peer is a CloudFront server that many callers share; rate limits by its address would affect them all.
         request_context().source_address = _address(headers.get(VIEWER_ADDRESS_HEADER, b"").decode("latin-1"))
 

@@ -1,4 +1,4 @@
-"""The API under uvicorn on 127.0.0.1, as a browser wants it, and the browser."""
+"""The API under uvicorn on 127.0.0.1, and a headless browser."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from lambda_app.factory import Services
 
 HERE = Path(__file__).parent
 BROWSER_SECONDS = 120
-"""Unpacking and starting it takes most of that on a busy machine."""
+"""On a busy machine, unpacking and starting the browser takes most of this time."""
 
 Jobs = dict[str, dict[str, Any]]
 
@@ -38,12 +38,12 @@ class Site:
 
 @pytest.fixture(scope="session")
 def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[Site]:
-    """The API, listening."""
+    """The API, served over HTTP."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    told = settings.model_copy(update={"api_url": url, "database_pool_size": 5})
-    services = Services.build(told)
-    server = uvicorn.Server(uvicorn.Config(create_app(told, services), log_level="warning", lifespan="off"))
+    site_settings = settings.model_copy(update={"api_url": url, "database_pool_size": 5})
+    services = Services.build(site_settings)
+    server = uvicorn.Server(uvicorn.Config(create_app(site_settings, services), log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
@@ -59,24 +59,24 @@ def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[Site]:
 
 @pytest.fixture(scope="session")
 def client(site: Site) -> Iterator[httpx.Client]:
-    """A program that calls the API."""
+    """A client of the API."""
     with httpx.Client(base_url=site.url, trust_env=False) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def visit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Jobs], dict[str, Any]]:
-    """Carry out jobs in one headless Chromium and return what was seen."""
+    """Return a function that runs jobs in one headless Chromium and returns their results."""
     node = shutil.which("node")
     if node is None or not (HERE / "node_modules").is_dir():
-        pytest.fail("There is no browser: make test-browser sets it up")
+        pytest.fail("The browser is not installed; run: make test-browser")
     folder = tmp_path_factory.mktemp("browser")
 
-    def carry_out(jobs: Jobs) -> dict[str, Any]:
+    def run(jobs: Jobs) -> dict[str, Any]:
         (folder / "jobs.json").write_text(json.dumps(jobs))
         finished = subprocess.run(
             [node, HERE / "visit.mjs", folder / "jobs.json"],
-            # It unpacks itself into the folder for temporary files, and is forgotten with it.
+            # The browser unpacks itself into TMPDIR, which is deleted after the tests.
             env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8"},
             capture_output=True,
             text=True,
@@ -84,7 +84,7 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Jobs], dict[str
             check=False,
         )
         assert finished.returncode == 0, finished.stderr
-        seen: dict[str, Any] = json.loads(finished.stdout)
-        return seen
+        results: dict[str, Any] = json.loads(finished.stdout)
+        return results
 
-    return carry_out
+    return run

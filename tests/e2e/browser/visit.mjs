@@ -1,34 +1,36 @@
-// Opens links in a headless Chromium as people do, and prints what they see, as one JSON object.
+// Runs jobs in a headless Chromium, and prints their results as one JSON object.
 //
 //   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [...], dark?, script?}}
 //
-// Steps: fill | press | follow | download | axe | resize | open; without a mouse: tab, key, choose (files); see, call (a program's
-// request), store (what becomes of requests to it), busy (what becomes of those to us), frame (the page in another's), attack (what a foreign script would try).
+// Steps of users: fill, press, follow, download, open, resize; with the keyboard: tab, key, choose (files).
+// Other steps: see (wait for a text), progress (read the progress bars), axe (check accessibility), call (send an API request),
+// store (let requests to S3 fail, wait or work), busy (let the API return 429 once per URL), frame (show the page in another site's
+// frame), attack (try what an injected script could do).
 
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 
-// Makes the package unpack the shared libraries too that it needs, for machines without them.
+// Makes the package also unpack the shared libraries that Chromium needs, for machines without them.
 process.env.AWS_EXECUTION_ENV = "AWS_Lambda_nodejs22.x";
-const { default: packed } = await import("@sparticuz/chromium");
+const { default: chromiumPackage } = await import("@sparticuz/chromium");
 const { chromium } = await import("playwright-core");
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
 
 const jobs = JSON.parse(await readFile(process.argv[2], "utf8"));
-const browser = await chromium.launch({ executablePath: await packed.executablePath(), args: ["--no-sandbox", "--disable-dev-shm-usage"] });
-const seen = {};
+const browser = await chromium.launch({ executablePath: await chromiumPackage.executablePath(), args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+const results = {};
 for (const [name, job] of Object.entries(jobs)) {
-  seen[name] = await visit(job).catch((error) => ({ failed: String(error) }));
+  results[name] = await visit(job).catch((error) => ({ failed: String(error) }));
 }
 await browser.close();
-process.stdout.write(JSON.stringify(seen));
+process.stdout.write(JSON.stringify(results));
 
 async function visit(job) {
   const context = await browser.newContext({
     acceptDownloads: true,
-    // The check of accessibility is a script of ours; the page's own policy would refuse it.
+    // The page's content security policy would block the script that checks accessibility.
     bypassCSP: job.steps.some((step) => step.axe),
     colorScheme: job.dark ? "dark" : "light",
     javaScriptEnabled: job.script ?? true,
@@ -42,11 +44,11 @@ async function visit(job) {
   page.on("request", (request) => result.referrers.push(...[request.headers().referer].filter(Boolean)));
   page.on("response", (response) => result.statuses.push(response.status()));
   page.on("dialog", (dialog) => { result.dialogs += 1; return dialog.dismiss(); });
-  // Who waits for one tells the browser so, which may come later than the key that opens it.
+  // Playwright enables file choosers only when there is a listener, and asynchronously: a listener added later could be too late.
   page.on("filechooser", () => {});
   await page.goto(job.url);
   for (const step of job.steps) {
-    await take(step, page, result);
+    await runStep(step, page, result);
   }
   result.title = await page.title();
   result.text = job.script === false ? await page.content() : await page.innerText("body");
@@ -55,16 +57,16 @@ async function visit(job) {
   return result;
 }
 
-async function take(step, page, result) {
+async function runStep(step, page, result) {
   if (step.fill) {
     await page.getByLabel(step.fill, { exact: true }).fill(step.value);
   } else if (step.press) {
     await Promise.all([page.waitForNavigation(), page.getByRole("button", { name: step.press }).click()]);
   } else if (step.download) {
-    // A zip has to be made first, while its page refreshes.
-    const patience = { timeout: 40_000 };
+    // The zip is built first, while its page refreshes.
+    const options = { timeout: 40_000 };
     const link = page.getByRole("link", { name: step.download });
-    const [download] = await Promise.all([page.waitForEvent("download", patience), link.click(patience)]);
+    const [download] = await Promise.all([page.waitForEvent("download", options), link.click(options)]);
     const bytes = await readFile(await download.path());
     result.downloads.push({ name: download.suggestedFilename(), sha256: createHash("sha256").update(bytes).digest("hex") });
   } else if (step.follow) {
@@ -87,26 +89,26 @@ async function take(step, page, result) {
   } else if (step.progress) {
     result.progress = await page.locator("progress").evaluateAll((bars) => bars.map((bar) => [bar.value, bar.max]));
   } else if (step.call) {
-    const answer = await fetch(step.call, { method: step.method, headers: step.headers });
-    if (!answer.ok) throw new Error(`${step.method}: ${answer.status}`);
+    const response = await fetch(step.call, { method: step.method, headers: step.headers });
+    if (!response.ok) throw new Error(`${step.method}: ${response.status}`);
   } else if (step.store) {
     const address = /X-Amz-Signature/;
     await page.unroute(address);
     if (step.store === "fail") await page.route(address, (route) => route.abort("connectionreset"));
     if (step.store === "wait") await page.route(address, () => {});
   } else if (step.busy) {
-    // What is asked of us is put off, once for each address.
-    const met = new Set();
+    // The first request to each URL gets 429.
+    const refused = new Set();
     await page.route(/\/r\/[^/]+\/files/, (route) => {
       const address = route.request().url();
-      if (met.has(address)) return route.continue();
-      met.add(address);
-      const answer = { detail: "Not now", code: step.busy };
-      return route.fulfill({ status: 429, headers: { "Retry-After": "2" }, contentType: "application/problem+json", body: JSON.stringify(answer) });
+      if (refused.has(address)) return route.continue();
+      refused.add(address);
+      const problem = { detail: "Not now", code: step.busy };
+      return route.fulfill({ status: 429, headers: { "Retry-After": "2" }, contentType: "application/problem+json", body: JSON.stringify(problem) });
     });
   } else if (step.frame) {
-    // A site of another's, on this machine too: pages from elsewhere may not frame any of it anyway.
-    const foreign = createServer((_, answer) => answer.setHeader("Content-Type", "text/html").end(`<iframe src="${step.frame}"></iframe>`));
+    // The other site runs on 127.0.0.1 too: Chromium blocks frames of local addresses in pages from elsewhere.
+    const foreign = createServer((_, response) => response.setHeader("Content-Type", "text/html").end(`<iframe src="${step.frame}"></iframe>`));
     await new Promise((resolve) => { foreign.listen(0, "127.0.0.1", resolve); });
     await page.goto(`http://127.0.0.1:${foreign.address().port}/`, { waitUntil: "load" });
     const frame = await (await page.locator("iframe").elementHandle()).contentFrame();
@@ -116,8 +118,8 @@ async function take(step, page, result) {
     result.attack = await page.evaluate(attack, step.attack);
   } else if (step.axe) {
     await page.addScriptTag({ path: axe });
-    const found = await page.evaluate(() => globalThis.axe.run());
-    result.axe.push({ violations: found.violations.map((rule) => `${rule.id}: ${rule.nodes.map((node) => node.html)}`), passes: found.passes.length });
+    const report = await page.evaluate(() => globalThis.axe.run());
+    result.axe.push({ violations: report.violations.map((rule) => `${rule.id}: ${rule.nodes.map((node) => node.html)}`), passes: report.passes.length });
   }
 }
 
@@ -133,12 +135,12 @@ async function tabTo(target, page) {
   throw new Error(`The keyboard does not reach ${target}`);
 }
 
-/** What a script would try that had got into the page; returns what the page's policy said of it, and what it got. */
+/** Tries what an injected script could do; returns the blocked attempts, the violated directives, and whether a script ran. */
 async function attack({ store, elsewhere }) {
   const violated = new Set();
   document.addEventListener("securitypolicyviolation", (event) => violated.add(event.effectiveDirective));
-  const tries = {
-    markup: () => { document.body.innerHTML += "<b id=made>markup</b>"; },
+  const attempts = {
+    markup: () => { document.body.innerHTML += "<b>markup</b>"; },
     script: () => { document.body.append(Object.assign(document.createElement("script"), { text: "globalThis.hasRun = true" })); },
     module: () => import("data:text/javascript,globalThis.hasRun = true"),
     words: () => new Function("globalThis.hasRun = true")(),
@@ -148,7 +150,7 @@ async function attack({ store, elsewhere }) {
     store: () => fetch(`${store}/nothing`, { mode: "no-cors" }),
   };
   const refused = [];
-  for (const [name, attempt] of Object.entries(tries)) {
+  for (const [name, attempt] of Object.entries(attempts)) {
     try { await attempt(); } catch { refused.push(name); }
   }
   await new Promise((resolve) => { setTimeout(resolve, 200); });

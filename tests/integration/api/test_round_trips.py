@@ -294,7 +294,7 @@ def test_share_link_requests_stay_within_their_budget(api: ProxiedApi) -> None:
 
 
 def test_api_key_takes_one_round_trip_and_once_an_hour_another_for_its_use(api: ProxiedApi) -> None:
-    body = {"recipients": "script", "scopes": ["files:read"]}
+    body = {"name": "script", "scopes": ["files:read"]}
     key = api.client.post("/api/v1/users/me/api-keys", json=body, headers=api.owner.headers).json()["key"]
     trips = []
     for _ in range(3):

@@ -1,1 +1,1 @@
-"""The database layer on a real PostgreSQL, over a wire that counts and breaks."""
+"""The database layer with a real PostgreSQL, through a proxy that counts round trips and breaks connections."""

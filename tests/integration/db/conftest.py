@@ -1,4 +1,4 @@
-"""Engines on a database with the table of notes, directly or through a proxy that reads along."""
+"""Engines for a database with the table of notes, directly or through a proxy that records the traffic."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,7 +22,7 @@ def make_settings(url: str, **fields: Any) -> Settings:
 
 @pytest.fixture
 def make_engine() -> Iterator[Callable[..., Engine]]:
-    """A maker of engines, which are all disposed of afterwards."""
+    """A function that creates engines, which are disposed of after the test."""
     engines = []
 
     def make(url: str, *, password_source: Callable[[], str] | None = None, **fields: Any) -> Engine:
@@ -37,7 +37,7 @@ def make_engine() -> Iterator[Callable[..., Engine]]:
 
 @pytest.fixture(scope="session")
 def notes_url(fresh_database: Callable[[], str], line: Line) -> str:
-    """Address of a database that holds the notes."""
+    """URL of a database with the table of notes."""
     url = fresh_database()
     engine = create_database_engine(make_settings(url))
     metadata.create_all(engine)
@@ -47,14 +47,14 @@ def notes_url(fresh_database: Callable[[], str], line: Line) -> str:
 
 @pytest.fixture
 def proxy(notes_url: str) -> Iterator[WireProxy]:
-    """A proxy before the notes' database."""
+    """A proxy in front of the database with the notes."""
     with WireProxy(notes_url) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def engine(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> Engine:
-    """An engine of one connection through the proxy, already signed in."""
+    """An engine with one connection through the proxy, already signed in."""
     engine = make_engine(proxy.url_for(notes_url))
     engine.connect().close()
     return engine
@@ -62,5 +62,5 @@ def engine(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str)
 
 @pytest.fixture
 def observer(make_engine: Callable[..., Engine], notes_url: str) -> Engine:
-    """An engine that looks at the notes from elsewhere."""
+    """An engine with a separate, direct connection to the notes."""
     return make_engine(notes_url)

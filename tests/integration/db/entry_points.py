@@ -1,4 +1,4 @@
-"""Other doors to the embedded PostgreSQL, which has TCP in plain text only: TLS, with certificates of our own, and a Unix socket."""
+"""TLS and Unix socket front ends for the embedded PostgreSQL, which itself has only plain-text TCP."""
 
 import socket
 import ssl
@@ -24,18 +24,18 @@ CHUNK_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority that trusts nobody but itself."""
+    """A self-signed certificate authority."""
 
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
 
     def write_certificate(self, path: Path) -> Path:
-        """Write the authority's own certificate, as `sslrootcert` wants it."""
+        """Write the authority's certificate in the format of `sslrootcert`."""
         path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
         return path
 
     def write_server_identity(self, path: Path, address: str) -> Path:
-        """Write key and certificate of a server that is reached at the IP address `address`."""
+        """Write the key and certificate of a server with the IP address `address`."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = _builder("server", key).issuer_name(self.certificate.subject)
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address(address))]), critical=False)
@@ -49,7 +49,7 @@ class Authority:
 
 
 def make_authority() -> Authority:
-    """Make a new authority."""
+    """Create a new authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder("authority", key)
     builder = builder.issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")]))
@@ -77,7 +77,7 @@ def _builder(name: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuil
 
 @contextmanager
 def tls_server(upstream: str, *, identity: Path | None) -> Iterator[int]:
-    """Listen before the database of the URL `upstream` and yield the port; without an `identity`, refuse TLS as PostgreSQL does."""
+    """Listen in front of the database `upstream` and yield the port. Without an `identity`, reject TLS as PostgreSQL does."""
     context = None
     if identity is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -100,7 +100,7 @@ def tls_server(upstream: str, *, identity: Path | None) -> Iterator[int]:
 
 @contextmanager
 def unix_server(upstream: str, path: Path) -> Iterator[None]:
-    """Listen at the Unix socket `path` before the database of the URL `upstream`."""
+    """Listen on the Unix socket `path` in front of the database `upstream`."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
@@ -137,12 +137,12 @@ def _accept(listener: socket.socket, serve: Callable[[socket.socket], None]) -> 
 def _relay(client: socket.socket, upstream: str) -> None:
     url = make_url(upstream)
     with socket.create_connection((url.host, url.port)) as server:
-        threading.Thread(target=_pass, args=(server, client), daemon=True).start()
-        _pass(client, server)
+        threading.Thread(target=_copy, args=(server, client), daemon=True).start()
+        _copy(client, server)
         server.shutdown(socket.SHUT_RDWR)
 
 
-def _pass(source: socket.socket, target: socket.socket) -> None:
+def _copy(source: socket.socket, target: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(CHUNK_BYTES):
             target.sendall(data)

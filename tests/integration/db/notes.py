@@ -1,4 +1,4 @@
-"""A small table that belongs to these tests alone."""
+"""A small table that only these tests use."""
 
 from sqlalchemy import Column, Engine, ForeignKey, Integer, MetaData, String, Table, func, select
 
@@ -14,6 +14,6 @@ note = Table(
 
 
 def count_notes(engine: Engine, body: str) -> int:
-    """Return how many committed notes say `body`."""
+    """Return the number of committed notes with this body."""
     with engine.connect() as connection:
         return connection.execute(select(func.count()).where(note.c.body == body)).scalar_one()

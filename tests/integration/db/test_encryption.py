@@ -1,4 +1,4 @@
-"""Outside the machine the connection is encrypted and the server proves who it is, or there is no connection."""
+"""Connections to other hosts are encrypted and the server's certificate is verified; otherwise the connection fails."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -22,13 +22,13 @@ STRONG_SECRET = "Zk3vX8qLw2Tn6Rb9Yc4Hd7Jf1Gs5Mp0A"
 
 @pytest.fixture(scope="module")
 def authority() -> Authority:
-    """The authority that clients are told to trust."""
+    """The certificate authority that the clients trust."""
     return make_authority()
 
 
 @pytest.fixture(scope="module")
 def trusted(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Path of its certificate."""
+    """Path of the authority's certificate."""
     return authority.write_certificate(tmp_path_factory.mktemp("tls") / "authority.pem")
 
 
@@ -86,5 +86,5 @@ def test_idle_tls_connection_counts_as_alive(notes_url: str, authority: Authorit
     with tls_server(notes_url, identity=identity) as port:
         endpoint = Endpoint.from_settings(make_settings(url_through(notes_url, port, sslmode="verify-full", sslrootcert=str(trusted))))
         with closing(endpoint.connect()) as connection:
-            # TLS 1.3 sends session tickets after the handshake; they must not look like the server's farewell.
+            # TLS 1.3 sends session tickets after the handshake. They must not count as the end of the connection.
             assert connection.is_alive()

@@ -1,4 +1,4 @@
-"""Values that cannot be stored are refused, and nobody else ever sees an answer that was meant for them."""
+"""Values that cannot be stored are rejected, and no other request ever receives their reply."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -28,7 +28,7 @@ Scopes = sessionmaker[Session]
 
 
 def hostile_values() -> Iterator[tuple[Any, Any]]:
-    """Yield some 300 values, each with the SQL type it is sent as."""
+    """Yield about 300 values, each with its SQL type."""
     chance = random.Random(20261123)  # the same values in every run
     for code in (0xD800, 0xDBFF, 0xDC00, 0xDFFF, 0):
         for template in ("{0}", "a{0}", "{0}b", "a{0}b", "{0}{0}", "{0}" * 50):

@@ -1,4 +1,4 @@
-"""Whatever happens to the line: no lie about what was committed, nothing done twice, and the next request works."""
+"""Lost connections: no commit is reported falsely, no write is executed twice, and the next request succeeds."""
 
 import time
 from collections.abc import Callable
@@ -35,9 +35,9 @@ def read(engine: Engine) -> str:
 
 
 def kill_backends(observer: Engine) -> None:
-    """Have the server end every other connection to this database, and wait until it has."""
+    """Terminate all other connections to this database and wait until they have ended."""
     others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    # Outside a transaction: within one, the list of backends is the one of its beginning.
+    # Outside a transaction, because pg_stat_activity is a snapshot within one.
     with observer.connect().execution_options(plain_read=True) as connection:
         killed = connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}")).all()
         assert killed
@@ -199,18 +199,18 @@ def test_stopped_server_raises_and_is_used_again_after_its_return(engine: Engine
     read(engine)
 
 
-def answer_once_with_farewell(monkeypatch: pytest.MonkeyPatch, sqlstate: str) -> None:
-    """Have the next message from the server be the one it ends connections with."""
-    farewells = iter([(b"E", f"SFATAL\0VFATAL\0C{sqlstate}\0Mgoodbye\0\0".encode())])
+def receive_fatal_error_once(monkeypatch: pytest.MonkeyPatch, sqlstate: str) -> None:
+    """Replace the next message from the server by a FATAL error."""
+    errors = iter([(b"E", f"SFATAL\0VFATAL\0C{sqlstate}\0Mgoodbye\0\0".encode())])
     read_message = Transport.read_message
-    monkeypatch.setattr(Transport, "read_message", lambda wire: next(farewells, None) or read_message(wire))
+    monkeypatch.setattr(Transport, "read_message", lambda transport: next(errors, None) or read_message(transport))
 
 
 @pytest.mark.parametrize("sqlstate", ["57P01", "57P02", "57P05"])
 def test_statement_is_retried_while_the_server_restarts(
     engine: Engine, proxy: WireProxy, monkeypatch: pytest.MonkeyPatch, sqlstate: str
 ) -> None:
-    answer_once_with_farewell(monkeypatch, sqlstate)
+    receive_fatal_error_once(monkeypatch, sqlstate)
 
     with proxy.count() as counted:
         read(engine)
@@ -222,7 +222,7 @@ def test_statement_is_retried_while_the_server_restarts(
 def test_statement_is_not_retried_after_another_fatal_error(
     engine: Engine, proxy: WireProxy, monkeypatch: pytest.MonkeyPatch, sqlstate: str
 ) -> None:
-    answer_once_with_farewell(monkeypatch, sqlstate)
+    receive_fatal_error_once(monkeypatch, sqlstate)
 
     with proxy.count() as counted, pytest.raises(UnavailableError) as caught:
         read(engine)

@@ -1,4 +1,4 @@
-"""The migrations make exactly what the models describe, in one transaction, once."""
+"""The migrations create exactly the schema of the models, in one transaction, once."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ migrations.upgrade(create_database_engine(Settings.from_environment()))
 
 
 def catalogue(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
-    """Return everything the database knows of its tables, but for Alembic's own."""
+    """Return the catalogue entries of all tables except Alembic's own."""
     with engine.connect() as connection:
         return {
             name: sorted((tuple(row) for row in connection.execute(text(query)) if row[0] != "alembic_version"), key=repr)
@@ -43,7 +43,7 @@ def catalogue(engine: Engine) -> dict[str, list[tuple[object, ...]]]:
 
 @pytest.fixture
 def empty(make_engine: Callable[..., Engine], fresh_database: Callable[[], str]) -> Engine:
-    """An engine on an empty database."""
+    """An engine for an empty database."""
     return make_engine(fresh_database())
 
 
@@ -60,7 +60,7 @@ def test_migrations_create_the_schema_of_the_models(
 
 
 def has_no_collation(_object: object, name: str | None, *_: object) -> bool:
-    """Leave out the indexes whose collation Alembic does not read back; the test above compares them to the letter."""
+    """Exclude the indexes whose collation Alembic does not reflect; the test above compares their definitions."""
     return name not in ("ix_file_name_trigrams", "ix_file_owner_id_content_type", "ix_file_owner_id_name")
 
 

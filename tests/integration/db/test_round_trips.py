@@ -1,4 +1,4 @@
-"""How often a unit of work waits for the database."""
+"""The number of round trips of a unit of work."""
 
 from collections.abc import Callable
 from uuid import uuid4

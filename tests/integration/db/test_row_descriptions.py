@@ -1,4 +1,4 @@
-"""Descriptions of rows are remembered, and never taken for those of other rows."""
+"""Row descriptions are cached and never used for other rows."""
 
 import pytest
 from sqlalchemy import Engine, text

@@ -1,4 +1,4 @@
-"""What a caller is told when the database cannot serve, and the probe that tells the operator."""
+"""The errors for callers while the database is unavailable, and the health probe."""
 
 import socket
 import threading
@@ -22,14 +22,14 @@ PROBE_SECONDS = 0.5
 
 @pytest.fixture
 def silent_url(notes_url: str) -> Iterator[str]:
-    """A host that takes connections and says nothing."""
+    """A host that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield at_port(notes_url, listener.getsockname()[1])
 
 
 @pytest.fixture
-def swallowing_url(notes_url: str) -> Iterator[str]:
-    """A host that swallows every packet: its queue of new connections is full."""
+def full_backlog_url(notes_url: str) -> Iterator[str]:
+    """A host that drops all packets, because its queue of new connections is full."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         address = listener.getsockname()
@@ -44,7 +44,7 @@ def swallowing_url(notes_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def trickling_url(notes_url: str) -> Iterator[str]:
-    """A host that answers one byte at a time, and never to the end."""
+    """A host that sends one byte at a time and never completes its reply."""
     stopped = threading.Event()
 
     def trickle(listener: socket.socket) -> None:
@@ -84,15 +84,15 @@ def test_exhausted_pool_raises_unavailable_until_a_connection_is_free(make_engin
 def test_more_threads_than_connections_share_the_pool(make_engine: Callable[..., Engine], notes_url: str) -> None:
     factory = create_session_factory(make_engine(notes_url, database_pool_size=2))
 
-    def ask(number: int) -> int:
+    def query_number(number: int) -> int:
         with session_scope(factory) as session:
             return int(session.execute(text("SELECT :number"), {"number": number}).scalar_one())
 
     with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(ask, range(400))) == list(range(400))
+        assert list(threads.map(query_number, range(400))) == list(range(400))
 
 
-@pytest.mark.parametrize("host", ["silent_url", "swallowing_url", "trickling_url"])
+@pytest.mark.parametrize("host", ["silent_url", "full_backlog_url", "trickling_url"])
 def test_probe_returns_in_time_when_the_host_does_not_respond(
     make_engine: Callable[..., Engine], request: pytest.FixtureRequest, host: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Who we sign in as, and with which password."""
+"""The sign-in to the database: user, password and password source."""
 
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -26,7 +26,7 @@ def without_password(url: str) -> str:
     return make_url(url).set(password="wrong").render_as_string(hide_password=False)
 
 
-def ask(engine: Engine) -> str:
+def query_application_name(engine: Engine) -> str:
     with session_scope(create_session_factory(engine)) as session:
         return str(session.execute(APPLICATION).scalar_one())
 
@@ -34,9 +34,9 @@ def ask(engine: Engine) -> str:
 def test_application_name_is_set_and_the_password_is_never_sent(
     make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str
 ) -> None:
-    assert ask(make_engine(proxy.url_for(notes_url))) == "we-upload"
+    assert query_application_name(make_engine(proxy.url_for(notes_url))) == "we-upload"
 
-    # SCRAM proves that we know the password, in two messages; sent in clear it would take one.
+    # SCRAM takes two password messages; a plain-text password takes one.
     assert [message.kind for message in proxy.messages].count("p") == 2
 
 
@@ -45,7 +45,7 @@ def test_wrong_password_raises_unavailable(make_engine: Callable[..., Engine], n
 
     for _ in range(2):
         with pytest.raises(UnavailableError):
-            ask(engine)
+            query_application_name(engine)
 
 
 def test_password_source_is_called_at_each_sign_in(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> None:
@@ -59,12 +59,12 @@ def test_password_source_is_called_at_each_sign_in(make_engine: Callable[..., En
     engine = make_engine(proxy.url_for(without_password(notes_url)), password_source=source)
     assert calls == []
 
-    ask(engine)
-    ask(engine)
+    query_application_name(engine)
+    query_application_name(engine)
     assert calls == [1]
 
     proxy.kill_all()
-    ask(engine)
+    query_application_name(engine)
     assert calls == [1, 2]
 
 
@@ -81,8 +81,8 @@ def test_pool_works_after_the_password_source_failed(make_engine: Callable[..., 
 
     for _ in range(2):
         with pytest.raises(LookupError):
-            ask(engine)
-    assert ask(engine) == "we-upload"
+            query_application_name(engine)
+    assert query_application_name(engine) == "we-upload"
 
 
 def test_sign_in_over_a_unix_socket_succeeds(make_engine: Callable[..., Engine], notes_url: str, tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_sign_in_over_a_unix_socket_succeeds(make_engine: Callable[..., Engine],
 
     with unix_server(notes_url, tmp_path / ".s.PGSQL.5432"):
         engine = make_engine(f"postgresql://{known.username}:{known.password}@/{known.database}?host={tmp_path}")
-        assert ask(engine) == "we-upload"
+        assert query_application_name(engine) == "we-upload"
         engine.dispose()
 
 

@@ -1,4 +1,4 @@
-"""Commit means committed, errors undo, and SQLAlchemy's own devices work over the lazy BEGIN."""
+"""A successful commit is durable, errors roll back, and SQLAlchemy's transaction features work with the lazy BEGIN."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,13 +19,13 @@ from tests.support.wire import WireProxy
 
 @pytest.fixture(scope="session")
 def users_url(fresh_database: Callable[[], str]) -> str:
-    """Address of a migrated database."""
+    """URL of a migrated database."""
     return fresh_database()
 
 
 @pytest.fixture
 def users(make_engine: Callable[..., Engine], users_url: str) -> Engine:
-    """An engine on the migrated database."""
+    """An engine for the migrated database."""
     engine = make_engine(users_url)
     migrations.upgrade(engine)
     return engine
@@ -67,7 +67,7 @@ def test_commit_answered_with_rollback_raises(engine: Engine, observer: Engine) 
         wire = require_wire_connection(connection.connection)
         with pytest.raises(Exception, match="division by zero"):
             wire.execute_statement("SELECT 1 / 0", (), TransactionMode.READ)
-        wire._transaction_status = b"T"  # as if the failure had gone unnoticed
+        wire._transaction_status = b"T"  # simulates an unnoticed failure
         with pytest.raises(exc.InternalError, match="rolled back instead of committed"):
             connection.commit()
 
@@ -169,7 +169,7 @@ def test_connection_is_not_released_with_unflushed_changes(users: Engine) -> Non
     with factory() as session:
         found = session.execute(select(User).where(User.id == user.id)).scalar_one()
         release_connection(session)
-        assert users.pool.checkedout() == 0  # type: ignore[attr-defined]  # a pool of ours counts
+        assert users.pool.checkedout() == 0  # type: ignore[attr-defined]  # QueuePool counts its connections
         session.refresh(found)
         found.is_active = False
         with pytest.raises(RuntimeError, match="unflushed"):

@@ -1,4 +1,4 @@
-"""The migrate function, on a real database, with a stand-in for the bucket where CloudFormation waits for the answer."""
+"""The migrate function with a real database and a fake of the URL for responses to CloudFormation."""
 
 import json
 import secrets
@@ -21,33 +21,33 @@ CONTEXT = SimpleNamespace(log_group_name="/we-upload/migrate")
 
 
 @dataclass
-class Waiting:
-    """Where CloudFormation waits, and what it got."""
+class FakeCloudFormation:
+    """The response URL of CloudFormation, and the responses that it received."""
 
     url: str = ""
-    answers: list[dict[str, Any]] = field(default_factory=list)
+    responses: list[dict[str, Any]] = field(default_factory=list)
     content_types: list[str | None] = field(default_factory=list)
 
 
 @pytest.fixture
-def cloudformation() -> Iterator[Waiting]:
-    waiting = Waiting()
+def cloudformation() -> Iterator[FakeCloudFormation]:
+    cloudformation = FakeCloudFormation()
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
-            waiting.answers.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            waiting.content_types.append(self.headers["Content-Type"])
+            cloudformation.responses.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            cloudformation.content_types.append(self.headers["Content-Type"])
             self.send_response(200)
             self.end_headers()
 
         def log_message(self, *arguments: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    waiting.url = f"http://127.0.0.1:{server.server_port}/answer?signature=x"
-    yield waiting
+    cloudformation.url = f"http://127.0.0.1:{server.server_port}/response?signature=x"
+    yield cloudformation
     server.shutdown()
     server.server_close()
     thread.join()
@@ -55,7 +55,7 @@ def cloudformation() -> Iterator[Waiting]:
 
 @pytest.fixture
 def database(fresh_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """An empty database that the function's environment names."""
+    """An empty database, configured in the environment of the function."""
     url = fresh_database()
     variables = {"ENVIRONMENT": "local", "DATABASE_URL": url, "SECRET_KEY": "x" * 32, "S3_BUCKET_NAME": "unused"}
     for name, value in variables.items():
@@ -65,16 +65,16 @@ def database(fresh_database: Callable[[], str], monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def engine(database: str) -> Iterator[Engine]:
-    """The same database, seen from outside our own layer."""
+    """The same database, without our own database layer."""
     engine = create_engine(database.replace("postgresql://", "postgresql+pg8000://"))
     yield engine
     engine.dispose()
 
 
-def request(kind: str, waiting: Waiting) -> dict[str, Any]:
-    """Return CloudFormation's event."""
+def request(kind: str, cloudformation: FakeCloudFormation) -> dict[str, Any]:
+    """Return an event of CloudFormation."""
     names = {"StackId": "stack", "RequestId": "request", "LogicalResourceId": "Step", "ResourceProperties": {"Package": "digest"}}
-    return {"RequestType": kind, "ResponseURL": waiting.url, **names}
+    return {"RequestType": kind, "ResponseURL": cloudformation.url, **names}
 
 
 def revision(engine: Engine) -> list[str]:
@@ -83,11 +83,11 @@ def revision(engine: Engine) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["Create", "Update"])
-def test_deployment_migrates_and_receives_success(kind: str, database: str, engine: Engine, cloudformation: Waiting) -> None:
+def test_deployment_migrates_and_receives_success(kind: str, database: str, engine: Engine, cloudformation: FakeCloudFormation) -> None:
     migrate.handler(request(kind, cloudformation), CONTEXT)
 
     assert revision(engine) == [migrations.head_revision()]
-    assert cloudformation.answers == [
+    assert cloudformation.responses == [
         {
             "Status": "SUCCESS",
             "StackId": "stack",
@@ -97,48 +97,48 @@ def test_deployment_migrates_and_receives_success(kind: str, database: str, engi
             "Data": {"before": None, "after": migrations.head_revision()},
         }
     ]
-    # S3 compares the signature with this very header.
+    # The signature of the presigned URL covers this header.
     assert cloudformation.content_types == [""]
 
 
 def test_failure_response_does_not_contain_the_error_message(
-    database: str, cloudformation: Waiting, monkeypatch: pytest.MonkeyPatch
+    database: str, cloudformation: FakeCloudFormation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://app:s3cr3t-word@127.0.0.1:1/app")
 
     migrate.handler(request("Update", cloudformation), CONTEXT)
 
-    (answer,) = cloudformation.answers
-    assert answer["Status"] == "FAILED"
-    assert answer["Reason"].endswith("see the log group /we-upload/migrate for details")
-    assert "s3cr3t-word" not in json.dumps(answer)
+    (response,) = cloudformation.responses
+    assert response["Status"] == "FAILED"
+    assert response["Reason"].endswith("see the log group /we-upload/migrate for details")
+    assert "s3cr3t-word" not in json.dumps(response)
 
 
-def test_missing_setting_sends_a_failure_response(cloudformation: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_setting_sends_a_failure_response(cloudformation: FakeCloudFormation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
 
     migrate.handler(request("Create", cloudformation), CONTEXT)
 
-    assert cloudformation.answers[0]["Status"] == "FAILED"
+    assert cloudformation.responses[0]["Status"] == "FAILED"
 
 
-def test_deleting_the_stack_leaves_the_tables(database: str, engine: Engine, cloudformation: Waiting) -> None:
+def test_deleting_the_stack_leaves_the_tables(database: str, engine: Engine, cloudformation: FakeCloudFormation) -> None:
     migrate.handler(request("Create", cloudformation), CONTEXT)
 
     migrate.handler(request("Delete", cloudformation), CONTEXT)
 
-    assert cloudformation.answers[-1]["Status"] == "SUCCESS"
+    assert cloudformation.responses[-1]["Status"] == "SUCCESS"
     assert revision(engine) == [migrations.head_revision()]
 
 
-def test_database_with_a_newer_revision_is_not_changed(database: str, engine: Engine, cloudformation: Waiting) -> None:
+def test_database_with_a_newer_revision_is_not_changed(database: str, engine: Engine, cloudformation: FakeCloudFormation) -> None:
     migrate.handler(request("Create", cloudformation), CONTEXT)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = 'of-a-newer-version'"))
 
     migrate.handler(request("Update", cloudformation), CONTEXT)
 
-    assert cloudformation.answers[-1]["Status"] == "SUCCESS"
+    assert cloudformation.responses[-1]["Status"] == "SUCCESS"
     assert revision(engine) == ["of-a-newer-version"]
 
 
@@ -155,7 +155,7 @@ def test_manual_invocation_returns_the_revisions_or_raises(database: str, monkey
 
 @dataclass
 class Owner:
-    """The two ways in, of which the database takes one, and which were tried."""
+    """The password and the token of the database owner, only one of which is valid, and a record of their use."""
 
     password: str
     token: str
@@ -164,10 +164,10 @@ class Owner:
 
 @pytest.fixture
 def owner(database: str, monkeypatch: pytest.MonkeyPatch) -> Owner:
-    """A function that is deployed: no password in its address, a secret and tokens beside it."""
-    right = str(make_url(database).password)
-    owner = Owner(password=right, token="refused")
-    monkeypatch.setenv("DATABASE_URL", database.replace(f":{right}@", "@"))
+    """The environment of a deployed function: no password in the URL, but a secret and IAM tokens."""
+    password = str(make_url(database).password)
+    owner = Owner(password=password, token="rejected")
+    monkeypatch.setenv("DATABASE_URL", database.replace(f":{password}@", "@"))
     monkeypatch.setenv("DATABASE_SECRET_ARN", "arn:aws:secretsmanager:owner")
 
     def secret(_: AwsAccess, arn: str) -> str:
@@ -191,7 +191,7 @@ def test_new_database_is_migrated_with_the_password_of_its_secret(owner: Owner) 
 
 
 def test_iam_token_is_used_without_reading_the_secret(owner: Owner) -> None:
-    owner.token, owner.password = owner.password, "refused"
+    owner.token, owner.password = owner.password, "rejected"
 
     assert migrate.handler({}, CONTEXT)["after"] == migrations.head_revision()
 
@@ -199,7 +199,7 @@ def test_iam_token_is_used_without_reading_the_secret(owner: Owner) -> None:
 
 
 def test_creator_of_a_role_is_a_member_of_its_roles(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Why there are two ways in: if PostgreSQL ever stops counting, one is enough.
+    # This is why migrate tries a token and a password. If PostgreSQL changes it, one of them is enough.
     names = {kind: f"{kind}_{secrets.token_hex(4)}" for kind in ("maker", "app", "iam")}
     with engine.begin() as connection:
         connection.execute(text(f"CREATE ROLE {names['maker']} CREATEROLE"))
@@ -217,7 +217,7 @@ def test_creator_of_a_role_is_a_member_of_its_roles(engine: Engine, monkeypatch:
 
 @pytest.fixture
 def role(database: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The application's role, made by a migration."""
+    """The application's role, created by the migrate function."""
     name = f"app_{secrets.token_hex(4)}"
     monkeypatch.setenv("DATABASE_APP_ROLE", name)
     migrate.handler({}, CONTEXT)
@@ -268,15 +268,15 @@ def test_repeated_grant_covers_new_tables(role: str, engine: Engine) -> None:
 
 
 def test_application_role_is_granted_rds_iam(role: str, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in = f"iam_{secrets.token_hex(4)}"
-    monkeypatch.setattr(roles, "IAM_ROLE", stand_in)
+    iam_role = f"iam_{secrets.token_hex(4)}"
+    monkeypatch.setattr(roles, "IAM_ROLE", iam_role)
     with engine.begin() as connection:
-        connection.execute(text(f"CREATE ROLE {stand_in}"))
+        connection.execute(text(f"CREATE ROLE {iam_role}"))
     try:
         migrate.handler({}, CONTEXT)
 
         with engine.connect() as connection:
-            assert connection.execute(text(f"SELECT pg_has_role('{role}', '{stand_in}', 'member')")).scalar() is True
+            assert connection.execute(text(f"SELECT pg_has_role('{role}', '{iam_role}', 'member')")).scalar() is True
     finally:
         with engine.begin() as connection:
-            connection.execute(text(f"DROP ROLE {stand_in}"))
+            connection.execute(text(f"DROP ROLE {iam_role}"))

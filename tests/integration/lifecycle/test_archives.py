@@ -1,11 +1,10 @@
 """Archives that are built in several attempts: crashes, concurrent workers, retries, limits and expiry."""
 
-import random
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -17,13 +16,16 @@ from lambda_app.services.archives import builds as archive_builds
 from lambda_app.services.archives.archives import REQUEUE_GRACE, UNFINISHED_MAX_COUNT
 from lambda_app.services.archives.builds import LEASE, PAUSES_SECONDS, SCAN_GRACE, BuildResult
 from lambda_app.services.archives.sweep import ATTEMPTS_MAX_COUNT
-from tests.integration.lifecycle.test_crashes import Crash, CrashPoint, InterceptedStore, crashing
-from tests.support import object_store
 from tests.support.archives import (
+    BODIES,
+    SMALL_PART,
     build,
+    build_parts,
     deliver,
     get_archive,
     link_to,
+    make_file,
+    make_files,
     open_zip,
     remaining_keys,
     requested,
@@ -33,51 +35,11 @@ from tests.support.archives import (
     sweep,
     with_archives,
 )
+from tests.support.crashes import Crash, CrashPoint, InterceptedStore, crashing
 from tests.support.lifecycle import Lifecycle, refused
 from tests.support.object_store import FakeObject
 
-SMALL_PART = 64 * 1024
-RNG = random.Random(6)
-# The bodies produce a header whose checksum is known only two parts later, one known in the next part, a header that is split between
-# parts, and empty files.
-BODIES = (b"first", RNG.randbytes(150_000), b"", RNG.randbytes(46_000), RNG.randbytes(40_000), b"", b"last")
-
-
-@pytest.fixture(autouse=True)
-def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The delays of the worker's retries, recorded without waiting."""
-    delays: list[float] = []
-    monkeypatch.setattr(archive_builds, "sleep", delays.append)
-    return delays
-
-
-@pytest.fixture(autouse=True)
-def _small_parts(lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "PART_SIZE_BYTES", SMALL_PART)
-    monkeypatch.setattr(object_store, "S3_PART_MIN_BYTES", SMALL_PART)
-    lifecycle.objects.objects.clear()
-    lifecycle.objects.uploads.clear()
-    with lifecycle.services.unit_of_work() as session:
-        session.execute(text("TRUNCATE archive CASCADE"))
-
-
-def make_file(lifecycle: Lifecycle, user: User, body: bytes = b"hello", **fields: object) -> File:
-    file = lifecycle.start(user, body, **fields)
-    lifecycle.put(file, body)
-    return lifecycle.complete(user, file.id)
-
-
-def make_files(lifecycle: Lifecycle, user: User) -> list[File]:
-    return [make_file(lifecycle, user, body, filename=f"{number}.bin") for number, body in enumerate(BODIES)]
-
-
-def build_parts(lifecycle: Lifecycle, archive_id: UUID, *, count: int) -> None:
-    """Run a build attempt whose time budget ends after `count` parts."""
-    ticks = iter(range(10**6))
-    with pytest.MonkeyPatch.context() as patch:
-        # The first tick is the start of the attempt; each part reads one more.
-        patch.setattr(archive_builds, "monotonic", lambda: next(ticks))
-        assert build(lifecycle, archive_id, budget_seconds=count + 1) is BuildResult.UNFINISHED
+pytestmark = pytest.mark.usefixtures("pauses", "small_parts")
 
 
 def with_failing_call(lifecycle: Lifecycle, *, at: int) -> Lifecycle:

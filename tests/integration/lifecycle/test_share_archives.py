@@ -17,13 +17,15 @@ from lambda_app.services.archives import archives
 from lambda_app.services.archives.archives import LINKS_UNFINISHED_MAX_COUNT, REQUEUE_GRACE
 from lambda_app.services.archives.builds import BuildResult
 from lambda_app.storage.keys import archive_request_key
-from tests.integration.lifecycle.test_archives import BODIES, _small_parts, build_parts, make_file, make_files  # noqa: F401 - the fixture
-from tests.integration.lifecycle.test_crashes import InterceptedStore
 from tests.support.archives import (
+    BODIES,
     build,
+    build_parts,
     deliver,
     get_archive,
     link_to,
+    make_file,
+    make_files,
     open_zip,
     remaining_keys,
     requested,
@@ -32,8 +34,11 @@ from tests.support.archives import (
     start_for_link,
     sweep,
 )
+from tests.support.crashes import InterceptedStore
 from tests.support.lifecycle import Lifecycle, refused
 from tests.support.locks import wait_until_blocked, wait_until_waiting
+
+pytestmark = pytest.mark.usefixtures("small_parts")
 
 CROWD = 12
 ROUNDS = 3

@@ -1,1 +1,1 @@
-"""The API while its database, or what stands before it, is taken away in mid-request."""
+"""The API behind PgBouncer, and while connections break or servers are killed during requests."""

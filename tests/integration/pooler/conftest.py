@@ -1,4 +1,4 @@
-"""An API whose line to the database can be broken, beside one whose line stays whole."""
+"""An API whose database connection can be broken, and a second one with an intact connection."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,16 +22,16 @@ from tests.support.quota_assertions import assert_quota_is_exact
 
 
 @dataclass(frozen=True)
-class Fireplace:
-    """A world, and who breaks its line."""
+class Disruption:
+    """The two APIs, and the fault injector in the connection of the first one."""
 
     world: World
     injector: FaultInjector
     warm: Callable[[], None]
-    """Sign in to the database, if that was not done."""
+    """Signs in to the database if the connection is not open."""
 
     def flushes_of(self, flow: Flow) -> list[Flush]:
-        """Return what the flow sends and hears when nobody disturbs it."""
+        """Return the flushes of the flow without a fault."""
         prepared = flow.prepare(self.world)
         self.warm()
         flushes = self.injector.watch()
@@ -40,8 +40,11 @@ class Fireplace:
         assert flow.effects(self.world, prepared) == 1
         return list(flushes)
 
-    def burn(self, flow: Flow, point: Point, *, first: Callable[[], None] = lambda: None) -> None:
-        """Break the line at the point, and assert that nothing acknowledged is lost, nothing done twice, and one request fails at most."""
+    def assert_survives(self, flow: Flow, point: Point, *, first: Callable[[], None] = lambda: None) -> None:
+        """Break the connection at the point. Assert that at most one request fails, and that no effect is lost or duplicated.
+
+        `first` is called immediately before the connection breaks.
+        """
         prepared = flow.prepare(self.world)
         self.warm()
         self.injector.break_at(point, first=first)
@@ -63,8 +66,8 @@ class Fireplace:
 
 
 @contextmanager
-def fireplace(settings: Settings, services: Services, whole: httpx.Client, owner: Account, *, upstream: str) -> Iterator[Fireplace]:
-    """An API behind a injector before `upstream`."""
+def disrupted(settings: Settings, services: Services, whole: httpx.Client, owner: Account, *, upstream: str) -> Iterator[Disruption]:
+    """Yield an API that connects to `upstream` through a fault injector."""
     with FaultInjector(upstream) as injector:
         own = settings.model_copy(update={"database_url": SecretStr(injector.url_for(upstream))})
         built = Services.build(own)
@@ -74,13 +77,13 @@ def fireplace(settings: Settings, services: Services, whole: httpx.Client, owner
                 session.execute(text("SELECT 1"), execution_options={"plain_read": True})
 
         with httpx.Client(transport=GatewayTransport(GatewayHandler(create_app(own, built))), base_url="https://api.test") as broken:
-            yield Fireplace(World(broken, whole, services, owner), injector, warm)
+            yield Disruption(World(broken, whole, services, owner), injector, warm)
         built.engine.dispose()
 
 
 @pytest.fixture
-def fire(settings: Settings, services: Services, client: httpx.Client) -> Iterator[Fireplace]:
-    """An API whose line to its database can be broken."""
+def disruption(settings: Settings, services: Services, client: httpx.Client) -> Iterator[Disruption]:
+    """An API whose database connection can be broken."""
     owner = make_account(client, services)
-    with fireplace(settings, services, client, owner, upstream=settings.database_url.get_secret_value()) as burning:
-        yield burning
+    with disrupted(settings, services, client, owner, upstream=settings.database_url.get_secret_value()) as disruption:
+        yield disruption

@@ -1,4 +1,4 @@
-"""What is asked of the API while the line breaks: each flow prepares, acts, and knows what must be true however it went."""
+"""The API requests that are tested while the database connection breaks. Each flow prepares, acts, and counts its effects."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,27 +19,27 @@ PASSWORD = "a long enough password"
 
 @dataclass(frozen=True)
 class World:
-    """The caller's side of the broken line, and a side that stays whole."""
+    """A client of the API with the broken connection, and a client of an API with an intact one."""
 
     broken: httpx.Client
     whole: httpx.Client
     services: Services
-    """On the whole side."""
+    """Services with an intact connection."""
     owner: Account
 
 
 @dataclass(frozen=True)
 class Flow:
-    """One request, which may be sent again."""
+    """One request, which can be retried."""
 
     prepare: Callable[[World], Any]
     act: Callable[[World, Any], httpx.Response]
     done: int
     """The status of success."""
     done_again: tuple[int, ...]
-    """What the same request may be answered with when it, or its lost forerunner, has had its effect already."""
+    """Other statuses that a retry may have when the lost request has already had its effect."""
     effects: Callable[[World, Any], int]
-    """How many times the effect is there: 1 at most, and 1 once it was acknowledged."""
+    """Returns how often the effect has happened: at most once, and exactly once after a success."""
 
 
 def _file_count(world: World, filename: str) -> int:
@@ -85,7 +85,7 @@ def _file(world: World) -> dict[str, Any]:
 
 
 def _update(world: World, file: dict[str, Any]) -> httpx.Response:
-    # Only the state that was read may be changed: a second change would be refused.
+    # If-Match allows the update only for the revision that was read, so a second update is rejected.
     return world.broken.put(
         f"{API}/files/{file['id']}", json={"description": file["id"]}, headers={**world.owner.headers, "If-Match": '"1"'}
     )
@@ -140,7 +140,7 @@ def _cannot_refresh(world: World, tokens: dict[str, Any]) -> int:
 
 
 def _read(path: str) -> Flow:
-    """A read has no effect to lose: it succeeds whenever the line breaks."""
+    """Return the flow of a read, which has no effect and always succeeds."""
 
     def act(world: World, file: dict[str, Any]) -> httpx.Response:
         return world.broken.get(f"{API}{path.format(id=file['id'])}", headers=world.owner.headers)
@@ -161,7 +161,7 @@ def _open_link(world: World, share: dict[str, Any]) -> httpx.Response:
 
 
 def _was_opened(world: World, share: dict[str, Any]) -> int:
-    # Each request that asks is an opening: what was answered with 503 may have been counted, and is when it is asked again.
+    # Each request counts as an opening. One that failed with 503 may have been counted, and its retry is counted again.
     return min(1, _count(world, "SELECT open_count FROM share WHERE id = :id", id=share["id"]))
 
 
@@ -177,18 +177,18 @@ def _shared_with(world: World) -> dict[str, Any]:
     return {"key": _name(world), "file": _shared_file(world)["id"], "friend": world.owner.email}
 
 
-def _share(world: World, wanted: dict[str, Any]) -> httpx.Response:
-    body = {"file_ids": [wanted["file"]], "audience": "named", "recipients": [wanted["friend"]]}
-    return world.broken.post(f"{API}/shares", json=body, headers={**world.owner.headers, "Idempotency-Key": wanted["key"]})
+def _share(world: World, parameters: dict[str, Any]) -> httpx.Response:
+    body = {"file_ids": [parameters["file"]], "audience": "named", "recipients": [parameters["friend"]]}
+    return world.broken.post(f"{API}/shares", json=body, headers={**world.owner.headers, "Idempotency-Key": parameters["key"]})
 
 
-def _links(world: World, wanted: dict[str, Any]) -> int:
-    return _count(world, "SELECT count(*) FROM share_file WHERE file_id = :id", id=wanted["file"])
+def _links(world: World, parameters: dict[str, Any]) -> int:
+    return _count(world, "SELECT count(*) FROM share_file WHERE file_id = :id", id=parameters["file"])
 
 
-def _grant(world: World, wanted: dict[str, Any]) -> httpx.Response:
-    path = f"{API}/files/{wanted['file']}/grants"
-    return world.broken.put(path, json={"email": wanted["friend"]}, headers=world.owner.headers)
+def _grant(world: World, parameters: dict[str, Any]) -> httpx.Response:
+    path = f"{API}/files/{parameters['file']}/grants"
+    return world.broken.put(path, json={"email": parameters["friend"]}, headers=world.owner.headers)
 
 
 def _granted_to(world: World) -> dict[str, Any]:
@@ -198,12 +198,12 @@ def _granted_to(world: World) -> dict[str, Any]:
     return {"file": _shared_file(world)["id"], "friend": friend}
 
 
-def _grants(world: World, wanted: dict[str, Any]) -> int:
-    return _count(world, "SELECT count(*) FROM file_grant WHERE file_id = :id", id=wanted["file"])
+def _grants(world: World, parameters: dict[str, Any]) -> int:
+    return _count(world, "SELECT count(*) FROM file_grant WHERE file_id = :id", id=parameters["file"])
 
 
 def _file_request(world: World) -> dict[str, Any]:
-    # An account has a hundred at most.
+    # An account can have at most 100 file requests.
     with world.services.engine.begin() as connection:
         connection.execute(text("UPDATE file_request SET revoked_at = now() WHERE owner_id = :id"), {"id": world.owner.id})
     made = world.whole.post(f"{API}/file-requests", json={"title": "Photos", "max_files": 1}, headers=world.owner.headers)
@@ -234,13 +234,13 @@ def _complete_as_guest(world: World, upload: dict[str, Any]) -> httpx.Response:
 
 
 def _file_to_pack(world: World) -> dict[str, Any]:
-    # Five at most are under way for one account, and no worker is there.
+    # An account can have at most five unfinished archives, and no worker is running.
     with world.services.engine.begin() as connection:
         connection.execute(text("DELETE FROM archive WHERE user_id = :id"), {"id": world.owner.id})
     return _shared_file(world)
 
 
-def _ask_for_archive(world: World, file: dict[str, Any]) -> httpx.Response:
+def _request_archive(world: World, file: dict[str, Any]) -> httpx.Response:
     return world.broken.post(f"{API}/archives", json={"file_ids": [file["id"]]}, headers=world.owner.headers)
 
 
@@ -249,13 +249,13 @@ def _archives(world: World, file: dict[str, Any]) -> int:
 
 
 def _link_to_pack(world: World) -> dict[str, Any]:
-    # All links of an owner share a limit.
+    # The archives of all links of an owner share a limit.
     with world.services.engine.begin() as connection:
         connection.execute(text("DELETE FROM archive WHERE holder_id = :id AND share_id IS NOT NULL"), {"id": world.owner.id})
     return _link(world)
 
 
-def _ask_for_archive_at_link(world: World, share: dict[str, Any]) -> httpx.Response:
+def _request_archive_at_link(world: World, share: dict[str, Any]) -> httpx.Response:
     return world.broken.post(f"{share['url']}/archives")
 
 
@@ -270,21 +270,21 @@ FLOWS: dict[str, Flow] = {
     "update a file": Flow(_file, _update, 200, (412,), _is_updated),
     "delete a file": Flow(_file, _delete, 204, (204, 404), _is_gone),
     "register": Flow(_name, _register, 201, (409,), _users),
-    "make an API key": Flow(_without_keys, _make_key, 201, (201,), lambda world, name: min(1, _keys(world, name))),
+    "create an API key": Flow(_without_keys, _make_key, 201, (201,), lambda world, name: min(1, _keys(world, name))),
     "refresh a session": Flow(_sign_in, _refresh, 200, (401,), _cannot_refresh),
     "sign out": Flow(_sign_in, _sign_out, 204, (204, 401), _cannot_refresh),
     "read a file": _read("/files/{id}"),
     "list files": _read("/files"),
     "download a file": _read("/files/download/{id}"),
-    "make a link": Flow(_shared_with, _share, 201, (201,), _links),
+    "create a link": Flow(_shared_with, _share, 201, (201,), _links),
     "open a link": Flow(_link, _open_link, 200, (200,), _was_opened),
-    # A download that was granted and not heard of is lost to whoever asked, and never given twice.
+    # A granted download whose response is lost still counts, and is never granted twice.
     "download at a limited link": Flow(lambda world: _link(world, max_downloads=1), _download_at_link, 302, (404,), _downloads),
     "share by name": Flow(_granted_to, _grant, 200, (200,), _grants),
-    "start a guest's upload": Flow(_file_request, lambda world, asked: _declare(world.broken, asked), 201, (409,), _guest_files),
+    "start a guest's upload": Flow(_file_request, lambda world, request: _declare(world.broken, request), 201, (409,), _guest_files),
     "complete a guest's upload": Flow(_sent_by_guest, _complete_as_guest, 200, (200,), _is_available),
-    "ask for an archive": Flow(_file_to_pack, _ask_for_archive, 202, (202,), _archives),
-    "ask for a link's archive": Flow(_link_to_pack, _ask_for_archive_at_link, 202, (202,), _archives_of_link),
+    "request an archive": Flow(_file_to_pack, _request_archive, 202, (202,), _archives),
+    "request an archive of a link": Flow(_link_to_pack, _request_archive_at_link, 202, (202,), _archives_of_link),
 }
 
 

@@ -1,39 +1,39 @@
-"""The line to the database breaks at every message of every flow: nothing acknowledged is lost, nothing happens twice."""
+"""The database connection breaks at any message of any flow: no acknowledged effect is lost, and none happens twice."""
 
 import os
 import random
 
 import pytest
 
-from tests.integration.pooler.conftest import Fireplace
+from tests.integration.pooler.conftest import Disruption
 from tests.integration.pooler.flows import FLOWS
 from tests.support.fault_injection import Point, points_of
 
 POINTS = int(os.environ.get("CUT_POINTS", "1"))
-"""Points of each flow, chosen at random; 0 is all of them."""
+"""Random points per flow; 0 means all points."""
 SEED = int(os.environ.get("CUT_SEED", "7" if os.environ.get("CI") else str(random.getrandbits(32))))
 
 
 @pytest.mark.parametrize("name", FLOWS)
-def test_connection_loss_at_any_message_loses_and_duplicates_nothing(fire: Fireplace, name: str) -> None:
+def test_connection_loss_at_any_message_loses_and_duplicates_nothing(disruption: Disruption, name: str) -> None:
     flow = FLOWS[name]
-    points = list(points_of(fire.flushes_of(flow)))
+    points = list(points_of(disruption.flushes_of(flow)))
     assert len(points) > 10
     chosen = random.Random(f"{SEED}{name}").sample(points, POINTS) if POINTS else points
     print(f"CUT_SEED={SEED}: {len(chosen)} of {len(points)} points")
 
     for point in chosen:
-        fire.burn(flow, point)
+        disruption.assert_survives(flow, point)
 
 
 @pytest.mark.parametrize("name", ["start an upload", "start an upload in parts"])
-@pytest.mark.parametrize("number", [2, 3], ids=["taking the key", "making the file"])
+@pytest.mark.parametrize("number", [2, 3], ids=["reserving the key", "creating the file"])
 def test_request_lost_with_its_connection_can_be_retried_immediately_with_its_idempotency_key(
-    fire: Fireplace, name: str, number: int
+    disruption: Disruption, name: str, number: int
 ) -> None:
-    """The key of the lost request was kept for a minute; the same request was a conflict for as long."""
+    """Otherwise the lost request would hold its idempotency key for a minute, and each retry would be a conflict."""
     flow = FLOWS[name]
-    sent = fire.flushes_of(flow)[number - 1].sent
+    sent = disruption.flushes_of(flow)[number - 1].sent
 
     for messages in (0, sent - 1, sent):
-        fire.burn(flow, Point(number, in_answer=False, messages=messages))
+        disruption.assert_survives(flow, Point(number, in_answer=False, messages=messages))

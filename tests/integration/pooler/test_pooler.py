@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode with two server connections, which takes turns with them: nothing depends on which one answers."""
+"""PgBouncer in transaction mode with two server connections that it alternates: no result depends on the server connection."""
 
 import os
 from collections import Counter
@@ -27,7 +27,7 @@ THREADS = 4
 
 @pytest.fixture(scope="module")
 def notes(settings: Settings, fresh_database: Callable[[], str]) -> str:
-    """Address of a database that holds the notes, without a pooler before it."""
+    """URL of a database with the table of notes, without a pooler."""
     url = fresh_database()
     engine = create_database_engine(settings.model_copy(update={"database_url": SecretStr(url)}))
     metadata.create_all(engine)
@@ -37,14 +37,14 @@ def notes(settings: Settings, fresh_database: Callable[[], str]) -> str:
 
 @pytest.fixture(scope="module")
 def pooler(notes: str) -> Iterator[Pooler]:
-    """A pooler of its own, whose servers nobody else asks."""
+    """A pooler that only these tests use."""
     with running_pooler(notes) as pooler:
         yield pooler
 
 
 @pytest.fixture
 def pooled(settings: Settings, notes: str, pooler: Pooler) -> Iterator[Engine]:
-    """An engine of a few connections to the pooler, both of whose servers are signed in."""
+    """An engine with a few connections to the pooler, whose two server connections are open."""
     own = {"database_url": SecretStr(pooler.url_for(notes)), "database_pool_size": THREADS}
     engine = create_database_engine(settings.model_copy(update=own))
     together = Barrier(SERVER_CONNECTIONS)
@@ -61,7 +61,7 @@ def pooled(settings: Settings, notes: str, pooler: Pooler) -> Iterator[Engine]:
 
 
 def test_statements_on_alternating_servers_return_the_right_rows(pooled: Engine) -> None:
-    """One client, so that the pooler takes strict turns: every read and every write that commits by itself is a switch."""
+    """With one client the pooler alternates strictly: each statement without an open transaction uses the other server connection."""
     servers = []
     with pooled.connect() as connection:
         for number in range(SWITCHES + 1):
@@ -91,7 +91,7 @@ def test_concurrent_clients_get_their_own_rows_and_atomic_transactions(pooled: E
                 connection.execute(insert(note).values(body=marker))
                 first = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
                 found = connection.execute(select(note.c.body).where(note.c.body == marker)).scalar_one()
-                # Within a transaction the pooler must not switch.
+                # The pooler must not switch within a transaction.
                 wrong += found != marker or connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != first
             with pooled.connect() as connection:
                 read = connection.execute(select(note.c.body).where(note.c.body == marker)).scalars().all()
@@ -103,7 +103,7 @@ def test_concurrent_clients_get_their_own_rows_and_atomic_transactions(pooled: E
 
 
 def test_plain_pg8000_fails_behind_the_pooler(pooled: Engine, pooler: Pooler, notes: str) -> None:
-    """The pooler is one that would show it: three Syncs a statement are three chances for another server."""
+    """Proves that the pooler would reveal the fault: pg8000 sends three Syncs per statement, and each may reach another server."""
     url = make_url(pooler.url_for(notes))
     plain = pg8000.dbapi.connect(url.username, host=url.host, port=url.port, password=url.password, database=url.database)
     plain.autocommit = True

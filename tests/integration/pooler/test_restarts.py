@@ -1,4 +1,4 @@
-"""PgBouncer and PostgreSQL are killed and started again in the middle of requests, at any message of any flow."""
+"""PgBouncer and PostgreSQL are killed and restarted during requests, at any protocol message of any flow."""
 
 import os
 import random
@@ -22,7 +22,7 @@ from lambda_app.db import migrations
 from lambda_app.db.engine import create_database_engine
 from lambda_app.factory import Services
 from lambda_app.routers.http.gateway import GatewayHandler
-from tests.integration.pooler.conftest import Fireplace, fireplace
+from tests.integration.pooler.conftest import Disruption, disrupted
 from tests.integration.pooler.flows import FLOWS
 from tests.support.accounts import make_account
 from tests.support.fault_injection import FaultInjector, Point, points_of
@@ -32,85 +32,85 @@ from tests.support.pooler import IS_POOLED, Pooler, running_pooler
 pytestmark = pytest.mark.skipif(not IS_POOLED, reason="needs PgBouncer: make test-pooler")
 
 RESTARTS = int(os.environ.get("POOLER_RESTARTS", "3"))
-"""Restarts of each kind, at points chosen at random; 0 is every point."""
+"""Restarts of each server, at random points; 0 means all points."""
 SEED = int(os.environ.get("CUT_SEED", "7" if os.environ.get("CI") else str(random.getrandbits(32))))
-PATIENCE_SECONDS = 20.0
-"""Longer than a restart takes: what is tested is the kill, not the time without a server."""
-# Without fsync it outlives its own crash, not the machine's; what it has acknowledged it has written down.
+TIMEOUT_SECONDS = 20.0
+"""Longer than a restart takes: the tests are about the kill, not about the downtime."""
+# Without fsync, acknowledged commits survive a crash of the process, though not of the machine.
 OPTIONS = ("fsync=off", "full_page_writes=off", "max_connections=50")
 
 
-class MortalPostgres:
-    """A PostgreSQL that is killed and comes back with what it has written down, always at the address of `door`."""
+class CrashablePostgres:
+    """A PostgreSQL that can be killed and restarted with its data. Clients connect to the fixed address of `proxy`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._password = secrets.token_hex(16)
-        self._postgres = self._started()
-        self.door = FaultInjector(self._postgres.url("postgres"))
+        self._postgres = self._start()
+        self.proxy = FaultInjector(self._postgres.url("postgres"))
 
     def make_database(self, name: str) -> str:
-        """Return the address of a new database, behind the door."""
-        return self.door.url_for(self._postgres.create_database(name))
+        """Create a database and return its URL through the proxy."""
+        return self.proxy.url_for(self._postgres.create_database(name))
 
     def crash(self) -> None:
-        """Kill it with whatever it was doing; it recovers, at another port."""
+        """Kill the server and restart it, with crash recovery, on another port."""
         self._postgres.server.kill()
-        self._postgres = self._started()
-        self.door.upstream_port = self._postgres.port
+        self._postgres = self._start()
+        self.proxy.upstream_port = self._postgres.port
 
     def stop(self) -> None:
-        """End it."""
-        self.door.close()
+        """Stop the server and the proxy."""
+        self.proxy.close()
         self._postgres.stop()
 
-    def _started(self) -> Postgres:
+    def _start(self) -> Postgres:
         return start_postgres(self._folder / "data", log=self._folder / "log", password=self._password, options=OPTIONS)
 
 
 @dataclass(frozen=True)
-class Ruins:
-    """What can be killed, and the API in front of it."""
+class CrashableStack:
+    """The API, and functions that kill and restart the servers behind it."""
 
-    fire: Fireplace
-    kill: dict[str, Callable[[], None]]
+    disruption: Disruption
+    restart: dict[str, Callable[[], None]]
 
 
 @pytest.fixture(scope="module")
-def ruins(settings: Settings, services: Services) -> Iterator[Ruins]:
-    with tempfile.TemporaryDirectory(prefix="we-upload-mortal-") as name:
+def stack(settings: Settings, services: Services) -> Iterator[CrashableStack]:
+    with tempfile.TemporaryDirectory(prefix="we-upload-crash-") as name:
         folder = Path(name)
         folder.chmod(0o711)
-        postgres = MortalPostgres(folder)
+        postgres = CrashablePostgres(folder)
         try:
-            yield from _ruins(settings, postgres)
+            yield from _stack(settings, postgres)
         finally:
             postgres.stop()
 
 
-def _ruins(settings: Settings, postgres: MortalPostgres) -> Iterator[Ruins]:
-    url = postgres.make_database("mortal")
-    own = settings.model_copy(update={"database_url": SecretStr(url), "database_timeout_seconds": PATIENCE_SECONDS})
+def _stack(settings: Settings, postgres: CrashablePostgres) -> Iterator[CrashableStack]:
+    url = postgres.make_database("crashable")
+    own = settings.model_copy(update={"database_url": SecretStr(url), "database_timeout_seconds": TIMEOUT_SECONDS})
     whole = Services.build(own)
     migrations.upgrade(whole.engine)
     transport = GatewayTransport(GatewayHandler(create_app(own, whole)))
     pooler: Pooler
     with httpx.Client(transport=transport, base_url="https://api.test") as client, running_pooler(url) as pooler:
         owner = make_account(client, whole)
-        with fireplace(own, whole, client, owner, upstream=pooler.url_for(url)) as fire:
+        with disrupted(own, whole, client, owner, upstream=pooler.url_for(url)) as disruption:
 
             def crash() -> None:
                 postgres.crash()
-                _wait_for_answers(own, pooler.url_for(url))
+                _wait_until_ready(own, pooler.url_for(url))
 
-            yield Ruins(fire, {"PgBouncer": pooler.restart, "PostgreSQL": crash})
+            yield CrashableStack(disruption, {"PgBouncer": pooler.restart, "PostgreSQL": crash})
     whole.engine.dispose()
 
 
-def _wait_for_answers(settings: Settings, url: str) -> None:
-    """Wait until the pooler has found out that its server is back; it turns the first who asks away."""
+def _wait_until_ready(settings: Settings, url: str) -> None:
+    """Wait until the pooler has noticed the restart of its server; it rejects the first connections."""
     engine = create_database_engine(settings.model_copy(update={"database_url": SecretStr(url)}))
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
             with engine.connect() as connection:
@@ -124,10 +124,12 @@ def _wait_for_answers(settings: Settings, url: str) -> None:
 
 
 @pytest.mark.parametrize("victim", ["PgBouncer", "PostgreSQL"])
-def test_killed_server_fails_at_most_one_request(ruins: Ruins, victim: str) -> None:
-    points: list[tuple[str, Point]] = [(name, point) for name, flow in FLOWS.items() for point in points_of(ruins.fire.flushes_of(flow))]
+def test_killed_server_fails_at_most_one_request(stack: CrashableStack, victim: str) -> None:
+    points: list[tuple[str, Point]] = [
+        (name, point) for name, flow in FLOWS.items() for point in points_of(stack.disruption.flushes_of(flow))
+    ]
     chosen = random.Random(f"{SEED}{victim}").sample(points, RESTARTS) if RESTARTS else points
     print(f"CUT_SEED={SEED}: {victim} killed at {len(chosen)} of {len(points)} points")
 
     for name, point in chosen:
-        ruins.fire.burn(FLOWS[name], point, first=ruins.kill[victim])
+        stack.disruption.assert_survives(FLOWS[name], point, first=stack.restart[victim])

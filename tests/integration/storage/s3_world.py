@@ -1,4 +1,4 @@
-"""An S3 emulator, its clients and real time: what the contract of object stores runs on."""
+"""The S3 emulator, an HTTP client and real time, for the object store contract."""
 
 import time
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from lambda_app.storage.s3 import S3ObjectStore
 from tests.support.object_store import StoreResponse
 
 GRACE_SECONDS = 0.2
-"""The emulator reads the same clock; a URL is dead once it is past."""
+"""The emulator has the same clock, so a URL is invalid immediately after its expiry."""
 
 
 def settings_for(s3_server: ObjectStoreServer, **changes: Any) -> Settings:
@@ -46,7 +46,7 @@ class S3World:
         return S3ObjectStore(settings_for(self._server, presigned_url_expiration=lifetime_seconds), self.aws)
 
     def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> StoreResponse:
-        # As in every HTTP client the length is that of the body, whatever a caller says.
+        # As in every HTTP client, Content-Length is the actual length of the body.
         sent = {name: value for name, value in headers.items() if name != "Content-Length"}
         response = self._client.request(method, url, headers=sent, content=body)
         return StoreResponse(response.status_code, dict(response.headers), response.content)

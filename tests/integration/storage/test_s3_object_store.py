@@ -1,4 +1,4 @@
-"""The real store keeps the contract, against an S3 emulator that checks signatures."""
+"""The S3 object store satisfies the contract with an S3 emulator that verifies signatures."""
 
 import io
 import logging
@@ -28,13 +28,13 @@ def world(s3_server: ObjectStoreServer) -> Iterator[S3World]:
 
 
 class TestS3ObjectStore(ObjectStoreContract):
-    """The shared contract, on S3."""
+    """The shared contract, with S3."""
 
 
 def test_head_with_wrong_keys_raises_unavailable_and_is_logged(
     s3_server: ObjectStoreServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The application of the tests before has cut our loggers off from pytest's.
+    # `configure_logs`, called by earlier tests, has disabled the propagation to pytest's handler.
     monkeypatch.setattr(logging.getLogger("lambda_app"), "propagate", True)
     aws = AwsAccess(settings_for(s3_server), AwsCredentials(s3_server.access_key_id, "not the secret"))
 
@@ -53,10 +53,10 @@ def test_delete_in_a_missing_bucket_raises_unavailable(s3_server: ObjectStoreSer
 
 
 def test_object_blocked_by_a_policy_raises_object_withheld(s3_server: ObjectStoreServer, world: S3World) -> None:
-    """As S3 answers for an object that the malware scan did not find clean."""
-    # With access of its own, whose clients nobody else uses.
+    """S3 responds like this for an object that the malware scan has not found clean."""
+    # A separate AwsAccess, because the test changes its client.
     aws = AwsAccess(settings_for(s3_server), AwsCredentials(s3_server.access_key_id, s3_server.secret_access_key))
-    aws.client("s3").meta.events.register("before-send.s3.GetObject", _answer_access_denied)
+    aws.client("s3").meta.events.register("before-send.s3.GetObject", _respond_access_denied)
     wrong = AwsAccess(settings_for(s3_server), AwsCredentials(s3_server.access_key_id, "not the secret"))
 
     with pytest.raises(ObjectWithheldError):
@@ -67,6 +67,6 @@ def test_object_blocked_by_a_policy_raises_object_withheld(s3_server: ObjectStor
     assert world.store().open(object_key(uuid4()), offset=1) is None
 
 
-def _answer_access_denied(request: Any, **_: object) -> AWSResponse:
+def _respond_access_denied(request: Any, **_: object) -> AWSResponse:
     raw = HTTPResponse(io.BytesIO(b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"), preload_content=False)
     return AWSResponse(request.url, 403, {}, raw)

@@ -1,4 +1,4 @@
-"""The real store keeps the contract on LocalStack too, which holds uploads in parts to S3's rules (`make localstack`)."""
+"""The S3 object store satisfies the contract on LocalStack, which enforces S3's rules for multipart uploads (`make localstack`)."""
 
 from collections.abc import Iterator
 
@@ -30,10 +30,10 @@ def localstack() -> Iterator[ObjectStoreServer]:
 
 @pytest.fixture(scope="module")
 def world(localstack: ObjectStoreServer) -> Iterator[LocalStackWorld]:
-    # A part that it refuses unread stops up the connection for whatever comes next.
+    # LocalStack does not read a part that it rejects, so the connection cannot be reused.
     with httpx.Client(trust_env=False, timeout=20, limits=httpx.Limits(max_keepalive_connections=0)) as client:
         yield LocalStackWorld(localstack, client)
 
 
 class TestS3ObjectStoreOnLocalStack(ObjectStoreContract):
-    """The shared contract, on LocalStack."""
+    """The shared contract, with LocalStack."""

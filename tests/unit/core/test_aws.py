@@ -1,4 +1,4 @@
-"""Credentials from AWS's own sources, lives of signatures, and sign-in to the database."""
+"""AWS credentials, the lifetime of signatures, database tokens, and clients."""
 
 import logging
 import subprocess
@@ -34,7 +34,7 @@ SOURCES = (
 
 @pytest.fixture
 def environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> pytest.MonkeyPatch:
-    """An environment in which AWS's chain finds nothing and asks no network."""
+    """An environment in which the credential provider chain finds nothing and makes no network request."""
     for name in SOURCES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
@@ -46,7 +46,7 @@ def environ(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> pytest.MonkeyPatc
 
 @pytest.fixture(autouse=True)
 def our_log_reaches_caplog(monkeypatch: pytest.MonkeyPatch) -> None:
-    # An application that was built earlier in the session has cut our loggers off from pytest's.
+    # `configure_logs`, called by earlier tests, has disabled the propagation to pytest's handler.
     monkeypatch.setattr(logging.getLogger("lambda_app"), "propagate", True)
 
 
@@ -94,18 +94,18 @@ def test_developer_profile_is_used_as_a_fallback(environ: pytest.MonkeyPatch, tm
 
 
 def test_container_credentials_are_refreshed_before_they_expire(environ: pytest.MonkeyPatch) -> None:
-    # What a Lambda function under SnapStart has instead of keys in its environment.
+    # With SnapStart a Lambda function has a container endpoint instead of keys in its environment.
     environ.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http://127.0.0.1:9001/creds")
     environ.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t0ken")
-    asked: list[tuple[str, Any]] = []
+    requests: list[tuple[str, Any]] = []
 
-    def answer(_: Any, uri: str, headers: Any = None) -> dict[str, str]:
-        asked.append((uri, headers))
-        life = timedelta(minutes=20) if len(asked) == 1 else timedelta(hours=6)
-        expiration = (datetime.now(UTC) + life).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return {"AccessKeyId": f"ASIA{len(asked)}", "SecretAccessKey": "s", "Token": "t", "Expiration": expiration}
+    def respond(_: Any, uri: str, headers: Any = None) -> dict[str, str]:
+        requests.append((uri, headers))
+        lifetime = timedelta(minutes=20) if len(requests) == 1 else timedelta(hours=6)
+        expiration = (datetime.now(UTC) + lifetime).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {"AccessKeyId": f"ASIA{len(requests)}", "SecretAccessKey": "s", "Token": "t", "Expiration": expiration}
 
-    environ.setattr("botocore.utils.ContainerMetadataFetcher.retrieve_full_uri", answer)
+    environ.setattr("botocore.utils.ContainerMetadataFetcher.retrieve_full_uri", respond)
     with time_machine.travel(NOW, tick=False) as traveller:
         aws = AwsAccess(_settings())
         first = aws.credentials()
@@ -113,7 +113,7 @@ def test_container_credentials_are_refreshed_before_they_expire(environ: pytest.
         traveller.shift(timedelta(minutes=19))
         renewed = aws.credentials()
 
-    assert asked == [("http://127.0.0.1:9001/creds", {"Authorization": "t0ken"})] * 2
+    assert requests == [("http://127.0.0.1:9001/creds", {"Authorization": "t0ken"})] * 2
     assert first == again == AwsCredentials("ASIA1", "s", "t", datetime(2026, 1, 2, 3, 24, 5, tzinfo=UTC))
     assert renewed == AwsCredentials("ASIA2", "s", "t", datetime(2026, 1, 2, 9, 23, 5, tzinfo=UTC))
 
@@ -168,36 +168,36 @@ def test_url_expires_with_the_environment_credentials(environ: pytest.MonkeyPatc
     with time_machine.travel(NOW, tick=False):
         aws = AwsAccess(_settings())
         url, expires_at = _presign(aws)
-        dies_at = aws.credentials().expires_at
+        credentials_expire_at = aws.credentials().expires_at
 
     query = dict(parse_qsl(urlsplit(url).query))
     assert (query["X-Amz-Date"], query["X-Amz-Expires"]) == ("20260102T030405Z", "600")
-    assert expires_at == dies_at == datetime(2026, 1, 2, 3, 14, 5, tzinfo=UTC)
-    assert dies_at.tzinfo is UTC
+    assert expires_at == credentials_expire_at == datetime(2026, 1, 2, 3, 14, 5, tzinfo=UTC)
+    assert credentials_expire_at.tzinfo is UTC
 
 
 @pytest.mark.parametrize(
-    ("left", "wanted", "lives"),
+    ("left", "requested", "lifetime"),
     [(None, 900, 900), (3600, 900, 900), (900, 900, 900), (899.9, 900, 899), (60, 900, 60), (10, 5, 5), (1, 1, 1)],
 )
 @time_machine.travel(NOW.replace(microsecond=0), tick=False)
-def test_url_lifetime_is_limited_by_the_credentials(left: float | None, wanted: int, lives: int) -> None:
+def test_url_lifetime_is_limited_by_the_credentials(left: float | None, requested: int, lifetime: int) -> None:
     expiry = None if left is None else NOW.replace(microsecond=0) + timedelta(seconds=left)
     aws = AwsAccess(_settings(), AwsCredentials("AKID", "s", "t", expiry))
 
-    url, expires_at = _presign(aws, wanted)
+    url, expires_at = _presign(aws, requested)
 
-    assert expires_at == NOW.replace(microsecond=0) + timedelta(seconds=lives)
-    assert dict(parse_qsl(urlsplit(url).query))["X-Amz-Expires"] == str(lives)
+    assert expires_at == NOW.replace(microsecond=0) + timedelta(seconds=lifetime)
+    assert dict(parse_qsl(urlsplit(url).query))["X-Amz-Expires"] == str(lifetime)
 
 
-@pytest.mark.parametrize(("left", "wanted"), [(59, 900), (0, 900), (-10, 900), (4, 5), (0, 1)])
+@pytest.mark.parametrize(("left", "requested"), [(59, 900), (0, 900), (-10, 900), (4, 5), (0, 1)])
 @time_machine.travel(NOW.replace(microsecond=0), tick=False)
-def test_credentials_close_to_expiry_are_not_used_for_signing(left: int, wanted: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_credentials_close_to_expiry_are_not_used_for_signing(left: int, requested: int, caplog: pytest.LogCaptureFixture) -> None:
     aws = AwsAccess(_settings(), AwsCredentials("AKID", "s", "t", NOW.replace(microsecond=0) + timedelta(seconds=left)))
 
     with pytest.raises(UnavailableError):
-        _presign(aws, wanted)
+        _presign(aws, requested)
     assert f"AWS credentials expire in {left} seconds" in caplog.text
 
 
@@ -235,7 +235,7 @@ def test_client_and_signing_share_credentials(environ: pytest.MonkeyPatch) -> No
     environ.setattr("lambda_app.core.aws._load_credentials", lambda: source)
     environ.setenv("AWS_ACCESS_KEY_ID", "AKIDOTHER")
     environ.setenv("AWS_SECRET_ACCESS_KEY", "s")
-    environ.setenv("AWS_CREDENTIAL_EXPIRATION", "2099-01-01T00:00:00Z")  # keys that are left to botocore
+    environ.setenv("AWS_CREDENTIAL_EXPIRATION", "2099-01-01T00:00:00Z")  # botocore handles keys with an expiry
     aws = AwsAccess(_settings())
 
     client = aws.client("s3")
@@ -245,15 +245,15 @@ def test_client_and_signing_share_credentials(environ: pytest.MonkeyPatch) -> No
 
 
 def test_failed_mandatory_refresh_raises_unavailable(environ: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    def no_answer() -> None:
-        raise OSError("the credential endpoint is away")
+    def fail() -> None:
+        raise OSError("the credential endpoint is down")
 
-    source = RefreshableCredentials("AKID", "s", "t", datetime.now(UTC) + timedelta(minutes=5), no_answer, "test")
+    source = RefreshableCredentials("AKID", "s", "t", datetime.now(UTC) + timedelta(minutes=5), fail, "test")
     environ.setattr("lambda_app.core.aws._load_credentials", lambda: source)
 
     with pytest.raises(UnavailableError):
         AwsAccess(_settings()).credentials()
-    assert "the credential endpoint is away" in caplog.text
+    assert "the credential endpoint is down" in caplog.text
 
 
 def test_debug_log_contains_no_signature_or_token(caplog: pytest.LogCaptureFixture) -> None:
@@ -269,9 +269,9 @@ def test_debug_log_contains_no_signature_or_token(caplog: pytest.LogCaptureFixtu
 def test_importing_the_module_loads_neither_boto3_nor_botocore() -> None:
     code = "import sys, lambda_app.core.aws, lambda_app.storage.s3; print(sorted({'boto3', 'botocore'} & set(sys.modules)))"
 
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert answer.stdout.strip() == "[]"
+    assert result.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize(
@@ -285,13 +285,13 @@ def test_signing_in_lambda_loads_neither_boto3_nor_a_botocore_session(environ: d
         "from botocore.utils import ContainerMetadataFetcher\n"
         "from lambda_app.core.aws import AwsAccess\n"
         "from lambda_app.core.settings import Settings\n"
-        "answer = {'AccessKeyId': 'a', 'SecretAccessKey': 'b', 'Token': 'c', 'Expiration': '2099-01-01T00:00:00Z'}\n"
-        "ContainerMetadataFetcher.retrieve_full_uri = lambda *_, **__: answer\n"
+        "response = {'AccessKeyId': 'a', 'SecretAccessKey': 'b', 'Token': 'c', 'Expiration': '2099-01-01T00:00:00Z'}\n"
+        "ContainerMetadataFetcher.retrieve_full_uri = lambda *_, **__: response\n"
         "settings = Settings(environment='local', database_url='x', secret_key='x', s3_bucket_name='bucket')\n"
         "AwsAccess(settings).presign(method='GET', url='https://h/k', headers={}, lifetime_seconds=1)\n"
         "print(sorted({'boto3', 'botocore.session', 'botocore.client', 'botocore.loaders'} & set(sys.modules)))\n"
     )
 
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environ)
 
-    assert answer.stdout.strip() == "[]"
+    assert result.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""The signing keys in use: when they are fetched again, and that what was removed is refused in time."""
+"""The cache of the signing keys: when the document is fetched, and that removed keys are rejected in time."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -14,7 +14,7 @@ LIFETIME = timedelta(minutes=10)
 
 
 class Secret:
-    """The document in Secrets Manager, and how often it was read."""
+    """The key document in Secrets Manager, with a count of its fetches."""
 
     def __init__(self) -> None:
         self.ring = KeyRing(current=SigningKey.generate(), next=SigningKey.generate())
@@ -35,7 +35,7 @@ def secret() -> Secret:
 
 @pytest.fixture
 def elapse(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Time that passes when it is told to."""
+    """The value of `monotonic`; the test advances it."""
     now = [1000.0]
     monkeypatch.setattr(module, "monotonic", lambda: now[0])
     return now
@@ -68,11 +68,11 @@ def test_removed_key_is_rejected_within_300_seconds(secret: Secret, elapse: list
 
 
 def test_unknown_key_id_triggers_one_fetch(secret: Secret, elapse: list[float]) -> None:
-    mine, theirs = SigningKeys(secret.fetch), SigningKeys(secret.fetch)
-    tokens, others = AccessTokens(keys=mine, lifetime=LIFETIME), AccessTokens(keys=theirs, lifetime=LIFETIME)
+    own_keys, other_keys = SigningKeys(secret.fetch), SigningKeys(secret.fetch)
+    tokens, others = AccessTokens(keys=own_keys, lifetime=LIFETIME), AccessTokens(keys=other_keys, lifetime=LIFETIME)
     tokens.read(token_of(others))
     secret.ring = KeyRing(current=SigningKey.generate(), previous=secret.ring.current)
-    theirs.clear_cache()
+    other_keys.clear_cache()
     elapse[0] += FORCED_FETCH_SECONDS
     fetches = secret.fetches
 

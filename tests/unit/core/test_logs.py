@@ -1,4 +1,4 @@
-"""Log lines."""
+"""JSON log lines."""
 
 import json
 import logging

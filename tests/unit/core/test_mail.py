@@ -1,4 +1,4 @@
-"""Mail by Amazon SES: what is sent, and what a refusal becomes."""
+"""Mail through Amazon SES: what is sent, and the error when SES rejects it."""
 
 import boto3  # type: ignore[import-untyped]  # ships no type information
 import pytest
@@ -18,7 +18,7 @@ MAIL = Mail(to="someone@example.org", subject="Reset your password", text=f"Grü
 
 
 @pytest.fixture
-def office() -> SesMailer:
+def mailer() -> SesMailer:
     settings = Settings(
         database_url=SecretStr("postgresql://app@db.internal/app"),
         secret_key=SecretStr("Zp4vYw8sTq1LrN6uXc3Kd9Hb5Gm2Ja7Ef0"),
@@ -26,16 +26,16 @@ def office() -> SesMailer:
         mail_from=SENDER,
         public_url="https://app.example.com",
     )
-    office = build_mailer(settings, AwsAccess(settings, AwsCredentials("test", "test")))
-    assert isinstance(office, SesMailer)
-    return office
+    mailer = build_mailer(settings, AwsAccess(settings, AwsCredentials("test", "test")))
+    assert isinstance(mailer, SesMailer)
+    return mailer
 
 
 @mock_aws
-def test_mail_is_sent_from_the_configured_sender(office: SesMailer) -> None:
+def test_mail_is_sent_from_the_configured_sender(mailer: SesMailer) -> None:
     boto3.client("sesv2", "us-east-1", aws_access_key_id="test", aws_secret_access_key="test").create_email_identity(EmailIdentity=SENDER)
 
-    office.send(MAIL)
+    mailer.send(MAIL)
 
     (sent,) = ses_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].sent_messages
     assert sent.source == SENDER
@@ -44,8 +44,8 @@ def test_mail_is_sent_from_the_configured_sender(office: SesMailer) -> None:
 
 
 @mock_aws
-def test_unverified_sender_raises_unavailable_without_secrets(office: SesMailer) -> None:
+def test_unverified_sender_raises_unavailable_without_secrets(mailer: SesMailer) -> None:
     with pytest.raises(UnavailableError) as refused:
-        office.send(MAIL)
+        mailer.send(MAIL)
 
     assert "s3cr3t" not in str(refused.value) + repr(MAIL)

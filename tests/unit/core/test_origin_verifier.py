@@ -1,4 +1,4 @@
-"""The proof that a request came through CloudFront."""
+"""Verification that a request came through CloudFront."""
 
 from collections.abc import Callable
 
@@ -10,15 +10,15 @@ from lambda_app.core.security.origin_verifier import DirectAccessError, OriginVe
 NEW, OLD = "n" * 64, "o" * 64
 
 
-class Vault:
-    """Secrets that count how often they are fetched."""
+class FakeSecrets:
+    """Secrets that record each fetch."""
 
     def __init__(self, *keys: str) -> None:
         self.keys = keys
         self.fetched: list[str] = []
 
     def fetchers(self) -> list[Callable[[], str]]:
-        return [lambda key=key: self._fetch(key) for key in self.keys]  # type: ignore[misc]  # bound now, not at the call
+        return [lambda key=key: self._fetch(key) for key in self.keys]  # type: ignore[misc]  # binds `key` at definition
 
     def _fetch(self, key: str) -> str:
         self.fetched.append(key)
@@ -26,56 +26,56 @@ class Vault:
 
 
 def test_both_secrets_are_accepted_during_rotation() -> None:
-    door = OriginVerifier(Vault(NEW, OLD).fetchers())
+    verifier = OriginVerifier(FakeSecrets(NEW, OLD).fetchers())
 
-    door.require(NEW.encode())
-    door.require(OLD.encode())
+    verifier.require(NEW.encode())
+    verifier.require(OLD.encode())
 
 
-@pytest.mark.parametrize("proof", [None, b"", b"x", NEW.encode()[:-1], NEW.encode() + b"n", b"\xff" * 64, f"{NEW},{NEW}".encode()])
-def test_invalid_secret_is_rejected(proof: bytes | None) -> None:
-    door = OriginVerifier(Vault(NEW, OLD).fetchers())
+@pytest.mark.parametrize("secret", [None, b"", b"x", NEW.encode()[:-1], NEW.encode() + b"n", b"\xff" * 64, f"{NEW},{NEW}".encode()])
+def test_invalid_secret_is_rejected(secret: bytes | None) -> None:
+    verifier = OriginVerifier(FakeSecrets(NEW, OLD).fetchers())
 
     with pytest.raises(DirectAccessError):
-        door.require(proof)
+        verifier.require(secret)
 
 
 def test_secrets_are_fetched_once_and_the_older_one_only_on_demand() -> None:
-    vault = Vault(NEW, OLD)
-    door = OriginVerifier(vault.fetchers())
+    secrets = FakeSecrets(NEW, OLD)
+    verifier = OriginVerifier(secrets.fetchers())
 
     for _ in range(3):
-        door.require(NEW.encode())
-    assert vault.fetched == [NEW]
+        verifier.require(NEW.encode())
+    assert secrets.fetched == [NEW]
     for _ in range(3):
         with pytest.raises(DirectAccessError):
-            door.require(b"guess")
-    assert vault.fetched == [NEW, OLD]
+            verifier.require(b"guess")
+    assert secrets.fetched == [NEW, OLD]
 
 
 def test_request_without_secret_header_triggers_no_fetch() -> None:
-    vault = Vault(NEW)
+    secrets = FakeSecrets(NEW)
 
     with pytest.raises(DirectAccessError):
-        OriginVerifier(vault.fetchers()).require(None)
+        OriginVerifier(secrets.fetchers()).require(None)
 
-    assert vault.fetched == []
+    assert secrets.fetched == []
 
 
 def test_failed_fetch_raises_and_is_retried_by_the_next_request() -> None:
-    answers: list[str | Exception] = [UnavailableError(), NEW]
+    results: list[str | Exception] = [UnavailableError(), NEW]
 
     def fetch() -> str:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
-    door = OriginVerifier([fetch])
+    verifier = OriginVerifier([fetch])
 
     with pytest.raises(UnavailableError):
-        door.require(NEW.encode())
-    door.require(NEW.encode())
+        verifier.require(NEW.encode())
+    verifier.require(NEW.encode())
 
 
 def test_empty_secret_is_rejected() -> None:
@@ -84,11 +84,11 @@ def test_empty_secret_is_rejected() -> None:
 
 
 def test_clear_cache_drops_fetched_secrets() -> None:
-    vault = Vault(NEW)
-    door = OriginVerifier(vault.fetchers())
-    door.require(NEW.encode())
+    secrets = FakeSecrets(NEW)
+    verifier = OriginVerifier(secrets.fetchers())
+    verifier.require(NEW.encode())
 
-    door.clear_cache()
-    door.require(NEW.encode())
+    verifier.clear_cache()
+    verifier.require(NEW.encode())
 
-    assert vault.fetched == [NEW, NEW]
+    assert secrets.fetched == [NEW, NEW]

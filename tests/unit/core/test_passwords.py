@@ -1,4 +1,4 @@
-"""Password hashes."""
+"""Password hashing."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Secrets that are kept in AWS: named in the settings, read when they are needed, refused when they are weak."""
+"""Secrets from AWS Secrets Manager: selected by the settings, fetched on first use, rejected when they are weak."""
 
 import json
 from datetime import timedelta
@@ -21,13 +21,13 @@ KEY = "Zp4vYw8sTq1LrN6uXc3Kd9Hb5Gm2Ja7Ef0"
 
 
 def settings(**changes: object) -> Settings:
-    """Settings of a deployed function, whose key is in Secrets Manager."""
-    given = {"database_url": URL, "s3_bucket_name": "uploads", "secret_key_arn": "arn:aws:secretsmanager:key"}
-    return Settings.model_validate({key: value for key, value in (given | changes).items() if value is not None})
+    """Return settings of a deployed function, whose signing key is in Secrets Manager."""
+    defaults = {"database_url": URL, "s3_bucket_name": "uploads", "secret_key_arn": "arn:aws:secretsmanager:key"}
+    return Settings.model_validate({key: value for key, value in (defaults | changes).items() if value is not None})
 
 
 def issue(tokens: AccessTokens) -> str:
-    """Return a token of nobody in particular."""
+    """Return an access token."""
     return tokens.issue(USER_ID, session_id=uuid4(), token_epoch=0).value
 
 
@@ -49,7 +49,7 @@ def test_database_role_must_be_a_plain_identifier(role: str) -> None:
 
 @pytest.fixture
 def vault(monkeypatch: pytest.MonkeyPatch) -> "AwsAccess":
-    """Access to a Secrets Manager of the test's own."""
+    """Access to an empty Secrets Manager."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     return AwsAccess(settings(), AwsCredentials("test", "test"))

@@ -1,4 +1,4 @@
-"""Settings: read once, checked, and silent about secrets."""
+"""Settings: validation, defaults, and the protection of secrets."""
 
 import pytest
 from pydantic import ValidationError

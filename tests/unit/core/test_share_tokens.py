@@ -1,4 +1,4 @@
-"""ShareTokens of share links: what they prove, for how long, and that nobody makes their own."""
+"""Share tokens: their claims, their expiry, and the rejection of forged ones."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from lambda_app.core.security.share_tokens import ShareToken, ShareTokens
 from lambda_app.core.security.tokens import AccessTokens
 
 FULL = ShareToken(uuid4(), 3, uuid4(), 7)
-HERE = "the-address-of-the-link"
+ADDRESS = "address-of-the-link"
 
 
 def document(ring: KeyRing) -> str:
@@ -28,39 +28,39 @@ def share_tokens_with(ring: KeyRing) -> ShareTokens:
 
 
 RING = KeyRing(current=SigningKey.generate(), next=SigningKey.generate())
-PASSES = share_tokens_with(RING)
+SHARE_TOKENS = share_tokens_with(RING)
 
 
 @pytest.mark.parametrize(
-    "proven", [FULL, ShareToken(uuid4()), ShareToken(uuid4(), password_version=0), ShareToken(uuid4(), user_id=uuid4(), token_epoch=0)]
+    "token", [FULL, ShareToken(uuid4()), ShareToken(uuid4(), password_version=0), ShareToken(uuid4(), user_id=uuid4(), token_epoch=0)]
 )
-def test_share_token_contains_the_signed_claims(proven: ShareToken) -> None:
-    signed = PASSES.sign(proven, address=HERE)
+def test_share_token_contains_the_signed_claims(token: ShareToken) -> None:
+    signed = SHARE_TOKENS.sign(token, address=ADDRESS)
 
-    assert PASSES.read(signed.value, address=HERE) == proven
+    assert SHARE_TOKENS.read(signed.value, address=ADDRESS) == token
     assert len(signed.value) < 500
 
 
 def test_share_token_expires_after_an_hour() -> None:
     with time_machine.travel(clock.now().replace(microsecond=0), tick=False) as traveller:
-        signed = PASSES.sign(FULL, address=HERE)
+        signed = SHARE_TOKENS.sign(FULL, address=ADDRESS)
         assert signed.expires_at == clock.now() + timedelta(hours=1)
         traveller.shift(timedelta(minutes=59, seconds=59))
-        assert PASSES.read(signed.value, address=HERE) == FULL
+        assert SHARE_TOKENS.read(signed.value, address=ADDRESS) == FULL
         traveller.shift(timedelta(seconds=1))
-        assert PASSES.read(signed.value, address=HERE) is None
+        assert SHARE_TOKENS.read(signed.value, address=ADDRESS) is None
 
 
 def test_share_token_with_a_changed_character_is_rejected() -> None:
-    value = PASSES.sign(FULL, address=HERE).value
+    value = SHARE_TOKENS.sign(FULL, address=ADDRESS).value
 
     for place, character in enumerate(value):
         other = "A" if character != "A" else "B"
-        assert PASSES.read(value[:place] + other + value[place + 1 :], address=HERE) is None
+        assert SHARE_TOKENS.read(value[:place] + other + value[place + 1 :], address=ADDRESS) is None
 
 
 def test_claims_with_the_signature_of_other_claims_are_rejected() -> None:
-    payload, signature = PASSES.sign(FULL, address=HERE).value.split(".")
+    payload, signature = SHARE_TOKENS.sign(FULL, address=ADDRESS).value.split(".")
     claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
     for change in (
         {"share_id": str(uuid4())},
@@ -71,14 +71,14 @@ def test_claims_with_the_signature_of_other_claims_are_rejected() -> None:
         {"kid": 5},
     ):
         forged = base64.urlsafe_b64encode(json.dumps(claims | change, separators=(",", ":")).encode()).decode().rstrip("=")
-        assert PASSES.read(f"{forged}.{signature}", address=HERE) is None
+        assert SHARE_TOKENS.read(f"{forged}.{signature}", address=ADDRESS) is None
 
 
 def test_share_token_survives_key_rotation_but_not_key_removal() -> None:
-    value = PASSES.sign(FULL, address=HERE).value
+    value = SHARE_TOKENS.sign(FULL, address=ADDRESS).value
 
-    assert share_tokens_with(RING.rotated()).read(value, address=HERE) == FULL
-    assert share_tokens_with(RING.rotated().rotated()).read(value, address=HERE) is None
+    assert share_tokens_with(RING.rotated()).read(value, address=ADDRESS) == FULL
+    assert share_tokens_with(RING.rotated().rotated()).read(value, address=ADDRESS) is None
 
 
 def test_share_tokens_and_access_tokens_are_not_interchangeable() -> None:
@@ -86,25 +86,27 @@ def test_share_tokens_and_access_tokens_are_not_interchangeable() -> None:
     tokens = AccessTokens(keys=keys, lifetime=timedelta(minutes=10))
 
     with pytest.raises(NotAuthenticatedError):
-        tokens.read(PASSES.sign(FULL, address=HERE).value)
+        tokens.read(SHARE_TOKENS.sign(FULL, address=ADDRESS).value)
     issued = tokens.issue(UUID(int=1), session_id=UUID(int=2), token_epoch=0).value
     header, payload, signature = issued.split(".")
-    assert [PASSES.read(text, address=HERE) for text in (issued, f"{payload}.{signature}", f"{header}.{signature}")] == [None] * 3
+    assert [SHARE_TOKENS.read(text, address=ADDRESS) for text in (issued, f"{payload}.{signature}", f"{header}.{signature}")] == [None] * 3
 
 
 def test_share_token_is_rejected_for_another_link() -> None:
-    value = PASSES.sign(FULL, address=HERE).value
+    value = SHARE_TOKENS.sign(FULL, address=ADDRESS).value
 
-    assert [PASSES.read(value, address=address) for address in ("", "another", HERE + "x", HERE.upper(), "\ud800")] == [None] * 5
+    assert [SHARE_TOKENS.read(value, address=address) for address in ("", "another", ADDRESS + "x", ADDRESS.upper(), "\ud800")] == [
+        None
+    ] * 5
 
 
 def test_derived_link_token_is_stable_while_its_key_is_accepted() -> None:
-    first = PASSES.derive_link_tokens("user", "route", "key", 1)[0]
+    first = SHARE_TOKENS.derive_link_tokens("user", "route", "key", 1)[0]
 
-    assert first == PASSES.derive_link_tokens("user", "route", "key", 1)[0]
+    assert first == SHARE_TOKENS.derive_link_tokens("user", "route", "key", 1)[0]
     assert len(first) == 22
     other_parts = (("user", "route", "key", 2), ("userroute", "", "key", 1), ("user", "rout", "ekey", 1))
-    others = {token for parts in other_parts for token in PASSES.derive_link_tokens(*parts)}
+    others = {token for parts in other_parts for token in SHARE_TOKENS.derive_link_tokens(*parts)}
     assert first not in others
     assert len(others) == 6
     later = share_tokens_with(RING.rotated()).derive_link_tokens("user", "route", "key", 1)

@@ -1,4 +1,4 @@
-"""SnapStart's hooks."""
+"""The SnapStart hooks."""
 
 import random
 import sys
@@ -10,7 +10,7 @@ from lambda_app.core.snapshot import prepare_for_snapshot
 
 
 class FakeRuntime(ModuleType):
-    """Lambda's module, which calls the hooks before a snapshot in the reverse order of their registration."""
+    """A fake of the runtime's module. Lambda calls the hooks before a snapshot in reverse order of registration."""
 
     def __init__(self) -> None:
         super().__init__("snapshot_restore_py")

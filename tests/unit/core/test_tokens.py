@@ -1,4 +1,4 @@
-"""Access tokens: what is refused, and that PyJWT, told the same rules, refuses it too."""
+"""Access tokens: which tokens are rejected, compared with PyJWT under the same rules."""
 
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -60,7 +60,7 @@ def test_token_is_rejected_from_its_expiry_on(tokens: AccessTokens) -> None:
 
 
 VICTIM = Victim(SigningKey.from_secret(KEY))
-# What only the database can refuse: it knows which sessions live.
+# These are rejected only by the database, which has the sessions.
 BY_THE_DATABASE = {
     "session unknown",
     "user unknown",

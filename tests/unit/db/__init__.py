@@ -1,1 +1,1 @@
-"""The parts of the database layer that need no database."""
+"""Tests of the database layer that need no database."""

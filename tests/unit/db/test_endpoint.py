@@ -1,4 +1,4 @@
-"""What DATABASE_URL may say, and what it must not."""
+"""The parsing and validation of DATABASE_URL."""
 
 import ssl
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Which statements only read, and what is written to the wire."""
+"""The detection of plain reads, and the encoding of protocol messages."""
 
 from enum import StrEnum
 from typing import Any
@@ -19,7 +19,7 @@ inserted = insert(share).values(id=1).returning(share.c.id).cte()
 
 
 class Colour(StrEnum):
-    """A string that is not a plain one."""
+    """A subclass of str."""
 
     RED = "red"
 

@@ -1,4 +1,4 @@
-"""Rotation of the signing keys, step by step, against a Secrets Manager that keeps versions and stages as AWS does."""
+"""Rotation of the signing keys, step by step, against an emulated Secrets Manager with versions and stages."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ def secrets_manager() -> Iterator[Any]:
 
 @pytest.fixture
 def secret(secrets_manager: Any) -> str:
-    """A secret as the deployment makes it: 64 random characters."""
+    """A secret as the deployment creates it: 64 random characters."""
     arn: str = secrets_manager.create_secret(Name="signing-key", SecretString=BARE)["ARN"]
     return arn
 
@@ -46,11 +46,11 @@ def aws() -> AwsAccess:
 
 @pytest.fixture
 def start(secrets_manager: Any, secret: str, aws: AwsAccess) -> Callable[[], SigningKeyRotation]:
-    """Begin a rotation, as Secrets Manager does before it calls the function."""
+    """Start a rotation, as Secrets Manager does before it invokes the function."""
 
     def begin() -> SigningKeyRotation:
         version = str(uuid4())
-        # moto has no rotation without a Lambda: an empty version with the stage is what AWS would have made.
+        # moto rotates only with a Lambda function. AWS would create an empty version with this stage.
         backend = moto_secret(secret)
         backend.versions[version] = {"version_id": version, "version_stages": ["AWSPENDING"], "createdate": 0}
         return SigningKeyRotation(aws, secret=secret, version=version)
@@ -161,7 +161,7 @@ def test_other_aws_errors_are_raised(aws: AwsAccess, secrets_manager: Any) -> No
 
 
 def test_instance_with_the_old_document_accepts_tokens_signed_with_the_new_key(secrets_manager: Any, secret: str, start: Any) -> None:
-    """Without asking again: the key that signs now was published one rotation earlier."""
+    """No new fetch is needed, because the key was published one rotation before it signs."""
     rotate(start())
     document = secrets_manager.get_secret_value(SecretId=secret, VersionStage="AWSCURRENT")["SecretString"]
     old = AccessTokens(keys=SigningKeys.fixed(document), lifetime=LIFETIME)

@@ -1,4 +1,4 @@
-"""Names and types of downloads, checked with parsers that others wrote."""
+"""File names and content types of downloads, checked with independent parsers."""
 
 from email.message import EmailMessage
 from email.policy import HTTP
@@ -14,7 +14,7 @@ HEADER_MAX_BYTES = len("attachment; filename=\"\"; filename*=UTF-8''") + 4 * FIL
 
 
 def _parsed(filename: str) -> tuple[str, str]:
-    """Return what a modern client and one that knows only `filename` make of the header."""
+    """Return the file name as a modern client reads it, and as a client reads it that only supports `filename`."""
     header = content_disposition(filename)
     kind, options = parse_options_header(header)
     assert kind == "attachment"
@@ -103,7 +103,7 @@ def test_any_file_name_yields_one_safe_header(filename: str) -> None:
 @given(st.text(alphabet=st.characters(), max_size=300))
 def test_standard_library_parser_reads_the_same_name(filename: str) -> None:
     header = content_disposition(filename)
-    # It knows RFC 2231 and reads either form alone, as clients of before RFC 6266 do.
+    # It implements RFC 2231 and reads each form alone, like clients from before RFC 6266.
     extended = EmailMessage(policy=HTTP)
     extended["Content-Disposition"] = "attachment; filename*=" + header.partition("filename*=")[2]
 

@@ -1,4 +1,4 @@
-"""The store that the service tests run on keeps the contract of the real one."""
+"""The fake object store of the service tests satisfies the contract of the real one."""
 
 from collections.abc import Iterator, Mapping
 from uuid import uuid4
@@ -14,7 +14,7 @@ from tests.support.object_store_contract import ObjectStoreContract
 
 
 class FakeWorld:
-    """One fake store and a clock that is moved by hand."""
+    """A fake store and a clock that the test advances."""
 
     demands_signatures = True
     checks_parts = True
@@ -46,7 +46,7 @@ def world() -> Iterator[FakeWorld]:
 
 
 class TestFakeObjectStore(ObjectStoreContract):
-    """The shared contract, on the fake."""
+    """The shared contract, with the fake store."""
 
 
 def test_unsigned_amz_header_is_rejected() -> None:

@@ -1,4 +1,4 @@
-"""Keys hold ids, and only keys of ours are read back."""
+"""Object keys contain only ids, and only our own keys are parsed."""
 
 from uuid import UUID
 

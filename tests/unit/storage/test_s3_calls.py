@@ -1,4 +1,4 @@
-"""How answers of S3, and the lack of them, become ours; boto3's own client runs, and only the wire is replaced."""
+"""The handling of S3 responses and connection errors, with the real boto3 client and a fake transport."""
 
 import io
 import logging
@@ -28,11 +28,11 @@ class _Body(io.BytesIO):
 
 
 class Transport:
-    """Answers the store's requests with `answer`, and keeps them."""
+    """Responds to the store's requests with `respond`, and records them."""
 
-    def __init__(self, answer: Callable[[Any], Any]) -> None:
+    def __init__(self, respond: Callable[[Any], Any]) -> None:
         self.requests: list[Any] = []
-        self._answer = answer
+        self._respond = respond
         settings = Settings(
             environment=Environment.LOCAL,
             database_url=SecretStr("postgresql://nobody@127.0.0.1/none"),
@@ -45,10 +45,10 @@ class Transport:
 
     def _send(self, request: Any, **_: Any) -> Any:
         self.requests.append(request)
-        return self._answer(request)
+        return self._respond(request)
 
 
-def _answering(status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> Transport:
+def _responding(status: int, headers: dict[str, str] | None = None, body: bytes = b"") -> Transport:
     return Transport(lambda request: AWSResponse(request.url, status, headers or {}, _Body(body)))
 
 
@@ -66,16 +66,16 @@ def no_pause_between_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def our_log_reaches_caplog(monkeypatch: pytest.MonkeyPatch) -> None:
-    # An application that was built earlier in the session has cut our loggers off from pytest's.
+    # `configure_logs`, called by earlier tests, has disabled the propagation to pytest's handler.
     monkeypatch.setattr(logging.getLogger("lambda_app"), "propagate", True)
 
 
 def test_head_sends_a_signed_request_for_checksums_to_the_regional_host() -> None:
-    wire = _answering(200, HEAD_HEADERS)
+    transport = _responding(200, HEAD_HEADERS)
 
-    wire.store.head(KEY)
+    transport.store.head(KEY)
 
-    (request,) = wire.requests
+    (request,) = transport.requests
     assert (request.method, request.url) == ("HEAD", f"https://we-upload-files.s3.us-east-1.amazonaws.com/{KEY}")
     assert request.headers["x-amz-checksum-mode"] == b"ENABLED"
     assert request.headers["Authorization"].startswith(b"AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
@@ -96,7 +96,7 @@ def test_head_sends_a_signed_request_for_checksums_to_the_regional_host() -> Non
     ],
 )
 def test_composite_checksums_are_ignored(headers: dict[str, str], sha256: str | None) -> None:
-    stored = _answering(200, HEAD_HEADERS | headers).store.head(KEY)
+    stored = _responding(200, HEAD_HEADERS | headers).store.head(KEY)
 
     assert stored == StoredObject(1, "image/png", "9dd4e461268c8034f5c8564e155c67a6", sha256)
 
@@ -110,20 +110,20 @@ def test_composite_checksums_are_ignored(headers: dict[str, str], sha256: str | 
     ],
 )
 def test_crc64nvme_computed_by_s3_is_returned(headers: dict[str, str], crc64nvme: str | None) -> None:
-    stored = _answering(200, HEAD_HEADERS | headers).store.head(KEY)
+    stored = _responding(200, HEAD_HEADERS | headers).store.head(KEY)
 
     assert stored is not None
     assert stored.crc64nvme == crc64nvme
 
 
 def test_head_of_missing_object_returns_none_without_logging(caplog: pytest.LogCaptureFixture) -> None:
-    assert _answering(404).store.head(KEY) is None
+    assert _responding(404).store.head(KEY) is None
     assert [record for record in caplog.records if record.name.startswith("lambda_app")] == []
 
 
 def test_forbidden_head_raises_unavailable_and_logs_the_required_permissions(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ObjectWithheldError) as refused:
-        _answering(403).store.head(KEY)
+        _responding(403).store.head(KEY)
 
     assert refused.value.status == 503
     assert "s3:ListBucket" in caplog.text
@@ -132,11 +132,11 @@ def test_forbidden_head_raises_unavailable_and_logs_the_required_permissions(cap
 @pytest.mark.parametrize("status", [500, 503])
 @pytest.mark.parametrize("operation", ["head", "delete"])
 def test_failing_store_raises_unavailable_after_the_maximum_of_attempts(operation: str, status: int) -> None:
-    wire = _answering(status)
+    transport = _responding(status)
 
     with pytest.raises(UnavailableError):
-        getattr(wire.store, operation)(KEY)
-    assert len(wire.requests) == MAX_ATTEMPTS
+        getattr(transport.store, operation)(KEY)
+    assert len(transport.requests) == MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize("operation", ["head", "delete"])
@@ -158,28 +158,28 @@ def test_unreachable_store_raises_unavailable_with_its_cause(operation: str, err
 
 def test_response_that_is_not_xml_raises_unavailable() -> None:
     with pytest.raises(UnavailableError):
-        _answering(400, body=b"<html><p>proxy").store.delete(KEY)
+        _responding(400, body=b"<html><p>proxy").store.delete(KEY)
     with pytest.raises(UnavailableError):
-        _answering(200, body=b"<html><p>proxy").aws.call("s3", "list_objects_v2", Bucket="we-upload-files")
+        _responding(200, body=b"<html><p>proxy").aws.call("s3", "list_objects_v2", Bucket="we-upload-files")
 
 
 def test_delete_of_missing_object_succeeds() -> None:
-    _answering(204).store.delete(KEY)
-    _answering(404, body=b"<Error><Code>NoSuchKey</Code></Error>").store.delete(KEY)
+    _responding(204).store.delete(KEY)
+    _responding(404, body=b"<Error><Code>NoSuchKey</Code></Error>").store.delete(KEY)
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (404, "NoSuchBucket")])
 def test_rejected_delete_raises_unavailable_with_the_error_code(status: int, code: str) -> None:
     with pytest.raises(AwsResponseError) as refused:
-        _answering(status, body=f"<Error><Code>{code}</Code></Error>".encode()).store.delete(KEY)
+        _responding(status, body=f"<Error><Code>{code}</Code></Error>".encode()).store.delete(KEY)
 
     assert (refused.value.http_status, refused.value.aws_code) == (status, code)
 
 
 def test_unsafe_key_is_rejected_before_any_request() -> None:
-    wire = _answering(204)
+    transport = _responding(204)
 
-    for call in (wire.store.head, wire.store.delete):
+    for call in (transport.store.head, transport.store.delete):
         with pytest.raises(ValueError, match="unsafe object key"):
             call("../secrets")
-    assert wire.requests == []
+    assert transport.requests == []

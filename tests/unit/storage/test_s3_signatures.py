@@ -1,4 +1,4 @@
-"""Our presigned URLs are the ones that boto3's own client makes of the same request at the same time."""
+"""Presigned URLs are identical to those of boto3 for the same request and time."""
 
 import hashlib
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ FILENAMES = ("a.txt", 'naïve 100% +&=?/\\"quoted".pdf', "👩‍👩‍👧 ع�
 
 @dataclass(frozen=True)
 class Place:
-    """Where a bucket is and how it is reached."""
+    """Location and endpoints of a bucket."""
 
     region: str
     bucket: str = "we-upload-files"

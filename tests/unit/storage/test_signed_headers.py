@@ -1,4 +1,4 @@
-"""Nothing is signed that could be more than one header, one key or one upload."""
+"""Values that cannot be exactly one header, one key or one upload are never signed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The zip's own bytes, against Python's reader; sparse files let it be larger than 4 GiB at no price."""
+"""The zip layout, read by Python's zipfile. Zips over 4 GiB are written as sparse files."""
 
 import zipfile
 import zlib
@@ -57,7 +57,7 @@ def test_entry_metadata_equals_that_of_zipfile(tmp_path: Path) -> None:
         first, second = found.infolist()
 
     assert (first.filename, first.date_time, first.external_attr >> 16) == ("a.txt", (2026, 1, 2, 3, 4, 6), 0o100644)
-    # Whoever unpacks the stream as it comes needs sizes and checksum in front of the bytes.
+    # Flag bits 0: sizes and checksum precede the content, as a streaming reader requires.
     assert (first.flag_bits, first.compress_type, first.extract_version) == (0, zipfile.ZIP_STORED, 10)
     assert (second.filename, second.date_time[0], second.flag_bits) == ("é.txt", 1980, 0x800)
     assert int(AT.timestamp()).to_bytes(4, "little") in first.extra
@@ -78,7 +78,7 @@ def test_zip_over_4_gib_is_readable(tmp_path: Path) -> None:
                 case Kind.HEADER:
                     file.write(layout.header(segment.index, crc32s[segment.index]))
                 case Kind.CONTENT:
-                    file.write(bodies[segment.index])  # of the large one nothing: a hole
+                    file.write(bodies[segment.index])  # the large entry is a hole in the sparse file
                 case Kind.DIRECTORY:
                     file.write(layout.directory(crc32s))
 

@@ -1,4 +1,4 @@
-"""Names inside a zip: kept, safe everywhere, no two alike."""
+"""File names inside a zip: preserved where possible, safe, and unique."""
 
 import unicodedata
 

@@ -1,0 +1,271 @@
+"""The authorisation matrix: for every route, the expected status for every kind of caller.
+
+`ROWS` is the table. Add a row for each new route.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import jwt as pyjwt
+from fastapi import FastAPI
+from sqlalchemy import text
+from starlette.routing import Route
+
+from lambda_app.factory import Services
+from tests.support.accounts import Account, make_file, start_upload
+from tests.support.forgeries import LIFETIME_SECONDS, Victim
+from tests.support.shares import make_share
+
+PREFIX = "/api/v1"
+UNAUTHENTICATED = ("anonymous", "disabled", "expired")
+SIGNED_IN = ("stranger", "owner", "superuser")
+SCOPES = ("files:read", "files:write", "shares", "admin")
+OWNERS_KEYS = tuple(f"owner's {scope} key" for scope in SCOPES)
+SUPERUSERS_KEYS = tuple(f"superuser's {scope} key" for scope in SCOPES)
+CALLERS = (*UNAUTHENTICATED, *SIGNED_IN, *OWNERS_KEYS, *SUPERUSERS_KEYS)
+FILE = {"filename": "secret-name.txt", "content_type": "a/b", "size_bytes": 1}
+
+Expected = dict[str, int]
+
+
+def for_everyone(status: int) -> Expected:
+    """Expected of a route that ignores credentials."""
+    return dict.fromkeys(CALLERS, status)
+
+
+def for_keys(scope: str | None, status: int) -> Expected:
+    """Expected of API keys: `status` with the scope or `admin`, else 403. With None no scope is needed."""
+    return {key: status if scope is None or scope in key or "admin" in key else 403 for key in (*OWNERS_KEYS, *SUPERUSERS_KEYS)}
+
+
+def for_signed_in(status: int, *, scope: str | None = "admin") -> Expected:
+    """Expected of a route about the caller's own data. An API key needs the scope."""
+    return dict.fromkeys(UNAUTHENTICATED, 401) | dict.fromkeys(SIGNED_IN, status) | for_keys(scope, status)
+
+
+def for_owner(status: int, *, scope: str = "admin") -> Expected:
+    """Expected of a route about the owner's data. Superusers have access too, but not with an API key without `admin`."""
+    keys_without_admin = {key: 403 for key in SUPERUSERS_KEYS if "admin" not in key}
+    return for_signed_in(status, scope=scope) | {"stranger": 403} | keys_without_admin
+
+
+def only_for_owner(status: int) -> Expected:
+    """Expected of a route about the owner's credential. Other users get 404."""
+    return for_signed_in(status) | {"stranger": 404, "superuser": 404, "superuser's admin key": 404}
+
+
+def for_share_owner(status: int) -> Expected:
+    """Expected of a route about the owner's share link. Strangers get 404."""
+    keys_without_admin = {key: 404 if "shares" in key else 403 for key in SUPERUSERS_KEYS if "admin" not in key}
+    return for_signed_in(status, scope="shares") | {"stranger": 404} | keys_without_admin
+
+
+def for_link_visitors(status: int, *, anonymous: int | None = None, **others: int) -> Expected:
+    """Expected of a share link: all callers with valid or no credentials. API keys need `files:read`."""
+    used_world = dict.fromkeys(SIGNED_IN, status) | for_keys("files:read", status)
+    return dict.fromkeys(UNAUTHENTICATED, 401) | used_world | {"anonymous": status if anonymous is None else anonymous} | others
+
+
+def only_for_archive_owner(status: int, *, scope: str) -> Expected:
+    """Expected of a route about the owner's archive. Other users get 404."""
+    others = {key: 404 for key in SUPERUSERS_KEYS if scope in key or "admin" in key}
+    return for_signed_in(status, scope=scope) | {"stranger": 404, "superuser": 404} | others
+
+
+def only_for_request_owner(status: int) -> Expected:
+    """Expected of a route about the owner's file request. Other users get 404."""
+    not_found = dict.fromkeys(("stranger", "superuser", "superuser's shares key", "superuser's admin key"), 404)
+    return for_signed_in(status, scope="shares") | not_found
+
+
+def for_superusers(status: int) -> Expected:
+    """Expected of a route for superusers."""
+    allowed = ("superuser", "superuser's admin key")
+    return dict.fromkeys(CALLERS, 403) | dict.fromkeys(UNAUTHENTICATED, 401) | dict.fromkeys(allowed, status)
+
+
+@dataclass(frozen=True)
+class Row:
+    """The expected status for each caller, and the request body."""
+
+    expected: Expected
+    json: Any = None
+    ends_credentials: bool = False
+    """The call invalidates credentials, so each call needs separate users."""
+
+
+ROWS: dict[str, Row] = {
+    "GET /openapi.json": Row(for_everyone(200)),
+    "GET /docs": Row(for_everyone(200)),
+    "GET /health": Row(for_everyone(200)),
+    "GET /health/db": Row(for_everyone(200)),
+    "POST /login/token": Row(for_everyone(422)),
+    "POST /login/refresh": Row(for_everyone(401), json={"refresh_token": "x"}),
+    "POST /login/logout": Row(for_signed_in(204), ends_credentials=True),
+    "POST /login/logout-everywhere": Row(for_signed_in(204), ends_credentials=True),
+    "POST /login/test-token": Row(for_signed_in(200, scope=None)),
+    "POST /login/forgot-password": Row(for_everyone(503), json={"email": "x@example.com"}),
+    "POST /login/reset-password": Row(for_everyone(410), json={"token": "x", "password": "a good password"}),
+    "POST /login/verification": Row(for_everyone(503), json={"email": "x@example.com"}),
+    "POST /login/verify-email": Row(for_everyone(410), json={"token": "x"}),
+    "POST /users": Row(for_signed_in(201) | {"anonymous": 201}, json={"email": "new-{random}@example.com", "password": "a good password"}),
+    "GET /users": Row(for_superusers(200)),
+    "GET /users/me": Row(for_signed_in(200, scope=None)),
+    "PUT /users/me": Row(for_signed_in(200), json={}),
+    "GET /users/{user_id}": Row(for_owner(200)),
+    "PUT /users/{user_id}": Row(for_owner(200), json={}),
+    "DELETE /users/{user_id}/sessions": Row(for_superusers(204), ends_credentials=True),
+    "GET /users/me/sessions": Row(for_signed_in(200)),
+    "DELETE /users/me/sessions/{session_id}": Row(only_for_owner(204)),
+    "POST /users/me/api-keys": Row(for_signed_in(201), json={"name": "n", "scopes": ["shares"]}),
+    "GET /users/me/api-keys": Row(for_signed_in(200)),
+    "DELETE /users/me/api-keys/{key_id}": Row(only_for_owner(204)),
+    "GET /admin/stats": Row(for_superusers(200)),
+    "GET /admin/audit": Row(for_superusers(200)),
+    "POST /files/upload": Row(for_signed_in(201, scope="files:write"), json=FILE),
+    "POST /files/{file_id}/complete": Row(for_owner(409, scope="files:write")),
+    "GET /files/download/{file_id}": Row(for_owner(409, scope="files:read")),
+    "GET /files": Row(for_signed_in(200, scope="files:read")),
+    "GET /files/{file_id}": Row(for_owner(200, scope="files:read")),
+    "PUT /files/{file_id}": Row(for_owner(200, scope="files:write"), json={"description": "x"}),
+    "DELETE /files/{file_id}": Row(for_owner(204, scope="files:write")),
+    "POST /files/{file_id}/restore": Row(for_owner(409, scope="files:write")),
+    "POST /files/multipart": Row(for_signed_in(201, scope="files:write"), json=FILE),
+    "POST /files/{file_id}/parts": Row(for_owner(409, scope="files:write"), json={"parts": [{"number": 1}]}),
+    "GET /files/{file_id}/parts": Row(for_owner(409, scope="files:read")),
+    "POST /files/{file_id}/shares": Row(for_owner(409, scope="shares"), json={}),
+    "GET /files/{file_id}/shares": Row(for_owner(200, scope="shares")),
+    "DELETE /files/{file_id}/shares": Row(for_owner(204, scope="shares")),
+    "POST /shares": Row(for_signed_in(404, scope="shares"), json={"file_ids": [str(UUID(int=0))]}),
+    "GET /shares": Row(for_signed_in(200, scope="shares")),
+    "GET /shares/{share_id}": Row(for_share_owner(200)),
+    "PATCH /shares/{share_id}": Row(for_share_owner(200), json={"note": "x"}),
+    "DELETE /shares/{share_id}": Row(for_share_owner(204)),
+    "GET /s/{token}": Row(for_link_visitors(200)),
+    "POST /s/{token}": Row(for_link_visitors(200), json={"password": "there is none"}),
+    "GET /s/{token}/files/{file_id}": Row(for_link_visitors(404)),
+    "POST /s/{token}/archives": Row(for_link_visitors(202)),
+    "GET /s/{token}/archives/{archive_id}": Row(for_link_visitors(404)),
+    "GET /s/{token}/archives/{archive_id}/download": Row(for_link_visitors(404)),
+    "POST /archives": Row(for_signed_in(404, scope="files:read"), json={"file_ids": [str(uuid4())]}),
+    "GET /archives": Row(for_signed_in(200, scope="files:read")),
+    "GET /archives/{archive_id}": Row(only_for_archive_owner(200, scope="files:read")),
+    "DELETE /archives/{archive_id}": Row(only_for_archive_owner(204, scope="files:read")),
+    "PUT /files/{file_id}/grants": Row(for_owner(200, scope="shares"), json={"user_id": "{viewer}"}),
+    "GET /files/{file_id}/grants": Row(for_owner(200, scope="shares")),
+    "DELETE /files/{file_id}/grants/{user_id}": Row(for_owner(204, scope="shares")),
+    "POST /file-requests": Row(for_signed_in(201, scope="shares"), json={"title": "secret-name"}),
+    "GET /file-requests": Row(for_signed_in(200, scope="shares")),
+    "GET /file-requests/{request_id}": Row(only_for_request_owner(200)),
+    "PATCH /file-requests/{request_id}": Row(only_for_request_owner(200), json={"max_files": 5}),
+    "DELETE /file-requests/{request_id}": Row(only_for_request_owner(204)),
+    "GET /p/{file_id}": Row(for_everyone(404)),
+    "GET /r/{token}": Row(for_everyone(200)),
+    "POST /r/{token}/files": Row(for_everyone(201), json=FILE),
+    "POST /r/{token}/files/{file_id}/complete": Row(for_everyone(404), json={"guest_token": "x"}),
+    "GET /users/me/usage": Row(for_signed_in(200, scope="files:read")),
+    "GET /users/{user_id}/usage": Row(for_owner(200, scope="files:read")),
+}
+
+
+def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
+    """Yield method and path of all routes, including those that are not in the OpenAPI document."""
+    for route in app.routes:
+        for found in [route] if isinstance(route, Route) else route.effective_route_contexts():  # type: ignore[attr-defined]  # FastAPI's route class is not public
+            yield from ((method, found.path) for method in sorted(found.methods or ()) if method != "HEAD")
+
+
+def row_name(method: str, path: str) -> str:
+    """Return the key of a route in ROWS."""
+    return f"{method} {path.removeprefix(PREFIX).rstrip('/')}"
+
+
+class World:
+    """The fixture of the matrix: an owner with data, and the callers that try to access it."""
+
+    def __init__(self, client: httpx.Client, services: Services, make_user: Callable[..., Account]) -> None:
+        self._client = client
+        self._shared: str | None = None
+        self._file: str | None = None
+        self.owner, self.superuser, disabled = make_user(), make_user(is_superuser=True), make_user()
+        self.viewer = make_user()
+        self.link_token = str(self.request()["token"])
+        with services.engine.begin() as connection:
+            connection.execute(text('UPDATE "user" SET is_active = false WHERE id = :id'), {"id": disabled.id})
+        session = UUID(pyjwt.decode(self.owner.token, options={"verify_signature": False})["sid"])
+        victim = Victim(services.keys.current(), user_id=self.owner.id, session_id=session)
+        expired = victim.sign(payload=victim.claims(iat=victim.now - LIFETIME_SECONDS, exp=victim.now))
+        self.tokens: dict[str, str | None] = {
+            "anonymous": None,
+            "disabled": disabled.token,
+            "expired": expired,
+            "stranger": make_user().token,
+            "owner": self.owner.token,
+            "superuser": self.superuser.token,
+        }
+        for name, account in (("owner", self.owner), ("superuser", self.superuser)):
+            self.tokens |= {f"{name}'s {scope} key": self.key(account, scope)["key"] for scope in SCOPES}
+
+    def key(self, account: Account, scope: str) -> dict[str, Any]:
+        """Create an API key with one scope."""
+        response = self._client.post(f"{PREFIX}/users/me/api-keys", json={"name": "n", "scopes": [scope]}, headers=account.headers)
+        created: dict[str, Any] = response.json()
+        return created
+
+    def headers(self, caller: str) -> dict[str, str]:
+        """Return the Authorization header of a caller."""
+        token = self.tokens[caller]
+        return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    def path(self, template: str) -> str:
+        """Replace the parameters of the path with ids of new data of the owner."""
+        factories: Mapping[str, Callable[[], str]] = {
+            "{file_id}/grants/{user_id}": self._grant,
+            "{request_id}": lambda: str(self.request()["id"]),
+            "/r/{token}": lambda: f"/r/{self.link_token}",
+            "{user_id}": lambda: str(self.owner.id),
+            "{file_id}": lambda: str(start_upload(self._client, self.owner, filename="secret-name.txt")["file_id"]),
+            "{key_id}": lambda: str(self.key(self.owner, "shares")["id"]),
+            "{session_id}": self._session,
+            "{share_id}": lambda: str(self.share()["id"]),
+            "/s/{token}": lambda: str(self.share()["url"]),
+            "{archive_id}": self._archive,
+        }
+        for name, create in factories.items():
+            if name in template:
+                template = template.replace(name, create())
+        assert "{" not in template, f"the test cannot create data for {template}"
+        return template
+
+    def share(self, **options: Any) -> dict[str, Any]:
+        """Create a share link to a file of the owner."""
+        if self._shared is None:
+            self._shared = str(make_file(self._client, self.owner, filename="secret-name.txt")["id"])
+        return make_share(self._client, self.owner, self._shared, **options)
+
+    def _archive(self) -> str:
+        """Create an archive of one file. Repeated calls return the same archive unless it was deleted."""
+        if self._file is None:
+            self._file = make_file(self._client, self.owner)["id"]
+        response = self._client.post(f"{PREFIX}/archives", json={"file_ids": [self._file]}, headers=self.owner.headers)
+        return str(response.json()["id"])
+
+    def request(self) -> dict[str, Any]:
+        """Create a file request of the owner."""
+        response = self._client.post(f"{PREFIX}/file-requests", json={"title": "secret-name"}, headers=self.owner.headers)
+        created: dict[str, Any] = response.json()
+        return created
+
+    def _grant(self) -> str:
+        file = start_upload(self._client, self.owner)["file_id"]
+        parameters = {"user_id": str(self.viewer.id)}
+        assert self._client.put(f"{PREFIX}/files/{file}/grants", json=parameters, headers=self.owner.headers).status_code == 200
+        return f"{file}/grants/{self.viewer.id}"
+
+    def _session(self) -> str:
+        form = {"username": self.owner.email, "password": self.owner.password}
+        token = self._client.post(f"{PREFIX}/login/token", data=form).json()["access_token"]
+        return str(pyjwt.decode(token, options={"verify_signature": False})["sid"])
