@@ -115,8 +115,9 @@ def add_web_app(app: FastAPI, folder: Path | None, *, bucket_url: str) -> bool:
         policy = {"Content-Security-Policy": _WORKER_POLICY} if name.startswith(_WORKER_PREFIX) else {}
         return asset.response(request, {"Cache-Control": _IMMUTABLE, **policy})
 
-    for path, endpoint in (*((path, show_page) for path in APP_PATHS), ("/assets/{name}", get_asset)):
-        app.router.add_api_route(path, endpoint, methods=["GET", "HEAD"], include_in_schema=False, response_class=Response)
+    for path in APP_PATHS:
+        app.router.add_api_route(path, show_page, methods=["GET", "HEAD"], include_in_schema=False, response_class=Response)
+    app.router.add_api_route("/assets/{name}", get_asset, methods=["GET", "HEAD"], include_in_schema=False, response_class=Response)
     return True
 
 
