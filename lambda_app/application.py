@@ -16,6 +16,8 @@ from lambda_app.routers.http.openapi import complete_document
 from lambda_app.routers.http.problems import install_problem_handlers
 from lambda_app.routers.http.request_middleware import RequestMiddleware
 from lambda_app.routers.sharing import file_requests, grants, public_uploads, share_links, shares
+from lambda_app.routers.web_app import add_web_app
+from lambda_app.storage.s3 import bucket_url
 
 API_ROUTERS = (
     sessions.router,
@@ -57,6 +59,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         router.add_to(app, prefix=settings.api_v1_str)
     for router in ROOT_ROUTERS:
         router.add_to(app)
+    add_web_app(app, settings.web_app_folder, bucket_url=bucket_url(settings))
     app.add_middleware(HtmlErrorMiddleware)
     app.add_middleware(RequestMiddleware, origin_verifier=services.origin_verifier)
     if settings.backend_cors_origins:

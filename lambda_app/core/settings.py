@@ -6,6 +6,7 @@ pydantic-settings would do the same but adds 120 ms to every cold start (docs/ad
 import os
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -105,6 +106,8 @@ class Settings(BaseModel):
     """Comma-separated origins whose pages may call the API. Never `*`."""
     origin_key_arns: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
     """Comma-separated ARNs of secrets. Each request must carry one of the secrets, which proves that it came through CloudFront."""
+    web_app_folder: Path | None = None
+    """Folder of the built web app (`web/dist`). None: the one inside the Lambda package; without either, the API serves no web app."""
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
     """Lowest severity that is logged."""
 
