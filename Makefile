@@ -1,7 +1,7 @@
 # All developer commands; `make` without a target lists them. Works with GNU make 3.81, which macOS ships.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-slow test-browser bench fuzz test-pooler localstack check fix openapi lock clean
+.PHONY: help setup run admin test test-slow test-browser bench fuzz test-pooler localstack check fix openapi lock clean
 .PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Evaluated on first use and then cached, because `make help` must work on a machine without Python.
@@ -24,17 +24,24 @@ help: ## List all targets and variables
 	@echo "  BENCH           options of make bench: --docs, --rows 1000000, --only cold, --compare other-checkout"
 	@echo "  STAGE           stage that make deploy deploys: dev, staging or prod (default: dev)"
 	@echo "  CDK             options of the cdk command"
-	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
-	@echo "  API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES,"
-	@echo "  USER_QUOTA_FILES"
-	@echo "                  API settings for make run; see docs/configuration.md"
+	@echo "  ARGS            operator command of make admin: make admin ARGS=\"sweep --dry-run\""
+	@echo "Settings of the API for make run, on its command line or in the environment; see docs/configuration.md:"
+	@echo "  ACCESS_TOKEN_EXPIRE_MINUTES, API_URL, API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, BACKEND_CORS_ORIGINS,"
+	@echo "  DATABASE_POOL_SIZE, DATABASE_TIMEOUT_SECONDS, LOG_LEVEL, OPEN_REGISTRATION, PRESIGNED_URL_EXPIRATION, PUBLIC_URL,"
+	@echo "  REFRESH_TOKEN_EXPIRE_DAYS, REQUIRE_VERIFIED_EMAIL, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES, USER_QUOTA_FILES"
 
 setup: ## Create or update the virtual environments
 	@test -n "$(INTERPRETER)"
 	@"$(INTERPRETER)" -m infra.local.bootstrap
 
-run: setup ## Run PostgreSQL, an S3 emulator and the API on this machine
-	@exec "$(BIN)/python" -m infra.local
+# The names of the variables on make's command line, so that a misspelt setting is refused instead of ignored.
+NAMED = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+run: setup ## Run PostgreSQL, an S3 emulator, the workers and the API on this machine
+	@exec "$(BIN)/python" -m infra.local $(NAMED)
+
+ARGS ?= --help
+admin: setup ## Run the operator command on the instance of make run: make admin ARGS="sweep --dry-run"
+	@exec "$(BIN)/python" -m infra.local.admin $(ARGS)
 
 TESTS ?= tests
 # These tests need the CDK, a browser or another emulator; run them with make test-infra, test-deploy, test-browser or localstack.

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.local.state import SUPERUSER_EMAIL, Folders, kept_secrets
+from infra.local.state import SUPERUSER_EMAIL, Folders, load_secrets
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def running(tmp_path: Path) -> Iterator[RunningApi]:
     address = f"http://127.0.0.1:{port}"
     try:
         wait_until(lambda: is_healthy(f"{address}/health/db"), seconds=90)
-        password = kept_secrets(Folders(tmp_path / "data")).superuser_password
+        password = load_secrets(Folders(tmp_path / "data")).superuser_password
         form = {"username": SUPERUSER_EMAIL, "password": password}
         token = httpx.post(f"{address}/login/token", data=form, trust_env=False).raise_for_status().json()["access_token"]
         yield RunningApi(f"{address}/api/v1", token, environment)

@@ -1,11 +1,16 @@
 """The virtual environments of a checkout."""
 
+import errno
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from infra.local.bootstrap import STAMP, VirtualEnvironment
+from infra import toolchain
+from infra.local import bootstrap
+from infra.local.bootstrap import STAMP, VirtualEnvironment, writable_checkout
 from infra.local.processes import LocalError
 
 
@@ -17,15 +22,15 @@ def environment(tmp_path: Path) -> VirtualEnvironment:
     return VirtualEnvironment(tmp_path / "environment", lock)
 
 
-def test_environment_is_current_only_while_nothing_of_it_has_changed(environment: VirtualEnvironment) -> None:
+def test_environment_is_current_until_its_lock_file_or_python_changes(environment: VirtualEnvironment) -> None:
     environment.folder.mkdir()
-    left_by_an_interrupted_attempt = environment.folder / "half"
-    left_by_an_interrupted_attempt.touch()
+    leftover = environment.folder / "half"
+    leftover.touch()
     assert not environment.is_current()
 
     environment.make()
     assert environment.is_current()
-    assert not left_by_an_interrupted_attempt.exists()
+    assert not leftover.exists()
 
     lock, stamp = environment.lock.read_text(), environment.folder / STAMP
     environment.lock.write_text("# still nothing, but another file\n")
@@ -43,7 +48,7 @@ def test_environment_is_current_only_while_nothing_of_it_has_changed(environment
     assert not environment.is_current()
 
 
-def test_packages_that_cannot_be_had_are_one_clear_message(environment: VirtualEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_that_cannot_be_installed_are_one_clear_message(environment: VirtualEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     environment.lock.write_text(f"we-upload-is-not-on-any-index==1.0 --hash=sha256:{'0' * 64}\n")
@@ -52,3 +57,33 @@ def test_packages_that_cannot_be_had_are_one_clear_message(environment: VirtualE
         environment.make()
 
     assert not environment.is_current()
+
+
+@pytest.mark.parametrize(("module", "setup"), [(bootstrap, bootstrap.main), (toolchain, toolchain.main)])
+def test_checkout_without_write_permission_is_one_clear_line(
+    module: object, setup: Callable[[], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = tmp_path / "checkout"
+    checkout.mkdir(mode=0o555)
+    monkeypatch.setattr(module, "CHECKOUT", checkout)
+    monkeypatch.setattr(VirtualEnvironment, "is_current", lambda _: False)
+    # The unprivileged user may be unable to read the standard library.
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
+    user = os.geteuid()
+    try:
+        if user == 0:  # root ignores permissions
+            os.seteuid(65534)
+        with pytest.raises(LocalError) as refused:
+            setup()
+    finally:
+        os.seteuid(user)
+
+    message = str(refused.value)
+    assert message.endswith(": Permission denied. Run make as the owner of this checkout, or in a copy of your own.")
+    assert "\n" not in message
+    assert str(tmp_path) in message
+
+
+def test_other_errors_of_the_file_system_are_not_hidden() -> None:
+    with pytest.raises(OSError, match="No space left"), writable_checkout():
+        raise OSError(errno.ENOSPC, "No space left on device")
