@@ -1,4 +1,4 @@
-"""Test modules do not import each other; they share code through tests/support and conftest."""
+"""Test modules do not import each other and tests do not call each other; they share code through tests/support and conftest."""
 
 import ast
 from collections.abc import Iterator
@@ -35,3 +35,23 @@ def test_test_modules_do_not_import_each_other() -> None:
 
     assert len(imports) > 100
     assert {path: modules for path, modules in imports.items() if modules} == {}
+
+
+def called_tests(source: str) -> list[str]:
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Name(id=name, ctx=ast.Load()) | ast.Attribute(attr=name, ctx=ast.Load()):
+                names.append(name)
+    return [name for name in names if name.startswith("test_")]
+
+
+@pytest.mark.parametrize("source", ["def test_a():\n    test_b()", "module.test_a()", "run(test_a)"])
+def test_call_of_a_test_is_found(source: str) -> None:
+    assert called_tests(source) != []
+
+
+def test_tests_do_not_call_each_other() -> None:
+    calls = {str(path.relative_to(TESTS)): called_tests(path.read_text()) for path in TESTS.rglob("*.py")}
+
+    assert {path: names for path, names in calls.items() if names} == {}
