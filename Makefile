@@ -102,11 +102,12 @@ localstack: setup ## Run the object store contract tests on LocalStack, in a sep
 			-r requirements/localstack.txt && touch .venv-localstack/complete; }
 	@"$(BIN)/python" -m pytest tests/integration/storage/test_s3_on_localstack.py
 
-check: setup ## Run the checks of CI: style, types, import rules, OpenAPI document
+check: setup ## Run the checks of CI: style, types, import rules, plain English, OpenAPI document
 	@"$(BIN)/ruff" check .
 	@"$(BIN)/ruff" format --check .
 	@"$(BIN)/mypy"
 	@"$(BIN)/lint-imports" --no-logo
+	@"$(BIN)/python" -m tests.checks.plain_english
 	@"$(BIN)/python" -m lambda_app.cli openapi | diff -u docs/openapi.json - \
 		|| { echo "docs/openapi.json is out of date; update it with: make openapi" >&2; exit 1; }
 
