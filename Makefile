@@ -1,7 +1,7 @@
 # All developer commands; `make` without a target lists them. Works with GNU make 3.81, which macOS ships.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-browser test-slow bench fuzz test-pooler localstack check fix openapi lock clean
+.PHONY: help setup run admin test test-slow test-browser bench fuzz test-pooler localstack check fix openapi lock clean
 .PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Evaluated on first use and then cached, because `make help` must work on a machine without Python.
@@ -19,34 +19,56 @@ help: ## List all targets and variables
 	@echo "  PORT            port of the API on 127.0.0.1 (default: 8000)"
 	@echo "  WE_UPLOAD_DATA  data directory of make run (default: .local, which make clean deletes)"
 	@echo "  TESTS           tests to run with make test, and pytest options (default: tests)"
+	@echo "  WORKERS         number of processes that run tests in parallel (default: auto)"
+	@echo "  SIZE            size of make test-slow: reduced or full (default: reduced)"
 	@echo "  BENCH           options of make bench: --docs, --rows 1000000, --only cold, --compare other-checkout"
 	@echo "  STAGE           stage that make deploy deploys: dev, staging or prod (default: dev)"
 	@echo "  CDK             options of the cdk command"
-	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
-	@echo "  API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES,"
-	@echo "  USER_QUOTA_FILES"
-	@echo "                  API settings for make run; see docs/configuration.md"
+	@echo "  ARGS            operator command of make admin: make admin ARGS=\"sweep --dry-run\""
+	@echo "Settings of the API for make run, on its command line or in the environment; see docs/configuration.md:"
+	@echo "  ACCESS_TOKEN_EXPIRE_MINUTES, API_URL, API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, BACKEND_CORS_ORIGINS,"
+	@echo "  DATABASE_POOL_SIZE, DATABASE_TIMEOUT_SECONDS, LOG_LEVEL, OPEN_REGISTRATION, PRESIGNED_URL_EXPIRATION, PUBLIC_URL,"
+	@echo "  REFRESH_TOKEN_EXPIRE_DAYS, REQUIRE_VERIFIED_EMAIL, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES, USER_QUOTA_FILES"
 
 setup: ## Create or update the virtual environments
 	@test -n "$(INTERPRETER)"
 	@"$(INTERPRETER)" -m infra.local.bootstrap
 
-run: setup ## Run PostgreSQL, an S3 emulator and the API on this machine
-	@exec "$(BIN)/python" -m infra.local
+# The names of the variables on make's command line, so that a misspelt setting is refused instead of ignored.
+NAMED = $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+run: setup ## Run PostgreSQL, an S3 emulator, the workers and the API on this machine
+	@exec "$(BIN)/python" -m infra.local $(NAMED)
+
+ARGS ?= --help
+admin: setup ## Run the operator command on the instance of make run: make admin ARGS="sweep --dry-run"
+	@exec "$(BIN)/python" -m infra.local.admin $(ARGS)
 
 TESTS ?= tests
 # These tests need the CDK, a browser or another emulator; run them with make test-infra, test-deploy, test-browser or localstack.
 EXCLUDED_TESTS = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser \
 	--ignore=tests/integration/storage/test_s3_on_localstack.py
-test: setup ## Run the tests with a real PostgreSQL and the strict S3 emulator
-	@exec "$(BIN)/python" -m pytest $(TESTS) $(EXCLUDED_TESTS)
+WORKERS ?= auto
+# Which tests, by their markers.
+CHOSEN ?= not slow
+# 5 is pytest's exit status when no test is chosen.
+.PHONY: test-parallel test-timing
+test-parallel: setup
+	@$(SIZES) "$(BIN)/python" -m pytest --numprocesses=$(WORKERS) --dist=worksteal -m "not timing and ($(CHOSEN))" $(TESTS) $(EXCLUDED_TESTS) || [ $$? = 5 ]
 
+test-timing: setup
+	@$(SIZES) "$(BIN)/python" -m pytest -m "timing and ($(CHOSEN))" $(TESTS) $(EXCLUDED_TESTS) || [ $$? = 5 ]
+
+test: test-parallel test-timing ## Run the tests with a real PostgreSQL and the strict S3 emulator
+
+SIZE ?= reduced
 CUT_POINTS ?= 1
 POOLER_RESTARTS ?= 3
-SLOW_TESTS ?= tests/integration/lifecycle tests/integration/api/test_file_requests.py tests/benchmarks tests/e2e
-test-slow: setup ## Run the slow tests at full size: 10,000 event orders, 600 file lifecycles on a failing S3, a million rows, 6 GiB uploads
-	@LIFECYCLE_ORDERS=10000 LIFECYCLE_STEPS=20000 LIFECYCLE_FAULTS=600 GUEST_ROUNDS=20 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000 "$(BIN)/python" -m pytest -s $(SLOW_TESTS) $(EXCLUDED_TESTS)
-	@$(MAKE) test-pooler POOLER_TESTS=tests/integration CUT_POINTS=0 POOLER_RESTARTS=0
+FULL_SIZES = LIFECYCLE_ORDERS=10000 LIFECYCLE_STEPS=20000 LIFECYCLE_FAULTS=600 GUEST_ROUNDS=20 LIST_ROWS=1000000 LARGE_UPLOAD_GIB=6 \
+	LARGE_ARCHIVE_GIB=5 LARGE_ARCHIVE_FILES=2000
+test-slow: CHOSEN = slow
+test-slow: SIZES = $(if $(filter full,$(SIZE)),$(FULL_SIZES))
+test-slow: test-parallel test-timing ## Run the slow tests; with SIZE=full 10,000 event orders, a million rows, files of 6 GiB: an hour
+	$(if $(filter full,$(SIZE)),@$(MAKE) test-pooler POOLER_TESTS=tests/integration CUT_POINTS=0 POOLER_RESTARTS=0)
 
 FUZZ_CASES ?= 100000
 fuzz: setup ## Send 100,000 requests generated from the OpenAPI document; FUZZ_SEED= repeats a run
@@ -80,11 +102,12 @@ localstack: setup ## Run the object store contract tests on LocalStack, in a sep
 			-r requirements/localstack.txt && touch .venv-localstack/complete; }
 	@"$(BIN)/python" -m pytest tests/integration/storage/test_s3_on_localstack.py
 
-check: setup ## Run the checks of CI: style, types, import rules, OpenAPI document
+check: setup ## Run the checks of CI: style, types, import rules, plain English, OpenAPI document
 	@"$(BIN)/ruff" check .
 	@"$(BIN)/ruff" format --check .
 	@"$(BIN)/mypy"
 	@"$(BIN)/lint-imports" --no-logo
+	@"$(BIN)/python" -m tests.checks.plain_english
 	@"$(BIN)/python" -m lambda_app.cli openapi | diff -u docs/openapi.json - \
 		|| { echo "docs/openapi.json is out of date; update it with: make openapi" >&2; exit 1; }
 

@@ -23,7 +23,7 @@ IN_CONTAINERS = Addresses(
     aws="http://localstack:4566",
     public_s3="http://127.0.0.1:4566",
 )
-"""The addresses of localstack-compose.yml; the context overrides each by its name."""
+"""The addresses of localstack-compose.yml; a context value of the same name replaces each."""
 
 
 class Stage(NamedTuple):
@@ -36,12 +36,15 @@ class Stage(NamedTuple):
 
     @property
     def stacks(self) -> list[Stack]:
-        """Those that there are."""
+        """All stacks of the stage; the firewall stack only if the stage has one."""
         return [stack for stack in self if stack is not None]
 
 
 def add_stacks(app: App, config: StageConfig, artifact: Artifact) -> Stage:
-    """Put the stacks of a stage into `app`. They name no account, and no region but the firewall's: the deploying credentials do."""
+    """Add the stacks of a stage to `app`.
+
+    Account and region come from the deploying credentials; only the firewall stack names its region.
+    """
     prefix = f"WeUpload-{config.name}"
     firewall = FirewallStack(app, f"{prefix}-Firewall", config=config) if config.firewall else None
     network = NetworkStack(app, f"{prefix}-Network", config=config)
@@ -50,33 +53,33 @@ def add_stacks(app: App, config: StageConfig, artifact: Artifact) -> Stage:
     stage = Stage(network, data, api, firewall)
     for stack in stage.stacks:
         for key, value in {"project": "we-upload", "stage": config.name}.items():
-            # The one resource of ours that CloudFormation knows no tags for, though CDK writes them.
+            # CloudFormation does not accept the tags that the CDK writes for this type.
             Tags.of(stack).add(key, value, exclude_resource_types=["AWS::RDS::DBProxyTargetGroup"])
-    demand_good_practice(app)
+    add_nag_checks(app)
     return stage
 
 
 def add_local_stacks(app: App, artifact: Artifact, addresses: Addresses) -> tuple[LocalDataStack, LocalApiStack]:
-    """Put the stacks of the `local` stage into `app`. The rules of AWS are not for them."""
+    """Add the stacks of the `local` stage to `app`, without cdk-nag: they are never deployed to AWS."""
     config = STAGES[LOCAL]
     data = LocalDataStack(app, "WeUpload-local-Data", config=config)
     return data, LocalApiStack(app, "WeUpload-local-Api", config=config, data=data, artifact=artifact, addresses=addresses)
 
 
-def demand_good_practice(app: App) -> None:
-    """Make synthesis fail on every finding of cdk-nag's AwsSolutions rules that nobody acknowledged."""
+def add_nag_checks(app: App) -> None:
+    """Make synthesis fail on every finding of cdk-nag's AwsSolutions rules that is not suppressed."""
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
 
 
 def main() -> None:
-    """Synthesise what the context asks for."""
+    """Synthesise the stage that the context names."""
     app = App()
     context = app.node.try_get_context
     config = stage_config(context)
     artifact = Artifact.read(Path(context("package") or PACKAGE))
     if config.name == LOCAL:
-        given = {name: context(name) or default for name, default in asdict(IN_CONTAINERS).items()}
-        add_local_stacks(app, artifact, Addresses(**given))
+        addresses = {name: context(name) or default for name, default in asdict(IN_CONTAINERS).items()}
+        add_local_stacks(app, artifact, Addresses(**addresses))
     else:
         add_stacks(app, config, artifact)
     app.synth()

@@ -1,4 +1,4 @@
-"""What differs between stages, typed and frozen; `-c stage=NAME` chooses one."""
+"""Settings of each stage, typed and frozen; `-c stage=NAME` selects one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -6,45 +6,45 @@ from enum import StrEnum
 from typing import Any
 
 BUCKET_METHODS = ("GET", "HEAD", "PUT")
-"""What pages may do at the bucket, with a presigned URL."""
+"""Methods that web pages may use with a presigned URL (bucket CORS)."""
 BUCKET_REQUEST_HEADERS = ("content-type", "content-length", "if-none-match", "x-amz-checksum-*", "x-amz-sdk-checksum-algorithm", "range")
-"""What their scripts may send with it."""
+"""Request headers that their scripts may send."""
 BUCKET_EXPOSED_HEADERS = ("ETag", "Content-Disposition", "x-amz-checksum-sha256", "x-amz-checksum-crc64nvme", "x-amz-version-id")
-"""What their scripts may read of its answers."""
+"""Response headers that their scripts may read."""
 BUCKET_CORS_SECONDS = 3600
-"""How long a browser may remember that."""
+"""How long a browser may cache the preflight response."""
 GATEWAY_TIMEOUT_SECONDS = 29
-"""HTTP API gives up at 30 s whatever we ask."""
+"""HTTP API ends every request after 30 s; a longer timeout has no effect."""
 FUNCTION_TIMEOUT_SECONDS = 20
 ARCHIVE_TIMEOUT_SECONDS = 900
-"""A turn of the archive worker: as long as Lambda allows. It stops before, and asks for another."""
+"""One run of the archive worker: Lambda's maximum. The worker stops earlier and requeues the archive."""
 PROXY_BORROW_TIMEOUT_SECONDS = 5
-"""How long a statement waits for a connection of the proxy; its default of 120 s outlives every request."""
+"""How long a statement waits for a connection from the proxy. The default of 120 s is longer than any request."""
 STATEMENT_TIMEOUT_SECONDS = 4
-"""Timeouts nest (statement < borrow < function < gateway), so that the innermost one speaks and the caller gets its error."""
+"""Timeouts nest (statement < borrow < function < gateway): the innermost expires first, and the caller gets its error."""
 PRESIGNED_URL_SECONDS = 900
 
 CLOUDFRONT_REGION = "us-east-1"
-"""Where CloudFront looks for web ACLs and certificates, whatever region it serves."""
+"""CloudFront reads web ACLs and certificates from this region only."""
 
-RESERVED_BY_OTHERS = 0.2
-"""Share of the database's connections left to people, backups and the proxy's own probes."""
+RESERVED_CONNECTION_SHARE = 0.2
+"""Share of the database's connections kept for operators, backups and the proxy's health checks."""
 
 
 class DatabaseKind(StrEnum):
-    """`instance` is one small server; `aurora` scales by itself and stands in two zones."""
+    """`instance` is one small server; `aurora` is Aurora Serverless v2 in two zones."""
 
     INSTANCE = "instance"
     AURORA = "aurora"
 
 
 class ConfigError(ValueError):
-    """A stage that must not be deployed; the message names the setting."""
+    """A stage with invalid settings; the message names the setting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig:
-    """One stage. Whatever is not given here is the safe choice."""
+    """Settings of one stage. Every default is the safe choice."""
 
     name: str
     environment: str
@@ -56,55 +56,55 @@ class StageConfig:
     max_capacity_units: float = 4
     """Aurora capacity units (2 GiB of memory each)."""
     database_connections: int = 100
-    """What PostgreSQL allows at this size; see docs/deploy.md for how it follows from memory."""
+    """`max_connections` of PostgreSQL at this size; docs/deploy.md shows how it follows from memory."""
     backup_days: int = 14
     protects_data: bool = True
-    """Termination protection, deletion protection, and buckets and databases that outlive their stack."""
+    """Termination protection, deletion protection, and buckets and databases that remain when their stack is deleted."""
     api_concurrency: int = 50
-    """Copies of the API at once. Each holds one connection to the proxy."""
+    """Maximum concurrent executions of the API. Each holds one connection to the proxy."""
     worker_concurrency: int = 5
     log_days: int = 90
     cors_origins: tuple[str, ...] = ()
-    """Origins of the web pages that may call the API and S3. Never `*`."""
+    """Origins whose web pages may call the API and S3. Never `*`."""
     requests_per_second: int = 100
-    """The gateway's steady rate for all callers together, with twice as much in a burst."""
+    """The gateway's rate limit for all callers together; the burst limit is twice the rate."""
     sign_ins_per_second: int = 10
-    """The same for each route that hashes a password or waits before it answers."""
+    """The same for each route that hashes a password or delays its response."""
     domain_name: str | None = None
     certificate_arn: str | None = None
     """ACM certificate of `domain_name`, in the region of the stack, or in us-east-1 with a firewall."""
     firewall: bool = False
-    """CloudFront with a web ACL before the API, as the only way in; it needs `domain_name`."""
+    """CloudFront with a web ACL in front of the API, which then refuses direct requests; needs `domain_name`."""
     requests_per_address: int = 2000
-    """What the firewall lets one address do in five minutes."""
+    """Requests that the firewall allows one IP address in five minutes."""
     origin_key: int = 1
-    """Generation of the key by which the API knows CloudFront; one more replaces it."""
+    """Generation of the key that CloudFront sends to the API; increment it to replace the key."""
     mail_from: str | None = None
-    """Sender of mail, an address of `mail_identity`; without it no mail is sent."""
+    """Sender of mail, an address of `mail_identity`. None: no mail is sent."""
     mail_identity: str | None = None
-    """What SES has verified: a domain or an address. By default the domain of `mail_from`."""
+    """The verified SES identity, a domain or an address. Default: the domain of `mail_from`."""
     makes_mail_identity: bool = False
-    """Whether the identity is made here, instead of being there already."""
+    """Whether the data stack creates the SES identity. Otherwise it must exist."""
     public_url: str | None = None
-    """The page that links in mail lead to, an https:// address."""
+    """Base address of the links in mail, https:// only."""
     alarm_email: str | None = None
     uses_kms: bool = False
-    """A key of our own for the bucket, instead of S3's."""
+    """A customer managed KMS key for the bucket instead of S3 managed encryption."""
     scans_for_malware: bool = False
-    """GuardDuty tags every new object, and nothing without its clean tag can be read."""
+    """GuardDuty scans and tags every new object; objects without the clean tag cannot be read."""
     open_registration: bool = True
     noncurrent_days: int = 30
-    """How long a deleted object can be brought back."""
+    """Days that the deleted version of an object can be restored."""
 
     def __post_init__(self) -> None:
-        """Refuse contradictions. Raises ConfigError."""
+        """Check that the settings are consistent. Raises ConfigError."""
         if any("*" in origin or "://" not in origin or origin.endswith("/") for origin in self.cors_origins):
             raise ConfigError("cors_origins must be origins such as https://app.example.com, never * and without a path")
         if (self.domain_name is None) != (self.certificate_arn is None):
             raise ConfigError("domain_name and certificate_arn come together")
         self._check_firewall()
         self._check_mail()
-        usable = int(self.database_connections * (1 - RESERVED_BY_OTHERS))
+        usable = int(self.database_connections * (1 - RESERVED_CONNECTION_SHARE))
         if self.api_concurrency + 3 * self.worker_concurrency > usable:
             raise ConfigError(f"{self.name}: api_concurrency and three workers together exceed {usable} database connections")
         if not 2 <= self.availability_zones <= 3:
@@ -112,24 +112,24 @@ class StageConfig:
 
     @property
     def bucket_origins(self) -> tuple[str, ...]:
-        """Origins whose pages may use the bucket: the others', and that of the API's own page for guests (`/r/{token}`)."""
+        """Origins whose pages may use the bucket: `cors_origins` and the origin of the API's own upload page (`/r/{token}`)."""
         own = [f"https://{self.domain_name}"] if self.domain_name else []
         return tuple(dict.fromkeys((*self.cors_origins, *own)))
 
     def _check_firewall(self) -> None:
         if self.firewall and self.certificate_arn is None:
-            raise ConfigError("firewall needs domain_name and certificate_arn: CloudFront's own names accept TLS 1.0")
+            raise ConfigError("firewall needs domain_name and certificate_arn: the default domain of CloudFront accepts TLS 1.0")
         if self.firewall and f":{CLOUDFRONT_REGION}:" not in str(self.certificate_arn):
             raise ConfigError(f"with firewall, certificate_arn must be in {CLOUDFRONT_REGION}")
         if self.origin_key < 1:
-            raise ConfigError("origin_key counts from 1")
+            raise ConfigError("origin_key must be 1 or more")
 
     def _check_mail(self) -> None:
         if self.public_url is not None and not self.public_url.startswith("https://"):
             raise ConfigError("public_url must be an https:// address")
         if self.mail_from is None:
             if self.mail_identity is not None or self.makes_mail_identity:
-                raise ConfigError("mail_identity and makes_mail_identity are for mail_from")
+                raise ConfigError("mail_identity and makes_mail_identity need mail_from")
             return
         if self.public_url is None:
             raise ConfigError("mail_from needs public_url, for the links in mail")
@@ -139,14 +139,14 @@ class StageConfig:
 
     @property
     def verified_sender(self) -> str:
-        """The SES identity that mail is sent as. Raises ConfigError when no mail is sent."""
+        """The SES identity of the sender. Raises ConfigError when the stage sends no mail."""
         if self.mail_from is None:
-            raise ConfigError("there is no mail_from")
+            raise ConfigError("mail_from is not set")
         return self.mail_identity or self.mail_from.partition("@")[2]
 
 
 LOCAL = "local"
-"""The stage for LocalStack and emulators, which has stacks of its own (infra/stacks/local.py)."""
+"""The stage for LocalStack and other emulators; its stacks are in infra/stacks/local.py."""
 
 STAGES = {
     "dev": StageConfig(
@@ -197,26 +197,26 @@ _NUMBER_OVERRIDES = ("requests_per_address", "origin_key")
 
 
 def stage_config(context: Callable[[str], Any]) -> StageConfig:
-    """Return the stage that `context` (a construct's `try_get_context`) asks for, with what it overrides.
+    """Return the stage that `context` (a construct's `try_get_context`) names, with the overrides of the context.
 
     `-c stage=prod -c cors_origins=https://app.example.com,https://www.example.com -c alarm_email=ops@example.com -c uses_kms=true`.
     Raises ConfigError for an unknown stage or value.
     """
     name = context("stage") or "dev"
     if name not in STAGES:
-        raise ConfigError(f"stage is one of {', '.join(STAGES)}, not {name!r}")
+        raise ConfigError(f"stage must be one of {', '.join(STAGES)}, not {name!r}")
     overrides: dict[str, Any] = {key: context(key) for key in _TEXT_OVERRIDES if context(key)}
     for key in _FLAG_OVERRIDES:
         value = context(key)
         if value is not None:
             if str(value).lower() not in ("true", "false"):
-                raise ConfigError(f"{key} is true or false, not {value!r}")
+                raise ConfigError(f"{key} must be true or false, not {value!r}")
             overrides[key] = str(value).lower() == "true"
     for key in _NUMBER_OVERRIDES:
         value = context(key)
         if value is not None:
             if not str(value).isdecimal():
-                raise ConfigError(f"{key} is a whole number, not {value!r}")
+                raise ConfigError(f"{key} must be a whole number, not {value!r}")
             overrides[key] = int(value)
     if context("cors_origins"):
         overrides["cors_origins"] = tuple(part.strip() for part in context("cors_origins").split(","))

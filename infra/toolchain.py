@@ -1,6 +1,6 @@
-"""Set up what deploying, testing the deployment, and testing in a browser need, beside the application's environment; run by a bare Python.
+"""Set up the tools for deployment, deployment tests and browser tests. Uses the standard library only.
 
-Developing the API needs none of it, so it is apart: half a gigabyte for the CDK alone.
+Development of the API does not need them, so they are separate: the CDK alone takes half a gigabyte.
 """
 
 import hashlib
@@ -9,25 +9,26 @@ import subprocess
 import sys
 from pathlib import Path
 
-from infra.local.bootstrap import VERSION, VirtualEnvironment
+from infra.local.bootstrap import VERSION, VirtualEnvironment, writable_checkout
 from infra.local.processes import LocalError
 from infra.local.state import CHECKOUT, exclusive_lock
 
 INFRA = VirtualEnvironment(CHECKOUT / f".venv-infra-{VERSION}", CHECKOUT / "requirements/infra.txt")
-"""The CDK and its checks, and all that the tests of the application need."""
+"""The CDK, its checks, and the dependencies of the application's tests."""
 RUNTIME = VirtualEnvironment(CHECKOUT / f".venv-runtime-{VERSION}", CHECKOUT / "requirements/runtime.txt")
-"""Lambda's runtime client and AWS's emulator of the runtime interface, alone, so that they lend the package nothing."""
+"""Lambda's runtime client and AWS's runtime interface emulator, separate so that the package cannot use their dependencies."""
 
 RUNTIME_EMULATOR = RUNTIME.folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages/samcli/local/rapid"
 
 BROWSER = CHECKOUT / "tests" / "e2e" / "browser"
-"""Whose npm packages are the headless browser and what drives it."""
+"""Folder of the npm packages that contain the headless browser and its driver."""
 NODE_MINIMUM = 20
 
 
 def main(wanted: str = "deployment") -> None:
-    """Make what is missing or out of date of what is `wanted`: `deployment` or `browser`. Raises LocalError, saying what to do."""
-    with exclusive_lock(CHECKOUT / ".local" / "toolchain.lock", refusal="Process {pid} is setting up the same tools; wait for it."):
+    """Create or update the tools for `deployment` or `browser`. Raises LocalError with what to do."""
+    refusal = "Process {pid} is installing the same tools; wait until it has finished."
+    with writable_checkout(), exclusive_lock(CHECKOUT / ".local" / "toolchain.lock", refusal=refusal):
         if wanted == "browser":
             _install_node_packages(BROWSER, "the browser")
             return
@@ -44,8 +45,8 @@ def _install_node_packages(folder: Path, name: str) -> None:
         return
     npm = shutil.which("npm")
     if npm is None:
-        raise LocalError(f"For {name} Node.js {NODE_MINIMUM} or newer with npm is needed, and npm is not on the PATH.")
-    print(f"Installing {name} ...", flush=True)  # noqa: T201 - speaks to the developer at the terminal
+        raise LocalError(f"npm was not found. To install {name}, install Node.js {NODE_MINIMUM} or newer first.")
+    print(f"Installing {name} ...", flush=True)  # noqa: T201 - progress for the developer at the terminal
     finished = subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True, check=False)
     if finished.returncode:
         raise LocalError(f"npm could not install the packages of package-lock.json:\n{finished.stderr.strip()[-1000:]}")
@@ -58,4 +59,4 @@ if __name__ == "__main__":
     except LocalError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        sys.exit("Interrupted; the next run starts the set-up again.")
+        sys.exit("Interrupted. Run the command again to start over.")

@@ -1,1 +1,1 @@
-"""The parts of the stacks; each builds one thing and is tested for the property it is there for."""
+"""The constructs that the stacks are built from; tests/infra checks the security property of each."""

@@ -1,4 +1,4 @@
-"""PostgreSQL behind RDS Proxy: encrypted, backed up, signed in to with IAM, over TLS only."""
+"""PostgreSQL behind RDS Proxy: encrypted, with backups, IAM authentication and TLS only."""
 
 from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_ec2 as ec2
@@ -6,14 +6,14 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_rds as rds
 from constructs import Construct
 
-from infra.components.acknowledged import acknowledge
+from infra.components.nag_suppressions import suppress_nag
 from infra.config import PROXY_BORROW_TIMEOUT_SECONDS, DatabaseKind, StageConfig
 
 DATABASE_NAME = "we_upload"
 APP_USER = "we_upload"
-"""Signs in through the proxy with IAM; may read and write rows and no more."""
+"""The application's role: signs in through the proxy with IAM, and may only read and write rows."""
 OWNER = "postgres"
-"""Signs in to the database itself, and owns the tables. Only migrations use it."""
+"""The owner of the tables, who signs in to the database directly. Only migrations use it."""
 PORT = 5432
 
 POSTGRES = rds.PostgresEngineVersion.VER_17_7
@@ -21,7 +21,7 @@ AURORA_POSTGRES = rds.AuroraPostgresEngineVersion.VER_17_7
 
 
 class Database(Construct):
-    """The database, its proxy, and who may reach them."""
+    """The database, its proxy and their security groups."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, config: StageConfig, vpc: ec2.IVpc, function_group: ec2.ISecurityGroup
@@ -33,28 +33,28 @@ class Database(Construct):
         self.group = ec2.SecurityGroup(self, "Group", vpc=vpc, description="We-Upload PostgreSQL", allow_all_outbound=False)
         server = self._instance() if config.database is DatabaseKind.INSTANCE else self._cluster()
         if server.secret is None:
-            raise ValueError("RDS was not asked to manage the owner's password")
+            raise ValueError("RDS must manage the owner's password")
         self.secret = server.secret
         self._server = server
-        target, self.host, self.dimensions = _facts(server)
+        target, self.host, self.dimensions = _connection_details(server)
         proxy_group = ec2.SecurityGroup(self, "ProxyGroup", vpc=vpc, description="We-Upload RDS Proxy", allow_all_outbound=False)
         proxy_group.add_ingress_rule(function_group, ec2.Port.tcp(PORT), "Functions")
-        # From the proxy to the database the CDK opens the way itself; EC2 refuses the same rule twice.
+        # The CDK adds the rule from the proxy to the database; EC2 refuses duplicates.
         self.group.add_ingress_rule(function_group, ec2.Port.tcp(PORT), "Migrations, which sign in as the owner")
-        # Not left to the CDK, whose role may not sign in to the database as anybody.
+        # The role that the CDK would create has no rds-db:connect permission.
         proxy_role = iam.Role(self, "ProxyRole", assumed_by=iam.ServicePrincipal("rds.amazonaws.com"))
         server.grant_connect(proxy_role, APP_USER)
         self.proxy = rds.DatabaseProxy(
             self,
             "Proxy",
-            # Two stages of one account would both be called "Proxy".
+            # The default name is "Proxy", which two stages of one account cannot share.
             db_proxy_name=f"we-upload-{config.name}",
             role=proxy_role,
             proxy_target=target,
             vpc=vpc,
             vpc_subnets=self._subnets,
             security_groups=[proxy_group],
-            # End to end: no password exists for the application's user, neither here nor at the database.
+            # End to end: the application's role has no password, neither at the proxy nor at the database.
             default_auth_scheme=rds.DefaultAuthScheme.IAM_AUTH,
             require_tls=True,
             borrow_timeout=Duration.seconds(PROXY_BORROW_TIMEOUT_SECONDS),
@@ -64,21 +64,21 @@ class Database(Construct):
         )
 
     def grant_connect(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let `grantee` sign in through the proxy as the application's user."""
+        """Let `grantee` sign in through the proxy as the application's role."""
         return self.proxy.grant_connect(grantee, APP_USER)
 
     def grant_owner(self, grantee: iam.IGrantable) -> None:
-        """Let `grantee` sign in to the database itself as the owner: by the password, later by a token (see handlers/migrate)."""
+        """Let `grantee` sign in to the database directly as the owner, by password or by IAM token (see handlers/migrate)."""
         self.secret.grant_read(grantee)
         self._server.grant_connect(grantee, OWNER)
 
     @property
     def app_url(self) -> str:
-        """Address for the application: the proxy, no password, TLS verified."""
+        """URL for the application: the proxy, without a password, with verified TLS."""
         return f"postgresql://{APP_USER}@{self.proxy.endpoint}:{PORT}/{DATABASE_NAME}?sslmode=verify-full"
 
     def owner_url(self, *, authorities: str) -> str:
-        """Return the address for migrations: the database itself, checked against the file of certificate `authorities`."""
+        """Return the URL for migrations: the database itself, verified by the CA bundle `authorities`."""
         return f"postgresql://{OWNER}@{self.host}:{PORT}/{DATABASE_NAME}?sslmode=verify-full&sslrootcert={authorities}"
 
     @property
@@ -86,7 +86,7 @@ class Database(Construct):
         return RemovalPolicy.SNAPSHOT if self._config.protects_data else RemovalPolicy.DESTROY
 
     def _parameters(self) -> dict[str, str]:
-        # Plain text is refused by the server as well; statements over half a second are worth a look; so are waits for locks.
+        # Refuse plain-text connections; log statements that take over 0.5 s, and waits for locks.
         return {"rds.force_ssl": "1", "log_min_duration_statement": "500", "log_lock_waits": "1"}
 
     def _instance(self) -> rds.DatabaseInstance:
@@ -114,16 +114,20 @@ class Database(Construct):
             auto_minor_version_upgrade=True,
             parameters=self._parameters(),
         )
-        acknowledge(
-            instance, "AwsSolutions-RDS3", reason="One small instance is for a stage that may be down; the others run Aurora in two zones."
+        suppress_nag(
+            instance,
+            "AwsSolutions-RDS3",
+            reason="A single instance is for a stage that may be unavailable; the other stages run Aurora in two zones.",
         )
-        acknowledge(
-            instance, "AwsSolutions-RDS10", reason="Follows protects_data, which is false only where `cdk destroy` is meant to work."
+        suppress_nag(
+            instance,
+            "AwsSolutions-RDS10",
+            reason="Follows protects_data, which is false only for stages that `cdk destroy` must be able to delete.",
         )
-        acknowledge(
+        suppress_nag(
             instance,
             "AwsSolutions-RDS11",
-            reason="A port that nothing outside the security groups can reach gains nothing by another number.",
+            reason="Only members of the security groups can reach the port, so another number adds no protection.",
         )
         return instance
 
@@ -133,7 +137,7 @@ class Database(Construct):
             "Cluster",
             engine=rds.DatabaseClusterEngine.aurora_postgres(version=AURORA_POSTGRES),
             writer=rds.ClusterInstance.serverless_v2("writer", enable_performance_insights=True),
-            # In another zone, scaling with the writer, so that it is as large when it has to take over.
+            # In another zone; it scales with the writer, so that it has the same capacity at a failover.
             readers=[rds.ClusterInstance.serverless_v2("standby", scale_with_writer=True, enable_performance_insights=True)],
             serverless_v2_min_capacity=self._config.min_capacity_units,
             serverless_v2_max_capacity=self._config.max_capacity_units,
@@ -154,8 +158,8 @@ class Database(Construct):
         )
 
 
-def _facts(server: rds.DatabaseInstance | rds.DatabaseCluster) -> tuple[rds.ProxyTarget, str, dict[str, str]]:
-    """Return what the proxy points at, the host to connect to, and the dimensions of the metrics."""
+def _connection_details(server: rds.DatabaseInstance | rds.DatabaseCluster) -> tuple[rds.ProxyTarget, str, dict[str, str]]:
+    """Return the target of the proxy, the host of the database, and the dimensions of its metrics."""
     if isinstance(server, rds.DatabaseInstance):
         dimensions = {"DBInstanceIdentifier": server.instance_identifier}
         return rds.ProxyTarget.from_instance(server), server.db_instance_endpoint_address, dimensions

@@ -1,4 +1,4 @@
-"""The bucket of uploaded objects, which refuses by policy what our signatures would never ask for."""
+"""The bucket of uploaded objects. Its policy denies every request that the API would not sign."""
 
 from aws_cdk import Aws, Duration, RemovalPolicy
 from aws_cdk import aws_iam as iam
@@ -7,8 +7,8 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.components.acknowledged import acknowledge
 from infra.components.malware import MalwareScan
+from infra.components.nag_suppressions import suppress_nag
 from infra.config import (
     ARCHIVE_TIMEOUT_SECONDS,
     BUCKET_CORS_SECONDS,
@@ -25,22 +25,22 @@ UPLOADS = "uploads/"
 ARCHIVES = "archives/"
 """Prefix of the keys of all zips."""
 ARCHIVE_REQUESTS = "archive-requests/"
-"""Prefix of the keys of the empty objects that wake the archive worker."""
+"""Prefix of the keys of the empty marker objects whose events start the archive worker."""
 ARCHIVES_DAYS = 8
-"""More than a zip is ever kept: the sweep deletes it long before, this is for what it cannot see."""
+"""Longer than an archive is kept. The sweep deletes archives much earlier; this rule catches what it cannot see."""
 
 MALWARE_TAG = "GuardDutyMalwareScanStatus"
 MALWARE_CLEAN = "NO_THREATS_FOUND"
 UNSCANNED_TAG, UNSCANNED_VALUE = "WeUploadUnscanned", "read"
-"""The tag of roles that may look at an object before it was scanned: to settle an upload, never to give its bytes away."""
+"""Tag of the roles that may read an object before it was scanned: to verify an upload, never to serve it."""
 
 
 ABANDONED_PARTS_DAYS = 70
-"""More than the largest upload in parts may take: the sweep ends those that nobody finishes, this is for what it cannot see."""
+"""Longer than the largest multipart upload may take. The sweep aborts abandoned uploads; this rule catches what it cannot see."""
 
 
 class FileBucket(Construct):
-    """The bucket, and the queues that S3 tells of every new upload, and of every archive that is asked for."""
+    """The bucket, the queue of its upload events and the queue of its archive requests."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
         super().__init__(scope, construct_id)
@@ -66,7 +66,7 @@ class FileBucket(Construct):
             self,
             "Events",
             enforce_ssl=True,
-            # Six times the worker's timeout, as AWS advises for queues that feed Lambda.
+            # Six times the worker's timeout, as AWS recommends for queues that trigger Lambda.
             visibility_timeout=Duration.seconds(6 * FUNCTION_TIMEOUT_SECONDS),
             retention_period=Duration.days(4),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=5),
@@ -80,30 +80,30 @@ class FileBucket(Construct):
             retention_period=Duration.days(4),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.archive_dead_letters, max_receive_count=5),
         )
-        acknowledge(
+        suppress_nag(
             self.bucket,
             "AwsSolutions-S1",
-            reason="S3's access log would hold presigned URLs with their signatures; S3 data events in the account's CloudTrail do not.",
+            reason="S3 access logs contain presigned URLs with their signatures; S3 data events in CloudTrail do not.",
         )
-        self._tell_queues()
-        self._refuse_weak_signatures()
-        self._refuse_overwriting()
+        self._notify_queues()
+        self._deny_weak_signatures()
+        self._deny_overwriting()
         if config.scans_for_malware:
-            self._quarantine()
+            self._deny_unscanned_objects()
 
     def grant_listing_uploads(self, grantee: iam.IGrantable) -> None:
-        """Allow to see which multipart uploads are under way."""
+        """Allow `grantee` to list the multipart uploads in progress."""
         iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucketMultipartUploads"], resource_arns=[self.bucket.bucket_arn])
 
     def grant_objects(self, grantee: iam.IGrantable, *actions: str, prefix: str = UPLOADS) -> None:
-        """Allow the S3 `actions` on the objects below `prefix`.
+        """Allow the S3 `actions` on the objects below `prefix`, and ListBucket.
 
-        ListBucket comes with it: without, S3 answers 403 instead of 404 for an object that is not there.
+        Without ListBucket S3 returns 403 instead of 404 for a missing object.
         """
         iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=[self.bucket.arn_for_objects(f"{prefix}*")])
         iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucket"], resource_arns=[self.bucket.bucket_arn])
         if self.key:
-            # Not grant_encrypt_decrypt, whose wildcards also allow to re-encrypt.
+            # Not grant_encrypt_decrypt, whose wildcards also allow re-encryption.
             self.key.grant(grantee, "kms:Decrypt", "kms:GenerateDataKey")
 
     @property
@@ -137,23 +137,23 @@ class FileBucket(Construct):
             )
         ]
 
-    def _tell_queues(self) -> None:
-        # Not add_event_notification, which would bring a function of CDK's own with s3:PutBucketNotification on every bucket.
-        told = {UPLOADS: self.events, ARCHIVE_REQUESTS: self.archive_requests}
-        for queue in told.values():
+    def _notify_queues(self) -> None:
+        # Not add_event_notification, which adds a function of the CDK with s3:PutBucketNotification on every bucket.
+        queues = {UPLOADS: self.events, ARCHIVE_REQUESTS: self.archive_requests}
+        for queue in queues.values():
             queue.add_to_resource_policy(
                 iam.PolicyStatement(
                     sid="S3OfThisAccount",
                     principals=[iam.ServicePrincipal("s3.amazonaws.com")],
                     actions=["sqs:SendMessage"],
                     resources=[queue.queue_arn],
-                    # Naming the bucket would be a circle: S3 tries the queue while the bucket is made.
+                    # Naming the bucket would be a circular dependency: S3 tests the queue while the bucket is created.
                     conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
                 )
             )
         bucket = self.bucket.node.default_child
         if not isinstance(bucket, s3.CfnBucket):
-            raise TypeError("the bucket's first child is its CloudFormation resource")
+            raise TypeError("the bucket's default child must be its CloudFormation resource")
         bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
             queue_configurations=[
                 s3.CfnBucket.QueueConfigurationProperty(
@@ -163,10 +163,10 @@ class FileBucket(Construct):
                         s3_key=s3.CfnBucket.S3KeyFilterProperty(rules=[s3.CfnBucket.FilterRuleProperty(name="prefix", value=prefix)])
                     ),
                 )
-                for prefix, queue in told.items()
+                for prefix, queue in queues.items()
             ]
         )
-        bucket.node.add_dependency(*told.values())
+        bucket.node.add_dependency(*queues.values())
 
     def _deny(self, sid: str, *, actions: list[str], resources: list[str], conditions: dict[str, dict[str, object]]) -> None:
         self.bucket.add_to_resource_policy(
@@ -180,12 +180,12 @@ class FileBucket(Construct):
             )
         )
 
-    def _refuse_weak_signatures(self) -> None:
+    def _deny_weak_signatures(self) -> None:
         both = [self.bucket.bucket_arn, self.bucket.arn_for_objects("*")]
         self._deny(
             "SignatureV4Only", actions=["s3:*"], resources=both, conditions={"StringNotEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256"}}
         )
-        # In milliseconds. A URL signed for longer, by us by mistake or by a stolen key, dies here all the same.
+        # In milliseconds. It also limits URLs that were signed for longer by mistake or with a stolen key.
         self._deny(
             "SignatureAge",
             actions=["s3:*"],
@@ -193,8 +193,8 @@ class FileBucket(Construct):
             conditions={"NumericGreaterThan": {"s3:signatureAge": str(PRESIGNED_URL_SECONDS * 1000)}},
         )
 
-    def _refuse_overwriting(self) -> None:
-        # ObjectCreationOperation is false for starting a multipart upload and for its parts, which know no If-None-Match.
+    def _deny_overwriting(self) -> None:
+        # ObjectCreationOperation is false for CreateMultipartUpload and UploadPart, which do not support If-None-Match.
         self._deny(
             "WriteOnce",
             actions=["s3:PutObject"],
@@ -202,7 +202,7 @@ class FileBucket(Construct):
             conditions={"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}},
         )
 
-    def _quarantine(self) -> None:
+    def _deny_unscanned_objects(self) -> None:
         scan = MalwareScan(self, "Malware", bucket=self.bucket, prefix=UPLOADS, key=self.key)
         objects = [self.bucket.arn_for_objects(f"{UPLOADS}*")]
         scanner: dict[str, object] = {"aws:PrincipalArn": scan.role.role_arn}

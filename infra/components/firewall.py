@@ -1,4 +1,4 @@
-"""The web ACL that CloudFront asks before it lets a request through to the API."""
+"""The web ACL that CloudFront checks before it forwards a request to the API."""
 
 import json
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ from infra.config import StageConfig
 RATE_WINDOW_SECONDS = 300
 
 TOO_MANY = {"type": "about:blank", "title": "Too Many Requests", "status": 429, "code": "too_many_requests", "detail": "Too many requests"}
-"""The firewall cannot say `application/problem+json`; the members are those of our own refusals."""
+"""The members of the API's own error documents. AWS WAF cannot send `application/problem+json`."""
 
 COUNTED = (
-    # 8 kB, and signing a hundred parts with their checksums takes more. The application's own limit is 256 KiB.
+    # Blocks bodies over 8 kB; a request to sign 100 parts with checksums is larger. The application's limit is 256 KiB.
     "SizeRestrictions_BODY",
-    # 2 kB: a search of 255 letters and the cursor of a list by names can take more. The gateway's own limit is 10 kB.
+    # Blocks queries over 2 kB; a search of 255 letters with a cursor can be larger. The gateway's limit is 10 kB.
     "SizeRestrictions_QUERYSTRING",
-    # File names, descriptions and searches are free text: `<b>.html`, `../notes`, `q=settings.ini` are what people keep. Statements are
-    # parameterised, answers are JSON, downloads are attachments, and object keys hold ids only, so there is nothing here to protect.
+    # File names, descriptions and searches are free text, for example `<b>.html`, `../notes` or `q=settings.ini`. They are harmless:
+    # statements are parameterised, responses are JSON, downloads are attachments, and object keys contain ids only.
     "CrossSiteScripting_BODY",
     "CrossSiteScripting_QUERYARGUMENTS",
     "GenericLFI_BODY",
@@ -27,10 +27,10 @@ COUNTED = (
     "GenericRFI_BODY",
     "GenericRFI_QUERYARGUMENTS",
     "RestrictedExtensions_QUERYARGUMENTS",
-    # Scripts need not introduce themselves.
+    # API clients may omit User-Agent.
     "NoUserAgent_HEADER",
 )
-"""Rules of AWS's common set that count and do not block; their metrics still show who tries."""
+"""Rules of the AWS common rule set that count matches instead of blocking; their metrics still show attempts."""
 
 MANAGED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("AWSManagedRulesAmazonIpReputationList", ()),
@@ -40,7 +40,7 @@ MANAGED: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 class Firewall(Construct):
-    """The rules. They must be in us-east-1, whatever region they protect (AWS WAF developer guide, `CLOUDFRONT` scope)."""
+    """The web ACL. A web ACL of scope `CLOUDFRONT` must be in us-east-1 (AWS WAF developer guide)."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
         super().__init__(scope, construct_id)
@@ -54,12 +54,12 @@ class Firewall(Construct):
                 "TooMany": waf.CfnWebACL.CustomResponseBodyProperty(content_type="APPLICATION_JSON", content=json.dumps(TOO_MANY))
             },
             rules=rules,
-            visibility_config=_seen_as("Requests"),
+            visibility_config=_visibility("Requests"),
         )
 
 
-def _seen_as(name: str) -> waf.CfnWebACL.VisibilityConfigProperty:
-    # A sample shows the path, which may hold a share token, and every header, the caller's credentials among them.
+def _visibility(name: str) -> waf.CfnWebACL.VisibilityConfigProperty:
+    # No samples: they contain paths, which may hold share tokens, and headers, which may hold credentials.
     return waf.CfnWebACL.VisibilityConfigProperty(cloud_watch_metrics_enabled=True, metric_name=name, sampled_requests_enabled=False)
 
 
@@ -74,7 +74,7 @@ def _rate_limit(requests: int) -> waf.CfnWebACL.RuleProperty:
             )
         ),
         action=waf.CfnWebACL.RuleActionProperty(block=waf.CfnWebACL.BlockActionProperty(custom_response=refusal)),
-        visibility_config=_seen_as("RequestsOfOneAddress"),
+        visibility_config=_visibility("RequestsOfOneAddress"),
     )
 
 
@@ -91,5 +91,5 @@ def _managed(name: str, counted: Iterable[str], *, priority: int) -> waf.CfnWebA
             )
         ),
         override_action=waf.CfnWebACL.OverrideActionProperty(none={}),
-        visibility_config=_seen_as(name),
+        visibility_config=_visibility(name),
     )

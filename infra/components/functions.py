@@ -1,4 +1,4 @@
-"""The functions: one line of the table each, with a role of its own that may do what the line says."""
+"""The Lambda functions: one FunctionSpec each, and a role with exactly the permissions of the spec."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.components.acknowledged import acknowledge
 from infra.components.file_bucket import ARCHIVE_REQUESTS, ARCHIVES, UNSCANNED_TAG, UNSCANNED_VALUE
+from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import log_retention
 from infra.config import ARCHIVE_TIMEOUT_SECONDS, FUNCTION_TIMEOUT_SECONDS, StageConfig
 from infra.package.artifact import Artifact
@@ -27,21 +27,21 @@ from infra.package.artifact import Artifact
 ROOT = Path(__file__).resolve().parents[2]
 KEY_ROTATION_DAYS = 30
 LIVE = "live"
-"""The alias that takes traffic; rolling back is pointing it at an older version."""
+"""The alias that takes traffic. To roll back, point it at an older version."""
 
 
-class May(Flag):
-    """What a function is allowed to do beyond writing its log."""
+class Permission(Flag):
+    """What a function may do besides writing its log."""
 
     NOTHING = 0
     USE_DATABASE = auto()
     READ_OBJECTS = auto()
     READ_UNSCANNED = auto()
-    """Where uploads are scanned for malware, look at them before. For functions that give no bytes away."""
+    """Read objects before the malware scan. Only for functions that never serve the bytes."""
     WRITE_OBJECTS = auto()
     DELETE_OBJECTS = auto()
     LIST_UPLOADS = auto()
-    ASK_FOR_ARCHIVES = auto()
+    REQUEST_ARCHIVES = auto()
     BUILD_ARCHIVES = auto()
     SWEEP_ARCHIVES = auto()
     READ_SIGNING_KEY = auto()
@@ -49,121 +49,138 @@ class May(Flag):
     SEND_MAIL = auto()
 
 
-class Runs(StrEnum):
-    """What calls a function."""
+class Trigger(StrEnum):
+    """What invokes a function."""
 
-    ON_REQUEST = "request"
-    ON_UPLOAD = "upload"
-    ON_ARCHIVE = "archive"
-    ON_SCHEDULE = "schedule"
-    ON_DEPLOY = "deploy"
-    ON_ROTATION = "rotation"
-    BY_HAND = "hand"
+    REQUEST = "request"
+    UPLOAD = "upload"
+    ARCHIVE = "archive"
+    SCHEDULE = "schedule"
+    DEPLOY = "deploy"
+    ROTATION = "rotation"
+    MANUAL = "manual"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionSpec:
-    """One line of the table. `minutes` is the period of a scheduled function."""
+    """One function. `minutes` is the period of a scheduled function."""
 
     name: str
     handler: str
-    runs: Runs
-    may: May
+    trigger: Trigger
+    permissions: Permission
     memory_mib: int = 512
     timeout_seconds: int = FUNCTION_TIMEOUT_SECONDS
     minutes: int = 0
     concurrency: str | None = "worker_concurrency"
-    """The setting of the stage that limits its copies; None is one at a time."""
+    """The stage setting that limits its concurrent executions. None: one at a time."""
 
     @property
     def is_published(self) -> bool:
-        """Whether callers use a published version by its alias; what seldom runs is always the newest code."""
-        return self.runs not in (Runs.BY_HAND, Runs.ON_DEPLOY, Runs.ON_ROTATION)
+        """Whether callers use a published version through the alias. Other functions always run the newest code."""
+        return self.trigger not in (Trigger.MANUAL, Trigger.DEPLOY, Trigger.ROTATION)
 
     @property
     def exists(self) -> bool:
-        """Whether the module of the handler is in the tree."""
+        """Whether the handler's module is in the source tree."""
         return (ROOT / (self.handler.rpartition(".")[0].replace(".", "/") + ".py")).is_file()
 
 
-# 1769 MiB is one whole vCPU: a password hash costs 23 ms there and four times that at 512.
+# 1769 MiB is one full vCPU: a password hash takes 23 ms there, and four times that at 512 MiB.
 FUNCTIONS = (
     FunctionSpec(
         name="Api",
         handler="lambda_app.main.handler",
-        runs=Runs.ON_REQUEST,
-        may=May.USE_DATABASE
-        | May.READ_OBJECTS
-        | May.WRITE_OBJECTS
-        | May.DELETE_OBJECTS
-        | May.ASK_FOR_ARCHIVES
-        | May.READ_SIGNING_KEY
-        | May.SEND_MAIL,
+        trigger=Trigger.REQUEST,
+        permissions=Permission.USE_DATABASE
+        | Permission.READ_OBJECTS
+        | Permission.WRITE_OBJECTS
+        | Permission.DELETE_OBJECTS
+        | Permission.REQUEST_ARCHIVES
+        | Permission.READ_SIGNING_KEY
+        | Permission.SEND_MAIL,
         memory_mib=1769,
         concurrency="api_concurrency",
     ),
     FunctionSpec(
         name="ObjectCreated",
         handler="lambda_app.handlers.object_created.handler",
-        runs=Runs.ON_UPLOAD,
-        may=May.USE_DATABASE | May.READ_OBJECTS | May.READ_UNSCANNED | May.DELETE_OBJECTS,
+        trigger=Trigger.UPLOAD,
+        permissions=Permission.USE_DATABASE | Permission.READ_OBJECTS | Permission.READ_UNSCANNED | Permission.DELETE_OBJECTS,
     ),
     FunctionSpec(
         name="Archive",
         handler="lambda_app.handlers.archive.handler",
-        runs=Runs.ON_ARCHIVE,
-        may=May.USE_DATABASE | May.READ_OBJECTS | May.BUILD_ARCHIVES,
-        # Half of the time goes into checksums and digests: a whole vCPU, and the bandwidth that comes with it.
+        trigger=Trigger.ARCHIVE,
+        permissions=Permission.USE_DATABASE | Permission.READ_OBJECTS | Permission.BUILD_ARCHIVES,
+        # Checksums and digests take half of the time, so the worker gets one full vCPU and its network bandwidth.
         memory_mib=1769,
         timeout_seconds=ARCHIVE_TIMEOUT_SECONDS,
     ),
     FunctionSpec(
         name="Sweep",
         handler="lambda_app.handlers.sweep.handler",
-        runs=Runs.ON_SCHEDULE,
-        may=May.USE_DATABASE | May.READ_OBJECTS | May.READ_UNSCANNED | May.DELETE_OBJECTS | May.LIST_UPLOADS | May.SWEEP_ARCHIVES,
+        trigger=Trigger.SCHEDULE,
+        permissions=Permission.USE_DATABASE
+        | Permission.READ_OBJECTS
+        | Permission.READ_UNSCANNED
+        | Permission.DELETE_OBJECTS
+        | Permission.LIST_UPLOADS
+        | Permission.SWEEP_ARCHIVES,
         timeout_seconds=240,
         minutes=15,
     ),
     FunctionSpec(
         name="RotateSigningKey",
         handler="lambda_app.handlers.rotate_signing_key.handler",
-        runs=Runs.ON_ROTATION,
-        may=May.ROTATE_SIGNING_KEY,
+        trigger=Trigger.ROTATION,
+        permissions=Permission.ROTATE_SIGNING_KEY,
         concurrency=None,
     ),
     FunctionSpec(
-        name="Superuser", handler="lambda_app.handlers.superuser.handler", runs=Runs.BY_HAND, may=May.USE_DATABASE, concurrency=None
+        name="Superuser",
+        handler="lambda_app.handlers.superuser.handler",
+        trigger=Trigger.MANUAL,
+        permissions=Permission.USE_DATABASE,
+        concurrency=None,
     ),
 )
-"""A line whose handler is not in the tree yet is left out, so that a stack never points at nothing."""
+"""The stacks leave out a spec whose handler module does not exist."""
 
 OBJECT_ACTIONS = {
-    May.READ_OBJECTS: ("s3:GetObject", "s3:ListMultipartUploadParts"),
-    May.WRITE_OBJECTS: ("s3:PutObject",),
-    May.DELETE_OBJECTS: ("s3:DeleteObject", "s3:AbortMultipartUpload"),
+    Permission.READ_OBJECTS: ("s3:GetObject", "s3:ListMultipartUploadParts"),
+    Permission.WRITE_OBJECTS: ("s3:PutObject",),
+    Permission.DELETE_OBJECTS: ("s3:DeleteObject", "s3:AbortMultipartUpload"),
 }
-_ARCHIVE_ACTIONS: Mapping[May, Mapping[str, tuple[str, ...]]] = {
-    May.ASK_FOR_ARCHIVES: {ARCHIVES: ("s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload"), ARCHIVE_REQUESTS: ("s3:PutObject",)},
-    May.BUILD_ARCHIVES: {
+_ARCHIVE_ACTIONS: Mapping[Permission, Mapping[str, tuple[str, ...]]] = {
+    Permission.REQUEST_ARCHIVES: {
+        ARCHIVES: ("s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload"),
+        ARCHIVE_REQUESTS: ("s3:PutObject",),
+    },
+    Permission.BUILD_ARCHIVES: {
         ARCHIVES: ("s3:PutObject", "s3:GetObject", "s3:DeleteObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"),
         ARCHIVE_REQUESTS: ("s3:PutObject", "s3:DeleteObject"),
     },
-    May.SWEEP_ARCHIVES: {
+    Permission.SWEEP_ARCHIVES: {
         ARCHIVES: ("s3:DeleteObject", "s3:AbortMultipartUpload"),
         ARCHIVE_REQUESTS: ("s3:PutObject", "s3:DeleteObject"),
     },
 }
 
 
-def archive_actions(may: May) -> dict[str, tuple[str, ...]]:
-    """Return what a function may do to zips and to requests for them, by prefix."""
-    return {prefix: actions for permission, granted in _ARCHIVE_ACTIONS.items() if permission in may for prefix, actions in granted.items()}
+def archive_actions(permissions: Permission) -> dict[str, tuple[str, ...]]:
+    """Return the S3 actions on archives and on archive requests, by key prefix."""
+    return {
+        prefix: actions
+        for permission, granted in _ARCHIVE_ACTIONS.items()
+        if permission in permissions
+        for prefix, actions in granted.items()
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What functions of one stage have in common. Without a `vpc` they run outside one."""
+class FunctionContext:
+    """What all functions of a stage share. Without `vpc` they run outside a VPC."""
 
     config: StageConfig
     artifact: Artifact
@@ -174,16 +191,16 @@ class Surroundings:
 
 
 class AppFunction(Construct):
-    """A function with its log and its role."""
+    """A function with its log group and its role."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, spec: FunctionSpec, around: Surroundings) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, spec: FunctionSpec, context: FunctionContext) -> None:
         super().__init__(scope, construct_id)
         self.spec = spec
-        snapshots = around.snapshots and spec.is_published
-        self.workers: int = getattr(around.config, spec.concurrency) if spec.concurrency else 1
-        config, artifact = around.config, around.artifact
+        snapshots = context.snapshots and spec.is_published
+        self.workers: int = getattr(context.config, spec.concurrency) if spec.concurrency else 1
+        config, artifact = context.config, context.artifact
         self.log_group = logs.LogGroup(self, "Log", retention=log_retention(config), removal_policy=RemovalPolicy.DESTROY)
-        self.role = self._role(in_vpc=around.vpc is not None)
+        self.role = self._role(in_vpc=context.vpc is not None)
         self.function = lambda_.Function(
             self,
             "Function",
@@ -193,38 +210,38 @@ class AppFunction(Construct):
             handler=spec.handler,
             memory_size=spec.memory_mib,
             timeout=Duration.seconds(spec.timeout_seconds),
-            environment=dict(around.environment),
+            environment=dict(context.environment),
             role=self.role,
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             tracing=lambda_.Tracing.ACTIVE,
             reserved_concurrent_executions=self.workers,
-            vpc=around.vpc,
-            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED) if around.vpc else None,
-            security_groups=[around.security_group] if around.security_group else None,
+            vpc=context.vpc,
+            vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED) if context.vpc else None,
+            security_groups=[context.security_group] if context.security_group else None,
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snapshots else None,
-            # Kept when a newer one is published: rolling back needs somewhere to roll back to.
+            # Older versions stay, so that the alias can be rolled back.
             current_version_options=lambda_.VersionOptions(removal_policy=RemovalPolicy.RETAIN),
         )
-        acknowledge(
+        suppress_nag(
             self.function,
             "AwsSolutions-L1",
-            reason="The package is compiled for, and tested on, the Python it was built with; a newer runtime comes with a new build.",
+            reason="The package is compiled for and tested with one Python version; a newer runtime needs a new build.",
         )
         if snapshots:
-            reason = "The alias below is what is called, and it points at a published version."
-            acknowledge(self.function, "Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish", reason=reason)
+            reason = "Callers use the alias, which points at a published version."
+            suppress_nag(self.function, "Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish", reason=reason)
 
     @cached_property
     def live(self) -> lambda_.Alias:
-        """The alias that callers use; made when first asked for, because migrations are called directly."""
+        """The alias that callers use. Created on first access, because migrations are invoked without one."""
         return lambda_.Alias(self, "Live", alias_name=LIVE, version=self.function.current_version)
 
     def _role(self, *, in_vpc: bool) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         self.log_group.grant_write(role)
-        if May.READ_UNSCANNED in self.spec.may:
-            # By a tag: the bucket's stack is made before this one, and its policy cannot name the role.
+        if Permission.READ_UNSCANNED in self.spec.permissions:
+            # By tag: the bucket's stack is deployed first, so its policy cannot name the role.
             Tags.of(role).add(UNSCANNED_TAG, UNSCANNED_VALUE)
         if in_vpc:
             role.add_to_policy(
@@ -238,31 +255,34 @@ class AppFunction(Construct):
                         "ec2:AssignPrivateIpAddresses",
                         "ec2:UnassignPrivateIpAddresses",
                     ],
-                    # Lambda makes the interfaces with this role, before any has an id; the describing actions know no resource.
+                    # Lambda creates the interfaces with this role before they have an id; Describe actions take no resource.
                     resources=["*"],
                 )
             )
-            acknowledge(
-                role, "AwsSolutions-IAM5", "Resource::*", reason="Interfaces have no id before they exist, and traces have no resource."
+            suppress_nag(
+                role,
+                "AwsSolutions-IAM5",
+                "Resource::*",
+                reason="Network interfaces have no id before they exist, and X-Ray actions take no resource.",
             )
         return role
 
 
 def run_on_schedule(function: AppFunction) -> events.Rule:
-    """Call the function's live version every `minutes` of its line."""
+    """Invoke the function's live version every `minutes` of its spec."""
     return events.Rule(
         function,
         "Schedule",
         schedule=events.Schedule.rate(Duration.minutes(function.spec.minutes)),
-        # The next run does the work of a missed one.
+        # The next run also does the work of a failed one.
         targets=[targets.LambdaFunction(function.live, retry_attempts=0)],
     )
 
 
 def run_on_rotation(function: AppFunction, *, secret: secretsmanager.ISecret) -> None:
-    """Let Secrets Manager call the function for each step of a rotation of the secret, every 30 days.
+    """Let Secrets Manager invoke the function for each step of the secret's rotation, every 30 days.
 
-    Not the CDK's own RotationSchedule, which also allows GetRandomPassword on everything.
+    Not the CDK's RotationSchedule, which also allows GetRandomPassword on all resources.
     """
     function.role.add_to_policy(
         iam.PolicyStatement(
@@ -286,21 +306,21 @@ def run_on_rotation(function: AppFunction, *, secret: secretsmanager.ISecret) ->
         secret_id=secret.secret_arn,
         rotation_lambda_arn=function.function.function_arn,
         rotation_rules=secretsmanager.CfnRotationSchedule.RotationRulesProperty(automatically_after_days=KEY_ROTATION_DAYS),
-        # A deployment is no reason to rotate.
+        # A deployment must not rotate the key.
         rotate_immediately_on_update=False,
     )
-    # Secrets Manager tries the function as soon as the schedule is there.
+    # Secrets Manager invokes the function as soon as the schedule exists.
     schedule.node.add_dependency(function)
 
 
 def run_on_upload(function: AppFunction, *, events_of_bucket: sqs.IQueue, batch_size: int = 10) -> None:
-    """Feed the function's live version from the queue of S3's events; a record that fails comes back alone."""
+    """Invoke the function's live version with S3 events from the queue; only records that failed are retried."""
     function.live.add_event_source(
         event_sources.SqsEventSource(
             events_of_bucket,
             batch_size=batch_size,
             report_batch_item_failures=True,
-            # Never more copies than the function may have: the rest would be throttled and count as failed receives.
+            # Not above the function's reserved concurrency: a throttled invocation counts as a failed receive.
             max_concurrency=function.workers,
         )
     )

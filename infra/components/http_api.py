@@ -1,4 +1,4 @@
-"""The HTTP API in front of the API function: rates per route, logs without secrets, CORS from the stage's settings."""
+"""The HTTP API in front of the API function: rate limits per route, access logs without secrets, CORS."""
 
 import json
 
@@ -10,7 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from infra.components.acknowledged import acknowledge
+from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import log_retention
 from infra.config import GATEWAY_TIMEOUT_SECONDS, StageConfig
 from lambda_app.routers.http.cors import EXPOSED_HEADERS, METHODS, REQUEST_HEADERS
@@ -23,7 +23,7 @@ ACCESS_LOG = {
     "time": "$context.requestTimeEpoch",
     "source_ip": "$context.identity.sourceIp",
     "user_agent": "$context.identity.userAgent",
-    # The route and never the path or query, which may hold a share token.
+    # The route, never the path or query, which may hold a share token.
     "route": "$context.routeKey",
     "status": "$context.status",
     "error": "$context.error.message",
@@ -35,7 +35,7 @@ ACCESS_LOG = {
 
 
 class HttpApi(Construct):
-    """The gateway. `url` is where callers go."""
+    """The gateway. `url` is the address for clients."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, function: lambda_.IFunction) -> None:
         super().__init__(scope, construct_id)
@@ -47,7 +47,7 @@ class HttpApi(Construct):
             api_name=f"we-upload-{config.name}",
             create_default_stage=False,
             cors_preflight=self._cors(),
-            # One door: with a domain of our own the generated address would be a second one, past whatever stands before the first.
+            # With a custom domain the generated address would bypass everything in front of that domain.
             disable_execute_api_endpoint=domain is not None,
         )
         integration = integrations.HttpLambdaIntegration(
@@ -69,10 +69,10 @@ class HttpApi(Construct):
                 for index, (method, path) in enumerate(route.split() for route in COSTLY_ROUTES)
             ),
         ]
-        acknowledge(
+        suppress_nag(
             self,
             "AwsSolutions-APIG4",
-            reason="The application authorises: a revoked token must be refused at once, and an authorizer of the gateway caches.",
+            reason="The application authorises: it must refuse a revoked token at once, and a gateway authorizer caches its decisions.",
         )
         self.access_log = logs.LogGroup(self, "AccessLog", retention=log_retention(config), removal_policy=RemovalPolicy.DESTROY)
         self.stage = self._stage(routes, domain)
@@ -92,20 +92,20 @@ class HttpApi(Construct):
         )
         resource = stage.node.default_child
         if not isinstance(resource, gateway.CfnStage):
-            raise TypeError("the stage's first child is its CloudFormation resource")
+            raise TypeError("the stage's default child must be its CloudFormation resource")
         resource.access_log_settings = gateway.CfnStage.AccessLogSettingsProperty(
             destination_arn=self.access_log.log_group_arn, format=json.dumps(ACCESS_LOG)
         )
         limits = {"ThrottlingRateLimit": config.sign_ins_per_second, "ThrottlingBurstLimit": 2 * config.sign_ins_per_second}
-        # Metrics of their own are billed by the route.
+        # Detailed metrics are billed per route.
         resource.route_settings = {route: {**limits, "DetailedMetricsEnabled": route.endswith(SIGN_IN)} for route in COSTLY_ROUTES}
-        # A stage may only name routes that are there.
+        # The stage settings may only name routes that exist.
         stage.node.add_dependency(*routes)
         return stage
 
     def _domain(self) -> gateway.DomainName | None:
         config = self._config
-        # With a firewall the domain is CloudFront's, and the generated address is what it asks; nobody else is believed there.
+        # With a firewall the domain belongs to CloudFront, whose origin is the generated address; the API refuses direct requests.
         if config.firewall or not config.domain_name or not config.certificate_arn:
             return None
         certificate = acm.Certificate.from_certificate_arn(self, "Certificate", config.certificate_arn)
@@ -114,7 +114,7 @@ class HttpApi(Construct):
         )
 
     def _cors(self) -> gateway.CorsPreflightOptions | None:
-        # The gateway adds the headers itself, also to its own 429 and 503, and drops those of the function.
+        # The gateway adds CORS headers itself, also to its own 429 and 503, and drops those of the function.
         if not self._config.cors_origins:
             return None
         return gateway.CorsPreflightOptions(

@@ -1,40 +1,40 @@
-"""The step of a deployment that brings the database to the schema of the new code, or stops the deployment."""
+"""The deployment step that migrates the database to the schema of the new code, or stops the deployment."""
 
 from aws_cdk import CustomResource, Duration
 from constructs import Construct
 
-from infra.components.functions import AppFunction, FunctionSpec, May, Runs, Surroundings
+from infra.components.functions import AppFunction, FunctionContext, FunctionSpec, Permission, Trigger
 
 MIGRATION_TIMEOUT_SECONDS = 600
 
 MIGRATE = FunctionSpec(
     name="Migrate",
     handler="lambda_app.handlers.migrate.handler",
-    runs=Runs.ON_DEPLOY,
-    may=May.NOTHING,
+    trigger=Trigger.DEPLOY,
+    permissions=Permission.NOTHING,
     concurrency=None,
     timeout_seconds=MIGRATION_TIMEOUT_SECONDS,
 )
 
 
 class Migration(Construct):
-    """Runs the migrate function whenever the package changes; what depends on it waits, and is not touched when it fails.
+    """Invokes the migrate function when the package changes. Dependents wait, and do not change when it fails.
 
-    The function is the custom resource's own backend: a provider of CDK's would be a second function, outside the network, with the
-    right to call the first.
+    The function is the custom resource's backend itself: a CDK provider would be a second function, outside the VPC, with the
+    permission to invoke the first.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, around: Surroundings) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, context: FunctionContext) -> None:
         super().__init__(scope, construct_id)
-        self.migrate = AppFunction(self, "Migrate", spec=MIGRATE, around=around)
+        self.migrate = AppFunction(self, "Migrate", spec=MIGRATE, context=context)
         self.step = CustomResource(
             self,
             "Step",
             resource_type="Custom::DatabaseMigration",
             service_token=self.migrate.function.function_arn,
-            # A function that dies without an answer would otherwise hold the deployment for an hour.
+            # Without it, a function that ends without a response delays the deployment for an hour.
             service_timeout=Duration.seconds(MIGRATION_TIMEOUT_SECONDS + 60),
-            properties={"Package": around.artifact.digest},
+            properties={"Package": context.artifact.digest},
         )
-        # With its policies: the function must be able to write its log and read the owner's secret before it is called.
+        # Includes the role's policies: the function needs its log and the owner's secret when it is invoked.
         self.step.node.add_dependency(self.migrate.role)

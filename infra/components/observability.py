@@ -1,4 +1,4 @@
-"""Alarms that wake somebody, each with its entry in docs/runbook.md, and one dashboard to look at then."""
+"""Alarms, each with an entry in docs/runbook.md, and one dashboard."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ class Observability(Construct):
         super().__init__(scope, construct_id)
         self._config = config
         self.topic = sns.Topic(self, "Alarms", enforce_ssl=True)
-        # A policy of our own, as enforce_ssl makes one, takes the place of the one by which CloudWatch might publish.
+        # enforce_ssl adds a topic policy, which replaces the default policy that lets CloudWatch publish.
         self.topic.add_to_resource_policy(
             iam.PolicyStatement(
                 sid="AlarmsOfThisAccount",
@@ -43,13 +43,13 @@ class Observability(Construct):
             self.topic.add_subscription(subscriptions.EmailSubscription(config.alarm_email))
         self.alarms: dict[str, cloudwatch.Alarm] = {}
         self._watch_functions(functions)
-        slowness = self._read_logs(functions)
+        request_times = self._add_log_metrics(functions)
         self._watch_gateway(api)
         self._watch_queue(data)
         self._watch_database(data)
         dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(12))
         alarms = list(self.alarms.values())
-        dashboard.add_widgets(cloudwatch.GraphWidget(title="Request time by our own log, ms", left=slowness, width=24))
+        dashboard.add_widgets(cloudwatch.GraphWidget(title="Request time from the application log, ms", left=request_times, width=24))
         dashboard.add_widgets(cloudwatch.AlarmStatusWidget(alarms=alarms, title="Alarms", width=24))
         dashboard.add_widgets(*(cloudwatch.GraphWidget(title=name, left=[alarm.metric], width=6) for name, alarm in self.alarms.items()))
 
@@ -61,7 +61,7 @@ class Observability(Construct):
             threshold=over,
             comparison_operator=OVER,
             evaluation_periods=periods,
-            # Nothing happened is good news for all of these.
+            # For all of these, missing data means that nothing happened.
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
             alarm_description=f"{meaning} See docs/runbook.md#{(entry or name).lower()}",
         )
@@ -75,14 +75,18 @@ class Observability(Construct):
             name = function.spec.name
             errors = function.function.metric_errors(statistic="Sum", period=FIVE_MINUTES)
             throttles = function.function.metric_throttles(statistic="Sum", period=FIVE_MINUTES)
-            self._alarm(f"{name}Errors", errors, over=0, entry="FunctionErrors", meaning=f"{name} raised or timed out.")
+            self._alarm(f"{name}Errors", errors, over=0, entry="FunctionErrors", meaning=f"{name} raised an error or timed out.")
             self._alarm(
-                f"{name}Throttles", throttles, over=0, entry="FunctionThrottles", meaning=f"{name} was refused for want of concurrency."
+                f"{name}Throttles",
+                throttles,
+                over=0,
+                entry="FunctionThrottles",
+                meaning=f"{name} was throttled: it reached its concurrency limit.",
             )
 
-    def _read_logs(self, functions: Sequence[AppFunction]) -> list[cloudwatch.IMetric]:
-        """Turn log lines into metrics, at no cost to a request: no library to load, nothing to send. Return the time of requests."""
-        slowness: list[cloudwatch.IMetric] = []
+    def _add_log_metrics(self, functions: Sequence[AppFunction]) -> list[cloudwatch.IMetric]:
+        """Add metric filters on the logs, which cost a request nothing. Return the metrics of the request time."""
+        request_times: list[cloudwatch.IMetric] = []
         for function in functions:
             name = function.spec.name
             lines = function.log_group.add_metric_filter(
@@ -92,7 +96,7 @@ class Observability(Construct):
                 metric_name=f"{name}ErrorLines",
             )
             found = lines.metric(statistic="Sum", period=FIVE_MINUTES)
-            self._alarm(f"{name}ErrorLines", found, over=0, entry="ErrorLines", meaning=f"{name} logged an error that nobody foresaw.")
+            self._alarm(f"{name}ErrorLines", found, over=0, entry="ErrorLines", meaning=f"{name} logged an unexpected error.")
             if name == "Api":
                 times = function.log_group.add_metric_filter(
                     "RequestTime",
@@ -101,26 +105,26 @@ class Observability(Construct):
                     metric_name="RequestMilliseconds",
                     metric_value="$.ms",
                 )
-                slowness = [times.metric(statistic=statistic, period=FIVE_MINUTES) for statistic in ("p50", "p95", "p99")]
-        return slowness
+                request_times = [times.metric(statistic=statistic, period=FIVE_MINUTES) for statistic in ("p50", "p95", "p99")]
+        return request_times
 
     def _watch_gateway(self, api: HttpApi) -> None:
         failures = api.api.metric_server_error(statistic="Sum", period=FIVE_MINUTES)
         latency = api.api.metric_latency(statistic="p95", period=FIVE_MINUTES)
-        self._alarm("ServerErrors", failures, over=5, meaning="Callers got 5xx.")
-        self._alarm("Latency", latency, over=2000, periods=3, meaning="One caller in twenty waits over two seconds.")
+        self._alarm("ServerErrors", failures, over=5, meaning="Callers received 5xx responses.")
+        self._alarm("Latency", latency, over=2000, periods=3, meaning="5 % of the requests take over two seconds.")
 
     def _watch_queue(self, data: DataStack) -> None:
         files = data.files
         age = files.events.metric_approximate_age_of_oldest_message(statistic="Maximum", period=FIVE_MINUTES)
         dead = files.dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
-        self._alarm("QueueAge", age, over=900, periods=2, meaning="Upload events wait over fifteen minutes.")
-        self._alarm("DeadLetters", dead, over=0, meaning="An upload event failed five times.")
+        self._alarm("QueueAge", age, over=900, periods=2, meaning="Upload events wait for over 15 minutes.")
+        self._alarm("DeadLetters", dead, over=0, meaning="The processing of an upload event failed five times.")
 
         waiting = files.archive_requests.metric_approximate_age_of_oldest_message(statistic="Maximum", period=FIVE_MINUTES)
         lost = files.archive_dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
-        self._alarm("ArchiveQueueAge", waiting, over=7200, periods=2, meaning="An archive has waited for its worker for over two hours.")
-        self._alarm("ArchiveDeadLetters", lost, over=0, meaning="A request for an archive failed five times.")
+        self._alarm("ArchiveQueueAge", waiting, over=7200, periods=2, meaning="An archive request has waited for over two hours.")
+        self._alarm("ArchiveDeadLetters", lost, over=0, meaning="An archive request failed five times.")
 
     def _watch_database(self, data: DataStack) -> None:
         database = data.database
@@ -134,9 +138,15 @@ class Observability(Construct):
         # In microseconds.
         borrow = metric("DatabaseConnectionsBorrowLatency", proxy, "Average")
         pinned = metric("DatabaseConnectionsCurrentlySessionPinned", proxy, "Maximum")
-        self._alarm("BorrowTime", borrow, over=500_000, periods=2, meaning="The proxy has no free connection for half a second.")
-        self._alarm("Pinning", pinned, over=5, periods=3, meaning="Connections are held by one client: something set session state.")
+        self._alarm("BorrowTime", borrow, over=500_000, periods=2, meaning="The proxy takes over 0.5 s to provide a connection.")
+        self._alarm(
+            "Pinning", pinned, over=5, periods=3, meaning="The proxy pinned connections to one client: a statement set session state."
+        )
         capacity = "ACUUtilization" if self._config.database is DatabaseKind.AURORA else "CPUUtilization"
         self._alarm(
-            "DatabaseLoad", metric(capacity, database.dimensions, "Average"), over=80, periods=3, meaning="The database is near its limit."
+            "DatabaseLoad",
+            metric(capacity, database.dimensions, "Average"),
+            over=80,
+            periods=3,
+            meaning="The database is near its capacity.",
         )

@@ -1,1 +1,1 @@
-"""We-Upload on a laptop: an embedded PostgreSQL, an S3 emulator and the API, with one command."""
+"""The local run: an embedded PostgreSQL, an S3 emulator, the workers and the API, started by one command."""

@@ -1,16 +1,16 @@
-"""The API of a local run: its environment, its database, its first superuser, and the server that runs it in this process."""
+"""The API of a local run: its settings, its database, its first superuser, and the server in this process."""
 
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum, auto
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
-from pydantic import ValidationError
 
 from infra.local.object_store import BROWSER_ORIGINS, ObjectStoreServer
 from infra.local.postgres import Postgres
@@ -22,58 +22,38 @@ if TYPE_CHECKING:
     from lambda_app.factory import Services
 
 DATABASE = "we_upload"
-KNOBS = frozenset(
-    {
-        "ACCESS_TOKEN_EXPIRE_MINUTES",
-        "API_V1_STR",
-        "ARCHIVE_RETENTION_HOURS",
-        "AWS_REGION",
-        "BACKEND_CORS_ORIGINS",
-        "DATABASE_POOL_SIZE",
-        "LOG_LEVEL",
-        "REFRESH_TOKEN_EXPIRE_DAYS",
-        "OPEN_REGISTRATION",
-        "PRESIGNED_URL_EXPIRATION",
-        "TRASH_RETENTION_DAYS",
-        "USER_QUOTA_BYTES",
-        "USER_QUOTA_FILES",
-    }
-)
-"""Settings that the developer may turn; the others say where our own servers are."""
 DATABASE_POOL_SIZE = 5
-"""Requests overlap under uvicorn, as they do not in Lambda."""
+"""Requests are concurrent under uvicorn, unlike in Lambda."""
 GRACEFUL_SHUTDOWN_SECONDS = 10
+KEEP_ALIVE_SECONDS = 65
+"""Longer than clients keep idle connections in their pools, so that they do not send a request on a closed connection."""
 WATCH_SECONDS = 1.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, a polite kill, and the end of the terminal."""
-WITHOUT_PROXY = "127.0.0.1,localhost"
+"""Ctrl-C, kill, and the end of the terminal."""
+NO_PROXY = "127.0.0.1,localhost"
 
 
-def read_knobs() -> dict[str, str]:
-    """Return the knobs that the environment sets, checked. Raises LocalError, naming the variable, for a value that cannot be."""
-    knobs = {name: os.environ[name] for name in KNOBS if os.environ.get(name)}
-    stand_ins = {"ENVIRONMENT": "local", "DATABASE_URL": "stand-in", "SECRET_KEY": "stand-in", "S3_BUCKET_NAME": "stand-in"}
-    try:
-        Settings.from_environment({**knobs, **stand_ins})
-    except ValidationError as error:
-        lines = (f"{'.'.join(str(part) for part in item['loc'][:1]).upper()}: {item['msg']}" for item in error.errors(include_input=False))
-        raise LocalError("\n".join(lines)) from None
-    return knobs
+class Superuser(Enum):
+    """What the start found out about the first superuser."""
+
+    CREATED = auto()
+    UNCHANGED = auto()
+    """It still has the address and the password of the first start."""
+    CHANGED = auto()
+    """Its address or password was changed, or another superuser exists."""
 
 
-def bucket_origins(knobs: dict[str, str], port: int) -> tuple[str, ...]:
-    """Return the origins whose pages may use the bucket: those that may call the API, and that of its own page for guests."""
-    named = tuple(filter(None, map(str.strip, knobs.get("BACKEND_CORS_ORIGINS", "").split(","))))
+def bucket_origins(overrides: Mapping[str, str], port: int) -> tuple[str, ...]:
+    """Return the origins that may use the bucket: those that may call the API, and the API's own for its upload page."""
+    named = tuple(filter(None, map(str.strip, overrides.get("BACKEND_CORS_ORIGINS", "").split(","))))
     return (*named, f"http://127.0.0.1:{port}", f"http://localhost:{port}") if named else BROWSER_ORIGINS
 
 
-def application_environment(knobs: dict[str, str], secrets: Secrets, database_url: str, store: ObjectStoreServer) -> dict[str, str]:
-    """Return the environment of the API: ours, without a trace of the developer's own AWS account and other projects' settings."""
-    inherited = {name: value for name, value in base_environment().items() if name.lower() not in Settings.model_fields}
+def application_settings(overrides: Mapping[str, str], secrets: Secrets, database_url: str, store: ObjectStoreServer) -> dict[str, str]:
+    """Return the settings of the API as environment variables."""
     return {
-        **inherited,
         "DATABASE_POOL_SIZE": str(DATABASE_POOL_SIZE),
-        **knobs,
+        **overrides,
         "ENVIRONMENT": Environment.LOCAL.value,
         "DATABASE_URL": database_url,
         "SECRET_KEY": secrets.secret_key,
@@ -82,103 +62,125 @@ def application_environment(knobs: dict[str, str], secrets: Secrets, database_ur
         "AWS_ENDPOINT_URL": store.endpoint_url,
         "AWS_ACCESS_KEY_ID": store.access_key_id,
         "AWS_SECRET_ACCESS_KEY": store.secret_access_key,
-        # A profile in the home folder may name a role, another endpoint or a proxy.
+        # A profile in the home folder may set a role, another endpoint or a proxy.
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": WITHOUT_PROXY,
-        "no_proxy": WITHOUT_PROXY,
+        "NO_PROXY": NO_PROXY,
+        "no_proxy": NO_PROXY,
     }
 
 
+def application_environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return `settings` with our environment, without settings of other projects and the developer's AWS account."""
+    inherited = {name: value for name, value in base_environment().items() if name.lower() not in Settings.model_fields}
+    return {**inherited, **settings}
+
+
 def prepare_database(postgres: Postgres) -> str:
-    """Return the address of the application's database, made when it is missing. Migrations come with `prepare_application`."""
+    """Return the URL of the application's database, which the first start creates. `prepare_application` migrates it."""
     return postgres.url(DATABASE) if postgres.has_database(DATABASE) else postgres.create_database(DATABASE)
 
 
-def prepare_application(superuser_password: str) -> None:
-    """Migrate the database, and make the first superuser unless there is one."""
+def prepare_application(superuser_password: str) -> Superuser:
+    """Migrate the database, and create the first superuser if there is no superuser."""
     from lambda_app.db import migrations
     from lambda_app.factory import Services
 
     services = Services.build(Settings.from_environment())
     try:
         migrations.upgrade(services.engine)
-        _make_superuser(services, superuser_password)
+        return _ensure_superuser(services, superuser_password)
     finally:
         services.engine.dispose()
 
 
-def _make_superuser(services: "Services", password: str) -> None:
-    from lambda_app.core.errors import ConflictError
+def _ensure_superuser(services: "Services", password: str) -> Superuser:
+    from sqlalchemy import select
+
+    from lambda_app.models import User
     from lambda_app.schemas.accounts.users import UserCreate
 
-    with suppress(ConflictError), services.unit_of_work() as session:
-        services.users(session).create_superuser(UserCreate(email=SUPERUSER_EMAIL, password=password))
+    with services.unit_of_work() as session:
+        superusers = session.execute(select(User.email, User.hashed_password).where(User.is_superuser)).all()
+        if not superusers:
+            services.users(session).create_superuser(UserCreate(email=SUPERUSER_EMAIL, password=password))
+            return Superuser.CREATED
+    hashes = [hashed for email, hashed in superusers if email == SUPERUSER_EMAIL]
+    is_unchanged = any(services.passwords.verify(password, hashed) for hashed in hashes)
+    return Superuser.UNCHANGED if is_unchanged else Superuser.CHANGED
 
 
 @contextmanager
 def reserved_port(port: int) -> Iterator[socket.socket]:
-    """Hold the port of 127.0.0.1 from now on. Raises LocalError when it is taken or forbidden."""
-    with socket.socket() as listener:
+    """Reserve the port of 127.0.0.1. Raises LocalError when another program uses it or it needs privileges."""
+    # With IPPROTO_TCP, because asyncio turns off Nagle's algorithm only for sockets of that protocol. With it on, the second request of a
+    # keep-alive connection waits 40 ms for a delayed ACK.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
-            # Bound but silent until the server listens; only listening tells that no other program does.
+            # Binding alone does not show that no other program listens.
             listener.listen()
         except PermissionError:
-            raise LocalError(f"Port {port} is reserved for the administrator. Choose another: make run PORT=8001") from None
+            raise LocalError(f"Port {port} needs root privileges. Choose another: make run PORT=8001") from None
         except OSError:
-            raise LocalError(f"Port {port} of 127.0.0.1 is taken by another program. Choose another: make run PORT={port + 1}") from None
+            raise LocalError(f"Another program uses port {port} of 127.0.0.1. Choose another: make run PORT={port + 1}") from None
         yield listener
 
 
-class ImpatientServer(uvicorn.Server):
-    """A uvicorn whose second Ctrl-C does end it: from Python 3.12 on, closing a server waits for its last connection."""
+class ForceQuitServer(uvicorn.Server):
+    """A uvicorn that ends at the second Ctrl-C. Since Python 3.12 closing a server waits for its last connection."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Take a signal: finish requests at the first, cut them at the second Ctrl-C."""
+        """Finish requests in progress at the first signal; abort their connections at the second Ctrl-C."""
         super().handle_exit(sig, frame)
         if self.force_exit:
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
 
 
-def _api_server() -> ImpatientServer:
-    return ImpatientServer(
+def _api_server() -> ForceQuitServer:
+    return ForceQuitServer(
         uvicorn.Config(
             "lambda_app.application:create_app_from_environment",
             factory=True,
             log_config=None,
-            access_log=False,  # the application writes its own
+            access_log=False,  # the application logs each request
             log_level="warning",
             proxy_headers=False,
             server_header=False,
             lifespan="off",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_SECONDS,
         )
     )
 
 
-def serve(listener: socket.socket, servers: Iterable[Server], *, announce: Callable[[], None], on_loss: Callable[[Server], None]) -> None:
-    """Load the API, `announce` it, and serve until a signal asks to stop or one of `servers` ends, which `on_loss` is told.
+def serve(
+    listener: socket.socket, servers: Iterable[Server], *, parent: int, announce: Callable[[], None], on_loss: Callable[[str], None]
+) -> None:
+    """Load the API, call `announce`, and serve until a stop signal.
 
-    The first Ctrl-C lets requests finish, the second does not.
+    Serving also ends, after a call of `on_loss` with a message, when one of `servers` or the process `parent` has ended. The first Ctrl-C
+    lets requests finish, the second does not.
     """
     api = _api_server()
     finished = threading.Event()
 
     def watch() -> None:
         while not finished.wait(WATCH_SECONDS):
-            for server in servers:
-                if server.has_ended():
-                    on_loss(server)
-                    api.should_exit = True
-                    return
+            lost = [f"{server.name} has ended unexpectedly; its log is {server.log}" for server in servers if server.has_ended()]
+            if os.getppid() != parent:
+                lost.append("The process that started this run has ended")
+            if lost:
+                on_loss(lost[0])
+                api.should_exit = True
+                return
 
     watcher = threading.Thread(target=watch, daemon=True)
     api.config.load()
-    # uvicorn takes two of these itself, but only once its loop runs, and gives back what it found.
+    # uvicorn sets its own handlers only while its loop runs, and then restores these.
     handlers = {number: signal.signal(number, api.handle_exit) for number in STOP_SIGNALS}
     watcher.start()
     try:

@@ -1,8 +1,9 @@
-"""Set up the virtual environments of this checkout; run by a bare Python, so it uses the standard library only.
+"""Set up the virtual environments of this checkout. Uses the standard library only.
 
-There is one pair for each Python version, side by side: a change of `PYTHON=` rebuilds nothing.
+Each Python version has its own pair, so that a change of `PYTHON=` rebuilds nothing.
 """
 
+import errno
 import hashlib
 import importlib.util
 import shutil
@@ -10,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,32 +27,32 @@ STAMP = "we-upload.stamp"
 
 @dataclass(frozen=True)
 class VirtualEnvironment:
-    """An environment that holds exactly what its lock file says."""
+    """An environment with exactly the packages of its lock file."""
 
     folder: Path
     lock: Path
 
     @property
     def interpreter(self) -> Path:
-        """Its Python."""
+        """The Python of the environment."""
         return self.folder / "bin" / "python"
 
     def is_current(self) -> bool:
-        """Whether it was made whole, by this Python, from this lock file."""
+        """Whether the environment is complete and was made by this Python from this lock file."""
         stamp = self.folder / STAMP
         return stamp.exists() and stamp.read_text() == self._fingerprint() and self.interpreter.exists()
 
     def make(self) -> None:
-        """Make it anew. Raises LocalError when the packages cannot be had."""
+        """Create the environment again. Raises LocalError when the packages cannot be installed."""
         name = f"{self.lock.parent.name}/{self.lock.name}"
-        print(f"Setting up {self.folder.name} from {name} (half a minute or so) ...", flush=True)
+        print(f"Setting up {self.folder.name} from {name} (about 30 s) ...", flush=True)
         started_at = time.monotonic()
         shutil.rmtree(self.folder, ignore_errors=True)
-        _run([sys.executable, "-m", "venv", str(self.folder)], "The virtual environment could not be made.")
-        # The lock is complete, so pip has nothing to resolve; the hashes make it refuse anything but what was locked.
+        _run([sys.executable, "-m", "venv", str(self.folder)], "The virtual environment could not be created.")
+        # The lock file is complete, so pip resolves nothing. It refuses packages with other hashes.
         command = [str(self.interpreter), "-I", "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
         command += ["--no-deps", "--require-hashes", "-r", str(self.lock)]
-        advice = "The first set-up needs a package index: check the network, or the index that `pip config list` shows."
+        advice = "Installation needs a package index: check the network, or the index that `pip config list` shows."
         _run(command, f"The packages of {name} could not be installed. {advice}")
         (self.folder / STAMP).write_text(self._fingerprint())
         print(f"... done in {time.monotonic() - started_at:.0f} s", flush=True)
@@ -60,20 +63,32 @@ class VirtualEnvironment:
 
 APPLICATION = VirtualEnvironment(CHECKOUT / f".venv-{VERSION}", CHECKOUT / "requirements/dev.txt")
 EMULATOR = VirtualEnvironment(CHECKOUT / f".venv-emulator-{VERSION}", CHECKOUT / "requirements/emulator.txt")
-"""Apart from ours, because the emulator pins its own version of botocore."""
+"""Separate, because the emulator pins its own version of botocore."""
 
 
 def main() -> None:
-    """Make what is missing or out of date."""
+    """Create or update the environments that are not current. Raises LocalError."""
     if all(environment.is_current() for environment in (APPLICATION, EMULATOR)):
         return
     if importlib.util.find_spec("ensurepip") is None:
         package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-        raise LocalError(f"{sys.executable} cannot make virtual environments. On Debian and Ubuntu: sudo apt install {package}")
-    with exclusive_lock(CHECKOUT / ".local" / "setup.lock", refusal="Process {pid} is setting this checkout up already; wait for it."):
+        raise LocalError(f"{sys.executable} cannot create virtual environments. On Debian and Ubuntu: sudo apt install {package}")
+    refusal = "Process {pid} is already setting up this checkout; wait until it has finished."
+    with writable_checkout(), exclusive_lock(CHECKOUT / ".local" / "setup.lock", refusal=refusal):
         for environment in (APPLICATION, EMULATOR):
             if not environment.is_current():
                 environment.make()
+
+
+@contextmanager
+def writable_checkout() -> Iterator[None]:
+    """Turn the errors of a checkout without write permission into a LocalError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise LocalError(f"{error.filename}: {error.strerror}. Run make as the owner of this checkout, or in a copy of your own.") from None
 
 
 def _run(command: list[str], problem: str) -> None:
@@ -89,9 +104,9 @@ def _run(command: list[str], problem: str) -> None:
         output.seek(0)
         if status != 0:
             lines = output.readlines()
-            # Before it gives up, pip warns about each of many attempts.
-            last_words = [line for line in lines if line.startswith("ERROR")] or lines[-TAIL_LINES:]
-            raise LocalError(f"{problem}\nIt said:\n{''.join(last_words).rstrip()}")
+            # pip also prints a warning for each of its many attempts.
+            log_tail = [line for line in lines if line.startswith("ERROR")] or lines[-TAIL_LINES:]
+            raise LocalError(f"{problem}\nThe command printed:\n{''.join(log_tail).rstrip()}")
 
 
 def _wait(process: "subprocess.Popen[bytes]") -> int | None:
@@ -107,4 +122,4 @@ if __name__ == "__main__":
     except LocalError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        sys.exit("Interrupted; the next run starts the set-up again.")
+        sys.exit("Interrupted. Run the command again to start over.")

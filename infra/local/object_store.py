@@ -1,9 +1,10 @@
-"""The S3 emulator: signatures checked, a bucket set up as production has it, and a key that may do only what the API does."""
+"""The S3 emulator: signatures are checked, the bucket is configured as in production, and the API's key has the API's permissions."""
 
 import json
 import secrets
 import shutil
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,53 @@ from infra.local.processes import LocalError, Server, base_environment, free_por
 
 EMULATOR = Path(__file__).with_name("emulator.py")
 BUCKET = "we-upload-local"
+UPLOADS = "uploads/"
+"""Prefix of the keys whose events the worker consumes, as in AWS."""
+QUEUE = "we-upload-uploads"
+QUEUE_VISIBILITY_SECONDS = 30
+QUEUE_BATCH = 10
 APPLICATION_USER = "we-upload-api"
 BROWSER_ORIGINS = ("http://localhost:*", "http://127.0.0.1:*")
-"""Pages that may send to the bucket when no origins are configured: those of the same machine."""
+"""Origins that may use the bucket when none are configured: pages of this machine."""
+
+
+@dataclass(frozen=True)
+class AccessKey:
+    """An access key of the emulator."""
+
+    key_id: str
+    secret: str
+
+
+def make_access_key() -> AccessKey:
+    """Return a random access key."""
+    return AccessKey(f"AKIA{secrets.token_hex(8).upper()}", secrets.token_urlsafe(32))
+
+
+@dataclass(frozen=True)
+class UploadEvents:
+    """The queue of the bucket's upload events. Only the worker of the local run has access, not the API."""
+
+    sqs: Any
+    url: str
+
+    def receive(self) -> list[dict[str, str]]:
+        """Return waiting messages as Lambda passes them on: `messageId`, `receiptHandle`, `body`."""
+        response = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=QUEUE_BATCH)
+        return [
+            {"messageId": message["MessageId"], "receiptHandle": message["ReceiptHandle"], "body": message["Body"]}
+            for message in response.get("Messages", [])
+        ]
+
+    def delete(self, messages: Iterable[dict[str, str]]) -> None:
+        """Delete messages that have been processed."""
+        for message in messages:
+            self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["receiptHandle"])
 
 
 @dataclass(frozen=True)
 class ObjectStoreServer:
-    """A running emulator with its bucket, and the access key of the application's user."""
+    """A running emulator with its bucket, and the access key of the application."""
 
     endpoint_url: str
     access_key_id: str
@@ -31,34 +71,45 @@ class ObjectStoreServer:
     region: str
     bucket: str
     server: Server
+    events: UploadEvents | None = None
+    """None for a server that has no queue."""
 
     def stop(self) -> None:
-        """End the emulator. Objects are on disk from the moment their upload is answered."""
+        """Stop the emulator. Every object and part is on disk before its upload is answered."""
         self.server.stop()
 
 
 def start_object_store(
-    data: Path, *, log: Path, temporary: Path, interpreter: Path, region: str = "us-east-1", origins: tuple[str, ...] = BROWSER_ORIGINS
+    data: Path,
+    *,
+    log: Path,
+    temporary: Path,
+    interpreter: Path,
+    region: str = "us-east-1",
+    origins: tuple[str, ...] = BROWSER_ORIGINS,
+    port: int | None = None,
+    access_key: AccessKey | None = None,
 ) -> ObjectStoreServer:
-    """Start the emulator on the folder `data`, with `interpreter` of the emulator's own environment, and set up the bucket.
+    """Start the emulator on the folder `data`, with the `interpreter` of the emulator's environment, and set up the bucket.
 
-    Only objects are kept between starts. Users, keys and the bucket's rules live in memory and are made anew each time: the emulator
-    writes those down in an orderly end only, and would come back half set up after a crash. Raises LocalError when it does not start.
+    Objects, and multipart uploads in progress, are kept between starts. With the same `port` and `access_key` presigned URLs stay valid.
+    The bucket's configuration is created at each start: the emulator writes it only at an orderly end, so a crash would leave half of it.
+    Raises LocalError when the emulator does not start.
     """
     if not interpreter.exists():
         raise LocalError(f"The S3 emulator is not installed ({interpreter} is missing). Run: make setup")
-    # It leaves a pid file and unpacked code behind, and nothing in there is worth keeping.
+    # Holds the emulator's pid file and unpacked code, which no later start needs.
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     data.mkdir(parents=True, exist_ok=True)
     root_key, root_secret = f"root-{secrets.token_hex(8)}", secrets.token_urlsafe(32)
-    port = free_port()
+    port, access_key = port or free_port(), access_key or make_access_key()
     environment = base_environment(
         AUTH="true",
         BIND_HOST="127.0.0.1",
         GATEWAY_PORT=str(port),
-        SERVICES="s3,iam,sts",
-        IOT_MTLS_ENABLED="0",  # it would listen on a port of its own
+        SERVICES="s3,iam,sts,sqs",
+        IOT_MTLS_ENABLED="0",  # it would listen on another port
         SFTP_ENABLED="0",
         PERSIST_STATE="0",
         S3_PERSIST="1",
@@ -69,22 +120,29 @@ def start_object_store(
         AWS_SECRET_ACCESS_KEY=root_secret,
         LOG_LEVEL="WARNING",
         USE_SSL="0",
+        WE_UPLOAD_BUCKET=BUCKET,
+        WE_UPLOAD_MULTIPART_FOLDER=str(data.with_name(f"{data.name}-multipart")),
+        WE_UPLOAD_USER=APPLICATION_USER,
+        WE_UPLOAD_KEY_ID=access_key.key_id,
+        WE_UPLOAD_KEY_SECRET=access_key.secret,
     )
     server = Server("The S3 emulator", [interpreter, "-I", EMULATOR], log=log, environment=environment)
     endpoint_url = f"http://127.0.0.1:{port}"
     try:
-        server.wait_until(lambda: _answers(endpoint_url))
+        server.wait_until(lambda: _is_ready(endpoint_url))
         root = boto3.Session(root_key, root_secret, region_name=region)
-        _set_up_bucket(_client(root, "s3", endpoint_url), region, origins)
-        access_key_id, secret_access_key = _make_application_key(_client(root, "iam", endpoint_url))
+        s3 = _client(root, "s3", endpoint_url)
+        _set_up_bucket(s3, region, origins)
+        events = _set_up_events(s3, _client(root, "sqs", endpoint_url))
+        _create_application_user(_client(root, "iam", endpoint_url))
     except BaseException:
         server.stop()
         raise
-    return ObjectStoreServer(endpoint_url, access_key_id, secret_access_key, region, BUCKET, server)
+    return ObjectStoreServer(endpoint_url, access_key.key_id, access_key.secret, region, BUCKET, server, events)
 
 
-def _answers(endpoint_url: str) -> bool:
-    # A proxy from the environment has no business between two processes of one machine.
+def _is_ready(endpoint_url: str) -> bool:
+    # Without the proxies of the environment: both processes are on this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"{endpoint_url}/_ministack/health", timeout=5) as answer:
@@ -99,11 +157,11 @@ def _client(session: boto3.Session, service: str, endpoint_url: str) -> Any:
 
 def _set_up_bucket(s3: Any, region: str, origins: tuple[str, ...]) -> None:
     if BUCKET not in (bucket["Name"] for bucket in s3.list_buckets()["Buckets"]):
-        # S3 names its first region by leaving it out.
-        elsewhere = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-        s3.create_bucket(Bucket=BUCKET, **elsewhere)
-    closed = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
-    s3.put_public_access_block(Bucket=BUCKET, PublicAccessBlockConfiguration=closed)
+        # S3 refuses the name of its default region as a location constraint.
+        location = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        s3.create_bucket(Bucket=BUCKET, **location)
+    blocked = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+    s3.put_public_access_block(Bucket=BUCKET, PublicAccessBlockConfiguration=blocked)
     s3.put_bucket_ownership_controls(Bucket=BUCKET, OwnershipControls={"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]})
     rule = {
         "AllowedOrigins": list(origins),
@@ -115,10 +173,27 @@ def _set_up_bucket(s3: Any, region: str, origins: tuple[str, ...]) -> None:
     s3.put_bucket_cors(Bucket=BUCKET, CORSConfiguration={"CORSRules": [rule]})
 
 
-def _make_application_key(iam: Any) -> tuple[str, str]:
-    """Make the user that the API signs as, allowed what the function's role is allowed, and return an access key of it."""
+def _set_up_events(s3: Any, sqs: Any) -> UploadEvents:
+    url = sqs.create_queue(QueueName=QUEUE, Attributes={"VisibilityTimeout": str(QUEUE_VISIBILITY_SECONDS)})["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}],
+    }
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    notification = {
+        "QueueArn": arn,
+        "Events": ["s3:ObjectCreated:*"],
+        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": UPLOADS}]}},
+    }
+    s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [notification]})
+    return UploadEvents(sqs, url)
+
+
+def _create_application_user(iam: Any) -> None:
+    """Create the user of the application's access key, with the permissions of the API function's role."""
     objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
-    # Without the list permission S3 answers 403 for a missing object instead of 404.
+    # Without ListBucket S3 returns 403 instead of 404 for a missing object.
     bucket = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
     statements = [
         {"Effect": "Allow", "Action": objects, "Resource": f"arn:aws:s3:::{BUCKET}/*"},
@@ -127,5 +202,3 @@ def _make_application_key(iam: Any) -> tuple[str, str]:
     iam.create_user(UserName=APPLICATION_USER)
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     iam.put_user_policy(UserName=APPLICATION_USER, PolicyName="objects", PolicyDocument=policy)
-    key = iam.create_access_key(UserName=APPLICATION_USER)["AccessKey"]
-    return key["AccessKeyId"], key["SecretAccessKey"]

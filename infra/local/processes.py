@@ -1,6 +1,7 @@
-"""Servers as child processes: started apart from the terminal, ended with us, with their last words kept."""
+"""Servers as supervised child processes, and the ports that they listen on."""
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -8,28 +9,51 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-LEASH = Path(__file__).with_name("leash.py")
+SUPERVISOR = Path(__file__).with_name("supervisor.py")
 STOP_GRACE_SECONDS = 10.0
-"""How long a server may take to end in order before it is forced."""
+"""Time between the stop signal and the force signal."""
 START_TIMEOUT_SECONDS = 60.0
 POLL_SECONDS = 0.05
 LOG_TAIL_LINES = 15
+PORTS = range(15_000, 30_000)
+"""Below the ephemeral ports of Linux and macOS, so that no outgoing connection takes a port between our check and its use."""
 
 
 class LocalError(Exception):
-    """Something the developer can put right; the message says how, and is shown without a traceback."""
+    """A problem that the developer can solve. The message describes how, and is printed without a traceback."""
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nothing listens on at the moment."""
+    """Return a random TCP port of 127.0.0.1 on which no process listens now."""
+    while not is_free(port := random.choice(PORTS)):  # noqa: S311  # not a secret
+        pass
+    return port
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1 now."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen()
+        except OSError:
+            return False
+        return True
+
+
+def wait_until_free(port: int, *, seconds: float) -> bool:
+    """Wait until `port` is free, for example until the server of a killed run has ended. Return whether it is free."""
+    deadline = time.monotonic() + seconds
+    while not is_free(port):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True
 
 
 class Server:
-    """A running server. It lives in a session of its own, so that Ctrl-C in the terminal reaches us alone and we choose the order."""
+    """A running server. It has its own session, so Ctrl-C in the terminal does not reach it and we choose the order of the stops."""
 
     def __init__(
         self,
@@ -43,10 +67,10 @@ class Server:
     ) -> None:
         self.name = name
         self.log = log
-        leash = [sys.executable, "-I", "-S", str(LEASH), stop_signal, force_signal, str(STOP_GRACE_SECONDS)]
+        supervisor = [sys.executable, "-I", "-S", str(SUPERVISOR), stop_signal, force_signal, str(STOP_GRACE_SECONDS)]
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [*leash, *map(str, command)],
+                [*supervisor, *map(str, command)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -56,24 +80,24 @@ class Server:
             )
 
     def has_ended(self) -> bool:
-        """Whether it is no longer running."""
+        """Whether the server is no longer running."""
         return self._process.poll() is not None
 
     def wait_until(self, is_ready: Callable[[], bool]) -> None:
-        """Wait until `is_ready` says so.
+        """Wait until `is_ready` returns true.
 
-        Raises LocalError, with the end of the log, when the server ends first or needs longer than a minute.
+        Raises LocalError, with the end of the log, when the server ends first or is not ready after START_TIMEOUT_SECONDS.
         """
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while not is_ready():
             if self.has_ended() or time.monotonic() > deadline:
                 state = "ended" if self.has_ended() else f"was not ready after {START_TIMEOUT_SECONDS:.0f} s"
                 self.stop()
-                raise LocalError(f"{self.name} {state}; the end of {self.log}:\n{self._last_words()}")
+                raise LocalError(f"{self.name} {state}; the end of {self.log}:\n{self._log_tail()}")
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
-        """Ask the server to end and wait for it; it is forced when it takes too long, or when the wait is interrupted."""
+        """Stop the server and wait for its end. Force it after STOP_GRACE_SECONDS, or when the wait is interrupted."""
         if self._process.stdin:
             self._process.stdin.close()
         try:
@@ -84,17 +108,17 @@ class Server:
             raise
 
     def kill(self) -> None:
-        """End the server at once: for one whose data nobody wants again."""
+        """Force the server to end at once. For servers whose data is not needed any more."""
         self._process.terminate()
         if self._process.stdin:
             self._process.stdin.close()
         self._process.wait(2 * STOP_GRACE_SECONDS)
 
-    def _last_words(self) -> str:
+    def _log_tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:])
 
 
 def base_environment(**additions: str) -> dict[str, str]:
-    """Return the environment for a server: ours without what would point it at a real AWS account or another interpreter."""
+    """Return our environment for a server, without variables that select an AWS account, a Python or a PostgreSQL."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON", "PG"))}
     return {**inherited, **additions}

@@ -1,1 +1,1 @@
-"""The deployment package: what goes into the Lambda zip, and how it is made the same every time."""
+"""The deployment package: the contents of the Lambda zip and its reproducible build."""

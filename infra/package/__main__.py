@@ -1,4 +1,4 @@
-"""`python -m infra.package`: build the deployment package and say how large it is."""
+"""`python -m infra.package`: build the deployment package and print its size."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ BUILD = contents.ROOT / "build"
 
 @dataclass(frozen=True)
 class Package:
-    """A finished package: its tree, its zip, and what identifies it. Sizes are bytes."""
+    """A finished package: its tree, its zip and its digest. Sizes in bytes."""
 
     tree: str
     zip: str
@@ -29,15 +29,15 @@ class Package:
 
 
 def build(*, architecture: str, python_version: str, output: Path) -> Package:
-    """Build the package for `architecture` into `output`, replacing what is there.
+    """Build the package for `architecture` into `output`, and replace the previous one.
 
-    Raises PackageError when it cannot: another Python would compile bytecode that the target throws away.
+    Raises PackageError, also for another Python version: the target could not use its bytecode.
     """
     running = ".".join(platform.python_version_tuple()[:2])
     if running != python_version:
         raise contents.PackageError(
-            f"the package for Python {python_version} must be built by Python {python_version}, this is {running}: "
-            f"name one, as in `make package PYTHON=python{python_version}`"
+            f"the package for Python {python_version} must be built with Python {python_version}, not {running}: "
+            f"make package PYTHON=python{python_version}"
         )
     tree = output / "tree"
     shutil.rmtree(output, ignore_errors=True)
@@ -64,7 +64,7 @@ def build(*, architecture: str, python_version: str, output: Path) -> Package:
 
 
 def main() -> int:
-    """Build from the command line; the answer is the exit code."""
+    """Build from the command line. Return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.package", description=__doc__)
     parser.add_argument("--architecture", choices=sorted(contents.MACHINES), default="arm64")
     parser.add_argument("--python-version", default=LAMBDA_PYTHON)
@@ -74,10 +74,10 @@ def main() -> int:
     try:
         package = build(architecture=options.architecture, python_version=options.python_version, output=output)
     except contents.PackageError as error:
-        print(f"package: {error}", file=sys.stderr)  # noqa: T201 - a command line speaks
+        print(f"package: {error}", file=sys.stderr)  # noqa: T201 - output of the command
         return 1
     megabytes = 1_000_000
-    print(  # noqa: T201 - a command line speaks
+    print(  # noqa: T201 - output of the command
         f"{package.zip}: {package.zipped_bytes / megabytes:.1f} MB zipped, {package.unzipped_bytes / megabytes:.1f} MB unzipped "
         f"({(package.unzipped_bytes - package.boto3_bytes) / megabytes:.1f} MB without boto3), digest {package.digest[:16]}"
     )

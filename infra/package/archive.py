@@ -1,4 +1,4 @@
-"""A zip and a digest that depend on names and contents only."""
+"""A zip and a digest that depend on file names and contents only."""
 
 import hashlib
 import zipfile
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The oldest time a zip can record; a constant, so that the hour of the build is no input."""
+"""The earliest time of the zip format; a constant, so that the zip does not depend on the build time."""
 
 
 def files_of(tree: Path) -> Iterator[Path]:
@@ -15,14 +15,14 @@ def files_of(tree: Path) -> Iterator[Path]:
 
 
 def size_bytes(tree: Path) -> int:
-    """Return the bytes of all files below `tree`."""
+    """Return the total size of the files below `tree`."""
     return sum(path.stat().st_size for path in files_of(tree))
 
 
 def digest_of(tree: Path) -> str:
     """Return the SHA-256, in hex, of the names and contents below `tree`.
 
-    It names the package instead of the zip's own digest, which would change with the version of zlib.
+    It identifies the package. The digest of the zip would change with the version of zlib.
     """
     total = hashlib.sha256()
     for path in files_of(tree):
@@ -31,12 +31,12 @@ def digest_of(tree: Path) -> str:
 
 
 def write_zip(tree: Path, target: Path) -> None:
-    """Write `tree` as a zip with fixed order, times and modes."""
+    """Write `tree` as a zip with a fixed order and fixed times and modes."""
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path in files_of(tree):
             entry = zipfile.ZipInfo(path.relative_to(tree).as_posix(), date_time=ZIP_EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            # 0644 regular file: Lambda runs as another user than the one that unpacks.
+            # Regular file, mode 0644: Lambda runs the code as another user than the one that unpacks it.
             entry.external_attr = 0o100644 << 16
             entry.create_system = 3
             archive.writestr(entry, path.read_bytes())

@@ -1,4 +1,4 @@
-"""A package that was built, as the stacks take it."""
+"""A built package, as input for the stacks."""
 
 import json
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Artifact:
-    """The zip to deploy, the digest that names it, and what it was built for."""
+    """The zip to deploy, its digest, and the platform it was built for."""
 
     zip: Path
     digest: str
@@ -16,12 +16,12 @@ class Artifact:
 
     @classmethod
     def read(cls, folder: Path) -> "Artifact":
-        """Return the package that `python -m infra.package` left in `folder`.
+        """Return the package that `python -m infra.package` wrote to `folder`.
 
-        Raises FileNotFoundError, saying what to run, when there is none.
+        Raises FileNotFoundError when there is none; the message names the command to run.
         """
         description = folder / "package.json"
         if not description.is_file():
-            raise FileNotFoundError(f"there is no package in {folder}: run `make package` first")
+            raise FileNotFoundError(f"no package in {folder}; run `make package` first")
         fields = json.loads(description.read_text())
         return cls(Path(fields["zip"]), fields["digest"], fields["architecture"], fields["python_version"])

@@ -1,4 +1,4 @@
-"""What the package holds: locked wheels for the target platform, less what never runs, and the application."""
+"""Contents of the package: the locked wheels for the target platform, pruned, and the application."""
 
 import shutil
 import subprocess
@@ -8,33 +8,33 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements" / "lambda.txt"
 DATABASE_AUTHORITIES = Path("certs") / "rds-ca.pem"
-"""Where the package keeps the certificate authorities of RDS; the proxy's certificates are public ones and need none."""
+"""Path of the RDS certificate authorities in the package. RDS Proxy uses public certificates and does not need them."""
 
 MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
-"""Lambda's name of an architecture, and the wheels' name of it."""
+"""Lambda's name of each architecture, and the name in wheel tags."""
 
 GLIBC_MINORS = (17, 28, 34)
-"""Amazon Linux 2023 has glibc 2.34 and so runs wheels that were built for any older one."""
+"""Amazon Linux 2023 has glibc 2.34, which runs wheels built for any older version."""
 
 AWS_SERVICES = ("s3", "secretsmanager", "sesv2", "sqs", "sts")
-"""Services whose API description stays in botocore; the other four hundred are 20 MB that nothing reads."""
+"""Services whose API descriptions stay in botocore. The other 400 take 20 MB and are never read."""
 
 DROPPED_FOLDERS = ("__pycache__", "tests", "test", "bin", "examples")
 DROPPED_SUFFIXES = (".pyx", ".pxd", ".pyi", ".c", ".h", ".pyc")
 DROPPED_PACKAGES = ("sqlalchemy/testing", "alembic/testing", "pycparser")
-"""Test kits, and the C parser that cffi needs to build a module but not to load one."""
+"""Test suites, and the C parser that cffi needs at build time only."""
 
 KEPT_METADATA = ("METADATA", "entry_points.txt", "LICENSE", "LICENSE.txt", "COPYING", "NOTICE", "AUTHORS")
 
 
 class PackageError(Exception):
-    """The package cannot be built; the message says what to do."""
+    """The package cannot be built. The message describes what to do."""
 
 
 def install_locked(target: Path, *, architecture: str, python_version: str) -> None:
-    """Install exactly the locked wheels for the target platform, every one checked against its hash.
+    """Install the locked wheels for the target platform, each verified by its hash.
 
-    Raises PackageError when pip refuses.
+    Raises PackageError when pip fails.
     """
     platforms = [f"manylinux2014_{MACHINES[architecture]}"]
     platforms += [f"manylinux_2_{minor}_{MACHINES[architecture]}" for minor in GLIBC_MINORS]
@@ -44,11 +44,11 @@ def install_locked(target: Path, *, architecture: str, python_version: str) -> N
         command += ["--platform", platform]
     finished = subprocess.run([*command, "--requirement", str(LOCK)], check=False)
     if finished.returncode:
-        raise PackageError("pip could not install the locked wheels; its own message is above")
+        raise PackageError("pip could not install the locked wheels; see its message above")
 
 
 def prune(target: Path) -> None:
-    """Remove what the functions never read: tests, sources of compiled modules, records, unused AWS API descriptions."""
+    """Remove what the functions never use: tests, sources of compiled modules, installation records, unused AWS API descriptions."""
     for folder in [path for path in target.rglob("*") if path.is_dir() and path.name in DROPPED_FOLDERS]:
         shutil.rmtree(folder, ignore_errors=True)
     for package in DROPPED_PACKAGES:
@@ -64,7 +64,7 @@ def prune(target: Path) -> None:
 
 def _prune_botocore(data: Path) -> None:
     if not data.is_dir():
-        raise PackageError(f"{data} is not there: botocore has moved its API descriptions, look where to")
+        raise PackageError(f"{data} does not exist: botocore has moved its API descriptions; update _prune_botocore")
     for service in [path for path in data.iterdir() if path.is_dir() and path.name not in AWS_SERVICES]:
         shutil.rmtree(service)
     for unused in data.rglob("*"):
@@ -73,7 +73,7 @@ def _prune_botocore(data: Path) -> None:
 
 
 def add_application(target: Path, source: Path = ROOT / "lambda_app") -> None:
-    """Copy the application's own modules."""
+    """Copy the application's modules."""
     shutil.copytree(source, target / "lambda_app", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
 
 
@@ -93,10 +93,10 @@ def add_database_authorities(target: Path) -> None:
 
 
 def compile_bytecode(target: Path) -> None:
-    """Compile every module; Lambda cannot write `.pyc` files and would compile all of them at each cold start.
+    """Compile every module. Lambda cannot write `.pyc` files and would compile all modules at each cold start.
 
-    Ours stay beside their sources. The wheels' sources go, a third of the package: a traceback still names file and line, and the
-    lock says which text stood there.
+    The sources of the application stay. The sources of the wheels, a third of the package, are removed: a traceback still shows file
+    and line, and the lock file identifies the source.
     """
     ours = target / "lambda_app"
     _compile(ours, root=target)
@@ -109,8 +109,8 @@ def compile_bytecode(target: Path) -> None:
 
 
 def _compile(tree: Path, *options: str, root: Path) -> None:
-    # Never checked against a source (PEP 552), so without a time stamp, and naming /var/task, where Lambda unpacks.
+    # Unchecked hash-based .pyc files (PEP 552) hold no time stamp. Paths name /var/task, where Lambda unpacks the package.
     command = [sys.executable, "-m", "compileall", "-q", "-j", "1", "-s", str(root), "-p", "/var/task", *options]
-    # Sets of strings are written in hash order; a fixed seed makes that the same order every time.
+    # Bytecode stores sets of strings in hash order; a fixed seed makes that order reproducible.
     environment = {"PYTHONHASHSEED": "0", "PATH": "/usr/bin:/bin"}
     subprocess.run([*command, "--invalidation-mode", "unchecked-hash", str(tree)], check=True, env=environment)

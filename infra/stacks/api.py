@@ -1,20 +1,19 @@
-"""The API stack: what can be thrown away and made again."""
+"""The API stack: everything that can be deleted and deployed again without loss."""
 
 from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from infra.components.acknowledged import acknowledge
+from infra.components.cloudfront_entry import CloudFrontEntry, OriginKeys
 from infra.components.database import APP_USER
 from infra.components.file_bucket import UPLOADS
-from infra.components.front_door import FrontDoor, OriginKeys
 from infra.components.functions import (
     FUNCTIONS,
     OBJECT_ACTIONS,
     AppFunction,
-    May,
-    Runs,
-    Surroundings,
+    FunctionContext,
+    Permission,
+    Trigger,
     archive_actions,
     run_on_rotation,
     run_on_schedule,
@@ -22,6 +21,7 @@ from infra.components.functions import (
 )
 from infra.components.http_api import HttpApi
 from infra.components.migration import Migration
+from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import mail_identity_arn
 from infra.components.observability import Observability
 from infra.config import PRESIGNED_URL_SECONDS, STATEMENT_TIMEOUT_SECONDS, StageConfig
@@ -32,7 +32,7 @@ from infra.stacks.firewall import FirewallStack
 from infra.stacks.network import NetworkStack
 
 BUCKET_ARN_EXPORT = "ExportsOutputFnGetAttFilesBucket7C17EE2EArn267E46EA"
-"""How the data stack exports the bucket's ARN; cdk-nag names its finding after it. It never changes, like all names there."""
+"""Name under which the data stack exports the bucket's ARN, which is part of the id of a cdk-nag finding."""
 
 
 class ApiStack(Stack):
@@ -71,15 +71,20 @@ class ApiStack(Stack):
             "DATABASE_APP_ROLE": APP_USER,
         }
 
-        def surroundings(environment: dict[str, str]) -> Surroundings:
-            inside = network.network
-            return Surroundings(
-                config=config, artifact=artifact, environment=environment, vpc=inside.vpc, security_group=inside.function_group
+        def function_context(environment: dict[str, str]) -> FunctionContext:
+            return FunctionContext(
+                config=config,
+                artifact=artifact,
+                environment=environment,
+                vpc=network.network.vpc,
+                security_group=network.network.function_group,
             )
 
-        self.migration = Migration(self, "Migration", around=surroundings(owner))
+        self.migration = Migration(self, "Migration", context=function_context(owner))
         data.database.grant_owner(self.migration.migrate.role)
-        self.functions = {spec.name: AppFunction(self, spec.name, spec=spec, around=surroundings(app)) for spec in FUNCTIONS if spec.exists}
+        self.functions = {
+            spec.name: AppFunction(self, spec.name, spec=spec, context=function_context(app)) for spec in FUNCTIONS if spec.exists
+        }
         for function in self.functions.values():
             self._wire(function)
         self.api = HttpApi(self, "Gateway", config=config, function=self.functions["Api"].live)
@@ -87,8 +92,8 @@ class ApiStack(Stack):
             self, "Observability", config=config, functions=[*self.functions.values(), self.migration.migrate], api=self.api, data=data
         )
         if firewall and self._origin_keys:
-            self._close_all_other_doors(firewall, self._origin_keys)
-        CfnOutput(self, "Url", value=self.api.url, description="Where the API is")
+            self._attach_cloudfront(firewall, self._origin_keys)
+        CfnOutput(self, "Url", value=self.api.url, description="Address of the API")
         CfnOutput(self, "ApiFunction", value=self.functions["Api"].function.function_name)
         CfnOutput(self, "SuperuserFunction", value=self.functions["Superuser"].function.function_name)
         CfnOutput(self, "MigrateFunction", value=self.migration.migrate.function.function_name)
@@ -98,69 +103,70 @@ class ApiStack(Stack):
         variables = {
             "MAIL_FROM": self._config.mail_from,
             "PUBLIC_URL": self._config.public_url,
-            # Without a domain of our own the address is the gateway's, which is made after the function: links are given out without it.
             "GATEWAY_HAS_COSTLY_ROUTES": "true",
+            # Without domain_name the address is the gateway's, which is created after the function; the API then returns links as paths.
             "API_URL": None if domain is None else f"https://{domain}",
         }
         if self._origin_keys:
             variables["ORIGIN_KEY_ARNS"] = ",".join(key.secret_arn for key in self._origin_keys.accepted)
         return {name: value for name, value in variables.items() if value}
 
-    def _close_all_other_doors(self, firewall: FirewallStack, keys: OriginKeys) -> None:
-        door = FrontDoor(self, "FrontDoor", config=self._config, api=self.api.api, key=keys.current, acl_arn=firewall.acl_arn)
-        # A new key is believed before it is sent.
-        door.node.add_dependency(self.functions["Api"].live)
+    def _attach_cloudfront(self, firewall: FirewallStack, keys: OriginKeys) -> None:
+        # The id stays "FrontDoor": another logical id would replace the distribution, and two cannot have the same domain.
+        entry = CloudFrontEntry(self, "FrontDoor", config=self._config, api=self.api.api, key=keys.current, acl_arn=firewall.acl_arn)
+        # The API must accept a new key before CloudFront sends it.
+        entry.node.add_dependency(self.functions["Api"].live)
         self.add_stack_dependency(firewall)
-        CfnOutput(self, "PointDomainAt", value=door.distribution.distribution_domain_name, description="What the domain's DNS must name")
+        CfnOutput(self, "PointDomainAt", value=entry.distribution.distribution_domain_name, description="Target of the domain's DNS record")
 
     def _wire(self, function: AppFunction) -> None:
-        """Grant what the function's line says, and connect what calls it."""
+        """Grant the permissions of the function's spec and connect its trigger."""
         if function.spec.is_published:
-            # The live version moves only when the schema it needs is there.
+            # The alias moves to the new version only after the migration that it needs.
             function.live.node.add_dependency(self.migration.step)
         self._grant(function)
-        if function.spec.runs is Runs.ON_UPLOAD:
+        if function.spec.trigger is Trigger.UPLOAD:
             run_on_upload(function, events_of_bucket=self._data.files.events)
-        elif function.spec.runs is Runs.ON_ARCHIVE:
+        elif function.spec.trigger is Trigger.ARCHIVE:
             run_on_upload(function, events_of_bucket=self._data.files.archive_requests, batch_size=1)
-        elif function.spec.runs is Runs.ON_SCHEDULE:
+        elif function.spec.trigger is Trigger.SCHEDULE:
             run_on_schedule(function)
-        elif function.spec.runs is Runs.ON_ROTATION:
+        elif function.spec.trigger is Trigger.ROTATION:
             run_on_rotation(function, secret=self._data.signing_key)
 
     def _grant(self, function: AppFunction) -> None:
-        data, may, role = self._data, function.spec.may, function.role
-        actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in may for action in granted]
+        data, permissions, role = self._data, function.spec.permissions, function.role
+        actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in permissions for action in granted]
         if actions:
             data.files.grant_objects(role, *actions)
-            acknowledge(
+            suppress_nag(
                 role,
                 "AwsSolutions-IAM5",
                 f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{UPLOADS}*",
-                reason="Every object below the upload prefix: their keys are made while the function runs.",
+                reason="All objects below the upload prefix: their keys are generated at run time.",
             )
-        for prefix, archive in archive_actions(may).items():
+        for prefix, archive in archive_actions(permissions).items():
             data.files.grant_objects(role, *archive, prefix=prefix)
-            acknowledge(
+            suppress_nag(
                 role,
                 "AwsSolutions-IAM5",
                 f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{prefix}*",
-                reason="Every archive, and every request for one: their keys are made while the function runs.",
+                reason="All archives and queue markers: their keys are generated at run time.",
             )
-        if May.USE_DATABASE in may:
+        if Permission.USE_DATABASE in permissions:
             data.database.grant_connect(role)
-        if May.LIST_UPLOADS in may:
+        if Permission.LIST_UPLOADS in permissions:
             data.files.grant_listing_uploads(role)
-        if May.READ_SIGNING_KEY in may:
+        if Permission.READ_SIGNING_KEY in permissions:
             _allow_reading(role, data.signing_key.secret_arn)
-        if self._origin_keys and function.spec.runs is Runs.ON_REQUEST:
+        if self._origin_keys and function.spec.trigger is Trigger.REQUEST:
             _allow_reading(role, *(key.secret_arn for key in self._origin_keys.accepted))
-        if self._config.mail_from and May.SEND_MAIL in may:
+        if self._config.mail_from and Permission.SEND_MAIL in permissions:
             _allow_sending_mail(role, self._config)
 
 
 def _allow_reading(role: iam.Role, *secret_arns: str) -> None:
-    # Not grant_read: it adds DescribeSecret, which the application never calls.
+    # Not grant_read, which adds DescribeSecret; the application never calls it.
     role.add_to_policy(iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=list(secret_arns)))
 
 

@@ -1,19 +1,19 @@
-"""The data stack: everything that would be missed."""
+"""The data stack: all stateful resources."""
 
 from aws_cdk import CfnOutput, RemovalPolicy, Stack
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_ses as ses
 from constructs import Construct
 
-from infra.components.acknowledged import acknowledge
 from infra.components.database import Database
 from infra.components.file_bucket import FileBucket
+from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import Network
 from infra.config import StageConfig
 
 
 class DataStack(Stack):
-    """Bucket, event queue, database, signing key. Nothing in it is ever renamed: CloudFormation would replace it."""
+    """Bucket, event queues, database and signing key. Construct ids never change: CloudFormation would replace the resource."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, network: Network) -> None:
         super().__init__(scope, construct_id, termination_protection=config.protects_data, description="We-Upload: data")
@@ -23,18 +23,18 @@ class DataStack(Stack):
             self,
             "SigningKey",
             description="We-Upload: key of the access tokens",
-            # 64 letters and digits are 381 bits; HMAC-SHA-256 wants 256 (RFC 7518, section 3.2).
+            # 64 letters and digits are 381 bits; HMAC-SHA-256 needs 256 (RFC 7518, section 3.2).
             generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
             removal_policy=RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY,
         )
-        acknowledge(
+        suppress_nag(
             self.signing_key,
             "AwsSolutions-SMG4",
-            reason="Rotated every 30 days by RotateSigningKey, whose schedule stands in the API stack; the rule looks in this one only.",
+            reason="RotateSigningKey rotates it every 30 days; its schedule is in the API stack, and the rule checks this stack only.",
         )
         if config.makes_mail_identity:
             self._make_mail_identity(config)
-        CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name, description="Where the uploaded objects are")
+        CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name, description="Bucket of the uploaded objects")
 
     def _make_mail_identity(self, config: StageConfig) -> None:
         sender = config.verified_sender
@@ -43,8 +43,13 @@ class DataStack(Stack):
             "MailIdentity",
             identity=ses.Identity.email(sender) if "@" in sender else ses.Identity.domain(sender),
         )
-        # A new one would have to be verified anew.
+        # A new identity would have to be verified again.
         identity.apply_removal_policy(RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY)
         if "@" not in sender:
             for number, record in enumerate(identity.dkim_records, start=1):
-                CfnOutput(self, f"MailRecord{number}", value=f"{record.name} CNAME {record.value}", description="Put into the domain's DNS")
+                CfnOutput(
+                    self,
+                    f"MailRecord{number}",
+                    value=f"{record.name} CNAME {record.value}",
+                    description="Add this record to the domain's DNS",
+                )

@@ -1,4 +1,4 @@
-"""The firewall stack, which stands in us-east-1 because CloudFront looks for its web ACLs there only."""
+"""The firewall stack, in us-east-1: CloudFront uses web ACLs from that region only."""
 
 from aws_cdk import CfnOutput, Environment, Fn, Stack
 from constructs import Construct
@@ -24,5 +24,8 @@ class FirewallStack(Stack):
 
     @property
     def acl_arn(self) -> str:
-        """The web ACL's ARN for stacks of any region: CloudFormation reads the output itself, where the CDK would need two functions."""
+        """The web ACL's ARN, for stacks of any region.
+
+        CloudFormation reads the output itself; a cross-region reference of the CDK would add two functions.
+        """
         return Fn.get_stack_output(self.stack_name, ACL_OUTPUT, CLOUDFRONT_REGION)

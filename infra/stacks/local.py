@@ -1,6 +1,6 @@
-"""The `local` stage: the same functions, bucket, queue and secret, with only what LocalStack's community edition has.
+"""The `local` stage: the same functions, bucket, queues and secret, limited to the services of LocalStack's community edition.
 
-A REST API stands in the HTTP API's place, PostgreSQL and PgBouncer in those of RDS and its proxy; there is no VPC, and nobody to alarm.
+A REST API replaces the HTTP API; PostgreSQL and PgBouncer replace RDS and RDS Proxy. There is no VPC and there are no alarms.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from infra.components.functions import (
     FUNCTIONS,
     OBJECT_ACTIONS,
     AppFunction,
-    May,
-    Runs,
-    Surroundings,
+    FunctionContext,
+    Permission,
+    Trigger,
     archive_actions,
     run_on_schedule,
     run_on_upload,
@@ -32,7 +32,7 @@ STAGE_NAME = "local"
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the containers of localstack-compose.yml find each other; S3 is named as callers reach it, too."""
+    """Addresses between the containers of localstack-compose.yml, and the address of S3 for clients."""
 
     app_database: str
     owner_database: str
@@ -44,7 +44,7 @@ class LocalDataStack(Stack):
     """Bucket, event queue and signing key."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
-        super().__init__(scope, construct_id, description="We-Upload: data, on a laptop")
+        super().__init__(scope, construct_id, description="We-Upload: data, local stage")
         self.files = FileBucket(self, "Files", config=config)
         self.signing_key = secretsmanager.Secret(
             self,
@@ -63,7 +63,7 @@ class LocalApiStack(Stack):
     def __init__(
         self, scope: Construct, construct_id: str, *, config: StageConfig, data: LocalDataStack, artifact: Artifact, addresses: Addresses
     ) -> None:
-        super().__init__(scope, construct_id, description="We-Upload: API, on a laptop")
+        super().__init__(scope, construct_id, description="We-Upload: API, local stage")
         common = {
             "ENVIRONMENT": "local",
             "AWS_ENDPOINT_URL": addresses.aws,
@@ -71,33 +71,35 @@ class LocalApiStack(Stack):
             "S3_BUCKET_NAME": data.files.bucket.bucket_name,
             "SECRET_KEY_ARN": data.signing_key.secret_arn,
         }
-        app = Surroundings(config=config, artifact=artifact, environment=common | {"DATABASE_URL": addresses.app_database}, snapshots=False)
+        app = FunctionContext(
+            config=config, artifact=artifact, environment=common | {"DATABASE_URL": addresses.app_database}, snapshots=False
+        )
         owned = common | {"DATABASE_URL": addresses.owner_database, "DATABASE_APP_ROLE": APP_USER}
-        owner = Surroundings(config=config, artifact=artifact, environment=owned, snapshots=False)
-        migration = Migration(self, "Migration", around=owner)
+        owner = FunctionContext(config=config, artifact=artifact, environment=owned, snapshots=False)
+        migration = Migration(self, "Migration", context=owner)
         functions = {
-            spec.name: AppFunction(self, spec.name, spec=spec, around=app)
+            spec.name: AppFunction(self, spec.name, spec=spec, context=app)
             for spec in FUNCTIONS
-            if spec.exists and spec.runs is not Runs.ON_ROTATION
+            if spec.exists and spec.trigger is not Trigger.ROTATION
         }
         for function in functions.values():
             if function.spec.is_published:
                 function.live.node.add_dependency(migration.step)
-            may = function.spec.may
-            actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in may for action in granted]
+            permissions = function.spec.permissions
+            actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in permissions for action in granted]
             if actions:
                 data.files.grant_objects(function.role, *actions)
-            for prefix, archive in archive_actions(may).items():
+            for prefix, archive in archive_actions(permissions).items():
                 data.files.grant_objects(function.role, *archive, prefix=prefix)
-            if May.LIST_UPLOADS in may:
+            if Permission.LIST_UPLOADS in permissions:
                 data.files.grant_listing_uploads(function.role)
-            if May.READ_SIGNING_KEY in may:
+            if Permission.READ_SIGNING_KEY in permissions:
                 data.signing_key.grant_read(function.role)
-            if function.spec.runs is Runs.ON_UPLOAD:
+            if function.spec.trigger is Trigger.UPLOAD:
                 run_on_upload(function, events_of_bucket=data.files.events)
-            elif function.spec.runs is Runs.ON_ARCHIVE:
+            elif function.spec.trigger is Trigger.ARCHIVE:
                 run_on_upload(function, events_of_bucket=data.files.archive_requests, batch_size=1)
-            elif function.spec.runs is Runs.ON_SCHEDULE:
+            elif function.spec.trigger is Trigger.SCHEDULE:
                 run_on_schedule(function)
         api = rest.LambdaRestApi(
             self,

@@ -8,7 +8,7 @@ from infra.config import StageConfig
 
 
 class NetworkStack(Stack):
-    """What everything else stands in; it changes least."""
+    """The VPC that the other stacks use."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
         super().__init__(scope, construct_id, termination_protection=config.protects_data, description="We-Upload: network")

@@ -63,7 +63,8 @@ class FileMailer:
         """Write one mail and print its link. Raises UnavailableError when the folder is not writable."""
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = "we-upload@localhost", mail.to, mail.subject
-        message.set_content(mail.text)
+        # As 8bit, not quoted-printable: a link must be the same in the file as in the mail.
+        message.set_content(mail.text, cte="8bit")
         path = self._folder / f"{uuid4()}.eml"
         try:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -6,6 +6,7 @@ pydantic-settings would do the same but adds 120 ms to every cold start (docs/ad
 import os
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
@@ -108,6 +109,8 @@ class Settings(BaseModel):
     gateway_has_costly_routes: bool = False
     """Whether the gateway has a route of its own for each of `COSTLY_ROUTES`. Requests that reach one of them by the gateway's default
     route then get 404: they spell the path differently to avoid the lower rate limit."""
+    web_app_folder: Path | None = None
+    """Folder of the built web app (`web/dist`). None: the one inside the Lambda package; without either, the API serves no web app."""
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
     """Lowest severity that is logged."""
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from time import monotonic
 from typing import Any
 
+from lambda_app.factory import Services
 from lambda_app.handlers.processes import process_services
 
 BUDGET_SECONDS = 240.0
@@ -22,11 +23,17 @@ def handler(event: dict[str, Any] | None, context: Any) -> dict[str, Any]:
     budget = BUDGET_SECONDS
     if hasattr(context, "get_remaining_time_in_millis"):
         budget = max(1.0, context.get_remaining_time_in_millis() / 1000 - RESERVED_SECONDS)
+    return run_sweep(services, budget_seconds=budget - (monotonic() - started_at), is_dry=is_dry)
+
+
+def run_sweep(services: Services, *, budget_seconds: float, is_dry: bool = False) -> dict[str, Any]:
+    """Sweep archives, then files, within the time budget, and purge what has expired. Return the counts of the report."""
+    started_at = monotonic()
     with services.unit_of_work() as session:
         # Archives first: they are few, and users wait for them.
-        archives = services.archive_sweep(session).run(budget_seconds=budget / 2, is_dry=is_dry)
+        archives = services.archive_sweep(session).run(budget_seconds=budget_seconds / 2, is_dry=is_dry)
     with services.unit_of_work() as session:
-        report = services.sweep(session).run(budget_seconds=max(1.0, budget - (monotonic() - started_at)), is_dry=is_dry)
+        report = services.sweep(session).run(budget_seconds=max(1.0, budget_seconds - (monotonic() - started_at)), is_dry=is_dry)
     counts = asdict(report) | asdict(archives)
     if not is_dry:
         with services.unit_of_work() as session:

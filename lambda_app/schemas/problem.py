@@ -21,3 +21,5 @@ class Problem(BaseModel):
     code: str
     request_id: str | None = None
     errors: list[FieldProblem] | None = None
+    retry_after_seconds: int | None = None
+    """With 429 and 503: when to repeat the request, as in `Retry-After`."""

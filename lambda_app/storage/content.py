@@ -74,8 +74,9 @@ def safe_filename(filename: str) -> str:
         name = _SPOOFING_JOINER.sub("", "".join(_visible(character) for character in name))
     # A long run of spaces could move the real extension out of view.
     name = re.sub(" {2,}", " ", name)
-    # A leading dot hides the file on Unix. Windows removes trailing dots and spaces.
-    name = name.lstrip(" .").rstrip(" .")
+    # Windows removes trailing dots and spaces. A single leading dot stays: `.gitignore` is a name, but `..` begins a path.
+    is_dotfile = re.match(r" *\.[^ .]", name) is not None
+    name = f".{name.strip(' .')}" if is_dotfile else name.strip(" .")
     if _DEVICE.match(name):
         name = f"_{name}"
     return truncate_filename(name) or FALLBACK_FILENAME

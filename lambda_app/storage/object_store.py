@@ -21,7 +21,7 @@ class ObjectWithheldError(UnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class PresignedRequest:
-    """A request that any client may send until `expires_at` (aware UTC, whole seconds), with exactly these headers besides Host."""
+    """A request that any client may send until `expires_at` (aware UTC, whole seconds), with these headers besides Host."""
 
     method: str
     url: str = field(repr=False)

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -27,7 +28,7 @@ from lambda_app.storage.object_store import (
     StoredPart,
     UploadPage,
 )
-from lambda_app.storage.signed_headers import part_headers, safe_key, upload_headers
+from lambda_app.storage.signed_headers import ADVISED_PART_HEADERS, part_headers, safe_key, upload_headers
 
 SHA256_BYTES = 32
 
@@ -141,10 +142,11 @@ class S3ObjectStore(ObjectStore):
         return upload_id
 
     def presign_part(self, *, key: str, upload_id: str, number: int, size_bytes: int, sha256: str | None) -> PresignedRequest:
-        """Sign the PUT of one part."""
+        """Sign the PUT of one part, and add the headers that are advised but not signed."""
         headers = part_headers(number=number, size_bytes=size_bytes, sha256=sha256)
         query = urlencode({"partNumber": number, "uploadId": upload_id}, quote_via=quote, safe="")
-        return self._presign("PUT", f"{self._url(key)}?{query}", headers)
+        signed = self._presign("PUT", f"{self._url(key)}?{query}", headers)
+        return replace(signed, headers={**ADVISED_PART_HEADERS, **signed.headers})
 
     def send_part(self, *, key: str, upload_id: str, number: int, body: bytes | bytearray) -> bool:
         """Upload the part with its SHA-256."""

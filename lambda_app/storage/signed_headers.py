@@ -13,6 +13,11 @@ _KEY_MAX_LENGTH = 1024
 # One line of printable ASCII with a slash, which is safe as a header value. The request schema validates the media type itself.
 _CONTENT_TYPE = re.compile(r"[!-~]+/[!-~](?:[ -~]*[!-~])?")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+ADVISED_PART_HEADERS = {"Content-Type": "application/octet-stream"}
+"""Headers of a part that are returned to the client but not signed.
+
+Without a type, some clients add `application/x-www-form-urlencoded`, which proxies and emulators may parse. S3 ignores the type of a part.
+"""
 
 
 def safe_key(key: str) -> str:
@@ -39,7 +44,7 @@ def upload_headers(*, size_bytes: int, content_type: str, sha256: str | None) ->
 
 
 def part_headers(*, number: int, size_bytes: int, sha256: str | None) -> dict[str, str]:
-    """Return the headers that the client must send to upload this part. S3 accepts no content type and no condition for a part.
+    """Return the headers that the client must send to upload this part. S3 ignores a content type or a condition of a part.
 
     Raises MalformedRequestError for a part number or size that S3 would reject.
     """

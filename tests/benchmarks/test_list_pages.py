@@ -21,8 +21,10 @@ from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, Order, Or
 from lambda_app.schemas.page import Cursor
 from tests.benchmarks.rows import START, fill
 
+pytestmark = [pytest.mark.slow, pytest.mark.timing]
+
 ROWS = int(os.environ.get("LIST_ROWS", "100000"))
-"""Number of files; `make test-slow` uses a million."""
+"""Number of files; `make test-slow SIZE=full` uses a million."""
 PAGE = 100
 IS_TIMED = "LIST_ROWS" in os.environ
 """`make test` checks only the plans of PostgreSQL, because other work on the machine affects times."""
@@ -192,8 +194,10 @@ SHARED = {
     "many by me": (OWNER, Shared.BY_ME),
 }
 SHARED_RATIO_MAX = 5
-"""A page of one's own files scans one index; a page of shared files also looks up a second table per row. Reading all rows would take a
-hundred times as long."""
+"""A page of the user's own files scans one index; a page of shared files also looks up a second table per row.
+
+Reading all rows would take a hundred times as long.
+"""
 
 
 @pytest.mark.parametrize("name", SHARED)

@@ -1,6 +1,6 @@
 """A zip of one large file and a zip of many files, built by the worker in its own process on real servers.
 
-`make test-slow` uses 5 GiB and 2,000 files.
+`make test-slow SIZE=full` uses 5 GiB and 2,000 files.
 """
 
 import hashlib
@@ -32,6 +32,8 @@ from lambda_app.schemas.archives import ArchiveCreate
 from lambda_app.storage.keys import archive_request_key, object_key
 from lambda_app.storage.parts import MIB
 from tests.support.s3_events import batch, s3_message
+
+pytestmark = pytest.mark.slow
 
 GIB = float(os.environ.get("LARGE_ARCHIVE_GIB", "0.1"))
 FILES = int(os.environ.get("LARGE_ARCHIVE_FILES", "100"))

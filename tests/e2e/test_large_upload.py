@@ -1,4 +1,4 @@
-"""A multipart upload of a large file whose process is killed half way and which a new process resumes. `make test-slow` uses 6 GiB."""
+"""Upload a large file whose process is killed half way; a new process resumes it. `make test-slow SIZE=full` uses 6 GiB."""
 
 import hashlib
 import os
@@ -15,7 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.local.state import SUPERUSER_EMAIL, Folders, kept_secrets
+from infra.local.state import SUPERUSER_EMAIL, Folders, load_secrets
+
+pytestmark = pytest.mark.slow
 
 GIB = float(os.environ.get("LARGE_UPLOAD_GIB", "0.1"))
 CHECKOUT = Path(__file__).parents[2]
@@ -47,7 +49,7 @@ def running(tmp_path: Path) -> Iterator[RunningApi]:
     address = f"http://127.0.0.1:{port}"
     try:
         wait_until(lambda: is_healthy(f"{address}/health/db"), seconds=90)
-        password = kept_secrets(Folders(tmp_path / "data")).superuser_password
+        password = load_secrets(Folders(tmp_path / "data")).superuser_password
         form = {"username": SUPERUSER_EMAIL, "password": password}
         token = httpx.post(f"{address}/login/token", data=form, trust_env=False).raise_for_status().json()["access_token"]
         yield RunningApi(f"{address}/api/v1", token, environment)

@@ -1,4 +1,4 @@
-"""Synthesised stacks to look into, each set of settings made once."""
+"""Synthesised stacks, once per set of settings."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ EVERYTHING = {
     "domain_name": "files.example.com",
     "certificate_arn": "arn:aws:acm:eu-central-1:111122223333:certificate/0b0e0b0e-0000-4000-8000-000000000000",
 }
-"""The largest stage with every option on that goes with the others."""
+"""Prod with every option that can be combined."""
 
 BEHIND_FIREWALL = {
     "stage": "staging",
@@ -37,7 +37,7 @@ BEHIND_FIREWALL = {
     "makes_mail_identity": "true",
     "public_url": "https://app.example.com",
 }
-"""The middle stage behind CloudFront, sending mail."""
+"""Staging behind CloudFront, with mail."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Synthesised:
     data: dict[str, Any]
     api: dict[str, Any]
     firewall: dict[str, Any]
-    """Empty where there is none."""
+    """Empty if the stage has no firewall."""
     assembly: Path
 
     @property
@@ -69,7 +69,7 @@ class Synthesised:
 
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A package that is nothing but a name: templates never look inside."""
+    """An empty package: templates do not read its contents."""
     path = tmp_path_factory.mktemp("package") / "package.zip"
     path.write_bytes(b"")
     return Artifact(zip=path, digest="0" * 64, architecture="arm64", python_version="3.13")
@@ -97,23 +97,23 @@ def synthesise(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def prod(synthesise: Callable[..., Synthesised]) -> Synthesised:
-    """The stacks of prod as they come."""
+    """The stacks of prod with default settings."""
     return synthesise(stage="prod")
 
 
 @pytest.fixture(scope="session")
 def dev(synthesise: Callable[..., Synthesised]) -> Synthesised:
-    """The stacks of dev as they come."""
+    """The stacks of dev with default settings."""
     return synthesise(stage="dev")
 
 
 @pytest.fixture(scope="session")
 def behind_firewall(synthesise: Callable[..., Synthesised]) -> Synthesised:
-    """Staging behind CloudFront, sending mail."""
+    """Staging behind CloudFront, with mail."""
     return synthesise(**BEHIND_FIREWALL)
 
 
 @pytest.fixture(scope="session")
 def everything(synthesise: Callable[..., Synthesised]) -> Synthesised:
-    """Prod with every option on."""
+    """Prod with every option enabled."""
     return synthesise(**EVERYTHING)

@@ -1,4 +1,4 @@
-"""`python -m tests.infra.record_counts`: write down how many resources of each kind there are, once a change is meant."""
+"""`python -m tests.infra.record_counts`: record the number of resources of each type, after an intended change."""
 
 import json
 import tempfile

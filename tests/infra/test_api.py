@@ -1,4 +1,4 @@
-"""What the API stack promises: functions, gateway, migration, alarms."""
+"""The API stack: functions, gateway, migration, alarms."""
 
 import json
 import re
@@ -11,19 +11,19 @@ from tests.infra.conftest import ROOT, Synthesised
 
 
 def functions(stacks: Synthesised) -> dict[str, dict[str, Any]]:
-    """Resources of our functions by handler."""
+    """Properties of our functions, by handler."""
     found = [resource for resource in stacks.api["Resources"].values() if resource["Type"] == "AWS::Lambda::Function"]
     return {resource["Properties"]["Handler"]: resource["Properties"] for resource in found}
 
 
-def test_every_function_in_the_tree_is_deployed_and_no_other(prod: Synthesised) -> None:
+def test_every_handler_in_the_tree_is_deployed_and_no_other(prod: Synthesised) -> None:
     modules = (ROOT / "lambda_app" / "handlers").glob("[!_]*.py")
     entry_points = {f"lambda_app.handlers.{path.stem}.handler" for path in modules if "\ndef handler(" in path.read_text()}
 
     assert set(functions(prod)) == entry_points | {"lambda_app.main.handler"}
 
 
-def test_line_without_a_module_is_left_out() -> None:
+def test_spec_without_a_handler_module_is_left_out() -> None:
     missing = [spec for spec in FUNCTIONS if not spec.exists]
 
     assert all(not Path(ROOT, *spec.handler.split(".")[:-1]).with_suffix(".py").exists() for spec in missing)
@@ -43,17 +43,17 @@ def test_api_starts_from_a_snapshot_and_is_called_by_its_alias(prod: Synthesised
     assert prod.api["Resources"][integration["IntegrationUri"]["Ref"]]["Type"] == "AWS::Lambda::Alias"
 
 
-def test_older_versions_stay_to_roll_back_to(prod: Synthesised) -> None:
+def test_older_versions_are_retained_for_rollback(prod: Synthesised) -> None:
     versions = [resource for resource in prod.resources.values() if resource["Type"] == "AWS::Lambda::Version"]
 
     assert {version["DeletionPolicy"] for version in versions} == {"Retain"}
 
 
-def test_every_function_has_a_role_of_its_own_and_a_limit(prod: Synthesised) -> None:
-    ours = list(functions(prod).values())
+def test_every_function_has_its_own_role_and_a_concurrency_limit(prod: Synthesised) -> None:
+    all_functions = list(functions(prod).values())
 
-    assert len({function["Role"]["Fn::GetAtt"][0] for function in ours}) == len(ours)
-    assert all(function["ReservedConcurrentExecutions"] > 0 for function in ours)
+    assert len({function["Role"]["Fn::GetAtt"][0] for function in all_functions}) == len(all_functions)
+    assert all(function["ReservedConcurrentExecutions"] > 0 for function in all_functions)
     assert functions(prod)["lambda_app.main.handler"]["ReservedConcurrentExecutions"] == 500
 
 
@@ -67,7 +67,7 @@ def test_application_signs_in_through_the_proxy_without_a_password(prod: Synthes
     assert "DatabaseProxy" in address
 
 
-def test_api_may_not_become_the_owner_of_the_database(prod: Synthesised) -> None:
+def test_api_cannot_sign_in_as_the_database_owner(prod: Synthesised) -> None:
     policies = {key: value for key, value in prod.api["Resources"].items() if value["Type"] == "AWS::IAM::Policy"}
     of_api = json.dumps([policy for key, policy in policies.items() if key.startswith("ApiRole")])
 
@@ -77,7 +77,7 @@ def test_api_may_not_become_the_owner_of_the_database(prod: Synthesised) -> None
     assert "MasterUserSecret" not in of_api
 
 
-def test_migration_may_sign_in_as_the_owner_by_password_and_by_token(prod: Synthesised) -> None:
+def test_migration_can_sign_in_as_the_owner_by_password_and_by_token(prod: Synthesised) -> None:
     policies = [policy for key, policy in prod.api["Resources"].items() if key.startswith("MigrationMigrateRoleDefaultPolicy")]
     environment = functions(prod)["lambda_app.handlers.migrate.handler"]["Environment"]["Variables"]
 
@@ -98,16 +98,16 @@ def test_new_version_takes_traffic_only_after_the_migration(prod: Synthesised) -
     assert resources[step]["Properties"]["Package"] == "0" * 64
 
 
-def test_migration_that_never_answers_stops_the_deployment_in_minutes(prod: Synthesised) -> None:
+def test_migration_without_a_response_stops_the_deployment_in_minutes(prod: Synthesised) -> None:
     (step,) = prod.of_type("Custom::DatabaseMigration")
 
     assert int(step["ServiceTimeout"]) <= 900
 
 
-def test_access_log_has_no_path_query_or_header(prod: Synthesised) -> None:
+def test_access_log_contains_no_path_query_or_header(prod: Synthesised) -> None:
     (stage,) = prod.of_type("AWS::ApiGatewayV2::Stage")
     assert all(isinstance(value, str) for value in json.loads(stage["AccessLogSettings"]["Format"]).values())
-    # Comes with quotes of its own, and would break the line.
+    # Its value is quoted already, which would break the JSON line.
     assert "messageString" not in stage["AccessLogSettings"]["Format"]
     logged = set(re.findall(r"\$context\.[\w.]+", stage["AccessLogSettings"]["Format"]))
 
@@ -116,7 +116,7 @@ def test_access_log_has_no_path_query_or_header(prod: Synthesised) -> None:
     assert not any("header" in name.lower() or "query" in name.lower() for name in logged)
 
 
-def test_signing_in_is_throttled_harder_than_the_rest(prod: Synthesised) -> None:
+def test_sign_in_routes_have_a_lower_rate_limit(prod: Synthesised) -> None:
     (stage,) = prod.of_type("AWS::ApiGatewayV2::Stage")
     routes = {route["RouteKey"] for route in prod.of_type("AWS::ApiGatewayV2::Route")}
 
@@ -130,7 +130,7 @@ def test_signing_in_is_throttled_harder_than_the_rest(prod: Synthesised) -> None
         assert (limit["ThrottlingRateLimit"], limit["ThrottlingBurstLimit"]) == (50, 100)
 
 
-def test_gateway_lets_in_named_origins_only(everything: Synthesised, prod: Synthesised) -> None:
+def test_gateway_allows_configured_origins_only(everything: Synthesised, prod: Synthesised) -> None:
     cors = everything.only("AWS::ApiGatewayV2::Api")["CorsConfiguration"]
 
     assert cors["AllowOrigins"] == ["https://app.example.com", "https://www.example.com"]
@@ -138,7 +138,7 @@ def test_gateway_lets_in_named_origins_only(everything: Synthesised, prod: Synth
     assert "CorsConfiguration" not in prod.only("AWS::ApiGatewayV2::Api")
 
 
-def test_domain_of_our_own_is_the_only_door(everything: Synthesised, prod: Synthesised) -> None:
+def test_custom_domain_disables_the_generated_address(everything: Synthesised, prod: Synthesised) -> None:
     (domain,) = everything.of_type("AWS::ApiGatewayV2::DomainName")
 
     assert domain["DomainNameConfigurations"][0]["SecurityPolicy"] == "TLS_1_2"
@@ -146,7 +146,7 @@ def test_domain_of_our_own_is_the_only_door(everything: Synthesised, prod: Synth
     assert not prod.only("AWS::ApiGatewayV2::Api").get("DisableExecuteApiEndpoint")
 
 
-def test_every_alarm_reaches_somebody_and_has_an_entry_in_the_runbook(everything: Synthesised) -> None:
+def test_every_alarm_has_an_action_and_a_runbook_entry(everything: Synthesised) -> None:
     entries = {
         line.removeprefix("## ").strip().lower()
         for line in (ROOT / "docs" / "runbook.md").read_text().splitlines()
@@ -161,7 +161,7 @@ def test_every_alarm_reaches_somebody_and_has_an_entry_in_the_runbook(everything
     assert everything.only("AWS::SNS::Subscription")["Endpoint"] == "ops@example.com"
 
 
-def test_cloudwatch_may_publish_alarms_to_their_topic(prod: Synthesised) -> None:
+def test_cloudwatch_can_publish_to_the_alarm_topic(prod: Synthesised) -> None:
     statements = prod.only("AWS::SNS::TopicPolicy")["PolicyDocument"]["Statement"]
     allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
 
@@ -169,5 +169,5 @@ def test_cloudwatch_may_publish_alarms_to_their_topic(prod: Synthesised) -> None
     assert allowed[0]["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
 
 
-def test_logs_are_kept_for_as_long_as_the_stage_says(prod: Synthesised) -> None:
+def test_log_retention_is_that_of_the_stage(prod: Synthesised) -> None:
     assert {group["RetentionInDays"] for group in prod.of_type("AWS::Logs::LogGroup")} == {365}

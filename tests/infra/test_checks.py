@@ -1,4 +1,4 @@
-"""What holds for every template: the rule packs, the linter, no surprises in size, nothing that needs an account."""
+"""Checks of every template: cdk-nag, cfn-lint, resource counts, policies, and synthesis without an account."""
 
 import json
 import subprocess
@@ -12,19 +12,19 @@ import pytest
 from aws_cdk import App, Stack
 from aws_cdk import aws_s3 as s3
 
-from infra.app import demand_good_practice
+from infra.app import add_nag_checks
 from tests.infra.conftest import BEHIND_FIREWALL, EVERYTHING, Synthesised
 
 COUNTS = Path(__file__).parent / "resource_counts.json"
 
 SETTINGS = {"dev": {"stage": "dev"}, "firewall": BEHIND_FIREWALL, "prod": {"stage": "prod"}, "everything": EVERYTHING}
-"""Staging as it comes has nothing that these lack; `make synth` holds it against cdk-nag too."""
+"""Staging with default settings adds nothing to these; `make synth` checks it with cdk-nag too."""
 
-ANY_RESOURCE_IS_RIGHT = {
-    "NetworkInterfaces": "interfaces are made before they have an id, and the describing actions know no resource",
-    "OwnBuckets": "an endpoint policy, bound to buckets of this account by its condition",
+ALLOWED_WILDCARDS = {
+    "NetworkInterfaces": "network interfaces have no id before they exist, and Describe actions take no resource",
+    "OwnBuckets": "an endpoint policy, limited to buckets of this account by its condition",
 }
-"""The statements that may say `*`, and why."""
+"""The statements that may use `*` as resource, with the reason."""
 
 
 @pytest.fixture(params=sorted(SETTINGS))
@@ -37,14 +37,14 @@ def stacks(name: str, synthesise: Callable[..., Synthesised]) -> Synthesised:
     return synthesise(**SETTINGS[name])
 
 
-def test_cdk_nag_has_nothing_left_to_say(stacks: Synthesised) -> None:
+def test_cdk_nag_has_no_findings(stacks: Synthesised) -> None:
     assert json.loads((stacks.assembly / "validation-report.json").read_text())["pluginReports"] == []
 
 
-def test_finding_that_nobody_acknowledged_stops_the_synthesis(tmp_path: Path) -> None:
+def test_unsuppressed_finding_stops_the_synthesis(tmp_path: Path) -> None:
     app = App(outdir=str(tmp_path))
     s3.Bucket(Stack(app, "Stack"), "Bucket")
-    demand_good_practice(app)
+    add_nag_checks(app)
 
     with pytest.raises(RuntimeError, match="ValidationFailed"):
         app.synth()
@@ -54,11 +54,11 @@ def test_finding_that_nobody_acknowledged_stops_the_synthesis(tmp_path: Path) ->
 
 
 def test_cfn_lint_accepts_the_templates(synthesise: Callable[..., Synthesised]) -> None:
-    # In one run, and equal ones once: each run reads the schemas of all resource types first.
+    # One run with distinct templates: each run first reads the schemas of all resource types.
     texts = {
         path.read_text(): str(path) for settings in SETTINGS.values() for path in synthesise(**settings).assembly.glob("*.template.json")
     }
-    # W3005: the CDK spells out dependencies that CloudFormation would find by itself.
+    # W3005: the CDK writes dependencies that CloudFormation would infer.
     command = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks", "W3005", "--template", *sorted(texts.values())]
 
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -67,35 +67,33 @@ def test_cfn_lint_accepts_the_templates(synthesise: Callable[..., Synthesised]) 
     assert (finished.stdout, finished.returncode) == ("", 0)
 
 
-def test_number_of_resources_of_each_kind_is_the_one_we_know(name: str, stacks: Synthesised) -> None:
+def test_number_of_resources_of_each_type_is_as_recorded(name: str, stacks: Synthesised) -> None:
     counts = dict(sorted(Counter(resource["Type"] for resource in stacks.resources.values()).items()))
 
-    assert counts == json.loads(COUNTS.read_text())[name], "if this is meant, write it with: make resource-counts"
+    assert counts == json.loads(COUNTS.read_text())[name], "if the change is intended, run: make resource-counts"
 
 
-def test_synthesis_asks_no_account_for_anything(stacks: Synthesised) -> None:
+def test_synthesis_needs_no_account(stacks: Synthesised) -> None:
     manifest = json.loads((stacks.assembly / "manifest.json").read_text())
     environments = {part["environment"] for part in manifest["artifacts"].values() if part["type"] == "aws:cloudformation:stack"}
 
     assert "missing" not in manifest
-    # The region of the credentials, and for CloudFront's web ACL the one where they have to be.
+    # The region of the credentials; CloudFront's web ACL must be in us-east-1.
     assert environments == {"aws://unknown-account/unknown-region"} | ({"aws://unknown-account/us-east-1"} if stacks.firewall else set())
 
 
-def test_policy_names_its_resources_or_has_a_reason_not_to(stacks: Synthesised) -> None:
+def test_wildcard_resource_has_a_reason(stacks: Synthesised) -> None:
     open_statements = [
         statement
         for document in _policies(stacks)
         for statement in document["Statement"]
         if statement["Effect"] == "Allow" and "*" in _listed(statement.get("Resource", []))
     ]
-    # The CDK writes this one, without a name; the two actions know no resource.
+    # The CDK writes this statement without a Sid; its two actions take no resource.
     tracing = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
 
     unexplained = [
-        statement
-        for statement in open_statements
-        if statement.get("Sid") not in ANY_RESOURCE_IS_RIGHT and set(statement["Action"]) != tracing
+        statement for statement in open_statements if statement.get("Sid") not in ALLOWED_WILDCARDS and set(statement["Action"]) != tracing
     ]
     assert unexplained == []
 
@@ -111,7 +109,7 @@ def test_no_policy_allows_every_action(stacks: Synthesised) -> None:
     assert allowed == []
 
 
-def test_nothing_in_a_template_looks_like_a_password(stacks: Synthesised) -> None:
+def test_template_contains_no_password(stacks: Synthesised) -> None:
     for function in stacks.of_type("AWS::Lambda::Function"):
         environment = function["Environment"]["Variables"]
         assert "SECRET_KEY" not in environment
@@ -121,7 +119,7 @@ def test_nothing_in_a_template_looks_like_a_password(stacks: Synthesised) -> Non
 
 
 def _policies(stacks: Synthesised) -> Iterator[dict[str, Any]]:
-    """Yield every policy document, but those of keys: in them `*` is the key itself, and nothing else can be written."""
+    """Yield every policy document except key policies, where `*` means the key itself."""
     for resource in stacks.resources.values():
         properties = resource.get("Properties", {})
         if "Statement" in properties.get("PolicyDocument", {}):

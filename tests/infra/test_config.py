@@ -1,4 +1,4 @@
-"""What a stage may be."""
+"""Validation of stage settings."""
 
 from dataclasses import FrozenInstanceError, replace
 
@@ -34,22 +34,22 @@ def test_more_functions_than_database_connections_are_refused() -> None:
         replace(STAGES["prod"], api_concurrency=900)
 
 
-def test_one_zone_is_refused() -> None:
+def test_single_zone_is_refused() -> None:
     with pytest.raises(ConfigError, match="availability_zones"):
         replace(STAGES["dev"], availability_zones=1)
 
 
-def test_stage_cannot_be_changed() -> None:
+def test_stage_is_immutable() -> None:
     with pytest.raises(FrozenInstanceError):
-        STAGES["dev"].name = "prod"  # type: ignore[misc]  # what is tested
+        STAGES["dev"].name = "prod"  # type: ignore[misc]  # the assignment under test
 
 
-def test_unknown_stage_is_refused_by_name() -> None:
+def test_unknown_stage_is_named_in_the_refusal() -> None:
     with pytest.raises(ConfigError, match="dev, staging, prod, local, not 'production'"):
         stage_config({"stage": "production"}.get)
 
 
-def test_flag_that_is_neither_true_nor_false_is_refused() -> None:
+def test_flag_other_than_true_or_false_is_refused() -> None:
     with pytest.raises(ConfigError, match="uses_kms"):
         stage_config({"uses_kms": "yes"}.get)
 
@@ -74,8 +74,8 @@ CERTIFICATE = "arn:aws:acm:us-east-1:111122223333:certificate/0b0e0b0e-0000-4000
             "us-east-1",
         ),
         ({"origin_key": "0"}, "origin_key"),
-        ({"origin_key": "two"}, "origin_key is a whole number"),
-        ({"requests_per_address": "-5"}, "requests_per_address is a whole number"),
+        ({"origin_key": "two"}, "origin_key must be a whole number"),
+        ({"requests_per_address": "-5"}, "requests_per_address must be a whole number"),
         ({"mail_from": "files@example.com"}, "public_url"),
         ({"mail_from": "files@example.com", "public_url": "http://app.example.com"}, "https://"),
         ({"mail_from": "Files <files@example.com>", "public_url": "https://app.example.com"}, "bare address"),
@@ -84,25 +84,25 @@ CERTIFICATE = "arn:aws:acm:us-east-1:111122223333:certificate/0b0e0b0e-0000-4000
         ({"makes_mail_identity": "true"}, "mail_from"),
     ],
 )
-def test_half_a_firewall_and_half_a_post_office_are_refused(settings: dict[str, str], message: str) -> None:
+def test_incomplete_firewall_or_mail_settings_are_refused(settings: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         stage_config({"stage": "prod", **settings}.get)
 
 
-def test_mail_is_sent_as_the_domain_of_its_sender_or_as_what_is_named() -> None:
+def test_sender_identity_is_the_domain_of_mail_from_or_the_named_identity() -> None:
     mail = {"mail_from": "files@mail.example.com", "public_url": "https://app.example.com"}
 
     assert stage_config(mail.get).verified_sender == "mail.example.com"
     assert stage_config({**mail, "mail_identity": "example.com"}.get).verified_sender == "example.com"
 
 
-def test_reserved_concurrency_is_what_the_guide_says() -> None:
+def test_reserved_concurrency_matches_the_deployment_guide() -> None:
     text = (ROOT / "docs" / "deploy.md").read_text()
 
     for name in ("dev", "staging", "prod"):
-        copies = [getattr(STAGES[name], spec.concurrency) if spec.concurrency else 1 for spec in (*FUNCTIONS, MIGRATE) if spec.exists]
-        assert f"{name} reserves {sum(copies)}" in text
+        executions = [getattr(STAGES[name], spec.concurrency) if spec.concurrency else 1 for spec in (*FUNCTIONS, MIGRATE) if spec.exists]
+        assert f"{name} reserves {sum(executions)}" in text
 
 
-def test_timeouts_nest_so_that_the_innermost_speaks_first() -> None:
+def test_timeouts_nest_so_that_the_innermost_expires_first() -> None:
     assert STATEMENT_TIMEOUT_SECONDS < PROXY_BORROW_TIMEOUT_SECONDS < FUNCTION_TIMEOUT_SECONDS < GATEWAY_TIMEOUT_SECONDS < 30

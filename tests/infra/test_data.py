@@ -1,4 +1,4 @@
-"""What protects the data: bucket, queue, database, proxy."""
+"""Protection of the data: bucket, queues, database, proxy."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from tests.infra.conftest import Synthesised
 
 
 def bucket_statements(stacks: Synthesised) -> dict[str, dict[str, Any]]:
-    """The statements of the bucket's policy by name; the one that demands TLS has none."""
+    """The statements of the bucket policy by Sid; the TLS statement has none."""
     policy = stacks.only("AWS::S3::BucketPolicy")
     return {statement.get("Sid", f"unnamed-{index}"): statement for index, statement in enumerate(policy["PolicyDocument"]["Statement"])}
 
@@ -49,7 +49,7 @@ def test_bucket_refuses_signatures_older_than_fifteen_minutes(prod: Synthesised)
     assert statement["Condition"] == {"NumericGreaterThan": {"s3:signatureAge": "900000"}}
 
 
-def test_upload_can_be_written_once_also_by_multipart(prod: Synthesised) -> None:
+def test_upload_can_be_written_once_even_by_multipart_upload(prod: Synthesised) -> None:
     statement = bucket_statements(prod)["WriteOnce"]
 
     assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", {"AWS": "*"}, "s3:PutObject")
@@ -57,7 +57,7 @@ def test_upload_can_be_written_once_also_by_multipart(prod: Synthesised) -> None
     assert statement["Condition"] == {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}
 
 
-def test_bucket_cleans_up_parts_and_trash(prod: Synthesised) -> None:
+def test_bucket_expires_abandoned_parts_and_old_versions(prod: Synthesised) -> None:
     bucket = prod.only("AWS::S3::Bucket")
     rules = {rule["Id"]: rule for rule in bucket["LifecycleConfiguration"]["Rules"]}
 
@@ -67,33 +67,33 @@ def test_bucket_cleans_up_parts_and_trash(prod: Synthesised) -> None:
     assert rules["trash"]["ExpiredObjectDeleteMarker"] is True
 
 
-def test_pages_may_use_the_bucket_only_from_named_origins_and_our_own(
+def test_bucket_cors_allows_configured_origins_and_our_own_only(
     everything: Synthesised, behind_firewall: Synthesised, prod: Synthesised
 ) -> None:
     (rule,) = everything.only("AWS::S3::Bucket")["CorsConfiguration"]["CorsRules"]
-    (ours,) = behind_firewall.only("AWS::S3::Bucket")["CorsConfiguration"]["CorsRules"]
+    (own_rule,) = behind_firewall.only("AWS::S3::Bucket")["CorsConfiguration"]["CorsRules"]
 
     assert rule["AllowedOrigins"] == ["https://app.example.com", "https://www.example.com", "https://files.example.com"]
-    # Where the links of file requests lead to, and not the page of the links in mail.
-    assert ours["AllowedOrigins"] == ["https://files.example.com"]
-    assert sorted(ours["AllowedMethods"]) == ["GET", "HEAD", "PUT"]
-    # What the page's script sends with the bytes.
-    assert {"content-type", "if-none-match", "x-amz-checksum-*"} <= set(ours["AllowedHeaders"])
+    # The origin of the upload page, not the origin of the links in mail.
+    assert own_rule["AllowedOrigins"] == ["https://files.example.com"]
+    assert sorted(own_rule["AllowedMethods"]) == ["GET", "HEAD", "PUT"]
+    # The headers that the page's script sends with the bytes.
+    assert {"content-type", "if-none-match", "x-amz-checksum-*"} <= set(own_rule["AllowedHeaders"])
     assert {"ETag", "x-amz-checksum-sha256", "x-amz-checksum-crc64nvme"} <= set(rule["ExposedHeaders"])
     assert "CorsConfiguration" not in prod.only("AWS::S3::Bucket")
 
 
-def test_data_outlives_its_stack_in_prod_and_not_in_dev(prod: Synthesised, dev: Synthesised) -> None:
-    def fate(stacks: Synthesised, kind: str) -> set[str]:
+def test_data_is_retained_in_prod_and_deleted_in_dev(prod: Synthesised, dev: Synthesised) -> None:
+    def deletion_policies(stacks: Synthesised, kind: str) -> set[str]:
         return {resource["DeletionPolicy"] for resource in stacks.resources.values() if resource["Type"] == kind}
 
-    assert fate(prod, "AWS::S3::Bucket") == {"Retain"}
-    assert fate(prod, "AWS::RDS::DBCluster") == {"Snapshot"}
-    assert fate(prod, "AWS::SecretsManager::Secret") == {"Retain"}
-    assert fate(dev, "AWS::S3::Bucket") == fate(dev, "AWS::RDS::DBInstance") == {"Delete"}
+    assert deletion_policies(prod, "AWS::S3::Bucket") == {"Retain"}
+    assert deletion_policies(prod, "AWS::RDS::DBCluster") == {"Snapshot"}
+    assert deletion_policies(prod, "AWS::SecretsManager::Secret") == {"Retain"}
+    assert deletion_policies(dev, "AWS::S3::Bucket") == deletion_policies(dev, "AWS::RDS::DBInstance") == {"Delete"}
 
 
-def test_only_s3_of_this_account_writes_to_the_event_queue(prod: Synthesised) -> None:
+def test_only_s3_of_this_account_can_write_to_the_event_queues(prod: Synthesised) -> None:
     statements = [statement for policy in prod.of_type("AWS::SQS::QueuePolicy") for statement in policy["PolicyDocument"]["Statement"]]
     allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
 
@@ -102,31 +102,31 @@ def test_only_s3_of_this_account_writes_to_the_event_queue(prod: Synthesised) ->
     assert sum(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in statements) == 4
 
 
-def test_every_new_upload_is_told_to_a_queue_with_a_dead_letter_queue(prod: Synthesised) -> None:
+def test_upload_events_go_to_a_queue_with_a_dead_letter_queue(prod: Synthesised) -> None:
     bucket = next(resource for resource in prod.resources.values() if resource["Type"] == "AWS::S3::Bucket")
-    told, _ = bucket["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
-    queue = prod.resources[f"data/{told['Queue']['Fn::GetAtt'][0]}"]
+    notification, _ = bucket["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
+    queue = prod.resources[f"data/{notification['Queue']['Fn::GetAtt'][0]}"]
     policies = [key.removeprefix("data/") for key, resource in prod.resources.items() if resource["Type"] == "AWS::SQS::QueuePolicy"]
 
-    assert told["Event"] == "s3:ObjectCreated:*"
-    assert told["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "uploads/"}]
+    assert notification["Event"] == "s3:ObjectCreated:*"
+    assert notification["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "uploads/"}]
     assert queue["Properties"]["RedrivePolicy"]["maxReceiveCount"] == 5
-    # S3 tries the queue when it takes the configuration, and is refused before the policy is there.
+    # S3 tests the queue when the configuration is set, which fails without the queue policy.
     assert set(bucket["DependsOn"]) & set(policies)
 
 
-def test_every_request_for_an_archive_is_told_to_a_queue_of_its_own(prod: Synthesised) -> None:
+def test_archive_requests_go_to_their_own_queue(prod: Synthesised) -> None:
     bucket = prod.only("AWS::S3::Bucket")
-    _, told = bucket["NotificationConfiguration"]["QueueConfigurations"]
-    queue = prod.resources[f"data/{told['Queue']['Fn::GetAtt'][0]}"]["Properties"]
+    _, notification = bucket["NotificationConfiguration"]["QueueConfigurations"]
+    queue = prod.resources[f"data/{notification['Queue']['Fn::GetAtt'][0]}"]["Properties"]
 
-    assert told["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "archive-requests/"}]
+    assert notification["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "archive-requests/"}]
     assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
-    # Six times the worker's timeout, as AWS advises.
+    # Six times the worker's timeout, as AWS recommends.
     assert queue["VisibilityTimeout"] == 6 * 900
 
 
-def test_archives_do_not_outlive_their_use_by_much(prod: Synthesised) -> None:
+def test_archives_expire_after_days(prod: Synthesised) -> None:
     rules = {rule["Id"]: rule for rule in prod.only("AWS::S3::Bucket")["LifecycleConfiguration"]["Rules"]}
 
     assert (rules["archives"]["Prefix"], rules["archives"]["ExpirationInDays"]) == ("archives/", 8)
@@ -134,7 +134,7 @@ def test_archives_do_not_outlive_their_use_by_much(prod: Synthesised) -> None:
     assert {rules[name]["NoncurrentVersionExpiration"]["NoncurrentDays"] for name in ("archives", "archive-requests")} == {1}
 
 
-def test_database_is_encrypted_backed_up_and_out_of_reach(prod: Synthesised, dev: Synthesised) -> None:
+def test_database_is_encrypted_backed_up_and_private(prod: Synthesised, dev: Synthesised) -> None:
     cluster, instance = (prod.only("AWS::RDS::DBCluster"), dev.only("AWS::RDS::DBInstance"))
 
     assert cluster["StorageEncrypted"] is instance["StorageEncrypted"] is True
@@ -148,18 +148,18 @@ def test_prod_has_a_standby_in_another_zone_that_scales_with_the_writer(prod: Sy
     assert [member["PromotionTier"] for member in prod.of_type("AWS::RDS::DBInstance")] == [0, 1]
 
 
-def test_owner_has_a_password_that_rds_rotates(prod: Synthesised, dev: Synthesised) -> None:
+def test_rds_manages_the_owner_password(prod: Synthesised, dev: Synthesised) -> None:
     assert prod.only("AWS::RDS::DBCluster")["ManageMasterUserPassword"] is True
     assert dev.only("AWS::RDS::DBInstance")["ManageMasterUserPassword"] is True
 
 
-def test_database_and_proxy_speak_tls_only(prod: Synthesised, dev: Synthesised) -> None:
+def test_database_and_proxy_require_tls(prod: Synthesised, dev: Synthesised) -> None:
     assert prod.only("AWS::RDS::DBClusterParameterGroup")["Parameters"]["rds.force_ssl"] == "1"
     assert dev.only("AWS::RDS::DBParameterGroup")["Parameters"]["rds.force_ssl"] == "1"
     assert prod.only("AWS::RDS::DBProxy")["RequireTLS"] is True
 
 
-def test_proxy_signs_in_with_iam_and_knows_no_password(prod: Synthesised) -> None:
+def test_proxy_uses_iam_and_no_password(prod: Synthesised) -> None:
     proxy = prod.only("AWS::RDS::DBProxy")
 
     assert proxy["DefaultAuthScheme"] == "IAM_AUTH"
@@ -167,7 +167,7 @@ def test_proxy_signs_in_with_iam_and_knows_no_password(prod: Synthesised) -> Non
     assert prod.only("AWS::RDS::DBCluster")["EnableIAMDatabaseAuthentication"] is True
 
 
-def test_proxy_may_sign_in_to_the_database_as_the_application_and_nobody_else(prod: Synthesised, dev: Synthesised) -> None:
+def test_proxy_can_sign_in_to_the_database_as_the_application_only(prod: Synthesised, dev: Synthesised) -> None:
     for stacks in (prod, dev):
         role = stacks.only("AWS::RDS::DBProxy")["RoleArn"]["Fn::GetAtt"][0]
         (policy,) = [policy for policy in stacks.of_type("AWS::IAM::Policy") if {"Ref": role} in policy["Roles"]]
@@ -177,18 +177,18 @@ def test_proxy_may_sign_in_to_the_database_as_the_application_and_nobody_else(pr
         assert statement["Resource"]["Fn::Join"][1][-1] == "/we_upload"
 
 
-def test_stages_of_one_account_do_not_take_each_others_names(prod: Synthesised, dev: Synthesised) -> None:
+def test_resource_names_differ_between_stages(prod: Synthesised, dev: Synthesised) -> None:
     for kind, name in (("AWS::RDS::DBProxy", "DBProxyName"), ("AWS::ApiGatewayV2::Api", "Name")):
         assert prod.only(kind)[name] != dev.only(kind)[name]
 
 
-def test_proxy_gives_up_before_the_function_does(prod: Synthesised) -> None:
+def test_proxy_borrow_timeout_is_the_configured_one(prod: Synthesised) -> None:
     pool = prod.only("AWS::RDS::DBProxyTargetGroup")["ConnectionPoolConfigurationInfo"]
 
     assert pool["ConnectionBorrowTimeout"] == PROXY_BORROW_TIMEOUT_SECONDS
 
 
-def test_network_has_no_way_out(prod: Synthesised) -> None:
+def test_network_has_no_internet_access(prod: Synthesised) -> None:
     kinds = {resource["Type"] for resource in prod.resources.values()}
 
     assert not kinds & {"AWS::EC2::NatGateway", "AWS::EC2::InternetGateway", "AWS::EC2::EIP", "AWS::EC2::EgressOnlyInternetGateway"}
@@ -196,7 +196,7 @@ def test_network_has_no_way_out(prod: Synthesised) -> None:
     assert {endpoint["VpcEndpointType"] for endpoint in prod.of_type("AWS::EC2::VPCEndpoint")} == {"Gateway", "Interface"}
 
 
-def test_no_security_group_lets_the_world_in(prod: Synthesised) -> None:
+def test_no_security_group_allows_an_address_range(prod: Synthesised) -> None:
     rules = prod.of_type("AWS::EC2::SecurityGroupIngress")
     rules += [rule for group in prod.of_type("AWS::EC2::SecurityGroup") for rule in group.get("SecurityGroupIngress", [])]
 
@@ -204,8 +204,8 @@ def test_no_security_group_lets_the_world_in(prod: Synthesised) -> None:
     assert all("CidrIp" not in rule and "SourceSecurityGroupId" in rule for rule in rules)
 
 
-def test_no_security_group_rule_is_there_twice(prod: Synthesised, dev: Synthesised) -> None:
-    # EC2 refuses the second and the deployment fails; the port of the database is 5432, however it is written.
+def test_no_security_group_rule_is_duplicated(prod: Synthesised, dev: Synthesised) -> None:
+    # EC2 refuses a duplicate, and the deployment fails. A port written as a reference is that of the database, 5432.
     for stacks in (prod, dev):
         for kind, end in (("Ingress", "SourceSecurityGroupId"), ("Egress", "DestinationSecurityGroupId")):
             rules = stacks.of_type(f"AWS::EC2::SecurityGroup{kind}")
@@ -214,7 +214,7 @@ def test_no_security_group_rule_is_there_twice(prod: Synthesised, dev: Synthesis
             assert len(seen) == len(set(seen))
 
 
-def test_s3_endpoint_reaches_no_bucket_of_another_account(prod: Synthesised) -> None:
+def test_s3_endpoint_refuses_buckets_of_other_accounts(prod: Synthesised) -> None:
     (endpoint,) = [endpoint for endpoint in prod.of_type("AWS::EC2::VPCEndpoint") if endpoint["VpcEndpointType"] == "Gateway"]
     own, cloudformation = endpoint["PolicyDocument"]["Statement"]
 
@@ -223,7 +223,7 @@ def test_s3_endpoint_reaches_no_bucket_of_another_account(prod: Synthesised) -> 
     assert "cloudformation-custom-resource-response-" in json.dumps(cloudformation["Resource"])
 
 
-def test_own_key_encrypts_the_bucket_when_asked(everything: Synthesised) -> None:
+def test_bucket_uses_a_customer_managed_key_when_configured(everything: Synthesised) -> None:
     (rule,) = everything.only("AWS::S3::Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
 
     assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
@@ -231,7 +231,7 @@ def test_own_key_encrypts_the_bucket_when_asked(everything: Synthesised) -> None
     assert everything.only("AWS::KMS::Key")["EnableKeyRotation"] is True
 
 
-def test_object_without_a_clean_verdict_cannot_be_read(everything: Synthesised, prod: Synthesised) -> None:
+def test_object_without_a_clean_scan_result_cannot_be_read(everything: Synthesised, prod: Synthesised) -> None:
     statement = bucket_statements(everything)["OnlyCleanObjects"]
 
     assert statement["Effect"] == "Deny"
@@ -244,25 +244,25 @@ def test_object_without_a_clean_verdict_cannot_be_read(everything: Synthesised, 
     assert "OnlyCleanObjects" not in bucket_statements(prod)
 
 
-def test_only_functions_that_give_no_bytes_away_look_at_what_was_not_scanned(everything: Synthesised) -> None:
-    mark = {"Key": "WeUploadUnscanned", "Value": "read"}
+def test_only_functions_that_serve_no_bytes_can_read_unscanned_objects(everything: Synthesised) -> None:
+    tag = {"Key": "WeUploadUnscanned", "Value": "read"}
     roles = {name: part.get("Properties", {}) for name, part in everything.resources.items() if part["Type"] == "AWS::IAM::Role"}
-    marked = {name for name, role in roles.items() if mark in role.get("Tags", [])}
+    tagged = {name for name, role in roles.items() if tag in role.get("Tags", [])}
 
-    assert {name.partition("Role")[0] for name in marked} == {"api/ObjectCreated", "api/Sweep"}
+    assert {name.partition("Role")[0] for name in tagged} == {"api/ObjectCreated", "api/Sweep"}
 
 
-def test_nobody_but_the_scanner_can_write_a_verdict(everything: Synthesised) -> None:
+def test_only_the_scanner_can_write_a_scan_result(everything: Synthesised) -> None:
     statement = bucket_statements(everything)["OnlyTheScannerTags"]
 
     assert statement["Effect"] == "Deny"
     assert statement["Action"] == ["s3:PutObjectTagging", "s3:PutObjectVersionTagging"]
-    # A tag can also come with the object itself: our signatures cover no x-amz-tagging, and the role may not tag.
+    # A PUT could also set tags, but the API signs no x-amz-tagging header and its role has no PutObjectTagging.
     roles = [document for policy in everything.of_type("AWS::IAM::Policy") for document in policy["PolicyDocument"]["Statement"]]
     assert sum("s3:PutObjectTagging" in statement["Action"] for statement in roles) == 1
 
 
-def test_stacks_of_prod_cannot_be_deleted_by_mistake(prod: Synthesised, dev: Synthesised) -> None:
+def test_prod_stacks_have_termination_protection(prod: Synthesised, dev: Synthesised) -> None:
     def protected(stacks: Synthesised) -> set[bool]:
         manifest = json.loads((stacks.assembly / "manifest.json").read_text())["artifacts"]
         return {part["properties"].get("terminationProtection", False) for part in manifest.values() if part["type"].endswith(":stack")}

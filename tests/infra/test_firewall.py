@@ -1,4 +1,4 @@
-"""What stands before the API when it stands behind a firewall, and that there is no way past it."""
+"""CloudFront and the web ACL in front of the API, and that direct requests are refused."""
 
 import json
 import shutil
@@ -6,8 +6,8 @@ import subprocess
 from typing import Any
 
 import pytest
-from infra.components.origin_verifier import VIEWER_ADDRESS
 
+from infra.components.cloudfront_entry import VIEWER_ADDRESS
 from infra.components.firewall import COUNTED
 from lambda_app.core.security.origin_verifier import ORIGIN_VERIFY_HEADER, VIEWER_ADDRESS_HEADER
 from tests.infra.conftest import Synthesised
@@ -24,14 +24,14 @@ def environment(stacks: Synthesised) -> dict[str, Any]:
     return variables
 
 
-def test_no_stage_has_a_firewall_unasked(prod: Synthesised, dev: Synthesised, everything: Synthesised) -> None:
+def test_firewall_is_off_by_default(prod: Synthesised, dev: Synthesised, everything: Synthesised) -> None:
     for stacks in (prod, dev, everything):
         assert stacks.firewall == {}
         assert stacks.of_type("AWS::CloudFront::Distribution") == []
         assert "ORIGIN_KEY_ARNS" not in environment(stacks)
 
 
-def test_cloudfront_asks_the_web_acl_of_the_firewall_stack(behind_firewall: Synthesised) -> None:
+def test_cloudfront_uses_the_web_acl_of_the_firewall_stack(behind_firewall: Synthesised) -> None:
     assert list(behind_firewall.firewall["Outputs"]) == ["WebAclArn"]
     assert distribution(behind_firewall)["WebACLId"] == {
         "Fn::GetStackOutput": {"StackName": "WeUpload-staging-Firewall", "OutputName": "WebAclArn", "Region": "us-east-1"}
@@ -39,13 +39,13 @@ def test_cloudfront_asks_the_web_acl_of_the_firewall_stack(behind_firewall: Synt
     assert behind_firewall.only("AWS::WAFv2::WebACL")["Scope"] == "CLOUDFRONT"
 
 
-def test_firewall_is_deployed_before_what_it_protects(behind_firewall: Synthesised) -> None:
+def test_firewall_stack_is_deployed_before_the_api_stack(behind_firewall: Synthesised) -> None:
     manifest = json.loads((behind_firewall.assembly / "manifest.json").read_text())["artifacts"]
 
     assert "WeUpload-staging-Firewall" in manifest["WeUpload-staging-Api"]["dependencies"]
 
 
-def test_api_knows_cloudfront_by_a_secret_that_no_template_holds(behind_firewall: Synthesised) -> None:
+def test_origin_key_is_a_reference_and_not_in_the_template(behind_firewall: Synthesised) -> None:
     (origin,) = distribution(behind_firewall)["Origins"]
     (header,) = origin["OriginCustomHeaders"]
     reference = json.dumps(header["HeaderValue"])
@@ -57,21 +57,21 @@ def test_api_knows_cloudfront_by_a_secret_that_no_template_holds(behind_firewall
     assert origin["CustomOriginConfig"]["OriginSSLProtocols"] == ["TLSv1.2"]
 
 
-def test_api_believes_the_new_key_and_the_one_before_it(behind_firewall: Synthesised) -> None:
+def test_api_accepts_the_new_and_the_previous_key(behind_firewall: Synthesised) -> None:
     keys = [name for name in behind_firewall.api["Resources"] if name.startswith("OriginKeysKey")]
-    verification_keys = json.dumps(environment(behind_firewall)["ORIGIN_KEY_ARNS"])
+    accepted = json.dumps(environment(behind_firewall)["ORIGIN_KEY_ARNS"])
 
     assert sorted(name[: len("OriginKeysKey3")] for name in keys) == ["OriginKeysKey2", "OriginKeysKey3"]
-    assert verification_keys.index("OriginKeysKey3") < verification_keys.index("OriginKeysKey2")
+    assert accepted.index("OriginKeysKey3") < accepted.index("OriginKeysKey2")
 
 
-def test_key_is_believed_before_it_is_sent(behind_firewall: Synthesised) -> None:
-    (door,) = [part for part in behind_firewall.api["Resources"].values() if part["Type"] == "AWS::CloudFront::Distribution"]
+def test_api_accepts_a_key_before_cloudfront_sends_it(behind_firewall: Synthesised) -> None:
+    (entry,) = [part for part in behind_firewall.api["Resources"].values() if part["Type"] == "AWS::CloudFront::Distribution"]
 
-    assert any(name.startswith("ApiLive") for name in door["DependsOn"])
+    assert any(name.startswith("ApiLive") for name in entry["DependsOn"])
 
 
-def test_only_the_api_may_read_the_origin_keys(behind_firewall: Synthesised) -> None:
+def test_only_the_api_can_read_the_origin_keys(behind_firewall: Synthesised) -> None:
     readers = [
         name
         for name, part in behind_firewall.api["Resources"].items()
@@ -81,18 +81,18 @@ def test_only_the_api_may_read_the_origin_keys(behind_firewall: Synthesised) -> 
     assert [name.startswith("ApiRole") for name in readers] == [True]
 
 
-def test_domain_and_its_tls_are_cloudfronts(behind_firewall: Synthesised) -> None:
+def test_cloudfront_serves_the_domain_with_tls_1_2(behind_firewall: Synthesised) -> None:
     config = distribution(behind_firewall)
 
     assert config["Aliases"] == ["files.example.com"]
     assert config["ViewerCertificate"]["MinimumProtocolVersion"] == "TLSv1.2_2021"
     assert config["DefaultCacheBehavior"]["ViewerProtocolPolicy"] == "https-only"
     assert behind_firewall.of_type("AWS::ApiGatewayV2::DomainName") == []
-    # CloudFront's origin is the generated address; the key, not the switch, closes it to others.
+    # CloudFront's origin is the generated address; the API refuses requests without the key.
     assert not behind_firewall.only("AWS::ApiGatewayV2::Api").get("DisableExecuteApiEndpoint")
 
 
-def test_nothing_of_the_api_is_cached_and_all_but_the_host_is_passed_on(behind_firewall: Synthesised) -> None:
+def test_cloudfront_caches_nothing_and_forwards_everything_but_the_host(behind_firewall: Synthesised) -> None:
     behavior = distribution(behind_firewall)["DefaultCacheBehavior"]
 
     assert behavior["CachePolicyId"] == "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"  # Managed-CachingDisabled
@@ -100,7 +100,7 @@ def test_nothing_of_the_api_is_cached_and_all_but_the_host_is_passed_on(behind_f
     assert set(behavior["AllowedMethods"]) == {"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "POST", "DELETE"}
 
 
-def test_answers_carry_security_headers(behind_firewall: Synthesised) -> None:
+def test_responses_have_security_headers(behind_firewall: Synthesised) -> None:
     policy = behind_firewall.only("AWS::CloudFront::ResponseHeadersPolicy")["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
 
     assert policy["StrictTransportSecurity"] == {"AccessControlMaxAgeSec": 31536000, "IncludeSubdomains": False, "Override": True}
@@ -109,17 +109,17 @@ def test_answers_carry_security_headers(behind_firewall: Synthesised) -> None:
     assert policy["ReferrerPolicy"] == {"ReferrerPolicy": "no-referrer", "Override": False}
 
 
-def test_no_log_of_cloudfront_or_the_firewall_holds_a_path(behind_firewall: Synthesised) -> None:
+def test_cloudfront_and_firewall_log_no_paths(behind_firewall: Synthesised) -> None:
     acl = behind_firewall.only("AWS::WAFv2::WebACL")
-    seen = [acl["VisibilityConfig"], *(rule["VisibilityConfig"] for rule in acl["Rules"])]
+    configs = [acl["VisibilityConfig"], *(rule["VisibilityConfig"] for rule in acl["Rules"])]
 
     assert "Logging" not in distribution(behind_firewall)
     assert behind_firewall.of_type("AWS::WAFv2::LoggingConfiguration") == []
-    assert {config["SampledRequestsEnabled"] for config in seen} == {False}
-    assert {config["CloudWatchMetricsEnabled"] for config in seen} == {True}
+    assert {config["SampledRequestsEnabled"] for config in configs} == {False}
+    assert {config["CloudWatchMetricsEnabled"] for config in configs} == {True}
 
 
-def test_firewall_blocks_by_reputation_known_attacks_and_rate(behind_firewall: Synthesised) -> None:
+def test_firewall_blocks_bad_reputation_known_attacks_and_high_rates(behind_firewall: Synthesised) -> None:
     rate, *managed = behind_firewall.only("AWS::WAFv2::WebACL")["Rules"]
 
     assert rate["Statement"]["RateBasedStatement"] == {"AggregateKeyType": "IP", "Limit": 2000, "EvaluationWindowSec": 300}
@@ -133,7 +133,7 @@ def test_firewall_blocks_by_reputation_known_attacks_and_rate(behind_firewall: S
     assert len({rule["Priority"] for rule in (rate, *managed)}) == 4
 
 
-def test_large_bodies_and_odd_file_names_are_counted_and_not_blocked(behind_firewall: Synthesised) -> None:
+def test_large_bodies_and_unusual_file_names_are_counted_and_not_blocked(behind_firewall: Synthesised) -> None:
     (common,) = [rule for rule in behind_firewall.only("AWS::WAFv2::WebACL")["Rules"] if rule["Name"] == "AWSManagedRulesCommonRuleSet"]
     overrides = common["Statement"]["ManagedRuleGroupStatement"]["RuleActionOverrides"]
 
@@ -141,13 +141,13 @@ def test_large_bodies_and_odd_file_names_are_counted_and_not_blocked(behind_fire
     assert {rule["Name"]: rule["ActionToUse"] for rule in overrides} == {name: {"Count": {}} for name in COUNTED}
 
 
-@pytest.mark.parametrize("said", ["10.0.0.1", None])
-def test_function_at_the_edge_writes_the_callers_address_over_what_it_says(behind_firewall: Synthesised, said: str | None) -> None:
+@pytest.mark.parametrize("sent", ["10.0.0.1", None])
+def test_edge_function_overwrites_a_viewer_address_that_the_client_sent(behind_firewall: Synthesised, sent: str | None) -> None:
     node = shutil.which("node")
     assert node
     headers: dict[str, Any] = {"accept": {"value": "*/*"}}
-    if said is not None:
-        headers[VIEWER_ADDRESS_HEADER.decode()] = {"value": said, "multiValue": [{"value": said}, {"value": "10.0.0.2"}]}
+    if sent is not None:
+        headers[VIEWER_ADDRESS_HEADER.decode()] = {"value": sent, "multiValue": [{"value": sent}, {"value": "10.0.0.2"}]}
     event: dict[str, Any] = {"viewer": {"ip": "2001:db8::7"}, "request": {"method": "GET", "uri": "/health", "headers": headers}}
     code = VIEWER_ADDRESS.read_text() + f"\nconsole.log(JSON.stringify(handler({json.dumps(event)})));"
 

@@ -1,11 +1,11 @@
-"""Mail: one sender, one way out, and neither unless it is asked for."""
+"""Mail: one sender and one endpoint, only when configured."""
 
 import json
 
 from tests.infra.conftest import Synthesised
 
 
-def test_no_stage_sends_mail_unasked(prod: Synthesised, dev: Synthesised) -> None:
+def test_mail_is_off_by_default(prod: Synthesised, dev: Synthesised) -> None:
     for stacks in (prod, dev):
         text = json.dumps([stacks.network, stacks.data, stacks.api])
         assert '"ses:' not in text
@@ -14,7 +14,7 @@ def test_no_stage_sends_mail_unasked(prod: Synthesised, dev: Synthesised) -> Non
         assert ".email" not in json.dumps(stacks.of_type("AWS::EC2::VPCEndpoint"))
 
 
-def test_only_the_api_may_send_and_only_as_one_sender_of_one_identity(behind_firewall: Synthesised) -> None:
+def test_only_the_api_can_send_mail_and_only_as_the_sender(behind_firewall: Synthesised) -> None:
     allowed = {
         name: statement
         for name, part in behind_firewall.api["Resources"].items()
@@ -30,14 +30,14 @@ def test_only_the_api_may_send_and_only_as_one_sender_of_one_identity(behind_fir
     assert json.dumps(statement["Resource"]).endswith(':identity/mail.example.com"]]}')
 
 
-def test_api_is_told_the_sender_and_the_page(behind_firewall: Synthesised) -> None:
+def test_api_receives_sender_and_public_url(behind_firewall: Synthesised) -> None:
     (api,) = [part for part in behind_firewall.of_type("AWS::Lambda::Function") if part["Handler"] == "lambda_app.main.handler"]
 
     assert api["Environment"]["Variables"]["MAIL_FROM"] == "files@mail.example.com"
     assert api["Environment"]["Variables"]["PUBLIC_URL"] == "https://app.example.com"
 
 
-def test_way_to_ses_is_its_api_and_for_sending_only(behind_firewall: Synthesised) -> None:
+def test_mail_endpoint_is_the_ses_api_and_allows_sending_only(behind_firewall: Synthesised) -> None:
     (endpoint,) = [part for part in behind_firewall.of_type("AWS::EC2::VPCEndpoint") if "email" in json.dumps(part["ServiceName"])]
     (statement,) = endpoint["PolicyDocument"]["Statement"]
 
@@ -47,8 +47,8 @@ def test_way_to_ses_is_its_api_and_for_sending_only(behind_firewall: Synthesised
     assert statement["Condition"] == {"StringEquals": {"aws:PrincipalAccount": {"Ref": "AWS::AccountId"}}}
 
 
-def test_identity_is_made_when_asked_and_its_dns_records_are_shown(behind_firewall: Synthesised) -> None:
+def test_identity_is_created_when_configured_and_its_dns_records_are_outputs(behind_firewall: Synthesised) -> None:
     assert behind_firewall.only("AWS::SES::EmailIdentity")["EmailIdentity"] == "mail.example.com"
     assert len([name for name in behind_firewall.data["Outputs"] if name.startswith("MailRecord")]) == 3
-    (kept,) = [part for part in behind_firewall.data["Resources"].values() if part["Type"] == "AWS::SES::EmailIdentity"]
-    assert kept["DeletionPolicy"] == "Retain"
+    (identity,) = [part for part in behind_firewall.data["Resources"].values() if part["Type"] == "AWS::SES::EmailIdentity"]
+    assert identity["DeletionPolicy"] == "Retain"

@@ -1,4 +1,4 @@
-"""Lines of the table whose handlers may not be in the tree yet: they deploy the day that they are."""
+"""The worker functions, including those whose handler module may not exist yet."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.infra.conftest import ROOT
 
 @pytest.fixture(scope="module")
 def resources(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Resources of prod's API stack with every line of the table in the tree; the synthesis raises what cdk-nag finds."""
+    """Resources of prod's API stack with every spec; synthesis fails on cdk-nag findings."""
     assembly = tmp_path_factory.mktemp("assembly")
     app = App(context=json.loads((ROOT / "cdk.json").read_text())["context"], outdir=str(assembly))
     with pytest.MonkeyPatch.context() as patch:
@@ -33,7 +33,7 @@ def only(resources: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def allowed(resources: dict[str, Any], name: str) -> dict[str, set[str]]:
-    """Return the actions of a function's role by the end of the resource that they are allowed on."""
+    """Return the allowed actions of a function's role, by the end of the resource ARN."""
     found: dict[str, set[str]] = {}
     for policy in (value for key, value in resources.items() if key.startswith(f"{name}RoleDefaultPolicy")):
         for statement in policy["Properties"]["PolicyDocument"]["Statement"]:
@@ -46,7 +46,7 @@ def allowed(resources: dict[str, Any], name: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(("name", "module", "batch_size"), [("ObjectCreated", "object_created", 10), ("Archive", "archive", 1)])
-def test_events_are_fed_to_the_live_worker_and_a_failed_record_comes_back_alone(
+def test_events_go_to_the_live_version_and_only_failed_records_are_retried(
     resources: dict[str, Any], name: str, module: str, batch_size: int
 ) -> None:
     mappings = [value["Properties"] for value in resources.values() if value["Type"] == "AWS::Lambda::EventSourceMapping"]
@@ -60,7 +60,7 @@ def test_events_are_fed_to_the_live_worker_and_a_failed_record_comes_back_alone(
     assert mapping["ScalingConfig"]["MaximumConcurrency"] == worker["ReservedConcurrentExecutions"]
 
 
-def test_archive_worker_reads_files_and_writes_archives_and_nothing_else(resources: dict[str, Any]) -> None:
+def test_archive_worker_can_read_files_and_write_archives_only(resources: dict[str, Any]) -> None:
     found = allowed(resources, "Archive")
 
     assert found["/uploads/*"] == {"s3:GetObject", "s3:ListMultipartUploadParts"}
@@ -69,21 +69,21 @@ def test_archive_worker_reads_files_and_writes_archives_and_nothing_else(resourc
     assert not any("secretsmanager" in action for actions in found.values() for action in actions)
 
 
-def test_api_asks_for_archives_and_cannot_make_one_up(resources: dict[str, Any]) -> None:
+def test_api_can_request_archives_and_not_write_them(resources: dict[str, Any]) -> None:
     found = allowed(resources, "Api")
 
     assert found["/archives/*"] == {"s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload"}
     assert found["/archive-requests/*"] == {"s3:PutObject"}
 
 
-def test_sweep_runs_by_the_clock_on_its_live_version(resources: dict[str, Any]) -> None:
+def test_sweep_runs_on_a_schedule_on_its_live_version(resources: dict[str, Any]) -> None:
     rule = only(resources, "AWS::Events::Rule")
 
     assert rule["ScheduleExpression"] == "rate(15 minutes)"
     assert resources[rule["Targets"][0]["Arn"]["Ref"]]["Type"] == "AWS::Lambda::Alias"
 
 
-def test_signing_key_is_rotated_by_a_function_that_may_do_that_and_nothing_else(resources: dict[str, Any]) -> None:
+def test_rotation_function_can_rotate_the_signing_key_and_nothing_else(resources: dict[str, Any]) -> None:
     schedule = only(resources, "AWS::SecretsManager::RotationSchedule")
     policy = json.dumps([value for key, value in resources.items() if key.startswith("RotateSigningKeyRoleDefaultPolicy")])
     (permission,) = [
@@ -100,7 +100,7 @@ def test_signing_key_is_rotated_by_a_function_that_may_do_that_and_nothing_else(
     assert not any(other in policy for other in ("s3:", "rds-db:connect", "GetRandomPassword"))
 
 
-def test_only_the_sweep_may_list_uploads(resources: dict[str, Any]) -> None:
+def test_only_the_sweep_can_list_uploads(resources: dict[str, Any]) -> None:
     allowed = {
         key.removesuffix("DefaultPolicy") for key, value in resources.items() if "s3:ListBucketMultipartUploads" in json.dumps(value)
     }
@@ -109,7 +109,7 @@ def test_only_the_sweep_may_list_uploads(resources: dict[str, Any]) -> None:
     assert next(iter(allowed)).startswith("SweepRole")
 
 
-def test_workers_may_not_write_objects_or_read_the_signing_key(resources: dict[str, Any]) -> None:
+def test_workers_cannot_write_objects_or_read_the_signing_key(resources: dict[str, Any]) -> None:
     for name in ("ObjectCreated", "Sweep"):
         policies = [value for key, value in resources.items() if key.startswith(f"{name}RoleDefaultPolicy")]
         text = json.dumps(policies)

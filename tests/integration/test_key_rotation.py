@@ -105,6 +105,8 @@ def serve(services: Services, app: FastAPI, load: Load, account: Account) -> Non
     services.engine.dispose()
 
 
+@pytest.mark.slow
+@pytest.mark.timing
 def test_20_key_rotations_under_load_fail_no_request(settings: Settings, make_user: Callable[..., Account]) -> None:
     secret, load = Secret(), Load()
     account = make_user()

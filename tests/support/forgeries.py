@@ -232,7 +232,7 @@ def _times(victim: Victim) -> Iterator[tuple[str, str]]:
         *[("iat", value) for value in (str(now), now + 0.5, float("nan"), 0)],
     ]
     for number, (name, value) in enumerate(times):
-        yield f"time {number}: {name} {value}", victim.sign(payload=victim.claims(**{name: value}))
+        yield f"time {number}: {name}", victim.sign(payload=victim.claims(**{name: value}))
     yield "expired by a second", victim.sign(payload=victim.claims(iat=now - LIFETIME_SECONDS - 1, exp=now - 1))
 
 

@@ -7,7 +7,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from uuid import uuid4
@@ -29,7 +29,7 @@ from lambda_app.storage.object_store import (
     StoredPart,
     UploadPage,
 )
-from lambda_app.storage.signed_headers import part_headers, safe_key, upload_headers
+from lambda_app.storage.signed_headers import ADVISED_PART_HEADERS, part_headers, safe_key, upload_headers
 
 S3_PART_MIN_BYTES = 5 * 1024**2
 
@@ -154,7 +154,8 @@ class FakeObjectStore(ObjectStore):
     def presign_part(self, *, key: str, upload_id: str, number: int, size_bytes: int, sha256: str | None) -> PresignedRequest:
         """Sign a PUT of this part."""
         headers = part_headers(number=number, size_bytes=size_bytes, sha256=sha256)
-        return self._presign("PUT", key, {"partNumber": str(number), "uploadId": upload_id}, headers)
+        signed = self._presign("PUT", key, {"partNumber": str(number), "uploadId": upload_id}, headers)
+        return replace(signed, headers={**ADVISED_PART_HEADERS, **signed.headers})
 
     def send_part(self, *, key: str, upload_id: str, number: int, body: bytes | bytearray) -> bool:
         """Store the part."""

@@ -343,6 +343,19 @@ class ObjectStoreContract:
         assert set(statuses) == {403}
         assert world.store().list_parts(key, upload_id) == []
 
+    @pytest.mark.parametrize("content_type", [None, "application/x-www-form-urlencoded"])
+    def test_content_type_of_a_part_is_advised_and_not_signed(self, world: World, content_type: str | None) -> None:
+        key, upload_id = _start_parts(world)
+        signed = world.store().presign_part(key=key, upload_id=upload_id, number=1, size_bytes=3, sha256=None)
+        others = {name: value for name, value in signed.headers.items() if name != "Content-Type"}
+        sent = others if content_type is None else {**others, "Content-Type": content_type}
+
+        stored = world.send("PUT", signed.url, sent, b"abc").status
+
+        assert signed.headers["Content-Type"] == "application/octet-stream"
+        assert "content-type" not in signed.url.lower()
+        assert stored == 200
+
     def test_part_uploaded_again_replaces_the_first(self, world: World) -> None:
         key, upload_id = _start_parts(world)
         for body in (b"abc", b"xyz"):

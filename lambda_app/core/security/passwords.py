@@ -5,6 +5,7 @@ passlib comes from the libpass distribution. It is imported on first use, becaus
 
 from functools import cached_property
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 if TYPE_CHECKING:
     from passlib.context import CryptContext
@@ -25,7 +26,11 @@ UNKNOWN_USER_HASH = "$argon2id$v=19$m=19456,t=2,p=1$ViolhLA2Zmyt9X4PYQzh/A$9EU3x
 
 
 class PasswordHasher:
-    """Hashes and verifies passwords exactly as submitted, without trimming or Unicode normalisation."""
+    """Hashes passwords in Unicode normalisation form C, and verifies them as submitted and then in that form.
+
+    Keyboards of macOS and Windows produce different code points for the same accented letter (RFC 8265, section 4.2.2). Hashes of before
+    are of the password as it was submitted. Nothing is trimmed.
+    """
 
     @cached_property
     def _context(self) -> "CryptContext":
@@ -41,7 +46,7 @@ class PasswordHasher:
 
     def hash(self, password: str) -> str:
         """Return the encoded Argon2id hash of `password` with a new salt (about 23 ms on one vCPU)."""
-        return str(self._context.hash(password))
+        return str(self._context.hash(normalize("NFC", password)))
 
     def verify(self, password: str, hashed_password: str | None) -> bool:
         """Whether `password` matches the hash.
@@ -51,7 +56,10 @@ class PasswordHasher:
         can_match = hashed_password is not None and len(password) <= PASSWORD_MAX_LENGTH
         if not can_match:
             password, hashed_password = password[:PASSWORD_MAX_LENGTH], UNKNOWN_USER_HASH
-        return bool(self._context.verify(password, hashed_password)) and can_match
+        is_right = bool(self._context.verify(password, hashed_password))
+        if not is_right and (composed := normalize("NFC", password)) != password:
+            is_right = bool(self._context.verify(composed, hashed_password))
+        return is_right and can_match
 
     def needs_rehash(self, hashed_password: str) -> bool:
         """Whether the hash was created with parameters other than the current ones."""

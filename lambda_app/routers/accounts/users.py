@@ -74,6 +74,7 @@ def get_user_usage(user_id: UUID, user: CurrentUserDep, usage: UsageDep) -> Usag
     return usage.get_usage(user, user_id)
 
 
+@router.patch("/me", response_model=User, responses=problem_responses(401, 403, 409))
 @router.put("/me", response_model=User, responses=problem_responses(401, 403, 409))
 def update_me(
     update: UserSelfUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, users: UsersDep, recovery: RecoveryDep
@@ -93,6 +94,7 @@ def get_user(user_id: UUID, user: CurrentUserDep, users: UsersDep) -> models.Use
     return users.get_user(user, user_id)
 
 
+@router.patch("/{user_id}", response_model=User, responses=problem_responses(401, 403, 404, 409))
 @router.put("/{user_id}", response_model=User, responses=problem_responses(401, 403, 404, 409))
 def update_user(
     user_id: UUID, update: UserUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, users: UsersDep, recovery: RecoveryDep

@@ -55,8 +55,3 @@ def get_archive(archive_id: UUID, user: CurrentUserDep, archives: ArchivesDep, r
 def delete_archive(archive_id: UUID, user: CurrentUserDep, archives: ArchivesDep) -> None:
     """Delete an archive, or cancel building it. The files in it are not deleted."""
     archives.delete(user, archive_id)
-
-
-# The collection is also served with a trailing slash: a redirect would have to be built from the Host header.
-router.add_api_route("/", list_archives, methods=["GET"], response_model=list[Archive], include_in_schema=False)
-router.add_api_route("/", create_archive, methods=["POST"], status_code=202, response_model=Archive, include_in_schema=False)

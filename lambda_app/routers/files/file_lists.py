@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import Depends, Query
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.models import FileStatus
@@ -25,8 +25,10 @@ NameQuery = Annotated[
 ]
 TypeQuery = Annotated[
     str | None,
-    StringConstraints(min_length=1, max_length=CONTENT_TYPE_MAX_LENGTH, pattern="^[ -~]+$"),
-    Query(description="Only files whose content type starts with this text, for example `image/`."),
+    StringConstraints(min_length=1, max_length=CONTENT_TYPE_MAX_LENGTH),
+    ONE_LINE,
+    AfterValidator(lambda value: value.removesuffix("*") if value else value),
+    Query(description="Only files whose content type starts with this text, for example `image/` or `image/*`."),
 ]
 MinSizeQuery = Annotated[int | None, Query(ge=0, le=SIZE_MAX, description="Only files of at least this size, in bytes."), ONLY_DIGITS]
 MaxSizeQuery = Annotated[int | None, Query(ge=0, le=SIZE_MAX, description="Only files of at most this size, in bytes."), ONLY_DIGITS]

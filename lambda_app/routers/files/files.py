@@ -22,6 +22,9 @@ IfMatchHeader = Annotated[
     str | None,
     Header(alias="If-Match", max_length=64, description="The `ETag` of the version to change. If the file has changed since: 412."),
 ]
+IfNoneMatchHeader = Annotated[
+    str | None, Header(alias="If-None-Match", description="The `ETag` of the version that the caller has. If it is current: 304.")
+]
 PermanentQuery = Annotated[bool, Query(description="Delete the file at once instead of moving it to the trash; also from the trash.")]
 
 _ENTITY_TAG = re.compile(r'"([0-9]{1,9})"')
@@ -58,17 +61,28 @@ def list_files(
     return found.files
 
 
-@router.get("/{file_id}", response_model=File, responses=problem_responses(401, 403, 404))
-def get_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, response: Response) -> models.File:
+@router.get(
+    "/{file_id}",
+    response_model=File,
+    responses={304: {"description": "The caller's version is current"}, **problem_responses(401, 403, 404)},
+)
+def get_file(
+    file_id: UUID, user: CurrentUserDep, files: FilesDep, response: Response, if_none_match: IfNoneMatchHeader = None
+) -> models.File | Response:
     """Return the details of a file. Send the returned `ETag` as `If-Match` to change exactly this version."""
-    return _with_etag(response, files.get_file(user, file_id))
+    file = _with_etag(response, files.get_file(user, file_id))
+    etag = response.headers["ETag"]
+    if if_none_match is not None and (if_none_match.strip() == "*" or etag in if_none_match):
+        return Response(status_code=304, headers={"ETag": etag})
+    return file
 
 
+@router.patch("/{file_id}", response_model=File, responses=problem_responses(401, 403, 404, 412))
 @router.put("/{file_id}", response_model=File, responses=problem_responses(401, 403, 404, 412))
 def update_file(
     file_id: UUID, update: FileUpdate, user: CurrentUserDep, files: FilesDep, response: Response, if_match: IfMatchHeader = None
 ) -> models.File:
-    """Change the name, description or visibility of a file. Absent fields stay unchanged."""
+    """Change the name, description or visibility of a file. Absent fields stay unchanged; PUT and PATCH do the same."""
     return _with_etag(response, files.update_file(user, file_id, update, revision=_revision(if_match)))
 
 
@@ -102,7 +116,3 @@ def _revision(if_match: str | None) -> int | None:
             "If-Match is not an entity tag of this file; read the file again and send its ETag", code="file_changed"
         )
     return int(tag[1])
-
-
-# The collection is also served with a trailing slash: a redirect would have to be built from the Host header.
-router.add_api_route("/", list_files, methods=["GET"], response_model=list[File], include_in_schema=False)

@@ -4,7 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Body, Header, Response
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
@@ -27,13 +27,21 @@ from lambda_app.storage.parts import plan_parts
 
 router = Router(prefix="/files", tags=["files"])
 
+
+def _refuse_other_characters(value: str | None) -> str | None:
+    if value is not None and not all("!" <= character <= "~" for character in value):
+        raise ValueError("must consist of ASCII letters, digits and punctuation, without spaces")
+    return value
+
+
 IdempotencyKeyHeader = Annotated[
     str | None,
+    AfterValidator(_refuse_other_characters),
     Header(
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        pattern="^[!-~]+$",
+        json_schema_extra={"pattern": "^[!-~]+$"},
         description="A unique key that you choose. Repeating the request with the same key within 24 hours returns the first result.",
     ),
 ]

@@ -10,8 +10,8 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from lambda_app.dependencies.auth import get_current_user
 from lambda_app.routers.http.problems import problem_responses
 
-BODY_ERROR_STATUSES = (400, 413)
-"""A body that is not JSON and a body that is too large are refused before the route is called."""
+BODY_ERROR_STATUSES = (400, 413, 415)
+"""A body that is not JSON, is too large, or has another media type is refused before the route is called."""
 
 
 def complete_document(app: FastAPI) -> None:

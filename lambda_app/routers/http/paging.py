@@ -1,12 +1,11 @@
 """The query parameters and headers of paged lists."""
 
-from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import Query, Request, Response
-from fastapi.dependencies.models import Dependant
 
+from lambda_app.routers.http.query_parameters import query_names
 from lambda_app.schemas.page import CURSOR_MAX_LENGTH, Cursor
 from lambda_app.schemas.text import ONLY_DIGITS
 
@@ -29,14 +28,7 @@ def set_page_headers(request: Request, response: Response, *, limit: int, next_c
         return
     text = next_cursor.encode()
     # Only parameters of the route: other parameters would be echoed in a header, at any length.
-    known = set(_query_names(request.scope["route"].dependant)) - {"skip", "limit", "cursor"}
+    known = set(query_names(request.scope["route"].dependant)) - {"skip", "limit", "cursor"}
     query = [(name, value) for name, value in request.query_params.multi_items() if name in known]
     response.headers["X-Next-Cursor"] = text
     response.headers["Link"] = f'<?{urlencode([*query, ("limit", str(limit)), ("cursor", text)])}>; rel="next"'
-
-
-def _query_names(dependant: Dependant) -> Iterator[str]:
-    """Yield the names of the query parameters of a route and, recursively, of its dependencies (filters and order of a list)."""
-    yield from (parameter.alias for parameter in dependant.query_params)
-    for dependency in dependant.dependencies:
-        yield from _query_names(dependency)

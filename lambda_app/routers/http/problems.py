@@ -8,20 +8,27 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Form
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from lambda_app.core import logs
 from lambda_app.core.errors import AppError, MalformedRequestError
+from lambda_app.routers.http.validation_messages import validation_message
 from lambda_app.schemas.problem import Problem
 
 logger = logging.getLogger(__name__)
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+JSON_MEDIA_TYPE = "application/json"
+FORM_MEDIA_TYPE = "application/x-www-form-urlencoded"
+_FORMATS = {JSON_MEDIA_TYPE: "JSON", FORM_MEDIA_TYPE: "a form"}
 LOC_PART_MAX_LENGTH = 64
 """Characters of a field name in an error, because the caller can send names of any length."""
 ERRORS_MAX_COUNT = 20
 """Field errors in one response; further ones are left out."""
+RETRY_AFTER_SECONDS = 2
+"""When to repeat a request that failed because a service did not respond, unless the error states another time."""
 
 _PROBLEM_REF = f"#/components/schemas/{Problem.__name__}"
 
@@ -55,9 +62,15 @@ def problem_response(
     *, status: int, code: str, detail: str, extra: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return a problem document as an HTTP response."""
+    headers = {"Cache-Control": "no-store", **(headers or {})}
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+    if (retry_after := headers.get("Retry-After", "")).isdigit():
+        # Also in the body, for pages of other origins that cannot read the header, and for people.
+        extra = {"retry_after_seconds": int(retry_after), **(extra or {})}
     # json.dumps escapes to ASCII; a lone surrogate in a field name could not be encoded as UTF-8.
     body = json.dumps(problem_body(status=status, code=code, detail=detail, extra=extra)).encode()
-    return Response(body, status_code=status, headers={"Cache-Control": "no-store", **(headers or {})}, media_type=PROBLEM_MEDIA_TYPE)
+    return Response(body, status_code=status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -88,12 +101,18 @@ def install_problem_handlers(app: FastAPI) -> None:
         return problem_response(status=error.status, code=error.code, detail=error.message, extra=error.extra, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
-    async def _malformed(_request: Request, error: RequestValidationError) -> Response:
+    async def _malformed(request: Request, error: RequestValidationError) -> Response:
+        errors = error.errors()
+        expected = _expected_media_type(request, errors)
+        if expected is not None:
+            detail = f"Send {_FORMATS[expected]} with Content-Type: {expected}"
+            return problem_response(status=415, code="unsupported_media_type", detail=detail)
+        problems = _field_problems(errors)
         return problem_response(
             status=MalformedRequestError.status,
             code=MalformedRequestError.code,
-            detail=MalformedRequestError.message,
-            extra={"errors": _field_problems(error.errors())},
+            detail=f"{MalformedRequestError.message}: {_sentence(problems[0])}",
+            extra={"errors": problems},
         )
 
     @app.exception_handler(HTTPException)
@@ -117,12 +136,29 @@ def _allowed_methods(request: Request) -> list[str]:
     return sorted({method for route in routes if route.path == found for method in route.methods or ()})
 
 
+def _expected_media_type(request: Request, errors: Sequence[Any]) -> str | None:
+    """Return the media type that the route needs, if the body was sent with another one and therefore could not be read."""
+    if all(error["loc"][:1] != ("body",) for error in errors) or not request.headers.get("content-length", "0").strip("0"):
+        return None
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    body = getattr(request.scope.get("route"), "body_field", None)
+    if body is not None and isinstance(body.field_info, Form):
+        return None if sent in (FORM_MEDIA_TYPE, "multipart/form-data") else FORM_MEDIA_TYPE
+    return None if sent == JSON_MEDIA_TYPE or sent.endswith("+json") else JSON_MEDIA_TYPE
+
+
+def _sentence(problem: Mapping[str, Any]) -> str:
+    """Return the problem of a field with the name of the field, which is the last part of its location that is not a position."""
+    names = [part for part in problem["loc"][1:] if isinstance(part, str)]
+    return f"{names[-1] if names else problem['loc'][0]} {problem['msg']}"
+
+
 def _field_problems(errors: Sequence[Any]) -> list[dict[str, Any]]:
     # Only location, message and type: `input` and `ctx` would echo passwords, NaN and lone surrogates.
     return [
         {
             "loc": [part if isinstance(part, int) else str(part)[:LOC_PART_MAX_LENGTH] for part in error["loc"]],
-            "msg": error["msg"].removeprefix("Value error, "),
+            "msg": validation_message(error),
             "type": error["type"],
         }
         for error in errors[:ERRORS_MAX_COUNT]

@@ -7,7 +7,9 @@ access log, the scopes of API keys and the `Allow` header need.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+
+from lambda_app.routers.http.query_parameters import refuse_unknown_parameters
 
 
 class Router(APIRouter):
@@ -25,9 +27,11 @@ class Router(APIRouter):
         """Raise TypeError: nested routers are not supported."""
         raise TypeError(f"A Router cannot include another router ({router.prefix or router!r})")
 
-    def add_to(self, app: FastAPI, *, prefix: str = "", include_in_schema: bool = True) -> None:
-        """Register all routes on the application, below `prefix`."""
+    def add_to(self, app: FastAPI, *, prefix: str = "", include_in_schema: bool = True, is_strict: bool = False) -> None:
+        """Register all routes on the application, below `prefix`. If `is_strict`, they refuse unknown query parameters."""
+        dependencies = [Depends(refuse_unknown_parameters)] if is_strict else []
         for path, endpoint, options in self._declarations:
             is_shown = include_in_schema and self.include_in_schema and options.get("include_in_schema", True)
             tags = [*self.tags, *(options.get("tags") or ())]
-            app.router.add_api_route(prefix + self.prefix + path, endpoint, **options | {"include_in_schema": is_shown, "tags": tags})
+            changes = {"include_in_schema": is_shown, "tags": tags, "dependencies": [*dependencies, *(options.get("dependencies") or ())]}
+            app.router.add_api_route(prefix + self.prefix + path, endpoint, **options | changes)

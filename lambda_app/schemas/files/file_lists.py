@@ -35,6 +35,11 @@ class Order(StrEnum):
     SMALLEST_FIRST = "size"
     LARGEST_FIRST = "-size"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Order | None":
+        """Accept the name of the field, `filename`, for `name`."""
+        return {"filename": cls.BY_NAME, "-filename": cls.BY_NAME_DESCENDING}.get(str(value))
+
 
 @dataclass(frozen=True, slots=True)
 class FileOrder:

@@ -1,13 +1,15 @@
 """Models of files."""
 
+import re
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, StringConstraints, computed_field, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, computed_field, field_validator
 
 from lambda_app.models.files.files import FileStatus
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
+from lambda_app.schemas.media_types import normalize_media_type
 from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES
 
 FILENAME_MAX_LENGTH = 255
@@ -16,12 +18,25 @@ DESCRIPTION_MAX_LENGTH = 2000
 SIZE_MAX_BYTES = 50 * 1024**4
 """The largest object that S3 can store: 50 TiB."""
 
-# A media type with optional parameters (RFC 9110, section 8.3.1), in printable ASCII, because it is sent as a signed header.
-_MEDIA_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-CONTENT_TYPE_PATTERN = rf'^{_MEDIA_WORD}/{_MEDIA_WORD}(?:; ?{_MEDIA_WORD}=(?:{_MEDIA_WORD}|"[ !#-\[\]-~]*"))*$'
 SHA256_PATTERN = "^[0-9a-fA-F]{64}$"
 
+
+def _refuse_other_digests(value: str) -> str:
+    if not re.fullmatch(SHA256_PATTERN, value):
+        raise ValueError("must be a SHA-256 in hex: 64 characters 0-9 and a-f")
+    return value.lower()
+
+
 Filename = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=FILENAME_MAX_LENGTH), ONE_LINE, NOT_BLANK]
+ContentType = Annotated[
+    str,
+    StringConstraints(strict=True, max_length=CONTENT_TYPE_MAX_LENGTH),
+    AfterValidator(normalize_media_type),
+    Field(description="Media type; an empty text stands for application/octet-stream.", examples=["image/png"]),
+]
+Sha256 = Annotated[
+    str, StringConstraints(strict=True), AfterValidator(_refuse_other_digests), Field(json_schema_extra={"pattern": SHA256_PATTERN})
+]
 Description = Annotated[str, StringConstraints(strict=True, max_length=DESCRIPTION_MAX_LENGTH), SEVERAL_LINES]
 
 
@@ -29,17 +44,10 @@ class DeclaredFile(RequestModel):
     """The declaration of a file to upload. S3 accepts only a body that matches it."""
 
     filename: Filename
-    content_type: str = Field(strict=True, max_length=CONTENT_TYPE_MAX_LENGTH, pattern=CONTENT_TYPE_PATTERN, examples=["image/png"])
+    content_type: ContentType
     size_bytes: int = Field(strict=True, ge=0, le=SIZE_MAX_BYTES, description="Exact length of the file, in bytes.")
-    sha256: str | None = Field(
-        default=None, strict=True, pattern=SHA256_PATTERN, description="SHA-256 of the file in hex. S3 refuses a body with another one."
-    )
+    sha256: Sha256 | None = Field(default=None, description="SHA-256 of the file in hex. S3 refuses a body with another one.")
     description: Description | None = None
-
-    @field_validator("sha256")
-    @classmethod
-    def _lower(cls, value: str | None) -> str | None:
-        return value.lower() if value else value
 
 
 class FileCreate(DeclaredFile):

@@ -1,23 +1,18 @@
 """Models of multipart uploads."""
 
+import re
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from lambda_app.schemas.base import RequestModel, ResponseModel
-from lambda_app.schemas.files.files import (
-    CONTENT_TYPE_MAX_LENGTH,
-    CONTENT_TYPE_PATTERN,
-    SHA256_PATTERN,
-    SIZE_MAX_BYTES,
-    Description,
-    Filename,
-)
+from lambda_app.schemas.files.files import SIZE_MAX_BYTES, ContentType, Description, Filename, Sha256
 
 PARTS_PER_CALL = 100
 """Maximum number of parts that one call can sign."""
+CRC64NVME_PATTERN = "^[0-9A-Za-z+/]{11}=$"
 
 
 class MultipartCreate(RequestModel):
@@ -28,7 +23,7 @@ class MultipartCreate(RequestModel):
     """
 
     filename: Filename
-    content_type: str = Field(strict=True, max_length=CONTENT_TYPE_MAX_LENGTH, pattern=CONTENT_TYPE_PATTERN, examples=["video/mp4"])
+    content_type: ContentType
     size_bytes: int = Field(strict=True, ge=1, le=SIZE_MAX_BYTES, description="Exact length of the file, in bytes.")
     has_part_digests: bool = Field(
         default=False, strict=True, description="Whether each part is signed with its SHA-256, which S3 then checks."
@@ -50,12 +45,7 @@ class PartRequest(RequestModel):
     """A part to sign."""
 
     number: int = Field(strict=True, ge=1, le=10_000)
-    sha256: str | None = Field(default=None, strict=True, pattern=SHA256_PATTERN, description="SHA-256 of the part, in hex.")
-
-    @field_validator("sha256")
-    @classmethod
-    def _lower(cls, value: str | None) -> str | None:
-        return value.lower() if value else value
+    sha256: Sha256 | None = Field(default=None, description="SHA-256 of the part, in hex.")
 
 
 class PartsRequest(RequestModel):
@@ -105,12 +95,21 @@ class UploadedParts(ResponseModel):
     parts: list[Part]
 
 
+def _refuse_other_checksums(value: str) -> str:
+    if not re.fullmatch(CRC64NVME_PATTERN, value):
+        raise ValueError("must be a CRC64NVME in base64: 11 characters and an equals sign")
+    return value
+
+
+Crc64Nvme = Annotated[
+    str, StringConstraints(strict=True), AfterValidator(_refuse_other_checksums), Field(json_schema_extra={"pattern": CRC64NVME_PATTERN})
+]
+
+
 class UploadCompletion(RequestModel):
     """The completion of an upload."""
 
-    crc64nvme: str | None = Field(
+    crc64nvme: Crc64Nvme | None = Field(
         default=None,
-        strict=True,
-        pattern="^[0-9A-Za-z+/]{11}=$",
         description="CRC64NVME of the whole file, in base64. A file with another checksum is rejected. Not for uploads with part digests.",
     )

@@ -11,6 +11,7 @@ from lambda_app.models.sharing.file_requests import CONTENT_TYPE_RULE_MAX_LENGTH
 from lambda_app.schemas.accounts.sessions import Secret
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
 from lambda_app.schemas.files.files import FileUploadResponse
+from lambda_app.schemas.media_types import normalize_media_range
 from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES, Instant
 
 MAX_SIZE_DEFAULT_BYTES = 1024**3
@@ -20,16 +21,14 @@ MAX_FILES_DEFAULT = 100
 MAX_FILES_LIMIT = 10_000
 CONTENT_TYPE_RULES_MAX_COUNT = 50
 
-_WORD = r"[!#$%&'+.^_`|~0-9A-Za-z-]+"
-
 Title = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=REQUEST_TITLE_MAX_LENGTH), ONE_LINE, NOT_BLANK]
 Note = Annotated[str, StringConstraints(strict=True, max_length=REQUEST_NOTE_MAX_LENGTH), SEVERAL_LINES]
 MaxSize = Annotated[int, Field(strict=True, ge=1, le=MAX_SIZE_LIMIT_BYTES, description="Maximum size of one file, in bytes.")]
 MaxFiles = Annotated[int, Field(strict=True, ge=1, le=MAX_FILES_LIMIT, description="Maximum number of files in all.")]
 ContentTypeRule = Annotated[
     str,
-    StringConstraints(strict=True, max_length=CONTENT_TYPE_RULE_MAX_LENGTH, pattern=rf"^{_WORD}/(?:{_WORD}|\*)$"),
-    AfterValidator(str.lower),
+    StringConstraints(strict=True, max_length=CONTENT_TYPE_RULE_MAX_LENGTH),
+    AfterValidator(normalize_media_range),
 ]
 ContentTypeRules = Annotated[
     list[ContentTypeRule],

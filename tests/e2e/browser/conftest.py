@@ -22,6 +22,11 @@ from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 
 HERE = Path(__file__).parent
+FONTCONFIG = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig><dir>{folder}/fonts</dir><cachedir>{folder}/fonts-cache</cachedir></fontconfig>
+"""
+"""The browser unpacks its fonts below TMPDIR, but its own configuration names /tmp/fonts. Without fonts all text is invisible."""
 BROWSER_SECONDS = 120
 """On a busy machine, unpacking and starting the browser takes most of this time."""
 
@@ -71,13 +76,21 @@ def visit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Jobs], dict[str
     if node is None or not (HERE / "node_modules").is_dir():
         pytest.fail("The browser is not installed; run: make test-browser")
     folder = tmp_path_factory.mktemp("browser")
+    fontconfig = tmp_path_factory.mktemp("fontconfig")
+    (fontconfig / "fonts.conf").write_text(FONTCONFIG.format(folder=folder))
 
     def run(jobs: Jobs) -> dict[str, Any]:
         (folder / "jobs.json").write_text(json.dumps(jobs))
         finished = subprocess.run(
             [node, HERE / "visit.mjs", folder / "jobs.json"],
             # The browser unpacks itself into TMPDIR, which is deleted after the tests.
-            env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8"},
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(folder),
+                "TMPDIR": str(folder),
+                "LANG": "C.UTF-8",
+                "FONTCONFIG_PATH": str(fontconfig),
+            },
             capture_output=True,
             text=True,
             timeout=BROWSER_SECONDS,

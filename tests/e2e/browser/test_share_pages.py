@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import text as sql
 
-from infra.local.archives import working
+from infra.local.workers import running_workers
 from lambda_app.storage.content import safe_filename
 from tests.e2e.browser.conftest import Site
 from tests.support.accounts import Account, make_account, make_file, sha256_hex
@@ -76,7 +76,7 @@ def results(site: Site, client: httpx.Client, owner: Account, visit: Callable[[d
         "zip, inspected": {"url": plain["url"], "steps": [*zipped, *INSPECT]},
         "closed": {"url": f"{site.url}/s/none", "steps": INSPECT},
     }
-    with working(site.services):
+    with running_workers(site.services):
         results = visit(jobs)
     body = _zip_of(client, plain["url"])
     assert results["zip"]["downloads"] == [{"name": "files.zip", "sha256": sha256_hex(body)}], results["zip"]

@@ -1,6 +1,6 @@
-"""Fits a synthesised cloud assembly to what the emulator has; everything that it lacks is named here.
+"""Adapts a synthesised cloud assembly to the emulator: removes what the emulator lacks.
 
-Only the templates are touched, after synthesis: what is deployed is the app that AWS would get, less these.
+Only the templates change, after synthesis, so the rest is deployed exactly as in AWS.
 """
 
 import json
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-LACKING: dict[str, dict[str, str]] = {
+UNSUPPORTED_TYPES: dict[str, dict[str, str]] = {
     "AWS::EC2::FlowLog": {},
     "AWS::EC2::SecurityGroupEgress": {},
     "AWS::EC2::SecurityGroupIngress": {},
@@ -16,55 +16,55 @@ LACKING: dict[str, dict[str, str]] = {
     "AWS::RDS::DBProxyTargetGroup": {},
     "AWS::SecretsManager::RotationSchedule": {},
 }
-"""Types that the emulator does not know, and what stands for their attributes."""
+"""Types that the emulator does not support, with substitutes for their attributes."""
 
 MISSING_ATTRIBUTES = {
     ("AWS::EC2::VPC", "CidrBlock"): "10.0.0.0/16",
     **{("AWS::SES::EmailIdentity", f"DkimDNSToken{part}{number}"): "emulated" for part in ("Name", "Value") for number in (1, 2, 3)},
     ("AWS::RDS::DBInstance", "MasterUserSecret.SecretArn"): "arn:aws:secretsmanager:us-east-1:000000000000:secret:rds-owner",
 }
-"""Attributes that the emulator leaves out of types that it knows."""
+"""Attributes that the emulator does not return, with substitutes."""
 
 
-def fit(assembly: Path, environments: Mapping[str, Mapping[str, str | None]]) -> list[str]:
-    """Rewrite the templates of `assembly`, and return what was taken out, as `Type LogicalId`.
+def adapt(assembly: Path, environments: Mapping[str, Mapping[str, str | None]]) -> list[str]:
+    """Rewrite the templates of `assembly`. Return the removed resources as `Type LogicalId`.
 
-    `environments` changes the variables of functions by their handler, None removing one: there is no RDS, so they get the address
-    of a PostgreSQL that runs beside the emulator.
+    `environments` replaces environment variables of functions, by handler; None removes a variable. The emulator has no RDS, so the
+    functions get the address of a separate PostgreSQL.
     """
     templates = {path: json.loads(path.read_text()) for path in sorted(assembly.glob("*.template.json"))}
     removed: list[str] = []
     imports: dict[str, Any] = {}
     for template in templates.values():
-        removed += _fit_template(template, environments)
+        removed += _adapt_template(template, environments)
         imports |= _literal_exports(template)
     for path, template in templates.items():
         path.write_text(json.dumps(_replace(template, {}, {}, imports), indent=1))
     return sorted(removed)
 
 
-def _fit_template(template: dict[str, Any], environments: Mapping[str, Mapping[str, str | None]]) -> list[str]:
+def _adapt_template(template: dict[str, Any], environments: Mapping[str, Mapping[str, str | None]]) -> list[str]:
     resources = template["Resources"]
-    lost = {name: resource["Type"] for name, resource in resources.items() if resource["Type"] in LACKING}
+    removed = {name: resource["Type"] for name, resource in resources.items() if resource["Type"] in UNSUPPORTED_TYPES}
     attributes = {
         (name, attribute): value
         for name, resource in resources.items()
         for (kind, attribute), value in MISSING_ATTRIBUTES.items()
         if kind == resource["Type"]
     }
-    for name in lost:
+    for name in removed:
         del resources[name]
     for resource in resources.values():
         waits_for = resource.pop("DependsOn", [])
-        kept = [name for name in ([waits_for] if isinstance(waits_for, str) else waits_for) if name not in lost]
+        kept = [name for name in ([waits_for] if isinstance(waits_for, str) else waits_for) if name not in removed]
         if kept:
             resource["DependsOn"] = kept
         if resource["Type"] == "AWS::Lambda::Function":
             _change_environment(resource["Properties"], environments)
-    fitted = _replace(template, lost, attributes, {})
+    adapted = _replace(template, removed, attributes, {})
     template.clear()
-    template.update(fitted)
-    return [f"{kind} {name}" for name, kind in lost.items()]
+    template.update(adapted)
+    return [f"{kind} {name}" for name, kind in removed.items()]
 
 
 def _change_environment(function: dict[str, Any], environments: Mapping[str, Mapping[str, str | None]]) -> None:
@@ -76,7 +76,7 @@ def _change_environment(function: dict[str, Any], environments: Mapping[str, Map
 
 
 def _literal_exports(template: dict[str, Any]) -> dict[str, Any]:
-    """Exports whose value has become a literal: an import of one is replaced, because nothing exports it for long."""
+    """Remove and return the exports whose value is a literal now; `_replace` inserts the literals for the imports."""
     outputs = template.get("Outputs", {})
     return {
         output["Export"]["Name"]: outputs.pop(name)["Value"]
@@ -85,18 +85,18 @@ def _literal_exports(template: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _replace(part: Any, lost: Mapping[str, str], attributes: Mapping[tuple[str, str], str], imports: Mapping[str, Any]) -> Any:
-    """Return `part` of a template with literals for references to what is not there."""
+def _replace(part: Any, removed: Mapping[str, str], attributes: Mapping[tuple[str, str], str], imports: Mapping[str, Any]) -> Any:
+    """Return `part` of a template with literals in place of references to removed resources."""
     if isinstance(part, list):
-        return [_replace(item, lost, attributes, imports) for item in part]
+        return [_replace(item, removed, attributes, imports) for item in part]
     if not isinstance(part, dict):
         return part
     match part:
-        case {"Ref": str(name)} if name in lost:
+        case {"Ref": str(name)} if name in removed:
             return f"emulated-{name}"
-        case {"Fn::GetAtt": [name, attribute]} if name in lost or (name, attribute) in attributes:
-            return LACKING[lost[name]][attribute] if name in lost else attributes[name, attribute]
+        case {"Fn::GetAtt": [name, attribute]} if name in removed or (name, attribute) in attributes:
+            return UNSUPPORTED_TYPES[removed[name]][attribute] if name in removed else attributes[name, attribute]
         case {"Fn::ImportValue": str(name)} if name in imports:
             return imports[name]
         case _:
-            return {key: _replace(value, lost, attributes, imports) for key, value in part.items()}
+            return {key: _replace(value, removed, attributes, imports) for key, value in part.items()}

@@ -1,4 +1,4 @@
-"""An emulated AWS account, and the real `cdk` command line pointed at it."""
+"""An emulated AWS account, and the real `cdk` command line configured for it."""
 
 import json
 import os
@@ -24,12 +24,12 @@ KEY = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION
 
 
 class DeployError(AssertionError):
-    """The command line refused; the message is what it printed."""
+    """The command line failed; the message is its output."""
 
 
 @dataclass(frozen=True)
 class Cloud:
-    """A running emulator with an account of its own."""
+    """A running emulator with its own account."""
 
     endpoint_url: str
     folder: Path
@@ -40,17 +40,17 @@ class Cloud:
         return session.client(service, endpoint_url=self.endpoint_url)
 
     def cdk(self, *arguments: str) -> str:
-        """Run the CDK's command line against the account and return what it printed. Raises DeployError when it fails."""
+        """Run the CDK's command line for the account and return its output. Raises DeployError when it fails."""
         environment = base_environment(
             **KEY,
             AWS_ENDPOINT_URL=self.endpoint_url,
-            # It remembers the account behind a key, in the home folder.
+            # The CDK caches the account of each key in the home folder.
             HOME=str(self.folder),
             CI="true",
             CDK_DISABLE_CLI_TELEMETRY="true",
             JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION="1",
         )
-        # Away from cdk.json: what is deployed is an assembly, not the app.
+        # Not in the folder of cdk.json: the input is an assembly, not the app.
         finished = subprocess.run(
             [str(CDK), *arguments, "--no-notices"],
             cwd=self.folder,
@@ -66,14 +66,14 @@ class Cloud:
         return finished.stdout
 
     def outputs(self, stack: str) -> dict[str, str]:
-        """Return the outputs of a stack that was deployed."""
+        """Return the outputs of a deployed stack."""
         (described,) = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
         return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
 
 
 @contextmanager
 def running_cloud() -> Iterator[Cloud]:
-    """Start the emulator with all its services, without authentication: the CDK's own roles are not worth emulating."""
+    """Start the emulator with all services, without authentication: it does not emulate the CDK's roles."""
     with tempfile.TemporaryDirectory(prefix="we-upload-cloud-") as name:
         folder = Path(name)
         temporary = folder / "tmp"
@@ -86,7 +86,7 @@ def running_cloud() -> Iterator[Cloud]:
             PERSIST_STATE="0",
             IOT_MTLS_ENABLED="0",
             SFTP_ENABLED="0",
-            # Every worker unpacks the package there and leaves it behind.
+            # Every worker unpacks the package there and does not remove it.
             TMPDIR=str(temporary),
             MINISTACK_REGION=REGION,
             LOG_LEVEL="INFO",

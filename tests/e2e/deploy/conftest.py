@@ -1,4 +1,4 @@
-"""The package for this machine, and a cloud that it was deployed to with the real command line."""
+"""The package for this machine, and its deployment to the emulator with the real command line."""
 
 import json
 import platform
@@ -19,8 +19,8 @@ from infra.local.postgres import Postgres
 from infra.package import archive
 from infra.package.__main__ import build
 from infra.package.artifact import Artifact
-from tests.e2e.deploy.assembly import fit
-from tests.e2e.deploy.cloud import ACCOUNT, CDK, REGION, ROOT, Cloud, running_cloud
+from tests.e2e.deploy.assembly import adapt
+from tests.e2e.deploy.cloud import ACCOUNT, CDK, REGION, ROOT, Cloud, DeployError, running_cloud
 
 STACK = "WeUpload-dev"
 MIGRATIONS = "lambda_app/db/migrations/versions"
@@ -28,7 +28,7 @@ MIGRATIONS = "lambda_app/db/migrations/versions"
 
 @dataclass(frozen=True)
 class Deployment:
-    """The dev stage in the emulated account, and the PostgreSQL that stands in for its RDS."""
+    """The dev stage in the emulated account, and the PostgreSQL that replaces RDS."""
 
     cloud: Cloud
     postgres: Postgres
@@ -38,13 +38,15 @@ class Deployment:
     folder: Path
 
     def deploy(self, package: Artifact, **settings: str) -> str:
-        """Synthesise the app with these settings, fit it to the emulator, deploy all stacks; return what the command line said."""
+        """Synthesise the app with these settings, adapt it to the emulator and deploy all stacks. Return the command's output."""
         assembly = self.folder / f"assembly-{package.digest[:12]}"
         shutil.rmtree(assembly, ignore_errors=True)
         command = [str(CDK), "synth", "--quiet", "--output", str(assembly), "--app", f"{sys.executable} -m infra.app", "--no-notices"]
         context = {"stage": "dev", "package": str(package.zip.parent), **settings}
         command += [part for name, value in context.items() for part in ("--context", f"{name}={value}")]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        synthesis = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if synthesis.returncode:
+            raise DeployError(f"cdk synth\n{synthesis.stdout}")
         here = {"ENVIRONMENT": "local", "AWS_ENDPOINT_URL": self.cloud.endpoint_url, "S3_PUBLIC_ENDPOINT_URL": self.cloud.endpoint_url}
         as_owner = self.postgres.url(self.database)
         as_app = as_owner.replace(f"postgres:{self.postgres.password}@", f"we_upload:{self.app_password}@")
@@ -52,7 +54,7 @@ class Deployment:
         app = here | {"DATABASE_URL": as_app, "DATABASE_IAM_AUTH": None}
         handlers = {path.stem for path in (ROOT / "lambda_app" / "handlers").glob("[!_]*.py")}
         environments = {f"lambda_app.handlers.{name}.handler": app for name in handlers}
-        fit(assembly, environments | {"lambda_app.main.handler": app, "lambda_app.handlers.migrate.handler": owner})
+        adapt(assembly, environments | {"lambda_app.main.handler": app, "lambda_app.handlers.migrate.handler": owner})
         return self.cloud.cdk("deploy", "--all", "--app", str(assembly), "--require-approval", "never")
 
     def destroy(self, package: Artifact) -> str:
@@ -61,7 +63,7 @@ class Deployment:
         return self.cloud.cdk("destroy", "--all", "--app", str(assembly), "--force")
 
     def variant(self, migrations: Mapping[str, str]) -> Artifact:
-        """Return the package with more migrations in it, their source by revision."""
+        """Return the package with additional migrations, given as source by revision."""
         folder = self.folder / "-".join(migrations)
         shutil.copytree(self.package.zip.parent / "tree", folder / "tree")
         for revision, source in migrations.items():
@@ -73,15 +75,15 @@ class Deployment:
         return changed
 
     def api(self, **headers: str) -> httpx.Client:
-        """Return a client of the API, through the emulated gateway, that sends these headers with every request."""
+        """Return a client of the API, through the emulated gateway, with these headers on every request."""
         (api,) = self.cloud.client("apigatewayv2").get_apis()["Items"]
-        # By path: the name of an API resolves nowhere without a DNS of the emulator's own.
+        # By path: the host name of the API would need the emulator's DNS server.
         return httpx.Client(
             base_url=f"{self.cloud.endpoint_url}/_aws/execute-api/{api['ApiId']}/$default", headers=headers, timeout=60, trust_env=False
         )
 
     def invoke(self, handler: str) -> dict[str, Any]:
-        """Call the function with this handler once, as its schedule would, and return what it answered."""
+        """Invoke the function with this handler once, as its schedule would, and return its response."""
         functions = self.cloud.client("lambda").list_functions()["Functions"]
         (name,) = [function["FunctionName"] for function in functions if function["Handler"] == handler]
         answer: dict[str, Any] = json.loads(self.cloud.client("lambda").invoke(FunctionName=name, Payload="{}")["Payload"].read())
@@ -108,7 +110,7 @@ def build_for_this_machine(folder: Path) -> Artifact:
 
 @pytest.fixture(scope="session")
 def second_build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Future[Artifact]]:
-    """The same package built once more, while the first one is deployed."""
+    """A second build of the same package, in the background."""
     with ThreadPoolExecutor(1) as background:
         yield background.submit(build_for_this_machine, tmp_path_factory.mktemp("again"))
 
@@ -121,7 +123,7 @@ def machine_package(tmp_path_factory: pytest.TempPathFactory, second_build: Futu
 
 @pytest.fixture(scope="session")
 def app_password(postgres_server: Postgres) -> str:
-    """The password of the application's role, which in AWS signs in with IAM and has none."""
+    """The password of the application's role. In AWS the role signs in with IAM and has none."""
     password = secrets.token_hex(8)
     for role in (f"we_upload LOGIN PASSWORD '{password}'", "rds_iam"):
         postgres_server._run(f"CREATE ROLE {role}")
@@ -136,7 +138,7 @@ def deployment(
     fresh_database: Callable[[], str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Deployment]:
-    """A first deployment."""
+    """The first deployment."""
     database = fresh_database().rpartition("/")[2]
     with running_cloud() as cloud:
         deployment = Deployment(cloud, postgres_server, database, app_password, machine_package, tmp_path_factory.mktemp("assemblies"))

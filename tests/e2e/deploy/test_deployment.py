@@ -1,4 +1,4 @@
-"""The life of a deployment, in the order of this file: serve, upgrade, refuse a broken upgrade, destroy."""
+"""A deployment from start to end, in the order of this file: serve, upgrade, refuse a failing upgrade, destroy."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from tests.e2e.deploy.conftest import STACK, Deployment
 from tests.e2e.deploy.walk import sign_in, walk
 
 WORKER_SECONDS = 60.0
-"""The queue is polled, and a worker's first start takes a while."""
+"""The emulator polls the queue, and the first start of a worker takes seconds."""
 
 MIGRATION = '''"""One more migration."""
 
@@ -48,7 +48,7 @@ BEHIND_FIREWALL = {
 
 
 def query(deployment: Deployment, statement: str) -> list[Any]:
-    """Ask the deployment's database as its owner."""
+    """Run a query on the deployment's database as its owner."""
     connection = pg8000.dbapi.connect(
         "postgres", host="127.0.0.1", port=deployment.postgres.port, password=deployment.postgres.password, database=deployment.database
     )
@@ -63,7 +63,7 @@ def query(deployment: Deployment, statement: str) -> list[Any]:
 
 
 def as_cloudfront(deployment: Deployment) -> dict[str, str]:
-    """Return the header by which the API knows CloudFront: the newest of its keys."""
+    """Return the header that CloudFront sends: the newest origin key."""
     arn, *_ = deployment.api_function()["Environment"]["Variables"]["ORIGIN_KEY_ARNS"].split(",")
     return {"x-origin-verify": deployment.cloud.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]}
 
@@ -73,7 +73,7 @@ def test_whole_product_works_through_the_gateway(deployment: Deployment) -> None
         walk(api, bucket=deployment.cloud.outputs(f"{STACK}-Data")["Bucket"])
 
 
-def test_worker_makes_an_upload_available_that_nobody_completes(deployment: Deployment) -> None:
+def test_worker_completes_an_upload_that_the_client_does_not(deployment: Deployment) -> None:
     content = secrets.token_bytes(1000)
     with deployment.api() as api, httpx.Client(trust_env=False) as s3:
         sign_in(api, "away-after-the-upload@example.com")
@@ -90,7 +90,7 @@ def test_worker_makes_an_upload_available_that_nobody_completes(deployment: Depl
         assert s3.get(download["download_url"]).content == content
 
 
-def test_worker_that_the_bucket_wakes_builds_a_zip(deployment: Deployment) -> None:
+def test_archive_worker_builds_a_zip_after_the_event_of_the_bucket(deployment: Deployment) -> None:
     content = secrets.token_bytes(1000)
     with deployment.api() as api, httpx.Client(trust_env=False) as s3:
         sign_in(api, "all-as-one-zip@example.com")
@@ -98,11 +98,11 @@ def test_worker_that_the_bucket_wakes_builds_a_zip(deployment: Deployment) -> No
         upload = api.post("/api/v1/files/upload", json=declared).json()
         assert s3.request(upload["method"], upload["upload_url"], headers=upload["headers"], content=content).is_success
         assert api.post(f"/api/v1/files/{upload['file_id']}/complete").is_success
-        asked = api.post("/api/v1/archives", json={"file_ids": [upload["file_id"]]})
-        assert asked.status_code == HTTPStatus.ACCEPTED, asked.text
+        requested = api.post("/api/v1/archives", json={"file_ids": [upload["file_id"]]})
+        assert requested.status_code == HTTPStatus.ACCEPTED, requested.text
 
         deadline = time.monotonic() + WORKER_SECONDS
-        while (archive := api.get(f"/api/v1/archives/{asked.json()['id']}").json())["status"] != "ready":
+        while (archive := api.get(f"/api/v1/archives/{requested.json()['id']}").json())["status"] != "ready":
             assert time.monotonic() < deadline, archive
             time.sleep(0.5)
 
@@ -110,7 +110,7 @@ def test_worker_that_the_bucket_wakes_builds_a_zip(deployment: Deployment) -> No
             assert found.read("a.bin") == content
 
 
-def test_sweep_ends_an_abandoned_upload(deployment: Deployment) -> None:
+def test_sweep_expires_an_abandoned_upload(deployment: Deployment) -> None:
     with deployment.api() as api:
         sign_in(api, "gone-before-the-upload@example.com")
         declared = {"filename": "never.bin", "content_type": "application/octet-stream", "size_bytes": 10}
@@ -125,15 +125,15 @@ def test_sweep_ends_an_abandoned_upload(deployment: Deployment) -> None:
         assert api.get("/api/v1/users/me").json()["id"]
 
 
-def test_first_superuser_is_made_by_hand_and_may_see_everybody(deployment: Deployment) -> None:
+def test_invoked_function_creates_a_superuser_who_sees_all_users(deployment: Deployment) -> None:
     function = deployment.cloud.outputs(f"{STACK}-Api")["SuperuserFunction"]
 
     invoked = deployment.cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps({"email": "root@example.com"}))
 
-    made = json.loads(invoked["Payload"].read())
-    assert made["email"] == "root@example.com"
+    created = json.loads(invoked["Payload"].read())
+    assert created["email"] == "root@example.com"
     with deployment.api() as api:
-        token = api.post("/login/token", data={"username": made["email"], "password": made["password"]}).json()["access_token"]
+        token = api.post("/login/token", data={"username": created["email"], "password": created["password"]}).json()["access_token"]
         listed = api.get("/api/v1/users/", headers={"Authorization": f"Bearer {token}"})
         assert "root@example.com" in [user["email"] for user in listed.json()]
 
@@ -147,7 +147,7 @@ def test_signing_key_is_read_from_the_secret(deployment: Deployment) -> None:
     assert len(secret["SecretString"]) == 64
 
 
-def test_application_may_not_change_the_schema(deployment: Deployment) -> None:
+def test_application_cannot_change_the_schema(deployment: Deployment) -> None:
     privileges = query(
         deployment, "SELECT privilege_type FROM information_schema.role_table_grants WHERE grantee = 'we_upload' AND table_name = 'file'"
     )
@@ -161,7 +161,7 @@ def test_application_may_not_change_the_schema(deployment: Deployment) -> None:
     assert query(deployment, "SELECT count(*) FROM pg_class WHERE relowner = 'we_upload'::regrole") == [0]
 
 
-def test_new_version_brings_its_migration_before_it_serves(deployment: Deployment) -> None:
+def test_migration_runs_before_the_new_version_serves(deployment: Deployment) -> None:
     before = deployment.live_version()
 
     deployment.deploy(deployment.variant(ADDS_A_COLUMN), **BEHIND_FIREWALL)
@@ -172,7 +172,7 @@ def test_new_version_brings_its_migration_before_it_serves(deployment: Deploymen
         assert api.get("/health/db").json() == {"status": "ok"}
 
 
-def test_api_behind_the_firewall_serves_cloudfront_and_nobody_else(deployment: Deployment) -> None:
+def test_api_behind_the_firewall_refuses_direct_requests(deployment: Deployment) -> None:
     (distribution,) = deployment.cloud.client("cloudfront").list_distributions()["DistributionList"]["Items"]
     (origin,) = distribution["Origins"]["Items"]
     (acl,) = deployment.cloud.client("wafv2").list_web_acls(Scope="CLOUDFRONT")["WebACLs"]
@@ -182,12 +182,12 @@ def test_api_behind_the_firewall_serves_cloudfront_and_nobody_else(deployment: D
     assert distribution["Aliases"]["Items"] == ["files.example.com"]
     assert {header["HeaderName"]: header["HeaderValue"]} == as_cloudfront(deployment)
     for headers in ({}, {"x-origin-verify": "guess"}):
-        with deployment.api(**headers) as stranger:
-            refused = stranger.get("/health")
+        with deployment.api(**headers) as direct:
+            refused = direct.get("/health")
             assert (refused.status_code, refused.json()["code"]) == (HTTPStatus.FORBIDDEN, "side_door")
 
 
-def test_mail_goes_out_by_ses_as_the_one_sender(deployment: Deployment) -> None:
+def test_mail_is_sent_by_ses_as_the_configured_sender(deployment: Deployment) -> None:
     with deployment.api(**as_cloudfront(deployment)) as api:
         sign_in(api, "forgetful@example.com")
         assert api.post("/api/v1/login/forgot-password", json={"email": "forgetful@example.com"}).status_code == HTTPStatus.ACCEPTED
@@ -198,7 +198,7 @@ def test_mail_goes_out_by_ses_as_the_one_sender(deployment: Deployment) -> None:
     assert "https://app.example.com/reset-password#token=" in mail["BodyText"]
 
 
-def test_failing_migration_stops_the_deployment_and_the_old_version_serves_on(deployment: Deployment) -> None:
+def test_failing_migration_stops_the_deployment_and_the_old_version_still_serves(deployment: Deployment) -> None:
     before = deployment.live_version()
 
     with pytest.raises(DeployError, match=r"ProgrammingError: see the log group "):
@@ -211,7 +211,7 @@ def test_failing_migration_stops_the_deployment_and_the_old_version_serves_on(de
         assert api.get("/api/v1/files").json() == []
 
 
-def test_older_version_can_be_deployed_again_on_the_newer_schema_and_cloudfront_gets_a_new_key(deployment: Deployment) -> None:
+def test_older_version_runs_on_the_newer_schema_and_cloudfront_gets_a_new_key(deployment: Deployment) -> None:
     old_key = as_cloudfront(deployment)
 
     deployment.deploy(deployment.package, **BEHIND_FIREWALL, origin_key="2")
@@ -220,14 +220,14 @@ def test_older_version_can_be_deployed_again_on_the_newer_schema_and_cloudfront_
     (distribution,) = deployment.cloud.client("cloudfront").list_distributions()["DistributionList"]["Items"]
     sent = distribution["Origins"]["Items"][0]["CustomHeaders"]["Items"][0]["HeaderValue"]
     assert sent == as_cloudfront(deployment)["x-origin-verify"] != old_key["x-origin-verify"]
-    # Edges of CloudFront that have not heard of the new one yet.
+    # Edge locations that still send the previous key.
     with deployment.api(**old_key) as api:
         assert api.get("/health/db").json() == {"status": "ok"}
     with deployment.api(**as_cloudfront(deployment)) as api:
         sign_in(api, "after-the-rollback@example.com")
 
 
-def test_destroying_leaves_no_stack_behind(deployment: Deployment) -> None:
+def test_destroy_removes_all_stacks(deployment: Deployment) -> None:
     deployment.destroy(deployment.package)
 
     described = deployment.cloud.client("cloudformation").describe_stacks()["Stacks"]

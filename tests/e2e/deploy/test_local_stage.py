@@ -1,4 +1,4 @@
-"""The `local` stage, which is for LocalStack, deployed to the emulator as it comes: nothing is taken out of it."""
+"""The `local` stage for LocalStack, deployed to the emulator without changes."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The deployment package: complete by itself, small, the same every time."""
+"""The deployment package: complete, small and reproducible."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ import importlib, pathlib
 root = pathlib.Path(sys.argv[1])
 names = [path.relative_to(root).with_suffix("").as_posix().replace("/", ".") for path in root.glob("lambda_app/**/*.py")]
 for name in sorted(names):
-    # cli is for operators and env is Alembic's; neither runs in Lambda by itself.
+    # cli is the operator command and env belongs to Alembic; neither is imported in Lambda.
     if name.partition(".")[2] not in ("cli", "db.migrations.env"):
         importlib.import_module(name.removesuffix(".__init__"))
 from lambda_app.core.aws import AwsAccess, AwsCredentials
@@ -38,17 +38,24 @@ print("complete", head_revision())
 """
 
 
-def test_package_needs_nothing_but_python(machine_package: Artifact, tmp_path: Path) -> None:
+def test_package_needs_only_python(machine_package: Artifact, tmp_path: Path) -> None:
     tree = machine_package.zip.parent / "tree"
+    # The import of lambda_app.main reads these settings.
+    environment = {"DATABASE_URL": "postgresql://u@h/d", "SECRET_KEY_ARN": "arn", "S3_BUCKET_NAME": "bucket", "AWS_REGION": "us-east-1"}
 
     finished = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", IMPORTS, str(tree)], capture_output=True, text=True, check=False, cwd=tmp_path, env={}
+        [sys.executable, "-I", "-S", "-B", "-c", IMPORTS, str(tree)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment,
     )
 
     assert finished.stdout.startswith("complete 0"), finished.stderr
 
 
-def test_same_inputs_make_the_same_package(machine_package: Artifact, second_build: Future[Artifact]) -> None:
+def test_build_is_reproducible(machine_package: Artifact, second_build: Future[Artifact]) -> None:
     again = second_build.result()
 
     assert again.zip != machine_package.zip
@@ -56,7 +63,7 @@ def test_same_inputs_make_the_same_package(machine_package: Artifact, second_bui
     assert again.zip.read_bytes() == machine_package.zip.read_bytes()
 
 
-def test_package_stays_within_its_budget(machine_package: Artifact) -> None:
+def test_package_is_within_its_size_budget(machine_package: Artifact) -> None:
     tree = machine_package.zip.parent / "tree"
     boto3 = sum(archive.size_bytes(tree / name) for name in ("boto3", "botocore", "s3transfer"))
 
@@ -76,7 +83,7 @@ def test_every_module_is_compiled(machine_package: Artifact) -> None:
     assert {path.relative_to(tree).parts[0] for path in sources} == {"lambda_app"}
 
 
-def test_package_carries_no_tests_and_the_authorities_of_rds(machine_package: Artifact) -> None:
+def test_package_contains_no_tests_and_the_rds_authorities(machine_package: Artifact) -> None:
     tree = machine_package.zip.parent / "tree"
 
     assert [path for path in tree.rglob("*") if path.is_dir() and path.name in ("tests", "test")] == []

@@ -1,4 +1,4 @@
-"""The packaged API under AWS's own emulator of the Lambda runtime interface."""
+"""The packaged API under AWS's Lambda runtime interface emulator."""
 
 import platform
 import re
@@ -26,13 +26,13 @@ MACHINES = {"x86_64": "x86_64", "aarch64": "arm64"}
 
 @dataclass(frozen=True)
 class Runtime:
-    """A function that waits for invocations, and its log."""
+    """A running function and its log."""
 
     url: str
     log: Path
 
     def invoke(self, event: dict[str, Any], context: Any = None) -> dict[str, Any]:
-        """Invoke the function; one invocation at a time is all that the emulator bears."""
+        """Invoke the function. The emulator supports one invocation at a time."""
         del context
         answer = httpx.post(f"{self.url}/2015-03-31/functions/function/invocations", json=event, timeout=60, trust_env=False)
         return dict(answer.json())
@@ -40,7 +40,7 @@ class Runtime:
 
 @pytest.fixture(scope="module")
 def runtime(machine_package: Artifact, migrated_database_url: str, s3_server: ObjectStoreServer) -> Iterator[Runtime]:
-    """The API as Lambda starts it: the package is the only thing on its path beside the runtime's own client."""
+    """The API as Lambda starts it: only the package and the runtime client are on the path."""
     tree = machine_package.zip.parent / "tree"
     gateway, api = free_port(), free_port()
     environment = base_environment(
@@ -79,25 +79,25 @@ def _listens(port: int) -> bool:
 
 @pytest.fixture(params=["payload 2.0", "payload 1.0"])
 def api(request: pytest.FixtureRequest, runtime: Runtime) -> Iterator[httpx.Client]:
-    """A client whose requests go through the runtime as events of either gateway."""
+    """A client whose requests reach the runtime as events of an HTTP API or a REST API."""
     transport = GatewayTransport(runtime.invoke) if request.param == "payload 2.0" else GatewayTransport(runtime.invoke, payload_v1)
     with httpx.Client(transport=transport, base_url="https://api.example.com") as client:
         yield client
 
 
-def test_packaged_api_serves_the_whole_walk(api: httpx.Client, s3_server: ObjectStoreServer) -> None:
+def test_packaged_api_serves_the_whole_product(api: httpx.Client, s3_server: ObjectStoreServer) -> None:
     walk(api, bucket=s3_server.bucket)
 
 
-def test_event_that_is_no_request_does_not_crash_the_runtime(runtime: Runtime, api: httpx.Client) -> None:
+def test_unknown_event_does_not_crash_the_runtime(runtime: Runtime, api: httpx.Client) -> None:
     assert runtime.invoke({"Records": []})["statusCode"] == HTTPStatus.BAD_REQUEST
     assert api.get("/health").status_code == HTTPStatus.OK
 
 
-def test_start_takes_a_fraction_of_the_ten_seconds_that_lambda_allows(runtime: Runtime, api: httpx.Client) -> None:
+def test_start_takes_less_than_half_of_the_ten_seconds_that_lambda_allows(runtime: Runtime, api: httpx.Client) -> None:
     api.get("/health")
 
-    # Not "Init Duration" of the REPORT line, which the emulator leaves at nothing.
+    # Not "Init Duration" of the REPORT line, which the emulator does not fill in.
     started = re.search(r"INIT REPORT\(durationMs: ([\d.]+)", runtime.log.read_text())
 
     assert started

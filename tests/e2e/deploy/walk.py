@@ -1,4 +1,4 @@
-"""The walk through the whole product that every deployment must stand."""
+"""A walk through the whole product that every deployment must pass."""
 
 import secrets
 from http import HTTPStatus
@@ -9,7 +9,7 @@ PASSWORD = "a long enough password"
 
 
 def sign_in(api: httpx.Client, email: str) -> None:
-    """Register, sign in, and send the token from now on."""
+    """Register, sign in, and use the token for all later requests."""
     registered = api.post("/api/v1/users/", json={"email": email, "password": PASSWORD})
     assert registered.status_code == HTTPStatus.CREATED, registered.text
     token = api.post("/api/v1/login/token", data={"username": email, "password": PASSWORD})
@@ -18,7 +18,7 @@ def sign_in(api: httpx.Client, email: str) -> None:
 
 
 def walk(api: httpx.Client, *, bucket: str) -> None:
-    """Register, sign in, upload to S3 by the presigned URL, complete, download, delete."""
+    """Register, sign in, upload by presigned URL, complete, download, delete."""
     content = secrets.token_bytes(300_000)
     assert api.get("/health").json() == {"status": "ok"}
     assert api.get("/health/db").json() == {"status": "ok"}

@@ -1,4 +1,4 @@
-"""What was deployed to LocalStack by `make localstack-deploy`; `make localstack-test` says where it is."""
+"""The stacks that `make localstack-deploy` deployed; run by `make localstack-test`."""
 
 import os
 import secrets
@@ -20,7 +20,7 @@ URL = os.environ.get("LOCALSTACK_URL", "")
 KEY = "test"
 EVENT_SECONDS = 20
 
-pytestmark = pytest.mark.skipif(not URL, reason="LOCALSTACK_URL names no LocalStack: make localstack-test")
+pytestmark = pytest.mark.skipif(not URL, reason="LOCALSTACK_URL is not set; run: make localstack-test")
 
 
 def client(service: str) -> Any:
@@ -41,7 +41,7 @@ def has_api() -> bool:
 
 @pytest.fixture
 def store() -> S3ObjectStore:
-    """Our own object store, on the bucket that was deployed."""
+    """The application's object store, with the deployed bucket."""
     settings = Settings.model_validate(
         {
             "environment": "local",
@@ -54,7 +54,7 @@ def store() -> S3ObjectStore:
     return S3ObjectStore(settings, AwsAccess(settings, AwsCredentials(KEY, KEY)))
 
 
-def test_upload_reaches_the_bucket_once_and_the_queue_hears_of_it(store: S3ObjectStore) -> None:
+def test_upload_is_stored_once_and_its_event_reaches_the_queue(store: S3ObjectStore) -> None:
     key, content = f"uploads/{secrets.token_hex(8)}", secrets.token_bytes(10_000)
     signed = store.presign_upload(key=key, size_bytes=len(content), content_type="application/octet-stream", sha256=None)
 
@@ -67,7 +67,7 @@ def test_upload_reaches_the_bucket_once_and_the_queue_hears_of_it(store: S3Objec
     assert stored
     assert stored.size_bytes == len(content)
     if not has_api():
-        # With the worker deployed, it takes the message before we can.
+        # The worker, if deployed, receives the message before the test can.
         assert key in _received(outputs("WeUpload-local-Data")["Queue"], key)
 
 
@@ -89,7 +89,7 @@ def test_signing_key_was_generated() -> None:
 
 def test_whole_product_works_through_the_rest_api() -> None:
     if not has_api():
-        pytest.skip("the API is not deployed: without Docker LocalStack runs no functions")
+        pytest.skip("the API is not deployed: LocalStack runs functions only with Docker")
     api_id = outputs("WeUpload-local-Api")["ApiId"]
 
     with httpx.Client(base_url=f"{URL}/_aws/execute-api/{api_id}/local", timeout=60, trust_env=False) as api:

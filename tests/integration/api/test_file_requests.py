@@ -53,7 +53,7 @@ FILES = "/api/v1/files"
 MakeUser = Callable[..., Account]
 GUESTS, LIMIT = 100, 10
 ROUNDS = int(os.environ.get("GUEST_ROUNDS", "6"))
-"""`make test-slow` runs 20."""
+"""`make test-slow SIZE=full` runs 20."""
 
 
 def create_request(client: httpx.Client, owner: Account, **fields: Any) -> dict[str, Any]:
@@ -469,6 +469,7 @@ def _without_ids(response: httpx.Response) -> Any:
     return response.status_code, {name: value for name, value in response.headers.items() if name != "x-request-id"}, body
 
 
+@pytest.mark.timing
 def test_closed_and_unknown_links_take_the_same_time(client: httpx.Client, services: Services, owner: Account) -> None:
     expired, revoked = create_request(client, owner), create_request(client, owner)
     set_columns(services, FileRequest, expired["id"], expires_at=clock.now())
@@ -534,6 +535,7 @@ def concurrent_services(settings: Settings, services: Services) -> Iterator[Serv
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_hundred_concurrent_guests_never_exceed_a_limit(
     client: httpx.Client, concurrent_services: Services, services: Services, make_user: MakeUser
 ) -> None:

@@ -45,6 +45,7 @@ def test_liveness_does_not_need_the_database(client_without_database: httpx.Clie
     assert client_without_database.get("/health").status_code == 200
 
 
+@pytest.mark.timing
 def test_database_health_returns_503_within_two_seconds(client_without_database: httpx.Client) -> None:
     started_at = time.monotonic()
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
 from lambda_app.core.errors import AppError
@@ -71,6 +72,7 @@ def hostile_strings() -> Iterator[str]:
         yield "".join(rng.choices([*ALPHABET, "a", "b"], k=rng.randint(1, 30)))
 
 
+@pytest.mark.slow
 def test_hostile_string_never_returns_another_users_row(
     client: httpx.Client, services: Services, make_user: Callable[..., Account]
 ) -> None:

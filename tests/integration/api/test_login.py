@@ -93,6 +93,7 @@ def test_disabled_user_is_refused_on_the_next_request(client: httpx.Client, serv
     assert_unauthenticated(client.get("/api/v1/files", headers=owner.headers))
 
 
+@pytest.mark.timing
 def test_email_of_combining_marks_is_not_normalised(client: httpx.Client) -> None:
     """Normalising 240 kB of combining marks would block the process for 12 s."""
     started_at = time.monotonic()

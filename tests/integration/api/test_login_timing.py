@@ -9,9 +9,12 @@ from collections.abc import Callable
 from uuid import uuid4
 
 import httpx
+import pytest
 
 from tests.support.accounts import Account
 from tests.support.gateway import unused_address
+
+pytestmark = pytest.mark.timing
 
 ATTEMPTS = 60 if os.environ.get("CI") else 200
 """Attempts with a known and with an unknown address. CI runs fewer, to save time."""

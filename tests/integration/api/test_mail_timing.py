@@ -13,6 +13,8 @@ from lambda_app.factory import Services
 from tests.support.accounts import make_account
 from tests.support.mailing import Mailing, SesDouble, mailing
 
+pytestmark = pytest.mark.timing
+
 FORGOT = "/api/v1/login/forgot-password"
 SCALE = 0.4 if os.environ.get("CI") else 1.0
 """Scales all durations. CI uses shorter ones."""

@@ -25,8 +25,10 @@ ROUNDS = 40 if os.environ.get("CI") else 200
 MIN_DIFFERENCE_SECONDS = 0.001
 """Smaller differences are noise, even on an idle machine."""
 MIN_FRACTION_DEVIATION = 0.35
-"""Minimum deviation from one half of the fraction of slower rounds. On a busy machine medians differ by chance, but only a real
-difference makes one kind slower in nearly every round."""
+"""A kind counts as different if its fraction of slower rounds differs from one half by more than this.
+
+On a busy machine medians differ by chance, but only a real difference makes one kind slower in nearly every round.
+"""
 MEASUREMENTS = 3
 
 Closed = dict[str, tuple[str, str]]
@@ -122,6 +124,7 @@ def measure(client: httpx.Client, closed: Closed, kind: str) -> dict[str, float]
     return {name: slower[name] for name, median in medians.items() if abs(median - medians["never existing"]) > MIN_DIFFERENCE_SECONDS}
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("kind", ["GET", "file"])
 def test_unavailable_links_take_the_same_time(client: httpx.Client, closed: Closed, kind: str) -> None:
     # A random difference does not occur in every measurement; a real one does.

@@ -5,7 +5,6 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -229,9 +228,9 @@ UNAVAILABLE = "Not available right now"
     [
         ("GET", "/s/none", ""),
         ("POST", "/s/none", ""),
-        ("GET", "/s/none", f"/files/{uuid4()}"),
+        ("GET", "/s/none", "/files/6f3c1e1e-0000-4000-8000-000000000000"),
         ("POST", "/s/none", "/archives"),
-        ("GET", "/s/none", f"/archives/{uuid4()}"),
+        ("GET", "/s/none", "/archives/6f3c1e1e-0000-4000-8000-000000000000"),
         ("GET", "/r/none", ""),
     ],
 )

@@ -232,6 +232,7 @@ def test_statement_is_not_retried_after_another_fatal_error(
     read(engine)
 
 
+@pytest.mark.timing
 def test_unresponsive_server_times_out_without_retry(make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str) -> None:
     engine = make_engine(proxy.url_for(notes_url), database_timeout_seconds=0.5)
     read(engine)

@@ -92,6 +92,7 @@ def test_more_threads_than_connections_share_the_pool(make_engine: Callable[...,
         assert list(threads.map(query_number, range(400))) == list(range(400))
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("host", ["silent_url", "full_backlog_url", "trickling_url"])
 def test_probe_returns_in_time_when_the_host_does_not_respond(
     make_engine: Callable[..., Engine], request: pytest.FixtureRequest, host: str
@@ -111,6 +112,7 @@ def test_host_that_rejects_connections_is_not_reachable(make_engine: Callable[..
     assert not DatabaseProbe(make_engine(at_port(notes_url, closed_port)), timeout_seconds=PROBE_SECONDS).is_reachable()
 
 
+@pytest.mark.timing
 def test_database_that_accepts_sign_in_but_no_query_is_not_reachable(
     make_engine: Callable[..., Engine], proxy: WireProxy, notes_url: str
 ) -> None:

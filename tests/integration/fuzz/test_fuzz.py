@@ -54,6 +54,7 @@ def entry_point(request: pytest.FixtureRequest, fuzzed: FastAPI) -> Iterator[tup
     lambda_app.close()
 
 
+@pytest.mark.slow
 def test_every_response_is_allowed_by_the_document(entry_point: tuple[str, Any], fuzzed: FastAPI) -> None:
     name, app = entry_point
     document = fuzzed.openapi()

@@ -79,6 +79,7 @@ def sweep_abandoned_files(lifecycle: Lifecycle, user: User) -> None:
     lifecycle.sweep()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flow",
     [

@@ -70,6 +70,7 @@ def send(lifecycle: Lifecycle, case: UploadCase) -> None:
         lifecycle.objects.objects.setdefault(case.file.s3_key, FakeObject(case.body, "text/plain", None))
 
 
+@pytest.mark.slow
 def test_any_order_of_events_leads_to_the_same_result(lifecycle: Lifecycle, rng: random.Random) -> None:
     bucket = lifecycle.services.settings.s3_bucket_name
     user = lifecycle.new_user(quota_bytes=10**9, quota_files=10**6)

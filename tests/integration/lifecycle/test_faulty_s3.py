@@ -34,6 +34,8 @@ from tests.support.quota_assertions import assert_nothing_differs, assert_quota_
 from tests.support.s3 import running_object_store
 from tests.support.s3_events import batch, s3_message
 
+pytestmark = pytest.mark.slow
+
 FLOW_COUNT = int(os.environ.get("LIFECYCLE_FAULTS", "40"))
 """`make test-slow SIZE=full` takes 600."""
 READ_TIMEOUT_SECONDS = 0.2

@@ -27,6 +27,8 @@ from tests.support.lifecycle import Lifecycle, refused
 from tests.support.object_store import FakeObject
 from tests.support.quota_assertions import assert_quota_is_exact
 
+pytestmark = pytest.mark.slow
+
 STEPS = int(os.environ.get("LIFECYCLE_STEPS", "2000"))
 """`make test-slow SIZE=full` takes 20,000."""
 STEPS_OF_A_HISTORY = 100

@@ -9,6 +9,8 @@ from tests.integration.pooler.conftest import Disruption
 from tests.integration.pooler.flows import FLOWS
 from tests.support.fault_injection import Point, points_of
 
+pytestmark = pytest.mark.slow
+
 POINTS = int(os.environ.get("CUT_POINTS", "1"))
 """Random points per flow; 0 means all points."""
 SEED = int(os.environ.get("CUT_SEED", "7" if os.environ.get("CI") else str(random.getrandbits(32))))

@@ -29,7 +29,7 @@ from tests.support.fault_injection import FaultInjector, Point, points_of
 from tests.support.gateway import GatewayTransport
 from tests.support.pooler import IS_POOLED, Pooler, running_pooler
 
-pytestmark = pytest.mark.skipif(not IS_POOLED, reason="needs PgBouncer: make test-pooler")
+pytestmark = [pytest.mark.skipif(not IS_POOLED, reason="needs PgBouncer: make test-pooler"), pytest.mark.slow]
 
 RESTARTS = int(os.environ.get("POOLER_RESTARTS", "3"))
 """Restarts of each server, at random points; 0 means all points."""

@@ -1,4 +1,8 @@
-"""Mail through Amazon SES: what is sent, and the error when SES rejects it."""
+"""Mail through Amazon SES, with the error when SES rejects it, and mail in files."""
+
+from email import message_from_bytes
+from email.policy import default
+from pathlib import Path
 
 import boto3  # type: ignore[import-untyped]  # ships no type information
 import pytest
@@ -9,7 +13,7 @@ from pydantic import SecretStr
 
 from lambda_app.core.aws import AwsAccess, AwsCredentials
 from lambda_app.core.errors import UnavailableError
-from lambda_app.core.mail import Mail, SesMailer, build_mailer
+from lambda_app.core.mail import FileMailer, Mail, SesMailer, build_mailer
 from lambda_app.core.settings import Settings
 
 SENDER = "no-reply@example.com"
@@ -49,3 +53,16 @@ def test_unverified_sender_raises_unavailable_without_secrets(mailer: SesMailer)
         mailer.send(MAIL)
 
     assert "s3cr3t" not in str(refused.value) + repr(MAIL)
+
+
+def test_mail_in_a_file_contains_its_text_and_link_unchanged(tmp_path: Path) -> None:
+    link = f"https://app.example.com/reset-password#token={'s3cr3t=' * 30}"
+    mail = Mail(to="someone@example.org", subject="Reset your password", text=f"Grüße\n\n{link}\n", link=link)
+
+    FileMailer(tmp_path).send(mail)
+
+    (path,) = tmp_path.glob("*.eml")
+    assert link in path.read_text()
+    assert "Grüße" in path.read_text()
+    message = message_from_bytes(path.read_bytes(), policy=default)
+    assert (message["To"], message["Subject"], message.get_content()) == (mail.to, mail.subject, mail.text)

@@ -19,6 +19,16 @@ def test_password_verifies_exactly_as_submitted(hasher: PasswordHasher, password
     assert not hasher.verify(password[:-1], hashed)
 
 
+@pytest.mark.parametrize(("chosen", "typed"), [("Zoe\u0308", "Zo\u00eb"), ("Zo\u00eb", "Zoe\u0308"), ("Zoe\u0308", "Zoe\u0308")])
+def test_password_verifies_in_either_normalisation_form(hasher: PasswordHasher, chosen: str, typed: str) -> None:
+    assert hasher.verify(typed, hasher.hash(chosen))
+    assert not hasher.verify("Zoe", hasher.hash(chosen))
+
+
+def test_decomposed_password_of_an_older_hash_verifies(hasher: PasswordHasher) -> None:
+    assert hasher.verify("Zoe\u0308", hasher._context.hash("Zoe\u0308"))
+
+
 def test_characters_after_nul_are_part_of_the_password(hasher: PasswordHasher) -> None:
     assert not hasher.verify("abc\x00one", hasher.hash("abc\x00two"))
 

@@ -1,13 +1,14 @@
-"""The environment that a local run gives to the API."""
+"""The environment of the API in a local run."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from infra.local.application import application_environment, bucket_origins, read_knobs
+from infra.local.application import application_environment, application_settings, bucket_origins
 from infra.local.object_store import BROWSER_ORIGINS, ObjectStoreServer
-from infra.local.processes import LocalError, Server
+from infra.local.overrides import read_overrides
+from infra.local.processes import Server
 from infra.local.state import Secrets
 from lambda_app.core.settings import Environment, Settings
 
@@ -21,11 +22,11 @@ def store(tmp_path: Path) -> ObjectStoreServer:
     return ObjectStoreServer("http://127.0.0.1:4566", "our-key", "our-secret", "eu-west-1", "we-upload-local", server)
 
 
-def test_knobs_reach_the_api(monkeypatch: pytest.MonkeyPatch, store: ObjectStoreServer) -> None:
+def test_overrides_reach_the_api(monkeypatch: pytest.MonkeyPatch, store: ObjectStoreServer) -> None:
     monkeypatch.setenv("OPEN_REGISTRATION", "false")
     monkeypatch.setenv("PRESIGNED_URL_EXPIRATION", "60")
 
-    settings = Settings.from_environment(application_environment(read_knobs(), SECRETS, "postgresql://127.0.0.1/x", store))
+    settings = Settings.from_environment(application_settings(read_overrides(), SECRETS, "postgresql://127.0.0.1/x", store))
 
     assert (settings.open_registration, settings.presigned_url_expiration) == (False, 60)
     assert settings.environment is Environment.LOCAL
@@ -36,7 +37,7 @@ def test_knobs_reach_the_api(monkeypatch: pytest.MonkeyPatch, store: ObjectStore
     )
 
 
-def test_own_page_may_use_the_bucket_beside_the_named_ones() -> None:
+def test_own_pages_and_configured_origins_can_use_the_bucket() -> None:
     own = ("http://127.0.0.1:8000", "http://localhost:8000")
 
     assert bucket_origins({}, 8000) == BROWSER_ORIGINS
@@ -47,17 +48,7 @@ def test_own_page_may_use_the_bucket_beside_the_named_ones() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("LOG_LEVEL", "LOUD"), ("PRESIGNED_URL_EXPIRATION", "901"), ("BACKEND_CORS_ORIGINS", "*"), ("AWS_REGION", "moon")]
-)
-def test_knob_that_cannot_be_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    monkeypatch.setenv(name, value)
-
-    with pytest.raises(LocalError, match=f"^{name}: "):
-        read_knobs()
-
-
-def test_settings_of_another_project_and_the_real_account_do_not_reach_the_api(
+def test_settings_of_another_project_and_the_aws_account_do_not_reach_the_api(
     monkeypatch: pytest.MonkeyPatch, store: ObjectStoreServer
 ) -> None:
     theirs = {
@@ -75,7 +66,8 @@ def test_settings_of_another_project_and_the_real_account_do_not_reach_the_api(
     for name, value in theirs.items():
         monkeypatch.setenv(name, value)
 
-    environment = application_environment(read_knobs(), SECRETS, "postgresql://127.0.0.1/x", store)
+    settings = application_settings(read_overrides(), SECRETS, "postgresql://127.0.0.1/x", store)
+    environment = application_environment(settings)
 
     assert not [name for name, value in environment.items() if value == theirs.get(name)]
     assert environment["AWS_ACCESS_KEY_ID"] == "our-key"

@@ -1,4 +1,4 @@
-"""Which Python `make` takes, and what it says when there is none."""
+"""Which Python `make` uses, and the message when there is none."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ FIND_PYTHON = Path(__file__).parents[3] / "infra/local/find-python"
 
 
 def make_interpreter(folder: Path, name: str, *, version: tuple[int, int] | None) -> Path:
-    """Write a stand-in that answers as a Python of that version does, or fails as a pyenv shim does for one that is not there."""
+    """Write a script that answers like a Python of that version, or fails like a pyenv shim of a missing version."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / name
     if version is None:
@@ -29,7 +29,7 @@ def find_python(*arguments: str, path: Path, home: Path | None = None) -> subpro
     return subprocess.run(["/bin/sh", FIND_PYTHON, *arguments], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_newest_python_that_runs_is_taken(tmp_path: Path) -> None:
+def test_newest_python_that_runs_is_used(tmp_path: Path) -> None:
     make_interpreter(tmp_path, "python3.13", version=None)
     make_interpreter(tmp_path, "python3", version=(3, 11))
     wanted = make_interpreter(tmp_path, "python3.12", version=(3, 12))
@@ -39,7 +39,7 @@ def test_newest_python_that_runs_is_taken(tmp_path: Path) -> None:
     assert (found.stdout, found.returncode) == (f"{wanted}\n", 0)
 
 
-def test_too_old_python_is_passed_over(tmp_path: Path) -> None:
+def test_too_old_python_is_skipped(tmp_path: Path) -> None:
     make_interpreter(tmp_path, "python3", version=(3, 9))
 
     found = find_python(path=tmp_path)
@@ -48,7 +48,7 @@ def test_too_old_python_is_passed_over(tmp_path: Path) -> None:
     assert "No Python 3.11 or newer was found" in found.stderr
 
 
-def test_named_python_is_taken_before_a_newer_one(tmp_path: Path) -> None:
+def test_named_python_has_precedence_over_a_newer_one(tmp_path: Path) -> None:
     make_interpreter(tmp_path, "python3.13", version=(3, 13))
     wanted = make_interpreter(tmp_path, "python3.11", version=(3, 11))
 
@@ -56,14 +56,14 @@ def test_named_python_is_taken_before_a_newer_one(tmp_path: Path) -> None:
     assert find_python(str(wanted), path=tmp_path).stdout == f"{wanted}\n"
 
 
-def test_named_python_is_found_where_pyenv_keeps_what_is_not_activated(tmp_path: Path) -> None:
+def test_named_python_that_pyenv_has_not_activated_is_found(tmp_path: Path) -> None:
     make_interpreter(tmp_path / "bin", "python3.13", version=None)
     wanted = make_interpreter(tmp_path / "home/.pyenv/versions/3.13.0/bin", "python3.13", version=(3, 13))
 
     assert find_python("python3.13", path=tmp_path / "bin", home=tmp_path / "home").stdout == f"{wanted}\n"
 
 
-def test_named_python_that_only_pyenv_has_and_that_is_too_old_is_called_old(tmp_path: Path) -> None:
+def test_named_python_of_pyenv_that_is_too_old_is_reported_as_too_old(tmp_path: Path) -> None:
     make_interpreter(tmp_path / "bin", "python3.9", version=None)
     make_interpreter(tmp_path / "home/.pyenv/versions/3.9.1/bin", "python3.9", version=(3, 9))
 
@@ -74,7 +74,7 @@ def test_named_python_that_only_pyenv_has_and_that_is_too_old_is_called_old(tmp_
 
 
 @pytest.mark.parametrize(("version", "message"), [((3, 9), "is Python 3.9.0, and We-Upload needs"), (None, "does not run on this machine")])
-def test_named_python_that_cannot_be_used_is_refused(tmp_path: Path, version: tuple[int, int] | None, message: str) -> None:
+def test_unusable_named_python_is_refused(tmp_path: Path, version: tuple[int, int] | None, message: str) -> None:
     make_interpreter(tmp_path, "python3.13", version=(3, 13))
     make_interpreter(tmp_path, "mine", version=version)
 
@@ -84,7 +84,7 @@ def test_named_python_that_cannot_be_used_is_refused(tmp_path: Path, version: tu
     assert message in found.stderr
 
 
-def test_it_needs_no_home(tmp_path: Path) -> None:
+def test_home_variable_is_not_needed(tmp_path: Path) -> None:
     wanted = make_interpreter(tmp_path, "python3", version=(3, 14))
 
     found = subprocess.run(["/bin/sh", FIND_PYTHON], env={"PATH": os.fspath(tmp_path)}, capture_output=True, text=True, check=False)

@@ -49,7 +49,9 @@ def _parsed(filename: str) -> tuple[str, str]:
         ("invoice.pdf\u00a0\u3000            .exe", "invoice.pdf .exe", "invoice.pdf .exe"),
         ("line\u2028break\u2029.txt", "linebreak.txt", "linebreak.txt"),
         ("lone\ud800surrogate.txt", "lonesurrogate.txt", "lonesurrogate.txt"),
-        (".bashrc", "bashrc", "bashrc"),
+        (".gitignore", ".gitignore", ".gitignore"),
+        (" .env", ".env", ".env"),
+        ("...", "download", "download"),
         ("a.txt. . ", "a.txt", "a.txt"),
         ("CON", "_CON", "_CON"),
         ("nul.tar.gz", "_nul.tar.gz", "_nul.tar.gz"),
@@ -97,7 +99,8 @@ def test_any_file_name_yields_one_safe_header(filename: str) -> None:
     assert 0 < len(name.encode()) <= FILENAME_MAX_BYTES
     assert not set(name + fallback) & set("/\\\r\n\0\u202e\u2066")
     assert name == name.strip()
-    assert not name.startswith(".")
+    assert not name.startswith("..")
+    assert name != "."
 
 
 @given(st.text(alphabet=st.characters(), max_size=300))

@@ -31,6 +31,7 @@ def test_safe_name_is_not_changed(name: str) -> None:
         (["nul", "NUL"], ["_nul", "_NUL (2)"]),
         (["a.b.c", "a.b.c"], ["a.b.c", "a.b (2).c"]),
         (["/etc/passwd"], ["_etc_passwd"]),
+        ([".env", ".env"], [".env", ".env (2)"]),
     ],
 )
 def test_duplicate_or_unsafe_names_are_changed(names: list[str], expected: list[str]) -> None:

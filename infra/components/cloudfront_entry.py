@@ -1,4 +1,4 @@
-"""CloudFront before the API, as the only way in: the web ACL asks first, and the API believes nobody else."""
+"""CloudFront with the web ACL in front of the API, and the key by which the API refuses all other requests."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from aws_cdk import aws_cloudfront_origins as origins
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
-from infra.components.acknowledged import acknowledge
+from infra.components.nag_suppressions import suppress_nag
 from infra.config import GATEWAY_TIMEOUT_SECONDS, StageConfig
 
 ORIGIN_VERIFY_HEADER = "x-origin-verify"
@@ -18,10 +18,10 @@ VIEWER_ADDRESS = Path(__file__).with_name("viewer_address.js")
 
 
 class OriginKeys(Construct):
-    """The secrets by which the API knows the distribution: that of this generation, and the one before it.
+    """The secret that the distribution sends with each request, and the previous one, which the API still accepts.
 
-    A key never changes; the next generation replaces it. One deployment makes the new key, teaches the API both, and then lets
-    the distribution send it, so that no request is refused while CloudFront's edges change over.
+    A key never changes; the next generation replaces it. One deployment creates the new key, configures the API with both, and then
+    updates the distribution, so that the API refuses no request while CloudFront's edge locations update.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, generation: int) -> None:
@@ -37,11 +37,13 @@ class OriginKeys(Construct):
             generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
             removal_policy=RemovalPolicy.DESTROY,
         )
-        acknowledge(key, "AwsSolutions-SMG4", reason="Replaced by the next generation (`origin_key`): two services must change together.")
+        suppress_nag(
+            key, "AwsSolutions-SMG4", reason="Replaced by the next generation (`origin_key`), because two services must change together."
+        )
         return key
 
 
-class FrontDoor(Construct):
+class CloudFrontEntry(Construct):
     """The distribution."""
 
     def __init__(
@@ -49,14 +51,14 @@ class FrontDoor(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         if not config.domain_name or not config.certificate_arn:
-            raise ValueError("the settings promise a domain and its certificate")
+            raise ValueError("firewall needs domain_name and certificate_arn")
         self.distribution = cloudfront.Distribution(
             self,
             "Distribution",
             comment=f"We-Upload {config.name}",
             domain_names=[config.domain_name],
             certificate=acm.Certificate.from_certificate_arn(self, "Certificate", config.certificate_arn),
-            # CloudFront's own names take TLS 1.0, whatever one asks; so a domain is a condition of this.
+            # The default domain of CloudFront always accepts TLS 1.0, so a custom domain is required.
             minimum_protocol_version=cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021,
             http_version=cloudfront.HttpVersion.HTTP2_AND_3,
             web_acl_id=acl_arn,
@@ -65,7 +67,7 @@ class FrontDoor(Construct):
                 allowed_methods=cloudfront.AllowedMethods.ALLOW_ALL,
                 viewer_protocol_policy=cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
                 cache_policy=cloudfront.CachePolicy.CACHING_DISABLED,
-                # The gateway knows itself by the Host that it has, and refuses the caller's.
+                # The gateway refuses requests with the viewer's Host header.
                 origin_request_policy=cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER,
                 response_headers_policy=self._headers(),
                 function_associations=[
@@ -82,13 +84,13 @@ class FrontDoor(Construct):
             protocol_policy=cloudfront.OriginProtocolPolicy.HTTPS_ONLY,
             origin_ssl_protocols=[cloudfront.OriginSslPolicy.TLS_V1_2],
             read_timeout=Duration.seconds(GATEWAY_TIMEOUT_SECONDS + 1),
-            # Whoever may read the distribution's configuration may read it: CloudFront has no other place for it. The template names
-            # the secret, and CloudFormation puts in its value.
+            # CloudFront keeps it in the distribution's configuration, readable with cloudfront:GetDistribution. The template contains a
+            # reference to the secret, which CloudFormation resolves.
             custom_headers={ORIGIN_VERIFY_HEADER: key.secret_value.unsafe_unwrap()},
         )
 
     def _viewer_address(self) -> cloudfront.Function:
-        # Not the header CloudFront-Viewer-Address: a policy that adds it sends on the caller's Host as well.
+        # Not the header CloudFront-Viewer-Address: an origin request policy that adds it also forwards the viewer's Host.
         return cloudfront.Function(
             self,
             "ViewerAddress",
@@ -105,7 +107,7 @@ class FrontDoor(Construct):
                     access_control_max_age=Duration.days(365), include_subdomains=False, override=True
                 ),
                 content_type_options=cloudfront.ResponseHeadersContentTypeOptions(override=True),
-                # What the application says itself goes before these.
+                # The application's own values take precedence.
                 frame_options=cloudfront.ResponseHeadersFrameOptions(frame_option=cloudfront.HeadersFrameOption.DENY, override=False),
                 referrer_policy=cloudfront.ResponseHeadersReferrerPolicy(
                     referrer_policy=cloudfront.HeadersReferrerPolicy.NO_REFERRER, override=False
@@ -114,11 +116,13 @@ class FrontDoor(Construct):
         )
 
     def _accept_findings(self) -> None:
-        acknowledge(
-            self.distribution, "AwsSolutions-CFR1", reason="Files are shared with people anywhere; who may not come is for the firewall."
+        suppress_nag(
+            self.distribution,
+            "AwsSolutions-CFR1",
+            reason="Files are shared with people in any country; the firewall decides which requests to block.",
         )
-        acknowledge(
+        suppress_nag(
             self.distribution,
             "AwsSolutions-CFR3",
-            reason="CloudFront's log holds paths, and a path may hold a share token; gateway and application log what gets through.",
+            reason="CloudFront logs contain paths, which may hold share tokens; gateway and application log all forwarded requests.",
         )

@@ -1,8 +1,8 @@
-"""Run a command for as long as our standard input stays open, then stop it in order.
+"""Runs a command until standard input closes, and then stops it.
 
-A script, started by `infra.local.processes`: `python leash.py STOP_SIGNAL FORCE_SIGNAL GRACE_SECONDS COMMAND...`. The starter holds
-the other end of the pipe, and the kernel closes that end however the starter dies, so no server outlives it. As the parent we can
-only ever signal our own child, never a stranger that was given its number later.
+A script, started by `infra.local.processes`: `python supervisor.py STOP_SIGNAL FORCE_SIGNAL GRACE_SECONDS COMMAND...`. The starter holds
+the other end of the pipe. The kernel closes that end however the starter ends, so no server outlives its starter. The supervisor signals
+only its own child, never another process that received the same id later.
 """
 
 import os
@@ -13,14 +13,14 @@ import threading
 
 
 def main(stop_signal: str, force_signal: str, grace_seconds: str, *command: str) -> None:
-    """Run `command` and end with its exit status; SIGTERM to us forces it to end at once."""
+    """Run `command` and exit with its status. SIGTERM to the supervisor sends the force signal at once."""
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     signal.signal(signal.SIGTERM, lambda *_: child.send_signal(signal.Signals[force_signal]))
 
-    def end_with_the_child() -> None:
+    def exit_with_child() -> None:
         os._exit(child.wait() % 256)
 
-    waiter = threading.Thread(target=end_with_the_child, daemon=True)
+    waiter = threading.Thread(target=exit_with_child, daemon=True)
     waiter.start()
     while os.read(sys.stdin.fileno(), 4096):
         pass

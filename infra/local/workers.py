@@ -1,0 +1,106 @@
+"""The workers of a local run: threads in place of the Lambda functions that queues and schedules invoke in AWS."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from infra.local.object_store import UploadEvents
+from lambda_app.core.settings import Settings
+
+if TYPE_CHECKING:
+    from lambda_app.factory import Services
+
+POLL_SECONDS = 0.5
+"""Pause between two queries for work. Not a long poll, which would delay the end of the run."""
+ARCHIVE_SECONDS = 5.0
+"""Time budget of one step at an archive."""
+SWEEP_PERIOD_SECONDS = 300.0
+"""Pause between two complete sweeps. In AWS it is 15 minutes; a laptop is seldom on for long."""
+SWEEP_SECONDS = 5.0
+"""Time budget of one step of the sweep."""
+READ_TIMEOUT_SECONDS = 60.0
+"""The emulator joins the parts of a large archive in memory."""
+ERROR_PAUSE_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def local_workers(events: UploadEvents | None) -> Iterator[None]:
+    """Run all workers until the block ends: archives, the sweep, and the completion of uploads by their events."""
+    from lambda_app.core.aws import AwsAccess
+    from lambda_app.factory import Services
+
+    settings = Settings.from_environment()
+    services = Services.build(settings, AwsAccess(settings, read_timeout_seconds=READ_TIMEOUT_SECONDS))
+    try:
+        with running_workers(services, events):
+            yield
+    finally:
+        services.engine.dispose()
+
+
+@contextmanager
+def running_workers(
+    services: "Services", events: UploadEvents | None = None, *, sweep_period: float = SWEEP_PERIOD_SECONDS
+) -> Iterator[None]:
+    """Run the threads until the block ends.
+
+    A thread that is still busy then is abandoned, as a Lambda function may be: its lease expires, and the next sweep does its work.
+    """
+    finished = threading.Event()
+    steps: list[Callable[[], float]] = [lambda: build_one_archive(services), lambda: sweep(services, period=sweep_period)]
+    if events is not None:
+        steps.append(lambda: consume_events(services, events))
+    threads = [threading.Thread(target=_repeat, args=[step, finished], daemon=True) for step in steps]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        finished.set()
+        for thread in threads:
+            thread.join(2 * max(ARCHIVE_SECONDS, SWEEP_SECONDS))
+
+
+def _repeat(step: Callable[[], float], finished: threading.Event) -> None:
+    """Call `step` until `finished`; it returns the seconds to wait before the next call."""
+    pause = POLL_SECONDS
+    while not finished.wait(pause):
+        try:
+            pause = step()
+        except Exception:
+            # The thread must not end: no later work would be done.
+            if finished.is_set():
+                return
+            logger.exception("A step of a worker failed; it is repeated")
+            pause = ERROR_PAUSE_SECONDS
+
+
+def build_one_archive(services: "Services") -> float:
+    """Continue the oldest archive that is waiting, if there is one."""
+    with services.unit_of_work() as session:
+        waiting = services.archive_sweep(session).list_claimable(limit=1)
+    for archive_id in waiting:
+        with services.unit_of_work() as session:
+            services.archive_builds(session).build(archive_id, budget_seconds=ARCHIVE_SECONDS)
+    return POLL_SECONDS
+
+
+def consume_events(services: "Services", events: UploadEvents) -> float:
+    """Complete uploads whose events have arrived. A message that failed stays in the queue and is delivered again."""
+    from lambda_app.handlers.object_created import complete_uploads
+
+    messages = events.receive()
+    failed = {failure["itemIdentifier"] for failure in complete_uploads(services, {"Records": messages})["batchItemFailures"]}
+    events.delete(message for message in messages if message["messageId"] not in failed)
+    return 0.0 if messages else POLL_SECONDS
+
+
+def sweep(services: "Services", *, period: float) -> float:
+    """Sweep for a few seconds. Return the pause: short while work is left, else `period`."""
+    from lambda_app.handlers.sweep import run_sweep
+
+    return period if run_sweep(services, budget_seconds=SWEEP_SECONDS)["is_finished"] else POLL_SECONDS
