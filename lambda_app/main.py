@@ -8,4 +8,4 @@ from lambda_app.routers.http.gateway import GatewayHandler
 app = create_app_from_environment()
 _services: Services = app.state.services
 prepare_for_snapshot(before_snapshot=_services.before_snapshot, warm_up=_services.warm_up)
-handler = GatewayHandler(app, api_prefix=_services.settings.api_v1_str)
+handler = GatewayHandler(app, api_prefix=_services.settings.api_v1_str, has_costly_routes=_services.settings.gateway_has_costly_routes)

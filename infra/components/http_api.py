@@ -14,16 +14,9 @@ from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import log_retention
 from infra.config import GATEWAY_TIMEOUT_SECONDS, StageConfig
 from lambda_app.routers.http.cors import EXPOSED_HEADERS, METHODS, REQUEST_HEADERS
+from lambda_app.routers.http.costly_routes import COSTLY_ROUTES
 
 SIGN_IN = "login/token"
-COSTLY_PATHS = (
-    *(f"{prefix}/login/{path}" for prefix in ("/api/v1", "") for path in ("token", "forgot-password", "verification", "reset-password")),
-    "/api/v1/users",
-    "/s/{token}",
-)
-"""Paths with a lower rate limit for POST: each request hashes a password or holds an execution for a second (delayed response).
-
-The API also accepts registration with a trailing slash, which the gateway cannot route separately; the general limit applies there."""
 
 ACCESS_LOG = {
     "request_id": "$context.requestId",
@@ -70,10 +63,10 @@ class HttpApi(Construct):
                     self,
                     f"Costly{index}",
                     http_api=self.api,
-                    route_key=gateway.HttpRouteKey.with_(path, gateway.HttpMethod.POST),
+                    route_key=gateway.HttpRouteKey.with_(path, gateway.HttpMethod[method]),
                     integration=integration,
                 )
-                for index, path in enumerate(COSTLY_PATHS)
+                for index, (method, path) in enumerate(route.split() for route in COSTLY_ROUTES)
             ),
         ]
         suppress_nag(
@@ -105,7 +98,7 @@ class HttpApi(Construct):
         )
         limits = {"ThrottlingRateLimit": config.sign_ins_per_second, "ThrottlingBurstLimit": 2 * config.sign_ins_per_second}
         # Detailed metrics are billed per route.
-        resource.route_settings = {f"POST {path}": {**limits, "DetailedMetricsEnabled": path.endswith(SIGN_IN)} for path in COSTLY_PATHS}
+        resource.route_settings = {route: {**limits, "DetailedMetricsEnabled": route.endswith(SIGN_IN)} for route in COSTLY_ROUTES}
         # The stage settings may only name routes that exist.
         stage.node.add_dependency(*routes)
         return stage

@@ -103,6 +103,7 @@ class ApiStack(Stack):
         variables = {
             "MAIL_FROM": self._config.mail_from,
             "PUBLIC_URL": self._config.public_url,
+            "GATEWAY_HAS_COSTLY_ROUTES": "true",
             # Without domain_name the address is the gateway's, which is created after the function; the API then returns links as paths.
             "API_URL": None if domain is None else f"https://{domain}",
         }

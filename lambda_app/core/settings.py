@@ -106,6 +106,9 @@ class Settings(BaseModel):
     """Comma-separated origins whose pages may call the API. Never `*`."""
     origin_key_arns: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
     """Comma-separated ARNs of secrets. Each request must carry one of the secrets, which proves that it came through CloudFront."""
+    gateway_has_costly_routes: bool = False
+    """Whether the gateway has a route of its own for each of `COSTLY_ROUTES`. Requests that reach one of them by the gateway's default
+    route then get 404: they spell the path differently to avoid the lower rate limit."""
     web_app_folder: Path | None = None
     """Folder of the built web app (`web/dist`). None: the one inside the Lambda package; without either, the API serves no web app."""
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.components.functions import FUNCTIONS
+from lambda_app.routers.http.costly_routes import COSTLY_ROUTES
 from tests.infra.conftest import ROOT, Synthesised
 
 
@@ -123,6 +124,8 @@ def test_sign_in_routes_have_a_lower_rate_limit(prod: Synthesised) -> None:
     assert set(stage["RouteSettings"]) < routes
     for path in ("/login/token", "/api/v1/login/token", "/api/v1/login/forgot-password", "/api/v1/users", "/s/{token}"):
         assert f"POST {path}" in stage["RouteSettings"]
+    assert set(stage["RouteSettings"]) == set(COSTLY_ROUTES)
+    assert functions(prod)["lambda_app.main.handler"]["Environment"]["Variables"]["GATEWAY_HAS_COSTLY_ROUTES"] == "true"
     for limit in stage["RouteSettings"].values():
         assert (limit["ThrottlingRateLimit"], limit["ThrottlingBurstLimit"]) == (50, 100)
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import true
@@ -14,6 +15,7 @@ from lambda_app.core.security import password_rules, passwords, share_tokens, to
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.db import engine
 from lambda_app.db import errors as db_errors
+from lambda_app.dependencies import browser_sessions
 from lambda_app.dependencies.auth import BearerToken
 from lambda_app.models import (
     Archive,
@@ -46,9 +48,9 @@ from lambda_app.repositories.sharing import guest_throttle
 from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepository
 from lambda_app.repositories.sharing.share_links import ShareLinkRepository
 from lambda_app.repositories.sharing.shares import ShareRepository
-from lambda_app.routers.http import paging, problems, request_middleware, security_headers, templating
+from lambda_app.routers.http import costly_routes, paging, problems, request_middleware, security_headers, templating
 from lambda_app.routers.sharing import file_request_pages, share_links
-from lambda_app.services.accounts import authentication, users
+from lambda_app.services.accounts import authentication, sessions, users
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
 from lambda_app.services.files import files, idempotency, sweep, upload_verification
@@ -223,16 +225,58 @@ GUARDS = (
         (f"{API}test_sessions.py::test_every_credential_is_refused_on_the_next_request",),
     ),
     Guard(
-        "a refresh token works once",
+        "a refresh token has one successor",
         session_rows.SessionRepository.rotate,
         (DropCondition(RefreshToken.used_at),),
-        (f"{API}test_sessions.py",),
+        (f"{API}test_sessions.py::test_concurrent_refreshes_all_get_the_same_successor",),
     ),
     Guard(
         "a reused refresh token ends its session",
         session_rows.SessionRepository.revoke_reused,
         (Replace(lambda *_: None),),
-        (f"{API}test_sessions.py",),
+        (f"{API}test_sessions.py::test_reused_refresh_token_ends_the_session_and_is_audited",),
+    ),
+    Guard(
+        "a refresh token cannot be repeated after its grace period",
+        sessions.SessionService._repeat_exchange,
+        (Read(sessions.REFRESH_GRACE, instead=timedelta(days=1)),),
+        (f"{API}test_sessions.py::test_reused_refresh_token_ends_the_session_and_is_audited",),
+    ),
+    Guard(
+        "a refresh token cannot be repeated once its successor was used",
+        sessions.SessionService._repeat_exchange,
+        (DropCheck(sessions.RefreshTokenSupersededError),),
+        (f"{API}test_sessions.py::test_reused_refresh_token_ends_the_session_and_is_audited",),
+    ),
+    Guard(
+        "replays of a refresh token do not fill the audit log",
+        session_rows.SessionRepository.revoke_reused,
+        (Read(session_rows.REUSE_AUDIT_INTERVAL, instead=timedelta(0)),),
+        (f"{API}test_sessions.py::test_replays_of_a_used_token_add_one_audit_event_per_delay",),
+    ),
+    Guard(
+        "a browser session needs the header that other origins cannot send",
+        browser_sessions.require_same_origin_session,
+        (DropCheck(browser_sessions.SessionHeaderMissingError),),
+        (f"{API}test_browser_sessions.py::test_cross_site_request_is_refused_and_changes_nothing",),
+    ),
+    Guard(
+        "a browser session is used by pages of its own origin",
+        browser_sessions.require_same_origin_session,
+        (DropCheck(browser_sessions.CrossOriginSessionError),),
+        (f"{API}test_browser_sessions.py::test_cross_site_request_is_refused_and_changes_nothing",),
+    ),
+    Guard(
+        "an encoded path is not routed",
+        request_middleware._refuse_other_spelling,
+        (Replace(lambda *_: None),),
+        (f"{API}test_path_spellings.py",),
+    ),
+    Guard(
+        "a costly route is not reached past the gateway's rate limit",
+        costly_routes.is_costly,
+        (Replace(lambda *_: False),),
+        (f"{API}test_path_spellings.py::test_costly_route_is_refused_on_the_default_route_of_the_gateway",),
     ),
     Guard(
         "a token's header has no other members",

@@ -11,11 +11,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lambda_app.core.errors import AppError
 from lambda_app.routers.http import inline_threadpool
+from lambda_app.routers.http.costly_routes import is_costly
 from lambda_app.routers.http.problems import PROBLEM_MEDIA_TYPE, problem_body, problem_response
+from lambda_app.routers.http.request_middleware import UNRECOGNISED_PATH
 from lambda_app.routers.http.security_headers import DEFAULTS
 
 logger = logging.getLogger(__name__)
 
+DEFAULT_ROUTE = "$default"
+"""The route key of requests for which the gateway has no other route."""
 MALFORMED_EVENT = "malformed_event"
 MALFORMED_EVENT_DETAIL = "The event is not an API Gateway request"
 
@@ -29,9 +33,10 @@ class GatewayHandler:
     cold start.
     """
 
-    def __init__(self, app: ASGIApp, *, api_prefix: str = "/api/v1") -> None:
+    def __init__(self, app: ASGIApp, *, api_prefix: str = "/api/v1", has_costly_routes: bool = False) -> None:
         self._app = app
         self._api_prefix = api_prefix
+        self._has_costly_routes = has_costly_routes
         self._is_entered = False
         inline_threadpool.install()
         # lifespan="off": "auto" would start and stop the application at every invocation.
@@ -56,8 +61,14 @@ class GatewayHandler:
             await refusal(scope, receive, send)
             return
         self._is_entered = True
-        root_path, path = _split_stage(scope["aws.event"], scope["path"], api_prefix=self._api_prefix)
+        event = scope["aws.event"]
+        root_path, path = _split_stage(event, scope["path"], api_prefix=self._api_prefix)
         scope["root_path"], scope["path"] = root_path, root_path + path
+        # Mangum leaves it out. An HTTP API decodes the path once before it makes the event, the other gateways do not.
+        scope["raw_path"] = str(event.get("rawPath", event.get("path"))).encode(errors="replace")
+        # The gateway did not recognise the path of a costly route, and its lower rate limit did not apply.
+        is_default = self._has_costly_routes and event.get("routeKey") == DEFAULT_ROUTE
+        scope[UNRECOGNISED_PATH] = is_default and is_costly(scope["method"], path)
         with inline_threadpool.inline_threadpool():
             await self._app(scope, receive, send)
 

@@ -10,11 +10,11 @@ from uuid import uuid4
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_app.core import logs
-from lambda_app.core.errors import AppError, TooLargeError, UnavailableError
+from lambda_app.core.errors import AppError, NotFoundError, TooLargeError, UnavailableError
 from lambda_app.core.request_context import RequestContext, request_context, reset_request_context, set_request_context
 from lambda_app.core.security.origin_verifier import ORIGIN_VERIFY_HEADER, VIEWER_ADDRESS_HEADER, DirectAccessError, OriginVerifier
 from lambda_app.routers.http.html_errors import with_html_errors
-from lambda_app.routers.http.problems import problem_response
+from lambda_app.routers.http.problems import HTTP_CODES, problem_response
 from lambda_app.routers.http.security_headers import set_defaults
 
 logger = logging.getLogger(__name__)
@@ -22,6 +22,20 @@ logger = logging.getLogger(__name__)
 USER_AGENT_MAX_LENGTH = 200
 BODY_MAX_BYTES = 256 * 1024
 """The largest valid body has 200 kB (5,000 file ids); file content is never sent through the API."""
+
+UNRECOGNISED_PATH = "we_upload.unrecognised_path"
+"""Key of the ASGI scope: whether the gateway did not recognise the path and its rate limit for the route did not apply."""
+
+
+class PathSpellingError(NotFoundError):
+    """The path contains a percent-encoded character, or the gateway did not recognise it.
+
+    No URL of the API needs one, and a second spelling of a route would avoid what other software decides by its path: rate limits,
+    firewall rules and log filters.
+    """
+
+    code = HTTP_CODES[404]
+    message = "Not Found"
 
 
 class RequestMiddleware:
@@ -51,9 +65,10 @@ class RequestMiddleware:
 
         try:
             self._verify_origin(scope)
+            _refuse_other_spelling(scope)
             body = await _read_body(scope, receive)
             await self._app(scope, _replay(body, receive), send_with_headers)
-        except (TooLargeError, DirectAccessError, UnavailableError) as error:
+        except (TooLargeError, DirectAccessError, PathSpellingError, UnavailableError) as error:
             if error.status >= AppError.status:
                 logger.error("refused: %s", error.code, exc_info=error)
             response = problem_response(status=error.status, code=error.code, detail=error.message, headers={"Connection": "close"})
@@ -77,6 +92,11 @@ class RequestMiddleware:
         self._origin_verifier.require(headers.get(ORIGIN_VERIFY_HEADER))
         # The peer is a CloudFront server that many callers share; rate limits by its address would affect them all.
         request_context().source_address = _address(headers.get(VIEWER_ADDRESS_HEADER, b"").decode("latin-1"))
+
+
+def _refuse_other_spelling(scope: Scope) -> None:
+    if b"%" in (scope.get("raw_path") or b"") or scope.get(UNRECOGNISED_PATH):
+        raise PathSpellingError
 
 
 async def _read_body(scope: Scope, receive: Receive) -> bytes:
