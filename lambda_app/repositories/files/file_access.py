@@ -66,8 +66,8 @@ def shareable_by(user: User) -> ColumnElement[bool]:
 
 
 def links_manageable_by(user: User) -> ColumnElement[bool]:
-    """The links that `user` may see, change and revoke."""
-    return true() if user.is_superuser else Share.owner_id == user.id
+    """The links that `user` may see, change and revoke: all for a superuser, else the user's own that do not need that role."""
+    return true() if user.is_superuser else and_(Share.owner_id == user.id, Share.needs_superuser.is_(False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class AccessContext:
 def reached_by(link: Any) -> ColumnElement[bool]:
     """The files that a link (`Share` or an alias of it) opens: available, and its active owner may still share them."""
     is_linked = exists().where(ShareFile.share_id == link.id, ShareFile.file_id == File.id)
-    is_the_sharers = or_(File.owner_id == _Sharer.id, _Sharer.is_superuser)
+    is_the_sharers = or_(File.owner_id == _Sharer.id, and_(link.needs_superuser, _Sharer.is_superuser))
     may_be_shared = exists().where(_Sharer.id == link.owner_id, _Sharer.is_active, is_the_sharers)
     return and_(
         File.status == FileStatus.AVAILABLE,
