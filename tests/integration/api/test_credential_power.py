@@ -7,7 +7,11 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from lambda_app.core.request_context import RequestContext, reset_request_context, set_request_context
 from lambda_app.factory import Services
+from lambda_app.models import User
+from lambda_app.schemas.accounts.api_keys import ApiKeyCreate, Scope
+from lambda_app.services.accounts.authentication import ScopeMissingError
 from tests.support.accounts import Account, make_file, sign_in
 from tests.support.problems import assert_problem, assert_unauthenticated
 from tests.support.shares import make_share
@@ -116,3 +120,137 @@ def test_promotion_gives_earlier_links_no_power(
     opened = client.get(share["url"])
 
     assert [shown["id"] for shown in opened.json()["files"]] == [file]
+
+
+PUBLIC = {"filename": "a.txt", "content_type": "text/plain", "size_bytes": 1, "is_public": True}
+
+
+@pytest.mark.parametrize("path", [f"{FILES}/upload", f"{FILES}/multipart"])
+def test_public_upload_requires_the_scope_shares(client: httpx.Client, owner: Account, path: str) -> None:
+    writer = key_of(client, owner, "files:write")
+
+    refused = client.post(path, json=PUBLIC, headers=writer)
+
+    assert_problem(refused, 403, "insufficient_scope", required_scope="shares")
+    assert client.get(FILES, headers=owner.headers).json() == []
+    assert client.post(path, json=PUBLIC | {"is_public": False}, headers=writer).status_code == 201
+    for scopes in (["files:write", "shares"], ["admin"]):
+        assert client.post(path, json=PUBLIC, headers=key_of(client, owner, *scopes)).status_code == 201
+
+
+@pytest.mark.parametrize("is_public", [True, False])
+def test_change_of_visibility_requires_the_scope_shares(client: httpx.Client, owner: Account, is_public: bool) -> None:
+    file = make_file(client, owner, is_public=not is_public)
+    path, change = f"{FILES}/{file['id']}", {"description": "x", "is_public": is_public}
+    writer = key_of(client, owner, "files:write")
+
+    refused = client.put(path, json=change, headers=writer)
+
+    assert_problem(refused, 403, "insufficient_scope", required_scope="shares")
+    assert client.get(path, headers=owner.headers).json() == file
+    assert client.put(path, json={"description": "x"}, headers=writer).status_code == 200
+    for headers in (key_of(client, owner, "files:write", "shares"), key_of(client, owner, "admin"), owner.headers):
+        assert client.put(path, json=change, headers=headers).json()["is_public"] is is_public
+
+
+def test_key_of_shares_alone_cannot_change_visibility(client: httpx.Client, owner: Account) -> None:
+    file = make_file(client, owner)
+
+    response = client.put(f"{FILES}/{file['id']}", json={"is_public": True}, headers=key_of(client, owner, "shares"))
+
+    assert_problem(response, 403, "insufficient_scope", required_scope="files:write")
+
+
+@pytest.mark.parametrize("is_superuser", [True, False])
+def test_change_of_the_role_ends_keys_and_tokens(
+    client: httpx.Client, admin: Account, make_user: Callable[..., Account], is_superuser: bool
+) -> None:
+    account = make_user(is_superuser=not is_superuser)
+    key = key_of(client, account, "admin")
+
+    changed = set_role(client, admin, account, is_superuser=is_superuser)
+
+    assert changed.json()["is_superuser"] is is_superuser
+    assert_unauthenticated(client.get(f"{USERS}/me", headers=key))
+    assert_unauthenticated(client.get(f"{USERS}/me", headers=account.headers))
+    assert_problem(client.post("/api/v1/login/refresh", json={"refresh_token": account.refresh_token}), 401, "bad_refresh_token")
+    assert sign_in(client, email=account.email, password=account.password)
+
+
+@pytest.mark.parametrize("change", [{"is_superuser": True}, {"password": "a password set by another"}, {"email": "taken-over@example.com"}])
+@pytest.mark.parametrize("proof", [{}, {"current_password": "a wrong password"}])
+def test_change_of_another_users_control_requires_the_editors_password(
+    client: httpx.Client, owner: Account, superuser: Account, change: dict[str, Any], proof: dict[str, str]
+) -> None:
+    for headers in (superuser.headers, key_of(client, superuser, "admin")):
+        response = client.put(f"{USERS}/{owner.id}", json=change | proof, headers=headers)
+        assert_problem(response, 403, "current_password_required")
+
+    # The other user's password does not prove who the editor is.
+    theirs = client.put(f"{USERS}/{owner.id}", json=change | {"current_password": owner.password}, headers=superuser.headers)
+    assert_problem(theirs, 403, "current_password_required")
+    account = client.get(f"{USERS}/me", headers=owner.headers).json()
+    assert (account["email"], account["is_superuser"]) == (owner.email, False)
+    assert sign_in(client, email=owner.email, password=owner.password)
+
+
+def test_change_of_another_users_password_is_audited(client: httpx.Client, admin: Account, owner: Account) -> None:
+    body = {"password": "a password set by another", "current_password": admin.password}
+
+    assert client.put(f"{USERS}/{owner.id}", json=body, headers=admin.headers).status_code == 200
+
+    events = client.get("/api/v1/admin/audit", params={"subject": f"user:{owner.id}"}, headers=admin.headers).json()
+    assert (events[0]["action"], events[0]["actor_id"]) == ("password.changed", str(admin.id))
+    assert_unauthenticated(client.get(f"{USERS}/me", headers=owner.headers))
+
+
+@pytest.mark.parametrize("days", [None, 30])
+def test_key_made_by_a_key_expires_with_it(client: httpx.Client, owner: Account, days: int | None) -> None:
+    creator = client.post(KEYS, json={"name": "n", "scopes": ["admin"], "expires_in_days": 1}, headers=owner.headers).json()
+    headers = {"Authorization": f"Bearer {creator['key']}"}
+
+    created = client.post(KEYS, json={"name": "n", "scopes": ["admin"], "expires_in_days": days}, headers=headers)
+
+    assert created.status_code == 201
+    assert created.json()["expires_at"] == creator["expires_at"]
+
+
+def test_key_made_by_an_unlimited_key_keeps_the_requested_expiry(client: httpx.Client, owner: Account) -> None:
+    headers = key_of(client, owner, "admin")
+
+    limited, unlimited = (
+        client.post(KEYS, json={"name": "n", "scopes": ["shares"], "expires_in_days": days}, headers=headers).json() for days in (1, None)
+    )
+
+    assert limited["expires_at"] is not None
+    assert unlimited["expires_at"] is None
+
+
+def test_revoked_key_takes_the_keys_that_it_made_with_it(client: httpx.Client, admin: Account, owner: Account) -> None:
+    first = client.post(KEYS, json={"name": "first", "scopes": ["admin"]}, headers=owner.headers).json()
+    other, headers, family = key_of(client, owner, "admin"), {"Authorization": f"Bearer {first['key']}"}, []
+    for _ in range(2):
+        created = client.post(KEYS, json={"name": "n", "scopes": ["admin"]}, headers=headers).json()
+        headers = {"Authorization": f"Bearer {created['key']}"}
+        family.append((created["id"], headers))
+
+    assert client.delete(f"{KEYS}/{first['id']}", headers=owner.headers).status_code == 204
+
+    for key_id, made in family:
+        assert_unauthenticated(client.get(f"{USERS}/me", headers=made))
+        events = client.get("/api/v1/admin/audit", params={"subject": f"api_key:{key_id}"}, headers=admin.headers).json()
+        assert [event["action"] for event in events] == ["api_key.revoked", "api_key.created"]
+    assert client.get(f"{USERS}/me", headers=other).status_code == 200
+
+
+def test_key_cannot_be_made_with_a_scope_that_its_maker_lacks(services: Services, owner: Account) -> None:
+    """The route requires `admin`; the service does not rely on it."""
+    token = set_request_context(RequestContext(actor_id=owner.id, scopes=frozenset({Scope.SHARES})))
+    try:
+        with services.unit_of_work() as session, pytest.raises(ScopeMissingError) as refused:
+            parameters = ApiKeyCreate(name="n", scopes=[Scope.SHARES, Scope.FILES_READ])
+            services.api_keys(session).create(session.get_one(User, owner.id), parameters)
+    finally:
+        reset_request_context(token)
+
+    assert refused.value.extra == {"required_scope": Scope.FILES_READ}
