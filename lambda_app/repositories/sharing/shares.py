@@ -147,6 +147,27 @@ class ShareRepository:
         `user_ids` replaces the recipients; None leaves them. `fields` are the names of the changed fields for the audit log.
         Lock order: the link, its recipients, the users, the end of the audit log.
         """
+        with own_transaction(self._session):
+            if user_ids is not None:
+                # Locked first: a statement that waits for a concurrent change would not see, and so not replace, the recipients of that.
+                self._session.execute(select(Share.id).where(*_changeable(share_id, user)).with_for_update(key_share=True))
+            return self._update(share_id, user, changes, user_ids=user_ids, fields=fields)
+
+    def revoke(self, share_id: UUID, user: User) -> bool:
+        """Revoke a link and commit; False if there is no unrevoked one that the user may manage."""
+        return bool(self._revoke(Share.id == share_id, links_manageable_by(user)))
+
+    def revoke_all_that_need_superuser(self, owner_id: UUID) -> None:
+        """Revoke the links that the user could create only as a superuser, within the caller's transaction."""
+        self._revoke(Share.owner_id == owner_id, Share.needs_superuser)
+
+    def revoke_all_of_file(self, file_id: UUID, user: User) -> int:
+        """Revoke the links of all owners to a file that the user may manage, and commit; return how many."""
+        return len(self._revoke(_opens_managed(file_id, user)))
+
+    def _update(
+        self, share_id: UUID, user: User, changes: Mapping[str, Any], *, user_ids: Mapping[str, UUID] | None, fields: Sequence[str]
+    ) -> ShareDetails | None:
         if "hashed_password" in changes:
             # Invalidates the share tokens that prove the previous password.
             changes = {**changes, "password_version": Share.password_version + 1}
@@ -168,18 +189,6 @@ class ShareRepository:
         details = _as_details(row)
         # The statement does not see its own changes to the recipients.
         return details if user_ids is None else details._replace(recipients=sorted(user_ids))
-
-    def revoke(self, share_id: UUID, user: User) -> bool:
-        """Revoke a link and commit; False if there is no unrevoked one that the user may manage."""
-        return bool(self._revoke(Share.id == share_id, links_manageable_by(user)))
-
-    def revoke_all_that_need_superuser(self, owner_id: UUID) -> None:
-        """Revoke the links that the user could create only as a superuser, within the caller's transaction."""
-        self._revoke(Share.owner_id == owner_id, Share.needs_superuser)
-
-    def revoke_all_of_file(self, file_id: UUID, user: User) -> int:
-        """Revoke the links of all owners to a file that the user may manage, and commit; return how many."""
-        return len(self._revoke(_opens_managed(file_id, user)))
 
     def _revoke(self, *conditions: ColumnElement[bool]) -> list[Share]:
         """Lock order: the links, their archives, the end of the audit log."""
