@@ -81,11 +81,7 @@ class ApiKeyRepository:
 
     def list_for_user(self, user: User) -> list[ApiKey]:
         """Return the user's keys that are not revoked, newest first."""
-        query = (
-            select(ApiKey)
-            .where(*_live_of(user.id, user.token_epoch))
-            .order_by(ApiKey.created_at.desc(), ApiKey.id)
-        )
+        query = select(ApiKey).where(*_live_of(user.id, user.token_epoch)).order_by(ApiKey.created_at.desc(), ApiKey.id)
         return list(self._session.execute(query).scalars())
 
     def revoke(self, key_id: UUID, *, user_id: UUID) -> None:

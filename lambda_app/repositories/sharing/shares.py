@@ -105,9 +105,7 @@ class ShareRepository:
             if with_key:
                 completed = complete_key(user_id=created.c.owner_id, resource_id=created.c.id)
                 parts.append(completed.returning(literal(1).label("done")).cte("completed"))
-            logged = audit_insert_for(
-                created, "share.created", kind=Share.__tablename__, details=_audit_details(details), after=parts
-            )
+            logged = audit_insert_for(created, "share.created", kind=Share.__tablename__, details=_audit_details(details), after=parts)
             rows = self._execute(select(created.c.id).add_cte(*parts, logged.cte("logged")))
             return rows.one_or_none() is not None
 
@@ -218,7 +216,9 @@ class ShareRepository:
     def _release_slug(self, slug: str, owner: User, *, revoked_before: datetime) -> None:
         """Take the slug from a revoked link of the same owner, or from one that was revoked before this time."""
         is_free = or_(and_(Share.owner_id == owner.id, Share.revoked_at.is_not(None)), Share.revoked_at < revoked_before)
-        self._session.execute(update(Share).where(Share.slug == slug, is_free).values(slug=None), execution_options={"synchronize_session": False})
+        self._session.execute(
+            update(Share).where(Share.slug == slug, is_free).values(slug=None), execution_options={"synchronize_session": False}
+        )
 
     def _insert(self, share: Share, limits: ShareLimits) -> Insert:
         """Return the insert of the link, if it does not exceed the limits."""

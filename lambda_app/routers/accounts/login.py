@@ -21,9 +21,7 @@ from lambda_app.services.accounts.sessions import SignedIn
 router = Router(prefix="/login", tags=["login"])
 
 
-@router.post(
-    "/token", response_model=Token, responses=problem_responses(401, 403, 429), dependencies=[Depends(require_trusted_origin)]
-)
+@router.post("/token", response_model=Token, responses=problem_responses(401, 403, 429), dependencies=[Depends(require_trusted_origin)])
 def sign_in(form: Annotated[OAuth2PasswordRequestForm, Depends()], sessions: SessionsDep, response: Response) -> Token:
     """Exchange an e-mail address (as `username`) and a password for an access token and a refresh token."""
     return _token(sessions.sign_in(email=form.username, password=form.password), response)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError
+from lambda_app.core.errors import ConflictError, PermissionDeniedError
 from lambda_app.models import File, FileStatus, User
 from lambda_app.repositories.files.files import FileChangedError, FileRepository, NoSuchFileError
 from lambda_app.repositories.files.transitions import FileTransitionRepository
@@ -88,7 +88,12 @@ class FileService:
     def page_files(
         self, user: User, filters: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None, with_total: bool
     ) -> FilePage:
-        """Return one page of the files that the user can list."""
+        """Return one page of the files that the user can list.
+
+        Raises PermissionDeniedError when a user who is no superuser asks for the files of others.
+        """
+        if not user.is_superuser and (filters.of_all_owners or filters.owner_id not in (None, user.id)):
+            raise PermissionDeniedError("Only a superuser can list the files of other users")
         rows = self._files.page(user, filters, order=order, skip=skip, limit=limit + 1, after=after)
         files = rows[:limit]
         next_cursor = _cursor(files[-1], order) if len(rows) > limit else None

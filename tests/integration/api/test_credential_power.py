@@ -87,9 +87,7 @@ def test_key_without_admin_creates_no_link_to_foreign_files(client: httpx.Client
     assert_problem(created, 403, "file_forbidden")
 
 
-def test_demotion_revokes_the_links_that_needed_the_role(
-    client: httpx.Client, admin: Account, owner: Account, superuser: Account
-) -> None:
+def test_demotion_revokes_the_links_that_needed_the_role(client: httpx.Client, admin: Account, owner: Account, superuser: Account) -> None:
     foreign, own = str(make_file(client, owner)["id"]), str(make_file(client, superuser)["id"])
     with_foreign, own_only = make_share(client, superuser, own, foreign), make_share(client, superuser, own)
 
