@@ -27,12 +27,9 @@ def require_same_origin(request: Request, own_url: str | None, *, trusted_origin
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
     if origin is not None and origin in trusted_origins:
         return
-    if site is not None:
-        is_own = site in ("same-origin", "none")
-    else:
-        is_own = origin is None or origin in _own_origins(request, own_url)
-    if not is_own:
-        raise CrossSiteFormError
+    if site in ("same-origin", "none") or (site is None and (origin is None or origin in _own_origins(request, own_url))):
+        return
+    raise CrossSiteFormError
 
 
 async def require_trusted_origin(request: Request, services: ServicesDep) -> None:

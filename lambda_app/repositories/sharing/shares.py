@@ -69,6 +69,14 @@ class ShareLimits:
     slug_kept_since: datetime
     """A slug of a link that was revoked before this time is free for every account."""
 
+    def of(self, share: Share) -> list[ColumnElement[bool]]:
+        """Return the conditions for the owner of the new link to have room for it."""
+        room = [_live_of(share.owner_id).scalar_subquery() < self.shares]
+        if share.slug is not None:
+            others = _slugs_of(share.owner_id, kept_since=self.slug_kept_since).where(Share.slug != share.slug)
+            room.append(others.scalar_subquery() < self.slugs)
+        return room
+
 
 class ShareRepository:
     """Reads and writes the rows of `share`, `share_file` and `share_recipient`."""
@@ -94,9 +102,7 @@ class ShareRepository:
             if len(file_owners) < len(details.file_ids):
                 return False
             share.needs_superuser = any(owner_id != owner.id for owner_id in file_owners)
-            if share.slug is not None:
-                self._release_slug(share.slug, owner, revoked_before=limits.slug_kept_since)
-            created = self._insert(share, limits).returning(Share.id, Share.owner_id).cte("created")
+            created = _insert(share, limits).returning(Share.id, Share.owner_id).cte("created")
             parts = [_insert_files(details, created).returning(literal(1).label("done")).cte("files")]
             if user_ids:
                 recipients = insert(ShareRecipient).from_select(*_recipient_rows(user_ids, created)).returning(literal(1).label("done"))
@@ -157,7 +163,7 @@ class ShareRepository:
 
     def revoke_all_that_need_superuser(self, owner_id: UUID) -> None:
         """Revoke the links that the user could create only as a superuser, within the caller's transaction."""
-        self._revoke(Share.owner_id == owner_id, Share.needs_superuser)
+        self._revoke(Share.owner_id == owner_id, Share.needs_superuser.is_(True))
 
     def revoke_all_of_file(self, file_id: UUID, user: User) -> int:
         """Revoke the links of all owners to a file that the user may manage, and commit; return how many."""
@@ -213,22 +219,6 @@ class ShareRepository:
         locked = current.with_for_update(key_share=True).cte("locked_owner")
         return self._session.execute(select(files.c.owner_id).where(exists(select(locked.c.id)))).scalars().all()
 
-    def _release_slug(self, slug: str, owner: User, *, revoked_before: datetime) -> None:
-        """Take the slug from a revoked link of the same owner, or from one that was revoked before this time."""
-        is_free = or_(and_(Share.owner_id == owner.id, Share.revoked_at.is_not(None)), Share.revoked_at < revoked_before)
-        self._session.execute(
-            update(Share).where(Share.slug == slug, is_free).values(slug=None), execution_options={"synchronize_session": False}
-        )
-
-    def _insert(self, share: Share, limits: ShareLimits) -> Insert:
-        """Return the insert of the link, if it does not exceed the limits."""
-        columns = _columns(share)
-        values = [literal(value, Share.__table__.c[name].type) for name, value in columns.items()]
-        conditions = [_live_of(share.owner_id).scalar_subquery() < limits.shares]
-        if share.slug is not None:
-            conditions.append(_slugs_of(share.owner_id, kept_since=limits.slug_kept_since).scalar_subquery() < limits.slugs)
-        return insert(Share).from_select(list(columns), select(*values).where(*conditions), include_defaults=False)
-
     def _page(self, condition: ColumnElement[bool], *, limit: int, after: Cursor | None) -> list[ShareDetails]:
         query = newest_page(_with_details(Share).where(condition), Share, limit=limit, after=after)
         return [_as_details(row) for row in self._session.execute(query)]
@@ -252,6 +242,24 @@ def _slugs_of(owner_id: UUID, *, kept_since: datetime) -> Select[int]:
 def _columns(share: Share) -> dict[str, Any]:
     columns = {column.key: getattr(share, column.key) for column in Share.__table__.c}
     return {name: value for name, value in columns.items() if value is not None}
+
+
+def _insert(share: Share, limits: ShareLimits) -> Insert:
+    """Return the insert of the link, if its owner has room for it.
+
+    If the link has a slug, the statement first takes it from a revoked link of the same owner, or from one of any owner that was
+    revoked before `limits.slug_kept_since`.
+    """
+    columns = _columns(share)
+    conditions = limits.of(share)
+    if share.slug is not None:
+        is_free = or_(and_(Share.owner_id == share.owner_id, Share.revoked_at.is_not(None)), Share.revoked_at < limits.slug_kept_since)
+        release = update(Share).where(Share.slug == share.slug, is_free, *conditions).values(slug=None)
+        released = release.returning(Share.id).cte("released")
+        # Always true. PostgreSQL has to run `released` first to count its rows; the unique constraint then finds no other link.
+        conditions.append(select(func.count()).select_from(released).scalar_subquery() >= 0)
+    values = [literal(value, Share.__table__.c[name].type) for name, value in columns.items()]
+    return insert(Share).from_select(list(columns), select(*values).where(*conditions), include_defaults=False)
 
 
 def _insert_files(details: ShareDetails, created: CTE) -> Insert:

@@ -30,7 +30,7 @@ router = Router(prefix="/s/{token}/archives", tags=["share links"])
         **problem_responses(401, 403, 404, 413, 429, 503),
     },
 )
-def create_share_archive(  # noqa: PLR0913, PLR0917 - what it needs of the request
+def create_share_archive(
     token: str,
     request: Request,
     visitor: VisitorDep,

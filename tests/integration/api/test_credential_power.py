@@ -243,11 +243,13 @@ def test_revoked_key_takes_the_keys_that_it_made_with_it(client: httpx.Client, a
 
 def test_key_cannot_be_made_with_a_scope_that_its_maker_lacks(services: Services, owner: Account) -> None:
     """The route requires `admin`; the service does not rely on it."""
+    parameters = ApiKeyCreate(name="n", scopes=[Scope.SHARES, Scope.FILES_READ])
     token = set_request_context(RequestContext(actor_id=owner.id, scopes=frozenset({Scope.SHARES})))
     try:
-        with services.unit_of_work() as session, pytest.raises(ScopeMissingError) as refused:
-            parameters = ApiKeyCreate(name="n", scopes=[Scope.SHARES, Scope.FILES_READ])
-            services.api_keys(session).create(session.get_one(User, owner.id), parameters)
+        with services.unit_of_work() as session:
+            user, api_keys = session.get_one(User, owner.id), services.api_keys(session)
+            with pytest.raises(ScopeMissingError) as refused:
+                api_keys.create(user, parameters)
     finally:
         reset_request_context(token)
 

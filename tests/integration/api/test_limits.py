@@ -21,11 +21,11 @@ from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
-from lambda_app.models import ApiKey, FileGrant, FileRequest, Share, ShareRecipient, User
+from lambda_app.models import ApiKey, FileGrant, FileRequest, Share, ShareAudience, ShareRecipient, User
 from lambda_app.schemas.accounts.api_keys import ApiKeyCreate, Scope
 from lambda_app.schemas.sharing.file_requests import FileRequestCreate
 from lambda_app.schemas.sharing.grants import GrantCreate
-from lambda_app.schemas.sharing.shares import ShareAudience, ShareOptions, ShareUpdate
+from lambda_app.schemas.sharing.shares import ShareOptions, ShareUpdate
 from tests.support.accounts import Account, make_file
 from tests.support.lifecycle import refused
 from tests.support.locks import hold_until_blocked, wait_until_waiting
@@ -141,8 +141,10 @@ def test_grants_of_a_file(
 def test_recipients_of_a_link_are_those_of_the_last_change(
     client: httpx.Client, crowd: Services, owner: Account, grantees: list[UUID]
 ) -> None:
-    """Each change replaces the recipients. Otherwise concurrent changes would exceed their limit, and open the link to people who are
-    named in none of the later changes."""
+    """Each change replaces the recipients of the change before.
+
+    Otherwise concurrent changes would exceed the limit, and open the link to users whom the last change does not name.
+    """
     share = make_share(client, owner, make_file(client, owner)["id"], audience=ShareAudience.NAMED, recipients=[owner.email])
     share_id = UUID(share["id"])
 
