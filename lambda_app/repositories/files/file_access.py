@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 
 from lambda_app.core.security.share_tokens import ShareToken
 from lambda_app.models import File, FileGrant, FileStatus, GrantRole, Share, ShareAudience, ShareFile, ShareRecipient, User
-from lambda_app.schemas.files.file_lists import Shared
+from lambda_app.schemas.files.file_lists import FileFilter, Shared
 
 EDITORS_FIELDS = frozenset({"filename", "description"})
 """Fields that an editor may change; only those who may manage the file change who may read it."""
@@ -49,11 +49,13 @@ def manageable_by(user: User) -> ColumnElement[bool]:
     return true() if user.is_superuser else File.owner_id == user.id
 
 
-def listed_for(user: User, shared: Shared | None = None) -> ColumnElement[bool]:
-    """The files in the list of `user`: those that the user may manage, or those shared with or by the user."""
-    match shared:
-        case None:
+def listed_for(user: User, filters: FileFilter) -> ColumnElement[bool]:
+    """The files in the list of `user`: the user's own, those shared with or by the user, or for a superuser those of others."""
+    match filters.shared:
+        case None if filters.of_all_owners:
             return manageable_by(user)
+        case None:
+            return and_(manageable_by(user), File.owner_id == (filters.owner_id or user.id))
         case Shared.WITH_ME:
             return and_(File.id.in_(select(FileGrant.file_id).where(FileGrant.user_id == user.id)), _is_offered())
         case Shared.BY_ME:
@@ -66,8 +68,8 @@ def shareable_by(user: User) -> ColumnElement[bool]:
 
 
 def links_manageable_by(user: User) -> ColumnElement[bool]:
-    """The links that `user` may see, change and revoke."""
-    return true() if user.is_superuser else Share.owner_id == user.id
+    """The links that `user` may see, change and revoke: all for a superuser, else the user's own that do not need that role."""
+    return true() if user.is_superuser else and_(Share.owner_id == user.id, Share.needs_superuser.is_(False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class AccessContext:
 def reached_by(link: Any) -> ColumnElement[bool]:
     """The files that a link (`Share` or an alias of it) opens: available, and its active owner may still share them."""
     is_linked = exists().where(ShareFile.share_id == link.id, ShareFile.file_id == File.id)
-    is_the_sharers = or_(File.owner_id == _Sharer.id, _Sharer.is_superuser)
+    is_the_sharers = or_(File.owner_id == _Sharer.id, and_(link.needs_superuser, _Sharer.is_superuser))
     may_be_shared = exists().where(_Sharer.id == link.owner_id, _Sharer.is_active, is_the_sharers)
     return and_(
         File.status == FileStatus.AVAILABLE,

@@ -166,7 +166,7 @@ def _lower(text: str) -> ColumnElement[Any]:
 
 def _conditions(user: User, filters: FileFilter) -> list[ColumnElement[bool]]:
     """Return the conditions of a list of files, in the form that the indexes of `models/files/files` support."""
-    conditions = [listed_for(user, filters.shared)]
+    conditions = [listed_for(user, filters)]
     if filters.status is not None:
         conditions.append(File.status == filters.status)
     else:

@@ -6,8 +6,9 @@ from uuid import UUID
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from lambda_app.dependencies.services import ArchivesDep, ShareLinksDep
-from lambda_app.dependencies.share_links import VisitorDep, require_same_origin, share_token_cookie
+from lambda_app.dependencies.same_origin import require_same_origin
+from lambda_app.dependencies.services import ArchivesDep, ServicesDep, ShareLinksDep
+from lambda_app.dependencies.share_links import VisitorDep, share_token_cookie
 from lambda_app.models import ArchiveStatus
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.request_classification import is_range_resume, prefers_html
@@ -30,7 +31,13 @@ router = Router(prefix="/s/{token}/archives", tags=["share links"])
     },
 )
 def create_share_archive(
-    token: str, request: Request, visitor: VisitorDep, links: ShareLinksDep, archives: ArchivesDep, response: Response
+    token: str,
+    request: Request,
+    visitor: VisitorDep,
+    links: ShareLinksDep,
+    archives: ArchivesDep,
+    services: ServicesDep,
+    response: Response,
 ) -> Any:
     """Start building a zip of all files of the link. Poll the address in `Location` until it is ready.
 
@@ -41,7 +48,7 @@ def create_share_archive(
     is_form = prefers_html(request.headers.get("accept", ""))
     # The body is empty, so its media type cannot tell the page's form from a script: the check also applies to requests with its cookie.
     if is_form or share_token_cookie(request) in request.cookies:
-        require_same_origin(request)
+        require_same_origin(request, services.settings.api_url)
     opened = links.open_for_download(token, visitor)
     started = archives.start_for_link(opened.share, opened.files)
     archive = _linked_archive(ArchiveDownload(started, ArchiveStatus(started.status), started.error_code), link_path(request, token))

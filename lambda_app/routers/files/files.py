@@ -43,11 +43,11 @@ def get_download_url(file_id: UUID, caller: CallerDep, files: FilesDep, response
     )
 
 
-@router.get("", response_model=list[File], responses=problem_responses(401))
+@router.get("", response_model=list[File], responses=problem_responses(401, 403))
 def list_files(
     request: Request, response: Response, user: CurrentUserDep, files: FilesDep, filters: FileFilterDep, page: PageDep
 ) -> list[models.File]:
-    """List the caller's files, newest first by default. Superusers get the files of all users.
+    """List the caller's files, newest first by default. Superusers can list those of another user (`owner_id`) or of all users (`all`).
 
     `X-Next-Cursor` and `Link` lead to the next page. Pages by cursor stay fast at any depth, and files that are added meanwhile do not
     shift them. Files in the trash are listed only with `status=trashed`.

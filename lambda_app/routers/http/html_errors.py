@@ -7,7 +7,7 @@ from urllib.parse import quote
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lambda_app.routers.http.link_template import link_page_headers, render_link_page
+from lambda_app.routers.http.link_template import FORM_PAGE_HEADERS, link_page_headers, render_link_page
 from lambda_app.routers.http.problems import PROBLEM_MEDIA_TYPE
 from lambda_app.routers.http.request_classification import prefers_html
 from lambda_app.services.sharing.share_links import NoSuchLinkError
@@ -95,6 +95,7 @@ class _HtmlErrorResponse:
         headers = MutableHeaders(raw=[pair for pair in start["headers"] if pair[0] not in (b"content-type", b"content-length")])
         headers["Content-Type"] = "text/html; charset=utf-8"
         headers["Content-Length"] = str(len(page))
+        headers.update(FORM_PAGE_HEADERS)
         await self._send({**start, "status": 200 if is_prompt else status, "headers": headers.raw})
         await self._send({"type": "http.response.body", "body": page})
 

@@ -5,13 +5,15 @@ from datetime import timedelta
 from uuid import UUID
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError
+from lambda_app.core.errors import ConflictError, PermissionDeniedError
 from lambda_app.models import File, FileStatus, User
 from lambda_app.repositories.files.files import FileChangedError, FileRepository, NoSuchFileError
 from lambda_app.repositories.files.transitions import FileTransitionRepository
+from lambda_app.schemas.accounts.api_keys import Scope
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderField
 from lambda_app.schemas.files.files import FileUpdate
 from lambda_app.schemas.page import Cursor
+from lambda_app.services.accounts.authentication import require_scope
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
@@ -86,7 +88,12 @@ class FileService:
     def page_files(
         self, user: User, filters: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None, with_total: bool
     ) -> FilePage:
-        """Return one page of the files that the user can list."""
+        """Return one page of the files that the user can list.
+
+        Raises PermissionDeniedError when a user who is no superuser asks for the files of others.
+        """
+        if not user.is_superuser and (filters.of_all_owners or filters.owner_id not in (None, user.id)):
+            raise PermissionDeniedError("Only a superuser can list the files of other users")
         rows = self._files.page(user, filters, order=order, skip=skip, limit=limit + 1, after=after)
         files = rows[:limit]
         next_cursor = _cursor(files[-1], order) if len(rows) > limit else None
@@ -95,9 +102,12 @@ class FileService:
     def update_file(self, user: User, file_id: UUID, update: FileUpdate, *, revision: int | None = None) -> File:
         """Change the fields that are set in `update`. With `revision`, only if the file still has that revision.
 
-        Raises NoSuchFileError, FileForbiddenError, FileChangedError.
+        Visibility is a form of sharing: an API key needs the scope `shares` to change it.
+        Raises ScopeMissingError, NoSuchFileError, FileForbiddenError, FileChangedError.
         """
         changes = update.model_dump(exclude_unset=True)
+        if "is_public" in changes:
+            require_scope(Scope.SHARES)
         if changes:
             return self._files.update(file_id, user, changes, revision=revision)
         file = self._files.require_changeable(file_id, user, changes)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,7 +13,7 @@ from lambda_app.core.security.random_tokens import hash_secret, new_link_token
 from lambda_app.core.security.share_tokens import ShareTokens
 from lambda_app.models import FileStatus, Share, ShareDetails, User
 from lambda_app.repositories.files.files import FileForbiddenError, FileRepository, NoSuchFileError
-from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareRepository
+from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareLimits, ShareRepository
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.shares import ShareOptions, ShareUpdate
@@ -22,6 +23,10 @@ from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 
 SHARES_PER_USER = 1000
 """Maximum number of links of one user that are not revoked."""
+SLUGS_PER_USER = 100
+"""Maximum number of slugs that the links of one user hold, with those of revoked links that are still kept."""
+SLUG_RETENTION = timedelta(days=30)
+"""How long no other user can take the slug of a revoked link."""
 
 _NEWEST_FIRST = FileOrder.of(Order.NEWEST_FIRST)
 
@@ -31,6 +36,16 @@ class TooManySharesError(ConflictError):
 
     code = "too_many_shares"
     message = f"An account can have at most {SHARES_PER_USER} share links; revoke one first"
+
+
+class TooManySlugsError(ConflictError):
+    """The user has reached the limit of custom names."""
+
+    code = "too_many_slugs"
+    message = (
+        f"An account can have at most {SLUGS_PER_USER} custom names, including those of links revoked in the last "
+        f"{SLUG_RETENTION.days} days; create the link without a custom name"
+    )
 
 
 class UnknownRecipientError(NotFoundError):
@@ -91,7 +106,7 @@ class ShareService:
         Raises:
             NoSuchFileError, FileForbiddenError, FileNotAvailableError: the user cannot share one of the files.
             UnknownRecipientError, ThrottledError: recipients are looked up only if the user can share all files.
-            SlugTakenError, TooManySharesError, MalformedRequestError.
+            SlugTakenError, TooManySlugsError, TooManySharesError, MalformedRequestError.
             RequestInProgressError, IdempotencyKeyReusedError: as `IdempotencyService.claim`.
             GoneError: the link of the idempotency key was revoked, or its token cannot be derived any more.
         """
@@ -109,8 +124,9 @@ class ShareService:
             address = options.slug or (new_link_token() if keyed is None else self._tokens(keyed, share_id)[0])
             share = self._new_share(user, share_id, options, address)
             details = ShareDetails(share, list(file_ids), sorted(user_ids))
-            if not self._shares.add(details, user, user_ids, shares_max=SHARES_PER_USER, with_key=keyed is not None):
-                raise self._refusal(user, file_ids, with_key=keyed is not None)
+            limits = ShareLimits(SHARES_PER_USER, SLUGS_PER_USER, slug_kept_since=share.created_at - SLUG_RETENTION)
+            if not self._shares.add(details, user, user_ids, limits=limits, with_key=keyed is not None):
+                raise self._refusal(user, file_ids, with_key=keyed is not None, slug=options.slug)
         return CreatedShare(details, address)
 
     def get(self, user: User, share_id: UUID) -> ShareDetails:
@@ -161,7 +177,7 @@ class ShareService:
         if not self._shares.revoke_all_of_file(file_id, user):
             self._files.require_manageable(file_id, user)
 
-    def _refusal(self, user: User, file_ids: Sequence[UUID], *, with_key: bool) -> Exception:
+    def _refusal(self, user: User, file_ids: Sequence[UUID], *, with_key: bool, slug: str | None = None) -> Exception:
         """Return the error for a link that could not be created."""
         files = {file.id: file for file in self._files.list_states(file_ids, user)}
         for file_id in file_ids:
@@ -175,6 +191,8 @@ class ShareService:
                 )
         if self._shares.count_live(user.id) >= SHARES_PER_USER:
             return TooManySharesError()
+        if slug is not None and self._shares.count_slugs(user.id, kept_since=clock.now() - SLUG_RETENTION) >= SLUGS_PER_USER:
+            return TooManySlugsError()
         # The obstacle is gone meanwhile, or another request took over the key while this one was suspended.
         return RequestInProgressError() if with_key else UnavailableError()
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support.accounts import Account, make_file
+from tests.support.accounts import Account, make_file, sign_in
 from tests.support.problems import assert_problem, assert_unauthenticated
 
 USERS, STATS = "/api/v1/users", "/api/v1/admin/stats"
@@ -66,7 +66,10 @@ def test_demoted_superuser_loses_access_on_the_next_request(client: httpx.Client
     other: Account = make_user(is_superuser=True)
     assert client.get(STATS, headers=other.headers).status_code == 200
 
-    client.put(f"{USERS}/{other.id}", json={"is_superuser": False}, headers=admin.headers)
+    demotion = {"is_superuser": False, "current_password": admin.password}
+    assert client.put(f"{USERS}/{other.id}", json=demotion, headers=admin.headers).status_code == 200
 
-    assert_problem(client.get(STATS, headers=other.headers), 403, "permission_denied")
+    assert_unauthenticated(client.get(STATS, headers=other.headers))
+    signed_in_again = {"Authorization": f"Bearer {sign_in(client, email=other.email, password=other.password)}"}
+    assert_problem(client.get(STATS, headers=signed_in_again), 403, "permission_denied")
     assert_unauthenticated(client.get(STATS))

@@ -58,7 +58,7 @@ def test_zip_is_requested_watched_and_downloaded_without_script(
     assert [link["href"] for link in Page(ready).all("a")] == [f"{page_url}/download", share["url"]]
     for response in (queued, building, stopped, ready):
         assert response.headers["content-security-policy"] == browser.get(share["url"]).headers["content-security-policy"]
-        assert (response.headers["cache-control"], response.headers["referrer-policy"]) == ("no-store", "no-referrer")
+        assert (response.headers["cache-control"], response.headers["referrer-policy"]) == ("no-store", "same-origin")
         assert response.headers["x-robots-tag"] == "noindex, nofollow"
         page = Page(response)
         assert page.all("script") == page.all("img") == [tag for tag in page.all("meta") if "http-equiv" in tag] == []
