@@ -16,7 +16,7 @@ from lambda_app.db import migrations
 from lambda_app.factory import Services
 from lambda_app.routers.http.gateway import GatewayHandler
 from tests.integration.api.test_authorisation import World
-from tests.integration.conftest import event_loop as event_loop
+from tests.integration.conftest import event_loop  # noqa: F401  # the loop that Mangum uses
 from tests.scale.block_reads import BlockReads
 from tests.scale.fill import Sizes, fill
 from tests.support.accounts import make_account

@@ -27,16 +27,22 @@ class Sizes:
         return Sizes(*(max(100, round(count * factor)) for count in (self.files, self.links, self.grants, self.events, self.sessions)))
 
 
-# 90 % of the files and links belong to one owner, who also granted 20,000 files and was granted 20,000: the heaviest account of a deployment.
+# Nine files in ten belong to one owner, who also granted 20,000 files and was granted 20,000: the heaviest account of a deployment. Links and
+# file requests have a limit for each account, so most of them belong to others, each of whom links to their own files.
 STATEMENTS = (
     "CREATE TEMPORARY TABLE scale_user AS SELECT n, gen_random_uuid() AS id FROM generate_series(1, :users) AS g (n)",
     "INSERT INTO \"user\" (id, email, hashed_password) SELECT id, 'user' || n || '@scale.example', 'x' FROM scale_user",
     """
     CREATE TEMPORARY TABLE owner_of AS
-    SELECT n, CASE WHEN n % 10 < 9 THEN CAST(:owner AS uuid) ELSE (SELECT id FROM scale_user WHERE scale_user.n = 1 + (g.n / 10) % :users) END AS id
+    SELECT n, CASE WHEN n % 10 > 0 THEN CAST(:owner AS uuid) ELSE (SELECT id FROM scale_user WHERE scale_user.n = 1 + (g.n / 10) % :users) END AS id
     FROM generate_series(1, GREATEST(:files, :links)) AS g (n)
     """,
     "CREATE INDEX ON owner_of (n)",
+    """
+    CREATE TEMPORARY TABLE link_owner AS
+    SELECT g.n, CASE WHEN g.n % 150 = 1 THEN CAST(:owner AS uuid) ELSE scale_user.id END AS id
+    FROM generate_series(1, :links) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
+    """,
     """
     INSERT INTO file (id, filename, content_type, size_bytes, s3_key, owner_id, status, is_public, upload_expires_at, created_at, updated_at,
         purge_at)
@@ -49,16 +55,20 @@ STATEMENTS = (
     """,
     """
     INSERT INTO share (id, owner_id, token_hash, created_at, updated_at)
-    SELECT CAST('a0000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0') AS uuid), owner_of.id, encode(sha256(CAST('link ' || n AS bytea)), 'hex'),
+    SELECT CAST('a0000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0') AS uuid), link_owner.id, encode(sha256(CAST('link ' || n AS bytea)), 'hex'),
         now() - n * interval '1 minute', now()
-    FROM generate_series(1, :links) AS g (n) JOIN owner_of USING (n)
+    FROM link_owner
     """,
     """
     INSERT INTO share_file (share_id, file_id, position)
     SELECT CAST('a0000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0') AS uuid),
-        CAST('f0000000-0000-4000-8000-' || lpad(to_hex(10 * ((n * 7 + at * 13) % (:files / 10)) + n % 10), 12, '0') AS uuid), at
-    FROM generate_series(1, :links) AS g (n), generate_series(0, 2) AS positions (at)
-    WHERE 10 * ((n * 7 + at * 13) % (:files / 10)) + n % 10 BETWEEN 1 AND :files
+        CAST('f0000000-0000-4000-8000-' || lpad(to_hex(file), 12, '0') AS uuid), at
+    FROM (
+        SELECT n, at, CASE WHEN n % 150 = 1 THEN 10 * (n * 7 % (:files / 10)) + 1 + at
+            ELSE 10 * (n % :users + :users * ((n / :users * 3 + at) % GREATEST(1, :files / 10 / :users))) END AS file
+        FROM generate_series(1, :links) AS g (n), generate_series(0, 2) AS positions (at)
+    ) AS linked
+    WHERE file BETWEEN 1 AND :files
     ON CONFLICT DO NOTHING
     """,
     """
@@ -88,16 +98,16 @@ STATEMENTS = (
     """,
     """
     INSERT INTO file_request (id, owner_id, token_hash, title, max_size_bytes, max_files, expires_at, created_at, updated_at)
-    SELECT gen_random_uuid(), owner_of.id, encode(sha256(CAST('request ' || n AS bytea)), 'hex'), 'Request', 1000000, 10, now() + interval '9 days',
+    SELECT gen_random_uuid(), link_owner.id, encode(sha256(CAST('request ' || n AS bytea)), 'hex'), 'Request', 1000000, 10, now() + interval '9 days',
         now() - n * interval '1 minute', now()
-    FROM generate_series(1, :links / 3) AS g (n) JOIN owner_of USING (n)
+    FROM link_owner WHERE n % 3 = 0
     """,
     """
     INSERT INTO archive (id, user_id, holder_id, number, fingerprint, filename, status, s3_key, file_count, size_bytes, part_size_bytes,
         lease_until, created_at, updated_at, expires_at)
-    SELECT gen_random_uuid(), owner_of.id, owner_of.id, 1000 + n, encode(sha256(CAST('zip ' || n AS bytea)), 'hex'), 'a.zip', 'failed',
+    SELECT gen_random_uuid(), link_owner.id, link_owner.id, 1000 + n, encode(sha256(CAST('zip ' || n AS bytea)), 'hex'), 'a.zip', 'failed',
         'archives/' || n, 1, 1, 5242880, now(), now() - n * interval '1 minute', now(), now() + interval '9 days'
-    FROM generate_series(1, :links / 3) AS g (n) JOIN owner_of USING (n)
+    FROM link_owner WHERE n % 3 = 0
     """,
     """
     INSERT INTO audit_event (seq, at, action, actor_id, subject, details, source_address, previous_hash, hash)
