@@ -27,14 +27,15 @@ class Sizes:
         return Sizes(*(max(100, round(count * factor)) for count in (self.files, self.links, self.grants, self.events, self.sessions)))
 
 
-# Nine files in ten belong to one owner, who also granted 20,000 files and was granted 20,000: the heaviest account of a deployment. Links and
-# file requests have a limit for each account, so most of them belong to others, each of whom links to their own files.
+# Nine files in ten belong to one owner, who also granted 20,000 files and was granted 20,000: the heaviest account of a deployment.
+# Links and file requests have a limit for each account, so most of them belong to others, each of whom links to their own files.
 STATEMENTS = (
     "CREATE TEMPORARY TABLE scale_user AS SELECT n, gen_random_uuid() AS id FROM generate_series(1, :users) AS g (n)",
     "INSERT INTO \"user\" (id, email, hashed_password) SELECT id, 'user' || n || '@scale.example', 'x' FROM scale_user",
     """
     CREATE TEMPORARY TABLE owner_of AS
-    SELECT n, CASE WHEN n % 10 > 0 THEN CAST(:owner AS uuid) ELSE (SELECT id FROM scale_user WHERE scale_user.n = 1 + (g.n / 10) % :users) END AS id
+    SELECT n, CASE WHEN n % 10 > 0 THEN CAST(:owner AS uuid)
+        ELSE (SELECT id FROM scale_user WHERE scale_user.n = 1 + (g.n / 10) % :users) END AS id
     FROM generate_series(1, GREATEST(:files, :links)) AS g (n)
     """,
     "CREATE INDEX ON owner_of (n)",
@@ -44,19 +45,20 @@ STATEMENTS = (
     FROM generate_series(1, :links) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
     """,
     """
-    INSERT INTO file (id, filename, content_type, size_bytes, s3_key, owner_id, status, is_public, upload_expires_at, created_at, updated_at,
-        purge_at)
+    INSERT INTO file (id, filename, content_type, size_bytes, s3_key, owner_id, status, is_public, upload_expires_at, created_at,
+        updated_at, purge_at)
     SELECT CAST('f0000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0') AS uuid),
         CASE WHEN n % 10000 = 5 THEN 'Rare ' ELSE 'photo ' END || n || '.jpg',
-        CASE WHEN n % 10000 = 6 THEN 'video/mp4' WHEN n % 3 = 0 THEN 'application/pdf' ELSE 'image/jpeg' END, n, 'uploads/' || n, owner_of.id,
+        CASE WHEN n % 10000 = 6 THEN 'video/mp4' WHEN n % 3 = 0 THEN 'application/pdf' ELSE 'image/jpeg' END,
+        n, 'uploads/' || n, owner_of.id,
         CASE WHEN n % 10000 = 8 THEN 'pending' WHEN n % 5000 = 9 THEN 'trashed' ELSE 'available' END, n % 100 = 3,
         now() + interval '1 day', now() - n * interval '1 second', now(), CASE WHEN n % 5000 = 9 THEN now() + interval '9 days' END
     FROM generate_series(1, :files) AS g (n) JOIN owner_of USING (n)
     """,
     """
     INSERT INTO share (id, owner_id, token_hash, created_at, updated_at)
-    SELECT CAST('a0000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0') AS uuid), link_owner.id, encode(sha256(CAST('link ' || n AS bytea)), 'hex'),
-        now() - n * interval '1 minute', now()
+    SELECT CAST('a0000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0') AS uuid), link_owner.id,
+        encode(sha256(CAST('link ' || n AS bytea)), 'hex'), now() - n * interval '1 minute', now()
     FROM link_owner
     """,
     """
@@ -98,8 +100,8 @@ STATEMENTS = (
     """,
     """
     INSERT INTO file_request (id, owner_id, token_hash, title, max_size_bytes, max_files, expires_at, created_at, updated_at)
-    SELECT gen_random_uuid(), link_owner.id, encode(sha256(CAST('request ' || n AS bytea)), 'hex'), 'Request', 1000000, 10, now() + interval '9 days',
-        now() - n * interval '1 minute', now()
+    SELECT gen_random_uuid(), link_owner.id, encode(sha256(CAST('request ' || n AS bytea)), 'hex'), 'Request', 1000000, 10,
+        now() + interval '9 days', now() - n * interval '1 minute', now()
     FROM link_owner WHERE n % 3 = 0
     """,
     """
@@ -111,15 +113,18 @@ STATEMENTS = (
     """,
     """
     INSERT INTO audit_event (seq, at, action, actor_id, subject, details, source_address, previous_hash, hash)
-    SELECT n, now() - (:events - n) * interval '1 second', CASE n % 3 WHEN 0 THEN 'share.opened' WHEN 1 THEN 'share.downloaded' ELSE 'session.started' END,
-        CASE WHEN n % 2 = 0 THEN CAST(:owner AS uuid) END, 'share:' || CAST('a0000000-0000-4000-8000-' || lpad(to_hex(1 + n % :links), 12, '0') AS uuid),
+    SELECT n, now() - (:events - n) * interval '1 second',
+        CASE n % 3 WHEN 0 THEN 'share.opened' WHEN 1 THEN 'share.downloaded' ELSE 'session.started' END,
+        CASE WHEN n % 2 = 0 THEN CAST(:owner AS uuid) END,
+        'share:' || CAST('a0000000-0000-4000-8000-' || lpad(to_hex(1 + n % :links), 12, '0') AS uuid),
         '{}', '192.0.2.1', repeat('0', 64), repeat('0', 64)
     FROM generate_series(1 + (SELECT max(seq) FROM audit_head), :events) AS g (n)
     """,
     "UPDATE audit_head SET seq = (SELECT max(seq) FROM audit_event), hash = repeat('0', 64)",
     """
     UPDATE "user" SET bytes_used = charged.bytes, files_count = charged.files FROM (
-        SELECT owner_id, sum(size_bytes) AS bytes, count(*) AS files FROM file WHERE status IN ('pending', 'available', 'trashed') GROUP BY owner_id
+        SELECT owner_id, sum(size_bytes) AS bytes, count(*) AS files FROM file
+        WHERE status IN ('pending', 'available', 'trashed') GROUP BY owner_id
     ) AS charged WHERE charged.owner_id = "user".id
     """,
 )

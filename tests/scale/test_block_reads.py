@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from lambda_app.schemas.files.file_lists import Order
-from tests.integration.api.test_authorisation import ROWS, row_name, routes
+from tests.integration.api.test_authorisation import ROWS, routes, row_name
 from tests.scale.block_reads import StatementReads
 from tests.scale.conftest import ScaledApp
+from tests.support.archives_api import run_worker
 
 BLOCKS_MAX = 1500
 """A page of 100 rows reads a few hundred: index pages, one heap block a row, and those of the owners. 1,500 blocks are 12 MB."""
@@ -129,6 +130,36 @@ def test_opening_a_link_reads_a_bounded_number_of_blocks(scaled: ScaledApp, numb
 
     assert downloaded.status_code == resumed.status_code == 302
     assert_bounded([*reads, *previewed, *granted, *again, *zipped, *missed])
+
+
+def test_signing_in_for_a_link_reads_a_bounded_number_of_blocks(scaled: ScaledApp) -> None:
+    share, owner = scaled.world.share(audience="signed_in", password="swordfish"), scaled.world.owner
+    account = {"email": owner.email, "account_password": owner.password}
+
+    signed_in, reads = request(scaled, "anonymous", "POST", share["url"], json=account)
+    share_pass = {"X-Share-Pass": signed_in.json()["share_pass"]}
+    with scaled.reads.recorded() as unlocked:
+        proven = scaled.client.post(share["url"], json={"password": "swordfish"}, headers=share_pass)
+    with scaled.reads.recorded() as opened:
+        shown = scaled.client.get(share["url"], headers={"X-Share-Pass": proven.json()["share_pass"]})
+
+    assert shown.status_code == 200
+    assert_bounded([*reads, *unlocked, *opened])
+
+
+def test_zip_of_a_link_reads_a_bounded_number_of_blocks(scaled: ScaledApp) -> None:
+    path = scaled.world.share()["url"]
+
+    requested, reads = request(scaled, "anonymous", "POST", f"{path}/archives")
+    with scaled.reads.recorded() as built:
+        run_worker(scaled.services, requested.json())
+    ready, polled = request(scaled, "anonymous", "GET", requested.headers["Location"])
+    downloaded, granted = request(scaled, "anonymous", "GET", ready.json()["download_url"])
+    with scaled.reads.recorded() as resumed:
+        rest = scaled.client.get(ready.json()["download_url"], headers={"Range": "bytes=5-"})
+
+    assert downloaded.status_code == rest.status_code == 302
+    assert_bounded([*reads, *built, *polled, *granted, *resumed])
 
 
 def test_available_files_read_a_bounded_number_of_blocks(scaled: ScaledApp) -> None:

@@ -85,15 +85,26 @@ class AccessContext:
 
 
 def reached_by(link: Any) -> ColumnElement[bool]:
-    """The files that a link (`Share` or an alias of it) opens: available, and its active owner may still share them."""
+    """The files that a link (`Share` or an alias of it) opens: linked, available, and its active owner may still share them."""
     is_linked = exists().where(ShareFile.share_id == link.id, ShareFile.file_id == File.id)
+    return and_(is_linked.correlate_except(ShareFile), offered_by(link))
+
+
+def offered_by(link: Any) -> ColumnElement[bool]:
+    """The same for files that the statement has already joined with `share_file`."""
     is_the_sharers = or_(File.owner_id == _Sharer.id, _Sharer.is_superuser)
     may_be_shared = exists().where(_Sharer.id == link.owner_id, _Sharer.is_active, is_the_sharers)
-    return and_(
-        File.status == FileStatus.AVAILABLE,
-        is_linked.correlate_except(ShareFile),
-        may_be_shared.correlate_except(_Sharer),
-    )
+    return and_(File.status == FileStatus.AVAILABLE, may_be_shared.correlate_except(_Sharer))
+
+
+def link_opens_a_file(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The links that open at least one file that meets the `conditions`.
+
+    A scalar subquery, because PostgreSQL turns an EXISTS into a join, for which it may read all of `file` before it finds the link.
+    """
+    files = select(true()).select_from(ShareFile).join(File, File.id == ShareFile.file_id)
+    linked = files.where(ShareFile.share_id == Share.id, offered_by(Share), *conditions).limit(1)
+    return linked.correlate(Share).scalar_subquery().is_(True)
 
 
 def link_is_live(at: datetime) -> ColumnElement[bool]:

@@ -21,8 +21,10 @@ from lambda_app.repositories.files.file_access import (
     link_has_downloads_left,
     link_is_for,
     link_is_live,
+    link_opens_a_file,
     link_password_is_proven,
     link_viewer_is_signed_in,
+    offered_by,
     reached_by,
 )
 from lambda_app.repositories.statements import OWN_TRANSACTION
@@ -57,8 +59,7 @@ class ShareLinkRepository:
 
     def find(self, address: str, access: AccessContext) -> FoundShare | None:
         """Return the link if it is live and opens a file; None otherwise, after the same work for every reason."""
-        opens_something = exists(select(File.id).where(reached_by(Share)).correlate(Share))
-        conditions = (_is_at(address), link_is_live(access.at), link_has_downloads_left(), opens_something)
+        conditions = (_is_at(address), link_is_live(access.at), link_has_downloads_left(), link_opens_a_file())
         verdicts = (link_viewer_is_signed_in(access), link_is_for(access), link_password_is_proven(access))
         query = select(Share, *verdicts).where(*conditions).execution_options(populate_existing=True)
         row = self._session.execute(query).one_or_none()
@@ -69,10 +70,9 @@ class ShareLinkRepository:
 
         Lock order: the link, the end of the audit log.
         """
-        opens_something = exists(select(File.id).where(reached_by(Share)).correlate(Share))
         opened = (
             update(Share)
-            .where(*_is_open(address, access), link_has_downloads_left(), opens_something)
+            .where(*_is_open(address, access), link_has_downloads_left(), link_opens_a_file())
             .values(open_count=Share.open_count + 1, last_opened_at=access.at)
             .returning(*Share.__table__.c)
             .cte("opened")
@@ -92,7 +92,7 @@ class ShareLinkRepository:
         One statement, because every download executes it. Lock order: the link, the row of the visitor's download, the end of the audit
         log. The lock on the link makes its download limit exact under concurrency.
         """
-        granted = _counted(address, access, _opens_file(file_id))
+        granted = _counted(address, access, link_opens_a_file(File.id == file_id))
         recorded = _recorded(
             ShareDownload, granted, share_id=granted.c.id, file_id=literal(file_id), visitor=literal(visitor), at=access.at
         )
@@ -112,7 +112,7 @@ class ShareLinkRepository:
             ShareDownload.visitor == visitor,
             ShareDownload.at > access.at - RESUME_WITHIN,
         )
-        conditions = (*_is_downloadable(address, access), was_granted.correlate(Share), _opens_file(file_id))
+        conditions = (*_is_downloadable(address, access), was_granted.correlate(Share), link_opens_a_file(File.id == file_id))
         resumed = select(Share.id).where(*conditions).cte("resumed")
         return self._execute(select(File).join(resumed, true()).where(File.id == file_id).add_cte(_audited(resumed, file_id=file_id)))
 
@@ -168,7 +168,8 @@ class ShareLinkRepository:
             return None
 
     def _file(self, file_id: UUID, *conditions: ColumnElement[bool]) -> File | None:
-        query = select(File).join(Share, true()).where(File.id == file_id, reached_by(Share), *conditions)
+        query = select(File).join(ShareFile, ShareFile.file_id == File.id).join(Share, Share.id == ShareFile.share_id)
+        query = query.where(File.id == file_id, offered_by(Share), *conditions)
         return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
 
     def _opened(self, query: Select[Any]) -> OpenShare | None:
@@ -187,10 +188,6 @@ def _is_open(address: str, access: AccessContext) -> tuple[ColumnElement[bool], 
 
 def _is_downloadable(address: str, access: AccessContext) -> tuple[ColumnElement[bool], ...]:
     return *_is_open(address, access), Share.allows_download.is_(True)
-
-
-def _opens_file(file_id: UUID) -> ColumnElement[bool]:
-    return exists(select(File.id).where(File.id == file_id, reached_by(Share)).correlate(Share))
 
 
 def _has_archive(archive_id: UUID, access: AccessContext) -> ColumnElement[bool]:
@@ -220,6 +217,6 @@ def _with_files(link: Any) -> Select[Any]:
         select(link, File)
         .join(ShareFile, ShareFile.share_id == link.id)
         .join(File, File.id == ShareFile.file_id)
-        .where(reached_by(link))
+        .where(offered_by(link))
         .order_by(ShareFile.position, File.id)
     )
