@@ -8,7 +8,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
 
+from lambda_app.services.files.files import UNINDEXED_ROWS_MAX
+
 USERS = 2000
+MANY_GRANTS = UNINDEXED_ROWS_MAX + 1000
+"""A tenth of the files belong to others, so `SCALE` must be at least 0.1 for as many grants of theirs."""
 BIG_TABLES = ("file", "share", "share_file", "file_grant", "audit_event", "user_session", "refresh_token", "archive", "file_request")
 
 
@@ -23,8 +27,9 @@ class Sizes:
     sessions: int = 200_000
 
     def scaled(self, factor: float) -> "Sizes":
-        """Return sizes multiplied by `factor`, with at least 100 rows of each kind."""
-        return Sizes(*(max(100, round(count * factor)) for count in (self.files, self.links, self.grants, self.events, self.sessions)))
+        """Return sizes multiplied by `factor`, but always with more grants than a list reads as a whole."""
+        files, links, grants, events, sessions = (round(getattr(self, name) * factor) for name in self.__annotations__)
+        return Sizes(files, links, max(grants, MANY_GRANTS), events, sessions)
 
 
 # Nine files in ten belong to one owner, who also granted 20,000 files and was granted 20,000: the heaviest account of a deployment.
@@ -74,13 +79,13 @@ STATEMENTS = (
     ON CONFLICT DO NOTHING
     """,
     """
-    INSERT INTO file_grant (file_id, user_id, owner_id, role, created_at, updated_at)
-    SELECT file.id, CAST(:viewer AS uuid), file.owner_id, 'viewer', now(), now()
+    INSERT INTO file_grant (file_id, user_id, owner_id, role, file_created_at, created_at, updated_at)
+    SELECT file.id, CAST(:viewer AS uuid), file.owner_id, 'viewer', file.created_at, now(), now()
     FROM file WHERE file.owner_id = :owner ORDER BY file.id LIMIT :grants
     """,
     """
-    INSERT INTO file_grant (file_id, user_id, owner_id, role, created_at, updated_at)
-    SELECT file.id, CAST(:owner AS uuid), file.owner_id, 'viewer', now(), now()
+    INSERT INTO file_grant (file_id, user_id, owner_id, role, file_created_at, created_at, updated_at)
+    SELECT file.id, CAST(:owner AS uuid), file.owner_id, 'viewer', file.created_at, now(), now()
     FROM file WHERE file.owner_id <> :owner ORDER BY file.id LIMIT :grants
     """,
     """
