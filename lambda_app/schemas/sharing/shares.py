@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Annotated, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.sharing.shares import NOTE_MAX_LENGTH, SLUG_MAX_LENGTH, ShareAudience
 from lambda_app.schemas.accounts.users import SubmittedPassword, normalise_email
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
-from lambda_app.schemas.text import ONE_LINE, SEVERAL_LINES
+from lambda_app.schemas.text import ONE_LINE, SEVERAL_LINES, Instant
 
 T = TypeVar("T")
 
@@ -104,7 +104,7 @@ Recipient = Annotated[
     str, StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH), ONE_LINE, AfterValidator(_normalise_recipient)
 ]
 Recipients = Annotated[list[Recipient], Field(max_length=RECIPIENTS_PER_SHARE), AfterValidator(_once_each)]
-Expiry = Annotated[AwareDatetime, AfterValidator(_refuse_far_future)]
+Expiry = Annotated[Instant, AfterValidator(_refuse_far_future)]
 Note = Annotated[str, StringConstraints(strict=True, max_length=NOTE_MAX_LENGTH), SEVERAL_LINES]
 MaxDownloads = Annotated[int, Field(strict=True, ge=1, le=MAX_DOWNLOADS_LIMIT)]
 SharePassword = Annotated[SubmittedPassword, StringConstraints(min_length=SHARE_PASSWORD_MIN_LENGTH, max_length=PASSWORD_MAX_LENGTH)]

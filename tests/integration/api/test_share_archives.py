@@ -20,6 +20,7 @@ from tests.support.accounts import Account
 from tests.support.archives_api import BROWSER_AGENT, SharedFiles, run_worker
 from tests.support.gateway import unused_address
 from tests.support.problems import assert_problem
+from tests.support.shares import expire_share
 
 ANONYMOUS = Visitor(None, None)
 
@@ -141,7 +142,7 @@ def test_zip_is_unavailable_when_its_link_or_files_are_gone(client: httpx.Client
     if change == "revoked":
         client.delete(f"/api/v1/shares/{link.id}", headers=owner.headers)
     elif change == "expired":
-        link.change(expires_at="2000-01-01T00:00:00Z")
+        expire_share(services, {"id": link.id})
     else:
         client.delete(f"/api/v1/files/{link.files[0]['id']}", headers=owner.headers)
 

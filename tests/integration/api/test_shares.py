@@ -51,7 +51,7 @@ def test_share_has_every_option_and_is_later_returned_without_its_token(client: 
 
     created = make_share(
         client, owner, second, first,
-        password="swordfish", expires_at=expires_at, max_downloads=3, audience="share_with", recipients=[stranger.email.upper()],
+        password="swordfish", expires_at=expires_at, max_downloads=3, audience="named", recipients=[stranger.email.upper()],
         note="The files you requested.\nNothing else.",
     )  # fmt: skip
 
@@ -127,6 +127,8 @@ def test_url_is_public_if_configured_and_else_includes_the_stage(
         ({"password": "\ud800abcd"}, "malformed_request"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "expired_already"),
         ({"expires_at": "2040-01-01T00:00:00"}, "malformed_request"),
+        ({"expires_at": 2208988800}, "malformed_request"),
+        ({"expires_at": "2208988800"}, "malformed_request"),
         ({"expires_at": "9999-12-31T23:59:59-14:00"}, "malformed_request"),
         ({"expires_at": "0001-01-01T00:00:00+14:00"}, "malformed_request"),
         ({"max_downloads": 0}, "malformed_request"),
@@ -134,10 +136,10 @@ def test_url_is_public_if_configured_and_else_includes_the_stage(
         ({"max_downloads": "5"}, "malformed_request"),
         ({"max_downloads": True}, "malformed_request"),
         ({"audience": "everyone"}, "malformed_request"),
-        ({"audience": "share_with"}, "malformed_request"),
+        ({"audience": "named"}, "malformed_request"),
         ({"recipients": ["a@example.com"]}, "malformed_request"),
-        ({"audience": "share_with", "recipients": ["no address"]}, "malformed_request"),
-        ({"audience": "share_with", "recipients": ["a@example.com"] * 101}, "malformed_request"),
+        ({"audience": "named", "recipients": ["no address"]}, "malformed_request"),
+        ({"audience": "named", "recipients": ["a@example.com"] * 101}, "malformed_request"),
         ({"allows_download": 1}, "malformed_request"),
         ({"note": "\x00"}, "malformed_request"),
         ({"note": "x" * 1001}, "malformed_request"),
@@ -186,20 +188,20 @@ def test_share_is_refused_if_any_file_cannot_be_shared(client: httpx.Client, own
 
 def test_unknown_recipients_are_listed_in_the_error(client: httpx.Client, owner: Account, stranger: Account) -> None:
     file, unknown_id = make_file(client, owner)["id"], str(uuid4())
-    body = {"file_ids": [file], "audience": "share_with", "recipients": [stranger.email, "Unknown@Example.com", unknown_id]}
+    body = {"file_ids": [file], "audience": "named", "recipients": [stranger.email, "Unknown@Example.com", unknown_id]}
 
     assert_problem(
         client.post(SHARES, json=body, headers=owner.headers), 404, "recipient_not_found", unknown=["unknown@example.com", unknown_id]
     )
 
-    # A recipient share_with by both address and id counts once. A recipient share_with by id is returned as the id, not as the address.
-    twice = make_share(client, owner, file, audience="share_with", recipients=[stranger.email, str(stranger.id)])
+    # A recipient named by both address and id counts once. A recipient named by id is returned as the id, not as the address.
+    twice = make_share(client, owner, file, audience="named", recipients=[stranger.email, str(stranger.id)])
     assert len(twice["recipients"]) == 1
-    assert make_share(client, owner, file, audience="share_with", recipients=[str(stranger.id)])["recipients"] == [str(stranger.id)]
+    assert make_share(client, owner, file, audience="named", recipients=[str(stranger.id)])["recipients"] == [str(stranger.id)]
 
 
 def share_with(client: httpx.Client, account: Account, file: str, *recipients: str) -> httpx.Response:
-    body = {"file_ids": [file], "audience": "share_with", "recipients": recipients}
+    body = {"file_ids": [file], "audience": "named", "recipients": recipients}
     return client.post(SHARES, json=body, headers=account.headers)
 
 
@@ -226,7 +228,7 @@ def test_recipients_are_looked_up_only_after_the_files_are_authorised(
     foreign, revoked = make_share(client, stranger, theirs), make_share(client, owner, mine)
     client.delete(f"{SHARES}/{revoked['id']}", headers=owner.headers)
     names = [stranger.email, *unknown_emails(1)]
-    change = {"audience": "share_with", "recipients": names}
+    change = {"audience": "named", "recipients": names}
 
     refusals = (theirs, 403, "file_forbidden"), (str(uuid4()), 404, "file_not_found"), (pending, 409, "file_not_available")
     for file, status, code in refusals:
@@ -255,7 +257,7 @@ def test_recipient_lookups_of_shares_and_grants_share_one_limit(client: httpx.Cl
     assert int(refused.headers["retry-after"]) >= 1
     # Known addresses are refused too, because the difference would reveal them. Changes and grants use the same counter.
     assert_problem(share_with(client, owner, file, stranger.email), 429, "too_many_attempts")
-    change = {"audience": "share_with", "recipients": [stranger.email]}
+    change = {"audience": "named", "recipients": [stranger.email]}
     assert_problem(client.patch(f"{SHARES}/{link['id']}", json=change, headers=owner.headers), 429, "too_many_attempts")
     grants = f"/api/v1/files/{file}/grants"
     assert_problem(client.put(grants, json={"email": stranger.email}, headers=owner.headers), 429, "too_many_attempts")
@@ -318,7 +320,7 @@ def test_concurrent_lookups_reveal_no_more_than_sequential_ones(
     crowd = replace(services, engine=engine, session_factory=create_session_factory(engine))
 
     def create(name: str) -> str:
-        options = ShareOptions.model_validate({"audience": "share_with", "recipients": [name]})
+        options = ShareOptions.model_validate({"audience": "named", "recipients": [name]})
         try:
             with crowd.unit_of_work() as session:
                 user = session.get_one(User, owner.id)
@@ -455,7 +457,7 @@ def test_absent_fields_are_unchanged_and_null_removes_a_limit(client: httpx.Clie
 
     noted = change_share(client, owner, created, note="new")
     cleared = change_share(client, owner, created, password=None, expires_at=None, max_downloads=None, note=None)
-    with_recipients = change_share(client, owner, created, audience="share_with", recipients=[stranger.email, owner.email])
+    with_recipients = change_share(client, owner, created, audience="named", recipients=[stranger.email, owner.email])
     fewer = change_share(client, owner, created, recipients=[owner.email])
 
     unchanged = created | {"url": None, "note": "new", "updated_at": noted["updated_at"]}
@@ -473,6 +475,27 @@ def test_required_field_of_a_share_cannot_be_null(client: httpx.Client, owner: A
     created = make_share(client, owner, make_file(client, owner)["id"])
 
     assert_problem(client.patch(f"{SHARES}/{created['id']}", json={field: None}, headers=owner.headers), 422)
+
+
+def test_changed_expiry_must_be_in_the_future(client: httpx.Client, owner: Account) -> None:
+    share = make_share(client, owner, make_file(client, owner)["id"], expires_at=later(days=1))
+
+    refused = client.patch(f"{SHARES}/{share['id']}", json={"expires_at": later(seconds=-1)}, headers=owner.headers)
+
+    assert_problem(refused, 422, "expired_already")
+    assert client.get(f"{SHARES}/{share['id']}", headers=owner.headers).json()["expires_at"] == share["expires_at"]
+    for malformed in (2208988800, "2208988800", "2040-01-01"):
+        response = client.patch(f"{SHARES}/{share['id']}", json={"expires_at": malformed}, headers=owner.headers)
+        assert_problem(response, 422, "malformed_request")
+
+
+def test_expiry_is_returned_in_utc(client: httpx.Client, owner: Account) -> None:
+    share = make_share(client, owner, make_file(client, owner)["id"], expires_at="2040-02-01T01:00:00+13:00")
+    changed = change_share(client, owner, share, expires_at="2040-02-01T01:30:00+13:00")
+
+    assert share["expires_at"] == "2040-01-31T12:00:00Z"
+    assert changed["expires_at"] == "2040-01-31T12:30:00Z"
+    assert client.get(f"{SHARES}/{share['id']}", headers=owner.headers).json()["expires_at"] == "2040-01-31T12:30:00Z"
 
 
 @pytest.mark.parametrize("field", ["slug", "file_ids", "owner_id", "download_count", "revoked_at"])
