@@ -1,10 +1,13 @@
 """Share links for tests, created and opened through the API."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 from sqlalchemy import text
 
+from lambda_app.core.request_context import RequestContext, reset_request_context, set_request_context
 from lambda_app.factory import Services
 from tests.support.accounts import Account
 
@@ -25,6 +28,16 @@ def change_share(client: httpx.Client, owner: Account, share: dict[str, Any], **
     assert answer.status_code == 200, answer.text
     changed: dict[str, Any] = answer.json()
     return changed
+
+
+@contextmanager
+def visitor(name: object) -> Iterator[None]:
+    """Call services as another visitor than those with other names, without HTTP."""
+    token = set_request_context(RequestContext(user_agent=str(name)))
+    try:
+        yield
+    finally:
+        reset_request_context(token)
 
 
 def expire_share(services: Services, share: dict[str, Any]) -> None:

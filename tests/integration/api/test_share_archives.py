@@ -20,7 +20,7 @@ from tests.support.accounts import Account
 from tests.support.archives_api import BROWSER_AGENT, SharedFiles, run_worker
 from tests.support.gateway import unused_address
 from tests.support.problems import assert_problem
-from tests.support.shares import expire_share
+from tests.support.shares import expire_share, visitor
 
 ANONYMOUS = Visitor(None, None)
 
@@ -54,8 +54,8 @@ def test_concurrent_downloads_of_a_zip_never_exceed_the_limit(client: httpx.Clie
     archive = link.create_archive().json()
     run_worker(services, archive)
 
-    def download(_number: int) -> bool:
-        with services.unit_of_work() as session:
+    def download(number: int) -> bool:
+        with visitor(number), services.unit_of_work() as session:
             links = services.share_links(session)
             try:
                 links.start_archive_download(link.path.removeprefix("/s/"), UUID(archive["id"]), ANONYMOUS, is_resumption=False)
@@ -85,20 +85,22 @@ def test_resumed_zip_download_is_audited_and_not_counted(
         with httpx.Client(trust_env=False) as s3:
             part = s3.get(again.headers["location"], headers={"Range": "bytes=5-"})
             assert part.content == s3.get(first.headers["location"]).content[5:]
-        # The link is exhausted: it refuses other visitors, and the same visitor for the whole zip.
-        for visitor, headers in (
-            (elsewhere, rest),
-            (home, BROWSER_AGENT),
-            (home, BROWSER_AGENT | {"Range": "bytes=0-"}),
-            (home, rest | {"User-Agent": "wget/1"}),
-            (home, rest | owner.headers),
-        ):
-            assert_problem(visitor.get(path, headers=headers), 404, "link_not_found")
+        # The link is exhausted: it refuses other visitors, and after a minute the same visitor for the whole zip.
+        assert home.get(path, headers=BROWSER_AGENT).status_code == 302
+        with time_machine.travel(clock.now() + timedelta(seconds=61)):
+            for sender, headers in (
+                (elsewhere, rest),
+                (home, BROWSER_AGENT),
+                (home, BROWSER_AGENT | {"Range": "bytes=0-"}),
+                (home, rest | {"User-Agent": "wget/1"}),
+                (home, rest | owner.headers),
+            ):
+                assert_problem(sender.get(path, headers=headers), 404, "link_not_found")
         with time_machine.travel(clock.now() + timedelta(hours=1, minutes=1), tick=False):
             assert_problem(home.get(path, headers=rest), 404, "link_not_found")
         events = client.get("/api/v1/admin/audit", params={"subject": f"share:{link.id}"}, headers=admin.headers).json()
-        assert [event["action"] for event in events] == ["share.download_resumed", "share.downloaded", "share.created"]
-        assert [event["details"] for event in events[:2]] == [{"archive_id": archive["id"]}] * 2
+        assert [event["action"] for event in events] == ["share.download_resumed"] * 2 + ["share.downloaded", "share.created"]
+        assert [event["details"] for event in events[:3]] == [{"archive_id": archive["id"]}] * 3
         assert link.downloads() == 1
 
         client.delete(f"/api/v1/files/{link.files[0]['id']}", headers=owner.headers)

@@ -88,8 +88,9 @@ def test_link_lists_its_files_and_serves_them(client: httpx.Client, owner: Accou
     }
     assert stored.content == BODY
     assert stored.headers["content-disposition"].startswith('attachment; filename="report.pdf"')
-    assert client.get(opened.json()["files"][0]["download_url"]).status_code == 302
-    assert_closed(client, share)
+    other = {"User-Agent": "another visitor"}
+    assert client.get(opened.json()["files"][0]["download_url"], headers=other).status_code == 302
+    assert_closed(client, share, **{"User-Agent": "a third"})
 
 
 def test_download_url_is_valid_for_a_minute_at_most(client: httpx.Client, owner: Account, file: str) -> None:
@@ -107,8 +108,8 @@ def test_every_opening_and_download_is_counted_and_audited(
     share = make_share(client, owner, file)
     for _ in range(3):
         client.get(share["url"])
-    for _ in range(2):
-        download(client, share, stranger.headers)
+    for number in range(2):
+        download(client, share, stranger.headers | {"User-Agent": f"browser {number}"})
 
     assert counts_of(client, owner, share) == (3, 2)
     events = client.get("/api/v1/admin/audit", params={"subject": f"share:{share['id']}"}, headers=admin.headers).json()
@@ -153,7 +154,7 @@ def test_lower_download_limit_applies_on_the_next_request(client: httpx.Client, 
     download(client, share)
     change_share(client, owner, share, max_downloads=1)
 
-    assert_closed(client, share)
+    assert_closed(client, share, **{"User-Agent": "another visitor"})
 
 
 def test_password_is_required_and_its_share_pass_opens_the_link(client: httpx.Client, owner: Account, file: str) -> None:
@@ -435,15 +436,16 @@ def test_resumed_download_is_audited_and_not_counted(
         assert download(home, share, {"User-Agent": "curl/8"}).status_code == 302
         assert counts_of(client, owner, share) == (0, 1)
 
-        # The link is exhausted. Only the first download can be resumed.
-        assert download(home, share, rest).status_code == 302
-        for wrong in (
-            rest | {"Range": "bytes=0-"},
-            rest | {"Range": "bytes=-5"},
-            rest | {"User-Agent": "wget/1"},
-            {"User-Agent": "curl/8"},
-        ):
-            assert_problem(download(home, share, wrong), 404, "link_not_found")
+        # The link is exhausted. After the minute for which the first URL is valid, only the rest of the first download is served.
+        with time_machine.travel(clock.now() + timedelta(seconds=61)):
+            assert download(home, share, rest).status_code == 302
+            for wrong in (
+                rest | {"Range": "bytes=0-"},
+                rest | {"Range": "bytes=-5"},
+                rest | {"User-Agent": "wget/1"},
+                {"User-Agent": "curl/8"},
+            ):
+                assert_problem(download(home, share, wrong), 404, "link_not_found")
         assert_problem(download(home, share, rest, number=1), 404, "link_not_found")
         assert_problem(download(elsewhere, share, rest), 404, "link_not_found")
         with in_days(2 / 24):
@@ -456,6 +458,44 @@ def test_resumed_download_is_audited_and_not_counted(
 
         client.delete(f"/api/v1/shares/{share['id']}", headers=owner.headers)
         assert_problem(download(home, share, rest), 404, "link_not_found")
+
+
+@pytest.mark.parametrize("probe", [{"Range": "bytes=0-0"}, {"Range": "bytes=0-"}, {}], ids=["first byte", "from the start", "whole"])
+def test_repeated_download_within_the_minute_counts_once(
+    client_from: ClientFrom, client: httpx.Client, owner: Account, admin: Account, file: str, probe: dict[str, str]
+) -> None:
+    other = make_file(client, owner)["id"]
+    share, agent = make_share(client, owner, file, other, max_downloads=1), {"User-Agent": "curl/8"}
+    with client_from(unused_address()) as home, client_from(unused_address()) as elsewhere:
+        assert download(home, share, probe | agent).status_code == 302
+
+        for again in ({}, {"Range": "bytes=0-"}, {"Range": "bytes=0-0"}, {"Range": "bytes=-5"}, {"Range": "bytes=2-3,5-"}):
+            assert read_bytes(download(home, share, again | agent)).content == BODY
+        assert counts_of(client, owner, share) == (0, 1)
+        assert_problem(download(home, share, {"User-Agent": "wget/1"}), 404, "link_not_found")
+        assert_problem(download(home, share, agent, number=1), 404, "link_not_found")
+        assert_problem(download(elsewhere, share, agent), 404, "link_not_found")
+        events = client.get("/api/v1/admin/audit", params={"subject": f"share:{share['id']}"}, headers=admin.headers).json()
+        assert [event["action"] for event in events] == ["share.download_resumed"] * 5 + ["share.downloaded", "share.created"]
+
+        with time_machine.travel(clock.now() + timedelta(seconds=61)):
+            assert_problem(download(home, share, probe | agent), 404, "link_not_found")
+            change_share(client, owner, share, max_downloads=2)
+            assert download(home, share, probe | agent).status_code == 302
+        assert counts_of(client, owner, share) == (0, 2)
+
+
+def test_repeated_download_obeys_every_other_rule(client: httpx.Client, owner: Account, file: str) -> None:
+    share = make_share(client, owner, file)
+    assert download(client, share).status_code == 302
+
+    change_share(client, owner, share, password="swordfish")
+
+    assert_problem(download(client, share), 403, "share_password_required")
+    change_share(client, owner, share, password=None, allows_download=False)
+    assert_problem(download(client, share), 403, "share_listing_only")
+    client.delete(f"/api/v1/shares/{share['id']}", headers=owner.headers)
+    assert_problem(download(client, share), 404, "link_not_found")
 
 
 def test_share_pass_of_another_link_is_ignored(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
