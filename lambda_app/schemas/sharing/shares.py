@@ -71,6 +71,12 @@ def is_slug(text: str) -> bool:
     return SLUG_MIN_LENGTH <= len(text) <= SLUG_MAX_LENGTH and len(text) != TOKEN_LENGTH and _SLUG.fullmatch(text) is not None
 
 
+def canonical_address(text: str) -> str:
+    """Return the address of a link as it is stored: slugs in lower case, because people type them. Tokens keep their case."""
+    lowered = text.lower()
+    return lowered if text.isascii() and is_slug(lowered) else text
+
+
 def _checked_slug(value: str) -> str:
     if not is_slug(value):
         raise ValueError(
@@ -99,6 +105,8 @@ def _once_each(values: list[T]) -> list[T]:
     return list(dict.fromkeys(values))
 
 
+LinkAddress = Annotated[str, AfterValidator(canonical_address)]
+"""The last segment of a link's URL: a token or a slug."""
 Slug = Annotated[str, StringConstraints(strict=True, max_length=SLUG_MAX_LENGTH), AfterValidator(_checked_slug)]
 Recipient = Annotated[
     str, StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH), ONE_LINE, AfterValidator(_normalise_recipient)
@@ -206,6 +214,13 @@ class ShareCredentials(RequestModel):
         if is_account == (self.password is not None) or (self.email is None) != (self.account_password is None):
             raise ValueError("send either password, or email and account_password")
         return self
+
+
+class LinkDownload(ResponseModel):
+    """A download of a share link: a URL that is valid for one minute."""
+
+    download_url: str = Field(repr=False)
+    expires_at: datetime
 
 
 class UnlockedShare(ResponseModel):

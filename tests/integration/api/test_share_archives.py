@@ -49,6 +49,20 @@ def test_visitor_downloads_all_files_as_one_zip_that_counts_once(client: httpx.C
         assert {entry.filename: found.read(entry) for entry in found.infolist()} == {"n.txt": b"0", "n (2).txt": b"1"}
 
 
+def test_zip_download_url_is_returned_as_json_on_request(client: httpx.Client, services: Services, owner: Account) -> None:
+    link = SharedFiles(client, owner)
+    archive = link.create_archive().json()
+    run_worker(services, archive)
+
+    response = link.download(archive["id"], Accept="application/json")
+
+    assert response.status_code == 200
+    assert response.json().keys() == {"download_url", "expires_at"}
+    assert link.downloads() == 1
+    with httpx.Client(trust_env=False) as s3:
+        assert zipfile.is_zipfile(io.BytesIO(s3.get(response.json()["download_url"]).content))
+
+
 def test_concurrent_downloads_of_a_zip_never_exceed_the_limit(client: httpx.Client, services: Services, owner: Account) -> None:
     link = SharedFiles(client, owner, max_downloads=3)
     archive = link.create_archive().json()

@@ -4,7 +4,7 @@ import contextlib
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -574,6 +574,77 @@ def test_active_content_is_served_from_another_origin_as_attachment(client: http
         assert response.content == b""
         assert stored.headers["content-type"] == "application/octet-stream"
         assert stored.headers["content-disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_json"),
+    [
+        ("application/json", True),
+        ("application/json, text/plain;q=0.9", True),
+        ("application/json, */*;q=0.1", True),
+        ("text/html;q=0.5, application/json", True),
+        # Axios sends this by default, also when it shall follow the redirect.
+        ("application/json, text/plain, */*", False),
+        ("application/json;q=0", False),
+        ("text/html, application/json;q=0.9", False),
+        ("*/*", False),
+        ("", False),
+        (BROWSER["Accept"], False),
+    ],
+)
+def test_download_url_is_returned_as_json_on_request(client: httpx.Client, owner: Account, file: str, accept: str, is_json: bool) -> None:
+    share = make_share(client, owner, file, password="swordfish")
+    headers = share_pass_header(client, share, "swordfish") | {"Accept": accept}
+
+    response = download(client, share, headers)
+
+    assert counts_of(client, owner, share) == (0, 1)
+    assert response.headers["vary"] == "Accept"
+    assert response.headers["cache-control"] == "no-store"
+    if not is_json:
+        assert (response.status_code, response.content) == (302, b"")
+        return
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.json().keys() == {"download_url", "expires_at"}
+    seconds_left = datetime.fromisoformat(response.json()["expires_at"]) - clock.now()
+    assert timedelta(seconds=50) < seconds_left <= timedelta(seconds=60)
+    with httpx.Client(trust_env=False) as s3:
+        assert s3.get(response.json()["download_url"]).content == BODY
+    head = client.head(f"{share['url']}/files/{file}", headers=headers)
+    assert (head.status_code, head.content) == (302, b"")
+
+
+def test_slug_is_found_in_any_case(client: httpx.Client, owner: Account, file: str) -> None:
+    slug = f"summer-{uuid4().hex[:6]}-x"
+    share = make_share(client, owner, file, slug=slug, password="swordfish", max_downloads=2)
+    mixed = f"/s/{slug.title()}"
+    assert mixed != share["url"]
+
+    page = client.get(mixed, headers=BROWSER)
+    unlocked = client.post(mixed, data={"password": "swordfish"}, headers=BROWSER)
+    share_pass = {"X-Share-Pass": client.post(mixed.upper().replace("/S/", "/s/"), json={"password": "swordfish"}).json()["share_pass"]}
+    client.cookies.clear()
+    opened = [client.get(url, headers=share_pass) for url in (mixed, share["url"])]
+    downloaded = client.get(f"{mixed}/files/{file}", headers=share_pass)
+
+    assert f'action="{share["url"]}"' in page.text
+    assert unlocked.headers["location"] == share["url"]
+    assert f"Path={share['url']};" in unlocked.headers["set-cookie"]
+    assert [response.status_code for response in opened] == [200, 200]
+    assert opened[0].json()["files"][0]["download_url"] == f"{share['url']}/files/{file}"
+    assert downloaded.status_code == 302
+    # The same visitor in another case: a repeat.
+    assert download(client, share, share_pass).status_code == 302
+    assert counts_of(client, owner, share) == (2, 1)
+    assert_problem(client.get(share["url"].replace("summer", "\u017fummer")), 404, "link_not_found")
+
+
+def test_token_is_found_in_its_own_case_only(client: httpx.Client, owner: Account, file: str) -> None:
+    token = make_share(client, owner, file)["url"].removeprefix("/s/")
+
+    assert client.get(f"/s/{token}").status_code == 200
+    assert_problem(client.get(f"/s/{token.swapcase()}"), 404, "link_not_found")
 
 
 def test_form_from_another_origin_is_refused(client: httpx.Client, owner: Account, file: str) -> None:
