@@ -186,6 +186,7 @@ class Services:
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),
             share_links=ShareLinkRepository(session),
+            stats=StatsRepository(session),
         )
 
     def files(self, session: Session) -> FileService:

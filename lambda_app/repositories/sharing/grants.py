@@ -71,7 +71,7 @@ class FileGrantRepository:
         return grants
 
     def _put(self, file_id: UUID, user: User, *, grantee_id: UUID, role: GrantRole, email: str | None) -> FileGrant | None:
-        shared_file = select(File.id, File.owner_id).where(*_grantable(file_id, user)).cte("shared_file")
+        shared_file = select(File.id, File.owner_id, File.created_at).where(*_grantable(file_id, user)).cte("shared_file")
         grantee = select(User.id).where(User.id == grantee_id, User.is_active).with_for_update(read=True, key_share=True).cte("grantee")
         others = select(func.count()).where(FileGrant.file_id == file_id, FileGrant.user_id != grantee_id).scalar_subquery()
         now = clock.now()
@@ -80,6 +80,7 @@ class FileGrantRepository:
             "file_id": shared_file.c.id,
             "user_id": grantee.c.id,
             "owner_id": shared_file.c.owner_id,
+            "file_created_at": shared_file.c.created_at,
             "role": literal(role.value, columns.role.type),
             "email": literal(email, columns.email.type),
             "created_at": literal(now, columns.created_at.type),

@@ -97,7 +97,13 @@ def get_page(
     skip: SkipQuery = 0,
     limit: LimitQuery = 100,
     cursor: CursorQuery = None,
-    count: Annotated[bool, Query(description="Return the total number of matching files in `X-Total-Count`.")] = False,
+    count: Annotated[
+        bool,
+        Query(
+            description="Return the number of matching files in `X-Total-Count`, up to 1,000. `X-Total-Count-Relation` is `eq`, or `gt` if "
+            "there are more."
+        ),
+    ] = False,
 ) -> Page:
     """Return the page of the query parameters. Raises MalformedRequestError."""
     if cursor is not None and skip:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -110,8 +110,7 @@ class ShareService:
             RequestInProgressError, IdempotencyKeyReusedError: as `IdempotencyService.claim`.
             GoneError: the link of the idempotency key was revoked, or its token cannot be derived any more.
         """
-        if options.expires_at is not None and options.expires_at <= clock.now():
-            raise MalformedRequestError("expires_at must be in the future", code="expired_already")
+        _require_future(options.expires_at)
         share_id = uuid4()
         keyed = None if idempotency_key is None else self._keyed_request(user, route, idempotency_key, options)
         existing_id = None if keyed is None else self._idempotency.claim(keyed, share_id)
@@ -147,9 +146,10 @@ class ShareService:
     def update(self, user: User, share_id: UUID, update: ShareUpdate) -> ShareDetails:
         """Change the rules that are set in `update`. They apply from the next request of a visitor.
 
-        Raises NoSuchShareError, ShareRevokedError, UnknownRecipientError, ThrottledError. Recipients are looked up only if the user
-        can change the link.
+        Raises MalformedRequestError, NoSuchShareError, ShareRevokedError, UnknownRecipientError, ThrottledError. Recipients are looked
+        up only if the user can change the link.
         """
+        _require_future(update.expires_at)
         changes = update.model_dump(exclude_unset=True)
         if not changes:
             return self._shares.require(share_id, user)
@@ -248,6 +248,11 @@ class ShareService:
         if details.share.revoked_at is not None or address is None:
             raise _gone()
         return CreatedShare(details, address)
+
+
+def _require_future(expires_at: datetime | None) -> None:
+    if expires_at is not None and expires_at <= clock.now():
+        raise MalformedRequestError("expires_at must be in the future; revoke the link to close it now", code="expired_already")
 
 
 def _gone() -> GoneError:

@@ -127,6 +127,8 @@ def test_url_is_public_if_configured_and_else_includes_the_stage(
         ({"password": "\ud800abcd"}, "malformed_request"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "expired_already"),
         ({"expires_at": "2040-01-01T00:00:00"}, "malformed_request"),
+        ({"expires_at": 2208988800}, "malformed_request"),
+        ({"expires_at": "2208988800"}, "malformed_request"),
         ({"expires_at": "9999-12-31T23:59:59-14:00"}, "malformed_request"),
         ({"expires_at": "0001-01-01T00:00:00+14:00"}, "malformed_request"),
         ({"max_downloads": 0}, "malformed_request"),
@@ -274,7 +276,7 @@ def test_unknown_recipients_are_listed_in_the_error(client: httpx.Client, owner:
         client.post(SHARES, json=body, headers=owner.headers), 404, "recipient_not_found", unknown=["unknown@example.com", unknown_id]
     )
 
-    # A recipient share_with by both address and id counts once. A recipient share_with by id is returned as the id, not as the address.
+    # A recipient named by both address and id counts once. A recipient named by id is returned as the id, not as the address.
     twice = make_share(client, owner, file, audience="named", recipients=[stranger.email, str(stranger.id)])
     assert len(twice["recipients"]) == 1
     assert make_share(client, owner, file, audience="named", recipients=[str(stranger.id)])["recipients"] == [str(stranger.id)]
@@ -555,6 +557,27 @@ def test_required_field_of_a_share_cannot_be_null(client: httpx.Client, owner: A
     created = make_share(client, owner, make_file(client, owner)["id"])
 
     assert_problem(client.patch(f"{SHARES}/{created['id']}", json={field: None}, headers=owner.headers), 422)
+
+
+def test_changed_expiry_must_be_in_the_future(client: httpx.Client, owner: Account) -> None:
+    share = make_share(client, owner, make_file(client, owner)["id"], expires_at=later(days=1))
+
+    refused = client.patch(f"{SHARES}/{share['id']}", json={"expires_at": later(seconds=-1)}, headers=owner.headers)
+
+    assert_problem(refused, 422, "expired_already")
+    assert client.get(f"{SHARES}/{share['id']}", headers=owner.headers).json()["expires_at"] == share["expires_at"]
+    for malformed in (2208988800, "2208988800", "2040-01-01"):
+        response = client.patch(f"{SHARES}/{share['id']}", json={"expires_at": malformed}, headers=owner.headers)
+        assert_problem(response, 422, "malformed_request")
+
+
+def test_expiry_is_returned_in_utc(client: httpx.Client, owner: Account) -> None:
+    share = make_share(client, owner, make_file(client, owner)["id"], expires_at="2040-02-01T01:00:00+13:00")
+    changed = change_share(client, owner, share, expires_at="2040-02-01T01:30:00+13:00")
+
+    assert share["expires_at"] == "2040-01-31T12:00:00Z"
+    assert changed["expires_at"] == "2040-01-31T12:30:00Z"
+    assert client.get(f"{SHARES}/{share['id']}", headers=owner.headers).json()["expires_at"] == "2040-01-31T12:30:00Z"
 
 
 @pytest.mark.parametrize("field", ["slug", "file_ids", "owner_id", "download_count", "revoked_at"])
