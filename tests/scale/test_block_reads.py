@@ -81,7 +81,8 @@ def test_route_reads_a_bounded_number_of_blocks(scaled: ScaledApp, name: str, ca
 @pytest.mark.parametrize("caller", CALLERS)
 @pytest.mark.parametrize(("name", "order"), [*product(FILTERS, Order)])
 def test_list_of_files_reads_a_bounded_number_of_blocks(scaled: ScaledApp, name: str, order: Order, caller: str) -> None:
-    query = urlencode({"sort": order.value, **FILTERS[name]})
+    of_all = {"all": "true"} if caller == "superuser" and "shared" not in FILTERS[name] else {}
+    query = urlencode({"sort": order.value, **FILTERS[name], **of_all})
 
     response, reads = request(scaled, caller, "GET", f"{API}/files?{query}&limit=100")
 

@@ -166,7 +166,7 @@ class FileService:
 
     def _require_bounded(self, user: User, filters: FileFilter, order: FileOrder) -> None:
         """Raise ListTooLongError for a request that would read the whole of a long list."""
-        advice = _unindexed(user, filters, order)
+        advice = _unindexed(filters, order)
         if advice is not None and self._files.has_more_than(UNINDEXED_ROWS_MAX, user, filters):
             raise ListTooLongError(f"The list has more than {UNINDEXED_ROWS_MAX} files; {advice}")
 
@@ -193,7 +193,7 @@ def download_content_type(file: File) -> str:
     return FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
 
 
-def _unindexed(user: User, filters: FileFilter, order: FileOrder) -> str | None:
+def _unindexed(filters: FileFilter, order: FileOrder) -> str | None:
     """Return what to send instead, if no index supports these filters in this order; else None."""
     if filters.name is not None and len(filters.name) < TRIGRAM_LENGTH:
         return f"send at least {TRIGRAM_LENGTH} characters in q"
