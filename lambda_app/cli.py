@@ -156,10 +156,15 @@ def recount_usage(fix: bool) -> None:
 
 @cli.command()
 def purge() -> None:
-    """Delete expired data: sessions that ended a month ago, expired mail tokens, old counters of failed sign-ins and of mail."""
+    """Delete expired data: sessions that ended a month ago, expired mail tokens, old counters of failed sign-ins and of mail.
+
+    Also counts the uploads of the hours that have ended, for the statistics.
+    """
     with _services() as services:
         with services.unit_of_work() as session:
-            removed = services.maintenance(session).purge()
+            maintenance = services.maintenance(session)
+            maintenance.count_uploads()
+            removed = maintenance.purge()
         click.echo(", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in removed.items()))
 
 

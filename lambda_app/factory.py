@@ -130,6 +130,7 @@ class Services:
         """The user service of one unit of work."""
         return UserService(
             users=UserRepository(session),
+            shares=ShareRepository(session),
             passwords=self.passwords,
             login_throttle=self._login_throttle(session),
             open_registration=self.settings.open_registration,
@@ -185,6 +186,7 @@ class Services:
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),
             share_links=ShareLinkRepository(session),
+            stats=StatsRepository(session),
         )
 
     def files(self, session: Session) -> FileService:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 @dataclass(slots=True)
 class RequestContext:
-    """Source and caller of one request. Authentication sets `actor_id` and `credential`."""
+    """Source and caller of one request. Authentication sets `actor_id`, `credential` and `scopes`."""
 
     source_address: str | None = None
     """Peer address reported by API Gateway, or of the socket in local mode, or the viewer address from CloudFront when only CloudFront
@@ -17,6 +17,8 @@ class RequestContext:
     """The authenticated user."""
     credential: str | None = None
     """`session:<id>` or `api_key:<id>`."""
+    scopes: frozenset[str] | None = None
+    """The scopes of the API key; None for a session, which has all of them, and for commands."""
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)

@@ -9,21 +9,16 @@ from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from lambda_app.core.errors import MalformedRequestError, PermissionDeniedError
+from lambda_app.core.errors import MalformedRequestError
 from lambda_app.dependencies.auth import CallerDep
+from lambda_app.dependencies.same_origin import require_same_origin
+from lambda_app.dependencies.services import ServicesDep
 from lambda_app.schemas.sharing.shares import ShareCredentials
 from lambda_app.services.sharing.share_links import Visitor
 
 SHARE_TOKEN_HEADER = "X-Share-Pass"  # noqa: S105 - a header's name
 FORM_TYPE = "application/x-www-form-urlencoded"
 FORM_FIELDS_MAX = 10
-
-
-class CrossSiteFormError(PermissionDeniedError):
-    """The form was submitted from a page of another origin."""
-
-    code = "cross_site_form"
-    message = "This form can only be submitted from the page of the link; open the link and try again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +39,14 @@ async def get_visitor(request: Request, caller: CallerDep) -> Visitor:
     return Visitor(caller, request.headers.get(SHARE_TOKEN_HEADER) or request.cookies.get(share_token_cookie(request)))
 
 
-def require_same_origin(request: Request) -> None:
-    """Raise CrossSiteFormError for a request that a browser sent from a page of another origin."""
-    if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        raise CrossSiteFormError
-
-
-async def read_share_credentials(request: Request) -> SubmittedCredentials:
+async def read_share_credentials(request: Request, services: ServicesDep) -> SubmittedCredentials:
     """Read the credentials from a JSON body or the HTML form. Raises RequestValidationError, MalformedRequestError, CrossSiteFormError."""
     body = await request.body()
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     is_form = media_type == FORM_TYPE
     if media_type != "application/json":
         # Browsers send a CORS preflight only for JSON; other types reach the server from any page.
-        require_same_origin(request)
+        require_same_origin(request, services.settings.api_url)
     try:
         content: Any = (
             dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX)) if is_form else json.loads(body)

@@ -37,6 +37,8 @@ def run_sweep(services: Services, *, budget_seconds: float, is_dry: bool = False
     counts = asdict(report) | asdict(archives)
     if not is_dry:
         with services.unit_of_work() as session:
-            counts |= {f"forgotten_{kind}": count for kind, count in services.maintenance(session).purge().items()}
+            maintenance = services.maintenance(session)
+            counts["counted_hours"] = maintenance.count_uploads()
+            counts |= {f"forgotten_{kind}": count for kind, count in maintenance.purge().items()}
     logger.info("sweep", extra={"fields": counts})
     return counts

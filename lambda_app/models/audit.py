@@ -21,6 +21,7 @@ class AuditEvent(Base):
         Index("ix_audit_event_actor_id_seq", "actor_id", "seq"),
         Index("ix_audit_event_subject_seq", "subject", "seq"),
         Index("ix_audit_event_action_seq", "action", "seq"),
+        Index("ix_audit_event_at_seq", "at", "seq"),
     )
 
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False, server_default=FetchedValue())

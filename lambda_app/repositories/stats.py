@@ -3,11 +3,19 @@
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Date, cast, func, select
+from sqlalchemy import Date, cast, column, delete, func, literal, select, true
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
-from lambda_app.models import File, User
+from lambda_app.models import CHARGED, File, FileStatus, UploadHour, User
+from lambda_app.repositories.statements import OWN_TRANSACTION
+
+STATS_DAYS = 30
+"""Number of days for which uploads are counted per day."""
+HOUR = timedelta(hours=1)
+HOUR_GRACE = timedelta(minutes=5)
+"""Time after the end of an hour at which all transactions that started uploads in it have ended."""
 
 
 class StatusTotal(NamedTuple):
@@ -24,20 +32,75 @@ class StatsRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def users(self) -> dict[str, int]:
-        """Return the number of all users, of active ones and of superusers."""
-        query = select(func.count(), func.count().filter(User.is_active), func.count().filter(User.is_superuser)).select_from(User)
-        total, active, superusers = self._session.execute(query).one()
-        return {"total": total, "active": active, "superusers": superusers}
+    def totals(self) -> tuple[dict[str, int], list[StatusTotal]]:
+        """Return the numbers of users, and the number and total size of files per state; states without files are absent.
 
-    def files_by_status(self) -> list[StatusTotal]:
-        """Return the number and total size of files per state; states without files are absent."""
-        query = select(File.status, func.count(), func.coalesce(func.sum(File.size_bytes), 0)).group_by(File.status).order_by(File.status)
-        return [StatusTotal(status, files, int(size)) for status, files, size in self._session.execute(query)]
+        Of the many available files, none is read: they are the users' charged files but for the pending and trashed ones. One statement,
+        because the numbers belong together only in one snapshot.
+        """
+        users = select(
+            func.count().label("total"),
+            func.count().filter(User.is_active).label("active"),
+            func.count().filter(User.is_superuser).label("superusers"),
+            func.coalesce(func.sum(User.files_count), 0).label("files"),
+            func.coalesce(func.sum(User.bytes_used), 0).label("bytes"),
+        ).subquery("users")
+        size = func.coalesce(func.sum(File.size_bytes), 0)
+        is_unfinished = File.status.in_([status for status in FileStatus if status is not FileStatus.AVAILABLE])
+        files = select(File.status, func.count().label("files"), size.label("bytes")).where(is_unfinished).group_by(File.status)
+        unfinished = files.subquery("unfinished")
+        query = select(users, unfinished.c.status, unfinished.c.files, unfinished.c.bytes)
+        rows = self._session.execute(query.select_from(users.outerjoin(unfinished, true()))).all()
+        totals = [StatusTotal(row[5], row[6], int(row[7])) for row in rows if row[5] is not None]
+        charged = [total for total in totals if total.status in CHARGED]
+        files_count = int(rows[0].files) - sum(total.files for total in charged)
+        if files_count:
+            totals.append(StatusTotal(FileStatus.AVAILABLE, files_count, int(rows[0].bytes) - sum(total.bytes for total in charged)))
+        return {name: getattr(rows[0], name) for name in ("total", "active", "superusers")}, sorted(totals)
 
     def uploads_by_day(self, *, days: int) -> list[tuple[date, int]]:
-        """Return the number of uploads started on each of the last `days` days (UTC); days without uploads are absent."""
-        since: datetime = clock.now() - timedelta(days=days)
-        day: Any = cast(func.timezone("UTC", File.created_at), Date)
-        query = select(day, func.count()).where(File.created_at >= since).group_by(day).order_by(day)
-        return [(row[0], row[1]) for row in self._session.execute(query)]
+        """Return the number of uploads started on each of the last `days` days (UTC); days without uploads are absent.
+
+        Hours that `count_ended_hours` has counted come from there, later uploads from the files.
+        """
+        since = clock.now() - timedelta(days=days)
+        counted = select(UploadHour.hour.label("at"), UploadHour.uploads).where(UploadHour.hour >= since)
+        # The first hour, as a bound that PostgreSQL looks up before it scans the index of creation times.
+        uncounted = func.coalesce(select(func.max(UploadHour.hour) + HOUR).scalar_subquery(), literal(since, UploadHour.hour.type))
+        hour: Any = func.date_trunc("hour", File.created_at, "UTC")
+        later = select(hour.label("at"), func.count().label("uploads")).where(File.created_at >= func.greatest(uncounted, since))
+        hours = counted.union_all(later.group_by(hour)).subquery("hours")
+        day: Any = cast(func.timezone("UTC", hours.c.at), Date)
+        query = select(day, func.sum(hours.c.uploads)).group_by(day).having(func.sum(hours.c.uploads) > 0).order_by(day)
+        return [(row[0], int(row[1])) for row in self._session.execute(query)]
+
+    def count_ended_hours(self, *, days: int) -> int:
+        """Count the uploads of each hour of the last `days` days that has ended and is not counted yet; return how many hours.
+
+        Deletes older hours. Each day is a transaction of its own, whose time is bounded.
+        """
+        now = clock.now()
+        ended = (now - HOUR_GRACE).replace(minute=0, second=0, microsecond=0)
+        oldest = ended - timedelta(days=days)
+        self._session.execute(delete(UploadHour).where(UploadHour.hour < oldest).execution_options(**OWN_TRANSACTION))
+        newest: datetime | None = self._session.execute(select(func.max(UploadHour.hour))).scalar_one()
+        begin = oldest if newest is None else newest + HOUR
+        hours = 0
+        while begin < ended:
+            end = min(begin + timedelta(days=1), ended)
+            hours += len(self._session.execute(_count_hours(begin, end).execution_options(**OWN_TRANSACTION)).all())
+            begin = end
+        return hours
+
+
+def _count_hours(begin: datetime, end: datetime) -> Any:
+    """Return the statement that counts each hour from `begin` to `end`; hours without uploads too, to show that they are counted."""
+    hour_type = UploadHour.__table__.c.hour.type
+    series = func.generate_series(literal(begin, hour_type), literal(end - HOUR, hour_type), HOUR)
+    hours = series.table_valued(column("hour", hour_type)).render_derived(name="hours")
+    started: Any = func.date_trunc("hour", File.created_at, "UTC")
+    files = select(started.label("hour"), func.count().label("uploads")).where(File.created_at >= begin, File.created_at < end)
+    counted = files.group_by(started).subquery("counted")
+    rows = select(hours.c.hour, func.coalesce(counted.c.uploads, 0))
+    rows = rows.select_from(hours.outerjoin(counted, counted.c.hour == hours.c.hour))
+    return insert(UploadHour).from_select(["hour", "uploads"], rows).on_conflict_do_nothing().returning(UploadHour.hour)

@@ -6,11 +6,8 @@ from typing import NamedTuple
 from lambda_app.core.errors import PermissionDeniedError
 from lambda_app.models import AuditEvent, User
 from lambda_app.repositories.audit import AuditRepository
-from lambda_app.repositories.stats import StatsRepository, StatusTotal
+from lambda_app.repositories.stats import STATS_DAYS, StatsRepository, StatusTotal
 from lambda_app.schemas.admin import AuditFilter
-
-STATS_DAYS = 30
-"""Number of days for which uploads are counted per day."""
 
 
 class Stats(NamedTuple):
@@ -31,7 +28,7 @@ class AdministrationService:
     def get_stats(self, viewer: User) -> Stats:
         """Return the statistics. Raises PermissionDeniedError."""
         _require_superuser(viewer)
-        return Stats(self._stats.users(), self._stats.files_by_status(), self._stats.uploads_by_day(days=STATS_DAYS))
+        return Stats(*self._stats.totals(), self._stats.uploads_by_day(days=STATS_DAYS))
 
     def page_audit_events(self, viewer: User, filters: AuditFilter, *, limit: int) -> list[AuditEvent]:
         """Return one page of the audit log, newest first. Raises PermissionDeniedError."""

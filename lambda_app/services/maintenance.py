@@ -1,4 +1,4 @@
-"""Deletion of expired data: ended sessions, mail tokens, rate-limit counters."""
+"""Scheduled work on rows: deletion of expired data, and the counts behind the statistics."""
 
 from datetime import timedelta
 from functools import partial
@@ -9,13 +9,14 @@ from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
 from lambda_app.repositories.sharing.share_links import RESUME_WITHIN, ShareLinkRepository
+from lambda_app.repositories.stats import STATS_DAYS, StatsRepository
 
 ENDED_RETENTION = timedelta(days=30)
 """How long ended sessions and expired mail tokens are stored. Until then, the reuse of a session's refresh token is detected."""
 
 
 class MaintenanceService:
-    """Deletes rows that no request needs any more."""
+    """Deletes rows that no request needs any more, and counts what the statistics show."""
 
     def __init__(
         self,
@@ -25,12 +26,18 @@ class MaintenanceService:
         mail_allowances: MailAllowanceRepository,
         attempts: SignInAttemptRepository,
         share_links: ShareLinkRepository,
+        stats: StatsRepository,
     ) -> None:
         self._sessions = sessions
         self._mail_tokens = mail_tokens
         self._mail_allowances = mail_allowances
         self._attempts = attempts
         self._share_links = share_links
+        self._stats = stats
+
+    def count_uploads(self) -> int:
+        """Count the uploads of the hours that have ended, so that the statistics need not; return the number of hours."""
+        return self._stats.count_ended_hours(days=STATS_DAYS)
 
     def purge(self) -> dict[str, int]:
         """Delete expired rows in transactions of their own, and return how many of each kind were deleted.

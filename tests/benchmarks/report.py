@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.lists import SHARED_PAGES
 from tests.benchmarks.scenarios import BUDGETED, SCENARIOS
 
 WARM_RATIO_MAX = 4.0
@@ -99,6 +100,12 @@ def _budget_rows(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
         rows.append(
             (f"list page at row {int(largest):,}, relative to page 1", f"{LIST_RATIO_MAX:g}x", f"{ratio:.2f}x", ratio <= LIST_RATIO_MAX)
         )
+        smallest = min(by_cursor, key=int)
+        for page in SHARED_PAGES:
+            times = lists[f"ours, {page}"]
+            ratio = times[largest] / times[smallest]
+            name = f"{page} at {int(largest):,} files, relative to {int(smallest):,}"
+            rows.append((name, f"{LIST_RATIO_MAX:g}x", f"{ratio:.2f}x", ratio <= LIST_RATIO_MAX))
     return rows
 
 

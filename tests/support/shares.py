@@ -1,9 +1,14 @@
 """Share links for tests, created and opened through the API."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
+from sqlalchemy import text
 
+from lambda_app.core.request_context import RequestContext, reset_request_context, set_request_context
+from lambda_app.factory import Services
 from tests.support.accounts import Account
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "User-Agent": "Mozilla/5.0 (X11) Chrome/143.0"}
@@ -23,6 +28,22 @@ def change_share(client: httpx.Client, owner: Account, share: dict[str, Any], **
     assert answer.status_code == 200, answer.text
     changed: dict[str, Any] = answer.json()
     return changed
+
+
+@contextmanager
+def visitor(name: object) -> Iterator[None]:
+    """Call services as another visitor than those with other names, without HTTP."""
+    token = set_request_context(RequestContext(user_agent=str(name)))
+    try:
+        yield
+    finally:
+        reset_request_context(token)
+
+
+def expire_share(services: Services, share: dict[str, Any]) -> None:
+    """Set the expiry of a link to the past, which the API refuses."""
+    with services.engine.begin() as connection:
+        connection.execute(text("UPDATE share SET expires_at = now() - interval '1 second' WHERE id = :id"), {"id": share["id"]})
 
 
 def counts_of(client: httpx.Client, owner: Account, share: dict[str, Any]) -> tuple[int, int]:

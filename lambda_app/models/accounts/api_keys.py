@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lambda_app.models.base import Base
@@ -15,10 +15,16 @@ class ApiKey(Base):
     """An API key; `hint` is its first characters, shown to the owner."""
 
     __tablename__ = "api_key"
-    __table_args__ = (Index("ix_api_key_user_id", "user_id"),)
+    __table_args__ = (
+        Index("ix_api_key_user_id", "user_id"),
+        Index("ix_api_key_user_id_live", "user_id", postgresql_where=text("revoked_at IS NULL")),
+        Index("ix_api_key_created_by_id", "created_by_id", postgresql_where=text("created_by_id IS NOT NULL")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
+    created_by_id: Mapped[UUID | None] = mapped_column(ForeignKey("api_key.id", ondelete="CASCADE"))
+    """The key that created this key, if a session did not. Revoking that key revokes this one too."""
     token_epoch: Mapped[int]
     """The user's `token_epoch` when the key was created."""
     name: Mapped[str] = mapped_column(String(API_KEY_NAME_MAX_LENGTH))

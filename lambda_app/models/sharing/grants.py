@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
@@ -26,14 +26,16 @@ class FileGrant(Base):
     __tablename__ = "file_grant"
     __table_args__ = (
         CheckConstraint(f"role IN ({', '.join(repr(role.value) for role in GrantRole)})", name="role"),
-        Index("ix_file_grant_user_id_file_id", "user_id", "file_id"),
-        Index("ix_file_grant_owner_id_file_id", "owner_id", "file_id"),
+        Index("ix_file_grant_user_id_file_created_at", "user_id", text("file_created_at DESC"), text("file_id DESC")),
+        Index("ix_file_grant_owner_id_file_created_at", "owner_id", text("file_created_at DESC"), text("file_id DESC")),
     )
 
     file_id: Mapped[UUID] = mapped_column(ForeignKey("file.id", ondelete="CASCADE"), primary_key=True)
     user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), primary_key=True)
     owner_id: Mapped[UUID]
     """The file's owner, repeated here so that an index finds the files that a user has shared."""
+    file_created_at: Mapped[datetime]
+    """When the file was created, which never changes. Repeated here so that lists of shared files are read in order of the index."""
     role: Mapped[str] = mapped_column(String(16))
     email: Mapped[str | None] = mapped_column(String(EMAIL_MAX_LENGTH))
     """The address, if the owner entered one. None after an id: ids are public and must not reveal addresses."""

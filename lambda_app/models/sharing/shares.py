@@ -30,20 +30,26 @@ class Share(Timestamps, Base):
 
     __tablename__ = "share"
     __table_args__ = (
-        CheckConstraint("num_nonnulls(token_hash, slug) = 1", name="address"),
+        CheckConstraint("num_nonnulls(token_hash, slug) = 1 OR revoked_at IS NOT NULL", name="address"),
         CheckConstraint(f"audience IN ({', '.join(repr(audience.value) for audience in ShareAudience)})", name="audience"),
         CheckConstraint("max_downloads > 0", name="max_downloads"),
         CheckConstraint("download_count >= 0 AND open_count >= 0", name="counts"),
         Index("ix_share_owner_id_created_at_id", "owner_id", text("created_at DESC"), text("id DESC")),
+        Index("ix_share_owner_id_live", "owner_id", postgresql_where=text("revoked_at IS NULL")),
+        Index("ix_share_owner_id_slug", "owner_id", "revoked_at", postgresql_where=text("slug IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
     """The user who created the link. It opens the files that this user may share at the time of the request."""
+    needs_superuser: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether the owner needed the superuser role to share the files. Only such a link opens files of other users, only credentials with
+    the role can read or change it, and losing the role revokes it."""
     token_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
     """SHA-256 of the random token; None for a link with a slug."""
     slug: Mapped[str | None] = mapped_column(String(SLUG_MAX_LENGTH), unique=True)
-    """The address that the owner chose. A revoked link keeps its slug, so that an old address never leads to another user's files."""
+    """The address that the owner chose. A revoked link keeps its slug for `SLUG_RETENTION`, so that an old address does not lead to
+    another user's files. None afterwards, once another link has the slug."""
     hashed_password: Mapped[str | None] = mapped_column(String(255))
     password_version: Mapped[int] = mapped_column(server_default=text("0"))
     """Incremented with every change of the password, which invalidates share tokens issued before."""

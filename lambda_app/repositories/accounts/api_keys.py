@@ -3,13 +3,13 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import ColumnElement, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session, make_transient
 
 from lambda_app.core import clock
-from lambda_app.core.errors import NotFoundError
+from lambda_app.core.errors import NotAuthenticatedError, NotFoundError
 from lambda_app.models import ApiKey, User
-from lambda_app.repositories.audit import audit_entry, audited_change, audited_writes
+from lambda_app.repositories.audit import audited_change
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
 LAST_USED_STEP = timedelta(hours=1)
@@ -46,11 +46,32 @@ class ApiKeyRepository:
         statement = update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now)
         self._session.execute(statement.execution_options(**OWN_TRANSACTION))
 
-    def add(self, key: ApiKey) -> None:
-        """Insert the key and audit it within the caller's transaction."""
-        columns = {column.key: getattr(key, column.key) for column in ApiKey.__table__.c}
-        entry = audit_entry("api_key.created", subject=f"api_key:{key.id}", details={"scopes": key.scopes, "expires_at": key.expires_at})
-        self._session.execute(audited_writes(insert(ApiKey).values(**columns), entry=entry, lock_user_ids=[key.user_id]))
+    def lock_owner(self, owner: User) -> None:
+        """Lock the user until the end of the caller's transaction, so that their keys are created and revoked one after the other.
+
+        Raises NotAuthenticatedError if the credentials of the request have ended since it was authenticated.
+        """
+        query = select(User.id).where(User.id == owner.id, User.token_epoch == owner.token_epoch, User.is_active)
+        if self._session.execute(query.with_for_update(key_share=True)).scalar_one_or_none() is None:
+            raise NotAuthenticatedError
+
+    def get_valid(self, key_id: UUID, owner: User) -> ApiKey | None:
+        """Return one of the user's keys as currently stored; None if it is revoked."""
+        query = select(ApiKey).where(ApiKey.id == key_id, *_live_of(owner.id, owner.token_epoch))
+        return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
+
+    def add(self, key: ApiKey, *, keys_max: int) -> bool:
+        """Insert the key and audit it within the caller's transaction; False if the user has `keys_max` keys already.
+
+        The caller has locked the user (`lock_owner`), which makes the limit exact. Lock order: the user, the end of the audit log.
+        """
+        names = [column.key for column in ApiKey.__table__.c if getattr(key, column.key) is not None]
+        values = [literal(getattr(key, name), ApiKey.__table__.c[name].type) for name in names]
+        others = select(func.count()).select_from(ApiKey).where(*_live_of(key.user_id, key.token_epoch)).scalar_subquery()
+        created = insert(ApiKey).from_select(names, select(*values).where(others < keys_max)).returning(*ApiKey.__table__.c)
+        details = {"scopes": key.scopes, "expires_at": key.expires_at}
+        statement = audited_change(created, ApiKey, "api_key.created", details=details)
+        return self._session.execute(statement).scalar_one_or_none() is not None
 
     def drop_superuser(self, owner: User) -> None:
         """Remove the superuser permission from the object in memory, for a key without the scope; the row keeps it."""
@@ -60,24 +81,30 @@ class ApiKeyRepository:
 
     def list_for_user(self, user: User) -> list[ApiKey]:
         """Return the user's keys that are not revoked, newest first."""
-        query = (
-            select(ApiKey)
-            .where(ApiKey.user_id == user.id, ApiKey.revoked_at.is_(None), ApiKey.token_epoch == user.token_epoch)
-            .order_by(ApiKey.created_at.desc(), ApiKey.id)
-        )
+        query = select(ApiKey).where(*_live_of(user.id, user.token_epoch)).order_by(ApiKey.created_at.desc(), ApiKey.id)
         return list(self._session.execute(query).scalars())
 
     def revoke(self, key_id: UUID, *, user_id: UUID) -> None:
-        """Revoke one of the user's keys. Raises NotFoundError."""
+        """Revoke one of the user's keys and the keys that it created, directly or not. Raises NotFoundError.
+
+        Lock order: the user, the keys, the end of the audit log. The first lock keeps a key from creating another meanwhile.
+        """
+        self._session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
+        revoked = select(ApiKey.id).where(ApiKey.id == key_id, ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+        family = revoked.cte("family", recursive=True)
+        family = family.union(select(ApiKey.id).join(family, ApiKey.created_by_id == family.c.id))
         change = (
             update(ApiKey)
-            .where(ApiKey.id == key_id, ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))
+            .where(ApiKey.id.in_(select(family.c.id)), ApiKey.revoked_at.is_(None))
             .values(revoked_at=clock.now())
             .returning(*ApiKey.__table__.c)
         )
-        statement = audited_change(change, ApiKey, "api_key.revoked")
-        if self._session.execute(statement).scalar_one_or_none() is None:
+        if not self._session.execute(audited_change(change, ApiKey, "api_key.revoked")).all():
             raise NotFoundError("API key not found", code="api_key_not_found")
+
+
+def _live_of(user_id: UUID, token_epoch: int) -> tuple[ColumnElement[bool], ...]:
+    return ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None), ApiKey.token_epoch == token_epoch
 
 
 def expiry_in(days: int | None) -> datetime | None:

@@ -50,6 +50,12 @@ class UserRepository:
             raise NotFoundError("User not found", code="user_not_found")
         return user
 
+    def lock(self, user_id: UUID) -> None:
+        """Lock the account until the end of the caller's transaction, against other changes. Raises NotFoundError."""
+        query = select(User.id).where(User.id == user_id).with_for_update(key_share=True)
+        if self._session.execute(query).scalar_one_or_none() is None:
+            raise NotFoundError("User not found", code="user_not_found")
+
     def get_by_email(self, email: str) -> User | None:
         """Return the user with this normalised address; None if there is none."""
         return self._session.execute(select(User).where(User.email == email)).scalar_one_or_none()

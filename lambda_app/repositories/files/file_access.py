@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, exists, false, or_, select, true
+from sqlalchemy import ColumnElement, Subquery, and_, asc, desc, exists, false, or_, select, true
 from sqlalchemy.orm import aliased
 
 from lambda_app.core.security.share_tokens import ShareToken
 from lambda_app.models import File, FileGrant, FileStatus, GrantRole, Share, ShareAudience, ShareFile, ShareRecipient, User
-from lambda_app.schemas.files.file_lists import Shared
+from lambda_app.schemas.files.file_lists import FileFilter, Shared
 
 EDITORS_FIELDS = frozenset({"filename", "description"})
 """Fields that an editor may change; only those who may manage the file change who may read it."""
@@ -49,15 +49,28 @@ def manageable_by(user: User) -> ColumnElement[bool]:
     return true() if user.is_superuser else File.owner_id == user.id
 
 
-def listed_for(user: User, shared: Shared | None = None) -> ColumnElement[bool]:
-    """The files in the list of `user`: those that the user may manage, or those shared with or by the user."""
-    match shared:
-        case None:
+def listed_for(user: User, filters: FileFilter) -> ColumnElement[bool]:
+    """The files in the list of `user`: the user's own, those shared with or by the user, or for a superuser those of others."""
+    match filters.shared:
+        case None if filters.of_all_owners:
             return manageable_by(user)
+        case None:
+            return and_(manageable_by(user), File.owner_id == (filters.owner_id or user.id))
         case Shared.WITH_ME:
-            return and_(File.id.in_(select(FileGrant.file_id).where(FileGrant.user_id == user.id)), _is_offered())
+            return _is_offered()
         case Shared.BY_ME:
-            return and_(File.owner_id == user.id, File.id.in_(select(FileGrant.file_id).where(FileGrant.owner_id == user.id)))
+            return File.owner_id == user.id
+
+
+def shared_files(user: User, shared: Shared, *, is_descending: bool = True) -> Subquery:
+    """The files that are shared with or by `user`: `file_id` and `file_created_at`, which an index has in order."""
+    columns = select(FileGrant.file_created_at, FileGrant.file_id)
+    if shared is Shared.WITH_ME:
+        return columns.where(FileGrant.user_id == user.id).subquery("shared")
+    # A file has a grant for each grantee. With the order of the list, PostgreSQL finds duplicates while it reads the index in that order.
+    direction = desc if is_descending else asc
+    columns = columns.where(FileGrant.owner_id == user.id).distinct()
+    return columns.order_by(direction(FileGrant.file_created_at), direction(FileGrant.file_id)).subquery("shared")
 
 
 def shareable_by(user: User) -> ColumnElement[bool]:
@@ -66,8 +79,8 @@ def shareable_by(user: User) -> ColumnElement[bool]:
 
 
 def links_manageable_by(user: User) -> ColumnElement[bool]:
-    """The links that `user` may see, change and revoke."""
-    return true() if user.is_superuser else Share.owner_id == user.id
+    """The links that `user` may see, change and revoke: all for a superuser, else the user's own that do not need that role."""
+    return true() if user.is_superuser else and_(Share.owner_id == user.id, Share.needs_superuser.is_(False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +98,26 @@ class AccessContext:
 
 
 def reached_by(link: Any) -> ColumnElement[bool]:
-    """The files that a link (`Share` or an alias of it) opens: available, and its active owner may still share them."""
+    """The files that a link (`Share` or an alias of it) opens: linked, available, and its active owner may still share them."""
     is_linked = exists().where(ShareFile.share_id == link.id, ShareFile.file_id == File.id)
-    is_the_sharers = or_(File.owner_id == _Sharer.id, _Sharer.is_superuser)
+    return and_(is_linked.correlate_except(ShareFile), offered_by(link))
+
+
+def offered_by(link: Any) -> ColumnElement[bool]:
+    """The same for files that the statement has already joined with `share_file`."""
+    is_the_sharers = or_(File.owner_id == _Sharer.id, and_(link.needs_superuser, _Sharer.is_superuser))
     may_be_shared = exists().where(_Sharer.id == link.owner_id, _Sharer.is_active, is_the_sharers)
-    return and_(
-        File.status == FileStatus.AVAILABLE,
-        is_linked.correlate_except(ShareFile),
-        may_be_shared.correlate_except(_Sharer),
-    )
+    return and_(File.status == FileStatus.AVAILABLE, may_be_shared.correlate_except(_Sharer))
+
+
+def link_opens_a_file(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The links that open at least one file that meets the `conditions`.
+
+    A scalar subquery, because PostgreSQL turns an EXISTS into a join, for which it may read all of `file` before it finds the link.
+    """
+    files = select(true()).select_from(ShareFile).join(File, File.id == ShareFile.file_id)
+    linked = files.where(ShareFile.share_id == Share.id, offered_by(Share), *conditions).limit(1)
+    return linked.correlate(Share).scalar_subquery().is_(True)
 
 
 def link_is_live(at: datetime) -> ColumnElement[bool]:

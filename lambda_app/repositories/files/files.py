@@ -2,17 +2,17 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, asc, collate, desc, func, literal, select, tuple_, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, FromClause, Select, asc, collate, desc, func, literal, select, true, tuple_, update
+from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError, PreconditionFailedError
 from lambda_app.models import NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus, User
 from lambda_app.repositories.audit import audited_change
-from lambda_app.repositories.files.file_access import changeable_by, listed_for, manageable_by, public, readable_by
+from lambda_app.repositories.files.file_access import changeable_by, listed_for, manageable_by, public, readable_by, shared_files
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderField
 from lambda_app.schemas.page import Cursor
 
@@ -49,11 +49,8 @@ class FileState(NamedTuple):
 INDEXED_SEARCH_LENGTH = 32
 """Characters of a searched name that the index is used for: enough to leave few rows; each further trigram reads another posting list."""
 
-_ORDER_COLUMNS: Mapping[OrderField, ColumnElement[Any]] = {
-    OrderField.CREATED: File.created_at.expression,
-    OrderField.NAME: NAME_SORT,
-    OrderField.SIZE: File.size_bytes.expression,
-}
+TRIGRAM_LENGTH = 3
+"""Characters of the shortest searched name that has a trigram."""
 
 
 class FileRepository:
@@ -100,20 +97,30 @@ class FileRepository:
 
         Raises MalformedRequestError for a cursor of another order.
         """
-        column = _ORDER_COLUMNS[order.field]
+        rows = _Listed.of(user, filters, is_descending=order.is_descending)
+        column = rows.columns[order.field]
         direction = desc if order.is_descending else asc
-        query = select(File).where(*_conditions(user, filters)).order_by(direction(column), direction(File.id)).limit(limit)
+        query = rows.select(rows.entity).order_by(direction(column), direction(rows.file_id)).limit(limit)
         if after is not None:
             last = tuple_(_comparable(after.value_for(order)), literal(after.id, File.id.type))
-            here = tuple_(column, File.id)
+            here = tuple_(column, rows.file_id)
             query = query.where(here < last if order.is_descending else here > last)
         elif skip:
             query = query.offset(skip)
         return list(self._session.execute(query).scalars())
 
-    def count(self, user: User, filters: FileFilter) -> int:
-        """Return the number of files in the user's list."""
-        return self._session.execute(select(func.count()).select_from(File).where(*_conditions(user, filters))).scalar_one()
+    def count(self, user: User, filters: FileFilter, *, up_to: int) -> int:
+        """Return the number of files in the user's list, or `up_to` if there are more, so that PostgreSQL stops there."""
+        counted = _Listed.of(user, filters).select(literal(1).label("one")).limit(up_to).subquery("counted")
+        return self._session.execute(select(func.count()).select_from(counted)).scalar_one()
+
+    def has_more_than(self, rows: int, user: User, filters: FileFilter) -> bool:
+        """Whether the list has more than so many files, regardless of filters other than owner and sharing."""
+        if filters.shared is None:
+            query = select(literal(1)).select_from(File).where(listed_for(user, filters))
+        else:
+            query = select(literal(1)).select_from(shared_files(user, filters.shared))
+        return self._session.execute(query.offset(rows).limit(1)).first() is not None
 
     def update(self, file_id: UUID, user: User, changes: Mapping[str, Any], *, revision: int | None) -> File:
         """Change the columns named in `changes` within the caller's transaction, if the file has this `revision` (None: any).
@@ -164,9 +171,56 @@ def _lower(text: str) -> ColumnElement[Any]:
     return collate(func.lower(text), "C")
 
 
+class _Listed(NamedTuple):
+    """The rows of a list of files, and the columns that order it."""
+
+    entity: Any
+    source: FromClause
+    conditions: list[ColumnElement[bool]]
+    columns: Mapping[OrderField, ColumnElement[Any]]
+    file_id: ColumnElement[Any]
+
+    @classmethod
+    def of(cls, user: User, filters: FileFilter, *, is_descending: bool = True) -> Self:
+        """Return the list of the user with these filters."""
+        if filters.shared is None:
+            conditions = [*_conditions(user, filters), *_created_between(File.created_at.expression, filters)]
+            columns: dict[OrderField, ColumnElement[Any]] = {
+                OrderField.CREATED: File.created_at.expression,
+                OrderField.NAME: NAME_SORT,
+                OrderField.SIZE: File.size_bytes.expression,
+            }
+            return cls(File, File.__table__, conditions, columns, File.id.expression)
+        shared = shared_files(user, filters.shared, is_descending=is_descending)
+        # LATERAL with a limit, so that PostgreSQL looks up each file by its id in order of the index of the grants. It would estimate
+        # that it is cheaper to merge all grants with all files.
+        file = select(File, NAME_SORT.label("name_sort")).where(File.id == shared.c.file_id, *_conditions(user, filters)).limit(1)
+        listed = file.lateral("listed")
+        columns = {
+            OrderField.CREATED: shared.c.file_created_at,
+            OrderField.NAME: listed.c.name_sort,
+            OrderField.SIZE: listed.c.size_bytes,
+        }
+        source = shared.join(listed, true())
+        return cls(aliased(File, listed), source, _created_between(shared.c.file_created_at, filters), columns, shared.c.file_id)
+
+    def select(self, what: Any) -> Select[Any]:
+        """Return the query for `what` of each row."""
+        return select(what).select_from(self.source).where(*self.conditions)
+
+
+def _created_between(created_at: ColumnElement[Any], filters: FileFilter) -> list[ColumnElement[bool]]:
+    conditions = []
+    if filters.created_after is not None:
+        conditions.append(created_at >= filters.created_after)
+    if filters.created_before is not None:
+        conditions.append(created_at < filters.created_before)
+    return conditions
+
+
 def _conditions(user: User, filters: FileFilter) -> list[ColumnElement[bool]]:
     """Return the conditions of a list of files, in the form that the indexes of `models/files/files` support."""
-    conditions = [listed_for(user, filters.shared)]
+    conditions = [listed_for(user, filters)]
     if filters.status is not None:
         conditions.append(File.status == filters.status)
     else:
@@ -175,15 +229,12 @@ def _conditions(user: User, filters: FileFilter) -> list[ColumnElement[bool]]:
         conditions.append(File.file_request_id == filters.file_request_id)
     if filters.name is not None:
         # The index finds the names that contain all trigrams of the text, in any order; `strpos` keeps those that contain the text.
-        # A text of fewer than three characters has no trigrams: PostgreSQL then scans all names of the list.
+        # A text of fewer than three characters has no trigrams: PostgreSQL scans all names of the list (see `services/files/files`).
         conditions.append(func.strpos(NAME_SORT, _lower(filters.name)) > 0)
+    if filters.name is not None and len(filters.name) >= TRIGRAM_LENGTH:
         conditions.append(NAME_TRIGRAMS.contains(func.trigrams(func.left(_lower(filters.name), INDEXED_SEARCH_LENGTH))))
     if filters.content_type is not None:
         conditions.append(TYPE_SORT.startswith(filters.content_type, autoescape=True))
-    if filters.created_after is not None:
-        conditions.append(File.created_at >= filters.created_after)
-    if filters.created_before is not None:
-        conditions.append(File.created_at < filters.created_before)
     if filters.size_min is not None:
         conditions.append(File.size_bytes >= filters.size_min)
     if filters.size_max is not None:

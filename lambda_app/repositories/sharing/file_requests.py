@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, exists, func, insert, literal, select, upd
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
+from lambda_app.db.session import own_transaction
 from lambda_app.models import File, FileRequest, FileStatus, User
 from lambda_app.repositories.audit import audit_insert_for, audited_change
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
@@ -33,26 +34,17 @@ class FileRequestRepository:
     def add(self, request: FileRequest, *, with_key: bool) -> FileRequest | None:
         """Insert the request and commit; None if its owner has too many, or another request has taken the idempotency key over.
 
-        The limit may be exceeded by requests that are created concurrently. Lock order: the owner, in the mode of the foreign key, and
-        the idempotency key, then the end of the audit log.
+        Lock order: the idempotency key, the owner, the end of the audit log. The lock on the owner makes the limit exact: of two
+        concurrent requests of one owner, the second counts the row of the first.
         """
-        active = select(User.id).where(User.id == request.owner_id, User.is_active)
-        owner = active.with_for_update(read=True, key_share=True).cte("owner")
-        others = select(func.count()).where(*_owned_by(request.owner_id)).scalar_subquery()
-        conditions = [others < REQUESTS_PER_USER]
-        if with_key:
-            locked = lock_key(user_id=request.owner_id, resource_id=request.id).cte("locked")
-            conditions.append(exists(select(locked.c.resource_id)))
-        table = FileRequest.__table__
-        names = [column.key for column in table.c if getattr(request, column.key) is not None and column.key != "owner_id"]
-        values = [literal(getattr(request, name), table.c[name].type) for name in names]
-        rows = select(*values, owner.c.id).where(*conditions)
-        created = insert(FileRequest).from_select([*names, "owner_id"], rows, include_defaults=False).returning(*table.c).cte("created")
-        completed = complete_key(user_id=created.c.owner_id, resource_id=created.c.id).returning(literal(1)).cte("completed")
-        details = {"expires_at": request.expires_at, "max_files": request.max_files, "max_size_bytes": request.max_size_bytes}
-        logged = audit_insert_for(created, "file_request.created", kind="file_request", details=details, after=[completed])
-        statement = select(aliased(FileRequest, created)).add_cte(completed, logged.cte("logged"))
-        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
+        with own_transaction(self._session):
+            owner = select(User.id).where(User.id == request.owner_id, User.is_active)
+            if with_key:
+                key = lock_key(user_id=request.owner_id, resource_id=request.id).cte("locked_key")
+                owner = owner.where(exists(select(key.c.resource_id)))
+            if self._session.execute(owner.with_for_update(key_share=True)).one_or_none() is None:
+                return None
+            return self._insert(request)
 
     def get(self, request_id: UUID, *, owner_id: UUID) -> FileRequest | None:
         """Return a request of the owner; None if there is none."""
@@ -106,6 +98,20 @@ class FileRequestRepository:
             )
         )
         return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
+
+    def _insert(self, request: FileRequest) -> FileRequest | None:
+        """Insert the request, mark its idempotency key as done, and audit it; None if its owner has too many."""
+        others = select(func.count()).where(*_owned_by(request.owner_id)).scalar_subquery()
+        table = FileRequest.__table__
+        names = [column.key for column in table.c if getattr(request, column.key) is not None]
+        values = [literal(getattr(request, name), table.c[name].type) for name in names]
+        rows = select(*values).where(others < REQUESTS_PER_USER)
+        created = insert(FileRequest).from_select(names, rows, include_defaults=False).returning(*table.c).cte("created")
+        completed = complete_key(user_id=created.c.owner_id, resource_id=created.c.id).returning(literal(1)).cte("completed")
+        details = {"expires_at": request.expires_at, "max_files": request.max_files, "max_size_bytes": request.max_size_bytes}
+        logged = audit_insert_for(created, "file_request.created", kind="file_request", details=details, after=[completed])
+        statement = select(aliased(FileRequest, created)).add_cte(completed, logged.cte("logged"))
+        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
 
 
 def _owned_by(owner_id: UUID) -> tuple[ColumnElement[bool], ...]:

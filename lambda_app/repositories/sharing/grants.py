@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
+from lambda_app.db.session import own_transaction
 from lambda_app.models import File, FileGrant, FileStatus, GrantRole, User
 from lambda_app.repositories.audit import audit_insert_for
 from lambda_app.repositories.files.file_access import manageable_by
@@ -25,33 +26,14 @@ class FileGrantRepository:
     def put(self, file_id: UUID, user: User, *, grantee_id: UUID, role: GrantRole, email: str | None = None) -> FileGrant | None:
         """Grant the role on a file that `user` may manage; None if file or grantee does not exist, or the file has too many grants.
 
-        The limit may be exceeded by grants that are created concurrently. Lock order: the file and the grantee, in the mode of the
-        foreign keys, then the grant, then the end of the audit log.
+        Lock order: the file, the grantee in the mode of the foreign key, the grant, the end of the audit log. The lock on the file
+        makes the limit exact: of two concurrent requests for one file, the second counts the grant of the first.
         """
-        file = select(File.id, File.owner_id).where(*_grantable(file_id, user))
-        shared_file = file.with_for_update(read=True, key_share=True).cte("shared_file")
-        grantee = select(User.id).where(User.id == grantee_id, User.is_active).with_for_update(read=True, key_share=True).cte("grantee")
-        others = select(func.count()).where(FileGrant.file_id == file_id, FileGrant.user_id != grantee_id).scalar_subquery()
-        now = clock.now()
-        columns = FileGrant.__table__.c
-        values = {
-            "file_id": shared_file.c.id,
-            "user_id": grantee.c.id,
-            "owner_id": shared_file.c.owner_id,
-            "role": literal(role.value, columns.role.type),
-            "email": literal(email, columns.email.type),
-            "created_at": literal(now, columns.created_at.type),
-            "updated_at": literal(now, columns.updated_at.type),
-        }
-        rows = select(*values.values()).where(grantee.c.id != shared_file.c.owner_id, others < GRANTS_PER_FILE)
-        inserted = insert(FileGrant).from_select(list(values), rows)
-        new = inserted.excluded
-        changes = {"role": new.role, "email": func.coalesce(new.email, FileGrant.email), "updated_at": new.updated_at}
-        granted = inserted.on_conflict_do_update(constraint="pk_file_grant", set_=changes).returning(*columns).cte("granted")
-        details = {"user_id": grantee_id, "role": role.value}
-        logged = audit_insert_for(granted, "file.shared", kind="file", key="file_id", details=details)
-        statement = select(aliased(FileGrant, granted)).add_cte(logged.cte("logged"))
-        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
+        with own_transaction(self._session):
+            file = select(File.id).where(*_grantable(file_id, user)).with_for_update(key_share=True)
+            if self._session.execute(file).one_or_none() is None:
+                return None
+            return self._put(file_id, user, grantee_id=grantee_id, role=role, email=email)
 
     def remove(self, file_id: UUID, user: User, *, grantee_id: UUID) -> bool:
         """Delete a grant; False if there is none that the user may delete: as the grantee, or because they may manage the file.
@@ -87,6 +69,32 @@ class FileGrantRepository:
         if not grants and not rows[0].is_manager:
             raise FileForbiddenError
         return grants
+
+    def _put(self, file_id: UUID, user: User, *, grantee_id: UUID, role: GrantRole, email: str | None) -> FileGrant | None:
+        shared_file = select(File.id, File.owner_id, File.created_at).where(*_grantable(file_id, user)).cte("shared_file")
+        grantee = select(User.id).where(User.id == grantee_id, User.is_active).with_for_update(read=True, key_share=True).cte("grantee")
+        others = select(func.count()).where(FileGrant.file_id == file_id, FileGrant.user_id != grantee_id).scalar_subquery()
+        now = clock.now()
+        columns = FileGrant.__table__.c
+        values = {
+            "file_id": shared_file.c.id,
+            "user_id": grantee.c.id,
+            "owner_id": shared_file.c.owner_id,
+            "file_created_at": shared_file.c.created_at,
+            "role": literal(role.value, columns.role.type),
+            "email": literal(email, columns.email.type),
+            "created_at": literal(now, columns.created_at.type),
+            "updated_at": literal(now, columns.updated_at.type),
+        }
+        rows = select(*values.values()).where(grantee.c.id != shared_file.c.owner_id, others < GRANTS_PER_FILE)
+        inserted = insert(FileGrant).from_select(list(values), rows)
+        new = inserted.excluded
+        changes = {"role": new.role, "email": func.coalesce(new.email, FileGrant.email), "updated_at": new.updated_at}
+        granted = inserted.on_conflict_do_update(constraint="pk_file_grant", set_=changes).returning(*columns).cte("granted")
+        details = {"user_id": grantee_id, "role": role.value}
+        logged = audit_insert_for(granted, "file.shared", kind="file", key="file_id", details=details)
+        statement = select(aliased(FileGrant, granted)).add_cte(logged.cte("logged"))
+        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
 
 
 def _grantable(file_id: UUID, user: User) -> tuple[ColumnElement[bool], ...]:

@@ -1,10 +1,10 @@
 """Queries on share links, for their visitors. Each checks every rule; those that grant something also count it."""
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Select, exists, literal, or_, select, true, update
+from sqlalchemy import CTE, ColumnElement, Insert, Select, exists, literal, or_, select, true, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
@@ -21,18 +21,21 @@ from lambda_app.repositories.files.file_access import (
     link_has_downloads_left,
     link_is_for,
     link_is_live,
+    link_opens_a_file,
     link_password_is_proven,
     link_viewer_is_signed_in,
+    offered_by,
     reached_by,
 )
 from lambda_app.repositories.statements import OWN_TRANSACTION
 from lambda_app.schemas.sharing.shares import is_slug
 
+LINK_DOWNLOAD_URL_TTL_SECONDS = 60
+"""Lifetime of the presigned URL that a download redirects to; browsers follow the redirect immediately."""
 RESUME_WITHIN = timedelta(hours=1)
 """How long range requests count as resuming a granted download, not as a new one."""
-
-_FILE_DELETED = "fk_share_download_share_id_file_id"
-_ARCHIVE_DELETED = "fk_share_archive_download_archive_id"
+REPEAT_WITHIN = timedelta(seconds=LINK_DOWNLOAD_URL_TTL_SECONDS)
+"""How long any request of the same visitor for the same download counts as a repeat: as long as the URL is valid that was granted."""
 
 Row = TypeVar("Row", File, Archive)
 
@@ -57,8 +60,7 @@ class ShareLinkRepository:
 
     def find(self, address: str, access: AccessContext) -> FoundShare | None:
         """Return the link if it is live and opens a file; None otherwise, after the same work for every reason."""
-        opens_something = exists(select(File.id).where(reached_by(Share)).correlate(Share))
-        conditions = (_is_at(address), link_is_live(access.at), link_has_downloads_left(), opens_something)
+        conditions = (_is_at(address), link_is_live(access.at), link_has_downloads_left(), link_opens_a_file())
         verdicts = (link_viewer_is_signed_in(access), link_is_for(access), link_password_is_proven(access))
         query = select(Share, *verdicts).where(*conditions).execution_options(populate_existing=True)
         row = self._session.execute(query).one_or_none()
@@ -69,10 +71,9 @@ class ShareLinkRepository:
 
         Lock order: the link, the end of the audit log.
         """
-        opens_something = exists(select(File.id).where(reached_by(Share)).correlate(Share))
         opened = (
             update(Share)
-            .where(*_is_open(address, access), link_has_downloads_left(), opens_something)
+            .where(*_is_open(address, access), link_has_downloads_left(), link_opens_a_file())
             .values(open_count=Share.open_count + 1, last_opened_at=access.at)
             .returning(*Share.__table__.c)
             .cte("opened")
@@ -89,32 +90,17 @@ class ShareLinkRepository:
     def grant(self, address: str, file_id: UUID, access: AccessContext, *, visitor: str) -> File | None:
         """Count and audit a download, commit, and return the file; None if the visitor may not download it through the link.
 
-        One statement, because every download executes it. Lock order: the link, the row of the visitor's download, the end of the audit
-        log. The lock on the link makes its download limit exact under concurrency.
+        A repeat within `REPEAT_WITHIN` is only audited: the visitor still has a URL for the whole file, and a player or a download
+        manager requests its start more than once.
         """
-        granted = _counted(address, access, _opens_file(file_id))
-        recorded = _recorded(
-            ShareDownload, granted, share_id=granted.c.id, file_id=literal(file_id), visitor=literal(visitor), at=access.at
-        )
-        details = {"file_id": file_id}
-        logged = audit_insert_for(granted, "share.downloaded", kind=Share.__tablename__, details=details, after=[recorded])
-        query = select(File).join(granted, true()).where(File.id == file_id).add_cte(recorded, logged.cte("logged"))
-        return self._execute(query, unless_deleted=_FILE_DELETED)
+        return self._grant(_FileDownload(file_id), address, access, visitor=visitor)
 
     def resume(self, address: str, file_id: UUID, access: AccessContext, *, visitor: str) -> File | None:
         """Audit a resumed download, commit, and return the file; None if none was granted to the visitor within `RESUME_WITHIN`.
 
         It is not counted, so an exhausted link permits it; every other rule still applies.
         """
-        was_granted = exists().where(
-            ShareDownload.share_id == Share.id,
-            ShareDownload.file_id == file_id,
-            ShareDownload.visitor == visitor,
-            ShareDownload.at > access.at - RESUME_WITHIN,
-        )
-        conditions = (*_is_downloadable(address, access), was_granted.correlate(Share), _opens_file(file_id))
-        resumed = select(Share.id).where(*conditions).cte("resumed")
-        return self._execute(select(File).join(resumed, true()).where(File.id == file_id).add_cte(_audited(resumed, file_id=file_id)))
+        return self._resume(_FileDownload(file_id), address, access, visitor=visitor)
 
     def check(self, address: str, file_id: UUID, access: AccessContext) -> File | None:
         """Return the file if the visitor may download it now, without counting it; None otherwise."""
@@ -129,46 +115,52 @@ class ShareLinkRepository:
         self._session.execute(audited_writes(reset_attempt(attempt), entry=entry).execution_options(**OWN_TRANSACTION))
 
     def grant_archive(self, address: str, archive_id: UUID, access: AccessContext, *, visitor: str) -> Archive | None:
-        """Count and audit the download of an archive as one, commit, and return the archive; None if the visitor may not download it.
-
-        The link must still open every file in it. Lock order: as in `grant`.
-        """
-        granted = _counted(address, access, _has_archive(archive_id, access))
-        recorded = _recorded(ShareArchiveDownload, granted, archive_id=literal(archive_id), visitor=literal(visitor), at=access.at)
-        details = {"archive_id": archive_id}
-        logged = audit_insert_for(granted, "share.downloaded", kind=Share.__tablename__, details=details, after=[recorded])
-        query = select(Archive).join(granted, true()).where(Archive.id == archive_id).add_cte(recorded, logged.cte("logged"))
-        return self._execute(query, unless_deleted=_ARCHIVE_DELETED)
+        """The same as `grant` for an archive, which counts as one download. The link must still open every file in it."""
+        return self._grant(_ArchiveDownload(archive_id), address, access, visitor=visitor)
 
     def resume_archive(self, address: str, archive_id: UUID, access: AccessContext, *, visitor: str) -> Archive | None:
-        """Audit a resumed download, commit, and return the archive; None if none was granted to the visitor within `RESUME_WITHIN`.
-
-        It is not counted, so an exhausted link permits it; every other rule still applies.
-        """
-        was_granted = exists().where(
-            ShareArchiveDownload.archive_id == archive_id,
-            ShareArchiveDownload.visitor == visitor,
-            ShareArchiveDownload.at > access.at - RESUME_WITHIN,
-        )
-        resumed = select(Share.id).where(*_is_downloadable(address, access), was_granted, _has_archive(archive_id, access)).cte("resumed")
-        query = select(Archive).join(resumed, true()).where(Archive.id == archive_id)
-        return self._execute(query.add_cte(_audited(resumed, archive_id=archive_id)))
+        """The same as `resume` for an archive."""
+        return self._resume(_ArchiveDownload(archive_id), address, access, visitor=visitor)
 
     def purge_download_visitors(self, *, before: datetime) -> int:
         """Delete the rows of visitors' downloads from before this time, in batches; return how many."""
         return sum(delete_in_batches(self._session, table, table.at < before) for table in (ShareDownload, ShareArchiveDownload))
 
-    def _execute(self, query: Select[Row], *, unless_deleted: str | None = None) -> Row | None:
+    def _grant(self, download: "_Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
+        """One statement, because every download executes it.
+
+        Lock order: the link, the row of the visitor's download, the end of the audit log. The lock on the link makes its download limit
+        exact under concurrency. Concurrent first requests of one visitor count separately.
+        """
+        is_served = download.is_served_by_link(access)
+        repeated = _granted_before(download, address, access, visitor=visitor, within=REPEAT_WITHIN).cte("repeated")
+        is_new = ~exists(select(repeated.c.id))
+        conditions = (*_is_downloadable(address, access), link_has_downloads_left(), is_served, is_new)
+        granted = update(Share).where(*conditions).values(download_count=Share.download_count + 1).returning(Share.id).cte("granted")
+        recorded = download.record(granted, visitor=visitor, at=access.at)
+        logged = audit_insert_for(granted, "share.downloaded", kind=Share.__tablename__, details=download.details, after=[recorded])
+        allowed = union_all(select(granted.c.id), select(repeated.c.id)).subquery("allowed")
+        query = select(download.model).join(allowed, true()).where(download.model.id == download.id)
+        logs = (logged.cte("logged"), _audited(repeated, download).cte("logged_again"))
         try:
-            return self._session.execute(query.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
+            return self._execute(query.add_cte(recorded, *logs))
         except IntegrityError as error:
-            if violated_constraint(error) != unless_deleted:
+            if violated_constraint(error) != download.deleted_constraint:
                 raise
             # The file or archive was deleted concurrently. The statement was rolled back, so nothing was counted.
             return None
 
+    def _resume(self, download: "_Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
+        resumed = _granted_before(download, address, access, visitor=visitor, within=RESUME_WITHIN).cte("resumed")
+        query = select(download.model).join(resumed, true()).where(download.model.id == download.id)
+        return self._execute(query.add_cte(_audited(resumed, download).cte("logged")))
+
+    def _execute(self, query: Select[Row]) -> Row | None:
+        return self._session.execute(query.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
+
     def _file(self, file_id: UUID, *conditions: ColumnElement[bool]) -> File | None:
-        query = select(File).join(Share, true()).where(File.id == file_id, reached_by(Share), *conditions)
+        query = select(File).join(ShareFile, ShareFile.file_id == File.id).join(Share, Share.id == ShareFile.share_id)
+        query = query.where(File.id == file_id, offered_by(Share), *conditions)
         return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
 
     def _opened(self, query: Select[Any]) -> OpenShare | None:
@@ -189,30 +181,83 @@ def _is_downloadable(address: str, access: AccessContext) -> tuple[ColumnElement
     return *_is_open(address, access), Share.allows_download.is_(True)
 
 
-def _opens_file(file_id: UUID) -> ColumnElement[bool]:
-    return exists(select(File.id).where(File.id == file_id, reached_by(Share)).correlate(Share))
+class _Download(Protocol[Row]):
+    """What is downloaded through a link, and the table that records who did."""
+
+    model: type[Row]
+    id: UUID
+    details: dict[str, UUID]
+    deleted_constraint: str
+    """The foreign key that a record violates after a concurrent deletion."""
+
+    def is_served_by_link(self, access: AccessContext) -> ColumnElement[bool]:
+        """The links that open it."""
+
+    def was_granted(self, visitor: str, *, after: datetime) -> ColumnElement[bool]:
+        """The links through which the visitor downloaded it after this time."""
+
+    def record(self, granted: CTE, *, visitor: str, at: datetime) -> CTE:
+        """Return the CTE that records the granted download, for requests that repeat or resume it."""
 
 
-def _has_archive(archive_id: UUID, access: AccessContext) -> ColumnElement[bool]:
-    conditions = (Archive.id == archive_id, Archive.share_id == Share.id, *is_downloadable(access.at), has_all_files(reached_by(Share)))
-    return exists(select(Archive.id).where(*conditions).correlate(Share))
+class _FileDownload:
+    """The download of a file."""
+
+    model = File
+    deleted_constraint = "fk_share_download_share_id_file_id"
+
+    def __init__(self, file_id: UUID) -> None:
+        self.id = file_id
+        self.details = {"file_id": file_id}
+
+    def is_served_by_link(self, _access: AccessContext) -> ColumnElement[bool]:
+        return link_opens_a_file(File.id == self.id)
+
+    def was_granted(self, visitor: str, *, after: datetime) -> ColumnElement[bool]:
+        table = ShareDownload
+        is_theirs = (table.share_id == Share.id, table.file_id == self.id, table.visitor == visitor, table.at > after)
+        return exists().where(*is_theirs).correlate(Share)
+
+    def record(self, granted: CTE, *, visitor: str, at: datetime) -> CTE:
+        return _recorded(ShareDownload, granted, share_id=granted.c.id, file_id=literal(self.id), visitor=literal(visitor), at=at)
 
 
-def _counted(address: str, access: AccessContext, *conditions: ColumnElement[bool]) -> CTE:
-    """Return the CTE that counts a download of the link if the visitor may download, and a download is left."""
-    conditions = (*_is_downloadable(address, access), link_has_downloads_left(), *conditions)
-    return update(Share).where(*conditions).values(download_count=Share.download_count + 1).returning(Share.id).cte("granted")
+class _ArchiveDownload:
+    """The download of an archive."""
+
+    model = Archive
+    deleted_constraint = "fk_share_archive_download_archive_id"
+
+    def __init__(self, archive_id: UUID) -> None:
+        self.id = archive_id
+        self.details = {"archive_id": archive_id}
+
+    def is_served_by_link(self, access: AccessContext) -> ColumnElement[bool]:
+        is_ready = (*is_downloadable(access.at), has_all_files(reached_by(Share)))
+        return exists(select(Archive.id).where(Archive.id == self.id, Archive.share_id == Share.id, *is_ready).correlate(Share))
+
+    def was_granted(self, visitor: str, *, after: datetime) -> ColumnElement[bool]:
+        table = ShareArchiveDownload
+        return exists().where(table.archive_id == self.id, table.visitor == visitor, table.at > after)
+
+    def record(self, granted: CTE, *, visitor: str, at: datetime) -> CTE:
+        return _recorded(ShareArchiveDownload, granted, archive_id=literal(self.id), visitor=literal(visitor), at=at)
+
+
+def _granted_before(download: _Download[Any], address: str, access: AccessContext, *, visitor: str, within: timedelta) -> Select[UUID]:
+    """Return the query for the link if the visitor may still download through it, except for its limit, and did within that time."""
+    was_granted = download.was_granted(visitor, after=access.at - within)
+    return select(Share.id).where(*_is_downloadable(address, access), was_granted, download.is_served_by_link(access))
 
 
 def _recorded(table: Any, granted: CTE, *, at: datetime, **key: ColumnElement[Any]) -> CTE:
-    """Return the CTE that records the granted download, for requests that resume it."""
     values = {**key, "at": literal(at, table.at.type)}
     added = insert(table).from_select(list(values), select(*values.values()).select_from(granted))
     return added.on_conflict_do_update(constraint=table.__table__.primary_key, set_={"at": at}).returning(literal(1)).cte("recorded")
 
 
-def _audited(resumed: CTE, **details: UUID) -> CTE:
-    return audit_insert_for(resumed, "share.download_resumed", kind=Share.__tablename__, details=details).cte("logged")
+def _audited(resumed: CTE, download: _Download[Any]) -> Insert:
+    return audit_insert_for(resumed, "share.download_resumed", kind=Share.__tablename__, details=download.details)
 
 
 def _with_files(link: Any) -> Select[Any]:
@@ -220,6 +265,6 @@ def _with_files(link: Any) -> Select[Any]:
         select(link, File)
         .join(ShareFile, ShareFile.share_id == link.id)
         .join(File, File.id == ShareFile.file_id)
-        .where(reached_by(link))
+        .where(offered_by(link))
         .order_by(ShareFile.position, File.id)
     )

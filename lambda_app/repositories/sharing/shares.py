@@ -1,15 +1,17 @@
 """Queries on share links, for their owners and superusers."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Insert,
     Integer,
     Select,
-    Update,
     Uuid,
     and_,
     column,
@@ -18,6 +20,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     true,
     update,
@@ -32,7 +35,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.db.session import own_transaction, violated_constraint
 from lambda_app.models import Archive, ArchiveStatus, File, Share, ShareDetails, ShareFile, ShareRecipient, User
-from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited_writes, lock_users
+from lambda_app.repositories.audit import audit_insert_for, lock_users
 from lambda_app.repositories.files.file_access import links_manageable_by, manageable_by, shareable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
 from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
@@ -55,40 +58,70 @@ class SlugTakenError(ConflictError):
     message = "This slug is taken; choose another"
 
 
+@dataclass(frozen=True, slots=True)
+class ShareLimits:
+    """Limits of one owner's links, of which a new link must not exceed any."""
+
+    shares: int
+    """Links that are not revoked."""
+    slugs: int
+    """Slugs of links that are not revoked, or were revoked after `slug_kept_since`."""
+    slug_kept_since: datetime
+    """A slug of a link that was revoked before this time is free for every account."""
+
+    def of(self, share: Share) -> list[ColumnElement[bool]]:
+        """Return the conditions for the owner of the new link to have room for it."""
+        room = [_live_of(share.owner_id).scalar_subquery() < self.shares]
+        if share.slug is not None:
+            others = _slugs_of(share.owner_id, kept_since=self.slug_kept_since).where(Share.slug != share.slug)
+            room.append(others.scalar_subquery() < self.slugs)
+        return room
+
+
 class ShareRepository:
     """Reads and writes the rows of `share`, `share_file` and `share_recipient`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, details: ShareDetails, owner: User, user_ids: Mapping[str, UUID], *, shares_max: int, with_key: bool) -> bool:
-        """Insert the link and commit; False if the owner may not share every file or has `shares_max` links already.
+    def add(self, details: ShareDetails, owner: User, user_ids: Mapping[str, UUID], *, limits: ShareLimits, with_key: bool) -> bool:
+        """Insert the link and commit; False if the owner may not share every file, or the new link would exceed `limits`.
 
         With `with_key`, also mark the idempotency key that holds the id of this link as done; False if another request has taken the
-        key over. The limit may be exceeded by links that are created concurrently. Raises SlugTakenError.
+        key over. Raises SlugTakenError.
 
-        Lock order: the idempotency key, the files by id, the users, the end of the audit log.
+        Lock order: the idempotency key, the files by id, the owner, the link that had the slug, the recipients, the end of the audit
+        log. The lock on the owner makes the limits exact: of two concurrent requests of one owner, the second counts the link of the
+        first.
         """
         share = details.share
         with own_transaction(self._session):
             if with_key and self._session.execute(lock_key(user_id=owner.id, resource_id=share.id)).one_or_none() is None:
                 return False
-            if not self._lock_files(details.file_ids, owner, shares_max=shares_max):
+            file_owners = self._lock_files(details.file_ids, owner)
+            if len(file_owners) < len(details.file_ids):
                 return False
-            writes: list[Insert | Update] = [insert(Share).values(**_columns(share)), _insert_files(details)]
+            share.needs_superuser = any(owner_id != owner.id for owner_id in file_owners)
+            created = _insert(share, limits).returning(Share.id, Share.owner_id).cte("created")
+            parts = [_insert_files(details, created).returning(literal(1).label("done")).cte("files")]
             if user_ids:
-                writes.append(
-                    insert(ShareRecipient).from_select(*_recipient_rows(user_ids, select(literal(share.id).label("id")).subquery()))
-                )
+                recipients = insert(ShareRecipient).from_select(*_recipient_rows(user_ids, created)).returning(literal(1).label("done"))
+                parts.append(recipients.cte("named"))
+                parts.append(lock_users(*user_ids.values(), after=parts))
             if with_key:
-                writes.append(complete_key(user_id=owner.id, resource_id=share.id))
-            entry = audit_entry("share.created", subject=f"{Share.__tablename__}:{share.id}", details=_audit_details(details))
-            self._execute(audited_writes(*writes, entry=entry, lock_user_ids={share.owner_id, *user_ids.values()}))
-        return True
+                completed = complete_key(user_id=created.c.owner_id, resource_id=created.c.id)
+                parts.append(completed.returning(literal(1).label("done")).cte("completed"))
+            logged = audit_insert_for(created, "share.created", kind=Share.__tablename__, details=_audit_details(details), after=parts)
+            rows = self._execute(select(created.c.id).add_cte(*parts, logged.cte("logged")))
+            return rows.one_or_none() is not None
 
     def count_live(self, owner_id: UUID) -> int:
         """Return the number of the user's links that are not revoked."""
         return self._session.execute(_live_of(owner_id)).scalar_one()
+
+    def count_slugs(self, owner_id: UUID, *, kept_since: datetime) -> int:
+        """Return the number of slugs that the user's links hold: those that are not revoked, or were after `kept_since`."""
+        return self._session.execute(_slugs_of(owner_id, kept_since=kept_since)).scalar_one()
 
     def can_share(self, file_ids: Sequence[UUID], user: User) -> bool:
         """Whether the user may currently share every one of these files."""
@@ -103,8 +136,8 @@ class ShareRepository:
         return _as_details(row)
 
     def page_of_owner(self, user: User, *, limit: int, after: Cursor | None) -> list[ShareDetails]:
-        """Return up to `limit` of the user's own links after the cursor, newest first."""
-        return self._page(Share.owner_id == user.id, limit=limit, after=after)
+        """Return up to `limit` of the user's own links that the user may manage, after the cursor, newest first."""
+        return self._page(and_(Share.owner_id == user.id, links_manageable_by(user)), limit=limit, after=after)
 
     def page_of_file(self, file_id: UUID, user: User, *, limit: int, after: Cursor | None) -> list[ShareDetails]:
         """Return up to `limit` links of all owners to a file that the user may manage, newest first."""
@@ -118,6 +151,27 @@ class ShareRepository:
         `user_ids` replaces the recipients; None leaves them. `fields` are the names of the changed fields for the audit log.
         Lock order: the link, its recipients, the users, the end of the audit log.
         """
+        with own_transaction(self._session):
+            if user_ids is not None:
+                # Locked first: a statement that waits for a concurrent change would not see, and so not replace, the recipients of that.
+                self._session.execute(select(Share.id).where(*_changeable(share_id, user)).with_for_update(key_share=True))
+            return self._update(share_id, user, changes, user_ids=user_ids, fields=fields)
+
+    def revoke(self, share_id: UUID, user: User) -> bool:
+        """Revoke a link and commit; False if there is no unrevoked one that the user may manage."""
+        return bool(self._revoke(Share.id == share_id, links_manageable_by(user)))
+
+    def revoke_all_that_need_superuser(self, owner_id: UUID) -> None:
+        """Revoke the links that the user could create only as a superuser, within the caller's transaction."""
+        self._revoke(Share.owner_id == owner_id, Share.needs_superuser.is_(True))
+
+    def revoke_all_of_file(self, file_id: UUID, user: User) -> int:
+        """Revoke the links of all owners to a file that the user may manage, and commit; return how many."""
+        return len(self._revoke(_opens_managed(file_id, user)))
+
+    def _update(
+        self, share_id: UUID, user: User, changes: Mapping[str, Any], *, user_ids: Mapping[str, UUID] | None, fields: Sequence[str]
+    ) -> ShareDetails | None:
         if "hashed_password" in changes:
             # Invalidates the share tokens that prove the previous password.
             changes = {**changes, "password_version": Share.password_version + 1}
@@ -140,14 +194,6 @@ class ShareRepository:
         # The statement does not see its own changes to the recipients.
         return details if user_ids is None else details._replace(recipients=sorted(user_ids))
 
-    def revoke(self, share_id: UUID, user: User) -> bool:
-        """Revoke a link and commit; False if there is no unrevoked one that the user may manage."""
-        return bool(self._revoke(Share.id == share_id, links_manageable_by(user)))
-
-    def revoke_all_of_file(self, file_id: UUID, user: User) -> int:
-        """Revoke the links of all owners to a file that the user may manage, and commit; return how many."""
-        return len(self._revoke(_opens_managed(file_id, user)))
-
     def _revoke(self, *conditions: ColumnElement[bool]) -> list[Share]:
         """Lock order: the links, their archives, the end of the audit log."""
         now = clock.now()
@@ -160,12 +206,18 @@ class ShareRepository:
         logged = audit_insert_for(revoked, "share.revoked", kind=Share.__tablename__, after=[ended])
         return list(self._execute(select(aliased(Share, revoked)).add_cte(ended, logged.cte("logged"))).scalars())
 
-    def _lock_files(self, file_ids: Sequence[UUID], owner: User, *, shares_max: int) -> bool:
-        """Lock the files in the mode of a foreign key; whether the owner may share each of them, in one more link."""
-        live = _live_of(owner.id).scalar_subquery()
-        files = select(File.id, live.label("live_count")).where(File.id.in_(file_ids), shareable_by(owner)).order_by(File.id)
-        rows = self._session.execute(files.with_for_update(of=File, read=True, key_share=True)).all()
-        return len(rows) == len(file_ids) and all(row.live_count < shares_max for row in rows)
+    def _lock_files(self, file_ids: Sequence[UUID], owner: User) -> Sequence[UUID]:
+        """Lock those of the files that the owner may share, in the mode of a foreign key, then the owner; return the files' owners.
+
+        Nothing if the owner may not share all of them, or the credentials of the request have ended since it was authenticated: then
+        the owner's role may have changed too.
+        """
+        shareable = select(File.id, File.owner_id).where(File.id.in_(file_ids), shareable_by(owner)).order_by(File.id)
+        files = shareable.with_for_update(read=True, key_share=True).cte("shared_files")
+        has_all = select(func.count()).select_from(files).scalar_subquery() == len(file_ids)
+        current = select(User.id).where(User.id == owner.id, User.token_epoch == owner.token_epoch, User.is_active, has_all)
+        locked = current.with_for_update(key_share=True).cte("locked_owner")
+        return self._session.execute(select(files.c.owner_id).where(exists(select(locked.c.id)))).scalars().all()
 
     def _page(self, condition: ColumnElement[bool], *, limit: int, after: Cursor | None) -> list[ShareDetails]:
         query = newest_page(_with_details(Share).where(condition), Share, limit=limit, after=after)
@@ -182,16 +234,39 @@ def _live_of(owner_id: UUID) -> Select[int]:
     return select(func.count()).select_from(Share).where(Share.owner_id == owner_id, Share.revoked_at.is_(None))
 
 
+def _slugs_of(owner_id: UUID, *, kept_since: datetime) -> Select[int]:
+    is_kept = or_(Share.revoked_at.is_(None), Share.revoked_at >= kept_since)
+    return select(func.count()).select_from(Share).where(Share.owner_id == owner_id, Share.slug.is_not(None), is_kept)
+
+
 def _columns(share: Share) -> dict[str, Any]:
     columns = {column.key: getattr(share, column.key) for column in Share.__table__.c}
     return {name: value for name, value in columns.items() if value is not None}
 
 
-def _insert_files(details: ShareDetails) -> Insert:
+def _insert(share: Share, limits: ShareLimits) -> Insert:
+    """Return the insert of the link, if its owner has room for it.
+
+    If the link has a slug, the statement first takes it from a revoked link of the same owner, or from one of any owner that was
+    revoked before `limits.slug_kept_since`.
+    """
+    columns = _columns(share)
+    conditions = limits.of(share)
+    if share.slug is not None:
+        is_free = or_(and_(Share.owner_id == share.owner_id, Share.revoked_at.is_not(None)), Share.revoked_at < limits.slug_kept_since)
+        release = update(Share).where(Share.slug == share.slug, is_free, *conditions).values(slug=None)
+        released = release.returning(Share.id).cte("released")
+        # Always true. PostgreSQL has to run `released` first to count its rows; the unique constraint then finds no other link.
+        conditions.append(select(func.count()).select_from(released).scalar_subquery() >= 0)
+    values = [literal(value, Share.__table__.c[name].type) for name, value in columns.items()]
+    return insert(Share).from_select(list(columns), select(*values).where(*conditions), include_defaults=False)
+
+
+def _insert_files(details: ShareDetails, created: CTE) -> Insert:
     rows = values(column("id", Uuid), column("position", Integer), name="files")
     files = rows.data([(file_id, position) for position, file_id in enumerate(details.file_ids)])
     return insert(ShareFile).from_select(
-        ["share_id", "file_id", "position"], select(literal(details.share.id), files.c.id, files.c.position)
+        ["share_id", "file_id", "position"], select(created.c.id, files.c.id, files.c.position).join_from(created, files, true())
     )
 
 

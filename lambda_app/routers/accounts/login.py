@@ -10,6 +10,7 @@ from lambda_app.core.errors import NotAuthenticatedError
 from lambda_app.core.mail import MailNotConfiguredError
 from lambda_app.dependencies.auth import CurrentUserDep, TokenDep, get_caller
 from lambda_app.dependencies.mail import OutgoingMailDep
+from lambda_app.dependencies.same_origin import require_trusted_origin
 from lambda_app.dependencies.services import AuthenticationDep, RecoveryDep, ServicesDep, SessionsDep
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
@@ -20,7 +21,7 @@ from lambda_app.services.accounts.sessions import SignedIn
 router = Router(prefix="/login", tags=["login"])
 
 
-@router.post("/token", response_model=Token, responses=problem_responses(401, 403, 429))
+@router.post("/token", response_model=Token, responses=problem_responses(401, 403, 429), dependencies=[Depends(require_trusted_origin)])
 def sign_in(form: Annotated[OAuth2PasswordRequestForm, Depends()], sessions: SessionsDep, response: Response) -> Token:
     """Exchange an e-mail address (as `username`) and a password for an access token and a refresh token."""
     return _token(sessions.sign_in(email=form.username, password=form.password), response)

@@ -74,8 +74,8 @@ def get_user_usage(user_id: UUID, user: CurrentUserDep, usage: UsageDep) -> Usag
     return usage.get_usage(user, user_id)
 
 
-@router.patch("/me", response_model=User, responses=problem_responses(401, 403, 409))
-@router.put("/me", response_model=User, responses=problem_responses(401, 403, 409))
+@router.patch("/me", response_model=User, responses=problem_responses(401, 403, 409, 429))
+@router.put("/me", response_model=User, responses=problem_responses(401, 403, 409, 429))
 def update_me(
     update: UserSelfUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, users: UsersDep, recovery: RecoveryDep
 ) -> models.User:
@@ -94,12 +94,15 @@ def get_user(user_id: UUID, user: CurrentUserDep, users: UsersDep) -> models.Use
     return users.get_user(user, user_id)
 
 
-@router.patch("/{user_id}", response_model=User, responses=problem_responses(401, 403, 404, 409))
-@router.put("/{user_id}", response_model=User, responses=problem_responses(401, 403, 404, 409))
+@router.patch("/{user_id}", response_model=User, responses=problem_responses(401, 403, 404, 409, 429))
+@router.put("/{user_id}", response_model=User, responses=problem_responses(401, 403, 404, 409, 429))
 def update_user(
     user_id: UUID, update: UserUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, users: UsersDep, recovery: RecoveryDep
 ) -> models.User:
-    """Change an account. Users can change their own; superusers can change any. Only superusers can change roles."""
+    """Change an account. Users can change their own; superusers can change any. Only superusers can change roles.
+
+    A new e-mail address, password or role needs the caller's own password in `current_password`, also for another account.
+    """
     change = users.update_user(user, user_id, update)
     outgoing.add(*recovery.build_email_change_mails(change))
     return change.user

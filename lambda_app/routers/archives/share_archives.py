@@ -6,15 +6,24 @@ from uuid import UUID
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
-from lambda_app.dependencies.services import ArchivesDep, ShareLinksDep
-from lambda_app.dependencies.share_links import VisitorDep, require_same_origin, share_token_cookie
+from lambda_app.dependencies.same_origin import require_same_origin
+from lambda_app.dependencies.services import ArchivesDep, ServicesDep, ShareLinksDep
+from lambda_app.dependencies.share_links import VisitorDep, share_token_cookie
 from lambda_app.models import ArchiveStatus
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.request_classification import is_range_resume, prefers_html
 from lambda_app.routers.http.router import Router
-from lambda_app.routers.sharing.share_links import AutomatedRequestError, RangeHeader, is_automated, link_path
+from lambda_app.routers.sharing.share_links import (
+    DOWNLOAD_RESPONSES,
+    AutomatedRequestError,
+    RangeHeader,
+    download_response,
+    is_automated,
+    link_path,
+)
 from lambda_app.routers.sharing.share_pages import archive_page
 from lambda_app.schemas.archives import LinkedArchive
+from lambda_app.schemas.sharing.shares import LinkAddress
 from lambda_app.services.archives.archives import ArchiveDownload
 
 router = Router(prefix="/s/{token}/archives", tags=["share links"])
@@ -30,7 +39,13 @@ router = Router(prefix="/s/{token}/archives", tags=["share links"])
     },
 )
 def create_share_archive(
-    token: str, request: Request, visitor: VisitorDep, links: ShareLinksDep, archives: ArchivesDep, response: Response
+    token: LinkAddress,
+    request: Request,
+    visitor: VisitorDep,
+    links: ShareLinksDep,
+    archives: ArchivesDep,
+    services: ServicesDep,
+    response: Response,
 ) -> Any:
     """Start building a zip of all files of the link. Poll the address in `Location` until it is ready.
 
@@ -41,7 +56,7 @@ def create_share_archive(
     is_form = prefers_html(request.headers.get("accept", ""))
     # The body is empty, so its media type cannot tell the page's form from a script: the check also applies to requests with its cookie.
     if is_form or share_token_cookie(request) in request.cookies:
-        require_same_origin(request)
+        require_same_origin(request, services.settings.api_url)
     opened = links.open_for_download(token, visitor)
     started = archives.start_for_link(opened.share, opened.files)
     archive = _linked_archive(ArchiveDownload(started, ArchiveStatus(started.status), started.error_code), link_path(request, token))
@@ -58,7 +73,7 @@ def create_share_archive(
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(401, 403, 404, 410)},
 )
 def get_share_archive(
-    token: str, archive_id: UUID, request: Request, visitor: VisitorDep, links: ShareLinksDep, archives: ArchivesDep
+    token: LinkAddress, archive_id: UUID, request: Request, visitor: VisitorDep, links: ShareLinksDep, archives: ArchivesDep
 ) -> Any:
     """Return the status and progress of a zip of the link, and a download URL once it is ready.
 
@@ -76,19 +91,20 @@ def get_share_archive(
     "/{archive_id}/download",
     status_code=302,
     response_class=RedirectResponse,
-    responses={
-        302: {"description": "Found: `Location` is a download URL that is valid for one minute"},
-        **problem_responses(401, 403, 404, 503),
-    },
+    responses={**DOWNLOAD_RESPONSES, **problem_responses(401, 403, 404, 503)},
 )
 def download_share_archive(
-    token: str, archive_id: UUID, request: Request, visitor: VisitorDep, links: ShareLinksDep, range_: RangeHeader = None
+    token: LinkAddress, archive_id: UUID, request: Request, visitor: VisitorDep, links: ShareLinksDep, range_: RangeHeader = None
 ) -> Any:
-    """Redirect to the zip. This counts as one download of the link; resuming it with `Range` does not count again."""
+    """Redirect to the zip, or return its URL to clients with `Accept: application/json`.
+
+    This counts as one download of the link. Requests of the same visitor in the next 60 seconds, and resuming it with `Range`, do not
+    count again.
+    """
     if is_automated(request):
         raise AutomatedRequestError
     signed = links.start_archive_download(token, archive_id, visitor, is_resumption=is_range_resume(range_))
-    return RedirectResponse(signed.url, status_code=302)
+    return download_response(request, signed)
 
 
 def _linked_archive(found: ArchiveDownload, path: str) -> LinkedArchive:

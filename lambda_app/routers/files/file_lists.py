@@ -45,6 +45,8 @@ SharedQuery = Annotated[
     Shared | None,
     Query(description="`with_me`: files of other users that are shared with the caller. `by_me`: the caller's files that are shared."),
 ]
+OwnerQuery = Annotated[UUID | None, Query(description="The files of this user instead of the caller's own. Superusers only.")]
+AllQuery = Annotated[bool, Query(alias="all", description="The files of all users instead of the caller's own. Superusers only.")]
 FileRequestQuery = Annotated[UUID | None, Query(description="Only files that were uploaded to this file request.")]
 
 
@@ -58,8 +60,12 @@ def get_filter(  # noqa: PLR0913, PLR0917 - a parameter for each filter
     size_max: MaxSizeQuery = None,
     shared: SharedQuery = None,
     file_request_id: FileRequestQuery = None,
+    owner_id: OwnerQuery = None,
+    of_all_owners: AllQuery = False,
 ) -> FileFilter:
-    """Return the filter of the query parameters."""
+    """Return the filter of the query parameters. Raises MalformedRequestError."""
+    if sum((owner_id is not None, of_all_owners, shared is not None)) > 1:
+        raise MalformedRequestError("owner_id, all and shared cannot be combined; send one of them", code="conflicting_filters")
     return FileFilter(
         status=status,
         name=q,
@@ -70,6 +76,8 @@ def get_filter(  # noqa: PLR0913, PLR0917 - a parameter for each filter
         size_max=size_max,
         shared=shared,
         file_request_id=file_request_id,
+        owner_id=owner_id,
+        of_all_owners=of_all_owners,
     )
 
 
@@ -89,7 +97,13 @@ def get_page(
     skip: SkipQuery = 0,
     limit: LimitQuery = 100,
     cursor: CursorQuery = None,
-    count: Annotated[bool, Query(description="Return the total number of matching files in `X-Total-Count`.")] = False,
+    count: Annotated[
+        bool,
+        Query(
+            description="Return the number of matching files in `X-Total-Count`, up to 1,000. `X-Total-Count-Relation` is `eq`, or `gt` if "
+            "there are more."
+        ),
+    ] = False,
 ) -> Page:
     """Return the page of the query parameters. Raises MalformedRequestError."""
     if cursor is not None and skip:

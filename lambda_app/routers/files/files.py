@@ -43,14 +43,16 @@ def get_download_url(file_id: UUID, caller: CallerDep, files: FilesDep, response
     )
 
 
-@router.get("", response_model=list[File], responses=problem_responses(401))
+@router.get("", response_model=list[File], responses=problem_responses(401, 403))
 def list_files(
     request: Request, response: Response, user: CurrentUserDep, files: FilesDep, filters: FileFilterDep, page: PageDep
 ) -> list[models.File]:
-    """List the caller's files, newest first by default. Superusers get the files of all users.
+    """List the caller's files, newest first by default. Superusers can list those of another user (`owner_id`) or of all users (`all`).
 
     `X-Next-Cursor` and `Link` lead to the next page. Pages by cursor stay fast at any depth, and files that are added meanwhile do not
     shift them. Files in the trash are listed only with `status=trashed`.
+
+    422 `list_too_long`: in a list of more than 5,000 files, no index supports these filters in this order. The response says what to send.
     """
     found = files.page_files(
         user, filters, order=page.order, skip=page.skip, limit=page.limit, after=page.after, with_total=page.with_total
@@ -58,6 +60,7 @@ def list_files(
     set_page_headers(request, response, limit=page.limit, next_cursor=found.next_cursor)
     if found.total is not None:
         response.headers["X-Total-Count"] = str(found.total)
+        response.headers["X-Total-Count-Relation"] = "eq" if found.is_total_exact else "gt"
     return found.files
 
 

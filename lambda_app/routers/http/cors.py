@@ -14,7 +14,7 @@ MAX_AGE_SECONDS = 600
 """How long a browser may cache the response to a preflight request."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Share-Pass", "X-We-Upload-Session")
-EXPOSED_HEADERS = ("ETag", "Link", "Location", "Retry-After", "X-Next-Cursor", "X-Request-Id", "X-Total-Count")
+EXPOSED_HEADERS = ("ETag", "Link", "Location", "Retry-After", "X-Next-Cursor", "X-Request-Id", "X-Total-Count", "X-Total-Count-Relation")
 """Response headers that a script of another origin may read."""
 
 

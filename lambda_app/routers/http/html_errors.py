@@ -7,9 +7,10 @@ from urllib.parse import quote
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lambda_app.routers.http.link_template import link_page_headers, render_link_page
+from lambda_app.routers.http.link_template import FORM_PAGE_HEADERS, link_page_headers, render_link_page
 from lambda_app.routers.http.problems import PROBLEM_MEDIA_TYPE
 from lambda_app.routers.http.request_classification import prefers_html
+from lambda_app.schemas.sharing.shares import canonical_address
 from lambda_app.services.sharing.share_links import NoSuchLinkError
 
 _FORMS = {
@@ -95,6 +96,7 @@ class _HtmlErrorResponse:
         headers = MutableHeaders(raw=[pair for pair in start["headers"] if pair[0] not in (b"content-type", b"content-length")])
         headers["Content-Type"] = "text/html; charset=utf-8"
         headers["Content-Length"] = str(len(page))
+        headers.update(FORM_PAGE_HEADERS)
         await self._send({**start, "status": 200 if is_prompt else status, "headers": headers.raw})
         await self._send({"type": "http.response.body", "body": page})
 
@@ -105,4 +107,6 @@ def _link_path(scope: Scope) -> str | None:
         return None
     root = scope.get("root_path", "")
     parts = scope["path"].removeprefix(root).split("/")
-    return quote(f"{root}/{parts[1]}/{parts[2]}") if parts[:2] in (["", "s"], ["", "r"]) and len(parts) > 2 else None
+    if parts[:2] not in (["", "s"], ["", "r"]) or len(parts) == 2:
+        return None
+    return quote(f"{root}/{parts[1]}/{canonical_address(parts[2]) if parts[1] == 's' else parts[2]}")

@@ -14,6 +14,11 @@ def render_link_page(**values: Any) -> str:
     return str(_template().render(**{**_DEFAULTS, **values}))
 
 
+FORM_PAGE_HEADERS = {"Referrer-Policy": "same-origin"}
+"""Additional headers of pages with forms. With the default, `no-referrer`, browsers send `Origin: null` with the form, so that it could
+not be told from the form of another site. Other origins still receive no referrer."""
+
+
 @cache
 def link_page_headers() -> dict[str, str]:
     """Return the security headers of the page, with a policy that allows its style sheet and nothing else."""

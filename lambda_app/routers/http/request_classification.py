@@ -32,10 +32,21 @@ def is_range_resume(range_header: str | None) -> bool:
 
 def prefers_html(accept: str) -> bool:
     """Whether an Accept header names HTML and prefers it to JSON. `*/*` does not count: programs send it by default."""
-    weights = {"text/html": 0.0, "application/json": 0.0}
+    weights = _weights(accept)
+    return weights["text/html"] > 0 and weights["text/html"] >= weights["application/json"]
+
+
+def prefers_json(accept: str) -> bool:
+    """Whether an Accept header names JSON and prefers it to HTML and to `*/*`. Some programs add JSON to every request by default."""
+    weights = _weights(accept)
+    return weights["application/json"] > max(weights["text/html"], weights["*/*"])
+
+
+def _weights(accept: str) -> dict[str, float]:
+    weights = {"text/html": 0.0, "application/json": 0.0, "*/*": 0.0}
     for choice in accept.split(","):
         name, *parameters = (part.strip().lower() for part in choice.split(";"))
         if name in weights:
             weight = next((parameter[2:] for parameter in parameters if parameter.startswith("q=")), "1")
             weights[name] = float(weight) if re.fullmatch(r"[01](\.\d{0,3})?", weight) else 0.0
-    return weights["text/html"] > 0 and weights["text/html"] >= weights["application/json"]
+    return weights

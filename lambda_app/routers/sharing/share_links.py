@@ -4,7 +4,7 @@ from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import Header, Request
+from fastapi import Header, Request, Response
 from fastapi.responses import RedirectResponse
 
 from lambda_app.core.errors import PermissionDeniedError
@@ -12,10 +12,11 @@ from lambda_app.dependencies.services import ShareLinksDep
 from lambda_app.dependencies.share_links import FORM_TYPE, ShareCredentialsDep, VisitorDep, share_token_cookie
 from lambda_app.models import OpenShare
 from lambda_app.routers.http.problems import problem_responses
-from lambda_app.routers.http.request_classification import is_prefetch, is_range_resume, is_robot, prefers_html
+from lambda_app.routers.http.request_classification import is_prefetch, is_range_resume, is_robot, prefers_html, prefers_json
 from lambda_app.routers.http.router import Router
 from lambda_app.routers.sharing.share_pages import files_page
-from lambda_app.schemas.sharing.shares import LinkedFile, OpenedShare, ShareCredentials, UnlockedShare
+from lambda_app.schemas.sharing.shares import LinkAddress, LinkDownload, LinkedFile, OpenedShare, ShareCredentials, UnlockedShare
+from lambda_app.storage.object_store import PresignedRequest
 
 router = Router(prefix="/s", tags=["share links"])
 
@@ -26,6 +27,12 @@ ShareTokenHeader = Annotated[
 RangeHeader = Annotated[
     str | None, Header(alias="Range", description="A range that resumes a granted download does not count as another download.")
 ]
+
+DOWNLOAD_RESPONSES: dict[int | str, dict[str, Any]] = {
+    302: {"description": "Found: `Location` is a download URL that is valid for one minute"},
+    200: {"description": "For clients with `Accept: application/json`", "model": LinkDownload},
+}
+"""OpenAPI responses of a download."""
 
 _NO_FILE = UUID(int=0)
 _CREDENTIALS_BODY = {
@@ -48,7 +55,7 @@ class AutomatedRequestError(PermissionDeniedError):
     response_model=OpenedShare,
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(401, 403, 404)},
 )
-def open_share(token: str, request: Request, visitor: VisitorDep, links: ShareLinksDep, share_pass: ShareTokenHeader = None) -> Any:  # noqa: ARG001 - VisitorDep reads it; declared for the OpenAPI document
+def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links: ShareLinksDep, share_pass: ShareTokenHeader = None) -> Any:  # noqa: ARG001 - VisitorDep reads it; declared for the OpenAPI document
     """Open a share link and list its files. Browsers (`Accept: text/html`) get a page, other clients JSON.
 
     - 404: the link does not exist, has expired or was revoked, or is not for this user. The response does not say which.
@@ -62,7 +69,7 @@ def open_share(token: str, request: Request, visitor: VisitorDep, links: ShareLi
 
 
 @router.post("/{token}", response_model=UnlockedShare, responses=problem_responses(401, 403, 404, 429), openapi_extra=_CREDENTIALS_BODY)
-def unlock_share(token: str, request: Request, submitted: ShareCredentialsDep, visitor: VisitorDep, links: ShareLinksDep) -> Any:
+def unlock_share(token: LinkAddress, request: Request, submitted: ShareCredentialsDep, visitor: VisitorDep, links: ShareLinksDep) -> Any:
     """Exchange the link's password for a share token. Send it as `X-Share-Pass`; it is valid for one hour.
 
     The form of the page gets a cookie instead. For a link that is for signed-in users, the form sends `email` and `account_password`;
@@ -89,13 +96,10 @@ def unlock_share(token: str, request: Request, submitted: ShareCredentialsDep, v
     "/{token}/files/{file_id}",
     status_code=302,
     response_class=RedirectResponse,
-    responses={
-        302: {"description": "Found: `Location` is a download URL that is valid for one minute"},
-        **problem_responses(401, 403, 404, 503),
-    },
+    responses={**DOWNLOAD_RESPONSES, **problem_responses(401, 403, 404, 503)},
 )
 def download_shared_file(
-    token: str,
+    token: LinkAddress,
     file_id: str,
     request: Request,
     visitor: VisitorDep,
@@ -103,15 +107,24 @@ def download_shared_file(
     range_: RangeHeader = None,
     share_pass: ShareTokenHeader = None,  # noqa: ARG001 - VisitorDep reads it; declared for the OpenAPI document
 ) -> Any:
-    """Redirect to the content of a file. This counts as one download of the link.
+    """Redirect to the content of a file, or return its URL to clients with `Accept: application/json`.
 
-    HEAD does not count, and redirects to a URL that accepts only HEAD.
+    This counts as one download of the link. Requests of the same visitor in the next 60 seconds do not count again. HEAD does not
+    count, and redirects to a URL that accepts only HEAD.
     """
     if is_automated(request):
         raise AutomatedRequestError
     signed = links.start_download(
         token, _file_id(file_id), visitor, method="HEAD" if request.method == "HEAD" else "GET", is_resumption=is_range_resume(range_)
     )
+    return download_response(request, signed)
+
+
+def download_response(request: Request, signed: PresignedRequest) -> Response:
+    """Return the redirect to a download, or its URL as JSON: a script cannot read the target of a redirect."""
+    if request.method == "GET" and prefers_json(request.headers.get("accept", "")):
+        found = LinkDownload(download_url=signed.url, expires_at=signed.expires_at)
+        return Response(found.model_dump_json(), media_type="application/json")
     return RedirectResponse(signed.url, status_code=302)
 
 

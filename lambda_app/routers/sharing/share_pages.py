@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse
 
 from lambda_app.models import ArchiveStatus
 from lambda_app.models.archives import UNFINISHED
-from lambda_app.routers.http.link_template import render_link_page
+from lambda_app.routers.http.link_template import FORM_PAGE_HEADERS, render_link_page
 from lambda_app.schemas.archives import LinkedArchive
 from lambda_app.schemas.sharing.shares import OpenedShare
 
@@ -25,7 +25,7 @@ REFRESH_SECONDS = 4
 
 def files_page(opened: OpenedShare, path: str) -> HTMLResponse:
     """Return the page of the files that the link at `path` offers."""
-    return HTMLResponse(render_link_page(title="Shared files", opened=opened, action=path))
+    return HTMLResponse(render_link_page(title="Shared files", opened=opened, action=path), headers=FORM_PAGE_HEADERS)
 
 
 def archive_page(archive: LinkedArchive, filenames: Sequence[str], path: str, *, is_watching: bool) -> HTMLResponse:
@@ -49,4 +49,5 @@ def archive_page(archive: LinkedArchive, filenames: Sequence[str], path: str, *,
         has_back_link=True,
     )
     # A header instead of a meta element: accessibility checkers cannot know that the page offers a way to stop the reloads.
-    return HTMLResponse(page, headers={"Refresh": str(REFRESH_SECONDS)} if is_unfinished and is_watching else None)
+    refresh = {"Refresh": str(REFRESH_SECONDS)} if is_unfinished and is_watching else {}
+    return HTMLResponse(page, headers=FORM_PAGE_HEADERS | refresh)

@@ -61,7 +61,10 @@ class UserSelfUpdate(RequestModel):
 
 
 class UserUpdate(UserSelfUpdate):
-    """Changes of an account. Only a superuser can change `is_active`, `is_superuser` and the quota."""
+    """Changes of an account. Only a superuser can change `is_active`, `is_superuser` and the quota.
+
+    A new e-mail, password or role needs the current password of the user who changes the account.
+    """
 
     is_active: bool | None = Field(default=None, strict=True)
     is_superuser: bool | None = Field(default=None, strict=True)

@@ -69,5 +69,9 @@ class FileFilter:
     """Exclusive upper bound."""
     size_min: int | None = None
     size_max: int | None = None
+    owner_id: UUID | None = None
+    """The owner; None means the user, unless `of_all_owners` is set. Another owner than the user is for superusers."""
+    of_all_owners: bool = False
+    """The files of all users; for superusers."""
     shared: Shared | None = None
     file_request_id: UUID | None = None

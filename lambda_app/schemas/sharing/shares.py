@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Annotated, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.sharing.shares import NOTE_MAX_LENGTH, SLUG_MAX_LENGTH, ShareAudience
 from lambda_app.schemas.accounts.users import SubmittedPassword, normalise_email
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
-from lambda_app.schemas.text import ONE_LINE, SEVERAL_LINES
+from lambda_app.schemas.text import ONE_LINE, SEVERAL_LINES, Instant
 
 T = TypeVar("T")
 
@@ -71,6 +71,12 @@ def is_slug(text: str) -> bool:
     return SLUG_MIN_LENGTH <= len(text) <= SLUG_MAX_LENGTH and len(text) != TOKEN_LENGTH and _SLUG.fullmatch(text) is not None
 
 
+def canonical_address(text: str) -> str:
+    """Return the address of a link as it is stored: slugs in lower case, because people type them. Tokens keep their case."""
+    lowered = text.lower()
+    return lowered if text.isascii() and is_slug(lowered) else text
+
+
 def _checked_slug(value: str) -> str:
     if not is_slug(value):
         raise ValueError(
@@ -99,12 +105,14 @@ def _once_each(values: list[T]) -> list[T]:
     return list(dict.fromkeys(values))
 
 
+LinkAddress = Annotated[str, AfterValidator(canonical_address)]
+"""The last segment of a link's URL: a token or a slug."""
 Slug = Annotated[str, StringConstraints(strict=True, max_length=SLUG_MAX_LENGTH), AfterValidator(_checked_slug)]
 Recipient = Annotated[
     str, StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH), ONE_LINE, AfterValidator(_normalise_recipient)
 ]
 Recipients = Annotated[list[Recipient], Field(max_length=RECIPIENTS_PER_SHARE), AfterValidator(_once_each)]
-Expiry = Annotated[AwareDatetime, AfterValidator(_refuse_far_future)]
+Expiry = Annotated[Instant, AfterValidator(_refuse_far_future)]
 Note = Annotated[str, StringConstraints(strict=True, max_length=NOTE_MAX_LENGTH), SEVERAL_LINES]
 MaxDownloads = Annotated[int, Field(strict=True, ge=1, le=MAX_DOWNLOADS_LIMIT)]
 SharePassword = Annotated[SubmittedPassword, StringConstraints(min_length=SHARE_PASSWORD_MIN_LENGTH, max_length=PASSWORD_MAX_LENGTH)]
@@ -206,6 +214,13 @@ class ShareCredentials(RequestModel):
         if is_account == (self.password is not None) or (self.email is None) != (self.account_password is None):
             raise ValueError("send either password, or email and account_password")
         return self
+
+
+class LinkDownload(ResponseModel):
+    """A download of a share link: a URL that is valid for one minute."""
+
+    download_url: str = Field(repr=False)
+    expires_at: datetime
 
 
 class UnlockedShare(ResponseModel):

@@ -11,6 +11,7 @@ from lambda_app.core.security.password_rules import validate_password_strength
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.models import User
 from lambda_app.repositories.accounts.users import UserRepository
+from lambda_app.repositories.sharing.shares import ShareRepository
 from lambda_app.schemas.accounts.users import UserCreate, UserSelfUpdate, UserUpdate, normalise_email
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose
 
@@ -18,6 +19,9 @@ ROLE_FIELDS = frozenset({"is_active", "is_superuser"})
 """Fields that only a superuser can change, and not on their own account."""
 QUOTA_FIELDS = frozenset({"quota_bytes", "quota_files"})
 """Fields that only a superuser can change; None means the default quota."""
+PROTECTED_FIELDS = frozenset({"email", "password", "is_superuser"})
+"""Fields that decide who controls an account and with which power. Changing them requires the editor's own current password, also for
+another user's account: a stolen session of a superuser must not suffice to take accounts over."""
 
 
 class RegistrationClosedError(PermissionDeniedError):
@@ -42,12 +46,14 @@ class UserService:
         self,
         *,
         users: UserRepository,
+        shares: ShareRepository,
         passwords: PasswordHasher,
         login_throttle: LoginThrottle,
         open_registration: bool,
         requires_verified_email: bool,
     ) -> None:
         self._users = users
+        self._shares = shares
         self._passwords = passwords
         self._login_throttle = login_throttle
         self._open_registration = open_registration
@@ -96,8 +102,8 @@ class UserService:
         """Change an account.
 
         Raises:
-            PermissionDeniedError: the account belongs to another user, or a field is for superusers only; also when
-                users change their own e-mail or password without the correct current password.
+            PermissionDeniedError: the account belongs to another user, or a field is for superusers only; also when a
+                field of `PROTECTED_FIELDS` is changed without the editor's correct current password.
             ConflictError: a superuser tries to change their own role.
             NotFoundError, EmailTakenError, WeakPasswordError, ThrottledError.
         """
@@ -107,10 +113,10 @@ class UserService:
         changes = update.model_dump(exclude_unset=True)
         current_password = changes.pop("current_password", None)
         self._refuse_role_change(editor, changes, is_self=is_self)
-        if is_self and changes.keys() & {"email", "password"}:
-            self._require_current_password(editor, current_password)
         if not changes:
             return AccountChange(self.get_user(editor, user_id), None)
+        if changes.keys() & PROTECTED_FIELDS:
+            self._require_current_password(editor, current_password)
         action, details = _audit_entry_of(changes)
         previous_email = None
         if changes.keys() & {"email", "password"}:
@@ -123,8 +129,13 @@ class UserService:
         if previous_email is not None:
             changes["email_verified_at"] = None
         must_verify = previous_email is not None and self._requires_verified_email
-        # Ended sessions and API keys stay invalid when a disabled account is enabled again.
-        ends_sessions = "hashed_password" in changes or changes.get("is_active") is False or must_verify
+        # Ended sessions and API keys stay invalid when a disabled account is enabled again. A change of the role ends them too: a key
+        # must not gain power by a promotion, nor keep its scopes through a demotion and the next promotion.
+        ends_sessions = "hashed_password" in changes or changes.get("is_active") is False or "is_superuser" in changes or must_verify
+        if changes.get("is_superuser") is False:
+            # Locked first, so that no link is created meanwhile, and because the account must be locked before the end of the audit log.
+            self._users.lock(user_id)
+            self._shares.revoke_all_that_need_superuser(user_id)
         user = self._users.update(user_id, changes, action=action, details=details, ends_sessions=ends_sessions)
         return AccountChange(user, previous_email)
 

@@ -5,19 +5,36 @@ from datetime import timedelta
 from uuid import UUID
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError
+from lambda_app.core.errors import ConflictError, MalformedRequestError, PermissionDeniedError
 from lambda_app.models import File, FileStatus, User
-from lambda_app.repositories.files.files import FileChangedError, FileRepository, NoSuchFileError
+from lambda_app.repositories.files.files import TRIGRAM_LENGTH, FileChangedError, FileRepository, NoSuchFileError
 from lambda_app.repositories.files.transitions import FileTransitionRepository
+from lambda_app.schemas.accounts.api_keys import Scope
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderField
 from lambda_app.schemas.files.files import FileUpdate
 from lambda_app.schemas.page import Cursor
+from lambda_app.services.accounts.authentication import require_scope
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
 
 PUBLIC_DOWNLOAD_URL_TTL_SECONDS = 60
 """Lifetime of the presigned URL behind a public link. Short, so that access ends soon after a file is made private."""
+
+
+UNINDEXED_ROWS_MAX = 5000
+"""The longest list that filters and orders without an index may read as a whole: about 20 ms."""
+COUNT_MAX = 1000
+"""The total of a list is exact up to this number."""
+
+
+_BY_TIME = "send sort=-created or sort=created"
+
+
+class ListTooLongError(MalformedRequestError):
+    """No index supports these filters in this order, and the list is too long to be read as a whole."""
+
+    code = "list_too_long"
 
 
 class NotInTrashError(ConflictError):
@@ -43,6 +60,8 @@ class FilePage:
     files: list[File]
     next_cursor: Cursor | None
     total: int | None
+    is_total_exact: bool = True
+    """False: there are more than `total` files."""
 
 
 class FileService:
@@ -86,18 +105,30 @@ class FileService:
     def page_files(
         self, user: User, filters: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None, with_total: bool
     ) -> FilePage:
-        """Return one page of the files that the user can list."""
+        """Return one page of the files that the user can list.
+
+        Raises PermissionDeniedError when a user who is no superuser requests the files of others, ListTooLongError, MalformedRequestError.
+        """
+        if not user.is_superuser and (filters.of_all_owners or filters.owner_id not in (None, user.id)):
+            raise PermissionDeniedError("Only a superuser can list the files of other users")
+        self._require_bounded(user, filters, order)
         rows = self._files.page(user, filters, order=order, skip=skip, limit=limit + 1, after=after)
         files = rows[:limit]
         next_cursor = _cursor(files[-1], order) if len(rows) > limit else None
-        return FilePage(files, next_cursor, total=self._files.count(user, filters) if with_total else None)
+        if not with_total:
+            return FilePage(files, next_cursor, total=None)
+        total = self._files.count(user, filters, up_to=COUNT_MAX + 1)
+        return FilePage(files, next_cursor, total=min(total, COUNT_MAX), is_total_exact=total <= COUNT_MAX)
 
     def update_file(self, user: User, file_id: UUID, update: FileUpdate, *, revision: int | None = None) -> File:
         """Change the fields that are set in `update`. With `revision`, only if the file still has that revision.
 
-        Raises NoSuchFileError, FileForbiddenError, FileChangedError.
+        Visibility is a form of sharing: an API key needs the scope `shares` to change it.
+        Raises ScopeMissingError, NoSuchFileError, FileForbiddenError, FileChangedError.
         """
         changes = update.model_dump(exclude_unset=True)
+        if "is_public" in changes:
+            require_scope(Scope.SHARES)
         if changes:
             return self._files.update(file_id, user, changes, revision=revision)
         file = self._files.require_changeable(file_id, user, changes)
@@ -133,6 +164,12 @@ class FileService:
             raise NotInTrashError(extra={"file_status": file.status})
         return file
 
+    def _require_bounded(self, user: User, filters: FileFilter, order: FileOrder) -> None:
+        """Raise ListTooLongError for a request that would read the whole of a long list."""
+        advice = _unindexed(filters, order)
+        if advice is not None and self._files.has_more_than(UNINDEXED_ROWS_MAX, user, filters):
+            raise ListTooLongError(f"The list has more than {UNINDEXED_ROWS_MAX} files; {advice}")
+
     def _sign_download(self, file: File, *, method: DownloadMethod = "GET", lifetime_seconds: int | None = None) -> Download:
         content_type = download_content_type(file)
         request = self._store.presign_download(
@@ -154,6 +191,21 @@ class FileService:
 def download_content_type(file: File) -> str:
     """Return the content type of a download: `application/octet-stream` where the bytes contradict the declared type."""
     return FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
+
+
+def _unindexed(filters: FileFilter, order: FileOrder) -> str | None:
+    """Return what to send instead, if no index supports these filters in this order; else None."""
+    if filters.name is not None and len(filters.name) < TRIGRAM_LENGTH:
+        return f"send at least {TRIGRAM_LENGTH} characters in q"
+    is_by_time = order.field is OrderField.CREATED
+    if filters.shared is not None:
+        others = (filters.status, filters.name, filters.content_type, filters.size_min, filters.size_max, filters.file_request_id)
+        has_others = any(value is not None for value in others)
+        return None if is_by_time and not has_others else f"{_BY_TIME}, and only created_after and created_before as filters"
+    if filters.of_all_owners:
+        has_others = any(value is not None for value in (filters.content_type, filters.size_min, filters.size_max))
+        return None if is_by_time and not has_others else f"{_BY_TIME}, and no content_type, size_min or size_max"
+    return None if is_by_time or filters.content_type is None else _BY_TIME
 
 
 def _cursor(file: File, order: FileOrder) -> Cursor:

@@ -11,8 +11,10 @@ from lambda_app.models import File, FileStatus, User
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
+from lambda_app.schemas.accounts.api_keys import Scope
 from lambda_app.schemas.files.files import DeclaredFile, FileCreate
 from lambda_app.schemas.files.uploads import MultipartCreate, PartRequest
+from lambda_app.services.accounts.authentication import require_scope
 from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestInProgressError
 from lambda_app.services.files.quota import Quota, QuotaExceededError
 from lambda_app.services.files.upload_completion import NoPartsError, UploadCompletion, UploadLostError, plan_of
@@ -69,9 +71,10 @@ class UploadService:
     def start_upload(self, owner: User, declared: FileCreate, *, keyed: KeyedRequest | None = None) -> StartedUpload:
         """Create a pending file, reserve its size in the owner's quota, and sign the request that uploads its bytes.
 
-        Raises TooLargeError, QuotaExceededError, UnavailableError and, with an idempotency key, the errors of
-        `IdempotencyService.claim`.
+        Raises ScopeMissingError for a public file and an API key without the scope `shares`, TooLargeError, QuotaExceededError,
+        UnavailableError and, with an idempotency key, the errors of `IdempotencyService.claim`.
         """
+        _require_scopes(declared)
         if declared.size_bytes > SINGLE_PUT_MAX_BYTES:
             raise TooLargeError(
                 f"A single upload request can send at most {SINGLE_PUT_MAX_BYTES} bytes; upload the file in parts",
@@ -90,6 +93,7 @@ class UploadService:
 
     def start_multipart(self, owner: User, declared: MultipartCreate, *, keyed: KeyedRequest | None = None) -> File:
         """Create a pending file whose bytes are uploaded in parts. Raises the errors of `start_upload`."""
+        _require_scopes(declared)
         if declared.size_bytes > MULTIPART_MAX_BYTES:
             raise TooLargeError(f"A file can have at most {MULTIPART_MAX_BYTES} bytes", extra={"max_bytes": MULTIPART_MAX_BYTES})
         file = new_file(owner.id, declared)
@@ -197,6 +201,12 @@ class UploadService:
             raise MalformedRequestError(rule, code="part_digests_differ")
         request = self._store.presign_part(key=file.s3_key, upload_id=upload_id, number=part.number, size_bytes=length, sha256=part.sha256)
         return SignedPart(part.number, length, request)
+
+
+def _require_scopes(declared: FileCreate | MultipartCreate) -> None:
+    if declared.is_public:
+        # Visibility is a form of sharing.
+        require_scope(Scope.SHARES)
 
 
 def new_file(owner_id: UUID | None, declared: DeclaredFile | MultipartCreate) -> File:

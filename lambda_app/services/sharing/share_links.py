@@ -12,16 +12,13 @@ from lambda_app.models import File, OpenShare, Share, ShareAudience, User
 from lambda_app.repositories.archives.archives import NoSuchArchiveError
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.files.file_access import AccessContext
-from lambda_app.repositories.sharing.share_links import FoundShare, ShareLinkRepository
+from lambda_app.repositories.sharing.share_links import LINK_DOWNLOAD_URL_TTL_SECONDS, FoundShare, ShareLinkRepository
 from lambda_app.schemas.sharing.shares import ShareCredentials
 from lambda_app.services.accounts.login_throttle import LoginThrottle, attempt_keys, network_of
 from lambda_app.services.accounts.sessions import SessionService
 from lambda_app.services.archives.archives import CONTENT_TYPE as ARCHIVE_CONTENT_TYPE
 from lambda_app.services.files.files import download_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
-
-LINK_DOWNLOAD_URL_TTL_SECONDS = 60
-"""Lifetime of the presigned URL that a download redirects to; browsers follow the redirect immediately."""
 
 
 class NoSuchLinkError(NotFoundError):

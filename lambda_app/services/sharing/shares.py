@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,7 +13,7 @@ from lambda_app.core.security.random_tokens import hash_secret, new_link_token
 from lambda_app.core.security.share_tokens import ShareTokens
 from lambda_app.models import FileStatus, Share, ShareDetails, User
 from lambda_app.repositories.files.files import FileForbiddenError, FileRepository, NoSuchFileError
-from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareRepository
+from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareLimits, ShareRepository
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.shares import ShareOptions, ShareUpdate
@@ -22,6 +23,10 @@ from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 
 SHARES_PER_USER = 1000
 """Maximum number of links of one user that are not revoked."""
+SLUGS_PER_USER = 100
+"""Maximum number of slugs that the links of one user hold, with those of revoked links that are still kept."""
+SLUG_RETENTION = timedelta(days=30)
+"""How long no other user can take the slug of a revoked link."""
 
 _NEWEST_FIRST = FileOrder.of(Order.NEWEST_FIRST)
 
@@ -31,6 +36,16 @@ class TooManySharesError(ConflictError):
 
     code = "too_many_shares"
     message = f"An account can have at most {SHARES_PER_USER} share links; revoke one first"
+
+
+class TooManySlugsError(ConflictError):
+    """The user has reached the limit of custom names."""
+
+    code = "too_many_slugs"
+    message = (
+        f"An account can have at most {SLUGS_PER_USER} custom names, including those of links revoked in the last "
+        f"{SLUG_RETENTION.days} days; create the link without a custom name"
+    )
 
 
 class UnknownRecipientError(NotFoundError):
@@ -91,12 +106,11 @@ class ShareService:
         Raises:
             NoSuchFileError, FileForbiddenError, FileNotAvailableError: the user cannot share one of the files.
             UnknownRecipientError, ThrottledError: recipients are looked up only if the user can share all files.
-            SlugTakenError, TooManySharesError, MalformedRequestError.
+            SlugTakenError, TooManySlugsError, TooManySharesError, MalformedRequestError.
             RequestInProgressError, IdempotencyKeyReusedError: as `IdempotencyService.claim`.
             GoneError: the link of the idempotency key was revoked, or its token cannot be derived any more.
         """
-        if options.expires_at is not None and options.expires_at <= clock.now():
-            raise MalformedRequestError("expires_at must be in the future", code="expired_already")
+        _require_future(options.expires_at)
         share_id = uuid4()
         keyed = None if idempotency_key is None else self._keyed_request(user, route, idempotency_key, options)
         existing_id = None if keyed is None else self._idempotency.claim(keyed, share_id)
@@ -109,8 +123,9 @@ class ShareService:
             address = options.slug or (new_link_token() if keyed is None else self._tokens(keyed, share_id)[0])
             share = self._new_share(user, share_id, options, address)
             details = ShareDetails(share, list(file_ids), sorted(user_ids))
-            if not self._shares.add(details, user, user_ids, shares_max=SHARES_PER_USER, with_key=keyed is not None):
-                raise self._refusal(user, file_ids, with_key=keyed is not None)
+            limits = ShareLimits(SHARES_PER_USER, SLUGS_PER_USER, slug_kept_since=share.created_at - SLUG_RETENTION)
+            if not self._shares.add(details, user, user_ids, limits=limits, with_key=keyed is not None):
+                raise self._refusal(user, file_ids, with_key=keyed is not None, slug=options.slug)
         return CreatedShare(details, address)
 
     def get(self, user: User, share_id: UUID) -> ShareDetails:
@@ -131,9 +146,10 @@ class ShareService:
     def update(self, user: User, share_id: UUID, update: ShareUpdate) -> ShareDetails:
         """Change the rules that are set in `update`. They apply from the next request of a visitor.
 
-        Raises NoSuchShareError, ShareRevokedError, UnknownRecipientError, ThrottledError. Recipients are looked up only if the user
-        can change the link.
+        Raises MalformedRequestError, NoSuchShareError, ShareRevokedError, UnknownRecipientError, ThrottledError. Recipients are looked
+        up only if the user can change the link.
         """
+        _require_future(update.expires_at)
         changes = update.model_dump(exclude_unset=True)
         if not changes:
             return self._shares.require(share_id, user)
@@ -161,7 +177,7 @@ class ShareService:
         if not self._shares.revoke_all_of_file(file_id, user):
             self._files.require_manageable(file_id, user)
 
-    def _refusal(self, user: User, file_ids: Sequence[UUID], *, with_key: bool) -> Exception:
+    def _refusal(self, user: User, file_ids: Sequence[UUID], *, with_key: bool, slug: str | None = None) -> Exception:
         """Return the error for a link that could not be created."""
         files = {file.id: file for file in self._files.list_states(file_ids, user)}
         for file_id in file_ids:
@@ -175,6 +191,8 @@ class ShareService:
                 )
         if self._shares.count_live(user.id) >= SHARES_PER_USER:
             return TooManySharesError()
+        if slug is not None and self._shares.count_slugs(user.id, kept_since=clock.now() - SLUG_RETENTION) >= SLUGS_PER_USER:
+            return TooManySlugsError()
         # The obstacle is gone meanwhile, or another request took over the key while this one was suspended.
         return RequestInProgressError() if with_key else UnavailableError()
 
@@ -230,6 +248,11 @@ class ShareService:
         if details.share.revoked_at is not None or address is None:
             raise _gone()
         return CreatedShare(details, address)
+
+
+def _require_future(expires_at: datetime | None) -> None:
+    if expires_at is not None and expires_at <= clock.now():
+        raise MalformedRequestError("expires_at must be in the future; revoke the link to close it now", code="expired_already")
 
 
 def _gone() -> GoneError:

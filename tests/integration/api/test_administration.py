@@ -1,12 +1,24 @@
 """Routes for superusers: user search, statistics and revoking the sessions of a user."""
 
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
+import time_machine
+from pydantic import SecretStr
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
-from tests.support.accounts import Account, make_file
+from lambda_app.core import clock
+from lambda_app.core.settings import Settings
+from lambda_app.db.engine import create_database_engine
+from lambda_app.models import CHARGED, File, FileStatus, UploadHour, User
+from lambda_app.repositories.stats import STATS_DAYS, StatsRepository
+from tests.support.accounts import Account, make_file, sign_in
 from tests.support.problems import assert_problem, assert_unauthenticated
 
 USERS, STATS = "/api/v1/users", "/api/v1/admin/stats"
@@ -57,6 +69,76 @@ def test_stats_count_users_files_and_bytes(client: httpx.Client, owner: Account,
     assert_problem(client.get(STATS, headers=owner.headers), 403, "permission_denied")
 
 
+@pytest.fixture
+def own_session(settings: Settings, make_migrated_database: Callable[[], str]) -> Iterator[Session]:
+    """A session on a database that no other test uses."""
+    engine = create_database_engine(settings.model_copy(update={"database_url": SecretStr(make_migrated_database())}))
+    with Session(engine) as session:
+        yield session
+    engine.dispose()
+
+
+def add_file(session: Session, created_at: datetime, *, status: FileStatus = FileStatus.AVAILABLE, size: int = 1) -> File:
+    """Insert a charged file and its owner."""
+    user = User(id=uuid4(), email=f"{uuid4()}@example.com", hashed_password="x", bytes_used=0, files_count=0)
+    if status in CHARGED:
+        user.bytes_used, user.files_count = size, 1
+    session.add(user)
+    session.flush()
+    file = File(id=uuid4(), filename="a", content_type="a/b", size_bytes=size, s3_key=str(uuid4()), owner_id=user.id, status=status)
+    file.upload_expires_at = file.created_at = created_at
+    session.add(file)
+    session.commit()
+    return file
+
+
+def test_uploads_of_counted_hours_and_of_later_ones_are_summed_by_day(own_session: Session) -> None:
+    stats, now = StatsRepository(own_session), clock.now()
+    for hours in (0, 0, 1, 2, 25, 25, 24 * 29, 24 * 40):
+        add_file(own_session, now - timedelta(hours=hours))
+    expected = sorted(Counter((now - timedelta(hours=hours)).date() for hours in (0, 0, 1, 2, 25, 25, 24 * 29)).items())
+
+    before = stats.uploads_by_day(days=STATS_DAYS)
+    hours = stats.count_ended_hours(days=STATS_DAYS)
+    after = stats.uploads_by_day(days=STATS_DAYS)
+
+    assert before == after == expected
+    assert hours == 24 * STATS_DAYS
+    assert stats.count_ended_hours(days=STATS_DAYS) == 0
+
+
+def test_hours_are_counted_again_only_after_they_have_ended(own_session: Session) -> None:
+    stats, now = StatsRepository(own_session), clock.now().replace(minute=30)
+    with time_machine.travel(now, tick=False):
+        stats.count_ended_hours(days=STATS_DAYS)
+        add_file(own_session, clock.now())
+        assert sum(uploads for _, uploads in stats.uploads_by_day(days=STATS_DAYS)) == 1
+    with time_machine.travel(now + timedelta(minutes=34), tick=False):
+        # An upload of the hour that has just ended may not be committed yet.
+        assert stats.count_ended_hours(days=STATS_DAYS) == 0
+    with time_machine.travel(now + timedelta(minutes=36), tick=False):
+        assert stats.count_ended_hours(days=STATS_DAYS) == 1
+        assert sum(uploads for _, uploads in stats.uploads_by_day(days=STATS_DAYS)) == 1
+    with time_machine.travel(now + timedelta(days=STATS_DAYS + 2), tick=False):
+        assert stats.count_ended_hours(days=STATS_DAYS) > 24
+        assert own_session.execute(select(func.count()).select_from(UploadHour)).scalar_one() == 24 * STATS_DAYS
+        assert stats.uploads_by_day(days=STATS_DAYS) == []
+
+
+def test_totals_agree_with_the_files_of_each_state(own_session: Session) -> None:
+    stats = StatsRepository(own_session)
+    assert stats.totals() == ({"total": 0, "active": 0, "superusers": 0}, [])
+    for size, status in enumerate([*FileStatus, FileStatus.AVAILABLE], start=1):
+        add_file(own_session, clock.now(), status=status, size=size)
+
+    users, files = stats.totals()
+
+    total = func.sum(File.size_bytes)
+    query = select(File.status, func.count(), total).group_by(File.status).order_by(File.status)
+    assert [tuple(row) for row in files] == [(status, count, int(size)) for status, count, size in own_session.execute(query)]
+    assert users["total"] == len(FileStatus) + 1
+
+
 def test_revoking_sessions_of_an_unknown_user_returns_404(client: httpx.Client, owner: Account, admin: Account) -> None:
     assert_problem(client.delete(f"{USERS}/{uuid4()}/sessions", headers=admin.headers), 404, "user_not_found")
     assert_problem(client.delete(f"{USERS}/{owner.id}/sessions", headers=owner.headers), 403, "permission_denied")
@@ -66,7 +148,10 @@ def test_demoted_superuser_loses_access_on_the_next_request(client: httpx.Client
     other: Account = make_user(is_superuser=True)
     assert client.get(STATS, headers=other.headers).status_code == 200
 
-    client.put(f"{USERS}/{other.id}", json={"is_superuser": False}, headers=admin.headers)
+    demotion = {"is_superuser": False, "current_password": admin.password}
+    assert client.put(f"{USERS}/{other.id}", json=demotion, headers=admin.headers).status_code == 200
 
-    assert_problem(client.get(STATS, headers=other.headers), 403, "permission_denied")
+    assert_unauthenticated(client.get(STATS, headers=other.headers))
+    signed_in_again = {"Authorization": f"Bearer {sign_in(client, email=other.email, password=other.password)}"}
+    assert_problem(client.get(STATS, headers=signed_in_again), 403, "permission_denied")
     assert_unauthenticated(client.get(STATS))

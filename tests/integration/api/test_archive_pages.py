@@ -12,7 +12,7 @@ from tests.support.accounts import Account, make_file
 from tests.support.archives_api import SharedFiles, run_worker
 from tests.support.pages import HOSTILE_FILENAMES, Page
 from tests.support.problems import assert_problem
-from tests.support.shares import change_share, counts_of, make_share
+from tests.support.shares import counts_of, expire_share, make_share
 
 JSON = {"Accept": "application/json"}
 
@@ -58,7 +58,7 @@ def test_zip_is_requested_watched_and_downloaded_without_script(
     assert [link["href"] for link in Page(ready).all("a")] == [f"{page_url}/download", share["url"]]
     for response in (queued, building, stopped, ready):
         assert response.headers["content-security-policy"] == browser.get(share["url"]).headers["content-security-policy"]
-        assert (response.headers["cache-control"], response.headers["referrer-policy"]) == ("no-store", "no-referrer")
+        assert (response.headers["cache-control"], response.headers["referrer-policy"]) == ("no-store", "same-origin")
         assert response.headers["x-robots-tag"] == "noindex, nofollow"
         page = Page(response)
         assert page.all("script") == page.all("img") == [tag for tag in page.all("meta") if "http-equiv" in tag] == []
@@ -116,9 +116,9 @@ def test_page_of_a_failed_zip_gives_the_reason_and_a_retry_button(
     assert Page(expired).all("a") == [{"href": share["url"]}]
 
 
-def test_closed_and_unknown_links_return_the_same_page(browser: httpx.Client, owner: Account, share: dict[str, Any]) -> None:
+def test_closed_and_unknown_links_return_the_same_page(browser: httpx.Client, services: Services, share: dict[str, Any]) -> None:
     page_url = browser.post(f"{share['url']}/archives").headers["location"]
-    change_share(browser, owner, share, expires_at="2000-01-01T00:00:00Z")
+    expire_share(services, share)
 
     unknown = browser.get("/s/none")
 

@@ -38,7 +38,8 @@ def test_audit_log_is_for_superusers_only(client: httpx.Client, owner: Account) 
 
 
 def test_event_has_actor_action_source_time_and_request_id(client: httpx.Client, owner: Account, admin: Account) -> None:
-    response = client.put(f"/api/v1/users/{owner.id}", json={"is_superuser": True}, headers=admin.headers)
+    promotion = {"is_superuser": True, "current_password": admin.password}
+    response = client.put(f"/api/v1/users/{owner.id}", json=promotion, headers=admin.headers)
 
     (event,) = events(client, admin, subject=f"user:{owner.id}", action="user.role_changed")
 

@@ -1,9 +1,10 @@
 """Filters, order and totals of file lists, entity tags, and the trash."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 from uuid import uuid4
 
@@ -173,6 +174,94 @@ def test_total_is_returned_only_on_request(client: httpx.Client, library_owner: 
 
     assert requested.headers["x-total-count"] == "3"
     assert "x-total-count" not in client.get(FILES, headers=library_owner.headers).headers
+
+
+def test_total_of_a_long_list_is_a_lower_bound(client: httpx.Client, library_owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    def total() -> tuple[str, str]:
+        headers = client.get(FILES, params={"count": "true", "limit": 1}, headers=library_owner.headers).headers
+        return headers["x-total-count"], headers["x-total-count-relation"]
+
+    monkeypatch.setattr("lambda_app.services.files.files.COUNT_MAX", 6)
+    assert total() == ("6", "eq")
+    monkeypatch.setattr("lambda_app.services.files.files.COUNT_MAX", 5)
+    assert total() == ("5", "gt")
+
+
+BY_TIME = "send sort=-created or sort=created"
+UNINDEXED = {
+    "q=zq": "send at least 3 characters in q",
+    "content_type=image/&sort=name": BY_TIME,
+    "content_type=image/&sort=-size": BY_TIME,
+    "shared=with_me&sort=name": f"{BY_TIME}, and only created_after and created_before as filters",
+    "shared=with_me&q=photo": f"{BY_TIME}, and only created_after and created_before as filters",
+    "shared=by_me&sort=-size": f"{BY_TIME}, and only created_after and created_before as filters",
+    "shared=by_me&status=pending": f"{BY_TIME}, and only created_after and created_before as filters",
+}
+"""Requests that no index supports, and what the refusal says."""
+
+
+def test_list_without_an_index_is_refused_if_it_is_long(
+    client: httpx.Client, library_owner: Account, make_user: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grantees = [make_user() for _ in range(2)]
+    for file in client.get(FILES, params={"sort": "name", "limit": 4}, headers=library_owner.headers).json():
+        for grantee in grantees:
+            body = {"user_id": str(grantee.id)}
+            assert client.put(f"{FILES}/{file['id']}/grants", json=body, headers=library_owner.headers).status_code == 200
+
+    def statuses(rows_max: int) -> dict[str, int]:
+        monkeypatch.setattr("lambda_app.services.files.files.UNINDEXED_ROWS_MAX", rows_max)
+        responses = {}
+        for query, advice in UNINDEXED.items():
+            caller = grantees[0] if "with_me" in query else library_owner
+            response = responses[query] = client.get(f"{FILES}?{query}", headers=caller.headers)
+            if response.status_code != 200:
+                assert_problem(response, 422, "list_too_long")
+                assert response.json()["detail"] == f"The list has more than {rows_max} files; {advice}"
+        return {query: response.status_code for query, response in responses.items()}
+
+    assert statuses(6) == dict.fromkeys(UNINDEXED, 200)
+    # Four files are shared, with two grantees each.
+    assert statuses(4) == {query: 200 if "shared" in query else 422 for query in UNINDEXED}
+    assert statuses(3) == dict.fromkeys(UNINDEXED, 422)
+    for query in ("", "q=abc&sort=name", "sort=size", "status=pending&sort=name", "shared=by_me&created_after=2026-01-01T00:00:00Z"):
+        assert client.get(f"{FILES}?{query}", headers=library_owner.headers).status_code == 200
+
+
+@pytest.mark.parametrize("query", ["sort=name", "sort=-size", "content_type=image/", "size_min=5", "q=zq"])
+def test_superusers_list_of_all_files_is_refused_without_an_index(
+    client: httpx.Client, library_owner: Account, admin: Account, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambda_app.services.files.files.UNINDEXED_ROWS_MAX", 5)
+
+    assert_problem(client.get(f"{FILES}?{query}", headers=admin.headers), 422, "list_too_long")
+    for indexed in ("", "status=pending", "q=apple", "created_after=2026-01-01T00:00:00Z&sort=created"):
+        assert client.get(f"{FILES}?{indexed}&limit=1", headers=admin.headers).status_code == 200
+
+
+@pytest.mark.parametrize("sort", ["created", "-created", "name", "-name", "size", "-size"])
+@pytest.mark.parametrize("shared", ["with_me", "by_me"])
+def test_cursor_returns_every_shared_file_once_in_every_order(
+    client: httpx.Client, library_owner: Account, make_user: Callable[..., Account], sort: str, shared: str
+) -> None:
+    grantees = [make_user() for _ in range(2)]
+    files = [make_file(client, library_owner, size * b"x", filename=name) for size, name in enumerate("cAb")]
+    for file, grantee in product(files, grantees):
+        client.put(f"{FILES}/{file['id']}/grants", json={"user_id": str(grantee.id)}, headers=library_owner.headers)
+    key: Callable[[Any], Any] = {"name": lambda file: file["filename"].lower(), "size": lambda file: file["size_bytes"]}.get(
+        sort.removeprefix("-"), lambda file: file["created_at"]
+    )
+
+    returned: list[str] = []
+    params: dict[str, Any] = {"shared": shared, "sort": sort, "limit": 1}
+    while True:
+        response = client.get(FILES, params=params, headers=(grantees[1] if shared == "with_me" else library_owner).headers)
+        returned += [file["id"] for file in response.json()]
+        if "x-next-cursor" not in response.headers:
+            break
+        params["cursor"] = response.headers["x-next-cursor"]
+
+    assert returned == [file["id"] for file in sorted(files, key=key, reverse=sort.startswith("-"))]
 
 
 @pytest.mark.parametrize(

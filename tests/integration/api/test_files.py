@@ -383,10 +383,42 @@ def test_list_returns_own_files_newest_first(client: httpx.Client, owner: Accoun
         assert "x-next-cursor" not in response.headers
 
 
-def test_superusers_list_the_files_of_all_users(client: httpx.Client, owner: Account, admin: Account) -> None:
-    file = make_file(client, owner, status="pending")
+def test_superusers_list_own_files_unless_they_ask_for_others(
+    client: httpx.Client, owner: Account, make_user: Callable[..., Account]
+) -> None:
+    superuser = make_user(is_superuser=True)
+    own, theirs = (make_file(client, account, status="pending") for account in (superuser, owner))
 
-    assert client.get(FILES, params={"limit": 1}, headers=admin.headers).json() == [file]
+    def listed(**params: Any) -> tuple[list[Any], str]:
+        response = client.get(FILES, params={"limit": 2, "count": True} | params, headers=superuser.headers)
+        assert response.status_code == 200, response.text
+        return response.json(), response.headers["x-total-count"]
+
+    assert listed() == listed(all=False) == listed(owner_id=str(superuser.id)) == ([own], "1")
+    assert listed(owner_id=str(owner.id)) == ([theirs], "1")
+    assert listed(owner_id=str(uuid4())) == ([], "0")
+    everything, total = listed(all=True)
+    assert everything == [theirs, own]
+    assert int(total) >= 2
+
+
+def test_only_superusers_list_the_files_of_others(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
+    file = make_file(client, owner, status="pending")
+    body = {"name": "n", "scopes": ["files:read"]}
+    key = client.post("/api/v1/users/me/api-keys", json=body, headers=admin.headers).json()["key"]
+
+    for headers in (stranger.headers, {"Authorization": f"Bearer {key}"}):
+        for params in ({"all": True}, {"owner_id": str(owner.id)}, {"owner_id": str(uuid4())}):
+            assert_problem(client.get(FILES, params=params, headers=headers), 403, "permission_denied")
+    assert client.get(FILES, params={"owner_id": str(owner.id)}, headers=owner.headers).json() == [file]
+    assert_problem(client.get(FILES, params={"all": True}, headers=owner.headers), 403, "permission_denied")
+
+
+@pytest.mark.parametrize(
+    "params", [{"all": True, "owner_id": str(uuid4())}, {"all": True, "shared": "with_me"}, {"owner_id": str(uuid4()), "shared": "by_me"}]
+)
+def test_filters_of_owners_cannot_be_combined(client: httpx.Client, admin: Account, params: dict[str, Any]) -> None:
+    assert_problem(client.get(FILES, params=params, headers=admin.headers), 422, "conflicting_filters")
 
 
 def test_cursor_returns_every_file_once_while_files_are_added(client: httpx.Client, owner: Account) -> None:

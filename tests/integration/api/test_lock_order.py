@@ -15,11 +15,11 @@ from lambda_app.core import clock
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.models import ApiKey, File, MailPurpose, User, UserSession
-from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
+from lambda_app.models import File, MailPurpose, User, UserSession
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.users import UserRepository
+from lambda_app.schemas.accounts.api_keys import ApiKeyCreate, Scope
 from lambda_app.schemas.archives import ArchiveCreate
 from lambda_app.schemas.sharing.file_requests import FileRequestCreate
 from lambda_app.schemas.sharing.shares import ShareOptions
@@ -42,10 +42,9 @@ def open_session(_services: Services, session: Session, owner: Account) -> None:
     SessionRepository(session).open(row, hash_secret(new_secret()))
 
 
-def create_api_key(_services: Services, session: Session, owner: Account) -> None:
-    fields = {"name": "n", "hint": "h", "key_hash": hash_secret(new_secret()), "scopes": "admin", "created_at": clock.now()}
-    key = ApiKey(id=uuid4(), user_id=owner.id, token_epoch=0, **fields)
-    ApiKeyRepository(session).add(key)
+def create_api_key(services: Services, session: Session, owner: Account) -> None:
+    parameters = ApiKeyCreate(name="n", scopes=[Scope.ADMIN])
+    services.api_keys(session).create(session.get_one(User, owner.id), parameters)
 
 
 def request_mail(_services: Services, session: Session, owner: Account) -> None:

@@ -181,7 +181,8 @@ def test_email_change_by_a_superuser_sends_both_mails(mail: Mailing, user: Accou
     root = make_account(mail.client, mail.services, is_superuser=True)
     new = f"moved-{uuid4()}@example.com"
 
-    assert mail.client.put(f"/api/v1/users/{user.id}", json={"email": new}, headers=root.headers).status_code == 200
+    change = {"email": new, "current_password": root.password}
+    assert mail.client.put(f"/api/v1/users/{user.id}", json=change, headers=root.headers).status_code == 200
 
     assert [to for to, _ in mail.sent()] == [user.email, new]
 

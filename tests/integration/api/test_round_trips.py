@@ -205,15 +205,17 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     delete_file: 3,
 }
 SHARING_BUDGET: dict[Callable[..., httpx.Response], int] = {
-    create_grant: 2,
-    create_grant_by_email: 6,
+    # Grants and file requests have exact limits: the file or the owner is locked by one statement and the rows are counted by the next,
+    # because a statement that waits for a lock does not see what was committed meanwhile. Two more trips: the lock and the commit.
+    create_grant: 4,
+    create_grant_by_email: 8,
     create_share_by_email: 8,
     list_grants: 2,
-    revoke_grant: 4,  # includes two for the grant
+    revoke_grant: 6,  # includes four for the grant
     list_shared_files: 2,
     open_public_link: 1,
-    create_file_request: 2,
-    create_file_request_with_key: 3,
+    create_file_request: 4,
+    create_file_request_with_key: 5,
     open_file_request: 1,
     start_public_upload: 1,
 }
@@ -263,7 +265,7 @@ def test_largest_share_uses_only_statements_that_do_not_pin(api: ProxiedApi) -> 
         changed = api.client.patch(f"{SHARES}/{created.json()['id']}", json={"recipients": names[1:]}, headers=api.owner.headers)
 
     assert (created.status_code, changed.status_code) == (201, 200)
-    assert counted.round_trips == 14
+    assert counted.round_trips == 16
     assert_nothing_pins(counted.messages)
 
 
@@ -304,12 +306,13 @@ def test_share_link_requests_stay_within_their_budget(api: ProxiedApi) -> None:
     api.client.patch(address, json={"audience": "anyone"}, headers=api.owner.headers)
     count("refuse", 403, "GET", share["url"])
     count("not found", 404, "GET", "/s/none")
+    # The link is locked before its recipients are replaced, so that concurrent changes replace each other.
     count("recipients", 200, "PATCH", address, json={"recipients": [api.owner.email]}, headers=api.owner.headers)
     count("revoke", 204, "DELETE", address, headers=api.owner.headers)
 
     assert trips == {
         "open": 1, "head": 1, "download": 1, "resume": 1, "open, signed in": 2, "password": 3, "sign in": 3, "refuse": 2, "not found": 2,
-        "change": 2, "recipients": 6, "revoke": 2,
+        "change": 2, "recipients": 8, "revoke": 2,
     }  # fmt: skip
 
 

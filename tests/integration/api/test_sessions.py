@@ -365,7 +365,8 @@ def change_password(client: httpx.Client, owner: Account, _admin: Account) -> ht
 
 
 def admin_sets_password(client: httpx.Client, owner: Account, admin: Account) -> httpx.Response:
-    return client.put(f"/api/v1/users/{owner.id}", json={"password": "set by an admin"}, headers=admin.headers)
+    change = {"password": "set by an admin", "current_password": admin.password}
+    return client.put(f"/api/v1/users/{owner.id}", json=change, headers=admin.headers)
 
 
 def admin_revokes_sessions(client: httpx.Client, owner: Account, admin: Account) -> httpx.Response:

@@ -20,6 +20,7 @@ from tests.support.accounts import Account
 from tests.support.archives_api import BROWSER_AGENT, SharedFiles, run_worker
 from tests.support.gateway import unused_address
 from tests.support.problems import assert_problem
+from tests.support.shares import expire_share, visitor
 
 ANONYMOUS = Visitor(None, None)
 
@@ -48,13 +49,27 @@ def test_visitor_downloads_all_files_as_one_zip_that_counts_once(client: httpx.C
         assert {entry.filename: found.read(entry) for entry in found.infolist()} == {"n.txt": b"0", "n (2).txt": b"1"}
 
 
+def test_zip_download_url_is_returned_as_json_on_request(client: httpx.Client, services: Services, owner: Account) -> None:
+    link = SharedFiles(client, owner)
+    archive = link.create_archive().json()
+    run_worker(services, archive)
+
+    response = link.download(archive["id"], Accept="application/json")
+
+    assert response.status_code == 200
+    assert response.json().keys() == {"download_url", "expires_at"}
+    assert link.downloads() == 1
+    with httpx.Client(trust_env=False) as s3:
+        assert zipfile.is_zipfile(io.BytesIO(s3.get(response.json()["download_url"]).content))
+
+
 def test_concurrent_downloads_of_a_zip_never_exceed_the_limit(client: httpx.Client, services: Services, owner: Account) -> None:
     link = SharedFiles(client, owner, max_downloads=3)
     archive = link.create_archive().json()
     run_worker(services, archive)
 
-    def download(_number: int) -> bool:
-        with services.unit_of_work() as session:
+    def download(number: int) -> bool:
+        with visitor(number), services.unit_of_work() as session:
             links = services.share_links(session)
             try:
                 links.start_archive_download(link.path.removeprefix("/s/"), UUID(archive["id"]), ANONYMOUS, is_resumption=False)
@@ -84,20 +99,22 @@ def test_resumed_zip_download_is_audited_and_not_counted(
         with httpx.Client(trust_env=False) as s3:
             part = s3.get(again.headers["location"], headers={"Range": "bytes=5-"})
             assert part.content == s3.get(first.headers["location"]).content[5:]
-        # The link is exhausted: it refuses other visitors, and the same visitor for the whole zip.
-        for visitor, headers in (
-            (elsewhere, rest),
-            (home, BROWSER_AGENT),
-            (home, BROWSER_AGENT | {"Range": "bytes=0-"}),
-            (home, rest | {"User-Agent": "wget/1"}),
-            (home, rest | owner.headers),
-        ):
-            assert_problem(visitor.get(path, headers=headers), 404, "link_not_found")
+        # The link is exhausted: it refuses other visitors, and after a minute the same visitor for the whole zip.
+        assert home.get(path, headers=BROWSER_AGENT).status_code == 302
+        with time_machine.travel(clock.now() + timedelta(seconds=61)):
+            for sender, headers in (
+                (elsewhere, rest),
+                (home, BROWSER_AGENT),
+                (home, BROWSER_AGENT | {"Range": "bytes=0-"}),
+                (home, rest | {"User-Agent": "wget/1"}),
+                (home, rest | owner.headers),
+            ):
+                assert_problem(sender.get(path, headers=headers), 404, "link_not_found")
         with time_machine.travel(clock.now() + timedelta(hours=1, minutes=1), tick=False):
             assert_problem(home.get(path, headers=rest), 404, "link_not_found")
         events = client.get("/api/v1/admin/audit", params={"subject": f"share:{link.id}"}, headers=admin.headers).json()
-        assert [event["action"] for event in events] == ["share.download_resumed", "share.downloaded", "share.created"]
-        assert [event["details"] for event in events[:2]] == [{"archive_id": archive["id"]}] * 2
+        assert [event["action"] for event in events] == ["share.download_resumed"] * 2 + ["share.downloaded", "share.created"]
+        assert [event["details"] for event in events[:3]] == [{"archive_id": archive["id"]}] * 3
         assert link.downloads() == 1
 
         client.delete(f"/api/v1/files/{link.files[0]['id']}", headers=owner.headers)
@@ -141,7 +158,7 @@ def test_zip_is_unavailable_when_its_link_or_files_are_gone(client: httpx.Client
     if change == "revoked":
         client.delete(f"/api/v1/shares/{link.id}", headers=owner.headers)
     elif change == "expired":
-        link.change(expires_at="2000-01-01T00:00:00Z")
+        expire_share(services, {"id": link.id})
     else:
         client.delete(f"/api/v1/files/{link.files[0]['id']}", headers=owner.headers)
 

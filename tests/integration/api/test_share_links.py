@@ -4,7 +4,7 @@ import contextlib
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -24,7 +24,7 @@ from lambda_app.storage.s3 import S3ObjectStore
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, unused_address
 from tests.support.problems import assert_problem, assert_unauthenticated
-from tests.support.shares import BROWSER, change_share, counts_of, make_share, read_bytes, share_pass_header
+from tests.support.shares import BROWSER, change_share, counts_of, expire_share, make_share, read_bytes, share_pass_header
 
 Share = dict[str, Any]
 ClientFrom = Callable[[str], httpx.Client]
@@ -88,8 +88,9 @@ def test_link_lists_its_files_and_serves_them(client: httpx.Client, owner: Accou
     }
     assert stored.content == BODY
     assert stored.headers["content-disposition"].startswith('attachment; filename="report.pdf"')
-    assert client.get(opened.json()["files"][0]["download_url"]).status_code == 302
-    assert_closed(client, share)
+    other = {"User-Agent": "another visitor"}
+    assert client.get(opened.json()["files"][0]["download_url"], headers=other).status_code == 302
+    assert_closed(client, share, **{"User-Agent": "a third"})
 
 
 def test_download_url_is_valid_for_a_minute_at_most(client: httpx.Client, owner: Account, file: str) -> None:
@@ -107,8 +108,8 @@ def test_every_opening_and_download_is_counted_and_audited(
     share = make_share(client, owner, file)
     for _ in range(3):
         client.get(share["url"])
-    for _ in range(2):
-        download(client, share, stranger.headers)
+    for number in range(2):
+        download(client, share, stranger.headers | {"User-Agent": f"browser {number}"})
 
     assert counts_of(client, owner, share) == (3, 2)
     events = client.get("/api/v1/admin/audit", params={"subject": f"share:{share['id']}"}, headers=admin.headers).json()
@@ -127,11 +128,11 @@ def test_revocation_applies_on_the_next_request(client: httpx.Client, owner: Acc
     assert_closed(client, share)
 
 
-def test_changed_expiry_applies_on_the_next_request(client: httpx.Client, owner: Account, file: str) -> None:
+def test_changed_expiry_applies_on_the_next_request(client: httpx.Client, services: Services, owner: Account, file: str) -> None:
     share = make_share(client, owner, file, expires_at=(clock.now() + timedelta(days=30)).isoformat())
     assert client.get(share["url"]).status_code == 200
 
-    change_share(client, owner, share, expires_at=clock.now().isoformat())
+    expire_share(services, share)
     assert_closed(client, share)
 
     change_share(client, owner, share, expires_at=None)
@@ -153,7 +154,7 @@ def test_lower_download_limit_applies_on_the_next_request(client: httpx.Client, 
     download(client, share)
     change_share(client, owner, share, max_downloads=1)
 
-    assert_closed(client, share)
+    assert_closed(client, share, **{"User-Agent": "another visitor"})
 
 
 def test_password_is_required_and_its_share_pass_opens_the_link(client: httpx.Client, owner: Account, file: str) -> None:
@@ -435,15 +436,16 @@ def test_resumed_download_is_audited_and_not_counted(
         assert download(home, share, {"User-Agent": "curl/8"}).status_code == 302
         assert counts_of(client, owner, share) == (0, 1)
 
-        # The link is exhausted. Only the first download can be resumed.
-        assert download(home, share, rest).status_code == 302
-        for wrong in (
-            rest | {"Range": "bytes=0-"},
-            rest | {"Range": "bytes=-5"},
-            rest | {"User-Agent": "wget/1"},
-            {"User-Agent": "curl/8"},
-        ):
-            assert_problem(download(home, share, wrong), 404, "link_not_found")
+        # The link is exhausted. After the minute for which the first URL is valid, only the rest of the first download is served.
+        with time_machine.travel(clock.now() + timedelta(seconds=61)):
+            assert download(home, share, rest).status_code == 302
+            for wrong in (
+                rest | {"Range": "bytes=0-"},
+                rest | {"Range": "bytes=-5"},
+                rest | {"User-Agent": "wget/1"},
+                {"User-Agent": "curl/8"},
+            ):
+                assert_problem(download(home, share, wrong), 404, "link_not_found")
         assert_problem(download(home, share, rest, number=1), 404, "link_not_found")
         assert_problem(download(elsewhere, share, rest), 404, "link_not_found")
         with in_days(2 / 24):
@@ -456,6 +458,44 @@ def test_resumed_download_is_audited_and_not_counted(
 
         client.delete(f"/api/v1/shares/{share['id']}", headers=owner.headers)
         assert_problem(download(home, share, rest), 404, "link_not_found")
+
+
+@pytest.mark.parametrize("probe", [{"Range": "bytes=0-0"}, {"Range": "bytes=0-"}, {}], ids=["first byte", "from the start", "whole"])
+def test_repeated_download_within_the_minute_counts_once(
+    client_from: ClientFrom, client: httpx.Client, owner: Account, admin: Account, file: str, probe: dict[str, str]
+) -> None:
+    other = make_file(client, owner)["id"]
+    share, agent = make_share(client, owner, file, other, max_downloads=1), {"User-Agent": "curl/8"}
+    with client_from(unused_address()) as home, client_from(unused_address()) as elsewhere:
+        assert download(home, share, probe | agent).status_code == 302
+
+        for again in ({}, {"Range": "bytes=0-"}, {"Range": "bytes=0-0"}, {"Range": "bytes=-5"}, {"Range": "bytes=2-3,5-"}):
+            assert read_bytes(download(home, share, again | agent)).content == BODY
+        assert counts_of(client, owner, share) == (0, 1)
+        assert_problem(download(home, share, {"User-Agent": "wget/1"}), 404, "link_not_found")
+        assert_problem(download(home, share, agent, number=1), 404, "link_not_found")
+        assert_problem(download(elsewhere, share, agent), 404, "link_not_found")
+        events = client.get("/api/v1/admin/audit", params={"subject": f"share:{share['id']}"}, headers=admin.headers).json()
+        assert [event["action"] for event in events] == ["share.download_resumed"] * 5 + ["share.downloaded", "share.created"]
+
+        with time_machine.travel(clock.now() + timedelta(seconds=61)):
+            assert_problem(download(home, share, probe | agent), 404, "link_not_found")
+            change_share(client, owner, share, max_downloads=2)
+            assert download(home, share, probe | agent).status_code == 302
+        assert counts_of(client, owner, share) == (0, 2)
+
+
+def test_repeated_download_obeys_every_other_rule(client: httpx.Client, owner: Account, file: str) -> None:
+    share = make_share(client, owner, file)
+    assert download(client, share).status_code == 302
+
+    change_share(client, owner, share, password="swordfish")
+
+    assert_problem(download(client, share), 403, "share_password_required")
+    change_share(client, owner, share, password=None, allows_download=False)
+    assert_problem(download(client, share), 403, "share_listing_only")
+    client.delete(f"/api/v1/shares/{share['id']}", headers=owner.headers)
+    assert_problem(download(client, share), 404, "link_not_found")
 
 
 def test_share_pass_of_another_link_is_ignored(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
@@ -534,6 +574,77 @@ def test_active_content_is_served_from_another_origin_as_attachment(client: http
         assert response.content == b""
         assert stored.headers["content-type"] == "application/octet-stream"
         assert stored.headers["content-disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_json"),
+    [
+        ("application/json", True),
+        ("application/json, text/plain;q=0.9", True),
+        ("application/json, */*;q=0.1", True),
+        ("text/html;q=0.5, application/json", True),
+        # Axios sends this by default, also when it shall follow the redirect.
+        ("application/json, text/plain, */*", False),
+        ("application/json;q=0", False),
+        ("text/html, application/json;q=0.9", False),
+        ("*/*", False),
+        ("", False),
+        (BROWSER["Accept"], False),
+    ],
+)
+def test_download_url_is_returned_as_json_on_request(client: httpx.Client, owner: Account, file: str, accept: str, is_json: bool) -> None:
+    share = make_share(client, owner, file, password="swordfish")
+    headers = share_pass_header(client, share, "swordfish") | {"Accept": accept}
+
+    response = download(client, share, headers)
+
+    assert counts_of(client, owner, share) == (0, 1)
+    assert response.headers["vary"] == "Accept"
+    assert response.headers["cache-control"] == "no-store"
+    if not is_json:
+        assert (response.status_code, response.content) == (302, b"")
+        return
+    assert response.status_code == 200
+    assert response.headers["content-type"] == "application/json"
+    assert response.json().keys() == {"download_url", "expires_at"}
+    seconds_left = datetime.fromisoformat(response.json()["expires_at"]) - clock.now()
+    assert timedelta(seconds=50) < seconds_left <= timedelta(seconds=60)
+    with httpx.Client(trust_env=False) as s3:
+        assert s3.get(response.json()["download_url"]).content == BODY
+    head = client.head(f"{share['url']}/files/{file}", headers=headers)
+    assert (head.status_code, head.content) == (302, b"")
+
+
+def test_slug_is_found_in_any_case(client: httpx.Client, owner: Account, file: str) -> None:
+    slug = f"summer-{uuid4().hex[:6]}-x"
+    share = make_share(client, owner, file, slug=slug, password="swordfish", max_downloads=2)
+    mixed = f"/s/{slug.title()}"
+    assert mixed != share["url"]
+
+    page = client.get(mixed, headers=BROWSER)
+    unlocked = client.post(mixed, data={"password": "swordfish"}, headers=BROWSER)
+    share_pass = {"X-Share-Pass": client.post(mixed.upper().replace("/S/", "/s/"), json={"password": "swordfish"}).json()["share_pass"]}
+    client.cookies.clear()
+    opened = [client.get(url, headers=share_pass) for url in (mixed, share["url"])]
+    downloaded = client.get(f"{mixed}/files/{file}", headers=share_pass)
+
+    assert f'action="{share["url"]}"' in page.text
+    assert unlocked.headers["location"] == share["url"]
+    assert f"Path={share['url']};" in unlocked.headers["set-cookie"]
+    assert [response.status_code for response in opened] == [200, 200]
+    assert opened[0].json()["files"][0]["download_url"] == f"{share['url']}/files/{file}"
+    assert downloaded.status_code == 302
+    # The same visitor in another case: a repeat.
+    assert download(client, share, share_pass).status_code == 302
+    assert counts_of(client, owner, share) == (2, 1)
+    assert_problem(client.get(share["url"].replace("summer", "\u017fummer")), 404, "link_not_found")
+
+
+def test_token_is_found_in_its_own_case_only(client: httpx.Client, owner: Account, file: str) -> None:
+    token = make_share(client, owner, file)["url"].removeprefix("/s/")
+
+    assert client.get(f"/s/{token}").status_code == 200
+    assert_problem(client.get(f"/s/{token.swapcase()}"), 404, "link_not_found")
 
 
 def test_form_from_another_origin_is_refused(client: httpx.Client, owner: Account, file: str) -> None:

@@ -7,7 +7,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -15,11 +14,10 @@ import httpx
 import pytest
 from sqlalchemy import event, text
 
-from lambda_app.core import clock
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.factory import Services
 from tests.support.accounts import Account, make_file
-from tests.support.shares import BROWSER, change_share, make_share
+from tests.support.shares import BROWSER, change_share, expire_share, make_share
 
 ROUNDS = 40 if os.environ.get("CI") else 200
 MIN_DIFFERENCE_SECONDS = 0.001
@@ -46,7 +44,7 @@ def closed(client: httpx.Client, services: Services, make_user: Callable[..., Ac
     shares["file in the trash"] = make_share(client, owner, hidden)
     shares["owner disabled"] = make_share(client, disabled, str(make_file(client, disabled)["id"]))
     shares["revoked slug"] = make_share(client, owner, file, slug=f"slug-{uuid4().hex[:6]}")
-    change_share(client, owner, shares["expired"], expires_at=(clock.now() - timedelta(days=1)).isoformat())
+    expire_share(services, shares["expired"])
     change_share(client, owner, shares["exhausted"], max_downloads=1)
     for name in ("revoked", "revoked slug"):
         client.delete(f"/api/v1/shares/{shares[name]['id']}", headers=owner.headers)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import httpx
@@ -22,7 +23,7 @@ from tests.support.accounts import Account, make_file
 from tests.support.archives_api import run_worker
 from tests.support.lifecycle import refused
 from tests.support.locks import wait_until_waiting
-from tests.support.shares import make_share
+from tests.support.shares import make_share, visitor
 
 CALLERS = 100
 """Each has its own connection, so that all of them run at once."""
@@ -45,9 +46,9 @@ def owner(make_user: Callable[..., Account]) -> Account:
     return make_user()
 
 
-def is_granted(crowd: Services, token: str, file_id: UUID) -> bool:
+def is_granted(crowd: Services, token: str, file_id: UUID, number: int = 0) -> bool:
     try:
-        with crowd.unit_of_work() as session:
+        with visitor(number), crowd.unit_of_work() as session:
             crowd.share_links(session).start_download(token, file_id, ANONYMOUS, method="GET", is_resumption=False)
     except NoSuchLinkError:
         return False
@@ -63,7 +64,7 @@ def test_concurrent_downloads_never_exceed_the_limit(client: httpx.Client, crowd
             token = share["url"].removeprefix("/s/")
             # One limit applies to all files of the link.
             file_ids = [UUID(files[number % 2]) for number in range(CALLERS)]
-            granted.append(sum(threads.map(lambda file_id, token=token: is_granted(crowd, token, file_id), file_ids)))
+            granted.append(sum(threads.map(partial(is_granted, crowd, token), file_ids, range(CALLERS))))
             with crowd.unit_of_work() as session:
                 counted.append(session.get_one(Share, UUID(share["id"])).download_count)
                 events = select(func.count()).where(AuditEvent.subject == f"share:{share['id']}", AuditEvent.action == "share.downloaded")

@@ -127,6 +127,8 @@ def test_url_is_public_if_configured_and_else_includes_the_stage(
         ({"password": "\ud800abcd"}, "malformed_request"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "expired_already"),
         ({"expires_at": "2040-01-01T00:00:00"}, "malformed_request"),
+        ({"expires_at": 2208988800}, "malformed_request"),
+        ({"expires_at": "2208988800"}, "malformed_request"),
         ({"expires_at": "9999-12-31T23:59:59-14:00"}, "malformed_request"),
         ({"expires_at": "0001-01-01T00:00:00+14:00"}, "malformed_request"),
         ({"max_downloads": 0}, "malformed_request"),
@@ -155,17 +157,99 @@ def test_bad_options_are_refused(client: httpx.Client, owner: Account, options: 
     assert_problem(response, 422, code)
 
 
-def test_slug_stays_unique_after_revocation(client: httpx.Client, owner: Account, stranger: Account) -> None:
-    slug = f"holiday-{uuid4().hex[:8]}"
-    created = make_share(client, owner, make_file(client, owner)["id"], slug=slug)
-    other = make_file(client, stranger)["id"]
+def revoke(client: httpx.Client, account: Account, share: dict[str, Any]) -> None:
+    assert client.delete(f"{SHARES}/{share['id']}", headers=account.headers).status_code == 204
 
-    assert created["url"] == f"/s/{slug}"
-    assert client.get(f"{SHARES}/{created['id']}", headers=owner.headers).json()["url"] == f"/s/{slug}"
-    for _ in range(2):
-        taken = client.post(SHARES, json={"file_ids": [other], "slug": slug}, headers=stranger.headers | {"Idempotency-Key": str(uuid4())})
-        assert_problem(taken, 409, "slug_taken")
-        client.delete(f"{SHARES}/{created['id']}", headers=owner.headers)
+
+def test_slug_of_a_revoked_link_is_kept_for_its_owner_for_thirty_days(
+    client: httpx.Client, services: Services, owner: Account, stranger: Account
+) -> None:
+    slug, revoked_at = f"holiday-{uuid4().hex[:8]}", clock.now()
+    mine, other = make_file(client, owner)["id"], make_file(client, stranger)["id"]
+    created = make_share(client, owner, mine, slug=slug)
+    assert created["url"] == client.get(f"{SHARES}/{created['id']}", headers=owner.headers).json()["url"] == f"/s/{slug}"
+    revoke(client, owner, created)
+
+    def take(days: int) -> httpx.Response:
+        with services.engine.begin() as connection:
+            parameters = {"at": revoked_at - timedelta(days=days), "id": created["id"]}
+            connection.execute(text("UPDATE share SET revoked_at = :at WHERE id = :id"), parameters)
+        once = {"Idempotency-Key": str(uuid4())}
+        return client.post(SHARES, json={"file_ids": [other], "slug": slug}, headers=stranger.headers | once)
+
+    assert_problem(take(days=0), 409, "slug_taken")
+    assert_problem(take(days=29), 409, "slug_taken")
+    assert client.get(f"/s/{slug}").status_code == 404
+    taken = take(days=31)
+
+    assert taken.status_code == 201
+    assert [file["id"] for file in client.get(f"/s/{slug}").json()["files"]] == [other]
+    revoked = client.get(f"{SHARES}/{created['id']}", headers=owner.headers).json()
+    assert (revoked["url"], revoked["revoked_at"] is None) == (None, False)
+    assert_problem(client.post(SHARES, json={"file_ids": [mine], "slug": slug}, headers=owner.headers), 409, "slug_taken")
+
+
+def test_owner_can_take_the_slug_of_an_own_revoked_link_at_once(client: httpx.Client, owner: Account) -> None:
+    slug = f"holiday-{uuid4().hex[:8]}"
+    first, second = make_file(client, owner)["id"], make_file(client, owner)["id"]
+    created = make_share(client, owner, first, slug=slug)
+    body = {"file_ids": [second], "slug": slug}
+    assert_problem(client.post(SHARES, json=body, headers=owner.headers), 409, "slug_taken")
+    revoke(client, owner, created)
+
+    assert client.post(SHARES, json=body, headers=owner.headers).status_code == 201
+    assert [file["id"] for file in client.get(f"/s/{slug}").json()["files"]] == [second]
+
+
+def test_refused_link_leaves_the_slug_of_an_own_revoked_link_kept(
+    client: httpx.Client, owner: Account, stranger: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug, file = f"holiday-{uuid4().hex[:8]}", make_file(client, owner)["id"]
+    revoke(client, owner, make_share(client, owner, file, slug=slug))
+    make_share(client, owner, file)
+    with monkeypatch.context() as patch:
+        patch.setattr("lambda_app.services.sharing.shares.SHARES_PER_USER", 1)
+        refused = client.post(SHARES, json={"file_ids": [file], "slug": slug}, headers=owner.headers)
+        assert_problem(refused, 409, "too_many_shares")
+
+    body = {"file_ids": [make_file(client, stranger)["id"]], "slug": slug}
+    assert_problem(client.post(SHARES, json=body, headers=stranger.headers), 409, "slug_taken")
+
+
+@pytest.mark.parametrize("change", ["is_active = false", "token_epoch = token_epoch + 1"])
+def test_slug_of_a_live_link_stays_taken(
+    client: httpx.Client, services: Services, make_user: Callable[..., Account], stranger: Account, change: str
+) -> None:
+    """Also if the link has expired, or its owner is disabled: both can change."""
+    owner, slug = make_user(), f"holiday-{uuid4().hex[:8]}"
+    make_share(client, owner, make_file(client, owner)["id"], slug=slug)
+    with services.engine.begin() as connection:
+        connection.execute(text(f'UPDATE "user" SET {change} WHERE id = :id'), {"id": owner.id})  # noqa: S608 - a constant of the test
+        connection.execute(text("UPDATE share SET expires_at = now() - interval '1 year' WHERE slug = :slug"), {"slug": slug})
+
+    body = {"file_ids": [make_file(client, stranger)["id"]], "slug": slug}
+    assert_problem(client.post(SHARES, json=body, headers=stranger.headers), 409, "slug_taken")
+
+
+def test_account_holds_a_limited_number_of_slugs_with_those_of_revoked_links(
+    client: httpx.Client, services: Services, owner: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambda_app.services.sharing.shares.SLUGS_PER_USER", 3)
+    file, shares = make_file(client, owner)["id"], []
+    for _ in range(3):
+        shares.append(make_share(client, owner, file, slug=f"squatted-{uuid4().hex[:8]}"))
+        revoke(client, owner, shares[-1])
+    another = {"file_ids": [file], "slug": f"squatted-{uuid4().hex[:8]}"}
+
+    assert_problem(client.post(SHARES, json=another, headers=owner.headers), 409, "too_many_slugs")
+    make_share(client, owner, file)
+    # A slug that is taken again counts once.
+    make_share(client, owner, file, slug=shares[0]["url"].removeprefix("/s/"))
+    with services.engine.begin() as connection:
+        old = text("UPDATE share SET revoked_at = revoked_at - interval '31 days' WHERE id = :id")
+        connection.execute(old, {"id": shares[1]["id"]})
+
+    assert client.post(SHARES, json=another, headers=owner.headers).status_code == 201
 
 
 def test_share_is_refused_if_any_file_cannot_be_shared(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
@@ -192,7 +276,7 @@ def test_unknown_recipients_are_listed_in_the_error(client: httpx.Client, owner:
         client.post(SHARES, json=body, headers=owner.headers), 404, "recipient_not_found", unknown=["unknown@example.com", unknown_id]
     )
 
-    # A recipient share_with by both address and id counts once. A recipient share_with by id is returned as the id, not as the address.
+    # A recipient named by both address and id counts once. A recipient named by id is returned as the id, not as the address.
     twice = make_share(client, owner, file, audience="named", recipients=[stranger.email, str(stranger.id)])
     assert len(twice["recipients"]) == 1
     assert make_share(client, owner, file, audience="named", recipients=[str(stranger.id)])["recipients"] == [str(stranger.id)]
@@ -473,6 +557,27 @@ def test_required_field_of_a_share_cannot_be_null(client: httpx.Client, owner: A
     created = make_share(client, owner, make_file(client, owner)["id"])
 
     assert_problem(client.patch(f"{SHARES}/{created['id']}", json={field: None}, headers=owner.headers), 422)
+
+
+def test_changed_expiry_must_be_in_the_future(client: httpx.Client, owner: Account) -> None:
+    share = make_share(client, owner, make_file(client, owner)["id"], expires_at=later(days=1))
+
+    refused = client.patch(f"{SHARES}/{share['id']}", json={"expires_at": later(seconds=-1)}, headers=owner.headers)
+
+    assert_problem(refused, 422, "expired_already")
+    assert client.get(f"{SHARES}/{share['id']}", headers=owner.headers).json()["expires_at"] == share["expires_at"]
+    for malformed in (2208988800, "2208988800", "2040-01-01"):
+        response = client.patch(f"{SHARES}/{share['id']}", json={"expires_at": malformed}, headers=owner.headers)
+        assert_problem(response, 422, "malformed_request")
+
+
+def test_expiry_is_returned_in_utc(client: httpx.Client, owner: Account) -> None:
+    share = make_share(client, owner, make_file(client, owner)["id"], expires_at="2040-02-01T01:00:00+13:00")
+    changed = change_share(client, owner, share, expires_at="2040-02-01T01:30:00+13:00")
+
+    assert share["expires_at"] == "2040-01-31T12:00:00Z"
+    assert changed["expires_at"] == "2040-01-31T12:30:00Z"
+    assert client.get(f"{SHARES}/{share['id']}", headers=owner.headers).json()["expires_at"] == "2040-01-31T12:30:00Z"
 
 
 @pytest.mark.parametrize("field", ["slug", "file_ids", "owner_id", "download_count", "revoked_at"])

@@ -152,8 +152,10 @@ def test_stranger_cannot_change_an_account(client: httpx.Client, owner: Account,
 def test_superuser_can_change_roles_and_passwords(client: httpx.Client, owner: Account, admin: Account) -> None:
     path = f"{USERS}/{owner.id}"
 
-    promoted = client.put(path, json={"is_superuser": True}, headers=admin.headers)
-    reset = client.put(path, json={"password": "reset by an admin"}, headers=admin.headers)
+    proof = {"current_password": admin.password}
+
+    promoted = client.put(path, json={"is_superuser": True} | proof, headers=admin.headers)
+    reset = client.put(path, json={"password": "reset by an admin"} | proof, headers=admin.headers)
     disabled = client.put(path, json={"is_active": False}, headers=admin.headers)
 
     assert promoted.json()["is_superuser"] is True

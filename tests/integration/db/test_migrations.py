@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -146,6 +148,30 @@ def test_failed_migration_is_rolled_back(empty: Engine) -> None:
 
     assert catalogue(empty) == before
     assert migrations.current_revision(empty) is None
+
+
+def test_shared_lists_keep_existing_grants_and_accept_those_of_the_version_before(empty: Engine) -> None:
+    migrations.upgrade(empty, "0008")
+    insert_user = "INSERT INTO \"user\" (id, email, hashed_password) VALUES (:id, gen_random_uuid(), 'x')"
+    insert_file = """
+        INSERT INTO file (id, filename, content_type, size_bytes, s3_key, owner_id, upload_expires_at, created_at)
+        VALUES (:id, 'a', 'a/b', 1, gen_random_uuid(), :owner, now(), '2026-01-31T12:00:00Z')"""
+    insert_grant = """
+        INSERT INTO file_grant (file_id, user_id, owner_id, role, created_at, updated_at)
+        VALUES (:file, :user, :owner, 'viewer', now(), now())"""
+    owner, early, late, file = (UUID(int=number) for number in range(4))
+    with empty.begin() as connection:
+        for user in (owner, early, late):
+            connection.execute(text(insert_user), {"id": user})
+        connection.execute(text(insert_file), {"id": file, "owner": owner})
+        connection.execute(text(insert_grant), {"file": file, "user": early, "owner": owner})
+
+    migrations.upgrade(empty)
+
+    with empty.begin() as connection:
+        connection.execute(text(insert_grant), {"file": file, "user": late, "owner": owner})
+        times = connection.execute(text("SELECT file_created_at FROM file_grant")).scalars().all()
+    assert times == [datetime(2026, 1, 31, 12, tzinfo=UTC)] * 2
 
 
 def test_importing_the_package_does_not_import_alembic() -> None:

@@ -1,0 +1,77 @@
+"""Measures how many blocks of PostgreSQL each statement of a request reads, by EXPLAIN (ANALYZE, BUFFERS) just before it runs."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import DBAPIError
+
+from lambda_app.db.engine import create_endpoint_engine, endpoint_of
+
+EXPLAINED = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
+LOCK_TIMEOUT_MS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class StatementReads:
+    """One statement and the blocks (8 kB each) that it read, from the cache or from disk."""
+
+    statement: str
+    blocks: int
+    plan: str
+
+
+class BlockReads:
+    """Explains the statements of an engine on a connection of its own, whose transaction is rolled back each time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._explainer = create_endpoint_engine(endpoint_of(engine), pool_size=1)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._explainer.dispose()
+
+    @contextmanager
+    def recorded(self) -> Iterator[list[StatementReads]]:
+        """Record each statement that runs meanwhile.
+
+        A statement that waits for a lock of the request's own open transaction is explained without being executed, and counts as 0 blocks.
+        """
+        reads: list[StatementReads] = []
+
+        def explain(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, executemany: bool) -> None:
+            if statement.lstrip(" (\n").upper().startswith(EXPLAINED):
+                reads.append(self._explain(statement, parameters[0] if executemany else parameters))
+
+        event.listen(self._engine, "before_cursor_execute", explain)
+        try:
+            yield reads
+        finally:
+            event.remove(self._engine, "before_cursor_execute", explain)
+
+    def _explain(self, statement: str, parameters: Any) -> StatementReads:
+        try:
+            with self._explainer.connect() as connection:
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+                rows = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters).scalar_one()
+                connection.rollback()
+        except DBAPIError as error:
+            return StatementReads(statement, 0, f"not executed: {error.orig}")
+        (plan,) = json.loads(rows) if isinstance(rows, str) else rows
+        return StatementReads(statement, _blocks(plan["Plan"]), "\n".join(_outline(plan["Plan"])))
+
+
+def _blocks(node: dict[str, Any]) -> int:
+    return int(node["Shared Hit Blocks"] + node["Shared Read Blocks"])
+
+
+def _outline(node: dict[str, Any], depth: int = 0) -> Iterator[str]:
+    """Yield a line for each step of a plan: what it does, with which index or table, how many rows and blocks."""
+    where = node.get("Index Name") or node.get("Relation Name") or node.get("CTE Name") or ""
+    yield f"{'  ' * depth}{node['Node Type']} {where}: {node['Actual Rows']} rows x {node['Actual Loops']}, {_blocks(node)} blocks"
+    for child in node.get("Plans", ()):
+        yield from _outline(child, depth + 1)

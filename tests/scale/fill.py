@@ -1,0 +1,166 @@
+"""Fills a migrated database with SQL: a million files, 60,000 links, 40,000 grants, a million audit events."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, text
+
+from lambda_app.services.files.files import UNINDEXED_ROWS_MAX
+
+USERS = 2000
+MANY_GRANTS = UNINDEXED_ROWS_MAX + 1000
+"""A tenth of the files belong to others, so `SCALE` must be at least 0.1 for as many grants of theirs."""
+BIG_TABLES = ("file", "share", "share_file", "file_grant", "audit_event", "user_session", "refresh_token", "archive", "file_request")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Rows of each kind; `scaled` returns the same mixture in another size."""
+
+    files: int = 1_000_000
+    links: int = 60_000
+    grants: int = 20_000
+    events: int = 1_000_000
+    sessions: int = 200_000
+
+    def scaled(self, factor: float) -> "Sizes":
+        """Return sizes multiplied by `factor`, but always with more grants than a list reads as a whole."""
+        files, links, grants, events, sessions = (round(getattr(self, name) * factor) for name in self.__annotations__)
+        return Sizes(files, links, max(grants, MANY_GRANTS), events, sessions)
+
+
+# Nine files in ten belong to one owner, who also granted 20,000 files and was granted 20,000: the heaviest account of a deployment.
+# Links and file requests have a limit for each account, so most of them belong to others, each of whom links to their own files.
+STATEMENTS = (
+    "CREATE TEMPORARY TABLE scale_user AS SELECT n, gen_random_uuid() AS id FROM generate_series(1, :users) AS g (n)",
+    "INSERT INTO \"user\" (id, email, hashed_password) SELECT id, 'user' || n || '@scale.example', 'x' FROM scale_user",
+    """
+    CREATE TEMPORARY TABLE owner_of AS
+    SELECT n, CASE WHEN n % 10 > 0 THEN CAST(:owner AS uuid)
+        ELSE (SELECT id FROM scale_user WHERE scale_user.n = 1 + (g.n / 10) % :users) END AS id
+    FROM generate_series(1, GREATEST(:files, :links)) AS g (n)
+    """,
+    "CREATE INDEX ON owner_of (n)",
+    """
+    CREATE TEMPORARY TABLE link_owner AS
+    SELECT g.n, CASE WHEN g.n % 150 = 1 THEN CAST(:owner AS uuid) ELSE scale_user.id END AS id
+    FROM generate_series(1, :links) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
+    """,
+    """
+    INSERT INTO file (id, filename, content_type, size_bytes, s3_key, owner_id, status, is_public, upload_expires_at, created_at,
+        updated_at, purge_at)
+    SELECT CAST('f0000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0') AS uuid),
+        CASE WHEN n % 10000 = 5 THEN 'Rare ' ELSE 'photo ' END || n || '.jpg',
+        CASE WHEN n % 10000 = 6 THEN 'video/mp4' WHEN n % 3 = 0 THEN 'application/pdf' ELSE 'image/jpeg' END,
+        n, 'uploads/' || n, owner_of.id,
+        CASE WHEN n % 10000 = 8 THEN 'pending' WHEN n % 5000 = 9 THEN 'trashed' ELSE 'available' END, n % 100 = 3,
+        now() + interval '1 day', now() - n * interval '1 second', now(), CASE WHEN n % 5000 = 9 THEN now() + interval '9 days' END
+    FROM generate_series(1, :files) AS g (n) JOIN owner_of USING (n)
+    """,
+    """
+    INSERT INTO share (id, owner_id, token_hash, created_at, updated_at)
+    SELECT CAST('a0000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0') AS uuid), link_owner.id,
+        encode(sha256(CAST('link ' || n AS bytea)), 'hex'), now() - n * interval '1 minute', now()
+    FROM link_owner
+    """,
+    """
+    INSERT INTO share_file (share_id, file_id, position)
+    SELECT CAST('a0000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0') AS uuid),
+        CAST('f0000000-0000-4000-8000-' || lpad(to_hex(file), 12, '0') AS uuid), at
+    FROM (
+        SELECT n, at, CASE WHEN n % 150 = 1 THEN 10 * (n * 7 % (:files / 10)) + 1 + at
+            ELSE 10 * (n % :users + :users * ((n / :users * 3 + at) % GREATEST(1, :files / 10 / :users))) END AS file
+        FROM generate_series(1, :links) AS g (n), generate_series(0, 2) AS positions (at)
+    ) AS linked
+    WHERE file BETWEEN 1 AND :files
+    ON CONFLICT DO NOTHING
+    """,
+    """
+    INSERT INTO file_grant (file_id, user_id, owner_id, role, file_created_at, created_at, updated_at)
+    SELECT file.id, CAST(:viewer AS uuid), file.owner_id, 'viewer', file.created_at, now(), now()
+    FROM file WHERE file.owner_id = :owner ORDER BY file.id LIMIT :grants
+    """,
+    """
+    INSERT INTO file_grant (file_id, user_id, owner_id, role, file_created_at, created_at, updated_at)
+    SELECT file.id, CAST(:owner AS uuid), file.owner_id, 'viewer', file.created_at, now(), now()
+    FROM file WHERE file.owner_id <> :owner ORDER BY file.id LIMIT :grants
+    """,
+    """
+    INSERT INTO user_session (id, user_id, token_epoch, created_at, last_used_at, expires_at)
+    SELECT gen_random_uuid(), scale_user.id, 0, now() - g.n * interval '1 second', now(), now() + interval '9 days'
+    FROM generate_series(1, :sessions) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
+    """,
+    """
+    INSERT INTO refresh_token (token_hash, session_id, created_at)
+    SELECT encode(sha256(uuid_send(user_session.id)), 'hex'), user_session.id, now() FROM user_session
+    ON CONFLICT DO NOTHING
+    """,
+    """
+    INSERT INTO sign_in_attempt (key, kind, failures, since)
+    SELECT encode(sha256(CAST(n AS text)::bytea), 'hex'), 1 + n % 3, 1, now() - n * interval '1 millisecond'
+    FROM generate_series(1, :sessions) AS g (n)
+    """,
+    """
+    INSERT INTO file_request (id, owner_id, token_hash, title, max_size_bytes, max_files, expires_at, created_at, updated_at)
+    SELECT gen_random_uuid(), link_owner.id, encode(sha256(CAST('request ' || n AS bytea)), 'hex'), 'Request', 1000000, 10,
+        now() + interval '9 days', now() - n * interval '1 minute', now()
+    FROM link_owner WHERE n % 3 = 0
+    """,
+    """
+    INSERT INTO archive (id, user_id, holder_id, number, fingerprint, filename, status, s3_key, file_count, size_bytes, part_size_bytes,
+        lease_until, created_at, updated_at, expires_at)
+    SELECT gen_random_uuid(), link_owner.id, link_owner.id, 1000 + n, encode(sha256(CAST('zip ' || n AS bytea)), 'hex'), 'a.zip', 'failed',
+        'archives/' || n, 1, 1, 5242880, now(), now() - n * interval '1 minute', now(), now() + interval '9 days'
+    FROM link_owner WHERE n % 3 = 0
+    """,
+    """
+    INSERT INTO audit_event (seq, at, action, actor_id, subject, details, source_address, previous_hash, hash)
+    SELECT n, now() - (:events - n) * interval '1 second',
+        CASE n % 3 WHEN 0 THEN 'share.opened' WHEN 1 THEN 'share.downloaded' ELSE 'session.started' END,
+        CASE WHEN n % 2 = 0 THEN CAST(:owner AS uuid) END,
+        'share:' || CAST('a0000000-0000-4000-8000-' || lpad(to_hex(1 + n % :links), 12, '0') AS uuid),
+        '{}', '192.0.2.1', repeat('0', 64), repeat('0', 64)
+    FROM generate_series(1 + (SELECT max(seq) FROM audit_head), :events) AS g (n)
+    """,
+    "UPDATE audit_head SET seq = (SELECT max(seq) FROM audit_event), hash = repeat('0', 64)",
+    """
+    UPDATE "user" SET bytes_used = charged.bytes, files_count = charged.files FROM (
+        SELECT owner_id, sum(size_bytes) AS bytes, count(*) AS files FROM file
+        WHERE status IN ('pending', 'available', 'trashed') GROUP BY owner_id
+    ) AS charged WHERE charged.owner_id = "user".id
+    """,
+)
+
+
+def fill(engine: Engine, sizes: Sizes, *, owner: UUID, viewer: UUID) -> None:
+    """Fill the database. `owner` and `viewer` exist already; the ids of link n and file n are made of n."""
+    numbers = {"users": USERS, **{name: getattr(sizes, name) for name in Sizes.__annotations__}}
+    values = {name: str(number) for name, number in numbers.items()} | {"owner": f"'{owner}'", "viewer": f"'{viewer}'"}
+    with engine.begin() as connection:
+        # Triggers and foreign keys are checked row by row, which would take most of the time.
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
+        connection.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        with _without_indexes(connection):
+            for statement in STATEMENTS:
+                # Numbers and ids of our own, as literals: the server cannot infer the types of parameters here.
+                connection.exec_driver_sql(re.sub(r"(?<!:):([a-z]+)\b", lambda match: values[match.group(1)], statement))
+        connection.execute(text("ANALYZE"))
+
+
+@contextmanager
+def _without_indexes(connection: Connection) -> Iterator[None]:
+    """Drop the secondary indexes of the big tables and build them again afterwards: a tenth of the time of filling them row by row."""
+    query = """
+        SELECT pg_get_indexdef(indexrelid), indexrelid::regclass::text FROM pg_index
+        WHERE indrelid = ANY (CAST(:tables AS regclass[])) AND NOT indisunique
+    """
+    indexes = connection.execute(text(query), {"tables": list(BIG_TABLES)}).all()
+    for _, name in indexes:
+        connection.execute(text(f"DROP INDEX {name}"))
+    yield
+    for definition, _ in indexes:
+        connection.execute(text(definition))
