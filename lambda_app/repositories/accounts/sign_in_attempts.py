@@ -13,7 +13,7 @@ from lambda_app.core import clock
 from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.models import AttemptKind, SignInAttempt, User
 from lambda_app.repositories.accounts.attempt_counters import count_attempts, delay_after
-from lambda_app.repositories.audit import audit_insert_each, audited_writes
+from lambda_app.repositories.audit import audit_insert_each
 from lambda_app.repositories.batch_delete import delete_in_batches
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
@@ -122,10 +122,6 @@ class SignInAttemptRepository:
     def reset(self, keys: AttemptKeys) -> None:
         """Take an attempt back after its success, within the caller's transaction."""
         self._session.execute(reset_attempt(keys))
-
-    def reset_refused(self, keys: AttemptKeys, entry: Mapping[str, Any]) -> None:
-        """Take an attempt back, add the event and commit; for a request that is refused for another reason."""
-        self._session.execute(audited_writes(reset_attempt(keys), entry=entry).execution_options(**OWN_TRANSACTION))
 
     def reset_durably(self, keys: AttemptKeys) -> None:
         """Take an attempt back after its success and commit, even if the request is refused later."""

@@ -17,6 +17,8 @@ COSTLY_ROUTES = (
     "POST /api/v1/shares",
     "PATCH /api/v1/shares/{share_id}",
     "POST /api/v1/files/{file_id}/shares",
+    "PATCH /api/v1/users/me",
+    "PATCH /api/v1/users/{user_id}",
 )
 """As the gateway's route keys. Add new routes at the end: the gateway's resources are named by their position."""
 SLASH_ROUTES = ("POST /api/v1/users/",)

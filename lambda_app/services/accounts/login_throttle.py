@@ -56,10 +56,12 @@ class LoginThrottle:
             return None
         return user
 
-    def record_refused_sign_in(self, user: User, email: str, *, reason: str) -> None:
-        """Audit a sign-in that was refused despite the correct password, and reset the counters, in a transaction of its own."""
-        entry = audit_entry(f"{PasswordPurpose.SIGN_IN}.failed", subject=f"user:{user.id}", details={"reason": reason})
-        self._attempts.reset_refused(attempt_keys(email), entry)
+    def record_refused_sign_in(self, user: User, *, reason: str) -> None:
+        """Audit a sign-in that was refused despite the correct password, in a transaction of its own.
+
+        The attempt stays counted: otherwise anyone with an unverified account could fill the audit log and keep the hash busy.
+        """
+        self._audit.add_durably(f"{PasswordPurpose.SIGN_IN}.failed", subject=f"user:{user.id}", details={"reason": reason})
 
     def verify_link_password(self, share: Share, password: str) -> bool:
         """Return whether this is the link's password; if so, reset the counters. Raises ThrottledError."""

@@ -113,7 +113,7 @@ class SessionService:
         if user is None:
             raise BadCredentialsError
         if self._policy.requires_verified_email and user.email_verified_at is None:
-            self._login_throttle.record_refused_sign_in(user, email, reason="email_not_verified")
+            self._login_throttle.record_refused_sign_in(user, reason="email_not_verified")
             raise EmailNotVerifiedError
         if self._passwords.needs_rehash(user.hashed_password):
             self._users.replace_hash(user, self._passwords.hash(password))
