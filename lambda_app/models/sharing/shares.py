@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from lambda_app.core.security.link_tokens import ENCRYPTED_TOKEN_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.base import Base, Timestamps
 from lambda_app.models.files.files import File
@@ -42,6 +43,8 @@ class Share(Timestamps, Base):
     """The user who created the link. It opens the files that this user may share at the time of the request."""
     token_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
     """SHA-256 of the random token; None for a link with a slug."""
+    encrypted_token: Mapped[str | None] = mapped_column(String(ENCRYPTED_TOKEN_MAX_LENGTH))
+    """The token for its owner (`core/security/link_tokens`). None for a link with a slug, a revoked one, or one of an older version."""
     slug: Mapped[str | None] = mapped_column(String(SLUG_MAX_LENGTH), unique=True)
     """The address that the owner chose. A revoked link keeps its slug, so that an old address never leads to another user's files."""
     hashed_password: Mapped[str | None] = mapped_column(String(255))
