@@ -155,6 +155,14 @@ def recount_usage(fix: bool) -> None:
 
 
 @cli.command()
+def reencrypt_links() -> None:
+    """Encrypt the addresses of all links with the current LINK_KEY. Then the previous key can be removed. Safe while the API is running."""
+    with _services() as services, services.unit_of_work() as session:
+        result = services.link_token_encryption(session).reencrypt()
+    click.echo(f"{result.changed} addresses encrypted again, {result.current} up to date, {result.unreadable} unreadable")
+
+
+@cli.command()
 def purge() -> None:
     """Delete expired data: sessions that ended a month ago, expired mail tokens, old counters of failed sign-ins and of mail.
 

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from lambda_app.core.aws import AwsAccess
 from lambda_app.core.mail import Mailer, build_mailer
 from lambda_app.core.security.keys import SigningKeys
+from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.security.origin_verifier import OriginVerifier
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.share_tokens import ShareTokens
@@ -43,6 +44,7 @@ from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.repositories.files.usage import UsageRepository
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.repositories.sharing.grants import FileGrantRepository
+from lambda_app.repositories.sharing.link_tokens import LinkTokenRepository
 from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepository
 from lambda_app.repositories.sharing.share_links import ShareLinkRepository
 from lambda_app.repositories.sharing.shares import ShareRepository
@@ -67,6 +69,7 @@ from lambda_app.services.files.usage import UsageService
 from lambda_app.services.maintenance import MaintenanceService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
+from lambda_app.services.sharing.link_tokens import LinkTokenEncryption
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 from lambda_app.services.sharing.share_links import ShareLinkService
@@ -92,6 +95,8 @@ class Services:
     store: ObjectStore
     passwords: PasswordHasher
     keys: SigningKeys
+    link_keys: SigningKeys
+    """The keys that encrypt the tokens of links."""
     tokens: AccessTokens
     mailer: Mailer
     database_probe: DatabaseProbe
@@ -112,6 +117,7 @@ class Services:
             store=S3ObjectStore(settings, aws),
             passwords=PasswordHasher(),
             keys=keys,
+            link_keys=_link_keys(settings, aws, signing_keys=keys),
             tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=settings.access_token_expire_minutes)),
             mailer=build_mailer(settings, aws),
             database_probe=DatabaseProbe(engine, timeout_seconds=DATABASE_PROBE_SECONDS),
@@ -221,6 +227,7 @@ class Services:
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             passwords=self.passwords,
             share_tokens=ShareTokens(self.keys),
+            cipher=LinkTokenCipher(self.link_keys),
             recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
         )
 
@@ -250,7 +257,12 @@ class Services:
             requests=FileRequestRepository(session),
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             keys=self.keys,
+            cipher=LinkTokenCipher(self.link_keys),
         )
+
+    def link_token_encryption(self, session: Session) -> LinkTokenEncryption:
+        """The re-encryption of link tokens after a rotation, for the operator's command."""
+        return LinkTokenEncryption(tokens=LinkTokenRepository(session), cipher=LinkTokenCipher(self.link_keys))
 
     def public_uploads(self, session: Session) -> PublicUploadService:
         """The service for guests who upload to a file request, for one unit of work."""
@@ -303,13 +315,14 @@ class Services:
         """Close connections and drop cached keys, which a SnapStart snapshot must not contain."""
         self.engine.dispose()
         self.keys.clear_cache()
+        self.link_keys.clear_cache()
         if self.origin_verifier:
             self.origin_verifier.clear_cache()
 
     def warm_up(self) -> None:
         """Load what the first requests need, so that a SnapStart snapshot contains it. Does not connect to the database."""
         self.passwords.verify("", None)
-        if self.settings.secret_key_arn or self.settings.origin_key_arns:
+        if self.settings.secret_key_arn or self.settings.link_key_arn or self.settings.origin_key_arns:
             self.aws.client("secretsmanager")
         if self.settings.mail_from:
             self.aws.client("sesv2")
@@ -333,6 +346,12 @@ def _signing_keys(settings: Settings, aws: AwsAccess) -> SigningKeys:
     if settings.secret_key_arn is None:
         raise ValueError("The settings have no signing key")
     return SigningKeys(partial(aws.secret, settings.secret_key_arn))
+
+
+def _link_keys(settings: Settings, aws: AwsAccess, *, signing_keys: SigningKeys) -> SigningKeys:
+    if settings.link_key is not None:
+        return SigningKeys.fixed(settings.link_key.get_secret_value())
+    return SigningKeys(partial(aws.secret, settings.link_key_arn)) if settings.link_key_arn else signing_keys
 
 
 def _password_source(settings: Settings, aws: AwsAccess) -> Callable[[], str] | None:

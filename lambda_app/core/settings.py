@@ -22,12 +22,12 @@ PRESIGNED_URL_MAX_SECONDS = 900
 """Longest validity of a presigned URL. The bucket policy rejects older signatures too."""
 
 
-def validate_secret_key(key: str) -> None:
-    """Raise ValueError when the signing key is too short or a placeholder."""
+def validate_secret_key(key: str, *, name: str = "SECRET_KEY") -> None:
+    """Raise ValueError when the key in the variable `name` is too short or a placeholder."""
     if len(key.encode()) < SECRET_KEY_MIN_BYTES:
-        raise ValueError(f"SECRET_KEY must have at least {SECRET_KEY_MIN_BYTES} bytes outside local mode")
+        raise ValueError(f"{name} must have at least {SECRET_KEY_MIN_BYTES} bytes outside local mode")
     if any(word in key.lower() for word in PLACEHOLDER_SECRETS) or len(set(key)) < 8:
-        raise ValueError("SECRET_KEY is a placeholder; generate a key with: openssl rand -base64 48")
+        raise ValueError(f"{name} is a placeholder; generate a key with: openssl rand -base64 48")
 
 
 class Environment(StrEnum):
@@ -68,6 +68,10 @@ class Settings(BaseModel):
     """HMAC key of the access tokens, at least 32 bytes, or a JSON document of keys (`core/security/keys`)."""
     secret_key_arn: str | None = None
     """ARN of the Secrets Manager secret that replaces `secret_key`; read when the first token is issued or verified."""
+    link_key: SecretStr | None = None
+    """Key that encrypts the tokens of links for their owners, in the formats of `secret_key`. None: derived from the signing keys."""
+    link_key_arn: str | None = None
+    """ARN of the Secrets Manager secret that replaces `link_key`."""
     access_token_expire_minutes: int = Field(default=10, ge=1, le=1440)
     """Lifetime of an access token."""
     refresh_token_expire_days: int = Field(default=14, ge=1, le=90)
@@ -163,6 +167,8 @@ class Settings(BaseModel):
     def _has_one_signing_key(self) -> Self:
         if (self.secret_key is None) == (self.secret_key_arn is None):
             raise ValueError("set exactly one of SECRET_KEY and SECRET_KEY_ARN")
+        if self.link_key is not None and self.link_key_arn is not None:
+            raise ValueError("set only one of LINK_KEY and LINK_KEY_ARN")
         return self
 
     @model_validator(mode="after")
@@ -175,6 +181,8 @@ class Settings(BaseModel):
             raise ValueError("MAIL_FROM requires PUBLIC_URL to be an https:// URL, which the links in mail use")
         if self.secret_key is not None:
             validate_secret_key(self.secret_key.get_secret_value())
+        if self.link_key is not None:
+            validate_secret_key(self.link_key.get_secret_value(), name="LINK_KEY")
         password = urlsplit(self.database_url.get_secret_value()).password
         if password is not None and password.lower() in (*PLACEHOLDER_SECRETS, "postgres"):
             raise ValueError("The password in DATABASE_URL is a placeholder; set a strong one")

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,16 +14,21 @@ from click.testing import CliRunner
 from sqlalchemy import select, text
 
 from infra.local.object_store import ObjectStoreServer
+from lambda_app.application import create_app
 from lambda_app.cli import cli
+from lambda_app.core.security.keys import KeyRing, SigningKey, SigningKeys
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.handlers import object_created, sweep
 from lambda_app.handlers.processes import process_services
 from lambda_app.models import User
+from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.services.files import usage
-from tests.support.accounts import Account, sign_in, start_upload
+from tests.support.accounts import Account, make_file, sign_in, start_upload
+from tests.support.gateway import GatewayTransport
 from tests.support.locks import wait_until_blocked
 from tests.support.s3_events import batch, eventbridge_message
+from tests.support.shares import make_share
 
 Run = Callable[..., tuple[int, str]]
 
@@ -55,6 +61,36 @@ def test_superuser_created_by_command_can_sign_in(run: Run, client: httpx.Client
     assert code == 0, output
     token = sign_in(client, email=email, password="a good password")
     assert client.get("/api/v1/users/me", headers={"Authorization": f"Bearer {token}"}).json()["is_superuser"] is True
+
+
+def test_links_are_encrypted_again_with_the_current_key(run: Run, client: httpx.Client, services: Services, owner: Account) -> None:
+    file = make_file(client, owner)["id"]
+    share = make_share(client, owner, file)
+    request = client.post("/api/v1/file-requests", json={"title": "x"}, headers=owner.headers).json()
+    old, new = services.link_keys.current(), SigningKey.generate()
+    both = KeyRing(current=new, previous=old).render()
+
+    def urls(keys: str) -> list[str | None]:
+        changed = replace(services, link_keys=SigningKeys.fixed(keys))
+        transport = GatewayTransport(GatewayHandler(create_app(services.settings, changed)))
+        with httpx.Client(transport=transport, base_url="https://api.test") as api:
+            paths = (f"/api/v1/shares/{share['id']}", f"/api/v1/file-requests/{request['id']}")
+            return [api.get(path, headers=owner.headers).json()["url"] for path in paths]
+
+    only_new = KeyRing(current=new).render()
+    assert urls(both) == [share["url"], request["url"]]
+    assert urls(only_new) == [None, None]
+
+    code, output = run("reencrypt-links", LINK_KEY=both)
+    changed, current, unreadable = (int(number) for number in re.findall(r"[0-9]+", output))
+    assert (code, changed >= 2, current) == (0, True, 0)
+    assert urls(only_new) == [share["url"], request["url"]]
+
+    assert f"0 addresses encrypted again, {changed} up to date" in run("reencrypt-links", LINK_KEY=both)[1]
+    code, output = run("reencrypt-links", LINK_KEY=KeyRing(current=old).render())
+    assert int(re.findall(r"[0-9]+", output)[2]) == unreadable + changed
+    # The other tests of this session expect the key of their application.
+    assert run("reencrypt-links", LINK_KEY=KeyRing(current=old, previous=new).render())[0] == 0
 
 
 def test_password_is_prompted_for_and_confirmed(run: Run) -> None:

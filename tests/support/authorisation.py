@@ -147,6 +147,8 @@ ROWS: dict[str, Row] = {
     "GET /shares": Row(for_signed_in(200, scope="shares")),
     "GET /shares/{share_id}": Row(for_share_owner(200)),
     "PATCH /shares/{share_id}": Row(for_share_owner(200), json={"note": "x"}),
+    "POST /shares/{share_id}/rotate": Row(only_for_request_owner(200)),
+    "POST /file-requests/{request_id}/rotate": Row(only_for_request_owner(200)),
     "DELETE /shares/{share_id}": Row(for_share_owner(204)),
     "GET /s/{token}": Row(for_link_visitors(200)),
     "POST /s/{token}": Row(for_link_visitors(200), json={"password": "there is none"}),

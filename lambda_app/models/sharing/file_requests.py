@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from lambda_app.core.security.link_tokens import ENCRYPTED_TOKEN_MAX_LENGTH
 from lambda_app.models.base import Base, Timestamps
 
 REQUEST_TITLE_MAX_LENGTH = 200
@@ -14,7 +15,7 @@ CONTENT_TYPE_RULE_MAX_LENGTH = 100
 
 
 class FileRequest(Timestamps, Base):
-    """A file request and its limits. Its token is stored as a SHA-256."""
+    """A file request and its limits. Guests find it by the SHA-256 of its token."""
 
     __tablename__ = "file_request"
     __table_args__ = (
@@ -26,6 +27,8 @@ class FileRequest(Timestamps, Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
     token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    encrypted_token: Mapped[str | None] = mapped_column(String(ENCRYPTED_TOKEN_MAX_LENGTH))
+    """The token for its owner (`core/security/link_tokens`); None for a revoked request, or one that an older version created."""
     title: Mapped[str] = mapped_column(String(REQUEST_TITLE_MAX_LENGTH))
     note: Mapped[str | None] = mapped_column(String(REQUEST_NOTE_MAX_LENGTH))
     max_size_bytes: Mapped[int] = mapped_column(BigInteger)

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, ForeignKeyConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from lambda_app.core.security.link_tokens import ENCRYPTED_TOKEN_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.base import Base, Timestamps
 from lambda_app.models.files.files import File
@@ -47,6 +48,8 @@ class Share(Timestamps, Base):
     the role can read or change it, and losing the role revokes it."""
     token_hash: Mapped[str | None] = mapped_column(String(64), unique=True)
     """SHA-256 of the random token; None for a link with a slug."""
+    encrypted_token: Mapped[str | None] = mapped_column(String(ENCRYPTED_TOKEN_MAX_LENGTH))
+    """The token for its owner (`core/security/link_tokens`). None for a link with a slug, a revoked one, or one of an older version."""
     slug: Mapped[str | None] = mapped_column(String(SLUG_MAX_LENGTH), unique=True)
     """The address that the owner chose. A revoked link keeps its slug for `SLUG_RETENTION`, so that an old address does not lead to
     another user's files. None afterwards, once another link has the slug."""

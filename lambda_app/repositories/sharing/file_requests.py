@@ -20,6 +20,9 @@ REQUESTS_PER_USER = 100
 """Limit for requests that are not revoked."""
 
 
+_TOKEN_COLUMNS = {"token_hash", "encrypted_token"}
+
+
 def live_request() -> list[ColumnElement[bool]]:
     """Return the conditions for a guest to see a request, except that its owner is active."""
     return [FileRequest.revoked_at.is_(None), FileRequest.expires_at > clock.now()]
@@ -76,7 +79,7 @@ class FileRequestRepository:
             .values(**changes, updated_at=clock.now())
             .returning(*FileRequest.__table__.c)
         )
-        statement = audited_change(change, FileRequest, action, details={"fields": sorted(changes)})
+        statement = audited_change(change, FileRequest, action, details={"fields": sorted(changes.keys() - _TOKEN_COLUMNS)})
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
 
     def get_open(self, token_hash: str) -> FileRequest | None:

@@ -194,10 +194,28 @@ class ShareRepository:
         # The statement does not see its own changes to the recipients.
         return details if user_ids is None else details._replace(recipients=sorted(user_ids))
 
+    def replace_token(self, share_id: UUID, owner: User, *, token_hash: str, encrypted_token: str) -> ShareDetails | None:
+        """Replace the token of a link that is not revoked, and commit; None if `owner` has no such link, or it has a slug.
+
+        Lock order: the link, the end of the audit log.
+        """
+        is_theirs = (
+            Share.id == share_id,
+            Share.owner_id == owner.id,
+            links_manageable_by(owner),
+            Share.revoked_at.is_(None),
+            Share.slug.is_(None),
+        )
+        change = update(Share).where(*is_theirs).values(token_hash=token_hash, encrypted_token=encrypted_token, updated_at=clock.now())
+        changed = change.returning(*Share.__table__.c).cte("changed")
+        logged = audit_insert_for(changed, "share.address_replaced", kind=Share.__tablename__)
+        row = self._execute(_with_details(aliased(Share, changed)).add_cte(logged.cte("logged"))).one_or_none()
+        return None if row is None else _as_details(row)
+
     def _revoke(self, *conditions: ColumnElement[bool]) -> list[Share]:
         """Lock order: the links, their archives, the end of the audit log."""
         now = clock.now()
-        change = update(Share).where(*conditions, Share.revoked_at.is_(None)).values(revoked_at=now)
+        change = update(Share).where(*conditions, Share.revoked_at.is_(None)).values(revoked_at=now, encrypted_token=None)
         revoked = change.returning(*Share.__table__.c).cte("revoked")
         # The link's archives end with it. A worker's next step finds no archive, and the sweep deletes the object.
         of_link = (Archive.holder_id == revoked.c.owner_id, Archive.share_id == revoked.c.id, Archive.status != ArchiveStatus.DELETING)

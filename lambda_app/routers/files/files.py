@@ -52,7 +52,7 @@ def list_files(
     `X-Next-Cursor` and `Link` lead to the next page. Pages by cursor stay fast at any depth, and files that are added meanwhile do not
     shift them. Files in the trash are listed only with `status=trashed`.
 
-    422 `list_too_long`: in a list of more than 5,000 files, no index supports these filters in this order. The response says what to send.
+    422 `list_too_long`: in a list of more than 5,000 files, no index supports these filters in this order. The message names what to send.
     """
     found = files.page_files(
         user, filters, order=page.order, skip=page.skip, limit=page.limit, after=page.after, with_total=page.with_total

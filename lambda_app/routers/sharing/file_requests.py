@@ -4,7 +4,6 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import FileRequestsDep
 from lambda_app.routers.files.uploads import IdempotencyKeyHeader
@@ -15,6 +14,7 @@ from lambda_app.routers.sharing.public_url import PublicUrlDep
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.file_requests import FileRequest, FileRequestCreate, FileRequestUpdate, NewFileRequest
 from lambda_app.services.files.idempotency import KeyedRequest
+from lambda_app.services.sharing.file_requests import AddressedFileRequest, OwnedFileRequest
 
 router = Router(prefix="/file-requests", tags=["file requests"])
 
@@ -28,16 +28,12 @@ def create_file_request(
     public_url: PublicUrlDep,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> NewFileRequest:
-    """Create a link by which people without an account can upload files to the caller.
-
-    `url` and `token` are returned only in this response; store them now.
-    """
+    """Create a link by which people without an account can upload files to the caller."""
     route, body = "POST /file-requests", parameters.model_dump_json()
     keyed = None if idempotency_key is None else KeyedRequest.of(user_id=user.id, route=route, key=idempotency_key, body=body)
     created = file_requests.create(user, parameters, keyed=keyed)
     response.headers["Cache-Control"] = "no-store"
-    details = FileRequest.model_validate(created.row).model_dump()
-    return NewFileRequest(**details, token=created.token, url=f"{public_url}/r/{created.token}")
+    return _present_new(created, public_url)
 
 
 @router.get("", response_model=list[FileRequest], responses=problem_responses(401, 403))
@@ -46,33 +42,53 @@ def list_file_requests(
     response: Response,
     user: CurrentUserDep,
     file_requests: FileRequestsDep,
+    public_url: PublicUrlDep,
     limit: LimitQuery = 100,
     cursor: CursorQuery = None,
-) -> list[models.FileRequest]:
+) -> list[FileRequest]:
     """List the caller's file requests, newest first. To list the uploaded files, use `GET /files?file_request_id=`."""
     page = file_requests.page(user, limit=limit, after=None if cursor is None else Cursor.decode(cursor))
     set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
-    return page.requests
+    return [_present(found, public_url) for found in page.requests]
 
 
 @router.get("/{request_id}", response_model=FileRequest, responses=problem_responses(401, 403, 404))
-def get_file_request(request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep) -> models.FileRequest:
+def get_file_request(request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep, public_url: PublicUrlDep) -> FileRequest:
     """Return one of the caller's file requests."""
-    return file_requests.require(user, request_id)
+    return _present(file_requests.require(user, request_id), public_url)
 
 
 @router.patch("/{request_id}", response_model=FileRequest, responses=problem_responses(401, 403, 404))
 def update_file_request(
-    request_id: UUID, update: FileRequestUpdate, user: CurrentUserDep, file_requests: FileRequestsDep
-) -> models.FileRequest:
+    request_id: UUID, update: FileRequestUpdate, user: CurrentUserDep, file_requests: FileRequestsDep, public_url: PublicUrlDep
+) -> FileRequest:
     """Change the title, note or limits of a file request. Absent fields stay unchanged.
 
     The new limits apply to every upload that starts afterwards.
     """
-    return file_requests.update(user, request_id, update)
+    return _present(file_requests.update(user, request_id, update), public_url)
+
+
+@router.post("/{request_id}/rotate", response_model=NewFileRequest, responses=problem_responses(401, 403, 404, 503))
+def replace_file_request_address(
+    request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep, public_url: PublicUrlDep, response: Response
+) -> NewFileRequest:
+    """Give a file request a new random address. Its limits and files stay; the old address stops working at once."""
+    response.headers["Cache-Control"] = "no-store"
+    return _present_new(file_requests.replace_address(user, request_id), public_url)
 
 
 @router.delete("/{request_id}", status_code=204, responses=problem_responses(401, 403, 404))
 def revoke_file_request(request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep) -> None:
     """Revoke a file request: its link stops working. Files that were uploaded to it are not deleted."""
     file_requests.revoke(user, request_id)
+
+
+def _present(found: OwnedFileRequest, public_url: str) -> FileRequest:
+    url = None if found.token is None else f"{public_url}/r/{found.token}"
+    columns = FileRequest.model_fields.keys() - {"url"}
+    return FileRequest(**{column: getattr(found.row, column) for column in columns}, url=url)
+
+
+def _present_new(found: AddressedFileRequest, public_url: str) -> NewFileRequest:
+    return NewFileRequest(**{**_present(found, public_url).model_dump(), "token": found.token})

@@ -7,7 +7,6 @@ from fastapi import Depends, Request, Response
 
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import SharesDep
-from lambda_app.models import ShareDetails
 from lambda_app.routers.files.uploads import IdempotencyKeyHeader
 from lambda_app.routers.http.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.http.problems import problem_responses
@@ -15,7 +14,7 @@ from lambda_app.routers.http.router import Router
 from lambda_app.routers.sharing.public_url import PublicUrlDep
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.shares import Share, ShareCreate, ShareOptions, ShareUpdate
-from lambda_app.services.sharing.shares import SharePage
+from lambda_app.services.sharing.shares import SharedLink, SharePage
 
 router = Router(tags=["shares"])
 
@@ -28,19 +27,15 @@ class _Presenter:
     def __init__(self, public_url: PublicUrlDep) -> None:
         self._public_url = public_url
 
-    def present(self, details: ShareDetails, address: str | None = None) -> Share:
-        """Return a link as its owner sees it.
-
-        `address` is the token or slug of a new link. Later only a slug is known: of a token the database holds the hash.
-        """
-        share = details.share
-        name = address or share.slug
+    def present(self, link: SharedLink) -> Share:
+        """Return a link as the user who manages it sees it."""
+        share = link.details.share
         return Share(
             **{column: getattr(share, column) for column in _COLUMNS},
-            url=None if name is None else f"{self._public_url}/s/{name}",
-            file_ids=details.file_ids,
+            url=None if link.address is None else f"{self._public_url}/s/{link.address}",
+            file_ids=link.details.file_ids,
             has_password=share.hashed_password is not None,
-            recipients=details.recipients,
+            recipients=link.details.recipients,
         )
 
 
@@ -57,11 +52,11 @@ def share_file(
     response: Response,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Share:
-    """Create a share link to a file. Unless the link has a slug, its `url` is returned only in this response; store it now."""
+    """Create a share link to a file. Only its owner sees its `url`."""
     route = f"POST /files/{file_id}/shares"
     created = shares.create(user, [file_id], options, route=route, idempotency_key=idempotency_key)
     response.headers["Cache-Control"] = "no-store"
-    return presenter.present(created.details, created.address)
+    return presenter.present(created)
 
 
 @router.get("/files/{file_id}/shares", response_model=list[Share], responses=problem_responses(401, 403, 404))
@@ -95,10 +90,10 @@ def share_files(
     response: Response,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Share:
-    """Create one share link to several files. Unless the link has a slug, its `url` is returned only in this response; store it now."""
+    """Create one share link to several files. Only its owner sees its `url`."""
     created = shares.create(user, parameters.file_ids, parameters, route="POST /shares", idempotency_key=idempotency_key)
     response.headers["Cache-Control"] = "no-store"
-    return presenter.present(created.details, created.address)
+    return presenter.present(created)
 
 
 @router.get("/shares", response_model=list[Share], responses=problem_responses(401, 403))
@@ -130,6 +125,12 @@ def update_share(share_id: UUID, update: ShareUpdate, user: CurrentUserDep, shar
     return presenter.present(shares.update(user, share_id, update))
 
 
+@router.post("/shares/{share_id}/rotate", response_model=Share, responses=problem_responses(401, 403, 404, 409, 503))
+def replace_share_address(share_id: UUID, user: CurrentUserDep, shares: SharesDep, presenter: PresenterDep) -> Share:
+    """Give a share link of the caller a new random address. Its rules and counters stay; the old address stops working at once."""
+    return presenter.present(shares.replace_address(user, share_id))
+
+
 @router.delete("/shares/{share_id}", status_code=204, responses=problem_responses(401, 403, 404))
 def revoke_share(share_id: UUID, user: CurrentUserDep, shares: SharesDep) -> None:
     """Revoke a share link permanently, and delete its zips. Idempotent."""
@@ -142,4 +143,4 @@ def _decode_cursor(text: str | None) -> Cursor | None:
 
 def _present_page(page: SharePage, request: Request, response: Response, presenter: _Presenter, limit: int) -> list[Share]:
     set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
-    return [presenter.present(details) for details in page.shares]
+    return [presenter.present(link) for link in page.shares]

@@ -75,6 +75,7 @@ class FileRequest(ResponseModel):
     """A file request. `file_count` counts started uploads, except those that failed or expired."""
 
     id: UUID
+    url: str | None = Field(repr=False, description="Null if the server cannot read the address any more: `POST …/rotate` gives a new one.")
     title: str
     note: str | None
     max_size_bytes: int
@@ -87,7 +88,7 @@ class FileRequest(ResponseModel):
 
 
 class NewFileRequest(FileRequest):
-    """A new file request. `token` and `url` appear in this response only."""
+    """A file request with a new address. `token` is the last segment of `url`."""
 
     token: str = Field(repr=False)
     url: str = Field(repr=False)

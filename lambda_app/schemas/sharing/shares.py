@@ -158,10 +158,14 @@ class ShareUpdate(RequestModel):
 
 
 class Share(ResponseModel):
-    """A share link. For a random token, `url` appears only in the response that creates the link."""
+    """A share link."""
 
     id: UUID
-    url: str | None
+    url: str | None = Field(
+        repr=False,
+        description="Only for the owner of the link. Null if it is revoked, or if the server cannot read the address any more: "
+        "`POST …/rotate` gives a new one.",
+    )
     slug: str | None
     file_ids: list[UUID]
     has_password: bool

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError
 from lambda_app.core.security.keys import SigningKeys
+from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.security.random_tokens import derive_secret, hash_secret, new_secret
 from lambda_app.models import FileRequest, User
 from lambda_app.repositories.sharing.file_requests import REQUESTS_PER_USER, FileRequestRepository
@@ -36,10 +37,17 @@ class TooManyFileRequestsError(ConflictError):
 
 
 @dataclass(frozen=True, slots=True)
-class CreatedFileRequest:
-    """The row of a new request, and the token of its link, of which only a hash is stored."""
+class OwnedFileRequest:
+    """The row of a request, and the token of its link, if it can be decrypted."""
 
     row: FileRequest
+    token: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AddressedFileRequest(OwnedFileRequest):
+    """A request with a new token."""
+
     token: str = field(repr=False)
 
 
@@ -47,19 +55,22 @@ class CreatedFileRequest:
 class FileRequestPage:
     """One page of requests, and the cursor of the next page if there is one."""
 
-    requests: list[FileRequest]
+    requests: list[OwnedFileRequest]
     next_cursor: Cursor | None
 
 
 class FileRequestService:
     """Creates, reads, changes and revokes file requests."""
 
-    def __init__(self, *, requests: FileRequestRepository, idempotency: IdempotencyService, keys: SigningKeys) -> None:
+    def __init__(
+        self, *, requests: FileRequestRepository, idempotency: IdempotencyService, keys: SigningKeys, cipher: LinkTokenCipher
+    ) -> None:
         self._requests = requests
         self._idempotency = idempotency
         self._keys = keys
+        self._cipher = cipher
 
-    def create(self, owner: User, parameters: FileRequestCreate, *, keyed: KeyedRequest | None = None) -> CreatedFileRequest:
+    def create(self, owner: User, parameters: FileRequestCreate, *, keyed: KeyedRequest | None = None) -> AddressedFileRequest:
         """Create a file request and its link.
 
         Raises TooManyFileRequestsError, MalformedRequestError, UnavailableError and, with an idempotency key, the errors of
@@ -68,9 +79,7 @@ class FileRequestService:
         now, request_id = clock.now(), uuid4()
         expires_at = parameters.expires_at or now + LIFETIME_DEFAULT
         _require_valid_expiry(expires_at, now=now)
-        # With an idempotency key, the token is derived from the id: a repeated response must contain the same token, and only its
-        # hash is stored.
-        token = new_secret() if keyed is None else self._derived_tokens(request_id)[0]
+        token = new_secret()
         existing_id = None if keyed is None else self._idempotency.claim(keyed, request_id)
         if existing_id is not None:
             return self._get_created(owner, existing_id)
@@ -79,6 +88,7 @@ class FileRequestService:
             id=request_id,
             owner_id=owner.id,
             token_hash=hash_secret(token),
+            encrypted_token=self._cipher.encrypt(token, row_id=request_id),
             expires_at=expires_at,
             file_count=0,
             created_at=now,
@@ -90,20 +100,20 @@ class FileRequestService:
                 if keyed is None or self._requests.count(owner_id=owner.id) >= REQUESTS_PER_USER:
                     raise TooManyFileRequestsError
                 raise RequestInProgressError
-        return CreatedFileRequest(row, token)
+        return AddressedFileRequest(row, token)
 
     def page(self, owner: User, *, limit: int, after: Cursor | None) -> FileRequestPage:
         """Return one page of the user's requests, newest first."""
         rows = self._requests.page(owner_id=owner.id, order=NEWEST_FIRST, limit=limit + 1, after=after)
         requests = rows[:limit]
         next_cursor = Cursor(NEWEST_FIRST, requests[-1].created_at, requests[-1].id) if len(rows) > limit else None
-        return FileRequestPage(requests, next_cursor)
+        return FileRequestPage([self._with_token(row) for row in requests], next_cursor)
 
-    def require(self, owner: User, request_id: UUID) -> FileRequest:
+    def require(self, owner: User, request_id: UUID) -> OwnedFileRequest:
         """Return one of the user's requests. Raises FileRequestNotFoundError."""
-        return _require_found(self._requests.get(request_id, owner_id=owner.id))
+        return self._with_token(_require_found(self._requests.get(request_id, owner_id=owner.id)))
 
-    def update(self, owner: User, request_id: UUID, update: FileRequestUpdate) -> FileRequest:
+    def update(self, owner: User, request_id: UUID, update: FileRequestUpdate) -> OwnedFileRequest:
         """Change the fields that are set in `update`. The new rules apply to guests immediately.
 
         Raises FileRequestNotFoundError, MalformedRequestError.
@@ -113,21 +123,32 @@ class FileRequestService:
             return self.require(owner, request_id)
         if update.expires_at is not None:
             _require_valid_expiry(update.expires_at, now=clock.now())
-        return _require_found(self._requests.update(request_id, owner_id=owner.id, changes=changes, action="file_request.updated"))
+        row = self._requests.update(request_id, owner_id=owner.id, changes=changes, action="file_request.updated")
+        return self._with_token(_require_found(row))
+
+    def replace_address(self, owner: User, request_id: UUID) -> AddressedFileRequest:
+        """Give a request a new token. The previous address is unknown from the next request on. Raises FileRequestNotFoundError."""
+        token = new_secret()
+        changes = {"token_hash": hash_secret(token), "encrypted_token": self._cipher.encrypt(token, row_id=request_id)}
+        row = self._requests.update(request_id, owner_id=owner.id, changes=changes, action="file_request.address_replaced")
+        return AddressedFileRequest(_require_found(row), token)
 
     def revoke(self, owner: User, request_id: UUID) -> None:
         """Revoke a request; the files that guests have sent are not deleted. Raises FileRequestNotFoundError."""
-        changes = {"revoked_at": clock.now()}
+        changes = {"revoked_at": clock.now(), "encrypted_token": None}
         _require_found(self._requests.update(request_id, owner_id=owner.id, changes=changes, action="file_request.revoked"))
 
-    def _get_created(self, owner: User, request_id: UUID) -> CreatedFileRequest:
+    def _with_token(self, row: FileRequest) -> OwnedFileRequest:
+        return OwnedFileRequest(row, self._cipher.decrypt(row.encrypted_token, row_id=row.id))
+
+    def _get_created(self, owner: User, request_id: UUID) -> AddressedFileRequest:
         row = self._requests.get(request_id, owner_id=owner.id)
-        token = next(
-            (token for token in self._derived_tokens(request_id) if row is not None and hash_secret(token) == row.token_hash), None
-        )
+        # The token is derived if a version created the request that did not store tokens.
+        tokens = [] if row is None else [self._with_token(row).token, *self._derived_tokens(request_id)]
+        token = next((token for token in tokens if row is not None and token and hash_secret(token) == row.token_hash), None)
         if row is None or token is None:
             raise GoneError("The request of this Idempotency-Key cannot be shown again; use a new key", code="idempotent_request_gone")
-        return CreatedFileRequest(row, token)
+        return AddressedFileRequest(row, token)
 
     def _derived_tokens(self, request_id: UUID) -> list[str]:
         return [derive_secret(key.secret, purpose=TOKEN_PURPOSE, name=str(request_id)) for key in self._keys.verification_keys()]

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError, UnavailableError
+from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.random_tokens import hash_secret, new_link_token
 from lambda_app.core.security.share_tokens import ShareTokens
@@ -62,19 +63,26 @@ class ShareRevokedError(ConflictError):
     message = "This share link was revoked; create a new one"
 
 
+class FixedAddressError(ConflictError):
+    """The link has a slug, which cannot be replaced."""
+
+    code = "share_has_slug"
+    message = "A link with a slug keeps its address; revoke it and create a new link"
+
+
 @dataclass(frozen=True, slots=True)
-class CreatedShare:
-    """A new link, and the last segment of its URL: the slug, or a token of which only a hash is stored."""
+class SharedLink:
+    """A link, and the last segment of its URL: the slug, or the token if the reader is its owner and it can be decrypted."""
 
     details: ShareDetails
-    address: str = field(repr=False)
+    address: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SharePage:
     """One page of links, and the cursor of the next page if there is one."""
 
-    shares: list[ShareDetails]
+    shares: list[SharedLink]
     next_cursor: Cursor | None
 
 
@@ -89,6 +97,7 @@ class ShareService:
         idempotency: IdempotencyService,
         passwords: PasswordHasher,
         share_tokens: ShareTokens,
+        cipher: LinkTokenCipher,
         recipient_lookup: RecipientLookup,
     ) -> None:
         self._shares = shares
@@ -96,11 +105,12 @@ class ShareService:
         self._idempotency = idempotency
         self._passwords = passwords
         self._share_tokens = share_tokens
+        self._cipher = cipher
         self._recipient_lookup = recipient_lookup
 
     def create(
         self, user: User, file_ids: Sequence[UUID], options: ShareOptions, *, route: str, idempotency_key: str | None = None
-    ) -> CreatedShare:
+    ) -> SharedLink:
         """Create a link to these files. With an idempotency key, a repeated request returns the same link.
 
         Raises:
@@ -120,30 +130,30 @@ class ShareService:
             if options.recipients and not self._shares.can_share(file_ids, user):
                 raise self._refusal(user, file_ids, with_key=keyed is not None)
             user_ids = self._find_recipients(user, options.recipients)
-            address = options.slug or (new_link_token() if keyed is None else self._tokens(keyed, share_id)[0])
+            address = options.slug or new_link_token()
             share = self._new_share(user, share_id, options, address)
             details = ShareDetails(share, list(file_ids), sorted(user_ids))
             limits = ShareLimits(SHARES_PER_USER, SLUGS_PER_USER, slug_kept_since=share.created_at - SLUG_RETENTION)
             if not self._shares.add(details, user, user_ids, limits=limits, with_key=keyed is not None):
                 raise self._refusal(user, file_ids, with_key=keyed is not None, slug=options.slug)
-        return CreatedShare(details, address)
+        return SharedLink(details, address)
 
-    def get(self, user: User, share_id: UUID) -> ShareDetails:
-        """Return a link of the user's. Raises NoSuchShareError."""
-        return self._shares.require(share_id, user)
+    def get(self, user: User, share_id: UUID) -> SharedLink:
+        """Return a link that the user may manage. Raises NoSuchShareError."""
+        return self._with_address(user, self._shares.require(share_id, user))
 
     def page(self, user: User, *, limit: int, after: Cursor | None) -> SharePage:
         """Return the user's own links, newest first. Raises MalformedRequestError for a cursor of another order."""
-        return _page(self._shares.page_of_owner(user, limit=limit + 1, after=_checked(after)), limit)
+        return self._page(user, self._shares.page_of_owner(user, limit=limit + 1, after=_checked(after)), limit)
 
     def page_of_file(self, user: User, file_id: UUID, *, limit: int, after: Cursor | None) -> SharePage:
         """Return the links of all users to a file. Raises NoSuchFileError, FileForbiddenError, MalformedRequestError."""
         rows = self._shares.page_of_file(file_id, user, limit=limit + 1, after=_checked(after))
         if not rows:
             self._files.require_manageable(file_id, user)
-        return _page(rows, limit)
+        return self._page(user, rows, limit)
 
-    def update(self, user: User, share_id: UUID, update: ShareUpdate) -> ShareDetails:
+    def update(self, user: User, share_id: UUID, update: ShareUpdate) -> SharedLink:
         """Change the rules that are set in `update`. They apply from the next request of a visitor.
 
         Raises MalformedRequestError, NoSuchShareError, ShareRevokedError, UnknownRecipientError, ThrottledError. Recipients are looked
@@ -152,7 +162,7 @@ class ShareService:
         _require_future(update.expires_at)
         changes = update.model_dump(exclude_unset=True)
         if not changes:
-            return self._shares.require(share_id, user)
+            return self.get(user, share_id)
         fields = sorted(changes)
         names = changes.pop("recipients", None)
         if "password" in changes:
@@ -165,7 +175,23 @@ class ShareService:
         if details is None:
             self._shares.require(share_id, user)
             raise ShareRevokedError
-        return details
+        return self._with_address(user, details)
+
+    def replace_address(self, user: User, share_id: UUID) -> SharedLink:
+        """Give one of the user's own links a new token. The previous address is unknown from the next request on.
+
+        Raises NoSuchShareError, ShareRevokedError, FixedAddressError.
+        """
+        token = new_link_token()
+        encrypted = self._cipher.encrypt(token, row_id=share_id)
+        details = self._shares.replace_token(share_id, user, token_hash=hash_secret(token), encrypted_token=encrypted)
+        if details is not None:
+            return SharedLink(details, token)
+        share = self._shares.require(share_id, user).share
+        if share.owner_id != user.id:
+            # Superusers may manage the link, but its address is for its owner.
+            raise NoSuchShareError
+        raise ShareRevokedError if share.revoked_at is not None else FixedAddressError
 
     def revoke(self, user: User, share_id: UUID) -> None:
         """Revoke a link permanently; idempotent. Raises NoSuchShareError."""
@@ -202,6 +228,7 @@ class ShareService:
             id=share_id,
             owner_id=user.id,
             token_hash=None if options.slug else hash_secret(address),
+            encrypted_token=None if options.slug else self._cipher.encrypt(address, row_id=share_id),
             slug=options.slug,
             hashed_password=None if options.password is None else self._passwords.hash(options.password),
             password_version=0,
@@ -238,16 +265,32 @@ class ShareService:
     def _tokens(self, keyed: KeyedRequest, share_id: UUID) -> list[str]:
         return self._share_tokens.derive_link_tokens(keyed.user_id, keyed.route, keyed.key, share_id)
 
-    def _get_created(self, user: User, share_id: UUID, keyed: KeyedRequest) -> CreatedShare:
+    def _with_address(self, user: User, details: ShareDetails) -> SharedLink:
+        share = details.share
+        if share.slug is not None or share.owner_id != user.id:
+            return SharedLink(details, share.slug)
+        return SharedLink(details, self._cipher.decrypt(share.encrypted_token, row_id=share.id))
+
+    def _page(self, user: User, rows: list[ShareDetails], limit: int) -> SharePage:
+        shares = [self._with_address(user, details) for details in rows[:limit]]
+        last = shares[-1].details.share if len(rows) > limit else None
+        return SharePage(shares, None if last is None else Cursor(_NEWEST_FIRST, last.created_at, last.id))
+
+    def _get_created(self, user: User, share_id: UUID, keyed: KeyedRequest) -> SharedLink:
         try:
-            details = self._shares.require(share_id, user)
+            found = self.get(user, share_id)
         except NoSuchShareError:
             raise _gone() from None
-        tokens = (token for token in self._tokens(keyed, share_id) if hash_secret(token) == details.share.token_hash)
-        address = details.share.slug or next(tokens, None)
-        if details.share.revoked_at is not None or address is None:
+        if found.details.share.revoked_at is not None:
             raise _gone()
-        return CreatedShare(details, address)
+        if found.address is not None:
+            return found
+        # A version that did not store tokens created the link, or its key was removed.
+        tokens = (token for token in self._tokens(keyed, share_id) if hash_secret(token) == found.details.share.token_hash)
+        address = next(tokens, None)
+        if address is None:
+            raise _gone()
+        return SharedLink(found.details, address)
 
 
 def _require_future(expires_at: datetime | None) -> None:
@@ -263,9 +306,3 @@ def _checked(after: Cursor | None) -> Cursor | None:
     if after is not None:
         after.value_for(_NEWEST_FIRST)
     return after
-
-
-def _page(rows: list[ShareDetails], limit: int) -> SharePage:
-    shares = rows[:limit]
-    last = shares[-1].share if len(rows) > limit else None
-    return SharePage(shares, None if last is None else Cursor(_NEWEST_FIRST, last.created_at, last.id))

@@ -197,7 +197,7 @@ UNINDEXED = {
     "shared=by_me&sort=-size": f"{BY_TIME}, and only created_after and created_before as filters",
     "shared=by_me&status=pending": f"{BY_TIME}, and only created_after and created_before as filters",
 }
-"""Requests that no index supports, and what the refusal says."""
+"""Requests that no index supports, and the advice of the refusal."""
 
 
 def test_list_without_an_index_is_refused_if_it_is_long(

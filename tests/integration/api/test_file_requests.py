@@ -104,9 +104,7 @@ def in_days(days: float) -> str:
 # --- owner ------------------------------------------------------------------------------------------------
 
 
-def test_request_is_created_with_limits_and_its_link_is_returned_once(
-    client: httpx.Client, services: Services, settings: Settings, owner: Account
-) -> None:
+def test_request_is_created_with_limits_and_a_link(client: httpx.Client, services: Services, settings: Settings, owner: Account) -> None:
     created = client.post(REQUESTS, json={"title": "Photos of the day"}, headers=owner.headers)
 
     assert created.status_code == 201
@@ -119,12 +117,51 @@ def test_request_is_created_with_limits_and_its_link_is_returned_once(
     limits = {name: request[name] for name in ("max_size_bytes", "max_files", "allowed_content_types", "note", "file_count")}
     assert limits == {"max_size_bytes": 2**30, "max_files": 100, "allowed_content_types": None, "note": None, "file_count": 0}
     restarted = client.get(f"{REQUESTS}/{request['id']}", headers=owner.headers)
-    assert restarted.json() == {name: value for name, value in request.items() if name not in ("token", "url")}
+    assert restarted.json() == {name: value for name, value in request.items() if name != "token"}
     with services.engine.connect() as connection:
         row = str(connection.execute(text("SELECT * FROM file_request WHERE id = :id"), {"id": request["id"]}).one())
         audit = str(connection.execute(text("SELECT * FROM audit_event WHERE subject = :s"), {"s": f"file_request:{request['id']}"}).all())
     assert request["token"] not in row + audit
     assert "file_request.created" in audit
+
+
+def test_owner_sees_the_link_again_until_the_request_is_revoked(client: httpx.Client, services: Services, owner: Account) -> None:
+    request = create_request(client, owner)
+    path = f"{REQUESTS}/{request['id']}"
+
+    changed = client.patch(path, json={"title": "y"}, headers=owner.headers)
+    client.delete(path, headers=owner.headers)
+
+    assert changed.json()["url"] == request["url"]
+    with services.engine.connect() as connection:
+        query = text("SELECT encrypted_token FROM file_request WHERE id = :id")
+        assert connection.execute(query, {"id": request["id"]}).scalar_one() is None
+
+
+def test_new_address_replaces_the_old_one_and_keeps_limits_and_files(
+    client: httpx.Client, services: Services, owner: Account, stranger: Account, admin: Account
+) -> None:
+    old = create_request(client, owner, max_files=3)
+    upload_file(client, old["token"])
+    with services.engine.begin() as connection:
+        # As a version created it that did not store tokens.
+        connection.execute(text("UPDATE file_request SET encrypted_token = NULL WHERE id = :id"), {"id": old["id"]})
+    assert client.get(f"{REQUESTS}/{old['id']}", headers=owner.headers).json()["url"] is None
+
+    response = client.post(f"{REQUESTS}/{old['id']}/rotate", headers=owner.headers)
+
+    new = response.json()
+    assert response.headers["cache-control"] == "no-store"
+    assert new == old | {"token": new["token"], "url": f"/r/{new['token']}", "file_count": 1, "updated_at": new["updated_at"]}
+    assert_problem(client.get(old["url"]), 404, "not_found")
+    assert client.get(new["url"]).json()["files_left"] == 2
+    assert [request["url"] for request in client.get(REQUESTS, headers=owner.headers).json()] == [new["url"]]
+    events = client.get("/api/v1/admin/audit", params={"subject": f"file_request:{old['id']}"}, headers=admin.headers).json()
+    assert (events[0]["action"], events[0]["details"]) == ("file_request.address_replaced", {"fields": []})
+    for other in (stranger, admin):
+        assert_problem(client.post(f"{REQUESTS}/{old['id']}/rotate", headers=other.headers), 404, "file_request_not_found")
+    client.delete(f"{REQUESTS}/{old['id']}", headers=owner.headers)
+    assert_problem(client.post(f"{REQUESTS}/{old['id']}/rotate", headers=owner.headers), 404, "file_request_not_found")
 
 
 def test_owner_lists_changes_and_revokes_requests(client: httpx.Client, services: Services, owner: Account) -> None:
@@ -224,13 +261,15 @@ def test_repeated_creation_with_an_idempotency_key_returns_the_same_link(
     assert other.json()["token"] != first.json()["token"]
     assert_problem(client.post(REQUESTS, json={"title": "y"}, headers=headers), 422, "idempotency_key_reused")
     assert len(client.get(REQUESTS, headers=owner.headers).json()) == 2
-    # After one rotation the old key is still a verification key. After two the link works but cannot be returned again.
-    old = services.keys.current().secret
+    # If the signing keys encrypt tokens: after one rotation the old key is still a verification key. After two the link works but cannot
+    # be returned again.
+    old = services.keys.current()
     for keys, status in (
-        ({"current": {"kid": "new", "key": "n" * 40}, "previous": {"kid": "old", "key": old}}, 201),
+        ({"current": {"kid": "new", "key": "n" * 40}, "previous": {"kid": old.kid, "key": old.secret}}, 201),
         ({"current": {"kid": "newer", "key": "m" * 40}}, 410),
     ):
-        rotated = replace(services, keys=SigningKeys.fixed(json.dumps(keys)))
+        signing_keys = SigningKeys.fixed(json.dumps(keys))
+        rotated = replace(services, keys=signing_keys, link_keys=signing_keys)
         with rotated.unit_of_work() as session:
             assert _create_again(rotated, session, owner, headers["Idempotency-Key"]) == status
     assert client.get(f"/r/{first.json()['token']}").status_code == 200

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from unittest.mock import ANY
 from uuid import UUID, uuid4
 
 import httpx
@@ -35,7 +36,7 @@ from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, payload_v1
 from tests.support.locks import hold_until_blocked
 from tests.support.problems import assert_problem, assert_unauthenticated
-from tests.support.shares import change_share, make_share
+from tests.support.shares import change_share, make_share, share_pass_header
 
 SHARES = "/api/v1/shares"
 MakeUser = Callable[..., Account]
@@ -45,7 +46,7 @@ def later(**delta: float) -> str:
     return (clock.now() + timedelta(**delta)).isoformat()
 
 
-def test_share_has_every_option_and_is_later_returned_without_its_token(client: httpx.Client, owner: Account, stranger: Account) -> None:
+def test_share_has_every_option_and_is_returned_to_its_owner_with_its_url(client: httpx.Client, owner: Account, stranger: Account) -> None:
     first, second = make_file(client, owner)["id"], make_file(client, owner)["id"]
     expires_at = later(days=365)
 
@@ -64,10 +65,98 @@ def test_share_has_every_option_and_is_later_returned_without_its_token(client: 
     assert created["note"] == "The files you requested.\nNothing else."
     assert "swordfish" not in str(created)
     read = client.get(f"{SHARES}/{created['id']}", headers=owner.headers)
-    assert read.json() == created | {"url": None}
+    assert read.json() == created
+    assert read.headers["cache-control"] == "no-store"
+    assert change_share(client, owner, created, note=created["note"]) == created | {"updated_at": ANY}
+    for path in (SHARES, f"/api/v1/files/{first}/shares"):
+        assert [share["url"] for share in client.get(path, headers=owner.headers).json()] == [created["url"]]
 
 
-def test_only_hashes_of_token_and_password_are_stored(client: httpx.Client, services: Services, owner: Account) -> None:
+def test_only_the_owner_of_a_link_sees_its_address(client: httpx.Client, owner: Account, admin: Account) -> None:
+    file = make_file(client, owner)["id"]
+    own, of_admin = make_share(client, owner, file), make_share(client, admin, file)
+
+    seen_by_admin = client.get(f"{SHARES}/{own['id']}", headers=admin.headers)
+    changed_by_admin = change_share(client, admin, own, note="changed")
+    urls = {
+        reader: {share["id"]: share["url"] for share in client.get(f"/api/v1/files/{file}/shares", headers=account.headers).json()}
+        for reader, account in (("owner", owner), ("admin", admin))
+    }
+
+    assert (seen_by_admin.json()["url"], changed_by_admin["url"]) == (None, None)
+    assert urls == {"owner": {own["id"]: own["url"], of_admin["id"]: None}, "admin": {own["id"]: None, of_admin["id"]: of_admin["url"]}}
+
+
+def test_address_of_a_revoked_link_is_forgotten(client: httpx.Client, services: Services, owner: Account) -> None:
+    share = make_share(client, owner, make_file(client, owner)["id"])
+
+    client.delete(f"{SHARES}/{share['id']}", headers=owner.headers)
+
+    assert client.get(f"{SHARES}/{share['id']}", headers=owner.headers).json()["url"] is None
+    with services.engine.connect() as connection:
+        assert connection.execute(text("SELECT encrypted_token FROM share WHERE id = :id"), {"id": share["id"]}).scalar_one() is None
+
+
+def test_link_of_an_older_version_has_no_url_until_it_gets_a_new_address(client: httpx.Client, services: Services, owner: Account) -> None:
+    old = make_share(client, owner, make_file(client, owner)["id"])
+    with services.engine.begin() as connection:
+        connection.execute(text("UPDATE share SET encrypted_token = NULL WHERE id = :id"), {"id": old["id"]})
+    assert client.get(f"{SHARES}/{old['id']}", headers=owner.headers).json()["url"] is None
+
+    new = client.post(f"{SHARES}/{old['id']}/rotate", headers=owner.headers).json()
+
+    assert client.get(new["url"]).status_code == 200
+    assert client.get(f"{SHARES}/{old['id']}", headers=owner.headers).json()["url"] == new["url"]
+
+
+def test_new_address_replaces_the_old_one_and_keeps_the_rules(client: httpx.Client, owner: Account, admin: Account) -> None:
+    rules = {"password": "swordfish", "max_downloads": 3, "note": "n", "expires_at": later(days=1)}
+    old = make_share(client, owner, make_file(client, owner)["id"], **rules)
+    share_pass = share_pass_header(client, old, "swordfish")
+    assert client.get(f"{old['url']}/files/{old['file_ids'][0]}", headers=share_pass).status_code == 302
+
+    response = client.post(f"{SHARES}/{old['id']}/rotate", headers=owner.headers)
+
+    new = response.json()
+    assert response.status_code == 200
+    assert response.headers["cache-control"] == "no-store"
+    assert re.fullmatch(r"/s/[A-Za-z0-9_-]{22}", new["url"])
+    assert new == old | {"url": new["url"], "download_count": 1, "updated_at": ANY}
+    assert new["url"] != old["url"]
+    assert_problem(client.get(old["url"], headers=share_pass), 404, "link_not_found")
+    assert_problem(client.get(new["url"], headers=share_pass), 403, "share_password_required")
+    assert client.get(new["url"], headers=share_pass_header(client, new, "swordfish")).status_code == 200
+    events = client.get("/api/v1/admin/audit", params={"subject": f"share:{old['id']}", "limit": 2}, headers=admin.headers).json()
+    assert "share.address_replaced" in [event["action"] for event in events]
+    assert new["url"].removeprefix("/s/") not in str(events)
+
+
+def test_address_is_replaced_only_for_the_owners_open_links_without_a_slug(
+    client: httpx.Client, owner: Account, stranger: Account, admin: Account
+) -> None:
+    file = make_file(client, owner)["id"]
+    link, revoked, named = (make_share(client, owner, file, **options) for options in ({}, {}, {"slug": f"slug-{uuid4().hex[:8]}"}))
+    client.delete(f"{SHARES}/{revoked['id']}", headers=owner.headers)
+
+    for other in (stranger, admin):
+        assert_problem(client.post(f"{SHARES}/{link['id']}/rotate", headers=other.headers), 404, "share_not_found")
+    assert_problem(client.post(f"{SHARES}/{revoked['id']}/rotate", headers=owner.headers), 409, "share_revoked")
+    assert_problem(client.post(f"{SHARES}/{named['id']}/rotate", headers=owner.headers), 409, "share_has_slug")
+    assert client.get(link["url"]).status_code == client.get(named["url"]).status_code == 200
+
+
+def test_encrypted_token_of_another_link_is_not_shown(client: httpx.Client, services: Services, owner: Account) -> None:
+    file = make_file(client, owner)["id"]
+    first, second = make_share(client, owner, file), make_share(client, owner, file)
+
+    with services.engine.begin() as connection:
+        copied = "UPDATE share SET encrypted_token = (SELECT encrypted_token FROM share WHERE id = :first) WHERE id = :second"
+        connection.execute(text(copied), {"first": first["id"], "second": second["id"]})
+
+    assert client.get(f"{SHARES}/{second['id']}", headers=owner.headers).json()["url"] is None
+
+
+def test_token_is_stored_encrypted_and_the_password_as_a_hash(client: httpx.Client, services: Services, owner: Account) -> None:
     created = make_share(client, owner, make_file(client, owner)["id"], password="swordfish")
     token = created["url"].removeprefix("/s/")
 
@@ -471,7 +560,8 @@ class RotatingServices:
         """Create a link with an idempotency key and return its token."""
         with self.services.unit_of_work() as session:
             user, shares = session.get_one(User, self._owner.id), self.services.shares(session)
-            return shares.create(user, [self._file], ShareOptions(password=password), route="POST /shares", idempotency_key=key).address
+            link = shares.create(user, [self._file], ShareOptions(password=password), route="POST /shares", idempotency_key=key)
+            return link.address or ""
 
     def start(self, key: str, password: str) -> None:
         """Claim the idempotency key but do not create the link, as after a crash."""
@@ -496,6 +586,9 @@ def test_repeated_request_is_recognised_while_its_signing_key_is_valid(client: h
     assert rotating.create("c", "swordfish") not in (first, open_to_all)
 
     rotating.rotate()
+    # The keys that encrypt tokens are not rotated with the signing keys.
+    assert rotating.create("b", None) == open_to_all
+    rotating.services = replace(rotating.services, link_keys=rotating.services.keys)
     with pytest.raises(GoneError):
         rotating.create("b", None)
     # The signature that identifies the password cannot be verified without its key.
@@ -542,7 +635,7 @@ def test_absent_fields_are_unchanged_and_null_removes_a_limit(client: httpx.Clie
     with_recipients = change_share(client, owner, created, audience="named", recipients=[stranger.email, owner.email])
     fewer = change_share(client, owner, created, recipients=[owner.email])
 
-    unchanged = created | {"url": None, "note": "new", "updated_at": noted["updated_at"]}
+    unchanged = created | {"note": "new", "updated_at": noted["updated_at"]}
     assert noted == unchanged
     assert noted["updated_at"] > created["updated_at"]
     assert (cleared["has_password"], cleared["expires_at"], cleared["max_downloads"], cleared["note"]) == (False, None, None, None)

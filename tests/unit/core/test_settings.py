@@ -100,6 +100,17 @@ def test_signing_key_has_exactly_one_source() -> None:
         read(SECRET_KEY_ARN=arn)
 
 
+def test_link_key_is_optional_and_has_one_source() -> None:
+    arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:link-key-abcdef"
+    assert (read().link_key, read(LINK_KEY_ARN=arn).link_key_arn) == (None, arn)
+    with pytest.raises(ValidationError, match="only one of LINK_KEY"):
+        read(LINK_KEY=GOOD["SECRET_KEY"], LINK_KEY_ARN=arn)
+    with pytest.raises(ValidationError, match="LINK_KEY must have"):
+        read(LINK_KEY="short")
+    with pytest.raises(ValidationError, match="LINK_KEY is a placeholder"):
+        read(LINK_KEY="changeme" * 8)
+
+
 def test_mail_folder_is_allowed_only_in_local_mode() -> None:
     assert read(MAIL_FOLDER="mail", ENVIRONMENT="local").can_send_mail
     with pytest.raises(ValidationError, match="MAIL_FOLDER"):
