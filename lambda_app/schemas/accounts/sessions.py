@@ -1,6 +1,5 @@
 """Models of sessions, refresh tokens and mail tokens."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -8,7 +7,7 @@ from pydantic import Field, StringConstraints
 
 from lambda_app.schemas.accounts.users import Email, Password
 from lambda_app.schemas.base import RequestModel, ResponseModel
-from lambda_app.schemas.text import ONE_LINE
+from lambda_app.schemas.text import ONE_LINE, Timestamp
 
 SECRET_MAX_LENGTH = 128
 """In characters. The tokens that the API issues have 43."""
@@ -34,6 +33,12 @@ class MailedToken(RequestModel):
     token: Secret = Field(repr=False)
 
 
+class MailRequested(ResponseModel):
+    """The answer to a request for a mail. It is the same whether or not the address belongs to an account."""
+
+    detail: str
+
+
 class PasswordReset(MailedToken):
     """The token from the link in a mail, and the new password."""
 
@@ -44,9 +49,9 @@ class Session(ResponseModel):
     """A session. `is_current` marks the session of this request."""
 
     id: UUID
-    created_at: datetime
-    last_used_at: datetime
-    expires_at: datetime
+    created_at: Timestamp
+    last_used_at: Timestamp
+    expires_at: Timestamp
     source_address: str | None
     user_agent: str | None
     is_current: bool

@@ -1,6 +1,5 @@
 """Models of accounts and access tokens."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -9,7 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
-from lambda_app.schemas.text import ONE_LINE
+from lambda_app.schemas.text import ONE_LINE, Timestamp
 
 PASSWORD_MIN_LENGTH = 8
 """In characters."""
@@ -80,8 +79,8 @@ class User(ResponseModel):
     email: str
     is_active: bool
     is_superuser: bool
-    created_at: datetime
-    updated_at: datetime
+    created_at: Timestamp
+    updated_at: Timestamp
 
 
 class Token(ResponseModel):
