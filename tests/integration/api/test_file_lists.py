@@ -1,10 +1,11 @@
 """Filters, order and totals of file lists, entity tags, and the trash."""
 
 import random
+import unicodedata
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
 import httpx
@@ -199,6 +200,36 @@ def test_total_is_returned_only_on_request(client: httpx.Client, library_owner: 
 )
 def test_invalid_filter_returns_422(client: httpx.Client, owner: Account, query: str) -> None:
     assert_problem(client.get(f"{FILES}?{query}", headers=owner.headers), 422, "malformed_request")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_are_found_and_sorted_in_either_unicode_form(client: httpx.Client, owner: Account, form: Literal["NFC", "NFD"]) -> None:
+    # macOS sends decomposed names; other systems and keyboards send composed ones.
+    names = [unicodedata.normalize("NFD", "Été 1.txt"), "Été 2.txt", unicodedata.normalize("NFD", "ÉTÉ 3.txt"), "Etz.txt", "Ezz.txt"]
+    for name in names:
+        make_file(client, owner, status="pending", filename=name)
+    pieces = ["été", "té 1", "É"]
+
+    found = [list_names(client, owner, q=unicodedata.normalize(form, piece), sort="name") for piece in pieces]
+
+    assert found == [names[:3], names[:1], names[:3]]
+    assert list_names(client, owner, sort="name") == [*names[3:], *names[:3]]
+
+
+def test_cursor_continues_between_names_in_both_unicode_forms(client: httpx.Client, owner: Account) -> None:
+    names = [unicodedata.normalize(form, f"é{number}.txt") for number, form in enumerate(("NFC", "NFD", "NFC", "NFD"))]  # type: ignore[arg-type]  # literals
+    for name in names:
+        make_file(client, owner, status="pending", filename=name)
+
+    paged, cursor = [], None
+    while True:
+        response = client.get(FILES, params={"sort": "name", "limit": 1} | ({"cursor": cursor} if cursor else {}), headers=owner.headers)
+        paged += [file["filename"] for file in response.json()]
+        cursor = response.headers.get("x-next-cursor")
+        if cursor is None:
+            break
+
+    assert paged == names
 
 
 # --- entity tags -----------------------------------------------------------------------------------------------------
