@@ -21,14 +21,15 @@ def _refuse_surrogates(value: str) -> str:
 
 
 def normalise_email(value: str) -> str:
-    """Return the address in the form that is stored: valid syntax, NFC, lower case. Raises ValueError for an invalid address."""
+    """Return the address in the form that is stored: no white space around it, valid syntax, NFC, lower case. Raises ValueError for an invalid address."""
     # Checked before the library is called: its Unicode normalisation takes seconds for 100 kB of combining marks.
     if len(value) > EMAIL_MAX_LENGTH:
         raise ValueError(f"must have at most {EMAIL_MAX_LENGTH} characters")
     # Imported here, because the import takes 58 ms and only registration, sign-in and e-mail changes need it.
     from email_validator import validate_email
 
-    return validate_email(value, check_deliverability=False).normalized.lower()
+    # People paste addresses with a trailing space.
+    return validate_email(value.strip(), check_deliverability=False).normalized.lower()
 
 
 Email = Annotated[str, StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH), ONE_LINE, AfterValidator(normalise_email)]

@@ -152,13 +152,12 @@ def test_names_are_ordered_ignoring_case(client: httpx.Client, library_owner: Ac
 
 
 def test_link_to_the_next_page_keeps_filter_and_order(client: httpx.Client, library_owner: Account) -> None:
-    first = client.get(FILES, params={"sort": "name", "q": "ap", "limit": 2, "nonsense": "x" * 500}, headers=library_owner.headers)
+    first = client.get(FILES, params={"sort": "name", "q": "ap", "limit": 2}, headers=library_owner.headers)
     assert [file["filename"] for file in first.json()] == ["apple pie.pdf", "apple.JPG"]
 
     second = client.get(f"{FILES}{first.links['next']['url']}", headers=library_owner.headers)
 
     assert [file["filename"] for file in second.json()] == ["Apricot 50%_off.txt"]
-    assert "nonsense" not in first.headers["link"]
     assert "link" not in second.headers
 
 
