@@ -21,7 +21,7 @@ def _refuse_surrogates(value: str) -> str:
 
 
 def normalise_email(value: str) -> str:
-    """Return the address in the form that is stored: no white space around it, valid syntax, NFC, lower case. Raises ValueError for an invalid address."""
+    """Return the address as it is stored: valid, NFC, lower case, without white space around it. Raises ValueError for an invalid one."""
     # Checked before the library is called: its Unicode normalisation takes seconds for 100 kB of combining marks.
     if len(value) > EMAIL_MAX_LENGTH:
         raise ValueError(f"must have at most {EMAIL_MAX_LENGTH} characters")

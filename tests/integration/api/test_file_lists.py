@@ -222,7 +222,8 @@ def test_cursor_continues_between_names_in_both_unicode_forms(client: httpx.Clie
 
     paged, cursor = [], None
     while True:
-        response = client.get(FILES, params={"sort": "name", "limit": 1} | ({"cursor": cursor} if cursor else {}), headers=owner.headers)
+        position = {"cursor": cursor} if cursor else {}
+        response = client.get(FILES, params={"sort": "name", "limit": "1", **position}, headers=owner.headers)
         paged += [file["filename"] for file in response.json()]
         cursor = response.headers.get("x-next-cursor")
         if cursor is None:
