@@ -1,5 +1,6 @@
 """Models of accounts and access tokens."""
 
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -41,6 +42,15 @@ Password = Annotated[
 """A new password. It is not normalised."""
 SubmittedPassword = Annotated[str, StringConstraints(strict=True, max_length=PASSWORD_MAX_LENGTH), AfterValidator(_refuse_surrogates)]
 """A password to compare with the stored one."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserFilter:
+    """Filters of a list of accounts; None means no filter."""
+
+    search: str | None = None
+    """Part of the address."""
+    is_active: bool | None = None
 
 
 class UserCreate(RequestModel):

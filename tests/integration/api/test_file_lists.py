@@ -222,7 +222,7 @@ def test_cursor_continues_between_names_in_both_unicode_forms(client: httpx.Clie
 
     paged, cursor = [], None
     while True:
-        position = {"cursor": cursor} if cursor else {}
+        position: dict[str, str] = {"cursor": cursor} if cursor else {}
         response = client.get(FILES, params={"sort": "name", "limit": "1", **position}, headers=owner.headers)
         paged += [file["filename"] for file in response.json()]
         cursor = response.headers.get("x-next-cursor")
