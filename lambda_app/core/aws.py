@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from lambda_app.core import clock
-from lambda_app.core.errors import UnavailableError
+from lambda_app.core.errors import StoreUnavailableError, UnavailableError
 from lambda_app.core.settings import Settings, aws_environment_keys
 from lambda_app.core.signing import SigningKeys, sign_query
 
@@ -62,8 +62,8 @@ class SignedUrl:
 class AwsResponseError(UnavailableError):
     """AWS returned an error. `http_status` and `aws_code` are for our code only and are not shown to the caller."""
 
-    def __init__(self, *, http_status: int, aws_code: str) -> None:
-        super().__init__()
+    def __init__(self, *, http_status: int, aws_code: str, reported_as: type[UnavailableError] = UnavailableError) -> None:
+        super().__init__(reported_as.message, code=reported_as.code)
         self.http_status = http_status
         self.aws_code = aws_code
 
@@ -75,7 +75,7 @@ class AwsStream:
         self._body = body
 
     def read_into(self, buffer: memoryview) -> None:
-        """Fill `buffer` with the next bytes. Raises UnavailableError when the body ends early or the connection fails."""
+        """Fill `buffer` with the next bytes. Raises StoreUnavailableError when the body ends early or the connection fails."""
         from botocore.exceptions import (  # type: ignore[import-untyped]  # botocore ships no types
             HTTPClientError,
             ResponseStreamingError,
@@ -87,11 +87,11 @@ class AwsStream:
             while done < len(buffer):
                 chunk = self._body.read(min(STREAM_CHUNK_BYTES, len(buffer) - done))
                 if not chunk:
-                    raise UnavailableError
+                    raise StoreUnavailableError
                 buffer[done : done + len(chunk)] = chunk
                 done += len(chunk)
         except (HTTPClientError, ResponseStreamingError, HTTPError, OSError) as error:
-            raise UnavailableError from error
+            raise StoreUnavailableError from error
 
     def close(self) -> None:
         """Close the connection."""
@@ -181,22 +181,25 @@ class AwsAccess:
     def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call one operation, for example `call("s3", "head_object", Bucket=…, Key=…)`, and return the response.
 
-        Raises AwsResponseError when AWS returns an error, UnavailableError when it does not respond.
+        Raises AwsResponseError when AWS returns an error, UnavailableError when it does not respond; both have the code of
+        StoreUnavailableError for S3.
         """
         from botocore.exceptions import ClientError, HTTPClientError
         from botocore.exceptions import ConnectionError as AwsConnectionError
 
+        unavailable = StoreUnavailableError if service == "s3" else UnavailableError
         try:
             response: dict[str, Any] = getattr(self.client(service), operation)(**parameters)
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            raise AwsResponseError(http_status=status, aws_code=error.response.get("Error", {}).get("Code", "")) from error
+            aws_code = error.response.get("Error", {}).get("Code", "")
+            raise AwsResponseError(http_status=status, aws_code=aws_code, reported_as=unavailable) from error
         except (HTTPClientError, AwsConnectionError) as error:
-            raise UnavailableError from error
+            raise unavailable from error
         return response
 
     def read(self, body: Any, length: int) -> bytes:
-        """Read up to `length` bytes of a streamed response and close it. Raises UnavailableError when the connection fails."""
+        """Read up to `length` bytes of a streamed response and close it. Raises StoreUnavailableError when the connection fails."""
         from botocore.exceptions import HTTPClientError, ResponseStreamingError
         from urllib3.exceptions import HTTPError
 
@@ -204,7 +207,7 @@ class AwsAccess:
             with body:
                 read: bytes = body.read(length)
         except (HTTPClientError, ResponseStreamingError, HTTPError, OSError) as error:
-            raise UnavailableError from error
+            raise StoreUnavailableError from error
         return read
 
     def secret(self, arn: str) -> str:

@@ -123,3 +123,17 @@ class UnavailableError(AppError):
     status = 503
     code = "unavailable"
     message = "Temporarily unavailable, try again shortly"
+
+
+class DatabaseUnavailableError(UnavailableError):
+    """The database does not respond, or has no free connection. The caller may retry."""
+
+    code = "database_unavailable"
+    message = "The database does not respond at the moment; try again shortly"
+
+
+class StoreUnavailableError(UnavailableError):
+    """The object store does not respond, or rejects a request of ours. The caller may retry."""
+
+    code = "store_unavailable"
+    message = "The file storage does not respond at the moment; try again shortly"

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
-from lambda_app.core.errors import AppError, MalformedRequestError, UnavailableError
+from lambda_app.core.errors import AppError, DatabaseUnavailableError, MalformedRequestError, UnavailableError
 from lambda_app.db.dialect import require_wire_connection
 from lambda_app.db.errors import ConnectionLostError, error_field
 
@@ -94,18 +94,19 @@ def _roll_back(session: Session) -> None:
 def translate_database_error(error: BaseException) -> AppError | None:
     """Return the AppError to report for a database error; None when the error is a defect or not a database error.
 
-    UnavailableError: connection lost, timeout, no free connection, or a conflict (code `serialization_conflict`).
+    DatabaseUnavailableError: connection lost, timeout or no free connection.
+    UnavailableError: a conflict (code `serialization_conflict`).
     MalformedRequestError: a value that PostgreSQL cannot store.
     """
     if isinstance(error, PoolTimeoutError):
-        return UnavailableError()
+        return DatabaseUnavailableError()
     if not isinstance(error, DBAPIError):
         return None
     sqlstate = error_field(error.orig, "C") or ""
     if sqlstate in SERIALIZATION_CONFLICTS:
         return UnavailableError(code="serialization_conflict")
     if isinstance(error.orig, ConnectionLostError) or sqlstate[:2] in _UNAVAILABLE_CLASSES:
-        return UnavailableError()
+        return DatabaseUnavailableError()
     if sqlstate[:2] == _BAD_VALUE_CLASS:
         return MalformedRequestError()
     return None

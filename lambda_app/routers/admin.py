@@ -3,15 +3,17 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Query, Request, Response
 
 from lambda_app import models
+from lambda_app.core.errors import MalformedRequestError
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import AdministrationDep
-from lambda_app.routers.http.paging import LimitQuery
+from lambda_app.routers.http.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
 from lambda_app.schemas.admin import AuditEvent, AuditFilter, DayTotal, FileTotals, Stats, UserTotals
+from lambda_app.schemas.page import AuditCursor
 from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS, Instant
 
 router = Router(prefix="/admin", tags=["admin"])
@@ -45,9 +47,12 @@ def get_stats(user: CurrentUserDep, administration: AdministrationDep) -> Stats:
 
 @router.get("/audit", response_model=list[AuditEvent], responses=problem_responses(401, 403))
 def list_audit_events(  # noqa: PLR0913, PLR0917 - a filter has a parameter for each column
+    request: Request,
+    response: Response,
     user: CurrentUserDep,
     administration: AdministrationDep,
     limit: LimitQuery = 100,
+    cursor: CursorQuery = None,
     before: SeqQuery = None,
     actor_id: ActorQuery = None,
     subject: SubjectQuery = None,
@@ -57,7 +62,13 @@ def list_audit_events(  # noqa: PLR0913, PLR0917 - a filter has a parameter for 
 ) -> list[models.AuditEvent]:
     """List audit events, newest first. Superusers only.
 
-    For the next page, set `before` to the `seq` of the last event. All filters that are set apply together.
+    `X-Next-Cursor` and `Link` lead to the next page; `before` with the `seq` of the last event also does. All filters that are set apply
+    together.
     """
+    if cursor is not None and before is not None:
+        raise MalformedRequestError("before and cursor cannot be combined; send one of them", code="before_with_cursor")
+    before = before if cursor is None else AuditCursor.decode(cursor).seq
     filters = AuditFilter(actor_id=actor_id, subject=subject, action=action, since=since, until=until, before_seq=before)
-    return administration.page_audit_events(user, filters, limit=limit)
+    page = administration.page_audit_events(user, filters, limit=limit)
+    set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
+    return page.events

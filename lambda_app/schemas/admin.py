@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, field_validator
 
 from lambda_app.schemas.base import ResponseModel
+from lambda_app.schemas.text import Timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class AuditEvent(ResponseModel):
     """An entry of the audit log."""
 
     seq: int
-    at: datetime
+    at: Timestamp
     action: str
     actor_id: UUID | None
     credential: str | None

@@ -1,6 +1,5 @@
 """Models of archives."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -9,6 +8,7 @@ from pydantic import Field, field_validator
 from lambda_app.models.archives import ArchiveStatus
 from lambda_app.schemas.base import RequestModel, ResponseModel
 from lambda_app.schemas.files.files import Filename
+from lambda_app.schemas.text import Timestamp
 
 ARCHIVE_MAX_FILES = 5000
 """Limited by the size of a request body."""
@@ -41,8 +41,8 @@ class Archive(ResponseModel):
     error_code: str | None
     """Why the archive failed: `files_changed` when a file is no longer available, `file_withheld` when a malware scan blocks a file,
     `given_up` after too many failed attempts."""
-    created_at: datetime
-    expires_at: datetime | None
+    created_at: Timestamp
+    expires_at: Timestamp | None
     """When the archive is deleted; null until it is ready or has failed."""
 
 
@@ -57,4 +57,4 @@ class ArchiveState(Archive):
 
     download_url: str | None = None
     """A presigned URL of the bytes. It is valid until `download_expires_at`; each response contains a new one."""
-    download_expires_at: datetime | None = None
+    download_expires_at: Timestamp | None = None

@@ -17,6 +17,8 @@ CURSOR_MAX_LENGTH = 2048
 
 SIZE_LIMIT = 2**63
 
+_INVALID_CURSOR = "The cursor is not valid; use the X-Next-Cursor of a page"
+
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
@@ -40,13 +42,33 @@ class Cursor:
             order = FileOrder(OrderField(field), _checked(is_descending, bool))
             return cls(order=order, value=_VALUES[order.field](value), id=UUID(row_id))
         except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-            raise MalformedRequestError("The cursor is not valid; use the next_cursor of a page", code="bad_cursor") from error
+            raise MalformedRequestError(_INVALID_CURSOR, code="bad_cursor") from error
 
     def value_for(self, order: FileOrder) -> datetime | str | int:
         """Return the sort value. Raises MalformedRequestError when the cursor belongs to another order."""
         if self.order != order:
             raise MalformedRequestError("The cursor belongs to a list in another order; request the first page", code="bad_cursor")
         return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class AuditCursor:
+    """The position in the audit log after which the next page starts: the number of the last event."""
+
+    seq: int
+
+    def encode(self) -> str:
+        """Return the cursor as URL-safe text."""
+        return base64.urlsafe_b64encode(json.dumps(["seq", self.seq]).encode()).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Return the cursor from URL-safe text. Raises MalformedRequestError when the text is not a valid cursor."""
+        try:
+            kind, seq = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+            return cls({"seq": _size}[kind](seq))
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise MalformedRequestError(_INVALID_CURSOR, code="bad_cursor") from error
 
 
 def _checked(value: object, kind: type) -> bool:

@@ -1,10 +1,10 @@
-"""Validation rules for text, numbers and times in requests."""
+"""Rules for text, numbers and times in requests, and the format of times in responses."""
 
 import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerializer, WithJsonSchema
 
 # NUL, the other control characters and lone surrogates. PostgreSQL cannot store NUL, and UTF-8 cannot encode lone surrogates.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -56,6 +56,12 @@ def _in_utc(value: datetime) -> datetime:
         raise ValueError("must be between the years 1 and 9999 in UTC") from error
 
 
+def _format_time(value: datetime) -> str:
+    # Times from the database are UTC already; the check saves half the cost in long lists.
+    utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return f"{utc.isoformat(timespec='microseconds')[:-6]}Z"
+
+
 ONE_LINE = AfterValidator(_refuse_unprintable)
 """No control characters, no lone surrogates."""
 SEVERAL_LINES = AfterValidator(_refuse_unprintable_but_lines)
@@ -68,3 +74,10 @@ ONLY_DIGITS = BeforeValidator(_only_digits)
 
 Instant = Annotated[AwareDatetime, BeforeValidator(_begin_with_a_date), AfterValidator(_in_utc)]
 """A time with a time zone, converted to UTC."""
+
+Timestamp = Annotated[
+    datetime,
+    PlainSerializer(_format_time, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
+"""A time in a response: RFC 3339 in UTC with `Z` and always six digits of a second, so that texts compare like times."""

@@ -8,6 +8,7 @@ from lambda_app.models import AuditEvent, User
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.stats import STATS_DAYS, StatsRepository, StatusTotal
 from lambda_app.schemas.admin import AuditFilter
+from lambda_app.schemas.page import AuditCursor
 
 
 class Stats(NamedTuple):
@@ -16,6 +17,13 @@ class Stats(NamedTuple):
     users: dict[str, int]
     files: list[StatusTotal]
     uploads_by_day: list[tuple[date, int]]
+
+
+class AuditPage(NamedTuple):
+    """Events, newest first, and the cursor of the next page; None on the last page."""
+
+    events: list[AuditEvent]
+    next_cursor: AuditCursor | None
 
 
 class AdministrationService:
@@ -30,10 +38,12 @@ class AdministrationService:
         _require_superuser(viewer)
         return Stats(*self._stats.totals(), self._stats.uploads_by_day(days=STATS_DAYS))
 
-    def page_audit_events(self, viewer: User, filters: AuditFilter, *, limit: int) -> list[AuditEvent]:
+    def page_audit_events(self, viewer: User, filters: AuditFilter, *, limit: int) -> AuditPage:
         """Return one page of the audit log, newest first. Raises PermissionDeniedError."""
         _require_superuser(viewer)
-        return self._audit.page(filters, limit=limit)
+        rows = self._audit.page(filters, limit=limit + 1)
+        events = rows[:limit]
+        return AuditPage(events, AuditCursor(events[-1].seq) if len(rows) > limit else None)
 
 
 def _require_superuser(viewer: User) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Literal, Protocol
 
-from lambda_app.core.errors import UnavailableError
+from lambda_app.core.errors import StoreUnavailableError
 from lambda_app.storage.keys import KEY_PREFIX
 
 SINGLE_PUT_MAX_BYTES = 5 * 1024**3
@@ -15,7 +15,7 @@ SINGLE_PUT_MAX_BYTES = 5 * 1024**3
 DownloadMethod = Literal["GET", "HEAD"]
 
 
-class ObjectWithheldError(UnavailableError):
+class ObjectWithheldError(StoreUnavailableError):
     """The object exists but its content is blocked, for example until a malware scan has found it clean."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from lambda_app.core.aws import AwsAccess, AwsResponseError, AwsStream
-from lambda_app.core.errors import UnavailableError
+from lambda_app.core.errors import StoreUnavailableError
 from lambda_app.core.settings import Settings
 from lambda_app.storage.content import content_disposition, served_content_type
 from lambda_app.storage.keys import KEY_PREFIX
@@ -224,7 +224,7 @@ class S3ObjectStore(ObjectStore):
             if not response.get("IsTruncated", False):
                 return
             if next_marker <= marker:
-                raise UnavailableError
+                raise StoreUnavailableError
             marker = next_marker
 
     def _url(self, key: str) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 from uuid import uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import UnavailableError
+from lambda_app.core.errors import StoreUnavailableError
 from lambda_app.storage.content import content_disposition, served_content_type
 from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
@@ -75,7 +75,7 @@ class FakeByteSource:
     def read_into(self, into: memoryview) -> None:
         """Fill `into`."""
         if len(into) > len(self._body):
-            raise UnavailableError
+            raise StoreUnavailableError
         into[:] = self._body[: len(into)]
         self._body = self._body[len(into) :]
 
@@ -87,7 +87,7 @@ class FakeByteSource:
 class FakeObjectStore(ObjectStore):
     """Stores objects in `objects`. `send` and `put` are requests of a client.
 
-    With `is_down = True`, all methods except the client's and the presigning ones raise UnavailableError.
+    With `is_down = True`, all methods except the client's and the presigning ones raise StoreUnavailableError.
     """
 
     def __init__(self, *, lifetime_seconds: int = 900) -> None:
@@ -284,7 +284,7 @@ class FakeObjectStore(ObjectStore):
 
     def _answer(self) -> None:
         if self.is_down:
-            raise UnavailableError
+            raise StoreUnavailableError
 
 
 def _signature(method: str, path: str, query: Mapping[str, str], signed: Mapping[str, str]) -> str:

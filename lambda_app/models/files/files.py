@@ -68,8 +68,9 @@ class File(Timestamps, Base):
     """Incremented with every change; the entity tag is derived from it."""
 
 
-NAME_SORT = collate(func.lower(File.filename), "C")
-"""The name as lists search and sort it: lower case, in byte order, which does not depend on the server's locale."""
+NAME_SORT = collate(func.lower(func.normalize(File.filename)), "C")
+"""The name as lists search and sort it: Unicode normalization form C (macOS sends form D), lower case, in byte order, which does not
+depend on the server's locale. The name is stored as the client sent it."""
 NAME_TRIGRAMS = func.trigrams(NAME_SORT, type_=ARRAY(Text))
 """The trigrams of the name, for substring search."""
 TYPE_SORT = collate(File.content_type, "C")

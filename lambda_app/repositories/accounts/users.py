@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import literal, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -14,6 +14,8 @@ from lambda_app.db.session import violated_constraint
 from lambda_app.models import User
 from lambda_app.repositories.audit import audit_entry, audit_insert, audited_change
 from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.schemas.accounts.users import UserFilter
+from lambda_app.schemas.page import Cursor
 
 EMAIL_CONSTRAINT = "uq_user_email"
 
@@ -60,13 +62,16 @@ class UserRepository:
         """Return the user with this normalised address; None if there is none."""
         return self._session.execute(select(User).where(User.email == email)).scalar_one_or_none()
 
-    def list_page(self, *, skip: int, limit: int, search: str | None = None, is_active: bool | None = None) -> list[User]:
-        """Return users in order of registration; `search` matches a part of the address, `is_active` None matches both."""
+    def list_page(self, filters: UserFilter, *, skip: int, limit: int, after: Cursor | None) -> list[User]:
+        """Return users in order of registration, after the cursor or after `skip` rows."""
         query = select(User).order_by(User.created_at, User.id).offset(skip).limit(limit)
-        if search is not None:
-            query = query.where(User.email.contains(search.lower(), autoescape=True))
-        if is_active is not None:
-            query = query.where(User.is_active == is_active)
+        if after is not None:
+            last = tuple_(literal(after.value, User.created_at.type), literal(after.id, User.id.type))
+            query = query.where(tuple_(User.created_at, User.id) > last)
+        if filters.search is not None:
+            query = query.where(User.email.contains(filters.search.lower(), autoescape=True))
+        if filters.is_active is not None:
+            query = query.where(User.is_active == filters.is_active)
         return list(self._session.execute(query).scalars())
 
     def add(self, user: User, *, action: str) -> User:

@@ -162,13 +162,14 @@ class FileRepository:
 
 def _comparable(value: datetime | str | int) -> ColumnElement[Any]:
     if isinstance(value, str):
-        # PostgreSQL's rules for lower case differ from Python's.
-        return _lower(value)
+        # PostgreSQL's rules for lower case and normalization differ from Python's.
+        return _as_sorted(value)
     return literal(value, File.created_at.type if isinstance(value, datetime) else File.size_bytes.type)
 
 
-def _lower(text: str) -> ColumnElement[Any]:
-    return collate(func.lower(text), "C")
+def _as_sorted(text: str) -> ColumnElement[Any]:
+    """Return the text in the form of `NAME_SORT`."""
+    return collate(func.lower(func.normalize(text)), "C")
 
 
 class _Listed(NamedTuple):
@@ -230,9 +231,9 @@ def _conditions(user: User, filters: FileFilter) -> list[ColumnElement[bool]]:
     if filters.name is not None:
         # The index finds the names that contain all trigrams of the text, in any order; `strpos` keeps those that contain the text.
         # A text of fewer than three characters has no trigrams: PostgreSQL scans all names of the list (see `services/files/files`).
-        conditions.append(func.strpos(NAME_SORT, _lower(filters.name)) > 0)
+        conditions.append(func.strpos(NAME_SORT, _as_sorted(filters.name)) > 0)
     if filters.name is not None and len(filters.name) >= TRIGRAM_LENGTH:
-        conditions.append(NAME_TRIGRAMS.contains(func.trigrams(func.left(_lower(filters.name), INDEXED_SEARCH_LENGTH))))
+        conditions.append(NAME_TRIGRAMS.contains(func.trigrams(func.left(_as_sorted(filters.name), INDEXED_SEARCH_LENGTH))))
     if filters.content_type is not None:
         conditions.append(TYPE_SORT.startswith(filters.content_type, autoescape=True))
     if filters.size_min is not None:

@@ -14,7 +14,7 @@ from lambda_app.dependencies.same_origin import require_trusted_origin
 from lambda_app.dependencies.services import AuthenticationDep, RecoveryDep, ServicesDep, SessionsDep
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
-from lambda_app.schemas.accounts.sessions import EmailOnly, MailedToken, PasswordReset, Refresh
+from lambda_app.schemas.accounts.sessions import EmailOnly, MailedToken, MailRequested, PasswordReset, Refresh
 from lambda_app.schemas.accounts.users import Token, User
 from lambda_app.services.accounts.sessions import SignedIn
 
@@ -63,8 +63,8 @@ async def get_token_owner(user: CurrentUserDep) -> models.User:
     return user
 
 
-@router.post("/forgot-password", status_code=202, responses=problem_responses(503))
-def request_password_reset(parameters: EmailOnly, outgoing: OutgoingMailDep, recovery: RecoveryDep, services: ServicesDep) -> None:
+@router.post("/forgot-password", status_code=202, response_model=MailRequested, responses=problem_responses(503))
+def request_password_reset(parameters: EmailOnly, outgoing: OutgoingMailDep, recovery: RecoveryDep, services: ServicesDep) -> MailRequested:
     """Send a mail with a link for resetting the password, if the address belongs to an account.
 
     The response and its duration are the same if no account has the address.
@@ -72,6 +72,7 @@ def request_password_reset(parameters: EmailOnly, outgoing: OutgoingMailDep, rec
     _require_mail(services)
     outgoing.equalize_response_time()
     outgoing.add(recovery.start_password_reset(parameters.email))
+    return MailRequested(detail="If the address belongs to an account, it receives a mail with a link to reset the password")
 
 
 @router.post("/reset-password", status_code=204, responses=problem_responses(410))
@@ -80,8 +81,10 @@ def reset_password(reset: PasswordReset, recovery: RecoveryDep) -> None:
     recovery.complete_password_reset(reset.token, reset.password)
 
 
-@router.post("/verification", status_code=202, responses=problem_responses(503))
-def request_email_verification(parameters: EmailOnly, outgoing: OutgoingMailDep, recovery: RecoveryDep, services: ServicesDep) -> None:
+@router.post("/verification", status_code=202, response_model=MailRequested, responses=problem_responses(503))
+def request_email_verification(
+    parameters: EmailOnly, outgoing: OutgoingMailDep, recovery: RecoveryDep, services: ServicesDep
+) -> MailRequested:
     """Send a mail with a link for verifying the address, if an account with this address needs it. Can be repeated.
 
     The response and its duration are the same if no account has the address.
@@ -89,6 +92,7 @@ def request_email_verification(parameters: EmailOnly, outgoing: OutgoingMailDep,
     _require_mail(services)
     outgoing.equalize_response_time()
     outgoing.add(recovery.start_email_verification(parameters.email))
+    return MailRequested(detail="If the address belongs to an account and is not confirmed, it receives a mail with a link to confirm it")
 
 
 @router.post("/verify-email", status_code=204, responses=problem_responses(410))

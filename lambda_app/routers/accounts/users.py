@@ -3,18 +3,20 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
+from fastapi import Query, Request, Response
 
 from lambda_app import models
+from lambda_app.core.errors import MalformedRequestError
 from lambda_app.dependencies.auth import CallerDep, CurrentUserDep
 from lambda_app.dependencies.mail import OutgoingMailDep
 from lambda_app.dependencies.services import RecoveryDep, ServicesDep, SessionsDep, UsageDep, UsersDep
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
-from lambda_app.routers.http.paging import LimitQuery, SkipQuery
+from lambda_app.routers.http.paging import CursorQuery, LimitQuery, SkipQuery, set_page_headers
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
-from lambda_app.schemas.accounts.users import User, UserCreate, UserSelfUpdate, UserUpdate
+from lambda_app.schemas.accounts.users import User, UserCreate, UserFilter, UserSelfUpdate, UserUpdate
 from lambda_app.schemas.files.usage import Usage
+from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.text import ONE_LINE
 
 SearchQuery = Annotated[
@@ -44,16 +46,24 @@ def create_user(
 
 
 @router.get("/", response_model=list[User], responses=problem_responses(401, 403))
-def list_users(
+def list_users(  # noqa: PLR0913, PLR0917 - a parameter for each filter
+    request: Request,
+    response: Response,
     user: CurrentUserDep,
     users: UsersDep,
     skip: SkipQuery = 0,
     limit: LimitQuery = 100,
+    cursor: CursorQuery = None,
     search: SearchQuery = None,
     is_active: ActiveQuery = None,
 ) -> list[models.User]:
-    """List accounts in order of registration. Superusers only."""
-    return users.list_users(user, skip=skip, limit=limit, search=search, is_active=is_active)
+    """List accounts in order of registration. Superusers only. `X-Next-Cursor` and `Link` lead to the next page."""
+    if cursor is not None and skip:
+        raise MalformedRequestError("skip and cursor cannot be combined; send one of them", code="skip_with_cursor")
+    after = None if cursor is None else Cursor.decode(cursor)
+    page = users.page_users(user, UserFilter(search=search, is_active=is_active), skip=skip, limit=limit, after=after)
+    set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
+    return page.users
 
 
 @router.get("/me", response_model=User, responses=problem_responses(401))

@@ -17,6 +17,15 @@ from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS, Instant
 
 SIZE_MAX = 2**63 - 1
 
+
+def _media_type_prefix(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if not value.isascii():
+        raise ValueError("must be the beginning of a media type, such as image/")
+    return value.removesuffix("*")
+
+
 NameQuery = Annotated[
     str | None,
     StringConstraints(min_length=1, max_length=FILENAME_MAX_LENGTH),
@@ -27,7 +36,7 @@ TypeQuery = Annotated[
     str | None,
     StringConstraints(min_length=1, max_length=CONTENT_TYPE_MAX_LENGTH),
     ONE_LINE,
-    AfterValidator(lambda value: value.removesuffix("*") if value else value),
+    AfterValidator(_media_type_prefix),
     Query(description="Only files whose content type starts with this text, for example `image/` or `image/*`."),
 ]
 MinSizeQuery = Annotated[int | None, Query(ge=0, le=SIZE_MAX, description="Only files of at least this size, in bytes."), ONLY_DIGITS]

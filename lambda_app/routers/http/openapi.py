@@ -33,10 +33,18 @@ def complete_document(app: FastAPI) -> None:
 def _complete(operation: dict[str, Any], route: RouteContext) -> None:
     if "requestBody" in operation:
         responses = problem_responses(*BODY_ERROR_STATUSES)
+        for content in operation["requestBody"]["content"].values():
+            content["schema"] = _without_null(content["schema"])
         operation["responses"] = {str(status): response for status, response in responses.items()} | operation["responses"]
     if operation.get("security") and get_current_user not in _calls(route.dependant):
         # An empty requirement makes credentials optional (OpenAPI 3.1, Security Requirement Object).
         operation["security"] = [*(requirement for requirement in operation["security"] if requirement), {}]
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an optional body: it can be left out. FastAPI writes nullable, and generated clients would send null."""
+    others = [option for option in schema.get("anyOf", []) if option.get("type") != "null"]
+    return others[0] if len(others) == 1 else schema
 
 
 def _calls(dependant: Dependant) -> Iterator[Any]:

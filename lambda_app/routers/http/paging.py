@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from fastapi import Query, Request, Response
 
 from lambda_app.routers.http.query_parameters import query_names
-from lambda_app.schemas.page import CURSOR_MAX_LENGTH, Cursor
+from lambda_app.schemas.page import CURSOR_MAX_LENGTH, AuditCursor, Cursor
 from lambda_app.schemas.text import ONLY_DIGITS
 
 PAGE_MAX_ROWS = 100
@@ -19,7 +19,7 @@ CursorQuery = Annotated[
 ]
 
 
-def set_page_headers(request: Request, response: Response, *, limit: int, next_cursor: Cursor | None) -> None:
+def set_page_headers(request: Request, response: Response, *, limit: int, next_cursor: Cursor | AuditCursor | None) -> None:
     """Set `X-Next-Cursor`, and `Link` (RFC 8288) to the next page, if there is one.
 
     The link is relative, because the caller controls Host and X-Forwarded-*.
@@ -28,7 +28,7 @@ def set_page_headers(request: Request, response: Response, *, limit: int, next_c
         return
     text = next_cursor.encode()
     # Only parameters of the route: other parameters would be echoed in a header, at any length.
-    known = set(query_names(request.scope["route"].dependant)) - {"skip", "limit", "cursor"}
+    known = set(query_names(request.scope["route"].dependant)) - {"skip", "before", "limit", "cursor"}
     query = [(name, value) for name, value in request.query_params.multi_items() if name in known]
     response.headers["X-Next-Cursor"] = text
     response.headers["Link"] = f'<?{urlencode([*query, ("limit", str(limit)), ("cursor", text)])}>; rel="next"'

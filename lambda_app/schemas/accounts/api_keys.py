@@ -1,6 +1,5 @@
 """Models of API keys."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
@@ -9,7 +8,7 @@ from pydantic import Field, StringConstraints, field_validator
 
 from lambda_app.models.accounts.api_keys import API_KEY_NAME_MAX_LENGTH
 from lambda_app.schemas.base import RequestModel, ResponseModel
-from lambda_app.schemas.text import NOT_BLANK, ONE_LINE
+from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, Timestamp
 
 API_KEY_MAX_DAYS = 3650
 
@@ -39,9 +38,9 @@ class ApiKey(ResponseModel):
     name: str
     hint: str
     scopes: list[Scope]
-    created_at: datetime
-    expires_at: datetime | None
-    last_used_at: datetime | None
+    created_at: Timestamp
+    expires_at: Timestamp | None
+    last_used_at: Timestamp | None
 
     @field_validator("scopes", mode="before")
     @classmethod

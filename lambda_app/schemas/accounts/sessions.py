@@ -1,6 +1,5 @@
 """Models of sessions, refresh tokens and mail tokens."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -9,7 +8,7 @@ from pydantic import Field, StringConstraints
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.schemas.accounts.users import Email, Password, SubmittedPassword
 from lambda_app.schemas.base import RequestModel, ResponseModel
-from lambda_app.schemas.text import ONE_LINE
+from lambda_app.schemas.text import ONE_LINE, Timestamp
 
 SECRET_MAX_LENGTH = 128
 """In characters. The tokens that the API issues have 43."""
@@ -36,7 +35,7 @@ class BrowserSession(ResponseModel):
     access_token: str
     token_type: str = "bearer"  # noqa: S105 - the scheme's name
     expires_in: int
-    expires_at: datetime
+    expires_at: Timestamp
 
 
 class EmailOnly(RequestModel):
@@ -51,6 +50,12 @@ class MailedToken(RequestModel):
     token: Secret = Field(repr=False)
 
 
+class MailRequested(ResponseModel):
+    """The answer to a request for a mail. It is the same whether or not the address belongs to an account."""
+
+    detail: str
+
+
 class PasswordReset(MailedToken):
     """The token from the link in a mail, and the new password."""
 
@@ -61,9 +66,9 @@ class Session(ResponseModel):
     """A session. `is_current` marks the session of this request."""
 
     id: UUID
-    created_at: datetime
-    last_used_at: datetime
-    expires_at: datetime
+    created_at: Timestamp
+    last_used_at: Timestamp
+    expires_at: Timestamp
     source_address: str | None
     user_agent: str | None
     is_current: bool

@@ -1,6 +1,6 @@
 """Models of accounts and access tokens."""
 
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
-from lambda_app.schemas.text import ONE_LINE
+from lambda_app.schemas.text import ONE_LINE, Timestamp
 
 PASSWORD_MIN_LENGTH = 8
 """In characters."""
@@ -22,14 +22,15 @@ def _refuse_surrogates(value: str) -> str:
 
 
 def normalise_email(value: str) -> str:
-    """Return the address in the form that is stored: valid syntax, NFC, lower case. Raises ValueError for an invalid address."""
+    """Return the address as it is stored: valid, NFC, lower case, without white space around it. Raises ValueError for an invalid one."""
     # Checked before the library is called: its Unicode normalisation takes seconds for 100 kB of combining marks.
     if len(value) > EMAIL_MAX_LENGTH:
         raise ValueError(f"must have at most {EMAIL_MAX_LENGTH} characters")
     # Imported here, because the import takes 58 ms and only registration, sign-in and e-mail changes need it.
     from email_validator import validate_email
 
-    return validate_email(value, check_deliverability=False).normalized.lower()
+    # People paste addresses with a trailing space.
+    return validate_email(value.strip(), check_deliverability=False).normalized.lower()
 
 
 Email = Annotated[str, StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH), ONE_LINE, AfterValidator(normalise_email)]
@@ -41,6 +42,15 @@ Password = Annotated[
 """A new password. It is not normalised."""
 SubmittedPassword = Annotated[str, StringConstraints(strict=True, max_length=PASSWORD_MAX_LENGTH), AfterValidator(_refuse_surrogates)]
 """A password to compare with the stored one."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserFilter:
+    """Filters of a list of accounts; None means no filter."""
+
+    search: str | None = None
+    """Part of the address."""
+    is_active: bool | None = None
 
 
 class UserCreate(RequestModel):
@@ -83,8 +93,8 @@ class User(ResponseModel):
     email: str
     is_active: bool
     is_superuser: bool
-    created_at: datetime
-    updated_at: datetime
+    created_at: Timestamp
+    updated_at: Timestamp
 
 
 class Token(ResponseModel):

@@ -1,7 +1,6 @@
 """Models of files."""
 
 import re
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -10,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, computed_field, f
 from lambda_app.models.files.files import FileStatus
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
 from lambda_app.schemas.media_types import normalize_media_type
-from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES
+from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES, Timestamp
 
 FILENAME_MAX_LENGTH = 255
 CONTENT_TYPE_MAX_LENGTH = 100
@@ -81,12 +80,12 @@ class File(ResponseModel):
     status: FileStatus
     detected_content_type: str | None
     """The content type detected from the bytes, if it contradicts `content_type`."""
-    purge_at: datetime | None
+    purge_at: Timestamp | None
     """When a file in the trash is permanently deleted."""
     file_request_id: UUID | None
     """The file request through which a guest uploaded the file."""
-    created_at: datetime
-    updated_at: datetime
+    created_at: Timestamp
+    updated_at: Timestamp
 
     @computed_field(description="Path of the public link, relative to the URL of the API; null if the file is not public or not available.")  # type: ignore[prop-decorator]  # pydantic documents this order
     @property
@@ -102,7 +101,7 @@ class FileUploadResponse(ResponseModel):
     file_id: UUID
     method: str
     headers: dict[str, str]
-    expires_at: datetime
+    expires_at: Timestamp
 
 
 class FileDownloadResponse(ResponseModel):
@@ -111,4 +110,4 @@ class FileDownloadResponse(ResponseModel):
     download_url: str
     filename: str
     content_type: str
-    expires_at: datetime
+    expires_at: Timestamp

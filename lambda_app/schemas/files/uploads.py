@@ -1,7 +1,6 @@
 """Models of multipart uploads."""
 
 import re
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -9,6 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from lambda_app.schemas.base import RequestModel, ResponseModel
 from lambda_app.schemas.files.files import SIZE_MAX_BYTES, ContentType, Description, Filename, Sha256
+from lambda_app.schemas.text import Timestamp
 
 PARTS_PER_CALL = 100
 """Maximum number of parts that one call can sign."""
@@ -38,7 +38,7 @@ class MultipartUpload(ResponseModel):
     file_id: UUID
     part_size_bytes: int
     part_count: int
-    expires_at: datetime
+    expires_at: Timestamp
 
 
 class PartRequest(RequestModel):
@@ -69,7 +69,7 @@ class PartUpload(ResponseModel):
     upload_url: str
     method: str
     headers: dict[str, str]
-    expires_at: datetime
+    expires_at: Timestamp
 
 
 class PartUploads(ResponseModel):

@@ -1,6 +1,5 @@
 """Models of file requests, for owners and for guests."""
 
-from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from lambda_app.schemas.accounts.sessions import Secret
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
 from lambda_app.schemas.files.files import FileUploadResponse
 from lambda_app.schemas.media_types import normalize_media_range
-from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES, Instant
+from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES, Instant, Timestamp
 
 MAX_SIZE_DEFAULT_BYTES = 1024**3
 MAX_SIZE_LIMIT_BYTES = 5 * 1024**3
@@ -81,10 +80,10 @@ class FileRequest(ResponseModel):
     max_size_bytes: int
     max_files: int
     allowed_content_types: list[str] | None
-    expires_at: datetime
+    expires_at: Timestamp
     file_count: int
-    created_at: datetime
-    updated_at: datetime
+    created_at: Timestamp
+    updated_at: Timestamp
 
 
 class NewFileRequest(FileRequest):
@@ -101,7 +100,7 @@ class OpenRequest(ResponseModel):
     note: str | None
     max_size_bytes: int
     allowed_content_types: list[str] | None
-    expires_at: datetime
+    expires_at: Timestamp
     files_left: int
 
 

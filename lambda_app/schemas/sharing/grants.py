@@ -1,6 +1,5 @@
 """Models of grants."""
 
-from datetime import datetime
 from typing import Self
 from uuid import UUID
 
@@ -9,6 +8,7 @@ from pydantic import Field, model_validator
 from lambda_app.models.sharing.grants import GrantRole
 from lambda_app.schemas.accounts.users import Email
 from lambda_app.schemas.base import RequestModel, ResponseModel
+from lambda_app.schemas.text import Timestamp
 
 
 class GrantCreate(RequestModel):
@@ -34,5 +34,5 @@ class Grant(ResponseModel):
     user_id: UUID
     email: str | None
     role: GrantRole
-    created_at: datetime
-    updated_at: datetime
+    created_at: Timestamp
+    updated_at: Timestamp

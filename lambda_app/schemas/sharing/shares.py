@@ -12,7 +12,7 @@ from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.sharing.shares import NOTE_MAX_LENGTH, SLUG_MAX_LENGTH, ShareAudience
 from lambda_app.schemas.accounts.users import SubmittedPassword, normalise_email
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
-from lambda_app.schemas.text import ONE_LINE, SEVERAL_LINES, Instant
+from lambda_app.schemas.text import ONE_LINE, SEVERAL_LINES, Instant, Timestamp
 
 T = TypeVar("T")
 
@@ -169,19 +169,19 @@ class Share(ResponseModel):
     slug: str | None
     file_ids: list[UUID]
     has_password: bool
-    expires_at: datetime | None
+    expires_at: Timestamp | None
     max_downloads: int | None
     download_count: int
     open_count: int
-    last_opened_at: datetime | None
+    last_opened_at: Timestamp | None
     audience: ShareAudience
     recipients: list[str]
     allows_download: bool
     note: str | None
     owner_id: UUID
-    created_at: datetime
-    updated_at: datetime
-    revoked_at: datetime | None
+    created_at: Timestamp
+    updated_at: Timestamp
+    revoked_at: Timestamp | None
 
 
 class LinkedFile(ResponseModel):
@@ -200,7 +200,7 @@ class OpenedShare(ResponseModel):
 
     files: list[LinkedFile]
     note: str | None
-    expires_at: datetime | None
+    expires_at: Timestamp | None
     downloads_left: int | None
     allows_download: bool
 
@@ -224,11 +224,11 @@ class LinkDownload(ResponseModel):
     """A download of a share link: a URL that is valid for one minute."""
 
     download_url: str = Field(repr=False)
-    expires_at: datetime
+    expires_at: Timestamp
 
 
 class UnlockedShare(ResponseModel):
     """The share token to send as `X-Share-Pass` with each further request to the link."""
 
     share_pass: str = Field(repr=False)
-    expires_at: datetime
+    expires_at: Timestamp

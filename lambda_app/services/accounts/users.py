@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
@@ -12,7 +12,9 @@ from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.models import User
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.sharing.shares import ShareRepository
-from lambda_app.schemas.accounts.users import UserCreate, UserSelfUpdate, UserUpdate, normalise_email
+from lambda_app.schemas.accounts.users import UserCreate, UserFilter, UserSelfUpdate, UserUpdate, normalise_email
+from lambda_app.schemas.files.file_lists import FileOrder, Order
+from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose
 
 ROLE_FIELDS = frozenset({"is_active", "is_superuser"})
@@ -37,6 +39,16 @@ class AccountChange:
 
     user: User
     previous_email: str | None
+
+
+_OLDEST_FIRST = FileOrder.of(Order.OLDEST_FIRST)
+
+
+class UserPage(NamedTuple):
+    """Accounts, and the cursor of the next page; None on the last page."""
+
+    users: list[User]
+    next_cursor: Cursor | None
 
 
 class UserService:
@@ -84,11 +96,15 @@ class UserService:
         changes = {"hashed_password": self._passwords.hash(password)}
         return self._users.update(user.id, changes, action="password.reset", details={"by": "operator"}, ends_sessions=True)
 
-    def list_users(self, viewer: User, *, skip: int, limit: int, search: str | None = None, is_active: bool | None = None) -> list[User]:
-        """Return accounts in order of registration; superusers only. Raises PermissionDeniedError."""
+    def page_users(self, viewer: User, filters: UserFilter, *, skip: int, limit: int, after: Cursor | None) -> UserPage:
+        """Return one page of accounts in order of registration; superusers only. Raises PermissionDeniedError, MalformedRequestError."""
         if not viewer.is_superuser:
             raise PermissionDeniedError
-        return self._users.list_page(skip=skip, limit=limit, search=search, is_active=is_active)
+        if after is not None:
+            after.value_for(_OLDEST_FIRST)
+        rows = self._users.list_page(filters, skip=skip, limit=limit + 1, after=after)
+        users = rows[:limit]
+        return UserPage(users, Cursor(_OLDEST_FIRST, users[-1].created_at, users[-1].id) if len(rows) > limit else None)
 
     def get_user(self, viewer: User, user_id: UUID) -> User:
         """Return an account: the viewer's own, or any account for a superuser. Raises PermissionDeniedError, NotFoundError."""

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import UnavailableError
+from lambda_app.core.errors import StoreUnavailableError, UnavailableError
 from lambda_app.models import Archive
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.services.archives.archives import CONTENT_TYPE, FILE_WITHHELD, FILES_CHANGED
@@ -218,7 +218,7 @@ class _BuildAttempt:
             key=self._archive.s3_key, upload_id=upload_id, parts=parts, size_bytes=self._archive.size_bytes
         )
         if end is MultipartResult.PARTS_MISMATCH or not self._has_object():
-            raise UnavailableError
+            raise StoreUnavailableError
 
     def _list_parts(self) -> list[StoredPart]:
         upload_id = self._archive.upload_id

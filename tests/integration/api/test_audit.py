@@ -348,3 +348,22 @@ def test_hundred_concurrent_writers_form_one_chain(settings: Settings, client: h
     pooled.engine.dispose()
 
     assert broken == []
+
+
+def test_events_are_paged_by_cursor(client: httpx.Client, admin: Account, owner: Account) -> None:
+    for _ in range(3):
+        client.post("/api/v1/login/token", data={"username": owner.email, "password": owner.password})
+    every = events(client, admin, actor_id=str(owner.id))
+
+    paged, address = [], f"{AUDIT}?limit=2&actor_id={owner.id}"
+    while address:
+        response = client.get(address, headers=admin.headers)
+        paged += response.json()
+        address = f"{AUDIT}{response.links['next']['url']}" if "next" in response.links else ""
+        assert ("x-next-cursor" in response.headers) == bool(address)
+
+    assert len(every) >= 3
+    assert paged == every
+    assert_problem(client.get(AUDIT, params={"before": 5, "cursor": "x"}, headers=admin.headers), 422, "before_with_cursor")
+    for cursor in ("x", "WzFd", "WyJzZXEiLCB0cnVlXQ", "W10"):
+        assert_problem(client.get(AUDIT, params={"cursor": cursor}, headers=admin.headers), 422, "bad_cursor")

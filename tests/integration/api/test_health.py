@@ -56,5 +56,9 @@ def test_database_health_returns_503_within_two_seconds(client_without_database:
 
 
 def test_requests_return_503_without_the_database(client_without_database: httpx.Client, owner: Account) -> None:
-    assert_problem(client_without_database.get("/api/v1/users/me", headers=owner.headers), 503)
-    assert_problem(client_without_database.post("/api/v1/login/token", data={"username": owner.email, "password": "x"}), 503)
+    assert_problem(
+        client_without_database.get("/api/v1/users/me", headers=owner.headers), 503, "database_unavailable", headers={"retry-after": "2"}
+    )
+    assert_problem(
+        client_without_database.post("/api/v1/login/token", data={"username": owner.email, "password": "x"}), 503, "database_unavailable"
+    )

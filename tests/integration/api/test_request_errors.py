@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -218,3 +218,13 @@ def test_body_of_a_refusal_states_when_to_retry(client: httpx.Client, owner: Acc
 
     refused = next(response for response in responses if response.status_code == 429)
     assert refused.json()["retry_after_seconds"] == int(refused.headers["retry-after"]) > 0
+
+
+def test_white_space_around_an_address_is_ignored(client: httpx.Client) -> None:
+    email, password = f"spaces+tag-{uuid4()}@example.com", "correct horse"
+
+    registered = client.post(f"{API}/users/", json={"email": f" {email} ", "password": password})
+    signed_in = client.post(f"{API}/login/token", data={"username": f"{email} ", "password": password})
+
+    assert (registered.status_code, registered.json()["email"]) == (201, email)
+    assert signed_in.status_code == 200

@@ -41,16 +41,14 @@ def test_malformed_event_and_preflight_get_the_default_headers(handler: GatewayH
             assert {name: response.headers[name] for name, _ in DEFAULTS} == dict(DEFAULTS)
 
 
-def test_docs_load_only_what_their_policy_allows(client: httpx.Client) -> None:
+def test_docs_contain_all_that_their_policy_allows(client: httpx.Client) -> None:
     docs = client.get("/docs")
     policy = docs.headers["content-security-policy"]
 
     assert docs.headers.get_list("content-security-policy") == [policy]
-    inline = re.findall(r"<script>(.*?)</script>", docs.text, re.DOTALL)
-    assert len(inline) == 1
-    digest = base64.b64encode(hashlib.sha256(inline[0].encode()).digest()).decode()
-    assert f"'sha256-{digest}'" in policy
-    assert "'unsafe-inline'" not in policy.split("script-src", 1)[1].split(";", 1)[0]
-    external = re.findall(r"<(?:script src|link rel=\"stylesheet\" href)=\"([^\"]+)\" integrity=\"(sha384-[^\"]+)\"", docs.text)
-    assert len(external) == len(re.findall(r"https://", docs.text)) == 2
-    assert all(address in policy for address, _ in external)
+    for kind in ("script", "style"):
+        (inline,) = re.findall(rf"<{kind}>(.*?)</{kind}>", docs.text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}';" in policy
+    # Nothing is loaded from elsewhere, so that the page works without internet access.
+    assert not re.search(r"https?://|<link|\ssrc=", docs.text + policy)

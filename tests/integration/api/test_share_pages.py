@@ -244,7 +244,7 @@ def test_unavailable_database_returns_an_error_page(settings: Settings, services
         )
 
     assert_error_page(response, 503, UNAVAILABLE, link)
-    assert_problem(plain, 503, "unavailable")
+    assert_problem(plain, 503, "database_unavailable")
 
 
 @pytest.mark.parametrize("link", ["/s/none", "/r/none"])

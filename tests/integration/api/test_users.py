@@ -1,5 +1,6 @@
 """User accounts over HTTP: registration, reading, changes and permissions."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -177,3 +178,20 @@ def test_refused_update_changes_nothing(client: httpx.Client, owner: Account, st
     client.put(f"{USERS}/me", json={"email": f"x-{uuid4()}@example.com", "password": "anything 123"}, headers=owner.headers)
 
     assert client.get(f"{USERS}/me", headers=owner.headers).json() == before
+
+
+def test_accounts_are_paged_by_cursor(client: httpx.Client, admin: Account, make_user: Callable[..., Account]) -> None:
+    made = [str(make_user().id) for _ in range(3)]
+
+    paged, address = [], f"{USERS}?limit=2&is_active=true&search=user-"
+    while address:
+        response = client.get(address, headers=admin.headers)
+        paged += [user["id"] for user in response.json()]
+        address = f"{USERS}{response.links['next']['url']}" if "next" in response.links else ""
+        assert ("x-next-cursor" in response.headers) == bool(address)
+
+    assert len(paged) == len(set(paged))
+    assert [user_id for user_id in paged if user_id in made] == made
+    mixed = client.get(USERS, params={"skip": 1, "cursor": "x"}, headers=admin.headers)
+    assert_problem(mixed, 422, "skip_with_cursor")
+    assert_problem(client.get(USERS, params={"cursor": "x"}, headers=admin.headers), 422, "bad_cursor")

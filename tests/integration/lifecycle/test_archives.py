@@ -381,12 +381,12 @@ def test_build_and_sweep_succeed_after_an_s3_outage(lifecycle: Lifecycle) -> Non
     user = lifecycle.new_user()
     files = make_files(lifecycle, user)
     lifecycle.objects.is_down = True
-    assert refused(lambda: start(lifecycle, user, files)) == "unavailable"
+    assert refused(lambda: start(lifecycle, user, files)) == "store_unavailable"
     lifecycle.objects.is_down = False
     archive = start(lifecycle, user, files)
     lifecycle.objects.is_down = True
 
-    assert refused(lambda: build(lifecycle, archive.id)) == "unavailable"
+    assert refused(lambda: build(lifecycle, archive.id)) == "store_unavailable"
     assert sweep(lifecycle).archive_failures > 0
     lifecycle.objects.is_down = False
 

@@ -131,7 +131,7 @@ class Flow:
             answer = self.world.client.request(method, f"{FILES}{path}", headers=headers, **parameters)
             if answer.status_code == 503:
                 self.world.refused += 1
-                assert_problem(answer, 503, "unavailable")
+                assert_problem(answer, 503, "store_unavailable")
                 return None
             assert answer.status_code in statuses, answer.text
             return answer
@@ -304,7 +304,7 @@ def test_completion_returns_503_on_any_fault_and_can_be_repeated(world: World) -
         failed = world.client.post(f"{FILES}/{flow.file_id}/complete", headers=world.owner.headers)
         world.proxy.completion_fault = None
 
-        assert_problem(failed, 503, "unavailable")
+        assert_problem(failed, 503, "store_unavailable")
         flow.complete()
         assert flow.request("GET", f"/{flow.file_id}").json()["status"] == "available"
 

@@ -11,7 +11,7 @@ from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, Re
 from pydantic import SecretStr
 
 from lambda_app.core.aws import MAX_ATTEMPTS, AwsAccess, AwsCredentials, AwsResponseError
-from lambda_app.core.errors import UnavailableError
+from lambda_app.core.errors import StoreUnavailableError, UnavailableError
 from lambda_app.core.settings import Environment, Settings
 from lambda_app.storage.object_store import ObjectWithheldError, StoredObject
 from lambda_app.storage.s3 import S3ObjectStore
@@ -134,8 +134,9 @@ def test_forbidden_head_raises_unavailable_and_logs_the_required_permissions(cap
 def test_failing_store_raises_unavailable_after_the_maximum_of_attempts(operation: str, status: int) -> None:
     transport = _responding(status)
 
-    with pytest.raises(UnavailableError):
+    with pytest.raises(UnavailableError) as unavailable:
         getattr(transport.store, operation)(KEY)
+    assert (unavailable.value.code, unavailable.value.message) == (StoreUnavailableError.code, StoreUnavailableError.message)
     assert len(transport.requests) == MAX_ATTEMPTS
 
 
@@ -153,6 +154,7 @@ def test_unreachable_store_raises_unavailable_with_its_cause(operation: str, err
     with pytest.raises(UnavailableError) as unavailable:
         getattr(_failing(error).store, operation)(KEY)
 
+    assert unavailable.value.code == "store_unavailable"
     assert unavailable.value.__cause__ is error
 
 
