@@ -4,6 +4,9 @@ A transition commits by itself: it must be durable before S3 is changed, and mus
 (docs/adr/0005-file-transitions-as-own-transactions.md). One statement changes the file and the owner's counters, so the usage equals the
 sum of the charged files at every commit, under any concurrency (docs/adr/0006-quota-in-the-transition-statement.md).
 
+A file that ends while a presigned URL could still store its object leaves a tombstone, which carries the charge until the URL expires
+(`repositories/files/tombstones`).
+
 Lock order in all of them: the idempotency key, the file, the file request, the owner, the throttle counter of a guest, the end of the
 audit log.
 """
@@ -35,10 +38,11 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
-from lambda_app.models import CHARGED, File, FileRequest, FileStatus, User
+from lambda_app.models import CHARGED, File, FileRequest, FileStatus, Tombstone, User
 from lambda_app.repositories.audit import audit_insert_for
 from lambda_app.repositories.files.file_access import manageable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
+from lambda_app.repositories.files.tombstones import charged_until, remembered_until, tombstone_insert
 from lambda_app.repositories.sharing.file_requests import live_request
 from lambda_app.repositories.sharing.guest_throttle import ThrottledUpload, blocked_until, count_guest_upload
 from lambda_app.repositories.statements import OWN_TRANSACTION
@@ -120,7 +124,7 @@ class FileTransitionRepository:
         return self._transition(File.id == file_id, File.status == FileStatus.PENDING, after=FileStatus.AVAILABLE, **values)
 
     def reject(self, file_id: UUID) -> File | None:
-        """Reject a pending file and release its quota; None if it is no longer pending."""
+        """Reject a pending file and release its quota, once its upload URL has expired; None if it is no longer pending."""
         return self._transition(File.id == file_id, File.status == FileStatus.PENDING, after=FileStatus.REJECTED, upload_id=None)
 
     def expire(self, file_id: UUID, *, overdue_at: datetime) -> File | None:
@@ -129,10 +133,10 @@ class FileTransitionRepository:
         return self._transition(*overdue, after=FileStatus.EXPIRED)
 
     def extend(self, file_id: UUID, *, until: datetime) -> bool:
-        """Extend the time of a pending upload to `until` at least; False if it is no longer pending."""
+        """Extend the time of an upload to `until` at least; False if the file is neither pending nor available any more."""
         statement = (
             update(File)
-            .where(File.id == file_id, File.status == FileStatus.PENDING)
+            .where(File.id == file_id, File.status.in_((FileStatus.PENDING, FileStatus.AVAILABLE)))
             .values(upload_expires_at=func.greatest(File.upload_expires_at, until))
             .returning(File.id)
         )
@@ -149,7 +153,9 @@ class FileTransitionRepository:
         return self._transition(*conditions, after=FileStatus.AVAILABLE, action="file.restored", purge_at=None)
 
     def start_deleting(self, file_id: UUID, user: User) -> File | None:
-        """Mark the file as deleting and release its quota, before its object is deleted. None if there is none that the user may manage.
+        """Mark the file as deleting before its object is deleted, and release its quota, once its upload URL has expired.
+
+        None if there is none that the user may manage.
 
         A file that is being deleted is returned again, so that an interrupted deletion can be repeated.
         """
@@ -168,15 +174,24 @@ class FileTransitionRepository:
         self._session.execute(statement.execution_options(**OWN_TRANSACTION))
 
     def _transition(self, *conditions: ColumnElement[bool], after: FileStatus, action: str | None = None, **values: Any) -> File | None:
+        now = clock.now()
         # The row is locked first, because the release depends on its current state and not on one that was read before.
         found = (
-            select(File.id, File.owner_id, File.size_bytes, File.status, File.file_request_id)
+            select(
+                File.id,
+                File.owner_id,
+                File.size_bytes,
+                File.status,
+                File.file_request_id,
+                charged_until(now).label("charged_until"),
+                remembered_until(now).label("remembered_until"),
+            )
             .where(*conditions)
             .with_for_update(key_share=True)
             .execution_options(populate_existing=True)
             .cte("found")
         )
-        changes = {"status": after, "updated_at": clock.now(), "revision": File.revision + 1, **values}
+        changes = {"status": after, "updated_at": now, "revision": File.revision + 1, **values}
         moved = update(File).where(File.id == found.c.id).values(changes).returning(*File.__table__.columns).cte("moved")
         statement = select(aliased(File, moved))
         parts = [moved]
@@ -188,7 +203,10 @@ class FileTransitionRepository:
             # Always true. PostgreSQL has to run `uncounted` first to count its rows, which locks the request before the owner.
             is_after_request = select(func.count()).select_from(uncounted).scalar_subquery() >= 0
             parts.append(uncounted)
-            release = update(User).where(User.id == found.c.owner_id, found.c.status.in_(CHARGED), is_after_request)
+            # A presigned URL may still store the object: a tombstone takes over the charge until the URL expires.
+            parts.append(tombstone_insert(found).returning(Tombstone.file_id).cte("remembered"))
+            is_released = (found.c.status.in_(CHARGED), found.c.charged_until.is_(None))
+            release = update(User).where(User.id == found.c.owner_id, *is_released, is_after_request)
             less = {"bytes_used": User.bytes_used - found.c.size_bytes, "files_count": User.files_count - 1}
             parts.append(release.values(less).returning(User.id).cte("released"))
         logged = () if action is None else (audit_insert_for(moved, action, kind="file", after=parts).cte("logged"),)

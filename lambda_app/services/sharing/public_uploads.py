@@ -3,10 +3,12 @@
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError, TooLargeError, TooManyRequestsError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
 from lambda_app.models import File, FileRequest
+from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.schemas.files.files import DeclaredFile
@@ -74,12 +76,14 @@ class PublicUploadService:
         *,
         requests: FileRequestRepository,
         transitions: FileTransitionRepository,
+        tombstones: TombstoneRepository,
         completion: UploadCompletion,
         store: ObjectStore,
         default_quota: Quota,
     ) -> None:
         self._requests = requests
         self._transitions = transitions
+        self._tombstones = tombstones
         self._completion = completion
         self._store = store
         self._default_quota = default_quota
@@ -106,16 +110,21 @@ class PublicUploadService:
         default, token_hash = self._default_quota, hash_secret(token)
         # Scoped per link, so throttling here blocks neither other links nor sign-ins from the same network.
         source = hash_secret(f"guest|{token_hash}|{network_of(request_context().source_address)}")
-        reservation = self._transitions.reserve_for_guest(
-            file, token_hash=token_hash, source=source, default_bytes=default.bytes, default_files=default.files
-        )
-        if not reservation.is_open:
-            raise FileRequestClosedError
-        if not reservation.is_admitted:
-            raise TooManyGuestUploadsError.until(reservation.blocked_until)
-        if not reservation.is_started:
-            raise _refusal(self.get_request(token), declared)
-        return StartedPublicUpload(file, request, guest_token)
+        while True:
+            reservation = self._transitions.reserve_for_guest(
+                file, token_hash=token_hash, source=source, default_bytes=default.bytes, default_files=default.files
+            )
+            if not reservation.is_open:
+                raise FileRequestClosedError
+            if not reservation.is_admitted:
+                raise TooManyGuestUploadsError.until(reservation.blocked_until)
+            if reservation.is_started:
+                return StartedPublicUpload(file, request, guest_token)
+            open_request = self.get_request(token)
+            refusal = _refusal(open_request, declared)
+            if not isinstance(refusal, NoRoomError) or not self._tombstones.release_ended_charges(open_request.owner_id, clock.now()):
+                raise refusal
+            # Ended uploads have given back some of the quota, so the next attempt may succeed. A charge is released once.
 
     def complete(self, token: str, file_id: UUID, guest_token: str) -> File:
         """Make the file available if its object in S3 matches the declared file; idempotent.
