@@ -16,6 +16,12 @@ FALLBACK_FILENAME = "download"
 FALLBACK_CONTENT_TYPE = "application/octet-stream"
 """Replaces every type that is not in the list below."""
 
+UNDETERMINED_LANGUAGE = "und"
+"""The language tag of ISO 639-2 for an undetermined language."""
+
+EXPIRED_AT = "Thu, 01 Jan 1970 00:00:00 GMT"
+"""A date in the past, for caches that do not know Cache-Control."""
+
 # Types that a browser displays, plays or saves without executing code. This is an allow-list, because the set of dangerous types grows:
 # HTML, SVG and all other XML, scripts, style sheets, WebAssembly, MHTML, Flash and installable manifests are excluded on purpose.
 # PDF is included: viewers run its scripts in a sandbox, the origin of the page is the bucket and not the API, and phones need the type
@@ -62,6 +68,23 @@ def content_disposition(filename: str) -> str:
     # Old clients read only `filename`, and decode quotes, backslashes and percent signs differently (RFC 6266, appendix D).
     fallback = re.sub(r'[^ -~]|["\\%]', "_", name)
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHAR)}"
+
+
+def download_overrides(filename: str, content_type: str) -> dict[str, str]:
+    """Return the query parameters that replace every response header which S3 took from the uploader, in their order in the URL.
+
+    S3 stores unsigned headers of an upload and sends them with downloads
+    (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Overriding response header values"). Caches would keep a
+    download beyond the life of its URL, and a client that decompresses it would see bytes whose size and digest were never verified.
+    """
+    return {
+        "response-cache-control": "private, no-store",
+        "response-content-disposition": content_disposition(filename),
+        "response-content-encoding": "identity",
+        "response-content-language": UNDETERMINED_LANGUAGE,
+        "response-content-type": served_content_type(content_type),
+        "response-expires": EXPIRED_AT,
+    }
 
 
 def safe_filename(filename: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from lambda_app.core.aws import AwsAccess, AwsResponseError, AwsStream
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.settings import Settings
-from lambda_app.storage.content import content_disposition, served_content_type
+from lambda_app.storage.content import download_overrides
 from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
     ByteSource,
@@ -62,15 +62,8 @@ class S3ObjectStore(ObjectStore):
     def presign_download(
         self, *, key: str, filename: str, content_type: str, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
     ) -> PresignedRequest:
-        """Sign a GET or HEAD. The response is an attachment with a safe content type and without a content encoding."""
-        overrides = {
-            # S3 stores an unsigned Content-Encoding header of the uploader. A client that decompresses the download would see
-            # bytes whose size and digest were never verified.
-            "response-content-encoding": "identity",
-            "response-content-disposition": content_disposition(filename),
-            "response-content-type": served_content_type(content_type),
-        }
-        url = f"{self._url(key)}?{urlencode(overrides, quote_via=quote, safe='')}"
+        """Sign a GET or HEAD. The response is an attachment with a safe content type, without headers of the uploader."""
+        url = f"{self._url(key)}?{urlencode(download_overrides(filename, content_type), quote_via=quote, safe='')}"
         return self._presign(method, url, {}, lifetime_seconds=lifetime_seconds)
 
     def head(self, key: str) -> StoredObject | None:
