@@ -66,9 +66,9 @@ class Lifecycle:
 
     def start(self, user: User, body: bytes = b"hello", **fields: object) -> File:
         """Start an upload in a single request."""
-        return self.start_signed(user, body, **fields).file
+        return self.start_signed(user, body, None, **fields).file
 
-    def start_signed(self, user: User, body: bytes = b"hello", *, key: str | None = None, **fields: object) -> StartedUpload:
+    def start_signed(self, user: User, body: bytes = b"hello", key: str | None = None, **fields: object) -> StartedUpload:
         """Start an upload in a single request, with an idempotency key if `key` is set, and return its presigned request too."""
         declared = FileCreate.model_validate({"filename": "a.txt", "content_type": "text/plain", "size_bytes": len(body), **fields})
         keyed = None if key is None else KeyedRequest.of(user_id=user.id, route="POST /files/upload", key=key, body="{}")

@@ -16,8 +16,9 @@ from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
 
-PUBLIC_DOWNLOAD_URL_TTL_SECONDS = 60
-"""Lifetime of the presigned URL behind a public link. Short, so that access ends soon after a file is made private."""
+READER_DOWNLOAD_URL_TTL_SECONDS = 60
+"""Lifetime of the presigned URL for readers other than the owner. Short, because S3 serves the file until the URL expires, even if
+the file was made private or a grant was revoked."""
 
 
 class NotInTrashError(ConflictError):
@@ -57,14 +58,15 @@ class FileService:
         self._trash_retention = trash_retention
 
     def start_download(self, viewer: User | None, file_id: UUID) -> Download:
-        """Sign a download as an attachment, with a content type that browsers do not execute.
+        """Sign a download as an attachment, with a content type that browsers do not execute; short-lived unless the viewer is the owner.
 
         Raises NotAuthenticatedError, NoSuchFileError, FileForbiddenError, FileNotAvailableError, UnavailableError.
         """
         file = self._files.require_readable(file_id, viewer)
         if file.status != FileStatus.AVAILABLE:
             raise FileNotAvailableError(extra={"file_status": file.status})
-        return self._sign_download(file)
+        is_owner = viewer is not None and viewer.id == file.owner_id
+        return self._sign_download(file, lifetime_seconds=None if is_owner else READER_DOWNLOAD_URL_TTL_SECONDS)
 
     def start_public_download(self, file_id: str, *, method: DownloadMethod) -> Download:
         """Sign a short-lived download of a public file, for GET or HEAD. Raises NoSuchFileError, UnavailableError.
@@ -76,7 +78,7 @@ class FileService:
         except ValueError as error:
             raise NoSuchFileError from error
         return self._sign_download(
-            self._files.require_public(requested_id), method=method, lifetime_seconds=PUBLIC_DOWNLOAD_URL_TTL_SECONDS
+            self._files.require_public(requested_id), method=method, lifetime_seconds=READER_DOWNLOAD_URL_TTL_SECONDS
         )
 
     def get_file(self, viewer: User, file_id: UUID) -> File:

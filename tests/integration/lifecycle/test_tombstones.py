@@ -15,11 +15,12 @@ from sqlalchemy import text, update
 from lambda_app.core import clock
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
-from lambda_app.models import FileStatus, User
+from lambda_app.models import FileStatus, Tombstone, User
 from lambda_app.schemas.files.files import DeclaredFile
 from lambda_app.schemas.files.uploads import PartRequest
 from lambda_app.schemas.sharing.file_requests import FileRequestCreate
 from lambda_app.services.files import sweep as sweep_module
+from lambda_app.services.sharing.public_uploads import StartedPublicUpload
 from lambda_app.storage.keys import object_key
 from lambda_app.storage.object_store import PresignedRequest
 from tests.integration.api.test_races import InterceptedStore
@@ -49,15 +50,15 @@ def usage(lifecycle: Lifecycle, user: User) -> tuple[int, int]:
 
 def tombstones(lifecycle: Lifecycle) -> int:
     with lifecycle.services.unit_of_work() as session:
-        return session.execute(text("SELECT count(*) FROM tombstone")).scalar_one()
+        return session.query(Tombstone).count()
 
 
-def start_as_guest(lifecycle: Lifecycle, owner: User) -> tuple[str, Any]:
+def start_as_guest(lifecycle: Lifecycle, owner: User) -> StartedPublicUpload:
     with lifecycle.services.unit_of_work() as session:
         request = lifecycle.services.file_requests(session).create(owner, FileRequestCreate(title="Photos"))
     declared = DeclaredFile(filename="a.txt", content_type="text/plain", size_bytes=len(BODY))
     with lifecycle.services.unit_of_work() as session:
-        return request.token, lifecycle.services.public_uploads(session).start(request.token, declared)
+        return lifecycle.services.public_uploads(session).start(request.token, declared)
 
 
 def delete_now(lifecycle: Lifecycle, user: User, file_id: Any) -> None:
@@ -81,11 +82,11 @@ def deleted_while_available(lifecycle: Lifecycle, user: User) -> PresignedReques
 def deleted_after_a_replay(lifecycle: Lifecycle, user: User) -> PresignedRequest:
     """The replay of an idempotency key signs another URL, which expires later than the first."""
     key = str(uuid4())
-    first = lifecycle.start_signed(user, BODY, key=key)
+    first = lifecycle.start_signed(user, BODY, key)
     assert lifecycle.objects.put(first.request, BODY) == 200
     lifecycle.complete(user, first.file.id)
     lifecycle.traveller.shift(URL_LIFETIME - timedelta(seconds=1))
-    replayed = lifecycle.start_signed(user, BODY, key=key)
+    replayed = lifecycle.start_signed(user, BODY, key)
     assert replayed.file.id == first.file.id
     delete_now(lifecycle, user, first.file.id)
     return replayed.request
@@ -109,7 +110,7 @@ def rejected_and_deleted(lifecycle: Lifecycle, user: User) -> PresignedRequest:
 
 
 def deleted_guest_upload(lifecycle: Lifecycle, user: User) -> PresignedRequest:
-    _, started = start_as_guest(lifecycle, user)
+    started = start_as_guest(lifecycle, user)
     delete_now(lifecycle, user, started.file.id)
     return started.request
 
@@ -254,7 +255,7 @@ def test_safety_brake_does_not_keep_what_callers_wrote(lifecycle: Lifecycle, mon
 def test_replay_after_the_deletion_signs_no_url(lifecycle: Lifecycle) -> None:
     """The file is deleted between the read of its row and the signature of the new URL."""
     user = lifecycle.new_user()
-    started = lifecycle.start_signed(user, BODY, key="k")
+    started = lifecycle.start_signed(user, BODY, "k")
     assert lifecycle.objects.put(started.request, BODY) == 200
     lifecycle.complete(user, started.file.id)
     # The request holds the one connection of its pool while it signs.
@@ -263,7 +264,7 @@ def test_replay_after_the_deletion_signs_no_url(lifecycle: Lifecycle) -> None:
     delete = partial(delete_now, Lifecycle(elsewhere, lifecycle.traveller), user, started.file.id)
     store: Any = InterceptedStore(lifecycle.objects, "presign_upload", delete)
 
-    code = refused(partial(lifecycle.with_store(store).start_signed, user, BODY, key="k"))
+    code = refused(partial(lifecycle.with_store(store).start_signed, user, BODY, "k"))
 
     engine.dispose()
     assert code == "idempotent_file_gone"
@@ -293,7 +294,7 @@ def test_guest_gets_the_room_of_an_expired_url(lifecycle: Lifecycle) -> None:
 
     lifecycle.traveller.shift(URL_LIFETIME + timedelta(seconds=1))
 
-    assert start_as_guest(lifecycle, user)[1].file.status == FileStatus.PENDING
+    assert start_as_guest(lifecycle, user).file.status == FileStatus.PENDING
 
 
 def test_upload_in_parts_is_not_charged_after_its_deletion(lifecycle: Lifecycle) -> None:
