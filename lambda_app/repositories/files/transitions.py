@@ -11,6 +11,7 @@ Lock order in all of them: the idempotency key, the file, the file request, the 
 audit log.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -142,24 +143,25 @@ class FileTransitionRepository:
         )
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
 
-    def trash(self, file_id: UUID, user: User, *, purge_at: datetime) -> File | None:
+    def trash(self, file_id: UUID, user: User, *, purge_at: datetime, revisions: Collection[int] | None = None) -> File | None:
         """Move an available file to the trash, where it stays charged; None if there is none that the user may manage."""
-        conditions = (File.id == file_id, File.status == FileStatus.AVAILABLE, manageable_by(user))
+        conditions = (File.id == file_id, File.status == FileStatus.AVAILABLE, manageable_by(user), *_has_one_of(revisions))
         return self._transition(*conditions, after=FileStatus.TRASHED, action="file.trashed", purge_at=purge_at)
 
-    def restore(self, file_id: UUID, user: User) -> File | None:
+    def restore(self, file_id: UUID, user: User, *, revisions: Collection[int] | None = None) -> File | None:
         """Restore a file from the trash; None if the trash has none that the user may manage."""
-        conditions = (File.id == file_id, File.status == FileStatus.TRASHED, manageable_by(user))
+        conditions = (File.id == file_id, File.status == FileStatus.TRASHED, manageable_by(user), *_has_one_of(revisions))
         return self._transition(*conditions, after=FileStatus.AVAILABLE, action="file.restored", purge_at=None)
 
-    def start_deleting(self, file_id: UUID, user: User) -> File | None:
+    def start_deleting(self, file_id: UUID, user: User, *, revisions: Collection[int] | None = None) -> File | None:
         """Mark the file as deleting before its object is deleted, and release its quota, once its upload URL has expired.
 
         None if there is none that the user may manage.
 
         A file that is being deleted is returned again, so that an interrupted deletion can be repeated.
         """
-        return self._transition(File.id == file_id, manageable_by(user), after=FileStatus.DELETING, action="file.deleted")
+        conditions = (File.id == file_id, manageable_by(user), *_has_one_of(revisions))
+        return self._transition(*conditions, after=FileStatus.DELETING, action="file.deleted")
 
     def purge(self, file_id: UUID, *, before: FileStatus, overdue_at: datetime) -> File | None:
         """Start deleting a trashed or rejected file whose retention has ended; None if it is not such a file."""
@@ -212,6 +214,10 @@ class FileTransitionRepository:
         logged = () if action is None else (audit_insert_for(moved, action, kind="file", after=parts).cte("logged"),)
         statement = statement.add_cte(*parts[1:], *logged)
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
+
+
+def _has_one_of(revisions: Collection[int] | None) -> tuple[ColumnElement[bool], ...]:
+    return () if revisions is None else (File.revision.in_(revisions),)
 
 
 def _has_room(file: File, *, default_bytes: int, default_files: int) -> ColumnElement[bool]:

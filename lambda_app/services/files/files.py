@@ -1,5 +1,6 @@
 """Files: download, list, change, delete and restore."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -94,43 +95,48 @@ class FileService:
         next_cursor = _cursor(files[-1], order) if len(rows) > limit else None
         return FilePage(files, next_cursor, total=self._files.count(user, filters) if with_total else None)
 
-    def update_file(self, user: User, file_id: UUID, update: FileUpdate, *, revision: int | None = None) -> File:
-        """Change the fields that are set in `update`. With `revision`, only if the file still has that revision.
+    def update_file(self, user: User, file_id: UUID, update: FileUpdate, *, revisions: Collection[int] | None = None) -> File:
+        """Change the fields that are set in `update`. With `revisions`, only if the file has one of them.
 
         Raises NoSuchFileError, FileForbiddenError, FileChangedError.
         """
         changes = update.model_dump(exclude_unset=True)
         if changes:
-            return self._files.update(file_id, user, changes, revision=revision)
+            return self._files.update(file_id, user, changes, revisions=revisions)
         file = self._files.require_changeable(file_id, user, changes)
-        if revision not in (None, file.revision):
-            raise FileChangedError
+        _require_revision(file, revisions)
         return file
 
-    def delete_file(self, user: User, file_id: UUID, *, is_permanent: bool = False) -> None:
+    def delete_file(self, user: User, file_id: UUID, *, is_permanent: bool = False, revisions: Collection[int] | None = None) -> None:
         """Move an available file to the trash, if the trash is enabled; delete files in other states, with their bytes.
 
-        Raises NoSuchFileError, FileForbiddenError, UnavailableError. When S3 does not respond, the file is already hidden from every
-        list; the caller can repeat the deletion, otherwise the sweep completes it.
+        With `revisions`, only if the file has one of them.
+
+        Raises NoSuchFileError, FileForbiddenError, FileChangedError, UnavailableError. When S3 does not respond, the file is already
+        hidden from every list; the caller can repeat the deletion, otherwise the sweep completes it.
         """
-        if self._trash_retention and not is_permanent and self._move_to_trash(user, file_id):
+        if self._trash_retention and not is_permanent and self._move_to_trash(user, file_id, revisions):
             return
-        file = self._transitions.start_deleting(file_id, user)
+        file = self._transitions.start_deleting(file_id, user, revisions=revisions)
         if file is None:
             # Raises the error that applies to this user. A file that appeared since the statement above counts as deleted.
-            self._files.require_manageable(file_id, user)
+            _require_revision(self._files.require_manageable(file_id, user), revisions)
             raise NoSuchFileError
         if file.upload_id is not None:
             self._store.abort_multipart(file.s3_key, file.upload_id)
         self._store.delete(file.s3_key)
         self._transitions.remove(file.id)
 
-    def restore_file(self, user: User, file_id: UUID) -> File:
-        """Restore a file from the trash; idempotent. Raises NotInTrashError, NoSuchFileError, FileForbiddenError."""
-        restored = self._transitions.restore(file_id, user)
+    def restore_file(self, user: User, file_id: UUID, *, revisions: Collection[int] | None = None) -> File:
+        """Restore a file from the trash; idempotent. With `revisions`, only if the file has one of them.
+
+        Raises NotInTrashError, NoSuchFileError, FileForbiddenError, FileChangedError.
+        """
+        restored = self._transitions.restore(file_id, user, revisions=revisions)
         if restored is not None:
             return restored
         file = self._files.require_manageable(file_id, user)
+        _require_revision(file, revisions)
         if file.status != FileStatus.AVAILABLE:
             raise NotInTrashError(extra={"file_status": file.status})
         return file
@@ -142,15 +148,23 @@ class FileService:
         )
         return Download(file=file, content_type=content_type, request=request)
 
-    def _move_to_trash(self, user: User, file_id: UUID) -> bool:
+    def _move_to_trash(self, user: User, file_id: UUID, revisions: Collection[int] | None) -> bool:
         """Return whether the file is in the trash afterwards."""
-        if self._transitions.trash(file_id, user, purge_at=clock.now() + self._trash_retention) is not None:
+        purge_at = clock.now() + self._trash_retention
+        if self._transitions.trash(file_id, user, purge_at=purge_at, revisions=revisions) is not None:
             return True
         # Only available files go to the trash; files in other states are deleted permanently.
         found = self._files.get(file_id)
         if found is None or found.status == FileStatus.DELETING:
             return False
-        return self._files.require_manageable(file_id, user).status == FileStatus.TRASHED
+        file = self._files.require_manageable(file_id, user)
+        _require_revision(file, revisions)
+        return file.status == FileStatus.TRASHED
+
+
+def _require_revision(file: File, revisions: Collection[int] | None) -> None:
+    if revisions is not None and file.revision not in revisions:
+        raise FileChangedError
 
 
 def download_content_type(file: File) -> str:
