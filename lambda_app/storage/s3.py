@@ -151,6 +151,16 @@ class S3ObjectStore(ObjectStore):
             raise
         return True
 
+    def has_multipart(self, key: str, upload_id: str) -> bool:
+        """List at most one part, because S3 has no other request for this."""
+        try:
+            self._aws.call("s3", "list_parts", Bucket=self._bucket, Key=safe_key(key), UploadId=upload_id, MaxParts=1)
+        except AwsResponseError as error:
+            if error.aws_code == "NoSuchUpload":
+                return False
+            raise
+        return True
+
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
         """List all parts, in pages of 1000."""
         try:

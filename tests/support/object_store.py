@@ -167,6 +167,11 @@ class FakeObjectStore(ObjectStore):
         upload.parts[number] = bytes(body)
         return True
 
+    def has_multipart(self, key: str, upload_id: str) -> bool:
+        """Return whether the upload is in progress."""
+        self._answer()
+        return self._upload(key, upload_id) is not None
+
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
         """Return the parts of the upload."""
         self._answer()

@@ -361,11 +361,13 @@ class ObjectStoreContract:
 
     def test_aborted_upload_is_unknown_and_accepts_no_parts(self, world: World) -> None:
         key, upload_id, parts = _sent(world)
+        assert world.store().has_multipart(key, upload_id)
 
         for _ in range(2):
             world.store().abort_multipart(key, upload_id)
 
         assert world.store().list_parts(key, upload_id) is None
+        assert not world.store().has_multipart(key, upload_id)
         # The body fits into socket buffers, because a store may respond without reading a part that it refuses.
         assert _send_part(world, key, upload_id, 1, b"late").status == 404
         assert _join(world, key, upload_id, parts) is MultipartResult.UPLOAD_NOT_FOUND

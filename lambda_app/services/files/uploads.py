@@ -127,10 +127,14 @@ class UploadService:
     def sign_parts(self, user: User, file_id: UUID, requested: Sequence[PartRequest]) -> list[SignedPart]:
         """Sign the requests that upload these parts. A part can be signed and uploaded again.
 
-        Raises NoPartsError, MalformedRequestError, NoSuchFileError, FileForbiddenError, UnavailableError.
+        Raises NoPartsError, UploadLostError, MalformedRequestError, NoSuchFileError, FileForbiddenError, UnavailableError.
         """
         file, upload_id, plan = self._require_parts(user, file_id)
-        return [self._sign_part(file, upload_id, plan, part) for part in requested]
+        signed = [self._sign_part(file, upload_id, plan, part) for part in requested]
+        # S3 would refuse every part only after its bytes were sent.
+        if not self._store.has_multipart(file.s3_key, upload_id):
+            raise UploadLostError
+        return signed
 
     def list_parts(self, user: User, file_id: UUID) -> tuple[PartPlan, list[StoredPart]]:
         """Return the part plan of the upload, and the parts that were uploaded.
