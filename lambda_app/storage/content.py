@@ -42,6 +42,34 @@ _HARMLESS = frozenset(
     for subtype in subtypes.split()
 )
 
+_TYPE_BY_EXTENSION = {
+    "3gp": "video/3gpp",
+    "7z": "application/x-7z-compressed",
+    "avif": "image/avif",
+    "csv": "text/csv",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "epub": "application/epub+zip",
+    "flac": "audio/flac",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "m4a": "audio/mp4",
+    "md": "text/markdown",
+    "mkv": "video/x-matroska",
+    "mov": "video/quicktime",
+    "odp": "application/vnd.oasis.opendocument.presentation",
+    "ods": "application/vnd.oasis.opendocument.spreadsheet",
+    "odt": "application/vnd.oasis.opendocument.text",
+    "opus": "audio/opus",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "rar": "application/vnd.rar",
+    "tif": "image/tiff",
+    "tiff": "image/tiff",
+    "webp": "image/webp",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "zst": "application/zstd",
+}
+"""Types of extensions that browsers on some systems do not know. Each is on the allow-list above."""
+
 # Invisible characters outside the Unicode categories that `_visible` removes.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 # Persian, Indic scripts and emoji sequences need the joiners. Next to ASCII they are only useful for spoofing.
@@ -57,6 +85,17 @@ def served_content_type(content_type: str) -> str:
     """Return the declared type without parameters if it is on the allow-list, else application/octet-stream."""
     essence = content_type.partition(";")[0].strip().lower()
     return essence if essence in _HARMLESS else FALLBACK_CONTENT_TYPE
+
+
+def declared_or_known_type(content_type: str, filename: str) -> str:
+    """Return the declared type; for application/octet-stream, the type of the file name's extension, if it is known.
+
+    Browsers declare every type that the operating system does not know as application/octet-stream, for example HEIC photos on Windows.
+    """
+    if content_type.partition(";")[0].strip().lower() != FALLBACK_CONTENT_TYPE:
+        return content_type
+    _, dot, extension = filename.rpartition(".")
+    return _TYPE_BY_EXTENSION.get(extension.lower(), content_type) if dot else content_type
 
 
 def content_disposition(filename: str) -> str:

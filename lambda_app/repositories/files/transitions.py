@@ -11,7 +11,7 @@ Lock order in all of them: the idempotency key, the file, the file request, the 
 audit log.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -85,15 +85,17 @@ class FileTransitionRepository:
             reservation = statement.add_cte(*parts)
         return self._session.execute(reservation, execution_options=OWN_TRANSACTION).scalar_one_or_none() is not None
 
-    def reserve_for_guest(self, file: File, *, token_hash: str, source: str, default_bytes: int, default_files: int) -> ThrottledUpload:
+    def reserve_for_guest(
+        self, file: File, *, content_types: Sequence[str], token_hash: str, source: str, default_bytes: int, default_files: int
+    ) -> ThrottledUpload:
         """Insert the pending file for the owner of the request with this token, charge the owner and commit, if both have room.
 
-        The same statement counts the upload against the `source`, so that concurrent uploads reveal no more about the quota than
+        The request has to allow one of the `content_types`. The same statement counts the upload against the `source`, so that concurrent uploads reveal no more about the quota than
         sequential ones. It locks the request and the owner before it changes either: the request must not be counted if the owner's
         quota does not suffice.
         """
         now = clock.now()
-        open_request = select(FileRequest.id, FileRequest.owner_id, and_(*_accepts(file)).label("accepts"))
+        open_request = select(FileRequest.id, FileRequest.owner_id, and_(*_accepts(file, content_types)).label("accepts"))
         request = open_request.where(FileRequest.token_hash == token_hash, *live_request()).with_for_update(key_share=True).cte("request")
         has_room = _has_room(file, default_bytes=default_bytes, default_files=default_files)
         fits = and_(request.c.accepts, has_room).label("fits")
@@ -226,13 +228,13 @@ def _has_room(file: File, *, default_bytes: int, default_files: int) -> ColumnEl
     )
 
 
-def _accepts(file: File) -> list[ColumnElement[bool]]:
+def _accepts(file: File, content_types: Sequence[str]) -> list[ColumnElement[bool]]:
     """Return the conditions for a live request to accept the file."""
     rules = FileRequest.allowed_content_types
     return [
         FileRequest.file_count < FileRequest.max_files,
         FileRequest.max_size_bytes >= file.size_bytes,
-        or_(rules.is_(None), *(literal(rule) == any_(rules) for rule in matching_rules(file.content_type))),
+        or_(rules.is_(None), *(literal(rule) == any_(rules) for rule in matching_rules(*content_types))),
     ]
 
 
