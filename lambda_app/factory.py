@@ -40,6 +40,7 @@ from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
+from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.repositories.files.usage import UsageRepository
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
@@ -209,6 +210,7 @@ class Services:
         return UploadService(
             files=FileRepository(session),
             transitions=FileTransitionRepository(session),
+            tombstones=TombstoneRepository(session),
             users=UserRepository(session),
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             store=self._store(session),
@@ -217,7 +219,12 @@ class Services:
 
     def completion(self, session: Session) -> UploadCompletion:
         """The service that completes uploads, for one unit of work."""
-        return UploadCompletion(files=FileRepository(session), transitions=FileTransitionRepository(session), store=self._store(session))
+        return UploadCompletion(
+            files=FileRepository(session),
+            transitions=FileTransitionRepository(session),
+            tombstones=TombstoneRepository(session),
+            store=self._store(session),
+        )
 
     def shares(self, session: Session) -> ShareService:
         """The share service of one unit of work."""
@@ -269,6 +276,7 @@ class Services:
         return PublicUploadService(
             requests=FileRequestRepository(session),
             transitions=FileTransitionRepository(session),
+            tombstones=TombstoneRepository(session),
             completion=self.completion(session),
             store=self._store(session),
             default_quota=self._default_quota(),
@@ -283,6 +291,7 @@ class Services:
         return SweepService(
             files=SweepRepository(session),
             transitions=FileTransitionRepository(session),
+            tombstones=TombstoneRepository(session),
             keys=IdempotencyRepository(session),
             store=self._store(session),
         )

@@ -6,6 +6,7 @@
    8 MiB with `Content-Type: application/x-www-form-urlencoded` took seconds, and a body `Action=...` reached another service.
 3. Multipart uploads in progress are kept on disk. ministack keeps them in memory only.
 4. The caller chooses the application's access key, so that presigned URLs stay valid when the emulator restarts.
+5. Presigned requests with unsigned `x-amz-` headers are refused, as S3 refuses them; ministack would apply such headers.
 
 The changes use private names of ministack, which requirements/emulator.txt pins exactly. tests/integration/test_local_servers.py fails when
 an upgrade breaks one of them.
@@ -21,6 +22,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import ministack.app
 from ministack.core import iam_actions
@@ -34,18 +36,37 @@ Response = tuple[int, dict[str, str], bytes]
 PARENT_CHECK_SECONDS = 1.0
 HEALTH_PATH = "/_ministack/health"
 CLOSED_PREFIXES = ("/_ministack/", "/_localstack/", "/_aws/")
+UNSIGNED_HEADERS = (
+    b"<Error><Code>AccessDenied</Code><Message>There were headers present in the request which were not signed</Message></Error>"
+)
 
 _emulator = ministack.app.app
 
 
 async def without_administration(scope: Message, receive: Receive, send: Send) -> None:
-    """Return 404 for the administration paths and forward all other requests to the emulator."""
+    """Return 404 for the administration paths and 403 for unsigned headers; forward all other requests to the emulator."""
     path = scope.get("path", "")
     if scope["type"] == "http" and path.startswith(CLOSED_PREFIXES) and path != HEALTH_PATH:
-        await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body"})
-        return
-    await _emulator(scope, receive, send)
+        await _respond(send, 404)
+    elif scope["type"] == "http" and has_unsigned_headers(scope):
+        await _respond(send, 403, UNSIGNED_HEADERS)
+    else:
+        await _emulator(scope, receive, send)
+
+
+def has_unsigned_headers(scope: Message) -> bool:
+    """Return whether a presigned request has `x-amz-` headers that its signature does not cover."""
+    signed = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("X-Amz-SignedHeaders")
+    if signed is None:
+        return False
+    names = {name.decode("latin-1").lower() for name, _ in scope["headers"]}
+    return any(name.startswith("x-amz-") for name in names - set(signed.split(";")))
+
+
+async def _respond(send: Send, status: int, body: bytes = b"") -> None:
+    headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"application/xml")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def route_bucket_to_s3(bucket: str) -> None:

@@ -12,6 +12,7 @@ from lambda_app.models.base import Base
 from lambda_app.models.files.files import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus
 from lambda_app.models.files.idempotency import IdempotencyKey
 from lambda_app.models.files.sweep import SweepPosition
+from lambda_app.models.files.tombstones import Tombstone
 from lambda_app.models.files.upload_hours import UploadHour
 from lambda_app.models.sharing.file_requests import FileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
@@ -51,6 +52,7 @@ __all__ = [
     "ShareRecipient",
     "SignInAttempt",
     "SweepPosition",
+    "Tombstone",
     "UploadHour",
     "User",
     "UserSession",

@@ -74,6 +74,10 @@ class ConnectionReleasingStore(ObjectStore):
         """Send one part."""
         return self._without_connection().send_part(key=key, upload_id=upload_id, number=number, body=body)
 
+    def has_multipart(self, key: str, upload_id: str) -> bool:
+        """Return whether the multipart upload exists."""
+        return self._without_connection().has_multipart(key, upload_id)
+
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
         """Return all uploaded parts."""
         return self._without_connection().list_parts(key, upload_id)

@@ -16,6 +16,12 @@ FALLBACK_FILENAME = "download"
 FALLBACK_CONTENT_TYPE = "application/octet-stream"
 """Replaces every type that is not in the list below."""
 
+UNDETERMINED_LANGUAGE = "und"
+"""The language tag of ISO 639-2 for an undetermined language."""
+
+EXPIRED_AT = "Thu, 01 Jan 1970 00:00:00 GMT"
+"""A date in the past, for caches that do not know Cache-Control."""
+
 # Types that a browser displays, plays or saves without executing code. This is an allow-list, because the set of dangerous types grows:
 # HTML, SVG and all other XML, scripts, style sheets, WebAssembly, MHTML, Flash and installable manifests are excluded on purpose.
 # PDF is included: viewers run its scripts in a sandbox, the origin of the page is the bucket and not the API, and phones need the type
@@ -36,6 +42,34 @@ _HARMLESS = frozenset(
     for subtype in subtypes.split()
 )
 
+_TYPE_BY_EXTENSION = {
+    "3gp": "video/3gpp",
+    "7z": "application/x-7z-compressed",
+    "avif": "image/avif",
+    "csv": "text/csv",
+    "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "epub": "application/epub+zip",
+    "flac": "audio/flac",
+    "heic": "image/heic",
+    "heif": "image/heif",
+    "m4a": "audio/mp4",
+    "md": "text/markdown",
+    "mkv": "video/x-matroska",
+    "mov": "video/quicktime",
+    "odp": "application/vnd.oasis.opendocument.presentation",
+    "ods": "application/vnd.oasis.opendocument.spreadsheet",
+    "odt": "application/vnd.oasis.opendocument.text",
+    "opus": "audio/opus",
+    "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+    "rar": "application/vnd.rar",
+    "tif": "image/tiff",
+    "tiff": "image/tiff",
+    "webp": "image/webp",
+    "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    "zst": "application/zstd",
+}
+"""Types of extensions that browsers on some systems do not know. Each is on the allow-list above."""
+
 # Invisible characters outside the Unicode categories that `_visible` removes.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 # Persian, Indic scripts and emoji sequences need the joiners. Next to ASCII they are only useful for spoofing.
@@ -53,6 +87,17 @@ def served_content_type(content_type: str) -> str:
     return essence if essence in _HARMLESS else FALLBACK_CONTENT_TYPE
 
 
+def declared_or_known_type(content_type: str, filename: str) -> str:
+    """Return the declared type; for application/octet-stream, the type of the file name's extension, if it is known.
+
+    Browsers declare every type that the operating system does not know as application/octet-stream, for example HEIC photos on Windows.
+    """
+    if content_type.partition(";")[0].strip().lower() != FALLBACK_CONTENT_TYPE:
+        return content_type
+    _, dot, extension = filename.rpartition(".")
+    return _TYPE_BY_EXTENSION.get(extension.lower(), content_type) if dot else content_type
+
+
 def content_disposition(filename: str) -> str:
     """Return a Content-Disposition header that saves the download as `safe_filename(filename)`.
 
@@ -62,6 +107,23 @@ def content_disposition(filename: str) -> str:
     # Old clients read only `filename`, and decode quotes, backslashes and percent signs differently (RFC 6266, appendix D).
     fallback = re.sub(r'[^ -~]|["\\%]', "_", name)
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHAR)}"
+
+
+def download_overrides(filename: str, content_type: str) -> dict[str, str]:
+    """Return the query parameters that replace every response header which S3 took from the uploader, in their order in the URL.
+
+    S3 stores unsigned headers of an upload and sends them with downloads
+    (https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Overriding response header values"). Caches would keep a
+    download beyond the life of its URL, and a client that decompresses it would see bytes whose size and digest were never verified.
+    """
+    return {
+        "response-cache-control": "private, no-store",
+        "response-content-disposition": content_disposition(filename),
+        "response-content-encoding": "identity",
+        "response-content-language": UNDETERMINED_LANGUAGE,
+        "response-content-type": served_content_type(content_type),
+        "response-expires": EXPIRED_AT,
+    }
 
 
 def safe_filename(filename: str) -> str:

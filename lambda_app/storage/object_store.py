@@ -188,6 +188,13 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def has_multipart(self, key: str, upload_id: str) -> bool:
+        """Return whether the multipart upload exists, that is, was neither completed nor aborted nor lost.
+
+        Raises UnavailableError when the store does not respond or rejects the request.
+        """
+        ...
+
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
         """Return all uploaded parts, ordered by number; None when the upload does not exist.
 

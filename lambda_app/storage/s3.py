@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from lambda_app.core.aws import AwsAccess, AwsResponseError, AwsStream
 from lambda_app.core.errors import StoreUnavailableError
 from lambda_app.core.settings import Settings
-from lambda_app.storage.content import content_disposition, served_content_type
+from lambda_app.storage.content import download_overrides
 from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
     ByteSource,
@@ -63,15 +63,8 @@ class S3ObjectStore(ObjectStore):
     def presign_download(
         self, *, key: str, filename: str, content_type: str, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
     ) -> PresignedRequest:
-        """Sign a GET or HEAD. The response is an attachment with a safe content type and without a content encoding."""
-        overrides = {
-            # S3 stores an unsigned Content-Encoding header of the uploader. A client that decompresses the download would see
-            # bytes whose size and digest were never verified.
-            "response-content-encoding": "identity",
-            "response-content-disposition": content_disposition(filename),
-            "response-content-type": served_content_type(content_type),
-        }
-        url = f"{self._url(key)}?{urlencode(overrides, quote_via=quote, safe='')}"
+        """Sign a GET or HEAD. The response is an attachment with a safe content type, without headers of the uploader."""
+        url = f"{self._url(key)}?{urlencode(download_overrides(filename, content_type), quote_via=quote, safe='')}"
         return self._presign(method, url, {}, lifetime_seconds=lifetime_seconds)
 
     def head(self, key: str) -> StoredObject | None:
@@ -154,6 +147,16 @@ class S3ObjectStore(ObjectStore):
         part = {"Key": safe_key(key), "UploadId": upload_id, "PartNumber": number, "Body": body, "ChecksumSHA256": digest}
         try:
             self._aws.call("s3", "upload_part", Bucket=self._bucket, **part)
+        except AwsResponseError as error:
+            if error.aws_code == "NoSuchUpload":
+                return False
+            raise
+        return True
+
+    def has_multipart(self, key: str, upload_id: str) -> bool:
+        """List at most one part, because S3 has no other request for this."""
+        try:
+            self._aws.call("s3", "list_parts", Bucket=self._bucket, Key=safe_key(key), UploadId=upload_id, MaxParts=1)
         except AwsResponseError as error:
             if error.aws_code == "NoSuchUpload":
                 return False

@@ -15,9 +15,10 @@ from lambda_app.models import File, FileStatus, User
 from lambda_app.schemas.files.files import FileCreate
 from lambda_app.schemas.files.uploads import MultipartCreate, PartRequest
 from lambda_app.services.files.files import FileService
+from lambda_app.services.files.idempotency import KeyedRequest
 from lambda_app.services.files.sweep import SweepReport
-from lambda_app.services.files.uploads import UploadService
-from lambda_app.storage.keys import object_key
+from lambda_app.services.files.uploads import StartedUpload, UploadService
+from lambda_app.storage.keys import file_id_of, object_key
 from lambda_app.storage.object_store import ObjectStore
 from tests.support.object_store import FakeObject, FakeObjectStore
 from tests.support.quota_assertions import assert_nothing_differs
@@ -65,8 +66,13 @@ class Lifecycle:
 
     def start(self, user: User, body: bytes = b"hello", **fields: object) -> File:
         """Start an upload in a single request."""
+        return self.start_signed(user, body, None, **fields).file
+
+    def start_signed(self, user: User, body: bytes = b"hello", key: str | None = None, **fields: object) -> StartedUpload:
+        """Start an upload in a single request, with an idempotency key if `key` is set, and return its presigned request too."""
         declared = FileCreate.model_validate({"filename": "a.txt", "content_type": "text/plain", "size_bytes": len(body), **fields})
-        return self.upload(lambda uploads: uploads.start_upload(user, declared)).file
+        keyed = None if key is None else KeyedRequest.of(user_id=user.id, route="POST /files/upload", key=key, body="{}")
+        return self.upload(lambda uploads: uploads.start_upload(user, declared, keyed=keyed))
 
     def put(self, file: File, body: bytes = b"hello") -> None:
         """Store the bytes of a file, unless its object exists already; the presigned URL has the same condition."""
@@ -95,6 +101,12 @@ class Lifecycle:
         """Complete the upload as the handler of an S3 event."""
         with self.services.unit_of_work() as session:
             self.services.completion(session).complete_from_event(file_id)
+
+    def deliver_event_for(self, key: str) -> None:
+        """Complete the upload of the object with this key as the handler of an S3 event."""
+        file_id = file_id_of(key)
+        assert file_id is not None
+        self.deliver_event(file_id)
 
     def delete(self, user: User, file_id: UUID, *, is_permanent: bool = False) -> None:
         """Delete a file."""

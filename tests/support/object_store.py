@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from lambda_app.core import clock
 from lambda_app.core.errors import StoreUnavailableError
-from lambda_app.storage.content import content_disposition, served_content_type
+from lambda_app.storage.content import download_overrides
 from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
     DownloadMethod,
@@ -32,6 +32,7 @@ from lambda_app.storage.object_store import (
 from lambda_app.storage.signed_headers import ADVISED_PART_HEADERS, part_headers, safe_key, upload_headers
 
 S3_PART_MIN_BYTES = 5 * 1024**2
+STORED_HEADERS = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class FakeObject:
     crc64nvme: str | None = None
     """The checksum in S3's responses. The fake does not compute it; a test sets it."""
     modified_at: datetime = field(default_factory=clock.now)
+    metadata: dict[str, str] = field(default_factory=dict)
+    """Headers of the uploader that S3 stores without checking and sends with downloads."""
 
 
 @dataclass(slots=True)
@@ -107,8 +110,7 @@ class FakeObjectStore(ObjectStore):
         self, *, key: str, filename: str, content_type: str, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
     ) -> PresignedRequest:
         """Sign a GET or HEAD whose response has this file name and a content type that browsers do not execute."""
-        query = {"disposition": content_disposition(filename), "type": served_content_type(content_type)}
-        return self._presign(method, key, query, {}, lifetime_seconds=lifetime_seconds)
+        return self._presign(method, key, download_overrides(filename, content_type), {}, lifetime_seconds=lifetime_seconds)
 
     def head(self, key: str) -> StoredObject | None:
         """Return the properties of the object."""
@@ -165,6 +167,11 @@ class FakeObjectStore(ObjectStore):
             return False
         upload.parts[number] = bytes(body)
         return True
+
+    def has_multipart(self, key: str, upload_id: str) -> bool:
+        """Return whether the upload is in progress."""
+        self._answer()
+        return self._upload(key, upload_id) is not None
 
     def list_parts(self, key: str, upload_id: str) -> list[StoredPart] | None:
         """Return the parts of the upload."""
@@ -262,14 +269,16 @@ class FakeObjectStore(ObjectStore):
             return StoreResponse(400)
         if key in self.objects:
             return StoreResponse(412)
-        self.objects[key] = FakeObject(body, sent["content-type"], digest.hexdigest() if declared else None)
+        metadata = {name: sent[name] for name in STORED_HEADERS if name in sent}
+        self.objects[key] = FakeObject(body, sent["content-type"], digest.hexdigest() if declared else None, metadata=metadata)
         return StoreResponse(200)
 
     def _serve(self, key: str, query: dict[str, str]) -> StoreResponse:
         held = self.objects.get(key)
         if held is None:
             return StoreResponse(404)
-        return StoreResponse(200, {"content-disposition": query["disposition"], "content-type": query["type"]}, held.body)
+        overrides = {name.removeprefix("response-"): value for name, value in query.items() if name.startswith("response-")}
+        return StoreResponse(200, {"content-type": held.content_type} | held.metadata | overrides, held.body)
 
     def _presign(
         self, method: str, key: str, query: dict[str, str], headers: dict[str, str], *, lifetime_seconds: int | None = None

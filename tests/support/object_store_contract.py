@@ -17,6 +17,17 @@ from tests.support.object_store import StoreResponse
 BODY = b"%PDF-1.7 not really\n\x00\xff"
 CONTENT_TYPE = "application/pdf"
 PARTS = (b"\0\0\0\x18ftypmp42" + b"v" * (5 * 1024**2), b"the rest")
+UNSIGNED_AMZ_HEADERS = {
+    "x-amz-acl": "public-read",
+    "x-amz-copy-source": "/bucket/key",
+    "x-amz-meta-a": "b",
+    "x-amz-object-lock-legal-hold": "ON",
+    "x-amz-server-side-encryption": "aws:kms",
+    "x-amz-storage-class": "GLACIER",
+    "x-amz-tagging": "GuardDutyMalwareScanStatus=NO_THREATS_FOUND",
+    "x-amz-website-redirect-location": "https://example.org/",
+}
+"""Headers of an upload that change how S3 stores or serves the object."""
 
 
 class World(Protocol):
@@ -244,6 +255,49 @@ class ObjectStoreContract:
         assert (response.status, response.body) == (200, BODY)
         assert response.headers.get("content-encoding", "identity") == "identity"
 
+    def test_unsigned_metadata_of_the_uploader_does_not_reach_downloads(self, world: World) -> None:
+        key, upload = _start_upload(world)
+        unsigned = {
+            "Cache-Control": "public, max-age=31536000, immutable",
+            "Expires": "Fri, 01 Jan 2100 00:00:00 GMT",
+            "Content-Language": "tlh",
+            "Content-Encoding": "gzip",
+            "Content-Disposition": "inline",
+        }
+        assert _put(world, upload, BODY, unsigned).status == 200
+
+        download = world.store().presign_download(key=key, filename="a.pdf", content_type=CONTENT_TYPE)
+        headers = world.send("GET", download.url, download.headers, b"").headers
+
+        assert headers["cache-control"] == "private, no-store"
+        assert headers["expires"] == "Thu, 01 Jan 1970 00:00:00 GMT"
+        assert headers["content-language"] == "und"
+        assert headers.get("content-encoding", "identity") == "identity"
+        assert headers["content-disposition"].startswith("attachment;")
+
+    def test_caching_of_a_download_cannot_be_changed(self, world: World) -> None:
+        key = _stored(world)
+        download = world.store().presign_download(key=key, filename="a.pdf", content_type=CONTENT_TYPE)
+
+        response = world.send("GET", download.url.replace("no-store", "immutable"), download.headers, b"")
+
+        assert "immutable" in download.url.replace("no-store", "immutable")
+        assert response.status == 403
+
+    @pytest.mark.parametrize("header", UNSIGNED_AMZ_HEADERS)
+    def test_unsigned_amz_header_is_refused(self, world: World, header: str) -> None:
+        """S3: "There were headers present in the request which were not signed"."""
+        key, upload = _start_upload(world)
+        upload_key, upload_id = _start_parts(world)
+        part = world.store().presign_part(key=upload_key, upload_id=upload_id, number=1, size_bytes=3, sha256=None)
+        extra = {header: UNSIGNED_AMZ_HEADERS[header]}
+
+        statuses = [_put(world, upload, BODY, extra).status, world.send("PUT", part.url, extra, b"123").status]
+
+        assert statuses == [403, 403]
+        assert world.store().head(key) is None
+        assert world.store().list_parts(upload_key, upload_id) == []
+
     def test_download_url_allows_no_upload_and_upload_url_no_download(self, world: World) -> None:
         key, upload = _start_upload(world)
         download = world.store().presign_download(key=key, filename="a.pdf", content_type=CONTENT_TYPE)
@@ -307,11 +361,13 @@ class ObjectStoreContract:
 
     def test_aborted_upload_is_unknown_and_accepts_no_parts(self, world: World) -> None:
         key, upload_id, parts = _sent(world)
+        assert world.store().has_multipart(key, upload_id)
 
         for _ in range(2):
             world.store().abort_multipart(key, upload_id)
 
         assert world.store().list_parts(key, upload_id) is None
+        assert not world.store().has_multipart(key, upload_id)
         # The body fits into socket buffers, because a store may respond without reading a part that it refuses.
         assert _send_part(world, key, upload_id, 1, b"late").status == 404
         assert _join(world, key, upload_id, parts) is MultipartResult.UPLOAD_NOT_FOUND

@@ -3,27 +3,23 @@
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from lambda_app.factory import Services
-from lambda_app.models import CHARGED, File, FileStatus, User
+from lambda_app.models import CHARGED, File, FileStatus, Tombstone, User
 from lambda_app.storage.keys import file_id_of
 from lambda_app.storage.object_store import ObjectStore
 
 
 def assert_quota_is_exact(services: Services, users: Iterable[UUID]) -> None:
-    """Assert that each user's counters equal the sums over the files that count in the quota."""
+    """Assert that each user's counters equal the sums over the files and tombstones that count in the quota."""
     with services.unit_of_work() as session:
         for user_id in users:
-            charged = (File.owner_id == user_id, File.status.in_(CHARGED))
-            query = select(
-                User.bytes_used,
-                User.files_count,
-                select(func.coalesce(func.sum(File.size_bytes), 0)).where(*charged).scalar_subquery(),
-                select(func.count()).select_from(File).where(*charged).scalar_subquery(),
-            ).where(User.id == user_id)
-            bytes_used, files_count, size_sum, rows = session.execute(query).one()
-            assert (bytes_used, files_count) == (int(size_sum), rows), user_id
+            charged = select(File.size_bytes).where(File.owner_id == user_id, File.status.in_(CHARGED))
+            remembered = select(Tombstone.size_bytes).where(Tombstone.owner_id == user_id, Tombstone.charged_until.is_not(None))
+            sizes = list(session.execute(charged.union_all(remembered)).scalars())
+            user = session.get_one(User, user_id)
+            assert (user.bytes_used, user.files_count) == (sum(sizes), len(sizes)), user_id
 
 
 def assert_nothing_differs(services: Services, store: ObjectStore, users: Iterable[UUID]) -> None:

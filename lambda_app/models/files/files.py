@@ -24,6 +24,9 @@ class FileStatus(StrEnum):
 
 CHARGED = (FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.TRASHED)
 """The states that count against the owner's quota: an object is stored, or may still be uploaded."""
+SLOWEST_UPLOAD_BYTES_PER_SECOND = 128 * 1024
+"""S3 checks the signature when a PUT starts. A PUT that started before the URL expired and sends at least at this speed is not expired
+by the sweep."""
 
 
 class File(Timestamps, Base):
@@ -49,7 +52,7 @@ class File(Timestamps, Base):
     owner_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="RESTRICT"))
     status: Mapped[str] = mapped_column(String(16), server_default=FileStatus.PENDING.value)
     upload_expires_at: Mapped[datetime]
-    """When a pending upload counts as abandoned."""
+    """When a pending upload counts as abandoned. For an upload by one PUT: the expiry of the last URL, plus the slowest transfer."""
     upload_id: Mapped[str | None] = mapped_column(String(1024))
     """S3's id of the multipart upload in progress; None for a single PUT and after the upload."""
     part_size_bytes: Mapped[int | None] = mapped_column(BigInteger)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, Uuid, cast, column, exists, func, or_, select
+from sqlalchemy import ColumnElement, Text, Uuid, cast, column, exists, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
@@ -29,6 +29,14 @@ class RequestedFile(NamedTuple):
     file: File
     is_readable: bool
     is_downloadable: bool
+
+
+class FoundArchive(NamedTuple):
+    """An archive, whether its requester may still download all its files, and whether the requester owns all of them."""
+
+    archive: Archive
+    is_whole: bool
+    is_own: bool
 
 
 class ArchiveRepository:
@@ -58,27 +66,32 @@ class ArchiveRepository:
         )
         return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
 
-    def require(self, archive_id: UUID, user: User) -> tuple[Archive, bool]:
-        """Return an archive that `user` requested, and whether they may still download all its files. Raises NoSuchArchiveError."""
-        return self._require(archive_id, Archive.user_id == user.id, downloadable_by(user))
+    def require(self, archive_id: UUID, user: User) -> FoundArchive:
+        """Return an archive that `user` requested. Raises NoSuchArchiveError."""
+        return self._require(archive_id, Archive.user_id == user.id, downloadable_by(user), File.owner_id == user.id)
 
-    def require_of_link(self, archive_id: UUID, share: Share) -> tuple[Archive, bool]:
-        """Return an archive requested through the link, and whether the link still opens all its files. Raises NoSuchArchiveError."""
-        return self._require(archive_id, Archive.share_id == share.id, reached_by(share))
+    def require_of_link(self, archive_id: UUID, share: Share) -> FoundArchive:
+        """Return an archive requested through the link; its visitors own none of the files. Raises NoSuchArchiveError."""
+        return self._require(archive_id, Archive.share_id == share.id, reached_by(share), false())
 
     def page(self, user: User, *, limit: int, after: Cursor | None) -> list[Archive]:
         """Return up to `limit` of the user's archives after the cursor, newest first."""
         query = select(Archive).where(Archive.user_id == user.id, Archive.status != ArchiveStatus.DELETING)
         return list(self._session.execute(newest_page(query, Archive, limit=limit, after=after)).scalars())
 
-    def _require(self, archive_id: UUID, is_requester: ColumnElement[bool], permission: ColumnElement[bool]) -> tuple[Archive, bool]:
-        query = select(Archive, has_all_files(permission).label("has_all_files")).where(
-            Archive.id == archive_id, is_requester, Archive.status != ArchiveStatus.DELETING
-        )
+    def _require(
+        self,
+        archive_id: UUID,
+        is_requester: ColumnElement[bool],
+        permission: ColumnElement[bool],
+        ownership: ColumnElement[bool],
+    ) -> FoundArchive:
+        columns = has_all_files(permission).label("is_whole"), has_all_files(ownership).label("is_own")
+        query = select(Archive, *columns).where(Archive.id == archive_id, is_requester, Archive.status != ArchiveStatus.DELETING)
         row = self._session.execute(query.execution_options(populate_existing=True)).one_or_none()
         if row is None:
             raise NoSuchArchiveError
-        return row.Archive, bool(row.has_all_files)
+        return FoundArchive(row.Archive, is_whole=bool(row.is_whole), is_own=bool(row.is_own))
 
 
 def has_all_files(permission: ColumnElement[bool], *positions: ColumnElement[bool]) -> ColumnElement[bool]:

@@ -25,6 +25,10 @@ class ArchiveSweepRepository:
         is_expired = and_(Archive.status.in_((ArchiveStatus.READY, ArchiveStatus.FAILED)), Archive.expires_at < now)
         return self._list(or_(is_expired, Archive.status == ArchiveStatus.DELETING), after=after, limit=limit)
 
+    def list_ready(self, *, after: UUID | None, limit: int) -> list[Archive]:
+        """Return the archives that can be downloaded."""
+        return self._list(Archive.status == ArchiveStatus.READY, after=after, limit=limit)
+
     def list_claimable(self, now: datetime, *, limit: int) -> list[UUID]:
         """Return the archives that a worker may claim, oldest first."""
         is_abandoned = and_(Archive.status == ArchiveStatus.BUILDING, Archive.lease_until < now)

@@ -193,6 +193,16 @@ class ArchiveTransitionRepository:
         )
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
 
+    def withdraw(self, archive_id: UUID) -> bool:
+        """Start deleting a ready archive; False if it is not ready."""
+        statement = (
+            update(Archive)
+            .where(Archive.id == archive_id, Archive.status == ArchiveStatus.READY)
+            .values(status=ArchiveStatus.DELETING, updated_at=clock.now())
+            .returning(Archive.id)
+        )
+        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
+
     def fail_abandoned(self, archive_id: UUID, *, overdue_at: datetime, error_code: str, expires_at: datetime) -> bool:
         """Fail an unfinished archive whose lease had expired at `overdue_at`; False if it is not such an archive."""
         statement = (

@@ -122,8 +122,8 @@ class FileRepository:
             query = select(literal(1)).select_from(shared_files(user, filters.shared))
         return self._session.execute(query.offset(rows).limit(1)).first() is not None
 
-    def update(self, file_id: UUID, user: User, changes: Mapping[str, Any], *, revision: int | None) -> File:
-        """Change the columns named in `changes` within the caller's transaction, if the file has this `revision` (None: any).
+    def update(self, file_id: UUID, user: User, changes: Mapping[str, Any], *, revisions: Collection[int] | None) -> File:
+        """Change the columns named in `changes` within the caller's transaction, if the file has one of these `revisions` (None: any).
 
         Raises NoSuchFileError, FileForbiddenError, FileChangedError.
         """
@@ -132,8 +132,8 @@ class FileRepository:
             .where(File.id == file_id, File.status != FileStatus.DELETING, changeable_by(user, changes))
             .values(**changes, updated_at=clock.now(), revision=File.revision + 1)
         )
-        if revision is not None:
-            change = change.where(File.revision == revision)
+        if revisions is not None:
+            change = change.where(File.revision.in_(revisions))
         options = {"synchronize_session": False, "populate_existing": True}
         if "is_public" in changes:
             # This changes who may read the file, so it is audited.

@@ -4,10 +4,14 @@ A transition commits by itself: it must be durable before S3 is changed, and mus
 (docs/adr/0005-file-transitions-as-own-transactions.md). One statement changes the file and the owner's counters, so the usage equals the
 sum of the charged files at every commit, under any concurrency (docs/adr/0006-quota-in-the-transition-statement.md).
 
+A file that ends while a presigned URL could still store its object leaves a tombstone, which carries the charge until the URL expires
+(`repositories/files/tombstones`).
+
 Lock order in all of them: the idempotency key, the file, the file request, the owner, the throttle counter of a guest, the end of the
 audit log.
 """
 
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -35,10 +39,11 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
-from lambda_app.models import CHARGED, File, FileRequest, FileStatus, User
+from lambda_app.models import CHARGED, File, FileRequest, FileStatus, Tombstone, User
 from lambda_app.repositories.audit import audit_insert_for
 from lambda_app.repositories.files.file_access import manageable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
+from lambda_app.repositories.files.tombstones import charged_until, remembered_until, tombstone_insert
 from lambda_app.repositories.sharing.file_requests import live_request
 from lambda_app.repositories.sharing.guest_throttle import ThrottledUpload, blocked_until, count_guest_upload
 from lambda_app.repositories.statements import OWN_TRANSACTION
@@ -80,15 +85,17 @@ class FileTransitionRepository:
             reservation = statement.add_cte(*parts)
         return self._session.execute(reservation, execution_options=OWN_TRANSACTION).scalar_one_or_none() is not None
 
-    def reserve_for_guest(self, file: File, *, token_hash: str, source: str, default_bytes: int, default_files: int) -> ThrottledUpload:
+    def reserve_for_guest(
+        self, file: File, *, content_types: Sequence[str], token_hash: str, source: str, default_bytes: int, default_files: int
+    ) -> ThrottledUpload:
         """Insert the pending file for the owner of the request with this token, charge the owner and commit, if both have room.
 
-        The same statement counts the upload against the `source`, so that concurrent uploads reveal no more about the quota than
-        sequential ones. It locks the request and the owner before it changes either: the request must not be counted if the owner's
+        The request has to allow one of the `content_types`. The same statement counts the upload against the `source`, so that concurrent
+        uploads reveal no more about the quota than sequential ones. It locks the request and the owner before it changes either: the request must not be counted if the owner's
         quota does not suffice.
         """
         now = clock.now()
-        open_request = select(FileRequest.id, FileRequest.owner_id, and_(*_accepts(file)).label("accepts"))
+        open_request = select(FileRequest.id, FileRequest.owner_id, and_(*_accepts(file, content_types)).label("accepts"))
         request = open_request.where(FileRequest.token_hash == token_hash, *live_request()).with_for_update(key_share=True).cte("request")
         has_room = _has_room(file, default_bytes=default_bytes, default_files=default_files)
         fits = and_(request.c.accepts, has_room).label("fits")
@@ -120,7 +127,7 @@ class FileTransitionRepository:
         return self._transition(File.id == file_id, File.status == FileStatus.PENDING, after=FileStatus.AVAILABLE, **values)
 
     def reject(self, file_id: UUID) -> File | None:
-        """Reject a pending file and release its quota; None if it is no longer pending."""
+        """Reject a pending file and release its quota, once its upload URL has expired; None if it is no longer pending."""
         return self._transition(File.id == file_id, File.status == FileStatus.PENDING, after=FileStatus.REJECTED, upload_id=None)
 
     def expire(self, file_id: UUID, *, overdue_at: datetime) -> File | None:
@@ -129,31 +136,34 @@ class FileTransitionRepository:
         return self._transition(*overdue, after=FileStatus.EXPIRED)
 
     def extend(self, file_id: UUID, *, until: datetime) -> bool:
-        """Extend the time of a pending upload to `until` at least; False if it is no longer pending."""
+        """Extend the time of an upload to `until` at least; False if the file is neither pending nor available any more."""
         statement = (
             update(File)
-            .where(File.id == file_id, File.status == FileStatus.PENDING)
+            .where(File.id == file_id, File.status.in_((FileStatus.PENDING, FileStatus.AVAILABLE)))
             .values(upload_expires_at=func.greatest(File.upload_expires_at, until))
             .returning(File.id)
         )
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
 
-    def trash(self, file_id: UUID, user: User, *, purge_at: datetime) -> File | None:
+    def trash(self, file_id: UUID, user: User, *, purge_at: datetime, revisions: Collection[int] | None = None) -> File | None:
         """Move an available file to the trash, where it stays charged; None if there is none that the user may manage."""
-        conditions = (File.id == file_id, File.status == FileStatus.AVAILABLE, manageable_by(user))
+        conditions = (File.id == file_id, File.status == FileStatus.AVAILABLE, manageable_by(user), *_has_one_of(revisions))
         return self._transition(*conditions, after=FileStatus.TRASHED, action="file.trashed", purge_at=purge_at)
 
-    def restore(self, file_id: UUID, user: User) -> File | None:
+    def restore(self, file_id: UUID, user: User, *, revisions: Collection[int] | None = None) -> File | None:
         """Restore a file from the trash; None if the trash has none that the user may manage."""
-        conditions = (File.id == file_id, File.status == FileStatus.TRASHED, manageable_by(user))
+        conditions = (File.id == file_id, File.status == FileStatus.TRASHED, manageable_by(user), *_has_one_of(revisions))
         return self._transition(*conditions, after=FileStatus.AVAILABLE, action="file.restored", purge_at=None)
 
-    def start_deleting(self, file_id: UUID, user: User) -> File | None:
-        """Mark the file as deleting and release its quota, before its object is deleted. None if there is none that the user may manage.
+    def start_deleting(self, file_id: UUID, user: User, *, revisions: Collection[int] | None = None) -> File | None:
+        """Mark the file as deleting before its object is deleted, and release its quota, once its upload URL has expired.
+
+        None if there is none that the user may manage.
 
         A file that is being deleted is returned again, so that an interrupted deletion can be repeated.
         """
-        return self._transition(File.id == file_id, manageable_by(user), after=FileStatus.DELETING, action="file.deleted")
+        conditions = (File.id == file_id, manageable_by(user), *_has_one_of(revisions))
+        return self._transition(*conditions, after=FileStatus.DELETING, action="file.deleted")
 
     def purge(self, file_id: UUID, *, before: FileStatus, overdue_at: datetime) -> File | None:
         """Start deleting a trashed or rejected file whose retention has ended; None if it is not such a file."""
@@ -168,15 +178,24 @@ class FileTransitionRepository:
         self._session.execute(statement.execution_options(**OWN_TRANSACTION))
 
     def _transition(self, *conditions: ColumnElement[bool], after: FileStatus, action: str | None = None, **values: Any) -> File | None:
+        now = clock.now()
         # The row is locked first, because the release depends on its current state and not on one that was read before.
         found = (
-            select(File.id, File.owner_id, File.size_bytes, File.status, File.file_request_id)
+            select(
+                File.id,
+                File.owner_id,
+                File.size_bytes,
+                File.status,
+                File.file_request_id,
+                charged_until(now).label("charged_until"),
+                remembered_until(now).label("remembered_until"),
+            )
             .where(*conditions)
             .with_for_update(key_share=True)
             .execution_options(populate_existing=True)
             .cte("found")
         )
-        changes = {"status": after, "updated_at": clock.now(), "revision": File.revision + 1, **values}
+        changes = {"status": after, "updated_at": now, "revision": File.revision + 1, **values}
         moved = update(File).where(File.id == found.c.id).values(changes).returning(*File.__table__.columns).cte("moved")
         statement = select(aliased(File, moved))
         parts = [moved]
@@ -188,12 +207,19 @@ class FileTransitionRepository:
             # Always true. PostgreSQL has to run `uncounted` first to count its rows, which locks the request before the owner.
             is_after_request = select(func.count()).select_from(uncounted).scalar_subquery() >= 0
             parts.append(uncounted)
-            release = update(User).where(User.id == found.c.owner_id, found.c.status.in_(CHARGED), is_after_request)
+            # A presigned URL may still store the object: a tombstone takes over the charge until the URL expires.
+            parts.append(tombstone_insert(found).returning(Tombstone.file_id).cte("remembered"))
+            is_released = (found.c.status.in_(CHARGED), found.c.charged_until.is_(None))
+            release = update(User).where(User.id == found.c.owner_id, *is_released, is_after_request)
             less = {"bytes_used": User.bytes_used - found.c.size_bytes, "files_count": User.files_count - 1}
             parts.append(release.values(less).returning(User.id).cte("released"))
         logged = () if action is None else (audit_insert_for(moved, action, kind="file", after=parts).cte("logged"),)
         statement = statement.add_cte(*parts[1:], *logged)
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
+
+
+def _has_one_of(revisions: Collection[int] | None) -> tuple[ColumnElement[bool], ...]:
+    return () if revisions is None else (File.revision.in_(revisions),)
 
 
 def _has_room(file: File, *, default_bytes: int, default_files: int) -> ColumnElement[bool]:
@@ -202,13 +228,13 @@ def _has_room(file: File, *, default_bytes: int, default_files: int) -> ColumnEl
     )
 
 
-def _accepts(file: File) -> list[ColumnElement[bool]]:
+def _accepts(file: File, content_types: Sequence[str]) -> list[ColumnElement[bool]]:
     """Return the conditions for a live request to accept the file."""
     rules = FileRequest.allowed_content_types
     return [
         FileRequest.file_count < FileRequest.max_files,
         FileRequest.max_size_bytes >= file.size_bytes,
-        or_(rules.is_(None), *(literal(rule) == any_(rules) for rule in matching_rules(file.content_type))),
+        or_(rules.is_(None), *(literal(rule) == any_(rules) for rule in matching_rules(*content_types))),
     ]
 
 

@@ -3,11 +3,11 @@
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Subquery, cast, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import BigInteger, Select, Subquery, cast, func, select, true, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from lambda_app.core.errors import NotFoundError
-from lambda_app.models import CHARGED, File, FileStatus, User
+from lambda_app.models import CHARGED, File, FileStatus, Tombstone, User
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
 
@@ -19,7 +19,7 @@ class StoredTotal(NamedTuple):
 
 
 class UsageCount(NamedTuple):
-    """A user's counters, and the sums of the charged files in the same snapshot."""
+    """A user's counters, and the sums of the charged files and tombstones in the same snapshot."""
 
     user_id: UUID
     bytes_used: int
@@ -82,16 +82,22 @@ def _counted(after: UUID | None, limit: int) -> Subquery:
     if after is not None:
         page = page.where(User.id > after)
     users = page.subquery("page")
+    files = _sums(File.size_bytes).where(File.owner_id == users.c.id, File.status.in_(CHARGED)).lateral("files")
+    ended = _sums(Tombstone.size_bytes).where(Tombstone.owner_id == users.c.id, Tombstone.charged_until.is_not(None)).lateral("ended")
     return (
         select(
             users.c.id,
             users.c.bytes_used,
             users.c.files_count,
-            cast(func.coalesce(func.sum(File.size_bytes), 0), BigInteger).label("charged_bytes"),
-            func.count(File.id).label("charged_files"),
+            cast(files.c.bytes + ended.c.bytes, BigInteger).label("charged_bytes"),
+            (files.c.files + ended.c.files).label("charged_files"),
         )
         .select_from(users)
-        .outerjoin(File, (File.owner_id == users.c.id) & File.status.in_(CHARGED))
-        .group_by(users.c.id, users.c.bytes_used, users.c.files_count)
+        .join(files, true())
+        .join(ended, true())
         .subquery("counted")
     )
+
+
+def _sums(size: InstrumentedAttribute[int]) -> Select[int, int]:
+    return select(func.coalesce(func.sum(size), 0).label("bytes"), func.count(size).label("files"))

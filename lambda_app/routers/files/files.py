@@ -1,33 +1,26 @@
 """Routes of files: listing, reading, changing, deleting, restoring and downloading them."""
 
-import re
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import Header, Query, Request, Response
 
 from lambda_app import models
-from lambda_app.core.errors import PreconditionFailedError
 from lambda_app.dependencies.auth import CallerDep, CurrentUserDep
 from lambda_app.dependencies.services import FilesDep
 from lambda_app.routers.files.file_lists import FileFilterDep, PageDep
 from lambda_app.routers.http.paging import set_page_headers
+from lambda_app.routers.http.preconditions import IfMatchDep
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
 from lambda_app.schemas.files.files import File, FileDownloadResponse, FileUpdate
 
 router = Router(prefix="/files", tags=["files"])
 
-IfMatchHeader = Annotated[
-    str | None,
-    Header(alias="If-Match", max_length=64, description="The `ETag` of the version to change. If the file has changed since: 412."),
-]
 IfNoneMatchHeader = Annotated[
     str | None, Header(alias="If-None-Match", description="The `ETag` of the version that the caller has. If it is current: 304.")
 ]
 PermanentQuery = Annotated[bool, Query(description="Delete the file at once instead of moving it to the trash; also from the trash.")]
-
-_ENTITY_TAG = re.compile(r'"([0-9]{1,9})"')
 
 
 @router.get("/download/{file_id}", response_model=FileDownloadResponse, responses=problem_responses(401, 403, 404, 409, 503))
@@ -83,39 +76,24 @@ def get_file(
 @router.patch("/{file_id}", response_model=File, responses=problem_responses(401, 403, 404, 412))
 @router.put("/{file_id}", response_model=File, responses=problem_responses(401, 403, 404, 412))
 def update_file(
-    file_id: UUID, update: FileUpdate, user: CurrentUserDep, files: FilesDep, response: Response, if_match: IfMatchHeader = None
+    file_id: UUID, update: FileUpdate, user: CurrentUserDep, files: FilesDep, response: Response, if_match: IfMatchDep
 ) -> models.File:
     """Change the name, description or visibility of a file. Absent fields stay unchanged; PUT and PATCH do the same."""
-    return _with_etag(response, files.update_file(user, file_id, update, revision=_revision(if_match)))
+    return _with_etag(response, files.update_file(user, file_id, update, revisions=if_match))
 
 
-@router.delete("/{file_id}", status_code=204, responses=problem_responses(401, 403, 404, 503))
-def delete_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, permanent: PermanentQuery = False) -> None:
+@router.delete("/{file_id}", status_code=204, responses=problem_responses(401, 403, 404, 412, 503))
+def delete_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, if_match: IfMatchDep, permanent: PermanentQuery = False) -> None:
     """Delete a file. An available file moves to the trash if the server has one; otherwise its content is deleted at once."""
-    files.delete_file(user, file_id, is_permanent=permanent)
+    files.delete_file(user, file_id, is_permanent=permanent, revisions=if_match)
 
 
-@router.post("/{file_id}/restore", response_model=File, responses=problem_responses(401, 403, 404, 409))
-def restore_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, response: Response) -> models.File:
+@router.post("/{file_id}/restore", response_model=File, responses=problem_responses(401, 403, 404, 409, 412))
+def restore_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, response: Response, if_match: IfMatchDep) -> models.File:
     """Move a file out of the trash. Idempotent."""
-    return _with_etag(response, files.restore_file(user, file_id))
+    return _with_etag(response, files.restore_file(user, file_id, revisions=if_match))
 
 
 def _with_etag(response: Response, file: models.File) -> models.File:
     response.headers["ETag"] = f'"{file.revision}"'
     return file
-
-
-def _revision(if_match: str | None) -> int | None:
-    """Return the revision in an `If-Match` header, or None for any revision.
-
-    Raises PreconditionFailedError for an entity tag that the API cannot have issued.
-    """
-    if if_match is None or if_match.strip() == "*":
-        return None
-    tag = _ENTITY_TAG.fullmatch(if_match.strip())
-    if tag is None:
-        raise PreconditionFailedError(
-            "If-Match is not an entity tag of this file; read the file again and send its ETag", code="file_changed"
-        )
-    return int(tag[1])

@@ -54,7 +54,8 @@ def start_upload(
     """Start an upload in one request: create a pending file and return a presigned URL.
 
     Send the content to `upload_url` with `method` and exactly the returned `headers`, then call `POST /files/{file_id}/complete`.
-    Larger files are uploaded in parts: `POST /files/multipart`.
+    A 412 from `upload_url` means that an earlier attempt has stored the content: call `complete` too. Larger files are uploaded in parts:
+    `POST /files/multipart`.
     """
     upload = uploads.start_upload(user, declared, keyed=_keyed_request(user, "POST /files/upload", idempotency_key, declared))
     request = upload.request

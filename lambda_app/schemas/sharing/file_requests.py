@@ -40,10 +40,10 @@ ContentTypeRules = Annotated[
 ]
 
 
-def matching_rules(content_type: str) -> tuple[str, str]:
-    """Return the rules that allow a content type: the type without parameters, and its wildcard, for example `image/*`."""
-    essence = content_type.partition(";")[0].strip().lower()
-    return essence, f"{essence.partition('/')[0]}/*"
+def matching_rules(*content_types: str) -> list[str]:
+    """Return the rules that allow one of the content types: each type without parameters, and its wildcard, for example `image/*`."""
+    essences = [content_type.partition(";")[0].strip().lower() for content_type in content_types]
+    return sorted({rule for essence in essences for rule in (essence, f"{essence.partition('/')[0]}/*")})
 
 
 class FileRequestCreate(RequestModel):

@@ -11,11 +11,12 @@ from uuid import UUID, uuid4
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, GoneError, NotFoundError, TooLargeError, TooManyRequestsError
 from lambda_app.models import Archive, ArchiveStatus, File, FileStatus, Share, User
-from lambda_app.repositories.archives.archives import ArchiveRepository, NoSuchArchiveError, RequestedFile
+from lambda_app.repositories.archives.archives import ArchiveRepository, FoundArchive, NoSuchArchiveError, RequestedFile
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository, NumberTakenError
 from lambda_app.schemas.archives import DEFAULT_FILENAME, ArchiveCreate
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
+from lambda_app.services.files.files import READER_DOWNLOAD_URL_TTL_SECONDS
 from lambda_app.storage.keys import archive_key, archive_request_key
 from lambda_app.storage.object_store import ObjectStore, PresignedRequest
 from lambda_app.storage.parts import MIB
@@ -125,18 +126,24 @@ class ArchiveService:
 
         The status is `failed` when the link no longer opens all its files. Raises NoSuchArchiveError, ArchiveExpiredError.
         """
-        return _with_status(*self._archives.require_of_link(archive_id, share))
+        return _with_status(self._archives.require_of_link(archive_id, share))
 
     def get(self, user: User, archive_id: UUID) -> ArchiveDownload:
-        """Return one of the user's archives, with a presigned download if it is ready.
+        """Return one of the user's archives, with a presigned download if it is ready; short-lived if it has files of other users.
 
         The status is `failed` when the user can no longer read all its files. Raises NoSuchArchiveError, ArchiveExpiredError.
         """
-        found = _with_status(*self._archives.require(archive_id, user))
+        row = self._archives.require(archive_id, user)
+        found = _with_status(row)
         if found.status is not ArchiveStatus.READY:
             return found
         archive = found.archive
-        request = self._store.presign_download(key=archive.s3_key, filename=archive.filename, content_type=CONTENT_TYPE)
+        request = self._store.presign_download(
+            key=archive.s3_key,
+            filename=archive.filename,
+            content_type=CONTENT_TYPE,
+            lifetime_seconds=None if row.is_own else READER_DOWNLOAD_URL_TTL_SECONDS,
+        )
         return replace(found, request=request)
 
     def page(self, user: User, *, limit: int, after: Cursor | None) -> ArchivePage:
@@ -199,10 +206,11 @@ class ArchiveService:
         raise TooManyArchivesError(message, extra={"max_archives": unfinished_max}, headers={"Retry-After": str(BUSY_SECONDS)})
 
 
-def _with_status(archive: Archive, is_whole: bool) -> ArchiveDownload:
+def _with_status(found: FoundArchive) -> ArchiveDownload:
+    archive = found.archive
     if archive.expires_at is not None and archive.expires_at <= clock.now():
         raise ArchiveExpiredError
-    if archive.status == ArchiveStatus.READY and not is_whole:
+    if archive.status == ArchiveStatus.READY and not found.is_whole:
         return ArchiveDownload(archive, ArchiveStatus.FAILED, FILES_CHANGED)
     return ArchiveDownload(archive, ArchiveStatus(archive.status), archive.error_code)
 

@@ -1,4 +1,4 @@
-"""The sweep of archives: requeues abandoned builds, deletes expired archives and orphan objects."""
+"""The sweep of archives: requeues abandoned builds, deletes expired and withdrawn archives and orphan objects."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -40,6 +40,8 @@ class ArchiveSweepReport:
     """Archives that failed after too many attempts or too long a time."""
     removed_archives: int = 0
     """Archives that had expired, or whose deletion was interrupted."""
+    withdrawn_archives: int = 0
+    """Ready archives with a file that their requester may not download any more."""
     stray_archive_parts: int = 0
     """Multipart uploads that belong to no unfinished archive."""
     stray_archive_objects: int = 0
@@ -93,6 +95,7 @@ class _Run:
         return [
             self._each(lambda after: self.archives.list_abandoned(self.now, after=after, limit=PAGE_ROWS), self._requeue),
             self._each(lambda after: self.archives.list_expired(self.now, after=after, limit=PAGE_ROWS), self._remove),
+            self._each(lambda after: self.archives.list_ready(after=after, limit=PAGE_ROWS), self._withdraw),
             self._orphan_uploads(),
             self._objects(ARCHIVE_PREFIX, self._orphan_zips),
             self._objects(REQUEST_PREFIX, lambda objects: objects),
@@ -132,6 +135,14 @@ class _Run:
         if self.is_dry:
             return
         if archive.status == ArchiveStatus.DELETING or self.transitions.expire(archive.id, overdue_at=self.now) is not None:
+            self._delete_bytes(archive)
+            self.transitions.remove(archive.id)
+
+    def _withdraw(self, archive: Archive) -> None:
+        if self.transitions.has_all_files(archive, first=0, last=archive.file_count - 1):
+            return
+        self.report.withdrawn_archives += 1
+        if not self.is_dry and self.transitions.withdraw(archive.id):
             self._delete_bytes(archive)
             self.transitions.remove(archive.id)
 

@@ -1,5 +1,6 @@
 """Files: download, list, change, delete and restore."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -18,8 +19,9 @@ from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
 
-PUBLIC_DOWNLOAD_URL_TTL_SECONDS = 60
-"""Lifetime of the presigned URL behind a public link. Short, so that access ends soon after a file is made private."""
+READER_DOWNLOAD_URL_TTL_SECONDS = 60
+"""Lifetime of the presigned URL for readers other than the owner. Short, because S3 serves the file until the URL expires, even if
+the file was made private or a grant was revoked."""
 
 
 UNINDEXED_ROWS_MAX = 5000
@@ -76,14 +78,15 @@ class FileService:
         self._trash_retention = trash_retention
 
     def start_download(self, viewer: User | None, file_id: UUID) -> Download:
-        """Sign a download as an attachment, with a content type that browsers do not execute.
+        """Sign a download as an attachment, with a content type that browsers do not execute; short-lived unless the viewer is the owner.
 
         Raises NotAuthenticatedError, NoSuchFileError, FileForbiddenError, FileNotAvailableError, UnavailableError.
         """
         file = self._files.require_readable(file_id, viewer)
         if file.status != FileStatus.AVAILABLE:
             raise FileNotAvailableError(extra={"file_status": file.status})
-        return self._sign_download(file)
+        is_owner = viewer is not None and viewer.id == file.owner_id
+        return self._sign_download(file, lifetime_seconds=None if is_owner else READER_DOWNLOAD_URL_TTL_SECONDS)
 
     def start_public_download(self, file_id: str, *, method: DownloadMethod) -> Download:
         """Sign a short-lived download of a public file, for GET or HEAD. Raises NoSuchFileError, UnavailableError.
@@ -95,7 +98,7 @@ class FileService:
         except ValueError as error:
             raise NoSuchFileError from error
         return self._sign_download(
-            self._files.require_public(requested_id), method=method, lifetime_seconds=PUBLIC_DOWNLOAD_URL_TTL_SECONDS
+            self._files.require_public(requested_id), method=method, lifetime_seconds=READER_DOWNLOAD_URL_TTL_SECONDS
         )
 
     def get_file(self, viewer: User, file_id: UUID) -> File:
@@ -120,8 +123,8 @@ class FileService:
         total = self._files.count(user, filters, up_to=COUNT_MAX + 1)
         return FilePage(files, next_cursor, total=min(total, COUNT_MAX), is_total_exact=total <= COUNT_MAX)
 
-    def update_file(self, user: User, file_id: UUID, update: FileUpdate, *, revision: int | None = None) -> File:
-        """Change the fields that are set in `update`. With `revision`, only if the file still has that revision.
+    def update_file(self, user: User, file_id: UUID, update: FileUpdate, *, revisions: Collection[int] | None = None) -> File:
+        """Change the fields that are set in `update`. With `revisions`, only if the file has one of them.
 
         Visibility is a form of sharing: an API key needs the scope `shares` to change it.
         Raises ScopeMissingError, NoSuchFileError, FileForbiddenError, FileChangedError.
@@ -130,36 +133,41 @@ class FileService:
         if "is_public" in changes:
             require_scope(Scope.SHARES)
         if changes:
-            return self._files.update(file_id, user, changes, revision=revision)
+            return self._files.update(file_id, user, changes, revisions=revisions)
         file = self._files.require_changeable(file_id, user, changes)
-        if revision not in (None, file.revision):
-            raise FileChangedError
+        _require_revision(file, revisions)
         return file
 
-    def delete_file(self, user: User, file_id: UUID, *, is_permanent: bool = False) -> None:
+    def delete_file(self, user: User, file_id: UUID, *, is_permanent: bool = False, revisions: Collection[int] | None = None) -> None:
         """Move an available file to the trash, if the trash is enabled; delete files in other states, with their bytes.
 
-        Raises NoSuchFileError, FileForbiddenError, UnavailableError. When S3 does not respond, the file is already hidden from every
-        list; the caller can repeat the deletion, otherwise the sweep completes it.
+        With `revisions`, only if the file has one of them.
+
+        Raises NoSuchFileError, FileForbiddenError, FileChangedError, UnavailableError. When S3 does not respond, the file is already
+        hidden from every list; the caller can repeat the deletion, otherwise the sweep completes it.
         """
-        if self._trash_retention and not is_permanent and self._move_to_trash(user, file_id):
+        if self._trash_retention and not is_permanent and self._move_to_trash(user, file_id, revisions):
             return
-        file = self._transitions.start_deleting(file_id, user)
+        file = self._transitions.start_deleting(file_id, user, revisions=revisions)
         if file is None:
             # Raises the error that applies to this user. A file that appeared since the statement above counts as deleted.
-            self._files.require_manageable(file_id, user)
+            _require_revision(self._files.require_manageable(file_id, user), revisions)
             raise NoSuchFileError
         if file.upload_id is not None:
             self._store.abort_multipart(file.s3_key, file.upload_id)
         self._store.delete(file.s3_key)
         self._transitions.remove(file.id)
 
-    def restore_file(self, user: User, file_id: UUID) -> File:
-        """Restore a file from the trash; idempotent. Raises NotInTrashError, NoSuchFileError, FileForbiddenError."""
-        restored = self._transitions.restore(file_id, user)
+    def restore_file(self, user: User, file_id: UUID, *, revisions: Collection[int] | None = None) -> File:
+        """Restore a file from the trash; idempotent. With `revisions`, only if the file has one of them.
+
+        Raises NotInTrashError, NoSuchFileError, FileForbiddenError, FileChangedError.
+        """
+        restored = self._transitions.restore(file_id, user, revisions=revisions)
         if restored is not None:
             return restored
         file = self._files.require_manageable(file_id, user)
+        _require_revision(file, revisions)
         if file.status != FileStatus.AVAILABLE:
             raise NotInTrashError(extra={"file_status": file.status})
         return file
@@ -177,15 +185,23 @@ class FileService:
         )
         return Download(file=file, content_type=content_type, request=request)
 
-    def _move_to_trash(self, user: User, file_id: UUID) -> bool:
+    def _move_to_trash(self, user: User, file_id: UUID, revisions: Collection[int] | None) -> bool:
         """Return whether the file is in the trash afterwards."""
-        if self._transitions.trash(file_id, user, purge_at=clock.now() + self._trash_retention) is not None:
+        purge_at = clock.now() + self._trash_retention
+        if self._transitions.trash(file_id, user, purge_at=purge_at, revisions=revisions) is not None:
             return True
         # Only available files go to the trash; files in other states are deleted permanently.
         found = self._files.get(file_id)
         if found is None or found.status == FileStatus.DELETING:
             return False
-        return self._files.require_manageable(file_id, user).status == FileStatus.TRASHED
+        file = self._files.require_manageable(file_id, user)
+        _require_revision(file, revisions)
+        return file.status == FileStatus.TRASHED
+
+
+def _require_revision(file: File, revisions: Collection[int] | None) -> None:
+    if revisions is not None and file.revision not in revisions:
+        raise FileChangedError
 
 
 def download_content_type(file: File) -> str:

@@ -14,6 +14,7 @@ from lambda_app.db.errors import StatementFailedError
 from lambda_app.models import File, FileStatus
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
+from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.services.files.idempotency import KEY_LIFETIME
 from lambda_app.services.files.upload_verification import UploadVerification, VerificationResult
@@ -53,6 +54,10 @@ class SweepReport:
     """Files whose object is missing. They are only reported, because a misconfigured bucket looks the same."""
     forgotten_keys: int = 0
     """Idempotency keys that had expired."""
+    ended_charges: int = 0
+    """Charges of ended files whose upload URL had expired."""
+    forgotten_tombstones: int = 0
+    """Tombstones that had expired."""
     failures: int = 0
     """Steps that failed because S3 or the database did not respond. The next run retries them."""
     is_finished: bool = field(default=True)
@@ -63,17 +68,34 @@ class SweepService:
     """Sweeps rows and objects in pages, within a time budget. Each step is idempotent and safe while requests run."""
 
     def __init__(
-        self, *, files: SweepRepository, transitions: FileTransitionRepository, keys: IdempotencyRepository, store: ObjectStore
+        self,
+        *,
+        files: SweepRepository,
+        transitions: FileTransitionRepository,
+        tombstones: TombstoneRepository,
+        keys: IdempotencyRepository,
+        store: ObjectStore,
     ) -> None:
         self._files = files
         self._transitions = transitions
+        self._tombstones = tombstones
         self._keys = keys
         self._store = store
         self._verification = UploadVerification(transitions=transitions, store=store)
 
     def run(self, *, budget_seconds: float, is_dry: bool = False, orphan_min_age: timedelta = ORPHAN_MIN_AGE) -> SweepReport:
         """Run all steps and return the report. The next run continues where the time budget ends this one."""
-        sweep = _Run(self._files, self._transitions, self._keys, self._store, self._verification, clock.now(), orphan_min_age, is_dry)
+        sweep = _Run(
+            files=self._files,
+            transitions=self._transitions,
+            tombstones=self._tombstones,
+            keys=self._keys,
+            store=self._store,
+            verification=self._verification,
+            now=clock.now(),
+            orphan_min_age=orphan_min_age,
+            is_dry=is_dry,
+        )
         deadline = monotonic() + budget_seconds
         for step in sweep.steps():
             for _ in step:
@@ -89,6 +111,7 @@ class _Run:
 
     files: SweepRepository
     transitions: FileTransitionRepository
+    tombstones: TombstoneRepository
     keys: IdempotencyRepository
     store: ObjectStore
     verification: UploadVerification
@@ -113,6 +136,9 @@ class _Run:
             self._delete_expired_keys(),
             self._orphan_uploads(),
             self._objects(),
+            # After the objects: until the last bytes are deleted, they are charged, and a tombstone marks them.
+            self._release_ended_charges(),
+            self._delete_expired_tombstones(),
         ]
 
     def _each(self, page: Callable[[UUID | None], list[File]], act: Callable[[File], None]) -> Iterator[None]:
@@ -166,6 +192,26 @@ class _Run:
     def _delete_keys(self, before: datetime) -> None:
         self.report.forgotten_keys += self.keys.count_expired(before) if self.is_dry else self.keys.delete_expired(before)
 
+    def _release_ended_charges(self) -> Iterator[None]:
+        after: UUID | None = None
+        while owners := self.tombstones.list_owners_with_ended_charges(self.now, after=after, limit=PAGE_ROWS):
+            for owner_id in owners:
+                after = owner_id
+                self._try(partial(self._release_charges_of, owner_id))
+                yield
+
+    def _release_charges_of(self, owner_id: UUID) -> None:
+        release = self.tombstones.count_ended_charges if self.is_dry else self.tombstones.release_ended_charges
+        self.report.ended_charges += release(owner_id, self.now)
+
+    def _delete_expired_tombstones(self) -> Iterator[None]:
+        self._try(self._delete_tombstones)
+        yield
+
+    def _delete_tombstones(self) -> None:
+        delete = self.tombstones.count_expired if self.is_dry else self.tombstones.delete_expired
+        self.report.forgotten_tombstones += delete(self.now)
+
     def _orphan_uploads(self) -> Iterator[None]:
         name, after = "uploads", self.files.get_position("uploads")
         is_last = False
@@ -208,29 +254,35 @@ class _Run:
             is_last = page.is_last or not page.objects
             keys = [found.key for found in page.objects]
             if not self._delete_orphans(page.objects):
-                return
+                break
             self._report_lost(after, None if is_last else keys[-1], set(keys))
             after = "" if is_last else keys[-1]
             self._keep_position(name, after)
             yield
 
     def _delete_orphans(self, objects: list[ListedObject]) -> bool:
+        """Delete the objects of ended files and of no file; return False if the objects of no file are too many to delete."""
         # The rows are read after the keys, and a row is committed before its upload URL is returned. So an object without a row
         # is not a new upload.
-        known = self._known(found.key for found in objects)
+        ours = {found.key: file_id for found in objects if (file_id := file_id_of(found.key)) is not None}
+        known = self._known(ours)
+        without_row = [file_id for key, file_id in ours.items() if key not in known]
+        remembered = self.tombstones.list_existing(without_row) if without_row else set()
         expected = (FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.TRASHED)
-        unknown = [found for found in objects if file_id_of(found.key) is not None and found.key not in known]
+        for key, file_id in ours.items():
+            # Presigned URLs can store objects after their file has ended. These are known to be unwanted, however many they are.
+            if file_id in remembered or (key in known and known[key][0] not in expected):
+                self._try(partial(self._delete_orphan, key))
+        unknown = [found for found in objects if found.key in ours and found.key not in known and ours[found.key] not in remembered]
         if len(unknown) > UNKNOWN_OBJECTS_MAX_COUNT and len(unknown) > len(objects) / 2:
             # The likely cause is a restored or a wrong database; deleting the objects would lose data.
             self.report.failures += 1
             self.report.is_finished = False
             logger.error("Most objects have no row in the database; the sweep deletes none of them. Check that this is the right database.")
             return False
-        too_young = {found.key for found in unknown if found.modified_at > self.now - self.orphan_min_age}
-        for key in (found.key for found in objects):
-            is_orphan = known.get(key, (None, None))[0] not in expected and file_id_of(key) is not None
-            if is_orphan and key not in too_young:
-                self._try(partial(self._delete_orphan, key))
+        for found in unknown:
+            if found.modified_at <= self.now - self.orphan_min_age:
+                self._try(partial(self._delete_orphan, found.key))
         return True
 
     def _delete_orphan(self, key: str) -> None:

@@ -8,8 +8,10 @@ from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError
 from lambda_app.models import File, FileStatus
 from lambda_app.repositories.files.files import FileRepository, NoSuchFileError
+from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.services.files.upload_verification import UploadVerification, VerificationResult
+from lambda_app.storage.keys import object_key
 from lambda_app.storage.object_store import MultipartResult, ObjectStore, ObjectWithheldError
 from lambda_app.storage.parts import PartPlan
 
@@ -73,9 +75,12 @@ class NoPartsError(ConflictError):
 class UploadCompletion:
     """Completes uploads, when a client or an S3 event reports that the bytes have arrived."""
 
-    def __init__(self, *, files: FileRepository, transitions: FileTransitionRepository, store: ObjectStore) -> None:
+    def __init__(
+        self, *, files: FileRepository, transitions: FileTransitionRepository, tombstones: TombstoneRepository, store: ObjectStore
+    ) -> None:
         self._files = files
         self._transitions = transitions
+        self._tombstones = tombstones
         self._store = store
         self._verification = UploadVerification(transitions=transitions, store=store)
 
@@ -92,7 +97,8 @@ class UploadCompletion:
         if file.status != FileStatus.PENDING:
             return _outcome(file)
         joined_by = clock.now() + COMPLETE_MULTIPART_GRACE
-        if file.upload_id is not None and file.upload_expires_at < joined_by and not self._transitions.extend(file.id, until=joined_by):
+        is_late = file.upload_id is not None and file.upload_expires_at < joined_by
+        if is_late and not self._transitions.extend(file.id, until=joined_by):
             return _outcome(read())
         is_lost = file.upload_id is not None and not self._complete_multipart(file, file.upload_id, crc64nvme)
         try:
@@ -117,7 +123,10 @@ class UploadCompletion:
         """
         file = self._files.get(file_id)
         if file is None:
-            # The file was deleted or never existed. The sweep deletes objects without a row after a safety period.
+            if self._tombstones.has(file_id):
+                # The object was uploaded after the file was deleted, with a presigned URL that was still valid.
+                self._store.delete(object_key(file_id))
+            # Without a tombstone, this may be the wrong database. The sweep deletes unknown objects after a safety period.
             return VerificationResult.SUPERSEDED
         if file.status == FileStatus.PENDING:
             return self._verification.verify(file)[0]

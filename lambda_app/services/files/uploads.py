@@ -8,8 +8,10 @@ from uuid import UUID, uuid4
 from lambda_app.core import clock
 from lambda_app.core.errors import AppError, GoneError, MalformedRequestError, TooLargeError, UnavailableError
 from lambda_app.models import File, FileStatus, User
+from lambda_app.models.files.files import SLOWEST_UPLOAD_BYTES_PER_SECOND
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.files.files import FileRepository
+from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.schemas.accounts.api_keys import Scope
 from lambda_app.schemas.files.files import DeclaredFile, FileCreate
@@ -22,12 +24,16 @@ from lambda_app.storage.keys import object_key
 from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES, ObjectStore, PresignedRequest, StoredPart
 from lambda_app.storage.parts import MULTIPART_MAX_BYTES, PartPlan, plan_parts
 
-SLOWEST_UPLOAD_BYTES_PER_SECOND = 128 * 1024
-"""S3 checks the signature when a PUT starts. A PUT that started before the URL expired and sends at least at this speed is not expired
-by the sweep."""
 MULTIPART_LIFETIME = timedelta(days=7)
 """Lifetime of a multipart upload, plus the time that the file takes at the speed below."""
 SLOWEST_MULTIPART_BYTES_PER_SECOND = 10 * 1024**2
+
+
+class IdempotentFileGoneError(GoneError):
+    """The file that the first request with this idempotency key created was deleted, rejected or expired."""
+
+    code = "idempotent_file_gone"
+    message = "The file of this Idempotency-Key no longer exists; use a new key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class UploadService:
         *,
         files: FileRepository,
         transitions: FileTransitionRepository,
+        tombstones: TombstoneRepository,
         users: UserRepository,
         idempotency: IdempotencyService,
         store: ObjectStore,
@@ -62,11 +69,12 @@ class UploadService:
     ) -> None:
         self._files = files
         self._transitions = transitions
+        self._tombstones = tombstones
         self._users = users
         self._idempotency = idempotency
         self._store = store
         self._default_quota = default_quota
-        self._completion = UploadCompletion(files=files, transitions=transitions, store=store)
+        self._completion = UploadCompletion(files=files, transitions=transitions, tombstones=tombstones, store=store)
 
     def start_upload(self, owner: User, declared: FileCreate, *, keyed: KeyedRequest | None = None) -> StartedUpload:
         """Create a pending file, reserve its size in the owner's quota, and sign the request that uploads its bytes.
@@ -106,10 +114,9 @@ class UploadService:
             file.created_at + MULTIPART_LIFETIME + timedelta(seconds=file.size_bytes / SLOWEST_MULTIPART_BYTES_PER_SECOND)
         )
         with self._idempotency.release_on_error(keyed, file.id):
-            quota = self._default_quota.of(owner)
-            if owner.bytes_used + file.size_bytes > quota.bytes or owner.files_count >= quota.files:
+            if not self._has_room(owner, file):
                 # Avoids starting an upload in S3 that the reservation below would refuse. The counters may be out of date.
-                raise QuotaExceededError(quota=quota, user=owner)
+                self._require_room(file)
             # S3 first: after a crash between the two calls, the sweep aborts the upload, because no row names it.
             file.upload_id = self._store.start_multipart(
                 key=file.s3_key, content_type=file.content_type, with_digests=declared.has_part_digests
@@ -124,10 +131,14 @@ class UploadService:
     def sign_parts(self, user: User, file_id: UUID, requested: Sequence[PartRequest]) -> list[SignedPart]:
         """Sign the requests that upload these parts. A part can be signed and uploaded again.
 
-        Raises NoPartsError, MalformedRequestError, NoSuchFileError, FileForbiddenError, UnavailableError.
+        Raises NoPartsError, UploadLostError, MalformedRequestError, NoSuchFileError, FileForbiddenError, UnavailableError.
         """
         file, upload_id, plan = self._require_parts(user, file_id)
-        return [self._sign_part(file, upload_id, plan, part) for part in requested]
+        signed = [self._sign_part(file, upload_id, plan, part) for part in requested]
+        # S3 would refuse every part only after its bytes were sent.
+        if not self._store.has_multipart(file.s3_key, upload_id):
+            raise UploadLostError
+        return signed
 
     def list_parts(self, user: User, file_id: UUID) -> tuple[PartPlan, list[StoredPart]]:
         """Return the part plan of the upload, and the parts that were uploaded.
@@ -159,14 +170,15 @@ class UploadService:
     def _restart_upload(self, owner: User, file_id: UUID) -> StartedUpload:
         file = self._require_existing(owner, file_id)
         request = self._sign_upload(file)
-        if file.status == FileStatus.PENDING:
-            self._transitions.extend(file.id, until=abandoned_at(file, request))
+        # An available file too: after its deletion, the new URL could store the object again.
+        if not self._transitions.extend(file.id, until=abandoned_at(file, request)):
+            raise IdempotentFileGoneError
         return StartedUpload(file, request)
 
     def _require_existing(self, owner: User, file_id: UUID) -> File:
         file = self._files.get(file_id)
         if file is None or file.owner_id != owner.id or file.status not in (FileStatus.PENDING, FileStatus.AVAILABLE):
-            raise GoneError("The file of this Idempotency-Key no longer exists; use a new key", code="idempotent_file_gone")
+            raise IdempotentFileGoneError
         return file
 
     def _reserve(self, file: File, *, with_key: bool) -> None:
@@ -174,14 +186,22 @@ class UploadService:
         for _ in range(2):
             if self._transitions.reserve(file, default_bytes=default.bytes, default_files=default.files, with_key=with_key):
                 return
-            owner = self._users.require_current(file.owner_id)
-            quota = default.of(owner)
-            if owner.bytes_used + file.size_bytes > quota.bytes or owner.files_count >= quota.files:
-                raise QuotaExceededError(quota=quota, user=owner)
+            self._require_room(file)
             # The quota suffices now: space was freed meanwhile, or another request took over the key while this one was suspended.
         if with_key:
             raise RequestInProgressError
         raise UnavailableError
+
+    def _require_room(self, file: File) -> None:
+        """Raise QuotaExceededError unless the owner's quota suffices, after the release of charges whose upload URL has expired."""
+        self._tombstones.release_ended_charges(file.owner_id, clock.now())
+        owner = self._users.require_current(file.owner_id)
+        if not self._has_room(owner, file):
+            raise QuotaExceededError(quota=self._default_quota.of(owner), user=owner)
+
+    def _has_room(self, owner: User, file: File) -> bool:
+        quota = self._default_quota.of(owner)
+        return owner.bytes_used + file.size_bytes <= quota.bytes and owner.files_count < quota.files
 
     def _sign_upload(self, file: File) -> PresignedRequest:
         return self._store.presign_upload(key=file.s3_key, size_bytes=file.size_bytes, content_type=file.content_type, sha256=file.sha256)

@@ -1,12 +1,15 @@
 """Uploads by guests through the link of a file request. Guests have no account and cannot read any file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError, TooLargeError, TooManyRequestsError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
 from lambda_app.models import File, FileRequest
+from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.schemas.files.files import DeclaredFile
@@ -15,6 +18,7 @@ from lambda_app.services.accounts.login_throttle import network_of
 from lambda_app.services.files.quota import Quota
 from lambda_app.services.files.upload_completion import UploadCompletion
 from lambda_app.services.files.uploads import abandoned_at, new_file
+from lambda_app.storage.content import declared_or_known_type
 from lambda_app.storage.object_store import ObjectStore, PresignedRequest
 
 
@@ -74,12 +78,14 @@ class PublicUploadService:
         *,
         requests: FileRequestRepository,
         transitions: FileTransitionRepository,
+        tombstones: TombstoneRepository,
         completion: UploadCompletion,
         store: ObjectStore,
         default_quota: Quota,
     ) -> None:
         self._requests = requests
         self._transitions = transitions
+        self._tombstones = tombstones
         self._completion = completion
         self._store = store
         self._default_quota = default_quota
@@ -98,6 +104,8 @@ class PublicUploadService:
         NoRoomError, TooLargeError, UnavailableError.
         """
         file, guest_token = new_file(None, declared), new_secret()
+        file.content_type = declared_or_known_type(declared.content_type, declared.filename)
+        content_types = (declared.content_type, file.content_type)
         request = self._store.presign_upload(
             key=file.s3_key, size_bytes=file.size_bytes, content_type=file.content_type, sha256=file.sha256
         )
@@ -106,16 +114,26 @@ class PublicUploadService:
         default, token_hash = self._default_quota, hash_secret(token)
         # Scoped per link, so throttling here blocks neither other links nor sign-ins from the same network.
         source = hash_secret(f"guest|{token_hash}|{network_of(request_context().source_address)}")
-        reservation = self._transitions.reserve_for_guest(
-            file, token_hash=token_hash, source=source, default_bytes=default.bytes, default_files=default.files
-        )
-        if not reservation.is_open:
-            raise FileRequestClosedError
-        if not reservation.is_admitted:
-            raise TooManyGuestUploadsError.until(reservation.blocked_until)
-        if not reservation.is_started:
-            raise _refusal(self.get_request(token), declared)
-        return StartedPublicUpload(file, request, guest_token)
+        while True:
+            reservation = self._transitions.reserve_for_guest(
+                file,
+                content_types=content_types,
+                token_hash=token_hash,
+                source=source,
+                default_bytes=default.bytes,
+                default_files=default.files,
+            )
+            if not reservation.is_open:
+                raise FileRequestClosedError
+            if not reservation.is_admitted:
+                raise TooManyGuestUploadsError.until(reservation.blocked_until)
+            if reservation.is_started:
+                return StartedPublicUpload(file, request, guest_token)
+            open_request = self.get_request(token)
+            refusal = _refusal(open_request, declared.size_bytes, content_types)
+            if not isinstance(refusal, NoRoomError) or not self._tombstones.release_ended_charges(open_request.owner_id, clock.now()):
+                raise refusal
+            # Ended uploads have given back some of the quota, so the next attempt may succeed. A charge is released once.
 
     def complete(self, token: str, file_id: UUID, guest_token: str) -> File:
         """Make the file available if its object in S3 matches the declared file; idempotent.
@@ -131,12 +149,12 @@ class PublicUploadService:
         return file
 
 
-def _refusal(request: FileRequest, declared: DeclaredFile) -> Exception:
+def _refusal(request: FileRequest, size_bytes: int, content_types: Sequence[str]) -> Exception:
     """Return the error for a file that an open request did not accept."""
-    if declared.size_bytes > request.max_size_bytes:
+    if size_bytes > request.max_size_bytes:
         return FileTooLargeError(extra={"max_size_bytes": request.max_size_bytes})
     allowed = request.allowed_content_types
-    if allowed is not None and not set(matching_rules(declared.content_type)) & set(allowed):
+    if allowed is not None and not set(matching_rules(*content_types)) & set(allowed):
         return ContentTypeRefusedError(extra={"allowed_content_types": allowed})
     if request.file_count >= request.max_files:
         return FileRequestFullError()

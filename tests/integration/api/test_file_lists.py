@@ -339,7 +339,58 @@ def test_conditional_update_returns_412_after_another_update(client: httpx.Clien
         assert client.put(path, json={}, headers={**owner.headers, "If-Match": good}).status_code == 200
     for bad in ("x", '"x"', 'W/"1"', '"99999999999999999999"', "1", ""):
         assert_problem(client.put(path, json={"description": "x"}, headers={**owner.headers, "If-Match": bad}), 412, "file_changed")
-    assert_problem(client.put(path, json={}, headers={**stranger.headers, "If-Match": "*"}), 403, "file_forbidden")
+    current = first.headers["etag"]
+    for bad in (f'"{"1" * 70}"', f'"0{current[1:]}', f"W/{current}", f"{current}, x", '"1", "77"', f"{current[:-1]}"):
+        for changes in ({}, {"description": "x"}):
+            assert_problem(client.put(path, json=changes, headers={**owner.headers, "If-Match": bad}), 412, "file_changed")
+    for tag in ("*", '"1"'):
+        assert_problem(client.put(path, json={}, headers={**stranger.headers, "If-Match": tag}), 403, "file_forbidden")
+    assert_problem(client.put(f"{FILES}/{uuid4()}", json={}, headers={**owner.headers, "If-Match": "*"}), 404, "file_not_found")
+
+
+@pytest.mark.parametrize("good", ["{tag}", '"1", {tag}', '"é\u00ff,", {tag} ,"x"', ",{tag},", "*", " * "])
+def test_list_of_entity_tags_matches_if_one_does(client: httpx.Client, owner: Account, good: str) -> None:
+    path = f"{FILES}/{make_file(client, owner)['id']}"
+    client.put(path, json={"description": "second"}, headers=owner.headers)
+    tag = client.get(path, headers=owner.headers).headers["etag"]
+    headers = httpx.Headers({**owner.headers, "If-Match": good.format(tag=tag)}, encoding="latin-1")
+
+    changed = client.put(path, json={"description": "third"}, headers=headers)
+
+    assert (changed.status_code, changed.headers["etag"] != tag) == (200, True)
+
+
+def test_entity_tags_can_be_spread_over_several_headers(client: httpx.Client, owner: Account) -> None:
+    path = f"{FILES}/{make_file(client, owner)['id']}"
+    tag = client.get(path, headers=owner.headers).headers["etag"]
+
+    response = client.delete(path, headers=[*owner.headers.items(), ("If-Match", '"77"'), ("If-Match", tag)])
+
+    assert response.status_code == 204
+
+
+@pytest.mark.parametrize("query", ["", "?permanent=true"])
+def test_conditional_deletion_and_restoration_return_412_for_another_version(
+    client: httpx.Client, with_trash: httpx.Client, owner: Account, stranger: Account, query: str
+) -> None:
+    for api in (client, with_trash):
+        path = f"{FILES}/{make_file(client, owner)['id']}"
+        stale = api.get(path, headers=owner.headers).headers["etag"]
+        current = api.put(path, json={"description": "changed"}, headers=owner.headers).headers["etag"]
+
+        for tag in (stale, f'"{"9" * 70}"'):
+            assert_problem(api.delete(path + query, headers={**owner.headers, "If-Match": tag}), 412, "file_changed")
+        assert_problem(api.delete(path, headers={**stranger.headers, "If-Match": stale}), 403, "file_forbidden")
+        assert api.get(path, headers=owner.headers).json()["status"] == "available"
+        assert api.delete(path + query, headers={**owner.headers, "If-Match": f"{stale}, {current}"}).status_code == 204
+        gone = api.delete(path + query, headers={**owner.headers, "If-Match": current})
+        if api is client or query:
+            assert_problem(gone, 404, "file_not_found")
+            continue
+        assert_problem(gone, 412, "file_changed")
+        assert_problem(api.post(f"{path}/restore", headers={**owner.headers, "If-Match": current}), 412, "file_changed")
+        trashed = api.get(path, headers=owner.headers).headers["etag"]
+        assert api.post(f"{path}/restore", headers={**owner.headers, "If-Match": trashed}).status_code == 200
 
 
 # --- trash -----------------------------------------------------------------------------------------------------------

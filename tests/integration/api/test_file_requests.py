@@ -381,6 +381,52 @@ def test_only_allowed_content_types_are_accepted(
         assert_problem(response, 409, "content_type_refused", allowed_content_types=rules)
 
 
+@pytest.mark.parametrize(
+    ("rules", "filename", "content_type", "stored_type"),
+    [
+        (["image/*"], "IMG_0001.HEIC", "application/octet-stream", "image/heic"),
+        (["image/heif"], "a.b.heif", "APPLICATION/OCTET-STREAM; x=y", "image/heif"),
+        (["video/*"], "film.mkv", "application/octet-stream", "video/x-matroska"),
+        (None, "photo.heic", "application/octet-stream", "image/heic"),
+        (["application/octet-stream"], "photo.heic", "application/octet-stream", "image/heic"),
+        (["application/octet-stream"], "data.unknown", "application/octet-stream", "application/octet-stream"),
+        (["text/plain"], "photo.heic", "text/plain", "text/plain"),
+        (["image/*"], "heic", "application/octet-stream", None),
+        (["image/*"], "a.html", "application/octet-stream", None),
+        (["image/*"], "a.heic.exe", "application/octet-stream", None),
+        (["image/*"], "photo.heic", "text/plain", None),
+    ],
+)
+def test_type_that_the_browser_does_not_know_follows_from_the_extension(
+    client: httpx.Client, owner: Account, rules: list[str] | None, filename: str, content_type: str, stored_type: str | None
+) -> None:
+    request = create_request(client, owner, allowed_content_types=rules)
+
+    response = declare(client, request["token"], content_type=content_type, filename=filename)
+
+    if stored_type is None:
+        assert_problem(response, 409, "content_type_refused", allowed_content_types=rules)
+        return
+    assert response.status_code == 201
+    assert response.json()["headers"]["Content-Type"] == stored_type
+    assert put_object(response.json(), b"hello").status_code == 200
+    assert complete(client, request["token"], response.json()).json()["status"] == "available"
+    file = client.get(f"/api/v1/files/{response.json()['file_id']}", headers=owner.headers).json()
+    assert file["content_type"] == stored_type
+
+
+def test_bytes_that_contradict_the_extension_are_served_as_octet_stream(client: httpx.Client, owner: Account) -> None:
+    request = create_request(client, owner, allowed_content_types=["image/*"])
+    body = b"%PDF-1.7\n" + b"x" * 100
+
+    upload = upload_file(client, request["token"], body, content_type="application/octet-stream", filename="photo.heic")
+
+    file = client.get(f"/api/v1/files/{upload['file_id']}", headers=owner.headers).json()
+    download = client.get(f"/api/v1/files/download/{upload['file_id']}", headers=owner.headers).json()
+    assert (file["content_type"], file["detected_content_type"]) == ("image/heic", "application/pdf")
+    assert download["content_type"] == "application/octet-stream"
+
+
 def test_size_count_and_quota_limits_are_enforced(client: httpx.Client, services: Services, admin: Account, owner: Account) -> None:
     request = create_request(client, owner, max_size_bytes=10, max_files=2)
     token = request["token"]

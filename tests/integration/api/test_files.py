@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import httpx
@@ -232,6 +233,34 @@ def test_active_content_is_served_as_an_attachment_of_octet_stream(
     assert fetched.headers["content-type"] == "application/octet-stream"
     assert fetched.headers["content-disposition"].startswith("attachment;")
     assert fetched.content == body
+
+
+def test_uploader_cannot_make_a_download_cacheable(client: httpx.Client, owner: Account) -> None:
+    upload = start_upload(client, owner, b"hello")
+    caching = {"Cache-Control": "public, immutable", "Expires": "Fri, 01 Jan 2100 00:00:00 GMT", "Content-Language": "tlh"}
+    assert put_object(upload, b"hello", **caching).status_code == 200
+    client.post(f"{FILES}/{upload['file_id']}/complete", headers=owner.headers)
+
+    url = client.get(f"{FILES}/download/{upload['file_id']}", headers=owner.headers).json()["download_url"]
+    headers = download_object(url).headers
+
+    assert headers["cache-control"] == "private, no-store"
+    assert (headers["expires"], headers["content-language"]) == ("Thu, 01 Jan 1970 00:00:00 GMT", "und")
+
+
+def test_download_url_lives_a_minute_for_all_but_the_owner(
+    client: httpx.Client, owner: Account, stranger: Account, admin: Account, make_user: Callable[..., Account]
+) -> None:
+    file, grantee = make_file(client, owner), make_user()
+    client.put(f"{FILES}/{file['id']}/grants", json={"user_id": str(grantee.id), "role": "viewer"}, headers=owner.headers)
+    published = make_file(client, owner, is_public=True)
+
+    def lifetime(file_id: str, headers: dict[str, str]) -> int:
+        url = client.get(f"{FILES}/download/{file_id}", headers=headers).json()["download_url"]
+        return int(parse_qs(urlsplit(url).query)["X-Amz-Expires"][0])
+
+    assert [lifetime(file["id"], account.headers) for account in (owner, grantee, admin)] == [900, 60, 60]
+    assert [lifetime(published["id"], headers) for headers in (owner.headers, stranger.headers, {})] == [900, 60, 60]
 
 
 def test_altered_download_url_is_refused(client: httpx.Client, owner: Account) -> None:

@@ -12,7 +12,7 @@ from lambda_app.core import clock
 from lambda_app.factory import Services
 from lambda_app.models import File, FileStatus
 from lambda_app.routers.http.gateway import GatewayHandler
-from lambda_app.services.files.files import PUBLIC_DOWNLOAD_URL_TTL_SECONDS
+from lambda_app.services.files.files import READER_DOWNLOAD_URL_TTL_SECONDS
 from tests.support.accounts import Account, make_file, start_upload
 from tests.support.gateway import GatewayTransport, payload_v1
 from tests.support.problems import assert_problem, assert_unauthenticated
@@ -33,7 +33,7 @@ def test_public_link_redirects_to_a_url_that_is_valid_for_a_minute(client: httpx
 
     assert (response.status_code, response.content, response.headers["cache-control"]) == (302, b"", "no-store")
     query = parse_qs(urlsplit(response.headers["location"]).query)
-    assert int(query["X-Amz-Expires"][0]) <= PUBLIC_DOWNLOAD_URL_TTL_SECONDS == 60
+    assert int(query["X-Amz-Expires"][0]) <= READER_DOWNLOAD_URL_TTL_SECONDS == 60
     with httpx.Client(trust_env=False) as s3:
         fetched = s3.get(response.headers["location"])
         assert s3.head(response.headers["location"]).status_code == 403

@@ -8,11 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
+from lambda_app.core import clock
 from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
-from lambda_app.models import User
+from lambda_app.models import Tombstone, User
 from lambda_app.schemas.files.files import FileCreate
 from lambda_app.services.files.quota import QuotaExceededError
 from tests.support.accounts import Account, make_file, put_object, start_upload
@@ -44,7 +45,9 @@ def request_upload(client: httpx.Client, account: Account, size_bytes: int, path
     return client.post(f"{FILES}/{path}", json=declared, headers=account.headers)
 
 
-def test_usage_counts_from_the_start_of_an_upload_to_its_deletion(client: httpx.Client, settings: Settings, owner: Account) -> None:
+def test_usage_counts_from_the_start_of_an_upload_to_its_deletion(
+    client: httpx.Client, settings: Settings, services: Services, owner: Account
+) -> None:
     total, files = settings.user_quota_bytes, settings.user_quota_files
     empty = {
         "bytes_used": 0,
@@ -70,10 +73,21 @@ def test_usage_counts_from_the_start_of_an_upload_to_its_deletion(client: httpx.
     assert usage_of(client, owner)["bytes_used"] == 5
 
     client.delete(f"{FILES}/{upload['file_id']}", headers=owner.headers)
+    assert usage_of(client, owner)["bytes_used"] == 5
+    expire_upload_urls(services, owner)
     assert usage_of(client, owner) == empty
 
 
-def test_rejected_upload_is_not_charged(client: httpx.Client, services: Services, owner: Account) -> None:
+def expire_upload_urls(services: Services, account: Account) -> None:
+    """Let the URLs of deleted and rejected uploads expire, and sweep."""
+    with services.unit_of_work() as session:
+        of_account = session.query(Tombstone).filter(Tombstone.owner_id == account.id, Tombstone.charged_until.is_not(None))
+        assert of_account.update({"charged_until": clock.now()}) == 1
+    with services.unit_of_work() as session:
+        assert services.sweep(session).run(budget_seconds=60).ended_charges >= 1
+
+
+def test_rejected_upload_is_charged_until_its_url_expires(client: httpx.Client, services: Services, owner: Account) -> None:
     upload = start_upload(client, owner, b"hello")
     services.store._aws.call(  # type: ignore[attr-defined]  # bypasses the presigned URL, which allows only the declared length
         "s3", "put_object", Bucket=services.settings.s3_bucket_name, Key=f"uploads/{upload['file_id']}", Body=b"other length"
@@ -81,8 +95,10 @@ def test_rejected_upload_is_not_charged(client: httpx.Client, services: Services
 
     assert_problem(client.post(f"{FILES}/{upload['file_id']}/complete", headers=owner.headers), 409, "upload_rejected")
 
-    assert usage_of(client, owner)["bytes_used"] == 0
+    assert usage_of(client, owner)["bytes_used"] == 5
     assert client.delete(f"{FILES}/{upload['file_id']}", headers=owner.headers).status_code == 204
+    assert usage_of(client, owner)["bytes_used"] == 5
+    expire_upload_urls(services, owner)
     assert usage_of(client, owner)["bytes_used"] == 0
 
 

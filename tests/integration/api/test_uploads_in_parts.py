@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from lambda_app.factory import Services
-from lambda_app.models import FileStatus
+from lambda_app.models import File, FileStatus
 from lambda_app.storage.parts import MULTIPART_MAX_BYTES
 from tests.support.accounts import Account, sha256_hex, start_upload
 from tests.support.problems import assert_problem, assert_unauthenticated
@@ -95,6 +95,20 @@ def test_upload_that_s3_no_longer_has_can_be_deleted(client: httpx.Client, servi
     assert_problem(client.get(f"{FILES}/{started['file_id']}/parts", headers=owner.headers), 409, "upload_lost")
     assert client.delete(f"{FILES}/{started['file_id']}", headers=owner.headers).status_code == 204
     assert_quota_is_exact(services, [owner.id])
+
+
+def test_parts_of_an_upload_that_s3_no_longer_has_are_not_signed(client: httpx.Client, services: Services, owner: Account) -> None:
+    file_id = start(client, owner)["file_id"]
+    assert sign(client, owner, file_id, {"number": 1}).status_code == 200
+    with services.unit_of_work() as session:
+        file = session.get_one(File, UUID(file_id))
+    assert file.upload_id is not None
+    services.store.abort_multipart(file.s3_key, file.upload_id)
+
+    assert_problem(sign(client, owner, file_id, {"number": 1}), 409, "upload_lost")
+    assert_problem(client.get(f"{FILES}/{file_id}/parts", headers=owner.headers), 409, "upload_lost")
+    assert_problem(complete(client, owner, file_id), 409, "upload_lost")
+    assert client.delete(f"{FILES}/{file_id}", headers=owner.headers).status_code == 204
 
 
 def test_deleting_an_unfinished_upload_deletes_its_parts(client: httpx.Client, services: Services, owner: Account) -> None:

@@ -9,13 +9,16 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
 from lambda_app.models import Archive, File, User
+from lambda_app.schemas.files.files import FileUpdate
 from lambda_app.services.archives import archives
 from lambda_app.services.archives import builds as archive_builds
 from lambda_app.services.archives.archives import REQUEUE_GRACE, UNFINISHED_MAX_COUNT
 from lambda_app.services.archives.builds import LEASE, PAUSES_SECONDS, SCAN_GRACE, BuildResult
 from lambda_app.services.archives.sweep import ATTEMPTS_MAX_COUNT
+from lambda_app.storage.keys import ARCHIVE_PREFIX
 from tests.support.archives import (
     BODIES,
     SMALL_PART,
@@ -290,6 +293,49 @@ def test_lost_permission_fails_the_build_and_withdraws_the_download(lifecycle: L
     if loss != "disabled":  # requests of a disabled user are refused before
         found = get_archive(lifecycle, reader, ready.id)
         assert (found.status, found.error_code, found.request) == ("failed", "files_changed", None)
+
+
+@pytest.mark.parametrize("loss", ["trashed", "deleted", "private", "unlinked", "revoked"])
+def test_sweep_deletes_a_zip_that_its_requester_may_not_read_any_more(lifecycle: Lifecycle, loss: str) -> None:
+    owner, reader = lifecycle.new_user(), lifecycle.new_user()
+    kept, lost = (make_file(lifecycle, owner, is_public=True) for _ in range(2))
+    share = link_to(lifecycle, owner, kept, lost)
+    of_reader, of_link = start(lifecycle, reader, [kept, lost]), start_for_link(lifecycle, share, kept, lost)
+    untouched = start(lifecycle, reader, [kept])
+    assert deliver(lifecycle).count(BuildResult.READY) == 3
+    assert sweep(lifecycle).removed_archives == 0
+
+    match loss:
+        case "trashed" | "deleted":
+            lifecycle.delete(owner, lost.id, is_permanent=loss == "deleted")
+        case "private":
+            lifecycle.file(lambda files: files.update_file(owner, lost.id, FileUpdate(is_public=False)))
+        case "unlinked":
+            with lifecycle.services.unit_of_work() as session:
+                session.execute(text("DELETE FROM share_file WHERE file_id = :lost"), {"lost": lost.id})
+        case "revoked":
+            revoke(lifecycle, owner, share)
+    ends = {"trashed": {of_reader.id, of_link.id}, "deleted": {of_reader.id, of_link.id}, "private": {of_reader.id}}.get(loss, {of_link.id})
+
+    report = sweep(lifecycle)
+
+    # The revocation of a link ends its archives by itself.
+    assert (report.withdrawn_archives, report.removed_archives) == ((0, 1) if loss == "revoked" else (len(ends), 0))
+    expected = {archive.s3_key for archive in (of_reader, of_link, untouched) if archive.id not in ends}
+    assert {key for key in lifecycle.objects.objects if key.startswith(ARCHIVE_PREFIX)} == expected
+    assert sweep(lifecycle).withdrawn_archives == 0
+
+
+def test_zip_of_own_files_only_has_a_url_for_the_usual_time(lifecycle: Lifecycle) -> None:
+    owner, other = lifecycle.new_user(), lifecycle.new_user()
+    own, public = make_file(lifecycle, owner), make_file(lifecycle, other, is_public=True)
+    of_own, of_both = start(lifecycle, owner, [own]), start(lifecycle, owner, [own, public])
+    deliver(lifecycle)
+
+    requests = [get_archive(lifecycle, owner, archive.id).request for archive in (of_own, of_both)]
+
+    now = clock.now()
+    assert [request and (request.expires_at - now).total_seconds() for request in requests] == [900, 60]
 
 
 def test_archive_deleted_during_the_build_leaves_no_objects(lifecycle: Lifecycle) -> None:

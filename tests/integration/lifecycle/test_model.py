@@ -50,6 +50,12 @@ class ModelFile:
     uploaded: str = "nothing"
     """`nothing`, `parts` (uploaded, not completed), `whole` or `wrong`."""
     days_rejected: int = 0
+    is_url_valid: bool = True
+    """Whether the upload URL has not expired: after the end of the file it is still charged."""
+
+    @property
+    def is_charged(self) -> bool:
+        return self.status in CHARGED or (self.is_url_valid and not self.in_parts)
 
 
 class Histories(RuleBasedStateMachine):
@@ -80,7 +86,7 @@ class Histories(RuleBasedStateMachine):
         return data.draw(st.sampled_from(self.files if from_all else fitting), label="file")
 
     def charged(self, owner: int) -> list[ModelFile]:
-        return [model_file for model_file in self.files if model_file.owner == owner and model_file.status in CHARGED]
+        return [model_file for model_file in self.files if model_file.owner == owner and model_file.is_charged]
 
     @rule(owner=st.integers(0, USERS - 1), size=st.integers(1, 15), in_parts=st.booleans())
     def start(self, owner: int, size: int, in_parts: bool) -> None:
@@ -179,6 +185,7 @@ class Histories(RuleBasedStateMachine):
         report = self.lifecycle.sweep()
         assert (report.failures, report.lost_objects) == (0, 0)
         for model_file in self.files:
+            model_file.is_url_valid &= not days
             if days and model_file.status == "trashed":
                 model_file.status = "gone"
             if model_file.status == "rejected":

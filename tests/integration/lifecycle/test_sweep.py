@@ -26,7 +26,7 @@ def clean(lifecycle: Lifecycle) -> None:
     lifecycle.objects.uploads.clear()
     lifecycle.sweep()
     with lifecycle.services.unit_of_work() as session:
-        session.connection().exec_driver_sql('TRUNCATE file, idempotency_key, "user", sweep_position CASCADE')
+        session.connection().exec_driver_sql('TRUNCATE file, idempotency_key, "user", sweep_position, tombstone CASCADE')
 
 
 def test_sweep_leaves_active_uploads_unchanged(lifecycle: Lifecycle) -> None:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from werkzeug.http import parse_options_header
 
-from lambda_app.storage.content import FILENAME_MAX_BYTES, content_disposition, served_content_type
+from lambda_app.storage.content import _TYPE_BY_EXTENSION, FILENAME_MAX_BYTES, content_disposition, served_content_type
 
 HEADER_MAX_BYTES = len("attachment; filename=\"\"; filename*=UTF-8''") + 4 * FILENAME_MAX_BYTES
 
@@ -170,3 +170,7 @@ def test_active_or_unknown_type_is_served_as_octet_stream(content_type: str) -> 
 
 def test_type_parameters_are_dropped_and_case_is_ignored() -> None:
     assert served_content_type(" Text/Plain ; charset=utf-7") == "text/plain"
+
+
+def test_types_of_extensions_are_served_as_declared() -> None:
+    assert {extension: served_content_type(known) for extension, known in _TYPE_BY_EXTENSION.items()} == _TYPE_BY_EXTENSION

@@ -105,7 +105,10 @@ def test_upload_and_download_urls_equal_those_of_boto3(place: Place) -> None:
                 "Bucket": place.bucket,
                 "Key": key,
                 "ResponseContentDisposition": content_disposition(filename),
+                "ResponseCacheControl": "private, no-store",
                 "ResponseContentEncoding": "identity",
+                "ResponseContentLanguage": "und",
+                "ResponseExpires": "Thu, 01 Jan 1970 00:00:00 GMT",
                 "ResponseContentType": served_content_type("text/plain"),
             }
             theirs = oracle.generate_presigned_url("get_object", parameters, ExpiresIn=600)
