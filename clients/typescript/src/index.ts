@@ -5,3 +5,4 @@ export { createClient, isApiError, type Client, type ClientOptions, type CreateO
 export { ApiError, ConnectionError, type FieldProblem } from "./errors.js";
 export type { CallOptions } from "./http.js";
 export { memorySessionStore, type Locks, type Session, type SessionStore, type SessionTokens } from "./session.js";
+export type * from "./uploader/types.js";
