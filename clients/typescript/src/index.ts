@@ -6,3 +6,7 @@ export { ApiError, ConnectionError, type FieldProblem } from "./errors.js";
 export type { CallOptions } from "./http.js";
 export { memorySessionStore, type Locks, type Session, type SessionStore, type SessionTokens } from "./session.js";
 export type * from "./uploader/types.js";
+export { createUploader, SINGLE_MAX_BYTES } from "./uploader/uploader.js";
+export { plannedPartSize } from "./uploader/plan.js";
+export { indexedDbStateStore, memoryStateStore } from "./uploader/state-store.js";
+export { fetchTransport, xhrTransport } from "./uploader/transport.js";

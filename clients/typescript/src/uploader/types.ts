@@ -56,6 +56,8 @@ export interface UploadFailure {
   /** Whether `retry` may succeed without any change. */
   readonly isRetryable: boolean;
   readonly retryAfterSeconds: number | null;
+  /** Further fields of the API's answer, such as `bytes_left` of `quota_exceeded`. */
+  readonly problem: Readonly<Record<string, unknown>>;
 }
 
 /** An upload as it is at one moment. */

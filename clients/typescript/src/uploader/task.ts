@@ -1,0 +1,456 @@
+/** One upload: its state, and the steps from a local file to a verified one. */
+
+import type * as api from "../api-types.js";
+import { ApiError } from "../errors.js";
+import { isEnded, toFailure } from "./failure.js";
+import { LaneLimit, type LanePool } from "./lanes.js";
+import { missingParts, partRange, type PartPlan } from "./plan.js";
+import { SpeedMeter } from "./progress.js";
+import { retryCall, type RetryPolicy } from "./retry.js";
+import { sendBytes } from "./send.js";
+import { PartSigner } from "./signer.js";
+import { requireUnchanged, type LocalFile } from "./source.js";
+import type { Hasher, Transport, UploadCalls, UploadFailure, UploadItem, UploadRecord, UploadState } from "./types.js";
+
+/** What all uploads of an uploader share. */
+export interface TaskContext {
+  readonly calls: UploadCalls;
+  readonly hasher: Hasher;
+  readonly transport: Transport;
+  readonly pool: LanePool;
+  readonly lanes: { readonly start: number; readonly max: number };
+  readonly triesMax: number;
+  readonly random: () => number;
+  /** Take the upload for this tab and keep its record. Repeated calls update the record. */
+  readonly keep: (record: UploadRecord) => Promise<void>;
+  /** Delete the record, and let other tabs have the upload. */
+  readonly forget: (id: string) => Promise<void>;
+  readonly onChange: (task: UploadTask, kind: "state" | "progress") => void;
+  readonly onSent: (bytes: number) => void;
+}
+
+/** The user stopped the upload, or the uploader was closed. */
+class Stopped extends Error {}
+
+/** The server says which parts are missing; after this many rounds it and the store do not agree. */
+const ROUNDS_MAX = 3;
+
+export class UploadTask {
+  state: UploadState = "waiting";
+  error: UploadFailure | null = null;
+  private fileId: string | null;
+  private idempotencyKey: string;
+  private stored: api.FileInfo | null = null;
+  private doneBytes = 0;
+  private readonly inFlight = new Map<number, number>();
+  private readonly meter = new SpeedMeter();
+  private waits = 0;
+  private sha256: string | null = null;
+  private crc64nvme: Promise<string> | null = null;
+  private run: { readonly controller: AbortController; readonly ended: Promise<void> } | null = null;
+  /** Ends what goes on during a pause: the checksum of the whole. */
+  private lifetime = new AbortController();
+  /** A declaration was sent whose answer may be lost. */
+  private mayBeDeclared: boolean;
+  private shown: UploadItem | null = null;
+
+  constructor(
+    private readonly context: TaskContext,
+    private readonly kept: UploadRecord,
+    private file: Blob | null,
+    isRestored: boolean,
+  ) {
+    this.fileId = kept.fileId;
+    this.idempotencyKey = kept.idempotencyKey;
+    this.mayBeDeclared = isRestored;
+  }
+
+  get id(): string {
+    return this.kept.id;
+  }
+
+  get local(): LocalFile {
+    return this.kept;
+  }
+
+  get needsFile(): boolean {
+    return this.file === null;
+  }
+
+  get isSettled(): boolean {
+    return this.state === "verified" || this.state === "failed" || this.state === "cancelled";
+  }
+
+  get isActive(): boolean {
+    return this.run !== null;
+  }
+
+  get sentBytes(): number {
+    let sent = this.doneBytes;
+    for (const bytes of this.inFlight.values()) sent += bytes;
+    return Math.min(sent, this.kept.sizeBytes);
+  }
+
+  get snapshot(): UploadItem {
+    this.shown ??= {
+      id: this.id,
+      fileId: this.fileId,
+      name: this.kept.name,
+      relativePath: this.kept.relativePath,
+      contentType: this.kept.contentType,
+      sizeBytes: this.kept.sizeBytes,
+      state: this.state,
+      sentBytes: this.sentBytes,
+      bytesPerSecond: this.state === "sending" ? Math.round(this.meter.bytesPerSecond) : 0,
+      secondsLeft: this.state === "sending" ? this.meter.secondsFor(this.kept.sizeBytes - this.sentBytes) : null,
+      isRetrying: this.waits > 0,
+      needsFile: this.needsFile,
+      error: this.error,
+      file: this.stored,
+    };
+    return this.shown;
+  }
+
+  /** Mark the snapshot as out of date. */
+  refresh(): void {
+    this.shown = null;
+  }
+
+  attach(file: Blob): void {
+    this.file = file;
+    this.changed("state");
+  }
+
+  /** Run until the upload is verified, failed or stopped. Never rejects. */
+  start(): Promise<void> {
+    if (this.run !== null) return this.run.ended;
+    const controller = new AbortController();
+    this.error = null;
+    const ended = this.upload(controller.signal)
+      .catch((error: unknown) => this.stop(error, controller.signal))
+      .finally(() => {
+        this.run = null;
+        this.waits = 0;
+        this.clearInFlight();
+        this.meter.reset();
+        this.changed("progress");
+      });
+    this.run = { controller, ended };
+    return ended;
+  }
+
+  pause(): void {
+    // While the server checks there is nothing to stop.
+    if (this.isSettled || this.state === "checking" || this.state === "paused") return;
+    this.setState("paused");
+    this.run?.controller.abort(new Stopped());
+  }
+
+  queue(): void {
+    this.error = null;
+    this.setState("waiting");
+  }
+
+  /** Stop, and delete on the server what was sent. Rejects if the server could not be told. */
+  async cancel(): Promise<void> {
+    if (this.state === "verified" || this.state === "cancelled") return;
+    this.setState("cancelled");
+    this.lifetime.abort(new Stopped());
+    this.run?.controller.abort(new Stopped());
+    await this.run?.ended;
+    if (this.fileId === null && this.mayBeDeclared && this.file !== null) await this.declare(new AbortController().signal).catch(() => null);
+    await this.discard();
+  }
+
+  /** Stop all requests; the record stays for a later page load. */
+  close(): void {
+    this.lifetime.abort(new Stopped());
+    this.run?.controller.abort(new Stopped());
+  }
+
+  private async upload(signal: AbortSignal): Promise<void> {
+    if (this.file === null) throw new Error("the file was not attached");
+    await requireUnchanged(this.file, this.kept);
+    await this.context.keep(this.record);
+    this.stored = this.kept.isMultipart ? await this.sendInParts(this.file, signal) : await this.sendWhole(this.file, signal);
+    this.doneBytes = this.kept.sizeBytes;
+    this.clearInFlight();
+    this.setState("verified");
+    await this.context.forget(this.id);
+  }
+
+  private async stop(error: unknown, signal: AbortSignal): Promise<void> {
+    if (signal.aborted && signal.reason instanceof Stopped) return;
+    const failure = toFailure(error);
+    this.lifetime.abort(error);
+    this.lifetime = new AbortController();
+    this.crc64nvme = null;
+    this.sha256 = null;
+    if (isEnded(failure.code)) {
+      await this.discard().catch(() => {
+        // The server deletes what was never completed by itself, later. The failure to show is the first one.
+      });
+      this.fileId = null;
+      this.idempotencyKey = randomId();
+      this.mayBeDeclared = false;
+      this.doneBytes = 0;
+    }
+    this.error = failure;
+    this.setState("failed");
+  }
+
+  // One request with the whole file
+
+  private async sendWhole(file: Blob, signal: AbortSignal): Promise<api.FileInfo> {
+    if (this.sha256 === null) {
+      this.setState("hashing");
+      this.sha256 = await this.context.hasher.sha256(file, { signal });
+    }
+    let signed: api.FileUpload | null = (await this.declare(signal)) as api.FileUpload;
+    this.setState("sending");
+    await sendBytes(
+      {
+        // The same Idempotency-Key leads to the same file, with a new signature.
+        sign: async () => {
+          const request = signed ?? ((await this.declare(signal)) as api.FileUpload);
+          signed = null;
+          return request;
+        },
+        body: file,
+        onProgress: (bytes) => this.setInFlight(0, bytes),
+        onRefused: () => undefined,
+        checkFile: () => requireUnchanged(file, this.kept),
+      },
+      { ...this.context, policy: this.policy, signal },
+    );
+    return this.complete(file, {}, signal);
+  }
+
+  /** Declare the file. Not aborted midway: the answer has the id that a cancellation needs. */
+  private async declare(signal: AbortSignal): Promise<api.FileUpload | api.MultipartUpload> {
+    const { name: filename, contentType: content_type, sizeBytes: size_bytes, description, isPublic: is_public } = this.kept;
+    const declared = { filename, content_type, size_bytes, is_public, ...(description === null ? {} : { description }) };
+    const options = { idempotencyKey: this.idempotencyKey };
+    const { calls } = this.context;
+    const upload = await retryCall(this.policy, signal, async (): Promise<api.FileUpload | api.MultipartUpload> => {
+      this.mayBeDeclared = true;
+      const answer = this.kept.isMultipart
+        ? await calls.startMultipart({ ...declared, has_part_digests: this.kept.hasPartDigests }, options)
+        : await calls.startUpload({ ...declared, sha256: this.sha256 }, options);
+      this.fileId = answer.file_id;
+      return answer;
+    });
+    signal.throwIfAborted();
+    await this.context.keep(this.record);
+    return upload;
+  }
+
+  // Parts
+
+  private async sendInParts(file: Blob, signal: AbortSignal): Promise<api.FileInfo> {
+    this.setState("sending");
+    const isResumed = this.mayBeDeclared;
+    const started = this.fileId === null ? ((await this.declare(signal)) as api.MultipartUpload) : null;
+    if (!this.kept.hasPartDigests) this.startChecksum(file);
+    let held = started === null || isResumed ? await this.listParts(signal) : null;
+    for (let round = 1; ; round++) {
+      const plan = started ?? held;
+      // Without a list, the upload takes no parts any more: it was completed before, or has ended.
+      if (plan !== null) await this.sendMissing(file, this.planOf(plan), held?.parts ?? [], signal);
+      const crc64nvme = this.crc64nvme === null ? undefined : await this.checksum(signal);
+      try {
+        return await this.complete(file, crc64nvme === undefined ? {} : { crc64nvme }, signal);
+      } catch (error) {
+        if (!(error instanceof ApiError && error.code === "parts_missing") || round >= ROUNDS_MAX) throw error;
+        this.setState("sending");
+        held = await this.listParts(signal);
+      }
+    }
+  }
+
+  private planOf(answer: { readonly part_size_bytes: number; readonly part_count: number }): PartPlan {
+    return { sizeBytes: this.kept.sizeBytes, partSizeBytes: answer.part_size_bytes, partCount: answer.part_count };
+  }
+
+  private async listParts(signal: AbortSignal): Promise<api.UploadedParts | null> {
+    try {
+      return await retryCall(this.policy, signal, () => this.context.calls.listParts(this.requireId(), { signal }));
+    } catch (error) {
+      if (error instanceof ApiError && error.code === "not_in_parts") return null;
+      throw error;
+    }
+  }
+
+  private startChecksum(file: Blob): void {
+    if (this.crc64nvme !== null) return;
+    this.crc64nvme = this.context.hasher.crc64nvme(file, { signal: this.lifetime.signal });
+    // Whoever waits for it gets the error; until then it must not count as unhandled.
+    this.crc64nvme.catch(() => undefined);
+  }
+
+  /** Wait for the checksum of the whole; a pause or cancellation ends the wait, not the computation. */
+  private checksum(signal: AbortSignal): Promise<string> {
+    return new Promise((resolve, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      this.crc64nvme?.then(resolve, reject);
+    });
+  }
+
+  private async sendMissing(file: Blob, plan: PartPlan, held: api.UploadedParts["parts"], signal: AbortSignal): Promise<void> {
+    const usable = this.kept.hasPartDigests ? await this.withSameDigest(file, plan, held, signal) : held;
+    const queue = missingParts(plan, usable);
+    this.clearInFlight();
+    this.doneBytes = plan.sizeBytes - queue.reduce((sum, number) => sum + partSize(plan, number), 0);
+    this.changed("progress");
+    const { calls, lanes } = this.context;
+    const limit = new LaneLimit(lanes.start, lanes.max);
+    const all = new AbortController();
+    const both = AbortSignal.any([signal, all.signal]);
+    // A file that cannot be read ends the upload now, not after all parts were sent.
+    this.crc64nvme?.catch((error: unknown) => all.abort(error));
+    const signer = new PartSigner(
+      (parts) => retryCall(this.policy, both, () => calls.signParts(this.requireId(), parts, { signal: both })),
+      () => (this.kept.hasPartDigests ? [] : queue),
+    );
+    const running = new Set<Promise<void>>();
+    while (!both.aborted && (queue.length > 0 || running.size > 0)) {
+      while (queue.length > 0 && running.size < limit.current) {
+        const number = queue.shift() as number;
+        const part = this.sendPart(file, plan, number, { signer, limit, signal: both })
+          .then((isGone) => {
+            // The server knows what became of the upload; `complete` tells.
+            if (isGone) queue.length = 0;
+          })
+          .catch((error: unknown) => all.abort(error))
+          .finally(() => running.delete(part));
+        running.add(part);
+      }
+      await Promise.race(running);
+    }
+    await Promise.all(running);
+    both.throwIfAborted();
+  }
+
+  /** Returns whether the store does not know the upload any more. */
+  private async sendPart(
+    file: Blob,
+    plan: PartPlan,
+    number: number,
+    { signer, limit, signal }: { readonly signer: PartSigner; readonly limit: LaneLimit; readonly signal: AbortSignal },
+  ): Promise<boolean> {
+    const { start, end } = partRange(plan, number);
+    const body = file.slice(start, end);
+    const { hasher } = this.context;
+    let startedAt = Date.now();
+    let sha256: string | null = null;
+    const outcome = await sendBytes(
+      {
+        sign: async () => {
+          if (this.kept.hasPartDigests) sha256 ??= await hasher.sha256(body, { signal });
+          const part = await signer.get(number, sha256);
+          startedAt = Date.now();
+          return part;
+        },
+        body,
+        onProgress: (bytes) => this.setInFlight(number, bytes),
+        onRefused: () => limit.refused(),
+        checkFile: () => requireUnchanged(file, this.kept),
+      },
+      { ...this.context, policy: this.policy, signal },
+    );
+    if (outcome === "gone") return true;
+    limit.partSent(body.size, startedAt, Date.now());
+    this.setInFlight(number, body.size);
+    this.inFlight.delete(number);
+    this.doneBytes += body.size;
+    return false;
+  }
+
+  /** Leave out parts that an earlier page load sent from other bytes than the file has now. */
+  private async withSameDigest(file: Blob, plan: PartPlan, held: api.UploadedParts["parts"], signal: AbortSignal): Promise<api.UploadedParts["parts"]> {
+    const same: api.UploadedParts["parts"] = [];
+    for (const part of held) {
+      const { start, end } = partRange(plan, part.number);
+      if (part.sha256 === (await this.context.hasher.sha256(file.slice(start, end), { signal }))) same.push(part);
+    }
+    return same;
+  }
+
+  // The end
+
+  private async complete(file: Blob, completion: api.UploadCompletion, signal: AbortSignal): Promise<api.FileInfo> {
+    await requireUnchanged(file, this.kept);
+    signal.throwIfAborted();
+    this.setState("checking");
+    return retryCall({ ...this.policy, triesMax: Number.POSITIVE_INFINITY }, signal, () => this.context.calls.complete(this.requireId(), completion));
+  }
+
+  private async discard(): Promise<void> {
+    const fileId = this.fileId;
+    if (fileId !== null) {
+      await retryCall(this.policy, new AbortController().signal, async () => {
+        try {
+          await this.context.calls.delete(fileId, { permanent: true });
+        } catch (error) {
+          if (!(error instanceof ApiError && error.status === 404)) throw error;
+        }
+      });
+    }
+    await this.context.forget(this.id);
+  }
+
+  private get record(): UploadRecord {
+    return { ...this.kept, fileId: this.fileId, idempotencyKey: this.idempotencyKey };
+  }
+
+  private requireId(): string {
+    if (this.fileId === null) throw new Error("the file was not declared");
+    return this.fileId;
+  }
+
+  private get policy(): RetryPolicy {
+    const { triesMax, random } = this.context;
+    const onWaiting = (isWaiting: boolean) => {
+      this.waits += isWaiting ? 1 : -1;
+      this.changed("state");
+    };
+    return { triesMax, random, onWaiting };
+  }
+
+  private setInFlight(number: number, bytes: number): void {
+    const before = this.inFlight.get(number) ?? 0;
+    this.inFlight.set(number, bytes);
+    if (bytes > before) {
+      this.meter.add(bytes - before);
+      this.context.onSent(bytes - before);
+    }
+    this.changed("progress");
+  }
+
+  private clearInFlight(): void {
+    this.inFlight.clear();
+  }
+
+  private setState(state: UploadState): void {
+    if (this.state === state || this.state === "cancelled") return;
+    // A step that ends after a pause does not undo it; only `queue` does.
+    if (this.state === "paused" && state !== "waiting" && state !== "cancelled" && state !== "verified" && state !== "failed") return;
+    this.state = state;
+    this.changed("state");
+  }
+
+  private changed(kind: "state" | "progress"): void {
+    this.refresh();
+    this.context.onChange(this, kind);
+  }
+}
+
+function partSize(plan: PartPlan, number: number): number {
+  const { start, end } = partRange(plan, number);
+  return end - start;
+}
+
+/** `crypto.randomUUID` exists on https and localhost only. */
+export function randomId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,315 @@
+/** The queue of uploads: which run, what is told to listeners, and what is kept for the next page load. */
+
+import { defaultLocks } from "../session.js";
+import { createWorkerHasher } from "./worker-hasher.js";
+import { differentFile } from "./failure.js";
+import { LanePool } from "./lanes.js";
+import { SpeedMeter } from "./progress.js";
+import { describeSource, readHandle, requireSameFile } from "./source.js";
+import { defaultStateStore } from "./state-store.js";
+import { randomId, UploadTask, type TaskContext } from "./task.js";
+import { defaultTransport } from "./transport.js";
+import type { Hasher, UploadCalls, Uploader, UploaderEvent, UploaderOptions, UploadItem, UploadRecord, UploadSource, UploadTotals } from "./types.js";
+
+/** Up to this size a SHA-256 of the whole is computed in memory, and one request sends the file. */
+export const SINGLE_MAX_BYTES = 64 * 1024 ** 2;
+const PROGRESS_EVENT_MS = 100;
+/** Speeds fall while nothing is sent, so they are told again. */
+const IDLE_EVENT_MS = 1000;
+
+export function createUploader(client: { readonly files: UploadCalls }, options: UploaderOptions): Uploader {
+  const tasks = new Map<string, UploadTask>();
+  const listeners = new Set<(event: UploaderEvent) => void>();
+  const claims = new Map<string, () => void>();
+  const hasher = options.hasher ?? hasherOf(options);
+  const store = options.stateStore === undefined ? defaultStateStore() : options.stateStore;
+  const locks = options.locks === undefined ? defaultLocks() : options.locks;
+  const scope = options.scope ?? "";
+  const singleMaxBytes = options.singleMaxBytes ?? SINGLE_MAX_BYTES;
+  const filesMax = options.filesMax ?? 4;
+  const meter = new SpeedMeter();
+  const lanesMax = options.lanes?.max ?? 10;
+  let isClosed = false;
+
+  const context: TaskContext = {
+    calls: client.files,
+    hasher,
+    transport: options.transport ?? defaultTransport(),
+    pool: new LanePool(options.lanesMax ?? 12),
+    lanes: { start: options.lanes?.start ?? 4, max: lanesMax },
+    triesMax: options.triesMax ?? 8,
+    random: options.random ?? Math.random,
+    async keep(record) {
+      await claim(record.id);
+      // Without the record the upload works; only a reload ends it. Private windows and full disks refuse to store.
+      await store?.put(record).catch(() => undefined);
+    },
+    async forget(id) {
+      await store?.delete(id).catch(() => undefined);
+      releaseClaim(id);
+    },
+    onChange(task, kind) {
+      if (tasks.get(task.id) === task) announce(task, kind);
+    },
+    onSent: (bytes) => meter.add(bytes),
+  };
+
+  // Locks: one per upload, held while this page has it
+
+  async function claim(id: string): Promise<boolean> {
+    if (locks === null || claims.has(id)) return true;
+    return new Promise<boolean>((resolve, reject) => {
+      locks
+        .request(`we-upload-upload ${id}`, { ifAvailable: true }, (lock) => {
+          if (lock === null) {
+            resolve(false);
+            return Promise.resolve();
+          }
+          return new Promise<void>((release) => {
+            claims.set(id, release);
+            resolve(true);
+          });
+        })
+        .catch(reject);
+    });
+  }
+
+  function releaseClaim(id: string): void {
+    claims.get(id)?.();
+    claims.delete(id);
+  }
+
+  // Events
+
+  const changed = new Set<UploadTask>();
+  let removedIds: string[] = [];
+  let progressTimer: ReturnType<typeof setTimeout> | null = null;
+  let idleTimer: ReturnType<typeof setInterval> | null = null;
+  let isFlushQueued = false;
+
+  function announce(task: UploadTask, kind: "state" | "progress"): void {
+    changed.add(task);
+    if (kind === "state") queueFlush();
+    else progressTimer ??= setTimeout(flush, PROGRESS_EVENT_MS);
+  }
+
+  function queueFlush(): void {
+    if (isFlushQueued) return;
+    isFlushQueued = true;
+    queueMicrotask(flush);
+  }
+
+  function flush(): void {
+    isFlushQueued = false;
+    if (progressTimer !== null) clearTimeout(progressTimer);
+    progressTimer = null;
+    if (changed.size === 0 && removedIds.length === 0) return;
+    const event: UploaderEvent = { changed: [...changed].map((task) => task.snapshot), removedIds, totals: countTotals() };
+    changed.clear();
+    removedIds = [];
+    for (const listener of [...listeners]) listener(event);
+  }
+
+  function watchSpeed(): void {
+    const isActive = [...tasks.values()].some((task) => task.isActive);
+    if (isActive && idleTimer === null) {
+      idleTimer = setInterval(() => {
+        for (const task of tasks.values()) {
+          if (task.state !== "sending") continue;
+          task.refresh();
+          announce(task, "progress");
+        }
+      }, IDLE_EVENT_MS);
+    } else if (!isActive && idleTimer !== null) {
+      clearInterval(idleTimer);
+      idleTimer = null;
+      meter.reset();
+    }
+  }
+
+  function countTotals(): UploadTotals {
+    const totals = { count: tasks.size, verifiedCount: 0, failedCount: 0, activeCount: 0, pausedCount: 0, sizeBytes: 0, sentBytes: 0 };
+    let bytesLeft = 0;
+    for (const task of tasks.values()) {
+      const { state, local, sentBytes } = task;
+      if (state === "verified") totals.verifiedCount++;
+      else if (state === "failed") totals.failedCount++;
+      else if (state === "paused") totals.pausedCount++;
+      else if (state !== "cancelled" && !task.needsFile) {
+        totals.activeCount++;
+        bytesLeft += local.sizeBytes - sentBytes;
+      }
+      if (state === "failed" || state === "cancelled") continue;
+      totals.sizeBytes += local.sizeBytes;
+      totals.sentBytes += sentBytes;
+    }
+    return { ...totals, bytesPerSecond: Math.round(meter.bytesPerSecond), secondsLeft: totals.activeCount === 0 ? null : meter.secondsFor(bytesLeft) };
+  }
+
+  // The queue
+
+  function schedule(): void {
+    if (isClosed) return;
+    let active = 0;
+    for (const task of tasks.values()) if (task.isActive) active++;
+    for (const task of tasks.values()) {
+      if (active >= filesMax) break;
+      if (task.state !== "waiting" || task.isActive || task.needsFile) continue;
+      active++;
+      void task.start().then(() => {
+        // Paused and resumed while its requests were ending: it is waiting again.
+        schedule();
+      });
+    }
+    watchSpeed();
+  }
+
+  function addTask(record: UploadRecord, file: Blob | null, isRestored: boolean): UploadTask {
+    const task = new UploadTask(context, record, file, isRestored);
+    tasks.set(task.id, task);
+    announce(task, "state");
+    return task;
+  }
+
+  function addSource(source: UploadSource): UploadTask {
+    const local = describeSource(source);
+    const waiting = [...tasks.values()].find((task) => task.needsFile && !task.isSettled && isMatch(task, source.file, local.relativePath));
+    if (waiting !== undefined) {
+      waiting.attach(source.file);
+      return waiting;
+    }
+    const isMultipart = local.sizeBytes > singleMaxBytes;
+    return addTask(
+      {
+        ...local,
+        id: randomId(),
+        scope,
+        fileId: null,
+        idempotencyKey: randomId(),
+        isMultipart,
+        hasPartDigests: isMultipart && options.multipartDigest === "part-sha256",
+        addedAt: Date.now(),
+      },
+      source.file,
+      false,
+    );
+  }
+
+  function selected(id: string | undefined): UploadTask[] {
+    if (id === undefined) return [...tasks.values()];
+    const task = tasks.get(id);
+    return task === undefined ? [] : [task];
+  }
+
+  function require(id: string): UploadTask {
+    const task = tasks.get(id);
+    if (task === undefined) throw new RangeError(`no upload has the id ${id}`);
+    return task;
+  }
+
+  async function attachFromHandle(task: UploadTask, mayAsk: boolean): Promise<void> {
+    const { handle } = task.local;
+    if (!task.needsFile || handle === null) return;
+    const file = await readHandle(handle, mayAsk);
+    if (file === null) return;
+    requireSameFile(file, task.local);
+    task.attach(file);
+    schedule();
+  }
+
+  return {
+    get items(): readonly UploadItem[] {
+      return [...tasks.values()].map((task) => task.snapshot);
+    },
+    get totals() {
+      return countTotals();
+    },
+    get: (id) => tasks.get(id)?.snapshot ?? null,
+    add(sources) {
+      const added = [...sources].map((source) => addSource(source instanceof Blob ? { file: source } : source));
+      schedule();
+      return added.map((task) => task.snapshot);
+    },
+    pause(id) {
+      for (const task of selected(id)) task.pause();
+      schedule();
+    },
+    resume(id) {
+      for (const task of selected(id)) {
+        if (task.state === "paused") task.queue();
+        // A handle that cannot be read leaves the upload waiting for its file.
+        if (task.state === "waiting") void attachFromHandle(task, true).catch(() => undefined);
+      }
+      schedule();
+    },
+    async cancel(id) {
+      const task = require(id);
+      try {
+        await task.cancel();
+      } finally {
+        schedule();
+      }
+    },
+    retry(id) {
+      const task = require(id);
+      if (task.state === "failed") task.queue();
+      schedule();
+    },
+    remove(id) {
+      for (const task of selected(id)) {
+        const isRemovable = task.state === "verified" || task.state === "cancelled" || (task.state === "failed" && id !== undefined);
+        if (!isRemovable) continue;
+        tasks.delete(task.id);
+        changed.delete(task);
+        removedIds.push(task.id);
+        void context.forget(task.id);
+      }
+      queueFlush();
+    },
+    async restore() {
+      const restored: UploadTask[] = [];
+      for (const record of (await store?.list(scope)) ?? []) {
+        if (tasks.has(record.id) || !(await claim(record.id))) continue;
+        const task = addTask(record, null, true);
+        restored.push(task);
+        await attachFromHandle(task, false).catch(() => undefined);
+      }
+      schedule();
+      return restored.map((task) => task.snapshot);
+    },
+    async attachFile(id, file) {
+      const task = require(id);
+      if (!task.needsFile) throw differentFile();
+      requireSameFile(file, task.local);
+      task.attach(file);
+      schedule();
+    },
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    close() {
+      isClosed = true;
+      for (const task of tasks.values()) task.close();
+      for (const id of [...claims.keys()]) releaseClaim(id);
+      if (idleTimer !== null) clearInterval(idleTimer);
+      if (progressTimer !== null) clearTimeout(progressTimer);
+      listeners.clear();
+      hasher.close();
+    },
+  };
+}
+
+function isMatch(task: UploadTask, file: Blob, relativePath: string | null): boolean {
+  try {
+    requireSameFile(file, task.local);
+    return task.local.relativePath === relativePath;
+  } catch {
+    return false;
+  }
+}
+
+function hasherOf(options: UploaderOptions): Hasher {
+  if (options.createWorker === undefined) throw new TypeError("createUploader needs createWorker, or a hasher");
+  return createWorkerHasher(options.createWorker);
+}
