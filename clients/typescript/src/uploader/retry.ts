@@ -28,8 +28,10 @@ export async function retryCall<T>(policy: RetryPolicy, signal: AbortSignal, cal
     } catch (error) {
       signal.throwIfAborted();
       const isRetryable = error instanceof ConnectionError || (error instanceof ApiError && error.isRetryable);
+      // Neither time without a network nor the server's own checks are failures.
+      const isWait = error instanceof ConnectionError ? isOffline() : error instanceof ApiError && error.code === "upload_withheld";
+      if (isWait) tries = 0;
       if (!isRetryable || tries >= policy.triesMax) throw error;
-      if (error instanceof ConnectionError && isOffline()) tries = 0;
       await waitForRetry(policy, signal, tries, error instanceof ApiError ? error.retryAfterSeconds : null);
     }
   }

@@ -52,6 +52,7 @@ export class UploadTask {
   private lifetime = new AbortController();
   /** A declaration was sent whose answer may be lost. */
   private mayBeDeclared: boolean;
+  private isDiscarded = false;
   private shown: UploadItem | null = null;
 
   constructor(
@@ -153,7 +154,7 @@ export class UploadTask {
 
   /** Stop, and delete on the server what was sent. Rejects if the server could not be told. */
   async cancel(): Promise<void> {
-    if (this.state === "verified" || this.state === "cancelled") return;
+    if (this.state === "verified" || this.isDiscarded) return;
     this.setState("cancelled");
     this.lifetime.abort(new Stopped());
     this.run?.controller.abort(new Stopped());
@@ -194,6 +195,8 @@ export class UploadTask {
       this.idempotencyKey = randomId();
       this.mayBeDeclared = false;
       this.doneBytes = 0;
+    } else if (this.fileId === null && !failure.isRetryable) {
+      await this.context.forget(this.id);
     }
     this.error = failure;
     this.setState("failed");
@@ -252,26 +255,23 @@ export class UploadTask {
     const isResumed = this.mayBeDeclared;
     const started = this.fileId === null ? ((await this.declare(signal)) as api.MultipartUpload) : null;
     if (!this.kept.hasPartDigests) this.startChecksum(file);
-    let held = started === null || isResumed ? await this.listParts(signal) : null;
+    let parts = started === null || isResumed ? await this.listParts(signal) : { ...started, parts: [] };
     for (let round = 1; ; round++) {
-      const plan = started ?? held;
-      // Without a list, the upload takes no parts any more: it was completed before, or has ended.
-      if (plan !== null) await this.sendMissing(file, this.planOf(plan), held?.parts ?? [], signal);
-      const crc64nvme = this.crc64nvme === null ? undefined : await this.checksum(signal);
+      // Without a list, the upload takes no parts any more: it was completed before, or has ended. `complete` tells.
+      if (parts !== null) await this.sendMissing(file, parts, signal);
+      this.setState("checking");
+      const completion = this.crc64nvme === null ? {} : { crc64nvme: await this.checksum(signal) };
       try {
-        return await this.complete(file, crc64nvme === undefined ? {} : { crc64nvme }, signal);
+        return await this.complete(file, completion, signal);
       } catch (error) {
         if (!(error instanceof ApiError && error.code === "parts_missing") || round >= ROUNDS_MAX) throw error;
         this.setState("sending");
-        held = await this.listParts(signal);
+        parts = await this.listParts(signal);
       }
     }
   }
 
-  private planOf(answer: { readonly part_size_bytes: number; readonly part_count: number }): PartPlan {
-    return { sizeBytes: this.kept.sizeBytes, partSizeBytes: answer.part_size_bytes, partCount: answer.part_count };
-  }
-
+  /** Null for a file that takes no parts (any more). */
   private async listParts(signal: AbortSignal): Promise<api.UploadedParts | null> {
     try {
       return await retryCall(this.policy, signal, () => this.context.calls.listParts(this.requireId(), { signal }));
@@ -284,7 +284,7 @@ export class UploadTask {
   private startChecksum(file: Blob): void {
     if (this.crc64nvme !== null) return;
     this.crc64nvme = this.context.hasher.crc64nvme(file, { signal: this.lifetime.signal });
-    // Whoever waits for it gets the error; until then it must not count as unhandled.
+    // `checksum` and `sendMissing` get the error; until then it must not count as unhandled.
     this.crc64nvme.catch(() => undefined);
   }
 
@@ -296,8 +296,9 @@ export class UploadTask {
     });
   }
 
-  private async sendMissing(file: Blob, plan: PartPlan, held: api.UploadedParts["parts"], signal: AbortSignal): Promise<void> {
-    const usable = this.kept.hasPartDigests ? await this.withSameDigest(file, plan, held, signal) : held;
+  private async sendMissing(file: Blob, parts: api.UploadedParts, signal: AbortSignal): Promise<void> {
+    const plan = { sizeBytes: this.kept.sizeBytes, partSizeBytes: parts.part_size_bytes, partCount: parts.part_count };
+    const usable = this.kept.hasPartDigests ? await this.withSameDigest(file, plan, parts.parts, signal) : parts.parts;
     const queue = missingParts(plan, usable);
     this.clearInFlight();
     this.doneBytes = plan.sizeBytes - queue.reduce((sum, number) => sum + partSize(plan, number), 0);
@@ -309,7 +310,7 @@ export class UploadTask {
     // A file that cannot be read ends the upload now, not after all parts were sent.
     this.crc64nvme?.catch((error: unknown) => all.abort(error));
     const signer = new PartSigner(
-      (parts) => retryCall(this.policy, both, () => calls.signParts(this.requireId(), parts, { signal: both })),
+      (wanted) => retryCall(this.policy, both, () => calls.signParts(this.requireId(), wanted, { signal: both })),
       () => (this.kept.hasPartDigests ? [] : queue),
     );
     const running = new Set<Promise<void>>();
@@ -382,7 +383,7 @@ export class UploadTask {
     await requireUnchanged(file, this.kept);
     signal.throwIfAborted();
     this.setState("checking");
-    return retryCall({ ...this.policy, triesMax: Number.POSITIVE_INFINITY }, signal, () => this.context.calls.complete(this.requireId(), completion));
+    return retryCall(this.policy, signal, () => this.context.calls.complete(this.requireId(), completion));
   }
 
   private async discard(): Promise<void> {
@@ -396,6 +397,7 @@ export class UploadTask {
         }
       });
     }
+    this.isDiscarded = this.state === "cancelled";
     await this.context.forget(this.id);
   }
 

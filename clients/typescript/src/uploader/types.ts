@@ -120,7 +120,7 @@ export interface Uploader {
   cancel(id: string): Promise<void>;
   /** Try a failed upload again. Parts that were sent stay. */
   retry(id: string): void;
-  /** Forget a finished, failed or cancelled upload; by default all finished and cancelled ones. */
+  /** Forget a verified, cancelled or failed upload; by default all verified and cancelled ones. The parts of a failed one are deleted. */
   remove(id?: string): void;
   /** Find the unfinished uploads of an earlier page load that no other tab has. Those with a readable handle go on by themselves. */
   restore(): Promise<readonly UploadItem[]>;

@@ -58,7 +58,7 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
 
   async function claim(id: string): Promise<boolean> {
     if (locks === null || claims.has(id)) return true;
-    return new Promise<boolean>((resolve, reject) => {
+    return new Promise<boolean>((resolve) => {
       locks
         .request(`we-upload-upload ${id}`, { ifAvailable: true }, (lock) => {
           if (lock === null) {
@@ -70,7 +70,8 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
             resolve(true);
           });
         })
-        .catch(reject);
+        // Some pages may not use locks; then two tabs are not kept apart.
+        .catch(() => resolve(true));
     });
   }
 
@@ -171,9 +172,10 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
     return task;
   }
 
-  function addSource(source: UploadSource): UploadTask {
+  function addSource(source: UploadSource, restored: readonly UploadTask[]): UploadTask {
     const local = describeSource(source);
-    const waiting = [...tasks.values()].find((task) => task.needsFile && !task.isSettled && isMatch(task, source.file, local.relativePath));
+    // The file of a restored upload was chosen again: go on with it.
+    const waiting = restored.find((task) => task.needsFile && isMatch(task, source.file, local.relativePath));
     if (waiting !== undefined) {
       waiting.attach(source.file);
       return waiting;
@@ -226,7 +228,8 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
     },
     get: (id) => tasks.get(id)?.snapshot ?? null,
     add(sources) {
-      const added = [...sources].map((source) => addSource(source instanceof Blob ? { file: source } : source));
+      const restored = [...tasks.values()].filter((task) => task.needsFile && !task.isSettled);
+      const added = [...sources].map((source) => addSource(source instanceof Blob ? { file: source } : source, restored));
       schedule();
       return added.map((task) => task.snapshot);
     },
@@ -262,7 +265,8 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
         tasks.delete(task.id);
         changed.delete(task);
         removedIds.push(task.id);
-        void context.forget(task.id);
+        // A failed upload may hold storage on the server. What cannot be deleted now, the server deletes later.
+        void (task.state === "failed" ? task.cancel() : context.forget(task.id)).catch(() => undefined);
       }
       queueFlush();
     },
