@@ -135,7 +135,7 @@ function fileCalls(http: Http) {
         headers: { "If-Match": options.etag },
         signal: options.signal,
       }),
-    /** Move a file to the trash, or delete it for good. */
+    /** Move a file to the trash, or delete it for good: with `permanent`, and where the server keeps no trash. */
     delete: (fileId: string, options: CallOptions & { readonly permanent?: boolean } = {}) =>
       http.call("delete", "/api/v1/files/{file_id}", {
         path: { file_id: fileId },

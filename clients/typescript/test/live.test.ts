@@ -59,9 +59,6 @@ describe.skipIf(baseUrl === undefined)("against a running server (WE_UPLOAD_URL)
 
     const changed = await client.files.update(fileId, { description: "a note" });
     expect(changed.description).toBe("a note");
-    await client.files.delete(fileId);
-    expect((await client.files.list({ status: "trashed" })).items.map((file) => file.id)).toEqual([fileId]);
-    await client.files.restore(fileId);
     await client.files.delete(fileId, { permanent: true });
     const missing: unknown = await client.files.get(fileId).catch((error: unknown) => error);
     expect(isApiError(missing, "file_not_found")).toBe(true);
