@@ -206,11 +206,11 @@ export class UploadTask {
 
   private async sendWhole(file: Blob, signal: AbortSignal): Promise<api.FileInfo> {
     if (this.sha256 === null) {
-      this.setState("hashing");
+      this.enter("hashing", signal);
       this.sha256 = await this.context.hasher.sha256(file, { signal });
     }
     let signed: api.FileUpload | null = (await this.declare(signal)) as api.FileUpload;
-    this.setState("sending");
+    this.enter("sending", signal);
     await sendBytes(
       {
         // The same Idempotency-Key leads to the same file, with a new signature.
@@ -251,7 +251,7 @@ export class UploadTask {
   // Parts
 
   private async sendInParts(file: Blob, signal: AbortSignal): Promise<api.FileInfo> {
-    this.setState("sending");
+    this.enter("sending", signal);
     const isResumed = this.mayBeDeclared;
     const started = this.fileId === null ? ((await this.declare(signal)) as api.MultipartUpload) : null;
     if (!this.kept.hasPartDigests) this.startChecksum(file);
@@ -259,13 +259,13 @@ export class UploadTask {
     for (let round = 1; ; round++) {
       // Without a list, the upload takes no parts any more: it was completed before, or has ended. `complete` tells.
       if (parts !== null) await this.sendMissing(file, parts, signal);
-      this.setState("checking");
+      this.enter("checking", signal);
       const completion = this.crc64nvme === null ? {} : { crc64nvme: await this.checksum(signal) };
       try {
         return await this.complete(file, completion, signal);
       } catch (error) {
         if (!(error instanceof ApiError && error.code === "parts_missing") || round >= ROUNDS_MAX) throw error;
-        this.setState("sending");
+        this.enter("sending", signal);
         parts = await this.listParts(signal);
       }
     }
@@ -381,8 +381,7 @@ export class UploadTask {
 
   private async complete(file: Blob, completion: api.UploadCompletion, signal: AbortSignal): Promise<api.FileInfo> {
     await requireUnchanged(file, this.kept);
-    signal.throwIfAborted();
-    this.setState("checking");
+    this.enter("checking", signal);
     return retryCall(this.policy, signal, () => this.context.calls.complete(this.requireId(), completion));
   }
 
@@ -433,10 +432,14 @@ export class UploadTask {
     this.inFlight.clear();
   }
 
+  /** Begin a step. A run that was stopped begins none: its upload may be waiting for the next run. */
+  private enter(state: UploadState, signal: AbortSignal): void {
+    signal.throwIfAborted();
+    this.setState(state);
+  }
+
   private setState(state: UploadState): void {
     if (this.state === state || this.state === "cancelled") return;
-    // A step that ends after a pause does not undo it; only `queue` does.
-    if (this.state === "paused" && state !== "waiting" && state !== "cancelled" && state !== "verified" && state !== "failed") return;
     this.state = state;
     this.changed("state");
   }
