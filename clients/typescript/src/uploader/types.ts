@@ -126,6 +126,8 @@ export interface Uploader {
   restore(): Promise<readonly UploadItem[]>;
   /** Hand over the file of a restored upload. Rejects with code `different_file` if name, size or time differ. */
   attachFile(id: string, file: File): Promise<void>;
+  /** Resolves with the upload once it is verified, failed or cancelled. */
+  settled(id: string): Promise<UploadItem>;
   /** Events for changes of state come at once, those for progress at most ten times a second. Returns a function that ends it. */
   subscribe(listener: (event: UploaderEvent) => void): () => void;
   /** Stop all requests. Unfinished uploads can be restored later. */

@@ -288,6 +288,18 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
       task.attach(file);
       schedule();
     },
+    settled(id) {
+      const task = require(id);
+      return new Promise((resolve) => {
+        const check = () => {
+          if (!task.isSettled) return;
+          listeners.delete(check);
+          resolve(task.snapshot);
+        };
+        listeners.add(check);
+        check();
+      });
+    },
     subscribe(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
