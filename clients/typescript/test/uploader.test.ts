@@ -586,6 +586,13 @@ describe("after a reload", () => {
     expect(await stateStore.list("ada")).toEqual([]);
   });
 
+  test("a browser that stores nothing uploads all the same", async () => {
+    const refuse = () => Promise.reject(new DOMException("private window", "SecurityError"));
+    const { uploader } = setUp({ stateStore: { list: refuse, put: refuse, delete: refuse } });
+    expect(await uploader.restore()).toEqual([]);
+    expect((await finish(uploader, addOne(uploader, file(3500)))).state).toBe("verified");
+  });
+
   test("the uploads of another account are not shown", async () => {
     const { server, shared } = await interrupted();
     const { uploader } = setUp({ ...shared, scope: "grace" }, server);

@@ -26,7 +26,7 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
   const locks = options.locks === undefined ? defaultLocks() : options.locks;
   const scope = options.scope ?? "";
   const singleMaxBytes = options.singleMaxBytes ?? SINGLE_MAX_BYTES;
-  const filesMax = options.filesMax ?? 4;
+  const filesMax = options.filesMax ?? 6;
   const meter = new SpeedMeter();
   const lanesMax = options.lanes?.max ?? 10;
   let isClosed = false;
@@ -272,7 +272,9 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
     },
     async restore() {
       const restored: UploadTask[] = [];
-      for (const record of (await store?.list(scope)) ?? []) {
+      // Where nothing can be stored, nothing can be restored.
+      const records = (await store?.list(scope).catch(() => [])) ?? [];
+      for (const record of records) {
         if (tasks.has(record.id) || !(await claim(record.id))) continue;
         const task = addTask(record, null, true);
         restored.push(task);
