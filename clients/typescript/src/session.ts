@@ -150,7 +150,7 @@ export function createSession(config: SessionConfig): SignInSession {
     async signOut() {
       const tokens = store.get();
       try {
-        const authorization = tokens === null ? {} : { Authorization: `Bearer ${tokens.accessToken}` };
+        const authorization: Record<string, string> = tokens === null ? {} : { Authorization: `Bearer ${tokens.accessToken}` };
         const response =
           config.mode === "cookie"
             ? await post("/session", { method: "DELETE", headers: { ...SESSION_HEADERS, ...authorization } })
