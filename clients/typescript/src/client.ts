@@ -151,7 +151,11 @@ function fileCalls(http: Http) {
       http.call("post", "/api/v1/files/upload", { body, headers: { "Idempotency-Key": options.idempotencyKey }, signal: options.signal }),
     /** Declare a file that takes its bytes in parts. */
     startMultipart: (body: api.MultipartCreate, options: CreateOptions = {}) =>
-      http.call("post", "/api/v1/files/multipart", { body, headers: { "Idempotency-Key": options.idempotencyKey }, signal: options.signal }),
+      http.call("post", "/api/v1/files/multipart", {
+        body,
+        headers: { "Idempotency-Key": options.idempotencyKey },
+        signal: options.signal,
+      }),
     /** Sign up to 100 parts. A part may be signed and sent again. */
     async signParts(fileId: string, parts: readonly api.PartRequest[], options?: CallOptions): Promise<readonly api.SignedPart[]> {
       const answer = await http.call("post", "/api/v1/files/{file_id}/parts", {
@@ -173,8 +177,7 @@ function shareCalls(http: Http) {
   return {
     create: (body: api.ShareCreate, options: CreateOptions = {}) =>
       http.call("post", "/api/v1/shares", { body, headers: { "Idempotency-Key": options.idempotencyKey }, signal: options.signal }),
-    list: (page: PageOptions = {}, options?: CallOptions) =>
-      http.page("/api/v1/shares", { query: page, ...options }),
+    list: (page: PageOptions = {}, options?: CallOptions) => http.page("/api/v1/shares", { query: page, ...options }),
     listForFile: (fileId: string, page: PageOptions = {}, options?: CallOptions) =>
       http.page("/api/v1/files/{file_id}/shares", {
         path: { file_id: fileId },
@@ -183,7 +186,8 @@ function shareCalls(http: Http) {
       }),
     get: (shareId: string, options?: CallOptions) =>
       http.call("get", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, ...options }),
-    update: (shareId: string, body: api.ShareUpdate) => http.call("patch", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, body }),
+    update: (shareId: string, body: api.ShareUpdate) =>
+      http.call("patch", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, body }),
     revoke: (shareId: string) => http.call("delete", "/api/v1/shares/{share_id}", { path: { share_id: shareId } }),
     /** Revoke every link that contains the file. */
     revokeForFile: (fileId: string) => http.call("delete", "/api/v1/files/{file_id}/shares", { path: { file_id: fileId } }),
@@ -215,8 +219,7 @@ function fileRequestCalls(http: Http) {
   return {
     create: (body: api.FileRequestCreate, options: CreateOptions = {}) =>
       http.call("post", "/api/v1/file-requests", { body, headers: { "Idempotency-Key": options.idempotencyKey }, signal: options.signal }),
-    list: (page: PageOptions = {}, options?: CallOptions) =>
-      http.page("/api/v1/file-requests", { query: page, ...options }),
+    list: (page: PageOptions = {}, options?: CallOptions) => http.page("/api/v1/file-requests", { query: page, ...options }),
     get: (requestId: string, options?: CallOptions) =>
       http.call("get", "/api/v1/file-requests/{request_id}", { path: { request_id: requestId }, ...options }),
     update: (requestId: string, body: api.FileRequestUpdate) =>
@@ -232,12 +235,14 @@ function archiveCalls(http: Http) {
   return {
     /** Have a zip of files built. */
     create: (body: api.ArchiveCreate, options?: CallOptions) => http.call("post", "/api/v1/archives", { body, ...options }),
-    list: (page: PageOptions = {}, options?: CallOptions) =>
-      http.page("/api/v1/archives", { query: page, ...options }),
+    list: (page: PageOptions = {}, options?: CallOptions) => http.page("/api/v1/archives", { query: page, ...options }),
     get,
     delete: (archiveId: string) => http.call("delete", "/api/v1/archives/{archive_id}", { path: { archive_id: archiveId } }),
     /** Ask once a second, then less often, until the zip is ready or has failed. */
-    async wait(archiveId: string, options: CallOptions & { readonly onProgress?: (state: api.ArchiveState) => void } = {}): Promise<api.ArchiveState> {
+    async wait(
+      archiveId: string,
+      options: CallOptions & { readonly onProgress?: (state: api.ArchiveState) => void } = {},
+    ): Promise<api.ArchiveState> {
       for (let delayMs = 500; ; delayMs = Math.min(delayMs * 1.5, 5000)) {
         const state = await get(archiveId, { signal: options.signal });
         options.onProgress?.(state);
@@ -250,15 +255,15 @@ function archiveCalls(http: Http) {
 
 function adminCalls(http: Http) {
   return {
-    users: (filters: api.UserFilters = {}, options?: CallOptions) =>
-      http.page("/api/v1/users/", { query: filters, ...options }),
+    users: (filters: api.UserFilters = {}, options?: CallOptions) => http.page("/api/v1/users/", { query: filters, ...options }),
     user: (userId: string, options?: CallOptions) => http.call("get", "/api/v1/users/{user_id}", { path: { user_id: userId }, ...options }),
     updateUser: (userId: string, body: api.UserUpdate) => http.call("put", "/api/v1/users/{user_id}", { path: { user_id: userId }, body }),
     usage: (userId: string, options?: CallOptions) =>
       http.call("get", "/api/v1/users/{user_id}/usage", { path: { user_id: userId }, ...options }),
     endSessions: (userId: string) => http.call("delete", "/api/v1/users/{user_id}/sessions", { path: { user_id: userId } }),
     stats: (options?: CallOptions) => http.call("get", "/api/v1/admin/stats", { ...options }),
-    audit: (filters: api.AuditFilters = {}, options?: CallOptions) => http.call("get", "/api/v1/admin/audit", { query: filters, ...options }),
+    audit: (filters: api.AuditFilters = {}, options?: CallOptions) =>
+      http.call("get", "/api/v1/admin/audit", { query: filters, ...options }),
   };
 }
 

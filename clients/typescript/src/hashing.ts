@@ -15,7 +15,10 @@ export function createHasher(): Hasher {
   return {
     sha256(blob, options = {}) {
       // WebCrypto exists on https and localhost only.
-      if (blob.size > WHOLE_MAX_BYTES || crypto.subtle === undefined) return createSHA256().then((hash) => digestPieces(hash, blob, options)).then(hex);
+      if (blob.size > WHOLE_MAX_BYTES || crypto.subtle === undefined)
+        return createSHA256()
+          .then((hash) => digestPieces(hash, blob, options))
+          .then(hex);
       // One after another: this is what bounds the memory.
       const result = whole.then(async () => {
         options.signal?.throwIfAborted();

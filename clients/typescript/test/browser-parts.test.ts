@@ -70,7 +70,10 @@ describe("the hash worker", () => {
   test("stops a digest that is not wanted any more", async () => {
     const controller = new AbortController();
     const piece = new Blob([new Uint8Array(64 * 1024 ** 2)]);
-    const digest = createWorkerHasher(createWorker).crc64nvme(piece, { signal: controller.signal, onProgress: () => controller.abort(new Error("paused")) });
+    const digest = createWorkerHasher(createWorker).crc64nvme(piece, {
+      signal: controller.signal,
+      onProgress: () => controller.abort(new Error("paused")),
+    });
     await expect(digest).rejects.toThrow("paused");
     expect(workers[0]?.requests.map((request) => request.kind)).toEqual(["crc64nvme", "cancel"]);
   });
@@ -193,7 +196,10 @@ describe("IndexedDB", () => {
     await store.put(record("c", "grace", now));
     await store.put({ ...record("b", "ada", now), fileId: "f1" });
     const later = indexedDbStateStore(factory);
-    expect((await later.list("ada")).map(({ id, fileId }) => [id, fileId])).toEqual([["a", undefined], ["b", "f1"]]);
+    expect((await later.list("ada")).map(({ id, fileId }) => [id, fileId])).toEqual([
+      ["a", undefined],
+      ["b", "f1"],
+    ]);
     await later.delete("a");
     expect((await store.list("ada")).map(({ id }) => id)).toEqual(["b"]);
   });

@@ -36,7 +36,11 @@ afterEach(() => vi.unstubAllGlobals());
 
 describe("the examples of the README", () => {
   test("are correct TypeScript", { timeout: 30_000 }, async () => {
-    const config = ts.getParsedCommandLineOfConfigFile(`${ROOT}tsconfig.json`, {}, { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => undefined });
+    const config = ts.getParsedCommandLineOfConfigFile(
+      `${ROOT}tsconfig.json`,
+      {},
+      { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => undefined },
+    );
     const program = ts.createProgram(await writeExamples("types"), config?.options ?? {});
     const messages = ts.getPreEmitDiagnostics(program).map((found) => ts.flattenDiagnosticMessageText(found.messageText, "\n"));
     expect(messages).toEqual([]);
@@ -44,11 +48,14 @@ describe("the examples of the README", () => {
 
   test("the program runs", async () => {
     const server = new FakeServer();
-    server.fault = (request) => (request.path.endsWith("/shares") ? json(201, { url: `${README_URL}/s/abc`, ...(request.body as object) }) : undefined);
+    server.fault = (request) =>
+      request.path.endsWith("/shares") ? json(201, { url: `${README_URL}/s/abc`, ...(request.body as object) }) : undefined;
     vi.stubGlobal("fetch", server.fetch);
     const [program = ""] = await writeExamples("fake");
     expect(await run(program)).toEqual([`${README_URL}/s/abc`]);
-    expect([...server.files.values()].map((file) => [file.filename, file.status, file.object?.toString()])).toEqual([["hello.txt", "available", "Hello"]]);
+    expect([...server.files.values()].map((file) => [file.filename, file.status, file.object?.toString()])).toEqual([
+      ["hello.txt", "available", "Hello"],
+    ]);
     expect(server.calls("POST", /shares$/)[0]?.body).toMatchObject({ file_ids: [[...server.files.keys()][0]] });
   });
 

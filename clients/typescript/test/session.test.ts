@@ -151,11 +151,27 @@ describe("renewal", () => {
 
 describe("errors", () => {
   const answers: [string, Response, object][] = [
-    ["seconds in the header", problem(429, "too_many_attempts", {}, { "Retry-After": "7" }), { code: "too_many_attempts", retryAfterSeconds: 7 }],
+    [
+      "seconds in the header",
+      problem(429, "too_many_attempts", {}, { "Retry-After": "7" }),
+      { code: "too_many_attempts", retryAfterSeconds: 7 },
+    ],
     ["seconds in the body", problem(429, "too_many_attempts", { retry_after_seconds: 9 }), { retryAfterSeconds: 9, isRetryable: true }],
-    ["fields", problem(422, "malformed_request", { errors: [{ loc: ["body", "title"], msg: "is missing", type: "missing" }] }), { fields: [{ loc: ["body", "title"], msg: "is missing", type: "missing" }], isRetryable: false }],
-    ["further members", problem(413, "quota_exceeded", { bytes_left: 5 }), { problem: expect.objectContaining({ bytes_left: 5 }), isRetryable: false }],
-    ["a page of a gateway", new Response("<h1>Bad gateway</h1>", { status: 502 }), { code: "http_502", detail: "The server answered with status 502.", isRetryable: true }],
+    [
+      "fields",
+      problem(422, "malformed_request", { errors: [{ loc: ["body", "title"], msg: "is missing", type: "missing" }] }),
+      { fields: [{ loc: ["body", "title"], msg: "is missing", type: "missing" }], isRetryable: false },
+    ],
+    [
+      "further members",
+      problem(413, "quota_exceeded", { bytes_left: 5 }),
+      { problem: expect.objectContaining({ bytes_left: 5 }), isRetryable: false },
+    ],
+    [
+      "a page of a gateway",
+      new Response("<h1>Bad gateway</h1>", { status: 502 }),
+      { code: "http_502", detail: "The server answered with status 502.", isRetryable: true },
+    ],
     ["JSON that is no problem document", json(500, ["x"]), { code: "http_500", isRetryable: true }],
   ];
   test.each(answers)("%s", async (_, answer, expected) => {

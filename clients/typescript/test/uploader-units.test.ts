@@ -24,7 +24,12 @@ describe("part plan", () => {
   });
 
   test("a part of another length is missing", () => {
-    expect(missingParts(plan, [{ number: 1, size_bytes: 1000 }, { number: 3, size_bytes: 1000 }])).toEqual([2, 3]);
+    expect(
+      missingParts(plan, [
+        { number: 1, size_bytes: 1000 },
+        { number: 3, size_bytes: 1000 },
+      ]),
+    ).toEqual([2, 3]);
   });
 
   test("the part size is the server's", () => {
@@ -143,7 +148,11 @@ describe("signatures", () => {
   test("an old signature is not used", async () => {
     let now = 0;
     const sign = vi.fn(async (parts: readonly { number: number }[]) => parts.map(({ number }) => part(number)));
-    const signer = new PartSigner(sign, () => [2], () => now);
+    const signer = new PartSigner(
+      sign,
+      () => [2],
+      () => now,
+    );
     await signer.get(1, null);
     now = 6 * 60_000;
     await signer.get(2, null);
@@ -151,7 +160,10 @@ describe("signatures", () => {
   });
 
   test("a refused call reaches every lane that waits for it", async () => {
-    const signer = new PartSigner(() => Promise.reject(new Error("refused")), () => []);
+    const signer = new PartSigner(
+      () => Promise.reject(new Error("refused")),
+      () => [],
+    );
     const results = await Promise.allSettled([signer.get(1, null), signer.get(2, null)]);
     expect(results.map((result) => result.status)).toEqual(["rejected", "rejected"]);
   });

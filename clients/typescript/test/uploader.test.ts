@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createHasher } from "../src/hashing.js";
-import { memoryStateStore, type Hasher, type UploadItem, type UploadTotals } from "../src/index.js";
+import { createClient, memoryStateStore, type Hasher, type UploadItem, type UploadTotals } from "../src/index.js";
 import { problem, sha256, storeError, FakeServer, type Seen } from "./support/fake-server.js";
 import { fakeLocks } from "./support/locks.js";
 import { addOne, ChangingFile, file, finish, setUp, stopClock, until } from "./support/upload-setup.js";
@@ -27,10 +27,21 @@ describe("one request", () => {
     const { server, uploader, states } = setUp();
     const source = new File(["hello"], "a.txt", { type: "text/plain" });
     const item = await finish(uploader, addOne(uploader, source));
-    expect(item).toMatchObject({ state: "verified", sentBytes: 5, sizeBytes: 5, error: null, file: { filename: "a.txt", status: "available" } });
+    expect(item).toMatchObject({
+      state: "verified",
+      sentBytes: 5,
+      sizeBytes: 5,
+      error: null,
+      file: { filename: "a.txt", status: "available" },
+    });
     expect(states.get(item.id)).toEqual(["waiting", "hashing", "sending", "checking", "verified"]);
     const [start] = server.calls("POST", /files\/upload$/);
-    expect(start?.body).toMatchObject({ filename: "a.txt", content_type: "text/plain", size_bytes: 5, sha256: sha256(Buffer.from("hello")) });
+    expect(start?.body).toMatchObject({
+      filename: "a.txt",
+      content_type: "text/plain",
+      size_bytes: 5,
+      sha256: sha256(Buffer.from("hello")),
+    });
     expect(start?.headers.get("Idempotency-Key")).toMatch(/^[0-9a-f]{32}$/);
     expect(server.puts()).toHaveLength(1);
     expect(server.puts()[0]?.headers.get("Content-Type")).toBe("text/plain");
@@ -51,7 +62,10 @@ describe("one request", () => {
       if (!isPut(request) || ++tries > 1) return undefined;
       // The bytes arrive, the answer is lost.
       server.fault = () => undefined;
-      await server.fetch(`${server.storeUrl}${request.path}?${request.query}`, { method: "PUT", body: new Uint8Array(request.body as Buffer) });
+      await server.fetch(`${server.storeUrl}${request.path}?${request.query}`, {
+        method: "PUT",
+        body: new Uint8Array(request.body as Buffer),
+      });
       throw new TypeError("connection reset");
     };
     const item = await finish(uploader, addOne(uploader, file(100)));
@@ -96,7 +110,11 @@ describe("parts", () => {
     expect(item.state).toBe("verified");
     const content = await contentOf(source);
     const digests = server.puts().map((put) => [Number(put.path.split("/")[3]), put.headers.get("x-digest")]);
-    expect(Object.fromEntries(digests)).toEqual({ 1: sha256(content.subarray(0, 1000)), 2: sha256(content.subarray(1000, 2000)), 3: sha256(content.subarray(2000)) });
+    expect(Object.fromEntries(digests)).toEqual({
+      1: sha256(content.subarray(0, 1000)),
+      2: sha256(content.subarray(1000, 2000)),
+      3: sha256(content.subarray(2000)),
+    });
     expect(server.calls("POST", /complete$/)[0]?.body).toEqual({});
   });
 
@@ -171,7 +189,13 @@ describe("parts", () => {
 describe("retries", () => {
   test("server errors, throttling and lost connections are tried again", async () => {
     const { server, uploader } = setUp();
-    const faults = [() => storeError(503, "SlowDown"), () => storeError(500, "InternalError"), () => storeError(400, "RequestTimeout"), () => problem(429, "slow"), () => Promise.reject(new TypeError("reset"))];
+    const faults = [
+      () => storeError(503, "SlowDown"),
+      () => storeError(500, "InternalError"),
+      () => storeError(400, "RequestTimeout"),
+      () => problem(429, "slow"),
+      () => Promise.reject(new TypeError("reset")),
+    ];
     server.fault = (request) => (isPut(request) ? faults.shift()?.() : undefined);
     const source = file(3500);
     const item = await finish(uploader, addOne(uploader, source));
@@ -192,7 +216,11 @@ describe("retries", () => {
   test("the waits grow, and Retry-After is honoured", async () => {
     const { server, uploader } = setUp();
     const at: number[] = [];
-    const answers = [storeError(503, "SlowDown"), storeError(503, "SlowDown"), new Response("", { status: 503, headers: { "Retry-After": "40" } })];
+    const answers = [
+      storeError(503, "SlowDown"),
+      storeError(503, "SlowDown"),
+      new Response("", { status: 503, headers: { "Retry-After": "40" } }),
+    ];
     server.fault = (request) => {
       if (!isPut(request)) return undefined;
       at.push(Date.now());
@@ -260,12 +288,29 @@ describe("retries", () => {
   test("a check that takes long is waited for", async () => {
     const { server, uploader } = setUp({ triesMax: 2 });
     let checks = 0;
-    server.fault = (request) => (request.path.endsWith("/complete") && ++checks < 20 ? problem(409, "upload_withheld", {}, { "Retry-After": "5" }) : undefined);
+    server.fault = (request) =>
+      request.path.endsWith("/complete") && ++checks < 20 ? problem(409, "upload_withheld", {}, { "Retry-After": "5" }) : undefined;
     const id = addOne(uploader, file(100));
     await until(() => checks > 3);
     expect(uploader.get(id)?.state).toBe("checking");
     expect((await finish(uploader, id)).state).toBe("verified");
     expect(checks).toBe(20);
+  });
+});
+
+describe("the access token", () => {
+  test("is renewed in the middle of an upload", async () => {
+    const server = new FakeServer();
+    const client = createClient({ baseUrl: server.url, fetch: server.fetch, locks: null, session: "token" });
+    await client.accounts.signIn({ email: "ada@example.com", password: "right" });
+    const { uploader } = setUp({}, server, client);
+    server.fault = (request) => {
+      if (!isPut(request)) return;
+      server.fault = () => undefined;
+      server.accessTokens.clear();
+    };
+    expect((await finish(uploader, addOne(uploader, file(3500)))).state).toBe("verified");
+    expect(server.refreshes).toBe(1);
   });
 });
 
@@ -275,7 +320,13 @@ describe("refusals", () => {
     server.quotaBytes = 50;
     const { uploader } = setUp({}, server);
     const item = await finish(uploader, addOne(uploader, file(100)));
-    expect(item.error).toEqual({ code: "quota_exceeded", message: "refused: quota_exceeded", isRetryable: false, retryAfterSeconds: null, problem: expect.objectContaining({ bytes_left: 50 }) });
+    expect(item.error).toEqual({
+      code: "quota_exceeded",
+      message: "refused: quota_exceeded",
+      isRetryable: false,
+      retryAfterSeconds: null,
+      problem: expect.objectContaining({ bytes_left: 50 }),
+    });
     expect(server.puts()).toHaveLength(0);
     expect(server.calls("POST", /files\/upload$/)).toHaveLength(1);
   });
@@ -437,7 +488,8 @@ describe("pause, resume and cancel", () => {
   test("an upload that is cancelled while it is declared is deleted too", async () => {
     const { server, uploader } = setUp();
     let answer = () => {};
-    server.fault = (request) => (request.path.endsWith("/multipart") ? new Promise((resolve) => (answer = () => resolve(undefined))) : undefined);
+    server.fault = (request) =>
+      request.path.endsWith("/multipart") ? new Promise((resolve) => (answer = () => resolve(undefined))) : undefined;
     const id = addOne(uploader, file(5500));
     await until(() => server.calls("POST", /multipart$/).length === 1);
     const cancelled = uploader.cancel(id);
@@ -484,7 +536,14 @@ describe("after a reload", () => {
     await until(() => (first.uploader.get(id)?.sentBytes ?? 0) >= 8000);
     first.uploader.close();
     await until(() => server.putsNow === 0);
-    return { server, shared, id, stateStore, before: server.puts().length, sent: [...(server.files.values().next().value?.parts.keys() ?? [])] };
+    return {
+      server,
+      shared,
+      id,
+      stateStore,
+      before: server.puts().length,
+      sent: [...(server.files.values().next().value?.parts.keys() ?? [])],
+    };
   }
 
   test("the file is asked for, and only the missing parts are sent", async () => {
@@ -498,7 +557,9 @@ describe("after a reload", () => {
     const item = await finish(uploader, id);
     expect(item.state).toBe("verified");
     expect(sent.length).toBeGreaterThanOrEqual(8);
-    expect(partNumbers(server.puts().slice(before))).toEqual(Array.from({ length: 20 }, (_, index) => index + 1).filter((number) => !sent.includes(number)));
+    expect(partNumbers(server.puts().slice(before))).toEqual(
+      Array.from({ length: 20 }, (_, index) => index + 1).filter((number) => !sent.includes(number)),
+    );
     expect(storedContent(server, item)).toEqual(await contentOf(file(20_000)));
     expect(await stateStore.list("ada")).toEqual([]);
   });
@@ -620,10 +681,12 @@ describe("after a reload", () => {
     server.fault = (request) => {
       if (!request.path.endsWith("/multipart")) return undefined;
       server.fault = () => undefined;
-      return server.fetch(`${server.url}${request.path}`, { method: "POST", headers: request.headers, body: JSON.stringify(request.body) }).then(() => {
-        first.uploader.close();
-        throw new TypeError("page closed");
-      });
+      return server
+        .fetch(`${server.url}${request.path}`, { method: "POST", headers: request.headers, body: JSON.stringify(request.body) })
+        .then(() => {
+          first.uploader.close();
+          throw new TypeError("page closed");
+        });
     };
     const id = addOne(first.uploader, file(3500));
     await until(() => server.files.size === 1);
@@ -648,7 +711,9 @@ describe("events", () => {
     expect((await finish(uploader, id)).state).toBe("verified");
     const sent = seen.map(({ item }) => item.sentBytes);
     expect([...sent].sort((a, b) => a - b)).toEqual(sent);
-    expect(seen.some(({ item, totals }) => item.bytesPerSecond > 10_000 && item.secondsLeft !== null && totals.bytesPerSecond > 0)).toBe(true);
+    expect(seen.some(({ item, totals }) => item.bytesPerSecond > 10_000 && item.secondsLeft !== null && totals.bytesPerSecond > 0)).toBe(
+      true,
+    );
     const gaps = seen.slice(2).map(({ at }, index) => at - (seen[index + 1]?.at ?? 0));
     expect(Math.min(...gaps)).toBeGreaterThanOrEqual(100);
   });

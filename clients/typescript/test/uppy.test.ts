@@ -22,7 +22,14 @@ function setUp() {
   });
   const put = async (signed: { url: string; headers: Record<string, string> }, body: BodyInit) =>
     expect((await server.fetch(signed.url, { method: "PUT", headers: signed.headers, body })).status).toBe(200);
-  return { server, awsS3: adapter.awsS3, finishUpload: (ids: string[]) => finishUpload(ids), remove: (file: UppyFile) => remove(file), emit, put };
+  return {
+    server,
+    awsS3: adapter.awsS3,
+    finishUpload: (ids: string[]) => finishUpload(ids),
+    remove: (file: UppyFile) => remove(file),
+    emit,
+    put,
+  };
 }
 
 describe("the adapter for Uppy 5", () => {

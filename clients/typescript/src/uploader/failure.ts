@@ -18,9 +18,14 @@ export class UploadError extends Error {
 }
 
 export function fileChanged(cause?: unknown): UploadError {
-  return new UploadError("file_changed", "The file was changed, moved or deleted during the upload, so nothing was stored. Choose it again.", false, {
-    cause,
-  });
+  return new UploadError(
+    "file_changed",
+    "The file was changed, moved or deleted during the upload, so nothing was stored. Choose it again.",
+    false,
+    {
+      cause,
+    },
+  );
 }
 
 export function fileUnreadable(cause: unknown): UploadError {
@@ -66,7 +71,8 @@ export function fromReadError(error: unknown): UploadError {
   if (error instanceof DOMException || error instanceof Error) {
     if (error.name === "NotReadableError" || error.name === "NotFoundError") return fileChanged(error);
     if (error.name === "NotAllowedError" || error.name === "SecurityError") return fileUnreadable(error);
-    if (error instanceof HashWorkerError) return new UploadError("hashing_failed", `The checksum could not be computed. ${error.message}`, true, { cause: error });
+    if (error instanceof HashWorkerError)
+      return new UploadError("hashing_failed", `The checksum could not be computed. ${error.message}`, true, { cause: error });
   }
   const message = error instanceof Error ? error.message : String(error);
   return new UploadError("upload_failed", `The upload failed: ${message}`, true, { cause: error });

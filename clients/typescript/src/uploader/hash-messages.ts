@@ -1,8 +1,7 @@
 /** Messages between the page and the hash worker. */
 
 export type HashRequest =
-  | { readonly id: number; readonly kind: "sha256" | "crc64nvme"; readonly blob: Blob }
-  | { readonly id: number; readonly kind: "cancel" };
+  { readonly id: number; readonly kind: "sha256" | "crc64nvme"; readonly blob: Blob } | { readonly id: number; readonly kind: "cancel" };
 
 export type HashAnswer =
   | { readonly id: number; readonly kind: "progress"; readonly hashedBytes: number }

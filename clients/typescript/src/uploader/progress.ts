@@ -1,4 +1,4 @@
-/** Speed and time left, smoothed so that they can be read. */
+/** Bytes sent, speed and time left, smoothed so that they can be read. */
 
 /** Weight of the past: what was measured this long ago counts 1/e. */
 const SMOOTHING_MS = 4000;
@@ -65,4 +65,39 @@ export class SpeedMeter {
 export function roundSeconds(seconds: number): number {
   const step = seconds < 10 ? 1 : seconds < 60 ? 5 : seconds < 300 ? 10 : seconds < 3600 ? 60 : 300;
   return Math.ceil(seconds / step) * step;
+}
+
+/** Counts what was sent of one file: finished requests, and those in flight. */
+export class SentBytes {
+  private done = 0;
+  private readonly inFlight = new Map<number, number>();
+
+  get total(): number {
+    let total = this.done;
+    for (const bytes of this.inFlight.values()) total += bytes;
+    return total;
+  }
+
+  /** Start with what the store holds already. */
+  restart(done: number): void {
+    this.done = done;
+    this.inFlight.clear();
+  }
+
+  /** Set the progress of one request. Returns by how much it grew. */
+  update(request: number, bytes: number): number {
+    const before = this.inFlight.get(request) ?? 0;
+    this.inFlight.set(request, bytes);
+    return Math.max(0, bytes - before);
+  }
+
+  finish(request: number, bytes: number): void {
+    this.inFlight.delete(request);
+    this.done += bytes;
+  }
+
+  /** Forget the requests that were stopped. */
+  clearInFlight(): void {
+    this.inFlight.clear();
+  }
 }

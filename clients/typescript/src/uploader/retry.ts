@@ -38,7 +38,12 @@ export async function retryCall<T>(policy: RetryPolicy, signal: AbortSignal, cal
 }
 
 /** Wait for the backoff or for Retry-After. Without a network, wait until the browser reports one. */
-export async function waitForRetry(policy: RetryPolicy, signal: AbortSignal, tries: number, retryAfterSeconds: number | null): Promise<void> {
+export async function waitForRetry(
+  policy: RetryPolicy,
+  signal: AbortSignal,
+  tries: number,
+  retryAfterSeconds: number | null,
+): Promise<void> {
   policy.onWaiting(true);
   try {
     if (isOffline()) await untilOnline(signal);

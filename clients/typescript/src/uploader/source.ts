@@ -10,7 +10,10 @@ const CONTENT_TYPE_MAX_LENGTH = 100;
 /** A File where there is one; a Blob has neither name nor time. */
 type MaybeFile = Blob & Partial<Pick<File, "name" | "lastModified" | "webkitRelativePath">>;
 
-export type LocalFile = Pick<UploadRecord, "name" | "relativePath" | "contentType" | "sizeBytes" | "lastModified" | "description" | "isPublic" | "handle">;
+export type LocalFile = Pick<
+  UploadRecord,
+  "name" | "relativePath" | "contentType" | "sizeBytes" | "lastModified" | "description" | "isPublic" | "handle"
+>;
 
 export function describeSource(source: UploadSource): LocalFile {
   const file: MaybeFile = source.file;
@@ -30,10 +33,15 @@ export function describeSource(source: UploadSource): LocalFile {
 
 /** Throws `file_changed` unless the file can be read and has the size and time that it had when it was added. */
 export async function requireUnchanged(file: Blob, local: LocalFile): Promise<void> {
-  const current: MaybeFile = local.handle === null ? file : await local.handle.getFile().catch((error: unknown) => Promise.reject(fromReadError(error)));
+  const current: MaybeFile =
+    local.handle === null ? file : await local.handle.getFile().catch((error: unknown) => Promise.reject(fromReadError(error)));
   if (!isSameFile(current, local)) throw fileChanged();
   // Browsers find out on reading that the file is not the one that was chosen.
-  if (file.size > 0) await file.slice(0, 1).arrayBuffer().catch((error: unknown) => Promise.reject(fromReadError(error)));
+  if (file.size > 0)
+    await file
+      .slice(0, 1)
+      .arrayBuffer()
+      .catch((error: unknown) => Promise.reject(fromReadError(error)));
 }
 
 /** Throws `different_file` unless `file` looks like the one that a restored upload was started with. */

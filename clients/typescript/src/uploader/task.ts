@@ -1,14 +1,13 @@
-/** One upload: its state, and the steps from a local file to a verified one. */
+/** One upload: its state, and the steps from a local file to a verified one. They stay together, because each step may be stopped at any time. */
 
 import type * as api from "../api-types.js";
 import { ApiError } from "../errors.js";
 import { isEnded, toFailure } from "./failure.js";
-import { LaneLimit, type LanePool } from "./lanes.js";
-import { missingParts, partRange, type PartPlan } from "./plan.js";
-import { SpeedMeter } from "./progress.js";
+import type { LanePool } from "./lanes.js";
+import { sendMissingParts, type PartsJob } from "./parts.js";
+import { SentBytes, SpeedMeter } from "./progress.js";
 import { retryCall, type RetryPolicy } from "./retry.js";
 import { sendBytes } from "./send.js";
-import { PartSigner } from "./signer.js";
 import { requireUnchanged, type LocalFile } from "./source.js";
 import type { Hasher, Transport, UploadCalls, UploadFailure, UploadItem, UploadRecord, UploadState } from "./types.js";
 
@@ -41,8 +40,7 @@ export class UploadTask {
   private fileId: string | null;
   private idempotencyKey: string;
   private stored: api.FileInfo | null = null;
-  private doneBytes = 0;
-  private readonly inFlight = new Map<number, number>();
+  private readonly sent = new SentBytes();
   private readonly meter = new SpeedMeter();
   private waits = 0;
   private sha256: string | null = null;
@@ -87,9 +85,7 @@ export class UploadTask {
   }
 
   get sentBytes(): number {
-    let sent = this.doneBytes;
-    for (const bytes of this.inFlight.values()) sent += bytes;
-    return Math.min(sent, this.kept.sizeBytes);
+    return Math.min(this.sent.total, this.kept.sizeBytes);
   }
 
   get snapshot(): UploadItem {
@@ -132,7 +128,7 @@ export class UploadTask {
       .finally(() => {
         this.run = null;
         this.waits = 0;
-        this.clearInFlight();
+        this.sent.clearInFlight();
         this.meter.reset();
         this.changed("progress");
       });
@@ -159,7 +155,8 @@ export class UploadTask {
     this.lifetime.abort(new Stopped());
     this.run?.controller.abort(new Stopped());
     await this.run?.ended;
-    if (this.fileId === null && this.mayBeDeclared && this.file !== null) await this.declare(new AbortController().signal).catch(() => null);
+    if (this.fileId === null && this.mayBeDeclared && this.file !== null)
+      await this.declare(new AbortController().signal).catch(() => null);
     await this.discard();
   }
 
@@ -174,8 +171,7 @@ export class UploadTask {
     await requireUnchanged(this.file, this.kept);
     await this.context.keep(this.record);
     this.stored = this.kept.isMultipart ? await this.sendInParts(this.file, signal) : await this.sendWhole(this.file, signal);
-    this.doneBytes = this.kept.sizeBytes;
-    this.clearInFlight();
+    this.sent.restart(this.kept.sizeBytes);
     this.setState("verified");
     await this.context.forget(this.id);
   }
@@ -194,7 +190,7 @@ export class UploadTask {
       this.fileId = null;
       this.idempotencyKey = randomId();
       this.mayBeDeclared = false;
-      this.doneBytes = 0;
+      this.sent.restart(0);
     } else if (this.fileId === null && !failure.isRetryable) {
       await this.context.forget(this.id);
     }
@@ -296,85 +292,25 @@ export class UploadTask {
     });
   }
 
-  private async sendMissing(file: Blob, parts: api.UploadedParts, signal: AbortSignal): Promise<void> {
-    const plan = { sizeBytes: this.kept.sizeBytes, partSizeBytes: parts.part_size_bytes, partCount: parts.part_count };
-    const usable = this.kept.hasPartDigests ? await this.withSameDigest(file, plan, parts.parts, signal) : parts.parts;
-    const queue = missingParts(plan, usable);
-    this.clearInFlight();
-    this.doneBytes = plan.sizeBytes - queue.reduce((sum, number) => sum + partSize(plan, number), 0);
-    this.changed("progress");
-    const { calls, lanes } = this.context;
-    const limit = new LaneLimit(lanes.start, lanes.max);
-    const all = new AbortController();
-    const both = AbortSignal.any([signal, all.signal]);
-    // A file that cannot be read ends the upload now, not after all parts were sent.
-    this.crc64nvme?.catch((error: unknown) => all.abort(error));
-    const signer = new PartSigner(
-      (wanted) => retryCall(this.policy, both, () => calls.signParts(this.requireId(), wanted, { signal: both })),
-      () => (this.kept.hasPartDigests ? [] : queue),
-    );
-    const running = new Set<Promise<void>>();
-    while (!both.aborted && (queue.length > 0 || running.size > 0)) {
-      while (queue.length > 0 && running.size < limit.current) {
-        const number = queue.shift() as number;
-        const part = this.sendPart(file, plan, number, { signer, limit, signal: both })
-          .then((isGone) => {
-            // The server knows what became of the upload; `complete` tells.
-            if (isGone) queue.length = 0;
-          })
-          .catch((error: unknown) => all.abort(error))
-          .finally(() => running.delete(part));
-        running.add(part);
-      }
-      await Promise.race(running);
-    }
-    await Promise.all(running);
-    both.throwIfAborted();
-  }
-
-  /** Returns whether the store does not know the upload any more. */
-  private async sendPart(
-    file: Blob,
-    plan: PartPlan,
-    number: number,
-    { signer, limit, signal }: { readonly signer: PartSigner; readonly limit: LaneLimit; readonly signal: AbortSignal },
-  ): Promise<boolean> {
-    const { start, end } = partRange(plan, number);
-    const body = file.slice(start, end);
-    const { hasher } = this.context;
-    let startedAt = Date.now();
-    let sha256: string | null = null;
-    const outcome = await sendBytes(
-      {
-        sign: async () => {
-          if (this.kept.hasPartDigests) sha256 ??= await hasher.sha256(body, { signal });
-          const part = await signer.get(number, sha256);
-          startedAt = Date.now();
-          return part;
-        },
-        body,
-        onProgress: (bytes) => this.setInFlight(number, bytes),
-        onRefused: () => limit.refused(),
-        checkFile: () => requireUnchanged(file, this.kept),
+  private sendMissing(file: Blob, parts: api.UploadedParts, signal: AbortSignal): Promise<void> {
+    const job: PartsJob = {
+      file,
+      local: this.kept,
+      hasPartDigests: this.kept.hasPartDigests,
+      fileId: this.requireId(),
+      parts,
+      checksum: this.crc64nvme,
+      onStart: (heldBytes) => {
+        this.sent.restart(heldBytes);
+        this.changed("progress");
       },
-      { ...this.context, policy: this.policy, signal },
-    );
-    if (outcome === "gone") return true;
-    limit.partSent(body.size, startedAt, Date.now());
-    this.setInFlight(number, body.size);
-    this.inFlight.delete(number);
-    this.doneBytes += body.size;
-    return false;
-  }
-
-  /** Leave out parts that an earlier page load sent from other bytes than the file has now. */
-  private async withSameDigest(file: Blob, plan: PartPlan, held: api.UploadedParts["parts"], signal: AbortSignal): Promise<api.UploadedParts["parts"]> {
-    const same: api.UploadedParts["parts"] = [];
-    for (const part of held) {
-      const { start, end } = partRange(plan, part.number);
-      if (part.sha256 === (await this.context.hasher.sha256(file.slice(start, end), { signal }))) same.push(part);
-    }
-    return same;
+      onProgress: (number, bytes) => this.setInFlight(number, bytes),
+      onSent: (number, bytes) => {
+        this.setInFlight(number, bytes);
+        this.sent.finish(number, bytes);
+      },
+    };
+    return sendMissingParts(job, { ...this.context, policy: this.policy, signal });
   }
 
   // The end
@@ -419,17 +355,10 @@ export class UploadTask {
   }
 
   private setInFlight(number: number, bytes: number): void {
-    const before = this.inFlight.get(number) ?? 0;
-    this.inFlight.set(number, bytes);
-    if (bytes > before) {
-      this.meter.add(bytes - before);
-      this.context.onSent(bytes - before);
-    }
+    const grown = this.sent.update(number, bytes);
+    this.meter.add(grown);
+    this.context.onSent(grown);
     this.changed("progress");
-  }
-
-  private clearInFlight(): void {
-    this.inFlight.clear();
   }
 
   /** Begin a step. A run that was stopped begins none: its upload may be waiting for the next run. */
@@ -448,11 +377,6 @@ export class UploadTask {
     this.refresh();
     this.context.onChange(this, kind);
   }
-}
-
-function partSize(plan: PartPlan, number: number): number {
-  const { start, end } = partRange(plan, number);
-  return end - start;
 }
 
 /** `crypto.randomUUID` exists on https and localhost only. */

@@ -1,33 +1,33 @@
 /** The queue of uploads: which run, what is told to listeners, and what is kept for the next page load. */
 
 import { defaultLocks } from "../session.js";
+import { UploadClaims } from "./claims.js";
 import { createWorkerHasher } from "./worker-hasher.js";
 import { differentFile } from "./failure.js";
+import { UploadEvents } from "./events.js";
 import { LanePool } from "./lanes.js";
 import { SpeedMeter } from "./progress.js";
 import { describeSource, readHandle, requireSameFile } from "./source.js";
 import { defaultStateStore } from "./state-store.js";
 import { randomId, UploadTask, type TaskContext } from "./task.js";
 import { defaultTransport } from "./transport.js";
-import type { Hasher, UploadCalls, Uploader, UploaderEvent, UploaderOptions, UploadItem, UploadRecord, UploadSource, UploadTotals } from "./types.js";
+import type { Hasher, UploadCalls, Uploader, UploaderOptions, UploadItem, UploadRecord, UploadSource, UploadTotals } from "./types.js";
 
 /** Up to this size a SHA-256 of the whole is computed in memory, and one request sends the file. */
 export const SINGLE_MAX_BYTES = 64 * 1024 ** 2;
-const PROGRESS_EVENT_MS = 100;
 /** Speeds fall while nothing is sent, so they are told again. */
 const IDLE_EVENT_MS = 1000;
 
 export function createUploader(client: { readonly files: UploadCalls }, options: UploaderOptions): Uploader {
   const tasks = new Map<string, UploadTask>();
-  const listeners = new Set<(event: UploaderEvent) => void>();
-  const claims = new Map<string, () => void>();
   const hasher = options.hasher ?? hasherOf(options);
   const store = options.stateStore === undefined ? defaultStateStore() : options.stateStore;
-  const locks = options.locks === undefined ? defaultLocks() : options.locks;
+  const claims = new UploadClaims(options.locks === undefined ? defaultLocks() : options.locks);
   const scope = options.scope ?? "";
   const singleMaxBytes = options.singleMaxBytes ?? SINGLE_MAX_BYTES;
   const filesMax = options.filesMax ?? 6;
   const meter = new SpeedMeter();
+  const events = new UploadEvents(countTotals);
   const lanesMax = options.lanes?.max ?? 10;
   let isClosed = false;
 
@@ -40,76 +40,21 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
     triesMax: options.triesMax ?? 8,
     random: options.random ?? Math.random,
     async keep(record) {
-      await claim(record.id);
+      await claims.take(record.id);
       // Without the record the upload works; only a reload ends it. Private windows and full disks refuse to store.
       await store?.put(record).catch(() => undefined);
     },
     async forget(id) {
       await store?.delete(id).catch(() => undefined);
-      releaseClaim(id);
+      claims.release(id);
     },
     onChange(task, kind) {
-      if (tasks.get(task.id) === task) announce(task, kind);
+      if (tasks.get(task.id) === task) events.announce(task, kind);
     },
     onSent: (bytes) => meter.add(bytes),
   };
 
-  // Locks: one per upload, held while this page has it
-
-  async function claim(id: string): Promise<boolean> {
-    if (locks === null || claims.has(id)) return true;
-    return new Promise<boolean>((resolve) => {
-      locks
-        .request(`we-upload-upload ${id}`, { ifAvailable: true }, (lock) => {
-          if (lock === null) {
-            resolve(false);
-            return Promise.resolve();
-          }
-          return new Promise<void>((release) => {
-            claims.set(id, release);
-            resolve(true);
-          });
-        })
-        // Some pages may not use locks; then two tabs are not kept apart.
-        .catch(() => resolve(true));
-    });
-  }
-
-  function releaseClaim(id: string): void {
-    claims.get(id)?.();
-    claims.delete(id);
-  }
-
-  // Events
-
-  const changed = new Set<UploadTask>();
-  let removedIds: string[] = [];
-  let progressTimer: ReturnType<typeof setTimeout> | null = null;
   let idleTimer: ReturnType<typeof setInterval> | null = null;
-  let isFlushQueued = false;
-
-  function announce(task: UploadTask, kind: "state" | "progress"): void {
-    changed.add(task);
-    if (kind === "state") queueFlush();
-    else progressTimer ??= setTimeout(flush, PROGRESS_EVENT_MS);
-  }
-
-  function queueFlush(): void {
-    if (isFlushQueued) return;
-    isFlushQueued = true;
-    queueMicrotask(flush);
-  }
-
-  function flush(): void {
-    isFlushQueued = false;
-    if (progressTimer !== null) clearTimeout(progressTimer);
-    progressTimer = null;
-    if (changed.size === 0 && removedIds.length === 0) return;
-    const event: UploaderEvent = { changed: [...changed].map((task) => task.snapshot), removedIds, totals: countTotals() };
-    changed.clear();
-    removedIds = [];
-    for (const listener of [...listeners]) listener(event);
-  }
 
   function watchSpeed(): void {
     const isActive = [...tasks.values()].some((task) => task.isActive);
@@ -118,7 +63,7 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
         for (const task of tasks.values()) {
           if (task.state !== "sending") continue;
           task.refresh();
-          announce(task, "progress");
+          events.announce(task, "progress");
         }
       }, IDLE_EVENT_MS);
     } else if (!isActive && idleTimer !== null) {
@@ -144,7 +89,11 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
       totals.sizeBytes += local.sizeBytes;
       totals.sentBytes += sentBytes;
     }
-    return { ...totals, bytesPerSecond: Math.round(meter.bytesPerSecond), secondsLeft: totals.activeCount === 0 ? null : meter.secondsFor(bytesLeft) };
+    return {
+      ...totals,
+      bytesPerSecond: Math.round(meter.bytesPerSecond),
+      secondsLeft: totals.activeCount === 0 ? null : meter.secondsFor(bytesLeft),
+    };
   }
 
   // The queue
@@ -168,7 +117,7 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
   function addTask(record: UploadRecord, file: Blob | null, isRestored: boolean): UploadTask {
     const task = new UploadTask(context, record, file, isRestored);
     tasks.set(task.id, task);
-    announce(task, "state");
+    events.announce(task, "state");
     return task;
   }
 
@@ -263,19 +212,17 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
         const isRemovable = task.state === "verified" || task.state === "cancelled" || (task.state === "failed" && id !== undefined);
         if (!isRemovable) continue;
         tasks.delete(task.id);
-        changed.delete(task);
-        removedIds.push(task.id);
+        events.announceRemoval(task);
         // A failed upload may hold storage on the server. What cannot be deleted now, the server deletes later.
         void (task.state === "failed" ? task.cancel() : context.forget(task.id)).catch(() => undefined);
       }
-      queueFlush();
     },
     async restore() {
       const restored: UploadTask[] = [];
       // Where nothing can be stored, nothing can be restored.
       const records = (await store?.list(scope).catch(() => [])) ?? [];
       for (const record of records) {
-        if (tasks.has(record.id) || !(await claim(record.id))) continue;
+        if (tasks.has(record.id) || !(await claims.take(record.id))) continue;
         const task = addTask(record, null, true);
         restored.push(task);
         await attachFromHandle(task, false).catch(() => undefined);
@@ -295,24 +242,20 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
       return new Promise((resolve) => {
         const check = () => {
           if (!task.isSettled) return;
-          listeners.delete(check);
+          unsubscribe();
           resolve(task.snapshot);
         };
-        listeners.add(check);
+        const unsubscribe = events.subscribe(check);
         check();
       });
     },
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
+    subscribe: (listener) => events.subscribe(listener),
     close() {
       isClosed = true;
       for (const task of tasks.values()) task.close();
-      for (const id of [...claims.keys()]) releaseClaim(id);
+      claims.releaseAll();
       if (idleTimer !== null) clearInterval(idleTimer);
-      if (progressTimer !== null) clearTimeout(progressTimer);
-      listeners.clear();
+      events.close();
       hasher.close();
     },
   };

@@ -112,7 +112,8 @@ export class FakeServer {
         this.hasSessionCookie = false;
         return new Response(null, { status: 204 });
     }
-    if (!this.accessTokens.has((request.headers.get("Authorization") ?? "").replace("Bearer ", ""))) return problem(401, "not_authenticated");
+    if (!this.accessTokens.has((request.headers.get("Authorization") ?? "").replace("Bearer ", "")))
+      return problem(401, "not_authenticated");
     if (route === "GET /users/me") return json(200, { id: "u1", email: "ada@example.com" });
     if (route === "POST /files/upload" || route === "POST /files/multipart") return this.declare(request, body);
     const [, id = "", action = ""] = /^\/api\/v1\/files\/([^/]+)\/?(\w*)$/.exec(path) ?? [];
@@ -125,7 +126,12 @@ export class FakeServer {
         if (file.status !== "pending") return problem(409, "not_in_parts");
         return json(200, {
           ...this.plan(file),
-          parts: [...file.parts].map(([number, part]) => ({ number, size_bytes: part.length, etag: "e", sha256: file.hasPartDigests ? sha256(part) : null })),
+          parts: [...file.parts].map(([number, part]) => ({
+            number,
+            size_bytes: part.length,
+            etag: "e",
+            sha256: file.hasPartDigests ? sha256(part) : null,
+          })),
         });
       case "POST complete":
         return this.complete(file, body);

@@ -2,7 +2,16 @@
 
 import { vi } from "vitest";
 import { createHasher } from "../../src/hashing.js";
-import { createClient, createUploader, fetchTransport, memoryStateStore, type Uploader, type UploaderOptions, type UploadItem } from "../../src/index.js";
+import {
+  type Client,
+  createClient,
+  createUploader,
+  fetchTransport,
+  memoryStateStore,
+  type Uploader,
+  type UploaderOptions,
+  type UploadItem,
+} from "../../src/index.js";
 import { FakeServer } from "./fake-server.js";
 
 export interface Setup {
@@ -16,9 +25,12 @@ export function stopClock(): void {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "Date"] });
 }
 
-export function setUp(options: Partial<UploaderOptions> = {}, server = new FakeServer()): Setup {
+function keyedClient(server: FakeServer): Client {
   const token = server.issueToken();
-  const client = createClient({ baseUrl: server.url, fetch: server.fetch, locks: null, getAccessToken: () => token });
+  return createClient({ baseUrl: server.url, fetch: server.fetch, locks: null, getAccessToken: () => token });
+}
+
+export function setUp(options: Partial<UploaderOptions> = {}, server = new FakeServer(), client = keyedClient(server)): Setup {
   const uploader = createUploader(client, {
     hasher: createHasher(),
     transport: fetchTransport(server.fetch),
