@@ -10,6 +10,7 @@ import { SpeedMeter } from "./progress.js";
 import { describeSource, readHandle, requireSameFile } from "./source.js";
 import { defaultStateStore } from "./state-store.js";
 import { randomId, UploadTask, type TaskContext } from "./task.js";
+import { UploadSums } from "./totals.js";
 import { defaultTransport } from "./transport.js";
 import type { Hasher, UploadCalls, Uploader, UploaderOptions, UploadItem, UploadRecord, UploadSource, UploadTotals } from "./types.js";
 
@@ -27,7 +28,9 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
   const singleMaxBytes = options.singleMaxBytes ?? SINGLE_MAX_BYTES;
   const filesMax = options.filesMax ?? 6;
   const meter = new SpeedMeter();
+  const sums = new UploadSums();
   const events = new UploadEvents(countTotals);
+  const waiters = new Map<string, ((item: UploadItem) => void)[]>();
   const lanesMax = options.lanes?.max ?? 10;
   let isClosed = false;
 
@@ -49,7 +52,10 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
       claims.release(id);
     },
     onChange(task, kind) {
-      if (tasks.get(task.id) === task) events.announce(task, kind);
+      if (task.isSettled) tellWaiters(task);
+      if (tasks.get(task.id) !== task) return;
+      sums.update(task);
+      events.announce(task, kind);
     },
     onSent: (bytes) => meter.add(bytes),
   };
@@ -57,7 +63,7 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
   let idleTimer: ReturnType<typeof setInterval> | null = null;
 
   function watchSpeed(): void {
-    const isActive = [...tasks.values()].some((task) => task.isActive);
+    const isActive = activeCount > 0 && !isClosed;
     if (isActive && idleTimer === null) {
       idleTimer = setInterval(() => {
         for (const task of tasks.values()) {
@@ -74,50 +80,48 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
   }
 
   function countTotals(): UploadTotals {
-    const totals = { count: tasks.size, verifiedCount: 0, failedCount: 0, activeCount: 0, pausedCount: 0, sizeBytes: 0, sentBytes: 0 };
-    let bytesLeft = 0;
-    for (const task of tasks.values()) {
-      const { state, local, sentBytes } = task;
-      if (state === "verified") totals.verifiedCount++;
-      else if (state === "failed") totals.failedCount++;
-      else if (state === "paused") totals.pausedCount++;
-      else if (state !== "cancelled" && !task.needsFile) {
-        totals.activeCount++;
-        bytesLeft += local.sizeBytes - sentBytes;
-      }
-      if (state === "failed" || state === "cancelled") continue;
-      totals.sizeBytes += local.sizeBytes;
-      totals.sentBytes += sentBytes;
-    }
-    return {
-      ...totals,
-      bytesPerSecond: Math.round(meter.bytesPerSecond),
-      secondsLeft: totals.activeCount === 0 ? null : meter.secondsFor(bytesLeft),
-    };
+    const { bytesLeft, ...counts } = sums.current;
+    const secondsLeft = counts.activeCount === 0 ? null : meter.secondsFor(bytesLeft);
+    return { ...counts, bytesPerSecond: Math.round(meter.bytesPerSecond), secondsLeft };
   }
 
   // The queue
 
+  const queue = new Set<UploadTask>();
+  let activeCount = 0;
+
+  function enqueue(task: UploadTask): void {
+    if (task.state === "waiting" && !task.isActive && !task.needsFile) queue.add(task);
+  }
+
   function schedule(): void {
-    if (isClosed) return;
-    let active = 0;
-    for (const task of tasks.values()) if (task.isActive) active++;
-    for (const task of tasks.values()) {
-      if (active >= filesMax) break;
-      if (task.state !== "waiting" || task.isActive || task.needsFile) continue;
-      active++;
+    for (const task of queue) {
+      if (isClosed || activeCount >= filesMax) break;
+      queue.delete(task);
+      if (task.state !== "waiting") continue;
+      activeCount++;
       void task.start().then(() => {
-        // Paused and resumed while its requests were ending: it is waiting again.
+        activeCount--;
+        // Paused and resumed while its requests were ending: it waits for the next run.
+        enqueue(task);
         schedule();
       });
     }
     watchSpeed();
   }
 
+  function tellWaiters(task: UploadTask): void {
+    const told = waiters.get(task.id);
+    waiters.delete(task.id);
+    for (const tell of told ?? []) tell(task.snapshot);
+  }
+
   function addTask(record: UploadRecord, file: Blob | null, isRestored: boolean): UploadTask {
     const task = new UploadTask(context, record, file, isRestored);
     tasks.set(task.id, task);
+    sums.update(task);
     events.announce(task, "state");
+    enqueue(task);
     return task;
   }
 
@@ -126,7 +130,7 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
     // The file of a restored upload was chosen again: go on with it.
     const waiting = restored.find((task) => task.needsFile && isMatch(task, source.file, local.relativePath));
     if (waiting !== undefined) {
-      waiting.attach(source.file);
+      attach(waiting, source.file);
       return waiting;
     }
     const isMultipart = local.sizeBytes > singleMaxBytes;
@@ -164,8 +168,13 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
     const file = await readHandle(handle, mayAsk);
     if (file === null) return;
     requireSameFile(file, task.local);
-    task.attach(file);
+    attach(task, file);
     schedule();
+  }
+
+  function attach(task: UploadTask, file: Blob): void {
+    task.attach(file);
+    enqueue(task);
   }
 
   return {
@@ -189,6 +198,7 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
     resume(id) {
       for (const task of selected(id)) {
         if (task.state === "paused") task.queue();
+        enqueue(task);
         // A handle that cannot be read leaves the upload waiting for its file.
         if (task.state === "waiting") void attachFromHandle(task, true).catch(() => undefined);
       }
@@ -205,6 +215,7 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
     retry(id) {
       const task = require(id);
       if (task.state === "failed") task.queue();
+      enqueue(task);
       schedule();
     },
     remove(id) {
@@ -212,6 +223,7 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
         const isRemovable = task.state === "verified" || task.state === "cancelled" || (task.state === "failed" && id !== undefined);
         if (!isRemovable) continue;
         tasks.delete(task.id);
+        sums.remove(task);
         events.announceRemoval(task);
         // A failed upload may hold storage on the server. What cannot be deleted now, the server deletes later.
         void (task.state === "failed" ? task.cancel() : context.forget(task.id)).catch(() => undefined);
@@ -234,20 +246,13 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
       const task = require(id);
       if (!task.needsFile) throw differentFile();
       requireSameFile(file, task.local);
-      task.attach(file);
+      attach(task, file);
       schedule();
     },
     settled(id) {
       const task = require(id);
-      return new Promise((resolve) => {
-        const check = () => {
-          if (!task.isSettled) return;
-          unsubscribe();
-          resolve(task.snapshot);
-        };
-        const unsubscribe = events.subscribe(check);
-        check();
-      });
+      if (task.isSettled) return Promise.resolve(task.snapshot);
+      return new Promise((resolve) => waiters.set(id, [...(waiters.get(id) ?? []), resolve]));
     },
     subscribe: (listener) => events.subscribe(listener),
     close() {
