@@ -21,7 +21,7 @@ export interface ClientOptions {
   readonly session?: "cookie" | "token";
   /** Where tokens are kept; in memory by default. */
   readonly store?: SessionStore;
-  /** Supplies the token of each call, such as an API key; then the client signs nobody in. */
+  /** Supplies the token of each call, such as an API key; then the client has no sign-in. */
   readonly getAccessToken?: () => string | null | Promise<string | null>;
   /** Called when the session ended: signed out, expired, or revoked. */
   readonly onSessionEnd?: () => void;
