@@ -54,7 +54,7 @@ export function PlaceLink({ place }: { readonly place: Place }) {
 
 function Brand() {
   return (
-    <a class="brand" href="files">
+    <a class="brand" href="files" aria-label="We-Upload">
       <Mark />
       <span class="word">We-Upload</span>
     </a>
@@ -74,7 +74,7 @@ export function QuotaMeter() {
       </div>
       <progress class={isNearlyFull ? "warn" : ""} value={Math.min(stored.bytes_used, stored.quota_bytes)} max={Math.max(1, stored.quota_bytes)} aria-label={t.quota.label(text)} />
       <span class={isNearlyFull ? "tone-warn xs" : "muted xs"}>
-        {isNearlyFull ? t.quota.left(fmt.bytes(stored.bytes_left)) : stored.trash_bytes > 0 ? t.quota.trash(fmt.bytes(stored.trash_bytes)) : stored.files_count === 0 ? t.quota.empty : t.quota.files(stored.files_count)}
+        {isNearlyFull ? t.quota.left(fmt.bytes(stored.bytes_left), stored.trash_bytes > 0) : stored.trash_bytes > 0 ? t.quota.trash(fmt.bytes(stored.trash_bytes)) : stored.files_count === 0 ? t.quota.empty : t.quota.files(stored.files_count)}
       </span>
     </div>
   );
@@ -123,7 +123,7 @@ export function Shell({ children }: { readonly children: ComponentChildren }) {
           </nav>
           <div class="grow" />
           <QuotaMeter />
-          <MenuButton class="me" label={t.nav.accountOf(email)} items={accountMenu}>
+          <MenuButton class="me" label={email} isLabelShown items={accountMenu}>
             <Avatar email={email} />
             <span class="grow">
               <span class="two strong-two">{email}</span>

@@ -1,5 +1,6 @@
 /** Uploads of each day as bars, in inline SVG. */
 
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { fmt } from "../core/language";
 import { s } from "../core/screen-texts";
 
@@ -8,7 +9,8 @@ interface Day {
   readonly uploads: number;
 }
 
-const WIDTH = 600;
+/** Days that are shown, today among them. */
+const DAYS = 30;
 const BASE = 140;
 const TOP = 25;
 const LEFT = 40;
@@ -20,19 +22,13 @@ export function niceCeiling(value: number): number {
   return ([1, 2, 5, 10].find((step) => step * power >= value) ?? 10) * power;
 }
 
-/** Return every day from the first to the last, those without uploads too. */
-export function fillDays(days: readonly Day[]): readonly Day[] {
-  const sorted = [...days].sort((a, b) => a.day.localeCompare(b.day));
-  const [first] = sorted;
-  const last = sorted.at(-1);
-  if (first === undefined || last === undefined) return [];
-  const counts = new Map(sorted.map(({ day, uploads }) => [day, uploads]));
-  const filled: Day[] = [];
-  for (let time = Date.parse(first.day); time <= Date.parse(last.day); time += 86_400_000) {
-    const day = new Date(time).toISOString().slice(0, 10);
-    filled.push({ day, uploads: counts.get(day) ?? 0 });
-  }
-  return filled;
+/** Return the last days up to today (UTC), those without uploads too. */
+export function lastDays(days: readonly Day[], count: number, today: Date): readonly Day[] {
+  const counts = new Map(days.map(({ day, uploads }) => [day, uploads]));
+  return Array.from({ length: count }, (_, index) => {
+    const day = new Date(today.getTime() - (count - 1 - index) * 86_400_000).toISOString().slice(0, 10);
+    return { day, uploads: counts.get(day) ?? 0 };
+  });
 }
 
 function isWeekend(day: string): boolean {
@@ -41,17 +37,28 @@ function isWeekend(day: string): boolean {
 }
 
 export function BarChart({ days }: { readonly days: readonly Day[] }) {
-  const filled = fillDays(days);
+  const element = useRef<SVGSVGElement>(null);
+  const [width, setWidth] = useState(600);
+  useLayoutEffect(() => {
+    const node = element.current;
+    if (node === null) return;
+    // One unit is one pixel, so that the text keeps its size.
+    const observer = new ResizeObserver(() => setWidth(Math.max(240, node.clientWidth)));
+    observer.observe(node);
+    return () => observer.disconnect();
+  }, []);
+  const filled = lastDays(days, DAYS, new Date());
   const highest = niceCeiling(Math.max(...filled.map((day) => day.uploads)));
-  const step = (WIDTH - LEFT) / Math.max(filled.length, 14);
+  const step = (width - LEFT) / filled.length;
   const label = (day: Day | undefined) => (day === undefined ? "" : fmt.shortDay(new Date(`${day.day}T00:00`)));
   const first = filled[0];
   const last = filled.at(-1);
   const counts = filled.map((day) => day.uploads);
   return (
     <svg
+      ref={element}
       class="chart"
-      viewBox={`0 0 ${WIDTH} 166`}
+      viewBox={`0 0 ${width} 166`}
       role="img"
       aria-label={s.admin.chartLabel(label(first), label(last), fmt.number(Math.min(...counts)), fmt.number(Math.max(...counts)))}
     >
@@ -59,7 +66,7 @@ export function BarChart({ days }: { readonly days: readonly Day[] }) {
         const y = BASE - share * (BASE - TOP) + 0.5;
         return (
           <g key={share}>
-            <line x1={LEFT} x2={WIDTH} y1={y} y2={y} />
+            <line x1={LEFT} x2={width} y1={y} y2={y} />
             {(share !== 0.5 || highest > 1) && (
               <text x="0" y={y + 4}>
                 {fmt.number(highest * share)}
@@ -87,11 +94,9 @@ export function BarChart({ days }: { readonly days: readonly Day[] }) {
       <text x={LEFT} y="160">
         {label(first)}
       </text>
-      {filled.length > 1 && (
-        <text x={Math.min(WIDTH, LEFT + filled.length * step)} y="160" text-anchor="end">
-          {label(last)}
-        </text>
-      )}
+      <text x={width} y="160" text-anchor="end">
+        {label(last)}
+      </text>
     </svg>
   );
 }

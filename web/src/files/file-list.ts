@@ -26,6 +26,8 @@ export function createFileList() {
   let filters: FileFilters = {};
   let cursor: string | null = null;
   let controller = new AbortController();
+  /** The ids of all rows, so that a row is not added twice. */
+  let knownIds = new Set<string>();
   /** One end of a selection with Shift. */
   let anchorId: string | null = null;
 
@@ -40,13 +42,13 @@ export function createFileList() {
       if (abort.aborted) return;
       cursor = page.nextCursor;
       if (isFirst) {
-        items.value = page.items;
+        knownIds = new Set();
         total.value = page.totalCount;
-      } else {
-        // A file that moved while the pages were read may come twice.
-        const known = new Set(items.value.map((file) => file.id));
-        items.value = [...items.value, ...page.items.filter((file) => !known.has(file.id))];
       }
+      // A file that moved while the pages were read may come twice.
+      const added = page.items.filter((file) => !knownIds.has(file.id));
+      for (const file of added) knownIds.add(file.id);
+      items.value = isFirst ? added : items.value.concat(added);
       state.value = "ready";
     } catch (cause) {
       if (abort.aborted) return;
@@ -88,6 +90,7 @@ export function createFileList() {
     remove(ids: ReadonlySet<string>): readonly Removed[] {
       const removed = items.value.flatMap((file, index) => (ids.has(file.id) ? [{ file, index }] : []));
       items.value = items.value.filter((file) => !ids.has(file.id));
+      for (const id of ids) knownIds.delete(id);
       changeTotal(-removed.length);
       selectedIds.value = new Set([...selectedIds.value].filter((id) => !ids.has(id)));
       if (activeId.value !== null && ids.has(activeId.value)) {
@@ -98,7 +101,10 @@ export function createFileList() {
     },
     putBack(removed: readonly Removed[]): void {
       const next = items.value.filter((file) => !removed.some((entry) => entry.file.id === file.id));
-      for (const { file, index } of removed) next.splice(Math.min(index, next.length), 0, file);
+      for (const { file, index } of removed) {
+        next.splice(Math.min(index, next.length), 0, file);
+        knownIds.add(file.id);
+      }
       changeTotal(next.length - items.value.length);
       items.value = next;
     },
@@ -109,7 +115,8 @@ export function createFileList() {
     prepend(file: FileInfo): void {
       if (Object.keys(filters).some((name) => name !== "sort" && name !== "status")) return;
       if (filters.sort !== undefined && filters.sort !== "-created") return;
-      if (items.value.some((other) => other.id === file.id)) return list.replace(file);
+      if (knownIds.has(file.id)) return list.replace(file);
+      knownIds.add(file.id);
       items.value = [file, ...items.value];
       changeTotal(1);
     },

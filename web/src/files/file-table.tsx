@@ -94,6 +94,14 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
     <>
       <table class="table files" aria-rowcount={(list.total.value ?? files.length) + 1} aria-busy={list.state.value === "loading"}>
         <caption class="sr">{caption}</caption>
+        <colgroup>
+          <col class="pick" />
+          <col />
+          {columns.map((column) => (
+            <col key={column.id} class={column.class} />
+          ))}
+          <col class="act" />
+        </colgroup>
         <thead>
           <tr aria-rowindex={1}>
             <th class="pick">
@@ -248,7 +256,7 @@ export const sizeColumn = (head: ComponentChildren, sorted?: FileColumn["sorted"
   id: "size",
   head,
   sorted,
-  class: "num wide",
+  class: "num wide col-size",
   cell: (file) => fmt.bytes(file.size_bytes),
   folded: (file) => fmt.bytes(file.size_bytes),
 });

@@ -3,6 +3,7 @@
 import type { FileInfo, Share } from "@we-upload/client";
 import { loadScreens } from "../core/lazy";
 import { showProblem } from "../core/problems";
+import { user } from "../core/session";
 import { showDialog } from "../ui/dialog-host";
 import type { FileList } from "./file-list";
 
@@ -12,7 +13,7 @@ export function openPreview(list: FileList, file: FileInfo): void {
 
 /** Make a link to files, or show who has access. */
 export function shareFiles(files: readonly FileInfo[]): void {
-  const available = files.filter((file) => file.status === "available");
+  const available = files.filter((file) => file.status === "available" && file.owner_id === user.value?.id);
   if (available.length === 0) return;
   loadScreens().then(({ ShareDialog }) => showDialog((close) => <ShareDialog files={available} onClose={close} />), showProblem);
 }

@@ -57,7 +57,7 @@ export function useForm(act: (fields: Readonly<Record<string, string>>) => Promi
       await act(fields);
     } catch (cause) {
       setError(cause);
-      form.current?.querySelector<HTMLInputElement>('input[type="password"], input')?.focus();
+      (form.current?.querySelector<HTMLInputElement>('input[type="password"]') ?? form.current?.querySelector("input"))?.focus();
     } finally {
       setBusy(false);
     }

@@ -470,7 +470,7 @@ function AuditLog() {
           <caption class="sr">{s.admin.tabs.audit}</caption>
           <thead>
             <tr>
-              <th class="num" scope="col">
+              <th class="num wide" scope="col">
                 {s.admin.number}
               </th>
               <th class="name" scope="col">
@@ -485,7 +485,7 @@ function AuditLog() {
           <tbody>
             {events.map((event) => (
               <tr key={event.seq}>
-                <td class="num muted">{fmt.number(event.seq)}</td>
+                <td class="num wide muted">{fmt.number(event.seq)}</td>
                 <td class="name">
                   <span class="mono strong">{event.action}</span>
                   <span class="two" title={event.subject ?? ""}>

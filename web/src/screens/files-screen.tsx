@@ -6,7 +6,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { fmt, t } from "../core/language";
 import { useKeys } from "../core/keys";
 import { location, navigate, setQuery } from "../core/router";
-import { onSignOut, usage } from "../core/session";
+import { onSignOut, usage, user } from "../core/session";
 import { runToastAction } from "../core/toasts";
 import { deleteFiles, downloadFiles, setPublic } from "../files/file-actions";
 import { createFileList } from "../files/file-list";
@@ -253,6 +253,13 @@ function StateCell({ file }: { readonly file: FileInfo }) {
       </Badge>
     );
   }
+  if (file.owner_id !== user.value?.id) {
+    return (
+      <Badge tone="line" icon="user">
+        {t.files.ofOther}
+      </Badge>
+    );
+  }
   const count = openLinkCounts.value?.get(file.id) ?? 0;
   if (!file.is_public && count === 0) {
     return openLinkCounts.value === null ? null : (
@@ -265,7 +272,7 @@ function StateCell({ file }: { readonly file: FileInfo }) {
     );
   }
   return (
-    <span class="row">
+    <span class="badges">
       {file.is_public && (
         <Badge tone="line" icon="globe">
           {t.files.public}
@@ -311,12 +318,14 @@ function columnsFor(query: FileQuery): readonly FileColumn[] {
 }
 
 function fileMenu(file: FileInfo): readonly MenuItem[] {
+  // Superusers see the files of all accounts; sharing stays with the owner.
   const isAvailable = file.status === "available";
+  const isMine = file.owner_id === user.value?.id;
   return [
     { label: t.actions.open, icon: "eye", shortcut: t.keys.space, run: () => openPreview(fileList, file) },
     ...(isAvailable
       ? ([
-          { label: t.actions.share, icon: "link", shortcut: "S", run: () => shareFiles([file]) },
+          ...(isMine ? [{ label: t.actions.share, icon: "link", shortcut: "S", run: () => shareFiles([file]) } as const] : []),
           { label: t.actions.download, icon: "download", shortcut: "D", run: () => void downloadFiles([file]) },
           { label: t.actions.rename, icon: "file", shortcut: "F2", run: () => renameFile(fileList, file) },
           file.is_public

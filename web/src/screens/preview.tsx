@@ -33,6 +33,7 @@ export function Preview({ list, fileId, onClose }: PreviewProps) {
   useEffect(() => {
     const opener = document.activeElement;
     dialog.current?.showModal();
+    dialog.current?.focus();
     return () => {
       const row = document.getElementById(`row-${list.activeId.value}`);
       if (row !== null) row.focus();
@@ -77,6 +78,7 @@ export function Preview({ list, fileId, onClose }: PreviewProps) {
       ref={dialog}
       class={hasDetails ? "lightbox" : "lightbox no-info"}
       data-theme="dark"
+      tabIndex={-1}
       aria-labelledby="preview-title"
       onKeyDown={onKeyDown}
       onCancel={(event) => {

@@ -23,7 +23,7 @@ onSignOut(() => sharedList.clear());
 
 function columns(): readonly FileColumn[] {
   return [
-    { id: "added", head: t.files.added, class: "wide nowrap", cell: (file) => fmt.moment(new Date(file.created_at)) },
+    { id: "added", head: t.files.added, class: "wide nowrap col-added", cell: (file) => fmt.moment(new Date(file.created_at)) },
     {
       ...sizeColumn(t.files.size),
       folded: (file) => `${fmt.bytes(file.size_bytes)} · ${fmt.moment(new Date(file.created_at))}`,

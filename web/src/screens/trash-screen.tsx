@@ -50,7 +50,7 @@ function purgeDay(file: FileInfo): string {
 
 function columns(): readonly FileColumn[] {
   return [
-    { id: "purged", head: s.trash.deletedFor, class: "wide nowrap", cell: purgeDay },
+    { id: "purged", head: s.trash.deletedFor, class: "wide nowrap col-added", cell: purgeDay },
     {
       ...sizeColumn(t.files.size),
       folded: (file) => (file.purge_at === null ? fmt.bytes(file.size_bytes) : `${fmt.bytes(file.size_bytes)} · ${s.trash.goes(purgeDay(file))}`),

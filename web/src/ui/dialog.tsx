@@ -18,10 +18,13 @@ interface DialogProps {
 
 export function Dialog({ title, subtitle, onClose, size = "narrow", children, footer, onConfirm }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
+  const heading = useRef<HTMLHeadingElement>(null);
   const id = useId();
   useEffect(() => {
     const opener = document.activeElement;
     element.current?.showModal();
+    // Without a field to start with, the browser would choose the button that closes.
+    if (document.activeElement?.closest(".dlg-head")) heading.current?.focus();
     return () => {
       if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
     };
@@ -49,7 +52,9 @@ export function Dialog({ title, subtitle, onClose, size = "narrow", children, fo
       <div class="dlg">
         <div class="dlg-head">
           <div class="grow">
-            <h2 id={id}>{title}</h2>
+            <h2 id={id} ref={heading} tabIndex={-1}>
+              {title}
+            </h2>
             {subtitle && <p class="muted sm">{subtitle}</p>}
           </div>
           <IconButton icon="x" label={t.actions.close} onClick={onClose} />
@@ -83,7 +88,7 @@ export function ConfirmDialog({ title, text, confirm, onConfirm, onClose }: Conf
       footer={
         <>
           <span class="grow" />
-          <button type="button" class="btn" onClick={onClose}>
+          <button type="button" class="btn" autoFocus onClick={onClose}>
             {t.actions.cancel}
           </button>
           <button type="button" class="btn danger fill" onClick={run}>

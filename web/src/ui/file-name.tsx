@@ -4,23 +4,31 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { fitMiddle } from "../core/fit-middle";
 
 let context: CanvasRenderingContext2D | null = null;
+/** The font of names, the same everywhere. Read again after the window has changed, which may be a zoom. */
+let font = "";
+window.addEventListener("resize", () => {
+  font = "";
+});
 
-function measureIn(font: string): (text: string) => number {
+function measureLike(element: Element): (text: string) => number {
   context ??= document.createElement("canvas").getContext("2d");
-  return (text) => {
-    if (context === null) return 0;
-    context.font = font;
-    return context.measureText(text).width;
-  };
+  if (font === "") {
+    const style = getComputedStyle(element);
+    font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+  }
+  if (context === null) return () => 0;
+  context.font = font;
+  const canvas = context;
+  return (text) => canvas.measureText(text).width;
 }
 
-const callbacks = new WeakMap<Element, () => void>();
+const callbacks = new WeakMap<Element, (width: number) => void>();
 let observer: ResizeObserver | null = null;
 
-/** Call back when the width of an element changes. One observer for all names of the page. */
-function watchWidth(element: Element, callback: () => void): () => void {
+/** Call back with the width of an element, at first and when it changes. One observer for all names of the page. */
+function watchWidth(element: Element, callback: (width: number) => void): () => void {
   observer ??= new ResizeObserver((entries) => {
-    for (const entry of entries) callbacks.get(entry.target)?.();
+    for (const entry of entries) callbacks.get(entry.target)?.(entry.contentRect.width);
   });
   callbacks.set(element, callback);
   observer.observe(element);
@@ -36,11 +44,8 @@ export function FileName({ name, id }: { readonly name: string; readonly id?: st
   useLayoutEffect(() => {
     const node = element.current;
     if (node === null) return;
-    const style = getComputedStyle(node);
-    const measure = measureIn(`${style.fontWeight} ${style.fontSize} ${style.fontFamily}`);
-    const fit = () => setShown(fitMiddle(name, node.clientWidth, measure));
-    fit();
-    return watchWidth(node, fit);
+    // The observer reports before the first paint, when the layout is known anyway.
+    return watchWidth(node, (width) => setShown(fitMiddle(name, width, measureLike(node))));
   }, [name]);
   const isShortened = shown !== name;
   return (

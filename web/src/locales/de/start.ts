@@ -66,7 +66,7 @@ export const start: StartTexts = {
   },
   quota: {
     label: (text) => `Speicher belegt: ${text}`,
-    left: (bytes) => `Noch ${bytes} frei. Leeren Sie den Papierkorb für mehr.`,
+    left: (bytes, hasTrash) => `Noch ${bytes} frei.${hasTrash ? " Leeren Sie den Papierkorb für mehr." : ""}`,
     trash: (bytes) => `Davon ${bytes} im Papierkorb`,
     empty: "Noch nichts gespeichert",
     files: (count) => files(count),
@@ -159,6 +159,7 @@ export const start: StartTexts = {
     public: "Öffentlich",
     linkCount: (count) => `${number(count)} ${plural(count, "Link", "Links")}`,
     noLinks: "Keine Links",
+    ofOther: "Anderes Konto",
     select: (name) => `${name} auswählen`,
     selectAll: "Alle auswählen",
     selection: "Auswahl",

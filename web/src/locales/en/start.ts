@@ -64,7 +64,7 @@ export const start = {
   },
   quota: {
     label: (text: string) => `Storage used: ${text}`,
-    left: (bytes: string) => `${bytes} left. Empty the trash to have more.`,
+    left: (bytes: string, hasTrash: boolean) => `${bytes} left.${hasTrash ? " Empty the trash to have more." : ""}`,
     trash: (bytes: string) => `Trash holds ${bytes} of it`,
     empty: "Nothing stored yet",
     files: (count: number) => `${number(count)} ${plural(count, "file", "files")}`,
@@ -157,6 +157,7 @@ export const start = {
     public: "Public",
     linkCount: (count: number) => `${number(count)} ${plural(count, "link", "links")}`,
     noLinks: "No links",
+    ofOther: "Another account",
     select: (name: string) => `Select ${name}`,
     selectAll: "Select all",
     selection: "Selection",
