@@ -91,17 +91,20 @@ function accountMenu(): readonly MenuItem[] {
 export function Shell({ children }: { readonly children: ComponentChildren }) {
   const email = user.value?.email ?? "";
   const Tray = trayView.value;
-  useKeys({
-    u: chooseFiles,
-    "?": showKeys,
-    "g f": () => navigate("/files"),
-    "g l": () => navigate("/links"),
-    "g r": () => navigate("/requests"),
-    "g s": () => navigate("/settings"),
-    "g t": () => navigate("/trash"),
-    "/": () => navigate("/files?focus=search"),
-    n: () => navigate("/links"),
-  });
+  useKeys(
+    {
+      u: chooseFiles,
+      "?": showKeys,
+      "g f": () => navigate("/files"),
+      "g l": () => navigate("/links"),
+      "g r": () => navigate("/requests"),
+      "g s": () => navigate("/settings"),
+      "g t": () => navigate("/trash"),
+      "/": () => navigate("/files"),
+      n: () => navigate("/links"),
+    },
+    "app",
+  );
   return (
     <>
       <a class="skip" href="#main">
@@ -132,13 +135,13 @@ export function Shell({ children }: { readonly children: ComponentChildren }) {
           </MenuButton>
         </aside>
         <div>
-          <div class="topbar">
+          <header class="topbar">
             <Brand />
             <span class="grow" />
             <MenuButton class="btn quiet icon" label={t.nav.accountOf(email)} items={accountMenu}>
               <Icon name="user" />
             </MenuButton>
-          </div>
+          </header>
           <main class="main" id="main" tabIndex={-1}>
             {children}
           </main>

@@ -1,4 +1,4 @@
-/** Keyboard shortcuts of screens. The topmost binding that knows a key gets it. */
+/** Keyboard shortcuts of screens and of the whole app. */
 
 import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
@@ -56,12 +56,13 @@ export function startKeys(): void {
   document.addEventListener("keydown", onKeyDown);
 }
 
-/** Bind keys while the component is on the page. */
-export function useKeys(keyMap: KeyMap): void {
+/** Bind keys while the component is on the page. Keys of a screen go before those of the app. */
+export function useKeys(keyMap: KeyMap, scope: "screen" | "app" = "screen"): void {
   const binding = useRef(keyMap);
   binding.current = keyMap;
   useEffect(() => {
-    bindings.push(binding);
+    if (scope === "screen") bindings.push(binding);
+    else bindings.unshift(binding);
     return () => {
       bindings.splice(bindings.indexOf(binding), 1);
     };

@@ -4,23 +4,13 @@ import type { Share } from "@we-upload/client";
 import { computed, signal } from "@preact/signals";
 import { api } from "../core/api";
 import { onSignOut } from "../core/session";
+import { linkState } from "./link-state";
 
-export type LinkState = "open" | "closes-soon" | "limit-reached" | "expired" | "revoked";
-
-const SOON_MS = 86_400_000;
 const PAGE_SIZE = 100;
 
 /** Null until they were read. Newest first. */
 export const links = signal<readonly Share[] | null>(null);
 export const linksError = signal<unknown>(null);
-
-export function linkState(link: Share, now: number = Date.now()): LinkState {
-  if (link.revoked_at !== null) return "revoked";
-  const closesAt = link.expires_at === null ? Infinity : Date.parse(link.expires_at);
-  if (closesAt <= now) return "expired";
-  if (link.max_downloads !== null && link.download_count >= link.max_downloads) return "limit-reached";
-  return closesAt - now < SOON_MS ? "closes-soon" : "open";
-}
 
 export function isOpen(link: Share): boolean {
   const state = linkState(link);

@@ -204,7 +204,7 @@ function RequestLink({ title, url, onClose }: { readonly title: string; readonly
         <p class="hint">{s.requests.linkHint}</p>
         {code !== null && (
           <div class="row g3">
-            <svg class="qr" viewBox={`-1 -1 ${code.size + 2} ${code.size + 2}`} role="img" aria-label={s.share.qrLabel} shape-rendering="crispEdges">
+            <svg class="qr" viewBox={`-3 -3 ${code.size + 6} ${code.size + 6}`} role="img" aria-label={s.share.qrLabel} shape-rendering="crispEdges">
               <path d={qrPath(code)} />
             </svg>
             <p class="hint">{s.share.qrHint}</p>

@@ -75,7 +75,7 @@ function OpenTray({ totals }: TotalsProps) {
             <div class="row between sm soft">
               <span>
                 {fmt.bytesOf(totals.sentBytes, totals.sizeBytes)}
-                {totals.bytesPerSecond > 0 && ` · ${fmt.speed(totals.bytesPerSecond)}`}
+                {!isPaused && totals.bytesPerSecond > 0 && ` · ${fmt.speed(totals.bytesPerSecond)}`}
               </span>
               <span>{totals.secondsLeft !== null && fmt.timeLeft(totals.secondsLeft)}</span>
             </div>

@@ -17,7 +17,8 @@ export function uploadWords(item: UploadItem): UploadWords {
   const of = () => fmt.bytesOf(item.sentBytes, item.sizeBytes);
   switch (item.state) {
     case "waiting":
-      if (item.needsFile) return { text: u.needsFile(of()), icon: "pause", tone: "" };
+      // How much the server holds is known once the file is there again.
+      if (item.needsFile) return { text: u.needsFile(fmt.bytes(item.sizeBytes)), icon: "pause", tone: "" };
       return { text: `${u.waiting} · ${fmt.bytes(item.sizeBytes)}`, icon: "clock", tone: "" };
     case "hashing":
       return { text: u.hashing, icon: null, tone: "" };

@@ -20,7 +20,7 @@ export const uploads: UploadTexts = {
   cancelled: "Abgebrochen",
   pausedAt: (of) => `Angehalten bei ${of}`,
   retrying: (of) => `Keine Antwort, neuer Versuch · ${of}`,
-  needsFile: (of) => `Datei erneut wählen, dann geht es weiter · ${of}`,
+  needsFile: (size) => `Datei erneut wählen, dann geht es weiter · ${size}`,
   tooLarge: (size) => `Zu groß: ${size} ist mehr, als dieser Server annimmt`,
   codes: {
     connection_lost: "Die Verbindung ist abgebrochen. Was gesendet wurde, bleibt.",

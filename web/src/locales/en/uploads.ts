@@ -18,7 +18,7 @@ export const uploads = {
   cancelled: "Cancelled",
   pausedAt: (of: string) => `Paused at ${of}`,
   retrying: (of: string) => `No answer, trying again · ${of}`,
-  needsFile: (of: string) => `Choose the file again to go on · ${of}`,
+  needsFile: (size: string) => `Choose the file again to go on · ${size}`,
   tooLarge: (size: string) => `Too large: ${size} is more than this server takes`,
   codes: {
     connection_lost: "The connection was lost. What was sent stays.",
