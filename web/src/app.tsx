@@ -1,7 +1,7 @@
 /** Which screen an address shows. */
 
 import type { ComponentType } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { language, t } from "./core/language";
 import { loadScreens } from "./core/lazy";
 import { location, navigate, nextPath, PUBLIC_PATHS, SIGNED_IN_PATHS } from "./core/router";
@@ -89,6 +89,12 @@ export function App() {
     const title = TITLES[path]?.();
     if (title !== undefined) document.title = `${title} · We-Upload`;
   }, [path, language.value]);
+  const shownPath = useRef(path);
+  useEffect(() => {
+    // Screen readers and the keyboard go on at the new screen.
+    if (shownPath.current !== path) document.getElementById("main")?.focus({ preventScroll: true });
+    shownPath.current = path;
+  }, [path]);
   useEffect(() => {
     if (state === "signed-out" && !isPublic) {
       closeAllDialogs();
@@ -120,7 +126,7 @@ function CurrentScreen() {
 
 function Unreachable() {
   return (
-    <main id="main" class="main">
+    <main id="main" class="main alone">
       <Empty title={t.states.unreachable}>
         <p class="soft">{t.states.unreachableText}</p>
         <button type="button" class="btn primary" onClick={() => void startSession()}>

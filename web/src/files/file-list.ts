@@ -111,13 +111,15 @@ export function createFileList() {
     replace(file: FileInfo): void {
       items.value = items.value.map((other) => (other.id === file.id ? file : other));
     },
-    /** Put a file that has just arrived on top of a list that is sorted by time and has no filters. */
+    /** Put a file that has just arrived into a list that begins with the newest and has no filters. */
     prepend(file: FileInfo): void {
       if (Object.keys(filters).some((name) => name !== "sort" && name !== "status")) return;
       if (filters.sort !== undefined && filters.sort !== "-created") return;
       if (knownIds.has(file.id)) return list.replace(file);
       knownIds.add(file.id);
-      items.value = [file, ...items.value];
+      // Uploads do not end in the order in which they began.
+      const place = items.value.findIndex((other) => other.created_at <= file.created_at);
+      items.value = items.value.toSpliced(place < 0 ? items.value.length : place, 0, file);
       changeTotal(1);
     },
     clear(): void {

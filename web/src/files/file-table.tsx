@@ -76,7 +76,11 @@ export function focusRow(list: FileList, index: number): void {
   const headroom = window.innerWidth <= 900 ? 64 : 16;
   if (top < headroom) window.scrollBy(0, top - headroom);
   else if (top + height > window.innerHeight - 88) window.scrollBy(0, top + height - window.innerHeight + 88);
-  requestAnimationFrame(() => requestAnimationFrame(() => document.getElementById(`row-${file.id}`)?.focus({ preventScroll: true })));
+  // A row that was out of view is drawn in the next frame. By then the user may have moved on.
+  const focus = () => {
+    if (list.activeId.value === file.id) document.getElementById(`row-${file.id}`)?.focus({ preventScroll: true });
+  };
+  requestAnimationFrame(() => requestAnimationFrame(focus));
 }
 
 export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, onOpen }: FileTableProps) {
@@ -164,6 +168,10 @@ function SpacerRow({ height, span }: { readonly height: number; readonly span: n
   );
 }
 
+function isControl(target: EventTarget | null): boolean {
+  return target instanceof Element && target.closest("button, label, input") !== null;
+}
+
 interface FileRowProps {
   readonly file: FileInfo;
   readonly index: number;
@@ -189,6 +197,8 @@ function FileRow({ file, index, list, columns, menu, onOpen, isSelected, isActiv
       onClick={(event) => {
         if (event.shiftKey) list.selectTo(file.id);
         else if (event.ctrlKey || event.metaKey) list.toggle(file.id);
+        // A finger finds the row more easily than the name.
+        else if (event instanceof PointerEvent && event.pointerType === "touch" && !isControl(event.target)) onOpen(file);
       }}
     >
       <td class="pick">

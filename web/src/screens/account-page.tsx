@@ -19,7 +19,7 @@ export function AccountPage({ title, children }: AccountPageProps) {
   return (
     <div class="page">
       <header />
-      <main id="main" class="narrow sign">
+      <main id="main" class="narrow sign" tabIndex={-1}>
         <div class="stack g6">
           <div class="stack g2">
             <Mark isLarge />

@@ -45,7 +45,9 @@ export function FilesScreen() {
     <>
       <div class="head">
         <h1>{t.nav.files}</h1>
-        {fileList.total.value !== null && <span class="muted">{isFiltered ? t.files.found(fileList.total.value) : fmt.number(fileList.total.value)}</span>}
+        <span class="muted" role="status">
+          {fileList.total.value !== null && (isFiltered ? t.files.found(fileList.total.value) : fmt.number(fileList.total.value))}
+        </span>
         <SearchField value={query.search} />
       </div>
       <Filters query={query} />

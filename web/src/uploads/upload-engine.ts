@@ -54,8 +54,10 @@ export function startUploader(accountId: string): Uploader {
     announce(totals);
     for (const { state, file } of changed) if (state === "verified" && file !== null) reportUploaded(file);
     if (changed.some(({ state }) => state === "verified" || state === "cancelled" || state === "failed")) {
-      clearTimeout(usageTimer);
-      usageTimer = setTimeout(() => void refreshUsage(), USAGE_DELAY_MS);
+      usageTimer ??= setTimeout(() => {
+        usageTimer = undefined;
+        void refreshUsage();
+      }, USAGE_DELAY_MS);
     }
   });
   started.restore().then(() => show(started), showProblem);

@@ -159,6 +159,7 @@ export const start: StartTexts = {
     public: "Öffentlich",
     linkCount: (count) => `${number(count)} ${plural(count, "Link", "Links")}`,
     noLinks: "Keine Links",
+    tooManyForLink: (most) => `Ein Link enthält bis zu ${number(most)} Dateien. Wählen Sie weniger.`,
     ofOther: "Anderes Konto",
     select: (name) => `${name} auswählen`,
     selectAll: "Alle auswählen",

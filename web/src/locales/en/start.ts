@@ -157,6 +157,7 @@ export const start = {
     public: "Public",
     linkCount: (count: number) => `${number(count)} ${plural(count, "link", "links")}`,
     noLinks: "No links",
+    tooManyForLink: (most: number) => `A link holds up to ${number(most)} files. Select fewer.`,
     ofOther: "Another account",
     select: (name: string) => `Select ${name}`,
     selectAll: "Select all",
