@@ -92,7 +92,10 @@ export function App() {
   const shownPath = useRef(path);
   useEffect(() => {
     // Screen readers and the keyboard go on at the new screen.
-    if (shownPath.current !== path) document.getElementById("main")?.focus({ preventScroll: true });
+    if (shownPath.current !== path) {
+      const main = document.getElementById("main");
+      (main?.querySelector<HTMLElement>("[autofocus]") ?? main)?.focus({ preventScroll: true });
+    }
     shownPath.current = path;
   }, [path]);
   useEffect(() => {

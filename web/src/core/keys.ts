@@ -36,7 +36,8 @@ function onKeyDown(event: KeyboardEvent): void {
   if (event.defaultPrevented || event.isComposing) return;
   const name = keyName(event);
   const isSingle = name.length === 1;
-  if (isTyping(event.target) || document.querySelector("dialog[open]") !== null) return;
+  // An open dialog or menu has its own keys, and the browser closes it with Escape.
+  if (isTyping(event.target) || document.querySelector("dialog[open], [popover]:popover-open") !== null) return;
   if (isSingle && !singleKeysEnabled.value) return;
   // A button or link with the focus keeps its own keys.
   if ((name === "Enter" || name === " ") && event.target instanceof Element && event.target.closest("button, a, summary, input")) return;

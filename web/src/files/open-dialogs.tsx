@@ -19,7 +19,8 @@ export function openPreview(list: FileList, file: FileInfo): void {
 /** Make a link to files, or show who has access. */
 export function shareFiles(files: readonly FileInfo[]): void {
   const available = files.filter((file) => file.status === "available" && file.owner_id === user.value?.id);
-  if (available.length === 0) return;
+  if (files.length === 0) return;
+  if (available.length === 0) return showToast(t.files.nothingToShare, { icon: "info" });
   if (available.length > FILES_OF_LINK_MAX) return showToast(t.files.tooManyForLink(FILES_OF_LINK_MAX), { icon: "info" });
   loadScreens().then(({ ShareDialog }) => showDialog((close) => <ShareDialog files={available} onClose={close} />), showProblem);
 }

@@ -65,28 +65,18 @@ interface FieldProps extends InputProps {
   readonly hint?: ComponentChildren;
   readonly error?: string | null;
   readonly isBig?: boolean;
-  /** Shown at the end of the label's line. */
+  /** Shown at the end of the label's line; the keyboard reaches it after the field. */
   readonly aside?: ComponentChildren;
 }
 
 export function Field({ label, hint, error, isBig = false, aside, type = "text", ...input }: FieldProps) {
   const id = useId();
   const describedBy = [hint ? `${id}-hint` : "", error ? `${id}-error` : ""].filter(Boolean).join(" ");
-  const name = (
-    <label class="label" for={id}>
-      {label}
-    </label>
-  );
   return (
     <div class="field">
-      {aside === undefined ? (
-        name
-      ) : (
-        <div class="row between">
-          {name}
-          {aside}
-        </div>
-      )}
+      <label class="label" for={id}>
+        {label}
+      </label>
       <input
         class={isBig ? "input big" : "input"}
         id={id}
@@ -102,6 +92,7 @@ export function Field({ label, hint, error, isBig = false, aside, type = "text",
         </p>
       )}
       {error && <FieldError id={`${id}-error`} text={error} />}
+      {aside && <div class="aside">{aside}</div>}
     </div>
   );
 }

@@ -3,11 +3,10 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { fmt, t } from "../core/language";
-import { showProblem } from "../core/problems";
 import { usage } from "../core/session";
 import { Icon } from "../ui/icon";
-import { droppedSources, pastedSources } from "./file-sources";
-import { addUploads } from "./upload-store";
+import { captureDrop } from "./file-capture";
+import { addDrop, addPaste } from "./upload-store";
 
 /** How many items are over the page; 0 while the browser does not tell, null while none is. */
 const itemsOver = signal<number | null>(null);
@@ -50,12 +49,12 @@ export function DropZone() {
       event.preventDefault();
       depth = 0;
       itemsOver.value = null;
-      droppedSources(event.dataTransfer).then(addUploads, showProblem);
+      addDrop(captureDrop(event.dataTransfer));
     };
     const paste = (event: ClipboardEvent) => {
       if (event.clipboardData === null || event.clipboardData.files.length === 0 || isInModal(event)) return;
       event.preventDefault();
-      addUploads(pastedSources(event.clipboardData, new Date(), t.uploads.pastedName));
+      addPaste([...event.clipboardData.files]);
     };
     window.addEventListener("dragenter", enter, { signal: until });
     window.addEventListener("dragleave", leave, { signal: until });

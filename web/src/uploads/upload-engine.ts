@@ -1,6 +1,6 @@
 /** The uploader of the signed-in account, and its state as signals. */
 
-import { createUploader, type UploadItem, type Uploader, type UploadTotals } from "@we-upload/client";
+import { createUploader, type UploadItem, type Uploader, type UploadSource, type UploadTotals } from "@we-upload/client";
 import { signal } from "@preact/signals";
 import { api } from "../core/api";
 import { writePreference } from "../core/preferences";
@@ -9,7 +9,8 @@ import { refreshUsage } from "../core/session";
 import { showToast } from "../core/toasts";
 import "../ui/more-icons";
 import "../styles/uploads.css";
-import { pickFiles } from "./file-sources";
+import { pickFiles } from "./file-capture";
+import { pasteSources } from "./file-sources";
 import { createHashWorker } from "./hash-worker";
 import { Tray } from "./tray";
 import { isTrayFolded, reportUploaded, trayView, uploadTotals } from "./upload-store";
@@ -63,6 +64,10 @@ export function startUploader(accountId: string): Uploader {
   started.restore().then(() => show(started), showProblem);
   return started;
 }
+
+export { dropSources } from "./file-sources";
+
+export const pastedSources = (files: readonly File[]): readonly UploadSource[] => pasteSources(files, new Date(), u.pastedName);
 
 export function stopUploader(): void {
   uploader?.close();

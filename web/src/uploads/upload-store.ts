@@ -8,7 +8,7 @@ import { readPreference } from "../core/preferences";
 import { showProblem } from "../core/problems";
 import { onSignOut, user } from "../core/session";
 import { showToast } from "../core/toasts";
-import { pickFiles } from "./file-sources";
+import { pickFiles, type DroppedItem } from "./file-capture";
 
 type Engine = typeof import("./upload-engine");
 
@@ -56,17 +56,25 @@ export function startUploads(): void {
   });
 }
 
-export function addUploads(sources: readonly (UploadSource | File)[]): void {
+/** Load the uploader and let it add files. */
+function add(sourcesOf: (engine: Engine) => Promise<readonly (UploadSource | File)[]>): void {
   const accountId = user.value?.id;
-  if (accountId === undefined || sources.length === 0) return;
+  if (accountId === undefined) return;
   isTrayFolded.value = false;
-  loadEngine().then(({ startUploader }) => startUploader(accountId).add(sources), showProblem);
+  loadEngine()
+    .then(async (loaded) => loaded.startUploader(accountId).add(await sourcesOf(loaded)))
+    .catch(showProblem);
 }
 
+export const addDrop = (items: readonly DroppedItem[]): void => add(({ dropSources }) => dropSources(items));
+export const addPaste = (files: readonly File[]): void => add(async ({ pastedSources }) => pastedSources(files));
+
+const addFiles = (files: readonly File[]): void => add(async () => files);
+
 export function chooseFiles(): void {
-  pickFiles({ isFolder: false, isMultiple: true }, addUploads);
+  pickFiles({ isFolder: false, isMultiple: true }, addFiles);
 }
 
 export function chooseFolder(): void {
-  pickFiles({ isFolder: true, isMultiple: true }, addUploads);
+  pickFiles({ isFolder: true, isMultiple: true }, addFiles);
 }

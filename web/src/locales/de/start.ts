@@ -159,6 +159,7 @@ export const start: StartTexts = {
     public: "Öffentlich",
     linkCount: (count) => `${number(count)} ${plural(count, "Link", "Links")}`,
     noLinks: "Keine Links",
+    nothingToShare: "Teilen lassen sich nur eigene Dateien, die angekommen sind.",
     tooManyForLink: (most) => `Ein Link enthält bis zu ${number(most)} Dateien. Wählen Sie weniger.`,
     ofOther: "Anderes Konto",
     select: (name) => `${name} auswählen`,
@@ -194,7 +195,6 @@ export const start: StartTexts = {
     drop: "Loslassen zum Hochladen",
     dropItems: (count) => `Loslassen, um ${number(count)} ${plural(count, "Objekt", "Objekte")} hochzuladen`,
     roomLeft: (bytes) => `Sie kommen zu Ihren Dateien. Noch ${bytes} frei.`,
-    pastedName: (time) => `Eingefügt ${time}`,
     offline: "Keine Verbindung. Es geht weiter, sobald sie wieder da ist.",
   },
   keys: {

@@ -7,6 +7,7 @@ const number = (value: number) => value.toLocaleString("de");
 
 export const uploads: UploadTexts = {
   title: "Uploads",
+  pastedName: (time) => `Eingefügt ${time}`,
   someVerified: (verified, count) => `${number(verified)} von ${number(count)} geprüft`,
   allVerified: (count) => (count === 1 ? "1 Datei geprüft" : `Alle ${number(count)} geprüft`),
   status: (verified, count, failed) => `${number(verified)} von ${number(count)} Dateien geprüft.${failed > 0 ? ` ${number(failed)} fehlgeschlagen.` : ""}`,

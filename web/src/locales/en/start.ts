@@ -157,6 +157,7 @@ export const start = {
     public: "Public",
     linkCount: (count: number) => `${number(count)} ${plural(count, "link", "links")}`,
     noLinks: "No links",
+    nothingToShare: "Only your own files that have arrived can be shared.",
     tooManyForLink: (most: number) => `A link holds up to ${number(most)} files. Select fewer.`,
     ofOther: "Another account",
     select: (name: string) => `Select ${name}`,
@@ -192,7 +193,6 @@ export const start = {
     drop: "Drop to upload",
     dropItems: (count: number) => `Drop to upload ${number(count)} ${plural(count, "item", "items")}`,
     roomLeft: (bytes: string) => `They go to Files. You have ${bytes} left.`,
-    pastedName: (time: string) => `Pasted ${time}`,
     offline: "No connection. Uploads go on when it is back.",
   },
   keys: {

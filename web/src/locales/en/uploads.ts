@@ -5,6 +5,7 @@ const number = (value: number) => value.toLocaleString("en");
 
 export const uploads = {
   title: "Uploads",
+  pastedName: (time: string) => `Pasted ${time}`,
   someVerified: (verified: number, count: number) => `${number(verified)} of ${number(count)} verified`,
   allVerified: (count: number) => (count === 1 ? "1 file verified" : `All ${number(count)} verified`),
   status: (verified: number, count: number, failed: number) => `${number(verified)} of ${number(count)} files verified.${failed > 0 ? ` ${number(failed)} failed.` : ""}`,
