@@ -76,6 +76,7 @@ describe("time left", () => {
   it.each([
     [4, "a few seconds left"],
     [41, "50 s left"],
+    [51, "1 min left"],
     [121, "3 min left"],
     [5399, "90 min left"],
     [7201, "3 h left"],

@@ -92,7 +92,7 @@ export function createFormats(language: string, t: Pick<StartTexts, "format">, n
     /** "3 min left": rounded up, so that it does not promise too much. */
     timeLeft(seconds: number): string {
       if (seconds < 10) return t.format.fewSecondsLeft;
-      if (seconds < 60) return t.format.secondsLeft(Math.ceil(seconds / 10) * 10);
+      if (seconds <= 50) return t.format.secondsLeft(Math.ceil(seconds / 10) * 10);
       if (seconds < 5400) return t.format.minutesLeft(Math.ceil(seconds / 60));
       if (seconds < 172_800) return t.format.hoursLeft(Math.ceil(seconds / 3600));
       return t.format.daysLeft(Math.ceil(seconds / 86_400));

@@ -46,9 +46,10 @@ export function saveUrl(url: string): void {
 }
 
 export async function downloadFiles(files: readonly FileInfo[]): Promise<void> {
-  const [first] = files;
-  if (first === undefined) return;
-  if (files.length > 1) return loadScreens().then(({ zipFiles }) => zipFiles(files), showProblem);
+  const available = files.filter((file) => file.status === "available");
+  const [first] = available;
+  if (first === undefined) return files.length > 0 ? showToast(t.problems.codes.file_not_available, { icon: "info" }) : undefined;
+  if (available.length > 1) return loadScreens().then(({ zipFiles }) => zipFiles(available), showProblem);
   try {
     saveUrl((await api.files.downloadUrl(first.id)).download_url);
   } catch (error) {

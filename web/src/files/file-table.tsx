@@ -34,16 +34,18 @@ interface FileTableProps {
 
 const OVERSCAN = 8;
 
-function rowHeight(): number {
-  return window.innerWidth <= 760 ? 64 : 56;
+/** Return the height of a row: as it is drawn, which follows the user's font size, else as the style sheet has it. */
+function rowHeight(body: HTMLElement | null): number {
+  const row = body?.querySelector<HTMLElement>("tr:not(.spacer)");
+  return row?.offsetHeight || (window.innerWidth <= 760 ? 64 : 56);
 }
 
 /** Follow the page's scrolling, and return which rows are in view. */
 function useListWindow(list: FileList, body: { readonly current: HTMLElement | null }): ListWindow {
   const rowCount = list.items.value.length;
-  const [shown, setShown] = useState<ListWindow>(() => listWindow({ rowCount, rowHeight: rowHeight(), scrolled: 0, viewHeight: window.innerHeight, overscan: OVERSCAN }));
+  const [shown, setShown] = useState<ListWindow>(() => listWindow({ rowCount, rowHeight: rowHeight(null), scrolled: 0, viewHeight: window.innerHeight, overscan: OVERSCAN }));
   const update = () => {
-    const view = { rowCount: list.items.value.length, rowHeight: rowHeight(), scrolled: -(body.current?.getBoundingClientRect().top ?? 0), viewHeight: window.innerHeight };
+    const view = { rowCount: list.items.value.length, rowHeight: rowHeight(body.current), scrolled: -(body.current?.getBoundingClientRect().top ?? 0), viewHeight: window.innerHeight };
     const next = listWindow({ ...view, overscan: OVERSCAN });
     setShown((before) => (before.start === next.start && before.end === next.end && before.after === next.after && before.before === next.before ? before : next));
     if (list.state.value === "ready" && list.hasMore && isNearEnd(view)) void list.loadMore();
@@ -71,7 +73,7 @@ export function focusRow(list: FileList, index: number): void {
   const body = document.querySelector<HTMLElement>(".files tbody");
   const file = list.items.value[index];
   if (body === null || file === undefined) return;
-  const height = rowHeight();
+  const height = rowHeight(body);
   const top = body.getBoundingClientRect().top + index * height;
   const headroom = window.innerWidth <= 900 ? 64 : 16;
   if (top < headroom) window.scrollBy(0, top - headroom);
@@ -93,7 +95,6 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
   useLayoutEffect(() => {
     if (selectAll.current !== null) selectAll.current.indeterminate = selected.size > 0 && !isAllSelected;
   });
-  const span = columns.length + 3;
   return (
     <>
       <table class="table files" aria-rowcount={(list.total.value ?? files.length) + 1} aria-busy={list.state.value === "loading"}>
@@ -133,7 +134,7 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
           </tr>
         </thead>
         <tbody ref={body}>
-          {before > 0 && <SpacerRow key="before" height={before} span={span} />}
+          {before > 0 && <SpacerRow key="before" height={before} />}
           {files.slice(start, end).map((file, offset) => (
             <FileRow
               key={file.id}
@@ -147,7 +148,7 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
               isActive={list.activeId.value === file.id || (list.activeId.value === null && start + offset === 0)}
             />
           ))}
-          {after > 0 && <SpacerRow key="after" height={after} span={span} />}
+          {after > 0 && <SpacerRow key="after" height={after} />}
         </tbody>
       </table>
       {list.state.value === "loading-more" && <SkeletonRows count={3} />}
@@ -160,10 +161,11 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
   );
 }
 
-function SpacerRow({ height, span }: { readonly height: number; readonly span: number }) {
+/** Takes the place of rows that are not drawn. One cell: a column span would bring back the columns that are folded away. */
+function SpacerRow({ height }: { readonly height: number }) {
   return (
     <tr class="spacer" aria-hidden="true">
-      <td colSpan={span} style={{ height: `${height}px` }} />
+      <td style={{ height: `${height}px` }} />
     </tr>
   );
 }

@@ -98,41 +98,43 @@ export function MenuView() {
   }, [current]);
   const isChoice = current?.items.some((item) => item.isChosen !== undefined) ?? false;
   return (
-    <div
-      ref={menu}
-      popover="auto"
-      class="menu"
-      role="menu"
-      aria-label={current?.label}
-      onToggle={(event) => {
-        if (event.newState === "closed") openMenu.value = null;
-      }}
-      onKeyDown={(event) => {
-        if (menu.current === null) return;
-        if (event.key === "Tab") menu.current.hidePopover();
-        if (!(event.key in STEPS)) return;
-        event.preventDefault();
-        moveFocus(menu.current, event.key);
-      }}
-    >
-      {current?.items.map((item) => (
-        <button
-          type="button"
-          key={item.label}
-          role={isChoice ? "menuitemradio" : "menuitem"}
-          aria-checked={isChoice ? item.isChosen === true : undefined}
-          class={item.isDangerous ? "bad" : ""}
-          onClick={() => {
-            menu.current?.hidePopover();
-            current.button.focus();
-            item.run();
-          }}
-        >
-          {isChoice ? <Icon name="check" class={item.isChosen ? "" : "unseen"} /> : item.icon && <Icon name={item.icon} />}
-          <span>{item.label}</span>
-          {item.shortcut && <kbd aria-hidden="true">{item.shortcut}</kbd>}
-        </button>
-      ))}
-    </div>
+    <section aria-label={current?.label}>
+      <div
+        ref={menu}
+        popover="auto"
+        class="menu"
+        role="menu"
+        aria-label={current?.label}
+        onToggle={(event) => {
+          if (event.newState === "closed") openMenu.value = null;
+        }}
+        onKeyDown={(event) => {
+          if (menu.current === null) return;
+          if (event.key === "Tab") menu.current.hidePopover();
+          if (!(event.key in STEPS)) return;
+          event.preventDefault();
+          moveFocus(menu.current, event.key);
+        }}
+      >
+        {current?.items.map((item) => (
+          <button
+            type="button"
+            key={item.label}
+            role={isChoice ? "menuitemradio" : "menuitem"}
+            aria-checked={isChoice ? item.isChosen === true : undefined}
+            class={item.isDangerous ? "bad" : ""}
+            onClick={() => {
+              menu.current?.hidePopover();
+              current.button.focus();
+              item.run();
+            }}
+          >
+            {isChoice ? <Icon name="check" class={item.isChosen ? "" : "unseen"} /> : item.icon && <Icon name={item.icon} />}
+            <span>{item.label}</span>
+            {item.shortcut && <kbd aria-hidden="true">{item.shortcut}</kbd>}
+          </button>
+        ))}
+      </div>
+    </section>
   );
 }
