@@ -58,7 +58,14 @@ test-parallel: setup
 test-timing: setup
 	@$(SIZES) "$(BIN)/python" -m pytest -m "timing and ($(CHOSEN))" $(TESTS) $(EXCLUDED_TESTS) || [ $$? = 5 ]
 
-test: test-parallel test-timing ## Run the tests with a real PostgreSQL and the strict S3 emulator
+.PHONY: web test-web
+web: setup ## Build the web app into web/dist, if its sources have changed
+	@exec "$(BIN)/python" -m infra.local.web_app
+
+test-web: setup ## Check the types of the web app and the TypeScript client, and run their unit tests
+	@exec "$(BIN)/python" -m infra.local.web_app --test
+
+test: test-web test-parallel test-timing ## Run the tests with a real PostgreSQL and the strict S3 emulator
 
 SIZE ?= reduced
 CUT_POINTS ?= 1
