@@ -148,6 +148,7 @@ class Services:
             login_throttle=self._login_throttle(session),
             passwords=self.passwords,
             tokens=self.tokens,
+            keys=self.keys,
             policy=SessionPolicy(
                 lifetime=timedelta(days=self.settings.refresh_token_expire_days),
                 requires_verified_email=self.settings.require_verified_email,

@@ -107,6 +107,10 @@ ROWS: dict[str, Row] = {
     "POST /login/logout": Row(for_signed_in(204), ends_credentials=True),
     "POST /login/logout-everywhere": Row(for_signed_in(204), ends_credentials=True),
     "POST /login/test-token": Row(for_signed_in(200, scope=None)),
+    # The header against cross-site requests is missing.
+    "POST /session": Row(for_everyone(403), json={"email": "x@example.com", "password": "x"}),
+    "POST /session/refresh": Row(for_everyone(403)),
+    "DELETE /session": Row(for_everyone(403)),
     "POST /login/forgot-password": Row(for_everyone(503), json={"email": "x@example.com"}),
     "POST /login/reset-password": Row(for_everyone(410), json={"token": "x", "password": "a good password"}),
     "POST /login/verification": Row(for_everyone(503), json={"email": "x@example.com"}),

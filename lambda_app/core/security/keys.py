@@ -1,7 +1,8 @@
-"""The keys that sign access tokens: a document with the current, previous and next key, and its cache.
+"""The keys that sign access tokens, and the key that derives refresh tokens: their document and its cache.
 
 The next key is published one rotation before it signs. An instance with a cached document therefore knows the key when another instance
-starts to sign with it. The previous key is accepted until the tokens that it signed have expired.
+starts to sign with it. The previous key is accepted until the tokens that it signed have expired. A rotation of the signing keys does not
+change the refresh key (docs/adr/0023-browser-sessions.md).
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from time import monotonic
 from typing import Any, Self
 
 from lambda_app.core.errors import AppError, UnavailableError
+from lambda_app.core.security.random_tokens import derive_secret
 
 KEYS_CACHE_SECONDS = 300.0
 """How long a fetched document is used. A removed key is rejected by all instances after that time."""
@@ -51,11 +53,21 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The current key, which signs, and the previous and next keys, which are also accepted."""
+    """The current key, which signs, the previous and next keys, which are also accepted, and the refresh key."""
 
     current: SigningKey
     previous: SigningKey | None = None
     next: SigningKey | None = None
+    refresh: SigningKey | None = None
+    """None in a document without one; `refresh_key` then derives it."""
+
+    @property
+    def refresh_key(self) -> SigningKey:
+        """The key that derives the successors of refresh tokens. Without one in the document, it is derived from the current key.
+
+        The first rotation writes the derived key into the document, so that rotations never change it.
+        """
+        return self.refresh or SigningKey.from_secret(derive_secret(self.current.secret, purpose="refresh key", name=""))
 
     def find(self, kid: str) -> SigningKey | None:
         """Return the key with this id."""
@@ -67,8 +79,8 @@ class KeyRing:
         A ring without a next key, such as a bare secret, only gets a next key: a key must be published before it signs.
         """
         if self.next is None:
-            return replace(self, next=SigningKey.generate())
-        return KeyRing(current=self.next, previous=self.current, next=SigningKey.generate())
+            return replace(self, next=SigningKey.generate(), refresh=self.refresh_key)
+        return KeyRing(current=self.next, previous=self.current, next=SigningKey.generate(), refresh=self.refresh_key)
 
     def is_rotation_of(self, previous_ring: "KeyRing") -> bool:
         """Whether this ring can be the result of rotating `previous_ring`."""
@@ -77,7 +89,7 @@ class KeyRing:
 
     @classmethod
     def parse(cls, document: str) -> Self:
-        """Read a JSON document `{"current": {"kid", "key"}, "previous"?, "next"?}`, or a bare secret as a single key.
+        """Read a JSON document `{"current": {"kid", "key"}, "previous"?, "next"?, "refresh"?}`, or a bare secret as a single key.
 
         Raises BadKeyDocumentError.
         """
@@ -85,13 +97,16 @@ class KeyRing:
             return cls(current=SigningKey.from_secret(document))
         try:
             members = json.loads(document)
-            return cls(**{name: _parse_key(members.get(name)) for name in ("previous", "next")}, current=_require_key(members["current"]))
+            return cls(
+                **{name: _parse_key(members.get(name)) for name in ("previous", "next", "refresh")},
+                current=_require_key(members["current"]),
+            )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise BadKeyDocumentError("The signing key document is malformed") from error
 
     def render(self) -> str:
         """Return the JSON document."""
-        keys = {"current": self.current, "previous": self.previous, "next": self.next}
+        keys = {"current": self.current, "previous": self.previous, "next": self.next, "refresh": self.refresh}
         return json.dumps({name: {"kid": key.kid, "key": key.secret} for name, key in keys.items() if key is not None})
 
 
@@ -116,6 +131,17 @@ class SigningKeys:
     def current(self) -> SigningKey:
         """Return the key that signs. Raises UnavailableError when the keys cannot be fetched."""
         return self._read(self._cache_seconds).current
+
+    def refresh_key(self) -> SigningKey:
+        """Return the key that derives the successors of refresh tokens. Raises UnavailableError when the keys cannot be fetched."""
+        return self._read(self._cache_seconds).refresh_key
+
+    def find_refresh_key(self, kid: str) -> SigningKey | None:
+        """Return the refresh key if it has this id; fetches a newer document if it has not. Raises UnavailableError."""
+        key = self.refresh_key()
+        if key.kid != kid and self._cache_seconds != float("inf"):
+            key = self._read(FORCED_FETCH_SECONDS).refresh_key
+        return key if key.kid == kid else None
 
     def find(self, kid: str) -> SigningKey | None:
         """Return the key with this id; fetches a newer document if it is unknown. Raises UnavailableError."""

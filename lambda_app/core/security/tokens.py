@@ -34,10 +34,11 @@ _DECODE_OPTIONS: dict[str, Any] = {f"require_{claim}": True for claim in _REQUIR
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """A signed access token and its lifetime in seconds."""
+    """A signed access token, its lifetime in seconds, and the time of its expiry (aware UTC)."""
 
     value: str
     expires_in: int
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +63,20 @@ class AccessTokens:
         """Return a new access token for the user's session. Raises UnavailableError when the keys cannot be fetched."""
         key = self._keys.current()
         issued_at = clock.now()
+        expires_at = (issued_at + self._lifetime).replace(microsecond=0)
         claims = {
             "sub": str(user_id),
             "sid": str(session_id),
             "epoch": token_epoch,
             "jti": str(uuid4()),
             "iat": int(issued_at.timestamp()),
-            "exp": int((issued_at + self._lifetime).timestamp()),
+            "exp": int(expires_at.timestamp()),
             "iss": ISSUER,
             "aud": AUDIENCE,
             "typ": ACCESS_TOKEN_TYPE,
         }
         value = jwt.encode(claims, _jwk(key), algorithm=ALGORITHM, headers={"kid": key.kid})
-        return AccessToken(value=value, expires_in=int(self._lifetime.total_seconds()))
+        return AccessToken(value=value, expires_in=int(self._lifetime.total_seconds()), expires_at=expires_at)
 
     def read(self, token: str) -> AccessClaims:
         """Verify the token and return its claims.

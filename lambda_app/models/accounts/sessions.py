@@ -11,6 +11,7 @@ from lambda_app.models.base import Base
 ADDRESS_MAX_LENGTH = 45
 """The longest text of an IPv6 address."""
 USER_AGENT_MAX_LENGTH = 200
+KEY_ID_MAX_LENGTH = 64
 
 
 class UserSession(Base):
@@ -27,6 +28,8 @@ class UserSession(Base):
     last_used_at: Mapped[datetime]
     """When it was last refreshed; other requests do not update it."""
     expires_at: Mapped[datetime]
+    refresh_key_id: Mapped[str | None] = mapped_column(String(KEY_ID_MAX_LENGTH))
+    """The id of the key that derived the newest refresh token; None before the first refresh."""
     revoked_at: Mapped[datetime | None]
     source_address: Mapped[str | None] = mapped_column(String(ADDRESS_MAX_LENGTH))
     user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_MAX_LENGTH))
@@ -42,3 +45,9 @@ class RefreshToken(Base):
     session_id: Mapped[UUID] = mapped_column(ForeignKey("user_session.id", ondelete="CASCADE"))
     created_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+    successor_hash: Mapped[str | None] = mapped_column(String(64))
+    """SHA-256 of the token that it was exchanged for; None while it is unused."""
+    repeated_at: Mapped[datetime | None]
+    """When the exchange was first repeated within the grace period; the audit log has one event for it."""
+    reuse_recorded_at: Mapped[datetime | None]
+    """When the audit log last got an event for a reuse after the grace period."""

@@ -1,11 +1,12 @@
 """Queries on sessions and their refresh tokens."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Interval, and_, bindparam, func, insert, literal, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.core.request_context import request_context
@@ -17,6 +18,8 @@ from lambda_app.repositories.statements import OWN_TRANSACTION
 
 SESSION_MAX_AGE = timedelta(days=90)
 """Longest lifetime of a session, however often it is refreshed."""
+REUSE_AUDIT_INTERVAL = timedelta(minutes=15)
+"""Shortest time between two audit events for the reuse of one refresh token."""
 SESSIONS_PER_BATCH = 200
 """Sessions deleted per statement; the foreign key deletes their tokens too, which can be thousands each."""
 
@@ -39,6 +42,28 @@ _USER_OF_SESSION = (
     .join(UserSession, _is_live(bindparam("now", type_=_TIME)))
     .where(User.id == bindparam("user_id"), UserSession.id == bindparam("session_id"), User.token_epoch == bindparam("token_epoch"))
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """The hash of the refresh token that replaces another, and the id of the key that derived it."""
+
+    token_hash: str
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """How a refresh token was exchanged for its successor."""
+
+    session: UserSession
+    user: User
+    used_at: datetime
+    successor_hash: str | None
+    """None: exchanged before successors were derived."""
+    is_successor_used: bool
+    is_session_live: bool
+    is_repeat_recorded: bool
 
 
 class SessionRepository:
@@ -64,8 +89,8 @@ class SessionRepository:
         writes = (insert(UserSession).values(**columns), insert(RefreshToken).values(**token))
         self._session.execute(audited_writes(*resets, *writes, entry=entry, lock_user_ids=[session.user_id]))
 
-    def rotate(self, token_hash: str, *, new_hash: str, lifetime: timedelta) -> tuple[UserSession, User] | None:
-        """Use up a refresh token, add its successor and commit; None if the token is not valid.
+    def rotate(self, token_hash: str, *, successor: Successor, lifetime: timedelta) -> tuple[UserSession, User] | None:
+        """Use up a refresh token, add its successor and commit; None if the token is used or not valid.
 
         Lock order: the token, the session, the end of the audit log. The second of two concurrent callers with the same token waits
         for the row lock and then finds the token used.
@@ -79,48 +104,96 @@ class SessionRepository:
                 RefreshToken.session_id == UserSession.id,
                 _is_live(now),
             )
-            .values(used_at=now)
+            .values(used_at=now, successor_hash=successor.token_hash)
             .returning(RefreshToken.session_id, UserSession.user_id)
             .cte("used")
         )
-        successor = {"token_hash": literal(new_hash), "session_id": used.c.session_id, "created_at": literal(now, _TIME)}
-        added = insert(RefreshToken).from_select(list(successor), select(*successor.values()))
+        columns = {"token_hash": literal(successor.token_hash), "session_id": used.c.session_id, "created_at": literal(now, _TIME)}
+        added = insert(RefreshToken).from_select(list(columns), select(*columns.values()))
         latest = UserSession.created_at + literal(SESSION_MAX_AGE, Interval)
         extended = (
             update(UserSession)
             .where(UserSession.id == used.c.session_id)
-            .values(last_used_at=now, expires_at=func.least(latest, literal(now + lifetime, _TIME)))
-            .returning(UserSession.id, UserSession.user_id)
+            .values(
+                last_used_at=now, expires_at=func.least(latest, literal(now + lifetime, _TIME)), refresh_key_id=literal(successor.key_id)
+            )
+            .returning(*UserSession.__table__.c)
             .cte("extended")
         )
         # The event reads from the session's CTE, so that the session is locked before the end of the audit log.
         logged = audit_insert_for(extended, "token.refreshed", kind=UserSession.__tablename__, actor="user_id")
         query = (
-            select(UserSession, User)
-            .join(used, UserSession.id == used.c.session_id)
-            .join(User, User.id == used.c.user_id)
-            .add_cte(added.cte("added"), extended, logged.cte("logged"))
+            select(aliased(UserSession, extended), User)
+            .join_from(extended, User, User.id == extended.c.user_id)
+            .add_cte(added.cte("added"), logged.cte("logged"))
             .execution_options(**OWN_TRANSACTION)
         )
         row = self._session.execute(query).one_or_none()
         return None if row is None else (row[0], row[1])
 
-    def revoke_reused(self, token_hash: str) -> UUID | None:
-        """Revoke the session of a refresh token that was used before, and commit; return its id, None if there is no such token."""
-        query = select(RefreshToken.session_id, UserSession.user_id).join(UserSession, UserSession.id == RefreshToken.session_id)
-        row = self._session.execute(query.where(RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_not(None))).one_or_none()
+    def get_exchange(self, token_hash: str) -> Exchange | None:
+        """Return how a used refresh token was exchanged; None if the token is unused or unknown."""
+        successor = aliased(RefreshToken)
+        query = (
+            select(RefreshToken, UserSession, User, successor.used_at, _is_live(clock.now()))
+            .join_from(RefreshToken, UserSession, UserSession.id == RefreshToken.session_id)
+            .join(User, User.id == UserSession.user_id)
+            .outerjoin(successor, successor.token_hash == RefreshToken.successor_hash)
+            .where(RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_not(None))
+            .execution_options(populate_existing=True)
+        )
+        row = self._session.execute(query).one_or_none()
         if row is None:
             return None
-        # Every reuse is audited, also after the session was revoked.
-        entry = audit_entry("token.reused", actor_id=row.user_id, subject=f"user_session:{row.session_id}")
+        token, session, user, successor_used_at, is_live = row
+        return Exchange(
+            session=session,
+            user=user,
+            used_at=token.used_at,
+            successor_hash=token.successor_hash,
+            is_successor_used=successor_used_at is not None,
+            is_session_live=is_live,
+            is_repeat_recorded=token.repeated_at is not None,
+        )
+
+    def record_repeat(self, token_hash: str) -> None:
+        """Audit the first repetition of an exchange within the grace period, and commit. Further ones add no event."""
+        recorded = (
+            update(RefreshToken)
+            .where(RefreshToken.token_hash == token_hash, RefreshToken.repeated_at.is_(None), RefreshToken.session_id == UserSession.id)
+            .values(repeated_at=clock.now())
+            .returning(RefreshToken.session_id, UserSession.user_id)
+            .cte("recorded")
+        )
+        logged = audit_insert_for(
+            recorded, "token.refresh_repeated", kind=UserSession.__tablename__, key="session_id", actor="user_id"
+        ).cte("logged")
+        self._session.execute(select(literal(1)).add_cte(logged).execution_options(**OWN_TRANSACTION))
+
+    def revoke_reused(self, token_hash: str) -> None:
+        """Revoke the session of a used refresh token, audit the reuse and commit.
+
+        The reuses of one token add at most one event per REUSE_AUDIT_INTERVAL, also after the session ended: otherwise one old token
+        could fill the audit log. Lock order: the token, the session, the end of the audit log.
+        """
+        now = clock.now()
+        is_due = or_(RefreshToken.reuse_recorded_at.is_(None), RefreshToken.reuse_recorded_at <= now - REUSE_AUDIT_INTERVAL)
+        recorded = (
+            update(RefreshToken)
+            .where(RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_not(None), is_due)
+            .values(reuse_recorded_at=now)
+            .returning(RefreshToken.session_id)
+            .cte("recorded")
+        )
         revoked = (
             update(UserSession)
-            .where(UserSession.id == row.session_id)
-            .values(revoked_at=func.coalesce(UserSession.revoked_at, clock.now()))
+            .where(UserSession.id == recorded.c.session_id)
+            .values(revoked_at=func.coalesce(UserSession.revoked_at, now))
+            .returning(UserSession.id, UserSession.user_id)
+            .cte("revoked")
         )
-        self._session.execute(audited_writes(revoked, entry=entry).execution_options(**OWN_TRANSACTION))
-        session_id: UUID = row.session_id
-        return session_id
+        logged = audit_insert_for(revoked, "token.reused", kind=UserSession.__tablename__, actor="user_id").cte("logged")
+        self._session.execute(select(literal(1)).add_cte(logged).execution_options(**OWN_TRANSACTION))
 
     def end_by_refresh_token(self, token_hash: str) -> UserSession | None:
         """Revoke the session of a refresh token, used or not, within the caller's transaction; None if it has no live session."""

@@ -30,7 +30,8 @@ def sign_in(form: Annotated[OAuth2PasswordRequestForm, Depends()], sessions: Ses
 def refresh_tokens(refresh: Refresh, sessions: SessionsDep, response: Response) -> Token:
     """Exchange a refresh token for a new access token and a new refresh token.
 
-    A refresh token can be used once. A second use ends the session, because the token may have been stolen.
+    For 30 seconds, while the new refresh token is unused, the same request returns it again. Any other reuse ends the session, because the
+    token may have been stolen.
     """
     return _token(sessions.refresh(refresh.refresh_token), response)
 

@@ -13,13 +13,13 @@ from lambda_app.routers.http.security_headers import DEFAULTS
 MAX_AGE_SECONDS = 600
 """How long a browser may cache the response to a preflight request."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Share-Pass")
+REQUEST_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Share-Pass", "X-We-Upload-Session")
 EXPOSED_HEADERS = ("ETag", "Link", "Location", "Retry-After", "X-Next-Cursor", "X-Request-Id", "X-Total-Count")
 """Response headers that a script of another origin may read."""
 
 
 class Cors(CORSMiddleware):
-    """Lets pages of the configured origins call the API, without cookies: the only cookie belongs to the share page that sets it."""
+    """Lets pages of the configured origins call the API, without cookies: share pages and browser sessions are same-origin."""
 
     def __init__(self, app: ASGIApp, *, origins: Sequence[str]) -> None:
         super().__init__(

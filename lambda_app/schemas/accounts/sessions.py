@@ -6,7 +6,8 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from lambda_app.schemas.accounts.users import Email, Password
+from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
+from lambda_app.schemas.accounts.users import Email, Password, SubmittedPassword
 from lambda_app.schemas.base import RequestModel, ResponseModel
 from lambda_app.schemas.text import ONE_LINE
 
@@ -17,9 +18,25 @@ Secret = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=
 
 
 class Refresh(RequestModel):
-    """A refresh token. It can be used once."""
+    """A refresh token, which is exchanged for its successor."""
 
     refresh_token: Secret = Field(repr=False)
+
+
+class SignIn(RequestModel):
+    """An e-mail address and a password. A malformed address is refused like a wrong password, as at `/login/token`."""
+
+    email: Annotated[str, StringConstraints(strict=True, max_length=EMAIL_MAX_LENGTH), ONE_LINE]
+    password: SubmittedPassword = Field(repr=False)
+
+
+class BrowserSession(ResponseModel):
+    """A bearer token (RFC 6750) of a browser's session. `expires_in` is in seconds. The refresh token is in a cookie."""
+
+    access_token: str
+    token_type: str = "bearer"  # noqa: S105 - the scheme's name
+    expires_in: int
+    expires_at: datetime
 
 
 class EmailOnly(RequestModel):

@@ -85,7 +85,7 @@ class User(ResponseModel):
 
 
 class Token(ResponseModel):
-    """A bearer token (RFC 6750), and the refresh token to exchange, once, for the next pair. `expires_in` is in seconds."""
+    """A bearer token (RFC 6750), and the refresh token to exchange for the next pair. `expires_in` is in seconds."""
 
     access_token: str
     token_type: str = "bearer"  # noqa: S105 - the scheme's name

@@ -1,19 +1,23 @@
 """Sessions: sign-in, refresh, sign-out."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError
 from lambda_app.core.request_context import request_context
+from lambda_app.core.security.keys import SigningKey, SigningKeys
 from lambda_app.core.security.passwords import PasswordHasher
-from lambda_app.core.security.random_tokens import hash_secret, new_secret
+from lambda_app.core.security.random_tokens import derive_secret, hash_secret, new_secret
 from lambda_app.core.security.tokens import AccessToken, AccessTokens
 from lambda_app.models import User, UserSession
-from lambda_app.repositories.accounts.sessions import SessionRepository
+from lambda_app.repositories.accounts.sessions import SessionRepository, Successor
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose, attempt_keys
+
+REFRESH_GRACE = timedelta(seconds=30)
+"""How long after an exchange the same refresh token leads to the same successor."""
 
 
 class BadCredentialsError(NotAuthenticatedError):
@@ -31,10 +35,24 @@ class EmailNotVerifiedError(PermissionDeniedError):
 
 
 class BadRefreshTokenError(NotAuthenticatedError):
-    """The refresh token is unknown, was used, or has expired."""
+    """The refresh token is unknown, or its session has ended."""
 
     code = "bad_refresh_token"
     message = "The refresh token is not valid; sign in again"
+
+
+class RefreshTokenReusedError(NotAuthenticatedError):
+    """The refresh token was exchanged before the grace period. The reuse has ended the session."""
+
+    code = "refresh_token_reused"
+    message = "This refresh token was used before, so the session has ended; sign in again"
+
+
+class RefreshTokenSupersededError(NotAuthenticatedError):
+    """The successor of the refresh token has been used. The reuse has ended the session."""
+
+    code = "refresh_token_superseded"
+    message = "A newer refresh token of this session was used before this one, so the session has ended; sign in again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +61,8 @@ class SignedIn:
 
     access_token: AccessToken
     refresh_token: str = field(repr=False)
+    session_expires_at: datetime
+    """When the session ends if it is not refreshed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,7 @@ class SessionService:
         login_throttle: LoginThrottle,
         passwords: PasswordHasher,
         tokens: AccessTokens,
+        keys: SigningKeys,
         policy: SessionPolicy,
     ) -> None:
         self._users = users
@@ -71,6 +92,7 @@ class SessionService:
         self._login_throttle = login_throttle
         self._passwords = passwords
         self._tokens = tokens
+        self._keys = keys
         self._policy = policy
 
     def sign_in(self, *, email: str, password: str) -> SignedIn:
@@ -98,17 +120,44 @@ class SessionService:
         return user
 
     def refresh(self, refresh_token: str) -> SignedIn:
-        """Exchange a refresh token for the next pair of tokens. Each refresh token can be used once.
+        """Exchange a refresh token for the next pair of tokens.
 
-        Raises BadRefreshTokenError. The reuse of a token ends the session: the token or its successor has been stolen.
+        For REFRESH_GRACE after the exchange, while the successor is unused, the same token leads to the same successor: two tabs may
+        refresh at once, and a client may have lost the answer. Every other reuse ends the session: the token or its successor has been
+        stolen.
+
+        Raises:
+            BadRefreshTokenError: The token is unknown, or its session has ended.
+            RefreshTokenReusedError: The token was exchanged before the grace period.
+            RefreshTokenSupersededError: The successor of the token has been used.
+            UnavailableError: The keys cannot be fetched.
         """
-        token_hash, successor = hash_secret(refresh_token), new_secret()
-        rotated = self._sessions.rotate(token_hash, new_hash=hash_secret(successor), lifetime=self._policy.lifetime)
+        token_hash, key = hash_secret(refresh_token), self._keys.refresh_key()
+        successor = _derive_successor(key, refresh_token)
+        rotated = self._sessions.rotate(token_hash, successor=Successor(hash_secret(successor), key.kid), lifetime=self._policy.lifetime)
         if rotated is None:
-            self._sessions.revoke_reused(token_hash)
-            raise BadRefreshTokenError
+            return self._repeat_exchange(refresh_token)
         session, user = rotated
-        return SignedIn(self._tokens.issue(user.id, session_id=session.id, token_epoch=session.token_epoch), successor)
+        return self._signed_in(user, session, successor)
+
+    def _repeat_exchange(self, refresh_token: str) -> SignedIn:
+        token_hash = hash_secret(refresh_token)
+        exchange = self._sessions.get_exchange(token_hash)
+        if exchange is None:
+            raise BadRefreshTokenError
+        is_late = exchange.successor_hash is None or clock.now() - exchange.used_at > REFRESH_GRACE
+        if is_late or exchange.is_successor_used:
+            self._sessions.revoke_reused(token_hash)
+            raise RefreshTokenSupersededError if exchange.is_successor_used else RefreshTokenReusedError
+        session = exchange.session
+        key = self._keys.find_refresh_key(session.refresh_key_id or "")
+        successor = None if key is None else _derive_successor(key, refresh_token)
+        # A key that an operator replaced within the grace period cannot derive the successor again. That is no theft.
+        if not exchange.is_session_live or successor is None or hash_secret(successor) != exchange.successor_hash:
+            raise BadRefreshTokenError
+        if not exchange.is_repeat_recorded:
+            self._sessions.record_repeat(token_hash)
+        return self._signed_in(exchange.user, session, successor)
 
     def sign_out(self, refresh_token: str) -> None:
         """End the session of a refresh token. An invalid token is not an error (RFC 7009, section 2.2)."""
@@ -154,9 +203,17 @@ class SessionService:
             source_address=context.source_address,
             user_agent=context.user_agent,
         )
-        access_token = self._tokens.issue(user.id, session_id=session.id, token_epoch=user.token_epoch)
+        signed_in = self._signed_in(user, session, refresh_token)
         self._sessions.open(session, hash_secret(refresh_token), attempt=attempt_keys(email))
-        return SignedIn(access_token, refresh_token)
+        return signed_in
+
+    def _signed_in(self, user: User, session: UserSession, refresh_token: str) -> SignedIn:
+        access_token = self._tokens.issue(user.id, session_id=session.id, token_epoch=session.token_epoch)
+        return SignedIn(access_token, refresh_token, session_expires_at=session.expires_at)
+
+
+def _derive_successor(key: SigningKey, refresh_token: str) -> str:
+    return derive_secret(key.secret, purpose="refresh token", name=refresh_token)
 
 
 def current_session_id() -> UUID | None:

@@ -93,6 +93,23 @@ def refresh(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> http
     return client.post("/api/v1/login/refresh", json={"refresh_token": owner.refresh_token})
 
 
+def repeat_refresh(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    assert refresh(client, owner, _file).is_success
+    return refresh(client, owner, _file)
+
+
+PAGE = {"Origin": "https://api.test", "X-We-Upload-Session": "1"}
+
+
+def start_session(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.post("/api/v1/session", json={"email": owner.email, "password": owner.password}, headers=PAGE)
+
+
+def refresh_session(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    cookie = f"__Host-we-upload-session={owner.refresh_token}"
+    return client.post("/api/v1/session/refresh", headers=PAGE | {"Cookie": cookie})
+
+
 def sign_out(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
     return client.post("/api/v1/login/logout", json={"refresh_token": owner.refresh_token})
 
@@ -169,6 +186,9 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     get_me: 1,
     sign_in: 3,
     refresh: 1,
+    start_session: 3,
+    refresh_session: 1,
+    repeat_refresh: 4,  # includes one for the exchange; of the three for its repetition, one is the audit event of the first repetition
     sign_out: 2,
     list_sessions: 2,
     get_file: 2,

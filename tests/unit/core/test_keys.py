@@ -120,3 +120,26 @@ def test_key_id_does_not_reveal_the_secret() -> None:
     assert len(SigningKey.from_secret(secret).kid) == 16
     assert secret not in repr(SigningKey.from_secret(secret))
     assert secret not in repr(KeyRing.parse(secret))
+
+
+@pytest.mark.parametrize("ring", [KeyRing.parse("x" * 40), KeyRing(current=SigningKey.generate(), next=SigningKey.generate())])
+def test_rotations_keep_the_refresh_key(ring: KeyRing) -> None:
+    key, rotated = ring.refresh_key, ring
+    assert key.secret != ring.current.secret
+
+    for _ in range(4):
+        rotated = KeyRing.parse(rotated.rotated().render())
+        assert rotated.refresh_key == key
+        assert rotated.find(key.kid) is None
+
+
+def test_refresh_key_is_found_by_its_id_in_a_newer_document(secret: Secret, elapse: list[float]) -> None:
+    keys = SigningKeys(secret.fetch)
+    old = keys.refresh_key()
+    secret.ring = KeyRing(current=secret.ring.current, refresh=SigningKey.generate())
+
+    assert keys.find_refresh_key(old.kid) == old
+    elapse[0] += FORCED_FETCH_SECONDS
+    assert keys.find_refresh_key(secret.ring.refresh_key.kid) == secret.ring.refresh
+    assert keys.find_refresh_key(old.kid) is None
+    assert SigningKeys.fixed("x" * 40).find_refresh_key("made-up") is None

@@ -1,0 +1,67 @@
+"""Routes for the sessions of browsers: the refresh token is in a cookie that scripts cannot read."""
+
+from fastapi import Request, Response
+
+from lambda_app.core.errors import NotAuthenticatedError
+from lambda_app.dependencies.auth import TokenDep, get_caller
+from lambda_app.dependencies.browser_sessions import SAME_ORIGIN_SESSION, SessionCookie, SessionCookieDep
+from lambda_app.dependencies.services import AuthenticationDep, SessionsDep
+from lambda_app.routers.http.problems import problem_responses
+from lambda_app.routers.http.router import Router
+from lambda_app.schemas.accounts.sessions import BrowserSession, SignIn
+from lambda_app.services.accounts.sessions import SignedIn
+
+router = Router(prefix="/session", tags=["login"])
+
+
+class NoSessionError(NotAuthenticatedError):
+    """The request has no session cookie."""
+
+    code = "no_session"
+    message = "This browser has no session; sign in"
+
+
+@router.post("", response_model=BrowserSession, responses=problem_responses(401, 403, 429), dependencies=[SAME_ORIGIN_SESSION])
+def start_session(credentials: SignIn, sessions: SessionsDep, cookie: SessionCookieDep, response: Response) -> BrowserSession:
+    """Sign in a browser: return an access token, and set a cookie with the refresh token. The rules of `POST /login/token` apply.
+
+    All routes of browser sessions need the header `X-We-Upload-Session: 1` and accept requests of pages of the same origin only. A
+    session that the browser had before ends.
+    """
+    signed_in = sessions.sign_in(email=credentials.email, password=credentials.password)
+    if cookie.value is not None:
+        sessions.sign_out(cookie.value)
+    return _browser_session(signed_in, cookie, response)
+
+
+@router.post("/refresh", response_model=BrowserSession, responses=problem_responses(401, 403), dependencies=[SAME_ORIGIN_SESSION])
+def refresh_session(sessions: SessionsDep, cookie: SessionCookieDep, response: Response) -> BrowserSession:
+    """Return a new access token, and replace the refresh token in the cookie. The rules of `POST /login/refresh` apply."""
+    if cookie.value is None:
+        raise NoSessionError
+    return _browser_session(sessions.refresh(cookie.value), cookie, response)
+
+
+@router.delete("", status_code=204, responses=problem_responses(401, 403), dependencies=[SAME_ORIGIN_SESSION])
+def end_session(
+    request: Request,
+    response: Response,
+    token: TokenDep,
+    authentication: AuthenticationDep,
+    sessions: SessionsDep,
+    cookie: SessionCookieDep,
+) -> None:
+    """Sign out: end the session of the cookie, or without a cookie the session of the access token, and delete the cookie."""
+    if cookie.value is not None:
+        sessions.sign_out(cookie.value)
+    elif (caller := get_caller(request, token, authentication)) is not None:
+        sessions.sign_out_current(caller)
+    cookie.clear(response)
+    response.headers["Cache-Control"] = "no-store"
+
+
+def _browser_session(signed_in: SignedIn, cookie: SessionCookie, response: Response) -> BrowserSession:
+    cookie.set(response, signed_in.refresh_token, expires_at=signed_in.session_expires_at)
+    response.headers["Cache-Control"] = "no-store"
+    access_token = signed_in.access_token
+    return BrowserSession(access_token=access_token.value, expires_in=access_token.expires_in, expires_at=access_token.expires_at)
