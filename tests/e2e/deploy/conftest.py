@@ -20,7 +20,7 @@ from infra.package import archive
 from infra.package.__main__ import build
 from infra.package.artifact import Artifact
 from tests.e2e.deploy.assembly import adapt
-from tests.e2e.deploy.cloud import ACCOUNT, CDK, REGION, ROOT, Cloud, running_cloud
+from tests.e2e.deploy.cloud import ACCOUNT, CDK, REGION, ROOT, Cloud, DeployError, running_cloud
 
 STACK = "WeUpload-dev"
 MIGRATIONS = "lambda_app/db/migrations/versions"
@@ -44,7 +44,9 @@ class Deployment:
         command = [str(CDK), "synth", "--quiet", "--output", str(assembly), "--app", f"{sys.executable} -m infra.app", "--no-notices"]
         context = {"stage": "dev", "package": str(package.zip.parent), **settings}
         command += [part for name, value in context.items() for part in ("--context", f"{name}={value}")]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        synthesis = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if synthesis.returncode:
+            raise DeployError(f"cdk synth\n{synthesis.stdout}")
         here = {"ENVIRONMENT": "local", "AWS_ENDPOINT_URL": self.cloud.endpoint_url, "S3_PUBLIC_ENDPOINT_URL": self.cloud.endpoint_url}
         as_owner = self.postgres.url(self.database)
         as_app = as_owner.replace(f"postgres:{self.postgres.password}@", f"we_upload:{self.app_password}@")

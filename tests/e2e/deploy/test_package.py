@@ -40,9 +40,16 @@ print("complete", head_revision())
 
 def test_package_needs_only_python(machine_package: Artifact, tmp_path: Path) -> None:
     tree = machine_package.zip.parent / "tree"
+    # The import of lambda_app.main reads these settings.
+    environment = {"DATABASE_URL": "postgresql://u@h/d", "SECRET_KEY_ARN": "arn", "S3_BUCKET_NAME": "bucket", "AWS_REGION": "us-east-1"}
 
     finished = subprocess.run(
-        [sys.executable, "-I", "-S", "-B", "-c", IMPORTS, str(tree)], capture_output=True, text=True, check=False, cwd=tmp_path, env={}
+        [sys.executable, "-I", "-S", "-B", "-c", IMPORTS, str(tree)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment,
     )
 
     assert finished.stdout.startswith("complete 0"), finished.stderr
