@@ -2,20 +2,20 @@
 
 import type { FileRequest, NewFileRequest } from "@we-upload/client";
 import { signal } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect } from "preact/hooks";
 import { api } from "../core/api";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { useKeys } from "../core/keys";
-import { problemText, showProblem } from "../core/problems";
+import { showProblem } from "../core/problems";
 import { location, navigate } from "../core/router";
 import { onSignOut } from "../core/session";
 import { showToast } from "../core/toasts";
+import { RequestForm } from "../requests/request-form";
+import { RequestLink } from "../requests/request-link";
 import { SkeletonRows } from "../files/file-table";
-import { qrCode, qrPath } from "../sharing/qr-code";
-import { CopyField } from "../ui/copy";
-import { Badge, Empty, ErrorNote, Field, FieldError, SubmitButton } from "../ui/controls";
-import { ConfirmDialog, Dialog } from "../ui/dialog";
+import { Badge, Empty, ErrorNote } from "../ui/controls";
+import { ConfirmDialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
 import { FileName } from "../ui/file-name";
 import { Icon } from "../ui/icon";
@@ -175,171 +175,17 @@ function confirmClose(request: FileRequest): void {
 }
 
 function openForm(request: FileRequest | null): void {
-  showDialog((close) => <RequestForm request={request} onClose={close} />);
+  const keep = (made: NewFileRequest) => {
+    requests.value = [made, ...(requests.value ?? [])];
+    showLink(made);
+  };
+  const replace = (changed: FileRequest) => {
+    requests.value = requests.value?.map((other) => (other.id === changed.id ? { ...other, ...changed } : other)) ?? null;
+    showToast(s.share.saved);
+  };
+  showDialog((close) => <RequestForm request={request} onClose={close} onMade={keep} onChanged={replace} />);
 }
 
 function showLink(request: Pick<NewFileRequest, "title" | "url">): void {
   showDialog((close) => <RequestLink title={request.title} url={request.url} onClose={close} />);
-}
-
-function RequestLink({ title, url, onClose }: { readonly title: string; readonly url: string; readonly onClose: () => void }) {
-  const code = qrCode(url);
-  return (
-    <Dialog
-      title={s.requests.linkTitle}
-      subtitle={title}
-      onClose={onClose}
-      onConfirm={onClose}
-      footer={
-        <>
-          <span class="grow" />
-          <button type="button" class="btn primary" onClick={onClose}>
-            {s.share.done}
-          </button>
-        </>
-      }
-    >
-      <div class="dlg-text stack">
-        <CopyField value={url} label={s.share.link} />
-        <p class="hint">{s.requests.linkHint}</p>
-        {code !== null && (
-          <div class="row g3">
-            <svg class="qr" viewBox={`-3 -3 ${code.size + 6} ${code.size + 6}`} role="img" aria-label={s.share.qrLabel} shape-rendering="crispEdges">
-              <path d={qrPath(code)} />
-            </svg>
-            <p class="hint">{s.share.qrHint}</p>
-          </div>
-        )}
-      </div>
-    </Dialog>
-  );
-}
-
-const DAYS = [7, 14, 30, 90, 365] as const;
-/** File sizes to choose from; the last is the most that one request takes. */
-const SIZES = [10_000_000, 100_000_000, 1_000_000_000, 5_368_709_120] as const;
-const TYPES = ["any", "image", "pdf", "video"] as const;
-const TYPE_PATTERNS: Readonly<Record<(typeof TYPES)[number], readonly string[] | null>> = {
-  any: null,
-  image: ["image/*"],
-  pdf: ["application/pdf"],
-  video: ["video/*"],
-};
-
-function typeOf(patterns: readonly string[] | null): (typeof TYPES)[number] | "other" {
-  if (patterns === null) return "any";
-  return TYPES.find((type) => TYPE_PATTERNS[type]?.join() === patterns.join()) ?? "other";
-}
-
-function RequestForm({ request, onClose }: { readonly request: FileRequest | null; readonly onClose: () => void }) {
-  const form = useRef<HTMLFormElement>(null);
-  const [isBusy, setBusy] = useState(false);
-  const [error, setError] = useState<string | null>(null);
-  const [key] = useState(() => crypto.randomUUID());
-  async function save(event: SubmitEvent): Promise<void> {
-    event.preventDefault();
-    if (form.current === null || isBusy) return;
-    const fields = new FormData(form.current);
-    const text = (name: string) => String(fields.get(name) ?? "").trim();
-    const days = text("days");
-    const type = text("type");
-    const body = {
-      title: text("title"),
-      note: text("note") === "" ? null : text("note"),
-      max_files: Number(text("max_files")),
-      max_size_bytes: Number(text("max_size_bytes")),
-      ...(type === "other" ? {} : { allowed_content_types: TYPE_PATTERNS[type as (typeof TYPES)[number]]?.slice() ?? null }),
-      ...(days === "" ? {} : { expires_at: new Date(Date.now() + Number(days) * 86_400_000).toISOString() }),
-    };
-    setBusy(true);
-    setError(null);
-    try {
-      if (request === null) {
-        const made = await api.fileRequests.create(body, { idempotencyKey: key });
-        requests.value = [made, ...(requests.value ?? [])];
-        onClose();
-        showLink(made);
-      } else {
-        const changed = await api.fileRequests.update(request.id, body);
-        requests.value = requests.value?.map((other) => (other.id === changed.id ? { ...other, ...changed } : other)) ?? null;
-        onClose();
-        showToast(s.share.saved);
-      }
-    } catch (cause) {
-      setError(problemText(cause));
-      setBusy(false);
-    }
-  }
-  const sizes = request === null || SIZES.some((size) => size === request.max_size_bytes) ? SIZES : [...SIZES, request.max_size_bytes].sort((a, b) => a - b);
-  const type = request === null ? "any" : typeOf(request.allowed_content_types);
-  return (
-    <Dialog
-      title={request === null ? s.requests.formTitle : s.requests.changeTitle}
-      subtitle={s.requests.formText}
-      onClose={onClose}
-      onConfirm={() => form.current?.requestSubmit()}
-      footer={
-        <>
-          <span class="grow" />
-          <button type="button" class="btn quiet" onClick={onClose}>
-            {t.actions.cancel}
-          </button>
-          <SubmitButton form="request-form" isBusy={isBusy} label={request === null ? s.requests.submit : t.actions.save} />
-        </>
-      }
-    >
-      <form id="request-form" ref={form} class="dlg-text stack" onSubmit={(event) => void save(event)}>
-        <Field label={s.requests.title} name="title" required maxLength={200} defaultValue={request?.title ?? ""} placeholder={s.requests.titlePlaceholder} dir="auto" autoFocus />
-        <div class="field">
-          <label for="request-note">{s.share.note}</label>
-          <textarea class="input" id="request-note" name="note" rows={2} maxLength={2000} dir="auto" defaultValue={request?.note ?? ""} />
-        </div>
-        <div class="form2">
-          <Field label={s.requests.maxFiles} name="max_files" type="number" required min={1} max={10000} defaultValue={String(request?.max_files ?? 100)} />
-          <Select id="request-size" name="max_size_bytes" label={s.requests.maxSize} value={String(request?.max_size_bytes ?? 1_000_000_000)} options={sizes.map((size) => [String(size), fmt.bytes(size)])} />
-          <Select
-            id="request-days"
-            name="days"
-            label={s.share.closes}
-            value={request === null ? "30" : ""}
-            options={[...(request === null ? [] : [["", s.requests.keepsDate(fmt.day(new Date(request.expires_at)))] as const]), ...DAYS.map((days) => [String(days), t.format.inDays(days)] as const)]}
-          />
-          <Select
-            id="request-type"
-            name="type"
-            label={t.files.type}
-            value={type}
-            options={[...TYPES.map((choice) => [choice, s.requests.types[choice]] as const), ...(type === "other" ? [["other", request?.allowed_content_types?.join(", ") ?? ""] as const] : [])]}
-          />
-        </div>
-        {error !== null && <FieldError text={error} />}
-      </form>
-    </Dialog>
-  );
-}
-
-interface SelectProps {
-  readonly id: string;
-  readonly name: string;
-  readonly label: string;
-  readonly value: string;
-  readonly options: readonly (readonly [string, string])[];
-}
-
-function Select({ id, name, label, value, options }: SelectProps) {
-  return (
-    <div class="field">
-      <label for={id}>{label}</label>
-      <span class="select">
-        <select class="input" id={id} name={name}>
-          {options.map(([option, text]) => (
-            <option key={option} value={option} selected={option === value}>
-              {text}
-            </option>
-          ))}
-        </select>
-        <Icon name="down" size="s" />
-      </span>
-    </div>
-  );
 }
