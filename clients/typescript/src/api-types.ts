@@ -23,6 +23,7 @@ export type User = Result<"/api/v1/users/me", "get">;
 export type UserUpdate = Body<"/api/v1/users/{user_id}", "put">;
 export type SelfUpdate = Body<"/api/v1/users/me", "put">;
 export type UserCreate = Body<"/api/v1/users/", "post">;
+export type ServerConfig = Result<"/api/v1/config", "get">;
 export type Usage = Result<"/api/v1/users/me/usage", "get">;
 export type SessionInfo = Result<"/api/v1/users/me/sessions", "get">[number];
 export type ApiKey = Result<"/api/v1/users/me/api-keys", "get">[number];

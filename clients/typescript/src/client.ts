@@ -57,6 +57,8 @@ export function createClient(options: ClientOptions) {
   const http = createHttp({ baseUrl: options.baseUrl, fetch: send, session });
   return {
     http,
+    /** What the server offers, and its limits. Needs no session. */
+    config: () => http.call("get", "/api/v1/config", { isAnonymous: true }),
     accounts: accountCalls(http, signIn),
     files: fileCalls(http),
     shares: shareCalls(http),

@@ -4,6 +4,7 @@ import type { Usage, User } from "@we-upload/client";
 import { signal } from "@preact/signals";
 import { api, onSessionEnd } from "./api";
 import { t } from "./language";
+import { readPreference, writePreference } from "./preferences";
 import { navigate, nextPath } from "./router";
 import { showToast } from "./toasts";
 
@@ -22,11 +23,13 @@ export function onSignOut(reset: () => void): void {
 
 function enter(account: User): void {
   user.value = account;
+  writePreference("session", "1");
   sessionState.value = "signed-in";
   void refreshUsage();
 }
 
 function leave(): void {
+  writePreference("session", null);
   sessionState.value = "signed-out";
   user.value = null;
   usage.value = null;
@@ -40,6 +43,8 @@ export async function startSession(): Promise<void> {
     leave();
     if (wasSignedIn) showToast(t.signIn.sessionEnded, { icon: "info" });
   });
+  // Scripts cannot see the session's cookie. Without this mark, there was no sign-in in this browser, and nothing to ask the server.
+  if (readPreference("session") === null) return leave();
   sessionState.value = "starting";
   try {
     const account = await api.accounts.restore();

@@ -4,7 +4,7 @@ import type { FileInfo } from "@we-upload/client";
 import { isApiError } from "@we-upload/client";
 import { signal } from "@preact/signals";
 import { api } from "../core/api";
-import { serverConfig } from "../core/server-config";
+import { hasTrash } from "../core/server-config";
 import { t } from "../core/language";
 import { loadScreens } from "../core/lazy";
 import { problemText, showProblem } from "../core/problems";
@@ -77,7 +77,7 @@ window.addEventListener("pagehide", () => {
 export async function deleteFiles(list: FileList, files: readonly FileInfo[]): Promise<void> {
   if (files.length === 0) return;
   const removed = list.remove(new Set(files.map((file) => file.id)));
-  if (!serverConfig.value?.hasTrash) return deleteLater(list, files, removed);
+  if (!hasTrash()) return deleteLater(list, files, removed);
   const text = t.files.movedToTrash(files.length);
   let isUndone = false;
   const deletion = forEach(files, (file) => api.files.delete(file.id));

@@ -26,7 +26,7 @@ export function SignInScreen() {
           required
           maxLength={1024}
           aside={
-            serverConfig.value?.canSendMail !== false && (
+            serverConfig.value?.mail_available !== false && (
               <a class="link" href="forgot-password">
                 {t.signIn.forgot}
               </a>
@@ -37,7 +37,7 @@ export function SignInScreen() {
         {isUnconfirmed && <ConfirmAgain email={() => String(new FormData(form.current ?? undefined).get("email"))} />}
         <SubmitButton isBusy={isBusy} label={isBusy ? t.signIn.busy : t.signIn.submit} class="primary big block" />
       </form>
-      {serverConfig.value?.isRegistrationOpen !== false && (
+      {serverConfig.value?.registration_open !== false && (
         <p class="soft">
           {t.signIn.newHere}{" "}
           <a class="strong" href="sign-up">
