@@ -7,8 +7,8 @@
 // store (let requests to S3 fail, wait or work), busy (let the API return 429 once per URL), frame (show the page in another site's
 // frame), attack (try what an injected script could do).
 // Steps for the web app, which changes screens without a navigation: click (role, within), type, upload (files by the mouse), gone (wait until
-// a text has gone), reload, secondTab (steps in a new tab of the same browser), visitor (steps at the address in a field, in another browser),
-// hold (let requests to S3 wait from the nth on), shot (save a screenshot). A file has `base64`, or `size` for a large one.
+// a text has gone), focused (wait until a field has the focus), idle (wait until nothing loads), reload, secondTab (steps in a new tab of the same browser), visitor (steps at the address in a field, in another browser),
+// hold (let all parts of files wait after the first n), shot (save a screenshot). A file has `base64`, or `size` for a large one.
 
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
@@ -104,6 +104,10 @@ async function runStep(step, page, result) {
     const button = page.getByRole("button", { name: step.upload, exact: true }).locator("visible=true").first();
     const [chooser] = await Promise.all([page.waitForEvent("filechooser"), button.click()]);
     await chooser.setFiles(await chosenFiles(step.files));
+  } else if (step.focused) {
+    await page.waitForFunction((name) => document.activeElement?.labels?.[0]?.textContent === name, step.focused);
+  } else if (step.idle) {
+    await page.waitForLoadState("networkidle");
   } else if (step.gone) {
     await page.getByText(step.gone).first().waitFor({ state: "hidden" });
   } else if (step.reload) {
@@ -116,7 +120,7 @@ async function runStep(step, page, result) {
     await context.close();
   } else if (step.hold) {
     let count = 0;
-    await page.route(/X-Amz-Signature/, (route) => { count += 1; return count < step.hold ? route.continue() : undefined; });
+    await page.route(/partNumber=/, (route) => { count += 1; return count <= step.hold ? route.continue() : undefined; });
   } else if (step.shot) {
     await page.screenshot({ path: step.shot, animations: "disabled" });
   } else if (step.see) {
