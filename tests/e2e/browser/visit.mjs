@@ -8,7 +8,7 @@
 // frame), attack (try what an injected script could do).
 // Steps for the web app, which changes screens without a navigation: click (role, within), type, upload (files by the mouse), gone (wait until
 // a text has gone), focused (wait until a field has the focus), idle (wait until nothing loads), reload, secondTab (steps in a new tab of the same browser), visitor (steps at the address in a field, in another browser),
-// hold (let all parts of files wait after the first n), shot (save a screenshot). A file has `base64`, or `size` for a large one.
+// slow (limit uploads to n bytes per second), sent (wait until all uploads together have reached n percent), shot (save a screenshot). A file has `base64`, or `size` for a large one.
 
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
@@ -118,9 +118,12 @@ async function runStep(step, page, result) {
     const context = await page.context().browser().newContext({ acceptDownloads: true });
     await inPage(await context.newPage(), await page.getByLabel(step.visitor, { exact: true }).inputValue(), step.steps, result);
     await context.close();
-  } else if (step.hold) {
-    let count = 0;
-    await page.route(/partNumber=/, (route) => { count += 1; return count <= step.hold ? route.continue() : undefined; });
+  } else if (step.slow) {
+    const debug = await page.context().newCDPSession(page);
+    await debug.send("Network.enable");
+    await debug.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: step.slow });
+  } else if (step.sent) {
+    await page.waitForFunction((percent) => (document.querySelector("progress.thick")?.value ?? 0) >= percent, step.sent);
   } else if (step.shot) {
     await page.screenshot({ path: step.shot, animations: "disabled" });
   } else if (step.see) {
