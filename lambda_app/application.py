@@ -6,7 +6,7 @@ from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.routers import admin, docs, health
+from lambda_app.routers import admin, config, docs, health
 from lambda_app.routers.accounts import api_keys, browser_sessions, login, sessions, users
 from lambda_app.routers.archives import archives, share_archives
 from lambda_app.routers.files import files, public_files, uploads
@@ -21,6 +21,7 @@ from lambda_app.routers.web_app import add_web_app
 from lambda_app.storage.s3 import bucket_url
 
 API_ROUTERS = (
+    config.router,
     browser_sessions.router,
     sessions.router,
     api_keys.router,

@@ -138,6 +138,7 @@ def _settings(database_url: str, *, bucket: str, region: str = "us-east-1", endp
         s3_bucket_name=bucket,
         aws_region=region,
         aws_endpoint_url=endpoint_url,
+        trash_retention_days=0,
         # All log lines, so that `log_watch` checks them.
         log_level="DEBUG",
     )

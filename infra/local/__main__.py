@@ -5,7 +5,9 @@ import signal
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
+from infra.local import web_app
 from infra.local.application import (
     STOP_SIGNALS,
     Superuser,
@@ -64,6 +66,7 @@ def run(folders: Folders, port: int, overrides: dict[str, str], *, parent: int) 
         secrets = load_secrets(folders)
         ports = load_ports(folders, say)
 
+        web_app_folder = build_web_app()
         say("Starting PostgreSQL ...")
         postgres = start_postgres(
             folders.postgres, log=folders.logs / "postgres.log", password=secrets.postgres_password, port=ports["postgres"]
@@ -88,6 +91,7 @@ def run(folders: Folders, port: int, overrides: dict[str, str], *, parent: int) 
         say("Migrating the database ...")
         address = f"http://127.0.0.1:{port}"
         settings = {"PUBLIC_URL": address, "API_URL": address, "MAIL_FOLDER": str(folders.mail)}
+        settings |= {"WEB_APP_FOLDER": str(web_app_folder)} if web_app_folder else {}
         settings |= application_settings(overrides, secrets, database_url, store)
         environment = application_environment(settings)
         # The API runs in this process and reads its settings from the environment.
@@ -106,6 +110,15 @@ def run(folders: Folders, port: int, overrides: dict[str, str], *, parent: int) 
     return 1 if losses else 0
 
 
+def build_web_app() -> Path | None:
+    """Build the web app; return its folder, or None with a message when the build fails: the API runs without the web app, too."""
+    try:
+        return web_app.build()
+    except LocalError as error:
+        say(f"{error}\nThe web app could not be built; the API runs without it.")
+        return None
+
+
 def welcome(address: str, folders: Folders, secrets: Secrets, settings: Mapping[str, str], superuser: Superuser) -> str:
     """Return the addresses of the instance. Only the start that creates the superuser shows its password."""
     api = f"{address}{settings.get('API_V1_STR', '/api/v1')}"
@@ -118,6 +131,7 @@ def welcome(address: str, folders: Folders, secrets: Secrets, settings: Mapping[
     return f"""
 We-Upload is running on {address}    (Ctrl-C stops it; the data stays)
 
+  Web app                    {address}
   API documentation          {address}/docs
   Health                     curl {address}/health/db
   Sign in                    {sign_in}

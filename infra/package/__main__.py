@@ -45,6 +45,7 @@ def build(*, architecture: str, python_version: str, output: Path) -> Package:
     contents.install_locked(tree, architecture=architecture, python_version=python_version)
     contents.prune(tree)
     contents.add_application(tree)
+    contents.add_web_app(tree)
     contents.add_database_authorities(tree)
     contents.compile_bytecode(tree)
     target = output / "package.zip"

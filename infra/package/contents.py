@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from infra.local import web_app
+from infra.local.processes import LocalError
+
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements" / "lambda.txt"
 DATABASE_AUTHORITIES = Path("certs") / "rds-ca.pem"
@@ -75,6 +78,15 @@ def _prune_botocore(data: Path) -> None:
 def add_application(target: Path, source: Path = ROOT / "lambda_app") -> None:
     """Copy the application's modules."""
     shutil.copytree(source, target / "lambda_app", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+
+
+def add_web_app(target: Path) -> None:
+    """Copy the built web app into the package. Raises PackageError when the build fails."""
+    try:
+        folder = web_app.build()
+    except LocalError as error:
+        raise PackageError(str(error)) from error
+    shutil.copytree(folder, target / "lambda_app" / "web_app", ignore=shutil.ignore_patterns("*.stamp"))
 
 
 def add_database_authorities(target: Path) -> None:

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from lambda_app.core.errors import NotFoundError
+from lambda_app.routers.http.gateway import WITHOUT_SLASH
 
 APP_PATHS = (
     "/",
@@ -106,6 +107,11 @@ def add_web_app(app: FastAPI, folder: Path | None, *, bucket_url: str) -> bool:
     }
 
     async def show_page(request: Request) -> Response:
+        if request.scope.get(WITHOUT_SLASH):
+            # Below /dev, relative addresses would lead outside the stage. The location is relative, because callers control `Host`.
+            folder = request.scope["root_path"].rsplit("/", 1)[-1]
+            query = f"?{request.url.query}" if request.url.query else ""
+            return Response(status_code=307, headers={"Location": f"{folder}/{query}", "Cache-Control": "no-cache"})
         return page.response(request, page_headers)
 
     async def get_asset(name: str, request: Request) -> Response:

@@ -137,6 +137,7 @@ def running_testbed() -> Iterator[Testbed]:
             "AWS_EC2_METADATA_DISABLED": "true",
             "USER_QUOTA_BYTES": str(2**60),
             "USER_QUOTA_FILES": str(2**31 - 1),
+            "TRASH_RETENTION_DAYS": "0",
         }
         settings = Settings(
             environment=Environment.LOCAL,

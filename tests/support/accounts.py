@@ -40,9 +40,9 @@ def _tokens(client: httpx.Client, email: str, password: str) -> tuple[str, str]:
     return tokens["access_token"], tokens["refresh_token"]
 
 
-def make_account(client: httpx.Client, services: Services, *, is_superuser: bool = False) -> Account:
-    """Create a user with a random address and password, and sign in."""
-    email, password = f"user-{uuid4()}@example.com", secrets.token_urlsafe(12)
+def make_account(client: httpx.Client, services: Services, *, is_superuser: bool = False, email: str | None = None) -> Account:
+    """Create a user with a random password, and a random address unless one is given, and sign in."""
+    email, password = email or f"user-{uuid4()}@example.com", secrets.token_urlsafe(12)
     with services.unit_of_work() as session:
         accounts = services.users(session)
         registration = UserCreate(email=email, password=password)

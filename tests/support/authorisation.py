@@ -102,6 +102,7 @@ ROWS: dict[str, Row] = {
     "GET /docs": Row(for_everyone(200)),
     "GET /health": Row(for_everyone(200)),
     "GET /health/db": Row(for_everyone(200)),
+    "GET /config": Row(for_everyone(200)),
     "POST /login/token": Row(for_everyone(422)),
     "POST /login/refresh": Row(for_everyone(401), json={"refresh_token": "x"}),
     "POST /login/logout": Row(for_signed_in(204), ends_credentials=True),

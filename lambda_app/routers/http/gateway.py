@@ -23,6 +23,9 @@ DEFAULT_ROUTE = "$default"
 MALFORMED_EVENT = "malformed_event"
 MALFORMED_EVENT_DETAIL = "The event is not an API Gateway request"
 
+WITHOUT_SLASH = "we_upload.stage_without_slash"
+"""Key of the scope: whether the request is for the root of a stage without its trailing slash (`/dev`). The path is `/` in both cases."""
+
 _PREFIX = re.compile(r"(/[A-Za-z0-9_.~-]+)+")
 
 
@@ -63,7 +66,8 @@ class GatewayHandler:
         self._is_entered = True
         event = scope["aws.event"]
         root_path, path = _split_stage(event, scope["path"], api_prefix=self._api_prefix)
-        scope["root_path"], scope["path"] = root_path, root_path + path
+        scope["root_path"], scope["path"] = root_path, root_path + (path or "/")
+        scope[WITHOUT_SLASH] = not path
         # Mangum leaves it out. An HTTP API decodes the path once before it makes the event, the other gateways do not.
         scope["raw_path"] = str(event.get("rawPath", event.get("path"))).encode(errors="replace")
         # The gateway did not recognise the path of a costly route, and its lower rate limit did not apply.
@@ -77,17 +81,19 @@ def _split_stage(event: dict[str, Any], path: str, *, api_prefix: str) -> tuple[
     """Return the prefix that the gateway adds to the path, and the path without it.
 
     An HTTP API keeps its stage in the path, except behind a custom domain. A REST API removes the stage from the path and reports it
-    only in the request context.
+    only in the request context. For the root of a stage without its trailing slash, the path is empty.
     """
     context = event["requestContext"]
     stage = context.get("stage")
     prefix = f"/{stage}"
     if isinstance(stage, str) and _PREFIX.fullmatch(prefix) and (path == prefix or path.startswith(f"{prefix}/")):
-        rest = path[len(prefix) :] or "/"
+        rest = path[len(prefix) :]
         # A stage may be named like the first segment of the API prefix (`api`); only the rest of the path shows whether it is present.
         if not path.startswith(f"{api_prefix}/") or rest.startswith(f"{api_prefix}/"):
             return prefix, rest
     full = context.get("path")
+    if path == "/" and isinstance(full, str) and _PREFIX.fullmatch(full):
+        return full, ""
     if isinstance(full, str) and full != path and full.endswith(path) and _PREFIX.fullmatch(full.removesuffix(path)):
         return full.removesuffix(path), path
     return "", path

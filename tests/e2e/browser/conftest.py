@@ -2,9 +2,9 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +16,7 @@ import httpx
 import pytest
 import uvicorn
 
+from infra.local import web_app
 from infra.local.object_store import ObjectStoreServer
 from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
@@ -27,7 +28,7 @@ FONTCONFIG = """<?xml version="1.0"?>
 <fontconfig><dir>{folder}/fonts</dir><cachedir>{folder}/fonts-cache</cachedir></fontconfig>
 """
 """The browser unpacks its fonts below TMPDIR, but its own configuration names /tmp/fonts. Without fonts all text is invisible."""
-BROWSER_SECONDS = 120
+BROWSER_SECONDS = 240
 """On a busy machine, unpacking and starting the browser takes most of this time."""
 
 Jobs = dict[str, dict[str, Any]]
@@ -43,10 +44,11 @@ class Site:
 
 @pytest.fixture(scope="session")
 def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[Site]:
-    """The API, served over HTTP."""
+    """The API and the web app, served over HTTP."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    site_settings = settings.model_copy(update={"api_url": url, "database_pool_size": 5})
+    changes = {"api_url": url, "database_pool_size": 5, "trash_retention_days": 30, "web_app_folder": web_app.build()}
+    site_settings = settings.model_copy(update=changes)
     services = Services.build(site_settings)
     server = uvicorn.Server(uvicorn.Config(create_app(site_settings, services), log_level="warning", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -72,8 +74,8 @@ def client(site: Site) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def visit(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Jobs], dict[str, Any]]:
     """Return a function that runs jobs in one headless Chromium and returns their results."""
-    node = shutil.which("node")
-    if node is None or not (HERE / "node_modules").is_dir():
+    node = Path(sys.executable).parent / "node"
+    if not node.is_file() or not (HERE / "node_modules").is_dir():
         pytest.fail("The browser is not installed; run: make test-browser")
     folder = tmp_path_factory.mktemp("browser")
     fontconfig = tmp_path_factory.mktemp("fontconfig")

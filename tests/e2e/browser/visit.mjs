@@ -1,15 +1,20 @@
 // Runs jobs in a headless Chromium, and prints their results as one JSON object.
 //
-//   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [...], dark?, script?}}
+//   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [...], dark?, script?, width?, keepsPolicy?}}
 //
 // Steps of users: fill, press, follow, download, open, resize; with the keyboard: tab, key, choose (files).
 // Other steps: see (wait for a text), progress (read the progress bars), axe (check accessibility), call (send an API request),
 // store (let requests to S3 fail, wait or work), busy (let the API return 429 once per URL), frame (show the page in another site's
 // frame), attack (try what an injected script could do).
+// Steps for the web app, which changes screens without a navigation: click (role, within), type, upload (files by the mouse), gone (wait until
+// a text has gone), focused (wait until a field has the focus), idle (wait until nothing loads), reload, secondTab (steps in a new tab of the same browser), visitor (steps at the address in a field, in another browser),
+// slow (limit uploads to n bytes per second), sent (wait until all uploads together have reached n percent), shot (save a screenshot). A file has `base64`, or `size` for a large one.
 
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
-import { readFile } from "node:fs/promises";
+import { open, readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createServer } from "node:http";
 
 // Makes the package also unpack the shared libraries that Chromium needs, for machines without them.
@@ -17,6 +22,7 @@ process.env.AWS_EXECUTION_ENV = "AWS_Lambda_nodejs22.x";
 const { default: chromiumPackage } = await import("@sparticuz/chromium");
 const { chromium } = await import("playwright-core");
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+const axeSource = await readFile(axe, "utf8");
 
 const jobs = JSON.parse(await readFile(process.argv[2], "utf8"));
 const browser = await chromium.launch({ executablePath: await chromiumPackage.executablePath(), args: ["--no-sandbox", "--disable-dev-shm-usage"] });
@@ -30,14 +36,30 @@ process.stdout.write(JSON.stringify(results));
 async function visit(job) {
   const context = await browser.newContext({
     acceptDownloads: true,
-    // The page's content security policy would block the script that checks accessibility.
-    bypassCSP: job.steps.some((step) => step.axe),
+    // The page's content security policy would block the script that checks accessibility; the debugger may run it all the same.
+    bypassCSP: !job.keepsPolicy && job.steps.some((step) => step.axe),
     colorScheme: job.dark ? "dark" : "light",
     javaScriptEnabled: job.script ?? true,
+    ...(job.width && { viewport: { width: job.width, height: job.height ?? 800 } }),
   });
   context.setDefaultTimeout(10_000);
   const page = await context.newPage();
   const result = { console: [], requests: [], referrers: [], statuses: [], dialogs: 0, downloads: [], axe: [], widths: [], progress: [] };
+  watch(page, result);
+  await page.goto(job.url);
+  for (const step of job.steps) {
+    await runStep(step, page, result).catch(async (error) => {
+      throw new Error(`${JSON.stringify(step).slice(0, 200)}: ${error}\n${result.console.join("\n")}\n${await page.innerText("body")}`);
+    });
+  }
+  result.title = await page.title();
+  result.text = job.script === false ? await page.content() : await page.innerText("body");
+  result.path = new URL(page.url()).pathname;
+  await context.close();
+  return result;
+}
+
+function watch(page, result) {
   page.on("console", (message) => result.console.push(`${message.type()}: ${message.text()}`));
   page.on("pageerror", (error) => result.console.push(`uncaught: ${error}`));
   page.on("request", (request) => result.requests.push(request.url()));
@@ -46,15 +68,6 @@ async function visit(job) {
   page.on("dialog", (dialog) => { result.dialogs += 1; return dialog.dismiss(); });
   // Playwright enables file choosers only when there is a listener, and asynchronously: a listener added later could be too late.
   page.on("filechooser", () => {});
-  await page.goto(job.url);
-  for (const step of job.steps) {
-    await runStep(step, page, result);
-  }
-  result.title = await page.title();
-  result.text = job.script === false ? await page.content() : await page.innerText("body");
-  result.path = new URL(page.url()).pathname;
-  await context.close();
-  return result;
 }
 
 async function runStep(step, page, result) {
@@ -81,9 +94,38 @@ async function runStep(step, page, result) {
   } else if (step.key) {
     await page.keyboard.press(step.key);
   } else if (step.choose) {
-    const files = step.choose.map(({ name, type, base64 }) => ({ name, mimeType: type, buffer: Buffer.from(base64, "base64") }));
     const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Enter")]);
-    await chooser.setFiles(files);
+    await chooser.setFiles(await chosenFiles(step.choose));
+  } else if (step.click) {
+    await target(step, page).click();
+  } else if (step.type) {
+    await page.keyboard.type(step.type);
+  } else if (step.upload) {
+    const button = page.getByRole("button", { name: step.upload, exact: true }).locator("visible=true").first();
+    const [chooser] = await Promise.all([page.waitForEvent("filechooser"), button.click()]);
+    await chooser.setFiles(await chosenFiles(step.files));
+  } else if (step.focused) {
+    await page.waitForFunction((name) => document.activeElement?.labels?.[0]?.textContent === name, step.focused);
+  } else if (step.idle) {
+    await page.waitForLoadState("networkidle");
+  } else if (step.gone) {
+    await page.getByText(step.gone).first().waitFor({ state: "hidden" });
+  } else if (step.reload) {
+    await page.reload();
+  } else if (step.secondTab) {
+    await inPage(await page.context().newPage(), page.url(), step.secondTab, result);
+  } else if (step.visitor) {
+    const context = await page.context().browser().newContext({ acceptDownloads: true });
+    await inPage(await context.newPage(), await page.getByLabel(step.visitor, { exact: true }).inputValue(), step.steps, result);
+    await context.close();
+  } else if (step.slow) {
+    const debug = await page.context().newCDPSession(page);
+    await debug.send("Network.enable");
+    await debug.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: step.slow });
+  } else if (step.sent) {
+    await page.waitForFunction((percent) => (document.querySelector("progress.thick")?.value ?? 0) >= percent, step.sent);
+  } else if (step.shot) {
+    await page.screenshot({ path: step.shot, animations: "disabled" });
   } else if (step.see) {
     await (step.role ? named(page, step.see, step.role) : page.getByText(step.see)).first().waitFor();
   } else if (step.progress) {
@@ -117,10 +159,37 @@ async function runStep(step, page, result) {
   } else if (step.attack) {
     result.attack = await page.evaluate(attack, step.attack);
   } else if (step.axe) {
-    await page.addScriptTag({ path: axe });
+    await page.evaluate(axeSource);
     const report = await page.evaluate(() => globalThis.axe.run());
     result.axe.push({ violations: report.violations.map((rule) => `${rule.id}: ${rule.nodes.map((node) => node.html)}`), passes: report.passes.length });
   }
+}
+
+async function inPage(page, url, steps, result) {
+  page.context().setDefaultTimeout(10_000);
+  watch(page, result);
+  await page.goto(url);
+  for (const step of steps) await runStep(step, page, result);
+  await page.close();
+}
+
+function target({ click, role, within }, page) {
+  return (within ? page.getByRole(within) : page).getByRole(role ?? "button", { name: click, exact: true }).locator("visible=true").first();
+}
+
+/** Return what a file chooser takes: contents, or paths of large files. */
+async function chosenFiles(files) {
+  return Promise.all(
+    files.map(async ({ name, type, base64, size }) => {
+      if (size === undefined) return { name, mimeType: type, buffer: Buffer.from(base64, "base64") };
+      // A chooser takes only small files by their content.
+      const path = join(tmpdir(), name);
+      const file = await open(path, "w");
+      await file.truncate(size);
+      await file.close();
+      return path;
+    }),
+  );
 }
 
 function named(page, name, role) {

@@ -43,7 +43,7 @@ def walk(api: httpx.Client, *, bucket: str) -> None:
         assert received.content == content
         assert "r%C3%A4port.bin" in received.headers["content-disposition"]
 
-        assert api.delete(f"/api/v1/files/{file_id}").status_code == HTTPStatus.NO_CONTENT
+        assert api.delete(f"/api/v1/files/{file_id}?permanent=true").status_code == HTTPStatus.NO_CONTENT
         assert s3.get(download["download_url"]).status_code == HTTPStatus.NOT_FOUND
     gone = api.get(f"/api/v1/files/{file_id}")
     assert (gone.status_code, gone.json()["detail"]) == (HTTPStatus.NOT_FOUND, "File not found")

@@ -248,7 +248,7 @@ def test_uploader_cannot_make_a_download_cacheable(client: httpx.Client, owner: 
     assert (headers["expires"], headers["content-language"]) == ("Thu, 01 Jan 1970 00:00:00 GMT", "und")
 
 
-def test_download_url_lives_a_minute_for_all_but_the_owner(
+def test_download_url_is_valid_for_a_minute_for_all_but_the_owner(
     client: httpx.Client, owner: Account, stranger: Account, admin: Account, make_user: Callable[..., Account]
 ) -> None:
     file, grantee = make_file(client, owner), make_user()

@@ -1,19 +1,24 @@
 """The routes of the web app: its page, its assets, their headers, and the API paths beside them."""
 
 import gzip
+import re
+from functools import partial
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urljoin
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from infra.local.state import CHECKOUT
 from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.routers.web_app import APP_PATHS
 from lambda_app.storage.s3 import bucket_url
-from tests.support.gateway import GatewayTransport, payload_v1, payload_v2
+from tests.support.gateway import GatewayTransport, MakeEvent, payload_v1, payload_v2
 from tests.support.problems import assert_problem
 
 PAGE = b"<!doctype html><title>We-Upload</title>"
@@ -123,10 +128,44 @@ def test_api_paths_are_not_hidden(browser: httpx.Client, path: str) -> None:
 
 
 @pytest.mark.parametrize("event", [lambda request: payload_v2(request, stage="dev"), payload_v1], ids=["HTTP API", "REST API"])
-def test_page_is_served_below_a_stage(app_with_build: FastAPI, event: object) -> None:
-    transport = GatewayTransport(GatewayHandler(app_with_build), event)  # type: ignore[arg-type]  # one of two makers of events
+def test_page_is_served_below_a_stage(app_with_build: FastAPI, event: MakeEvent) -> None:
+    transport = GatewayTransport(GatewayHandler(app_with_build), event)
     with httpx.Client(transport=transport, base_url="https://api.test") as browser:
         assert browser.get("/files").content == PAGE
+
+
+@pytest.mark.parametrize("event", [lambda request: payload_v2(request, stage="dev"), payload_v1], ids=["HTTP API", "REST API"])
+def test_stage_without_trailing_slash_leads_to_the_page(app_with_build: FastAPI, event: MakeEvent) -> None:
+    with_slash, without_slash = (
+        httpx.Client(transport=GatewayTransport(GatewayHandler(app_with_build), make_event), base_url="https://api.test")
+        for make_event in (event, partial(_at_stage_root, event))
+    )
+
+    redirect = without_slash.get("/?next=/links")
+
+    assert (redirect.status_code, redirect.content) == (307, b"")
+    assert unquote(redirect.headers["location"]) == "dev/?next=/links"
+    assert urljoin("https://api.test/dev", redirect.headers["location"]).startswith("https://api.test/dev/?next=")
+    assert with_slash.get("/?next=/links").content == PAGE
+    assert without_slash.get("/", headers={"Host": "evil.test"}).headers["location"] == "dev/"
+
+
+def _at_stage_root(make_event: MakeEvent, request: httpx.Request) -> dict[str, Any]:
+    """Return the event of a request for `/dev`, without the trailing slash."""
+    event = make_event(request)
+    if "rawPath" in event:
+        event["rawPath"] = event["requestContext"]["http"]["path"] = "/dev"
+    else:
+        event["requestContext"]["path"] = "/dev"
+    return event
+
+
+def test_app_and_api_agree_on_the_paths_of_the_screens() -> None:
+    router = (CHECKOUT / "web" / "src" / "core" / "router.ts").read_text()
+    lists = re.findall(r"export const (\w+_PATHS) = \[(.*?)\] as const;", router, re.DOTALL)
+
+    assert [name for name, _ in lists] == ["PUBLIC_PATHS", "SIGNED_IN_PATHS"]
+    assert {"/", *(path for _, paths in lists for path in re.findall(r'"(/[^"]*)"', paths))} == set(APP_PATHS)
 
 
 def test_head_returns_the_headers_alone(browser: httpx.Client) -> None:

@@ -1,0 +1,12 @@
+/** Client for a We-Upload server: typed calls, sessions, and an uploader. */
+
+export * from "./api-types.js";
+export { createClient, isApiError, type Client, type ClientOptions, type CreateOptions, type PageOptions } from "./client.js";
+export { ApiError, ConnectionError, type FieldProblem } from "./errors.js";
+export type { CallOptions } from "./http.js";
+export { memorySessionStore, type Locks, type Session, type SessionStore, type SessionTokens } from "./session.js";
+export type * from "./uploader/types.js";
+export { createUploader, SINGLE_MAX_BYTES } from "./uploader/uploader.js";
+export { plannedPartSize } from "./uploader/plan.js";
+export { indexedDbStateStore, memoryStateStore } from "./uploader/state-store.js";
+export { fetchTransport, xhrTransport } from "./uploader/transport.js";

@@ -1,0 +1,385 @@
+/** One upload: its state, and the steps from a local file to a verified one. They stay together, because each step may be stopped at any time. */
+
+import type * as api from "../api-types.js";
+import { ApiError } from "../errors.js";
+import { isEnded, toFailure } from "./failure.js";
+import type { LanePool } from "./lanes.js";
+import { sendMissingParts, type PartsJob } from "./parts.js";
+import { SentBytes, SpeedMeter } from "./progress.js";
+import { retryCall, type RetryPolicy } from "./retry.js";
+import { sendBytes } from "./send.js";
+import { requireUnchanged, type LocalFile } from "./source.js";
+import type { Hasher, Transport, UploadCalls, UploadFailure, UploadItem, UploadRecord, UploadState } from "./types.js";
+
+/** What all uploads of an uploader share. */
+export interface TaskContext {
+  readonly calls: UploadCalls;
+  readonly hasher: Hasher;
+  readonly transport: Transport;
+  readonly pool: LanePool;
+  readonly lanes: { readonly start: number; readonly max: number };
+  readonly triesMax: number;
+  readonly random: () => number;
+  /** Take the upload for this tab and keep its record. Repeated calls update the record. */
+  readonly keep: (record: UploadRecord) => Promise<void>;
+  /** Delete the record, and let other tabs have the upload. */
+  readonly forget: (id: string) => Promise<void>;
+  readonly onChange: (task: UploadTask, kind: "state" | "progress") => void;
+  readonly onSent: (bytes: number) => void;
+}
+
+/** The user stopped the upload, or the uploader was closed. */
+class Stopped extends Error {}
+
+/** The server says which parts are missing; after this many rounds it and the store do not agree. */
+const ROUNDS_MAX = 3;
+
+export class UploadTask {
+  state: UploadState = "waiting";
+  error: UploadFailure | null = null;
+  private fileId: string | null;
+  private idempotencyKey: string;
+  private stored: api.FileInfo | null = null;
+  private readonly sent = new SentBytes();
+  private readonly meter = new SpeedMeter();
+  private waits = 0;
+  private sha256: string | null = null;
+  private crc64nvme: Promise<string> | null = null;
+  private run: { readonly controller: AbortController; readonly ended: Promise<void> } | null = null;
+  /** Ends what goes on during a pause: the checksum of the whole. */
+  private lifetime = new AbortController();
+  /** A declaration was sent whose answer may be lost. */
+  private mayBeDeclared: boolean;
+  private isDiscarded = false;
+  private shown: UploadItem | null = null;
+
+  constructor(
+    private readonly context: TaskContext,
+    private readonly kept: UploadRecord,
+    private file: Blob | null,
+    isRestored: boolean,
+  ) {
+    this.fileId = kept.fileId;
+    this.idempotencyKey = kept.idempotencyKey;
+    this.mayBeDeclared = isRestored;
+  }
+
+  get id(): string {
+    return this.kept.id;
+  }
+
+  get local(): LocalFile {
+    return this.kept;
+  }
+
+  get needsFile(): boolean {
+    return this.file === null;
+  }
+
+  get isSettled(): boolean {
+    return this.state === "verified" || this.state === "failed" || this.state === "cancelled";
+  }
+
+  get isActive(): boolean {
+    return this.run !== null;
+  }
+
+  get sentBytes(): number {
+    return Math.min(this.sent.total, this.kept.sizeBytes);
+  }
+
+  get snapshot(): UploadItem {
+    this.shown ??= {
+      id: this.id,
+      fileId: this.fileId,
+      name: this.kept.name,
+      relativePath: this.kept.relativePath,
+      contentType: this.kept.contentType,
+      sizeBytes: this.kept.sizeBytes,
+      state: this.state,
+      sentBytes: this.sentBytes,
+      bytesPerSecond: this.state === "sending" ? Math.round(this.meter.bytesPerSecond) : 0,
+      secondsLeft: this.state === "sending" ? this.meter.secondsFor(this.kept.sizeBytes - this.sentBytes) : null,
+      isRetrying: this.waits > 0,
+      needsFile: this.needsFile,
+      error: this.error,
+      file: this.stored,
+    };
+    return this.shown;
+  }
+
+  /** Mark the snapshot as out of date. */
+  refresh(): void {
+    this.shown = null;
+  }
+
+  attach(file: Blob): void {
+    this.file = file;
+    this.changed("state");
+  }
+
+  /** Run until the upload is verified, failed or stopped. Never rejects. */
+  start(): Promise<void> {
+    if (this.run !== null) return this.run.ended;
+    const controller = new AbortController();
+    this.error = null;
+    const ended = this.upload(controller.signal)
+      .catch((error: unknown) => this.stop(error, controller.signal))
+      .finally(() => {
+        this.run = null;
+        this.waits = 0;
+        this.sent.clearInFlight();
+        this.meter.reset();
+        this.changed("progress");
+      });
+    this.run = { controller, ended };
+    return ended;
+  }
+
+  pause(): void {
+    // While the server checks there is nothing to stop.
+    if (this.isSettled || this.state === "checking" || this.state === "paused") return;
+    this.setState("paused");
+    this.run?.controller.abort(new Stopped());
+  }
+
+  queue(): void {
+    this.error = null;
+    this.setState("waiting");
+  }
+
+  /** Stop, and delete on the server what was sent. Rejects if the server could not be told. */
+  async cancel(): Promise<void> {
+    if (this.state === "verified" || this.isDiscarded) return;
+    this.setState("cancelled");
+    this.lifetime.abort(new Stopped());
+    this.run?.controller.abort(new Stopped());
+    await this.run?.ended;
+    if (this.fileId === null && this.mayBeDeclared && this.file !== null)
+      await this.declare(new AbortController().signal).catch(() => null);
+    await this.discard();
+  }
+
+  /** Stop all requests; the record stays for a later page load. */
+  close(): void {
+    this.lifetime.abort(new Stopped());
+    this.run?.controller.abort(new Stopped());
+  }
+
+  private async upload(signal: AbortSignal): Promise<void> {
+    if (this.file === null) throw new Error("the file was not attached");
+    await requireUnchanged(this.file, this.kept);
+    await this.context.keep(this.record);
+    this.stored = this.kept.isMultipart ? await this.sendInParts(this.file, signal) : await this.sendWhole(this.file, signal);
+    this.sent.restart(this.kept.sizeBytes);
+    this.setState("verified");
+    await this.context.forget(this.id);
+  }
+
+  private async stop(error: unknown, signal: AbortSignal): Promise<void> {
+    if (signal.aborted && signal.reason instanceof Stopped) return;
+    const failure = toFailure(error);
+    this.lifetime.abort(error);
+    this.lifetime = new AbortController();
+    this.crc64nvme = null;
+    this.sha256 = null;
+    if (isEnded(failure.code)) {
+      await this.discard().catch(() => {
+        // The server deletes what was never completed by itself, later. The failure to show is the first one.
+      });
+      this.fileId = null;
+      this.idempotencyKey = randomId();
+      this.mayBeDeclared = false;
+      this.sent.restart(0);
+    } else if (this.fileId === null && !failure.isRetryable) {
+      await this.context.forget(this.id);
+    }
+    this.error = failure;
+    this.setState("failed");
+  }
+
+  // One request with the whole file
+
+  private async sendWhole(file: Blob, signal: AbortSignal): Promise<api.FileInfo> {
+    if (this.sha256 === null) {
+      this.enter("hashing", signal);
+      this.sha256 = await this.context.hasher.sha256(file, { signal });
+    }
+    let signed: api.FileUpload | null = (await this.declare(signal)) as api.FileUpload;
+    this.enter("sending", signal);
+    await sendBytes(
+      {
+        // The same Idempotency-Key leads to the same file, with a new signature.
+        sign: async () => {
+          const request = signed ?? ((await this.declare(signal)) as api.FileUpload);
+          signed = null;
+          return request;
+        },
+        body: file,
+        onProgress: (bytes) => this.setInFlight(0, bytes),
+        onRefused: () => undefined,
+        checkFile: () => requireUnchanged(file, this.kept),
+      },
+      { ...this.context, policy: this.policy, signal },
+    );
+    return this.complete(file, {}, signal);
+  }
+
+  /** Declare the file. Not aborted midway: the answer has the id that a cancellation needs. */
+  private async declare(signal: AbortSignal): Promise<api.FileUpload | api.MultipartUpload> {
+    const { name: filename, contentType: content_type, sizeBytes: size_bytes, description, isPublic: is_public } = this.kept;
+    const declared = { filename, content_type, size_bytes, is_public, ...(description === null ? {} : { description }) };
+    const options = { idempotencyKey: this.idempotencyKey };
+    const { calls } = this.context;
+    const upload = await retryCall(this.policy, signal, async (): Promise<api.FileUpload | api.MultipartUpload> => {
+      this.mayBeDeclared = true;
+      const answer = this.kept.isMultipart
+        ? await calls.startMultipart({ ...declared, has_part_digests: this.kept.hasPartDigests }, options)
+        : await calls.startUpload({ ...declared, sha256: this.sha256 }, options);
+      this.fileId = answer.file_id;
+      return answer;
+    });
+    signal.throwIfAborted();
+    await this.context.keep(this.record);
+    return upload;
+  }
+
+  // Parts
+
+  private async sendInParts(file: Blob, signal: AbortSignal): Promise<api.FileInfo> {
+    this.enter("sending", signal);
+    const isResumed = this.mayBeDeclared;
+    const started = this.fileId === null ? ((await this.declare(signal)) as api.MultipartUpload) : null;
+    if (!this.kept.hasPartDigests) this.startChecksum(file);
+    let parts = started === null || isResumed ? await this.listParts(signal) : { ...started, parts: [] };
+    for (let round = 1; ; round++) {
+      // Without a list, the upload takes no parts any more: it was completed before, or has ended. `complete` tells.
+      if (parts !== null) await this.sendMissing(file, parts, signal);
+      this.enter("checking", signal);
+      const completion = this.crc64nvme === null ? {} : { crc64nvme: await this.checksum(signal) };
+      try {
+        return await this.complete(file, completion, signal);
+      } catch (error) {
+        if (!(error instanceof ApiError && error.code === "parts_missing") || round >= ROUNDS_MAX) throw error;
+        this.enter("sending", signal);
+        parts = await this.listParts(signal);
+      }
+    }
+  }
+
+  /** Null for a file that takes no parts (any more). */
+  private async listParts(signal: AbortSignal): Promise<api.UploadedParts | null> {
+    try {
+      return await retryCall(this.policy, signal, () => this.context.calls.listParts(this.requireId(), { signal }));
+    } catch (error) {
+      if (error instanceof ApiError && error.code === "not_in_parts") return null;
+      throw error;
+    }
+  }
+
+  private startChecksum(file: Blob): void {
+    if (this.crc64nvme !== null) return;
+    this.crc64nvme = this.context.hasher.crc64nvme(file, { signal: this.lifetime.signal });
+    // `checksum` and `sendMissing` get the error; until then it must not count as unhandled.
+    this.crc64nvme.catch(() => undefined);
+  }
+
+  /** Wait for the checksum of the whole; a pause or cancellation ends the wait, not the computation. */
+  private checksum(signal: AbortSignal): Promise<string> {
+    return new Promise((resolve, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      this.crc64nvme?.then(resolve, reject);
+    });
+  }
+
+  private sendMissing(file: Blob, parts: api.UploadedParts, signal: AbortSignal): Promise<void> {
+    const job: PartsJob = {
+      file,
+      local: this.kept,
+      hasPartDigests: this.kept.hasPartDigests,
+      fileId: this.requireId(),
+      parts,
+      checksum: this.crc64nvme,
+      onStart: (heldBytes) => {
+        this.sent.restart(heldBytes);
+        this.changed("progress");
+      },
+      onProgress: (number, bytes) => this.setInFlight(number, bytes),
+      onSent: (number, bytes) => {
+        this.setInFlight(number, bytes);
+        this.sent.finish(number, bytes);
+      },
+    };
+    return sendMissingParts(job, { ...this.context, policy: this.policy, signal });
+  }
+
+  // The end
+
+  private async complete(file: Blob, completion: api.UploadCompletion, signal: AbortSignal): Promise<api.FileInfo> {
+    await requireUnchanged(file, this.kept);
+    this.enter("checking", signal);
+    return retryCall(this.policy, signal, () => this.context.calls.complete(this.requireId(), completion));
+  }
+
+  private async discard(): Promise<void> {
+    const fileId = this.fileId;
+    if (fileId !== null) {
+      await retryCall(this.policy, new AbortController().signal, async () => {
+        try {
+          await this.context.calls.delete(fileId, { permanent: true });
+        } catch (error) {
+          if (!(error instanceof ApiError && error.status === 404)) throw error;
+        }
+      });
+    }
+    this.isDiscarded = this.state === "cancelled";
+    await this.context.forget(this.id);
+  }
+
+  private get record(): UploadRecord {
+    return { ...this.kept, fileId: this.fileId, idempotencyKey: this.idempotencyKey };
+  }
+
+  private requireId(): string {
+    if (this.fileId === null) throw new Error("the file was not declared");
+    return this.fileId;
+  }
+
+  private get policy(): RetryPolicy {
+    const { triesMax, random } = this.context;
+    const onWaiting = (isWaiting: boolean) => {
+      this.waits += isWaiting ? 1 : -1;
+      this.changed("state");
+    };
+    return { triesMax, random, onWaiting };
+  }
+
+  private setInFlight(number: number, bytes: number): void {
+    const grown = this.sent.update(number, bytes);
+    this.meter.add(grown);
+    this.context.onSent(grown);
+    this.changed("progress");
+  }
+
+  /** Begin a step. A run that was stopped begins none: its upload may be waiting for the next run. */
+  private enter(state: UploadState, signal: AbortSignal): void {
+    signal.throwIfAborted();
+    this.setState(state);
+  }
+
+  private setState(state: UploadState): void {
+    if (this.state === state || this.state === "cancelled") return;
+    this.state = state;
+    this.changed("state");
+  }
+
+  private changed(kind: "state" | "progress"): void {
+    this.refresh();
+    this.context.onChange(this, kind);
+  }
+}
+
+/** `crypto.randomUUID` exists on https and localhost only. */
+export function randomId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

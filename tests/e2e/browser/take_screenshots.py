@@ -1,0 +1,99 @@
+"""Takes the screenshots in docs/screenshots, for `make screenshots`: the web app with real files, on a desktop and on a phone."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text as sql
+
+from infra.local.state import CHECKOUT
+from infra.local.workers import running_workers
+from lambda_app.core import clock
+from tests.e2e.browser.conftest import Site
+from tests.support.accounts import Account, make_account, make_file
+from tests.support.shares import make_share
+
+FOLDER = CHECKOUT / "docs" / "screenshots"
+PNG_MAX_BYTES = 150_000
+VARIANTS: dict[str, dict[str, Any]] = {
+    "desktop-light": {"width": 1280, "height": 800},
+    "phone-dark": {"width": 390, "height": 844, "dark": True},
+}
+FILES = (
+    ("press-kit.zip", "application/zip", 1_460_000, timedelta(days=24)),
+    ("Contract Fjordbygg AS (signed).pdf", "application/pdf", 130_000, timedelta(days=15)),
+    ("IMG_4090.jpg", "image/jpeg", 670_000, timedelta(days=9)),
+    ("ground-floor.png", "image/png", 210_000, timedelta(days=7)),
+    ("Budget 2027, draft 4.xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", 86_000, timedelta(days=4)),
+    ("site-visit-bergen.mov", "video/quicktime", 3_260_000, timedelta(days=3)),
+    ("Interview Solveig Aas, second take.wav", "audio/wav", 4_126_000, timedelta(days=1, hours=2)),
+    ("IMG_4128.jpg", "image/jpeg", 790_000, timedelta(hours=1)),
+    ("IMG_4127.jpg", "image/jpeg", 820_000, timedelta(minutes=50)),
+    ("Harbour-house_final-plans_rev-C.pdf", "application/pdf", 2_480_000, timedelta(minutes=20)),
+)
+"""Name, type, size and age of the files, from the oldest."""
+UPLOADS = (
+    {"name": "IMG_4131.jpg", "size": 740_000},
+    {"name": "IMG_4130.jpg", "size": 800_000},
+    {"name": "notes-bergen.txt", "size": 12_000},
+    {"name": "site-visit-bergen-2.mov", "size": 120_000_000},
+    {"name": "Lookbook winter 2026.zip", "size": 70_000_000},
+)
+UPLOAD_BYTES_PER_SECOND = 6_000_000
+SENT_PERCENT = 15
+
+
+def _fill(site: Site, client: httpx.Client, account: Account) -> None:
+    made = []
+    for name, content_type, size, age in FILES:
+        file = make_file(client, account, bytes(size), filename=name, content_type=content_type)["id"]
+        with site.services.engine.begin() as connection:
+            connection.execute(sql("UPDATE file SET created_at = :created WHERE id = :id"), {"created": clock.now() - age, "id": file})
+        made.append(file)
+    make_share(client, account, made[-1], made[-2], made[-3])
+    make_share(client, account, made[0], password="fjord-lantern-48")
+    client.put(f"/api/v1/files/{made[3]}", json={"is_public": True}, headers=account.headers).raise_for_status()
+
+
+def _shots(account: Account, variant: str) -> dict[str, list[dict[str, Any]]]:
+    def shot(screen: str) -> dict[str, Any]:
+        return {"shot": str(FOLDER / f"{screen}.{variant}.png")}
+
+    first, second, third = (f"Select {name}" for name, *_ in FILES[:-4:-1])
+    signed_in = [{"fill": "E-mail", "value": account.email}, {"fill": "Password", "value": account.password}, {"click": "Sign in"}]
+    opened = [*signed_in, {"see": FILES[-1][0]}, {"idle": True}]
+    selected = [*opened, *({"click": name, "role": "checkbox"} for name in (first, second, third))]
+    return {
+        "sign-in": [{"focused": "E-mail"}, shot("sign-in")],
+        "files": [*selected, {"see": "3 selected"}, shot("files")],
+        "share": [
+            *(*selected, {"click": "Share"}, {"see": "Share 3 files"}, {"click": "Create link", "within": "dialog"}),
+            *({"see": "Copy it now."}, {"idle": True}, shot("share")),
+        ],
+        "uploads": [
+            *(*opened, {"slow": UPLOAD_BYTES_PER_SECOND}, {"upload": "Upload files", "files": UPLOADS}),
+            *({"see": "3 of 5 verified"}, {"sent": SENT_PERCENT}, shot("uploads")),
+        ],
+    }
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_screenshots_are_small(site: Site, client: httpx.Client, visit: Callable[[dict[str, Any]], dict[str, Any]], variant: str) -> None:
+    FOLDER.mkdir(exist_ok=True)
+    account = make_account(client, site.services, email="mara@example.com" if variant == "desktop-light" else "mara@example.org")
+    _fill(site, client, account)
+    jobs = {name: {"url": f"{site.url}/", "steps": steps, **VARIANTS[variant]} for name, steps in _shots(account, variant).items()}
+
+    with running_workers(site.services):
+        results = visit(jobs)
+
+    assert {name: result["failed"] for name, result in results.items() if "failed" in result} == {}
+    assert {path.name: size for path in _pictures(variant) if (size := path.stat().st_size) > PNG_MAX_BYTES} == {}
+    assert len(_pictures(variant)) == len(jobs)
+
+
+def _pictures(variant: str) -> list[Path]:
+    return sorted(FOLDER.glob(f"*.{variant}.png"))

@@ -1,0 +1,183 @@
+"""The web app in a real browser: journeys by mouse, keyboard and phone width, accessibility, policy and size."""
+
+import base64
+import gzip
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from infra.local import web_app
+from infra.local.workers import running_workers
+from tests.e2e.browser.conftest import Site
+from tests.support.accounts import Account, make_account, make_file, sha256_hex
+from tests.support.shares import make_share
+
+Results = dict[str, Any]
+Steps = list[dict[str, Any]]
+REPORT = b"%PDF-1.7 the bytes of the report"
+SMALL = {"name": "Bericht für März.pdf", "type": "application/pdf", "base64": base64.b64encode(REPORT).decode()}
+LARGE = {"name": "recording.bin", "size": 65 * 1024**2 + 7}
+"""Above 64 MiB, the app uploads in parts."""
+FIRST_LOAD_MAX_BYTES = 40_000
+NEW_PASSWORD = "a sentence is a good password"
+SCREENS = {
+    "files": "Files",
+    "shared": "Shared with me",
+    "links": "Links",
+    "requests": "Requests",
+    "trash": "Trash",
+    "settings": "Settings",
+    "admin": "Admin",
+}
+"""The heading of each screen by its path."""
+PHONE = {"width": 320, "height": 700}
+VARIANTS = {"desktop, light": {}, "desktop, dark": {"dark": True}, "phone, light": PHONE, "phone, dark": {**PHONE, "dark": True}}
+INSPECT: Steps = [{"axe": True}]
+
+
+def sign_in(email: str, password: str) -> Steps:
+    return [{"fill": "E-mail", "value": email}, {"fill": "Password", "value": password}, {"click": "Sign in"}]
+
+
+def share_a_first_upload(email: str) -> Steps:
+    """Return the steps of a new user, from the address of the site to a link that a visitor opens."""
+    return [
+        *({"see": "Sign in to We-Upload"}, *INSPECT, {"click": "Create an account", "role": "link"}, {"see": "Have an account?"}, *INSPECT),
+        *({"fill": "E-mail", "value": email}, {"fill": "Password", "value": NEW_PASSWORD}, {"click": "Create account"}),
+        *({"see": "Drop your first files here"}, *INSPECT),
+        *({"upload": "Choose files", "files": [SMALL]}, {"see": "1 file verified"}),
+        *({"upload": "Upload files", "files": [LARGE]}, {"see": "All 2 verified"}, {"see": "Arrived and verified"}, *INSPECT),
+        *({"click": "Create link"}, {"see": "Share 2 files"}, *INSPECT, {"click": "Create link", "within": "dialog"}),
+        *({"see": "Copy it now."}, *INSPECT),
+        {"visitor": "Link", "steps": [{"see": SMALL["name"]}, {"download": f"Download {SMALL['name']}"}]},
+        *({"click": "Done"}, {"click": "Close"}),
+    ]
+
+
+def delete_and_undo(name: str) -> Steps:
+    return [
+        *({"click": f"More actions for {name}"}, *INSPECT, {"click": "Move to trash", "role": "menuitem"}),
+        *({"see": "1 file moved to the trash"}, *INSPECT, {"click": "Undo"}, {"gone": "1 file moved to the trash"}, {"see": name}),
+    ]
+
+
+@pytest.fixture(scope="module")
+def keyboard_user(site: Site, client: httpx.Client) -> Account:
+    """An account without files."""
+    return make_account(client, site.services)
+
+
+@pytest.fixture(scope="module")
+def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Callable[[dict[str, Any]], Results]) -> Results:
+    """The results of all jobs, run in one browser."""
+    email = f"new-{uuid4()}@example.com"
+    operator = make_account(client, site.services, is_superuser=True)
+    file = make_file(client, operator, REPORT, filename=SMALL["name"], content_type="application/pdf")["id"]
+    make_share(client, operator, file)
+    opened = {
+        path: [{"open": f"{site.url}/{path}"}, {"see": heading, "role": "heading"}, {"idle": True}, *INSPECT]
+        for path, heading in SCREENS.items()
+    }
+    session: Steps = [
+        *({"reload": True}, {"see": SMALL["name"]}, {"secondTab": [{"see": SMALL["name"]}, {"see": email}]}),
+        *({"click": email}, {"click": "Sign out", "role": "menuitem"}, {"see": "Sign in to We-Upload"}),
+        *({"reload": True}, {"see": "Sign in to We-Upload"}, {"open": f"{site.url}/files"}, {"see": "Sign in to We-Upload"}),
+    ]
+    keyboard: Steps = [
+        *({"focused": "E-mail"}, {"type": keyboard_user.email}, {"tab": "Password"}, {"type": keyboard_user.password}),
+        *({"key": "Enter"}, {"see": "Drop your first files here"}, {"tab": "Choose files", "role": "button"}, {"choose": [SMALL]}),
+        *({"see": "1 file verified"}, {"tab": "Create link", "role": "button"}, {"key": "Enter"}, {"see": "Share 1 file"}),
+        *({"key": "Control+Enter"}, {"see": "Copy it now."}, {"tab": "Done", "role": "button"}, {"key": "Enter"}, {"gone": "Copy it now."}),
+    ]
+    jobs: dict[str, Any] = {
+        "first visit": {"url": f"{site.url}/", "steps": [{"see": "Sign in to We-Upload"}]},
+        "newcomer": {"url": f"{site.url}/", "steps": [*share_a_first_upload(email), *delete_and_undo(str(SMALL["name"])), *session]},
+        "keyboard": {"url": f"{site.url}/", "steps": keyboard},
+        **{
+            f"screens, {name}": {
+                "url": f"{site.url}/",
+                **variant,
+                "steps": [
+                    *sign_in(operator.email, operator.password),
+                    {"see": "Files", "role": "heading"},
+                    *(step for steps in opened.values() for step in steps),
+                ],
+            }
+            for name, variant in VARIANTS.items()
+        },
+    }
+    for name, job in jobs.items():
+        job["keepsPolicy"] = True
+        if name.startswith("screens, phone"):
+            job["steps"] = [step for one in job["steps"] for step in ([one, {"resize": 320}] if "axe" in one else [one])]
+    with running_workers(site.services):
+        return visit(jobs)
+
+
+def test_every_job_completed(results: Results) -> None:
+    assert {name: result["failed"] for name, result in results.items() if "failed" in result} == {}
+
+
+def test_visitor_downloads_the_file_unchanged(results: Results) -> None:
+    assert results["newcomer"]["downloads"] == [{"name": SMALL["name"], "sha256": sha256_hex(REPORT)}]
+
+
+def test_large_file_is_uploaded_in_parts(results: Results, site: Site) -> None:
+    paths = [urlsplit(url).path for url in results["newcomer"]["requests"]]
+
+    assert paths.count("/api/v1/files/multipart") == paths.count("/api/v1/files/upload") == 1
+
+
+def test_upload_and_link_need_no_mouse(results: Results, client: httpx.Client, keyboard_user: Account) -> None:
+    assert results["keyboard"]["path"] == "/files"
+    links = client.get("/api/v1/shares", headers=keyboard_user.headers).json()
+    files = client.get("/api/v1/files", headers=keyboard_user.headers).json()
+    assert [(file["filename"], file["status"]) for file in files] == [(SMALL["name"], "available")]
+    assert [link["file_ids"] for link in links] == [[files[0]["id"]]]
+
+
+def test_no_screen_violates_a_rule_of_accessibility(results: Results) -> None:
+    reports = [report for result in results.values() for report in result["axe"]]
+
+    assert len(reports) >= len(VARIANTS) * len(SCREENS)
+    assert [report["violations"] for report in reports if report["violations"]] == []
+    assert min(report["passes"] for report in reports) > 10
+
+
+def test_nothing_is_wider_than_a_small_phone(results: Results) -> None:
+    for name in ("screens, phone, light", "screens, phone, dark"):
+        assert len(results[name]["widths"]) == len(SCREENS)
+        assert max(results[name]["widths"]) <= PHONE["width"]
+
+
+def test_browser_reports_neither_errors_nor_violations_of_the_policy(results: Results) -> None:
+    assert {name: result["console"] for name, result in results.items() if result["console"]} == {}
+
+
+def test_app_reaches_only_the_api_and_the_bucket(results: Results, site: Site) -> None:
+    store = site.services.settings.aws_endpoint_url
+    for result in results.values():
+        for url in result["requests"]:
+            assert url.startswith((f"{site.url}/", f"{store}/", f"blob:{site.url}/")), url
+
+
+def test_first_visit_loads_one_script_and_one_style_sheet(results: Results) -> None:
+    loaded = [urlsplit(url).path for url in results["first visit"]["requests"]]
+
+    assert sorted(path.rsplit(".", 1)[-1] for path in loaded if re.search(r"\.(js|css)$", path)) == ["css", "js"]
+    sizes = [(web_app.DIST / f"{path.removeprefix('/')}.gz").stat().st_size for path in loaded if re.search(r"\.(js|css)$", path)]
+    assert sum(sizes) <= FIRST_LOAD_MAX_BYTES
+
+
+def test_compressed_files_are_those_that_are_sent(results: Results, client: httpx.Client) -> None:
+    script = next(urlsplit(url).path for url in results["first visit"]["requests"] if url.endswith(".js"))
+
+    response = client.get(script)
+
+    assert response.headers["content-encoding"] == "gzip"
+    assert response.content == gzip.decompress((web_app.DIST / f"{script.removeprefix('/')}.gz").read_bytes())

@@ -1,0 +1,274 @@
+/** The rows of a file list. Only those in view are drawn. */
+
+import type { FileInfo } from "@we-upload/client";
+import type { ComponentChildren } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { fileKind, KIND_ICONS } from "../core/file-kind";
+import { fmt, t } from "../core/language";
+import { isNearEnd, listWindow, type ListWindow } from "../core/list-window";
+import { ErrorNote } from "../ui/controls";
+import { FileName } from "../ui/file-name";
+import { Icon } from "../ui/icon";
+import { MenuButton, type MenuItem } from "../ui/menu";
+import type { FileList } from "./file-list";
+
+export interface FileColumn {
+  readonly id: string;
+  readonly head: ComponentChildren;
+  readonly sorted?: "ascending" | "descending" | undefined;
+  readonly class: string;
+  readonly cell: (file: FileInfo) => ComponentChildren;
+  /** What stands below the name where the column has no room. */
+  readonly folded?: (file: FileInfo) => string | null;
+}
+
+interface FileTableProps {
+  readonly list: FileList;
+  readonly caption: string;
+  readonly nameHead: ComponentChildren;
+  readonly nameSorted?: "ascending" | "descending" | undefined;
+  readonly columns: readonly FileColumn[];
+  readonly menu: (file: FileInfo) => readonly MenuItem[];
+  readonly onOpen: (file: FileInfo) => void;
+}
+
+const OVERSCAN = 8;
+
+/** Return the height of a row: as it is drawn, which follows the user's font size, else as the style sheet has it. */
+function rowHeight(body: HTMLElement | null): number {
+  const row = body?.querySelector<HTMLElement>("tr:not(.spacer)");
+  return row?.offsetHeight || (window.innerWidth <= 760 ? 64 : 56);
+}
+
+/** Follow the page's scrolling, and return which rows are in view. */
+function useListWindow(list: FileList, body: { readonly current: HTMLElement | null }): ListWindow {
+  const rowCount = list.items.value.length;
+  const [shown, setShown] = useState<ListWindow>(() => listWindow({ rowCount, rowHeight: rowHeight(null), scrolled: 0, viewHeight: window.innerHeight, overscan: OVERSCAN }));
+  const update = () => {
+    const view = { rowCount: list.items.value.length, rowHeight: rowHeight(body.current), scrolled: -(body.current?.getBoundingClientRect().top ?? 0), viewHeight: window.innerHeight };
+    const next = listWindow({ ...view, overscan: OVERSCAN });
+    setShown((before) => (before.start === next.start && before.end === next.end && before.after === next.after && before.before === next.before ? before : next));
+    if (list.state.value === "ready" && list.hasMore && isNearEnd(view)) void list.loadMore();
+  };
+  useLayoutEffect(update, [rowCount, list.state.value]);
+  useEffect(() => {
+    let frame = 0;
+    const onScroll = () => {
+      cancelAnimationFrame(frame);
+      frame = requestAnimationFrame(update);
+    };
+    window.addEventListener("scroll", onScroll, { passive: true });
+    window.addEventListener("resize", onScroll);
+    return () => {
+      cancelAnimationFrame(frame);
+      window.removeEventListener("scroll", onScroll);
+      window.removeEventListener("resize", onScroll);
+    };
+  }, [list]);
+  return shown;
+}
+
+/** Bring a row into view and give it the focus. */
+export function focusRow(list: FileList, index: number): void {
+  const body = document.querySelector<HTMLElement>(".files tbody");
+  const file = list.items.value[index];
+  if (body === null || file === undefined) return;
+  const height = rowHeight(body);
+  const top = body.getBoundingClientRect().top + index * height;
+  const headroom = window.innerWidth <= 900 ? 64 : 16;
+  if (top < headroom) window.scrollBy(0, top - headroom);
+  else if (top + height > window.innerHeight - 88) window.scrollBy(0, top + height - window.innerHeight + 88);
+  // A row that was out of view is drawn in the next frame. By then the user may have moved on.
+  const focus = () => {
+    if (list.activeId.value === file.id) document.getElementById(`row-${file.id}`)?.focus({ preventScroll: true });
+  };
+  requestAnimationFrame(() => requestAnimationFrame(focus));
+}
+
+export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, onOpen }: FileTableProps) {
+  const body = useRef<HTMLTableSectionElement>(null);
+  const { start, end, before, after } = useListWindow(list, body);
+  const files = list.items.value;
+  const { value: selected } = list.selectedIds;
+  const isAllSelected = files.length > 0 && selected.size === files.length;
+  const selectAll = useRef<HTMLInputElement>(null);
+  useLayoutEffect(() => {
+    if (selectAll.current !== null) selectAll.current.indeterminate = selected.size > 0 && !isAllSelected;
+  });
+  return (
+    <>
+      <table class="table files" aria-rowcount={(list.total.value ?? files.length) + 1} aria-busy={list.state.value === "loading"}>
+        <caption class="sr">{caption}</caption>
+        <colgroup>
+          <col class="pick" />
+          <col />
+          {columns.map((column) => (
+            <col key={column.id} class={column.class} />
+          ))}
+          <col class="act" />
+        </colgroup>
+        <thead>
+          <tr aria-rowindex={1}>
+            <th class="pick">
+              <label class="hit">
+                <input
+                  ref={selectAll}
+                  type="checkbox"
+                  aria-label={t.files.selectAll}
+                  checked={isAllSelected}
+                  onChange={() => (isAllSelected ? list.clearSelection() : list.selectAll())}
+                />
+              </label>
+            </th>
+            <th class="name" scope="col" aria-sort={nameSorted}>
+              {nameHead}
+            </th>
+            {columns.map((column) => (
+              <th key={column.id} class={column.class} scope="col" aria-sort={column.sorted}>
+                {column.head}
+              </th>
+            ))}
+            <th class="act">
+              <span class="sr">{t.files.actions}</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody ref={body}>
+          {before > 0 && <SpacerRow key="before" height={before} />}
+          {files.slice(start, end).map((file, offset) => (
+            <FileRow
+              key={file.id}
+              file={file}
+              index={start + offset}
+              list={list}
+              columns={columns}
+              menu={menu}
+              onOpen={onOpen}
+              isSelected={selected.has(file.id)}
+              isActive={list.activeId.value === file.id || (list.activeId.value === null && start + offset === 0)}
+            />
+          ))}
+          {after > 0 && <SpacerRow key="after" height={after} />}
+        </tbody>
+      </table>
+      {list.state.value === "loading-more" && <SkeletonRows count={3} />}
+      {list.state.value === "failed" && files.length > 0 && (
+        <div class="up1">
+          <ErrorNote error={list.error.value} onRetry={() => void list.loadMore()} />
+        </div>
+      )}
+    </>
+  );
+}
+
+/** Takes the place of rows that are not drawn. One cell: a column span would bring back the columns that are folded away. */
+function SpacerRow({ height }: { readonly height: number }) {
+  return (
+    <tr class="spacer" aria-hidden="true">
+      <td style={{ height: `${height}px` }} />
+    </tr>
+  );
+}
+
+function isControl(target: EventTarget | null): boolean {
+  return target instanceof Element && target.closest("button, label, input") !== null;
+}
+
+interface FileRowProps {
+  readonly file: FileInfo;
+  readonly index: number;
+  readonly list: FileList;
+  readonly columns: readonly FileColumn[];
+  readonly menu: (file: FileInfo) => readonly MenuItem[];
+  readonly onOpen: (file: FileInfo) => void;
+  readonly isSelected: boolean;
+  readonly isActive: boolean;
+}
+
+function FileRow({ file, index, list, columns, menu, onOpen, isSelected, isActive }: FileRowProps) {
+  const folded = columns.flatMap((column) => column.folded?.(file) ?? []);
+  return (
+    <tr
+      id={`row-${file.id}`}
+      aria-rowindex={index + 2}
+      aria-selected={isSelected}
+      tabIndex={isActive ? 0 : -1}
+      onFocus={() => {
+        list.activeId.value = file.id;
+      }}
+      onClick={(event) => {
+        if (event.shiftKey) list.selectTo(file.id);
+        else if (event.ctrlKey || event.metaKey) list.toggle(file.id);
+        // A finger finds the row more easily than the name.
+        else if (event instanceof PointerEvent && event.pointerType === "touch" && !isControl(event.target)) onOpen(file);
+      }}
+    >
+      <td class="pick">
+        <label class="hit" onClick={(event) => event.stopPropagation()}>
+          <input
+            type="checkbox"
+            tabIndex={-1}
+            aria-label={t.files.select(file.filename)}
+            checked={isSelected}
+            onClick={(event) => {
+              if (!event.shiftKey) return list.toggle(file.id);
+              list.selectTo(file.id);
+            }}
+          />
+        </label>
+      </td>
+      <td class="name">
+        <div class="row g3">
+          <span class="tile">
+            <Icon name={KIND_ICONS[fileKind(file.content_type, file.filename)]} />
+          </span>
+          <div class="grow">
+            <button type="button" class="open" tabIndex={-1} onClick={(event) => !event.shiftKey && !event.ctrlKey && !event.metaKey && onOpen(file)}>
+              <FileName name={file.filename} />
+            </button>
+            <span class="meta one">
+              {folded.map((text) => (
+                <span>{text}</span>
+              ))}
+            </span>
+          </div>
+        </div>
+      </td>
+      {columns.map((column) => (
+        <td key={column.id} class={column.class}>
+          {column.cell(file)}
+        </td>
+      ))}
+      <td class="act">
+        <MenuButton class="btn quiet small icon" label={t.files.moreActions(file.filename)} items={() => menu(file)}>
+          <Icon name="more" size="s" />
+        </MenuButton>
+      </td>
+    </tr>
+  );
+}
+
+/** Grey bars in place of rows that are being loaded. The style sheet shows them after 300 ms. */
+export function SkeletonRows({ count }: { readonly count: number }) {
+  return (
+    <div class="skels" role="status" aria-label={t.states.loading}>
+      {Array.from({ length: count }, (_, index) => (
+        <div class="skel-row" key={index}>
+          <span class="skel tile" />
+          <span class="skel" />
+          <span class="skel wide" />
+        </div>
+      ))}
+    </div>
+  );
+}
+
+/** The columns that every list of files has. */
+export const sizeColumn = (head: ComponentChildren, sorted?: FileColumn["sorted"]): FileColumn => ({
+  id: "size",
+  head,
+  sorted,
+  class: "num wide col-size",
+  cell: (file) => fmt.bytes(file.size_bytes),
+  folded: (file) => fmt.bytes(file.size_bytes),
+});

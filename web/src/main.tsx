@@ -1,0 +1,23 @@
+/** Starts the app. */
+
+import { render } from "preact";
+import { App } from "./app";
+import { startKeys } from "./core/keys";
+import { startLanguage } from "./core/language";
+import { startRouter } from "./core/router";
+import { loadServerConfig } from "./core/server-config";
+import { startSession } from "./core/session";
+import { applyTheme } from "./core/theme";
+import "./styles/tokens.css";
+import "./styles/app.css";
+import { startUploads } from "./uploads/upload-store";
+
+applyTheme();
+startRouter();
+startKeys();
+startUploads();
+void loadServerConfig();
+void startSession();
+
+const root = document.getElementById("app");
+if (root !== null) void startLanguage().then(() => render(<App />, root));

@@ -1,0 +1,84 @@
+/** What the screens before sign-in share. */
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { LANGUAGES, language, setLanguage, t, type Language } from "../core/language";
+import { Field } from "../ui/controls";
+import { Mark } from "../ui/icon";
+
+interface AccountPageProps {
+  readonly title: string;
+  readonly children: ComponentChildren;
+}
+
+/** The frame of the screens before sign-in. */
+export function AccountPage({ title, children }: AccountPageProps) {
+  useEffect(() => {
+    document.title = `${title} · We-Upload`;
+  }, [title]);
+  return (
+    <div class="page">
+      <header />
+      <main id="main" class="narrow sign" tabIndex={-1}>
+        <div class="stack g6">
+          <div class="stack g2">
+            <Mark isLarge />
+            <h1 class="title md up1">{title}</h1>
+            <p class="soft">{window.location.host}</p>
+          </div>
+          {children}
+        </div>
+      </main>
+      <footer>
+        {(Object.keys(LANGUAGES) as Language[])
+          .filter((choice) => choice !== language.value)
+          .map((choice) => (
+            <button type="button" class="link plain" lang={choice} key={choice} onClick={() => setLanguage(choice)}>
+              {LANGUAGES[choice]}
+            </button>
+          ))}
+      </footer>
+    </div>
+  );
+}
+
+/** Run what a form does, with its busy state and its error. */
+export function useForm(act: (fields: Readonly<Record<string, string>>) => Promise<void>) {
+  const [isBusy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+  const form = useRef<HTMLFormElement>(null);
+  async function submit(event: SubmitEvent): Promise<void> {
+    event.preventDefault();
+    if (form.current === null || isBusy) return;
+    const fields = Object.fromEntries([...new FormData(form.current)].map(([name, value]) => [name, String(value)]));
+    setBusy(true);
+    setError(null);
+    try {
+      await act(fields);
+    } catch (cause) {
+      setError(cause);
+      (form.current?.querySelector<HTMLInputElement>('input[type="password"]') ?? form.current?.querySelector("input"))?.focus();
+    } finally {
+      setBusy(false);
+    }
+  }
+  return { isBusy, error, form, onSubmit: (event: SubmitEvent) => void submit(event) };
+}
+
+const PASSWORD_LENGTH_MIN = 8;
+
+export function NewPassword({ label, isBig = true }: { readonly label: string; readonly isBig?: boolean }) {
+  return (
+    <Field
+      label={label}
+      isBig={isBig}
+      type="password"
+      name="password"
+      autoComplete="new-password"
+      required
+      minLength={PASSWORD_LENGTH_MIN}
+      maxLength={1024}
+      hint={t.signUp.passwordHint(PASSWORD_LENGTH_MIN)}
+    />
+  );
+}

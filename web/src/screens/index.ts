@@ -1,0 +1,18 @@
+/** The screens and dialogs that are loaded when the first of them is opened. */
+
+import "../ui/more-icons";
+import "../styles/screens.css";
+
+export { zipFiles } from "../files/zip";
+export { AdminScreen } from "./admin-screen";
+export { KeysDialog } from "./keys-dialog";
+export { LinksScreen } from "./links-screen";
+export { MoreSheet } from "./more-sheet";
+export { ForgotPasswordScreen, ResetPasswordScreen, VerifyEmailScreen } from "./password-screens";
+export { Preview } from "./preview";
+export { RenameDialog } from "./rename-dialog";
+export { RequestsScreen } from "./requests-screen";
+export { SettingsScreen } from "./settings-screen";
+export { ShareDialog } from "./share-dialog";
+export { SharedScreen } from "./shared-screen";
+export { TrashScreen } from "./trash-screen";

@@ -1,0 +1,110 @@
+/** Forgotten password, new password, confirmed address. */
+
+import { useEffect, useState } from "preact/hooks";
+import { api } from "../core/api";
+import { t } from "../core/language";
+import { problemText } from "../core/problems";
+import { location, navigate } from "../core/router";
+import { s } from "../core/screen-texts";
+import { ErrorNote, Field, FieldError, Note, SubmitButton } from "../ui/controls";
+import { AccountPage, NewPassword, useForm } from "./account-page";
+
+export function ForgotPasswordScreen() {
+  const [isSent, setSent] = useState(false);
+  const { isBusy, error, form, onSubmit } = useForm(async ({ email = "" }) => {
+    await api.accounts.forgotPassword(email);
+    setSent(true);
+  });
+  return (
+    <AccountPage title={s.forgot.title}>
+      {isSent ? (
+        <Note tone="ok" icon="mail">
+          {s.forgot.sent}
+        </Note>
+      ) : (
+        <form class="stack" ref={form} onSubmit={onSubmit}>
+          <p class="soft">{s.forgot.text}</p>
+          <Field label={t.signIn.email} isBig type="email" name="email" autoComplete="username" required autoFocus maxLength={254} />
+          {error !== null && <FieldError text={problemText(error)} />}
+          <SubmitButton isBusy={isBusy} label={s.forgot.submit} class="primary big block" />
+        </form>
+      )}
+      <p>
+        <a class="strong" href="sign-in">
+          {t.signIn.toSignIn}
+        </a>
+      </p>
+    </AccountPage>
+  );
+}
+
+export function ResetPasswordScreen() {
+  // The token leaves the address at once, so that it stays in no history and no screenshot.
+  const [token] = useState(() => location.value.query.get("token"));
+  const [isDone, setDone] = useState(false);
+  useEffect(() => {
+    if (location.value.query.has("token")) navigate("/reset-password", { replace: true });
+  }, []);
+  const { isBusy, error, form, onSubmit } = useForm(async ({ password = "" }) => {
+    await api.accounts.resetPassword(token ?? "", { password });
+    setDone(true);
+  });
+  if (token === null) {
+    return (
+      <AccountPage title={s.reset.title}>
+        <Note tone="warn">{s.reset.noToken}</Note>
+        <a class="btn big block" href="forgot-password">
+          {s.forgot.submit}
+        </a>
+      </AccountPage>
+    );
+  }
+  return (
+    <AccountPage title={s.reset.title}>
+      {isDone ? (
+        <>
+          <Note tone="ok">{s.reset.done}</Note>
+          <a class="btn primary big block" href="sign-in">
+            {t.signIn.toSignIn}
+          </a>
+        </>
+      ) : (
+        <form class="stack" ref={form} onSubmit={onSubmit}>
+          <NewPassword label={s.reset.password} />
+          {error !== null && <FieldError text={problemText(error)} />}
+          <SubmitButton isBusy={isBusy} label={s.reset.submit} class="primary big block" />
+        </form>
+      )}
+    </AccountPage>
+  );
+}
+
+export function VerifyEmailScreen() {
+  const [token] = useState(() => location.value.query.get("token") ?? "");
+  const [state, setState] = useState<"busy" | "done" | "failed">("busy");
+  const [error, setError] = useState<unknown>(null);
+  const confirm = () => {
+    setState("busy");
+    api.accounts.verifyEmail(token).then(
+      () => setState("done"),
+      (cause) => {
+        setError(cause);
+        setState("failed");
+      },
+    );
+  };
+  useEffect(() => {
+    if (location.value.query.has("token")) navigate("/verify-email", { replace: true });
+    confirm();
+  }, []);
+  return (
+    <AccountPage title={s.verify.title}>
+      {state === "busy" && <p class="soft">{s.verify.busy}</p>}
+      {state === "done" && <Note tone="ok">{s.verify.done}</Note>}
+      {state === "failed" && <ErrorNote error={error} onRetry={confirm} />}
+      <a class="btn big block" href="sign-in">
+        {t.signIn.toSignIn}
+      </a>
+    </AccountPage>
+  );
+}

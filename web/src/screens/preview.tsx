@@ -1,0 +1,282 @@
+/** A file in full view, with its details. Arrow keys move through the list. */
+
+import type { FileInfo } from "@we-upload/client";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { api } from "../core/api";
+import { fileKind, isShowableImage, isText, KIND_ICONS } from "../core/file-kind";
+import { fmt, t } from "../core/language";
+import { s } from "../core/screen-texts";
+import { user } from "../core/session";
+import { deleteFiles, downloadFiles } from "../files/file-actions";
+import type { FileList } from "../files/file-list";
+import { renameFile, shareFiles } from "../files/open-dialogs";
+import { CopyButton } from "../ui/copy";
+import { Badge, ErrorNote, IconButton } from "../ui/controls";
+import { FileName } from "../ui/file-name";
+import { Icon } from "../ui/icon";
+
+interface PreviewProps {
+  readonly list: FileList;
+  readonly fileId: string;
+  readonly onClose: () => void;
+}
+
+const FILM_SIDE = 6;
+
+export function Preview({ list, fileId, onClose }: PreviewProps) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [currentId, setCurrentId] = useState(fileId);
+  const [hasDetails, setDetails] = useState(window.innerWidth > 760);
+  const files = list.items.value;
+  const index = files.findIndex((file) => file.id === currentId);
+  const file = files[index];
+  useEffect(() => {
+    const opener = document.activeElement;
+    dialog.current?.showModal();
+    dialog.current?.focus();
+    return () => {
+      const row = document.getElementById(`row-${list.activeId.value}`);
+      if (row !== null) row.focus();
+      else if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+    };
+  }, []);
+  useEffect(() => {
+    if (index < 0) onClose();
+    if (files.length - index < 20) void list.loadMore();
+  }, [index]);
+  if (file === undefined) return null;
+
+  const show = (next: FileInfo | undefined) => {
+    if (next === undefined) return;
+    setCurrentId(next.id);
+    list.activeId.value = next.id;
+  };
+  const previous = files[index - 1];
+  const next = files[index + 1];
+  const remove = () => {
+    const after = next ?? previous;
+    if (after === undefined) onClose();
+    else show(after);
+    void deleteFiles(list, [file]);
+  };
+  const isMine = file.owner_id === user.value?.id;
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.target instanceof HTMLVideoElement || event.target instanceof HTMLAudioElement) return;
+    const act: (() => void) | undefined = {
+      ArrowLeft: () => show(previous),
+      ArrowRight: () => show(next),
+      i: () => setDetails(!hasDetails),
+      d: () => void downloadFiles([file]),
+      ...(isMine ? { Delete: remove, s: () => shareFiles([file]), F2: () => renameFile(list, file) } : {}),
+    }[event.key];
+    if (act === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    act();
+  };
+  return (
+    <dialog
+      ref={dialog}
+      class={hasDetails ? "lightbox" : "lightbox no-info"}
+      data-theme="dark"
+      tabIndex={-1}
+      aria-labelledby="preview-title"
+      onKeyDown={onKeyDown}
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose();
+      }}
+    >
+      <header>
+        <IconButton icon="x" label={t.actions.close} onClick={onClose} />
+        <div class="grow">
+          <h2 class="lbt" id="preview-title">
+            <FileName name={file.filename} />
+          </h2>
+          <span class="two">{t.format.of(fmt.number(index + 1), fmt.number(list.total.value ?? files.length))}</span>
+        </div>
+        {isMine && (
+          <button type="button" class="btn quiet head-btn" onClick={() => shareFiles([file])}>
+            <Icon name="link" />
+            <span>{t.actions.share}</span>
+          </button>
+        )}
+        <button type="button" class="btn quiet head-btn" onClick={() => void downloadFiles([file])}>
+          <Icon name="download" />
+          <span>{t.actions.download}</span>
+        </button>
+        {isMine && <IconButton icon="trash" label={t.files.moveToTrash} onClick={remove} class="head-btn" />}
+        <button type="button" class="btn quiet icon" aria-label={s.preview.details} title={s.preview.details} aria-pressed={hasDetails} onClick={() => setDetails(!hasDetails)}>
+          <Icon name="info" />
+        </button>
+      </header>
+      <div class="stage">
+        <IconButton icon="left" label={s.preview.previous} onClick={() => show(previous)} disabled={previous === undefined} />
+        <Content key={file.id} file={file} />
+        <IconButton icon="right" label={s.preview.next} onClick={() => show(next)} disabled={next === undefined} />
+      </div>
+      {hasDetails && <Details file={file} isMine={isMine} onRename={() => renameFile(list, file)} />}
+      <nav class="film" aria-label={s.preview.film}>
+        {files.slice(Math.max(0, index - FILM_SIDE), index + FILM_SIDE + 1).map((other) => (
+          <button type="button" key={other.id} title={other.filename} aria-label={other.filename} aria-current={other.id === file.id ? "true" : undefined} onClick={() => show(other)}>
+            <Icon name={KIND_ICONS[fileKind(other.content_type, other.filename)]} />
+          </button>
+        ))}
+      </nav>
+      <div class="phone-only row lb-foot">
+        {isMine && (
+          <button type="button" class="btn grow" onClick={() => shareFiles([file])}>
+            <Icon name="link" />
+            <span>{t.actions.share}</span>
+          </button>
+        )}
+        <button type="button" class="btn primary grow" onClick={() => void downloadFiles([file])}>
+          <Icon name="download" />
+          <span>{t.actions.download}</span>
+        </button>
+      </div>
+    </dialog>
+  );
+}
+
+/** Bytes of a text file that are shown. */
+const TEXT_BYTES_MAX = 200_000;
+
+/** What can be shown of a file, by an address that lives for minutes. Bytes come from the bucket's host, never from this page's. */
+function Content({ file }: { readonly file: FileInfo }) {
+  const [url, setUrl] = useState<string | null>(null);
+  const [error, setError] = useState<unknown>(null);
+  const [isBroken, setBroken] = useState(false);
+  const type = file.detected_content_type ?? file.content_type;
+  const kind = file.status !== "available" ? "none" : showable(type, file.filename);
+  useEffect(() => {
+    if (kind === "none") return;
+    const controller = new AbortController();
+    api.files.downloadUrl(file.id, { signal: controller.signal }).then(
+      (answer) => setUrl(answer.download_url),
+      (cause) => !controller.signal.aborted && setError(cause),
+    );
+    return () => controller.abort();
+  }, [file.id]);
+  if (error !== null) {
+    return (
+      <div class="lb-none">
+        <ErrorNote error={error} />
+      </div>
+    );
+  }
+  if (kind === "none" || isBroken) return <NoPreview file={file} isBroken={isBroken} />;
+  if (url === null) return <div class="pic" aria-busy="true" />;
+  const fail = () => setBroken(true);
+  switch (kind) {
+    case "image":
+      return <img class="pic" src={url} alt={s.preview.pictureOf(file.filename)} onError={fail} referrerpolicy="no-referrer" />;
+    case "video":
+      return <video class="pic" src={url} controls preload="metadata" aria-label={file.filename} onError={fail} />;
+    case "audio":
+      return (
+        <div class="lb-none">
+          <Icon name="audio" size="l" />
+          <audio src={url} controls preload="metadata" aria-label={file.filename} onError={fail} />
+        </div>
+      );
+    case "text":
+      return <TextContent url={url} sizeBytes={file.size_bytes} onFail={fail} />;
+  }
+}
+
+function showable(type: string, filename: string): "image" | "video" | "audio" | "text" | "none" {
+  if (isShowableImage(type)) return "image";
+  if (/^video\/(mp4|webm|ogg|quicktime)$/i.test(type)) return "video";
+  if (/^audio\//i.test(type)) return "audio";
+  return isText(type, filename) ? "text" : "none";
+}
+
+function NoPreview({ file, isBroken }: { readonly file: FileInfo; readonly isBroken: boolean }) {
+  return (
+    <div class="lb-none">
+      <Icon name={KIND_ICONS[fileKind(file.content_type, file.filename)]} size="l" />
+      <p class="strong">{isBroken ? s.preview.broken : file.status === "available" ? s.preview.none : t.files.statuses[file.status]}</p>
+      {file.status === "available" && (
+        <button type="button" class="btn" onClick={() => void downloadFiles([file])}>
+          <Icon name="download" />
+          <span>{t.actions.download}</span>
+        </button>
+      )}
+    </div>
+  );
+}
+
+function TextContent({ url, sizeBytes, onFail }: { readonly url: string; readonly sizeBytes: number; readonly onFail: () => void }) {
+  const [text, setText] = useState<string | null>(null);
+  const isCut = sizeBytes > TEXT_BYTES_MAX;
+  useEffect(() => {
+    const controller = new AbortController();
+    const headers: Record<string, string> = isCut ? { Range: `bytes=0-${TEXT_BYTES_MAX - 1}` } : {};
+    fetch(url, { headers, credentials: "omit", signal: controller.signal })
+      .then((response) => (response.ok ? response.text() : Promise.reject(new Error(String(response.status)))))
+      .then(setText)
+      .catch(() => !controller.signal.aborted && onFail());
+    return () => controller.abort();
+  }, [url]);
+  return (
+    <div class="lb-text" tabIndex={0} role="region" aria-label={s.preview.text}>
+      <pre dir="auto">{text ?? ""}</pre>
+      {isCut && text !== null && <p class="muted">{s.preview.textCut(fmt.bytes(TEXT_BYTES_MAX), fmt.bytes(sizeBytes))}</p>}
+    </div>
+  );
+}
+
+interface DetailsProps {
+  readonly file: FileInfo;
+  readonly isMine: boolean;
+  readonly onRename: () => void;
+}
+
+function Details({ file, isMine, onRename }: DetailsProps) {
+  return (
+    <aside class="info stack g6" aria-label={s.preview.details}>
+      <h2 class="big-only">{s.preview.details}</h2>
+      <dl class="kv">
+        <div>
+          <dt>{t.files.size}</dt>
+          <dd>
+            {fmt.bytes(file.size_bytes)} <span class="muted sm">({s.preview.exactBytes(file.size_bytes)})</span>
+          </dd>
+        </div>
+        <div>
+          <dt>{t.files.added}</dt>
+          <dd>{fmt.exact(new Date(file.created_at))}</dd>
+        </div>
+        <div>
+          <dt>{t.files.type}</dt>
+          <dd>{file.detected_content_type ?? file.content_type}</dd>
+        </div>
+        {(file.description !== null || isMine) && (
+          <div>
+            <dt>{s.rename.description}</dt>
+            <dd dir="auto">{file.description ?? <span class="muted">{s.preview.noDescription}</span>}</dd>
+          </div>
+        )}
+        {file.sha256 !== null && (
+          <div>
+            <dt>SHA-256</dt>
+            <dd class="mono xs">{file.sha256.replace(/(.{4})/g, "$1 ").trim()}</dd>
+          </div>
+        )}
+      </dl>
+      <div class="row wrap big-only">
+        {file.status === "available" && (
+          <Badge tone="ok" icon="ok">
+            {s.preview.verified}
+          </Badge>
+        )}
+        {file.sha256 !== null && <CopyButton text={file.sha256} label={s.preview.copyDigest} class="small" />}
+        {isMine && (
+          <button type="button" class="btn small" onClick={onRename}>
+            {t.actions.rename}
+          </button>
+        )}
+      </div>
+    </aside>
+  );
+}

@@ -1,0 +1,208 @@
+/** Share files: a link with its rules, and people by name. Also changes the rules of a link. */
+
+import { isApiError, type FileInfo, type Share } from "@we-upload/client";
+import { useEffect, useState } from "preact/hooks";
+import { api } from "../core/api";
+import { fmt, t } from "../core/language";
+import { s } from "../core/screen-texts";
+import { problemText, showProblem } from "../core/problems";
+import { showToast } from "../core/toasts";
+import { keepLink } from "../links/link-store";
+import { newLinkRules, ruleSentence, rulesOf, shareBody, shareChanges, strongParts, type LinkRules } from "../sharing/link-rules";
+import { PeopleWithAccess } from "../sharing/people";
+import { RuleFields } from "../sharing/rule-fields";
+import { qrCode, qrPath } from "../sharing/qr-code";
+import { ConfirmDialog, Dialog } from "../ui/dialog";
+import { showDialog } from "../ui/dialog-host";
+import { CopyField } from "../ui/copy";
+import { FieldError } from "../ui/controls";
+import { Icon } from "../ui/icon";
+
+interface ShareDialogProps {
+  /** What to share; empty when a link is changed. */
+  readonly files: readonly FileInfo[];
+  readonly link?: Share;
+  readonly onClose: () => void;
+}
+
+export function ShareDialog({ files, link: initialLink, onClose }: ShareDialogProps) {
+  const [link, setLink] = useState<Share | null>(initialLink ?? null);
+  const [saved, setSaved] = useState<LinkRules>(() => (initialLink ? rulesOf(initialLink) : newLinkRules(new Date())));
+  const [rules, setRules] = useState<LinkRules>(saved);
+  const [slug, setSlug] = useState("");
+  const [isBusy, setBusy] = useState(false);
+  const [error, setError] = useState<string | null>(null);
+  /** The same key for each try, so that a lost answer does not lead to two links. */
+  const [key] = useState(() => crypto.randomUUID());
+  const fileCount = link?.file_ids.length ?? files.length;
+  const isChanged = JSON.stringify(rules) !== JSON.stringify(saved);
+  const change = (changes: Partial<LinkRules>) => {
+    setError(null);
+    setRules((before) => ({ ...before, ...changes }));
+  };
+
+  async function save(): Promise<void> {
+    if (isBusy) return;
+    if (link !== null && !isChanged) return onClose();
+    const problem = checkRules(rules, saved);
+    if (problem !== null) return setError(problem);
+    setBusy(true);
+    setError(null);
+    try {
+      const body = shareBody(rules, files.map((file) => file.id));
+      const answer =
+        link === null
+          ? await api.shares.create({ ...body, ...(slug === "" ? {} : { slug }) }, { idempotencyKey: key })
+          : await api.shares.update(link.id, shareChanges(saved, rules));
+      keepLink(answer);
+      const next = { ...answer, url: answer.url ?? link?.url ?? null };
+      setLink(next);
+      setSaved(rules);
+      if (link !== null) showToast(s.share.saved);
+    } catch (cause) {
+      setError(shareProblem(cause));
+    } finally {
+      setBusy(false);
+    }
+  }
+
+  const subtitle = files.length > 0 ? `${s.share.filesLine(files[0]?.filename ?? "", files.length)} · ${fmt.bytes(files.reduce((sum, file) => sum + file.size_bytes, 0))}` : undefined;
+  return (
+    <Dialog
+      size="wide"
+      title={link !== null && files.length === 0 ? s.share.changeTitle : s.share.title(fileCount)}
+      subtitle={subtitle}
+      onClose={onClose}
+      onConfirm={() => void save()}
+      footer={
+        <>
+          {link !== null && (
+            <button type="button" class="btn quiet danger" onClick={() => revokeLink(link, onClose)}>
+              <Icon name="trash" />
+              <span>{s.share.revoke}</span>
+            </button>
+          )}
+          <span class="grow" />
+          <button type="button" class="btn primary" aria-busy={isBusy} onClick={() => void save()}>
+            {link === null ? (isBusy ? s.share.creating : s.share.create) : isChanged ? s.share.save : s.share.done}
+          </button>
+        </>
+      }
+    >
+      <div class="dlg-body">
+        <div class="stack g6">
+          {link?.url && <LinkAddress url={link.url} />}
+          <Sentence rules={rules} fileCount={fileCount} />
+          <RuleFields rules={rules} change={change} hadPassword={saved.hasPassword && link !== null} slug={link === null ? slug : null} setSlug={setSlug} />
+          {error !== null && <FieldError text={error} />}
+        </div>
+        <div class="stack g6">
+          {link?.url ? <QrCodeOf url={link.url} /> : link === null && <p class="hint">{s.share.beforeCreate}</p>}
+          {files.length > 0 && <PeopleWithAccess files={files} />}
+          {link !== null && <LinkFigures link={link} />}
+        </div>
+      </div>
+    </Dialog>
+  );
+}
+
+function checkRules(rules: LinkRules, saved: LinkRules): string | null {
+  const isKept = saved.hasPassword && rules.password === "";
+  if (rules.hasPassword && !isKept && rules.password.length < 4) return s.share.passwordTooShort;
+  if (rules.audience === "named" && rules.recipients.length === 0) return s.share.nameSomeone;
+  if (rules.expiry === "date" && (rules.closesAt === null || rules.closesAt.getTime() <= Date.now())) return s.share.dateInPast;
+  return null;
+}
+
+function shareProblem(error: unknown): string {
+  if (isApiError(error, "recipient_not_found")) {
+    const { unknown } = error.problem;
+    return s.share.unknownRecipients(Array.isArray(unknown) ? unknown.join(", ") : "");
+  }
+  return problemText(error);
+}
+
+/** Ask, then close a link for good. */
+export function revokeLink(link: Share, onRevoked: () => void): void {
+  const run = async () => {
+    try {
+      await api.shares.revoke(link.id);
+      keepLink({ ...link, revoked_at: new Date().toISOString() });
+      showToast(s.share.revoked, { icon: "link" });
+      onRevoked();
+    } catch (error) {
+      showProblem(error);
+    }
+  };
+  showDialog((close) => (
+    <ConfirmDialog title={s.share.revokeTitle} text={s.share.revokeText} confirm={s.share.revoke} onConfirm={() => void run()} onClose={close} />
+  ));
+}
+
+function LinkAddress({ url }: { readonly url: string }) {
+  return (
+    <div class="stack g2">
+      <span class="label">{s.share.link}</span>
+      <CopyField value={url} label={s.share.link} />
+      <p class="hint">{s.share.addressHint}</p>
+    </div>
+  );
+}
+
+const ANNOUNCE_DELAY_MS = 500;
+
+function Sentence({ rules, fileCount }: { readonly rules: LinkRules; readonly fileCount: number }) {
+  const sentence = ruleSentence(rules, fileCount, s, fmt.until);
+  const [announced, setAnnounced] = useState("");
+  useEffect(() => {
+    const timer = setTimeout(() => setAnnounced(sentence.replaceAll("**", "")), ANNOUNCE_DELAY_MS);
+    return () => clearTimeout(timer);
+  }, [sentence]);
+  return (
+    <div class="note ok">
+      <Icon name="shield" />
+      <p class="sentence">{strongParts(sentence).map(({ text, isStrong }) => (isStrong ? <b>{text}</b> : text))}</p>
+      <span class="sr" role="status">
+        {announced}
+      </span>
+    </div>
+  );
+}
+
+function QrCodeOf({ url }: { readonly url: string }) {
+  const code = qrCode(url);
+  if (code === null) return null;
+  return (
+    <div class="stack g3">
+      <h3>{s.share.showIt}</h3>
+      <div class="row g3">
+        <svg class="qr" viewBox={`-3 -3 ${code.size + 6} ${code.size + 6}`} role="img" aria-label={s.share.qrLabel} shape-rendering="crispEdges">
+          <path d={qrPath(code)} />
+        </svg>
+        <p class="hint">{s.share.qrHint}</p>
+      </div>
+    </div>
+  );
+}
+
+function LinkFigures({ link }: { readonly link: Share }) {
+  return (
+    <dl class="kv">
+      <div>
+        <dt>{s.links.opened}</dt>
+        <dd>
+          {fmt.number(link.open_count)}
+          {link.last_opened_at !== null && ` · ${s.links.lastOpened(fmt.moment(new Date(link.last_opened_at)))}`}
+        </dd>
+      </div>
+      <div>
+        <dt>{s.links.downloads}</dt>
+        <dd>{link.max_downloads === null ? fmt.number(link.download_count) : t.format.of(fmt.number(link.download_count), fmt.number(link.max_downloads))}</dd>
+      </div>
+      <div>
+        <dt>{s.links.created}</dt>
+        <dd>{fmt.exact(new Date(link.created_at))}</dd>
+      </div>
+    </dl>
+  );
+}

@@ -1,0 +1,91 @@
+/** Address and password of the account. */
+
+import { useRef, useState } from "preact/hooks";
+import { api } from "../core/api";
+import { t } from "../core/language";
+import { s } from "../core/screen-texts";
+import { problemText } from "../core/problems";
+import { user } from "../core/session";
+import { showToast } from "../core/toasts";
+import { Field, FieldError, SubmitButton } from "../ui/controls";
+import { NewPassword } from "../screens/account-page";
+
+/** Run what a form of the settings does. */
+function useSettingsForm(act: (fields: FormData) => Promise<void>) {
+  const form = useRef<HTMLFormElement>(null);
+  const [isBusy, setBusy] = useState(false);
+  const [error, setError] = useState<string | null>(null);
+  const onSubmit = (event: SubmitEvent) => {
+    event.preventDefault();
+    if (form.current === null || isBusy) return;
+    setBusy(true);
+    setError(null);
+    act(new FormData(form.current))
+      .then(() => form.current?.reset())
+      .catch((cause) => setError(problemText(cause)))
+      .finally(() => setBusy(false));
+  };
+  return { form, isBusy, error, onSubmit };
+}
+
+export function Profile() {
+  const email = user.value?.email ?? "";
+  const [typed, setTyped] = useState(email);
+  const { form, isBusy, error, onSubmit } = useSettingsForm(async (fields) => {
+    user.value = await api.accounts.updateMe({ email: typed.trim(), current_password: String(fields.get("current_password")) });
+    setTyped(user.value.email);
+    showToast(s.settings.emailSaved);
+  });
+  const isChanged = typed.trim() !== email;
+  return (
+    <form class="card pad stack" ref={form} onSubmit={onSubmit}>
+      <div class="form2">
+        <Field
+          label={t.signIn.email}
+          type="email"
+          autoComplete="email"
+          required
+          maxLength={254}
+          value={typed}
+          onInput={(event) => setTyped(event.currentTarget.value)}
+          hint={s.settings.emailHint}
+        />
+        {isChanged && <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required hint={s.settings.currentHint} />}
+      </div>
+      {error !== null && <FieldError text={error} />}
+      {isChanged && (
+        <div class="row wrap">
+          <SubmitButton isBusy={isBusy} label={t.actions.save} />
+          <button type="button" class="btn quiet" onClick={() => setTyped(email)}>
+            {t.actions.cancel}
+          </button>
+        </div>
+      )}
+    </form>
+  );
+}
+
+export function Password() {
+  const { form, isBusy, error, onSubmit } = useSettingsForm(async (fields) => {
+    const password = String(fields.get("password"));
+    const email = user.value?.email ?? "";
+    await api.accounts.updateMe({ password, current_password: String(fields.get("current_password")) });
+    // The change ends every session, this one too.
+    user.value = await api.accounts.signIn({ email, password });
+    showToast(s.settings.passwordSaved, { icon: "lock" });
+  });
+  return (
+    <form class="card pad stack" ref={form} onSubmit={onSubmit}>
+      <input type="email" name="username" autoComplete="username" value={user.value?.email} hidden readOnly />
+      <div class="form2">
+        <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} />
+        <NewPassword label={s.reset.password} isBig={false} />
+      </div>
+      {error !== null && <FieldError text={error} />}
+      <div class="row wrap">
+        <SubmitButton isBusy={isBusy} label={s.settings.changePassword} class="" />
+        <span class="hint">{s.settings.passwordHint}</span>
+      </div>
+    </form>
+  );
+}

@@ -1,0 +1,109 @@
+/** People who have access to files by name, without a link. */
+
+import type { FileInfo, Grant } from "@we-upload/client";
+import { useEffect, useState } from "preact/hooks";
+import { api } from "../core/api";
+import { s } from "../core/screen-texts";
+import { problemText, showProblem } from "../core/problems";
+import { user } from "../core/session";
+import { Avatar, FieldError, IconButton } from "../ui/controls";
+import { Icon } from "../ui/icon";
+
+type Role = Grant["role"];
+
+export function PeopleWithAccess({ files }: { readonly files: readonly FileInfo[] }) {
+  const [grants, setGrants] = useState<readonly Grant[]>([]);
+  const [email, setEmail] = useState("");
+  const [isBusy, setBusy] = useState(false);
+  const [error, setError] = useState<string | null>(null);
+  const [only] = files;
+  const isOne = files.length === 1 && only !== undefined;
+  useEffect(() => {
+    if (isOne) api.grants.list(only.id).then(setGrants, showProblem);
+  }, [only?.id]);
+  const keep = (grant: Grant) => setGrants((before) => [...before.filter((other) => other.user_id !== grant.user_id), grant]);
+
+  async function add(event: SubmitEvent): Promise<void> {
+    event.preventDefault();
+    if (email.trim() === "" || isBusy) return;
+    setBusy(true);
+    setError(null);
+    try {
+      for (const file of files) keep(await api.grants.put(file.id, { email: email.trim(), role: "viewer" }));
+      setEmail("");
+    } catch (cause) {
+      setError(problemText(cause));
+    } finally {
+      setBusy(false);
+    }
+  }
+
+  async function setRole(grant: Grant, role: Role): Promise<void> {
+    keep({ ...grant, role });
+    try {
+      for (const file of files) await api.grants.put(file.id, { user_id: grant.user_id, role });
+    } catch (cause) {
+      keep(grant);
+      showProblem(cause);
+    }
+  }
+
+  async function remove(grant: Grant): Promise<void> {
+    setGrants((before) => before.filter((other) => other.user_id !== grant.user_id));
+    try {
+      for (const file of files) await api.grants.revoke(file.id, grant.user_id);
+    } catch (cause) {
+      keep(grant);
+      showProblem(cause);
+    }
+  }
+
+  return (
+    <div class="stack g2">
+      <h3>{s.people.title}</h3>
+      <p class="hint">{isOne ? s.people.hint : s.people.hintMany(files.length)}</p>
+      {isOne && user.value && (
+        <div class="person">
+          <Avatar email={user.value.email} />
+          <span class="grow two strong-two">{user.value.email}</span>
+          <span class="muted sm">{s.people.owner}</span>
+        </div>
+      )}
+      {grants.map((grant) => {
+        const name = grant.email ?? s.people.unnamed;
+        return (
+          <div class="person" key={grant.user_id}>
+            <Avatar email={name} />
+            <span class="grow two strong-two" title={name}>
+              {name}
+            </span>
+            <span class="select">
+              <select class="input role" aria-label={s.people.roleOf(name)} value={grant.role} onChange={(event) => void setRole(grant, event.currentTarget.value as Role)}>
+                <option value="viewer">{s.people.viewer}</option>
+                <option value="editor">{s.people.editor}</option>
+              </select>
+              <Icon name="down" size="s" />
+            </span>
+            <IconButton icon="x" label={s.people.remove(name)} isSmall onClick={() => void remove(grant)} />
+          </div>
+        );
+      })}
+      <form class="row" onSubmit={(event) => void add(event)}>
+        <input
+          class="input"
+          type="email"
+          aria-label={s.people.add}
+          placeholder={s.people.placeholder}
+          value={email}
+          maxLength={254}
+          aria-invalid={error !== null}
+          onInput={(event) => setEmail(event.currentTarget.value)}
+        />
+        <button type="submit" class="btn" aria-busy={isBusy}>
+          {s.people.addShort}
+        </button>
+      </form>
+      {error !== null && <FieldError text={error} />}
+    </div>
+  );
+}

@@ -1,0 +1,100 @@
+/** The uploader of the signed-in account, and its state as signals. */
+
+import { createUploader, type UploadItem, type Uploader, type UploadSource, type UploadTotals } from "@we-upload/client";
+import { signal } from "@preact/signals";
+import { api } from "../core/api";
+import { writePreference } from "../core/preferences";
+import { showProblem } from "../core/problems";
+import { refreshUsage } from "../core/session";
+import { showToast } from "../core/toasts";
+import "../ui/more-icons";
+import "../styles/uploads.css";
+import { pickFiles } from "./file-capture";
+import { pasteSources } from "./file-sources";
+import { createHashWorker } from "./hash-worker";
+import { Tray } from "./tray";
+import { isTrayFolded, reportUploaded, trayView, uploadTotals } from "./upload-store";
+import { u } from "./upload-texts";
+
+const USAGE_DELAY_MS = 1500;
+const STATUS_INTERVAL_MS = 5000;
+
+export const uploads = signal<readonly UploadItem[]>([]);
+/** What happened last, for screen readers. */
+export const uploadStatus = signal("");
+
+let uploader: Uploader | null = null;
+let usageTimer: ReturnType<typeof setTimeout> | undefined;
+let statusAt = 0;
+let failedBefore = 0;
+
+/** Say how far all uploads are: failures and the end at once, the rest at most every five seconds. */
+function announce(totals: UploadTotals): void {
+  const isNews = totals.failedCount > failedBefore || totals.activeCount === 0;
+  failedBefore = totals.failedCount;
+  if (totals.count === 0 || (!isNews && performance.now() - statusAt < STATUS_INTERVAL_MS)) return;
+  statusAt = performance.now();
+  uploadStatus.value = u.status(totals.verifiedCount, totals.count, totals.failedCount);
+}
+
+function show(current: Uploader): void {
+  uploads.value = [...current.items];
+  uploadTotals.value = current.totals;
+  trayView.value = Tray;
+  const { activeCount, pausedCount } = current.totals;
+  writePreference("unfinished-uploads", activeCount + pausedCount > 0 ? "yes" : null);
+}
+
+/** Return the uploader of an account. The first call also finds the unfinished uploads of an earlier page load. */
+export function startUploader(accountId: string): Uploader {
+  if (uploader !== null) return uploader;
+  const started = createUploader(api, { createWorker: createHashWorker, scope: accountId });
+  uploader = started;
+  started.subscribe(({ changed, totals }) => {
+    show(started);
+    announce(totals);
+    for (const { state, file } of changed) if (state === "verified" && file !== null) reportUploaded(file);
+    if (changed.some(({ state }) => state === "verified" || state === "cancelled" || state === "failed")) {
+      usageTimer ??= setTimeout(() => {
+        usageTimer = undefined;
+        void refreshUsage();
+      }, USAGE_DELAY_MS);
+    }
+  });
+  started.restore().then(() => show(started), showProblem);
+  return started;
+}
+
+export { dropSources } from "./file-sources";
+
+export const pastedSources = (files: readonly File[]): readonly UploadSource[] => pasteSources(files, new Date(), u.pastedName);
+
+export function stopUploader(): void {
+  uploader?.close();
+  uploader = null;
+  uploads.value = [];
+}
+
+/** Ask for the file of an upload that was restored after a reload. */
+export function chooseAgain(id: string): void {
+  pickFiles({ isFolder: false, isMultiple: false }, ([file]) => {
+    if (file !== undefined) uploader?.attachFile(id, file).catch(() => showToast(u.codes.different_file, { isError: true }));
+  });
+}
+
+export const pauseUpload = (id?: string) => uploader?.pause(id);
+export const resumeUpload = (id?: string) => uploader?.resume(id);
+export const retryUpload = (id: string) => uploader?.retry(id);
+export const dismissUpload = (id: string) => uploader?.remove(id);
+
+export function cancelUpload(id: string): void {
+  uploader?.cancel(id).then(() => uploader?.remove(id), showProblem);
+}
+
+/** Empty the tray once nothing is under way. */
+export function clearUploads(): void {
+  for (const { id, state } of uploads.value) {
+    if (state === "verified" || state === "cancelled" || state === "failed") uploader?.remove(id);
+  }
+  isTrayFolded.value = false;
+}

@@ -1,0 +1,103 @@
+import { describe, expect, it } from "vitest";
+import { lastDays, niceCeiling } from "../src/admin/bar-chart";
+import { fitMiddle } from "../src/core/fit-middle";
+import { isNearEnd, listWindow } from "../src/core/list-window";
+import { fileFilters, hasFilters, readFileQuery } from "../src/files/file-query";
+
+describe("the window of a long list", () => {
+  const view = { rowCount: 100_000, rowHeight: 56, viewHeight: 900, overscan: 8 };
+
+  it("always has the height of all rows", () => {
+    for (let scrolled = -500; scrolled < 100_000 * 56 + 500; scrolled += 7919) {
+      const { start, end, before, after } = listWindow({ ...view, scrolled });
+      expect(before + after + (end - start) * 56).toBe(5_600_000);
+    }
+  });
+
+  it("covers what is in view, and draws few rows", () => {
+    for (let scrolled = 0; scrolled < 5_599_100; scrolled += 104_729) {
+      const { start, end } = listWindow({ ...view, scrolled });
+      expect(start * 56).toBeLessThanOrEqual(scrolled);
+      expect(end * 56).toBeGreaterThanOrEqual(Math.min(scrolled + 900, 5_600_000));
+      expect(end - start).toBeLessThanOrEqual(48);
+    }
+  });
+
+  it("draws nothing of an empty list, and all of a short one", () => {
+    expect(listWindow({ ...view, rowCount: 0, scrolled: 0 })).toEqual({ start: 0, end: 0, before: 0, after: 0 });
+    expect(listWindow({ ...view, rowCount: 5, scrolled: 0 })).toEqual({ start: 0, end: 5, before: 0, after: 0 });
+  });
+
+  it("stays the same while one row is scrolled", () => {
+    expect(listWindow({ ...view, scrolled: 8 * 56 * 4 })).toEqual(listWindow({ ...view, scrolled: 8 * 56 * 4 + 20 }));
+  });
+
+  it("is near its end two views before it", () => {
+    expect(isNearEnd({ rowCount: 100, rowHeight: 56, scrolled: 0, viewHeight: 900 })).toBe(false);
+    expect(isNearEnd({ rowCount: 100, rowHeight: 56, scrolled: 3000, viewHeight: 900 })).toBe(true);
+  });
+});
+
+describe("a shortened name", () => {
+  const measure = (text: string) => Array.from(text).length;
+
+  it("stays whole where it fits", () => {
+    expect(fitMiddle("plan.pdf", 8, measure)).toBe("plan.pdf");
+  });
+
+  it("keeps its last letters and its ending", () => {
+    expect(fitMiddle("Harbour-house_final-plans_rev-C.pdf", 20, measure)).toBe("Harbour-hou…ev-C.pdf");
+    expect(fitMiddle("Harbour-house_final-plans_rev-C.pdf", 20, measure)).toHaveLength(20);
+  });
+
+  it("does not cut a letter of two code units", () => {
+    expect(fitMiddle("🎉🎉🎉🎉🎉🎉🎉🎉🎉🎉.txt", 10, measure)).toBe("🎉…🎉🎉🎉🎉.txt");
+  });
+
+  it("does not take a long last word for an ending", () => {
+    expect(fitMiddle("minutes.of the meeting in Bergen", 12, measure)).toBe("minutes…rgen");
+  });
+});
+
+describe("the filters in an address", () => {
+  it("are what is asked of the API", () => {
+    const query = readFileQuery(new URLSearchParams("q= plan &type=image&age=7&size=huge&sort=name&shared=by_me"));
+    expect(fileFilters(query, new Date("2026-11-27T12:00:00Z"))).toEqual({
+      q: "plan",
+      content_type: "image/",
+      created_after: "2026-11-20T12:00:00.000Z",
+      size_min: 1_000_000_000,
+      sort: "name",
+      shared: "by_me",
+    });
+    expect(hasFilters(query)).toBe(true);
+  });
+
+  it("are left out where they are not known", () => {
+    const query = readFileQuery(new URLSearchParams("type=toString&age=3&sort=evil&shared=all"));
+    expect(fileFilters(query, new Date())).toEqual({});
+    expect(hasFilters(query)).toBe(false);
+  });
+});
+
+describe("the chart of days", () => {
+  it("has every day up to today", () => {
+    const days = lastDays([{ day: "2026-11-26", uploads: 4 }], 3, new Date("2026-11-27T01:00:00Z"));
+    expect(days).toEqual([
+      { day: "2026-11-25", uploads: 0 },
+      { day: "2026-11-26", uploads: 4 },
+      { day: "2026-11-27", uploads: 0 },
+    ]);
+  });
+
+  it.each([
+    [0, 1],
+    [1, 1],
+    [3, 5],
+    [11, 20],
+    [95, 100],
+    [201, 500],
+  ])("with at most %d uploads ends at %d", (highest, ceiling) => {
+    expect(niceCeiling(highest)).toBe(ceiling);
+  });
+});
