@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Self
+from unicodedata import normalize
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, FromClause, Select, asc, collate, desc, func, literal, select, true, tuple_, update
@@ -232,7 +233,7 @@ def _conditions(user: User, filters: FileFilter) -> list[ColumnElement[bool]]:
         # The index finds the names that contain all trigrams of the text, in any order; `strpos` keeps those that contain the text.
         # A text of fewer than three characters has no trigrams: PostgreSQL scans all names of the list (see `services/files/files`).
         conditions.append(func.strpos(NAME_SORT, _as_sorted(filters.name)) > 0)
-    if filters.name is not None and len(filters.name) >= TRIGRAM_LENGTH:
+    if filters.name is not None and len(normalize("NFC", filters.name)) >= TRIGRAM_LENGTH:
         conditions.append(NAME_TRIGRAMS.contains(func.trigrams(func.left(_as_sorted(filters.name), INDEXED_SEARCH_LENGTH))))
     if filters.content_type is not None:
         conditions.append(TYPE_SORT.startswith(filters.content_type, autoescape=True))

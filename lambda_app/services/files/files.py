@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from unicodedata import normalize
 from uuid import UUID
 
 from lambda_app.core import clock
@@ -211,7 +212,7 @@ def download_content_type(file: File) -> str:
 
 def _unindexed(filters: FileFilter, order: FileOrder) -> str | None:
     """Return what to send instead, if no index supports these filters in this order; else None."""
-    if filters.name is not None and len(filters.name) < TRIGRAM_LENGTH:
+    if filters.name is not None and len(normalize("NFC", filters.name)) < TRIGRAM_LENGTH:
         return f"send at least {TRIGRAM_LENGTH} characters in q"
     is_by_time = order.field is OrderField.CREATED
     if filters.shared is not None:
