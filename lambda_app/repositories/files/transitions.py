@@ -90,9 +90,9 @@ class FileTransitionRepository:
     ) -> ThrottledUpload:
         """Insert the pending file for the owner of the request with this token, charge the owner and commit, if both have room.
 
-        The request has to allow one of the `content_types`. The same statement counts the upload against the `source`, so that concurrent uploads reveal no more about the quota than
-        sequential ones. It locks the request and the owner before it changes either: the request must not be counted if the owner's
-        quota does not suffice.
+        The request has to allow one of the `content_types`. The same statement counts the upload against the `source`, so that concurrent
+        uploads reveal no more about the quota than sequential ones. It locks the request and the owner before it changes either: the
+        request must not be counted if the owner's quota does not suffice.
         """
         now = clock.now()
         open_request = select(FileRequest.id, FileRequest.owner_id, and_(*_accepts(file, content_types)).label("accepts"))
