@@ -303,6 +303,7 @@ class Services:
             transitions=ArchiveTransitionRepository(session),
             store=self._store(session),
             retention=self._archive_retention(),
+            default_quota=self._default_quota(),
         )
 
     def archive_builds(self, session: Session) -> ArchiveBuildService:
