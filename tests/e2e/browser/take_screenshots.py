@@ -35,13 +35,12 @@ FILES = (
     ("Harbour-house_final-plans_rev-C.pdf", "application/pdf", 2_480_000, timedelta(minutes=20)),
 )
 """Name, type, size and age of the files, from the oldest."""
-UPLOADS = (
+SMALL_UPLOADS = (
     {"name": "IMG_4131.jpg", "size": 740_000},
     {"name": "IMG_4130.jpg", "size": 800_000},
     {"name": "notes-bergen.txt", "size": 12_000},
-    {"name": "site-visit-bergen-2.mov", "size": 120_000_000},
-    {"name": "Lookbook winter 2026.zip", "size": 70_000_000},
 )
+LARGE_UPLOADS = ({"name": "site-visit-bergen-2.mov", "size": 120_000_000}, {"name": "Lookbook winter 2026.zip", "size": 70_000_000})
 UPLOAD_BYTES_PER_SECOND = 6_000_000
 SENT_PERCENT = 15
 
@@ -74,8 +73,9 @@ def _shots(account: Account, variant: str) -> dict[str, list[dict[str, Any]]]:
             *({"see": "Copy it now."}, {"idle": True}, shot("share")),
         ],
         "uploads": [
-            *(*opened, {"slow": UPLOAD_BYTES_PER_SECOND}, {"upload": "Upload files", "files": UPLOADS}),
-            *({"see": "3 of 5 verified"}, {"sent": SENT_PERCENT}, shot("uploads")),
+            *(*opened, {"upload": "Upload files", "files": SMALL_UPLOADS}, {"see": "All 3 verified"}, {"click": "Minimise"}),
+            *({"slow": UPLOAD_BYTES_PER_SECOND}, {"upload": "Upload files", "files": LARGE_UPLOADS}, {"see": "3 of 5 verified"}),
+            *({"sent": SENT_PERCENT}, shot("uploads")),
         ],
     }
 
