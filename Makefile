@@ -23,8 +23,8 @@ help: ## List all targets and variables
 	@echo "  STAGE           stage that make deploy deploys: dev, staging or prod (default: dev)"
 	@echo "  CDK             options of the cdk command"
 	@echo "  LOG_LEVEL, OPEN_REGISTRATION, ACCESS_TOKEN_EXPIRE_MINUTES, PRESIGNED_URL_EXPIRATION, BACKEND_CORS_ORIGINS,"
-	@echo "  API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS, USER_QUOTA_BYTES,"
-	@echo "  USER_QUOTA_FILES"
+	@echo "  API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, DATABASE_POOL_SIZE, TRASH_RETENTION_DAYS,"
+	@echo "  USER_DELETION_BYTES, USER_QUOTA_BYTES, USER_QUOTA_FILES"
 	@echo "                  API settings for make run; see docs/configuration.md"
 
 setup: ## Create or update the virtual environments

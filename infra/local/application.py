@@ -35,6 +35,7 @@ KNOBS = frozenset(
         "OPEN_REGISTRATION",
         "PRESIGNED_URL_EXPIRATION",
         "TRASH_RETENTION_DAYS",
+        "USER_DELETION_BYTES",
         "USER_QUOTA_BYTES",
         "USER_QUOTA_FILES",
     }
