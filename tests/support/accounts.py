@@ -8,7 +8,9 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from lambda_app.core import clock
 from lambda_app.factory import Services
+from lambda_app.models import User
 from lambda_app.schemas.accounts.users import UserCreate
 
 
@@ -40,13 +42,16 @@ def _tokens(client: httpx.Client, email: str, password: str) -> tuple[str, str]:
     return tokens["access_token"], tokens["refresh_token"]
 
 
-def make_account(client: httpx.Client, services: Services, *, is_superuser: bool = False) -> Account:
-    """Create a user with a random address and password, and sign in."""
+def make_account(client: httpx.Client, services: Services, *, is_superuser: bool = False, is_verified: bool = True) -> Account:
+    """Create a user with a random address, by default a confirmed one, and password, and sign in."""
     email, password = f"user-{uuid4()}@example.com", secrets.token_urlsafe(12)
     with services.unit_of_work() as session:
         accounts = services.users(session)
         registration = UserCreate(email=email, password=password)
-        user = accounts.create_superuser(registration) if is_superuser else accounts.register(registration, registrar=None)
+        # Registrations by a superuser are not limited.
+        registrar = User(is_superuser=True)
+        user = accounts.create_superuser(registration) if is_superuser else accounts.register(registration, registrar=registrar)
+        user.email_verified_at = clock.now() if is_verified else None
         user_id = user.id
     token, refresh_token = _tokens(client, email, password)
     return Account(id=user_id, email=email, password=password, token=token, refresh_token=refresh_token)

@@ -55,9 +55,14 @@ def listed_for(user: User, shared: Shared | None = None) -> ColumnElement[bool]:
         case None:
             return manageable_by(user)
         case Shared.WITH_ME:
-            return and_(File.id.in_(select(FileGrant.file_id).where(FileGrant.user_id == user.id)), _is_offered())
+            return and_(File.id.in_(select(FileGrant.file_id).where(*granted_to(user))), _is_offered())
         case Shared.BY_ME:
             return and_(File.owner_id == user.id, File.id.in_(select(FileGrant.file_id).where(FileGrant.owner_id == user.id)))
+
+
+def granted_to(user: User) -> tuple[ColumnElement[bool], ...]:
+    """The grants that give `user` access. A grant to an address that the user has not confirmed does not."""
+    return FileGrant.user_id == user.id, FileGrant.is_pending.is_(False)
 
 
 def shareable_by(user: User) -> ColumnElement[bool]:
@@ -112,7 +117,9 @@ def link_is_for(access: AccessContext) -> ColumnElement[bool]:
     is_for_anyone = Share.audience == ShareAudience.ANYONE
     if access.viewer_id is None:
         return is_for_anyone
-    is_named = exists().where(ShareRecipient.share_id == Share.id, ShareRecipient.user_id == access.viewer_id)
+    is_named = exists().where(
+        ShareRecipient.share_id == Share.id, ShareRecipient.user_id == access.viewer_id, ShareRecipient.is_pending.is_(False)
+    )
     is_admitted = or_(
         Share.audience == ShareAudience.SIGNED_IN, Share.owner_id == access.viewer_id, is_named.correlate_except(ShareRecipient)
     )
@@ -146,7 +153,7 @@ def _is_published() -> ColumnElement[bool]:
 
 
 def _is_granted_to(user: User, *roles: GrantRole) -> ColumnElement[bool]:
-    grant = select(FileGrant.file_id).where(FileGrant.file_id == File.id, FileGrant.user_id == user.id)
+    grant = select(FileGrant.file_id).where(FileGrant.file_id == File.id, *granted_to(user))
     return and_(exists(grant.where(FileGrant.role.in_(roles)) if roles else grant), _is_offered())
 
 

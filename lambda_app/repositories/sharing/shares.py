@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Insert,
     Integer,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    not_,
     select,
     true,
     update,
@@ -32,7 +34,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.db.session import own_transaction, violated_constraint
 from lambda_app.models import Archive, ArchiveStatus, File, Share, ShareDetails, ShareFile, ShareRecipient, User
-from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited_writes, lock_users
+from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited_writes, has_run
 from lambda_app.repositories.files.file_access import links_manageable_by, manageable_by, shareable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
 from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
@@ -67,7 +69,7 @@ class ShareRepository:
         With `with_key`, also mark the idempotency key that holds the id of this link as done; False if another request has taken the
         key over. The limit may be exceeded by links that are created concurrently. Raises SlugTakenError.
 
-        Lock order: the idempotency key, the files by id, the users, the end of the audit log.
+        Lock order: the idempotency key, the files by id, the recipients, the users, the end of the audit log.
         """
         share = details.share
         with own_transaction(self._session):
@@ -77,9 +79,8 @@ class ShareRepository:
                 return False
             writes: list[Insert | Update] = [insert(Share).values(**_columns(share)), _insert_files(details)]
             if user_ids:
-                writes.append(
-                    insert(ShareRecipient).from_select(*_recipient_rows(user_ids, select(literal(share.id).label("id")).subquery()))
-                )
+                new_share = select(literal(share.id).label("id")).subquery()
+                writes.append(insert(ShareRecipient).from_select(*_recipient_rows(user_ids, new_share, _lock_named(user_ids))))
             if with_key:
                 writes.append(complete_key(user_id=owner.id, resource_id=share.id))
             entry = audit_entry("share.created", subject=f"{Share.__tablename__}:{share.id}", details=_audit_details(details))
@@ -116,7 +117,8 @@ class ShareRepository:
         """Change a link that is not revoked, and commit; None if there is none that the user may manage.
 
         `user_ids` replaces the recipients; None leaves them. `fields` are the names of the changed fields for the audit log.
-        Lock order: the link, its recipients, the users, the end of the audit log.
+        The result has the recipients from before the change.
+        Lock order: the link, the users, the link's recipients, the end of the audit log.
         """
         if "hashed_password" in changes:
             # Invalidates the share tokens that prove the previous password.
@@ -125,20 +127,23 @@ class ShareRepository:
         changed = change.values(**changes, updated_at=clock.now()).returning(*Share.__table__.c).cte("changed")
         parts = []
         if user_ids is not None:
+            named = _lock_named(user_ids, after=[changed])
             others = ShareRecipient.user_id.not_in(user_ids.values())
-            removed = delete(ShareRecipient).where(ShareRecipient.share_id == changed.c.id, others)
+            removed = delete(ShareRecipient).where(ShareRecipient.share_id == changed.c.id, others, has_run(named))
             parts.append(removed.returning(ShareRecipient.user_id).cte("removed"))
-        if user_ids:
-            added = upsert(ShareRecipient).from_select(*_recipient_rows(user_ids, changed)).on_conflict_do_nothing()
-            parts.append(added.returning(ShareRecipient.user_id).cte("added"))
-            parts.append(lock_users(*user_ids.values(), after=parts))
+            if user_ids:
+                added = upsert(ShareRecipient).from_select(*_recipient_rows(user_ids, changed, named))
+                new = added.excluded
+                # A recipient whom the owner names again keeps the access that the first name gave.
+                added = added.on_conflict_do_update(
+                    constraint="pk_share_recipient",
+                    set_={"named_as": new.named_as, "is_pending": new.is_pending},
+                    where=ShareRecipient.is_pending.is_(True),
+                )
+                parts.append(added.returning(ShareRecipient.user_id).cte("added"))
         logged = audit_insert_for(changed, "share.updated", kind=Share.__tablename__, details={"fields": sorted(fields)}, after=parts)
         row = self._execute(_with_details(aliased(Share, changed)).add_cte(*parts, logged.cte("logged"))).one_or_none()
-        if row is None:
-            return None
-        details = _as_details(row)
-        # The statement does not see its own changes to the recipients.
-        return details if user_ids is None else details._replace(recipients=sorted(user_ids))
+        return None if row is None else _as_details(row)
 
     def revoke(self, share_id: UUID, user: User) -> bool:
         """Revoke a link and commit; False if there is no unrevoked one that the user may manage."""
@@ -199,12 +204,20 @@ def _changeable(share_id: UUID, user: User) -> tuple[ColumnElement[bool], ...]:
     return Share.id == share_id, Share.revoked_at.is_(None), links_manageable_by(user)
 
 
-def _recipient_rows(user_ids: Mapping[str, UUID], share: Any) -> tuple[list[str], Select[Any]]:
+def _lock_named(user_ids: Mapping[str, UUID], *, after: Sequence[CTE] = ()) -> CTE:
+    """Return the CTE of the users and their addresses, locked against a concurrent confirmation (`NamedAccessRepository.activate`)."""
+    users = select(User.id, User.email, User.email_verified_at).where(User.id.in_(user_ids.values()), *map(has_run, after))
+    return users.order_by(User.id).with_for_update(read=True).cte("named_users").prefix_with("MATERIALIZED", dialect="postgresql")
+
+
+def _recipient_rows(user_ids: Mapping[str, UUID], share: Any, users: CTE) -> tuple[list[str], Select[Any]]:
     pairs = [(user_id, name) for name, user_id in user_ids.items()]
     named = values(column("id", Uuid), column("name", ShareRecipient.named_as.type), name="recipients").data(pairs)
+    owns_address = and_(users.c.email == named.c.name, users.c.email_verified_at.is_not(None))
+    is_pending = and_(named.c.name.contains("@"), not_(owns_address))
     # Joined, because a user may have been deleted since the lookup.
-    rows = select(share.c.id, User.id, named.c.name).select_from(named).join(User, User.id == named.c.id).join(share, true())
-    return ["share_id", "user_id", "named_as"], rows
+    rows = select(share.c.id, users.c.id, named.c.name, is_pending).select_from(named).join(users, users.c.id == named.c.id)
+    return ["share_id", "user_id", "named_as", "is_pending"], rows.join(share, true())
 
 
 def _opens_managed(file_id: UUID, user: User) -> ColumnElement[bool]:
@@ -215,15 +228,17 @@ def _opens_managed(file_id: UUID, user: User) -> ColumnElement[bool]:
 def _with_details(link: Any) -> Select[Any]:
     files = select(func.array_agg(aggregate_order_by(ShareFile.file_id, ShareFile.position)))
     names = select(func.array_agg(aggregate_order_by(ShareRecipient.named_as, ShareRecipient.named_as)))
+    pending = names.where(ShareRecipient.share_id == link.id, ShareRecipient.is_pending)
     return select(
         link,
         files.where(ShareFile.share_id == link.id).scalar_subquery().label("file_ids"),
         names.where(ShareRecipient.share_id == link.id).scalar_subquery().label("recipients"),
+        pending.scalar_subquery().label("pending_recipients"),
     ).execution_options(populate_existing=True)
 
 
 def _as_details(row: Any) -> ShareDetails:
-    return ShareDetails(row[0], row.file_ids or [], row.recipients or [])
+    return ShareDetails(row[0], row.file_ids or [], row.recipients or [], row.pending_recipients or [])
 
 
 def _audit_details(details: ShareDetails) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lambda_app.services.sharing.shares import SharePage
 
 router = Router(tags=["shares"])
 
-_COLUMNS = Share.model_fields.keys() - {"url", "file_ids", "has_password", "recipients"}
+_COLUMNS = Share.model_fields.keys() - {"url", "file_ids", "has_password", "recipients", "pending_recipients"}
 
 
 class _Presenter:
@@ -41,6 +41,7 @@ class _Presenter:
             file_ids=details.file_ids,
             has_password=share.hashed_password is not None,
             recipients=details.recipients,
+            pending_recipients=details.pending_recipients,
         )
 
 

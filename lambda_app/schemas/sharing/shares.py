@@ -101,7 +101,10 @@ def _once_each(values: list[T]) -> list[T]:
 
 Slug = Annotated[str, StringConstraints(strict=True, max_length=SLUG_MAX_LENGTH), AfterValidator(_checked_slug)]
 Recipient = Annotated[
-    str, StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH), ONE_LINE, AfterValidator(_normalise_recipient)
+    str,
+    StringConstraints(strict=True, strip_whitespace=True, min_length=3, max_length=EMAIL_MAX_LENGTH),
+    ONE_LINE,
+    AfterValidator(_normalise_recipient),
 ]
 Recipients = Annotated[list[Recipient], Field(max_length=RECIPIENTS_PER_SHARE), AfterValidator(_once_each)]
 Expiry = Annotated[AwareDatetime, AfterValidator(_refuse_far_future)]
@@ -164,6 +167,7 @@ class Share(ResponseModel):
     last_opened_at: datetime | None
     audience: ShareAudience
     recipients: list[str]
+    pending_recipients: list[str] = Field(description="Recipients whose account has not confirmed the address yet. They have no access.")
     allows_download: bool
     note: str | None
     owner_id: UUID
@@ -197,7 +201,7 @@ class ShareCredentials(RequestModel):
     """The password of a share link, or the e-mail and password of an account."""
 
     password: SubmittedPassword | None = Field(default=None, repr=False)
-    email: Annotated[str, StringConstraints(strict=True, max_length=EMAIL_MAX_LENGTH), ONE_LINE] | None = None
+    email: Annotated[str, StringConstraints(strict=True, strip_whitespace=True, max_length=EMAIL_MAX_LENGTH), ONE_LINE] | None = None
     account_password: SubmittedPassword | None = Field(default=None, repr=False)
 
     @model_validator(mode="after")

@@ -6,18 +6,24 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError, NotFoundError, PermissionDeniedError
+from lambda_app.core.errors import ConflictError, NotFoundError, PermissionDeniedError, TooManyRequestsError
 from lambda_app.core.security.password_rules import validate_password_strength
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.models import User
+from lambda_app.repositories.accounts.mail_allowances import MAIL_WINDOW
 from lambda_app.repositories.accounts.users import UserRepository
+from lambda_app.repositories.sharing.named_access import NamedAccessRepository
 from lambda_app.schemas.accounts.users import UserCreate, UserSelfUpdate, UserUpdate, normalise_email
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose
+from lambda_app.services.accounts.request_limits import RequestLimits
+from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 
 ROLE_FIELDS = frozenset({"is_active", "is_superuser"})
 """Fields that only a superuser can change, and not on their own account."""
 QUOTA_FIELDS = frozenset({"quota_bytes", "quota_files"})
 """Fields that only a superuser can change; None means the default quota."""
+REGISTRATION_KIND = "register"
+"""The kind under which `RequestLimits` counts registrations."""
 
 
 class RegistrationClosedError(PermissionDeniedError):
@@ -25,6 +31,13 @@ class RegistrationClosedError(PermissionDeniedError):
 
     code = "registration_closed"
     message = "Registration is closed; only an administrator can create accounts"
+
+
+class TooManyRegistrationsError(TooManyRequestsError):
+    """Too many accounts were registered from this network or for this mailbox."""
+
+    code = "too_many_registrations"
+    message = "Too many registrations from this network or for this mailbox; try again in half an hour"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +57,40 @@ class UserService:
         users: UserRepository,
         passwords: PasswordHasher,
         login_throttle: LoginThrottle,
+        limits: RequestLimits,
+        recipient_lookup: RecipientLookup,
+        named_access: NamedAccessRepository,
         open_registration: bool,
         requires_verified_email: bool,
     ) -> None:
         self._users = users
         self._passwords = passwords
         self._login_throttle = login_throttle
+        self._limits = limits
+        self._recipient_lookup = recipient_lookup
+        self._named_access = named_access
         self._open_registration = open_registration
         self._requires_verified_email = requires_verified_email
 
     def register(self, registration: UserCreate, *, registrar: User | None) -> User:
         """Create an account. `registrar` is the signed-in caller, if any; when registration is closed, it must be a superuser.
 
-        Raises RegistrationClosedError, EmailTakenError, WeakPasswordError.
+        Registrations are counted, except by superusers, before the password is hashed and before the result reveals whether the
+        address has an account.
+
+        Raises RegistrationClosedError, WeakPasswordError, TooManyRegistrationsError, EmailTakenError.
         """
-        if not self._open_registration and not (registrar and registrar.is_superuser):
+        is_by_superuser = registrar is not None and registrar.is_superuser
+        if not self._open_registration and not is_by_superuser:
             raise RegistrationClosedError
+        validate_password_strength(registration.password, email=registration.email)
+        if not is_by_superuser and not self._limits.admit(REGISTRATION_KIND, email=registration.email):
+            raise TooManyRegistrationsError.until(clock.now() + MAIL_WINDOW)
         return self._create(registration, is_superuser=False)
 
     def create_superuser(self, registration: UserCreate) -> User:
         """Create a superuser. For the operator's command line only. Raises EmailTakenError, WeakPasswordError."""
+        validate_password_strength(registration.password, email=registration.email)
         return self._create(registration, is_superuser=True)
 
     def reset_password(self, email: str, password: str) -> User:
@@ -99,7 +126,8 @@ class UserService:
             PermissionDeniedError: the account belongs to another user, or a field is for superusers only; also when
                 users change their own e-mail or password without the correct current password.
             ConflictError: a superuser tries to change their own role.
-            NotFoundError, EmailTakenError, WeakPasswordError, ThrottledError.
+            ThrottledError: too many wrong passwords, or too many questions whether addresses have accounts.
+            NotFoundError, EmailTakenError, WeakPasswordError.
         """
         is_self = editor.id == user_id
         if not is_self and not editor.is_superuser:
@@ -109,6 +137,9 @@ class UserService:
         self._refuse_role_change(editor, changes, is_self=is_self)
         if is_self and changes.keys() & {"email", "password"}:
             self._require_current_password(editor, current_password)
+        if not editor.is_superuser and changes.get("email", editor.email) != editor.email:
+            # The result reveals whether the address has an account.
+            self._recipient_lookup.count(editor, changes["email"])
         if not changes:
             return AccountChange(self.get_user(editor, user_id), None)
         action, details = _audit_entry_of(changes)
@@ -120,9 +151,13 @@ class UserService:
                 password = changes.pop("password")
                 validate_password_strength(password, email=changes.get("email", address))
                 changes["hashed_password"] = self._passwords.hash(password)
-        if previous_email is not None:
-            changes["email_verified_at"] = None
-        must_verify = previous_email is not None and self._requires_verified_email
+        is_verified = changes.pop("email_verified", None if previous_email is None else False)
+        if is_verified is not None:
+            changes["email_verified_at"] = clock.now() if is_verified else None
+        if is_verified:
+            user = self._users.lock(user_id)
+            self._named_access.activate(user_id, email=changes.get("email", user.email))
+        must_verify = previous_email is not None and not is_verified and self._requires_verified_email
         # Ended sessions and API keys stay invalid when a disabled account is enabled again.
         ends_sessions = "hashed_password" in changes or changes.get("is_active") is False or must_verify
         user = self._users.update(user_id, changes, action=action, details=details, ends_sessions=ends_sessions)
@@ -131,6 +166,8 @@ class UserService:
     def _refuse_role_change(self, editor: User, changes: Mapping[str, Any], *, is_self: bool) -> None:
         if changes.keys() & QUOTA_FIELDS and not editor.is_superuser:
             raise PermissionDeniedError("Only a superuser can change quotas")
+        if "email_verified" in changes and not editor.is_superuser:
+            raise PermissionDeniedError("Only a superuser can change email_verified; users confirm their address by mail")
         if not changes.keys() & ROLE_FIELDS:
             return
         if not editor.is_superuser:
@@ -153,7 +190,6 @@ class UserService:
             return None
 
     def _create(self, registration: UserCreate, *, is_superuser: bool) -> User:
-        validate_password_strength(registration.password, email=registration.email)
         now = clock.now()
         user = User(
             id=uuid4(),
@@ -172,12 +208,13 @@ class UserService:
 
 def _audit_entry_of(changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the audit log's action and details for a change. The details contain neither passwords nor addresses."""
-    shown = sorted(changes.keys() & (ROLE_FIELDS | QUOTA_FIELDS))
+    shown = sorted(changes.keys() & (ROLE_FIELDS | QUOTA_FIELDS | {"email_verified"}))
     details = {"fields": sorted(changes), **{name: changes[name] for name in shown}}
     names = {
         "password": "password.changed",
         "email": "user.email_changed",
         "is_superuser": "user.role_changed",
+        "email_verified": "user.email_verified" if changes.get("email_verified") else "user.email_unverified",
         "quota_bytes": "user.quota_changed",
         "quota_files": "user.quota_changed",
         "is_active": "user.enabled" if changes.get("is_active") else "user.disabled",
