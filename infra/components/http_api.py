@@ -16,12 +16,16 @@ from infra.config import GATEWAY_TIMEOUT_SECONDS, StageConfig
 from lambda_app.routers.http.cors import EXPOSED_HEADERS, METHODS, REQUEST_HEADERS
 
 SIGN_IN = "login/token"
+_LOGIN_PATHS = ("token", "forgot-password", "verification", "reset-password")
 COSTLY_PATHS = (
-    *(f"{prefix}/login/{path}" for prefix in ("/api/v1", "") for path in ("token", "forgot-password", "verification", "reset-password")),
+    *(f"{prefix}/login/{path}" for prefix in ("/api/v1", "") for path in _LOGIN_PATHS),
     "/api/v1/users",
     "/s/{token}",
+    # New paths come last: the ids of the routes are numbers.
+    "/api/v1/login/verify-email",
+    "/login/verify-email",
 )
-"""Paths with a lower rate limit for POST: each request hashes a password or holds an execution for a second (delayed response).
+"""Paths with a lower rate limit for POST: each request hashes a password or waits for SES.
 
 The API also accepts registration with a trailing slash, which the gateway cannot route separately; the general limit applies there."""
 

@@ -13,6 +13,9 @@ from lambda_app.factory import Services
 from lambda_app.models import User
 from lambda_app.schemas.accounts.users import UserCreate
 
+UNLIMITED_REGISTRAR = User(is_superuser=True)
+"""A superuser, whose registrations are not limited."""
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -48,9 +51,7 @@ def make_account(client: httpx.Client, services: Services, *, is_superuser: bool
     with services.unit_of_work() as session:
         accounts = services.users(session)
         registration = UserCreate(email=email, password=password)
-        # Registrations by a superuser are not limited.
-        registrar = User(is_superuser=True)
-        user = accounts.create_superuser(registration) if is_superuser else accounts.register(registration, registrar=registrar)
+        user = accounts.create_superuser(registration) if is_superuser else accounts.register(registration, registrar=UNLIMITED_REGISTRAR)
         user.email_verified_at = clock.now() if is_verified else None
         user_id = user.id
     token, refresh_token = _tokens(client, email, password)

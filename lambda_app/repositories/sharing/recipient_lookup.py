@@ -55,7 +55,7 @@ class RecipientLookupRepository:
         return replace(found, user_ids=by_id | found.user_ids)
 
     def count(self, requester: User, email: str) -> datetime | None:
-        """Count one question about an address, whatever the answer, and commit; return the end of the requester's delay if there is one.
+        """Count one question about an address, with any answer, and commit; return the end of the requester's delay if there is one.
 
         For requests whose result reveals whether the address has an account. Questions during a delay are not counted. Lock order as
         in `find`.

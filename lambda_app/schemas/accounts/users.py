@@ -38,7 +38,7 @@ def normalise_email(value: str) -> str:
 
 Email = Annotated[
     str,
-    StringConstraints(strict=True, strip_whitespace=True, min_length=3, max_length=EMAIL_MAX_LENGTH),
+    StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH),
     ONE_LINE,
     AfterValidator(normalise_email),
 ]

@@ -84,7 +84,7 @@ def _checked_slug(value: str) -> str:
 
 def _normalise_recipient(value: str) -> str:
     try:
-        return str(UUID(value))
+        return str(UUID(value.strip()))
     except ValueError:
         return normalise_email(value)
 
@@ -102,7 +102,7 @@ def _once_each(values: list[T]) -> list[T]:
 Slug = Annotated[str, StringConstraints(strict=True, max_length=SLUG_MAX_LENGTH), AfterValidator(_checked_slug)]
 Recipient = Annotated[
     str,
-    StringConstraints(strict=True, strip_whitespace=True, min_length=3, max_length=EMAIL_MAX_LENGTH),
+    StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH),
     ONE_LINE,
     AfterValidator(_normalise_recipient),
 ]
@@ -201,7 +201,7 @@ class ShareCredentials(RequestModel):
     """The password of a share link, or the e-mail and password of an account."""
 
     password: SubmittedPassword | None = Field(default=None, repr=False)
-    email: Annotated[str, StringConstraints(strict=True, strip_whitespace=True, max_length=EMAIL_MAX_LENGTH), ONE_LINE] | None = None
+    email: Annotated[str, StringConstraints(strict=True, max_length=EMAIL_MAX_LENGTH), ONE_LINE] | None = None
     account_password: SubmittedPassword | None = Field(default=None, repr=False)
 
     @model_validator(mode="after")
