@@ -23,16 +23,15 @@ class OpenAccessRepository:
         """
         now = clock.now()
         of_links = (Archive.holder_id == user_id, Archive.share_id.is_not(None), Archive.status != ArchiveStatus.DELETING)
+        revoked = {"revoked_at": now, "encrypted_token": None}
         steps: dict[str, Update | Delete] = {
-            "shares": update(Share).where(Share.owner_id == user_id, Share.revoked_at.is_(None)).values(revoked_at=now),
+            "shares": update(Share).where(Share.owner_id == user_id, Share.revoked_at.is_(None)).values(revoked),
             "archives": update(Archive).where(*of_links).values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=now),
             "public_files": update(File)
             .where(File.owner_id == user_id, File.is_public)
             .values(is_public=False, updated_at=now, revision=File.revision + 1),
             "grants": delete(FileGrant).where(FileGrant.owner_id == user_id),
-            "file_requests": update(FileRequest)
-            .where(FileRequest.owner_id == user_id, FileRequest.revoked_at.is_(None))
-            .values(revoked_at=now),
+            "file_requests": update(FileRequest).where(FileRequest.owner_id == user_id, FileRequest.revoked_at.is_(None)).values(revoked),
         }
         return {kind: self._execute(statement) for kind, statement in steps.items()}
 

@@ -330,6 +330,12 @@ def test_nothing_that_the_squatter_made_stays_open(mail: Mailing, owner: Account
     assert_problem(client.get(f"/r/{request['token']}"), 404, "not_found")
     assert_problem(client.get(public["public_path"]), 404, "file_not_found")
     assert not can_read(client, friend, shared)
+    with mail.services.engine.begin() as connection:
+        tokens = """
+            SELECT encrypted_token FROM share WHERE id = :share
+            UNION ALL SELECT encrypted_token FROM file_request WHERE id = :request"""
+        stored = connection.execute(text(tokens), {"share": link["id"], "request": request["id"]}).scalars().all()
+    assert stored == [None, None]
     true_owner = Account(squatter.id, squatter.email, OWNERS_PASSWORD, sign_in(client, email=squatter.email, password=OWNERS_PASSWORD))
     assert can_read(client, true_owner, awaited)
     [(_, details)] = [event for event in events_of(mail.services, f"user:{squatter.id}") if event[0] == "password.reset"]
