@@ -69,7 +69,7 @@ class StageConfig:
     requests_per_second: int = 100
     """The gateway's rate limit for all callers together; the burst limit is twice the rate."""
     sign_ins_per_second: int = 10
-    """The same for each route that hashes a password or delays its response."""
+    """The same for each route that hashes a password or sends mail."""
     domain_name: str | None = None
     certificate_arn: str | None = None
     """ACM certificate of `domain_name`, in the region of the stack, or in us-east-1 with a firewall."""
@@ -93,6 +93,8 @@ class StageConfig:
     scans_for_malware: bool = False
     """GuardDuty scans and tags every new object; objects without the clean tag cannot be read."""
     open_registration: bool = True
+    require_verified_email: bool = False
+    """Whether users must confirm their address before they can sign in; needs `mail_from`."""
     noncurrent_days: int = 30
     """Days that the deleted version of an object can be restored."""
 
@@ -128,6 +130,8 @@ class StageConfig:
         if self.public_url is not None and not self.public_url.startswith("https://"):
             raise ConfigError("public_url must be an https:// address")
         if self.mail_from is None:
+            if self.require_verified_email:
+                raise ConfigError("require_verified_email needs mail_from, which sends the mail to confirm an address")
             if self.mail_identity is not None or self.makes_mail_identity:
                 raise ConfigError("mail_identity and makes_mail_identity need mail_from")
             return
@@ -192,7 +196,7 @@ STAGES = {
 }
 
 _TEXT_OVERRIDES = ("domain_name", "certificate_arn", "alarm_email", "mail_from", "mail_identity", "public_url")
-_FLAG_OVERRIDES = ("uses_kms", "scans_for_malware", "open_registration", "firewall", "makes_mail_identity")
+_FLAG_OVERRIDES = ("uses_kms", "scans_for_malware", "open_registration", "require_verified_email", "firewall", "makes_mail_identity")
 _NUMBER_OVERRIDES = ("requests_per_address", "origin_key")
 
 

@@ -46,6 +46,8 @@ from lambda_app.repositories.files.usage import UsageRepository
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.repositories.sharing.grants import FileGrantRepository
 from lambda_app.repositories.sharing.link_tokens import LinkTokenRepository
+from lambda_app.repositories.sharing.named_access import NamedAccessRepository
+from lambda_app.repositories.sharing.open_access import OpenAccessRepository
 from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepository
 from lambda_app.repositories.sharing.share_links import ShareLinkRepository
 from lambda_app.repositories.sharing.shares import ShareRepository
@@ -54,6 +56,7 @@ from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
+from lambda_app.services.accounts.request_limits import RequestLimits
 from lambda_app.services.accounts.sessions import SessionPolicy, SessionService
 from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationService
@@ -140,6 +143,9 @@ class Services:
             shares=ShareRepository(session),
             passwords=self.passwords,
             login_throttle=self._login_throttle(session),
+            limits=RequestLimits(MailAllowanceRepository(session)),
+            recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
+            named_access=NamedAccessRepository(session),
             open_registration=self.settings.open_registration,
             requires_verified_email=self.settings.require_verified_email,
         )
@@ -173,6 +179,8 @@ class Services:
             mail_tokens=MailTokenRepository(session),
             allowances=MailAllowanceRepository(session),
             users=UserRepository(session),
+            named_access=NamedAccessRepository(session),
+            open_access=OpenAccessRepository(session),
             passwords=self.passwords,
             policy=MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url),
         )

@@ -104,6 +104,8 @@ class ApiStack(Stack):
             "MAIL_FROM": self._config.mail_from,
             "PUBLIC_URL": self._config.public_url,
             "GATEWAY_HAS_COSTLY_ROUTES": "true",
+            # Only together with MAIL_FROM: without it, the settings are refused.
+            "REQUIRE_VERIFIED_EMAIL": "true" if self._config.require_verified_email else None,
             # Without domain_name the address is the gateway's, which is created after the function; the API then returns links as paths.
             "API_URL": None if domain is None else f"https://{domain}",
         }

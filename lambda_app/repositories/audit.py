@@ -92,7 +92,7 @@ def audit_insert_for(
     columns["subject"] = func.concat(f"{kind}:", changed.c[key])
     if actor is not None:
         columns["actor_id"] = changed.c[actor]
-    rows = select(*columns.values()).select_from(changed).where(*(_has_run(part) for part in after))
+    rows = select(*columns.values()).select_from(changed).where(*(has_run(part) for part in after))
     return insert(AuditEvent).from_select(list(columns), rows)
 
 
@@ -109,7 +109,7 @@ def audited_writes(*writes: Insert | Update, entry: Mapping[str, Any], lock_user
         done.append(lock_users(*lock_user_ids, after=done))
     table = AuditEvent.__table__
     columns = [literal(value, table.c[name].type).label(name) for name, value in entry.items()]
-    logged = insert(AuditEvent).from_select(list(entry), select(*columns).where(*(_has_run(part) for part in done)))
+    logged = insert(AuditEvent).from_select(list(entry), select(*columns).where(*(has_run(part) for part in done)))
     return select(literal(1)).add_cte(*done, logged.cte("logged"))
 
 
@@ -118,12 +118,12 @@ def lock_users(*user_ids: UUID, after: Sequence[CTE]) -> CTE:
 
     The event of the statement has to come after this CTE: see `audited_writes`.
     """
-    users = select(User.id).where(User.id.in_(user_ids), *(_has_run(part) for part in after)).order_by(User.id)
+    users = select(User.id).where(User.id.in_(user_ids), *(has_run(part) for part in after)).order_by(User.id)
     return users.with_for_update(read=True, key_share=True).cte("locked_users")
 
 
-def _has_run(part: CTE) -> ColumnElement[bool]:
-    # Always true. PostgreSQL has to run the CTE to count its rows.
+def has_run(part: CTE) -> ColumnElement[bool]:
+    """Return a condition that is always true and is known only after the CTE has run: PostgreSQL has to count its rows."""
     return select(func.count()).select_from(part).scalar_subquery() >= 0
 
 

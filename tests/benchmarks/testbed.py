@@ -18,6 +18,7 @@ from lambda_app.schemas.accounts.users import UserCreate
 from tests.benchmarks.candidates import Candidate
 from tests.benchmarks.processes import Process
 from tests.benchmarks.rows import fill
+from tests.support.accounts import UNLIMITED_REGISTRAR
 from tests.support.postgres import create_fresh_database, running_postgres
 
 API = "/api/v1"
@@ -97,7 +98,7 @@ class Testbed:
         """Create an account."""
         with self.services.unit_of_work() as session:
             registration = UserCreate(email=f"{uuid4()}@example.com", password=PASSWORD)
-            user = self.services.users(session).register(registration, registrar=None)
+            user = self.services.users(session).register(registration, registrar=UNLIMITED_REGISTRAR)
             return BenchUser(user.id, user.email)
 
     def sign_in(self, process: Process, user: BenchUser) -> str:

@@ -82,6 +82,7 @@ CERTIFICATE = "arn:aws:acm:us-east-1:111122223333:certificate/0b0e0b0e-0000-4000
         ({"mail_from": "*@example.com", "public_url": "https://app.example.com"}, "bare address"),
         ({"mail_from": "files", "public_url": "https://app.example.com"}, "bare address"),
         ({"makes_mail_identity": "true"}, "mail_from"),
+        ({"require_verified_email": "true"}, "require_verified_email needs mail_from"),
     ],
 )
 def test_incomplete_firewall_or_mail_settings_are_refused(settings: dict[str, str], message: str) -> None:
@@ -94,6 +95,13 @@ def test_sender_identity_is_the_domain_of_mail_from_or_the_named_identity() -> N
 
     assert stage_config(mail.get).verified_sender == "mail.example.com"
     assert stage_config({**mail, "mail_identity": "example.com"}.get).verified_sender == "example.com"
+
+
+def test_confirmed_addresses_can_be_required_for_a_stage() -> None:
+    mail = {"mail_from": "files@mail.example.com", "public_url": "https://app.example.com"}
+
+    assert not stage_config(mail.get).require_verified_email
+    assert stage_config({**mail, "require_verified_email": "true"}.get).require_verified_email
 
 
 def test_reserved_concurrency_matches_the_deployment_guide() -> None:

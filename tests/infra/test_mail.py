@@ -11,6 +11,7 @@ def test_mail_is_off_by_default(prod: Synthesised, dev: Synthesised) -> None:
         assert '"ses:' not in text
         assert "AWS::SES" not in text
         assert "MAIL_FROM" not in text
+        assert "REQUIRE_VERIFIED_EMAIL" not in text
         assert ".email" not in json.dumps(stacks.of_type("AWS::EC2::VPCEndpoint"))
 
 

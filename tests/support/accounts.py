@@ -8,8 +8,13 @@ from uuid import UUID, uuid4
 
 import httpx
 
+from lambda_app.core import clock
 from lambda_app.factory import Services
+from lambda_app.models import User
 from lambda_app.schemas.accounts.users import UserCreate
+
+UNLIMITED_REGISTRAR = User(is_superuser=True)
+"""A superuser, whose registrations are not limited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +45,16 @@ def _tokens(client: httpx.Client, email: str, password: str) -> tuple[str, str]:
     return tokens["access_token"], tokens["refresh_token"]
 
 
-def make_account(client: httpx.Client, services: Services, *, is_superuser: bool = False, email: str | None = None) -> Account:
-    """Create a user with a random password, and a random address unless one is given, and sign in."""
+def make_account(
+    client: httpx.Client, services: Services, *, is_superuser: bool = False, is_verified: bool = True, email: str | None = None
+) -> Account:
+    """Create a user with a random password, by default with a confirmed random address, and sign in."""
     email, password = email or f"user-{uuid4()}@example.com", secrets.token_urlsafe(12)
     with services.unit_of_work() as session:
         accounts = services.users(session)
         registration = UserCreate(email=email, password=password)
-        user = accounts.create_superuser(registration) if is_superuser else accounts.register(registration, registrar=None)
+        user = accounts.create_superuser(registration) if is_superuser else accounts.register(registration, registrar=UNLIMITED_REGISTRAR)
+        user.email_verified_at = clock.now() if is_verified else None
         user_id = user.id
     token, refresh_token = _tokens(client, email, password)
     return Account(id=user_id, email=email, password=password, token=token, refresh_token=refresh_token)

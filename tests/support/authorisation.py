@@ -115,7 +115,7 @@ ROWS: dict[str, Row] = {
     "POST /login/forgot-password": Row(for_everyone(503), json={"email": "x@example.com"}),
     "POST /login/reset-password": Row(for_everyone(410), json={"token": "x", "password": "a good password"}),
     "POST /login/verification": Row(for_everyone(503), json={"email": "x@example.com"}),
-    "POST /login/verify-email": Row(for_everyone(410), json={"token": "x"}),
+    "POST /login/verify-email": Row(for_signed_in(410) | {"anonymous": 410}, json={"token": "x"}),
     "POST /users": Row(for_signed_in(201) | {"anonymous": 201}, json={"email": "new-{random}@example.com", "password": "a good password"}),
     "GET /users": Row(for_superusers(200)),
     "GET /users/me": Row(for_signed_in(200, scope=None)),

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lambda_app.core.errors import AppError
 from lambda_app.factory import Services
 from lambda_app.schemas.accounts.users import UserCreate
+from tests.support.accounts import UNLIMITED_REGISTRAR
 from tests.support.gateway import GatewayTransport, LambdaHandler, MakeEvent
 
 PHASES = ("examples", "coverage", "fuzzing", "stateful")
@@ -102,7 +103,7 @@ class Credentials:
             if self._is_superuser:
                 accounts.create_superuser(registration)
             else:
-                accounts.register(registration, registrar=None)
+                accounts.register(registration, registrar=UNLIMITED_REGISTRAR)
         with self._services.unit_of_work() as session:
             return self._services.sessions(session).sign_in(email=registration.email, password=registration.password).access_token.value
 

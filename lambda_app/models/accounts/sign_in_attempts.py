@@ -20,6 +20,10 @@ class AttemptKind(IntEnum):
     """The attempts at one account from one address."""
     GUEST = 4
     """Uploads from one network at one file request, in points: see `repositories/sharing/guest_throttle`."""
+    NETWORK_56 = 5
+    """All attempts from the /56 network of an IPv6 address."""
+    NETWORK_48 = 6
+    """All attempts from its /48 network."""
 
 
 class SignInAttempt(Base):

@@ -42,3 +42,8 @@ class User(Timestamps, Base):
     """Incremented to end every session, access token and API key of the account at once."""
     email_verified_at: Mapped[datetime | None]
     """When the user confirmed the address; None while it is unconfirmed."""
+
+    @property
+    def email_verified(self) -> bool:
+        """Whether the address is known to belong to the user."""
+        return self.email_verified_at is not None

@@ -39,5 +39,7 @@ class FileGrant(Base):
     role: Mapped[str] = mapped_column(String(16))
     email: Mapped[str | None] = mapped_column(String(EMAIL_MAX_LENGTH))
     """The address, if the owner entered one. None after an id: ids are public and must not reveal addresses."""
+    is_pending: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether it was given to an address that the user has not confirmed. It permits nothing until the user does."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

@@ -91,6 +91,8 @@ class ShareRecipient(Base):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"), primary_key=True)
     named_as: Mapped[str] = mapped_column(String(EMAIL_MAX_LENGTH))
     """What the owner entered: an address or an id. Showing the other one would disclose it to the owner."""
+    is_pending: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether the owner entered an address that the user has not confirmed. The link stays closed to the user until then."""
 
 
 class ShareDownload(Base):
@@ -115,6 +117,8 @@ class ShareDetails(NamedTuple):
     share: Share
     file_ids: list[UUID]
     recipients: list[str]
+    pending_recipients: list[str]
+    """Those of the recipients who have not confirmed the address by which they are named."""
 
 
 class OpenShare(NamedTuple):

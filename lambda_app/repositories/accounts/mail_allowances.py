@@ -1,5 +1,6 @@
-"""Rate limits for mail, per requester and per address (docs/adr/0012-mail-rate-limits.md)."""
+"""Rate limits for mail and registrations, per requester and per address (docs/adr/0012-mail-rate-limits.md)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,8 +23,12 @@ MAILS_FOR_ADDRESS = 5
 """From all requesters together, so that strangers cannot flood an inbox."""
 MAILS_BY_NETWORK = 50
 """To all addresses together; an office may share one network."""
+MAILS_BY_WIDER_NETWORKS = (100, 200)
+"""To all addresses together, from the /56 and the /48 of an IPv6 address: a site with a /48 has 65,536 networks."""
 MAILS_BY_ACCOUNT = 5
 """To all addresses together, for a signed-in user, who may enter addresses without an account."""
+
+_HOSTS_THAT_IGNORE_DOTS = frozenset({"gmail.com", "googlemail.com"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +45,21 @@ class MailAllowanceRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def consume(self, kind: str, *, email: str, requester: MailRequester) -> bool:
-        """Count one mail of a kind to the address and commit, if neither limit is reached; return whether it was counted.
+    def consume(self, kind: str, *, email: str, requester: MailRequester, wider: Sequence[MailRequester] = ()) -> bool:
+        """Count one mail of a kind to the address and commit, if no limit is reached; return whether it was counted.
 
-        Lock order: the requester's row, then the address's. A requester at the limit leaves the address's row unchanged. One statement,
-        which is the same whether or not the address has an account, so that the response time does not reveal it.
+        `wider` are the networks that contain the requester, the narrowest first. Lock order: the requester's row, then those of
+        `wider`, then the address's. A requester at a limit leaves the rows after its own unchanged. One statement, which is the same
+        whether or not the address has an account, so that the response time does not reveal it.
         """
-        requester_key, address_key = hash_secret(f"{kind}|by|{requester.name}"), hash_secret(f"{kind}|to|{email}")
-        by_requester = _count(requester_key, party=address_key, limit=requester.mails, limit_of_party=requester.mails).cte("by_requester")
+        keys = [hash_secret(f"{kind}|by|{party.name}") for party in (requester, *wider)]
+        address_key = hash_secret(f"{kind}|to|{counted_address(email)}")
+        counted: CTE | None = None
+        for number, (key, party) in enumerate(zip(keys, (requester, *wider), strict=True)):
+            rows = _count(key, party=address_key, limit=party.mails, limit_of_party=party.mails, after=counted)
+            counted = rows.cte(f"by_requester_{number}")
         to_address = _count(
-            address_key, party=requester_key, limit=MAILS_FOR_ADDRESS, limit_of_party=MAILS_FOR_ADDRESS_BY_REQUESTER, after=by_requester
+            address_key, party=keys[0], limit=MAILS_FOR_ADDRESS, limit_of_party=MAILS_FOR_ADDRESS_BY_REQUESTER, after=counted
         ).cte("to_address")
         query = select(func.count()).select_from(to_address).execution_options(**OWN_TRANSACTION)
         return self._session.execute(query).scalar_one() == 1
@@ -85,3 +95,16 @@ def _count(key: str, *, party: str, limit: int, limit_of_party: int, after: CTE 
         )
         .returning(MailAllowance.key)
     )
+
+
+def counted_address(email: str) -> str:
+    """Return the address under which mail to `email` is counted. All tagged addresses (`name+tag@host`) of a mailbox count as one.
+
+    The mailbox's own address counts apart: otherwise requests for tagged addresses could use up its mails, and the owner would be
+    refused without a valid link in the inbox.
+    """
+    name, _, host = email.partition("@")
+    mailbox, plus, _ = name.partition("+")
+    if host in _HOSTS_THAT_IGNORE_DOTS:
+        mailbox = mailbox.replace(".", "")
+    return f"{mailbox}{plus}@{host}"

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, insert, literal, select, update
+from sqlalchemy import ColumnElement, exists, insert, literal, select, update
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
@@ -44,6 +44,12 @@ class MailTokenRepository:
         logged = audit_insert_for(added, f"mail.{purpose}", kind="user", key="user_id")
         return self._session.execute(select(aliased(MailToken, added)).add_cte(logged.cte("logged"))).scalar_one_or_none()
 
+    def get_user(self, token_hash: str, purpose: MailPurpose) -> User | None:
+        """Return the user of a token that `consume` would accept, without using it up; None if it is not valid."""
+        query = select(User).join(MailToken, (MailToken.user_id == User.id) & (MailToken.email == User.email))
+        valid = _is_valid(token_hash, purpose)
+        return self._session.execute(query.where(*valid, User.token_epoch == MailToken.token_epoch, User.is_active)).scalar_one_or_none()
+
     def consume(self, token_hash: str, purpose: MailPurpose) -> User | None:
         """Use up a token within the caller's transaction and return its user; None if it is not valid.
 
@@ -54,10 +60,7 @@ class MailTokenRepository:
         used = (
             update(MailToken)
             .where(
-                MailToken.token_hash == token_hash,
-                MailToken.purpose == purpose,
-                MailToken.used_at.is_(None),
-                MailToken.expires_at > clock.now(),
+                *_is_valid(token_hash, purpose),
                 exists().where(
                     User.id == MailToken.user_id,
                     User.email == MailToken.email,
@@ -80,3 +83,12 @@ class MailTokenRepository:
     def purge(self, *, expired_before: datetime) -> int:
         """Delete tokens that expired before this time, in batches; return how many."""
         return delete_in_batches(self._session, MailToken, MailToken.expires_at < expired_before)
+
+
+def _is_valid(token_hash: str, purpose: MailPurpose) -> tuple[ColumnElement[bool], ...]:
+    return (
+        MailToken.token_hash == token_hash,
+        MailToken.purpose == purpose,
+        MailToken.used_at.is_(None),
+        MailToken.expires_at > clock.now(),
+    )

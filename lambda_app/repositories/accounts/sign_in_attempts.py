@@ -1,6 +1,6 @@
 """Counters of sign-in attempts, in the database because many Lambda instances serve one attacker (docs/adr/0011-sign-in-throttling.md)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from lambda_app.core import clock
 from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.models import AttemptKind, SignInAttempt, User
 from lambda_app.repositories.accounts.attempt_counters import count_attempts, delay_after
-from lambda_app.repositories.audit import audit_insert_each
+from lambda_app.repositories.audit import audit_insert_each, audited_writes
 from lambda_app.repositories.batch_delete import delete_in_batches
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
@@ -21,14 +21,17 @@ FREE_ATTEMPTS_PER_PAIR = 5
 """Wrong passwords for one account from one address before the first delay."""
 FREE_ATTEMPTS_PER_ADDRESS = 50
 """Attempts from one address for all accounts together; an office may share one address."""
+FREE_ATTEMPTS_PER_WIDER_NETWORK = {AttemptKind.NETWORK_56: 100, AttemptKind.NETWORK_48: 200}
+"""The same for the wider networks of an IPv6 address. One customer may have a /48; a mobile network has many in it."""
 ATTACKED_ACCOUNT_FAILURES = 100
 """Failures that mark an account as under attack: each address then has one free attempt, which is enough for the owner."""
 RESET_ADDRESS_AFTER = timedelta(hours=1)
-"""Age at which the counter of an address starts again, so that the failures of a busy office do not accumulate."""
+"""Age at which the counter of an address or network starts again, so that the failures of a busy office do not accumulate."""
 RESET_AFTER = timedelta(hours=24)
 """Age at which the other counters start again."""
 
 _KINDS = (AttemptKind.ACCOUNT, AttemptKind.ADDRESS, AttemptKind.PAIR)
+_NETWORK_KINDS = (AttemptKind.ADDRESS, *FREE_ATTEMPTS_PER_WIDER_NETWORK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +41,28 @@ class AttemptKeys:
     account: str
     address: str
     pair: str
+    wider: tuple[str, ...] = ()
+    """The counters of the /56 and the /48 network of an IPv6 address."""
 
     @classmethod
-    def of(cls, *, account: str, network: str) -> "AttemptKeys":
-        """Return the counters for the name of an account and the caller's network."""
+    def of(cls, *, account: str, network: str, wider: Sequence[str] = ()) -> "AttemptKeys":
+        """Return the counters for the name of an account, the caller's network and the wider networks around it."""
         return cls(
             account=hash_secret(f"account|{account}"),
             address=hash_secret(f"address|{network}"),
             pair=hash_secret(f"pair|{network}|{account}"),
+            wider=tuple(hash_secret(f"address|{network}") for network in wider),
         )
 
     @property
-    def all(self) -> tuple[str, str, str]:
-        """All three, in the order of their kinds."""
-        return self.account, self.address, self.pair
+    def all(self) -> tuple[str, ...]:
+        """All of them, in the order of their kinds."""
+        return self.account, self.address, self.pair, *self.wider
+
+    @property
+    def kinds(self) -> tuple[AttemptKind, ...]:
+        """The kind of each of `all`."""
+        return (*_KINDS, *tuple(FREE_ATTEMPTS_PER_WIDER_NETWORK)[: len(self.wider)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +87,13 @@ class SignInAttemptRepository:
         """Count an attempt before the password is checked, commit, and return the user with this address and the decision.
 
         Counting first counts a thousand concurrent attempts as a thousand. One statement, because every sign-in executes it. Lock order:
-        the counters by kind (account, address, pair). An attempt while one of them blocks is not counted and inserts no counters, so
-        that a flood of refused attempts does not fill the table.
+        the counters by kind (account, address, pair, wider networks). An attempt while one of them blocks is not counted and inserts no
+        counters, so that a flood of refused attempts does not fill the table.
         """
         now = clock.now()
         delays = _current_delays(keys, now)
         counted = _count(keys, delays, now).cte("counted")
-        # The counter of the account never blocks. A concurrent attempt can block the other two while this one waits for their locks.
+        # The counter of the account never blocks. A concurrent attempt can block the others while this one waits for their locks.
         own_count = select(func.count()).select_from(counted).where(counted.c.kind != AttemptKind.ACCOUNT).scalar_subquery()
         query = select(User, own_count.label("own_count"), delays).select_from(
             delays.outerjoin(User, User.email == literal(email, User.email.type))
@@ -90,7 +101,7 @@ class SignInAttemptRepository:
         row = self._session.execute(query.execution_options(**OWN_TRANSACTION)).one()
         return Admission(
             user=row[0],
-            is_admitted=row.own_count == 2 and row.blocked_until is None,
+            is_admitted=row.own_count == len(keys.all) - 1 and row.blocked_until is None,
             blocked_until=row.blocked_until,
             is_first_refusal=bool(row.is_unrecorded),
         )
@@ -119,9 +130,9 @@ class SignInAttemptRepository:
         logged = audit_insert_each(recorded, entry).cte("logged")
         self._session.execute(select(literal(1)).add_cte(recorded, logged).execution_options(**OWN_TRANSACTION))
 
-    def reset(self, keys: AttemptKeys) -> None:
-        """Take an attempt back after its success, within the caller's transaction."""
-        self._session.execute(reset_attempt(keys))
+    def reset_refused(self, keys: AttemptKeys, entry: Mapping[str, Any]) -> None:
+        """Take an attempt back, add the event and commit; for a request that is refused for another reason."""
+        self._session.execute(audited_writes(reset_attempt(keys), entry=entry).execution_options(**OWN_TRANSACTION))
 
     def reset_durably(self, keys: AttemptKeys) -> None:
         """Take an attempt back after its success and commit, even if the request is refused later."""
@@ -156,7 +167,7 @@ def reset_attempt(keys: AttemptKeys) -> Update:
 
 def reset_before(now: datetime) -> ColumnElement[datetime]:
     """Return the time before which a counter must have begun to start again."""
-    return case((SignInAttempt.kind == AttemptKind.ADDRESS, now - RESET_ADDRESS_AFTER), else_=now - RESET_AFTER)
+    return case((SignInAttempt.kind.in_(_NETWORK_KINDS), now - RESET_ADDRESS_AFTER), else_=now - RESET_AFTER)
 
 
 def _blocks(keys: AttemptKeys, now: datetime) -> ColumnElement[bool]:
@@ -181,8 +192,10 @@ def _current_delays(keys: AttemptKeys, now: datetime) -> CTE:
 
 
 def _count(keys: AttemptKeys, delays: CTE, now: datetime) -> ReturningInsert[str, int, int, datetime | None]:
-    """Return the upsert that counts the attempt on its three counters, unless one of them blocks."""
-    counters = values(column("key", String), column("kind", SmallInteger), name="counters").data(list(zip(keys.all, _KINDS, strict=True)))
+    """Return the upsert that counts the attempt on its counters, unless one of them blocks."""
+    counters = values(column("key", String), column("kind", SmallInteger), name="counters").data(
+        list(zip(keys.all, keys.kinds, strict=True))
+    )
     rows = select(counters.c.key, counters.c.kind, literal(1)).join_from(counters, delays, delays.c.blocked_until.is_(None))
     account = aliased(SignInAttempt)
     is_attacked = (
@@ -192,6 +205,7 @@ def _count(keys: AttemptKeys, delays: CTE, now: datetime) -> ReturningInsert[str
     )
     free = case(
         (SignInAttempt.kind == AttemptKind.ADDRESS, FREE_ATTEMPTS_PER_ADDRESS),
+        *((SignInAttempt.kind == kind, free) for kind, free in FREE_ATTEMPTS_PER_WIDER_NETWORK.items()),
         (is_attacked, 1),
         else_=FREE_ATTEMPTS_PER_PAIR,
     )

@@ -52,11 +52,16 @@ class UserRepository:
             raise NotFoundError("User not found", code="user_not_found")
         return user
 
-    def lock(self, user_id: UUID) -> None:
-        """Lock the account until the end of the caller's transaction, against other changes. Raises NotFoundError."""
-        query = select(User.id).where(User.id == user_id).with_for_update(key_share=True)
-        if self._session.execute(query).scalar_one_or_none() is None:
+    def lock(self, user_id: UUID) -> User:
+        """Lock the user until the transaction ends, and return it as currently stored. Raises NotFoundError.
+
+        Requests that share with the user wait for that.
+        """
+        query = select(User).where(User.id == user_id).with_for_update(key_share=True).execution_options(populate_existing=True)
+        user = self._session.execute(query).scalar_one_or_none()
+        if user is None:
             raise NotFoundError("User not found", code="user_not_found")
+        return user
 
     def get_by_email(self, email: str) -> User | None:
         """Return the user with this normalised address; None if there is none."""

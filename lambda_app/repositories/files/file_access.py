@@ -66,11 +66,16 @@ def shared_files(user: User, shared: Shared, *, is_descending: bool = True) -> S
     """The files that are shared with or by `user`: `file_id` and `file_created_at`, which an index has in order."""
     columns = select(FileGrant.file_created_at, FileGrant.file_id)
     if shared is Shared.WITH_ME:
-        return columns.where(FileGrant.user_id == user.id).subquery("shared")
+        return columns.where(*granted_to(user)).subquery("shared")
     # A file has a grant for each grantee. With the order of the list, PostgreSQL finds duplicates while it reads the index in that order.
     direction = desc if is_descending else asc
     columns = columns.where(FileGrant.owner_id == user.id).distinct()
     return columns.order_by(direction(FileGrant.file_created_at), direction(FileGrant.file_id)).subquery("shared")
+
+
+def granted_to(user: User) -> tuple[ColumnElement[bool], ...]:
+    """The grants that give `user` access. A grant to an address that the user has not confirmed does not."""
+    return FileGrant.user_id == user.id, FileGrant.is_pending.is_(False)
 
 
 def shareable_by(user: User) -> ColumnElement[bool]:
@@ -136,7 +141,9 @@ def link_is_for(access: AccessContext) -> ColumnElement[bool]:
     is_for_anyone = Share.audience == ShareAudience.ANYONE
     if access.viewer_id is None:
         return is_for_anyone
-    is_named = exists().where(ShareRecipient.share_id == Share.id, ShareRecipient.user_id == access.viewer_id)
+    is_named = exists().where(
+        ShareRecipient.share_id == Share.id, ShareRecipient.user_id == access.viewer_id, ShareRecipient.is_pending.is_(False)
+    )
     is_admitted = or_(
         Share.audience == ShareAudience.SIGNED_IN, Share.owner_id == access.viewer_id, is_named.correlate_except(ShareRecipient)
     )
@@ -170,7 +177,7 @@ def _is_published() -> ColumnElement[bool]:
 
 
 def _is_granted_to(user: User, *roles: GrantRole) -> ColumnElement[bool]:
-    grant = select(FileGrant.file_id).where(FileGrant.file_id == File.id, FileGrant.user_id == user.id)
+    grant = select(FileGrant.file_id).where(FileGrant.file_id == File.id, *granted_to(user))
     return and_(exists(grant.where(FileGrant.role.in_(roles)) if roles else grant), _is_offered())
 
 

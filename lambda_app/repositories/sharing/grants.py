@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, false, func, literal, not_, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
@@ -10,8 +10,9 @@ from lambda_app.core import clock
 from lambda_app.db.session import own_transaction
 from lambda_app.models import File, FileGrant, FileStatus, GrantRole, User
 from lambda_app.repositories.audit import audit_insert_for
-from lambda_app.repositories.files.file_access import manageable_by
+from lambda_app.repositories.files.file_access import granted_to, manageable_by
 from lambda_app.repositories.files.files import FileForbiddenError, NoSuchFileError
+from lambda_app.repositories.sharing.named_access import is_confirmed
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
 GRANTS_PER_FILE = 100
@@ -26,8 +27,11 @@ class FileGrantRepository:
     def put(self, file_id: UUID, user: User, *, grantee_id: UUID, role: GrantRole, email: str | None = None) -> FileGrant | None:
         """Grant the role on a file that `user` may manage; None if file or grantee does not exist, or the file has too many grants.
 
-        Lock order: the file, the grantee in the mode of the foreign key, the grant, the end of the audit log. The lock on the file
-        makes the limit exact: of two concurrent requests for one file, the second counts the grant of the first.
+        A grant to an `email` that the grantee has not confirmed is pending, unless the same grant had an effect before.
+
+        Lock order: the file, the grantee, the grant, the end of the audit log. The lock on the file makes the limit exact: of two
+        concurrent requests for one file, the second counts the grant of the first. The lock on the grantee excludes a concurrent
+        confirmation (`NamedAccessRepository.activate`).
         """
         with own_transaction(self._session):
             file = select(File.id).where(*_grantable(file_id, user)).with_for_update(key_share=True)
@@ -41,7 +45,9 @@ class FileGrantRepository:
         Lock order: the grant, the end of the audit log.
         """
         conditions: tuple[ColumnElement[bool], ...] = (FileGrant.file_id == file_id, FileGrant.user_id == grantee_id)
-        if grantee_id != user.id:
+        if grantee_id == user.id:
+            conditions += (FileGrant.is_pending.is_(False),)
+        else:
             conditions += (exists(select(File.id).where(File.id == file_id, manageable_by(user))),)
         removed = delete(FileGrant).where(*conditions).returning(FileGrant.file_id).cte("removed")
         logged = audit_insert_for(removed, "file.unshared", kind="file", key="file_id", details={"user_id": grantee_id})
@@ -54,7 +60,7 @@ class FileGrantRepository:
         Raises NoSuchFileError, FileForbiddenError.
         """
         is_manager: ColumnElement[bool] = manageable_by(user)
-        is_visible = and_(FileGrant.file_id == File.id, or_(is_manager, FileGrant.user_id == user.id))
+        is_visible = and_(FileGrant.file_id == File.id, or_(is_manager, and_(*granted_to(user))))
         query = (
             select(is_manager.label("is_manager"), FileGrant)
             .select_from(File)
@@ -72,7 +78,8 @@ class FileGrantRepository:
 
     def _put(self, file_id: UUID, user: User, *, grantee_id: UUID, role: GrantRole, email: str | None) -> FileGrant | None:
         shared_file = select(File.id, File.owner_id, File.created_at).where(*_grantable(file_id, user)).cte("shared_file")
-        grantee = select(User.id).where(User.id == grantee_id, User.is_active).with_for_update(read=True, key_share=True).cte("grantee")
+        owns_address = is_confirmed(literal(email, FileGrant.email.type)).label("owns_address")
+        grantee = select(User.id, owns_address).where(User.id == grantee_id, User.is_active).with_for_update(read=True).cte("grantee")
         others = select(func.count()).where(FileGrant.file_id == file_id, FileGrant.user_id != grantee_id).scalar_subquery()
         now = clock.now()
         columns = FileGrant.__table__.c
@@ -83,13 +90,20 @@ class FileGrantRepository:
             "file_created_at": shared_file.c.created_at,
             "role": literal(role.value, columns.role.type),
             "email": literal(email, columns.email.type),
+            "is_pending": literal(email is not None) & not_(grantee.c.owns_address),
             "created_at": literal(now, columns.created_at.type),
             "updated_at": literal(now, columns.updated_at.type),
         }
         rows = select(*values.values()).where(grantee.c.id != shared_file.c.owner_id, others < GRANTS_PER_FILE)
         inserted = insert(FileGrant).from_select(list(values), rows)
         new = inserted.excluded
-        changes = {"role": new.role, "email": func.coalesce(new.email, FileGrant.email), "updated_at": new.updated_at}
+        had_effect = and_(FileGrant.is_pending.is_(False), FileGrant.email == new.email)
+        changes = {
+            "role": new.role,
+            "email": func.coalesce(new.email, FileGrant.email),
+            "is_pending": new.is_pending & not_(func.coalesce(had_effect, false())),
+            "updated_at": new.updated_at,
+        }
         granted = inserted.on_conflict_do_update(constraint="pk_file_grant", set_=changes).returning(*columns).cte("granted")
         details = {"user_id": grantee_id, "role": role.value}
         logged = audit_insert_for(granted, "file.shared", kind="file", key="file_id", details=details)

@@ -1,7 +1,7 @@
 """Finding users by address or id without revealing which addresses have an account (docs/adr/0014-file-grants.md)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -31,6 +31,8 @@ class FoundRecipients:
     is_admitted: bool
     """Whether the throttle admits the requester."""
     blocked_until: datetime | None
+    unconfirmed: frozenset[str] = frozenset()
+    """The addresses that their users have not confirmed. Not to be disclosed unless `is_admitted`."""
 
 
 class RecipientLookupRepository:
@@ -50,7 +52,21 @@ class RecipientLookupRepository:
             return FoundRecipients(by_id, is_admitted=True, blocked_until=None)
         with own_transaction(self._session):
             found = self._find_emails(requester, emails)
-        return FoundRecipients(by_id | found.user_ids, found.is_admitted, found.blocked_until)
+        return replace(found, user_ids=by_id | found.user_ids)
+
+    def count(self, requester: User, email: str) -> datetime | None:
+        """Count one question about an address, with any answer, and commit; return the end of the requester's delay if there is one.
+
+        For requests whose result reveals whether the address has an account. Questions during a delay are not counted. Lock order as
+        in `find`.
+        """
+        now, (requester_key, pair_keys) = clock.now(), _keys(requester, [email])
+        with own_transaction(self._session):
+            _, blocked_until = self._lock_counter(requester_key, now)
+            if blocked_until is None or blocked_until <= now:
+                self._count(requester_key, list(pair_keys.values()), now)
+                return None
+        return blocked_until
 
     def _find_ids(self, ids: Mapping[str, UUID]) -> dict[str, UUID]:
         if not ids:
@@ -63,15 +79,15 @@ class RecipientLookupRepository:
 
         The first lock serialises the lookups of one requester, so that concurrent lookups reveal no more than sequential ones.
         """
-        now, network = clock.now(), f"user:{requester.id}"
-        requester_key = AttemptKeys.of(account="", network=network).address
-        pair_keys = {email: AttemptKeys.of(account=f"grant:{email}", network=network).pair for email in emails}
+        now, (requester_key, pair_keys) = clock.now(), _keys(requester, emails)
         failures, requester_blocked_until = self._lock_counter(requester_key, now)
-        user_ids, delays = {}, [requester_blocked_until]
-        for email, user_id, pair_blocked_until in self._list_users(pair_keys):
+        user_ids, unconfirmed, delays = {}, set(), [requester_blocked_until]
+        for email, user_id, is_confirmed, pair_blocked_until in self._list_users(pair_keys):
             delays.append(pair_blocked_until)
             if user_id is not None:
                 user_ids[email] = user_id
+                if not is_confirmed:
+                    unconfirmed.add(email)
         blocked_until = max((delay for delay in delays if delay is not None and delay > now), default=None)
         if blocked_until is not None:
             return FoundRecipients({}, is_admitted=False, blocked_until=blocked_until)
@@ -80,7 +96,7 @@ class RecipientLookupRepository:
             failures, blocked_until = self._count(requester_key, missing, now)
         # Sequential lookups of several unknown addresses would be delayed in between.
         is_admitted = len(missing) <= 1 or failures <= FREE_ATTEMPTS_PER_ADDRESS
-        return FoundRecipients(user_ids, is_admitted, blocked_until)
+        return FoundRecipients(user_ids, is_admitted, blocked_until, frozenset(unconfirmed))
 
     def _lock_counter(self, key: str, now: datetime) -> tuple[int, datetime | None]:
         """Lock the counter, which is created if there is none, and return its failures and the end of its delay."""
@@ -89,18 +105,18 @@ class RecipientLookupRepository:
         failures, blocked_until = self._session.execute(locked.returning(SignInAttempt.failures, SignInAttempt.blocked_until)).one()
         return failures, blocked_until
 
-    def _list_users(self, pair_keys: Mapping[str, str]) -> list[tuple[str, UUID | None, datetime | None]]:
-        """Return each address with its active user and the end of the delay of its counter, if any."""
+    def _list_users(self, pair_keys: Mapping[str, str]) -> list[tuple[str, UUID | None, bool, datetime | None]]:
+        """Return each address with its active user, whether the user has confirmed it, and the end of the delay of its counter."""
         pairs = func.jsonb_to_recordset(json_parameter([{"email": email, "pair": pair} for email, pair in pair_keys.items()]))
         requested = pairs.table_valued(column("email", User.email.type), column("pair", SignInAttempt.key.type))
         requested = requested.render_derived(name="requested", with_types=True)
         query = (
-            select(requested.c.email, User.id, SignInAttempt.blocked_until)
+            select(requested.c.email, User.id, User.email_verified_at.is_not(None), SignInAttempt.blocked_until)
             .select_from(requested)
             .outerjoin(User, (User.email == requested.c.email) & User.is_active)
             .outerjoin(SignInAttempt, SignInAttempt.key == requested.c.pair)
         )
-        return [(row[0], row[1], row[2]) for row in self._session.execute(query)]
+        return [(row[0], row[1], row[2], row[3]) for row in self._session.execute(query)]
 
     def _count(self, requester_key: str, missing: Sequence[str], now: datetime) -> tuple[int, datetime | None]:
         """Count the missing addresses; return the requester's failures and the end of the longest delay that follows."""
@@ -120,3 +136,10 @@ class RecipientLookupRepository:
         counted = self._session.execute(statement).all()
         failures = next(row.failures for row in counted if row.key == requester_key)
         return failures, max((row.blocked_until for row in counted if row.blocked_until is not None), default=None)
+
+
+def _keys(requester: User, emails: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Return the keys of the requester's counter and of the requester's counter for each address."""
+    network = f"user:{requester.id}"
+    pairs = {email: AttemptKeys.of(account=f"grant:{email}", network=network).pair for email in emails}
+    return AttemptKeys.of(account="", network=network).address, pairs

@@ -1,6 +1,6 @@
 """Queries on share links, for their owners and superusers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    not_,
     or_,
     select,
     true,
@@ -35,7 +36,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.db.session import own_transaction, violated_constraint
 from lambda_app.models import Archive, ArchiveStatus, File, Share, ShareDetails, ShareFile, ShareRecipient, User
-from lambda_app.repositories.audit import audit_insert_for, lock_users
+from lambda_app.repositories.audit import audit_insert_for, has_run
 from lambda_app.repositories.files.file_access import links_manageable_by, manageable_by, shareable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
 from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
@@ -90,24 +91,24 @@ class ShareRepository:
         With `with_key`, also mark the idempotency key that holds the id of this link as done; False if another request has taken the
         key over. Raises SlugTakenError.
 
-        Lock order: the idempotency key, the files by id, the owner, the link that had the slug, the recipients, the end of the audit
-        log. The lock on the owner makes the limits exact: of two concurrent requests of one owner, the second counts the link of the
-        first.
+        Lock order: the idempotency key, the files by id, the owner and the recipients by id, the link that had the slug, the end of the
+        audit log. The lock on the owner makes the limits exact: of two concurrent requests of one owner, the second counts the link
+        of the first. The locks on the recipients exclude a concurrent confirmation (`NamedAccessRepository.activate`).
         """
         share = details.share
         with own_transaction(self._session):
             if with_key and self._session.execute(lock_key(user_id=owner.id, resource_id=share.id)).one_or_none() is None:
                 return False
-            file_owners = self._lock_files(details.file_ids, owner)
+            file_owners = self._lock_files(details.file_ids, owner, user_ids.values())
             if len(file_owners) < len(details.file_ids):
                 return False
             share.needs_superuser = any(owner_id != owner.id for owner_id in file_owners)
             created = _insert(share, limits).returning(Share.id, Share.owner_id).cte("created")
             parts = [_insert_files(details, created).returning(literal(1).label("done")).cte("files")]
             if user_ids:
-                recipients = insert(ShareRecipient).from_select(*_recipient_rows(user_ids, created)).returning(literal(1).label("done"))
-                parts.append(recipients.cte("named"))
-                parts.append(lock_users(*user_ids.values(), after=parts))
+                named = select(User.id, User.email, User.email_verified_at).where(User.id.in_(user_ids.values())).cte("named_users")
+                recipients = insert(ShareRecipient).from_select(*_recipient_rows(user_ids, created, named))
+                parts.append(recipients.returning(literal(1).label("done")).cte("named"))
             if with_key:
                 completed = complete_key(user_id=created.c.owner_id, resource_id=created.c.id)
                 parts.append(completed.returning(literal(1).label("done")).cte("completed"))
@@ -149,7 +150,8 @@ class ShareRepository:
         """Change a link that is not revoked, and commit; None if there is none that the user may manage.
 
         `user_ids` replaces the recipients; None leaves them. `fields` are the names of the changed fields for the audit log.
-        Lock order: the link, its recipients, the users, the end of the audit log.
+        The result has the recipients from before the change.
+        Lock order: the link, the users, the link's recipients, the end of the audit log.
         """
         with own_transaction(self._session):
             if user_ids is not None:
@@ -179,20 +181,23 @@ class ShareRepository:
         changed = change.values(**changes, updated_at=clock.now()).returning(*Share.__table__.c).cte("changed")
         parts = []
         if user_ids is not None:
+            named = _lock_named(user_ids, after=[changed])
             others = ShareRecipient.user_id.not_in(user_ids.values())
-            removed = delete(ShareRecipient).where(ShareRecipient.share_id == changed.c.id, others)
+            removed = delete(ShareRecipient).where(ShareRecipient.share_id == changed.c.id, others, has_run(named))
             parts.append(removed.returning(ShareRecipient.user_id).cte("removed"))
-        if user_ids:
-            added = upsert(ShareRecipient).from_select(*_recipient_rows(user_ids, changed)).on_conflict_do_nothing()
-            parts.append(added.returning(ShareRecipient.user_id).cte("added"))
-            parts.append(lock_users(*user_ids.values(), after=parts))
+            if user_ids:
+                added = upsert(ShareRecipient).from_select(*_recipient_rows(user_ids, changed, named))
+                new = added.excluded
+                # A recipient whom the owner names again keeps the access that the first name gave.
+                added = added.on_conflict_do_update(
+                    constraint="pk_share_recipient",
+                    set_={"named_as": new.named_as, "is_pending": new.is_pending},
+                    where=ShareRecipient.is_pending.is_(True),
+                )
+                parts.append(added.returning(ShareRecipient.user_id).cte("added"))
         logged = audit_insert_for(changed, "share.updated", kind=Share.__tablename__, details={"fields": sorted(fields)}, after=parts)
         row = self._execute(_with_details(aliased(Share, changed)).add_cte(*parts, logged.cte("logged"))).one_or_none()
-        if row is None:
-            return None
-        details = _as_details(row)
-        # The statement does not see its own changes to the recipients.
-        return details if user_ids is None else details._replace(recipients=sorted(user_ids))
+        return None if row is None else _as_details(row)
 
     def replace_token(self, share_id: UUID, owner: User, *, token_hash: str, encrypted_token: str) -> ShareDetails | None:
         """Replace the token of a link that is not revoked, and commit; None if `owner` has no such link, or it has a slug.
@@ -224,18 +229,20 @@ class ShareRepository:
         logged = audit_insert_for(revoked, "share.revoked", kind=Share.__tablename__, after=[ended])
         return list(self._execute(select(aliased(Share, revoked)).add_cte(ended, logged.cte("logged"))).scalars())
 
-    def _lock_files(self, file_ids: Sequence[UUID], owner: User) -> Sequence[UUID]:
-        """Lock those of the files that the owner may share, in the mode of a foreign key, then the owner; return the files' owners.
+    def _lock_files(self, file_ids: Sequence[UUID], owner: User, recipient_ids: Iterable[UUID]) -> Sequence[UUID]:
+        """Lock those of the files that the owner may share, then the users; return the files' owners.
 
-        Nothing if the owner may not share all of them, or the credentials of the request have ended since it was authenticated: then
-        the owner's role may have changed too.
+        The files are locked in the mode of a foreign key. The owner and the recipients are locked in one order, so that two users can
+        name each other at the same time. Nothing if the owner may not share all of the files, or the credentials of the request have
+        ended since it was authenticated: then the owner's role may have changed too.
         """
         shareable = select(File.id, File.owner_id).where(File.id.in_(file_ids), shareable_by(owner)).order_by(File.id)
         files = shareable.with_for_update(read=True, key_share=True).cte("shared_files")
         has_all = select(func.count()).select_from(files).scalar_subquery() == len(file_ids)
-        current = select(User.id).where(User.id == owner.id, User.token_epoch == owner.token_epoch, User.is_active, has_all)
-        locked = current.with_for_update(key_share=True).cte("locked_owner")
-        return self._session.execute(select(files.c.owner_id).where(exists(select(locked.c.id)))).scalars().all()
+        users = select(User.id, User.token_epoch, User.is_active).where(User.id.in_({owner.id, *recipient_ids}), has_all)
+        locked = users.order_by(User.id).with_for_update(key_share=True).cte("locked_users")
+        is_current = and_(locked.c.id == owner.id, locked.c.token_epoch == owner.token_epoch, locked.c.is_active)
+        return self._session.execute(select(files.c.owner_id).where(exists(select(locked.c.id).where(is_current)))).scalars().all()
 
     def _page(self, condition: ColumnElement[bool], *, limit: int, after: Cursor | None) -> list[ShareDetails]:
         query = newest_page(_with_details(Share).where(condition), Share, limit=limit, after=after)
@@ -292,12 +299,20 @@ def _changeable(share_id: UUID, user: User) -> tuple[ColumnElement[bool], ...]:
     return Share.id == share_id, Share.revoked_at.is_(None), links_manageable_by(user)
 
 
-def _recipient_rows(user_ids: Mapping[str, UUID], share: Any) -> tuple[list[str], Select[Any]]:
+def _lock_named(user_ids: Mapping[str, UUID], *, after: Sequence[CTE]) -> CTE:
+    """Return the CTE of the users and their addresses, locked against a concurrent confirmation (`NamedAccessRepository.activate`)."""
+    users = select(User.id, User.email, User.email_verified_at).where(User.id.in_(user_ids.values()), *map(has_run, after))
+    return users.order_by(User.id).with_for_update(read=True).cte("named_users").prefix_with("MATERIALIZED", dialect="postgresql")
+
+
+def _recipient_rows(user_ids: Mapping[str, UUID], share: Any, users: CTE) -> tuple[list[str], Select[Any]]:
     pairs = [(user_id, name) for name, user_id in user_ids.items()]
     named = values(column("id", Uuid), column("name", ShareRecipient.named_as.type), name="recipients").data(pairs)
+    owns_address = and_(users.c.email == named.c.name, users.c.email_verified_at.is_not(None))
+    is_pending = and_(named.c.name.contains("@"), not_(owns_address))
     # Joined, because a user may have been deleted since the lookup.
-    rows = select(share.c.id, User.id, named.c.name).select_from(named).join(User, User.id == named.c.id).join(share, true())
-    return ["share_id", "user_id", "named_as"], rows
+    rows = select(share.c.id, users.c.id, named.c.name, is_pending).select_from(named).join(users, users.c.id == named.c.id)
+    return ["share_id", "user_id", "named_as", "is_pending"], rows.join(share, true())
 
 
 def _opens_managed(file_id: UUID, user: User) -> ColumnElement[bool]:
@@ -308,15 +323,17 @@ def _opens_managed(file_id: UUID, user: User) -> ColumnElement[bool]:
 def _with_details(link: Any) -> Select[Any]:
     files = select(func.array_agg(aggregate_order_by(ShareFile.file_id, ShareFile.position)))
     names = select(func.array_agg(aggregate_order_by(ShareRecipient.named_as, ShareRecipient.named_as)))
+    pending = names.where(ShareRecipient.share_id == link.id, ShareRecipient.is_pending)
     return select(
         link,
         files.where(ShareFile.share_id == link.id).scalar_subquery().label("file_ids"),
         names.where(ShareRecipient.share_id == link.id).scalar_subquery().label("recipients"),
+        pending.scalar_subquery().label("pending_recipients"),
     ).execution_options(populate_existing=True)
 
 
 def _as_details(row: Any) -> ShareDetails:
-    return ShareDetails(row[0], row.file_ids or [], row.recipients or [])
+    return ShareDetails(row[0], row.file_ids or [], row.recipients or [], row.pending_recipients or [])
 
 
 def _audit_details(details: ShareDetails) -> dict[str, Any]:

@@ -8,13 +8,13 @@ from fastapi.security import OAuth2PasswordRequestForm
 from lambda_app import models
 from lambda_app.core.errors import NotAuthenticatedError
 from lambda_app.core.mail import MailNotConfiguredError
-from lambda_app.dependencies.auth import CurrentUserDep, TokenDep, get_caller
+from lambda_app.dependencies.auth import CallerDep, CurrentUserDep, TokenDep, get_caller
 from lambda_app.dependencies.mail import OutgoingMailDep
 from lambda_app.dependencies.same_origin import require_trusted_origin
 from lambda_app.dependencies.services import AuthenticationDep, RecoveryDep, ServicesDep, SessionsDep
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
-from lambda_app.schemas.accounts.sessions import EmailOnly, MailedToken, MailRequested, PasswordReset, Refresh
+from lambda_app.schemas.accounts.sessions import EmailConfirmation, EmailOnly, MailRequested, PasswordReset, Refresh
 from lambda_app.schemas.accounts.users import Token, User
 from lambda_app.services.accounts.sessions import SignedIn
 
@@ -67,17 +67,20 @@ async def get_token_owner(user: CurrentUserDep) -> models.User:
 def request_password_reset(parameters: EmailOnly, outgoing: OutgoingMailDep, recovery: RecoveryDep, services: ServicesDep) -> MailRequested:
     """Send a mail with a link for resetting the password, if the address belongs to an account.
 
-    The response and its duration are the same if no account has the address.
+    The response is the same, and takes as long, if no account has the address.
     """
     _require_mail(services)
-    outgoing.equalize_response_time()
     outgoing.add(recovery.start_password_reset(parameters.email))
     return MailRequested(detail="If the address belongs to an account, it receives a mail with a link to reset the password")
 
 
 @router.post("/reset-password", status_code=204, responses=problem_responses(410))
 def reset_password(reset: PasswordReset, recovery: RecoveryDep) -> None:
-    """Set a new password with the token from the mail. This ends all sessions and revokes all API keys of the account."""
+    """Set a new password with the token from the mail. This ends all sessions and revokes all API keys of the account.
+
+    It also confirms the address. If that was never done before, the share links, file requests, grants and public files of the
+    account are closed: another person may have registered the address.
+    """
     recovery.complete_password_reset(reset.token, reset.password)
 
 
@@ -87,18 +90,22 @@ def request_email_verification(
 ) -> MailRequested:
     """Send a mail with a link for verifying the address, if an account with this address needs it. Can be repeated.
 
-    The response and its duration are the same if no account has the address.
+    The response is the same, and takes as long, if no account has the address.
     """
     _require_mail(services)
-    outgoing.equalize_response_time()
     outgoing.add(recovery.start_email_verification(parameters.email))
     return MailRequested(detail="If the address belongs to an account and is not confirmed, it receives a mail with a link to confirm it")
 
 
-@router.post("/verify-email", status_code=204, responses=problem_responses(410))
-def verify_email(mailed: MailedToken, recovery: RecoveryDep) -> None:
-    """Verify an e-mail address with the token from the mail."""
-    recovery.complete_email_verification(mailed.token)
+@router.post("/verify-email", status_code=204, responses=problem_responses(401, 403, 410))
+def verify_email(confirmation: EmailConfirmation, caller: CallerDep, recovery: RecoveryDep) -> None:
+    """Confirm an e-mail address with the token from the mail.
+
+    Send either the access token of the account or a `password`. The account's current password, too, keeps the account as it is. Any
+    other password becomes the new one. Because another person may have registered the address, this ends all sessions and API keys
+    and closes the share links, file requests, grants and public files of the account.
+    """
+    recovery.complete_email_verification(confirmation.token, caller=caller, password=confirmation.password)
 
 
 def _token(signed_in: SignedIn, response: Response) -> Token:

@@ -9,7 +9,7 @@ from lambda_app import models
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.dependencies.auth import CallerDep, CurrentUserDep
 from lambda_app.dependencies.mail import OutgoingMailDep
-from lambda_app.dependencies.services import RecoveryDep, ServicesDep, SessionsDep, UsageDep, UsersDep
+from lambda_app.dependencies.services import RecoveryDep, SessionsDep, UsageDep, UsersDep
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.routers.http.paging import CursorQuery, LimitQuery, SkipQuery, set_page_headers
 from lambda_app.routers.http.problems import problem_responses
@@ -29,19 +29,20 @@ ActiveQuery = Annotated[bool | None, Query(description="Only active accounts (tr
 router = Router(prefix="/users", tags=["users"])
 
 
-@router.post("/", status_code=201, response_model=User, responses=problem_responses(401, 403, 409))
+@router.post("/", status_code=201, response_model=User, responses=problem_responses(401, 403, 409, 429))
 def create_user(
     registration: UserCreate,
     outgoing: OutgoingMailDep,
     caller: CallerDep,
     users: UsersDep,
     recovery: RecoveryDep,
-    services: ServicesDep,
 ) -> models.User:
-    """Create an account. While registration is open, no credentials are needed; otherwise only superusers can do this."""
+    """Create an account. While registration is open, no credentials are needed; otherwise only superusers can do this.
+
+    Where mail can be sent, the address receives a link to confirm it. Until then, files that are shared with the address stay closed.
+    """
     user = users.register(registration, registrar=caller)
-    if services.settings.require_verified_email:
-        outgoing.add(recovery.build_registration_mail(user))
+    outgoing.add(recovery.build_registration_mail(user))
     return user
 
 
@@ -109,9 +110,10 @@ def get_user(user_id: UUID, user: CurrentUserDep, users: UsersDep) -> models.Use
 def update_user(
     user_id: UUID, update: UserUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, users: UsersDep, recovery: RecoveryDep
 ) -> models.User:
-    """Change an account. Users can change their own; superusers can change any. Only superusers can change roles.
+    """Change an account. Users can change their own; superusers can change any.
 
-    A new e-mail address, password or role needs the caller's own password in `current_password`, also for another account.
+    Only superusers can change roles, quotas and `email_verified`. A new e-mail address, password or role needs the caller's own password
+    in `current_password`, also for another account.
     """
     change = users.update_user(user, user_id, update)
     outgoing.add(*recovery.build_email_change_mails(change))

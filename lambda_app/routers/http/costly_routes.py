@@ -19,6 +19,8 @@ COSTLY_ROUTES = (
     "POST /api/v1/files/{file_id}/shares",
     "PATCH /api/v1/users/me",
     "PATCH /api/v1/users/{user_id}",
+    "POST /api/v1/login/verify-email",
+    "POST /login/verify-email",
 )
 """As the gateway's route keys. Add new routes at the end: the gateway's resources are named by their position."""
 SLASH_ROUTES = ("POST /api/v1/users/",)

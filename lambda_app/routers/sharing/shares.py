@@ -18,7 +18,7 @@ from lambda_app.services.sharing.shares import SharedLink, SharePage
 
 router = Router(tags=["shares"])
 
-_COLUMNS = Share.model_fields.keys() - {"url", "file_ids", "has_password", "recipients"}
+_COLUMNS = Share.model_fields.keys() - {"url", "file_ids", "has_password", "recipients", "pending_recipients"}
 
 
 class _Presenter:
@@ -36,6 +36,7 @@ class _Presenter:
             file_ids=link.details.file_ids,
             has_password=share.hashed_password is not None,
             recipients=link.details.recipients,
+            pending_recipients=link.details.pending_recipients,
         )
 
 

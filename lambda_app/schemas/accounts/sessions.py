@@ -62,6 +62,12 @@ class PasswordReset(MailedToken):
     password: Password = Field(repr=False)
 
 
+class EmailConfirmation(MailedToken):
+    """The token from the link in a mail, and the password of the account: the current one or a new one."""
+
+    password: Password | None = Field(default=None, repr=False)
+
+
 class Session(ResponseModel):
     """A session. `is_current` marks the session of this request."""
 

@@ -33,7 +33,12 @@ def normalise_email(value: str) -> str:
     return validate_email(value.strip(), check_deliverability=False).normalized.lower()
 
 
-Email = Annotated[str, StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH), ONE_LINE, AfterValidator(normalise_email)]
+Email = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH),
+    ONE_LINE,
+    AfterValidator(normalise_email),
+]
 Password = Annotated[
     str,
     StringConstraints(strict=True, min_length=PASSWORD_MIN_LENGTH, max_length=PASSWORD_MAX_LENGTH),
@@ -71,19 +76,20 @@ class UserSelfUpdate(RequestModel):
 
 
 class UserUpdate(UserSelfUpdate):
-    """Changes of an account. Only a superuser can change `is_active`, `is_superuser` and the quota.
+    """Changes of an account. Only a superuser can change `is_active`, `is_superuser`, `email_verified` and the quota.
 
     A new e-mail, password or role needs the current password of the user who changes the account.
     """
 
     is_active: bool | None = Field(default=None, strict=True)
     is_superuser: bool | None = Field(default=None, strict=True)
+    email_verified: bool | None = Field(default=None, strict=True, description="Whether the address is known to belong to the user.")
     quota_bytes: int | None = Field(default=None, strict=True, ge=0, le=2**62, description="Maximum stored bytes; null means the default.")
     quota_files: int | None = Field(
         default=None, strict=True, ge=0, le=2**31 - 1, description="Maximum number of files; null means the default."
     )
 
-    _cannot_be_null = field_validator("is_active", "is_superuser", mode="before")(refuse_null)
+    _cannot_be_null = field_validator("is_active", "is_superuser", "email_verified", mode="before")(refuse_null)
 
 
 class User(ResponseModel):
@@ -93,6 +99,7 @@ class User(ResponseModel):
     email: str
     is_active: bool
     is_superuser: bool
+    email_verified: bool = Field(description="Whether the address is confirmed. Until then, files shared with it stay closed to the user.")
     created_at: Timestamp
     updated_at: Timestamp
 

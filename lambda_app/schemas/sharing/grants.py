@@ -34,5 +34,6 @@ class Grant(ResponseModel):
     user_id: UUID
     email: str | None
     role: GrantRole
+    is_pending: bool = Field(description="True until the account confirms the address that the owner entered; the grant has no effect.")
     created_at: Timestamp
     updated_at: Timestamp

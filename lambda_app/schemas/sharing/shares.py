@@ -90,7 +90,7 @@ def _checked_slug(value: str) -> str:
 
 def _normalise_recipient(value: str) -> str:
     try:
-        return str(UUID(value))
+        return str(UUID(value.strip()))
     except ValueError:
         return normalise_email(value)
 
@@ -109,7 +109,10 @@ LinkAddress = Annotated[str, AfterValidator(canonical_address)]
 """The last segment of a link's URL: a token or a slug."""
 Slug = Annotated[str, StringConstraints(strict=True, max_length=SLUG_MAX_LENGTH), AfterValidator(_checked_slug)]
 Recipient = Annotated[
-    str, StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH), ONE_LINE, AfterValidator(_normalise_recipient)
+    str,
+    StringConstraints(strict=True, min_length=3, max_length=EMAIL_MAX_LENGTH),
+    ONE_LINE,
+    AfterValidator(_normalise_recipient),
 ]
 Recipients = Annotated[list[Recipient], Field(max_length=RECIPIENTS_PER_SHARE), AfterValidator(_once_each)]
 Expiry = Annotated[Instant, AfterValidator(_refuse_far_future)]
@@ -176,6 +179,7 @@ class Share(ResponseModel):
     last_opened_at: Timestamp | None
     audience: ShareAudience
     recipients: list[str]
+    pending_recipients: list[str] = Field(description="Recipients whose account has not confirmed the address yet. They have no access.")
     allows_download: bool
     note: str | None
     owner_id: UUID

@@ -11,8 +11,9 @@ from lambda_app.repositories.accounts.sign_in_attempts import Admission, Attempt
 from lambda_app.repositories.audit import AuditRepository, audit_entry
 from lambda_app.schemas.accounts.users import normalise_email
 
-IPV6_CUSTOMER_BITS = 64
-"""Prefix length in bits that counts as one source. Providers assign at least a /64, within which a client can change its address."""
+IPV6_CUSTOMER_BITS = (64, 56, 48)
+"""Prefix lengths in bits that count as one source. Providers assign at least a /64, often a /56 or a /48, within which a client can
+change its address."""
 TYPED_NAME_MAX_LENGTH = 254
 
 
@@ -73,8 +74,8 @@ class LoginThrottle:
         return is_right
 
     def reset(self, email: str) -> None:
-        """Reset the counters after a successful attempt, within the caller's transaction."""
-        self._attempts.reset(attempt_keys(email))
+        """Reset the counters after a successful attempt and commit, even if the request is refused later."""
+        self._attempts.reset_durably(attempt_keys(email))
 
     def _admit(self, keys: AttemptKeys, *, email: str | None, purpose: PasswordPurpose, subject: str | None = None) -> Admission:
         admission = self._attempts.admit(keys, email=email)
@@ -89,25 +90,35 @@ class LoginThrottle:
 
 def network_of(source_address: str | None) -> str:
     """Return the network that counts as one source: the IPv4 address, or the /64 network of an IPv6 address."""
+    return networks_of(source_address)[0]
+
+
+def networks_of(source_address: str | None) -> tuple[str, ...]:
+    """Return the networks that are counted: the IPv4 address, or the /64, /56 and /48 networks of an IPv6 address."""
     try:
         address = ipaddress.ip_address(source_address or "")
     except ValueError:
-        return "unknown"
+        return ("unknown",)
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((int(address), IPV6_CUSTOMER_BITS), strict=False))
-    return str(address)
+            return (str(address.ipv4_mapped),)
+        return tuple(str(ipaddress.ip_network((int(address), bits), strict=False)) for bits in IPV6_CUSTOMER_BITS)
+    return (str(address),)
 
 
 def attempt_keys(email: str) -> AttemptKeys:
     """Return the counters of a sign-in attempt with this address, from the network of the current request."""
-    name = _normalised(email) or email[:TYPED_NAME_MAX_LENGTH]
-    return AttemptKeys.of(account=name, network=network_of(request_context().source_address))
+    name = _normalised(email) or email.strip()[:TYPED_NAME_MAX_LENGTH]
+    return _keys_of(name)
 
 
 def _link_keys(share: Share) -> AttemptKeys:
-    return AttemptKeys.of(account=f"share:{share.id}", network=network_of(request_context().source_address))
+    return _keys_of(f"share:{share.id}")
+
+
+def _keys_of(account: str) -> AttemptKeys:
+    network, *wider = networks_of(request_context().source_address)
+    return AttemptKeys.of(account=account, network=network, wider=wider)
 
 
 def _normalised(email: str) -> str | None:

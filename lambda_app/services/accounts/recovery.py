@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 from lambda_app.core import clock
-from lambda_app.core.errors import GoneError
-from lambda_app.core.mail import Mail
+from lambda_app.core.errors import GoneError, PermissionDeniedError
+from lambda_app.core.mail import PLACEHOLDER, Mail
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.password_rules import validate_password_strength
 from lambda_app.core.security.passwords import PasswordHasher
@@ -15,13 +16,14 @@ from lambda_app.models import MailPurpose, User
 from lambda_app.repositories.accounts.mail_allowances import (
     MAIL_WINDOW,
     MAILS_BY_ACCOUNT,
-    MAILS_BY_NETWORK,
     MailAllowanceRepository,
     MailRequester,
 )
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.users import UserRepository
-from lambda_app.services.accounts.login_throttle import network_of
+from lambda_app.repositories.sharing.named_access import NamedAccessRepository
+from lambda_app.repositories.sharing.open_access import OpenAccessRepository
+from lambda_app.services.accounts.request_limits import RequestLimits
 from lambda_app.services.accounts.users import AccountChange
 
 RESET_LIFETIME = timedelta(minutes=30)
@@ -47,6 +49,13 @@ class MailTokenSpentError(GoneError):
     message = "This link has been used or has expired; request a new one"
 
 
+class PasswordRequiredError(PermissionDeniedError):
+    """The token is valid, but the request does not show that the confirming person controls the account."""
+
+    code = "password_required"
+    message = "Choose a password for this account and send it as `password`, or sign in to the account first"
+
+
 _CHANGED = """The e-mail address of your account was changed. From now on, mail goes to the new address.
 
 If this wasn't you, contact the support of this service at once.
@@ -62,48 +71,59 @@ class RecoveryService:
         mail_tokens: MailTokenRepository,
         allowances: MailAllowanceRepository,
         users: UserRepository,
+        named_access: NamedAccessRepository,
+        open_access: OpenAccessRepository,
         passwords: PasswordHasher,
         policy: MailPolicy,
     ) -> None:
         self._mail_tokens = mail_tokens
         self._allowances = allowances
+        self._limits = RequestLimits(allowances)
         self._users = users
+        self._named_access = named_access
+        self._open_access = open_access
         self._passwords = passwords
         self._policy = policy
 
     def start_password_reset(self, email: str) -> Mail | None:
-        """Return the mail to send for a forgotten password; None when the account does not exist or the mail limit is reached."""
-        if not self._allowances.consume(MailPurpose.RESET_PASSWORD, email=email, requester=_network()):
+        """Return the mail to send for a forgotten password: a placeholder if no account has the address.
+
+        None when the mail limit is reached, which does not depend on whether there is an account.
+        """
+        if not self._limits.admit(MailPurpose.RESET_PASSWORD, email=email):
             return None
-        return self._mail(
+        mail = self._mail(
             email,
             MailPurpose.RESET_PASSWORD,
             lifetime=RESET_LIFETIME,
             subject="Reset your password",
             text="We received a request to reset your password. Choose a new password within 30 minutes:\n\n{link}\n\n"
+            "If the address was never confirmed, the reset also closes the share links, file requests and public files of the account.\n\n"
             "If this wasn't you, ignore this mail: your password has not changed.\n",
         )
+        return mail or PLACEHOLDER
 
     def complete_password_reset(self, token: str, password: str) -> None:
-        """Set the new password and end every session. Raises MailTokenSpentError, WeakPasswordError."""
-        user = self._redeem(token, MailPurpose.RESET_PASSWORD)
-        # A weak password rolls the redemption back, so the user can try again with the same link.
-        validate_password_strength(password, email=user.email)
-        changes = {
-            "hashed_password": self._passwords.hash(password),
-            "email_verified_at": user.email_verified_at or clock.now(),
-        }
-        self._mail_tokens.invalidate_all(user.id, MailPurpose.RESET_PASSWORD)
-        self._users.update(user.id, changes, action="password.reset", details={"by": "mail"}, ends_sessions=True)
+        """Set the new password, confirm the address and end every session. Raises MailTokenSpentError, WeakPasswordError.
+
+        If the address was not confirmed before, another person may have registered it: everything that the account opened to others
+        is closed too.
+        """
+        user = self._require_user(token, MailPurpose.RESET_PASSWORD)
+        self._take_over(user, token, MailPurpose.RESET_PASSWORD, password)
 
     def start_email_verification(self, email: str) -> Mail | None:
-        """Return the mail for confirming an address; None when no account needs it or the mail limit is reached."""
-        is_allowed = self._allowances.consume(MailPurpose.VERIFY_EMAIL, email=email, requester=_network())
-        return self._verification(email) if is_allowed else None
+        """Return the mail for confirming an address: a placeholder if no account needs it. None when the mail limit is reached."""
+        if not self._limits.admit(MailPurpose.VERIFY_EMAIL, email=email):
+            return None
+        return self._verification(email) or PLACEHOLDER
 
     def build_registration_mail(self, user: User) -> Mail | None:
-        """Return the mail for confirming the address of a new account. No limit applies: an address is registered only once."""
-        return self._verification(user.email)
+        """Return the mail for confirming the address of a new account; None where mail cannot be sent.
+
+        No limit of mails applies: an address is registered only once, and registrations have a limit.
+        """
+        return self._verification(user.email) if self._policy.can_send else None
 
     def build_email_change_mails(self, change: AccountChange) -> list[Mail]:
         """Return the mails about a changed address: a notice to the old address, a confirmation request to the new one.
@@ -132,10 +152,40 @@ class RecoveryService:
             text="Confirm within 24 hours that this address is yours:\n\n{link}\n",
         )
 
-    def complete_email_verification(self, token: str) -> None:
-        """Mark the address of the token's account as verified. Raises MailTokenSpentError."""
-        user = self._redeem(token, MailPurpose.VERIFY_EMAIL)
-        self._users.update(user.id, {"email_verified_at": clock.now()}, action="user.email_verified")
+    def complete_email_verification(self, token: str, *, caller: User | None, password: str | None) -> None:
+        """Confirm the address of the token's account. From then on, the address names this account.
+
+        The mail proves who reads the address, but not who registered it. So the request must also be made by the signed-in account
+        or contain its current password. Any other password becomes the new one: then everything that the account opened to others
+        is closed, and every session and API key ends.
+
+        Raises MailTokenSpentError, PasswordRequiredError, WeakPasswordError.
+        """
+        user = self._require_user(token, MailPurpose.VERIFY_EMAIL)
+        is_own = caller is not None and caller.id == user.id
+        if not is_own and password is None:
+            raise PasswordRequiredError
+        if is_own or self._passwords.verify(password or "", user.hashed_password):
+            self._redeem(token, MailPurpose.VERIFY_EMAIL)
+            self._named_access.activate(user.id, email=user.email)
+            self._users.update(user.id, {"email_verified_at": clock.now()}, action="user.email_verified")
+        else:
+            self._take_over(user, token, MailPurpose.VERIFY_EMAIL, password or "")
+
+    def _take_over(self, user: User, token: str, purpose: MailPurpose, password: str) -> None:
+        """Redeem the token, set the password, confirm the address and end every session."""
+        # A weak password is refused before the token is redeemed, so the user can try again with the same link.
+        validate_password_strength(password, email=user.email)
+        hashed_password = self._passwords.hash(password)
+        details: dict[str, Any] = {"by": "mail"}
+        if user.email_verified_at is None:
+            # Before the account is locked: transitions of files lock the file first.
+            details["closed"] = self._open_access.close_all(user.id)
+        self._redeem(token, purpose)
+        self._mail_tokens.invalidate_all(user.id, MailPurpose.RESET_PASSWORD)
+        self._named_access.activate(user.id, email=user.email)
+        changes = {"hashed_password": hashed_password, "email_verified_at": user.email_verified_at or clock.now()}
+        self._users.update(user.id, changes, action="password.reset", details=details, ends_sessions=True)
 
     def _mail(self, email: str, purpose: MailPurpose, *, lifetime: timedelta, subject: str, text: str) -> Mail | None:
         token = new_secret()
@@ -144,12 +194,13 @@ class RecoveryService:
         link = f"{self._policy.public_url}/{purpose.replace('_', '-')}#{urlencode({'token': token})}"
         return None if user is None else Mail(to=user.email, subject=subject, text=text.format(link=link), link=link)
 
-    def _redeem(self, token: str, purpose: MailPurpose) -> User:
-        user = self._mail_tokens.consume(hash_secret(token), purpose)
-        if user is None:
+    def _require_user(self, token: str, purpose: MailPurpose) -> User:
+        user = self._mail_tokens.get_user(hash_secret(token), purpose)
+        if user is None or (purpose is MailPurpose.VERIFY_EMAIL and user.email_verified):
             raise MailTokenSpentError
         return user
 
-
-def _network() -> MailRequester:
-    return MailRequester(f"network|{network_of(request_context().source_address)}", MAILS_BY_NETWORK)
+    def _redeem(self, token: str, purpose: MailPurpose) -> None:
+        # Valid a moment ago; a concurrent request may have used it up.
+        if self._mail_tokens.consume(hash_secret(token), purpose) is None:
+            raise MailTokenSpentError

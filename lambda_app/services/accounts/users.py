@@ -6,16 +6,20 @@ from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError, NotFoundError, PermissionDeniedError
+from lambda_app.core.errors import ConflictError, NotFoundError, PermissionDeniedError, TooManyRequestsError
 from lambda_app.core.security.password_rules import validate_password_strength
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.models import User
+from lambda_app.repositories.accounts.mail_allowances import MAIL_WINDOW
 from lambda_app.repositories.accounts.users import UserRepository
+from lambda_app.repositories.sharing.named_access import NamedAccessRepository
 from lambda_app.repositories.sharing.shares import ShareRepository
 from lambda_app.schemas.accounts.users import UserCreate, UserFilter, UserSelfUpdate, UserUpdate, normalise_email
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose
+from lambda_app.services.accounts.request_limits import RequestLimits
+from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 
 ROLE_FIELDS = frozenset({"is_active", "is_superuser"})
 """Fields that only a superuser can change, and not on their own account."""
@@ -24,6 +28,8 @@ QUOTA_FIELDS = frozenset({"quota_bytes", "quota_files"})
 PROTECTED_FIELDS = frozenset({"email", "password", "is_superuser"})
 """Fields that decide who controls an account and with which power. Changing them requires the editor's own current password, also for
 another user's account: a stolen session of a superuser must not suffice to take accounts over."""
+REGISTRATION_KIND = "register"
+"""The kind under which `RequestLimits` counts registrations."""
 
 
 class RegistrationClosedError(PermissionDeniedError):
@@ -31,6 +37,13 @@ class RegistrationClosedError(PermissionDeniedError):
 
     code = "registration_closed"
     message = "Registration is closed; only an administrator can create accounts"
+
+
+class TooManyRegistrationsError(TooManyRequestsError):
+    """Too many accounts were registered from this network or for this mailbox."""
+
+    code = "too_many_registrations"
+    message = "Too many registrations from this network or for this mailbox; try again in half an hour"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +67,16 @@ class UserPage(NamedTuple):
 class UserService:
     """Creates, reads and changes accounts."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a parameter for each of its parts
         self,
         *,
         users: UserRepository,
         shares: ShareRepository,
         passwords: PasswordHasher,
         login_throttle: LoginThrottle,
+        limits: RequestLimits,
+        recipient_lookup: RecipientLookup,
+        named_access: NamedAccessRepository,
         open_registration: bool,
         requires_verified_email: bool,
     ) -> None:
@@ -68,20 +84,31 @@ class UserService:
         self._shares = shares
         self._passwords = passwords
         self._login_throttle = login_throttle
+        self._limits = limits
+        self._recipient_lookup = recipient_lookup
+        self._named_access = named_access
         self._open_registration = open_registration
         self._requires_verified_email = requires_verified_email
 
     def register(self, registration: UserCreate, *, registrar: User | None) -> User:
         """Create an account. `registrar` is the signed-in caller, if any; when registration is closed, it must be a superuser.
 
-        Raises RegistrationClosedError, EmailTakenError, WeakPasswordError.
+        Registrations are counted, except by superusers, before the password is hashed and before the result reveals whether the
+        address has an account.
+
+        Raises RegistrationClosedError, WeakPasswordError, TooManyRegistrationsError, EmailTakenError.
         """
-        if not self._open_registration and not (registrar and registrar.is_superuser):
+        is_by_superuser = registrar is not None and registrar.is_superuser
+        if not self._open_registration and not is_by_superuser:
             raise RegistrationClosedError
+        validate_password_strength(registration.password, email=registration.email)
+        if not is_by_superuser and not self._limits.admit(REGISTRATION_KIND, email=registration.email):
+            raise TooManyRegistrationsError.until(clock.now() + MAIL_WINDOW)
         return self._create(registration, is_superuser=False)
 
     def create_superuser(self, registration: UserCreate) -> User:
         """Create a superuser. For the operator's command line only. Raises EmailTakenError, WeakPasswordError."""
+        validate_password_strength(registration.password, email=registration.email)
         return self._create(registration, is_superuser=True)
 
     def reset_password(self, email: str, password: str) -> User:
@@ -121,7 +148,8 @@ class UserService:
             PermissionDeniedError: the account belongs to another user, or a field is for superusers only; also when a
                 field of `PROTECTED_FIELDS` is changed without the editor's correct current password.
             ConflictError: a superuser tries to change their own role.
-            NotFoundError, EmailTakenError, WeakPasswordError, ThrottledError.
+            ThrottledError: too many wrong passwords, or too many questions whether addresses have accounts.
+            NotFoundError, EmailTakenError, WeakPasswordError.
         """
         is_self = editor.id == user_id
         if not is_self and not editor.is_superuser:
@@ -133,6 +161,9 @@ class UserService:
             return AccountChange(self.get_user(editor, user_id), None)
         if changes.keys() & PROTECTED_FIELDS:
             self._require_current_password(editor, current_password)
+        if not editor.is_superuser and changes.get("email", editor.email) != editor.email:
+            # The result reveals whether the address has an account.
+            self._recipient_lookup.count(editor, changes["email"])
         action, details = _audit_entry_of(changes)
         previous_email = None
         if changes.keys() & {"email", "password"}:
@@ -142,22 +173,35 @@ class UserService:
                 password = changes.pop("password")
                 validate_password_strength(password, email=changes.get("email", address))
                 changes["hashed_password"] = self._passwords.hash(password)
-        if previous_email is not None:
-            changes["email_verified_at"] = None
-        must_verify = previous_email is not None and self._requires_verified_email
+        is_verified = changes.pop("email_verified", None if previous_email is None else False)
+        if is_verified is not None:
+            changes["email_verified_at"] = clock.now() if is_verified else None
+        must_verify = previous_email is not None and not is_verified and self._requires_verified_email
         # Ended sessions and API keys stay invalid when a disabled account is enabled again. A change of the role ends them too: a key
         # must not gain power by a promotion, nor keep its scopes through a demotion and the next promotion.
         ends_sessions = "hashed_password" in changes or changes.get("is_active") is False or "is_superuser" in changes or must_verify
-        if changes.get("is_superuser") is False:
-            # Locked first, so that no link is created meanwhile, and because the account must be locked before the end of the audit log.
-            self._users.lock(user_id)
-            self._shares.revoke_all_that_need_superuser(user_id)
+        self._change_access(user_id, changes, is_verified=bool(is_verified))
         user = self._users.update(user_id, changes, action=action, details=details, ends_sessions=ends_sessions)
         return AccountChange(user, previous_email)
+
+    def _change_access(self, user_id: UUID, changes: Mapping[str, Any], *, is_verified: bool) -> None:
+        """Give effect to what waits for a confirmed address, and revoke the links that need a role that the account loses."""
+        loses_role = changes.get("is_superuser") is False
+        if not loses_role and not is_verified:
+            return
+        # Locked first, so that no link or grant is created meanwhile, and because the account must be locked before the end of the
+        # audit log.
+        user = self._users.lock(user_id)
+        if is_verified:
+            self._named_access.activate(user_id, email=changes.get("email", user.email))
+        if loses_role:
+            self._shares.revoke_all_that_need_superuser(user_id)
 
     def _refuse_role_change(self, editor: User, changes: Mapping[str, Any], *, is_self: bool) -> None:
         if changes.keys() & QUOTA_FIELDS and not editor.is_superuser:
             raise PermissionDeniedError("Only a superuser can change quotas")
+        if "email_verified" in changes and not editor.is_superuser:
+            raise PermissionDeniedError("Only a superuser can change email_verified; users confirm their address by mail")
         if not changes.keys() & ROLE_FIELDS:
             return
         if not editor.is_superuser:
@@ -180,7 +224,6 @@ class UserService:
             return None
 
     def _create(self, registration: UserCreate, *, is_superuser: bool) -> User:
-        validate_password_strength(registration.password, email=registration.email)
         now = clock.now()
         user = User(
             id=uuid4(),
@@ -199,12 +242,13 @@ class UserService:
 
 def _audit_entry_of(changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the audit log's action and details for a change. The details contain neither passwords nor addresses."""
-    shown = sorted(changes.keys() & (ROLE_FIELDS | QUOTA_FIELDS))
+    shown = sorted(changes.keys() & (ROLE_FIELDS | QUOTA_FIELDS | {"email_verified"}))
     details = {"fields": sorted(changes), **{name: changes[name] for name in shown}}
     names = {
         "password": "password.changed",
         "email": "user.email_changed",
         "is_superuser": "user.role_changed",
+        "email_verified": "user.email_verified" if changes.get("email_verified") else "user.email_unverified",
         "quota_bytes": "user.quota_changed",
         "quota_files": "user.quota_changed",
         "is_active": "user.enabled" if changes.get("is_active") else "user.disabled",

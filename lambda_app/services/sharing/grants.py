@@ -59,7 +59,7 @@ class GrantService:
         grantee_id = parameters.user_id
         if parameters.email is not None:
             self._files.require_manageable(file_id, user)
-            grantee_id = self._recipient_lookup.find(user, [parameters.email]).get(parameters.email)
+            grantee_id = self._recipient_lookup.find(user, [parameters.email]).user_ids.get(parameters.email)
         if grantee_id is None:
             raise GranteeNotFoundError
         grant = self._grants.put(file_id, user, grantee_id=grantee_id, role=parameters.role, email=parameters.email)

@@ -1,7 +1,7 @@
 """Share links, for the users who share files. `services/sharing/share_links` serves the visitors."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,6 +14,7 @@ from lambda_app.core.security.random_tokens import hash_secret, new_link_token
 from lambda_app.core.security.share_tokens import ShareTokens
 from lambda_app.models import FileStatus, Share, ShareDetails, User
 from lambda_app.repositories.files.files import FileForbiddenError, FileRepository, NoSuchFileError
+from lambda_app.repositories.sharing.recipient_lookup import FoundRecipients
 from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareLimits, ShareRepository
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
@@ -129,10 +130,11 @@ class ShareService:
         with self._idempotency.release_on_error(keyed, share_id):
             if options.recipients and not self._shares.can_share(file_ids, user):
                 raise self._refusal(user, file_ids, with_key=keyed is not None)
-            user_ids = self._find_recipients(user, options.recipients)
+            found = self._find_recipients(user, options.recipients)
+            user_ids = found.user_ids
             address = options.slug or new_link_token()
             share = self._new_share(user, share_id, options, address)
-            details = ShareDetails(share, list(file_ids), sorted(user_ids))
+            details = ShareDetails(share, list(file_ids), sorted(user_ids), sorted(found.unconfirmed & user_ids.keys()))
             limits = ShareLimits(SHARES_PER_USER, SLUGS_PER_USER, slug_kept_since=share.created_at - SLUG_RETENTION)
             if not self._shares.add(details, user, user_ids, limits=limits, with_key=keyed is not None):
                 raise self._refusal(user, file_ids, with_key=keyed is not None, slug=options.slug)
@@ -170,12 +172,13 @@ class ShareService:
             changes["hashed_password"] = None if password is None else self._passwords.hash(password)
         if names and self._shares.require(share_id, user).share.revoked_at is not None:
             raise ShareRevokedError
-        user_ids = None if names is None else self._find_recipients(user, names)
+        user_ids = None if names is None else self._find_recipients(user, names).user_ids
         details = self._shares.update(share_id, user, changes, user_ids=user_ids, fields=fields)
         if details is None:
             self._shares.require(share_id, user)
             raise ShareRevokedError
-        return self._with_address(user, details)
+        # The statement does not see its own changes to the recipients.
+        return self._with_address(user, details if user_ids is None else self._shares.require(share_id, user))
 
     def replace_address(self, user: User, share_id: UUID) -> SharedLink:
         """Give one of the user's own links a new token. The previous address is unknown from the next request on.
@@ -243,16 +246,17 @@ class ShareService:
             updated_at=now,
         )
 
-    def _find_recipients(self, user: User, names: Sequence[str]) -> dict[str, UUID]:
-        """Return the users with these names. Raises UnknownRecipientError, ThrottledError."""
+    def _find_recipients(self, user: User, names: Sequence[str]) -> FoundRecipients:
+        """Return the users with these names, each once. Raises UnknownRecipientError, ThrottledError."""
         if not names:
-            return {}
+            return FoundRecipients({}, is_admitted=True, blocked_until=None)
         found = self._recipient_lookup.find(user, names)
-        unknown = [name for name in names if name not in found]
+        unknown = [name for name in names if name not in found.user_ids]
         if unknown:
             raise UnknownRecipientError(extra={"unknown": unknown})
-        # A user who was named by address and by id is one recipient.
-        return {name: user_id for user_id, name in {user_id: name for name, user_id in found.items()}.items()}
+        # A user who was named by address and by id is one recipient. The id counts: it is no address that must be confirmed first.
+        by_id = {found.user_ids[name]: name for name in sorted(found.user_ids, key=lambda name: "@" not in name)}
+        return replace(found, user_ids={name: user_id for user_id, name in by_id.items()})
 
     def _keyed_request(self, user: User, route: str, key: str, options: ShareOptions) -> KeyedRequest:
         body: dict[str, Any] = options.model_dump(mode="json", exclude={"password"})

@@ -7,9 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import delete
 
-from lambda_app.core.mail import Mailer
 from lambda_app.core.settings import Settings
-from lambda_app.dependencies import mail as outgoing
 from lambda_app.factory import Services
 from lambda_app.models import MailAllowance, SignInAttempt
 from tests.support.gateway import unused_address
@@ -26,24 +24,14 @@ def _reset_rate_limits(services: Services) -> None:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send mail before the response and without the delay that makes response times equal."""
-
-    def send(mails: outgoing.OutgoingMail, post: Mailer) -> None:
-        mails._send_all(post)
-
-    monkeypatch.setattr(outgoing.OutgoingMail, "send", send)
-
-
-@pytest.fixture
-def mail(settings: Settings, tmp_path: Path, quick: None) -> Iterator[Mailing]:
+def mail(settings: Settings, tmp_path: Path) -> Iterator[Mailing]:
     """An API that writes its mail to a directory."""
     with mailing(settings, tmp_path) as made:
         yield made
 
 
 @pytest.fixture
-def strict(settings: Settings, tmp_path: Path, quick: None) -> Iterator[Mailing]:
+def strict(settings: Settings, tmp_path: Path) -> Iterator[Mailing]:
     """An API that requires verified e-mail addresses."""
     with mailing(settings, tmp_path, require_verified_email=True) as made:
         yield made

@@ -84,6 +84,7 @@ def test_viewer_can_read_and_cannot_change(client: httpx.Client, owner: Account,
         "user_id": str(friend.id),
         "email": None,
         "role": "viewer",
+        "is_pending": False,
         "created_at": "",
         "updated_at": "",
     }

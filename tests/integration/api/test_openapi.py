@@ -10,7 +10,12 @@ from lambda_app.models import FileStatus
 from tests.support.accounts import Account
 from tests.support.problems import assert_problem
 
-OPTIONAL_CREDENTIALS = {("post", "/api/v1/users/"), ("get", "/api/v1/files/download/{file_id}"), ("post", "/api/v1/login/logout")}
+OPTIONAL_CREDENTIALS = {
+    ("post", "/api/v1/users/"),
+    ("get", "/api/v1/files/download/{file_id}"),
+    ("post", "/api/v1/login/logout"),
+    ("post", "/api/v1/login/verify-email"),
+}
 """Operations that also accept requests without credentials: open registration, public files, a refresh token in the body."""
 
 

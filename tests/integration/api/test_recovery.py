@@ -36,6 +36,10 @@ def reset(mail: Mailing, token: str, password: str = NEW) -> httpx.Response:
     return mail.client.post(f"{LOGIN}/reset-password", json={"token": token, "password": password})
 
 
+def verify(mail: Mailing, password: str = NEW) -> httpx.Response:
+    return mail.client.post(f"{LOGIN}/verify-email", json={"token": mail.token(), "password": password})
+
+
 def sign_in(mail: Mailing, email: str, password: str) -> httpx.Response:
     return mail.client.post(f"{LOGIN}/token", data={"username": email, "password": password})
 
@@ -204,9 +208,9 @@ def test_sign_in_requires_a_verified_address_if_configured(strict: Mailing) -> N
     assert_problem(sign_in(strict, new["email"], "wrong password"), 401, "bad_credentials")
     assert "/verify-email#token=" in strict.mails()[0]
     assert_problem(reset(strict, strict.token()), 410, "link_expired")
-    assert strict.client.post(f"{LOGIN}/verify-email", json={"token": strict.token()}).status_code == 204
+    assert verify(strict).status_code == 204
     assert sign_in(strict, new["email"], NEW).status_code == 200
-    assert_problem(strict.client.post(f"{LOGIN}/verify-email", json={"token": strict.token()}), 410, "link_expired")
+    assert_problem(verify(strict), 410, "link_expired")
 
 
 def test_verification_mail_can_be_requested_until_the_address_is_verified(strict: Mailing) -> None:
@@ -216,9 +220,8 @@ def test_verification_mail_can_be_requested_until_the_address_is_verified(strict
         response = strict.client.post(f"{LOGIN}/verification", json={"email": email})
         assert response.status_code == 202
     assert len(strict.mails()) == 2
-    token = strict.token()
-    assert strict.client.post(f"{LOGIN}/verify-email", json={"token": token}).status_code == 204
-    assert_problem(strict.client.post(f"{LOGIN}/verify-email", json={"token": token}), 410, "link_expired")
+    assert verify(strict).status_code == 204
+    assert_problem(verify(strict), 410, "link_expired")
 
     strict.client.post(f"{LOGIN}/verification", json={"email": new["email"]})
 
@@ -228,7 +231,7 @@ def test_verification_mail_can_be_requested_until_the_address_is_verified(strict
 def test_new_address_must_be_verified_again(strict: Mailing) -> None:
     new = {"email": f"new-{uuid4()}@example.com", "password": NEW}
     strict.client.post("/api/v1/users/", json=new)
-    strict.client.post(f"{LOGIN}/verify-email", json={"token": strict.token()})
+    verify(strict)
     token = sign_in(strict, new["email"], NEW).json()["access_token"]
     moved = {"email": f"moved-{uuid4()}@example.com", "current_password": NEW}
 

@@ -265,7 +265,7 @@ def test_largest_share_uses_only_statements_that_do_not_pin(api: ProxiedApi) -> 
         changed = api.client.patch(f"{SHARES}/{created.json()['id']}", json={"recipients": names[1:]}, headers=api.owner.headers)
 
     assert (created.status_code, changed.status_code) == (201, 200)
-    assert counted.round_trips == 16
+    assert counted.round_trips == 17
     assert_nothing_pins(counted.messages)
 
 
@@ -312,7 +312,8 @@ def test_share_link_requests_stay_within_their_budget(api: ProxiedApi) -> None:
 
     assert trips == {
         "open": 1, "head": 1, "download": 1, "resume": 1, "open, signed in": 2, "password": 3, "sign in": 3, "refuse": 2, "not found": 2,
-        "change": 2, "recipients": 8, "revoke": 2,
+        # After a change of the recipients, the link is read again: the statement does not see which of them are pending.
+        "change": 2, "recipients": 9, "revoke": 2,
     }  # fmt: skip
 
 

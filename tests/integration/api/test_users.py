@@ -30,7 +30,7 @@ def test_anyone_can_register_while_registration_is_open(client: httpx.Client, pa
 
     assert response.status_code == 201
     body = response.json()
-    assert set(body) == {"id", "email", "is_active", "is_superuser", "created_at", "updated_at"}
+    assert set(body) == {"id", "email", "is_active", "is_superuser", "email_verified", "created_at", "updated_at"}
     assert (body["email"], body["is_active"], body["is_superuser"]) == (new["email"], True, False)
     assert sign_in(client, email=new["email"], password=new["password"])
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -172,6 +172,36 @@ def test_shared_lists_keep_existing_grants_and_accept_those_of_the_version_befor
         connection.execute(text(insert_grant), {"file": file, "user": late, "owner": owner})
         times = connection.execute(text("SELECT file_created_at FROM file_grant")).scalars().all()
     assert times == [datetime(2026, 1, 31, 12, tzinfo=UTC)] * 2
+
+
+def test_grants_from_before_confirmed_addresses_keep_their_effect(empty: Engine) -> None:
+    ids = {name: uuid4() for name in ("owner", "friend", "file", "share")}
+    migrations.upgrade(empty, "0008")
+    rows = {
+        '"user" (id, email, hashed_password)': "(:owner, 'owner@example.com', 'x'), (:friend, 'friend@example.com', 'x')",
+        "file (id, filename, content_type, size_bytes, s3_key, owner_id, upload_expires_at)": "(:file, 'a', 'a/b', 0, 'a', :owner, now())",
+        "file_grant (file_id, user_id, owner_id, role, email, created_at, updated_at)": (
+            "(:file, :friend, :owner, 'viewer', 'friend@example.com', now(), now())"
+        ),
+        "share (id, owner_id, slug, audience)": "(:share, :owner, 'a-slug', 'named')",
+        "share_recipient (share_id, user_id, named_as)": "(:share, :friend, 'friend@example.com')",
+    }
+    with empty.begin() as connection:
+        for columns, values in rows.items():
+            statement = f"INSERT INTO {columns} VALUES {values}"  # noqa: S608 - constants
+            connection.execute(text(statement), {name: value for name, value in ids.items() if f":{name}" in statement})
+
+    migrations.upgrade(empty)
+
+    with empty.begin() as connection:
+        pending = "SELECT is_pending FROM file_grant UNION ALL SELECT is_pending FROM share_recipient"
+        assert connection.execute(text(pending)).scalars().all() == [False, False]
+        connection.execute(text("UPDATE file_grant SET is_pending = true"))
+    # The previous version would give effect to what is pending.
+    migrations.downgrade(empty, "0014")
+    with empty.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM file_grant")).scalar_one() == 0
+        assert connection.execute(text("SELECT count(*) FROM share_recipient")).scalar_one() == 1
 
 
 def test_importing_the_package_does_not_import_alembic() -> None:

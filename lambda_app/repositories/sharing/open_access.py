@@ -1,0 +1,40 @@
+"""Closing everything by which an account gives others access."""
+
+from uuid import UUID
+
+from sqlalchemy import Delete, Update, delete, update
+from sqlalchemy.orm import Session
+
+from lambda_app.core import clock
+from lambda_app.models import Archive, ArchiveStatus, File, FileGrant, FileRequest, Share
+
+
+class OpenAccessRepository:
+    """Revokes the links and file requests of an account, withdraws its grants, and makes its public files private."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def close_all(self, user_id: UUID) -> dict[str, int]:
+        """Close all of it within the caller's transaction; return how much of each kind was closed.
+
+        Lock order: links, archives, files, grants, file requests. The user and the end of the audit log come later, as in the
+        transitions of files.
+        """
+        now = clock.now()
+        of_links = (Archive.holder_id == user_id, Archive.share_id.is_not(None), Archive.status != ArchiveStatus.DELETING)
+        revoked = {"revoked_at": now, "encrypted_token": None}
+        steps: dict[str, Update | Delete] = {
+            "shares": update(Share).where(Share.owner_id == user_id, Share.revoked_at.is_(None)).values(revoked),
+            "archives": update(Archive).where(*of_links).values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=now),
+            "public_files": update(File)
+            .where(File.owner_id == user_id, File.is_public)
+            .values(is_public=False, updated_at=now, revision=File.revision + 1),
+            "grants": delete(FileGrant).where(FileGrant.owner_id == user_id),
+            "file_requests": update(FileRequest).where(FileRequest.owner_id == user_id, FileRequest.revoked_at.is_(None)).values(revoked),
+        }
+        return {kind: self._execute(statement) for kind, statement in steps.items()}
+
+    def _execute(self, statement: Update | Delete) -> int:
+        result = self._session.execute(statement.execution_options(synchronize_session=False))
+        return int(getattr(result, "rowcount", 0))
