@@ -46,7 +46,7 @@ from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.sharing import guest_throttle
 from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepository
-from lambda_app.repositories.sharing.share_links import ShareLinkRepository
+from lambda_app.repositories.sharing.share_links import _ArchiveDownload
 from lambda_app.repositories.sharing.shares import ShareRepository
 from lambda_app.routers.http import costly_routes, paging, problems, request_middleware, security_headers, templating
 from lambda_app.routers.sharing import file_request_pages, share_links
@@ -416,7 +416,7 @@ GUARDS = (
     ),
     Guard(
         "a link gives only files that its owner may share",
-        file_access.reached_by,
+        file_access.offered_by,
         (
             DropCondition(File.owner_id),
             DropCondition(file_access._Sharer.is_superuser),
@@ -449,7 +449,7 @@ GUARDS = (
     ),
     Guard(
         "only the same visitor resumes an archive download",
-        ShareLinkRepository.resume_archive,
+        _ArchiveDownload.was_granted,
         (DropCondition(ShareArchiveDownload.visitor),),
         (f"{API}test_share_archives.py::test_resumed_zip_download_is_audited_and_not_counted",),
     ),
