@@ -180,13 +180,13 @@ GUARDS = (
     # Limits
     Guard(
         "the quota limits bytes",
-        transitions._has_room,
+        transitions.FileTransitionRepository._has_room,
         (DropCondition(User.bytes_used),),
         (f"{API}test_quota.py",),
     ),
     Guard(
         "the quota limits files",
-        transitions._has_room,
+        transitions.FileTransitionRepository._has_room,
         (DropCondition(User.files_count),),
         (f"{API}test_quota.py",),
     ),
