@@ -109,7 +109,9 @@ function accountCalls(http: Http, session: SignInSession) {
       http.call("post", "/api/v1/login/reset-password", { body: { token, password: options.password }, isAnonymous: true }),
     /** Mail a link that confirms the address. */
     sendVerification: (email: string) => http.call("post", "/api/v1/login/verification", { body: { email }, isAnonymous: true }),
-    verifyEmail: (token: string) => http.call("post", "/api/v1/login/verify-email", { body: { token }, isAnonymous: true }),
+    /** Needs the session of the account, or its current or a new password; otherwise the error has the code `password_required`. */
+    verifyEmail: (token: string, options: { readonly password?: string } = {}) =>
+      http.call("post", "/api/v1/login/verify-email", { body: { token, ...options }, isAnonymous: options.password !== undefined }),
   };
 }
 

@@ -1,5 +1,6 @@
 /** Forgotten password, new password, confirmed address. */
 
+import { isApiError } from "@we-upload/client";
 import { useEffect, useState } from "preact/hooks";
 import { api } from "../core/api";
 import { t } from "../core/language";
@@ -8,6 +9,11 @@ import { location, navigate } from "../core/router";
 import { s } from "../core/screen-texts";
 import { ErrorNote, Field, FieldError, Note, SubmitButton } from "../ui/controls";
 import { AccountPage, NewPassword, useForm } from "./account-page";
+
+/** The token of a mailed link. It is in the fragment, which browsers do not send. */
+function mailedToken(): string | null {
+  return new URLSearchParams(location.value.hash).get("token");
+}
 
 export function ForgotPasswordScreen() {
   const [isSent, setSent] = useState(false);
@@ -40,10 +46,10 @@ export function ForgotPasswordScreen() {
 
 export function ResetPasswordScreen() {
   // The token leaves the address at once, so that it stays in no history and no screenshot.
-  const [token] = useState(() => location.value.query.get("token"));
+  const [token] = useState(mailedToken);
   const [isDone, setDone] = useState(false);
   useEffect(() => {
-    if (location.value.query.has("token")) navigate("/reset-password", { replace: true });
+    if (mailedToken() !== null) navigate("/reset-password", { replace: true });
   }, []);
   const { isBusy, error, form, onSubmit } = useForm(async ({ password = "" }) => {
     await api.accounts.resetPassword(token ?? "", { password });
@@ -80,28 +86,40 @@ export function ResetPasswordScreen() {
 }
 
 export function VerifyEmailScreen() {
-  const [token] = useState(() => location.value.query.get("token") ?? "");
-  const [state, setState] = useState<"busy" | "done" | "failed">("busy");
-  const [error, setError] = useState<unknown>(null);
+  const [token] = useState(() => mailedToken() ?? "");
+  const [state, setState] = useState<"busy" | "password" | "done" | "failed">("busy");
+  const [failure, setFailure] = useState<unknown>(null);
   const confirm = () => {
     setState("busy");
     api.accounts.verifyEmail(token).then(
       () => setState("done"),
       (cause) => {
-        setError(cause);
-        setState("failed");
+        setFailure(cause);
+        setState(isApiError(cause, "password_required") ? "password" : "failed");
       },
     );
   };
+  const { isBusy, error, form, onSubmit } = useForm(async ({ password = "" }) => {
+    await api.accounts.verifyEmail(token, { password });
+    setState("done");
+  });
   useEffect(() => {
-    if (location.value.query.has("token")) navigate("/verify-email", { replace: true });
+    if (mailedToken() !== null) navigate("/verify-email", { replace: true });
     confirm();
   }, []);
   return (
     <AccountPage title={s.verify.title}>
       {state === "busy" && <p class="soft">{s.verify.busy}</p>}
+      {state === "password" && (
+        <form class="stack" ref={form} onSubmit={onSubmit}>
+          <p class="soft">{s.verify.passwordHint}</p>
+          <NewPassword label={s.verify.password} />
+          {error !== null && <FieldError text={problemText(error)} />}
+          <SubmitButton isBusy={isBusy} label={s.verify.submit} class="primary big block" />
+        </form>
+      )}
       {state === "done" && <Note tone="ok">{s.verify.done}</Note>}
-      {state === "failed" && <ErrorNote error={error} onRetry={confirm} />}
+      {state === "failed" && <ErrorNote error={failure} onRetry={confirm} />}
       <a class="btn big block" href="sign-in">
         {t.signIn.toSignIn}
       </a>

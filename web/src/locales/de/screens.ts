@@ -76,6 +76,10 @@ export const screens: ScreenTexts = {
   verify: {
     title: "E-Mail-Adresse bestätigen",
     busy: "Wird bestätigt…",
+    password: "Passwort",
+    passwordHint:
+      "Geben Sie das Passwort Ihres Kontos ein. Ein anderes wird zum neuen Passwort, und alle früheren Sitzungen und Links enden.",
+    submit: "Bestätigen",
     done: "Ihre E-Mail-Adresse ist bestätigt.",
   },
   rename: {

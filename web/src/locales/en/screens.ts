@@ -83,6 +83,9 @@ export const screens = {
   verify: {
     title: "Confirm your e-mail address",
     busy: "Confirming…",
+    password: "Password",
+    passwordHint: "Enter the password of your account. If you enter another one, it becomes the new password, and all earlier sessions and links end.",
+    submit: "Confirm",
     done: "Your e-mail address is confirmed.",
   },
   rename: {
