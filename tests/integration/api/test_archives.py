@@ -257,9 +257,12 @@ def test_archives_do_not_count_against_the_quota(client: httpx.Client, services:
     assert client.get("/api/v1/users/me/usage", headers=owner.headers).json() == before
 
 
-def test_archive_is_refused_at_a_quota_of_zero(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
+def test_archive_is_refused_at_a_quota_of_zero(
+    client: httpx.Client, owner: Account, admin: Account, make_user: Callable[..., Account]
+) -> None:
     """Archives are stored at the operator's expense, and a user without storage could have public files of others zipped."""
     file = make_file(client, owner, is_public=True)
+    stranger = make_user()
     client.put(f"/api/v1/users/{stranger.id}", json={"quota_bytes": 0}, headers=admin.headers)
 
     refused = create_archive(client, stranger, file)

@@ -55,6 +55,7 @@ ACCEPTED = {
     ("is_active", "true"),
     ("is_superuser", "true"),
     ("description", "empty"),
+    ("content_type", "empty"),
     ("description", "number as text"),
 }
 ACCEPTED |= {("filename", "number as text"), ("current_password", "empty"), ("current_password", "number as text")}

@@ -12,6 +12,7 @@ from lambda_app.core.security.keys import SigningKey
 from lambda_app.factory import Services
 from tests.support.accounts import Account, sign_in
 from tests.support.forgeries import Victim, forgeries, reference_accepts
+from tests.support.problems import assert_problem
 
 ME = "/api/v1/users/me"
 
@@ -77,12 +78,12 @@ def test_token_of_revoked_session_old_epoch_or_other_users_session_returns_401(
 
 def test_token_outside_the_authorization_header_is_ignored(client: httpx.Client, owner: Account) -> None:
     for response in (
-        client.get(ME, params={"access_token": owner.token}),
         client.get(ME, headers={"Cookie": f"access_token={owner.token}; Authorization=Bearer {owner.token}"}),
         client.request("GET", ME, content=json.dumps({"access_token": owner.token}), headers={"Content-Type": "application/json"}),
         client.get(ME, headers=[("Authorization", owner.headers["Authorization"]), ("Authorization", "Bearer x")]),
     ):
         assert response.status_code == 401
+    assert_problem(client.get(ME, params={"access_token": owner.token}), 422, "unknown_parameter")
 
 
 def test_forged_token_is_refused_before_any_database_access(client: httpx.Client, victim: Victim) -> None:

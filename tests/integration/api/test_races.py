@@ -18,34 +18,16 @@ from lambda_app.factory import Services
 from lambda_app.models import File, FileStatus, User
 from tests.support.accounts import Account, put_object, sha256_hex, start_upload
 from tests.support.problems import assert_problem
+from tests.support.racing_store import RacingStore
 
 FILES = "/api/v1/files"
-
-
-class InterceptedStore:
-    """An object store that runs `before` once, just before the first call of `method`."""
-
-    def __init__(self, store: Any, method: str, before: Callable[[], Any]) -> None:
-        self._store, self._method, self._before = store, method, before
-
-    def __getattr__(self, name: str) -> Any:
-        method = getattr(self._store, name)
-        if name != self._method:
-            return method
-
-        def call(*args: Any, **kwargs: Any) -> Any:
-            before, self._before = self._before, lambda: None
-            before()
-            return method(*args, **kwargs)
-
-        return call
 
 
 class InterceptedApi:
     """The application with an intercepted store. Each request runs in its own thread and event loop."""
 
     def __init__(self, settings: Settings, services: Services, method: str, before: Callable[[], Any]) -> None:
-        store: Any = InterceptedStore(services.store, method, before)
+        store: Any = RacingStore(services.store, method, before)
         self._app = create_app(settings, replace(services, store=store))
 
     def send(self, verb: str, path: str, account: Account) -> httpx.Response:

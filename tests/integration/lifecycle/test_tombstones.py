@@ -23,9 +23,9 @@ from lambda_app.services.files import sweep as sweep_module
 from lambda_app.services.sharing.public_uploads import StartedPublicUpload
 from lambda_app.storage.keys import object_key
 from lambda_app.storage.object_store import PresignedRequest
-from tests.integration.api.test_races import InterceptedStore
 from tests.support.lifecycle import LONG_ENOUGH, Lifecycle, refused
 from tests.support.object_store import FakeObject
+from tests.support.racing_store import RacingStore
 
 REPLAYS = int(os.environ.get("LIFECYCLE_REPLAYS", "60"))
 """`make test-slow` takes 1,000."""
@@ -127,7 +127,7 @@ def deleted_during_its_multipart_completion(lifecycle: Lifecycle, user: User) ->
     file = lifecycle.start_parts(user, len(BODY))
     (part,) = lifecycle.upload(lambda uploads: uploads.sign_parts(user, file.id, [PartRequest(number=1)]))
     assert lifecycle.objects.put(part.request, BODY) == 200
-    store: Any = InterceptedStore(lifecycle.objects, "head", partial(delete_now, lifecycle, user, file.id))
+    store: Any = RacingStore(lifecycle.objects, "head", partial(delete_now, lifecycle, user, file.id))
     refused(partial(lifecycle.with_store(store).complete, user, file.id))
     lifecycle.objects.objects[file.s3_key] = FakeObject(BODY, "video/mp4", None)
     return part.request
@@ -262,7 +262,7 @@ def test_replay_after_the_deletion_signs_no_url(lifecycle: Lifecycle) -> None:
     engine = create_database_engine(lifecycle.services.settings)
     elsewhere = replace(lifecycle.services, engine=engine, session_factory=create_session_factory(engine))
     delete = partial(delete_now, Lifecycle(elsewhere, lifecycle.traveller), user, started.file.id)
-    store: Any = InterceptedStore(lifecycle.objects, "presign_upload", delete)
+    store: Any = RacingStore(lifecycle.objects, "presign_upload", delete)
 
     code = refused(partial(lifecycle.with_store(store).start_signed, user, BODY, "k"))
 
