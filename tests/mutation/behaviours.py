@@ -122,11 +122,5 @@ def keep_sessions_on_role_change(
     return update(self, user_id, changes, ends_sessions=ends_sessions and "is_superuser" not in changes, **event)
 
 
-def keep_all_parameters(set_page_headers: Callable[..., None], request: Request, response: Response, **page: Any) -> None:
-    set_page_headers(request, response, **page)
-    if "Link" in response.headers:
-        response.headers["Link"] = response.headers["Link"].replace("<?", f"<?{request.url.query}&", 1)
-
-
 def change_without_event(_: Callable[..., Any], change: Any, model: type[Any], *_action: Any, **_details: Any) -> Select[Any]:
     return select(aliased(model, change.cte("changed")))

@@ -51,3 +51,12 @@ def small_parts(lifecycle: Lifecycle, monkeypatch: pytest.MonkeyPatch) -> None:
     lifecycle.objects.uploads.clear()
     with lifecycle.services.unit_of_work() as session:
         session.execute(text("TRUNCATE archive CASCADE"))
+
+
+@pytest.fixture
+def empty_tables(lifecycle: Lifecycle) -> None:
+    """Start the test with an empty store and empty tables."""
+    lifecycle.objects.objects.clear()
+    lifecycle.objects.uploads.clear()
+    with lifecycle.services.unit_of_work() as session:
+        session.connection().exec_driver_sql('TRUNCATE file, idempotency_key, "user", sweep_position, tombstone CASCADE')

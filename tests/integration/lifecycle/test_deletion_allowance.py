@@ -9,10 +9,10 @@ import pytest
 from lambda_app.core.errors import TooManyRequestsError
 from lambda_app.models import User
 from lambda_app.models.accounts.users import DELETION_WINDOW
-from tests.integration.lifecycle.test_tombstones import BODY, clean, delete_now, deleted_in_parts, start_as_guest
 from tests.support.lifecycle import LONG_ENOUGH, Lifecycle, refused
+from tests.support.tombstones import BODY, delete_now, deleted_in_parts, start_as_guest
 
-__all__ = ["clean"]
+pytestmark = pytest.mark.usefixtures("empty_tables")
 USED = "deletion_allowance_used"
 
 

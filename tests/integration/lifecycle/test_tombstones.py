@@ -26,20 +26,14 @@ from lambda_app.storage.object_store import PresignedRequest
 from tests.support.lifecycle import LONG_ENOUGH, Lifecycle, refused
 from tests.support.object_store import FakeObject
 from tests.support.racing_store import RacingStore
+from tests.support.tombstones import BODY, delete_now, deleted_in_parts, start_as_guest
 
 REPLAYS = int(os.environ.get("LIFECYCLE_REPLAYS", "60"))
 """`make test-slow` takes 1,000."""
-BODY = b"hello"
 URL_LIFETIME = timedelta(seconds=900)
 
 
-@pytest.fixture(autouse=True)
-def clean(lifecycle: Lifecycle) -> None:
-    """Start with an empty store and empty tables."""
-    lifecycle.objects.objects.clear()
-    lifecycle.objects.uploads.clear()
-    with lifecycle.services.unit_of_work() as session:
-        session.connection().exec_driver_sql('TRUNCATE file, idempotency_key, "user", sweep_position, tombstone CASCADE')
+pytestmark = pytest.mark.usefixtures("empty_tables")
 
 
 def usage(lifecycle: Lifecycle, user: User) -> tuple[int, int]:
@@ -51,18 +45,6 @@ def usage(lifecycle: Lifecycle, user: User) -> tuple[int, int]:
 def tombstones(lifecycle: Lifecycle) -> int:
     with lifecycle.services.unit_of_work() as session:
         return session.query(Tombstone).count()
-
-
-def start_as_guest(lifecycle: Lifecycle, owner: User) -> StartedPublicUpload:
-    with lifecycle.services.unit_of_work() as session:
-        request = lifecycle.services.file_requests(session).create(owner, FileRequestCreate(title="Photos"))
-    declared = DeclaredFile(filename="a.txt", content_type="text/plain", size_bytes=len(BODY))
-    with lifecycle.services.unit_of_work() as session:
-        return lifecycle.services.public_uploads(session).start(request.token, declared)
-
-
-def delete_now(lifecycle: Lifecycle, user: User, file_id: Any) -> None:
-    lifecycle.delete(user, file_id, is_permanent=True)
 
 
 def deleted_while_pending(lifecycle: Lifecycle, user: User) -> PresignedRequest:
@@ -113,13 +95,6 @@ def deleted_guest_upload(lifecycle: Lifecycle, user: User) -> PresignedRequest:
     started = start_as_guest(lifecycle, user)
     delete_now(lifecycle, user, started.file.id)
     return started.request
-
-
-def deleted_in_parts(lifecycle: Lifecycle, user: User) -> PresignedRequest:
-    file = lifecycle.start_parts(user, len(BODY))
-    (part,) = lifecycle.upload(lambda uploads: uploads.sign_parts(user, file.id, [PartRequest(number=1)]))
-    delete_now(lifecycle, user, file.id)
-    return part.request
 
 
 def deleted_during_its_multipart_completion(lifecycle: Lifecycle, user: User) -> PresignedRequest:
