@@ -668,9 +668,9 @@ def test_expiry_is_returned_in_utc(client: httpx.Client, owner: Account) -> None
     share = make_share(client, owner, make_file(client, owner)["id"], expires_at="2040-02-01T01:00:00+13:00")
     changed = change_share(client, owner, share, expires_at="2040-02-01T01:30:00+13:00")
 
-    assert share["expires_at"] == "2040-01-31T12:00:00Z"
-    assert changed["expires_at"] == "2040-01-31T12:30:00Z"
-    assert client.get(f"{SHARES}/{share['id']}", headers=owner.headers).json()["expires_at"] == "2040-01-31T12:30:00Z"
+    assert share["expires_at"] == "2040-01-31T12:00:00.000000Z"
+    assert changed["expires_at"] == "2040-01-31T12:30:00.000000Z"
+    assert client.get(f"{SHARES}/{share['id']}", headers=owner.headers).json()["expires_at"] == "2040-01-31T12:30:00.000000Z"
 
 
 @pytest.mark.parametrize("field", ["slug", "file_ids", "owner_id", "download_count", "revoked_at"])
