@@ -64,7 +64,7 @@ def _install_node_packages(folder: Path, name: str, *, npm: Path) -> None:
     inherited = os.environ  # noqa: TID251 - npm reads its proxy and its registry from there
     # npm is a script that starts the `node` beside it.
     environment = {**inherited, "PATH": f"{npm.parent}{os.pathsep}{inherited.get('PATH', '')}"}
-    command = [npm, "ci", "--no-audit", "--no-fund"]
+    command = [str(npm), "ci", "--no-audit", "--no-fund"]
     finished = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if finished.returncode:
         raise LocalError(f"npm could not install the packages of package-lock.json:\n{finished.stderr.strip()[-1000:]}")

@@ -65,7 +65,7 @@ from lambda_app.services.archives.builds import ArchiveBuildService
 from lambda_app.services.archives.sweep import ArchiveSweepService
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.idempotency import IdempotencyService
-from lambda_app.services.files.quota import Quota
+from lambda_app.services.files.quota import DeletionAllowance, Quota
 from lambda_app.services.files.sweep import SweepService
 from lambda_app.services.files.upload_completion import UploadCompletion
 from lambda_app.services.files.uploads import UploadService
@@ -208,7 +208,7 @@ class Services:
         """The file service of one unit of work."""
         return FileService(
             files=FileRepository(session),
-            transitions=FileTransitionRepository(session),
+            transitions=self._transitions(session),
             store=self._store(session),
             trash_retention=timedelta(days=self.settings.trash_retention_days),
         )
@@ -217,20 +217,21 @@ class Services:
         """The upload service of one unit of work."""
         return UploadService(
             files=FileRepository(session),
-            transitions=FileTransitionRepository(session),
-            tombstones=TombstoneRepository(session),
+            transitions=self._transitions(session),
+            tombstones=self._tombstones(session),
             users=UserRepository(session),
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             store=self._store(session),
             default_quota=self._default_quota(),
+            deletion_allowance=DeletionAllowance(self.settings.user_deletion_bytes),
         )
 
     def completion(self, session: Session) -> UploadCompletion:
         """The service that completes uploads, for one unit of work."""
         return UploadCompletion(
             files=FileRepository(session),
-            transitions=FileTransitionRepository(session),
-            tombstones=TombstoneRepository(session),
+            transitions=self._transitions(session),
+            tombstones=self._tombstones(session),
             store=self._store(session),
         )
 
@@ -283,8 +284,8 @@ class Services:
         """The service for guests who upload to a file request, for one unit of work."""
         return PublicUploadService(
             requests=FileRequestRepository(session),
-            transitions=FileTransitionRepository(session),
-            tombstones=TombstoneRepository(session),
+            transitions=self._transitions(session),
+            tombstones=self._tombstones(session),
             completion=self.completion(session),
             store=self._store(session),
             default_quota=self._default_quota(),
@@ -298,8 +299,8 @@ class Services:
         """The sweep of one unit of work."""
         return SweepService(
             files=SweepRepository(session),
-            transitions=FileTransitionRepository(session),
-            tombstones=TombstoneRepository(session),
+            transitions=self._transitions(session),
+            tombstones=self._tombstones(session),
             keys=IdempotencyRepository(session),
             store=self._store(session),
         )
@@ -311,6 +312,7 @@ class Services:
             transitions=ArchiveTransitionRepository(session),
             store=self._store(session),
             retention=self._archive_retention(),
+            default_quota=self._default_quota(),
         )
 
     def archive_builds(self, session: Session) -> ArchiveBuildService:
@@ -346,6 +348,12 @@ class Services:
 
     def _store(self, session: Session) -> ObjectStore:
         return ConnectionReleasingStore(self.store, session)
+
+    def _transitions(self, session: Session) -> FileTransitionRepository:
+        return FileTransitionRepository(session, deletion_allowance_bytes=self.settings.user_deletion_bytes)
+
+    def _tombstones(self, session: Session) -> TombstoneRepository:
+        return TombstoneRepository(session, deletion_allowance_bytes=self.settings.user_deletion_bytes)
 
     def _default_quota(self) -> Quota:
         return Quota(bytes=self.settings.user_quota_bytes, files=self.settings.user_quota_files)

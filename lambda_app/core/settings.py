@@ -100,6 +100,8 @@ class Settings(BaseModel):
     """Storage quota of a user in bytes, unless a superuser sets another one."""
     user_quota_files: int = Field(default=100_000, ge=0, le=2**31 - 1)
     """Quota of a user in number of files, unless a superuser sets another one."""
+    user_deletion_bytes: int = Field(default=1024**4, ge=0, le=2**62)
+    """Bytes that a user can delete in 30 days; beyond that, new uploads are refused. It bounds the old versions in a versioned bucket."""
     trash_retention_days: int = Field(default=30, ge=0, le=365)
     """Days for which deleted files can be restored; 0 deletes them immediately."""
     archive_retention_hours: int = Field(default=24, ge=1, le=168)

@@ -7,8 +7,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import CTE, Select, false, select
+from sqlalchemy import CTE, ColumnElement, Select, false, select, true
 from sqlalchemy.orm import aliased
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
@@ -17,7 +18,8 @@ from lambda_app.core.errors import AppError, NotAuthenticatedError
 from lambda_app.core.security.keys import FORCED_FETCH_SECONDS, KeyRing, SigningKeys
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH, PasswordHasher
 from lambda_app.dependencies.auth import BearerToken
-from lambda_app.models import Archive, File
+from lambda_app.models import Archive, File, ShareArchiveDownload, ShareDownload, User
+from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.sharing.recipient_lookup import FoundRecipients
 from lambda_app.services.files import sweep
@@ -103,6 +105,21 @@ def raise_on(problem_response: Callable[..., Response], **fields: Any) -> Respon
 
 def log_path(log_access: Callable[..., None], scope: Mapping[str, Any], *arguments: Any, **keywords: Any) -> None:
     log_access({**scope, "route": SimpleNamespace(path=scope["path"])}, *arguments, **keywords)
+
+
+def grant_to_all(table: type[ShareDownload] | type[ShareArchiveDownload]) -> Callable[..., ColumnElement[bool]]:
+    """Compare the visitor with themselves."""
+    return lambda was_granted, download, _visitor, *, after: was_granted(download, table.visitor, after=after)
+
+
+def offer_by_current_role(offered_by: Callable[..., ColumnElement[bool]], link: Any) -> ColumnElement[bool]:
+    return offered_by(SimpleNamespace(owner_id=link.owner_id, needs_superuser=true()))
+
+
+def keep_sessions_on_role_change(
+    update: Callable[..., User], self: UserRepository, user_id: UUID, changes: Mapping[str, Any], *, ends_sessions: bool, **event: Any
+) -> User:
+    return update(self, user_id, changes, ends_sessions=ends_sessions and "is_superuser" not in changes, **event)
 
 
 def keep_all_parameters(set_page_headers: Callable[..., None], request: Request, response: Response, **page: Any) -> None:

@@ -15,7 +15,7 @@ from lambda_app.core.security import password_rules, passwords, share_tokens, to
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.db import engine
 from lambda_app.db import errors as db_errors
-from lambda_app.dependencies import browser_sessions
+from lambda_app.dependencies import browser_sessions, same_origin
 from lambda_app.dependencies.auth import BearerToken
 from lambda_app.models import (
     Archive,
@@ -30,6 +30,7 @@ from lambda_app.models import (
     RefreshToken,
     Share,
     ShareArchiveDownload,
+    ShareDownload,
     ShareRecipient,
     User,
     UserSession,
@@ -42,22 +43,24 @@ from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.attempt_counters import count_attempts
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sign_in_attempts import FREE_ATTEMPTS_PER_ADDRESS
+from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.files import file_access, transitions
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.sharing import guest_throttle
+from lambda_app.repositories.sharing import share_links as share_link_rows
+from lambda_app.repositories.sharing import shares as share_rows
 from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepository
-from lambda_app.repositories.sharing.share_links import ShareLinkRepository
-from lambda_app.repositories.sharing.shares import ShareRepository
 from lambda_app.routers.http import costly_routes, paging, problems, request_middleware, security_headers, templating
 from lambda_app.routers.sharing import file_request_pages, share_links
-from lambda_app.services.accounts import authentication, recovery, sessions, users
+from lambda_app.services.accounts import api_keys, authentication, recovery, sessions, users
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
-from lambda_app.services.files import files, idempotency, sweep, upload_verification
+from lambda_app.services.files import files, idempotency, sweep, upload_verification, uploads
 from lambda_app.services.files.upload_completion import FileNotAvailableError
+from lambda_app.services.sharing import shares
 from lambda_app.storage import content, signed_headers
 from tests.mutation import behaviours
 from tests.mutation.edits import DropArgument, DropCheck, DropCondition, Edit, Read, Replace
@@ -85,6 +88,12 @@ GUARDS = (
         file_access.manageable_by,
         (Replace(lambda *_: true()),),
         (f"{API}test_files.py::test_file_route_returns_the_expected_status_for_each_caller",),
+    ),
+    Guard(
+        "only superusers list the files of others",
+        files.FileService.page_files,
+        (DropCheck(PermissionDeniedError),),
+        (f"{API}test_files.py::test_only_superusers_list_the_files_of_others",),
     ),
     Guard(
         "only an available file can be downloaded",
@@ -174,13 +183,13 @@ GUARDS = (
     # Limits
     Guard(
         "the quota limits bytes",
-        transitions._has_room,
+        transitions.FileTransitionRepository._has_room,
         (DropCondition(User.bytes_used),),
         (f"{API}test_quota.py",),
     ),
     Guard(
         "the quota limits files",
-        transitions._has_room,
+        transitions.FileTransitionRepository._has_room,
         (DropCondition(User.files_count),),
         (f"{API}test_quota.py",),
     ),
@@ -195,6 +204,12 @@ GUARDS = (
         request_middleware._read_body,
         (DropCheck(request_middleware.BODY_MAX_BYTES, at=1),),
         (f"{API}test_bad_input.py",),
+    ),
+    Guard(
+        "a long list is not read without an index",
+        files.FileService._require_bounded,
+        (DropCheck(files.ListTooLongError),),
+        (f"{API}test_file_lists.py::test_list_without_an_index_is_refused_if_it_is_long",),
     ),
     Guard(
         "the sweep keeps live uploads",
@@ -270,6 +285,12 @@ GUARDS = (
         (f"{API}test_browser_sessions.py::test_cross_site_request_is_refused_and_changes_nothing",),
     ),
     Guard(
+        "the Origin of a form without Sec-Fetch-Site is checked",
+        same_origin._own_origins,
+        (Replace(lambda _, request, _own_url: {request.headers["origin"]}),),
+        (f"{API}test_same_origin.py::test_form_of_another_origin_is_refused",),
+    ),
+    Guard(
         "an encoded path is not routed",
         request_middleware._refuse_other_spelling,
         (Replace(lambda *_: None),),
@@ -319,7 +340,7 @@ GUARDS = (
     ),
     Guard(
         "an API key is limited to its scopes",
-        authentication.AuthenticationService._by_api_key,
+        authentication.require_scope,
         (DropCheck(authentication.ScopeMissingError),),
         (f"{API}test_api_keys.py::test_key_gives_access_within_its_scopes_only",),
     ),
@@ -328,6 +349,42 @@ GUARDS = (
         ApiKeyRepository.drop_superuser,
         (Replace(lambda *_: None),),
         (f"{API}test_api_keys.py::test_superusers_key_without_admin_scope_reads_only_their_own_files",),
+    ),
+    Guard(
+        "an API key cannot create a key with a scope that it lacks",
+        api_keys.ApiKeyService.create,
+        (Read(authentication.require_scope, instead=lambda _: None),),
+        (f"{API}test_credential_power.py::test_key_cannot_be_made_with_a_scope_that_its_maker_lacks",),
+    ),
+    Guard(
+        "an API key that another key created expires with it",
+        api_keys.ApiKeyService.create,
+        (Read(min, instead=max),),
+        (f"{API}test_credential_power.py::test_key_made_by_a_key_expires_with_it",),
+    ),
+    Guard(
+        "revoking an API key revokes the keys that it created",
+        api_keys.ApiKeyService.create,
+        (Read(authentication.current_api_key_id, instead=lambda: None),),
+        (f"{API}test_credential_power.py::test_revoked_key_takes_the_keys_that_it_made_with_it",),
+    ),
+    Guard(
+        "a change of visibility needs the scope shares",
+        files.FileService.update_file,
+        (DropCheck(authentication.require_scope),),
+        (f"{API}test_credential_power.py::test_change_of_visibility_requires_the_scope_shares",),
+    ),
+    Guard(
+        "a public upload needs the scope shares",
+        uploads._require_scopes,
+        (DropCheck(authentication.require_scope),),
+        (f"{API}test_credential_power.py::test_public_upload_requires_the_scope_shares",),
+    ),
+    Guard(
+        "a change of the role ends keys and tokens",
+        UserRepository.update,
+        (Replace(behaviours.keep_sessions_on_role_change),),
+        (f"{API}test_credential_power.py::test_change_of_the_role_ends_keys_and_tokens",),
     ),
     Guard(
         "broken credentials are not anonymous",
@@ -386,7 +443,7 @@ GUARDS = (
     ),
     Guard(
         "recipients are looked up only after access to the file is verified",
-        ShareRepository.can_share,
+        share_rows.ShareRepository.can_share,
         (Replace(lambda *_: True),),
         (f"{API}test_shares.py::test_recipients_are_looked_up_only_after_the_files_are_authorised",),
     ),
@@ -449,12 +506,39 @@ GUARDS = (
     ),
     Guard(
         "a link gives only files that its owner may share",
-        file_access.reached_by,
-        (
-            DropCondition(File.owner_id),
-            DropCondition(file_access._Sharer.is_superuser),
-        ),
+        file_access.offered_by,
+        (Replace(lambda *_: File.status == FileStatus.AVAILABLE),),
         (f"{API}test_share_links.py::test_link_of_a_superuser_serves_others_files_only_while_a_superuser",),
+    ),
+    Guard(
+        "a promotion gives earlier links no more files",
+        file_access.offered_by,
+        (Replace(behaviours.offer_by_current_role),),
+        (f"{API}test_credential_power.py::test_promotion_gives_earlier_links_no_power",),
+    ),
+    Guard(
+        "a demotion revokes the links that needed the role",
+        share_rows.ShareRepository.revoke_all_that_need_superuser,
+        (Replace(lambda *_: None),),
+        (f"{API}test_credential_power.py::test_demotion_revokes_the_links_that_needed_the_role",),
+    ),
+    Guard(
+        "an API key without admin cannot manage a link that needed the role",
+        file_access.links_manageable_by,
+        (DropCondition(Share.needs_superuser),),
+        (f"{API}test_credential_power.py::test_key_without_admin_cannot_reach_a_link_that_needed_the_role",),
+    ),
+    Guard(
+        "the expiry of a link is not changed to the past",
+        shares.ShareService.update,
+        (Read(shares._require_future, instead=lambda _: None),),
+        (f"{API}test_shares.py::test_changed_expiry_must_be_in_the_future",),
+    ),
+    Guard(
+        "the slug of a revoked link is kept for its owner",
+        share_rows._insert,
+        (DropCondition(Share.owner_id),),
+        (f"{API}test_shares.py::test_slug_of_a_revoked_link_is_kept_for_its_owner_for_thirty_days",),
     ),
     Guard(
         "a share token is valid for one link",
@@ -464,7 +548,7 @@ GUARDS = (
     ),
     Guard(
         "revoking a link ends its archives",
-        ShareRepository._revoke,
+        share_rows.ShareRepository._revoke,
         (Read(ArchiveStatus.DELETING, instead=Archive.status),),
         ("integration/lifecycle/test_share_archives.py::test_revoking_a_link_deletes_its_archives",),
     ),
@@ -482,9 +566,33 @@ GUARDS = (
     ),
     Guard(
         "only the same visitor resumes an archive download",
-        ShareLinkRepository.resume_archive,
-        (DropCondition(ShareArchiveDownload.visitor),),
+        share_link_rows._ArchiveDownload.was_granted,
+        (Replace(behaviours.grant_to_all(ShareArchiveDownload)),),
         (f"{API}test_share_archives.py::test_resumed_zip_download_is_audited_and_not_counted",),
+    ),
+    Guard(
+        "only the same visitor resumes a file download",
+        share_link_rows._FileDownload.was_granted,
+        (Replace(behaviours.grant_to_all(ShareDownload)),),
+        (f"{API}test_share_links.py::test_resumed_download_is_audited_and_not_counted",),
+    ),
+    Guard(
+        "a repeated download is not counted",
+        share_link_rows.ShareLinkRepository._grant,
+        (Read(share_link_rows.REPEAT_WITHIN, instead=timedelta(0)),),
+        (f"{API}test_share_links.py::test_repeated_download_within_the_minute_counts_once",),
+    ),
+    Guard(
+        "a download cannot be repeated after its URL has expired",
+        share_link_rows.ShareLinkRepository._grant,
+        (Read(share_link_rows.REPEAT_WITHIN, instead=share_link_rows.RESUME_WITHIN),),
+        (f"{API}test_share_links.py::test_resumed_download_is_audited_and_not_counted",),
+    ),
+    Guard(
+        "a repeated download obeys every other rule of the link",
+        share_link_rows._granted_before,
+        (DropCondition(share_link_rows._is_downloadable),),
+        (f"{API}test_share_links.py::test_repeated_download_obeys_every_other_rule",),
     ),
     Guard(
         "a file transition takes the weakest lock",
@@ -575,7 +683,7 @@ GUARDS = (
         "a new password needs the current one",
         users.UserService._require_current_password,
         (Replace(lambda *_: None),),
-        (f"{API}test_users.py",),
+        (f"{API}test_users.py", f"{API}test_credential_power.py"),
     ),
     # Disclosure
     Guard(

@@ -14,6 +14,8 @@ from tests.scale.conftest import ScaledApp
 from tests.support.archives_api import run_worker
 from tests.support.authorisation import ROWS, routes, row_name
 
+pytestmark = pytest.mark.slow
+
 BLOCKS_MAX = 1500
 """A page of 100 rows reads a few hundred: index pages, one heap block a row, and those of the owners. 1,500 blocks are 12 MB."""
 API = "/api/v1"

@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 from uuid import uuid4
 
 import httpx
@@ -23,7 +23,7 @@ def unused_address() -> str:
 
 def payload_v2(request: httpx.Request, *, stage: str = "$default", source_ip: str = "203.0.113.7") -> dict[str, Any]:
     """Return the HTTP API event (payload format 2.0) for a request, as documented by AWS."""
-    path = unquote(request.url.path)
+    path = request.url.path
     raw_path = path if stage == "$default" else f"/{stage}{path}"
     body = request.read()
     return {
@@ -50,7 +50,7 @@ def payload_v2(request: httpx.Request, *, stage: str = "$default", source_ip: st
 
 def payload_v1(request: httpx.Request, *, stage: str = "dev", source_ip: str = "203.0.113.7") -> dict[str, Any]:
     """Return the REST API event (payload format 1.0) for a request, as documented by AWS."""
-    path = unquote(request.url.path)
+    path = request.url.path
     headers: dict[str, list[str]] = {}
     for name, value in request.headers.multi_items():
         headers.setdefault(name, []).append(value)

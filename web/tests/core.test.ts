@@ -42,7 +42,7 @@ describe("kinds of files", () => {
 });
 
 describe("browsers", () => {
-  it("are told from those that they resemble", () => {
+  it("are distinguished from similar ones", () => {
     expect(describeBrowser("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Safari/537.36 Edg/140.0")).toEqual({
       name: "Edge",
       system: "Windows",

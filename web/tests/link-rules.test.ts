@@ -8,13 +8,13 @@ const until = () => "Friday 11 December, 18:00";
 const rules = (changes: Partial<LinkRules> = {}): LinkRules => ({ ...newLinkRules(now), ...changes });
 
 describe("the sentence of a link's rules", () => {
-  it("says who, what, until when and how often", () => {
+  it("names audience, permission, end and number of downloads", () => {
     expect(ruleSentence(rules({ hasPassword: true, maxDownloads: 20 }), 3, en, until)).toBe(
       "**Anyone with the link and the password** can download these files **until Friday 11 December, 18:00**, **20 downloads** in all.",
     );
   });
 
-  it("says so in German", () => {
+  it("is translated into German", () => {
     expect(ruleSentence(rules({ hasPassword: true, maxDownloads: 20 }), 3, de, () => "Freitag, 11. Dezember, 18:00 Uhr")).toBe(
       "**Wer den Link und das Passwort hat**, kann diese Dateien **bis Freitag, 11. Dezember, 18:00 Uhr** herunterladen, **insgesamt 20-mal**.",
     );

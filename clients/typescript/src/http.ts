@@ -77,7 +77,7 @@ export function createHttp(config: HttpConfig): Http {
     send,
     async call<P extends Path, M extends Method>(method: M, path: P, init: CallInit<P, M> = {}) {
       const response = await send(method, fillPath(path, init.path), init);
-      // The OpenAPI document says what the body is; the server's own tests hold it to that.
+      // The OpenAPI document specifies the body, and the server's own tests verify it.
       return (await readJson(response)) as Result<P, M>;
     },
     async page<P extends Path>(path: P, init: CallInit<P, "get">) {

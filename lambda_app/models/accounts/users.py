@@ -1,6 +1,6 @@
 """The table of accounts."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, String, text
@@ -10,6 +10,9 @@ from lambda_app.models.base import Base, Timestamps
 
 EMAIL_MAX_LENGTH = 254
 """Longest address SMTP can carry (RFC 5321, erratum 1690)."""
+
+DELETION_WINDOW = timedelta(days=30)
+"""Time in which a used deletion allowance grows back completely: as long as a versioned bucket stores deleted objects."""
 
 
 class User(Timestamps, Base):
@@ -31,6 +34,10 @@ class User(Timestamps, Base):
     """Quota set by a superuser; None means the default of the settings."""
     quota_files: Mapped[int | None]
     """The same for the number of files."""
+    deleted_bytes: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
+    """Sizes of the user's deleted objects, less what grew back until `deleted_bytes_at` (`repositories/files/deletions`)."""
+    deleted_bytes_at: Mapped[datetime | None]
+    """When `deleted_bytes` was last changed."""
     token_epoch: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     """Incremented to end every session, access token and API key of the account at once."""
     email_verified_at: Mapped[datetime | None]

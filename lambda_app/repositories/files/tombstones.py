@@ -16,18 +16,26 @@ from lambda_app.models import CHARGED, File, FileStatus, Tombstone, User
 from lambda_app.models.files.files import SLOWEST_UPLOAD_BYTES_PER_SECOND
 from lambda_app.models.files.tombstones import LATE_UPLOAD_MARGIN
 from lambda_app.repositories.batch_delete import delete_in_batches
+from lambda_app.repositories.files.deletions import with_deletion
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
 
 class TombstoneRepository:
     """Finds tombstones, releases their charges and deletes the expired ones."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, deletion_allowance_bytes: int) -> None:
         self._session = session
+        self._deletion_allowance_bytes = deletion_allowance_bytes
 
     def has(self, file_id: UUID) -> bool:
         """Whether the file has a tombstone."""
         return self._session.execute(select(exists().where(Tombstone.file_id == file_id))).scalar_one()
+
+    def count_late_object(self, file_id: UUID) -> None:
+        """Count the object that arrived for a tombstone, and is deleted next, in the owner's deletion allowance, and commit."""
+        deletion = with_deletion(Tombstone.size_bytes.expression, clock.now(), allowance_bytes=self._deletion_allowance_bytes)
+        statement = update(User).where(Tombstone.file_id == file_id, User.id == Tombstone.owner_id).values(deletion)
+        self._session.execute(statement.execution_options(**OWN_TRANSACTION))
 
     def list_existing(self, file_ids: Sequence[UUID]) -> set[UUID]:
         """Return those of the ids that have a tombstone."""

@@ -25,8 +25,10 @@ from sqlalchemy import (
     Update,
     and_,
     any_,
+    case,
     delete,
     exists,
+    false,
     func,
     insert,
     literal,
@@ -41,6 +43,7 @@ from sqlalchemy.orm import Session, aliased
 from lambda_app.core import clock
 from lambda_app.models import CHARGED, File, FileRequest, FileStatus, Tombstone, User
 from lambda_app.repositories.audit import audit_insert_for
+from lambda_app.repositories.files.deletions import deleted_bytes_now, with_deletion
 from lambda_app.repositories.files.file_access import manageable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
 from lambda_app.repositories.files.tombstones import charged_until, remembered_until, tombstone_insert
@@ -56,16 +59,17 @@ _GONE = (FileStatus.DELETING, FileStatus.EXPIRED)
 class FileTransitionRepository:
     """Moves files from one state to the next."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, deletion_allowance_bytes: int) -> None:
         self._session = session
+        self._deletion_allowance_bytes = deletion_allowance_bytes
 
     def reserve(self, file: File, *, default_bytes: int, default_files: int, with_key: bool = False) -> bool:
-        """Insert the pending file, charge its owner and commit; False if the quota does not suffice.
+        """Insert the pending file, charge its owner and commit; False if the quota does not suffice or the deletion allowance is used.
 
         With `with_key`, also mark the idempotency key that holds the id of this file as done; False if another request has taken the
         key over. The defaults apply to an owner without an individual quota.
         """
-        has_room = (User.id == file.owner_id) & _has_room(file, default_bytes=default_bytes, default_files=default_files)
+        has_room = (User.id == file.owner_id) & self._has_room(file, default_bytes=default_bytes, default_files=default_files)
         locked: CTE | None = None
         if with_key:
             locked = lock_key(user_id=file.owner_id, resource_id=file.id).cte("locked")
@@ -97,7 +101,7 @@ class FileTransitionRepository:
         now = clock.now()
         open_request = select(FileRequest.id, FileRequest.owner_id, and_(*_accepts(file, content_types)).label("accepts"))
         request = open_request.where(FileRequest.token_hash == token_hash, *live_request()).with_for_update(key_share=True).cte("request")
-        has_room = _has_room(file, default_bytes=default_bytes, default_files=default_files)
+        has_room = self._has_room(file, default_bytes=default_bytes, default_files=default_files)
         fits = and_(request.c.accepts, has_room).label("fits")
         found = select(User.id, request.c.accepts, fits).where(User.id == request.c.owner_id, User.is_active)
         owner = found.with_for_update(of=User, key_share=True).cte("owner")
@@ -187,6 +191,7 @@ class FileTransitionRepository:
                 File.size_bytes,
                 File.status,
                 File.file_request_id,
+                and_(File.status == FileStatus.PENDING, File.part_size_bytes.is_not(None)).label("is_multipart_in_progress"),
                 charged_until(now).label("charged_until"),
                 remembered_until(now).label("remembered_until"),
             )
@@ -209,23 +214,32 @@ class FileTransitionRepository:
             parts.append(uncounted)
             # A presigned URL may still store the object: a tombstone takes over the charge until the URL expires.
             parts.append(tombstone_insert(found).returning(Tombstone.file_id).cte("remembered"))
-            is_released = (found.c.status.in_(CHARGED), found.c.charged_until.is_(None))
-            release = update(User).where(User.id == found.c.owner_id, *is_released, is_after_request)
-            less = {"bytes_used": User.bytes_used - found.c.size_bytes, "files_count": User.files_count - 1}
-            parts.append(release.values(less).returning(User.id).cte("released"))
+            is_released = found.c.charged_until.is_(None)
+            release = update(User).where(User.id == found.c.owner_id, found.c.status.in_(CHARGED), is_after_request)
+            # An expired upload stored nothing, and a multipart upload in progress stores parts, which have no versions.
+            is_stored = false() if after is FileStatus.EXPIRED else not_(found.c.is_multipart_in_progress)
+            deleted = case((is_stored, found.c.size_bytes), else_=0)
+            changed = {
+                "bytes_used": User.bytes_used - case((is_released, found.c.size_bytes), else_=0),
+                "files_count": User.files_count - case((is_released, 1), else_=0),
+                **with_deletion(deleted, now, allowance_bytes=self._deletion_allowance_bytes),
+            }
+            parts.append(release.values(changed).returning(User.id).cte("released"))
         logged = () if action is None else (audit_insert_for(moved, action, kind="file", after=parts).cte("logged"),)
         statement = statement.add_cte(*parts[1:], *logged)
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
 
+    def _has_room(self, file: File, *, default_bytes: int, default_files: int) -> ColumnElement[bool]:
+        allowance_bytes = self._deletion_allowance_bytes
+        return and_(
+            User.bytes_used + file.size_bytes <= func.coalesce(User.quota_bytes, literal(default_bytes, BigInteger)),
+            User.files_count < func.coalesce(User.quota_files, default_files),
+            deleted_bytes_now(clock.now(), allowance_bytes=allowance_bytes) <= literal(allowance_bytes, BigInteger),
+        )
+
 
 def _has_one_of(revisions: Collection[int] | None) -> tuple[ColumnElement[bool], ...]:
     return () if revisions is None else (File.revision.in_(revisions),)
-
-
-def _has_room(file: File, *, default_bytes: int, default_files: int) -> ColumnElement[bool]:
-    return (User.bytes_used + file.size_bytes <= func.coalesce(User.quota_bytes, literal(default_bytes, BigInteger))) & (
-        User.files_count < func.coalesce(User.quota_files, default_files)
-    )
 
 
 def _accepts(file: File, content_types: Sequence[str]) -> list[ColumnElement[bool]]:

@@ -214,9 +214,8 @@ class _FileDownload:
         return link_opens_a_file(File.id == self.id)
 
     def was_granted(self, visitor: str, *, after: datetime) -> ColumnElement[bool]:
-        table = ShareDownload
-        is_theirs = (table.share_id == Share.id, table.file_id == self.id, table.visitor == visitor, table.at > after)
-        return exists().where(*is_theirs).correlate(Share)
+        is_theirs = (ShareDownload.visitor == visitor, ShareDownload.at > after)
+        return exists().where(ShareDownload.share_id == Share.id, ShareDownload.file_id == self.id, *is_theirs).correlate(Share)
 
     def record(self, granted: CTE, *, visitor: str, at: datetime) -> CTE:
         return _recorded(ShareDownload, granted, share_id=granted.c.id, file_id=literal(self.id), visitor=literal(visitor), at=at)
@@ -237,8 +236,9 @@ class _ArchiveDownload:
         return exists(select(Archive.id).where(Archive.id == self.id, Archive.share_id == Share.id, *is_ready).correlate(Share))
 
     def was_granted(self, visitor: str, *, after: datetime) -> ColumnElement[bool]:
-        table = ShareArchiveDownload
-        return exists().where(table.archive_id == self.id, table.visitor == visitor, table.at > after)
+        return exists().where(
+            ShareArchiveDownload.archive_id == self.id, ShareArchiveDownload.visitor == visitor, ShareArchiveDownload.at > after
+        )
 
     def record(self, granted: CTE, *, visitor: str, at: datetime) -> CTE:
         return _recorded(ShareArchiveDownload, granted, archive_id=literal(self.id), visitor=literal(visitor), at=at)

@@ -47,7 +47,7 @@ IdempotencyKeyHeader = Annotated[
 ]
 
 
-@router.post("/upload", status_code=201, response_model=FileUploadResponse, responses=problem_responses(401, 409, 410, 413, 503))
+@router.post("/upload", status_code=201, response_model=FileUploadResponse, responses=problem_responses(401, 409, 410, 413, 429, 503))
 def start_upload(
     declared: FileCreate, user: CurrentUserDep, uploads: UploadsDep, response: Response, idempotency_key: IdempotencyKeyHeader = None
 ) -> FileUploadResponse:
@@ -65,7 +65,7 @@ def start_upload(
     )
 
 
-@router.post("/multipart", status_code=201, response_model=MultipartUpload, responses=problem_responses(401, 409, 410, 413, 503))
+@router.post("/multipart", status_code=201, response_model=MultipartUpload, responses=problem_responses(401, 409, 410, 413, 429, 503))
 def start_multipart_upload(
     declared: MultipartCreate, user: CurrentUserDep, uploads: UploadsDep, idempotency_key: IdempotencyKeyHeader = None
 ) -> MultipartUpload:

@@ -44,7 +44,8 @@ def start_public_upload(token: str, declared: DeclaredFile, uploads: PublicUploa
     """Start an upload to a file request: declare a file and return a presigned URL.
 
     Send the content to `upload_url` with `method` and exactly the returned `headers`, then call `POST /r/{token}/files/{file_id}/complete`
-    with `guest_token`, which is returned only in this response. A 412 from `upload_url` means that an earlier attempt stored the content.
+    with `guest_token`, which is returned only in this response. A 412 from `upload_url` means that an earlier attempt has stored the
+    content.
     """
     upload = uploads.start(token, declared)
     request = upload.request

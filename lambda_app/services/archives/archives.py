@@ -17,6 +17,7 @@ from lambda_app.schemas.archives import DEFAULT_FILENAME, ArchiveCreate
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.files.files import READER_DOWNLOAD_URL_TTL_SECONDS
+from lambda_app.services.files.quota import Quota, QuotaExceededError
 from lambda_app.storage.keys import archive_key, archive_request_key
 from lambda_app.storage.object_store import ObjectStore, PresignedRequest
 from lambda_app.storage.parts import MIB
@@ -95,18 +96,29 @@ class ArchiveService:
     """Creates, reads and deletes archives."""
 
     def __init__(
-        self, *, archives: ArchiveRepository, transitions: ArchiveTransitionRepository, store: ObjectStore, retention: timedelta
+        self,
+        *,
+        archives: ArchiveRepository,
+        transitions: ArchiveTransitionRepository,
+        store: ObjectStore,
+        retention: timedelta,
+        default_quota: Quota,
     ) -> None:
         self._archives = archives
         self._transitions = transitions
         self._store = store
         self._retention = retention
+        self._default_quota = default_quota
 
     def start(self, user: User, parameters: ArchiveCreate) -> Archive:
         """Queue an archive of files that the user can download, and notify the worker. A repeated request returns the same archive.
 
-        Raises FilesMissingError, FilesNotAvailableError, TooLargeError, TooManyArchivesError, UnavailableError.
+        Archives are not charged, but a user with a quota of 0 bytes must not cause storage at all, for example of public files.
+        Raises QuotaExceededError, FilesMissingError, FilesNotAvailableError, TooLargeError, TooManyArchivesError, UnavailableError.
         """
+        quota = self._default_quota.of(user)
+        if quota.bytes == 0:
+            raise QuotaExceededError(quota=quota, user=user)
         candidates = self._archives.list_requested_files(parameters.file_ids, user)
         files = _require_all(parameters.file_ids, candidates)
         archive = _new_archive(files, filename=parameters.filename, user_id=user.id, holder_id=user.id)

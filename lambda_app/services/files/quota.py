@@ -1,9 +1,12 @@
 """Storage quotas, and the error when a quota is exceeded."""
 
 from dataclasses import dataclass
+from datetime import datetime
+from math import ceil
 
-from lambda_app.core.errors import TooLargeError
+from lambda_app.core.errors import TooLargeError, TooManyRequestsError
 from lambda_app.models import User
+from lambda_app.models.accounts.users import DELETION_WINDOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +31,25 @@ class QuotaExceededError(TooLargeError):
     def __init__(self, *, quota: Quota, user: User) -> None:
         left = {"bytes_left": max(0, quota.bytes - user.bytes_used), "files_left": max(0, quota.files - user.files_count)}
         super().__init__(extra=left)
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionAllowance:
+    """The bytes that a user can delete in `DELETION_WINDOW`; see `repositories/files/deletions`."""
+
+    bytes: int
+
+    def seconds_left(self, user: User, now: datetime) -> int:
+        """Return after how many seconds the user can upload again; 0 if the allowance is not used."""
+        if user.deleted_bytes_at is None or user.deleted_bytes <= self.bytes:
+            return 0
+        windows = (user.deleted_bytes - self.bytes) / max(1, self.bytes)
+        left = windows * DELETION_WINDOW.total_seconds() - (now - user.deleted_bytes_at).total_seconds()
+        return max(0, ceil(left))
+
+
+class DeletionAllowanceUsedError(TooManyRequestsError):
+    """The user has deleted so much that new uploads are refused for a time."""
+
+    code = "deletion_allowance_used"
+    message = "You have deleted too much data recently; wait before you upload again"

@@ -272,7 +272,7 @@ class _Run:
         for key, file_id in ours.items():
             # Presigned URLs can store objects after their file has ended. These are known to be unwanted, however many they are.
             if file_id in remembered or (key in known and known[key][0] not in expected):
-                self._try(partial(self._delete_orphan, key))
+                self._try(partial(self._delete_late_object, file_id))
         unknown = [found for found in objects if found.key in ours and found.key not in known and ours[found.key] not in remembered]
         if len(unknown) > UNKNOWN_OBJECTS_MAX_COUNT and len(unknown) > len(objects) / 2:
             # The likely cause is a restored or a wrong database; deleting the objects would lose data.
@@ -284,6 +284,11 @@ class _Run:
             if found.modified_at <= self.now - self.orphan_min_age:
                 self._try(partial(self._delete_orphan, found.key))
         return True
+
+    def _delete_late_object(self, file_id: UUID) -> None:
+        if not self.is_dry:
+            self.tombstones.count_late_object(file_id)
+        self._delete_orphan(object_key(file_id))
 
     def _delete_orphan(self, key: str) -> None:
         if not self.is_dry:

@@ -92,8 +92,8 @@ class UploadCompletion:
         """
         file = read()
         if file.status == FileStatus.REJECTED:
-            # The call that rejected the upload may have been interrupted before it deleted the object.
-            self._store.delete(file.s3_key)
+            # The call that rejected the upload may have been interrupted before it deleted the object, and its URL may store it again.
+            self._delete_late_object(file.id)
         if file.status != FileStatus.PENDING:
             return _outcome(file)
         joined_by = clock.now() + COMPLETE_MULTIPART_GRACE
@@ -125,15 +125,21 @@ class UploadCompletion:
         if file is None:
             if self._tombstones.has(file_id):
                 # The object was uploaded after the file was deleted, with a presigned URL that was still valid.
-                self._store.delete(object_key(file_id))
+                self._delete_late_object(file_id)
             # Without a tombstone, this may be the wrong database. The sweep deletes unknown objects after a safety period.
             return VerificationResult.SUPERSEDED
         if file.status == FileStatus.PENDING:
             return self._verification.verify(file)[0]
         if file.status in (FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.DELETING):
             # The object was uploaded after the file had ended, with a presigned URL that was still valid.
-            self._store.delete(file.s3_key)
+            self._delete_late_object(file.id)
         return VerificationResult.SUPERSEDED
+
+    def _delete_late_object(self, file_id: UUID) -> None:
+        # An object that was deleted before must not count again.
+        if self._store.head(object_key(file_id)) is not None:
+            self._tombstones.count_late_object(file_id)
+            self._store.delete(object_key(file_id))
 
     def _complete_multipart(self, file: File, upload_id: str, crc64nvme: str | None) -> bool:
         """Complete the multipart upload; return False when S3 does not know it, for example because it was completed before."""

@@ -18,7 +18,7 @@ from lambda_app.schemas.files.files import DeclaredFile, FileCreate
 from lambda_app.schemas.files.uploads import MultipartCreate, PartRequest
 from lambda_app.services.accounts.authentication import require_scope
 from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestInProgressError
-from lambda_app.services.files.quota import Quota, QuotaExceededError
+from lambda_app.services.files.quota import DeletionAllowance, DeletionAllowanceUsedError, Quota, QuotaExceededError
 from lambda_app.services.files.upload_completion import NoPartsError, UploadCompletion, UploadLostError, plan_of
 from lambda_app.storage.keys import object_key
 from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES, ObjectStore, PresignedRequest, StoredPart
@@ -66,6 +66,7 @@ class UploadService:
         idempotency: IdempotencyService,
         store: ObjectStore,
         default_quota: Quota,
+        deletion_allowance: DeletionAllowance,
     ) -> None:
         self._files = files
         self._transitions = transitions
@@ -74,13 +75,14 @@ class UploadService:
         self._idempotency = idempotency
         self._store = store
         self._default_quota = default_quota
+        self._deletion_allowance = deletion_allowance
         self._completion = UploadCompletion(files=files, transitions=transitions, tombstones=tombstones, store=store)
 
     def start_upload(self, owner: User, declared: FileCreate, *, keyed: KeyedRequest | None = None) -> StartedUpload:
         """Create a pending file, reserve its size in the owner's quota, and sign the request that uploads its bytes.
 
         Raises ScopeMissingError for a public file and an API key without the scope `shares`, TooLargeError, QuotaExceededError,
-        UnavailableError and, with an idempotency key, the errors of `IdempotencyService.claim`.
+        DeletionAllowanceUsedError, UnavailableError and, with an idempotency key, the errors of `IdempotencyService.claim`.
         """
         _require_scopes(declared)
         if declared.size_bytes > SINGLE_PUT_MAX_BYTES:
@@ -114,7 +116,7 @@ class UploadService:
             file.created_at + MULTIPART_LIFETIME + timedelta(seconds=file.size_bytes / SLOWEST_MULTIPART_BYTES_PER_SECOND)
         )
         with self._idempotency.release_on_error(keyed, file.id):
-            if not self._has_room(owner, file):
+            if not self._has_room(owner, file) or self._deletion_allowance.seconds_left(owner, clock.now()):
                 # Avoids starting an upload in S3 that the reservation below would refuse. The counters may be out of date.
                 self._require_room(file)
             # S3 first: after a crash between the two calls, the sweep aborts the upload, because no row names it.
@@ -193,11 +195,14 @@ class UploadService:
         raise UnavailableError
 
     def _require_room(self, file: File) -> None:
-        """Raise QuotaExceededError unless the owner's quota suffices, after the release of charges whose upload URL has expired."""
+        """Release charges whose upload URL has expired. Raises QuotaExceededError, DeletionAllowanceUsedError if there is still no room."""
         self._tombstones.release_ended_charges(file.owner_id, clock.now())
         owner = self._users.require_current(file.owner_id)
         if not self._has_room(owner, file):
             raise QuotaExceededError(quota=self._default_quota.of(owner), user=owner)
+        seconds = self._deletion_allowance.seconds_left(owner, clock.now())
+        if seconds:
+            raise DeletionAllowanceUsedError(headers={"Retry-After": str(seconds)})
 
     def _has_room(self, owner: User, file: File) -> bool:
         quota = self._default_quota.of(owner)

@@ -16,6 +16,7 @@ from tests.e2e.browser.conftest import Site
 from tests.support.accounts import Account, make_account, make_file
 from tests.support.shares import make_share
 
+Steps = list[dict[str, Any]]
 FOLDER = CHECKOUT / "docs" / "screenshots"
 PNG_MAX_BYTES = 150_000
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -35,13 +36,12 @@ FILES = (
     ("Harbour-house_final-plans_rev-C.pdf", "application/pdf", 2_480_000, timedelta(minutes=20)),
 )
 """Name, type, size and age of the files, from the oldest."""
-UPLOADS = (
+SMALL_UPLOADS = (
     {"name": "IMG_4131.jpg", "size": 740_000},
     {"name": "IMG_4130.jpg", "size": 800_000},
     {"name": "notes-bergen.txt", "size": 12_000},
-    {"name": "site-visit-bergen-2.mov", "size": 120_000_000},
-    {"name": "Lookbook winter 2026.zip", "size": 70_000_000},
 )
+LARGE_UPLOADS = ({"name": "site-visit-bergen-2.mov", "size": 120_000_000}, {"name": "Lookbook winter 2026.zip", "size": 70_000_000})
 UPLOAD_BYTES_PER_SECOND = 6_000_000
 SENT_PERCENT = 15
 
@@ -58,14 +58,14 @@ def _fill(site: Site, client: httpx.Client, account: Account) -> None:
     client.put(f"/api/v1/files/{made[3]}", json={"is_public": True}, headers=account.headers).raise_for_status()
 
 
-def _shots(account: Account, variant: str) -> dict[str, list[dict[str, Any]]]:
+def _shots(account: Account, variant: str) -> dict[str, Steps]:
     def shot(screen: str) -> dict[str, Any]:
         return {"shot": str(FOLDER / f"{screen}.{variant}.png")}
 
     first, second, third = (f"Select {name}" for name, *_ in FILES[:-4:-1])
-    signed_in = [{"fill": "E-mail", "value": account.email}, {"fill": "Password", "value": account.password}, {"click": "Sign in"}]
-    opened = [*signed_in, {"see": FILES[-1][0]}, {"idle": True}]
-    selected = [*opened, *({"click": name, "role": "checkbox"} for name in (first, second, third))]
+    signed_in: Steps = [{"fill": "E-mail", "value": account.email}, {"fill": "Password", "value": account.password}, {"click": "Sign in"}]
+    opened: Steps = [*signed_in, {"see": FILES[-1][0]}, {"idle": True}]
+    selected: Steps = [*opened, *({"click": name, "role": "checkbox"} for name in (first, second, third))]
     return {
         "sign-in": [{"focused": "E-mail"}, shot("sign-in")],
         "files": [*selected, {"see": "3 selected"}, shot("files")],
@@ -74,8 +74,9 @@ def _shots(account: Account, variant: str) -> dict[str, list[dict[str, Any]]]:
             *({"see": "Copy it now."}, {"idle": True}, shot("share")),
         ],
         "uploads": [
-            *(*opened, {"slow": UPLOAD_BYTES_PER_SECOND}, {"upload": "Upload files", "files": UPLOADS}),
-            *({"see": "3 of 5 verified"}, {"sent": SENT_PERCENT}, shot("uploads")),
+            *(*opened, {"upload": "Upload files", "files": SMALL_UPLOADS}, {"see": "All 3 verified"}, {"click": "Minimise"}),
+            *({"slow": UPLOAD_BYTES_PER_SECOND}, {"upload": "Upload files", "files": LARGE_UPLOADS}, {"see": "3 of 5 verified"}),
+            *({"sent": SENT_PERCENT}, shot("uploads")),
         ],
     }
 

@@ -20,8 +20,8 @@ from tests.support.shares import make_share
 Results = dict[str, Any]
 Steps = list[dict[str, Any]]
 REPORT = b"%PDF-1.7 the bytes of the report"
-SMALL = {"name": "Bericht für März.pdf", "type": "application/pdf", "base64": base64.b64encode(REPORT).decode()}
-LARGE = {"name": "recording.bin", "size": 65 * 1024**2 + 7}
+SMALL: dict[str, str] = {"name": "Bericht für März.pdf", "type": "application/pdf", "base64": base64.b64encode(REPORT).decode()}
+LARGE: dict[str, Any] = {"name": "recording.bin", "size": 65 * 1024**2 + 7}
 """Above 64 MiB, the app uploads in parts."""
 FIRST_LOAD_MAX_BYTES = 40_000
 NEW_PASSWORD = "a sentence is a good password"
@@ -35,8 +35,13 @@ SCREENS = {
     "admin": "Admin",
 }
 """The heading of each screen by its path."""
-PHONE = {"width": 320, "height": 700}
-VARIANTS = {"desktop, light": {}, "desktop, dark": {"dark": True}, "phone, light": PHONE, "phone, dark": {**PHONE, "dark": True}}
+PHONE: dict[str, Any] = {"width": 320, "height": 700}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "desktop, light": {},
+    "desktop, dark": {"dark": True},
+    "phone, light": PHONE,
+    "phone, dark": {**PHONE, "dark": True},
+}
 INSPECT: Steps = [{"axe": True}]
 
 
@@ -46,16 +51,23 @@ def sign_in(email: str, password: str) -> Steps:
 
 def share_a_first_upload(email: str) -> Steps:
     """Return the steps of a new user, from the address of the site to a link that a visitor opens."""
+    uploads: Steps = [
+        {"upload": "Choose files", "files": [SMALL]},
+        {"see": "1 file verified"},
+        {"upload": "Upload files", "files": [LARGE]},
+        {"see": "All 2 verified"},
+        {"see": "Arrived and verified"},
+        *INSPECT,
+    ]
+    visit: Steps = [{"see": SMALL["name"]}, {"download": f"Download {SMALL['name']}"}]
     return [
         *({"see": "Sign in to We-Upload"}, *INSPECT, {"click": "Create an account", "role": "link"}, {"see": "Have an account?"}, *INSPECT),
         *({"fill": "E-mail", "value": email}, {"fill": "Password", "value": NEW_PASSWORD}, {"click": "Create account"}),
         *({"see": "Drop your first files here"}, *INSPECT),
-        *({"upload": "Choose files", "files": [SMALL]}, {"see": "1 file verified"}),
-        *({"upload": "Upload files", "files": [LARGE]}, {"see": "All 2 verified"}, {"see": "Arrived and verified"}, *INSPECT),
+        *uploads,
         *({"click": "Create link"}, {"see": "Share 2 files"}, *INSPECT, {"click": "Create link", "within": "dialog"}),
         *({"see": "Copy it now."}, *INSPECT),
-        {"visitor": "Link", "steps": [{"see": SMALL["name"]}, {"download": f"Download {SMALL['name']}"}]},
-        *({"click": "Done"}, {"click": "Close"}),
+        *({"visitor": "Link", "steps": visit}, {"click": "Done"}, {"click": "Close"}),
     ]
 
 

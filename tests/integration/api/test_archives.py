@@ -257,6 +257,17 @@ def test_archives_do_not_count_against_the_quota(client: httpx.Client, services:
     assert client.get("/api/v1/users/me/usage", headers=owner.headers).json() == before
 
 
+def test_archive_is_refused_at_a_quota_of_zero(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
+    """Archives are stored at the operator's expense, and a user without storage could have public files of others zipped."""
+    file = make_file(client, owner, is_public=True)
+    client.put(f"/api/v1/users/{stranger.id}", json={"quota_bytes": 0}, headers=admin.headers)
+
+    refused = create_archive(client, stranger, file)
+
+    assert_problem(refused, 413, "quota_exceeded", bytes_left=0)
+    assert client.get(ARCHIVES, headers=stranger.headers).json() == []
+
+
 def test_worker_accepts_late_repeated_and_unknown_messages(client: httpx.Client, services: Services, owner: Account) -> None:
     archive = create_archive(client, owner, make_file(client, owner)).json()
     bucket = services.settings.s3_bucket_name

@@ -234,9 +234,9 @@ def test_superusers_list_of_all_files_is_refused_without_an_index(
 ) -> None:
     monkeypatch.setattr("lambda_app.services.files.files.UNINDEXED_ROWS_MAX", 5)
 
-    assert_problem(client.get(f"{FILES}?{query}", headers=admin.headers), 422, "list_too_long")
+    assert_problem(client.get(f"{FILES}?all=true&{query}", headers=admin.headers), 422, "list_too_long")
     for indexed in ("", "status=pending", "q=apple", "created_after=2026-01-01T00:00:00Z&sort=created"):
-        assert client.get(f"{FILES}?{indexed}&limit=1", headers=admin.headers).status_code == 200
+        assert client.get(f"{FILES}?all=true&{indexed}&limit=1", headers=admin.headers).status_code == 200
 
 
 @pytest.mark.parametrize("sort", ["created", "-created", "name", "-name", "size", "-size"])

@@ -6,7 +6,6 @@ import pytest
 
 from lambda_app.core.errors import UnavailableError
 from lambda_app.models import FileStatus
-from lambda_app.repositories.files.transitions import FileTransitionRepository
 from tests.support.lifecycle import Lifecycle, refused
 
 
@@ -18,7 +17,7 @@ def test_row_that_may_have_an_object_is_not_removed(lifecycle: Lifecycle) -> Non
 
     with lifecycle.services.unit_of_work() as session:
         for file in (pending, available):
-            FileTransitionRepository(session).remove(file.id)
+            lifecycle.services._transitions(session).remove(file.id)
 
     assert (lifecycle.status_of(pending.id), lifecycle.status_of(available.id)) == (FileStatus.PENDING, FileStatus.AVAILABLE)
 

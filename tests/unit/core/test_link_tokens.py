@@ -17,7 +17,7 @@ def cipher_with(ring: KeyRing) -> LinkTokenCipher:
     return LinkTokenCipher(SigningKeys.fixed(ring.render()))
 
 
-@pytest.mark.parametrize("token", [new_link_token(), new_secret()])
+@pytest.mark.parametrize("token", [new_link_token(), new_secret()], ids=["link", "secret"])
 def test_token_is_encrypted_differently_each_time_and_decrypted(token: str) -> None:
     cipher = cipher_with(RING)
     encrypted = [cipher.encrypt(token, row_id=ROW) for _ in range(2)]
@@ -41,7 +41,11 @@ def test_changed_ciphertext_is_not_decrypted(position: int) -> None:
     assert cipher_with(RING).decrypt("".join(encrypted), row_id=ROW) in (None, "token-token-token" if position == -1 else None)
 
 
-@pytest.mark.parametrize("text", [None, "", ".", "x", "x.", ".AAAA", *(f"{RING.current.kid}.{text}" for text in ("", "A", "\u00e9"))])
+@pytest.mark.parametrize(
+    "text",
+    [None, "", ".", "x", "x.", ".AAAA", *(f"{RING.current.kid}.{text}" for text in ("", "A", "\u00e9"))],
+    ids=[str(number) for number in range(9)],
+)
 def test_malformed_ciphertext_is_not_decrypted(text: str | None) -> None:
     assert cipher_with(RING).decrypt(text, row_id=ROW) is None
 

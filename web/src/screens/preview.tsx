@@ -141,7 +141,7 @@ export function Preview({ list, fileId, onClose }: PreviewProps) {
 /** Bytes of a text file that are shown. */
 const TEXT_BYTES_MAX = 200_000;
 
-/** What can be shown of a file, by an address that lives for minutes. Bytes come from the bucket's host, never from this page's. */
+/** What can be shown of a file, by an address that is valid for minutes. Bytes come from the bucket's host, never from this page's. */
 function Content({ file }: { readonly file: FileInfo }) {
   const [url, setUrl] = useState<string | null>(null);
   const [error, setError] = useState<unknown>(null);

@@ -1,7 +1,7 @@
 /** Share files: a link with its rules, and people by name. Also changes the rules of a link. */
 
 import { isApiError, type FileInfo, type Share } from "@we-upload/client";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../core/api";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
@@ -140,8 +140,11 @@ export function revokeLink(link: Share, onRevoked: () => void): void {
 }
 
 function LinkAddress({ url }: { readonly url: string }) {
+  const element = useRef<HTMLDivElement>(null);
+  // On a phone, the rules below may have been scrolled into view.
+  useEffect(() => element.current?.scrollIntoView({ block: "end" }), [url]);
   return (
-    <div class="stack g2">
+    <div class="stack g2" ref={element}>
       <span class="label">{s.share.link}</span>
       <CopyField value={url} label={s.share.link} />
       <p class="hint">{s.share.addressHint}</p>

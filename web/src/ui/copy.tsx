@@ -5,7 +5,7 @@ import { t } from "../core/language";
 import { showToast } from "../core/toasts";
 import { Icon } from "./icon";
 
-/** Copy a text. Says so for two seconds. */
+/** Copy a text, and confirm it for two seconds. */
 export function CopyButton({ text, label, class: extra = "primary small" }: { readonly text: string; readonly label: string; readonly class?: string }) {
   const [isCopied, setCopied] = useState(false);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);

@@ -12,7 +12,7 @@ import { isTrayFolded, uploadTotals } from "./upload-store";
 import { u } from "./upload-texts";
 import { sortUploads, uploadWords } from "./upload-words";
 
-/** Rows that are drawn; a line says how many more there are. */
+/** Rows that are drawn; a line counts the others. */
 const ROWS_MAX = 60;
 
 export function Tray() {

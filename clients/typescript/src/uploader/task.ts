@@ -31,7 +31,7 @@ export interface TaskContext {
 /** The user stopped the upload, or the uploader was closed. */
 class Stopped extends Error {}
 
-/** The server says which parts are missing; after this many rounds it and the store do not agree. */
+/** Rounds of sending the parts that the server reports as missing, before the upload fails. */
 const ROUNDS_MAX = 3;
 
 export class UploadTask {

@@ -1,4 +1,4 @@
-/** The queue of uploads: which run, what is told to listeners, and what is kept for the next page load. */
+/** The queue of uploads: it starts them, notifies listeners, and stores what the next page load needs. */
 
 import { defaultLocks } from "../session.js";
 import { UploadClaims } from "./claims.js";
@@ -16,7 +16,7 @@ import type { Hasher, UploadCalls, Uploader, UploaderOptions, UploadItem, Upload
 
 /** Up to this size a SHA-256 of the whole is computed in memory, and one request sends the file. */
 export const SINGLE_MAX_BYTES = 64 * 1024 ** 2;
-/** Speeds fall while nothing is sent, so they are told again. */
+/** Speeds fall while nothing is sent, so listeners are notified again. */
 const IDLE_EVENT_MS = 1000;
 
 export function createUploader(client: { readonly files: UploadCalls }, options: UploaderOptions): Uploader {

@@ -12,7 +12,10 @@ TIME = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Create the table. Uploads that ended before the migration have no tombstone; the sweep deletes their objects as orphans."""
+    """Create the table, and the counter of deleted bytes.
+
+    Uploads that ended before the migration have no tombstone; the sweep deletes their objects as orphans.
+    """
     op.create_table(
         "tombstone",
         sa.Column("file_id", sa.Uuid(), nullable=False),
@@ -29,10 +32,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("charged_until IS NOT NULL"),
     )
     op.create_index("ix_tombstone_expires_at", "tombstone", ["expires_at"])
+    # A constant default does not rewrite the table.
+    op.add_column("user", sa.Column("deleted_bytes", sa.BigInteger(), server_default=sa.text("0"), nullable=False))
+    op.add_column("user", sa.Column("deleted_bytes_at", TIME, nullable=True))
 
 
 def downgrade() -> None:
-    """End the charges of the tombstones and drop the table."""
+    """End the charges of the tombstones, and drop the table and the counter."""
     op.execute(
         """UPDATE "user" SET bytes_used = bytes_used - charged.bytes, files_count = files_count - charged.files
         FROM (
@@ -41,3 +47,5 @@ def downgrade() -> None:
         WHERE "user".id = charged.owner_id"""
     )
     op.drop_table("tombstone")
+    op.drop_column("user", "deleted_bytes_at")
+    op.drop_column("user", "deleted_bytes")

@@ -5,7 +5,7 @@ import type { ShareAudience } from "@we-upload/client";
 const plural = (count: number, one: string, many: string) => (count === 1 ? one : many);
 const number = (value: number) => value.toLocaleString("en");
 
-/** The rules of a link, for the sentence that says them. */
+/** The rules of a link, for the sentence that describes them. */
 export interface SentenceRules {
   readonly audience: ShareAudience;
   readonly recipientCount: number;
