@@ -21,6 +21,7 @@ from lambda_app.models import (
     Archive,
     ArchiveStatus,
     File,
+    FileGrant,
     FileRequest,
     FileStatus,
     GrantRole,
@@ -30,11 +31,13 @@ from lambda_app.models import (
     Share,
     ShareArchiveDownload,
     ShareDownload,
+    ShareRecipient,
     User,
     UserSession,
 )
 from lambda_app.models.files.files import CHARGED
 from lambda_app.repositories import audit
+from lambda_app.repositories.accounts import mail_tokens
 from lambda_app.repositories.accounts import sessions as session_rows
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.attempt_counters import count_attempts
@@ -53,7 +56,7 @@ from lambda_app.repositories.sharing import shares as share_rows
 from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepository
 from lambda_app.routers.http import costly_routes, paging, problems, request_middleware, security_headers, templating
 from lambda_app.routers.sharing import file_request_pages, share_links
-from lambda_app.services.accounts import api_keys, authentication, sessions, users
+from lambda_app.services.accounts import api_keys, authentication, recovery, sessions, users
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
 from lambda_app.services.files import files, idempotency, sweep, upload_verification, uploads
@@ -410,6 +413,36 @@ GUARDS = (
         (f"{API}test_grants.py::test_file_of_a_disabled_owner_is_not_accessible_to_grantees",),
     ),
     Guard(
+        "a grant to an unconfirmed address gives no access",
+        file_access.granted_to,
+        (DropCondition(FileGrant.is_pending),),
+        (f"{API}test_proven_addresses.py::test_squatter_does_not_get_what_is_shared_with_the_address",),
+    ),
+    Guard(
+        "a link is closed to a recipient who has not confirmed the address",
+        file_access.link_is_for,
+        (DropCondition(ShareRecipient.is_pending),),
+        (f"{API}test_proven_addresses.py::test_named_link_is_closed_to_an_unconfirmed_address",),
+    ),
+    Guard(
+        "a mail alone does not confirm an account that another person may have registered",
+        recovery.RecoveryService.complete_email_verification,
+        (DropCheck(recovery.PasswordRequiredError),),
+        (f"{API}test_proven_addresses.py::test_confirmation_without_a_password_asks_for_one_and_keeps_the_link_valid",),
+    ),
+    Guard(
+        "registrations are limited",
+        users.UserService.register,
+        (DropCheck(users.TooManyRegistrationsError),),
+        (f"{API}test_address_questions.py::test_registrations_of_one_network_are_limited_before_the_password_is_hashed",),
+    ),
+    Guard(
+        "questions by a change of address are limited",
+        RecipientLookupRepository.count,
+        (Replace(lambda *_: None),),
+        (f"{API}test_address_questions.py::test_change_of_address_asks_only_a_limited_number_of_times",),
+    ),
+    Guard(
         "recipients are looked up only after access to the file is verified",
         share_rows.ShareRepository.can_share,
         (Replace(lambda *_: True),),
@@ -621,7 +654,7 @@ GUARDS = (
         "a link in a mail works once",
         mail_tokens._is_valid,
         (DropCondition(MailToken.used_at),),
-        (f"{API}test_recovery.py::test_verification_mail_can_be_requested_until_the_address_is_verified",),
+        (f"{API}test_proven_addresses.py::test_confirmation_link_works_once_even_if_the_address_is_unconfirmed_again",),
     ),
     Guard(
         "a changed password ends the links in mails",

@@ -255,5 +255,6 @@ def test_repeated_change_to_one_address_and_to_the_own_address_is_possible(clien
 
 def test_superusers_are_not_limited(client: httpx.Client, admin: Account, owner: Account, stranger: Account) -> None:
     for _ in range(FREE_ATTEMPTS_PER_ADDRESS + 5):
-        response = client.put(f"{API}/users/{owner.id}", json={"email": stranger.email}, headers=admin.headers)
+        body = {"email": stranger.email, "current_password": admin.password}
+        response = client.put(f"{API}/users/{owner.id}", json=body, headers=admin.headers)
         assert_problem(response, 409, "email_taken")
