@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import CTE, ColumnElement, Select, false, select, true
 from sqlalchemy.orm import aliased
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from lambda_app.core.errors import AppError, NotAuthenticatedError

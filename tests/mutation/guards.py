@@ -41,7 +41,6 @@ from lambda_app.repositories.accounts import mail_tokens
 from lambda_app.repositories.accounts import sessions as session_rows
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.attempt_counters import count_attempts
-from lambda_app.repositories.accounts import mail_tokens
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sign_in_attempts import FREE_ATTEMPTS_PER_ADDRESS
 from lambda_app.repositories.accounts.users import UserRepository
@@ -54,7 +53,7 @@ from lambda_app.repositories.sharing import guest_throttle
 from lambda_app.repositories.sharing import share_links as share_link_rows
 from lambda_app.repositories.sharing import shares as share_rows
 from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepository
-from lambda_app.routers.http import costly_routes, paging, problems, request_middleware, security_headers, templating
+from lambda_app.routers.http import costly_routes, problems, request_middleware, security_headers, templating
 from lambda_app.routers.sharing import file_request_pages, share_links
 from lambda_app.services.accounts import api_keys, authentication, recovery, sessions, users
 from lambda_app.services.accounts.login_throttle import LoginThrottle

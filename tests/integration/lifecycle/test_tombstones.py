@@ -16,11 +16,8 @@ from lambda_app.core import clock
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
 from lambda_app.models import FileStatus, Tombstone, User
-from lambda_app.schemas.files.files import DeclaredFile
 from lambda_app.schemas.files.uploads import PartRequest
-from lambda_app.schemas.sharing.file_requests import FileRequestCreate
 from lambda_app.services.files import sweep as sweep_module
-from lambda_app.services.sharing.public_uploads import StartedPublicUpload
 from lambda_app.storage.keys import object_key
 from lambda_app.storage.object_store import PresignedRequest
 from tests.support.lifecycle import LONG_ENOUGH, Lifecycle, refused
