@@ -22,7 +22,7 @@ import { Icon } from "../ui/icon";
 import { MenuButton, type MenuItem } from "../ui/menu";
 
 /** Null until they were read. The address of a request is known after its creation only. */
-const requests = signal<readonly (FileRequest & { readonly url?: string | null })[] | null>(null);
+const requests = signal<readonly FileRequest[] | null>(null);
 const loadError = signal<unknown>(null);
 onSignOut(() => {
   requests.value = null;
@@ -32,8 +32,7 @@ async function load(): Promise<void> {
   loadError.value = null;
   try {
     const page = await api.fileRequests.list({ limit: 100 });
-    const known = new Map(requests.value?.map((request) => [request.id, request.url]));
-    requests.value = page.items.map((request) => ({ url: known.get(request.id) ?? null, ...request }));
+    requests.value = page.items;
   } catch (error) {
     loadError.value = error;
   }
