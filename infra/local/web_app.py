@@ -59,8 +59,9 @@ def _exclusive_build() -> Iterator[None]:
 
 def test() -> None:
     """Check the types of both packages and run their unit tests. Raises LocalError when one fails."""
-    for folder in (CLIENT, WEB):
-        _install(folder)
+    with _exclusive_build():
+        for folder in (CLIENT, WEB):
+            _install(folder)
     for folder in (CLIENT, WEB):
         _npm(folder, "run", "typecheck")
         _npm(folder, "test", is_shown=True)
@@ -75,7 +76,8 @@ def _sources() -> Iterator[Path]:
 
 
 def _fingerprint() -> str:
-    digest = hashlib.sha256(sys.version.encode())
+    # Not of the interpreter: several run the tests of one checkout at a time, and a rebuild would replace files that another one reads.
+    digest = hashlib.sha256()
     for path in _sources():
         digest.update(f"{path.relative_to(CHECKOUT)}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
