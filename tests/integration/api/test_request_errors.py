@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from tests.support.accounts import Account, make_file, start_upload
 from tests.support.authorisation import routes
 from tests.support.problems import assert_problem
+from tests.support.shares import make_share
 
 API = "/api/v1"
 DECLARED = {"filename": "a.txt", "content_type": "text/plain", "size_bytes": 1}
@@ -228,3 +229,11 @@ def test_white_space_around_an_address_is_ignored(client: httpx.Client) -> None:
 
     assert (registered.status_code, registered.json()["email"]) == (201, email)
     assert signed_in.status_code == 200
+
+
+def test_invalid_form_of_a_share_page_is_a_malformed_request(client: httpx.Client, owner: Account) -> None:
+    share = make_share(client, owner, make_file(client, owner)["id"], password="swordfish")
+
+    response = client.post(share["url"], data={"password": "x", "email": ""})
+
+    assert_problem(response, 422, "malformed_request")
