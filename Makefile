@@ -18,7 +18,7 @@ help: ## List all targets and variables
 	@echo "  PYTHON          Python interpreter, name or path; 3.11 or newer (default: the newest of 3.13, 3.12, 3.11, python3)"
 	@echo "  PORT            port of the API on 127.0.0.1 (default: 8000)"
 	@echo "  WE_UPLOAD_DATA  data directory of make run (default: .local, which make clean deletes)"
-	@echo "  TESTS           tests to run with make test, and pytest options (default: tests)"
+	@echo "  TESTS           tests to run with make test, and pytest options (default: tests clients/python/tests)"
 	@echo "  WORKERS         number of processes that run tests in parallel (default: auto)"
 	@echo "  SIZE            size of make test-slow: reduced or full (default: reduced)"
 	@echo "  BENCH           options of make bench: --docs, --rows 1000000, --only cold, --compare other-checkout"
@@ -43,7 +43,7 @@ ARGS ?= --help
 admin: setup ## Run the operator command on the instance of make run: make admin ARGS="sweep --dry-run"
 	@exec "$(BIN)/python" -m infra.local.admin $(ARGS)
 
-TESTS ?= tests
+TESTS ?= tests clients/python/tests
 # These tests need the CDK, a browser or another emulator; run them with make test-infra, test-deploy, test-browser or localstack.
 EXCLUDED_TESTS = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser \
 	--ignore=tests/integration/storage/test_s3_on_localstack.py

@@ -1,10 +1,10 @@
 """Upload, download and share files of a We-Upload server.
 
-    from we_upload import Client
+from we_upload import Client
 
-    with Client("https://files.example.com", api_key="wup_…") as client:
-        file = client.upload("big.bin")
-        print(client.share([file.id], max_downloads=5).url)
+with Client("https://files.example.com", api_key="wup_…") as client:
+    file = client.upload("big.bin")
+    print(client.share([file.id], max_downloads=5).url)
 """
 
 from typing import TYPE_CHECKING, Any

@@ -33,8 +33,8 @@ Content = str | os.PathLike[str] | bytes | BinaryIO
 class Client:
     """A client of one server. Use it in a `with` statement, or call `close`.
 
-    Credentials are an `api_key`, or an access `token`, or those of `sign_in`. The calls for links of other people need none. The client is safe
-    for several threads. Every call raises ProblemError for an answer with an error, and ConnectionFailedError without an answer.
+    Credentials are an `api_key`, or an access `token`, or those of `sign_in`. The calls for links of other people need none. The client
+    is safe for several threads. Every call raises ProblemError for an answer with an error, and ConnectionFailedError without an answer.
     """
 
     def __init__(self, base_url: str, *, api_key: str | None = None, token: str | None = None) -> None:
@@ -234,7 +234,13 @@ class Client:
         recipients: Sequence[str] = (),
     ) -> Share:
         """Create a share link to up to 100 files. With `recipients`, only these accounts can open it."""
-        body: dict[str, Any] = {"file_ids": list(file_ids), "password": password, "max_downloads": max_downloads, "slug": slug, "note": note}
+        body: dict[str, Any] = {
+            "file_ids": list(file_ids),
+            "password": password,
+            "max_downloads": max_downloads,
+            "slug": slug,
+            "note": note,
+        }
         body["expires_at"] = expires_at.isoformat() if expires_at else None
         body = {name: value for name, value in body.items() if value is not None}
         if recipients:

@@ -86,7 +86,7 @@ class CancelledError(UploadError):
 class ProblemError(UploadError):
     """The server answered with an error (RFC 9457).
 
-    `status` is the HTTP status, `extra` has the further members of the answer, and `retry_after_seconds` is the wait that the server requests.
+    `status` is the HTTP status, `extra` has the further members of the answer, `retry_after_seconds` is the wait that the server requests.
     """
 
     def __init__(self, status: int, problem: Mapping[str, Any], *, retry_after_seconds: float | None = None) -> None:

@@ -102,7 +102,7 @@ class Transport:
             return self._pool_for(url).request(
                 method,
                 url,
-                body=body,
+                body=body,  # type: ignore[arg-type]  # urllib3 only needs `read`
                 headers={"User-Agent": USER_AGENT, **(headers or {})},
                 redirect=False,
                 preload_content=not stream,
@@ -126,7 +126,11 @@ class Transport:
 def _cause(error: Exception) -> str:
     reason = getattr(error, "reason", None)
     text = str(reason if isinstance(reason, Exception) else error) or type(error).__name__
-    return re.sub(r"^.*?>?: (?=\S)", "", text) if "object at 0x" in text or text.startswith("<") else re.sub(r"^HTTPS?Connection\([^)]*\): ", "", text)
+    return (
+        re.sub(r"^.*?>?: (?=\S)", "", text)
+        if "object at 0x" in text or text.startswith("<")
+        else re.sub(r"^HTTPS?Connection\([^)]*\): ", "", text)
+    )
 
 
 def iterate(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
@@ -202,7 +206,9 @@ class Api:
 
 
 def normalise_server(url: str) -> str:
-    """Return the address of a server without a trailing slash or `/api/v1`. An address without a scheme gets https, or http on this machine.
+    """Return the address of a server without a trailing slash or `/api/v1`.
+
+    An address without a scheme gets https, or http on this machine.
 
     Raises ValueError for an address that is not http or https.
     """

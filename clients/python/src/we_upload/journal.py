@@ -97,7 +97,17 @@ class Journal:
     def save(self, entries: Iterable[UploadEntry]) -> None:
         """Store entries, in one transaction."""
         rows = [
-            (entry.run, entry.path, entry.size_bytes, entry.mtime_ns, entry.key, entry.file_id, entry.state, entry.request, entry.changed_at)
+            (
+                entry.run,
+                entry.path,
+                entry.size_bytes,
+                entry.mtime_ns,
+                entry.key,
+                entry.file_id,
+                entry.state,
+                entry.request,
+                entry.changed_at,
+            )
             for entry in entries
         ]
         with self._lock:

@@ -2,13 +2,9 @@
 
 from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import cache
 from typing import Any, Self
 
-
-@cache
-def _fields_of(kind: type) -> tuple[tuple[str, bool], ...]:
-    return tuple((field.name, "datetime" in str(field.type)) for field in fields(kind))
+_FIELDS: dict[type, tuple[tuple[str, bool], ...]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,17 +12,24 @@ class Model:
     """Base class. Unknown fields of a newer server are ignored."""
 
     @classmethod
+    def _fields(cls) -> tuple[tuple[str, bool], ...]:
+        """Return name and whether it is a time, for each field."""
+        if cls not in _FIELDS:
+            _FIELDS[cls] = tuple((field.name, "datetime" in str(field.type)) for field in fields(cls))
+        return _FIELDS[cls]
+
+    @classmethod
     def of(cls, data: dict[str, Any]) -> Self:
         """Return the object for a parsed JSON object."""
         values = {}
-        for name, is_time in _fields_of(cls):
+        for name, is_time in cls._fields():
             value = data.get(name)
             values[name] = datetime.fromisoformat(value) if is_time and isinstance(value, str) else value
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        values = ((name, getattr(self, name)) for name, _ in _fields_of(type(self)))
+        values = ((name, getattr(self, name)) for name, _ in self._fields())
         return {name: value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value for name, value in values}
 
 

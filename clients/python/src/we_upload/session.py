@@ -12,7 +12,7 @@ from we_upload.http import Api
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens of a session. The access token lives for minutes, the refresh token for days."""
+    """The tokens of a session. The access token is valid for minutes, the refresh token for days."""
 
     access_token: str
     refresh_token: str
@@ -36,8 +36,8 @@ class Token:
 class Session:
     """A session. `on_renewed` receives each new pair, so that the caller can store it.
 
-    Several processes can share a stored session: `lock` is held during a renewal, and `reload` returns the pair that another process may have
-    stored meanwhile.
+    Several processes can share a stored session: `lock` is held during a renewal, and `reload` returns the pair that another process
+    may have stored meanwhile.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Session:
         api: Api,
         tokens: Tokens,
         *,
-        on_renewed: Callable[[Tokens], None] = lambda _: None,
+        on_renewed: Callable[[Tokens], object] = lambda _: None,
         reload: Callable[[], Tokens | None] = lambda: None,
         lock: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:

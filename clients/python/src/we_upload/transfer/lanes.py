@@ -20,8 +20,8 @@ REQUEST_COST_BYTES = 64 * 1024
 class LaneLimit:
     """Finds the number of parallel requests.
 
-    A round is as many finished requests as there are lanes. While a further lane raises the rate, the next round tries one more. A refusal by
-    the store or a lost connection halves the lanes.
+    A round is as many finished requests as there are lanes. While a further lane raises the rate, the next round tries one more. A refusal
+    by the store or a lost connection halves the lanes.
     """
 
     def __init__(self, *, start: int = LANES_START, most: int = LANES_MAX, clock: Callable[[], float] = time.monotonic) -> None:

@@ -17,7 +17,7 @@ from we_upload.http import BLOCK_BYTES
 NAME_MAX_LENGTH = 255
 CONTENT_TYPE_DEFAULT = "application/octet-stream"
 SPOOL_MAX_BYTES = 50 * 1024**3
-"""Largest stream of unknown length that is written to a temporary file, because the server needs the exact size before the upload: 50 GiB."""
+"""Largest stream that is written to a temporary file, because the server needs the exact size before the upload: 50 GiB."""
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -89,9 +89,7 @@ class BytesSource:
 class SliceReader:
     """A part of a source as a request body. Counts the bytes, and ends with CancelledError when the transfer is cancelled."""
 
-    def __init__(
-        self, source: Source, offset: int, length: int, *, on_bytes: Callable[[int], None], cancelled: threading.Event
-    ) -> None:
+    def __init__(self, source: Source, offset: int, length: int, *, on_bytes: Callable[[int], None], cancelled: threading.Event) -> None:
         self._source = source
         self._file = source.open()
         self._file.seek(offset)
@@ -153,27 +151,28 @@ def content_type_of(name: str) -> str:
     return kind or CONTENT_TYPE_DEFAULT
 
 
-def spool(stream: BinaryIO, *, max_bytes: int = SPOOL_MAX_BYTES, cancelled: threading.Event | None = None) -> Path:
+def spool(stream: BinaryIO, *, max_bytes: int = SPOOL_MAX_BYTES) -> Path:
     """Write a stream to a temporary file of this user, in `TMPDIR`, and return its path. The caller deletes it.
 
     Raises UploadError when the stream is longer than `max_bytes` or the disk is full.
     """
     handle, name = tempfile.mkstemp(prefix="we-upload-")
     path = Path(name)
-    written = 0
+    is_kept = False
     try:
         with os.fdopen(handle, "wb") as file:
-            while data := stream.read(BLOCK_BYTES):
-                if cancelled is not None and cancelled.is_set():
-                    raise CancelledError("The transfer was cancelled")
+            written = 0
+            while written <= max_bytes and (data := stream.read(BLOCK_BYTES)):
                 written += len(data)
-                if written > max_bytes:
-                    raise UploadError(f"The input is longer than {max_bytes} bytes. Write it to a file and upload that.", code="input_too_long")
                 file.write(data)
+        is_kept = written <= max_bytes
     except OSError as error:
-        path.unlink(missing_ok=True)
-        raise UploadError(f"The input does not fit into {path.parent}: {error.strerror}. Set TMPDIR to a larger folder.", code="no_space") from error
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+        raise UploadError(
+            f"The input does not fit into {path.parent}: {error.strerror}. Set TMPDIR to a larger folder.", code="no_space"
+        ) from error
+    finally:
+        if not is_kept:
+            path.unlink()
+    if not is_kept:
+        raise UploadError(f"The input is longer than {max_bytes:,} bytes. Write it to a file and upload that.", code="input_too_long")
     return path

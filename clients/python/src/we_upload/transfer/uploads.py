@@ -171,7 +171,9 @@ class Uploader:
             else:
                 self._fail(job, error)
         except (UploadError, OSError) as error:
-            self._fail(job, error if isinstance(error, UploadError) else UploadError(f"{job.item.path}: {error.strerror}", code="unreadable"))
+            self._fail(
+                job, error if isinstance(error, UploadError) else UploadError(f"{job.item.path}: {error.strerror}", code="unreadable")
+            )
 
     def _restart(self, job: _Job) -> None:
         if job.entry.file_id and isinstance(self._destination, AccountUploads):
@@ -274,9 +276,7 @@ class Uploader:
             self._add(job, lambda job, n=number, d=digest: self._send_part(job, parts, destination, n, d, signed[n]), is_urgent=True)  # type: ignore[misc]  # mypy does not infer the defaults of a lambda
         self._add(job, lambda job: self._prepare(job, parts, destination), is_urgent=True)
 
-    def _send_part(
-        self, job: _Job, parts: _Parts, destination: AccountUploads, number: int, digest: str, request: SignedRequest
-    ) -> None:
+    def _send_part(self, job: _Job, parts: _Parts, destination: AccountUploads, number: int, digest: str, request: SignedRequest) -> None:
         offset, length = parts.range_of(number, job.declared.size_bytes)
         self._send(job, offset, length, request, lambda: destination.sign_parts(job.entry.file_id, [(number, digest)])[number])
         with parts.lock:
