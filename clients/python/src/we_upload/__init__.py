@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from we_upload.links import FileRequestLink, ShareLink
     from we_upload.models import File, FileRequest, Link, LinkedFile, Part, PartPlan, ServerConfig, Share, Usage, User
     from we_upload.progress import Progress, Transfer
-    from we_upload.transfer.uploads import UploadItem, UploadResult
+    from we_upload.transfer.jobs import UploadItem, UploadResult
 
 __version__ = "0.2.0"
 
@@ -57,7 +57,7 @@ _HOMES = {
     "links": ["FileRequestLink", "ShareLink"],
     "models": ["File", "FileRequest", "Link", "LinkedFile", "Part", "PartPlan", "ServerConfig", "Share", "Usage", "User"],
     "progress": ["Progress", "Transfer"],
-    "transfer.uploads": ["UploadItem", "UploadResult"],
+    "transfer.jobs": ["UploadItem", "UploadResult"],
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
+from urllib.parse import urljoin
 from uuid import uuid4
 
 from we_upload.errors import UploadError
@@ -20,8 +21,9 @@ from we_upload.progress import Progress
 from we_upload.session import Session, Token, sign_in
 from we_upload.transfer.destinations import AccountUploads, GuestUploads
 from we_upload.transfer.downloads import Downloader, DownloadItem, DownloadResult
+from we_upload.transfer.jobs import UploadItem, UploadResult
 from we_upload.transfer.sources import BytesSource, FileSource, Source, spool
-from we_upload.transfer.uploads import Uploader, UploadItem, UploadResult
+from we_upload.transfer.uploads import Uploader
 
 PAGE_SIZE = 100
 UNNAMED = "unnamed"
@@ -245,11 +247,11 @@ class Client:
         body = {name: value for name, value in body.items() if value is not None}
         if recipients:
             body |= {"audience": "named", "recipients": list(recipients)}
-        return Share.of(self.api.call("POST", "/shares", json_body=body, headers={"Idempotency-Key": uuid4().hex}).json())
+        return Share.of(self._addressed(self.api.call("POST", "/shares", json_body=body, headers={"Idempotency-Key": uuid4().hex}).json()))
 
     def shares(self) -> Iterator[Share]:
         """Iterate over the own share links."""
-        return (Share.of(row) for row in self._pages("/shares", {}))
+        return (Share.of(self._addressed(row)) for row in self._pages("/shares", {}))
 
     def revoke_share(self, share_id: str) -> None:
         """Close a share link for ever."""
@@ -274,15 +276,20 @@ class Client:
         body["expires_at"] = expires_at.isoformat() if expires_at else None
         body["allowed_content_types"] = list(content_types) or None
         body = {name: value for name, value in body.items() if value is not None}
-        return FileRequest.of(self.api.call("POST", "/file-requests", json_body=body, headers={"Idempotency-Key": uuid4().hex}).json())
+        answer = self.api.call("POST", "/file-requests", json_body=body, headers={"Idempotency-Key": uuid4().hex}).json()
+        return FileRequest.of(self._addressed(answer))
 
     def file_requests(self) -> Iterator[FileRequest]:
         """Iterate over the own file requests."""
-        return (FileRequest.of(row) for row in self._pages("/file-requests", {}))
+        return (FileRequest.of(self._addressed(row)) for row in self._pages("/file-requests", {}))
 
     def revoke_file_request(self, request_id: str) -> None:
         """Close a file request."""
         self.api.call("DELETE", f"/file-requests/{request_id}")
+
+    def _addressed(self, link: dict[str, Any]) -> dict[str, Any]:
+        """Return a link with its full address. A server without a configured address returns the path."""
+        return {**link, "url": urljoin(self.api.base_url, link["url"])} if link["url"] else link
 
     def _pages(self, path: str, filters: dict[str, Any]) -> Iterator[dict[str, Any]]:
         query = {"limit": PAGE_SIZE, **filters}

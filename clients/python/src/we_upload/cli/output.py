@@ -117,10 +117,8 @@ class Display:
         parts = [f"{self._progress.done_count:,} of {count_text(count)}", f"{size_text(moved)} of {size_text(size)}"]
         if size:
             parts.append(f"{100 * moved // size} %")
-        if rate > 0:
-            parts.append(f"{size_text(rate)}/s")
-            if size > moved:
-                parts.append(f"{time_text((size - moved) / rate)} left")
+        if rate > 0 and size > moved:
+            parts += [f"{size_text(rate)}/s", f"{time_text((size - moved) / rate)} left"]
         if self._progress.failed_count:
             parts.append(f"{self._progress.failed_count} failed")
         return [*lines, "  ".join(parts)[: columns - 1]]

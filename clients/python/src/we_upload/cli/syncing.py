@@ -10,8 +10,8 @@ from we_upload.cli.uploading import report, run_name, transfer
 from we_upload.client import Client
 from we_upload.errors import NotFoundError
 from we_upload.journal import Journal, SyncedFile
+from we_upload.transfer.jobs import UploadItem, UploadResult
 from we_upload.transfer.sources import FileSource
-from we_upload.transfer.uploads import UploadItem, UploadResult
 
 
 def sync(options: Any) -> int:

@@ -16,8 +16,8 @@ from we_upload.cli.store import account, anonymous, open_journal
 from we_upload.journal import Journal
 from we_upload.progress import Progress
 from we_upload.transfer.destinations import split_link
+from we_upload.transfer.jobs import UploadItem, UploadResult
 from we_upload.transfer.sources import SPOOL_MAX_BYTES, FileSource, spool
-from we_upload.transfer.uploads import UploadItem, UploadResult
 
 STDIN = "-"
 ERRORS_SHOWN = 20
@@ -138,8 +138,8 @@ def described(result: UploadResult) -> dict[str, Any]:
         "name": result.item.declaration().filename,
         "size_bytes": result.item.source.size_bytes,
     }
-    if result.file is not None:
-        values["sha256"] = result.file.sha256
+    if result.sha256 is not None:
+        values["sha256"] = result.sha256
     if result.error is not None:
         values["error"] = {"code": result.error.code, "message": result.error.message}
     return values

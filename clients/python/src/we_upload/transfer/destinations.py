@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from we_upload.errors import NotFoundError, ProblemError
+from we_upload.errors import NotFoundError, ProblemError, problem_error
 from we_upload.http import Api
 from we_upload.journal import UploadEntry
 from we_upload.models import File, Part, PartPlan
@@ -61,11 +61,8 @@ class SignedRequest:
 class Destination(Protocol):
     """Starts and completes uploads."""
 
-    takes_parts: bool
-    """Whether large files are sent in parts."""
-
-    def start(self, declared: Declaration, sha256: str, entry: UploadEntry) -> SignedRequest:
-        """Start the upload of a file in one request, or repeat an unfinished start. Sets `entry.file_id`."""
+    def start(self, declared: Declaration, sha256: str, entry: UploadEntry, key: str) -> SignedRequest:
+        """Start the upload of a file in one request, or repeat an unfinished start with the same key. Sets `entry.file_id`."""
         ...
 
     def complete(self, entry: UploadEntry) -> File | None:
@@ -76,14 +73,12 @@ class Destination(Protocol):
 class AccountUploads:
     """Uploads to the account of the caller."""
 
-    takes_parts = True
-
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    def start(self, declared: Declaration, sha256: str, entry: UploadEntry) -> SignedRequest:
-        """Start an upload in one request. The key of the entry makes it safe to repeat."""
-        answer = self._api.call("POST", "/files/upload", json_body=declared.body(sha256), headers={"Idempotency-Key": entry.key}).json()
+    def start(self, declared: Declaration, sha256: str, entry: UploadEntry, key: str) -> SignedRequest:
+        """Start an upload in one request. The key makes it safe to repeat."""
+        answer = self._api.call("POST", "/files/upload", json_body=declared.body(sha256), headers={"Idempotency-Key": key}).json()
         entry.file_id = answer["file_id"]
         return SignedRequest.of(answer)
 
@@ -91,10 +86,33 @@ class AccountUploads:
         """Complete an upload."""
         return File.of(self._api.call("POST", f"/files/{entry.file_id}/complete").json())
 
-    def start_parts(self, declared: Declaration, entry: UploadEntry) -> PartPlan:
+    def start_many(self, files: Sequence[tuple[Declaration, str]], key: str) -> list[tuple[str, SignedRequest] | ProblemError] | None:
+        """Start up to 100 uploads, each in one request. Return id and request, or the error, of each; None if the server cannot do that."""
+        body = {"files": [declared.body(sha256) for declared, sha256 in files]}
+        try:
+            answer = self._api.call("POST", "/files/uploads", json_body=body, headers={"Idempotency-Key": key}).json()
+        except ProblemError as error:
+            if error.status in (404, 405):
+                return None
+            raise
+        started: list[tuple[str, SignedRequest] | ProblemError] = []
+        for result in answer["results"]:
+            upload, refusal = result["upload"], result["error"]
+            if upload:
+                started.append((upload["file_id"], SignedRequest.of(upload)))
+            else:
+                started.append(problem_error(refusal["status"], {**refusal["extra"], **refusal}))
+        return started
+
+    def statuses(self, file_ids: Sequence[str]) -> dict[str, str]:
+        """Return the status of up to 100 files, by id."""
+        answer = self._api.call("POST", "/files/status", json_body={"file_ids": list(file_ids)}).json()
+        return {file["id"]: file["status"] for file in answer["files"]}
+
+    def start_parts(self, declared: Declaration, entry: UploadEntry, key: str) -> PartPlan:
         """Start an upload in parts. The store checks the SHA-256 of each."""
         body = {**declared.body(), "has_part_digests": True}
-        answer = self._api.call("POST", "/files/multipart", json_body=body, headers={"Idempotency-Key": entry.key}).json()
+        answer = self._api.call("POST", "/files/multipart", json_body=body, headers={"Idempotency-Key": key}).json()
         entry.file_id = answer["file_id"]
         return PartPlan(answer["part_size_bytes"], answer["part_count"], [])
 
@@ -123,13 +141,11 @@ class AccountUploads:
 class GuestUploads:
     """Uploads to a file request: one request for each file, at most 5 GiB. Needs no account."""
 
-    takes_parts = False
-
     def __init__(self, api: Api, token: str) -> None:
         self._api = api
         self._path = f"{api.base_url}/r/{token}/files"
 
-    def start(self, declared: Declaration, sha256: str, entry: UploadEntry) -> SignedRequest:
+    def start(self, declared: Declaration, sha256: str, entry: UploadEntry, key: str) -> SignedRequest:  # noqa: ARG002 - as Destination
         """Start an upload. An unfinished one is continued while its URL is valid."""
         if entry.request:
             kept = json.loads(entry.request)

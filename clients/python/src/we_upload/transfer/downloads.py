@@ -19,7 +19,7 @@ from we_upload.http import BLOCK_BYTES, Transport, iterate
 from we_upload.journal import DownloadEntry, Journal
 from we_upload.progress import Progress, State, Transfer
 from we_upload.retries import Retries
-from we_upload.transfer.lanes import LANES_MAX, LANES_START, LaneLimit, Lanes
+from we_upload.transfer.lanes import LANES_MAX, LANES_START, URGENT, LaneLimit, Lanes
 
 CHUNK_BYTES = 16 * 1024**2
 """Length of the ranges that are requested."""
@@ -161,7 +161,7 @@ class Downloader:
         for number in wanted:
             self._lanes.add(
                 lambda number=number: self._guarded(job, lambda job: self._fetch(job, number)),  # type: ignore[misc]  # as above
-                is_urgent=True,
+                URGENT,
             )
 
     def _length(self, job: _Job, number: int) -> int:

@@ -72,25 +72,26 @@ class LaneLimit:
 
 
 Task = Callable[[], None]
+URGENT, NORMAL, IDLE = 0, 1, 2
+"""Priorities. An idle task runs when no other is queued."""
 
 
 class Lanes:
-    """Runs tasks in threads, at most as many at a time as the limit allows. A task may add tasks; urgent ones run first."""
+    """Runs tasks in threads, at most as many at a time as the limit allows. A task may add tasks."""
 
     def __init__(self, limit: LaneLimit, *, threads: int, cancelled: threading.Event) -> None:
         self._limit = limit
         self._threads = threads
         self._cancelled = cancelled
         self._changed = threading.Condition()
-        self._urgent: deque[Task] = deque()
-        self._waiting: deque[Task] = deque()
+        self._queues: tuple[deque[Task], ...] = (deque(), deque(), deque())
         self._running = 0
         self._failure: BaseException | None = None
 
-    def add(self, task: Task, *, is_urgent: bool = False) -> None:
+    def add(self, task: Task, priority: int = NORMAL) -> None:
         """Add a task."""
         with self._changed:
-            (self._urgent if is_urgent else self._waiting).append(task)
+            self._queues[priority].append(task)
             self._changed.notify()
 
     def sent(self, size_bytes: int) -> None:
@@ -128,17 +129,18 @@ class Lanes:
         self._cancelled.set()
         with self._changed:
             self._failure = self._failure or failure
-            self._urgent.clear()
-            self._waiting.clear()
+            for queue in self._queues:
+                queue.clear()
             self._changed.notify_all()
 
     def _next(self) -> Task | None:
         with self._changed:
             while not self._cancelled.is_set():
-                if (self._urgent or self._waiting) and self._running < self._limit.current:
+                queue = next((queue for queue in self._queues if queue), None)
+                if queue is not None and self._running < self._limit.current:
                     self._running += 1
-                    return (self._urgent or self._waiting).popleft()
-                if not (self._urgent or self._waiting or self._running):
+                    return queue.popleft()
+                if queue is None and not self._running:
                     break
                 self._changed.wait()
             self._changed.notify_all()
@@ -153,7 +155,7 @@ class Lanes:
             finally:
                 with self._changed:
                     self._running -= 1
-                    if self._running or self._urgent or self._waiting:
+                    if self._running or any(self._queues):
                         self._changed.notify()
                     else:
                         self._changed.notify_all()
