@@ -217,7 +217,7 @@ def normalise_server(url: str) -> str:
         host = url.partition("/")[0].partition(":")[0]
         url = f"{'http' if host in ('localhost', '127.0.0.1') else 'https'}://{url}"
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.netloc.endswith(":") or parts.query or parts.fragment:
         raise ValueError(f"{url} is not the address of a server, such as https://files.example.com")
     return url
 

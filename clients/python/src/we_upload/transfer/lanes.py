@@ -5,6 +5,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from we_upload.errors import CancelledError
+
 LANES_START = 4
 LANES_MAX = 10
 LANES_LIMIT = 64
@@ -108,7 +110,10 @@ class Lanes:
             self._limit.refused()
 
     def run(self) -> None:
-        """Run all tasks. An exception of a task, or KeyboardInterrupt, cancels the others and is raised when all threads have ended."""
+        """Run all tasks. An exception of a task, or KeyboardInterrupt, cancels the others and is raised when all threads have ended.
+
+        Raises CancelledError if another thread has cancelled the transfer.
+        """
         threads = [threading.Thread(target=self._work, daemon=True, name=f"lane-{number}") for number in range(self._threads)]
         for thread in threads:
             thread.start()
@@ -124,6 +129,8 @@ class Lanes:
             raise
         if self._failure is not None:
             raise self._failure
+        if self._cancelled.is_set():
+            raise CancelledError("The transfer was cancelled")
 
     def _stop(self, failure: BaseException | None) -> None:
         self._cancelled.set()

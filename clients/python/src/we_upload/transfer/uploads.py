@@ -36,6 +36,8 @@ FATAL = (NotSignedInError, ConnectionFailedError, CancelledError)
 LOST = ("upload_lost", "upload_rejected", "idempotent_file_gone", "file_not_available", "file_not_found", "not_found")
 """Codes after which the file on the server is of no more use."""
 STARTS_MAX = 3
+SETTLE_PAUSE_SECONDS = 0.05
+"""Pause while the last files of a group are being sent."""
 
 
 class Uploader:
@@ -234,20 +236,20 @@ class Uploader:
 
     def _settle(self, group: list[Job]) -> None:
         """Finish the files that the server has verified by its own events, and complete the others. Runs when nothing else is queued."""
-        sent = [job for job in group if job.result.error is None and job.entry.state == SENT]
-        if len(sent) < sum(job.result.error is None and job.entry.state != DONE for job in group):
-            # Some are still being sent.
-            self._cancelled.wait(0.05)
-            self._lanes.add(lambda: self._settle(group), IDLE)
-        if not sent or self._account is None:
+        unfinished = [job for job in group if job.result.error is None and job.entry.state != DONE]
+        if not unfinished or self._account is None:
             return
-        statuses = self._account.statuses([job.entry.file_id for job in sent])
-        done = [job for job in sent if statuses.get(job.entry.file_id) == "available"]
+        if any(job.entry.state != SENT for job in unfinished):
+            self._cancelled.wait(SETTLE_PAUSE_SECONDS)
+            self._lanes.add(lambda: self._settle(group), IDLE)
+            return
+        statuses = self._account.statuses([job.entry.file_id for job in unfinished])
+        done = [job for job in unfinished if statuses.get(job.entry.file_id) == "available"]
         for job in done:
             job.entry.state = DONE
             job.result.file_id = job.entry.file_id
             job.transfer.enter(State.DONE)
         self._journal.save(job.entry for job in done)
-        for job in sent:
+        for job in unfinished:
             if job.entry.state != DONE:
                 self._add(job, self._complete, NORMAL)
