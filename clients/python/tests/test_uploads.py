@@ -196,6 +196,7 @@ def test_many_small_files_are_started_by_one_request(client: Client, server: Any
     assert [result.error for result in results] == [None] * 150
     assert [server.stored[result.file_id] for result in results] == [Path(item.path).read_bytes() for item in items]
     assert server.calls == {"POST /files/uploads": 2, "POST /files/status": 2}
+    assert {file["status"] for file in server.files.values()} == {"available"}
 
 
 def test_files_that_no_event_has_verified_are_completed_one_by_one(client: Client, server: Any, tmp_path: Path) -> None:
@@ -205,6 +206,15 @@ def test_files_that_no_event_has_verified_are_completed_one_by_one(client: Clien
 
     assert {file["status"] for file in server.files.values()} == {"available"}
     assert server.calls["POST /files/ID/complete"] == 30
+
+
+def test_upload_that_does_not_wait_leaves_small_files_to_the_server(client: Client, server: Any, tmp_path: Path) -> None:
+    server.completes_by_event = False
+
+    results = client.upload_many(make_files(tmp_path, 30), is_waiting=False)
+
+    assert {result.file_id for result in results} == set(server.stored)
+    assert server.calls == {"POST /files/uploads": 1}
 
 
 def test_server_without_groups_gets_one_start_for_each_file(client: Client, server: Any, tmp_path: Path) -> None:

@@ -148,10 +148,12 @@ class Client:
         run: str = "",
         progress: Progress | None = None,
         lanes: int | None = None,
+        is_waiting: bool = True,
     ) -> list[UploadResult]:
         """Upload files side by side and return their results in the same order. An error of one file does not stop the others.
 
-        `run` names this set of files in the `journal`: a call with the same name continues it after a break.
+        `run` names this set of files in the `journal`: a call with the same name continues it after a break. With `is_waiting=False`,
+        the call does not wait until small files are verified: their bytes and digests are stored, they become available within seconds.
         """
         uploader = Uploader(
             AccountUploads(self.api),
@@ -161,6 +163,7 @@ class Client:
             run=run,
             progress=progress,
             lanes=lanes,
+            is_waiting=is_waiting,
         )
         return uploader.upload(items)
 

@@ -105,6 +105,7 @@ def _add_transfer_commands(commands: Any) -> None:
     up.add_argument("--name", help="name for a single file or for standard input")
     up.add_argument("--content-type", metavar="TYPE", help="media type for all files, instead of the one of the extension")
     up.add_argument("--public", action="store_true", help="let everyone who knows the id download the files")
+    up.add_argument("--no-wait", action="store_true", help="do not wait until the server has verified many small files")
     up.add_argument("--share", action="store_true", help="create one link to all files (at most 100) and print it")
     _add_share_options(up)
     up.add_argument("--request", metavar="URL", help="upload to this file request instead of your account, as send-to does")

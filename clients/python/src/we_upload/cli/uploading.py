@@ -26,7 +26,7 @@ ERRORS_SHOWN = 20
 def up(options: Any) -> int:
     """Upload files to the account."""
     if options.request:
-        for name in ("share", "public", "content_type"):
+        for name in ("share", "public", "content_type", "no_wait"):
             if getattr(options, name):
                 raise UsageError(f"--{name.replace('_', '-')} cannot be used with --request.")
         options.url = options.request
@@ -48,7 +48,10 @@ def up(options: Any) -> int:
         journal = open_journal()
         run = run_name(options, client.api.base_url, found.identity) if is_resumable else ""
         results = transfer(
-            lambda **context: client.upload_many(items, **context), journal=journal if is_resumable else Journal(), run=run, options=options
+            lambda **context: client.upload_many(items, is_waiting=options.share or not options.no_wait, **context),
+            journal=journal if is_resumable else Journal(),
+            run=run,
+            options=options,
         )
         failures = [result for result in results if result.error]
         share = None
