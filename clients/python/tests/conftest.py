@@ -275,6 +275,5 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small parts, and short waits between tries."""
     monkeypatch.setattr(retries, "FIRST_DELAY_SECONDS", 0.005)
     monkeypatch.setattr(uploads, "SETTLE_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(uploads, "EVENTS_SECONDS", 0.05)
     monkeypatch.setattr(uploads, "SINGLE_MAX_BYTES", 4 * PART_BYTES)
     monkeypatch.setattr(part_uploads, "PARTS_PER_GROUP", 4)

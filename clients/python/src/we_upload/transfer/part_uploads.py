@@ -14,6 +14,8 @@ from we_upload.transfer.sources import digest_of
 
 PARTS_PER_GROUP = 16
 """Parts that are hashed and signed together."""
+PARTS_FIRST = 4
+"""Parts of the first group, so that the lanes soon have work. Each further group has twice as many, up to PARTS_PER_GROUP."""
 
 Step = Callable[[], None]
 
@@ -26,6 +28,7 @@ class _Parts:
     ready: int = 0
     """Parts that are signed but not sent."""
     is_preparing: bool = False
+    group_size: int = PARTS_FIRST
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def range_of(self, number: int, size_bytes: int) -> tuple[int, int]:
@@ -99,7 +102,8 @@ class PartUploads:
             if parts.is_preparing or not parts.missing or parts.ready >= PARTS_PER_GROUP:
                 return
             parts.is_preparing = True
-            numbers = [parts.missing.popleft() for _ in range(min(PARTS_PER_GROUP, len(parts.missing)))]
+            numbers = [parts.missing.popleft() for _ in range(min(parts.group_size, PARTS_PER_GROUP, len(parts.missing)))]
+            parts.group_size *= 2
         digests = []
         for number in numbers:
             offset, length = parts.range_of(number, job.declared.size_bytes)

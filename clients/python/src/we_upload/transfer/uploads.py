@@ -36,10 +36,8 @@ FATAL = (NotSignedInError, ConnectionFailedError, CancelledError)
 LOST = ("upload_lost", "upload_rejected", "idempotent_file_gone", "file_not_available", "file_not_found", "not_found")
 """Codes after which the file on the server is of no more use."""
 STARTS_MAX = 3
-SETTLE_PAUSE_SECONDS = 0.2
-"""Pause between two looks at a group that is being sent or verified."""
-EVENTS_SECONDS = 3.0
-"""If the events of the store verify no file for so long, the files are completed one by one."""
+SETTLE_PAUSE_SECONDS = 0.05
+"""Pause while the last files of a group are being sent."""
 
 
 class Uploader:
@@ -64,8 +62,6 @@ class Uploader:
         self._account = destination if isinstance(destination, AccountUploads) else None
         self._cancelled = cancelled
         self._is_waiting = is_waiting
-        self._moved_at = time.monotonic()
-        """When the last file was sent or verified."""
         self._journal = journal or Journal()
         self._run = run
         self._progress = progress or Progress()
@@ -192,7 +188,6 @@ class Uploader:
         self._sender.send(job, 0, job.declared.size_bytes, request, sign or (lambda _: self._start(job)))
         job.entry.state = SENT
         self._journal.save([job.entry])
-        self._moved_at = time.monotonic()
 
     def _complete(self, job: Job) -> None:
         job.transfer.enter(State.CHECKING)
@@ -245,29 +240,21 @@ class Uploader:
             self._add(job, lambda job: self._send_whole(job, request, lambda refused: group.renewed(job, refused)), URGENT)
 
     def _settle(self, group: list[Job]) -> None:
-        """Finish the files that the server has verified by the events of the store. Runs when nothing else is queued.
-
-        While files are sent or verified, it waits; then it completes the others one by one.
-        """
+        """Finish the files that the server has verified by the events of the store, and complete the others. Runs when nothing is queued."""
         unfinished = [job for job in group if job.result.error is None and job.entry.state != DONE]
         if not unfinished or self._account is None:
             return
-        sent = [job for job in unfinished if job.entry.state == SENT]
-        if len(sent) == len(unfinished):
-            statuses = self._account.statuses([job.entry.file_id for job in sent]) if self._is_waiting else {}
-            done = [job for job in sent if not self._is_waiting or statuses.get(job.entry.file_id) == "available"]
-            for job in done:
-                job.entry.state = DONE
-                job.result.file_id = job.entry.file_id
-                job.transfer.enter(State.DONE)
-            self._journal.save(job.entry for job in done)
-            if len(done) == len(sent):
-                return
-            if done:
-                self._moved_at = time.monotonic()
-            elif time.monotonic() - self._moved_at > EVENTS_SECONDS:
-                for job in sent:
-                    self._add(job, self._complete, NORMAL)
-                return
-        self._cancelled.wait(SETTLE_PAUSE_SECONDS)
-        self._lanes.add(lambda: self._settle(group), IDLE)
+        if any(job.entry.state != SENT for job in unfinished):
+            self._cancelled.wait(SETTLE_PAUSE_SECONDS)
+            self._lanes.add(lambda: self._settle(group), IDLE)
+            return
+        statuses = self._account.statuses([job.entry.file_id for job in unfinished]) if self._is_waiting else {}
+        done = [job for job in unfinished if not self._is_waiting or statuses.get(job.entry.file_id) == "available"]
+        for job in done:
+            job.entry.state = DONE
+            job.result.file_id = job.entry.file_id
+            job.transfer.enter(State.DONE)
+        self._journal.save(job.entry for job in done)
+        for job in unfinished:
+            if job.entry.state != DONE:
+                self._add(job, self._complete, NORMAL)
