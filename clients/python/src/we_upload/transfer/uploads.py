@@ -240,7 +240,7 @@ class Uploader:
             self._add(job, lambda job: self._send_whole(job, request, lambda refused: group.renewed(job, refused)), URGENT)
 
     def _settle(self, group: list[Job]) -> None:
-        """Finish the files that the server has verified by the events of the store, and complete the others. Runs when nothing is queued."""
+        """Finish the files that the events of the store have verified, and complete the others. Runs when nothing is queued."""
         unfinished = [job for job in group if job.result.error is None and job.entry.state != DONE]
         if not unfinished or self._account is None:
             return
