@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.fake.lock:
             route = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", path.removeprefix("/api/v1"))
             self.fake.calls[f"{self.command} {route}"] += 1
-            if self.fake.refusals:
+            if self.fake.refusals and route != "/config":
                 status, problem, headers = self.fake.refusals.pop(0)
                 self._send(status, problem, headers)
             elif self.headers.get("Authorization") != f"Bearer {API_KEY}" and not path.startswith("/r/"):
@@ -241,6 +241,8 @@ def _api(fake: FakeServer, method: str, route: str, path: str, body: Any, header
             return (200, fake.files[file_id]) if file_id in fake.files else not_found
         case "DELETE /files/ID":
             return (204,) if fake.files.pop(file_id, None) else not_found
+        case "GET /config":
+            return 200, {}
         case "GET /files":
             return 200, list(fake.files.values())
         case "POST /r/TOKEN/files":

@@ -45,7 +45,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         main([command, "--help"])
 
     assert exit_.value.code == 0
-    assert f"usage: we-upload {command}" in capsys.readouterr().out
+    assert f"usage: we-upload {command} [options]" in capsys.readouterr().out
 
 
 @pytest.mark.timing
@@ -207,6 +207,25 @@ def test_command_without_credentials_names_login(
     assert main(["ls"]) == 2
 
     assert "we-upload login https://files.example.com" in capsys.readouterr().err
+
+
+def test_refused_link_does_not_upload_the_file_again(server: Any, signed_in: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (signed_in / "a.txt").write_text("abc")
+
+    assert main(["up", "--share", "--slug", "taken", "a.txt"]) == 4
+    assert main(["up", "a.txt"]) == 0
+
+    assert len(server.puts) == 1
+    assert capsys.readouterr().out.strip() in server.files
+
+
+def test_unreachable_server_is_reported_soon(signed_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("WE_UPLOAD_URL", "http://127.0.0.1:9")
+    (signed_in / "a.txt").write_text("abc")
+
+    assert main(["up", "a.txt"]) == 5
+
+    assert "No answer from 127.0.0.1:9" in capsys.readouterr().err
 
 
 def test_existing_file_is_not_replaced_without_force(server: Any, signed_in: Path, capsys: pytest.CaptureFixture[str]) -> None:

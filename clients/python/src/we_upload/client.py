@@ -149,21 +149,23 @@ class Client:
         progress: Progress | None = None,
         lanes: int | None = None,
         is_waiting: bool = True,
+        keeps_run: bool = False,
     ) -> list[UploadResult]:
         """Upload files side by side and return their results in the same order. An error of one file does not stop the others.
 
         `run` names this set of files in the `journal`: a call with the same name continues it after a break. With `is_waiting=False`,
         the call does not wait until small files are verified: their bytes and digests are stored, they become available within seconds.
+        With `keeps_run=True`, the run ends only with `journal.forget_run(run)`; until then, the same call uploads nothing again.
         """
         uploader = Uploader(
             AccountUploads(self.api),
-            transport=self.transport,
-            cancelled=self.cancelled,
+            api=self.api,
             journal=journal,
             run=run,
             progress=progress,
             lanes=lanes,
             is_waiting=is_waiting,
+            keeps_run=keeps_run,
         )
         return uploader.upload(items)
 
@@ -182,8 +184,7 @@ class Client:
         link.api.cancelled = self.cancelled
         uploader = Uploader(
             GuestUploads(link.api, link.token),
-            transport=self.transport,
-            cancelled=self.cancelled,
+            api=link.api,
             journal=journal,
             run=run,
             progress=progress,

@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError
 
 from we_upload import __version__
 from we_upload.errors import ConnectionFailedError, ProblemError, problem_error
-from we_upload.retries import Retries, parse_retry_after
+from we_upload.retries import TRIES_MAX, Retries, parse_retry_after
 
 CONNECT_TIMEOUT_SECONDS = 15.0
 READ_TIMEOUT_SECONDS = 60.0
@@ -152,6 +152,7 @@ class Api:
         self.credentials = credentials
         self.cancelled = threading.Event()
         """Ends waits between tries."""
+        self.tries_max = TRIES_MAX
 
     def call(
         self,
@@ -174,7 +175,7 @@ class Api:
             url += "?" + urlencode({name: _text(value) for name, value in query.items() if value is not None})
         body, kind = _encode(json_body, form)
         sent = {"Accept": "application/json", **({"Content-Type": kind} if kind else {}), **(headers or {})}
-        retries = Retries(self.cancelled)
+        retries = Retries(self.cancelled, tries_max=self.tries_max)
         is_renewed = False
         while True:
             bearer = self.credentials.bearer() if self.credentials else None

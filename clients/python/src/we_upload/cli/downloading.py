@@ -16,6 +16,7 @@ from we_upload.client import Client, OwnOrigin
 from we_upload.errors import NotAllowedError, UploadError
 from we_upload.links import ShareLink
 from we_upload.progress import Progress
+from we_upload.retries import TRIES_MAX
 from we_upload.transfer.destinations import split_link
 from we_upload.transfer.downloads import DownloadItem
 
@@ -31,6 +32,7 @@ _UNSAFE = re.compile(
 def down(options: Any) -> int:
     """Download a file or the files of a link."""
     client, found = _find(options)
+    client.api.tries_max = TRIES_MAX
     with client:
         progress, journal = Progress(), open_journal()
         try:

@@ -66,9 +66,15 @@ class _Version(argparse.Action):
         parser.exit(0, f"we-upload {__version__}\n")
 
 
-def _command(commands: Any, name: str, runs: str, summary: str, description: str = "") -> argparse.ArgumentParser:
+def _command(commands: Any, usage: str, runs: str, summary: str, description: str = "") -> argparse.ArgumentParser:
+    """Add a command. `usage` is its name and its arguments."""
+    name, _, arguments = usage.partition(" ")
     command: argparse.ArgumentParser = commands.add_parser(
-        name, help=summary, description=description or f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+        name,
+        help=summary,
+        description=description or f"{summary[0].upper()}{summary[1:]}.",
+        usage=f"we-upload {name} [options]{' ' if arguments else ''}{arguments}",
+        allow_abbrev=False,
     )
     command.set_defaults(runs=runs)
     command.add_argument("--server", metavar="URL", help="server, if you are signed in to several")
@@ -80,7 +86,7 @@ def _command(commands: Any, name: str, runs: str, summary: str, description: str
 def _add_account_commands(commands: Any) -> None:
     login = _command(
         commands,
-        "login",
+        "login [URL]",
         "account:log_in",
         "sign in to a server",
         "Sign in with an e-mail address and a password, or with an API key. Without a terminal, the secret is read from standard input.",
@@ -95,12 +101,12 @@ def _add_account_commands(commands: Any) -> None:
 def _add_transfer_commands(commands: Any) -> None:
     up = _command(
         commands,
-        "up",
+        "up FILE...",
         "uploading:up",
         "upload files and folders",
         "Upload files and folders, and print the id of each file, or the link with --share. - is standard input.",
     )
-    up.add_argument("paths", nargs="+", metavar="FILE")
+    up.add_argument("paths", nargs="+", metavar="FILE", help="file or folder; - is standard input")
     _add_upload_options(up)
     up.add_argument("--name", help="name for a single file or for standard input")
     up.add_argument("--content-type", metavar="TYPE", help="media type for all files, instead of the one of the extension")
@@ -110,32 +116,32 @@ def _add_transfer_commands(commands: Any) -> None:
     _add_share_options(up)
     up.add_argument("--request", metavar="URL", help="upload to this file request instead of your account, as send-to does")
 
-    send = _command(commands, "send-to", "uploading:send_to", "upload to a file request of another person; needs no account")
+    send = _command(commands, "send-to URL FILE...", "uploading:send_to", "upload to a file request of another person; needs no account")
     send.add_argument("url", metavar="URL", help="link of the file request, https://…/r/TOKEN")
-    send.add_argument("paths", nargs="+", metavar="FILE")
+    send.add_argument("paths", nargs="+", metavar="FILE", help="file or folder; - is standard input")
     _add_upload_options(send)
     send.add_argument("--name", help="name for a single file or for standard input")
 
     sync = _command(
         commands,
-        "sync",
+        "sync DIR",
         "syncing:sync",
         "upload what is new or has changed in a folder",
         "Upload what is new or has changed in a folder since the last sync from this computer. Replaced versions go to the trash.",
     )
-    sync.add_argument("folder", metavar="DIR")
+    sync.add_argument("folder", metavar="DIR", help="folder to upload")
     sync.add_argument("--delete", action="store_true", help="move files to the trash that were deleted from the folder")
     sync.add_argument("--dry-run", action="store_true", help="print what would be done")
     _add_upload_options(sync)
 
     down = _command(
         commands,
-        "down",
+        "down URL|ID",
         "downloading:down",
         "download a file or the files of a link",
         "Download a file by its id, or all files of a link (https://…/s/TOKEN or https://…/p/ID), and print the paths.",
     )
-    down.add_argument("what", metavar="URL|ID")
+    down.add_argument("what", metavar="URL|ID", help="link, or id of a file")
     down.add_argument("-o", "--output", metavar="PATH", help="file or folder to write to; - is standard output")
     down.add_argument("--force", action="store_true", help="replace files that exist")
     _add_password_options(down)
@@ -182,15 +188,15 @@ def _add_share_options(command: argparse.ArgumentParser) -> None:
 
 
 def _add_link_commands(commands: Any) -> None:
-    share = _command(commands, "share", "sharing:share", "create a link to files and print it")
-    share.add_argument("ids", nargs="+", metavar="ID")
+    share = _command(commands, "share ID...", "sharing:share", "create a link to files and print it")
+    share.add_argument("ids", nargs="+", metavar="ID", help="id of a file, at most 100")
     _add_share_options(share)
     links = _command(commands, "links", "sharing:links", "list the own links and file requests, or close one")
     links.add_argument("--revoke", metavar="ID", help="close the link or file request with this id")
     request = _command(
-        commands, "request", "sharing:request", "create a file request, through which others upload to you, and print its link"
+        commands, "request TITLE", "sharing:request", "create a file request, through which others upload to you, and print its link"
     )
-    request.add_argument("title", metavar="TITLE")
+    request.add_argument("title", metavar="TITLE", help="what visitors see first")
     request.add_argument("--expires", metavar="TIME", help="when the request closes (default: in 30 days)")
     request.add_argument("--max-files", type=_positive, metavar="N", help="number of files in all (default: 100)")
     request.add_argument(
@@ -204,19 +210,21 @@ def _add_link_commands(commands: Any) -> None:
 
 def _add_other_commands(commands: Any) -> None:
     listing = _command(
-        commands, "ls", "listing:ls", "list files", "List the own files, newest first, or the files of a link: id, size, time, name."
+        commands, "ls [URL]", "listing:ls", "list files", "List the own files, newest first, or the files of a link: id, size, time, name."
     )
     listing.add_argument("url", nargs="?", metavar="URL", help="a share link, instead of the own files")
     listing.add_argument("-q", "--query", metavar="TEXT", help="part of the name")
     listing.add_argument("--status", choices=("pending", "available", "rejected", "expired", "trashed"), help="only files with this status")
     listing.add_argument("-n", "--limit", type=_positive, metavar="N", help="print at most so many")
     _add_password_options(listing)
-    remove = _command(commands, "rm", "listing:rm", "move files to the trash")
-    remove.add_argument("ids", nargs="+", metavar="ID")
+    remove = _command(commands, "rm ID...", "listing:rm", "move files to the trash")
+    remove.add_argument("ids", nargs="+", metavar="ID", help="id of a file")
     remove.add_argument("--permanent", action="store_true", help="delete the files for ever")
-    verify = _command(commands, "verify", "verification:verify", "check a receipt, and optionally that it belongs to a file")
+    verify = _command(commands, "verify RECEIPT [FILE]", "verification:verify", "check a receipt, and optionally that it belongs to a file")
     verify.add_argument("receipt", metavar="RECEIPT", help="a receipt as JSON; - is standard input")
     verify.add_argument("file", nargs="?", metavar="FILE", help="the file that the receipt must describe")
     verify.add_argument("--key", metavar="PATH", help="public key of the server's log (default: fetched from the server)")
-    completion = _command(commands, "completion", "completion:completion", "print a script that completes commands and options in a shell")
-    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+    completion = _command(
+        commands, "completion bash|zsh|fish", "completion:completion", "print a script that completes commands and options in a shell"
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="your shell")

@@ -13,9 +13,12 @@ from we_upload.cli.output import UsageError
 from we_upload.client import Client
 from we_upload.http import normalise_server
 from we_upload.journal import Journal
+from we_upload.retries import TRIES_MAX
 from we_upload.session import Session, Token, Tokens
 
 KEYRING_SERVICE = "we-upload"
+TRIES_OF_A_CALL = 3
+"""Tries of a single call, for which a person waits. Transfers have more."""
 
 
 def _folder(variable: str, default: str) -> Path:
@@ -141,9 +144,17 @@ def _keyring() -> Any | None:
 def anonymous(server: str) -> Client:
     """Return a client without credentials. Raises UsageError for a malformed address."""
     try:
-        return Client(server)
+        client = Client(server)
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(f"{error}.") from None
+    client.api.tries_max = TRIES_OF_A_CALL
+    return client
+
+
+def prepare_transfer(client: Client) -> None:
+    """Report an unreachable server soon; then let the calls of the transfer survive a longer break."""
+    client.config()
+    client.api.tries_max = TRIES_MAX
 
 
 def account(options: Any) -> Account:

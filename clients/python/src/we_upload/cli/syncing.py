@@ -1,11 +1,12 @@
 """`sync`: upload what is new or has changed in a folder."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from we_upload.cli.output import UsageError, print_json, print_lines, printable
 from we_upload.cli.selection import is_chosen, walk
-from we_upload.cli.store import account, open_journal
+from we_upload.cli.store import account, open_journal, prepare_transfer
 from we_upload.cli.uploading import report, run_name, transfer
 from we_upload.client import Client
 from we_upload.errors import NotFoundError
@@ -22,7 +23,8 @@ def sync(options: Any) -> int:
     found = account(options)
     root = f"{found.client.api.base_url} {found.identity} {folder.resolve()}"
     journal = open_journal()
-    with found.client as client:
+    with found.client as client, closing(journal):
+        prepare_transfer(client)
         known = _still_stored(client, journal.synced(root))
         here = {
             below: FileSource(folder / below)
@@ -37,7 +39,8 @@ def sync(options: Any) -> int:
             return 0
         items = [_item(folder, below, here[below]) for below in changed]
         options.paths = [options.folder]
-        results = _upload(client, items, options, run_name(options, client.api.base_url, f"sync {found.identity}"))
+        run = run_name(options, client.api.base_url, f"sync {found.identity}")
+        results = _upload(client, items, options, journal=journal, run=run)
         done = []
         for below, result in zip(changed, results, strict=True):
             if result.error is None:
@@ -50,7 +53,6 @@ def sync(options: Any) -> int:
             _delete(client, known[below].file_id)
             journal.forget_synced(root, below)
             done.append(("delete", known[below].file_id, below))
-    journal.close()
     _print(options, done)
     return report([result for result in results if result.error])
 
@@ -72,10 +74,9 @@ def _item(folder: Path, below: str, source: FileSource) -> UploadItem:
     return UploadItem(source, str(path), path.name, description=printable(f"{folder.resolve().name}/{below}"))
 
 
-def _upload(client: Client, items: list[UploadItem], options: Any, run: str) -> list[UploadResult]:
+def _upload(client: Client, items: list[UploadItem], options: Any, *, journal: Journal, run: str) -> list[UploadResult]:
     if not items:
         return []
-    journal: Journal = open_journal()
     return transfer(lambda **context: client.upload_many(items, **context), journal=journal, run=run, options=options)
 
 

@@ -12,7 +12,7 @@ from we_upload.cli.output import Display, UsageError, print_json, print_lines, p
 from we_upload.cli.parser import exit_status
 from we_upload.cli.selection import select
 from we_upload.cli.sharing import FILES_PER_LINK, share_options
-from we_upload.cli.store import account, anonymous, open_journal
+from we_upload.cli.store import account, anonymous, open_journal, prepare_transfer
 from we_upload.journal import Journal
 from we_upload.progress import Progress
 from we_upload.transfer.destinations import split_link
@@ -45,18 +45,23 @@ def up(options: Any) -> int:
             raise UsageError(f"A link opens at most {FILES_PER_LINK} files, and these are {len(items):,}. Upload them without --share.")
         for item in items:
             item.content_type, item.is_public = options.content_type or "", options.public
-        journal = open_journal()
-        run = run_name(options, client.api.base_url, found.identity) if is_resumable else ""
+        prepare_transfer(client)
+        journal = open_journal() if is_resumable else Journal()
+        stack.callback(journal.close)
+        run = run_name(options, client.api.base_url, found.identity)
+        is_waiting = options.share or not options.no_wait
         results = transfer(
-            lambda **context: client.upload_many(items, is_waiting=options.share or not options.no_wait, **context),
-            journal=journal if is_resumable else Journal(),
+            lambda **context: client.upload_many(items, is_waiting=is_waiting, keeps_run=True, **context),
+            journal=journal,
             run=run,
             options=options,
         )
         failures = [result for result in results if result.error]
         share = None
-        if options.share and not failures:
-            share = client.share([result.file_id for result in results], **link_options)
+        if not failures:
+            # A refused link, for example with a slug that is taken, does not upload the files again.
+            share = client.share([result.file_id for result in results], **link_options) if options.share else None
+            journal.forget_run(run)
     if options.json:
         print_json({"files": [described(result) for result in results], "share": share.to_json() if share else None})
     elif share is not None:
@@ -74,11 +79,14 @@ def send_to(options: Any) -> int:
         raise UsageError(f"{error}.") from None
     with ExitStack() as stack:
         client = stack.enter_context(anonymous(server))
+        prepare_transfer(client)
         items, is_resumable = selected_items(options, stack)
+        journal = open_journal() if is_resumable else Journal()
+        stack.callback(journal.close)
         run = run_name(options, server, hashlib.sha256(token.encode()).hexdigest())
         results = transfer(
             lambda **context: client.send_to(options.url, items, **context),
-            journal=open_journal() if is_resumable else Journal(),
+            journal=journal,
             run=run,
             options=options,
         )
@@ -126,11 +134,8 @@ def run_name(options: Any, server: str, identity: str) -> str:
 def transfer(upload: Callable[..., list[UploadResult]], *, journal: Journal, run: str, options: Any) -> list[UploadResult]:
     """Upload with the progress on the terminal."""
     progress = Progress()
-    try:
-        with Display(progress, "Uploaded"):
-            return upload(journal=journal, run=run, progress=progress, lanes=options.lanes)
-    finally:
-        journal.close()
+    with Display(progress, "Uploaded"):
+        return upload(journal=journal, run=run, progress=progress, lanes=options.lanes)
 
 
 def described(result: UploadResult) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Many small files are started together, sent one by one, and verified by the serv
 completed one after the other. Large files are sent in parts.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 
@@ -17,7 +16,7 @@ from we_upload.errors import (
     ProblemError,
     UploadError,
 )
-from we_upload.http import Transport
+from we_upload.http import Api
 from we_upload.journal import DONE, IDEMPOTENCY_SECONDS, SENT, STARTED, Journal, UploadEntry
 from we_upload.models import File
 from we_upload.progress import Progress, State
@@ -44,30 +43,32 @@ class Uploader:
     """Uploads files to one destination. `run` names the run in the journal; the same name continues an interrupted run.
 
     With `is_waiting=False`, many small files are left to the server's verification once the store has accepted their bytes and digests.
+    With `keeps_run=True`, the caller ends the run in the journal itself, with `forget_run`.
     """
 
     def __init__(
         self,
         destination: AccountUploads | GuestUploads,
         *,
-        transport: Transport,
-        cancelled: threading.Event,
+        api: Api,
         journal: Journal | None = None,
         run: str = "",
         progress: Progress | None = None,
         lanes: int | None = None,
         is_waiting: bool = True,
+        keeps_run: bool = False,
     ) -> None:
         self._destination = destination
         self._account = destination if isinstance(destination, AccountUploads) else None
-        self._cancelled = cancelled
+        self._cancelled = api.cancelled
         self._is_waiting = is_waiting
+        self._keeps_run = keeps_run
         self._journal = journal or Journal()
         self._run = run
         self._progress = progress or Progress()
         limit = LaneLimit(start=lanes or LANES_START, most=lanes or LANES_MAX)
-        self._lanes = Lanes(limit, threads=lanes or LANES_MAX, cancelled=cancelled)
-        self._sender = Sender(transport, self._lanes, cancelled)
+        self._lanes = Lanes(limit, threads=lanes or LANES_MAX, cancelled=api.cancelled)
+        self._sender = Sender(api.transport, self._lanes, api.cancelled)
 
     def upload(self, items: Iterable[UploadItem]) -> list[UploadResult]:
         """Upload the files and return their results in the same order.
@@ -90,7 +91,7 @@ class Uploader:
                 self._add(job, self._begin, NORMAL)
         self._lanes.run()
         results = [job.result for job in jobs]
-        if not any(result.error for result in results):
+        if not self._keeps_run and not any(result.error for result in results):
             self._journal.forget_run(self._run)
         return results
 
