@@ -29,6 +29,7 @@ class FakeServer:
         self.calls: Counter[str] = Counter()
         self.puts: list[str] = []
         self.gets: list[int] = []
+        self.store_authorizations: list[str | None] = []
         self.faults: list[str] = []
         self.refusals: list[tuple[int, dict[str, Any], dict[str, str]]] = []
         self.has_groups = True
@@ -131,6 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _store(self, key: str, body: bytes) -> None:
         fake = self.fake
         file_id, _, part = key.partition("/")
+        fake.store_authorizations.append(self.headers.get("Authorization"))
         if self.command == "GET":
             self._read(fake.stored[file_id])
             return

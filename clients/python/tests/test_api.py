@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from we_upload import Client, NotFoundError, RateLimitedError, ServerError, UploadError
+from we_upload import Client, ConnectionFailedError, NotFoundError, RateLimitedError, ServerError, UploadError, http
 from we_upload.errors import ADVICE
 from we_upload.http import normalise_server
 from we_upload.retries import parse_retry_after
@@ -90,6 +90,28 @@ def test_address_of_a_server_is_normalised(given: str, expected: str) -> None:
 def test_other_addresses_are_refused(given: str) -> None:
     with pytest.raises(ValueError, match="not the address of a server"):
         normalise_server(given)
+
+
+def test_credentials_are_not_sent_to_the_server_of_a_foreign_link(client: Client, server: Any) -> None:
+    foreign = client.share_link("http://localhost:1/s/abcdefghijklmnopqrstuv")
+    own = client.share_link(f"{server.url}/s/abcdefghijklmnopqrstuv")
+
+    assert foreign._api.credentials is None
+    assert own._api.credentials is client.api.credentials
+
+
+def test_credentials_are_not_sent_to_the_object_store(client: Client, server: Any) -> None:
+    client.upload(b"abc", name="file")
+
+    assert server.store_authorizations == [None]
+
+
+def test_endless_answer_is_refused(client: Client, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "ANSWER_MAX_BYTES", 100)
+    server.refusals = [(200, {"padding": "x" * 200}, {})] * 8
+
+    with pytest.raises(ConnectionFailedError, match="longer than 100 bytes"):
+        client.me()
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("7", 7.0), (None, None), ("soon", None), ("Fri, 01 Jan 2021 00:00:00 GMT", 0.0)])

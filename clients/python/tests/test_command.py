@@ -198,6 +198,14 @@ def test_refused_key_has_its_own_status_and_advice(
     assert "we-upload login" in capsys.readouterr().err
 
 
+def test_message_of_the_server_cannot_change_the_terminal(server: Any, signed_in: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server.refusals = [(403, {"status": 403, "code": "no", "detail": "No\x1b]0;title\x07"}, {})]
+
+    assert main(["ls"]) == 4
+
+    assert "\x1b" not in capsys.readouterr().err
+
+
 def test_command_without_credentials_names_login(
     signed_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -320,6 +328,7 @@ def test_other_sizes_are_refused(text: str) -> None:
         ("a\x1b[31m", "a_[31m"),
         ("", "unnamed"),
         ("gpj.\u202eexe", "gpj._exe"),
+        ("ü" * 200 + ".jpg", "ü" * 113 + ".jpg"),
     ],
 )
 def test_name_from_the_server_cannot_leave_the_folder_or_change_the_terminal(name: str, expected: str) -> None:

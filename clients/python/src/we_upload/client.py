@@ -262,8 +262,11 @@ class Client:
         self.api.call("DELETE", f"/shares/{share_id}")
 
     def share_link(self, url: str) -> ShareLink:
-        """Return a share link of another person, to list and download its files."""
-        return ShareLink(url, self.transport, self.api.credentials)
+        """Return a share link of another person, to list and download its files. Only the client's own server gets its credentials."""
+        link = ShareLink(url, self.transport)
+        if link.server == self.api.base_url:
+            link = ShareLink(url, self.transport, self.api.credentials)
+        return link
 
     def request_files(
         self,

@@ -198,7 +198,9 @@ class Api:
         response = self.transport.request(method, url, body=body, headers=headers, stream=True)
         try:
             data = response.read(ANSWER_MAX_BYTES, decode_content=True)
-            response.drain_conn()
+            if response.read(1, decode_content=True):
+                response.close()
+                raise ConnectionFailedError(f"The answer of {urlsplit(url).netloc} is longer than {ANSWER_MAX_BYTES:,} bytes")
         except (HTTPError, OSError) as error:
             raise ConnectionFailedError(f"The connection broke: {_cause(error)}") from error
         finally:

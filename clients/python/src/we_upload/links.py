@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Any
-from urllib.parse import urljoin
 
 from we_upload.http import Api, Credentials, Transport
 from we_upload.models import Link, LinkedFile
@@ -15,9 +14,9 @@ class ShareLink:
     """A share link, `https://files.example.com/s/TOKEN`."""
 
     def __init__(self, url: str, transport: Transport, credentials: Credentials | None = None) -> None:
-        server, token = split_link(url, "s")
-        self._api = Api(server, transport, credentials)
-        self._path = f"{server}/s/{token}"
+        self.server, token = split_link(url, "s")
+        self._api = Api(self.server, transport, credentials)
+        self._path = f"{self.server}/s/{token}"
         self._headers: dict[str, str] = {}
 
     @property
@@ -43,7 +42,7 @@ class ShareLink:
 
     def origin(self, file: LinkedFile) -> "LinkedOrigin":
         """Return where a file of the link is downloaded from."""
-        return LinkedOrigin(self._api, urljoin(self._path, f"{self._path}/files/{file.id}"), self._headers)
+        return LinkedOrigin(self._api, f"{self._path}/files/{file.id}", self._headers)
 
 
 class LinkedOrigin:

@@ -3,6 +3,7 @@
 import os
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 from we_upload.cli.output import UsageError, say
 from we_upload.cli.store import CredentialStore, account, anonymous, store_tokens
@@ -17,6 +18,8 @@ def log_in(options: Any) -> None:
     url = url or _enter("Server (such as https://files.example.com): ")
     client = anonymous(url)
     server = client.api.base_url
+    if server.startswith("http://") and urlsplit(server).hostname not in ("localhost", "127.0.0.1", "::1"):
+        say(f"Warning: the connection to {server} is not encrypted. Others in the network can read your password.")
     email = options.email
     if not email and not options.api_key:
         email = _enter(f"E-mail at {server} (leave it empty to enter an API key): ")

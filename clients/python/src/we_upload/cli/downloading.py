@@ -21,6 +21,8 @@ from we_upload.transfer.destinations import split_link
 from we_upload.transfer.downloads import DownloadItem
 
 STDOUT = "-"
+NAME_MAX_BYTES = 230
+"""File systems allow 255 bytes; the partial file has a longer name than the file, and files of the same name get a number."""
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _UNSAFE = re.compile(
     '[<>:"|?*\\\\/\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]'
@@ -63,7 +65,7 @@ def down(options: Any) -> int:
     else:
         print_lines([str(result.item.target) for result in results if not result.error])
     for result in failures:
-        say(f"{printable(str(result.item.target))}: {result.error.message if result.error else ''}")
+        say(printable(f"{result.item.target}: {result.error.message if result.error else ''}"))
     return exit_status(failures[0].error) if failures and failures[0].error else 0
 
 
@@ -123,9 +125,15 @@ def open_link(url: str, options: Any) -> tuple[Client, ShareLink]:
 
 
 def local_name(name: str) -> str:
-    """Return a name that is safe on this computer: no folders, no control characters or direction marks, neither `.` nor `..`."""
+    """Return a name that is safe here: no folders, no control characters or direction marks, neither `.` nor `..`, not too long."""
     cleaned = _UNSAFE.sub("_", name).strip()
-    return "unnamed" if cleaned.strip(". ") == "" else cleaned[:255]
+    if not cleaned.strip(". "):
+        return "unnamed"
+    if len(cleaned.encode()) <= NAME_MAX_BYTES:
+        return cleaned
+    stem, dot, extension = cleaned.rpartition(".")
+    kept = f"{dot}{extension}" if stem and len(extension.encode()) <= 16 else ""
+    return cleaned.encode()[: NAME_MAX_BYTES - len(kept.encode())].decode(errors="ignore") + kept
 
 
 def _with_targets(items: list[DownloadItem], output: str | None, *, is_forced: bool) -> Iterable[DownloadItem]:

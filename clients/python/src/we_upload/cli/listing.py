@@ -48,7 +48,7 @@ def rm(options: Any) -> int:
             except NotSignedInError:
                 raise
             except ProblemError as error:
-                say(f"{printable(file_id)}: {error.message}")
+                say(printable(f"{file_id}: {error.message}"))
                 status = status or exit_status(error)
     if options.json:
         print_json({"removed": removed})

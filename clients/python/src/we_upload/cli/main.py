@@ -48,4 +48,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _complain(command: str, message: str, advice: str | None) -> None:
     with suppress(OSError):
-        sys.stderr.write(f"we-upload {command}: {message}\n" + (f"  {advice}\n" if advice else ""))
+        from we_upload.cli.output import printable
+
+        # The message may be one of the server.
+        sys.stderr.write(f"we-upload {command}: {printable(message)}\n" + (f"  {advice}\n" if advice else ""))

@@ -151,7 +151,9 @@ class Downloader:
         if known is not None and is_same and job.partial.is_file() and job.partial.stat().st_size == item.size_bytes:
             job.entry = known
         else:
-            with job.partial.open("wb") as file:
+            # A link that another user has placed here must not redirect the bytes.
+            job.partial.unlink(missing_ok=True)
+            with job.partial.open("xb") as file:
                 file.truncate(item.size_bytes)
         wanted = [number for number in range(-(-item.size_bytes // CHUNK_BYTES)) if number not in job.entry.chunks]
         job.transfer.skipped(item.size_bytes - sum(self._length(job, number) for number in wanted))
