@@ -25,9 +25,11 @@ from infra.local.object_store import ObjectStoreServer
 from infra.local.workers import running_workers
 from lambda_app import models
 from lambda_app.application import create_app
+from lambda_app.core.security.totp import totp_code
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from tests.support.counting_store import CountingStore
+from tests.support.second_factor import current_step
 
 CHECKOUT = Path(__file__).parents[2]
 SOURCE = CHECKOUT / "clients" / "python" / "src"
@@ -297,6 +299,20 @@ def test_api_key_signs_in(ada: Person, ben: Person) -> None:
     (ben.folder / "file").write_bytes(b"content")
 
     assert ben.run("up", "--share", "file").startswith(f"{ada.address}/s/")
+
+
+def test_account_with_a_second_factor_signs_in_with_a_code(ada: Person, ben: Person) -> None:
+    with Client(ada.address) as client:
+        client.sign_in(ada.email, PASSWORD)
+        factor = "/users/me/second-factor"
+        secret = client.api.call("POST", factor, json_body={"current_password": PASSWORD}).json()["secret"]
+        code = totp_code(secret, current_step(-1))
+        [recovery, *_] = client.api.call("POST", f"{factor}/confirm", json_body={"otp": code}).json()["recovery_codes"]
+
+    ben.run("login", ada.address, "--email", ada.email, stdin=f"{PASSWORD}\n{code}\n".encode(), status=3)
+    ben.run("login", ada.address, "--email", ada.email, stdin=f"{PASSWORD}\n{recovery}\n".encode())
+
+    assert ben.run("ls") == ""
 
 
 def test_quota_and_wrong_credentials_have_their_own_status(site: Site, ada: Person, ben: Person) -> None:

@@ -61,9 +61,13 @@ class Client:
 
     # Account
 
-    def sign_in(self, email: str, password: str) -> User:
-        """Open a session, which this client then uses. Raises NotSignedInError for wrong credentials."""
-        self.api.credentials = Session(self.api, sign_in(self.api, email, password))
+    def sign_in(self, email: str, password: str, otp: str | None = None) -> User:
+        """Open a session, which this client then uses. Raises NotSignedInError for wrong credentials.
+
+        An account with a second factor also needs `otp`, a one-time code or a recovery code; without it, the error is NotAllowedError
+        `second_factor_required`.
+        """
+        self.api.credentials = Session(self.api, sign_in(self.api, email, password, otp))
         return self.me()
 
     def sign_out(self) -> None:

@@ -9,6 +9,8 @@ ADVICE = {
     "bad_refresh_token": "The session has ended. Sign in again: we-upload login",
     "refresh_token_reused": "The session has ended. Sign in again: we-upload login",
     "refresh_token_superseded": "The session has ended. Sign in again: we-upload login",
+    "second_factor_required": "Enter a code of the authenticator app, or a recovery code.",
+    "bad_second_factor": "Enter a code that you have not used, or a recovery code.",
     "email_not_verified": "Open the link in the mail from the server, then sign in again.",
     "insufficient_scope": "Use an API key with the scopes files:read, files:write and shares.",
     "quota_exceeded": "Delete files that you no longer need (the trash counts too), or request a larger quota from the operator.",

@@ -91,10 +91,10 @@ class Session:
             return
 
 
-def sign_in(api: Api, email: str, password: str) -> Tokens:
-    """Open a session. Raises NotSignedInError for wrong credentials."""
-    answer = _anonymous(api).call("POST", "/login/token", form={"username": email, "password": password}, is_repeatable=False)
-    return _tokens(answer.json())
+def sign_in(api: Api, email: str, password: str, otp: str | None = None) -> Tokens:
+    """Open a session. Raises NotSignedInError for wrong credentials, NotAllowedError `second_factor_required` if a code is missing."""
+    form = {"username": email, "password": password, **({"otp": otp} if otp else {})}
+    return _tokens(_anonymous(api).call("POST", "/login/token", form=form, is_repeatable=False).json())
 
 
 def refresh(api: Api, refresh_token: str) -> Tokens:

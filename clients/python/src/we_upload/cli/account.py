@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 from we_upload.cli.output import UsageError, say
 from we_upload.cli.store import CredentialStore, account, anonymous, store_tokens
 from we_upload.cli.values import enter_password
+from we_upload.client import Client
+from we_upload.errors import NotAllowedError
+from we_upload.models import User
 from we_upload.session import Session, Token
 
 
@@ -24,7 +27,7 @@ def log_in(options: Any) -> None:
     if not email and not options.api_key:
         email = _enter(f"E-mail at {server} (leave it empty to enter an API key): ")
     if email:
-        user = client.sign_in(email, _secret("Password: "))
+        user = _sign_in(client, email, _secret("Password: "))
         session = client.api.credentials
         assert isinstance(session, Session)  # noqa: S101 - sign_in has set it
         is_in_keyring = store_tokens(store, server, user.email, session.tokens, is_default=True)
@@ -52,6 +55,15 @@ def log_out(options: Any) -> None:
     else:
         say(f"Deleted the API key for {url} from this computer. It stays valid until you revoke it in the settings of your account.")
     CredentialStore().forget(url)
+
+
+def _sign_in(client: Client, email: str, password: str) -> User:
+    try:
+        return client.sign_in(email, password)
+    except NotAllowedError as error:
+        if error.code != "second_factor_required":
+            raise
+    return client.sign_in(email, password, _secret("One-time code: ").strip())
 
 
 def _enter(prompt: str) -> str:

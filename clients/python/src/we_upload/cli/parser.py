@@ -89,7 +89,8 @@ def _add_account_commands(commands: Any) -> None:
         "login [URL]",
         "account:log_in",
         "sign in to a server",
-        "Sign in with an e-mail address and a password, or with an API key. Without a terminal, the secret is read from standard input.",
+        "Sign in with an e-mail address and a password, or with an API key. Without a terminal, the secret is the first line of standard "
+        "input, and a one-time code the second.",
     )
     login.add_argument("url", nargs="?", metavar="URL", help="address of the server, such as https://files.example.com")
     way = login.add_mutually_exclusive_group()
