@@ -9,7 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -261,6 +261,29 @@ def test_credentials_are_readable_by_the_user_only(tmp_path: Path) -> None:
     assert store.load("https://files.example.com") == {"email": "ada@example.com", "api_key": "wup_secret"}
     store.forget("https://files.example.com")
     assert store.servers() == []
+
+
+def test_keyring_holds_the_secrets_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[tuple[str, str], str] = {}
+    ring = SimpleNamespace(
+        get_keyring=object,
+        set_password=lambda service, name, secret: kept.update({(service, name): secret}),
+        get_password=lambda service, name: kept.get((service, name)),
+        delete_password=lambda service, name: kept.pop((service, name)),
+    )
+    monkeypatch.setitem(sys.modules, "keyring", ring)
+    monkeypatch.setitem(sys.modules, "keyring.backends.fail", SimpleNamespace(Keyring=type("Keyring", (), {})))
+    store = CredentialStore(tmp_path / "config")
+
+    is_in_keyring = store.save("https://files.example.com", "ada@example.com", {"api_key": "wup_secret"})
+
+    assert is_in_keyring
+    assert "wup_secret" not in (tmp_path / "config" / "credentials.json").read_text()
+    loaded = store.load("https://files.example.com")
+    assert loaded is not None
+    assert loaded["api_key"] == "wup_secret"
+    store.forget("https://files.example.com")
+    assert kept == {}
 
 
 @pytest.mark.parametrize(
