@@ -60,7 +60,8 @@ def running_site(folder: Path) -> Iterator[Site]:
     with (folder / "log").open("w") as log:
         run = subprocess.Popen([sys.executable, "-m", "infra.local"], cwd=CHECKOUT, env=environment, stdout=log, stderr=log)
     try:
-        _wait_for(f"{address}/health/db", run)
+        if not _is_up(f"{address}/health/db", run):
+            raise RuntimeError(f"The servers did not start:\n{(folder / 'log').read_text()[-2000:]}")
         folders = Folders(folder / "data")
         settings = json.loads(folders.environment.read_text())
         kept = load_secrets(folders)
@@ -81,7 +82,7 @@ def running_site(folder: Path) -> Iterator[Site]:
         run.wait(60)
 
 
-def _wait_for(url: str, run: "subprocess.Popen[bytes]") -> None:
+def _is_up(url: str, run: "subprocess.Popen[bytes]") -> bool:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and run.poll() is None:
@@ -90,8 +91,8 @@ def _wait_for(url: str, run: "subprocess.Popen[bytes]") -> None:
         except OSError:
             time.sleep(0.2)
         else:
-            return
-    raise RuntimeError("The servers did not start")
+            return True
+    return False
 
 
 def commands(site: Site, peers: dict[str, str]) -> dict[str, Callable[[Path], list[str]]]:
