@@ -72,8 +72,7 @@ def test_api_cannot_sign_in_as_the_database_owner(prod: Synthesised) -> None:
     of_api = json.dumps([policy for key, policy in policies.items() if key.startswith("ApiRole")])
 
     assert "rds-db:connect" in of_api
-    # The signing key and the link key.
-    assert of_api.count("secretsmanager:GetSecretValue") == 2
+    assert of_api.count("secretsmanager:GetSecretValue") == 1
     assert "/we_upload" in of_api
     assert "MasterUserSecret" not in of_api
 

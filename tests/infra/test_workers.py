@@ -113,9 +113,18 @@ def test_only_the_api_knows_and_reads_the_link_key(resources: dict[str, Any]) ->
     assert readers == {"Api"}
     assert informed == {"lambda_app.main.handler"}
     assert "LinkKey" in json.dumps(api["Environment"]["Variables"]["LINK_KEY_ARN"])
-    assert any(
-        actions == {"secretsmanager:GetSecretValue"} and "LinkKey" in resource for resource, actions in allowed(resources, "Api").items()
-    )
+    (secrets,) = [
+        statement
+        for key, value in resources.items()
+        if key.startswith("ApiRoleDefaultPolicy")
+        for statement in value["Properties"]["PolicyDocument"]["Statement"]
+        if "secretsmanager" in json.dumps(statement["Action"])
+    ]
+    assert secrets["Action"] == "secretsmanager:GetSecretValue"
+    assert [("LinkKey" in json.dumps(part), "SigningKey" in json.dumps(part)) for part in secrets["Resource"]] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 def test_only_the_sweep_can_list_uploads(resources: dict[str, Any]) -> None:
