@@ -64,6 +64,12 @@ class LocalDataStack(Stack):
         CfnOutput(self, "SigningKeyArn", value=self.signing_key.secret_arn)
         CfnOutput(self, "LinkKeyArn", value=self.link_key.secret_arn)
 
+    def grant_keys(self, function: AppFunction) -> None:
+        """Allow the function to read the keys that its spec permits."""
+        for permission, secret in ((Permission.READ_SIGNING_KEY, self.signing_key), (Permission.READ_LINK_KEY, self.link_key)):
+            if permission in function.spec.permissions:
+                secret.grant_read(function.role)
+
 
 class LocalApiStack(Stack):
     """Functions and REST API."""
@@ -104,10 +110,7 @@ class LocalApiStack(Stack):
                 data.files.grant_objects(function.role, *archive, prefix=prefix)
             if Permission.LIST_UPLOADS in permissions:
                 data.files.grant_listing_uploads(function.role)
-            if Permission.READ_SIGNING_KEY in permissions:
-                data.signing_key.grant_read(function.role)
-            if Permission.READ_LINK_KEY in permissions:
-                data.link_key.grant_read(function.role)
+            data.grant_keys(function)
             if function.spec.trigger is Trigger.UPLOAD:
                 run_on_upload(function, events_of_bucket=data.files.events)
             elif function.spec.trigger is Trigger.ARCHIVE:
