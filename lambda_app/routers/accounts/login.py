@@ -27,7 +27,7 @@ def sign_in(form: Annotated[OAuth2PasswordRequestForm, Depends()], sessions: Ses
     return _token(sessions.sign_in(email=form.username, password=form.password), response)
 
 
-@router.post("/refresh", response_model=Token, responses=problem_responses(401))
+@router.post("/refresh", response_model=Token, responses=problem_responses(401, 429))
 def refresh_tokens(refresh: Refresh, sessions: SessionsDep, response: Response) -> Token:
     """Exchange a refresh token for a new access token and a new refresh token.
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError
+from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError, TooManyRequestsError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.keys import SigningKey, SigningKeys
 from lambda_app.core.security.passwords import PasswordHasher
@@ -53,6 +53,13 @@ class RefreshTokenSupersededError(NotAuthenticatedError):
 
     code = "refresh_token_superseded"
     message = "A newer refresh token of this session was used before this one, so the session has ended; sign in again"
+
+
+class TooManyRefreshesError(TooManyRequestsError):
+    """The session has been refreshed too often. Its tokens stay valid."""
+
+    code = "too_many_refreshes"
+    message = "This session was refreshed too often; use the access token until it expires, and wait before you refresh again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,7 @@ class SessionService:
             BadRefreshTokenError: The token is unknown, or its session has ended.
             RefreshTokenReusedError: The token was exchanged before the grace period.
             RefreshTokenSupersededError: The successor of the token has been used.
+            TooManyRefreshesError: The session has been refreshed too often within an hour. The token stays valid.
             UnavailableError: The keys cannot be fetched.
         """
         token_hash, key = hash_secret(refresh_token), self._keys.refresh_key()
@@ -144,6 +152,11 @@ class SessionService:
         token_hash = hash_secret(refresh_token)
         exchange = self._sessions.get_exchange(token_hash)
         if exchange is None:
+            raise BadRefreshTokenError
+        if exchange.used_at is None:
+            until = exchange.refused_until
+            if until is not None and until > clock.now() and exchange.is_session_live:
+                raise TooManyRefreshesError.until(until)
             raise BadRefreshTokenError
         is_late = exchange.successor_hash is None or clock.now() - exchange.used_at > REFRESH_GRACE
         if is_late or exchange.is_successor_used:
