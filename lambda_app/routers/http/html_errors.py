@@ -29,6 +29,7 @@ _TITLES: dict[str | int, str] = {
     "archive_not_found": "This zip does not exist",
     "archive_expired": "This zip has expired",
     "too_many_archives": "Too many zips at once",
+    "no_room": "No zip of these files",
     404: "This link is not available",
     429: "Too many attempts",
     503: "Not available right now",
