@@ -209,7 +209,7 @@ def test_refreshing_in_a_loop_is_limited_and_keeps_the_session(
         stored = session.execute(select(RefreshToken).where(RefreshToken.session_id == UUID(session_id))).scalars().all()
         query = select(func.count()).where(AuditEvent.subject == f"user_session:{session_id}")
         assert session.execute(query).scalar_one() == len(stored) == REFRESHES_PER_WINDOW + 1
-    # The session lives: its access token works, and it can be refreshed when the window has ended.
+    # The session continues: its access token works, and it can be refreshed when the window has ended.
     assert client.get(ME, headers=bearer(tokens)).status_code == 200
     with time_machine.travel(start + REFRESH_WINDOW - timedelta(seconds=1), tick=False):
         assert refresh(client, tokens["refresh_token"]).status_code == 429
