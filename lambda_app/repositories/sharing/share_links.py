@@ -249,13 +249,13 @@ def _grant_query(download: _Download[Row], address: str, access: AccessContext, 
     It returns a row if the link was open for the download when the statement began: the file or archive, and the link's id. The file is
     None if a concurrent request counted first.
     """
-    is_downloadable, served = _is_downloadable(address, access), download.is_served_by_link(access)
     is_repeated = download.was_granted(visitor, after=access.at - REPEAT_WITHIN).label("is_repeated")
     has_left = link_has_downloads_left()
-    opened = select(Share.id, is_repeated).where(*is_downloadable, served, or_(is_repeated, has_left)).cte("opened")
+    is_open = (*_is_downloadable(address, access), download.is_served_by_link(access))
+    opened = select(Share.id, is_repeated).where(*is_open, or_(is_repeated, has_left)).cte("opened")
     repeated = select(opened.c.id).where(opened.c.is_repeated).cte("repeated")
     # Checked again with the lock: a concurrent request may have changed, revoked or exhausted the link.
-    first = select(Share.id).where(Share.id == opened.c.id, ~opened.c.is_repeated, *is_downloadable, has_left)
+    first = select(Share.id).where(Share.id == opened.c.id, ~opened.c.is_repeated, *_is_downloadable(address, access), has_left)
     locked = first.with_for_update(of=Share, key_share=True).cte("locked")
     recorded = download.record(locked, visitor=visitor, at=access.at)
     counting = update(Share).where(Share.id == locked.c.id, exists(select(recorded.c.done)))
