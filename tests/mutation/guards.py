@@ -481,7 +481,7 @@ GUARDS = (
         "a blocked guest cannot start an upload",
         count_attempts,
         (DropArgument("where"),),
-        (f"{API}test_file_requests.py::test_guest_is_throttled_only_past_the_upload_limit",),
+        (f"{API}test_file_requests.py::test_concurrent_probes_reveal_no_more_than_sequential_ones",),
     ),
     Guard(
         "retries of an archive build are limited",

@@ -14,7 +14,8 @@ from lambda_app.models import RefreshToken, User, UserSession
 from lambda_app.repositories.accounts.sign_in_attempts import AttemptKeys, reset_attempt
 from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited_change, audited_writes
 from lambda_app.repositories.batch_delete import delete_in_batches
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
+from lambda_app.schemas.page import Cursor
 
 SESSION_MAX_AGE = timedelta(days=90)
 """Longest lifetime of a session, however often it is refreshed."""
@@ -225,19 +226,15 @@ class SessionRepository:
         """Revoke one session of the user within the caller's transaction; None if the user has no such live session."""
         return self._end(UserSession.id == session_id, UserSession.user_id == user_id, action=action)
 
-    def list_live(self, user: User) -> list[UserSession]:
-        """Return the user's live sessions, newest first."""
-        query = (
-            select(UserSession)
-            .where(
-                UserSession.user_id == user.id,
-                UserSession.revoked_at.is_(None),
-                UserSession.expires_at > clock.now(),
-                UserSession.token_epoch == user.token_epoch,
-            )
-            .order_by(UserSession.created_at.desc(), UserSession.id)
+    def page_live(self, user: User, *, limit: int, after: Cursor | None) -> list[UserSession]:
+        """Return up to `limit` of the user's live sessions, after the cursor, newest first."""
+        query = select(UserSession).where(
+            UserSession.user_id == user.id,
+            UserSession.revoked_at.is_(None),
+            UserSession.expires_at > clock.now(),
+            UserSession.token_epoch == user.token_epoch,
         )
-        return list(self._session.execute(query).scalars())
+        return list(self._session.execute(newest_page(query, UserSession, limit=limit, after=after)).scalars())
 
     def purge(self, *, ended_before: datetime) -> int:
         """Delete sessions that ended before this time, with their tokens, in batches; return how many."""

@@ -14,7 +14,11 @@ from lambda_app.core.security.tokens import AccessToken, AccessTokens
 from lambda_app.models import User, UserSession
 from lambda_app.repositories.accounts.sessions import SessionRepository, Successor
 from lambda_app.repositories.accounts.users import UserRepository
+from lambda_app.schemas.files.file_lists import FileOrder, Order
+from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose, attempt_keys
+
+_NEWEST_FIRST = FileOrder.of(Order.NEWEST_FIRST)
 
 REFRESH_GRACE = timedelta(seconds=30)
 """How long after an exchange the same refresh token leads to the same successor."""
@@ -70,6 +74,14 @@ class SignedIn:
     refresh_token: str = field(repr=False)
     session_expires_at: datetime
     """When the session ends if it is not refreshed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """One page of sessions, and the cursor of the next if there is one."""
+
+    sessions: list[UserSession]
+    next_cursor: Cursor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +207,14 @@ class SessionService:
             raise PermissionDeniedError
         self._users.update(user_id, {}, action="user.sessions_revoked", ends_sessions=True)
 
-    def list_sessions(self, user: User) -> list[UserSession]:
-        """Return the user's active sessions, newest first."""
-        return self._sessions.list_live(user)
+    def page_sessions(self, user: User, *, limit: int, after: Cursor | None) -> SessionPage:
+        """Return one page of the user's active sessions, newest first. Raises MalformedRequestError for a cursor of another order."""
+        if after is not None:
+            after.value_for(_NEWEST_FIRST)
+        rows = self._sessions.page_live(user, limit=limit + 1, after=after)
+        sessions = rows[:limit]
+        last = sessions[-1] if len(rows) > limit else None
+        return SessionPage(sessions, None if last is None else Cursor(_NEWEST_FIRST, last.created_at, last.id))
 
     def revoke(self, user: User, session_id: UUID) -> None:
         """End one of the user's sessions. Raises NotFoundError."""

@@ -467,6 +467,23 @@ def test_sessions_are_listed_and_one_can_be_revoked(client: httpx.Client, owner:
     assert len(client.get(f"{ME}/sessions", headers=owner.headers).json()) == 1
 
 
+def test_sessions_are_paged_by_cursor(client: httpx.Client, owner: Account) -> None:
+    for _ in range(4):
+        tokens_of(client, owner)
+    everything = client.get(f"{ME}/sessions", headers=owner.headers)
+    page, pages = client.get(f"{ME}/sessions", params={"limit": 2}, headers=owner.headers), []
+    while True:
+        pages.append(page.json())
+        if "x-next-cursor" not in page.headers:
+            break
+        page = client.get(f"{ME}/sessions", params={"limit": 2, "cursor": page.headers["x-next-cursor"]}, headers=owner.headers)
+
+    assert [len(rows) for rows in pages] == [2, 2, 1]
+    assert [row for rows in pages for row in rows] == everything.json()
+    assert "x-next-cursor" not in everything.headers
+    assert_problem(client.get(f"{ME}/sessions?cursor=x", headers=owner.headers), 422, "bad_cursor")
+
+
 @pytest.mark.parametrize("make_event", [payload_v1, payload_v2])
 @pytest.mark.parametrize("source", ["198.51.100.9", "2001:db8::1"])
 def test_session_records_the_source_address_of_the_gateway(handler: GatewayHandler, owner: Account, make_event: Any, source: str) -> None:
