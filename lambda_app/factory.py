@@ -182,7 +182,7 @@ class Services:
             users=UserRepository(session),
             verifier=self._second_factor(session),
             login_throttle=self._login_throttle(session),
-            cipher=LinkTokenCipher(self.link_keys),
+            cipher=self._link_cipher(),
             issuer=ISSUER,
         )
 
@@ -385,7 +385,7 @@ class Services:
         return SecondFactorVerifier(
             factors=SecondFactorRepository(session),
             login_throttle=self._login_throttle(session),
-            cipher=LinkTokenCipher(self.link_keys),
+            cipher=self._link_cipher(),
         )
 
     def _login_throttle(self, session: Session) -> LoginThrottle:

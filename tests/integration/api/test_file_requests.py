@@ -317,6 +317,7 @@ def test_guest_uploads_a_file_and_cannot_read_it(client: httpx.Client, services:
 
     assert responses_by_link.json() == {
         "title": "Photos",
+        "requester_name": None,
         "note": "All of them",
         "max_size_bytes": 2**30,
         "allowed_content_types": ["text/plain"],
