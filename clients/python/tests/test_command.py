@@ -3,10 +3,10 @@
 import io
 import json
 import re
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -49,13 +49,15 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.timing
-def test_help_takes_less_than_150_ms() -> None:
+def test_help_takes_less_than_150_ms_of_processor_time() -> None:
     times = []
     for _ in range(5):
-        began = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "we_upload", "--help"], check=True, capture_output=True, env=_environment())
-        times.append(time.perf_counter() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
+    # Processor time, which other work on the machine lengthens least. The command waits for nothing.
     assert min(times) < 0.15
 
 

@@ -264,6 +264,20 @@ def test_changed_file_of_an_interrupted_group_is_sent_in_its_new_version(client:
     assert [server.stored[result.file_id] for result in results] == [Path(item.path).read_bytes() for item in items]
 
 
+def test_finished_file_of_an_interrupted_run_stays_when_it_has_changed_since(client: Client, server: Any, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    (tmp_path / "files").mkdir()
+    items = make_files(tmp_path / "files", 2)
+    server.faults = ["", "400"]
+    client.upload_many(items, journal=journal, run="run", lanes=1)
+    Path(items[0].path).write_bytes(b"a newer version")
+    items[0] = UploadItem(FileSource(Path(items[0].path)), items[0].path)
+
+    client.upload_many(items, journal=journal, run="run", lanes=1)
+
+    assert sorted(file["filename"] for file in server.files.values()) == ["file-000.bin", "file-000.bin", "file-001.bin"]
+
+
 def test_error_of_one_file_does_not_stop_the_others(client: Client, server: Any) -> None:
     server.refusals = [(413, {"status": 413, "code": "quota_exceeded", "detail": "The quota is used up"}, {})]
 

@@ -126,7 +126,8 @@ def selected_items(options: Any, stack: ExitStack) -> tuple[list[UploadItem], bo
 
 def run_name(options: Any, server: str, identity: str) -> str:
     """Return the name of a run in the journal: the same for the same command with the same arguments."""
-    paths = [str(Path(path).resolve()) for path in options.paths]
+    # Also as they were written, because the journal has the files of a run by these paths.
+    paths = [(path, str(Path(path).resolve())) for path in options.paths]
     chosen = {name: value for name, value in vars(options).items() if name in ("include", "exclude", "name", "content_type", "public")}
     return hashlib.sha256(json.dumps([server, identity, paths, chosen], sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
 

@@ -99,7 +99,7 @@ class Uploader:
         entry = known.get(item.path)
         is_changed = entry is not None and (entry.size_bytes, entry.mtime_ns) != (item.source.size_bytes, item.source.mtime_ns)
         is_old = entry is not None and not entry.file_id and time.time() - entry.changed_at > IDEMPOTENCY_SECONDS
-        if entry is not None and is_changed and entry.file_id and self._account:
+        if entry is not None and is_changed and entry.file_id and entry.state != DONE and self._account:
             self._account.discard(entry.file_id)
         if entry is None or is_changed or is_old:
             entry = UploadEntry(self._run, item.path, item.source.size_bytes, item.source.mtime_ns)
