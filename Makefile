@@ -107,6 +107,10 @@ BENCH ?=
 bench: setup ## Compare with a plain app and a bare handler; writes build/bench.json, and docs/performance.md with BENCH=--docs
 	@exec "$(BIN)/python" -m tests.benchmarks $(BENCH)
 
+.PHONY: bench-clients
+bench-clients: setup ## Compare uploads by we-upload with aws, s5cmd and rclone, as far as they are on PATH
+	@exec "$(BIN)/python" -m tests.benchmarks.clients $(BENCH)
+
 LOCALSTACK_PYTHON = $(shell infra/local/find-python python3.13)
 localstack: setup ## Run the object store contract tests on LocalStack, in a separate 350 MB environment; needs Python 3.13
 	@test -f .venv-localstack/complete || { rm -rf .venv-localstack && "$(LOCALSTACK_PYTHON)" -m venv .venv-localstack \

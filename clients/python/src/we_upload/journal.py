@@ -153,3 +153,7 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
+
+    def __del__(self) -> None:
+        # Python 3.13 warns about a database that is not closed; a journal in memory has no other end.
+        self._database.close()
