@@ -12,7 +12,7 @@ from lambda_app.schemas.files.file_lists import Order
 from tests.scale.block_reads import StatementReads
 from tests.scale.conftest import ScaledApp
 from tests.support.archives_api import run_worker
-from tests.support.authorisation import ROWS, routes, row_name
+from tests.support.authorisation import FILE, ROWS, routes, row_name
 
 pytestmark = pytest.mark.slow
 
@@ -20,6 +20,8 @@ BLOCKS_MAX = 1500
 """A page of 100 rows reads a few hundred: index pages, one heap block a row, and those of the owners. 1,500 blocks are 12 MB."""
 API = "/api/v1"
 
+BLOCKS_PER_WRITTEN_FILE = 80
+"""A statement that writes many files reads about 5 blocks of each of their indexes: one file reads as many by a statement of its own."""
 EXCEPTIONS: dict[str, str] = {}
 """Statements, by a piece of their text, that may read more, and why."""
 
@@ -50,8 +52,9 @@ def file_id(number: int) -> UUID:
     return UUID(f"f0000000-0000-4000-8000-{number:012x}")
 
 
-def assert_bounded(reads: list[StatementReads]) -> None:
-    excessive = [read for read in reads if read.blocks > BLOCKS_MAX and not any(piece in read.statement for piece in EXCEPTIONS)]
+def assert_bounded(reads: list[StatementReads], *, written_files: int = 0) -> None:
+    most = max(BLOCKS_MAX, BLOCKS_PER_WRITTEN_FILE * written_files)
+    excessive = [read for read in reads if read.blocks > most and not any(piece in read.statement for piece in EXCEPTIONS)]
     assert not excessive, "\n\n".join(f"{read.blocks} blocks: {read.statement}\n{read.plan[:6000]}" for read in excessive)
 
 
@@ -167,7 +170,10 @@ def test_zip_of_a_link_reads_a_bounded_number_of_blocks(scaled: ScaledApp) -> No
 
 def test_available_files_read_a_bounded_number_of_blocks(scaled: ScaledApp) -> None:
     reads: list[StatementReads] = []
+    hundred = [str(file_id(number)) for number in range(1, 101)]
     for method, path, body in (
+        ("POST", f"{API}/files/status", {"file_ids": hundred}),
+        ("POST", f"{API}/files/downloads", {"file_ids": hundred}),
         ("GET", f"{API}/files/{file_id(1)}", None),
         ("GET", f"{API}/files/download/{file_id(1)}", None),
         ("PUT", f"{API}/files/{file_id(1)}", {"description": "changed"}),
@@ -181,3 +187,11 @@ def test_available_files_read_a_bounded_number_of_blocks(scaled: ScaledApp) -> N
         reads += statements
 
     assert_bounded(reads)
+
+
+def test_batches_of_files_read_a_bounded_number_of_blocks_for_each_file(scaled: ScaledApp) -> None:
+    for method, path, body in (("POST", f"{API}/files/uploads", {"files": [FILE] * 100}),):
+        response, reads = request(scaled, "owner", method, path, json=body)
+
+        assert response.status_code == 200, response.text
+        assert_bounded(reads, written_files=100)

@@ -3,7 +3,6 @@
 import random
 import unicodedata
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise, product
 from typing import Any, Literal
@@ -13,16 +12,12 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from lambda_app.application import create_app
 from lambda_app.core import clock
-from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.models import File, User
 from lambda_app.repositories.files.files import FileRepository
-from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, Order
 from tests.support.accounts import Account, make_file
-from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem
 
 FILES = "/api/v1/files"
@@ -394,13 +389,6 @@ def test_conditional_deletion_and_restoration_return_412_for_another_version(
 
 
 # --- trash -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def with_trash(settings: Settings, services: Services) -> httpx.Client:
-    with_retention = settings.model_copy(update={"trash_retention_days": 7})
-    trash_services = replace(services, settings=with_retention)
-    return httpx.Client(transport=GatewayTransport(GatewayHandler(create_app(with_retention, trash_services))), base_url="https://api.test")
 
 
 def test_deleted_file_is_restored_from_the_trash(with_trash: httpx.Client, services: Services, owner: Account, stranger: Account) -> None:
