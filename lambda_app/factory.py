@@ -37,6 +37,7 @@ from lambda_app.repositories.archives.archives import ArchiveRepository
 from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
+from lambda_app.repositories.files.batch_transitions import FileBatchTransitionRepository
 from lambda_app.repositories.files.batches import FileBatchRepository
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
@@ -65,6 +66,7 @@ from lambda_app.services.administration import AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
 from lambda_app.services.archives.sweep import ArchiveSweepService
+from lambda_app.services.files.batch_changes import FileBatchChangeService
 from lambda_app.services.files.batches import FileBatchService
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.idempotency import IdempotencyService
@@ -233,6 +235,15 @@ class Services:
     def file_batches(self, session: Session) -> FileBatchService:
         """The service of requests about many files, for one unit of work."""
         return FileBatchService(batches=FileBatchRepository(session), store=self._store(session))
+
+    def file_batch_changes(self, session: Session) -> FileBatchChangeService:
+        """The service that changes many files, for one unit of work."""
+        return FileBatchChangeService(
+            files=FileRepository(session),
+            transitions=FileBatchTransitionRepository(session, deletion_allowance_bytes=self.settings.user_deletion_bytes),
+            store=self._store(session),
+            trash_retention=timedelta(days=self.settings.trash_retention_days),
+        )
 
     def upload_batches(self, session: Session) -> UploadBatchService:
         """The service that starts many uploads at once, for one unit of work."""

@@ -190,8 +190,17 @@ def test_available_files_read_a_bounded_number_of_blocks(scaled: ScaledApp) -> N
 
 
 def test_batches_of_files_read_a_bounded_number_of_blocks_for_each_file(scaled: ScaledApp) -> None:
-    for method, path, body in (("POST", f"{API}/files/uploads", {"files": [FILE] * 100}),):
-        response, reads = request(scaled, "owner", method, path, json=body)
+    # Files of several owners, for a superuser.
+    hundred = [str(file_id(number)) for number in range(1001, 1101)]
+    for method, path, body in (
+        ("POST", f"{API}/files/uploads", {"files": [FILE] * 100}),
+        ("POST", f"{API}/files/visibility", {"file_ids": hundred, "is_public": True}),
+        ("POST", f"{API}/files/delete", {"file_ids": hundred}),
+        ("POST", f"{API}/files/restore", {"file_ids": hundred}),
+        ("POST", f"{API}/files/purge", {"file_ids": hundred}),
+        ("DELETE", f"{API}/files/trash", None),
+    ):
+        response, reads = request(scaled, "superuser", method, path, json=body)
 
         assert response.status_code == 200, response.text
         assert_bounded(reads, written_files=100)

@@ -136,6 +136,12 @@ ROWS: dict[str, Row] = {
     "POST /files/uploads": Row(for_signed_in(200, scope="files:write"), json={"files": [FILE]}),
     "POST /files/status": Row(for_signed_in(200, scope="files:read"), json={"file_ids": [str(UUID(int=0))]}),
     "POST /files/downloads": Row(for_signed_in(200, scope="files:read") | {"anonymous": 200}, json={"file_ids": [str(UUID(int=0))]}),
+    "POST /files/delete": Row(for_signed_in(200, scope="files:write"), json={"file_ids": [str(UUID(int=0))]}),
+    "POST /files/purge": Row(for_signed_in(200, scope="files:write"), json={"file_ids": [str(UUID(int=0))]}),
+    "POST /files/restore": Row(for_signed_in(200, scope="files:write"), json={"file_ids": [str(UUID(int=0))]}),
+    # An API key needs the scope `shares` too.
+    "POST /files/visibility": Row(for_signed_in(200, scope="admin"), json={"file_ids": [str(UUID(int=0))], "is_public": True}),
+    "DELETE /files/trash": Row(for_signed_in(200, scope="files:write")),
     "POST /files/{file_id}/complete": Row(for_owner(409, scope="files:write")),
     "GET /files/download/{file_id}": Row(for_owner(409, scope="files:read")),
     "GET /files": Row(for_signed_in(200, scope="files:read")),

@@ -1,25 +1,33 @@
 """Routes about many files at once. Each file has a result of its own, as the route for one file would return it."""
 
+from collections.abc import Sequence
+from uuid import UUID
+
 from fastapi import Response
 
 from lambda_app.core.errors import AppError
 from lambda_app.dependencies.auth import CallerDep, CurrentUserDep
-from lambda_app.dependencies.services import FileBatchesDep, UploadBatchesDep
+from lambda_app.dependencies.services import FileBatchChangesDep, FileBatchesDep, UploadBatchesDep
 from lambda_app.routers.files.uploads import IdempotencyKeyHeader
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
 from lambda_app.schemas.files.batches import (
     DownloadResult,
     DownloadResults,
+    EmptiedTrash,
     FileBatch,
+    FileResult,
+    FileResults,
     FileState,
     FileStates,
     ItemError,
     UploadBatch,
     UploadResult,
     UploadResults,
+    VisibilityBatch,
 )
 from lambda_app.schemas.files.files import FileDownloadResponse, FileUploadResponse
+from lambda_app.services.files.batch_changes import ChangeResult
 from lambda_app.services.files.files import Download
 from lambda_app.services.files.idempotency import KeyedRequest
 from lambda_app.services.files.upload_batches import StartedBatchUpload
@@ -68,6 +76,51 @@ def get_download_urls(batch: FileBatch, caller: CallerDep, files: FileBatchesDep
         else:
             results.append(DownloadResult(id=file_id, download=None, error=_item_error(download)))
     return DownloadResults(results=results)
+
+
+@router.post("/delete", response_model=FileResults, responses=problem_responses(401, 403, 503))
+def delete_files(batch: FileBatch, user: CurrentUserDep, files: FileBatchChangesDep) -> FileResults:
+    """Delete up to 100 files: available files move to the trash if the server has one, others are deleted with their content.
+
+    The status is `trashed` or `deleted`. A file with the error `store_unavailable` is hidden already, and its content is deleted later;
+    the request can be repeated.
+    """
+    return _file_results(batch, files.delete_files(user, batch.file_ids))
+
+
+@router.post("/purge", response_model=FileResults, responses=problem_responses(401, 403, 503))
+def purge_files(batch: FileBatch, user: CurrentUserDep, files: FileBatchChangesDep) -> FileResults:
+    """Delete up to 100 files with their content at once, also from the trash."""
+    return _file_results(batch, files.delete_files(user, batch.file_ids, is_permanent=True))
+
+
+@router.post("/restore", response_model=FileResults, responses=problem_responses(401, 403))
+def restore_files(batch: FileBatch, user: CurrentUserDep, files: FileBatchChangesDep) -> FileResults:
+    """Move up to 100 files out of the trash. Idempotent."""
+    return _file_results(batch, files.restore_files(user, batch.file_ids))
+
+
+@router.post("/visibility", response_model=FileResults, responses=problem_responses(401, 403))
+def set_visibility(batch: VisibilityBatch, user: CurrentUserDep, files: FileBatchChangesDep) -> FileResults:
+    """Make up to 100 files public, or private. An API key also needs the scope `shares`."""
+    return _file_results(batch, files.set_visibility(user, batch.file_ids, is_public=batch.is_public))
+
+
+@router.delete("/trash", response_model=EmptiedTrash, responses=problem_responses(401, 403, 503))
+def empty_trash(user: CurrentUserDep, files: FileBatchChangesDep) -> EmptiedTrash:
+    """Delete the caller's files in the trash with their content. Repeat the request while `has_more` is true."""
+    count, has_more = files.empty_trash(user)
+    return EmptiedTrash(deleted_files=count, has_more=has_more)
+
+
+def _file_results(batch: FileBatch, results: Sequence[ChangeResult]) -> FileResults:
+    return FileResults(results=[_file_result(file_id, result) for file_id, result in zip(batch.file_ids, results, strict=True)])
+
+
+def _file_result(file_id: UUID, result: ChangeResult) -> FileResult:
+    if isinstance(result, AppError):
+        return FileResult(id=file_id, status=None, error=_item_error(result))
+    return FileResult(id=file_id, status=result, error=None)
 
 
 def _upload_result(result: StartedBatchUpload | AppError) -> UploadResult:

@@ -28,6 +28,12 @@ class FileBatch(RequestModel):
     file_ids: FileIds
 
 
+class VisibilityBatch(FileBatch):
+    """The files of the request, and who can read them afterwards."""
+
+    is_public: bool = Field(strict=True, description="Whether anyone who knows the id of the file can read it.")
+
+
 class UploadBatch(RequestModel):
     """The declarations of files to upload, each in one request."""
 
@@ -86,3 +92,25 @@ class DownloadResults(ResponseModel):
     """One result for each requested file, in the same order."""
 
     results: list[DownloadResult]
+
+
+class FileResult(ResponseModel):
+    """The status of a file after the change, or why it was not changed. The other member is null."""
+
+    id: UUID
+    status: FileStatus | Literal["deleted"] | None
+    error: ItemError | None
+
+
+class FileResults(ResponseModel):
+    """One result for each requested file, in the same order."""
+
+    results: list[FileResult]
+
+
+class EmptiedTrash(ResponseModel):
+    """What was deleted from the trash."""
+
+    deleted_files: int
+    has_more: bool
+    """Whether the trash still has files; repeat the request."""

@@ -1,4 +1,4 @@
-"""States and downloads of many files by one request: each file has the permissions of the route for one file."""
+"""Many files by one request: states, downloads and changes. Each file has the permissions of the route for one file."""
 
 from collections.abc import Callable
 from typing import Any
@@ -117,12 +117,14 @@ def test_status_follows_the_file(client: httpx.Client, with_trash: httpx.Client,
     assert statuses(client, owner, first, second) == ["trashed", "pending"]
 
 
-@pytest.mark.parametrize("path", ["status", "downloads"])
+@pytest.mark.parametrize("path", ["status", "downloads", "delete", "purge", "restore", "visibility"])
 @pytest.mark.parametrize(
     "ids", [[], ["x"], [str(uuid4())] * 2, [str(uuid4()) for _ in range(101)], None], ids=["none", "no id", "twice", "too many", "null"]
 )
 def test_invalid_lists_of_ids_return_422(client: httpx.Client, owner: Account, path: str, ids: list[str] | None) -> None:
-    response = client.post(f"{FILES}/{path}", json={"file_ids": ids}, headers=owner.headers)
+    response = client.post(
+        f"{FILES}/{path}", json={"file_ids": ids, **({"is_public": True} if path == "visibility" else {})}, headers=owner.headers
+    )
 
     assert_problem(response, 422, "malformed_request")
 
@@ -146,3 +148,98 @@ def test_batches_need_the_scope_of_the_single_routes(client: httpx.Client, owner
     for path in ("status", "downloads"):
         assert client.post(f"{FILES}/{path}", json=body, headers=reader.headers).status_code == 200
         assert_problem(client.post(f"{FILES}/{path}", json=body, headers=writer.headers), 403, "insufficient_scope")
+
+
+def change(client: httpx.Client, account: Account, path: str, *ids: str, **fields: Any) -> list[str]:
+    """Return the status of each file, or the code of its error."""
+    response = client.post(f"{FILES}/{path}", json={"file_ids": ids, **fields}, headers=account.headers)
+    assert response.status_code == 200, response.text
+    results = response.json()["results"]
+    assert [result["id"] for result in results] == list(ids)
+    assert all((result["status"] is None) != (result["error"] is None) for result in results)
+    return [result["status"] or result["error"]["code"] for result in results]
+
+
+def test_files_are_trashed_restored_and_deleted(with_trash: httpx.Client, owner: Account, stranger: Account) -> None:
+    first, second = make_file(with_trash, owner)["id"], make_file(with_trash, owner)["id"]
+    pending, foreign, unknown = start_upload(with_trash, owner)["file_id"], make_file(with_trash, stranger)["id"], str(uuid4())
+
+    trashed = [change(with_trash, owner, "delete", first, pending, foreign, unknown) for _ in range(2)]
+    assert trashed[0] == ["trashed", "deleted", "file_forbidden", "file_not_found"]
+    assert trashed[1] == ["trashed", "file_not_found", "file_forbidden", "file_not_found"]
+    for _ in range(2):
+        assert change(with_trash, owner, "restore", first, second, foreign) == ["available", "available", "file_forbidden"]
+    change(with_trash, owner, "delete", first)
+    assert change(with_trash, owner, "purge", first, second, foreign) == ["deleted", "deleted", "file_forbidden"]
+    assert statuses(with_trash, owner, first, second) == ["not_found", "not_found"]
+    assert statuses(with_trash, stranger, foreign) == ["available"]
+
+
+def test_errors_are_those_of_the_single_routes(client: httpx.Client, owner: Account) -> None:
+    pending = start_upload(client, owner)["file_id"]
+    single = client.post(f"{FILES}/{pending}/restore", headers=owner.headers).json()
+
+    response = client.post(f"{FILES}/restore", json={"file_ids": [pending]}, headers=owner.headers)
+
+    error = {name: single[name] for name in ("status", "code", "detail")} | {"extra": {"file_status": "pending"}}
+    assert response.json()["results"] == [{"id": pending, "status": None, "error": error}]
+
+
+def test_without_a_trash_files_are_deleted_at_once(client: httpx.Client, owner: Account) -> None:
+    file = make_file(client, owner)["id"]
+
+    assert change(client, owner, "delete", file) == ["deleted"]
+
+
+def test_visibility_decides_who_reads_the_files(client: httpx.Client, owner: Account, stranger: Account) -> None:
+    ids = [make_file(client, owner)["id"] for _ in range(2)]
+
+    assert change(client, owner, "visibility", *ids, is_public=True) == ["available", "available"]
+    assert statuses(client, stranger, *ids) == ["available", "available"]
+    assert change(client, stranger, "visibility", *ids, is_public=False) == ["file_forbidden", "file_forbidden"]
+    assert change(client, owner, "visibility", *ids, is_public=False) == ["available", "available"]
+    assert statuses(client, stranger, *ids) == ["not_found", "not_found"]
+
+
+def test_grantee_cannot_change_files(client: httpx.Client, owner: Account, make_user: Callable[..., Account]) -> None:
+    file, editor = make_file(client, owner)["id"], make_user()
+    body = {"user_id": str(editor.id), "role": "editor"}
+    assert client.put(f"{FILES}/{file}/grants", json=body, headers=owner.headers).status_code == 200
+
+    for path in ("delete", "purge", "restore"):
+        assert change(client, editor, path, file) == ["file_forbidden"]
+    assert change(client, editor, "visibility", file, is_public=True) == ["file_forbidden"]
+
+
+def test_changes_need_the_scopes_of_the_single_routes(client: httpx.Client, owner: Account, make_key: Callable[..., Account]) -> None:
+    file = make_file(client, owner)["id"]
+    reader, writer, both = (make_key(owner, *scopes) for scopes in (["files:read"], ["files:write"], ["files:write", "shares"]))
+
+    for path in ("delete", "purge", "restore", "visibility"):
+        body = {"file_ids": [file]} | ({"is_public": True} if path == "visibility" else {})
+        assert_problem(client.post(f"{FILES}/{path}", json=body, headers=reader.headers), 403, "insufficient_scope")
+    body = {"file_ids": [file], "is_public": True}
+    assert_problem(client.post(f"{FILES}/visibility", json=body, headers=writer.headers), 403, "insufficient_scope")
+    assert_problem(client.delete(f"{FILES}/trash", headers=reader.headers), 403, "insufficient_scope")
+    assert change(client, both, "visibility", file, is_public=True) == ["available"]
+    assert change(client, writer, "purge", file) == ["deleted"]
+
+
+def test_narrow_key_of_a_superuser_changes_only_the_own_files(
+    client: httpx.Client, owner: Account, admin: Account, make_key: Callable[..., Account]
+) -> None:
+    foreign, own = make_file(client, owner)["id"], make_file(client, admin)["id"]
+
+    assert change(client, make_key(admin, "files:write"), "purge", foreign, own) == ["file_forbidden", "deleted"]
+    assert change(client, make_key(admin, "admin"), "purge", foreign) == ["deleted"]
+
+
+def test_emptied_trash_is_empty(with_trash: httpx.Client, owner: Account) -> None:
+    kept = make_file(with_trash, owner)["id"]
+    change(with_trash, owner, "delete", *[make_file(with_trash, owner)["id"] for _ in range(3)])
+
+    answers = [with_trash.delete(f"{FILES}/trash", headers=owner.headers).json() for _ in range(2)]
+
+    assert answers == [{"deleted_files": 3, "has_more": False}, {"deleted_files": 0, "has_more": False}]
+    assert statuses(with_trash, owner, kept) == ["available"]
+    assert with_trash.get(FILES, params={"status": "trashed"}, headers=owner.headers).json() == []

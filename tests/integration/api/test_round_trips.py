@@ -200,6 +200,22 @@ def download_files(client: httpx.Client, owner: Account, file: dict[str, Any]) -
     return client.post(f"{FILES}/downloads", json={"file_ids": _ids(file)}, headers=owner.headers)
 
 
+def delete_files(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post(f"{FILES}/delete", json={"file_ids": [file["id"]]}, headers=owner.headers)
+
+
+def publish_files(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post(f"{FILES}/visibility", json={"file_ids": [file["id"]], "is_public": True}, headers=owner.headers)
+
+
+def publish_files_of_others(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post(f"{FILES}/visibility", json={"file_ids": _ids(file), "is_public": True}, headers=owner.headers)
+
+
+def empty_trash(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.delete(f"{FILES}/trash", headers=owner.headers)
+
+
 def _ids(file: dict[str, Any]) -> list[str]:
     return [file["id"], *(str(uuid4()) for _ in range(99))]
 
@@ -223,6 +239,10 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     start_uploads_with_key: 2,
     list_statuses: 2,
     download_files: 2,
+    delete_files: 3,
+    publish_files: 2,
+    publish_files_of_others: 3,  # includes one for the reasons of the refusals
+    empty_trash: 2,
     create_share: 4,
     list_shares: 2,
     create_archive: 3,
