@@ -4,7 +4,7 @@ Lock order: the files, their file requests and their owners, each in the order o
 transitions of one file have the same order (`repositories/files/transitions`).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -110,10 +110,10 @@ class FileBatchTransitionRepository:
         self,
         file_ids: Sequence[UUID],
         conditions: Sequence[ColumnElement[bool]],
-        values: dict[str, object],
+        values: Mapping[str, object],
         *,
         action: str,
-        details: dict[str, object] | None = None,
+        details: Mapping[str, object] | None = None,
     ) -> dict[UUID, str]:
         now = clock.now()
         found = self._found(file_ids, conditions, now)
