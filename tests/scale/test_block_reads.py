@@ -28,6 +28,11 @@ EXCEPTIONS: dict[str, str] = {}
 FILTERS: dict[str, dict[str, Any]] = {
     "all": {},
     "status": {"status": "pending"},
+    "several statuses": {"status": ["pending", "rejected", "trashed"]},
+    "common statuses": {"status": ["pending", "available"]},
+    "ids": {"ids": [f"f0000000-0000-4000-8000-{number:012x}" for number in range(1, 101)]},
+    "updated": {"updated_after": "2026-01-01T00:00:00Z"},
+    "updated never": {"updated_after": "2100-01-01T00:00:00Z"},
     "rare name": {"q": "Rare"},
     "common name": {"q": "photo"},
     "name that no file has": {"q": "no such name"},
@@ -87,7 +92,7 @@ def test_route_reads_a_bounded_number_of_blocks(scaled: ScaledApp, name: str, ca
 @pytest.mark.parametrize(("name", "order"), [*product(FILTERS, Order)])
 def test_list_of_files_reads_a_bounded_number_of_blocks(scaled: ScaledApp, name: str, order: Order, caller: str) -> None:
     of_all = {"all": "true"} if caller == "superuser" and "shared" not in FILTERS[name] else {}
-    query = urlencode({"sort": order.value, **FILTERS[name], **of_all})
+    query = urlencode({"sort": order.value, **FILTERS[name], **of_all}, doseq=True)
 
     response, reads = request(scaled, caller, "GET", f"{API}/files?{query}&limit=100")
 
