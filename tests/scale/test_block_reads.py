@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from lambda_app.schemas.files.file_lists import Order
+from lambda_app.schemas.sharing.states import LinkState
 from tests.scale.block_reads import StatementReads
 from tests.scale.conftest import ScaledApp
 from tests.support.archives_api import run_worker
@@ -106,7 +107,9 @@ def test_list_of_files_reads_a_bounded_number_of_blocks(scaled: ScaledApp, name:
 
 LISTS = (
     "/shares",
+    *(f"/shares?state={state.value}" for state in LinkState),
     "/file-requests",
+    *(f"/file-requests?state={state.value}" for state in LinkState),
     "/archives",
     "/users",
     "/users?search=user1",

@@ -223,8 +223,7 @@ def _unindexed(filters: FileFilter, order: FileOrder) -> str | None:
         # At most as many rows as ids.
         return None
     if filters.of_all_owners:
-        others = (filters.content_type, filters.size_min, filters.size_max, filters.updated_after)
-        has_others = any(value is not None for value in others)
+        has_others = any(value is not None for value in (filters.content_type, filters.size_min, filters.size_max, filters.updated_after))
         return None if is_by_time and not has_others else f"{_BY_TIME}, and no content_type, size_min, size_max or updated_after"
     if filters.updated_after is not None and order.field is not OrderField.UPDATED:
         return "send sort=-updated or sort=updated with updated_after"

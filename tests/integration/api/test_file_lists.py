@@ -495,7 +495,8 @@ def test_list_is_sorted_by_the_time_of_the_last_change(client: httpx.Client, own
     assert list_names(client, owner, sort="updated") == ["2", "3", "1"]
     assert list_names(client, owner, sort="-updated", updated_after=third["updated_at"]) == ["1", "3"]
     assert list_names(client, owner, updated_after=third["updated_at"]) == ["3", "1"]
-    pages, cursor = [], {}
+    pages: list[str] = []
+    cursor: dict[str, str] = {}
     while True:
         response = client.get(FILES, params={"sort": "-updated", "limit": 1, **cursor}, headers=owner.headers)
         pages += [file["filename"] for file in response.json()]
