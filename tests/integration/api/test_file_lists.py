@@ -508,7 +508,7 @@ def test_list_is_sorted_by_the_time_of_the_last_change(client: httpx.Client, own
     assert second["updated_at"] < third["updated_at"]
 
 
-def test_file_says_until_when_it_is_uploaded_and_how(client: httpx.Client, owner: Account) -> None:
+def test_pending_file_has_the_time_and_the_kind_of_its_upload(client: httpx.Client, owner: Account) -> None:
     declared = {"filename": "a.mp4", "content_type": "video/mp4", "size_bytes": 5}
     started = client.post(f"{FILES}/multipart", json=declared, headers=owner.headers).json()
     parts = client.get(f"{FILES}/{started['file_id']}", headers=owner.headers).json()
