@@ -33,6 +33,7 @@ class FakeServer:
         self.faults: list[str] = []
         self.refusals: list[tuple[int, dict[str, Any], dict[str, str]]] = []
         self.has_groups = True
+        self.refused_members: list[int] = []
         self.completes_by_event = True
         self.tokens = {API_KEY}
         self.lock = threading.Lock()
@@ -199,7 +200,11 @@ def _api(fake: FakeServer, method: str, route: str, path: str, body: Any, header
                 return 422, {"status": 422, "code": "idempotency_key_reused", "detail": "Another body"}
             if key not in fake.keys:
                 fake.keys[key] = (body, [fake.add_file(declared) for declared in body["files"]])
-            return 200, {"results": [{"upload": fake.signed(one), "error": None} for one in fake.keys[key][1]]}
+            results = [{"upload": fake.signed(one), "error": None} for one in fake.keys[key][1]]
+            refusal = {"status": 413, "code": "quota_exceeded", "detail": "The quota is used up", "extra": {"bytes_left": 5}}
+            for index in fake.refused_members:
+                results[index] = {"upload": None, "error": refusal}
+            return 200, {"results": results}
         case "POST /files/status":
             states = {one: fake.files[one]["status"] if one in fake.files else "not_found" for one in body["file_ids"]}
             return 200, {"files": [{"id": one, "status": status} for one, status in states.items()]}

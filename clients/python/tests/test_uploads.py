@@ -217,6 +217,19 @@ def test_upload_that_does_not_wait_leaves_small_files_to_the_server(client: Clie
     assert server.calls == {"POST /files/uploads": 1}
 
 
+def test_refused_file_of_a_group_does_not_stop_the_others(client: Client, server: Any, tmp_path: Path) -> None:
+    server.refused_members = [3, 29]
+
+    results = client.upload_many(make_files(tmp_path, 30))
+
+    refused = [number for number, result in enumerate(results) if result.error]
+    error = results[3].error
+    assert refused == [3, 29]
+    assert isinstance(error, LimitExceededError)
+    assert (error.code, error.message, error.extra["bytes_left"]) == ("quota_exceeded", "The quota is used up", 5)
+    assert len(server.puts) == 28
+
+
 def test_server_without_groups_gets_one_start_for_each_file(client: Client, server: Any, tmp_path: Path) -> None:
     server.has_groups = False
 
