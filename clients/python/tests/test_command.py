@@ -219,6 +219,41 @@ def test_command_without_credentials_names_login(
     assert "we-upload login https://files.example.com" in capsys.readouterr().err
 
 
+def test_unusable_journal_is_reported_and_the_file_uploaded(
+    server: Any, signed_in: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (signed_in / "a.txt").write_text("abc")
+    (tmp_path / "XDG_STATE_HOME" / "we-upload").mkdir(parents=True)
+    (tmp_path / "XDG_STATE_HOME" / "we-upload" / "journal.sqlite3").write_text("not a database, and long enough to be refused as one")
+
+    assert main(["up", "a.txt"]) == 0
+
+    assert "journal.sqlite3 cannot be used" in capsys.readouterr().err
+    assert server.content_of("a.txt") == b"abc"
+
+
+def test_state_folder_that_cannot_be_made_is_reported(
+    server: Any, signed_in: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (signed_in / "a.txt").write_text("abc")
+    (tmp_path / "XDG_STATE_HOME").write_text("a file")
+
+    assert main(["up", "a.txt"]) == 0
+
+    assert "cannot be continued" in capsys.readouterr().err
+
+
+def test_unwritable_folder_is_reported(signed_in: Path, server: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    (signed_in / "a.txt").write_text("abc")
+    main(["up", "a.txt"])
+    file_id = capsys.readouterr().out.strip()
+    (signed_in / "file").write_text("in the way")
+
+    assert main(["down", file_id, "-o", "file/a.txt"]) != 0
+
+    assert "file" in capsys.readouterr().err
+
+
 def test_refused_link_does_not_upload_the_file_again(server: Any, signed_in: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (signed_in / "a.txt").write_text("abc")
 

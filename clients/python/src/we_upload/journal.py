@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
@@ -155,5 +156,6 @@ class Journal:
         self._database.close()
 
     def __del__(self) -> None:
-        # Python 3.13 warns about a database that is not closed; a journal in memory has no other end.
-        self._database.close()
+        # Python 3.13 warns about a database that is not closed; a journal in memory has no other end. There is none if `__init__` failed.
+        with suppress(AttributeError):
+            self._database.close()

@@ -41,6 +41,11 @@ def main(arguments: Sequence[str]) -> int:
     except UploadError as error:
         _complain(options.command, error.message, error.advice)
         return exit_status(error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _complain(options.command, f"{error.filename}: {error.strerror}" if error.filename else str(error), None)
+        return EXIT_FAILURE
     except KeyboardInterrupt:
         _complain(options.command, "Interrupted.", "Run the same command again to continue.")
         return EXIT_INTERRUPTED

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from we_upload.cli.output import UsageError
+from we_upload.cli.output import UsageError, say
 from we_upload.client import Client
 from we_upload.http import normalise_server
 from we_upload.journal import Journal
@@ -39,8 +40,13 @@ def state_folder() -> Path:
 
 
 def open_journal() -> Journal:
-    """Open the journal of this user."""
-    return Journal(state_folder() / "journal.sqlite3")
+    """Open the journal of this user; where that is not possible, one in memory, with a message."""
+    path = state_folder() / "journal.sqlite3"
+    try:
+        return Journal(path)
+    except (sqlite3.Error, OSError) as error:
+        say(f"{path} cannot be used ({error}), so this command cannot be continued after an interruption.")
+        return Journal()
 
 
 @dataclass(frozen=True, slots=True)
