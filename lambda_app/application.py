@@ -12,7 +12,7 @@ from lambda_app.routers.archives import archives, share_archives
 from lambda_app.routers.files import files, public_files, uploads
 from lambda_app.routers.http.cors import Cors
 from lambda_app.routers.http.html_errors import HtmlErrorMiddleware
-from lambda_app.routers.http.openapi import complete_document
+from lambda_app.routers.http.openapi.document import complete_document, operation_id
 from lambda_app.routers.http.problems import install_problem_handlers
 from lambda_app.routers.http.request_middleware import RequestMiddleware
 from lambda_app.routers.http.trailing_slash import TrailingSlashMiddleware
@@ -45,12 +45,12 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     app = FastAPI(
         title="We-Upload",
         version=__version__,
-        description="Upload files straight to S3 and share them.",
         # Starlette would create the redirect from the Host header, which the caller controls.
         redirect_slashes=False,
         openapi_url="/openapi.json",
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=operation_id,
     )
     services = app.state.services = services or Services.build(settings)
     install_problem_handlers(app)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
-from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
+from lambda_app.schemas.base import RequestModel, ResponseModel, examples, refuse_null
 from lambda_app.schemas.text import ONE_LINE, Timestamp
 
 PASSWORD_MIN_LENGTH = 8
@@ -61,16 +61,28 @@ class UserFilter:
 class UserCreate(RequestModel):
     """A new account."""
 
-    email: Email
-    password: Password = Field(repr=False)
+    model_config = examples(
+        {"email": "ada@example.com", "password": "correct horse battery staple"},
+        {"email": "grace@example.com", "password": "a sentence is a good password"},
+    )
+
+    email: Email = Field(description="The e-mail address, which is also the name to sign in with.")
+    password: Password = Field(repr=False, description="The password. Common ones are refused.")
 
 
 class UserSelfUpdate(RequestModel):
     """Changes of the user's own account. A new e-mail or password needs the current password."""
 
-    email: Email | None = None
-    password: Password | None = Field(default=None, repr=False)
-    current_password: SubmittedPassword | None = Field(default=None, repr=False)
+    model_config = examples(
+        {"email": "ada@example.org", "current_password": "correct horse battery staple"},
+        {"password": "a sentence is a good password", "current_password": "correct horse battery staple"},
+    )
+
+    email: Email | None = Field(default=None, description="The new e-mail address.")
+    password: Password | None = Field(default=None, repr=False, description="The new password.")
+    current_password: SubmittedPassword | None = Field(
+        default=None, repr=False, description="The current password of the caller. Required for a new e-mail address, password or role."
+    )
 
     _cannot_be_cleared = field_validator("email", "password", mode="before")(refuse_null)
 
@@ -81,8 +93,10 @@ class UserUpdate(UserSelfUpdate):
     A new e-mail, password or role needs the current password of the user who changes the account.
     """
 
-    is_active: bool | None = Field(default=None, strict=True)
-    is_superuser: bool | None = Field(default=None, strict=True)
+    model_config = examples({"quota_bytes": 1099511627776, "quota_files": None}, {"is_active": False})
+
+    is_active: bool | None = Field(default=None, strict=True, description="Whether the user can sign in. Superusers only.")
+    is_superuser: bool | None = Field(default=None, strict=True, description="Whether the user is a superuser. Superusers only.")
     email_verified: bool | None = Field(default=None, strict=True, description="Whether the address is known to belong to the user.")
     quota_bytes: int | None = Field(default=None, strict=True, ge=0, le=2**62, description="Maximum stored bytes; null means the default.")
     quota_files: int | None = Field(
@@ -95,19 +109,19 @@ class UserUpdate(UserSelfUpdate):
 class User(ResponseModel):
     """An account."""
 
-    id: UUID
-    email: str
-    is_active: bool
-    is_superuser: bool
+    id: UUID = Field(description="Id of the account.")
+    email: str = Field(description="The e-mail address, in lower case.")
+    is_active: bool = Field(description="Whether the user can sign in.")
+    is_superuser: bool = Field(description="Whether the user is a superuser.")
     email_verified: bool = Field(description="Whether the address is confirmed. Until then, files shared with it stay closed to the user.")
-    created_at: Timestamp
-    updated_at: Timestamp
+    created_at: Timestamp = Field(description="When it was created.")
+    updated_at: Timestamp = Field(description="When it was last changed.")
 
 
 class Token(ResponseModel):
     """A bearer token (RFC 6750), and the refresh token to exchange for the next pair. `expires_in` is in seconds."""
 
-    access_token: str
-    token_type: str = "bearer"  # noqa: S105 - the scheme's name
-    expires_in: int
-    refresh_token: str = Field(repr=False)
+    access_token: str = Field(description="Send it as `Authorization: Bearer …`.")
+    token_type: str = Field(default="bearer", description="Always `bearer`.")
+    expires_in: int = Field(description="Seconds until the access token expires.")
+    refresh_token: str = Field(repr=False, description="Exchange it for the next pair of tokens. It can be used once.")
