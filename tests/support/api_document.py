@@ -66,10 +66,9 @@ def _enum(schema: dict[str, Any]) -> list[str]:
 
 
 def _operation(method: str, path: str) -> tuple[str, dict[str, Any]] | None:
-    found: dict[str, Any]
     for pattern, template, operations in _patterns():
         if pattern.fullmatch(path):
-            found = operations.get(method.lower())
+            found: dict[str, Any] | None = operations.get(method.lower())
             return None if found is None else (f"{method} {template}", found)
     return None
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lambda_app.schemas.error_codes import ERRORS
+from lambda_app.schemas.files.file_lists import Order
 from lambda_app.schemas.problem import Problem
 from lambda_app.schemas.sharing.shares import ShareCredentials
 
@@ -43,6 +44,9 @@ def complete(schemas: dict[str, Any], paths: dict[str, Any]) -> dict[str, Any]:
     if _GENERATED_SIGN_IN_FORM in schemas:
         schemas[SIGN_IN_FORM] = _sign_in_form(schemas.pop(_GENERATED_SIGN_IN_FORM))
         _rename(paths, _GENERATED_SIGN_IN_FORM, SIGN_IN_FORM)
+    if Order.__name__ in schemas:
+        # Generators cannot make names of `-created` and `-size`.
+        schemas[Order.__name__]["x-enum-varnames"] = [order.name for order in Order]
     schemas[ERROR_CODE] = {
         "type": "string",
         "title": ERROR_CODE,
@@ -90,11 +94,10 @@ def _problem_schema(code: str) -> dict[str, Any]:
             {
                 "type": "object",
                 "properties": {
-                    "status": {"type": "integer", "enum": [spec.status], "description": "The HTTP status."},
                     "code": {"type": "string", "enum": [code], "description": "The error code."},
                     **members,
                 },
-                "required": ["status", "code", *required],
+                "required": ["code", *required],
             },
         ],
     }
