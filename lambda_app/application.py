@@ -9,7 +9,7 @@ from lambda_app.factory import Services
 from lambda_app.routers import admin, config, docs, health
 from lambda_app.routers.accounts import api_keys, browser_sessions, login, sessions, users
 from lambda_app.routers.archives import archives, share_archives
-from lambda_app.routers.files import files, public_files, uploads
+from lambda_app.routers.files import files, public_files, upload_tokens, uploads, uppy
 from lambda_app.routers.http.cors import Cors
 from lambda_app.routers.http.html_errors import HtmlErrorMiddleware
 from lambda_app.routers.http.openapi.document import complete_document, operation_id
@@ -27,6 +27,7 @@ API_ROUTERS = (
     api_keys.router,
     users.router,
     uploads.router,
+    upload_tokens.router,
     admin.router,
     archives.router,
     files.router,
@@ -35,7 +36,7 @@ API_ROUTERS = (
     file_requests.router,
 )
 """Served below the API prefix. A route with a literal segment must precede a route whose path parameter matches the same path."""
-ROOT_ROUTERS = (docs.router, share_links.router, share_archives.router, public_files.router, public_uploads.router)
+ROOT_ROUTERS = (docs.router, share_links.router, share_archives.router, public_files.router, public_uploads.router, uppy.router)
 """Served at the root, because people read, print and type these URLs."""
 
 

@@ -137,6 +137,16 @@ ERRORS: dict[str, ErrorSpec] = {
     "deletion_allowance_used": ErrorSpec(429, "The account deleted so much that uploads are refused for a time."),
     "single_upload_too_large": ErrorSpec(413, "The file is too large for one request. Upload it in parts.", {"max_bytes": _MAX_BYTES}),
     "too_large_for_one_upload": ErrorSpec(413, "The file is too large for one request."),
+    "upload_token_not_found": ErrorSpec(404, "The caller has no valid upload token with this id."),
+    "too_many_upload_tokens": ErrorSpec(409, "The account has the maximum number of valid upload tokens."),
+    "token_quota_exceeded": ErrorSpec(
+        413,
+        "The upload exceeds the quota of the upload token.",
+        {
+            "bytes_left": _whole_number("Bytes that can still be uploaded with the token."),
+            "files_left": _whole_number("Number of uploads that can still be started with the token."),
+        },
+    ),
     "idempotency_key_in_flight": ErrorSpec(409, "A request with this `Idempotency-Key` is in progress. Repeat it in a moment."),
     "idempotency_key_reused": ErrorSpec(422, "The `Idempotency-Key` was used for a request with another body. Use a new key."),
     "idempotent_file_gone": ErrorSpec(410, "The file of this `Idempotency-Key` no longer exists. Use a new key."),
@@ -179,11 +189,13 @@ ERRORS: dict[str, ErrorSpec] = {
     "too_many_file_requests": ErrorSpec(409, "The account has the maximum number of file requests."),
     "bad_expiry": ErrorSpec(422, "`expires_at` is in the past or too far in the future."),
     "file_too_large": ErrorSpec(
-        413, "The file is larger than the file request allows.", {"max_size_bytes": _whole_number("Largest allowed file, in bytes.")}
+        413,
+        "The file is larger than the file request or the upload token allows.",
+        {"max_size_bytes": _whole_number("Largest allowed file, in bytes.")},
     ),
     "content_type_refused": ErrorSpec(
         409,
-        "The file request does not accept this content type.",
+        "The file request or the upload token does not accept this content type.",
         {"allowed_content_types": _texts("The allowed types and families of types.")},
     ),
     "file_request_full": ErrorSpec(409, "The file request accepts no more files."),

@@ -201,7 +201,7 @@ def _wider(label: str, before: Schema, after: Schema, old: _Document, new: _Docu
 def _types(label: str, before: Schema, after: Schema, verb: str) -> Iterator[str]:
     if "type" in after and before.get("type") != after["type"]:
         yield f"{label}: {verb} {_kind(before)}"
-    removed = [value for value in before.get("enum", ()) if value not in after.get("enum", before["enum"])]
+    removed = [value for value in before.get("enum", ()) if value not in (after.get("enum") or before["enum"])]
     if removed:
         yield f"{label}: {verb} {', '.join(map(str, removed))}"
     if "enum" in after and "enum" not in before:

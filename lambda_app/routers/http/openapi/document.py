@@ -22,6 +22,8 @@ TAGS = {
     "admin": "Statistics and the audit log, for superusers.",
     "share links": "What visitors of a share link use. Browsers get pages, programs JSON.",
     "public uploads": "What guests of a file request use. No account is needed.",
+    "upload tokens": "Short-lived tokens with which a page uploads files for the caller.",
+    "uppy": "What stock Uppy 6 calls with its option `companionEndpoint`, below an upload token.",
     "public files": "The permanent links of public files.",
     "config": "What the server offers, and its limits.",
     "health": "Checks for monitoring and load balancers.",

@@ -15,12 +15,13 @@ from lambda_app.routers.http.query_parameters import refuse_unknown_parameters
 from lambda_app.schemas.error_codes import ERRORS
 
 _BODY = ("bad_request", "body_too_large", "unsupported_media_type")
-_DATABASE = ("database_unavailable", "serialization_conflict")
+_SERVICES = ("unavailable", "database_unavailable", "serialization_conflict")
+"""Signing keys, secrets and the database: each request with credentials or a session needs them."""
 _BY_DEPENDENCY = {
     refuse_unknown_parameters: ("unknown_parameter",),
     require_trusted_origin: ("cross_site_form",),
     require_same_origin_session: ("session_header_missing", "cross_origin_session"),
-    get_session: _DATABASE,
+    get_session: _SERVICES,
 }
 _BY_PARAMETER = {
     "cursor": ("bad_cursor",),
@@ -75,7 +76,7 @@ def _derived(operation: dict[str, Any], route: RouteContext) -> Iterator[str]:
         yield from _BY_PARAMETER.get(parameter["name"], ())
     if operation["security"]:
         yield "not_authenticated"
-        yield from _DATABASE
+        yield from _SERVICES
         if any(requirement.get(API_KEY) for requirement in operation["security"]):
             yield "insufficient_scope"
 

@@ -13,7 +13,8 @@ PATH_DESCRIPTIONS = {
     "archive_id": "Id of the archive.",
     "key_id": "Id of the API key.",
     "session_id": "Id of the session.",
-    "token": "Last segment of the link's URL.",
+    "upload_token_id": "Id of the upload token. It is not the token itself.",
+    "token": "The token of the link, from its URL.",
 }
 """By name: a name means the same in all paths."""
 
