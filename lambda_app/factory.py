@@ -235,7 +235,12 @@ class Services:
 
     def token_uploads(self, session: Session) -> TokenUploadService:
         """The service of uploads with an upload token, for one unit of work."""
-        return TokenUploadService(tokens=UploadTokenRepository(session), uploads=self.uploads(session), files=self.files(session))
+        return TokenUploadService(
+            tokens=UploadTokenRepository(session),
+            uploads=self.uploads(session),
+            files=self.files(session),
+            default_quota=self._default_quota(),
+        )
 
     def completion(self, session: Session) -> UploadCompletion:
         """The service that completes uploads, for one unit of work."""

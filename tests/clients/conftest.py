@@ -1,35 +1,16 @@
 """The API under uvicorn on 127.0.0.1."""
 
-import socket
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 
 from infra.local.object_store import ObjectStoreServer
-from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
-from lambda_app.factory import Services
+from tests.support.http_server import serving
 
 
 @pytest.fixture(scope="session")
 def api_url(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[str]:
     """The URL of a running API."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    changed = settings.model_copy(update={"api_url": url, "database_pool_size": 5})
-    services = Services.build(changed)
-    server = uvicorn.Server(uvicorn.Config(create_app(changed, services), log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
-        environment.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_access_key)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
+    with serving(settings, s3_server) as (url, _):
         yield url
-        server.should_exit = True
-        thread.join()
-    services.engine.dispose()

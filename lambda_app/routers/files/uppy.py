@@ -37,14 +37,7 @@ PartNumberPath = Annotated[int, Path(ge=1, le=PARTS_MAX_COUNT, description="Numb
 @router.get("", response_model=UppyRestrictions, responses=problem_responses("not_found"))
 def get_uppy_restrictions(token: str, uploads: TokenUploadsDep) -> UppyRestrictions:
     """Return what can still be uploaded, as Uppy's option `restrictions`: Uppy then refuses files in words before it sends them."""
-    found = uploads.get_token(token)
-    left = found.max_bytes - found.bytes_started
-    return UppyRestrictions(
-        max_file_size=min(found.max_size_bytes, left),
-        max_total_file_size=left,
-        max_number_of_files=found.max_files - found.files_started,
-        allowed_file_types=found.allowed_content_types,
-    )
+    return UppyRestrictions.model_validate(uploads.get_allowance(token))
 
 
 @router.post(

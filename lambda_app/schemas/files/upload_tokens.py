@@ -62,7 +62,7 @@ class NewUploadToken(UploadToken):
 
 
 class UppyRestrictions(ResponseModel):
-    """What can still be uploaded with a token, in the form of Uppy's option `restrictions`."""
+    """What can still be uploaded, by the limits of the token and the quota of its owner, in the form of Uppy's option `restrictions`."""
 
     max_file_size: int = Field(serialization_alias="maxFileSize", description="Largest file, in bytes.")
     max_total_file_size: int = Field(serialization_alias="maxTotalFileSize", description="Bytes that are left.")
@@ -120,7 +120,7 @@ class UppyStart(_FromUppy):
     )
 
     filename: _Name = Field(description="Name of the file.")
-    type: _Type = Field(default=None, description="Media type; absent, null, empty or invalid stands for application/octet-stream.")
+    type: _Type = Field(default=FALLBACK_MEDIA_TYPE, description="Media type. Absent, null, empty or invalid: application/octet-stream.")
     metadata: UppyMetadata = Field(description="The metadata of the file.")
 
 

@@ -16,6 +16,7 @@ from lambda_app.schemas.files.uploads import MultipartCreate, PartRequest
 from lambda_app.schemas.sharing.file_requests import matching_rules
 from lambda_app.services.accounts.authentication import current_api_key_id
 from lambda_app.services.files.files import FileService
+from lambda_app.services.files.quota import Quota
 from lambda_app.services.files.upload_completion import NoPartsError
 from lambda_app.services.files.uploads import SignedPart, UploadService
 from lambda_app.storage.content import declared_or_known_type
@@ -71,6 +72,16 @@ class CreatedUploadToken:
     token: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class UploadAllowance:
+    """What can still be uploaded with a token, as the model `UppyRestrictions` reads it."""
+
+    max_file_size: int
+    max_total_file_size: int
+    max_number_of_files: int
+    allowed_file_types: list[str] | None
+
+
 class UploadTokenService:
     """Creates, lists and revokes upload tokens, for their owners."""
 
@@ -118,14 +129,23 @@ class UploadTokenService:
 class TokenUploadService:
     """Multipart uploads with an upload token. Each method raises UploadTokenClosedError for a token or upload that is not valid."""
 
-    def __init__(self, *, tokens: UploadTokenRepository, uploads: UploadService, files: FileService) -> None:
+    def __init__(self, *, tokens: UploadTokenRepository, uploads: UploadService, files: FileService, default_quota: Quota) -> None:
         self._tokens = tokens
+        self._default_quota = default_quota
         self._uploads = uploads
         self._files = files
 
-    def get_token(self, secret: str) -> UploadToken:
-        """Return the token, which has the limits of its uploads."""
-        return self._authenticate(secret)[0]
+    def get_allowance(self, secret: str) -> UploadAllowance:
+        """Return what can still be uploaded: the limits of the token, and what is left of its owner's quota."""
+        token, owner = self._authenticate(secret)
+        quota = self._default_quota.of(owner)
+        total = max(0, min(token.max_bytes - token.bytes_started, quota.bytes - owner.bytes_used))
+        return UploadAllowance(
+            max_file_size=min(token.max_size_bytes, total),
+            max_total_file_size=total,
+            max_number_of_files=max(0, min(token.max_files - token.files_started, quota.files - owner.files_count)),
+            allowed_file_types=token.allowed_content_types,
+        )
 
     def start(self, secret: str, declared: UppyFile) -> File:
         """Start a multipart upload within the limits of the token and the quota of its owner.
@@ -197,7 +217,7 @@ class TokenUploadService:
         return token, owner, file
 
     def _refusal(self, secret: str) -> AppError:
-        token = self.get_token(secret)
+        token, _ = self._authenticate(secret)
         left = {"bytes_left": token.max_bytes - token.bytes_started, "files_left": token.max_files - token.files_started}
         return TokenQuotaExceededError(extra=left)
 

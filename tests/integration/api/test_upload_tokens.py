@@ -130,6 +130,16 @@ def test_unknown_type_is_accepted_as_bytes(client: httpx.Client, owner: Account,
     assert client.get(f"/api/v1/files/{upload}", headers=owner.headers).json()["content_type"] == "application/octet-stream"
 
 
+def test_type_can_be_absent(client: httpx.Client, owner: Account) -> None:
+    created = create(client, owner)
+
+    response = client.post(uploads_of(created), json={"filename": "data.unknown-ending", "metadata": {"size": 1}})
+
+    assert response.status_code == 200
+    file = client.get(f"/api/v1/files/{response.json()['uploadId']}", headers=owner.headers).json()
+    assert file["content_type"] == "application/octet-stream"
+
+
 def test_limits_of_the_token_are_enforced(client: httpx.Client, owner: Account) -> None:
     created = create(client, owner, max_bytes=100, max_size_bytes=60, max_files=2, allowed_content_types=["text/plain"])
 
@@ -159,7 +169,8 @@ def test_quota_of_the_owner_is_enforced_and_gives_the_bytes_back(client: httpx.C
     created = create(client, owner, max_bytes=100)
 
     assert_problem(start(client, created, 51), 413, "quota_exceeded", bytes_left=50)
-    assert client.get(f"/uppy/{created['token']}").json()["maxTotalFileSize"] == 100
+    assert client.get(f"/uppy/{created['token']}").json()["maxTotalFileSize"] == 50
+    assert client.get(TOKENS, headers=owner.headers).json()[0]["bytes_started"] == 0
 
 
 def test_cancelled_upload_gives_its_bytes_back_once(client: httpx.Client, owner: Account) -> None:
