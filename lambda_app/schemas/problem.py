@@ -14,7 +14,7 @@ class FieldProblem(BaseModel):
 class Problem(BaseModel):
     """An `application/problem+json` document. `code` is stable and meant for programs, `detail` for people."""
 
-    type: str = Field(description="Always `about:blank`: the status says what kind of problem it is.")
+    type: str = Field(description="Always `about:blank`: the status and the code tell the kind of problem.")
     title: str = Field(description="Name of the HTTP status.")
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What is wrong and what to do, for people.")

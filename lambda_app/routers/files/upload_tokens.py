@@ -21,8 +21,8 @@ def create_upload_token(
 ) -> NewUploadToken:
     """Create a token with which a page uploads files for the caller, with stock Uppy and without other credentials.
 
-    It is valid for hours, counts what is uploaded with it, and reads no files. Whoever has the `companion_endpoint` can upload until the
-    token expires or is revoked.
+    It is valid for hours, counts what is uploaded with it, and reads no files. A page that has the `companion_endpoint` can upload until
+    the token expires or is revoked.
     """
     created = tokens.create(user, parameters)
     response.headers["Cache-Control"] = "no-store"
