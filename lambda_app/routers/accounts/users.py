@@ -93,13 +93,29 @@ def get_user_usage(user_id: UUID, user: CurrentUserDep, usage: UsageDep) -> Usag
 @router.patch(
     "/me",
     response_model=User,
-    responses=problem_responses("permission_denied", "current_password_required", "email_taken", "weak_password", "too_many_attempts"),
+    responses=problem_responses(
+        "permission_denied",
+        "current_password_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "email_taken",
+        "weak_password",
+        "too_many_attempts",
+    ),
 )
 @router.put(
     "/me",
     operation_id="updateMeWithPut",
     response_model=User,
-    responses=problem_responses("permission_denied", "current_password_required", "email_taken", "weak_password", "too_many_attempts"),
+    responses=problem_responses(
+        "permission_denied",
+        "current_password_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "email_taken",
+        "weak_password",
+        "too_many_attempts",
+    ),
 )
 def update_me(
     update: UserSelfUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, users: UsersDep, recovery: RecoveryDep
@@ -123,7 +139,15 @@ def get_user(user_id: UUID, user: CurrentUserDep, users: UsersDep) -> models.Use
     "/{user_id}",
     response_model=User,
     responses=problem_responses(
-        "permission_denied", "current_password_required", "user_not_found", "own_role", "email_taken", "weak_password", "too_many_attempts"
+        "permission_denied",
+        "current_password_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "user_not_found",
+        "own_role",
+        "email_taken",
+        "weak_password",
+        "too_many_attempts",
     ),
 )
 @router.put(
@@ -131,7 +155,15 @@ def get_user(user_id: UUID, user: CurrentUserDep, users: UsersDep) -> models.Use
     operation_id="updateUserWithPut",
     response_model=User,
     responses=problem_responses(
-        "permission_denied", "current_password_required", "user_not_found", "own_role", "email_taken", "weak_password", "too_many_attempts"
+        "permission_denied",
+        "current_password_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "user_not_found",
+        "own_role",
+        "email_taken",
+        "weak_password",
+        "too_many_attempts",
     ),
 )
 def update_user(

@@ -79,6 +79,8 @@ def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links:
         "no_account_needed",
         "bad_credentials",
         "email_not_verified",
+        "second_factor_required",
+        "bad_second_factor",
         "cross_site_form",
     ),
     openapi_extra=_CREDENTIALS_BODY,
@@ -175,6 +177,7 @@ def _opened_share(opened: OpenShare, path: str) -> OpenedShare:
             )
             for file in opened.files
         ],
+        sender_name=opened.sender_name,
         note=share.note,
         expires_at=share.expires_at,
         downloads_left=None if share.max_downloads is None else max(0, share.max_downloads - share.download_count),

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field, StringConstraints
 
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
-from lambda_app.schemas.accounts.users import Email, Password, SubmittedPassword
+from lambda_app.schemas.accounts.users import Email, OneTimeCode, Password, SubmittedPassword
 from lambda_app.schemas.base import RequestModel, ResponseModel, examples
 from lambda_app.schemas.text import ONE_LINE, Timestamp
 
@@ -38,6 +38,9 @@ class SignIn(RequestModel):
         description="The e-mail address of the account."
     )
     password: SubmittedPassword = Field(repr=False, description="The password of the account.")
+    otp: OneTimeCode | None = Field(
+        default=None, repr=False, description="For accounts with a second factor: code of the authenticator app, or a recovery code."
+    )
 
 
 class BrowserSession(ResponseModel):

@@ -113,6 +113,7 @@ class OpenRequest(ResponseModel):
     """A file request, for guests."""
 
     title: str = Field(description="The heading.")
+    requester_name: str | None = Field(description="Name of the person who requests the files, if shown. It is not verified.")
     note: str | None = Field(description="A text of the owner.")
     max_size_bytes: int = Field(description="Maximum size of one file.")
     allowed_content_types: list[str] | None = Field(description="Content types that are accepted; null accepts any.")

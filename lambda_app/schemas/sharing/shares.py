@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.sharing.shares import NOTE_MAX_LENGTH, SLUG_MAX_LENGTH, ShareAudience
-from lambda_app.schemas.accounts.users import SubmittedPassword, normalise_email
+from lambda_app.schemas.accounts.users import OneTimeCode, SubmittedPassword, normalise_email
 from lambda_app.schemas.base import RequestModel, ResponseModel, examples, refuse_null
 from lambda_app.schemas.text import ONE_LINE, SEVERAL_LINES, Instant, Timestamp
 
@@ -224,6 +224,7 @@ class OpenedShare(ResponseModel):
     """A share link, for its visitors."""
 
     files: list[LinkedFile] = Field(description="The files of the link.")
+    sender_name: str | None = Field(description="Name of the person who shared the files, if that person shows it. It is not verified.")
     note: str | None = Field(description="A text of the owner.")
     expires_at: Timestamp | None = Field(description="When the link stops working; null means never.")
     downloads_left: int | None = Field(description="Downloads that are left; null means no limit.")
@@ -240,6 +241,9 @@ class ShareCredentials(RequestModel):
         default=None, description="The e-mail address of an account, for links for signed-in users."
     )
     account_password: SubmittedPassword | None = Field(default=None, repr=False, description="The password of that account.")
+    otp: OneTimeCode | None = Field(
+        default=None, repr=False, description="With the credentials of an account that has a second factor: a code of it."
+    )
 
     @model_validator(mode="after")
     def _has_one_credential(self) -> "ShareCredentials":

@@ -18,6 +18,7 @@ TAGS = {
     "archives": "Several files as one zip.",
     "login": "Sign in and out, refresh tokens, reset a password, confirm an e-mail address.",
     "users": "Accounts and their storage usage.",
+    "second factor": "One-time codes of an authenticator app at sign-in.",
     "credentials": "The caller's own sessions and API keys.",
     "admin": "Statistics and the audit log, for superusers.",
     "share links": "What visitors of a share link use. Browsers get pages, programs JSON.",
