@@ -6,12 +6,21 @@ export function say(text) {
   document.getElementById("log").append(Object.assign(document.createElement("li"), { textContent: text }));
 }
 
+/** Show when the server has answered a cancellation; Uppy has no event for it. */
+const send = globalThis.fetch;
+globalThis.fetch = async (input, init) => {
+  const response = await send(input, init);
+  if ((init?.method ?? input.method) === "DELETE") say(`deleted: ${response.status}`);
+  return response;
+};
+
 /** Connect the buttons, and show the events. */
 export function connect(uppy) {
   const input = document.getElementById("files");
   const on = (id, act) => document.getElementById(id).addEventListener("click", act);
   on("choose", () => input.click());
-  on("upload", () => uppy.upload().catch((error) => say(`failed: ${error.message}`)));
+  // As Uppy's own status bar does: what was restored goes on, and is not started anew.
+  on("upload", () => (uppy.getState().recoveredState ? uppy.emit("restore-confirmed") : uppy.upload().catch((error) => say(`failed: ${error.message}`))));
   on("pause", () => { uppy.pauseAll(); say("paused"); });
   on("resume", () => uppy.resumeAll());
   on("cancel", () => { uppy.cancelAll(); say("cancelled"); });

@@ -197,7 +197,7 @@ def test_completed_file_cannot_be_cancelled(client: httpx.Client, owner: Account
 
 
 def calls(path: str) -> list[tuple[str, str, Any]]:
-    body = {"parts": []}
+    body: dict[str, Any] = {"parts": []}
     return [("GET", path, None), ("GET", f"{path}/1", None), ("POST", f"{path}/complete", body), ("DELETE", path, None)]
 
 
