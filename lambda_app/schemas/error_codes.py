@@ -58,7 +58,7 @@ GLOBAL_ERRORS: dict[str, ErrorSpec] = {
     ),
     "side_door": ErrorSpec(403, "The request did not come through the public address of the service."),
 }
-"""Errors of requests that reach no route, or that any route can return. The operations do not list them."""
+"""Errors of requests that reach no route, or that any route can return. Only those with parameters in their path list `no_such_route`."""
 
 ERRORS: dict[str, ErrorSpec] = {
     **GLOBAL_ERRORS,

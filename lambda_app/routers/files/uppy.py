@@ -72,25 +72,6 @@ def list_uppy_parts(token: str, upload_id: UploadIdPath, uploads: TokenUploadsDe
     return [UppyPart.model_validate(part) for part in uploads.list_parts(token, upload_id)]
 
 
-@router.get(
-    "/s3/multipart/{upload_id}/{part_number}",
-    response_model=UppySignedPart,
-    responses=problem_responses("not_found", "not_in_parts", "no_such_part", "upload_lost", "store_unavailable"),
-)
-def sign_uppy_part(
-    token: str,
-    upload_id: UploadIdPath,
-    part_number: PartNumberPath,
-    uploads: TokenUploadsDep,
-    response: Response,
-    key: KeyQuery = None,  # noqa: ARG001 - Uppy sends it
-) -> UppySignedPart:
-    """Return a presigned URL for a part. The store accepts only a part of the planned size."""
-    request = uploads.sign_part(token, upload_id, part_number).request
-    response.headers["Cache-Control"] = "no-store"
-    return UppySignedPart(url=request.url, expires=max(0, int((request.expires_at - clock.now()).total_seconds())))
-
-
 @router.post(
     "/s3/multipart/{upload_id}/complete",
     response_model=UppyCompleted,
@@ -119,6 +100,25 @@ def complete_uppy_upload(
     file = uploads.complete(token, upload_id)
     path = f"{request.scope.get('root_path', '')}{services.settings.api_v1_str}/files/{file.id}"
     return UppyCompleted(location=path, key=str(file.id), bucket=BUCKET)
+
+
+@router.get(
+    "/s3/multipart/{upload_id}/{part_number}",
+    response_model=UppySignedPart,
+    responses=problem_responses("not_found", "not_in_parts", "no_such_part", "upload_lost", "store_unavailable"),
+)
+def sign_uppy_part(
+    token: str,
+    upload_id: UploadIdPath,
+    part_number: PartNumberPath,
+    uploads: TokenUploadsDep,
+    response: Response,
+    key: KeyQuery = None,  # noqa: ARG001 - Uppy sends it
+) -> UppySignedPart:
+    """Return a presigned URL for a part. The store accepts only a part of the planned size."""
+    request = uploads.sign_part(token, upload_id, part_number).request
+    response.headers["Cache-Control"] = "no-store"
+    return UppySignedPart(url=request.url, expires=max(0, int((request.expires_at - clock.now()).total_seconds())))
 
 
 @router.delete(

@@ -45,7 +45,14 @@ def get_public_file_request(token: str, request: Request, uploads: PublicUploads
     status_code=201,
     response_model=GuestUpload,
     responses=problem_responses(
-        "not_found", "file_request_full", "content_type_refused", "no_room", "file_too_large", "too_many_uploads", "store_unavailable"
+        "not_found",
+        "file_request_full",
+        "content_type_refused",
+        "no_room",
+        "file_too_large",
+        "too_large_for_one_upload",
+        "too_many_uploads",
+        "store_unavailable",
     ),
 )
 def start_public_upload(token: str, declared: DeclaredFile, uploads: PublicUploadsDep) -> GuestUpload:

@@ -130,7 +130,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         target = root / folder.name
         target.mkdir()
         (target / "uppy.html").write_text((BROWSER / "uppy.html").read_text())
-        command: list[str | Path] = [bundler, "main.js", "--bundle", "--format=esm", "--target=es2022", f"--outfile={target / 'page.js'}"]
+        command = [str(bundler), "main.js", "--bundle", "--format=esm", "--target=es2022", f"--outfile={target / 'page.js'}"]
         finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         assert finished.returncode == 0, finished.stderr
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(root)))

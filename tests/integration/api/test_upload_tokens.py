@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 import time_machine
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from lambda_app.core import clock
 from lambda_app.factory import Services
@@ -336,7 +336,11 @@ def test_purge_deletes_tokens_that_expired_long_ago(client: httpx.Client, owner:
     created = create(client, owner)
     started(client, created)
 
-    with time_machine.travel(clock.now() + timedelta(days=60), tick=False), services.unit_of_work() as session:
+    with services.engine.begin() as connection:
+        long_ago = clock.now() - timedelta(days=60)
+        connection.execute(update(UploadToken).where(UploadToken.id == UUID(created["id"])).values(expires_at=long_ago))
+
+    with services.unit_of_work() as session:
         assert services.maintenance(session).purge()["upload_tokens"] >= 1
 
     with services.engine.begin() as connection:

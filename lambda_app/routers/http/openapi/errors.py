@@ -73,6 +73,9 @@ def _derived(operation: dict[str, Any], route: RouteContext) -> Iterator[str]:
         if dependency in calls:
             yield from codes
     for parameter in operation.get("parameters", ()):
+        if parameter["in"] == "path":
+            # A value with a percent-encoded character, or with a slash, reaches no route.
+            yield "no_such_route"
         yield from _BY_PARAMETER.get(parameter["name"], ())
     if operation["security"]:
         yield "not_authenticated"
