@@ -28,6 +28,7 @@ from lambda_app.db.engine import create_database_engine
 from lambda_app.db.health import DatabaseProbe
 from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
+from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
@@ -56,6 +57,7 @@ from lambda_app.repositories.sharing.shares import ShareRepository
 from lambda_app.repositories.stats import StatsRepository
 from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
+from lambda_app.services.accounts.deletions import AccountDeletionService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
 from lambda_app.services.accounts.request_limits import RequestLimits
@@ -168,6 +170,7 @@ class Services:
             sessions=SessionRepository(session),
             login_throttle=self._login_throttle(session),
             second_factor=self._second_factor(session),
+            deletions=AccountDeletionRepository(session),
             passwords=self.passwords,
             tokens=self.tokens,
             keys=self.keys,
@@ -186,6 +189,16 @@ class Services:
             login_throttle=self._login_throttle(session),
             cipher=LinkTokenCipher(self.link_keys),
             issuer=ISSUER,
+        )
+
+    def account_deletions(self, session: Session) -> AccountDeletionService:
+        """The service that deletes accounts, for one unit of work."""
+        return AccountDeletionService(
+            deletions=AccountDeletionRepository(session),
+            users=UserRepository(session),
+            login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
+            grace=timedelta(days=self.settings.account_deletion_days),
         )
 
     def api_keys(self, session: Session) -> ApiKeyService:
@@ -335,6 +348,7 @@ class Services:
             transitions=self._transitions(session),
             tombstones=self._tombstones(session),
             keys=IdempotencyRepository(session),
+            accounts=AccountDeletionRepository(session),
             store=self._store(session),
         )
 

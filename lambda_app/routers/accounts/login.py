@@ -22,6 +22,7 @@ OneTimeCodeForm = Annotated[
     OneTimeCode | None,
     Form(description="For accounts with a second factor: code of the authenticator app, or a recovery code."),
 ]
+KeepAccountForm = Annotated[bool, Form(description="Cancel the deletion of the account that its owner requested.")]
 
 router = Router(prefix="/login", tags=["login"])
 
@@ -30,18 +31,29 @@ router = Router(prefix="/login", tags=["login"])
     "/token",
     response_model=Token,
     responses=problem_responses(
-        "bad_credentials", "email_not_verified", "second_factor_required", "bad_second_factor", "too_many_attempts"
+        "bad_credentials",
+        "email_not_verified",
+        "second_factor_required",
+        "bad_second_factor",
+        "account_deletion_pending",
+        "too_many_attempts",
     ),
     dependencies=[Depends(require_trusted_origin)],
 )
 def sign_in(
-    form: Annotated[OAuth2PasswordRequestForm, Depends()], sessions: SessionsDep, response: Response, otp: OneTimeCodeForm = None
+    form: Annotated[OAuth2PasswordRequestForm, Depends()],
+    sessions: SessionsDep,
+    response: Response,
+    otp: OneTimeCodeForm = None,
+    keep_account: KeepAccountForm = False,
 ) -> Token:
     """Exchange an e-mail address (as `username`) and a password for an access token and a refresh token.
 
-    403 `second_factor_required`: the account has a second factor; send a code as `otp`.
+    403 `second_factor_required`: the account has a second factor; send a code as `otp`. 403 `account_deletion_pending`: the user asked to
+    delete the account; `keep_account=true` cancels that.
     """
-    return _token(sessions.sign_in(email=form.username, password=form.password, otp=otp), response)
+    signed_in = sessions.sign_in(email=form.username, password=form.password, otp=otp, keeps_account=keep_account)
+    return _token(signed_in, response)
 
 
 @router.post(

@@ -81,6 +81,7 @@ def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links:
         "email_not_verified",
         "second_factor_required",
         "bad_second_factor",
+        "account_deletion_pending",
         "cross_site_form",
     ),
     openapi_extra=_CREDENTIALS_BODY,

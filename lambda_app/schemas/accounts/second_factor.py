@@ -25,8 +25,8 @@ class FactorProof(PasswordProof):
     otp: OneTimeCode = Field(repr=False, description="Code of the authenticator app, or a recovery code.")
 
 
-class FactorReset(PasswordProof):
-    """The current password of the superuser, and a one-time code if the superuser has a second factor."""
+class AccountProof(PasswordProof):
+    """The current password of the caller, and a one-time code if the caller has a second factor."""
 
     model_config = examples(
         {"current_password": "correct horse battery staple"}, {"current_password": "correct horse battery staple", "otp": "492039"}
