@@ -68,7 +68,7 @@ def test_optional_bodies_are_not_nullable(app: FastAPI) -> None:
         ("/api/v1/files/6f3c1e1e-0000-4000-8000-000000000000", "DELETE, GET, PATCH, PUT"),
         ("/api/v1/files/upload", "POST"),
         ("/api/v1/users", "GET, POST"),
-        ("/api/v1/users/me", "GET, PATCH, PUT"),
+        ("/api/v1/users/me", "DELETE, GET, PATCH, PUT"),
         ("/health", "GET"),
     ],
 )

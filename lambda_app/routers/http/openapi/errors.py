@@ -14,6 +14,7 @@ from lambda_app.routers.http.problems import ERROR_CODES_KEY, PROBLEM_MEDIA_TYPE
 from lambda_app.routers.http.query_parameters import refuse_unknown_parameters
 from lambda_app.schemas.error_codes import ERRORS
 
+_ALWAYS_DECLARED = "422"
 _BODY = ("bad_request", "body_too_large", "unsupported_media_type")
 _SERVICES = ("unavailable", "database_unavailable", "serialization_conflict")
 """Signing keys, secrets and the database: each request with credentials or a session needs them."""
@@ -49,12 +50,16 @@ def codes_of(operation: dict[str, Any]) -> dict[str, list[str]]:
 def complete(operation: dict[str, Any], route: RouteContext) -> None:
     """Replace the problem responses of an operation by one for each status, with the schema of each of its error codes."""
     responses = operation["responses"]
+    # A route that names a status without a code: the response stays as it is, and the check of the conventions reports it.
+    unnamed = {status for status, response in responses.items() if response.get(ERROR_CODES_KEY) == [] and status != _ALWAYS_DECLARED}
     codes = {*_declared(responses.values()), *_derived(operation, route)}
     by_status: dict[int, list[str]] = {}
     for code in ERRORS:
         if code in codes:
             by_status.setdefault(ERRORS[code].status, []).append(code)
     for status, listed in by_status.items():
+        if str(status) in unnamed:
+            continue
         responses[str(status)] = _response(status, listed)
     operation["responses"] = dict(sorted(responses.items()))
 
