@@ -75,7 +75,7 @@ class UppyRestrictions(ResponseModel):
 class _FromUppy(BaseModel):
     """What Uppy sends: unlike other bodies with members that this API does not know, because pages add their own."""
 
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, json_schema_extra={"additionalProperties": True})
 
 
 def _media_type(value: str | None) -> str:
@@ -108,6 +108,7 @@ class UppyStart(_FromUppy):
 
     model_config = ConfigDict(
         json_schema_extra={
+            "additionalProperties": True,
             "examples": [
                 {"filename": "recording.mp4", "type": "video/mp4", "metadata": {"size": 734003200}},
                 {
@@ -115,7 +116,7 @@ class UppyStart(_FromUppy):
                     "type": "image/png",
                     "metadata": {"name": "photo.png", "type": "image/png", "relativePath": None, "size": 48213},
                 },
-            ]
+            ],
         }
     )
 
@@ -166,7 +167,10 @@ class UppyCompletion(_FromUppy):
     """The parts that Uppy has sent. The server ignores them."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"parts": [{"PartNumber": 1, "ETag": '"d41d8cd98f00b204e9800998ecf8427e"'}]}, {"parts": []}]}
+        json_schema_extra={
+            "additionalProperties": True,
+            "examples": [{"parts": [{"PartNumber": 1, "ETag": '"d41d8cd98f00b204e9800998ecf8427e"'}]}, {"parts": []}],
+        }
     )
 
     parts: list[UppyPartReference] = Field(default=[], max_length=10_000, description="Ignored.")
