@@ -112,6 +112,7 @@ ERRORS: dict[str, ErrorSpec] = {
     "bad_refresh_token": ErrorSpec(401, "The refresh token is unknown or its session has ended. Sign in again."),
     "refresh_token_reused": ErrorSpec(401, "The refresh token was used before, so its session has ended. Sign in again."),
     "refresh_token_superseded": ErrorSpec(401, "A newer refresh token was used before this one, so the session has ended. Sign in again."),
+    "too_many_refreshes": ErrorSpec(429, "The session was refreshed too often. Wait before the next refresh."),
     "no_session": ErrorSpec(401, "The request has no session cookie."),
     "session_header_missing": ErrorSpec(403, "The header `X-We-Upload-Session: 1` is missing."),
     "cross_origin_session": ErrorSpec(403, "A page of another origin sent the request."),
@@ -212,7 +213,7 @@ ERRORS: dict[str, ErrorSpec] = {
         {"allowed_content_types": _texts("The allowed types and families of types.")},
     ),
     "file_request_full": ErrorSpec(409, "The file request accepts no more files."),
-    "no_room": ErrorSpec(409, "The owner of the file request has no storage left for the file."),
+    "no_room": ErrorSpec(409, "The owner of the link has no storage left for the file or the archive."),
     "too_many_uploads": ErrorSpec(429, "Too many uploads from this network."),
     # Archives.
     "archive_not_found": ErrorSpec(404, "The archive does not exist, or is not one of the caller."),

@@ -51,7 +51,9 @@ def start_session(credentials: SignIn, sessions: SessionsDep, cookie: SessionCoo
 @router.post(
     "/refresh",
     response_model=BrowserSession,
-    responses=problem_responses("no_session", "bad_refresh_token", "refresh_token_reused", "refresh_token_superseded"),
+    responses=problem_responses(
+        "no_session", "bad_refresh_token", "refresh_token_reused", "refresh_token_superseded", "too_many_refreshes"
+    ),
     dependencies=[SAME_ORIGIN_SESSION],
 )
 def refresh_session(sessions: SessionsDep, cookie: SessionCookieDep, response: Response) -> BrowserSession:

@@ -57,7 +57,9 @@ def sign_in(
 
 
 @router.post(
-    "/refresh", response_model=Token, responses=problem_responses("bad_refresh_token", "refresh_token_reused", "refresh_token_superseded")
+    "/refresh",
+    response_model=Token,
+    responses=problem_responses("bad_refresh_token", "refresh_token_reused", "refresh_token_superseded", "too_many_refreshes"),
 )
 def refresh_tokens(refresh: Refresh, sessions: SessionsDep, response: Response) -> Token:
     """Exchange a refresh token for a new access token and a new refresh token.

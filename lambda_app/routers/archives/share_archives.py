@@ -43,6 +43,7 @@ router = Router(prefix="/s/{token}/archives", tags=["share links"])
             "share_listing_only",
             "robots_get_no_files",
             "cross_site_form",
+            "no_room",
             "archive_too_large",
             "too_many_archives",
             "store_unavailable",
