@@ -21,7 +21,7 @@ router = Router(prefix="/r/{token}", tags=["public uploads"])
 @router.get(
     "",
     response_model=OpenRequest,
-    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses("not_found")},
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses("link_not_found")},
 )
 def get_public_file_request(token: str, request: Request, uploads: PublicUploadsDep, services: ServicesDep) -> Any:
     """Return the title and limits of a file request. Browsers (`Accept: text/html`) get an upload page, other clients JSON."""
@@ -45,7 +45,7 @@ def get_public_file_request(token: str, request: Request, uploads: PublicUploads
     status_code=201,
     response_model=GuestUpload,
     responses=problem_responses(
-        "not_found",
+        "link_not_found",
         "file_request_full",
         "content_type_refused",
         "no_room",
@@ -78,7 +78,7 @@ def start_public_upload(token: str, declared: DeclaredFile, uploads: PublicUploa
     "/files/{file_id}/complete",
     response_model=GuestFile,
     responses=problem_responses(
-        "not_found",
+        "link_not_found",
         "upload_rejected",
         "upload_missing",
         "parts_missing",
