@@ -192,6 +192,8 @@ function shareCalls(http: Http) {
       http.call("get", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, ...options }),
     update: (shareId: string, body: api.ShareUpdate) =>
       http.call("patch", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, body }),
+    /** Give a link a new address; the old one stops working. */
+    rotate: (shareId: string) => http.call("post", "/api/v1/shares/{share_id}/rotate", { path: { share_id: shareId } }),
     revoke: (shareId: string) => http.call("delete", "/api/v1/shares/{share_id}", { path: { share_id: shareId } }),
     /** Revoke every link that contains the file. */
     revokeForFile: (fileId: string) => http.call("delete", "/api/v1/files/{file_id}/shares", { path: { file_id: fileId } }),
@@ -228,6 +230,8 @@ function fileRequestCalls(http: Http) {
       http.call("get", "/api/v1/file-requests/{request_id}", { path: { request_id: requestId }, ...options }),
     update: (requestId: string, body: api.FileRequestUpdate) =>
       http.call("patch", "/api/v1/file-requests/{request_id}", { path: { request_id: requestId }, body }),
+    /** Give a request a new address; the old one stops working. */
+    rotate: (requestId: string) => http.call("post", "/api/v1/file-requests/{request_id}/rotate", { path: { request_id: requestId } }),
     /** Close a request: its link ends. Files that came by it stay. */
     close: (requestId: string) => http.call("delete", "/api/v1/file-requests/{request_id}", { path: { request_id: requestId } }),
   };

@@ -71,7 +71,7 @@ def _shots(account: Account, variant: str) -> dict[str, Steps]:
         "files": [*selected, {"see": "3 selected"}, shot("files")],
         "share": [
             *(*selected, {"click": "Share"}, {"see": "Share 3 files"}, {"click": "Create link", "within": "dialog"}),
-            *({"see": "Copy it now."}, {"idle": True}, shot("share")),
+            *({"see": "You can copy it again under Links."}, {"idle": True}, shot("share")),
         ],
         "uploads": [
             *(*opened, {"upload": "Upload files", "files": SMALL_UPLOADS}, {"see": "All 3 verified"}, {"click": "Minimise"}),

@@ -66,7 +66,7 @@ def share_a_first_upload(email: str) -> Steps:
         *({"see": "Drop your first files here"}, *INSPECT),
         *uploads,
         *({"click": "Create link"}, {"see": "Share 2 files"}, *INSPECT, {"click": "Create link", "within": "dialog"}),
-        *({"see": "Copy it now."}, *INSPECT),
+        *({"see": "You can copy it again under Links."}, *INSPECT),
         *({"visitor": "Link", "steps": visit}, {"click": "Done"}, {"click": "Close"}),
     ]
 
@@ -104,7 +104,7 @@ def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Cal
         *({"focused": "E-mail"}, {"type": keyboard_user.email}, {"tab": "Password"}, {"type": keyboard_user.password}),
         *({"key": "Enter"}, {"see": "Drop your first files here"}, {"tab": "Choose files", "role": "button"}, {"choose": [SMALL]}),
         *({"see": "1 file verified"}, {"tab": "Create link", "role": "button"}, {"key": "Enter"}, {"see": "Share 1 file"}),
-        *({"key": "Control+Enter"}, {"see": "Copy it now."}, {"tab": "Done", "role": "button"}, {"key": "Enter"}, {"gone": "Copy it now."}),
+        *({"key": "Control+Enter"}, {"see": "You can copy it again under Links."}, {"tab": "Done", "role": "button"}, {"key": "Enter"}, {"gone": "Copy it now."}),
     ]
     jobs: dict[str, Any] = {
         "first visit": {"url": f"{site.url}/", "steps": [{"see": "Sign in to We-Upload"}]},

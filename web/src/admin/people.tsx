@@ -9,12 +9,12 @@ import { showProblem } from "../core/problems";
 import { navigate } from "../core/router";
 import { user } from "../core/session";
 import { showToast } from "../core/toasts";
-import { SkeletonRows } from "../files/file-table";
-import { Avatar, Badge, Empty, ErrorNote } from "../ui/controls";
+import { Avatar, Badge, Empty } from "../ui/controls";
+import { actionsColumn, DataTable, Loaded, ShowMore, type Column } from "../ui/data-table";
 import { ConfirmDialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
 import { Icon } from "../ui/icon";
-import { MenuButton, type MenuItem } from "../ui/menu";
+import type { MenuItem } from "../ui/menu";
 import { QuotaDialog } from "./quota-dialog";
 
 const PEOPLE_STEP = 50;
@@ -53,7 +53,7 @@ export function People() {
       showProblem(cause);
     }
   };
-  const menu = (account: User) => (): readonly MenuItem[] => [
+  const menu = (account: User): readonly MenuItem[] => [
     {
       label: s.admin.changeQuota,
       icon: "chart",
@@ -92,6 +92,14 @@ export function People() {
         onClose={close}
       />
     ));
+  const columns: readonly Column<User>[] = [
+    { head: t.signIn.email, class: "name", cell: (account) => <AccountName account={account} /> },
+    { head: s.links.state, class: "wide nowrap", cell: (account) => <StateOf account={account} /> },
+    { head: s.admin.role, class: "wide roomy nowrap", cell: (account) => (account.is_superuser ? s.admin.superuser : s.admin.user) },
+    { head: s.admin.storage, class: "quo", cell: (account) => <Storage account={account} usage={usages.get(account.id) ?? null} /> },
+    { head: s.admin.since, class: "wide nowrap", cell: (account) => fmt.day(new Date(account.created_at)) },
+    actionsColumn((account) => account.email, menu),
+  ];
   return (
     <section class="card">
       <div class="pad row between tight wrap">
@@ -116,82 +124,27 @@ export function People() {
           />
         </div>
       </div>
-      {error !== null && (
-        <div class="pad">
-          <ErrorNote error={error} onRetry={() => void load(0, search.trim())} />
-        </div>
-      )}
-      {people === null ? (
-        <SkeletonRows count={4} />
-      ) : people.length === 0 ? (
-        <Empty title={t.files.nothingFound} />
-      ) : (
-        <table class="table inset">
-          <caption class="sr">{s.admin.tabs.people}</caption>
-          <thead>
-            <tr>
-              <th class="name" scope="col">
-                {t.signIn.email}
-              </th>
-              <th class="wide" scope="col">
-                {s.links.state}
-              </th>
-              <th class="wide roomy" scope="col">
-                {s.admin.role}
-              </th>
-              <th class="quo" scope="col">
-                {s.admin.storage}
-              </th>
-              <th class="wide" scope="col">
-                {s.admin.since}
-              </th>
-              <th class="act">
-                <span class="sr">{t.files.actions}</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {people.map((account) => (
-              <tr key={account.id}>
-                <td class="name">
-                  <div class="row g3">
-                    <Avatar email={account.email} />
-                    <div class="grow">
-                      <span class="two strong-two">{account.email}</span>
-                      {!account.is_active && (
-                        <span class="meta st">
-                          <StateOf account={account} />
-                        </span>
-                      )}
-                    </div>
-                  </div>
-                </td>
-                <td class="wide nowrap">
-                  <StateOf account={account} />
-                </td>
-                <td class="wide roomy nowrap">{account.is_superuser ? s.admin.superuser : s.admin.user}</td>
-                <td class="quo">
-                  <Storage account={account} usage={usages.get(account.id) ?? null} />
-                </td>
-                <td class="wide nowrap">{fmt.day(new Date(account.created_at))}</td>
-                <td class="act">
-                  <MenuButton class="btn quiet small icon" label={t.files.moreActions(account.email)} items={menu(account)}>
-                    <Icon name="more" size="s" />
-                  </MenuButton>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
-      {hasMore && people !== null && (
-        <div class="more">
-          <button type="button" class="btn" onClick={() => void load(people.length, search.trim())}>
-            {t.states.showMore}
-          </button>
-        </div>
-      )}
+      <Loaded value={people} error={error} onRetry={() => void load(0, search.trim())} skeletonCount={4}>
+        {(known) => (known.length === 0 ? <Empty title={t.files.nothingFound} /> : <DataTable caption={s.admin.tabs.people} columns={columns} rows={known} keyOf={(account) => account.id} />)}
+      </Loaded>
+      {hasMore && people !== null && <ShowMore onClick={() => void load(people.length, search.trim())} />}
     </section>
+  );
+}
+
+function AccountName({ account }: { readonly account: User }) {
+  return (
+    <div class="row g3">
+      <Avatar email={account.email} />
+      <div class="grow">
+        <span class="two strong-two">{account.email}</span>
+        {!account.is_active && (
+          <span class="meta st">
+            <StateOf account={account} />
+          </span>
+        )}
+      </div>
+    </div>
   );
 }
 

@@ -10,7 +10,7 @@ import { Password, Profile } from "../settings/account";
 import { ApiKeys } from "../settings/api-keys";
 import { Section, SECTIONS } from "../settings/section";
 import { Sessions } from "../settings/sessions";
-import { Icon } from "../ui/icon";
+import { SelectField } from "../ui/form-dialog";
 
 export function SettingsScreen() {
   const current = location.value.hash === "" ? "profile" : location.value.hash;
@@ -55,32 +55,13 @@ export function SettingsScreen() {
 function DevicePreferences() {
   return (
     <div class="form2">
-      <div class="field">
-        <label for="language">{s.settings.language}</label>
-        <span class="select">
-          <select class="input" id="language" value={language.value} onChange={(event) => setLanguage(event.currentTarget.value as Language)}>
-            {Object.entries(LANGUAGES).map(([code, name]) => (
-              <option key={code} value={code} lang={code}>
-                {name}
-              </option>
-            ))}
-          </select>
-          <Icon name="down" size="s" />
-        </span>
-      </div>
-      <div class="field">
-        <label for="theme">{s.settings.theme}</label>
-        <span class="select">
-          <select class="input" id="theme" value={theme.value} onChange={(event) => setTheme(event.currentTarget.value as Theme)}>
-            {(["system", "light", "dark"] as const).map((choice) => (
-              <option key={choice} value={choice}>
-                {s.settings.themes[choice]}
-              </option>
-            ))}
-          </select>
-          <Icon name="down" size="s" />
-        </span>
-      </div>
+      <SelectField label={s.settings.language} value={language.value} options={Object.entries(LANGUAGES)} onChange={(choice) => setLanguage(choice as Language)} />
+      <SelectField
+        label={s.settings.theme}
+        value={theme.value}
+        options={(["system", "light", "dark"] as const).map((choice) => [choice, s.settings.themes[choice]] as const)}
+        onChange={(choice) => setTheme(choice as Theme)}
+      />
     </div>
   );
 }
