@@ -14,11 +14,10 @@ import pytest
 from infra.local import web_app
 from infra.local.workers import running_workers
 from tests.e2e.browser.conftest import Site
+from tests.e2e.browser.steps import Results, Steps, console_messages, failures, sign_in
 from tests.support.accounts import Account, make_account, make_file, sha256_hex
 from tests.support.shares import make_share
 
-Results = dict[str, Any]
-Steps = list[dict[str, Any]]
 REPORT = b"%PDF-1.7 the bytes of the report"
 SMALL: dict[str, str] = {"name": "Bericht für März.pdf", "type": "application/pdf", "base64": base64.b64encode(REPORT).decode()}
 LARGE: dict[str, Any] = {"name": "recording.bin", "size": 65 * 1024**2 + 7}
@@ -43,10 +42,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "phone, dark": {**PHONE, "dark": True},
 }
 INSPECT: Steps = [{"axe": True}]
-
-
-def sign_in(email: str, password: str) -> Steps:
-    return [{"fill": "E-mail", "value": email}, {"fill": "Password", "value": password}, {"click": "Sign in"}]
 
 
 def share_a_first_upload(email: str) -> Steps:
@@ -104,7 +99,13 @@ def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Cal
         *({"focused": "E-mail"}, {"type": keyboard_user.email}, {"tab": "Password"}, {"type": keyboard_user.password}),
         *({"key": "Enter"}, {"see": "Drop your first files here"}, {"tab": "Choose files", "role": "button"}, {"choose": [SMALL]}),
         *({"see": "1 file verified"}, {"tab": "Create link", "role": "button"}, {"key": "Enter"}, {"see": "Share 1 file"}),
-        *({"key": "Control+Enter"}, {"see": "You can copy it again under Links."}, {"tab": "Done", "role": "button"}, {"key": "Enter"}, {"gone": "Copy it now."}),
+        *(
+            {"key": "Control+Enter"},
+            {"see": "You can copy it again under Links."},
+            {"tab": "Done", "role": "button"},
+            {"key": "Enter"},
+            {"gone": "Copy it now."},
+        ),
     ]
     jobs: dict[str, Any] = {
         "first visit": {"url": f"{site.url}/", "steps": [{"see": "Sign in to We-Upload"}]},
@@ -132,7 +133,7 @@ def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Cal
 
 
 def test_every_job_completed(results: Results) -> None:
-    assert {name: result["failed"] for name, result in results.items() if "failed" in result} == {}
+    assert failures(results) == {}
 
 
 def test_visitor_downloads_the_file_unchanged(results: Results) -> None:
@@ -168,7 +169,7 @@ def test_nothing_is_wider_than_a_small_phone(results: Results) -> None:
 
 
 def test_browser_reports_neither_errors_nor_violations_of_the_policy(results: Results) -> None:
-    assert {name: result["console"] for name, result in results.items() if result["console"]} == {}
+    assert console_messages(results) == {}
 
 
 def test_app_reaches_only_the_api_and_the_bucket(results: Results, site: Site) -> None:

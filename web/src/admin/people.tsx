@@ -15,6 +15,7 @@ import { ConfirmDialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
 import { Icon } from "../ui/icon";
 import type { MenuItem } from "../ui/menu";
+import { AddressDialog, PasswordDialog, RoleDialog } from "./account-dialogs";
 import { QuotaDialog } from "./quota-dialog";
 
 const PEOPLE_STEP = 50;
@@ -53,7 +54,20 @@ export function People() {
       showProblem(cause);
     }
   };
+  const openDialog = (Dialog: typeof RoleDialog, account: User) => showDialog((close) => <Dialog account={account} onClose={close} onSaved={replace} />);
+  const changes = (account: User): readonly MenuItem[] => [
+    { label: s.admin.changeEmail, icon: "mail", run: () => openDialog(AddressDialog, account) },
+    ...(account.email_verified
+      ? []
+      : ([{ label: s.admin.confirmEmail, icon: "check", run: () => void update(account, { email_verified: true }, s.admin.emailConfirmed(account.email)) }] as const)),
+    { label: s.admin.setPassword, icon: "key", run: () => openDialog(PasswordDialog, account) },
+    { label: account.is_superuser ? s.admin.demote : s.admin.promote, icon: "shield", run: () => openDialog(RoleDialog, account) },
+    account.is_active
+      ? { label: s.admin.disable, icon: "x", isDangerous: true, run: () => confirmDisable(account) }
+      : { label: s.admin.enable, icon: "check", run: () => void update(account, { is_active: true }, s.admin.enabled(account.email)) },
+  ];
   const menu = (account: User): readonly MenuItem[] => [
+    { label: s.admin.showFiles, icon: "files", run: () => navigate(`/admin?tab=files&owner=${account.id}`) },
     {
       label: s.admin.changeQuota,
       icon: "chart",
@@ -61,16 +75,8 @@ export function People() {
     },
     { label: s.admin.showAudit, icon: "list", run: () => navigate(`/admin?tab=audit&actor=${account.id}`) },
     { label: s.admin.endSessions, icon: "out", run: () => void api.admin.endSessions(account.id).then(() => showToast(s.admin.sessionsEnded, { icon: "out" }), showProblem) },
-    ...(account.id === user.value?.id
-      ? []
-      : ([
-          account.is_superuser
-            ? { label: s.admin.demote, icon: "shield", run: () => confirmRole(account, false) }
-            : { label: s.admin.promote, icon: "shield", run: () => confirmRole(account, true) },
-          account.is_active
-            ? { label: s.admin.disable, icon: "x", isDangerous: true, run: () => confirmDisable(account) }
-            : { label: s.admin.enable, icon: "check", run: () => void update(account, { is_active: true }, s.admin.enabled(account.email)) },
-        ] as const satisfies readonly MenuItem[])),
+    // Changes of the own account are in the settings.
+    ...(account.id === user.value?.id ? [] : changes(account)),
   ];
   const confirmDisable = (account: User) =>
     showDialog((close) => (
@@ -79,16 +85,6 @@ export function People() {
         text={s.admin.disableText}
         confirm={s.admin.disable}
         onConfirm={() => void update(account, { is_active: false }, s.admin.disabled(account.email))}
-        onClose={close}
-      />
-    ));
-  const confirmRole = (account: User, isSuperuser: boolean) =>
-    showDialog((close) => (
-      <ConfirmDialog
-        title={isSuperuser ? s.admin.promoteTitle(account.email) : s.admin.demoteTitle(account.email)}
-        text={isSuperuser ? s.admin.promoteText : s.admin.demoteText}
-        confirm={isSuperuser ? s.admin.promote : s.admin.demote}
-        onConfirm={() => void update(account, { is_superuser: isSuperuser }, s.share.saved)}
         onClose={close}
       />
     ));
@@ -138,7 +134,7 @@ function AccountName({ account }: { readonly account: User }) {
       <Avatar email={account.email} />
       <div class="grow">
         <span class="two strong-two">{account.email}</span>
-        {!account.is_active && (
+        {!(account.is_active && account.email_verified) && (
           <span class="meta st">
             <StateOf account={account} />
           </span>
@@ -149,9 +145,16 @@ function AccountName({ account }: { readonly account: User }) {
 }
 
 function StateOf({ account }: { readonly account: User }) {
+  if (!account.is_active) {
+    return (
+      <Badge tone="bad" icon="x">
+        {s.admin.inactive}
+      </Badge>
+    );
+  }
   return (
-    <Badge tone={account.is_active ? "ok" : "bad"} icon={account.is_active ? "check" : "x"}>
-      {account.is_active ? s.admin.active : s.admin.inactive}
+    <Badge tone={account.email_verified ? "ok" : "warn"} icon={account.email_verified ? "check" : "mail"}>
+      {account.email_verified ? s.admin.active : s.admin.unconfirmed}
     </Badge>
   );
 }

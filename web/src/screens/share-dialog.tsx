@@ -218,6 +218,12 @@ function LinkFigures({ link }: { readonly link: Share }) {
         <dt>{s.links.downloads}</dt>
         <dd>{link.max_downloads === null ? fmt.number(link.download_count) : t.format.of(fmt.number(link.download_count), fmt.number(link.max_downloads))}</dd>
       </div>
+      {link.pending_recipients.length > 0 && (
+        <div>
+          <dt>{s.links.unconfirmed}</dt>
+          <dd>{link.pending_recipients.join(", ")}</dd>
+        </div>
+      )}
       <div>
         <dt>{s.links.created}</dt>
         <dd>{fmt.exact(new Date(link.created_at))}</dd>

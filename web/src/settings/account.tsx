@@ -1,13 +1,16 @@
 /** Address and password of the account. */
 
+import type { User } from "@we-upload/client";
 import { useRef, useState } from "preact/hooks";
 import { api } from "../core/api";
 import { t } from "../core/language";
 import { s } from "../core/screen-texts";
-import { problemText } from "../core/problems";
+import { problemText, showProblem } from "../core/problems";
+import { serverConfig } from "../core/server-config";
 import { user } from "../core/session";
 import { showToast } from "../core/toasts";
-import { Field, FieldError, SubmitButton } from "../ui/controls";
+import { Badge, Field, FieldError, SubmitButton } from "../ui/controls";
+import { Icon } from "../ui/icon";
 import { NewPassword } from "../screens/account-page";
 
 /** Run what a form of the settings does. */
@@ -50,6 +53,7 @@ export function Profile() {
           onInput={(event) => setTyped(event.currentTarget.value)}
           hint={s.settings.emailHint}
         />
+        {!isChanged && user.value !== null && <Confirmation account={user.value} />}
         {isChanged && <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required hint={s.settings.currentHint} />}
       </div>
       {error !== null && <FieldError text={error} />}
@@ -62,6 +66,36 @@ export function Profile() {
         </div>
       )}
     </form>
+  );
+}
+
+/** Whether the address is confirmed. If not, the mail can be sent again. */
+function Confirmation({ account }: { readonly account: User }) {
+  const [isSent, setSent] = useState(false);
+  if (account.email_verified) {
+    return (
+      <p class="confirmation">
+        <Badge tone="ok" icon="check">
+          {s.settings.emailConfirmed}
+        </Badge>
+      </p>
+    );
+  }
+  return (
+    <div class="confirmation stack g2">
+      <p>
+        <Badge tone="warn" icon="mail">
+          {s.admin.unconfirmed}
+        </Badge>
+      </p>
+      <p class="hint">{s.settings.unconfirmedText}</p>
+      {serverConfig.value?.mail_available && (
+        <button type="button" class="btn small" disabled={isSent} onClick={() => void api.accounts.sendVerification(account.email).then(() => setSent(true), showProblem)}>
+          <Icon name={isSent ? "check" : "mail"} size="s" />
+          <span role="status">{isSent ? t.signUp.mailSent : t.signIn.sendConfirmation}</span>
+        </button>
+      )}
+    </div>
   );
 }
 
