@@ -25,3 +25,9 @@ class ServerConfig(ResponseModel):
     default_quota_bytes: int
     """Quota of a user for whom a superuser has not set another one."""
     default_quota_files: int
+    brand_name: str
+    """Name that the operator gave the service."""
+    brand_accent: str | None
+    """Accent colour, `#rrggbb`; null for the product's."""
+    brand_logo_path: str | None
+    """Path of the operator's logo, relative to the URL of the API; null for the product's mark."""

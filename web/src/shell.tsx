@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { links, isOpen } from "./links/link-store";
+import { BRAND_NAME } from "./core/brand";
 import { fmt, t } from "./core/language";
 import { useKeys } from "./core/keys";
 import { loadScreens } from "./core/lazy";
@@ -54,9 +55,9 @@ export function PlaceLink({ place }: { readonly place: Place }) {
 
 function Brand() {
   return (
-    <a class="brand" href="files" aria-label="We-Upload">
+    <a class="brand" href="files" aria-label={BRAND_NAME}>
       <Mark />
-      <span class="word">We-Upload</span>
+      <span class="word">{BRAND_NAME}</span>
     </a>
   );
 }

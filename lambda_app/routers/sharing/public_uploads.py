@@ -36,7 +36,7 @@ def get_public_file_request(token: str, request: Request, uploads: PublicUploads
     )
     if not prefers_html(request.headers.get("accept", "")):
         return file_request
-    return request_page(file_request, bucket_url=bucket_url(services.settings))
+    return request_page(request, file_request, bucket_url=bucket_url(services.settings))
 
 
 @router.post("/files", status_code=201, response_model=GuestUpload, responses=problem_responses(404, 409, 413, 429, 503))

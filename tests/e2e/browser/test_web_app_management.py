@@ -69,7 +69,7 @@ def results(
     visit: Callable[[dict[str, Any]], Results],
 ) -> Results:
     """The results of all jobs, run in one browser."""
-    assert link["url"] and old_link["url"] and request_url
+    assert all((link["url"], old_link["url"], request_url))
     as_owner: Steps = [*sign_in(owner.email, owner.password), {"see": "Files", "role": "heading"}]
     as_operator: Steps = [*sign_in(operator.email, operator.password), {"see": "Files", "role": "heading"}]
     find_member: Steps = [

@@ -103,7 +103,7 @@ def test_page_shows_title_note_and_limits(client: httpx.Client, owner: Account) 
     for part in (
         "Photos",
         "All of them.\nThank you",
-        "Largest file: 5.0 MiB",
+        "Largest file: 5.2 MB",
         "Allowed types: image/*, application/pdf",
         "requires JavaScript",
     ):

@@ -3,6 +3,7 @@
 import { ApiError } from "@we-upload/client";
 import { useState } from "preact/hooks";
 import { api } from "../core/api";
+import { BRAND_NAME } from "../core/brand";
 import { t } from "../core/language";
 import { problemText } from "../core/problems";
 import { serverConfig } from "../core/server-config";
@@ -14,7 +15,7 @@ export function SignInScreen() {
   const { isBusy, error, form, onSubmit } = useForm(({ email = "", password = "" }) => signIn(email, password));
   const isUnconfirmed = error instanceof ApiError && error.code === "email_not_verified";
   return (
-    <AccountPage title={t.signIn.title}>
+    <AccountPage title={t.signIn.title(BRAND_NAME)}>
       <form class="stack" ref={form} onSubmit={onSubmit}>
         <Field label={t.signIn.email} isBig type="email" name="email" autoComplete="username" required autoFocus maxLength={254} />
         <Field

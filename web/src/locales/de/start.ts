@@ -96,7 +96,7 @@ export const start: StartTexts = {
     },
   },
   signIn: {
-    title: "Bei We-Upload anmelden",
+    title: (name) => `Bei ${name} anmelden`,
     email: "E-Mail",
     password: "Passwort",
     forgot: "Vergessen?",

@@ -94,7 +94,7 @@ export const start = {
     },
   },
   signIn: {
-    title: "Sign in to We-Upload",
+    title: (name: string) => `Sign in to ${name}`,
     email: "E-mail",
     password: "Password",
     forgot: "Forgot it?",
