@@ -39,8 +39,9 @@ async def get_services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(get_services)]
 
 
-def get_session(services: ServicesDep) -> Iterator[Session]:
+def get_session(request: Request) -> Iterator[Session]:
     """Open the session, which is the unit of work of one request."""
+    services: Services = request.app.state.services
     with services.unit_of_work() as session:
         yield session
 
@@ -53,8 +54,9 @@ SessionDep = Annotated[Session, Depends(get_session, scope="function", max_concu
 def _service(build: Callable[[Services, Session], T]) -> Any:
     """Return the dependency that builds a service with the request's session."""
 
-    async def get(services: ServicesDep, session: SessionDep) -> T:
-        return build(services, session)
+    # The services are not a dependency of their own: FastAPI analyses the whole tree again for each route.
+    async def get(request: Request, session: SessionDep) -> T:
+        return build(request.app.state.services, session)
 
     return Depends(get)
 

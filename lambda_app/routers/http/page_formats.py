@@ -39,4 +39,9 @@ def preview_of_names(names: Sequence[str]) -> str:
     return ", ".join(names[:_PREVIEWED_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
-FILTERS = {"size": size, "exact_time": exact_time, "time_left": time_left, "preview_of_names": preview_of_names}
+def initials(name: str) -> str:
+    """Return the first letters of the first two words of a name."""
+    return "".join(word[0].upper() for word in name.split()[:2])
+
+
+FILTERS = {"initials": initials, "size": size, "exact_time": exact_time, "time_left": time_left, "preview_of_names": preview_of_names}

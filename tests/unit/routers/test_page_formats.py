@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import time_machine
 
-from lambda_app.routers.http.page_formats import exact_time, preview_of_names, size, time_left
+from lambda_app.routers.http.page_formats import exact_time, initials, preview_of_names, size, time_left
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -45,3 +45,8 @@ def test_time_left_is_rounded_down(left: timedelta, text: str) -> None:
 def test_preview_names_three_files() -> None:
     assert preview_of_names(["a", "b", "c"]) == "a, b, c"
     assert preview_of_names(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+
+
+@pytest.mark.parametrize(("name", "letters"), [("Mara Lindqvist", "ML"), ("mara", "M"), ("Ana María de Souza", "AM"), ("李 小龙", "李小")])
+def test_initials_are_those_of_two_words(name: str, letters: str) -> None:
+    assert initials(name) == letters
