@@ -6,7 +6,7 @@ import { setSingleKeys, singleKeysEnabled } from "../core/keys";
 import { location } from "../core/router";
 import { setTheme, theme, type Theme } from "../core/theme";
 import { Switch } from "../ui/choices";
-import { Password, Profile } from "../settings/account";
+import { Password, Profile, ProfileName } from "../settings/account";
 import { ApiKeys } from "../settings/api-keys";
 import { Section, SECTIONS } from "../settings/section";
 import { Sessions } from "../settings/sessions";
@@ -29,6 +29,7 @@ export function SettingsScreen() {
         </nav>
         <div class="stack g8">
           <Section id="profile">
+            <ProfileName />
             <Profile />
           </Section>
           <Section id="password">

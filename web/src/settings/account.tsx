@@ -31,6 +31,31 @@ function useSettingsForm(act: (fields: FormData) => Promise<void>) {
   return { form, isBusy, error, onSubmit };
 }
 
+/** The name that recipients and guests see. */
+export function ProfileName() {
+  const account = user.value;
+  const { form, isBusy, error, onSubmit } = useSettingsForm(async (fields) => {
+    const name = String(fields.get("display_name")).trim();
+    user.value = await api.accounts.updateMe({ display_name: name === "" ? null : name, shows_name_on_links: fields.has("shows_name_on_links") });
+    showToast(s.share.saved);
+  });
+  return (
+    <form class="card pad stack" ref={form} onSubmit={onSubmit} key={account?.updated_at}>
+      <div class="form2">
+        <Field label={s.settings.name} name="display_name" maxLength={100} defaultValue={account?.display_name ?? ""} autoComplete="name" dir="auto" hint={s.settings.nameHint} />
+      </div>
+      <label class="radio">
+        <input type="checkbox" name="shows_name_on_links" defaultChecked={account?.shows_name_on_links ?? false} />
+        <span>{s.settings.showsName}</span>
+      </label>
+      {error !== null && <FieldError text={error} />}
+      <div class="row">
+        <SubmitButton isBusy={isBusy} label={s.settings.saveName} class="" />
+      </div>
+    </form>
+  );
+}
+
 export function Profile() {
   const email = user.value?.email ?? "";
   const [typed, setTyped] = useState(email);

@@ -261,6 +261,10 @@ export const screens: ScreenTexts = {
   },
   settings: {
     sections: { profile: "Profil", password: "Passwort", sessions: "Sitzungen", keys: "API-Schlüssel", device: "Dieses Gerät" },
+    name: "Name",
+    nameHint: "Leer: Empfänger und Gäste sehen keinen Namen.",
+    showsName: "Allen zeigen, die meine Links und Anfragen öffnen",
+    saveName: "Name speichern",
     emailHint: "Damit melden Sie sich an. Mail zu Ihrem Konto geht dorthin.",
     emailConfirmed: "Bestätigt",
     unconfirmedText: "Bis Sie die Adresse bestätigen, bleiben für sie freigegebene Dateien geschlossen. Öffnen Sie den Link in unserer Mail.",

@@ -267,6 +267,10 @@ export const screens = {
   },
   settings: {
     sections: { profile: "Profile", password: "Password", sessions: "Sessions", keys: "API keys", device: "This device" },
+    name: "Name",
+    nameHint: "Empty: recipients and guests see no name.",
+    showsName: "Show it to people who open my links and requests",
+    saveName: "Save name",
     emailHint: "You sign in with it. Mail about your account goes there.",
     emailConfirmed: "Confirmed",
     unconfirmedText: "Until you confirm the address, files shared with it stay closed. Open the link in the mail we sent.",
