@@ -1,10 +1,10 @@
 // Runs jobs in a headless Chromium, and prints their results as one JSON object.
 //
-//   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [...], dark?, script?, width?, keepsPolicy?}}
+//   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [...], dark?, script?, width?, keepsPolicy?, storage?, cpuSlowdown?}}
 //
 // Steps of users: fill, press, follow, download, open, resize; with the keyboard: tab, key, choose (files).
 // Other steps: see (wait for a text), progress (read the progress bars), axe (check accessibility), call (send an API request),
-// store (let requests to S3 fail, wait or work), busy (let the API return 429 once per URL), frame (show the page in another site's
+// store (let requests to S3 fail, wait or work), busy (let the API return 429 once per URL), place (note how far a navigation is from the left), frame (show the page in another site's
 // frame), attack (try what an injected script could do).
 // Steps for the web app, which changes screens without a navigation: click (role, within), type, upload (files by the mouse), gone (wait until
 // a text has gone), focused (wait until a field has the focus), idle (wait until nothing loads), reload, secondTab (steps in a new tab of the same browser), visitor (steps at the address in a field, in another browser),
@@ -47,8 +47,9 @@ async function visit(job) {
   });
   context.setDefaultTimeout(10_000);
   const page = await context.newPage();
-  const result = { console: [], requests: [], referrers: [], statuses: [], dialogs: 0, downloads: [], axe: [], widths: [], progress: [], marks: [], interactive: null };
+  const result = { console: [], requests: [], referrers: [], statuses: [], dialogs: 0, downloads: [], axe: [], widths: [], progress: [], marks: [], places: [], interactive: null };
   watch(page, result);
+  if (job.storage) await page.addInitScript((entries) => entries.forEach(([name, value]) => localStorage.setItem(name, value)), Object.entries(job.storage));
   if (job.cpuSlowdown) await slowDown(page, job.cpuSlowdown);
   await page.goto(job.url);
   for (const step of job.steps) {
@@ -172,6 +173,9 @@ async function runStep(step, page, result) {
       const problem = { detail: "Not now", code: step.busy };
       return route.fulfill({ status: 429, headers: { "Retry-After": "2" }, contentType: "application/problem+json", body: JSON.stringify(problem) });
     });
+  } else if (step.place) {
+    const box = await page.getByRole("navigation", { name: step.place }).locator("visible=true").first().boundingBox();
+    result.places.push(box.x / page.viewportSize().width);
   } else if (step.frame) {
     // The other site runs on 127.0.0.1 too: Chromium blocks frames of local addresses in pages from elsewhere.
     const foreign = createServer((_, response) => response.setHeader("Content-Type", "text/html").end(`<iframe src="${step.frame}"></iframe>`));

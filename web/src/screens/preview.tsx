@@ -4,7 +4,7 @@ import type { FileInfo } from "@we-upload/client";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../core/api";
 import { fileKind, isShowableImage, isText, KIND_ICONS } from "../core/file-kind";
-import { fmt, t } from "../core/language";
+import { fmt, isRightToLeft, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { user } from "../core/session";
 import { deleteFiles, downloadFiles } from "../files/file-actions";
@@ -63,8 +63,8 @@ export function Preview({ list, fileId, onClose }: PreviewProps) {
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.target instanceof HTMLVideoElement || event.target instanceof HTMLAudioElement) return;
     const act: (() => void) | undefined = {
-      ArrowLeft: () => show(previous),
-      ArrowRight: () => show(next),
+      ArrowLeft: () => show(isRightToLeft() ? next : previous),
+      ArrowRight: () => show(isRightToLeft() ? previous : next),
       i: () => setDetails(!hasDetails),
       d: () => void downloadFiles([file]),
       ...(isMine ? { Delete: remove, s: () => shareFiles([file]), F2: () => renameFile(list, file) } : {}),
