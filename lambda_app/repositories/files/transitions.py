@@ -42,6 +42,7 @@ from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.models import CHARGED, File, FileRequest, FileStatus, Tombstone, User
+from lambda_app.repositories.accounts.deletions import belongs_to_deleted_account
 from lambda_app.repositories.audit import audit_insert_for
 from lambda_app.repositories.files.deletions import deleted_bytes_now, with_deletion
 from lambda_app.repositories.files.file_access import manageable_by
@@ -175,6 +176,11 @@ class FileTransitionRepository:
         return self._transition(
             File.id == file_id, File.status == before, due < overdue_at, after=FileStatus.DELETING, action="file.purged"
         )
+
+    def purge_with_account(self, file_id: UUID, *, now: datetime) -> File | None:
+        """Start deleting a file whose owner's account is due to be deleted; None if it is not such a file."""
+        conditions = (File.id == file_id, belongs_to_deleted_account(now), File.status.not_in(_GONE))
+        return self._transition(*conditions, after=FileStatus.DELETING, action="file.purged")
 
     def remove(self, file_id: UUID) -> None:
         """Delete the row after its object was deleted."""

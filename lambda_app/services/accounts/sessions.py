@@ -12,9 +12,11 @@ from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.random_tokens import derive_secret, hash_secret, new_secret
 from lambda_app.core.security.tokens import AccessToken, AccessTokens
 from lambda_app.models import User, UserSession
+from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository, Successor
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose, attempt_keys
+from lambda_app.services.accounts.second_factor import SecondFactorVerifier
 
 REFRESH_GRACE = timedelta(seconds=30)
 """How long after an exchange the same refresh token leads to the same successor."""
@@ -32,6 +34,13 @@ class EmailNotVerifiedError(PermissionDeniedError):
 
     code = "email_not_verified"
     message = "The e-mail address has not been confirmed yet; open the link in the mail that we sent, or request a new mail"
+
+
+class AccountDeletionPendingError(PermissionDeniedError):
+    """The credentials are correct, but the user asked to delete the account."""
+
+    code = "account_deletion_pending"
+    message = "This account is going to be deleted; to keep it, sign in with keep_account set to true"
 
 
 class BadRefreshTokenError(NotAuthenticatedError):
@@ -76,12 +85,14 @@ class SessionPolicy:
 class SessionService:
     """Opens, refreshes, lists and ends sessions."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a parameter for each of its parts
         self,
         *,
         users: UserRepository,
         sessions: SessionRepository,
         login_throttle: LoginThrottle,
+        second_factor: SecondFactorVerifier,
+        deletions: AccountDeletionRepository,
         passwords: PasswordHasher,
         tokens: AccessTokens,
         keys: SigningKeys,
@@ -90,23 +101,30 @@ class SessionService:
         self._users = users
         self._sessions = sessions
         self._login_throttle = login_throttle
+        self._second_factor = second_factor
+        self._deletions = deletions
         self._passwords = passwords
         self._tokens = tokens
         self._keys = keys
         self._policy = policy
 
-    def sign_in(self, *, email: str, password: str) -> SignedIn:
-        """Exchange e-mail and password for a session. Raises the errors of `verify_credentials`."""
-        return self._open(self.verify_credentials(email=email, password=password), email)
+    def sign_in(self, *, email: str, password: str, otp: str | None = None, keeps_account: bool = False) -> SignedIn:
+        """Exchange e-mail, password and, if the account has a second factor, a one-time code for a session.
 
-    def verify_credentials(self, *, email: str, password: str) -> User:
-        """Return the user with this e-mail and password.
+        Raises the errors of `verify_credentials`.
+        """
+        return self._open(self.verify_credentials(email=email, password=password, otp=otp, keeps_account=keeps_account), email)
+
+    def verify_credentials(self, *, email: str, password: str, otp: str | None, keeps_account: bool = False) -> User:
+        """Return the user with this e-mail and password, and this one-time code if the account has a second factor.
 
         The attempt counts as failed until the caller resets the counters of `attempt_keys`.
 
         Raises:
             BadCredentialsError: unknown address, wrong password or disabled account; the time taken does not differ.
             EmailNotVerifiedError: the credentials are correct, but the address must be verified first.
+            AccountDeletionPendingError: the user asked to delete the account, and `keeps_account` does not cancel that.
+            SecondFactorRequiredError, BadSecondFactorError: the password is correct, but the code is missing or wrong.
             ThrottledError: too many failed attempts.
         """
         user = self._login_throttle.verify_password(email=email, password=password, purpose=PasswordPurpose.SIGN_IN)
@@ -115,9 +133,18 @@ class SessionService:
         if self._policy.requires_verified_email and user.email_verified_at is None:
             self._login_throttle.record_refused_sign_in(user, reason="email_not_verified")
             raise EmailNotVerifiedError
+        self._second_factor.require(user, otp)
+        if user.deletion_at is not None:
+            user = self._keep(user, keeps_account=keeps_account)
         if self._passwords.needs_rehash(user.hashed_password):
             self._users.replace_hash(user, self._passwords.hash(password))
         return user
+
+    def _keep(self, user: User, *, keeps_account: bool) -> User:
+        kept = self._deletions.cancel(user.id) if keeps_account else None
+        if kept is None:
+            raise AccountDeletionPendingError(extra={"deletion_at": user.deletion_at and user.deletion_at.isoformat()})
+        return kept
 
     def refresh(self, refresh_token: str) -> SignedIn:
         """Exchange a refresh token for the next pair of tokens.

@@ -18,7 +18,11 @@ from tests.support.problems import assert_problem, assert_unauthenticated
 USERS = "/api/v1/users"
 
 
-EMPTY_PROFILE = {"display_name": None, "locale": None, "time_zone": None, "shows_name_on_links": False}
+EMPTY_PROFILE = {
+    **dict.fromkeys(("display_name", "locale", "time_zone", "deletion_at")),
+    "shows_name_on_links": False,
+    "has_second_factor": False,
+}
 
 
 def registration(**changes: Any) -> dict[str, Any]:
