@@ -130,7 +130,7 @@ export function Shell({ children }: { readonly children: ComponentChildren }) {
           <MenuButton class="me" label={email} isLabelShown items={accountMenu}>
             <Avatar email={email} />
             <span class="grow">
-              <span class="two strong-two">{email}</span>
+              <span class="two strong-two">{user.value?.display_name ?? email}</span>
             </span>
             <Icon name="down" size="s" />
           </MenuButton>

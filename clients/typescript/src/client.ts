@@ -11,6 +11,7 @@ import {
   type Locks,
   type Session,
   type SessionStore,
+  type SignInOptions,
   type SignInSession,
 } from "./session.js";
 
@@ -77,8 +78,8 @@ function accountCalls(http: Http, session: SignInSession) {
       return session.isSignedIn;
     },
     /** Sign in and return the account. */
-    async signIn(credentials: { readonly email: string; readonly password: string }): Promise<api.User> {
-      await session.signIn(credentials.email, credentials.password);
+    async signIn(credentials: { readonly email: string; readonly password: string } & SignInOptions): Promise<api.User> {
+      await session.signIn(credentials.email, credentials.password, credentials);
       return me();
     },
     /** Go on with the session of an earlier page load. Null where there is none. Throws when the server cannot be reached. */
@@ -97,6 +98,14 @@ function accountCalls(http: Http, session: SignInSession) {
     me,
     /** A new password ends every session, this one too. */
     updateMe: (body: api.SelfUpdate) => http.call("put", "/api/v1/users/me", { body }),
+    /** Get a secret for an authenticator app. The second factor is off until a code confirms it. */
+    startSecondFactor: (body: { readonly current_password: string }) => http.call("post", "/api/v1/users/me/second-factor", { body }),
+    /** Turn the second factor on; returns the recovery codes, once. */
+    confirmSecondFactor: (otp: string) => http.call("post", "/api/v1/users/me/second-factor/confirm", { body: { otp } }),
+    renewRecoveryCodes: (body: api.FactorProof) => http.call("post", "/api/v1/users/me/second-factor/recovery-codes", { body }),
+    disableSecondFactor: (body: api.FactorProof) => http.call("post", "/api/v1/users/me/second-factor/disable", { body }),
+    /** Close the own account at once and delete it later; a sign-in with `keepAccount` keeps it. */
+    deleteMe: (body: api.AccountProof) => http.call("delete", "/api/v1/users/me", { body }),
     usage: (options?: CallOptions) => http.call("get", "/api/v1/users/me/usage", { ...options }),
     sessions: (options?: CallOptions) => http.call("get", "/api/v1/users/me/sessions", { ...options }),
     endSession: (sessionId: string) => http.call("delete", "/api/v1/users/me/sessions/{session_id}", { path: { session_id: sessionId } }),

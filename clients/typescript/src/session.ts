@@ -39,9 +39,16 @@ export interface Session {
   renew(rejected: string | null): Promise<boolean>;
 }
 
+export interface SignInOptions {
+  /** Code of the authenticator app, or a recovery code; for accounts with a second factor. */
+  readonly otp?: string | undefined;
+  /** Keep an account that is about to be deleted. */
+  readonly keepAccount?: boolean | undefined;
+}
+
 /** A session that can be started with a password and ended. */
 export interface SignInSession extends Session {
-  signIn(email: string, password: string): Promise<void>;
+  signIn(email: string, password: string, options?: SignInOptions): Promise<void>;
   /** Renew the tokens. False means that the session has ended. Throws when the server cannot be reached. */
   refresh(): Promise<boolean>;
   signOut(): Promise<void>;
@@ -139,11 +146,16 @@ export function createSession(config: SessionConfig): SignInSession {
       if (tokens.accessToken !== rejected) return true;
       return renewOnce();
     },
-    async signIn(email, password) {
+    async signIn(email, password, { otp, keepAccount } = {}) {
       await adopt(
         config.mode === "cookie"
-          ? await post("/session", jsonBody({ email, password }, SESSION_HEADERS))
-          : await post("/login/token", { body: new URLSearchParams({ username: email, password }) }),
+          ? await post(
+              "/session",
+              jsonBody({ email, password, ...(otp ? { otp } : {}), ...(keepAccount ? { keep_account: true } : {}) }, SESSION_HEADERS),
+            )
+          : await post("/login/token", {
+              body: new URLSearchParams({ username: email, password, ...(otp ? { otp } : {}), ...(keepAccount ? { keep_account: "true" } : {}) }),
+            }),
       );
     },
     refresh: renewOnce,

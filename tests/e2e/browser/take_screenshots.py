@@ -1,5 +1,7 @@
 """Takes the screenshots in docs/screenshots, for `make screenshots`: the web app with real files, on a desktop and on a phone."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -48,6 +50,32 @@ UPLOAD_BYTES_PER_SECOND = 6_000_000
 SENT_PERCENT = 15
 
 
+def _picture(size: int) -> bytes:
+    """Return a PNG of a floor plan, followed by zeros up to `size` bytes."""
+    width, height, ground, line = 480, 320, b"\xf4\xf6\xf7", b"\x60\x78\x8a"
+    walls = [
+        (40, 40, 440, 46),
+        (40, 274, 440, 280),
+        (40, 40, 46, 280),
+        (434, 40, 440, 280),
+        (200, 40, 206, 190),
+        (200, 184, 330, 190),
+        (300, 190, 306, 280),
+    ]
+    rows = bytearray()
+    for y in range(height):
+        rows += b"\0"
+        for x in range(width):
+            rows += line if any(left <= x < right and top <= y < bottom for left, top, right, bottom in walls) else ground
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    image = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(rows))) + chunk(b"IEND", b"")
+    return image.ljust(size, b"\0")
+
+
 def _fill(site: Site, client: httpx.Client, account: Account) -> dict[str, str]:
     """Make files, links and a file request; return the addresses of the pages that visitors see."""
     profile = {"display_name": "Mara Lindqvist", "shows_name_on_links": True}
@@ -58,7 +86,8 @@ def _fill(site: Site, client: httpx.Client, account: Account) -> dict[str, str]:
     request = client.post("/api/v1/file-requests", json=fields, headers=account.headers).raise_for_status().json()
     made = []
     for name, content_type, size, age in FILES:
-        file = make_file(client, account, bytes(size), filename=name, content_type=content_type)["id"]
+        content = _picture(size) if name.endswith(".png") else bytes(size)
+        file = make_file(client, account, content, filename=name, content_type=content_type)["id"]
         with site.services.engine.begin() as connection:
             connection.execute(sql("UPDATE file SET created_at = :created WHERE id = :id"), {"created": clock.now() - age, "id": file})
         made.append(file)
@@ -89,7 +118,7 @@ def _shots(site: Site, account: Account, pages: dict[str, str], variant: str) ->
         "trash": at("trash", {"see": TRASHED}),
         "settings": at("settings", {"see": "This one"}),
         "admin": at("admin", {"see": "Uploads each day", "role": "heading"}),
-        "preview": [*opened, {"click": "IMG_4127.jpg"}, {"see": "Previous file", "role": "button"}, {"idle": True}, shot("preview")],
+        "preview": [*opened, {"click": "ground-floor.png"}, {"see": "Previous file", "role": "button"}, {"idle": True}, shot("preview")],
         "share-page": [{"open": pages["share"]}, shot("share-page")],
         "request-page": [{"open": pages["request"]}, shot("request-page")],
         "sign-in": [{"focused": "E-mail"}, shot("sign-in")],

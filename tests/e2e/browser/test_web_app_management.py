@@ -10,6 +10,7 @@ from sqlalchemy import text as sql
 from tests.e2e.browser.conftest import Site
 from tests.e2e.browser.steps import Results, Steps, choose_action, console_messages, failures, keeps_policy, sign_in
 from tests.support.accounts import Account, make_account, make_file
+from tests.support.second_factor import set_up
 from tests.support.shares import make_share
 
 TITLE = "Photos of the feast"
@@ -58,6 +59,13 @@ def member(site: Site, client: httpx.Client) -> Account:
 
 
 @pytest.fixture(scope="module")
+def careful(site: Site, client: httpx.Client) -> tuple[Account, list[str]]:
+    """An account with a second factor, and its recovery codes."""
+    account = make_account(client, site.services)
+    return account, set_up(client, account)[1]
+
+
+@pytest.fixture(scope="module")
 def results(
     site: Site,
     link: dict[str, Any],
@@ -66,6 +74,7 @@ def results(
     owner: Account,
     operator: Account,
     member: Account,
+    careful: tuple[Account, list[str]],
     visit: Callable[[dict[str, Any]], Results],
 ) -> Results:
     """The results of all jobs, run in one browser."""
@@ -111,6 +120,24 @@ def results(
             *({"see": "Until you confirm the address"}, {"idle": True}, {"axe": True}),
         ],
     }
+    account, (code, other, *_) = careful
+    jobs["second factor"] = [
+        *(*sign_in(account.email, account.password), {"see": "Enter the code of your authenticator app"}, {"axe": True}),
+        *({"fill": "Password", "value": account.password}, {"fill": "Code", "value": code}, {"click": "Sign in"}),
+        *({"see": "Files", "role": "heading"}, {"open": f"{site.url}/settings"}, {"see": "Turn off second factor", "role": "button"}),
+        *({"click": "Delete account"}, {"see": "Delete your account?"}, {"axe": True}),
+        *(
+            {"fill": "Current password", "value": account.password, "within": "dialog"},
+            {"fill": "Code", "value": other, "within": "dialog"},
+        ),
+        *({"click": "Delete account", "within": "dialog"}, {"see": "Your account is closed."}),
+    ]
+    jobs["turns the factor on"] = [
+        *(*as_owner, {"open": f"{site.url}/settings"}, {"click": "Turn on second factor"}),
+        *({"fill": "Current password", "value": owner.password, "within": "dialog"}, {"click": "Next"}, {"see": "Scan the code"}),
+        *({"axe": True}, {"fill": "Code", "value": "000000", "within": "dialog"}, {"click": "Turn on", "within": "dialog"}),
+        {"see": "This code is wrong or was used already."},
+    ]
     # The last job changes what the others see.
     role = jobs.pop("role")
     return visit(keeps_policy({name: {"url": f"{site.url}/", "steps": steps} for name, steps in {**jobs, "role": role}.items()}))
@@ -139,10 +166,16 @@ def test_role_changes_only_with_the_password_of_the_superuser(
     assert account["is_superuser"]
 
 
+def test_account_is_closed_with_password_and_code(results: Results, client: httpx.Client, careful: tuple[Account, list[str]]) -> None:
+    account, _ = careful
+    assert results["second factor"]["path"] == "/sign-in"
+    assert client.get("/api/v1/users/me", headers=account.headers).status_code in (401, 403)
+
+
 def test_pages_have_no_accessibility_violations(results: Results) -> None:
     reports = [report for result in results.values() for report in result["axe"]]
 
-    assert len(reports) == 5
+    assert len(reports) == 8
     assert [report["violations"] for report in reports if report["violations"]] == []
 
 
@@ -153,6 +186,7 @@ def test_list_of_all_files_fits_a_narrow_screen(results: Results) -> None:
 def test_browser_reports_neither_errors_nor_violations_of_the_policy(results: Results) -> None:
     messages = console_messages(results)
 
-    # The browser itself reports the refusal of the wrong password.
-    assert [message for message in messages.pop("role", []) if "403" not in message] == []
+    # The browser itself reports the refusals.
+    for name in ("role", "second factor", "turns the factor on"):
+        assert [message for message in messages.pop(name, []) if "403" not in message and "401" not in message] == []
     assert messages == {}

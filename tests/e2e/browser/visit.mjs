@@ -80,7 +80,7 @@ function watch(page, result) {
 
 async function runStep(step, page, result) {
   if (step.fill) {
-    await page.getByLabel(step.fill, { exact: true }).fill(step.value);
+    await (step.within ? page.getByRole(step.within) : page).getByLabel(step.fill, { exact: true }).fill(step.value);
   } else if (step.press) {
     await Promise.all([page.waitForNavigation(), page.getByRole("button", { name: step.press }).click()]);
   } else if (step.download) {

@@ -6,6 +6,7 @@ import { t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { showToast } from "../core/toasts";
 import { NewPassword } from "../screens/account-page";
+import { OneTimeCode, ownCredentials } from "../settings/own-credentials";
 import { Field } from "../ui/controls";
 import { FormDialog, textOf } from "../ui/form-dialog";
 
@@ -16,13 +17,18 @@ interface AccountDialogProps {
 }
 
 function OwnPassword() {
-  return <Field label={s.admin.ownPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} hint={s.admin.ownPasswordHint} />;
+  return (
+    <>
+      <Field label={s.admin.ownPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} hint={s.admin.ownPasswordHint} />
+      <OneTimeCode />
+    </>
+  );
 }
 
 /** Return a function that sends changes together with the superuser's password. */
 function saver({ account, onSaved }: AccountDialogProps) {
   return async (fields: FormData, changes: UserUpdate) => {
-    onSaved(await api.admin.updateUser(account.id, { ...changes, current_password: String(fields.get("current_password")) }));
+    onSaved(await api.admin.updateUser(account.id, { ...changes, ...ownCredentials(fields) }));
     showToast(s.share.saved, { icon: "user" });
   };
 }

@@ -55,8 +55,8 @@ export async function startSession(): Promise<void> {
   }
 }
 
-export async function signIn(email: string, password: string): Promise<void> {
-  enter(await api.accounts.signIn({ email, password }));
+export async function signIn(credentials: Parameters<typeof api.accounts.signIn>[0]): Promise<void> {
+  enter(await api.accounts.signIn(credentials));
   navigate(nextPath(), { replace: true });
 }
 

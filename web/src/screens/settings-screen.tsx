@@ -7,8 +7,10 @@ import { location } from "../core/router";
 import { setTheme, theme, type Theme } from "../core/theme";
 import { Switch } from "../ui/choices";
 import { Password, Profile, ProfileName } from "../settings/account";
+import { DeleteAccount } from "../settings/delete-account";
 import { ApiKeys } from "../settings/api-keys";
 import { Section, SECTIONS } from "../settings/section";
+import { SecondFactor } from "../settings/second-factor";
 import { Sessions } from "../settings/sessions";
 import { SelectField } from "../ui/form-dialog";
 
@@ -35,6 +37,7 @@ export function SettingsScreen() {
           <Section id="password">
             <Password />
           </Section>
+          <SecondFactor />
           <Sessions />
           <ApiKeys />
           <Section id="device">
@@ -46,6 +49,7 @@ export function SettingsScreen() {
               </label>
             </div>
           </Section>
+          <DeleteAccount />
         </div>
       </div>
     </>

@@ -1,7 +1,7 @@
 /** Sign in and sign up. */
 
 import { ApiError } from "@we-upload/client";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { api } from "../core/api";
 import { BRAND_NAME } from "../core/brand";
 import { t } from "../core/language";
@@ -12,8 +12,12 @@ import { Field, FieldError, Note, SubmitButton } from "../ui/controls";
 import { AccountPage, NewPassword, useForm } from "./account-page";
 
 export function SignInScreen() {
-  const { isBusy, error, form, onSubmit } = useForm(({ email = "", password = "" }) => signIn(email, password));
-  const isUnconfirmed = error instanceof ApiError && error.code === "email_not_verified";
+  const { isBusy, error, form, onSubmit } = useForm(({ email = "", password = "", otp, keep }) => signIn({ email, password, otp, keepAccount: keep !== undefined }));
+  const code = error instanceof ApiError ? error.code : "";
+  // A code stays wanted when another one was wrong.
+  const wantsCode = useRef(false);
+  wantsCode.current ||= code === "second_factor_required";
+  const isUnconfirmed = code === "email_not_verified";
   return (
     <AccountPage title={t.signIn.title(BRAND_NAME)}>
       <form class="stack" ref={form} onSubmit={onSubmit}>
@@ -34,6 +38,13 @@ export function SignInScreen() {
             )
           }
         />
+        {wantsCode.current && <Field label={t.signIn.code} isBig name="otp" autoComplete="one-time-code" required autoFocus maxLength={32} />}
+        {code === "account_deletion_pending" && (
+          <label class="row">
+            <input type="checkbox" name="keep" required />
+            {t.signIn.keepAccount}
+          </label>
+        )}
         {error !== null && <FieldError text={problemText(error)} />}
         {isUnconfirmed && <ConfirmAgain email={() => String(new FormData(form.current ?? undefined).get("email"))} />}
         <SubmitButton isBusy={isBusy} label={isBusy ? t.signIn.busy : t.signIn.submit} class="primary big block" />
@@ -66,7 +77,7 @@ export function SignUpScreen() {
   const { isBusy, error, form, onSubmit } = useForm(async ({ email = "", password = "" }) => {
     await api.accounts.signUp({ email, password });
     try {
-      await signIn(email, password);
+      await signIn({ email, password });
     } catch (cause) {
       // Servers that want a confirmed address refuse the sign-in until then.
       if (!(cause instanceof ApiError) || cause.status >= 500) throw cause;

@@ -7,10 +7,11 @@ import { t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { problemText, showProblem } from "../core/problems";
 import { serverConfig } from "../core/server-config";
-import { user } from "../core/session";
+import { signOut, user } from "../core/session";
 import { showToast } from "../core/toasts";
 import { Badge, Field, FieldError, SubmitButton } from "../ui/controls";
 import { Icon } from "../ui/icon";
+import { OneTimeCode, ownCredentials } from "./own-credentials";
 import { NewPassword } from "../screens/account-page";
 
 /** Run what a form of the settings does. */
@@ -60,7 +61,7 @@ export function Profile() {
   const email = user.value?.email ?? "";
   const [typed, setTyped] = useState(email);
   const { form, isBusy, error, onSubmit } = useSettingsForm(async (fields) => {
-    user.value = await api.accounts.updateMe({ email: typed.trim(), current_password: String(fields.get("current_password")) });
+    user.value = await api.accounts.updateMe({ email: typed.trim(), ...ownCredentials(fields) });
     setTyped(user.value.email);
     showToast(s.settings.emailSaved);
   });
@@ -80,6 +81,7 @@ export function Profile() {
         />
         {!isChanged && user.value !== null && <Confirmation account={user.value} />}
         {isChanged && <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required hint={s.settings.currentHint} />}
+        {isChanged && <OneTimeCode />}
       </div>
       {error !== null && <FieldError text={error} />}
       {isChanged && (
@@ -128,10 +130,13 @@ export function Password() {
   const { form, isBusy, error, onSubmit } = useSettingsForm(async (fields) => {
     const password = String(fields.get("password"));
     const email = user.value?.email ?? "";
-    await api.accounts.updateMe({ password, current_password: String(fields.get("current_password")) });
+    // A code is valid once, so that it cannot be used to sign in again.
+    const hadCode = fields.has("otp");
+    await api.accounts.updateMe({ password, ...ownCredentials(fields) });
     // The change ends every session, this one too.
-    user.value = await api.accounts.signIn({ email, password });
     showToast(s.settings.passwordSaved, { icon: "lock" });
+    if (hadCode) return void signOut();
+    user.value = await api.accounts.signIn({ email, password });
   });
   return (
     <form class="card pad stack" ref={form} onSubmit={onSubmit}>
@@ -139,6 +144,7 @@ export function Password() {
       <div class="form2">
         <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} />
         <NewPassword label={s.reset.password} isBig={false} />
+        <OneTimeCode />
       </div>
       {error !== null && <FieldError text={error} />}
       <div class="row wrap">
