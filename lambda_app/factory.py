@@ -185,7 +185,7 @@ class Services:
             users=UserRepository(session),
             verifier=self._second_factor(session),
             login_throttle=self._login_throttle(session),
-            cipher=LinkTokenCipher(self.link_keys),
+            cipher=self._link_cipher(),
             issuer=ISSUER,
         )
 
@@ -273,7 +273,7 @@ class Services:
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             passwords=self.passwords,
             share_tokens=ShareTokens(self.keys),
-            cipher=LinkTokenCipher(self.link_keys),
+            cipher=self._link_cipher(),
             recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
         )
 
@@ -303,12 +303,12 @@ class Services:
             requests=FileRequestRepository(session),
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             keys=self.keys,
-            cipher=LinkTokenCipher(self.link_keys),
+            cipher=self._link_cipher(),
         )
 
     def link_token_encryption(self, session: Session) -> LinkTokenEncryption:
         """The re-encryption of link tokens after a rotation, for the operator's command."""
-        return LinkTokenEncryption(tokens=LinkTokenRepository(session), cipher=LinkTokenCipher(self.link_keys))
+        return LinkTokenEncryption(tokens=LinkTokenRepository(session), cipher=self._link_cipher())
 
     def public_uploads(self, session: Session) -> PublicUploadService:
         """The service for guests who upload to a file request, for one unit of work."""
@@ -389,6 +389,9 @@ class Services:
     def _default_quota(self) -> Quota:
         return Quota(bytes=self.settings.user_quota_bytes, files=self.settings.user_quota_files)
 
+    def _link_cipher(self) -> LinkTokenCipher:
+        return LinkTokenCipher(self.link_keys, fallback=None if self.link_keys is self.keys else self.keys)
+
     def _archive_retention(self) -> timedelta:
         return timedelta(hours=self.settings.archive_retention_hours)
 
@@ -396,7 +399,7 @@ class Services:
         return SecondFactorVerifier(
             factors=SecondFactorRepository(session),
             login_throttle=self._login_throttle(session),
-            cipher=LinkTokenCipher(self.link_keys),
+            cipher=self._link_cipher(),
         )
 
     def _login_throttle(self, session: Session) -> LoginThrottle:

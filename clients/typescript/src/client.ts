@@ -107,7 +107,18 @@ function accountCalls(http: Http, session: SignInSession) {
     /** Close the own account at once and delete it later; a sign-in with `keepAccount` keeps it. */
     deleteMe: (body: api.AccountProof) => http.call("delete", "/api/v1/users/me", { body }),
     usage: (options?: CallOptions) => http.call("get", "/api/v1/users/me/usage", { ...options }),
-    sessions: (options?: CallOptions) => http.call("get", "/api/v1/users/me/sessions", { ...options }),
+    /** All active sessions, newest first. */
+    async sessions(options?: CallOptions): Promise<api.SessionInfo[]> {
+      const all: api.SessionInfo[] = [];
+      let cursor: string | null = null;
+      do {
+        const query: PageOptions = cursor === null ? {} : { cursor };
+        const page: api.Page<api.SessionInfo> = await http.page("/api/v1/users/me/sessions", { query, ...options });
+        all.push(...page.items);
+        cursor = page.nextCursor;
+      } while (cursor !== null);
+      return all;
+    },
     endSession: (sessionId: string) => http.call("delete", "/api/v1/users/me/sessions/{session_id}", { path: { session_id: sessionId } }),
     apiKeys: (options?: CallOptions) => http.call("get", "/api/v1/users/me/api-keys", { ...options }),
     createApiKey: (body: api.ApiKeyCreate) => http.call("post", "/api/v1/users/me/api-keys", { body }),

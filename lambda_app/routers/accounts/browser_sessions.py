@@ -36,7 +36,7 @@ def start_session(credentials: SignIn, sessions: SessionsDep, cookie: SessionCoo
     return _browser_session(signed_in, cookie, response)
 
 
-@router.post("/refresh", response_model=BrowserSession, responses=problem_responses(401, 403), dependencies=[SAME_ORIGIN_SESSION])
+@router.post("/refresh", response_model=BrowserSession, responses=problem_responses(401, 403, 429), dependencies=[SAME_ORIGIN_SESSION])
 def refresh_session(sessions: SessionsDep, cookie: SessionCookieDep, response: Response) -> BrowserSession:
     """Return a new access token, and replace the refresh token in the cookie. The rules of `POST /login/refresh` apply."""
     if cookie.value is None:

@@ -44,7 +44,7 @@ def sign_in(
     return _token(signed_in, response)
 
 
-@router.post("/refresh", response_model=Token, responses=problem_responses(401))
+@router.post("/refresh", response_model=Token, responses=problem_responses(401, 429))
 def refresh_tokens(refresh: Refresh, sessions: SessionsDep, response: Response) -> Token:
     """Exchange a refresh token for a new access token and a new refresh token.
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError
+from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError, TooManyRequestsError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.keys import SigningKey, SigningKeys
 from lambda_app.core.security.passwords import PasswordHasher
@@ -15,8 +15,12 @@ from lambda_app.models import User, UserSession
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository, Successor
 from lambda_app.repositories.accounts.users import UserRepository
+from lambda_app.schemas.files.file_lists import FileOrder, Order
+from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose, attempt_keys
 from lambda_app.services.accounts.second_factor import SecondFactorVerifier
+
+_NEWEST_FIRST = FileOrder.of(Order.NEWEST_FIRST)
 
 REFRESH_GRACE = timedelta(seconds=30)
 """How long after an exchange the same refresh token leads to the same successor."""
@@ -64,6 +68,13 @@ class RefreshTokenSupersededError(NotAuthenticatedError):
     message = "A newer refresh token of this session was used before this one, so the session has ended; sign in again"
 
 
+class TooManyRefreshesError(TooManyRequestsError):
+    """The session has been refreshed too often. Its tokens stay valid."""
+
+    code = "too_many_refreshes"
+    message = "This session was refreshed too often; use the access token until it expires, and wait before you refresh again"
+
+
 @dataclass(frozen=True, slots=True)
 class SignedIn:
     """An access token, and the refresh token that is exchanged for the next pair."""
@@ -72,6 +83,14 @@ class SignedIn:
     refresh_token: str = field(repr=False)
     session_expires_at: datetime
     """When the session ends if it is not refreshed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """One page of sessions, and the cursor of the next if there is one."""
+
+    sessions: list[UserSession]
+    next_cursor: Cursor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +176,7 @@ class SessionService:
             BadRefreshTokenError: The token is unknown, or its session has ended.
             RefreshTokenReusedError: The token was exchanged before the grace period.
             RefreshTokenSupersededError: The successor of the token has been used.
+            TooManyRefreshesError: The session has been refreshed too often within an hour. The token stays valid.
             UnavailableError: The keys cannot be fetched.
         """
         token_hash, key = hash_secret(refresh_token), self._keys.refresh_key()
@@ -171,6 +191,11 @@ class SessionService:
         token_hash = hash_secret(refresh_token)
         exchange = self._sessions.get_exchange(token_hash)
         if exchange is None:
+            raise BadRefreshTokenError
+        if exchange.used_at is None:
+            until = exchange.refused_until
+            if until is not None and until > clock.now() and exchange.is_session_live:
+                raise TooManyRefreshesError.until(until)
             raise BadRefreshTokenError
         is_late = exchange.successor_hash is None or clock.now() - exchange.used_at > REFRESH_GRACE
         if is_late or exchange.is_successor_used:
@@ -209,9 +234,14 @@ class SessionService:
             raise PermissionDeniedError
         self._users.update(user_id, {}, action="user.sessions_revoked", ends_sessions=True)
 
-    def list_sessions(self, user: User) -> list[UserSession]:
-        """Return the user's active sessions, newest first."""
-        return self._sessions.list_live(user)
+    def page_sessions(self, user: User, *, limit: int, after: Cursor | None) -> SessionPage:
+        """Return one page of the user's active sessions, newest first. Raises MalformedRequestError for a cursor of another order."""
+        if after is not None:
+            after.value_for(_NEWEST_FIRST)
+        rows = self._sessions.page_live(user, limit=limit + 1, after=after)
+        sessions = rows[:limit]
+        last = sessions[-1] if len(rows) > limit else None
+        return SessionPage(sessions, None if last is None else Cursor(_NEWEST_FIRST, last.created_at, last.id))
 
     def revoke(self, user: User, session_id: UUID) -> None:
         """End one of the user's sessions. Raises NotFoundError."""

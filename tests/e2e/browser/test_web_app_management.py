@@ -130,7 +130,7 @@ def results(
             {"fill": "Current password", "value": account.password, "within": "dialog"},
             {"fill": "Code", "value": other, "within": "dialog"},
         ),
-        *({"click": "Delete account", "within": "dialog"}, {"see": "Your account is closed."}),
+        *({"click": "Delete account", "within": "dialog"}, {"see": "Your account is closed and will be deleted on"}),
     ]
     jobs["turns the factor on"] = [
         *(*as_owner, {"open": f"{site.url}/settings"}, {"click": "Turn on second factor"}),

@@ -24,17 +24,21 @@ const SEARCH_DELAY_MS = 250;
 export function People() {
   const [people, setPeople] = useState<readonly User[] | null>(null);
   const [usages, setUsages] = useState<ReadonlyMap<string, Usage>>(new Map());
-  const [hasMore, setMore] = useState(false);
+  const [next, setNext] = useState<string | null>(null);
   const [search, setSearch] = useState("");
   const [error, setError] = useState<unknown>(null);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
 
-  async function load(from: number, text: string): Promise<void> {
+  async function load(cursor: string | null, text: string): Promise<void> {
     setError(null);
     try {
-      const { items } = await api.admin.users({ skip: from, limit: PEOPLE_STEP, ...(text === "" ? {} : { search: text }) });
-      setPeople((before) => (from === 0 ? items : [...(before ?? []), ...items]));
-      setMore(items.length === PEOPLE_STEP);
+      const { items, nextCursor } = await api.admin.users({
+        limit: PEOPLE_STEP,
+        ...(cursor === null ? {} : { cursor }),
+        ...(text === "" ? {} : { search: text }),
+      });
+      setPeople((before) => (cursor === null ? items : [...(before ?? []), ...items]));
+      setNext(nextCursor);
       for (const account of items) {
         const usage = await api.admin.usage(account.id);
         setUsages((before) => new Map(before).set(account.id, usage));
@@ -43,7 +47,7 @@ export function People() {
       setError(cause);
     }
   }
-  useEffect(() => void load(0, ""), []);
+  useEffect(() => void load(null, ""), []);
   const replace = (account: User) => setPeople((before) => before?.map((other) => (other.id === account.id ? account : other)) ?? null);
   const readUsage = (account: User) => api.admin.usage(account.id).then((usage) => setUsages((before) => new Map(before).set(account.id, usage)), showProblem);
   const update = async (account: User, changes: UserUpdate, text: string) => {
@@ -115,15 +119,15 @@ export function People() {
               const typed = event.currentTarget.value;
               setSearch(typed);
               clearTimeout(timer.current);
-              timer.current = setTimeout(() => void load(0, typed.trim()), SEARCH_DELAY_MS);
+              timer.current = setTimeout(() => void load(null, typed.trim()), SEARCH_DELAY_MS);
             }}
           />
         </div>
       </div>
-      <Loaded value={people} error={error} onRetry={() => void load(0, search.trim())} skeletonCount={4}>
+      <Loaded value={people} error={error} onRetry={() => void load(null, search.trim())} skeletonCount={4}>
         {(known) => (known.length === 0 ? <Empty title={t.files.nothingFound} /> : <DataTable caption={s.admin.tabs.people} columns={columns} rows={known} keyOf={(account) => account.id} />)}
       </Loaded>
-      {hasMore && people !== null && <ShowMore onClick={() => void load(people.length, search.trim())} />}
+      {next !== null && people !== null && <ShowMore onClick={() => void load(next, search.trim())} />}
     </section>
   );
 }

@@ -60,6 +60,12 @@ export async function signIn(credentials: Parameters<typeof api.accounts.signIn>
   navigate(nextPath(), { replace: true });
 }
 
+/** Forget the session of an account that was closed. */
+export function leaveClosedAccount(): void {
+  leave();
+  navigate("/sign-in");
+}
+
 export async function signOut(): Promise<void> {
   leave();
   navigate("/sign-in");

@@ -1,8 +1,9 @@
 /** The end of the own account. */
 
 import { api } from "../core/api";
+import { fmt } from "../core/language";
 import { s } from "../core/screen-texts";
-import { signOut } from "../core/session";
+import { leaveClosedAccount } from "../core/session";
 import { showToast } from "../core/toasts";
 import { Field } from "../ui/controls";
 import { showDialog } from "../ui/dialog-host";
@@ -12,10 +13,9 @@ import { Section } from "./section";
 
 function confirmDelete(): void {
   const remove = async (fields: FormData) => {
-    await api.accounts.deleteMe(ownCredentials(fields));
-    showToast(s.settings.accountDeleted, { icon: "info" });
-    // The server has ended the session already.
-    await signOut().catch(() => {});
+    const closed = await api.accounts.deleteMe(ownCredentials(fields));
+    leaveClosedAccount();
+    showToast(s.settings.accountClosed(fmt.day(new Date(closed.deletion_at ?? Date.now()))), { icon: "info" });
   };
   showDialog((close) => (
     <FormDialog title={s.settings.deleteAccountTitle} subtitle={s.settings.deleteAccountText} submit={s.settings.deleteAccount} isDangerous act={remove} onClose={close}>

@@ -97,7 +97,7 @@ function showCodes(codes: readonly string[]): void {
         </>
       }
     >
-      <ul class="dlg-text mono form2" aria-label={s.factor.codes}>
+      <ul class="dlg-text mono codes" aria-label={s.factor.codes}>
         {codes.map((code) => (
           <li key={code}>{code}</li>
         ))}

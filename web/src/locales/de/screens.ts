@@ -264,7 +264,7 @@ export const screens: ScreenTexts = {
     deleteAccount: "Konto löschen",
     deleteAccountTitle: "Ihr Konto löschen?",
     deleteAccountText: "Ihre Links schließen sofort. Konto und Dateien werden nach einer Frist gelöscht; bis dahin behält eine Anmeldung sie.",
-    accountDeleted: "Ihr Konto ist geschlossen. Melden Sie sich an, um es zu behalten.",
+    accountClosed: (day) => `Ihr Konto ist geschlossen und wird am ${day} gelöscht. Melden Sie sich bis dahin an, um es zu behalten.`,
     name: "Name",
     nameHint: "Leer: Empfänger und Gäste sehen keinen Namen.",
     showsName: "Allen zeigen, die meine Links und Anfragen öffnen",

@@ -270,7 +270,7 @@ export const screens = {
     deleteAccount: "Delete account",
     deleteAccountTitle: "Delete your account?",
     deleteAccountText: "Your links close at once. Account and files are deleted after a period of grace; until then, a sign-in keeps them.",
-    accountDeleted: "Your account is closed. Sign in again to keep it.",
+    accountClosed: (day: string) => `Your account is closed and will be deleted on ${day}. Sign in until then to keep it.`,
     name: "Name",
     nameHint: "Empty: recipients and guests see no name.",
     showsName: "Show it to people who open my links and requests",
