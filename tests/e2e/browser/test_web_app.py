@@ -89,7 +89,7 @@ def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Cal
     make_file(client, keys_user, REPORT, filename=OLD_NAME, content_type="application/pdf")
     file = make_file(client, operator, REPORT, filename=SMALL["name"], content_type="application/pdf")["id"]
     make_share(client, operator, file)
-    opened = {
+    opened: dict[str, Steps] = {
         path: [{"open": f"{site.url}/{path}"}, {"see": heading, "role": "heading"}, {"idle": True}, *INSPECT]
         for path, heading in SCREENS.items()
     }
@@ -121,9 +121,10 @@ def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Cal
         *({"type": "Photos"}, {"key": "Control+Enter"}, {"see": "Send this link"}, {"key": "Escape"}, {"gone": "Send this link"}),
         *({"key": "g"}, {"key": "s"}, {"see": "Settings", "role": "heading"}, {"key": "/"}, {"see": "after.pdf"}),
     ]
+    resized: Steps = [{"resize": 320}, {"resize": 1280}]
     mirrored: Steps = [
         *(*sign_in(operator.email, operator.password), {"see": "Files", "role": "heading"}, {"place": "Main"}),
-        *(step for steps in opened.values() for step in (*steps, {"resize": 320}, {"resize": 1280})),
+        *(step for steps in opened.values() for step in [*steps, *resized]),
         *({"open": f"{site.url}/files"}, {"click": SMALL["name"]}, {"see": "Verified on arrival"}, *INSPECT),
     ]
     jobs: dict[str, Any] = {
