@@ -14,9 +14,10 @@ import { AccountPage, NewPassword, useForm } from "./account-page";
 export function SignInScreen() {
   const { isBusy, error, form, onSubmit } = useForm(({ email = "", password = "", otp, keep }) => signIn({ email, password, otp, keepAccount: keep !== undefined }));
   const code = error instanceof ApiError ? error.code : "";
-  // A code stays wanted when another one was wrong.
-  const wantsCode = useRef(false);
-  wantsCode.current ||= code === "second_factor_required";
+  // Once they are needed, the fields stay while other errors come and go.
+  const needs = useRef({ code: false, decision: false }).current;
+  needs.code ||= code === "second_factor_required";
+  needs.decision ||= code === "account_deletion_pending";
   const isUnconfirmed = code === "email_not_verified";
   return (
     <AccountPage title={t.signIn.title(BRAND_NAME)}>
@@ -38,8 +39,8 @@ export function SignInScreen() {
             )
           }
         />
-        {wantsCode.current && <Field label={t.signIn.code} isBig name="otp" autoComplete="one-time-code" required autoFocus maxLength={32} />}
-        {code === "account_deletion_pending" && (
+        {needs.code && <Field label={t.signIn.code} isBig name="otp" autoComplete="one-time-code" required maxLength={32} />}
+        {needs.decision && (
           <label class="row">
             <input type="checkbox" name="keep" required />
             {t.signIn.keepAccount}
