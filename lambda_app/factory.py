@@ -24,10 +24,12 @@ from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.share_tokens import ShareTokens
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
+from lambda_app.db.compiled import StatementRunner
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.health import DatabaseProbe
 from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
+from lambda_app.repositories.accounts.callers import CallerRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
@@ -37,6 +39,7 @@ from lambda_app.repositories.archives.archives import ArchiveRepository
 from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
+from lambda_app.repositories.files.caller_files import CallerFileRepository
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
@@ -54,6 +57,7 @@ from lambda_app.repositories.sharing.shares import ShareRepository
 from lambda_app.repositories.stats import StatsRepository
 from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
+from lambda_app.services.accounts.callers import CallerService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
 from lambda_app.services.accounts.request_limits import RequestLimits
@@ -63,6 +67,7 @@ from lambda_app.services.administration import AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
 from lambda_app.services.archives.sweep import ArchiveSweepService
+from lambda_app.services.files.caller_files import CallerFileService
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.idempotency import IdempotencyService
 from lambda_app.services.files.quota import DeletionAllowance, Quota
@@ -135,6 +140,14 @@ class Services:
         """Open a session for one unit of work: commit when the block succeeds, roll back when it raises."""
         with session_scope(self.session_factory) as session:
             yield session
+
+    def callers(self) -> CallerService:
+        """The authentication of callers by the statement of their request."""
+        return CallerService(callers=CallerRepository(StatementRunner(self.engine)), tokens=self.tokens)
+
+    def caller_files(self) -> CallerFileService:
+        """The file service for callers that its statements authenticate."""
+        return CallerFileService(files=CallerFileRepository(StatementRunner(self.engine)), callers=self.callers(), store=self.store)
 
     def users(self, session: Session) -> UserService:
         """The user service of one unit of work."""

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Subquery, and_, asc, desc, exists, false, or_, select, true
@@ -16,15 +16,31 @@ from lambda_app.schemas.files.file_lists import FileFilter, Shared
 EDITORS_FIELDS = frozenset({"filename", "description"})
 """Fields that an editor may change; only those who may manage the file change who may read it."""
 
+
+
+class Viewer(Protocol):
+    """The user whose permission a condition checks: a row, or the columns of a statement that authenticates its caller itself."""
+
+    @property
+    def id(self) -> Any:
+        """A UUID, or a column of UUIDs."""
+
+    @property
+    def is_superuser(self) -> Any:
+        """Whether the user manages the files of all users: a bool, or a column of bools."""
+
+
 _Sharer = aliased(User, name="sharer")
 _Viewer = aliased(User, name="viewer")
 
 
-def readable_by(viewer: User | None) -> ColumnElement[bool]:
+def readable_by(viewer: Viewer | None) -> ColumnElement[bool]:
     """The files that `viewer` may read; None is an anonymous caller."""
     if viewer is None:
         return _is_published()
-    return manageable_by(viewer) if viewer.is_superuser else or_(manageable_by(viewer), _is_published(), _is_granted_to(viewer))
+    if viewer.is_superuser is True:
+        return manageable_by(viewer)
+    return or_(manageable_by(viewer), _is_published(), _is_granted_to(viewer))
 
 
 def public() -> ColumnElement[bool]:
@@ -32,24 +48,26 @@ def public() -> ColumnElement[bool]:
     return and_(_is_published(), File.status == FileStatus.AVAILABLE)
 
 
-def changeable_by(user: User, fields: Collection[str] = ()) -> ColumnElement[bool]:
+def changeable_by(user: Viewer, fields: Collection[str] = ()) -> ColumnElement[bool]:
     """The files on which `user` may change these fields."""
-    if user.is_superuser or not EDITORS_FIELDS.issuperset(fields):
+    if user.is_superuser is True or not EDITORS_FIELDS.issuperset(fields):
         return manageable_by(user)
     return or_(manageable_by(user), _is_granted_to(user, GrantRole.EDITOR))
 
 
-def downloadable_by(viewer: User | None) -> ColumnElement[bool]:
+def downloadable_by(viewer: Viewer | None) -> ColumnElement[bool]:
     """The files that `viewer` may currently download."""
     return and_(File.status == FileStatus.AVAILABLE, readable_by(viewer))
 
 
-def manageable_by(user: User) -> ColumnElement[bool]:
+def manageable_by(user: Viewer) -> ColumnElement[bool]:
     """The files that `user` may complete, share and delete: the user's own, or all for a superuser."""
+    if isinstance(user.is_superuser, ColumnElement):
+        return or_(user.is_superuser, File.owner_id == user.id)
     return true() if user.is_superuser else File.owner_id == user.id
 
 
-def listed_for(user: User, filters: FileFilter) -> ColumnElement[bool]:
+def listed_for(user: Viewer, filters: FileFilter) -> ColumnElement[bool]:
     """The files in the list of `user`: the user's own, those shared with or by the user, or for a superuser those of others."""
     match filters.shared:
         case None if filters.of_all_owners:
@@ -62,7 +80,7 @@ def listed_for(user: User, filters: FileFilter) -> ColumnElement[bool]:
             return File.owner_id == user.id
 
 
-def shared_files(user: User, shared: Shared, *, is_descending: bool = True) -> Subquery:
+def shared_files(user: Viewer, shared: Shared, *, is_descending: bool = True) -> Subquery:
     """The files that are shared with or by `user`: `file_id` and `file_created_at`, which an index has in order."""
     columns = select(FileGrant.file_created_at, FileGrant.file_id)
     if shared is Shared.WITH_ME:
@@ -73,12 +91,12 @@ def shared_files(user: User, shared: Shared, *, is_descending: bool = True) -> S
     return columns.order_by(direction(FileGrant.file_created_at), direction(FileGrant.file_id)).subquery("shared")
 
 
-def granted_to(user: User) -> tuple[ColumnElement[bool], ...]:
+def granted_to(user: Viewer) -> tuple[ColumnElement[bool], ...]:
     """The grants that give `user` access. A grant to an address that the user has not confirmed does not."""
     return FileGrant.user_id == user.id, FileGrant.is_pending.is_(False)
 
 
-def shareable_by(user: User) -> ColumnElement[bool]:
+def shareable_by(user: Viewer) -> ColumnElement[bool]:
     """The files that `user` may share by a link. `reached_by` checks again whenever the link is opened."""
     return and_(manageable_by(user), File.status == FileStatus.AVAILABLE)
 
@@ -176,7 +194,7 @@ def _is_published() -> ColumnElement[bool]:
     return and_(File.is_public, File.status != FileStatus.TRASHED, _has_active_owner())
 
 
-def _is_granted_to(user: User, *roles: GrantRole) -> ColumnElement[bool]:
+def _is_granted_to(user: Viewer, *roles: GrantRole) -> ColumnElement[bool]:
     grant = select(FileGrant.file_id).where(FileGrant.file_id == File.id, *granted_to(user))
     return and_(exists(grant.where(FileGrant.role.in_(roles)) if roles else grant), _is_offered())
 

@@ -6,12 +6,13 @@ from uuid import UUID
 from fastapi import Header, Query, Request, Response
 
 from lambda_app import models
-from lambda_app.dependencies.auth import CallerDep, CurrentUserDep
-from lambda_app.dependencies.services import FilesDep
+from lambda_app.dependencies.auth import CurrentUserDep
+from lambda_app.dependencies.callers import CredentialDep, RequiredCredentialDep, run_statement
+from lambda_app.dependencies.services import FilesDep, ServicesDep
 from lambda_app.routers.files.file_lists import FileFilterDep, PageDep
 from lambda_app.routers.http.paging import set_page_headers
 from lambda_app.routers.http.preconditions import IfMatchDep
-from lambda_app.routers.http.problems import problem_responses
+from lambda_app.routers.http.problems import JSON_MEDIA_TYPE, problem_responses
 from lambda_app.routers.http.router import Router
 from lambda_app.schemas.files.files import File, FileDownloadResponse, FileUpdate
 
@@ -24,16 +25,16 @@ PermanentQuery = Annotated[bool, Query(description="Delete the file at once inst
 
 
 @router.get("/download/{file_id}", response_model=FileDownloadResponse, responses=problem_responses(401, 403, 404, 409, 503))
-def get_download_url(file_id: UUID, caller: CallerDep, files: FilesDep, response: Response) -> FileDownloadResponse:
+async def get_download_url(file_id: UUID, credential: CredentialDep, services: ServicesDep) -> Response:
     """Return a presigned URL from which the file can be downloaded. Public files need no credentials."""
-    download = files.start_download(caller, file_id)
-    response.headers["Cache-Control"] = "no-store"
-    return FileDownloadResponse(
+    download = await run_statement(services.caller_files().start_download, credential, file_id)
+    signed = FileDownloadResponse(
         download_url=download.request.url,
         filename=download.file.filename,
         content_type=download.content_type,
         expires_at=download.request.expires_at,
     )
+    return Response(signed.model_dump_json(), media_type=JSON_MEDIA_TYPE, headers={"Cache-Control": "no-store"})
 
 
 @router.get("", response_model=list[File], responses=problem_responses(401, 403))
@@ -62,15 +63,15 @@ def list_files(
     response_model=File,
     responses={304: {"description": "The caller's version is current"}, **problem_responses(401, 403, 404)},
 )
-def get_file(
-    file_id: UUID, user: CurrentUserDep, files: FilesDep, response: Response, if_none_match: IfNoneMatchHeader = None
-) -> models.File | Response:
+async def get_file(
+    file_id: UUID, credential: RequiredCredentialDep, services: ServicesDep, if_none_match: IfNoneMatchHeader = None
+) -> Response:
     """Return the details of a file. Send the returned `ETag` as `If-Match` to change exactly this version."""
-    file = _with_etag(response, files.get_file(user, file_id))
-    etag = response.headers["ETag"]
+    file = await run_statement(services.caller_files().get_file, credential, file_id)
+    etag = _etag(file.revision)
     if if_none_match is not None and (if_none_match.strip() == "*" or etag in if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
-    return file
+    return Response(file.json, media_type=JSON_MEDIA_TYPE, headers={"ETag": etag})
 
 
 @router.patch("/{file_id}", response_model=File, responses=problem_responses(401, 403, 404, 412))
@@ -95,5 +96,9 @@ def restore_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, response:
 
 
 def _with_etag(response: Response, file: models.File) -> models.File:
-    response.headers["ETag"] = f'"{file.revision}"'
+    response.headers["ETag"] = _etag(file.revision)
     return file
+
+
+def _etag(revision: int) -> str:
+    return f'"{revision}"'

@@ -8,10 +8,14 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import RouteContext, iter_route_contexts
 
 from lambda_app.dependencies.auth import get_current_user
+from lambda_app.dependencies.callers import get_required_credential
 from lambda_app.routers.http.problems import problem_responses
 
 BODY_ERROR_STATUSES = (400, 413, 415)
 """A body that is not JSON, is too large, or has another media type is refused before the route is called."""
+
+_REQUIRED = {get_current_user, get_required_credential}
+"""The dependencies that refuse anonymous callers."""
 
 
 def complete_document(app: FastAPI) -> None:
@@ -36,7 +40,7 @@ def _complete(operation: dict[str, Any], route: RouteContext) -> None:
         for content in operation["requestBody"]["content"].values():
             content["schema"] = _without_null(content["schema"])
         operation["responses"] = {str(status): response for status, response in responses.items()} | operation["responses"]
-    if operation.get("security") and get_current_user not in _calls(route.dependant):
+    if operation.get("security") and _REQUIRED.isdisjoint(_calls(route.dependant)):
         # An empty requirement makes credentials optional (OpenAPI 3.1, Security Requirement Object).
         operation["security"] = [*(requirement for requirement in operation["security"] if requirement), {}]
 

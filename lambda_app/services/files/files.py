@@ -9,6 +9,7 @@ from uuid import UUID
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, MalformedRequestError, PermissionDeniedError
 from lambda_app.models import File, FileStatus, User
+from lambda_app.repositories.files.caller_files import DownloadableFile
 from lambda_app.repositories.files.files import TRIGRAM_LENGTH, FileChangedError, FileRepository, NoSuchFileError
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.schemas.accounts.api_keys import Scope
@@ -16,7 +17,6 @@ from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderFiel
 from lambda_app.schemas.files.files import FileUpdate
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.authentication import require_scope
-from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
 
@@ -51,7 +51,7 @@ class NotInTrashError(ConflictError):
 class Download:
     """An available file, its presigned download, and the content type that S3 sends."""
 
-    file: File
+    file: File | DownloadableFile
     content_type: str
     request: PresignedRequest
 
@@ -78,17 +78,6 @@ class FileService:
         self._store = store
         self._trash_retention = trash_retention
 
-    def start_download(self, viewer: User | None, file_id: UUID) -> Download:
-        """Sign a download as an attachment, with a content type that browsers do not execute; short-lived unless the viewer is the owner.
-
-        Raises NotAuthenticatedError, NoSuchFileError, FileForbiddenError, FileNotAvailableError, UnavailableError.
-        """
-        file = self._files.require_readable(file_id, viewer)
-        if file.status != FileStatus.AVAILABLE:
-            raise FileNotAvailableError(extra={"file_status": file.status})
-        is_owner = viewer is not None and viewer.id == file.owner_id
-        return self._sign_download(file, lifetime_seconds=None if is_owner else READER_DOWNLOAD_URL_TTL_SECONDS)
-
     def start_public_download(self, file_id: str, *, method: DownloadMethod) -> Download:
         """Sign a short-lived download of a public file, for GET or HEAD. Raises NoSuchFileError, UnavailableError.
 
@@ -98,13 +87,8 @@ class FileService:
             requested_id = UUID(file_id)
         except ValueError as error:
             raise NoSuchFileError from error
-        return self._sign_download(
-            self._files.require_public(requested_id), method=method, lifetime_seconds=READER_DOWNLOAD_URL_TTL_SECONDS
-        )
-
-    def get_file(self, viewer: User, file_id: UUID) -> File:
-        """Return a file that the user can read. Raises NoSuchFileError, FileForbiddenError."""
-        return self._files.require_readable(file_id, viewer)
+        file = self._files.require_public(requested_id)
+        return sign_download(self._store, file, method=method, lifetime_seconds=READER_DOWNLOAD_URL_TTL_SECONDS)
 
     def page_files(
         self, user: User, filters: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None, with_total: bool
@@ -179,13 +163,6 @@ class FileService:
         if advice is not None and self._files.has_more_than(UNINDEXED_ROWS_MAX, user, filters):
             raise ListTooLongError(f"The list has more than {UNINDEXED_ROWS_MAX} files; {advice}")
 
-    def _sign_download(self, file: File, *, method: DownloadMethod = "GET", lifetime_seconds: int | None = None) -> Download:
-        content_type = download_content_type(file)
-        request = self._store.presign_download(
-            key=file.s3_key, filename=file.filename, content_type=content_type, method=method, lifetime_seconds=lifetime_seconds
-        )
-        return Download(file=file, content_type=content_type, request=request)
-
     def _move_to_trash(self, user: User, file_id: UUID, revisions: Collection[int] | None) -> bool:
         """Return whether the file is in the trash afterwards."""
         purge_at = clock.now() + self._trash_retention
@@ -205,7 +182,18 @@ def _require_revision(file: File, revisions: Collection[int] | None) -> None:
         raise FileChangedError
 
 
-def download_content_type(file: File) -> str:
+def sign_download(
+    store: ObjectStore, file: File | DownloadableFile, *, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
+) -> Download:
+    """Sign a download as an attachment, with a content type that browsers do not execute. Raises UnavailableError."""
+    content_type = download_content_type(file)
+    request = store.presign_download(
+        key=file.s3_key, filename=file.filename, content_type=content_type, method=method, lifetime_seconds=lifetime_seconds
+    )
+    return Download(file=file, content_type=content_type, request=request)
+
+
+def download_content_type(file: File | DownloadableFile) -> str:
     """Return the content type of a download: `application/octet-stream` where the bytes contradict the declared type."""
     return FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
 

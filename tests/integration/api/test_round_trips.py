@@ -191,8 +191,8 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     repeat_refresh: 4,  # includes one for the exchange; of the three for its repetition, one is the audit event of the first repetition
     sign_out: 2,
     list_sessions: 2,
-    get_file: 2,
-    download_file: 2,
+    get_file: 1,
+    download_file: 1,
     list_files: 2,
     repeat_completion: 2,
     request_upload: 2,

@@ -1,0 +1,127 @@
+"""Statements that are compiled to SQL once per process and executed without SQLAlchemy's session (docs/adr/0034-one-trip-requests.md)."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from pg8000.dbapi import Error  # type: ignore[import-untyped]  # ships no type information
+from sqlalchemy import Engine, Executable
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import PoolProxiedConnection
+
+from lambda_app.db.connection import TransactionMode, WireConnection
+from lambda_app.db.dialect import WireCompiler, WireDialect, require_wire_connection
+from lambda_app.db.errors import ConnectionLostError
+from lambda_app.db.session import translate_database_error
+
+STATEMENT_MAX_BYTES = 16 * 1024
+"""RDS Proxy pins a connection for a longer statement."""
+
+Rows = list[list[Any]]
+
+_DIALECT = WireDialect()
+_PARAMETER = re.compile(r"\$([0-9]+)")
+
+
+class Sql(NamedTuple):
+    """The text of a statement, the names of its parameters in their order, and whether it only reads."""
+
+    text: str
+    names: tuple[str, ...]
+    mode: TransactionMode
+
+
+class CompiledStatement:
+    """A statement whose SQL is built and compiled on first use. Its `bindparam`s are the parameters of each execution.
+
+    A statement that writes commits by itself.
+    """
+
+    def __init__(self, build: Callable[[], Executable]) -> None:
+        self._build = build
+
+    @cached_property
+    def sql(self) -> Sql:
+        """The compiled statement, in which values that never change are literals."""
+        compiled = self._build().compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]  # every statement has it
+        assert isinstance(compiled, WireCompiler)
+        names = compiled.positiontup or []
+        values = compiled.construct_params(_check=False)
+        numbers: dict[str, int] = {}
+
+        def rendered(match: re.Match[str]) -> str:
+            name = names[int(match[1]) - 1]
+            parameter = compiled.binds.get(name)
+            if parameter is not None and parameter.required:
+                return f"${numbers.setdefault(name, len(numbers) + 1)}"
+            return _literal(values[name])
+
+        text = _PARAMETER.sub(rendered, str(compiled))
+        return Sql(text, tuple(numbers), TransactionMode.READ if compiled.is_plain_read else TransactionMode.OWN_TRANSACTION)
+
+    def values(self, parameters: Mapping[str, Any]) -> list[Any]:
+        """Return the values in the order of the SQL text. Raises KeyError when a parameter is missing."""
+        return [parameters[name] for name in self.sql.names]
+
+
+class StatementRunner:
+    """Executes compiled statements on connections of the pool, each in one round trip.
+
+    Database errors become the AppErrors that `translate_database_error` returns, or DBAPIErrors.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def run(self, statement: CompiledStatement, parameters: Mapping[str, Any]) -> Rows:
+        """Execute the statement and return its rows."""
+        sql, values = statement.sql, statement.values(parameters)
+        with self._connection() as connection:
+            rows: Rows = connection.execute_statement(sql.text, values, sql.mode).rows
+            return rows
+
+    def read_each(self, statements: Sequence[CompiledStatement], parameters: Mapping[str, Any]) -> list[Rows]:
+        """Execute several statements that only read in one flush, and return the rows of each."""
+        calls = [(statement.sql.text, statement.values(parameters)) for statement in statements]
+        with self._connection() as connection:
+            return connection.read_each(calls)
+
+    @contextmanager
+    def _connection(self) -> Iterator[WireConnection]:
+        pooled: PoolProxiedConnection | None = None
+        try:
+            pooled = self._engine.raw_connection()
+            yield require_wire_connection(pooled)
+        except BaseException as error:
+            is_lost = not isinstance(error, Error) or isinstance(error, ConnectionLostError)
+            if pooled is not None and (is_lost or not require_wire_connection(pooled).is_synchronized):
+                # An unread reply may be left: the next request on this connection would receive its rows.
+                pooled.invalidate(error)
+            wrapped = _as_database_error(error) if isinstance(error, Error) else error
+            translated = translate_database_error(wrapped)
+            if translated is not None:
+                raise translated from wrapped
+            if wrapped is error:
+                raise
+            raise wrapped from error
+        finally:
+            if pooled is not None:
+                pooled.close()
+
+
+def _as_database_error(error: BaseException) -> BaseException:
+    # The statement and its values are left out: values may be secrets.
+    return DBAPIError.instance(None, None, error, Error, hide_parameters=True)
+
+
+def _literal(value: Any) -> str:
+    """Return the literal of a value that never changes. Raises TypeError for a type that no statement needs."""
+    if isinstance(value, bool) or value is None:
+        return "NULL" if value is None else str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return "'" + str(value).replace("'", "''") + "'"
+    raise TypeError(f"A constant of a compiled statement cannot be a {type(value).__name__}")

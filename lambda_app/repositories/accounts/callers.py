@@ -1,0 +1,166 @@
+"""The caller of a request, authenticated within the statement that serves the request."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, Text, Uuid, and_, any_, bindparam, cast, func, literal, null, select, update
+
+from lambda_app.core import clock
+from lambda_app.db.compiled import CompiledStatement, StatementRunner
+from lambda_app.models import ApiKey, User, UserSession
+from lambda_app.repositories.accounts.api_keys import LAST_USED_STEP, is_valid_key
+from lambda_app.repositories.accounts.sessions import is_live_session
+from lambda_app.repositories.json_rows import json_object, json_time
+from lambda_app.schemas.accounts.api_keys import Scope
+
+
+class CredentialKind(Enum):
+    """What a caller authenticates with. Each kind has statements of its own."""
+
+    SESSION = "session"
+    API_KEY = "api_key"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential that has a valid form and, if it is a token, a valid signature; only the database shows whether it is in force."""
+
+    kind: CredentialKind
+    parameters: Mapping[str, Any]
+    """The parameters of `select_caller`."""
+
+
+def session_credential(*, user_id: UUID, session_id: UUID, token_epoch: int) -> Credential:
+    """Return the credential of a verified access token."""
+    return Credential(CredentialKind.SESSION, {"caller_id": user_id, "session_id": session_id, "token_epoch": token_epoch})
+
+
+def api_key_credential(key_hash: str) -> Credential:
+    """Return the credential of an API key."""
+    return Credential(CredentialKind.API_KEY, {"key_hash": key_hash})
+
+
+class Caller(NamedTuple):
+    """The authenticated user, and the API key if the request has one."""
+
+    id: UUID
+    is_superuser: bool
+    """Whether the caller has this power in the request: an API key needs the scope `admin` for it."""
+    key_id: UUID | None
+    scopes: str | None
+    last_used_at: datetime | None
+
+
+CALLER_COLUMNS = len(Caller._fields)
+
+
+def select_caller(kind: CredentialKind, *columns: Any) -> Select[Any]:
+    """Return the query for the row of the caller, with the columns of `Caller` and further ones; no row if the credential is not in force."""
+    now = bindparam("now", type_=UserSession.created_at.type)
+    if kind is CredentialKind.SESSION:
+        rows = (
+            select(
+                User.id,
+                User.is_superuser,
+                cast(null(), Uuid).label("key_id"),
+                cast(null(), Text).label("scopes"),
+                cast(null(), ApiKey.last_used_at.type).label("last_used_at"),
+                *columns,
+            )
+            .join(UserSession, is_live_session(now))
+            .where(
+                User.id == bindparam("caller_id", type_=User.id.type),
+                UserSession.id == bindparam("session_id", type_=UserSession.id.type),
+                User.token_epoch == bindparam("token_epoch", type_=User.token_epoch.type),
+            )
+        )
+    else:
+        rows = (
+            select(
+                User.id,
+                # Without the scope, a superuser's key reaches only the superuser's own files, not those of all users.
+                and_(User.is_superuser, key_has_scope(Scope.ADMIN)).label("is_superuser"),
+                ApiKey.id.label("key_id"),
+                ApiKey.scopes,
+                ApiKey.last_used_at,
+                *columns,
+            )
+            .join(ApiKey, is_valid_key(now))
+            .where(ApiKey.key_hash == bindparam("key_hash", type_=ApiKey.key_hash.type))
+        )
+    return rows
+
+
+def _authenticate(kind: CredentialKind) -> Select[Any]:
+    return select_caller(kind)
+
+
+def key_has_scope(scope: Scope) -> ColumnElement[bool]:
+    """Whether the API key has the scope."""
+    return literal(scope.value, Text) == any_(func.string_to_array(ApiKey.scopes, " "))
+
+
+_RECORD_USE = CompiledStatement(
+    lambda: (
+        update(ApiKey)
+        .where(ApiKey.id == bindparam("key_id", type_=ApiKey.id.type))
+        .values(last_used_at=bindparam("now", type_=ApiKey.last_used_at.type))
+        .returning(ApiKey.id)
+    )
+)
+
+
+
+def _account(kind: CredentialKind) -> Select[Any]:
+    shown = (User.email, User.is_active, User.email_verified_at, User.created_at, User.updated_at)
+    caller = select_caller(kind, *shown).subquery("caller")
+    account = json_object(
+        caller,
+        id=caller.c.id,
+        email=caller.c.email,
+        is_active=caller.c.is_active,
+        is_superuser=caller.c.is_superuser,
+        email_verified=caller.c.email_verified_at.is_not(None),
+        created_at=json_time(caller.c.created_at),
+        updated_at=json_time(caller.c.updated_at),
+    )
+    return select(*list(caller.c)[:CALLER_COLUMNS], account)
+
+
+_ACCOUNT = {kind: CompiledStatement(partial(_account, kind)) for kind in CredentialKind}
+
+
+class CallerRepository:
+    """Authenticates callers, and records the use of API keys, in statements of their own."""
+
+    def __init__(self, runner: StatementRunner) -> None:
+        self._runner = runner
+
+    def get(self, credential: Credential) -> Caller | None:
+        """Return the caller; None if the credential is not in force."""
+        return caller_of(self._runner.run(AUTHENTICATE[credential.kind], {**credential.parameters, "now": clock.now()}))
+
+    def get_account(self, credential: Credential) -> tuple[Caller | None, str]:
+        """Return the caller, and the caller's account as JSON: the fields of `schemas.accounts.users.User`, in their order."""
+        rows = self._runner.run(_ACCOUNT[credential.kind], {**credential.parameters, "now": clock.now()})
+        return caller_of(rows), rows[0][CALLER_COLUMNS] if rows else ""
+
+    def record_use(self, caller: Caller) -> None:
+        """Set the `last_used_at` of the caller's API key and commit, at most once an hour."""
+        now = clock.now()
+        if caller.key_id is None or (caller.last_used_at is not None and now - caller.last_used_at < LAST_USED_STEP):
+            return
+        self._runner.run(_RECORD_USE, {"key_id": caller.key_id, "now": now})
+
+
+AUTHENTICATE = {kind: CompiledStatement(partial(_authenticate, kind)) for kind in CredentialKind}
+
+
+def caller_of(rows: Sequence[Sequence[Any]]) -> Caller | None:
+    """Return the caller from the first columns of the first row, or None if there is no row."""
+    return Caller(*rows[0][:CALLER_COLUMNS]) if rows else None
