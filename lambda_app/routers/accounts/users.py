@@ -8,9 +8,9 @@ from fastapi import Query, Request, Response
 from lambda_app import models
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.dependencies.auth import CallerDep, CurrentUserDep
-from lambda_app.dependencies.callers import RequiredCredentialDep, run_statement
+from lambda_app.dependencies.callers import RequiredCredentialDep, run_statement, services_of
 from lambda_app.dependencies.mail import OutgoingMailDep
-from lambda_app.dependencies.services import RecoveryDep, ServicesDep, SessionsDep, UsageDep, UsersDep
+from lambda_app.dependencies.services import RecoveryDep, SessionsDep, UsageDep, UsersDep
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.routers.http.paging import CursorQuery, LimitQuery, SkipQuery, set_page_headers
 from lambda_app.routers.http.problems import JSON_MEDIA_TYPE, problem_responses
@@ -69,9 +69,9 @@ def list_users(  # noqa: PLR0913, PLR0917 - a parameter for each filter
 
 
 @router.get("/me", response_model=User, responses=problem_responses(401))
-async def get_me(credential: RequiredCredentialDep, services: ServicesDep) -> Response:
+async def get_me(credential: RequiredCredentialDep, request: Request) -> Response:
     """Return the caller's account."""
-    return Response(await run_statement(services.callers().get_account, credential), media_type=JSON_MEDIA_TYPE)
+    return Response(await run_statement(services_of(request).callers().get_account, credential), media_type=JSON_MEDIA_TYPE)
 
 
 @router.get("/me/usage", response_model=Usage, responses=problem_responses(401))

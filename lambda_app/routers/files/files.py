@@ -7,8 +7,8 @@ from fastapi import Header, Query, Request, Response
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
-from lambda_app.dependencies.callers import CredentialDep, RequiredCredentialDep, run_statement
-from lambda_app.dependencies.services import FilesDep, ServicesDep
+from lambda_app.dependencies.callers import CredentialDep, RequiredCredentialDep, run_statement, services_of
+from lambda_app.dependencies.services import FilesDep
 from lambda_app.routers.files.file_lists import FileFilterDep, PageDep
 from lambda_app.routers.http.paging import set_page_headers
 from lambda_app.routers.http.preconditions import IfMatchDep
@@ -25,9 +25,9 @@ PermanentQuery = Annotated[bool, Query(description="Delete the file at once inst
 
 
 @router.get("/download/{file_id}", response_model=FileDownloadResponse, responses=problem_responses(401, 403, 404, 409, 503))
-async def get_download_url(file_id: UUID, credential: CredentialDep, services: ServicesDep) -> Response:
+async def get_download_url(file_id: UUID, credential: CredentialDep, request: Request) -> Response:
     """Return a presigned URL from which the file can be downloaded. Public files need no credentials."""
-    download = await run_statement(services.caller_files().start_download, credential, file_id)
+    download = await run_statement(services_of(request).caller_files().start_download, credential, file_id)
     signed = FileDownloadResponse(
         download_url=download.request.url,
         filename=download.file.filename,
@@ -64,10 +64,10 @@ def list_files(
     responses={304: {"description": "The caller's version is current"}, **problem_responses(401, 403, 404)},
 )
 async def get_file(
-    file_id: UUID, credential: RequiredCredentialDep, services: ServicesDep, if_none_match: IfNoneMatchHeader = None
+    file_id: UUID, credential: RequiredCredentialDep, request: Request, if_none_match: IfNoneMatchHeader = None
 ) -> Response:
     """Return the details of a file. Send the returned `ETag` as `If-Match` to change exactly this version."""
-    file = await run_statement(services.caller_files().get_file, credential, file_id)
+    file = await run_statement(services_of(request).caller_files().get_file, credential, file_id)
     etag = _etag(file.revision)
     if if_none_match is not None and (if_none_match.strip() == "*" or etag in if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
