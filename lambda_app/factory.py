@@ -40,6 +40,7 @@ from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.files.caller_files import CallerFileRepository
+from lambda_app.repositories.files.caller_uploads import CallerUploadRepository, UploadLimits
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
@@ -68,6 +69,7 @@ from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
 from lambda_app.services.archives.sweep import ArchiveSweepService
 from lambda_app.services.files.caller_files import CallerFileService
+from lambda_app.services.files.caller_uploads import CallerUploadService
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.idempotency import IdempotencyService
 from lambda_app.services.files.quota import DeletionAllowance, Quota
@@ -148,6 +150,22 @@ class Services:
     def caller_files(self) -> CallerFileService:
         """The file service for callers that its statements authenticate."""
         return CallerFileService(files=CallerFileRepository(StatementRunner(self.engine)), callers=self.callers(), store=self.store)
+
+    def caller_uploads(self) -> CallerUploadService:
+        """The service that starts uploads of callers that its statements authenticate."""
+        quota = self._default_quota()
+        return CallerUploadService(
+            uploads=CallerUploadRepository(StatementRunner(self.engine)),
+            callers=self.callers(),
+            store=self.store,
+            limits=UploadLimits(quota.bytes, quota.files, self.settings.user_deletion_bytes),
+            in_steps=self._uploads_in_unit_of_work,
+        )
+
+    @contextmanager
+    def _uploads_in_unit_of_work(self) -> Iterator[UploadService]:
+        with self.unit_of_work() as session:
+            yield self.uploads(session)
 
     def users(self, session: Session) -> UserService:
         """The user service of one unit of work."""

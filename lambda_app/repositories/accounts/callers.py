@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, Uuid, and_, any_, bindparam, cast, func, literal, null, select, update
+from sqlalchemy import ColumnElement, FromClause, Select, Text, Uuid, and_, any_, bindparam, cast, func, literal, null, or_, select, true, update
 
 from lambda_app.core import clock
 from lambda_app.db.compiled import CompiledStatement, StatementRunner
@@ -98,6 +98,20 @@ def select_caller(kind: CredentialKind, *columns: Any) -> Select[Any]:
 
 def _authenticate(kind: CredentialKind) -> Select[Any]:
     return select_caller(kind)
+
+
+def may(kind: CredentialKind, *scopes: Scope) -> ColumnElement[bool]:
+    """Whether the credential has these scopes, as `require_scope` decides; a session has all of them."""
+    if kind is CredentialKind.SESSION:
+        return true()
+    return or_(key_has_scope(Scope.ADMIN), and_(*map(key_has_scope, scopes)))
+
+
+def credential_name(kind: CredentialKind, caller: FromClause) -> ColumnElement[str]:
+    """Return the credential of the caller as the audit log shows it."""
+    if kind is CredentialKind.SESSION:
+        return func.concat("session:", bindparam("session_id", type_=UserSession.id.type))
+    return func.concat("api_key:", caller.c.key_id)
 
 
 def key_has_scope(scope: Scope) -> ColumnElement[bool]:
