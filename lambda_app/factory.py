@@ -40,6 +40,7 @@ from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.files.caller_files import CallerFileRepository
+from lambda_app.repositories.files.caller_lists import CallerListRepository
 from lambda_app.repositories.files.caller_uploads import CallerUploadRepository, UploadLimits
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
@@ -69,6 +70,7 @@ from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
 from lambda_app.services.archives.sweep import ArchiveSweepService
 from lambda_app.services.files.caller_files import CallerFileService
+from lambda_app.services.files.caller_lists import CallerListService
 from lambda_app.services.files.caller_uploads import CallerUploadService
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.idempotency import IdempotencyService
@@ -150,6 +152,17 @@ class Services:
     def caller_files(self) -> CallerFileService:
         """The file service for callers that its statements authenticate."""
         return CallerFileService(files=CallerFileRepository(StatementRunner(self.engine)), callers=self.callers(), store=self.store)
+
+    def caller_lists(self) -> CallerListService:
+        """The service that lists the files of callers that are authenticated in the same flush."""
+        return CallerListService(
+            lists=CallerListRepository(StatementRunner(self.engine)), callers=self.callers(), in_steps=self._files_in_unit_of_work
+        )
+
+    @contextmanager
+    def _files_in_unit_of_work(self) -> Iterator[FileService]:
+        with self.unit_of_work() as session:
+            yield self.files(session)
 
     def caller_uploads(self) -> CallerUploadService:
         """The service that starts uploads of callers that its statements authenticate."""

@@ -4,25 +4,35 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pg8000.dbapi import Error  # type: ignore[import-untyped]  # ships no type information
-from sqlalchemy import Engine, Executable
+from sqlalchemy import BindParameter, Engine, Executable, bindparam
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.pool import PoolProxiedConnection  # noqa: TC002 - importing it only for type checks saves nothing
+from sqlalchemy.types import TypeEngine
 
 from lambda_app.db.connection import TransactionMode, WireConnection
-from lambda_app.db.dialect import WireCompiler, WireDialect, require_wire_connection
+from lambda_app.db.dialect import WireDialect, require_wire_connection
 from lambda_app.db.errors import ConnectionLostError
 from lambda_app.db.session import translate_database_error
 
 STATEMENT_MAX_BYTES = 16 * 1024
 """RDS Proxy pins a connection for a longer statement."""
 
+T = TypeVar("T")
 Rows = list[list[Any]]
 
 _DIALECT = WireDialect()
 _PARAMETER = re.compile(r"\$([0-9]+)")
+
+
+_AT_EXECUTION = object()
+
+
+def parameter(name: str, kind: TypeEngine[T]) -> BindParameter[T]:
+    """Return a parameter whose value is given at each execution."""
+    return bindparam(name, _AT_EXECUTION, type_=kind)
 
 
 class Sql(NamedTuple):
@@ -34,7 +44,7 @@ class Sql(NamedTuple):
 
 
 class CompiledStatement:
-    """A statement whose SQL is built and compiled on first use. Its `bindparam`s are the parameters of each execution.
+    """A statement whose SQL is built and compiled on first use. Each `parameter` in it has a value at each execution.
 
     A statement that writes commits by itself.
     """
@@ -45,16 +55,15 @@ class CompiledStatement:
     @cached_property
     def sql(self) -> Sql:
         """The compiled statement, in which values that never change are literals."""
-        compiled = self._build().compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]  # every statement has it
-        assert isinstance(compiled, WireCompiler)
-        names = compiled.positiontup or []
-        values = compiled.construct_params(_check=False)
+        statement: Any = self._build()
+        compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+        names = compiled.positiontup
+        values = compiled.params
         numbers: dict[str, int] = {}
 
         def rendered(match: re.Match[str]) -> str:
             name = names[int(match[1]) - 1]
-            parameter = compiled.binds.get(name)
-            if parameter is not None and parameter.required:
+            if values[name] is _AT_EXECUTION:
                 return f"${numbers.setdefault(name, len(numbers) + 1)}"
             return _literal(values[name])
 

@@ -6,13 +6,14 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Insert, Select, Update, bindparam, func, insert, literal, select
+from sqlalchemy import CTE, ColumnElement, Insert, Select, Update, func, insert, literal, select
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from lambda_app.core import clock
 from lambda_app.core.logs import request_id
 from lambda_app.core.request_context import request_context
+from lambda_app.db.compiled import parameter
 from lambda_app.models import AuditEvent, AuditHead, Base, User
 from lambda_app.repositories.statements import OWN_TRANSACTION, as_column
 from lambda_app.schemas.admin import AuditFilter
@@ -50,7 +51,7 @@ def compiled_audit_entry(
     `details` is a JSON object as text, as `audit_details` returns it.
     """
     types = AuditEvent.__table__.c
-    bound = {name: bindparam(f"audit_{name}", type_=types[name].type) for name in ("at", "source_address", "request_id")}
+    bound = {name: parameter(f"audit_{name}", types[name].type) for name in ("at", "source_address", "request_id")}
     return {"action": action, "actor_id": actor_id, "credential": credential, "subject": None, "details": details, **bound}
 
 

@@ -35,11 +35,7 @@ class ApiKeyRepository:
 
     def get_with_owner(self, key_hash: str) -> tuple[ApiKey, User] | None:
         """Return a valid key and its active owner, in one query; None if the key is unknown, revoked or expired."""
-        query = (
-            select(ApiKey, User)
-            .join(User, is_valid_key(clock.now()))
-            .where(ApiKey.key_hash == key_hash)
-        )
+        query = select(ApiKey, User).join(User, is_valid_key(clock.now())).where(ApiKey.key_hash == key_hash)
         row = self._session.execute(query).one_or_none()
         return None if row is None else (row[0], row[1])
 

@@ -8,10 +8,26 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Select, Text, Uuid, and_, any_, bindparam, cast, func, literal, null, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    any_,
+    cast,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from lambda_app.core import clock
-from lambda_app.db.compiled import CompiledStatement, StatementRunner
+from lambda_app.db.compiled import CompiledStatement, StatementRunner, parameter
 from lambda_app.models import ApiKey, User, UserSession
 from lambda_app.repositories.accounts.api_keys import LAST_USED_STEP, is_valid_key
 from lambda_app.repositories.accounts.sessions import is_live_session
@@ -60,8 +76,8 @@ CALLER_COLUMNS = len(Caller._fields)
 
 
 def select_caller(kind: CredentialKind, *columns: Any) -> Select[Any]:
-    """Return the query for the row of the caller, with the columns of `Caller` and further ones; no row if the credential is not in force."""
-    now = bindparam("now", type_=UserSession.created_at.type)
+    """Return the query for the caller: the columns of `Caller` and further ones; no row if the credential is not in force."""
+    now = parameter("now", UserSession.created_at.type)
     if kind is CredentialKind.SESSION:
         rows = (
             select(
@@ -74,9 +90,9 @@ def select_caller(kind: CredentialKind, *columns: Any) -> Select[Any]:
             )
             .join(UserSession, is_live_session(now))
             .where(
-                User.id == bindparam("caller_id", type_=User.id.type),
-                UserSession.id == bindparam("session_id", type_=UserSession.id.type),
-                User.token_epoch == bindparam("token_epoch", type_=User.token_epoch.type),
+                User.id == parameter("caller_id", User.id.type),
+                UserSession.id == parameter("session_id", UserSession.id.type),
+                User.token_epoch == parameter("token_epoch", User.token_epoch.type),
             )
         )
     else:
@@ -91,7 +107,7 @@ def select_caller(kind: CredentialKind, *columns: Any) -> Select[Any]:
                 *columns,
             )
             .join(ApiKey, is_valid_key(now))
-            .where(ApiKey.key_hash == bindparam("key_hash", type_=ApiKey.key_hash.type))
+            .where(ApiKey.key_hash == parameter("key_hash", ApiKey.key_hash.type))
         )
     return rows
 
@@ -110,7 +126,7 @@ def may(kind: CredentialKind, *scopes: Scope) -> ColumnElement[bool]:
 def credential_name(kind: CredentialKind, caller: FromClause) -> ColumnElement[str]:
     """Return the credential of the caller as the audit log shows it."""
     if kind is CredentialKind.SESSION:
-        return func.concat("session:", bindparam("session_id", type_=UserSession.id.type))
+        return func.concat("session:", parameter("session_id", UserSession.id.type))
     return func.concat("api_key:", caller.c.key_id)
 
 
@@ -122,12 +138,11 @@ def key_has_scope(scope: Scope) -> ColumnElement[bool]:
 _RECORD_USE = CompiledStatement(
     lambda: (
         update(ApiKey)
-        .where(ApiKey.id == bindparam("key_id", type_=ApiKey.id.type))
-        .values(last_used_at=bindparam("now", type_=ApiKey.last_used_at.type))
+        .where(ApiKey.id == parameter("key_id", ApiKey.id.type))
+        .values(last_used_at=parameter("now", ApiKey.last_used_at.type))
         .returning(ApiKey.id)
     )
 )
-
 
 
 def _account(kind: CredentialKind) -> Select[Any]:

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, case, select
+from sqlalchemy import ColumnElement, Select, and_, case, select
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError
-from lambda_app.db.compiled import CompiledStatement, StatementRunner
+from lambda_app.db.compiled import CompiledStatement, StatementRunner, parameter
 from lambda_app.models import File, FileStatus
 from lambda_app.repositories.accounts.callers import CALLER_COLUMNS, Caller, Credential, CredentialKind, caller_of, select_caller
 from lambda_app.repositories.files.file_access import readable_by
@@ -68,7 +68,7 @@ def read_by_anyone(*columns: Any) -> Select[Any]:
 
 
 def _is_requested() -> ColumnElement[bool]:
-    return and_(File.id == bindparam("file_id", type_=File.id.type), File.status != FileStatus.DELETING)
+    return and_(File.id == parameter("file_id", File.id.type), File.status != FileStatus.DELETING)
 
 
 def _get(kind: CredentialKind) -> Select[Any]:

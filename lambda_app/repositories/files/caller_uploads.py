@@ -9,11 +9,11 @@ from datetime import datetime
 from functools import cache, partial
 from typing import Any, NamedTuple
 
-from sqlalchemy import CTE, BigInteger, Integer, Select, bindparam, exists, func, literal_column, select, true
+from sqlalchemy import CTE, BigInteger, Integer, Select, exists, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import insert
 
 from lambda_app.core.errors import MalformedRequestError
-from lambda_app.db.compiled import CompiledStatement, StatementRunner
+from lambda_app.db.compiled import CompiledStatement, StatementRunner, parameter
 from lambda_app.db.errors import DIVISION_BY_ZERO, sqlstate_of
 from lambda_app.models import File, IdempotencyKey, User
 from lambda_app.repositories.accounts.callers import (
@@ -70,7 +70,7 @@ _PUBLIC_DETAILS = audit_details({"is_new": True, "is_public": True})
 
 
 def _of(model: Any, name: str) -> Any:
-    return bindparam(f"{model.__tablename__}_{name}", type_=model.__table__.c[name].type)
+    return parameter(f"{model.__tablename__}_{name}", model.__table__.c[name].type)
 
 
 def _reservation(kind: CredentialKind, *, is_public: bool, with_key: bool) -> Select[Any]:
@@ -79,10 +79,10 @@ def _reservation(kind: CredentialKind, *, is_public: bool, with_key: bool) -> Se
     size = _of(File, "size_bytes")
     has_room = has_room_for(
         size,
-        now=bindparam("now", type_=User.updated_at.type),
-        default_bytes=bindparam("default_bytes", type_=BigInteger),
-        default_files=bindparam("default_files", type_=Integer),
-        allowance_bytes=bindparam("allowance_bytes", type_=BigInteger),
+        now=parameter("now", User.updated_at.type),
+        default_bytes=parameter("default_bytes", BigInteger),
+        default_files=parameter("default_files", Integer),
+        allowance_bytes=parameter("allowance_bytes", BigInteger),
     )
     parts: list[CTE] = []
     conditions = [User.id == caller.c.id, caller.c.may_upload, has_room]
@@ -119,14 +119,14 @@ def _claim(caller: CTE) -> CTE:
     claim = insert(IdempotencyKey).from_select(list(new), select(*new.values()).select_from(caller).where(caller.c.may_upload))
     is_free = is_free_key(
         now=_of(IdempotencyKey, "created_at"),
-        expired_before=bindparam("idempotency_key_expired_before", type_=IdempotencyKey.created_at.type),
+        expired_before=parameter("idempotency_key_expired_before", IdempotencyKey.created_at.type),
         is_same=IdempotencyKey.fingerprint == _of(IdempotencyKey, "fingerprint"),
     )
     return take_over(claim, is_free).returning(IdempotencyKey.resource_id).cte("claimed")
 
 
 @cache
-def _statement(kind: CredentialKind, is_public: bool, with_key: bool) -> CompiledStatement:  # noqa: FBT001 - the key of the cache
+def _statement(kind: CredentialKind, is_public: bool, with_key: bool) -> CompiledStatement:
     return CompiledStatement(partial(_reservation, kind, is_public=is_public, with_key=with_key))
 
 

@@ -17,7 +17,6 @@ EDITORS_FIELDS = frozenset({"filename", "description"})
 """Fields that an editor may change; only those who may manage the file change who may read it."""
 
 
-
 class Viewer(Protocol):
     """The user whose permission a condition checks: a row, or the columns of a statement that authenticates its caller itself."""
 

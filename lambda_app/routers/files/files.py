@@ -38,9 +38,7 @@ async def get_download_url(file_id: UUID, credential: CredentialDep, request: Re
 
 
 @router.get("", response_model=list[File], responses=problem_responses(401, 403))
-def list_files(
-    request: Request, response: Response, user: CurrentUserDep, files: FilesDep, filters: FileFilterDep, page: PageDep
-) -> list[models.File]:
+async def list_files(request: Request, credential: RequiredCredentialDep, filters: FileFilterDep, page: PageDep) -> Response:
     """List the caller's files, newest first by default. Superusers can list those of another user (`owner_id`) or of all users (`all`).
 
     `X-Next-Cursor` and `Link` lead to the next page. Pages by cursor stay fast at any depth, and files that are added meanwhile do not
@@ -48,14 +46,22 @@ def list_files(
 
     422 `list_too_long`: in a list of more than 5,000 files, no index supports these filters in this order. The message names what to send.
     """
-    found = files.page_files(
-        user, filters, order=page.order, skip=page.skip, limit=page.limit, after=page.after, with_total=page.with_total
+    found = await run_statement(
+        services_of(request).caller_lists().page_files,
+        credential,
+        filters,
+        order=page.order,
+        skip=page.skip,
+        limit=page.limit,
+        after=page.after,
+        with_total=page.with_total,
     )
+    response = Response(found.json, media_type=JSON_MEDIA_TYPE)
     set_page_headers(request, response, limit=page.limit, next_cursor=found.next_cursor)
     if found.total is not None:
-        response.headers["X-Total-Count"] = str(found.total)
-        response.headers["X-Total-Count-Relation"] = "eq" if found.is_total_exact else "gt"
-    return found.files
+        response.headers["X-Total-Count"] = str(found.total.files)
+        response.headers["X-Total-Count-Relation"] = "eq" if found.total.is_exact else "gt"
+    return response
 
 
 @router.get(
@@ -63,9 +69,7 @@ def list_files(
     response_model=File,
     responses={304: {"description": "The caller's version is current"}, **problem_responses(401, 403, 404)},
 )
-async def get_file(
-    file_id: UUID, credential: RequiredCredentialDep, request: Request, if_none_match: IfNoneMatchHeader = None
-) -> Response:
+async def get_file(file_id: UUID, credential: RequiredCredentialDep, request: Request, if_none_match: IfNoneMatchHeader = None) -> Response:
     """Return the details of a file. Send the returned `ETag` as `If-Match` to change exactly this version."""
     file = await run_statement(services_of(request).caller_files().get_file, credential, file_id)
     etag = _etag(file.revision)

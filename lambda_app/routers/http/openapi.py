@@ -14,6 +14,7 @@ from lambda_app.routers.http.problems import problem_responses
 BODY_ERROR_STATUSES = (400, 413, 415)
 """A body that is not JSON, is too large, or has another media type is refused before the route is called."""
 
+
 def complete_document(app: FastAPI) -> None:
     """Add the error responses of request bodies, and mark credentials as optional where the route accepts anonymous callers."""
     generate = app.openapi

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple, Self
 from unicodedata import normalize
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, MalformedRequestError, PermissionDeniedError
 from lambda_app.models import File, FileStatus, User
 from lambda_app.repositories.files.caller_files import DownloadableFile
+from lambda_app.repositories.files.file_access import Viewer
 from lambda_app.repositories.files.files import TRIGRAM_LENGTH, FileChangedError, FileRepository, NoSuchFileError
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.schemas.accounts.api_keys import Scope
@@ -56,15 +58,30 @@ class Download:
     request: PresignedRequest
 
 
+class Total(NamedTuple):
+    """The number of files in a list; if it is not exact, there are more."""
+
+    files: int
+    is_exact: bool
+
+    @classmethod
+    def of(cls, counted: int) -> Self:
+        """Return the total for a count up to `count_limit`."""
+        return cls(min(counted, COUNT_MAX), is_exact=counted <= COUNT_MAX)
+
+
+def count_limit() -> int:
+    """Return up to how many files are counted: one more than the largest exact total."""
+    return COUNT_MAX + 1
+
+
 @dataclass(frozen=True, slots=True)
 class FilePage:
     """One page of files, the cursor of the next page if there is one, and the total number of files if requested."""
 
     files: list[File]
     next_cursor: Cursor | None
-    total: int | None
-    is_total_exact: bool = True
-    """False: there are more than `total` files."""
+    total: Total | None
 
 
 class FileService:
@@ -91,7 +108,7 @@ class FileService:
         return sign_download(self._store, file, method=method, lifetime_seconds=READER_DOWNLOAD_URL_TTL_SECONDS)
 
     def page_files(
-        self, user: User, filters: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None, with_total: bool
+        self, user: Viewer, filters: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None, with_total: bool
     ) -> FilePage:
         """Return one page of the files that the user can list.
 
@@ -103,10 +120,8 @@ class FileService:
         rows = self._files.page(user, filters, order=order, skip=skip, limit=limit + 1, after=after)
         files = rows[:limit]
         next_cursor = _cursor(files[-1], order) if len(rows) > limit else None
-        if not with_total:
-            return FilePage(files, next_cursor, total=None)
-        total = self._files.count(user, filters, up_to=COUNT_MAX + 1)
-        return FilePage(files, next_cursor, total=min(total, COUNT_MAX), is_total_exact=total <= COUNT_MAX)
+        total = Total.of(self._files.count(user, filters, up_to=count_limit())) if with_total else None
+        return FilePage(files, next_cursor, total)
 
     def update_file(self, user: User, file_id: UUID, update: FileUpdate, *, revisions: Collection[int] | None = None) -> File:
         """Change the fields that are set in `update`. With `revisions`, only if the file has one of them.
@@ -157,9 +172,9 @@ class FileService:
             raise NotInTrashError(extra={"file_status": file.status})
         return file
 
-    def _require_bounded(self, user: User, filters: FileFilter, order: FileOrder) -> None:
+    def _require_bounded(self, user: Viewer, filters: FileFilter, order: FileOrder) -> None:
         """Raise ListTooLongError for a request that would read the whole of a long list."""
-        advice = _unindexed(filters, order)
+        advice = unindexed(filters, order)
         if advice is not None and self._files.has_more_than(UNINDEXED_ROWS_MAX, user, filters):
             raise ListTooLongError(f"The list has more than {UNINDEXED_ROWS_MAX} files; {advice}")
 
@@ -198,7 +213,7 @@ def download_content_type(file: File | DownloadableFile) -> str:
     return FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
 
 
-def _unindexed(filters: FileFilter, order: FileOrder) -> str | None:
+def unindexed(filters: FileFilter, order: FileOrder) -> str | None:
     """Return what to send instead, if no index supports these filters in this order; else None."""
     if filters.name is not None and len(normalize("NFC", filters.name)) < TRIGRAM_LENGTH:
         return f"send at least {TRIGRAM_LENGTH} characters in q"
@@ -214,6 +229,7 @@ def _unindexed(filters: FileFilter, order: FileOrder) -> str | None:
 
 
 def _cursor(file: File, order: FileOrder) -> Cursor:
+    """Return the cursor of the page that begins after the file."""
     match order.field:
         case OrderField.CREATED:
             return Cursor(order, file.created_at, file.id)

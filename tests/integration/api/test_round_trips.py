@@ -193,7 +193,7 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     list_sessions: 2,
     get_file: 1,
     download_file: 1,
-    list_files: 2,
+    list_files: 1,
     repeat_completion: 2,
     request_upload: 1,
     request_public_upload: 1,
@@ -212,7 +212,7 @@ SHARING_BUDGET: dict[Callable[..., httpx.Response], int] = {
     create_share_by_email: 8,
     list_grants: 2,
     revoke_grant: 6,  # includes four for the grant
-    list_shared_files: 2,
+    list_shared_files: 1,
     open_public_link: 1,
     create_file_request: 4,
     create_file_request_with_key: 5,
