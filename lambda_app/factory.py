@@ -4,18 +4,19 @@ The module is over 300 lines because it has one method per service.
 """
 
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import partial
 from typing import Self
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, configure_mappers, sessionmaker
 
-from lambda_app.core.aws import AwsAccess
+from lambda_app.core.aws import AwsAccess, AwsCredentials
 from lambda_app.core.mail import Mailer, build_mailer
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
@@ -25,11 +26,12 @@ from lambda_app.core.security.share_tokens import ShareTokens
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
 from lambda_app.db.compiled import StatementRunner
-from lambda_app.db.engine import create_database_engine
+from lambda_app.db.engine import create_database_engine, create_endpoint_engine, endpoint_of
 from lambda_app.db.health import DatabaseProbe
+from lambda_app.db.rehearsal import RehearsalEndpoint
 from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
-from lambda_app.repositories.accounts.callers import CallerRepository
+from lambda_app.repositories.accounts.callers import CallerRepository, caller_statements
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
@@ -39,9 +41,9 @@ from lambda_app.repositories.archives.archives import ArchiveRepository
 from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
-from lambda_app.repositories.files.caller_files import CallerFileRepository
+from lambda_app.repositories.files.caller_files import CallerFileRepository, file_statements
 from lambda_app.repositories.files.caller_lists import CallerListRepository
-from lambda_app.repositories.files.caller_uploads import CallerUploadRepository, UploadLimits
+from lambda_app.repositories.files.caller_uploads import CallerUploadRepository, UploadLimits, upload_statements
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
@@ -384,11 +386,32 @@ class Services:
 
     def warm_up(self) -> None:
         """Load what the first requests need, so that a SnapStart snapshot contains it. Does not connect to the database."""
+        configure_mappers()
+        for statement in (*file_statements(), *caller_statements(), *upload_statements()):
+            statement.prepare()
         self.passwords.verify("", None)
         if self.settings.secret_key_arn or self.settings.link_key_arn or self.settings.origin_key_arns:
             self.aws.client("secretsmanager")
         if self.settings.mail_from:
             self.aws.client("sesv2")
+
+    def for_rehearsal(self) -> Self:
+        """Return services with the same settings, without a database, with a random key, and with invalid credentials of AWS."""
+        keys = SigningKeys.fixed(secrets.token_urlsafe(48))
+        aws = AwsAccess(self.settings, AwsCredentials("rehearsal", "rehearsal"))
+        endpoint = RehearsalEndpoint(**{field.name: getattr(endpoint_of(self.engine), field.name) for field in fields(RehearsalEndpoint)})
+        engine = create_endpoint_engine(endpoint, pool_size=1)
+        return replace(
+            self,
+            aws=aws,
+            engine=engine,
+            session_factory=create_session_factory(engine),
+            store=S3ObjectStore(self.settings, aws),
+            keys=keys,
+            link_keys=keys,
+            tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=self.settings.access_token_expire_minutes)),
+            origin_verifier=None,
+        )
 
     def _store(self, session: Session) -> ObjectStore:
         return ConnectionReleasingStore(self.store, session)

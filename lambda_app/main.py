@@ -4,8 +4,16 @@ from lambda_app.application import create_app_from_environment
 from lambda_app.core.snapshot import prepare_for_snapshot
 from lambda_app.factory import Services
 from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.routers.http.rehearsal import rehearse
 
 app = create_app_from_environment()
 _services: Services = app.state.services
-prepare_for_snapshot(before_snapshot=_services.before_snapshot, warm_up=_services.warm_up)
 handler = GatewayHandler(app, api_prefix=_services.settings.api_v1_str, has_costly_routes=_services.settings.gateway_has_costly_routes)
+
+
+def _warm_up() -> None:
+    _services.warm_up()
+    rehearse(app, handler)
+
+
+prepare_for_snapshot(before_snapshot=_services.before_snapshot, warm_up=_warm_up)

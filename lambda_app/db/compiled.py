@@ -15,6 +15,7 @@ from sqlalchemy.types import TypeEngine
 from lambda_app.db.connection import TransactionMode, WireConnection
 from lambda_app.db.dialect import WireDialect, require_wire_connection
 from lambda_app.db.errors import ConnectionLostError
+from lambda_app.db.messages import parse
 from lambda_app.db.session import translate_database_error
 
 STATEMENT_MAX_BYTES = 16 * 1024
@@ -69,6 +70,10 @@ class CompiledStatement:
 
         text = _PARAMETER.sub(rendered, str(compiled))
         return Sql(text, tuple(numbers), TransactionMode.READ if compiled.is_plain_read else TransactionMode.OWN_TRANSACTION)
+
+    def prepare(self) -> None:
+        """Compile the statement and encode its text, before it is needed."""
+        parse(self.sql.text)
 
     def values(self, parameters: Mapping[str, Any]) -> list[Any]:
         """Return the values in the order of the SQL text. Raises KeyError when a parameter is missing."""

@@ -164,6 +164,11 @@ def _account(kind: CredentialKind) -> Select[Any]:
 _ACCOUNT = {kind: CompiledStatement(partial(_account, kind)) for kind in CredentialKind}
 
 
+def caller_statements() -> list[CompiledStatement]:
+    """Return all statements, to compile them before they are needed."""
+    return [*AUTHENTICATE.values(), *_ACCOUNT.values(), _RECORD_USE]
+
+
 class CallerRepository:
     """Authenticates callers, and records the use of API keys, in statements of their own."""
 

@@ -88,6 +88,11 @@ _DOWNLOAD = {kind: CompiledStatement(partial(_download, kind)) for kind in Crede
 _DOWNLOAD_ANONYMOUSLY = CompiledStatement(lambda: read_by_anyone(*_downloadable()))
 
 
+def file_statements() -> list[CompiledStatement]:
+    """Return all statements, to compile them before they are needed."""
+    return [*_GET.values(), *_DOWNLOAD.values(), _DOWNLOAD_ANONYMOUSLY]
+
+
 class CallerFileRepository:
     """Reads files for callers that are authenticated by the same statement."""
 
