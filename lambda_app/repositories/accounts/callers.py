@@ -65,6 +65,7 @@ class Caller(NamedTuple):
     """The authenticated user, and the API key if the request has one."""
 
     id: UUID
+    token_epoch: int
     is_superuser: bool
     """Whether the caller has this power in the request: an API key needs the scope `admin` for it."""
     key_id: UUID | None
@@ -82,6 +83,7 @@ def select_caller(kind: CredentialKind, *columns: Any) -> Select[Any]:
         rows = (
             select(
                 User.id,
+                User.token_epoch,
                 User.is_superuser,
                 cast(null(), Uuid).label("key_id"),
                 cast(null(), Text).label("scopes"),
@@ -99,6 +101,7 @@ def select_caller(kind: CredentialKind, *columns: Any) -> Select[Any]:
         rows = (
             select(
                 User.id,
+                User.token_epoch,
                 # Without the scope, a superuser's key reaches only the superuser's own files, not those of all users.
                 and_(User.is_superuser, key_has_scope(Scope.ADMIN)).label("is_superuser"),
                 ApiKey.id.label("key_id"),

@@ -2,9 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
-from uuid import UUID
 
 from sqlalchemy import ColumnElement, Subquery, and_, asc, desc, exists, false, or_, select, true
 from sqlalchemy.orm import aliased
@@ -105,16 +103,29 @@ def links_manageable_by(user: User) -> ColumnElement[bool]:
     return true() if user.is_superuser else and_(Share.owner_id == user.id, Share.needs_superuser.is_(False))
 
 
+class SignedIn(Protocol):
+    """A signed-in user: a row, or the columns of a statement that authenticates its caller itself."""
+
+    @property
+    def id(self) -> Any:
+        """A UUID, or a column of UUIDs."""
+
+    @property
+    def token_epoch(self) -> Any:
+        """The user's epoch when the session was opened or the key was created: an int, or a column of ints."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccessContext:
     """A visitor's request to a link: its time, the signed-in user if any, and the share token if any."""
 
-    at: datetime
-    user: User | None
+    at: Any
+    """A datetime, or a parameter of a compiled statement."""
+    user: "SignedIn | None"
     proven: ShareToken | None
 
     @property
-    def viewer_id(self) -> UUID | None:
+    def viewer_id(self) -> Any:
         """The user, by session or share token; whether that is still valid is checked by `link_viewer_is_signed_in`."""
         return self.user.id if self.user is not None else self.proven.user_id if self.proven is not None else None
 
@@ -142,7 +153,7 @@ def link_opens_a_file(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     return linked.correlate(Share).scalar_subquery().is_(True)
 
 
-def link_is_live(at: datetime) -> ColumnElement[bool]:
+def link_is_live(at: Any) -> ColumnElement[bool]:
     """The links that are not revoked or expired and whose owner is active."""
     has_owner = exists().where(_Sharer.id == Share.owner_id, _Sharer.is_active).correlate_except(_Sharer)
     return and_(Share.revoked_at.is_(None), or_(Share.expires_at.is_(None), Share.expires_at > at), has_owner)
@@ -185,7 +196,7 @@ def link_password_is_proven(access: AccessContext) -> ColumnElement[bool]:
     return or_(has_none, and_(Share.id == proven.share_id, Share.password_version == proven.password_version))
 
 
-def _is_current(user_id: UUID, epoch: int | None) -> ColumnElement[bool]:
+def _is_current(user_id: Any, epoch: Any) -> ColumnElement[bool]:
     return exists().where(_Viewer.id == user_id, _Viewer.token_epoch == epoch, _Viewer.is_active).correlate_except(_Viewer)
 
 

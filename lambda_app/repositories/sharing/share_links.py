@@ -1,10 +1,11 @@
 """Queries on share links, for their visitors. Each checks every rule; those that grant something also count it."""
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Insert, Select, exists, literal, or_, select, true, union_all, update
+from sqlalchemy import CTE, ColumnElement, FromClause, Insert, Select, exists, literal, or_, select, true, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
@@ -27,7 +28,7 @@ from lambda_app.repositories.files.file_access import (
     offered_by,
     reached_by,
 )
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, as_column
 from lambda_app.schemas.sharing.shares import is_slug
 
 LINK_DOWNLOAD_URL_TTL_SECONDS = 60
@@ -93,14 +94,14 @@ class ShareLinkRepository:
         A repeat within `REPEAT_WITHIN` is only audited: the visitor still has a URL for the whole file, and a player or a download
         manager requests its start more than once.
         """
-        return self._grant(_FileDownload(file_id), address, access, visitor=visitor)
+        return self._grant(FileDownload(file_id), address, access, visitor=visitor)
 
     def resume(self, address: str, file_id: UUID, access: AccessContext, *, visitor: str) -> File | None:
         """Audit a resumed download, commit, and return the file; None if none was granted to the visitor within `RESUME_WITHIN`.
 
         It is not counted, so an exhausted link permits it; every other rule still applies.
         """
-        return self._resume(_FileDownload(file_id), address, access, visitor=visitor)
+        return self._resume(FileDownload(file_id), address, access, visitor=visitor)
 
     def check(self, address: str, file_id: UUID, access: AccessContext) -> File | None:
         """Return the file if the visitor may download it now, without counting it; None otherwise."""
@@ -126,34 +127,24 @@ class ShareLinkRepository:
         """Delete the rows of visitors' downloads from before this time, in batches; return how many."""
         return sum(delete_in_batches(self._session, table, table.at < before) for table in (ShareDownload, ShareArchiveDownload))
 
-    def _grant(self, download: "_Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
+    def _grant(self, download: "Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
         """One statement, because every download executes it.
 
         Lock order: the link, the row of the visitor's download, the end of the audit log. The lock on the link makes its download limit
         exact under concurrency. Concurrent first requests of one visitor count separately.
         """
-        is_served = download.is_served_by_link(access)
-        repeated = _granted_before(download, address, access, visitor=visitor, within=REPEAT_WITHIN).cte("repeated")
-        is_new = ~exists(select(repeated.c.id))
-        conditions = (*_is_downloadable(address, access), link_has_downloads_left(), is_served, is_new)
-        granted = update(Share).where(*conditions).values(download_count=Share.download_count + 1).returning(Share.id).cte("granted")
-        recorded = download.record(granted, visitor=visitor, at=access.at)
-        logged = audit_insert_for(granted, "share.downloaded", kind=Share.__tablename__, details=download.details, after=[recorded])
-        allowed = union_all(select(granted.c.id), select(repeated.c.id)).subquery("allowed")
-        query = select(download.model).join(allowed, true()).where(download.model.id == download.id)
-        logs = (logged.cte("logged"), _audited(repeated, download).cte("logged_again"))
+        statement = grant_statement(download, address, access, visitor=visitor, repeated_after=access.at - REPEAT_WITHIN)
         try:
-            return self._execute(query.add_cte(recorded, *logs))
+            return self._execute(statement.select(download.model))
         except IntegrityError as error:
             if violated_constraint(error) != download.deleted_constraint:
                 raise
             # The file or archive was deleted concurrently. The statement was rolled back, so nothing was counted.
             return None
 
-    def _resume(self, download: "_Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
-        resumed = _granted_before(download, address, access, visitor=visitor, within=RESUME_WITHIN).cte("resumed")
-        query = select(download.model).join(resumed, true()).where(download.model.id == download.id)
-        return self._execute(query.add_cte(_audited(resumed, download).cte("logged")))
+    def _resume(self, download: "Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
+        statement = resume_statement(download, address, access, visitor=visitor, granted_after=access.at - RESUME_WITHIN)
+        return self._execute(statement.select(download.model))
 
     def _execute(self, query: Select[Row]) -> Row | None:
         return self._session.execute(query.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
@@ -168,57 +159,75 @@ class ShareLinkRepository:
         return OpenShare(rows[0][0], [row[1] for row in rows]) if rows else None
 
 
-def _is_at(address: str) -> ColumnElement[bool]:
-    # Always both conditions, so that one statement serves tokens and slugs. Text that is no slug may contain what PostgreSQL cannot store.
-    return or_(Share.token_hash == hash_secret(address), Share.slug == (address if is_slug(address) else ""))
+class LinkAddress(NamedTuple):
+    """The address of a link as the database knows it: values, or parameters of a compiled statement."""
+
+    token_hash: Any
+    slug: Any
+
+    @classmethod
+    def of(cls, address: str) -> Self:
+        """Return the address from text. Text that is no slug may contain what PostgreSQL cannot store."""
+        return cls(hash_secret(address), address if is_slug(address) else "")
 
 
-def _is_open(address: str, access: AccessContext) -> tuple[ColumnElement[bool], ...]:
+def _is_at(address: str | LinkAddress) -> ColumnElement[bool]:
+    # Always both conditions, so that one statement serves tokens and slugs.
+    token_hash, slug = LinkAddress.of(address) if isinstance(address, str) else address
+    return or_(Share.token_hash == token_hash, Share.slug == slug)
+
+
+def _is_open(address: str | LinkAddress, access: AccessContext) -> tuple[ColumnElement[bool], ...]:
     return _is_at(address), link_is_live(access.at), link_is_for(access), link_password_is_proven(access)
 
 
-def _is_downloadable(address: str, access: AccessContext) -> tuple[ColumnElement[bool], ...]:
+def _is_downloadable(address: str | LinkAddress, access: AccessContext) -> tuple[ColumnElement[bool], ...]:
     return *_is_open(address, access), Share.allows_download.is_(True)
 
 
-class _Download(Protocol[Row]):
+Entry = Callable[[str], Mapping[str, Any]] | None
+
+
+class Download(Protocol[Row]):
     """What is downloaded through a link, and the table that records who did."""
 
     model: type[Row]
-    id: UUID
-    details: dict[str, UUID]
+    id: Any
+    """Its id, or a parameter of a compiled statement."""
+    details: dict[str, Any]
     deleted_constraint: str
     """The foreign key that a record violates after a concurrent deletion."""
 
     def is_served_by_link(self, access: AccessContext) -> ColumnElement[bool]:
         """The links that open it."""
 
-    def was_granted(self, visitor: str, *, after: datetime) -> ColumnElement[bool]:
+    def was_granted(self, visitor: Any, *, after: Any) -> ColumnElement[bool]:
         """The links through which the visitor downloaded it after this time."""
 
-    def record(self, granted: CTE, *, visitor: str, at: datetime) -> CTE:
+    def record(self, granted: CTE, *, visitor: Any, at: Any) -> CTE:
         """Return the CTE that records the granted download, for requests that repeat or resume it."""
 
 
-class _FileDownload:
+class FileDownload:
     """The download of a file."""
 
     model = File
     deleted_constraint = "fk_share_download_share_id_file_id"
 
-    def __init__(self, file_id: UUID) -> None:
+    def __init__(self, file_id: Any) -> None:
         self.id = file_id
         self.details = {"file_id": file_id}
 
     def is_served_by_link(self, _access: AccessContext) -> ColumnElement[bool]:
         return link_opens_a_file(File.id == self.id)
 
-    def was_granted(self, visitor: str, *, after: datetime) -> ColumnElement[bool]:
+    def was_granted(self, visitor: Any, *, after: Any) -> ColumnElement[bool]:
         is_theirs = (ShareDownload.visitor == visitor, ShareDownload.at > after)
         return exists().where(ShareDownload.share_id == Share.id, ShareDownload.file_id == self.id, *is_theirs).correlate(Share)
 
-    def record(self, granted: CTE, *, visitor: str, at: datetime) -> CTE:
-        return _recorded(ShareDownload, granted, share_id=granted.c.id, file_id=literal(self.id), visitor=literal(visitor), at=at)
+    def record(self, granted: CTE, *, visitor: Any, at: Any) -> CTE:
+        key = {"file_id": as_column(self.id, ShareDownload.file_id.type), "visitor": as_column(visitor, ShareDownload.visitor.type)}
+        return _recorded(ShareDownload, granted, share_id=granted.c.id, **key, at=at)
 
 
 class _ArchiveDownload:
@@ -235,29 +244,89 @@ class _ArchiveDownload:
         is_ready = (*is_downloadable(access.at), has_all_files(reached_by(Share)))
         return exists(select(Archive.id).where(Archive.id == self.id, Archive.share_id == Share.id, *is_ready).correlate(Share))
 
-    def was_granted(self, visitor: str, *, after: datetime) -> ColumnElement[bool]:
+    def was_granted(self, visitor: Any, *, after: Any) -> ColumnElement[bool]:
         return exists().where(
             ShareArchiveDownload.archive_id == self.id, ShareArchiveDownload.visitor == visitor, ShareArchiveDownload.at > after
         )
 
-    def record(self, granted: CTE, *, visitor: str, at: datetime) -> CTE:
+    def record(self, granted: CTE, *, visitor: Any, at: Any) -> CTE:
         return _recorded(ShareArchiveDownload, granted, archive_id=literal(self.id), visitor=literal(visitor), at=at)
 
 
-def _granted_before(download: _Download[Any], address: str, access: AccessContext, *, visitor: str, within: timedelta) -> Select[UUID]:
-    """Return the query for the link if the visitor may still download through it, except for its limit, and did within that time."""
-    was_granted = download.was_granted(visitor, after=access.at - within)
+class DownloadStatement(NamedTuple):
+    """The parts of a statement that grants or resumes a download. `allowed` has a row if the visitor may download."""
+
+    download: "Download[Any]"
+    allowed: FromClause
+    parts: Sequence[CTE]
+
+    def select(self, *columns: Any) -> Select[Any]:
+        """Return the statement with these columns of what is downloaded."""
+        query = select(*columns).join(self.allowed, true()).where(self.download.model.id == self.download.id)
+        return query.add_cte(*self.parts)
+
+
+def grant_statement(
+    download: "Download[Any]",
+    address: str | LinkAddress,
+    access: AccessContext,
+    *,
+    visitor: Any,
+    repeated_after: Any,
+    conditions: Sequence[ColumnElement[bool]] = (),
+    entry: "Entry" = None,
+) -> DownloadStatement:
+    """Return the statement of `ShareLinkRepository.grant`, from values or from parameters of a compiled statement.
+
+    `conditions` must hold too. `entry` returns the columns of the audit event of an action; None: those of the current request.
+    """
+    is_served = download.is_served_by_link(access)
+    granted_before = _granted_before(download, address, access, visitor=visitor, after=repeated_after)
+    repeated = granted_before.where(*conditions).cte("repeated")
+    is_new = ~exists(select(repeated.c.id))
+    rules = (*_is_downloadable(address, access), link_has_downloads_left(), is_served, is_new, *conditions)
+    granted = update(Share).where(*rules).values(download_count=Share.download_count + 1).returning(Share.id).cte("granted")
+    recorded = download.record(granted, visitor=visitor, at=access.at)
+    logged = _audited(granted, download, "share.downloaded", entry, after=[recorded])
+    logged_again = _audited(repeated, download, "share.download_resumed", entry)
+    allowed = union_all(select(granted.c.id), select(repeated.c.id)).subquery("allowed")
+    return DownloadStatement(download, allowed, (recorded, logged.cte("logged"), logged_again.cte("logged_again")))
+
+
+def resume_statement(
+    download: "Download[Any]",
+    address: str | LinkAddress,
+    access: AccessContext,
+    *,
+    visitor: Any,
+    granted_after: Any,
+    conditions: Sequence[ColumnElement[bool]] = (),
+    entry: "Entry" = None,
+) -> DownloadStatement:
+    """Return the statement of `ShareLinkRepository.resume`; parameters as in `grant_statement`."""
+    granted_before = _granted_before(download, address, access, visitor=visitor, after=granted_after)
+    resumed = granted_before.where(*conditions).cte("resumed")
+    return DownloadStatement(download, resumed, (_audited(resumed, download, "share.download_resumed", entry).cte("logged"),))
+
+
+def _granted_before(
+    download: "Download[Any]", address: str | LinkAddress, access: AccessContext, *, visitor: Any, after: Any
+) -> Select[UUID]:
+    """Return the query for the link if the visitor may still download through it, except for its limit, and did after that time."""
+    was_granted = download.was_granted(visitor, after=after)
     return select(Share.id).where(*_is_downloadable(address, access), was_granted, download.is_served_by_link(access))
 
 
-def _recorded(table: Any, granted: CTE, *, at: datetime, **key: ColumnElement[Any]) -> CTE:
-    values = {**key, "at": literal(at, table.at.type)}
+def _recorded(table: Any, granted: CTE, *, at: Any, **key: ColumnElement[Any]) -> CTE:
+    time = as_column(at, table.at.type)
+    values = {**key, "at": time}
     added = insert(table).from_select(list(values), select(*values.values()).select_from(granted))
-    return added.on_conflict_do_update(constraint=table.__table__.primary_key, set_={"at": at}).returning(literal(1)).cte("recorded")
+    return added.on_conflict_do_update(constraint=table.__table__.primary_key, set_={"at": time}).returning(literal(1)).cte("recorded")
 
 
-def _audited(resumed: CTE, download: _Download[Any]) -> Insert:
-    return audit_insert_for(resumed, "share.download_resumed", kind=Share.__tablename__, details=download.details)
+def _audited(changed: CTE, download: "Download[Any]", action: str, entry: "Entry", *, after: Sequence[CTE] = ()) -> Insert:
+    bound = None if entry is None else entry(action)
+    return audit_insert_for(changed, action, kind=Share.__tablename__, details=download.details, after=after, entry=bound)
 
 
 def _with_files(link: Any) -> Select[Any]:
