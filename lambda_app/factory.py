@@ -50,6 +50,7 @@ from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.repositories.files.usage import UsageRepository
+from lambda_app.repositories.sharing.caller_links import CallerLinkRepository, link_statements
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.repositories.sharing.grants import FileGrantRepository
 from lambda_app.repositories.sharing.link_tokens import LinkTokenRepository
@@ -84,6 +85,7 @@ from lambda_app.services.files.usage import UsageService
 from lambda_app.services.maintenance import MaintenanceService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
+from lambda_app.services.sharing.link_downloads import LinkDownloadService
 from lambda_app.services.sharing.link_tokens import LinkTokenEncryption
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
@@ -176,6 +178,21 @@ class Services:
             limits=UploadLimits(quota.bytes, quota.files, self.settings.user_deletion_bytes),
             in_steps=self._uploads_in_unit_of_work,
         )
+
+    def link_downloads(self) -> LinkDownloadService:
+        """The service that grants downloads through links to visitors that its statements authenticate."""
+        return LinkDownloadService(
+            links=CallerLinkRepository(StatementRunner(self.engine)),
+            callers=self.callers(),
+            share_tokens=ShareTokens(self.keys),
+            store=self.store,
+            in_steps=self._share_links_in_unit_of_work,
+        )
+
+    @contextmanager
+    def _share_links_in_unit_of_work(self) -> Iterator[ShareLinkService]:
+        with self.unit_of_work() as session:
+            yield self.share_links(session)
 
     @contextmanager
     def _uploads_in_unit_of_work(self) -> Iterator[UploadService]:
@@ -387,7 +404,7 @@ class Services:
     def warm_up(self) -> None:
         """Load what the first requests need, so that a SnapStart snapshot contains it. Does not connect to the database."""
         configure_mappers()
-        for statement in (*file_statements(), *caller_statements(), *upload_statements()):
+        for statement in (*file_statements(), *caller_statements(), *upload_statements(), *link_statements()):
             statement.prepare()
         self.passwords.verify("", None)
         if self.settings.secret_key_arn or self.settings.link_key_arn or self.settings.origin_key_arns:

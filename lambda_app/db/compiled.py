@@ -93,6 +93,7 @@ class StatementRunner:
         """Execute the statement and return its rows."""
         sql, values = statement.sql, statement.values(parameters)
         with self._connection() as connection:
+            self._announce(sql.text, values)
             rows: Rows = connection.execute_statement(sql.text, values, sql.mode).rows
             return rows
 
@@ -100,7 +101,14 @@ class StatementRunner:
         """Execute several statements that only read in one flush, and return the rows of each."""
         calls = [(statement.sql.text, statement.values(parameters)) for statement in statements]
         with self._connection() as connection:
+            for text, values in calls:
+                self._announce(text, values)
             return connection.read_each(calls)
+
+    def _announce(self, sql: str, values: Sequence[Any]) -> None:
+        # So that tools which listen to the engine see these statements too.
+        if self._engine.dispatch.before_cursor_execute:
+            self._engine.dispatch.before_cursor_execute(None, None, sql, values, None, False)
 
     @contextmanager
     def _connection(self) -> Iterator[WireConnection]:

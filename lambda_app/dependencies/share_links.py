@@ -36,7 +36,12 @@ def share_token_cookie(request: Request) -> str:
 
 async def get_visitor(request: Request, caller: CallerDep) -> Visitor:
     """Return the visitor: the signed-in user, and the share token from the header or from the page's cookie."""
-    return Visitor(caller, request.headers.get(SHARE_TOKEN_HEADER) or request.cookies.get(share_token_cookie(request)))
+    return Visitor(caller, submitted_share_token(request))
+
+
+def submitted_share_token(request: Request) -> str | None:
+    """Return the share token from the header or from the page's cookie, not verified."""
+    return request.headers.get(SHARE_TOKEN_HEADER) or request.cookies.get(share_token_cookie(request))
 
 
 async def read_share_credentials(request: Request, services: ServicesDep) -> SubmittedCredentials:

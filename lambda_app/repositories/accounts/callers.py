@@ -50,6 +50,11 @@ class Credential:
     parameters: Mapping[str, Any]
     """The parameters of `select_caller`."""
 
+    @property
+    def user_id(self) -> UUID | None:
+        """The user of a session; None for an API key, whose user only the database knows."""
+        return self.parameters.get("caller_id")
+
 
 def session_credential(*, user_id: UUID, session_id: UUID, token_epoch: int) -> Credential:
     """Return the credential of a verified access token."""

@@ -88,21 +88,6 @@ class ShareLinkRepository:
         query = _with_files(Share).where(*_is_open(address, access), link_has_downloads_left())
         return self._opened(query.execution_options(populate_existing=True))
 
-    def grant(self, address: str, file_id: UUID, access: AccessContext, *, visitor: str) -> File | None:
-        """Count and audit a download, commit, and return the file; None if the visitor may not download it through the link.
-
-        A repeat within `REPEAT_WITHIN` is only audited: the visitor still has a URL for the whole file, and a player or a download
-        manager requests its start more than once.
-        """
-        return self._grant(FileDownload(file_id), address, access, visitor=visitor)
-
-    def resume(self, address: str, file_id: UUID, access: AccessContext, *, visitor: str) -> File | None:
-        """Audit a resumed download, commit, and return the file; None if none was granted to the visitor within `RESUME_WITHIN`.
-
-        It is not counted, so an exhausted link permits it; every other rule still applies.
-        """
-        return self._resume(FileDownload(file_id), address, access, visitor=visitor)
-
     def check(self, address: str, file_id: UUID, access: AccessContext) -> File | None:
         """Return the file if the visitor may download it now, without counting it; None otherwise."""
         return self._file(file_id, *_is_downloadable(address, access), link_has_downloads_left())
@@ -116,11 +101,14 @@ class ShareLinkRepository:
         self._session.execute(audited_writes(reset_attempt(attempt), entry=entry).execution_options(**OWN_TRANSACTION))
 
     def grant_archive(self, address: str, archive_id: UUID, access: AccessContext, *, visitor: str) -> Archive | None:
-        """The same as `grant` for an archive, which counts as one download. The link must still open every file in it."""
+        """Count and audit the download of an archive as one download, commit, and return it; None if the visitor may not download it.
+
+        The link must still open every file in it. See `grant_statement`.
+        """
         return self._grant(_ArchiveDownload(archive_id), address, access, visitor=visitor)
 
     def resume_archive(self, address: str, archive_id: UUID, access: AccessContext, *, visitor: str) -> Archive | None:
-        """The same as `resume` for an archive."""
+        """Audit a resumed download of an archive, commit, and return it; None if none was granted. See `resume_statement`."""
         return self._resume(_ArchiveDownload(archive_id), address, access, visitor=visitor)
 
     def purge_download_visitors(self, *, before: datetime) -> int:
@@ -276,7 +264,11 @@ def grant_statement(
     conditions: Sequence[ColumnElement[bool]] = (),
     entry: "Entry" = None,
 ) -> DownloadStatement:
-    """Return the statement of `ShareLinkRepository.grant`, from values or from parameters of a compiled statement.
+    """Return the statement that counts and audits a download, from values or from parameters of a compiled statement.
+
+    A repeat since `repeated_after` is only audited: the visitor still has a URL for the whole file, and a player or a download manager
+    requests its start more than once. Lock order: the link, the row of the visitor's download, the end of the audit log. The lock on the
+    link makes its download limit exact under concurrency. Concurrent first requests of one visitor count separately.
 
     `conditions` must hold too. `entry` returns the columns of the audit event of an action; None: those of the current request.
     """
@@ -303,7 +295,10 @@ def resume_statement(
     conditions: Sequence[ColumnElement[bool]] = (),
     entry: "Entry" = None,
 ) -> DownloadStatement:
-    """Return the statement of `ShareLinkRepository.resume`; parameters as in `grant_statement`."""
+    """Return the statement that audits a resumed download, if one was granted to the visitor since `granted_after`.
+
+    It is not counted, so an exhausted link permits it; every other rule still applies. Parameters as in `grant_statement`.
+    """
     granted_before = _granted_before(download, address, access, visitor=visitor, after=granted_after)
     resumed = granted_before.where(*conditions).cte("resumed")
     return DownloadStatement(download, resumed, (_audited(resumed, download, "share.download_resumed", entry).cte("logged"),))

@@ -296,6 +296,7 @@ def test_share_link_requests_stay_within_their_budget(api: ProxiedApi) -> None:
     count("open", 200, "GET", share["url"], headers=share_pass)
     count("head", 200, "HEAD", share["url"], headers=share_pass)
     count("download", 302, "GET", f"{share['url']}/files/{file['id']}", headers=share_pass)
+    count("download, signed in", 302, "GET", f"{share['url']}/files/{file['id']}", headers=share_pass | api.owner.headers)
     count("resume", 302, "GET", f"{share['url']}/files/{file['id']}", headers=share_pass | {"Range": "bytes=1-"})
     count("open, signed in", 200, "GET", share["url"], headers=share_pass | api.owner.headers)
     count("password", 200, "POST", share["url"], json={"password": "swordfish"})
@@ -311,7 +312,7 @@ def test_share_link_requests_stay_within_their_budget(api: ProxiedApi) -> None:
     count("revoke", 204, "DELETE", address, headers=api.owner.headers)
 
     assert trips == {
-        "open": 1, "head": 1, "download": 1, "resume": 1, "open, signed in": 2, "password": 3, "sign in": 3, "refuse": 2, "not found": 2,
+        "open": 1, "head": 1, "download": 1, "download, signed in": 1, "resume": 1, "open, signed in": 2, "password": 3, "sign in": 3, "refuse": 2, "not found": 2,
         # After a change of the recipients, the link is read again: the statement does not see which of them are pending.
         "change": 2, "recipients": 9, "revoke": 2,
     }  # fmt: skip

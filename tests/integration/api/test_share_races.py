@@ -48,8 +48,8 @@ def owner(make_user: Callable[..., Account]) -> Account:
 
 def is_granted(crowd: Services, token: str, file_id: UUID, number: int = 0) -> bool:
     try:
-        with visitor(number), crowd.unit_of_work() as session:
-            crowd.share_links(session).start_download(token, file_id, ANONYMOUS, method="GET", is_resumption=False)
+        with visitor(number):
+            crowd.link_downloads().start_download(token, file_id, None, None, is_resumption=False)
     except NoSuchLinkError:
         return False
     return True
