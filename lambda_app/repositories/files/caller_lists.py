@@ -129,12 +129,12 @@ def _page(shape: _Shape) -> Select[Any]:
     after = None
     if shape.has_cursor:
         after = parameter("after_value", SORT_TYPES[shape.order.field]), parameter("after_id", File.id.type)
-    skip = parameter("skip", Integer) if shape.has_skip else 0
-    return listed.page(file_json(listed.entity), shape.order, skip=skip, limit=parameter("limit", Integer), after=after)
+    skip: Any = parameter("skip", Integer()) if shape.has_skip else 0
+    return listed.page(file_json(listed.entity), shape.order, skip=skip, limit=parameter("limit", Integer()), after=after)
 
 
 def _count(shape: _Shape) -> Select[Any]:
-    return _listed(shape).count(parameter("up_to", Integer))
+    return _listed(shape).total(parameter("up_to", Integer()))
 
 
 @lru_cache(SHAPES_MAX)

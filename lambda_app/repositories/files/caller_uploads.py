@@ -80,9 +80,9 @@ def _reservation(kind: CredentialKind, *, is_public: bool, with_key: bool) -> Se
     has_room = has_room_for(
         size,
         now=parameter("now", User.updated_at.type),
-        default_bytes=parameter("default_bytes", BigInteger),
-        default_files=parameter("default_files", Integer),
-        allowance_bytes=parameter("allowance_bytes", BigInteger),
+        default_bytes=parameter("default_bytes", BigInteger()),
+        default_files=parameter("default_files", Integer()),
+        allowance_bytes=parameter("allowance_bytes", BigInteger()),
     )
     parts: list[CTE] = []
     conditions = [User.id == caller.c.id, caller.c.may_upload, has_room]

@@ -61,7 +61,8 @@ def manageable_by(user: Viewer) -> ColumnElement[bool]:
     """The files that `user` may complete, share and delete: the user's own, or all for a superuser."""
     if isinstance(user.is_superuser, ColumnElement):
         return or_(user.is_superuser, File.owner_id == user.id)
-    return true() if user.is_superuser else File.owner_id == user.id
+    is_owner: ColumnElement[bool] = File.owner_id == user.id
+    return true() if user.is_superuser else is_owner
 
 
 def listed_for(user: Viewer, filters: FileFilter) -> ColumnElement[bool]:

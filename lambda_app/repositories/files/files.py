@@ -99,7 +99,7 @@ class FileRepository:
 
     def count(self, user: Viewer, filters: FileFilter, *, up_to: int) -> int:
         """Return the number of files in the user's list, or `up_to` if there are more, so that PostgreSQL stops there."""
-        return self._session.execute(Listed.of(user, filters).count(up_to)).scalar_one()
+        return int(self._session.execute(Listed.of(user, filters).total(up_to)).scalar_one())
 
     def has_more_than(self, rows: int, user: Viewer, filters: FileFilter) -> bool:
         """Whether the list has more than so many files, regardless of filters other than owner and sharing."""
@@ -208,7 +208,7 @@ class Listed(NamedTuple):
             return query.where(here < last if order.is_descending else here > last)
         return query if isinstance(skip, int) and skip == 0 else query.offset(skip)
 
-    def count(self, up_to: Any) -> Select[Any]:
+    def total(self, up_to: Any) -> Select[Any]:
         """Return the query for the number of rows, or `up_to` if there are more."""
         counted = self.select(literal(1).label("one")).limit(up_to).subquery("counted")
         return select(func.count()).select_from(counted)
@@ -236,8 +236,7 @@ def _conditions(user: Viewer, filters: FileFilter) -> list[ColumnElement[bool]]:
         # The index finds the names that contain all trigrams of the text, in any order; `strpos` keeps those that contain the text.
         # A text of fewer than three characters has no trigrams: PostgreSQL scans all names of the list (see `services/files/files`).
         conditions.append(func.strpos(NAME_SORT, _as_sorted(filters.name)) > 0)
-    # A parameter of a compiled statement always has trigrams: see `repositories/files/caller_lists`.
-    if isinstance(filters.name, ColumnElement) or (filters.name is not None and len(normalize("NFC", filters.name)) >= TRIGRAM_LENGTH):
+    if filters.name is not None and _has_trigrams(filters.name):
         conditions.append(NAME_TRIGRAMS.contains(func.trigrams(func.left(_as_sorted(filters.name), INDEXED_SEARCH_LENGTH))))
     if filters.content_type is not None:
         conditions.append(_starts_with(filters.content_type))
@@ -246,6 +245,11 @@ def _conditions(user: Viewer, filters: FileFilter) -> list[ColumnElement[bool]]:
     if filters.size_max is not None:
         conditions.append(File.size_bytes <= filters.size_max)
     return conditions
+
+
+def _has_trigrams(name: Any) -> bool:
+    # A parameter of a compiled statement always has: see `repositories/files/caller_lists`.
+    return isinstance(name, ColumnElement) or len(normalize("NFC", name)) >= TRIGRAM_LENGTH
 
 
 def _starts_with(prefix: Any) -> ColumnElement[bool]:

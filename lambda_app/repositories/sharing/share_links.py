@@ -207,13 +207,16 @@ class FileDownload:
         self.details = {"file_id": file_id}
 
     def is_served_by_link(self, _access: AccessContext) -> ColumnElement[bool]:
+        """The links that open it."""
         return link_opens_a_file(File.id == self.id)
 
     def was_granted(self, visitor: Any, *, after: Any) -> ColumnElement[bool]:
+        """The links through which the visitor downloaded it after this time."""
         is_theirs = (ShareDownload.visitor == visitor, ShareDownload.at > after)
         return exists().where(ShareDownload.share_id == Share.id, ShareDownload.file_id == self.id, *is_theirs).correlate(Share)
 
     def record(self, granted: CTE, *, visitor: Any, at: Any) -> CTE:
+        """Return the CTE that records the granted download."""
         key = {"file_id": as_column(self.id, ShareDownload.file_id.type), "visitor": as_column(visitor, ShareDownload.visitor.type)}
         return _recorded(ShareDownload, granted, share_id=granted.c.id, **key, at=at)
 

@@ -1,4 +1,7 @@
-"""Rehearses requests before a SnapStart snapshot, so that it contains what the first requests load (docs/adr/0035-rehearsed-snapshots.md)."""
+"""Rehearses requests before a SnapStart snapshot, so that it contains what the first requests load.
+
+docs/adr/0035-rehearsed-snapshots.md gives the reasons.
+"""
 
 import logging
 from typing import Any
@@ -6,7 +9,7 @@ from uuid import UUID, uuid4
 
 from fastapi import FastAPI
 
-from lambda_app.factory import Services
+from lambda_app.factory import Services  # noqa: TC001 - as everywhere
 from lambda_app.routers.http.gateway import GatewayHandler
 
 _NO_FILE = UUID(int=0)
@@ -22,8 +25,8 @@ def rehearse(app: FastAPI, handler: GatewayHandler) -> None:
 
     Nothing of it remains but loaded modules and filled caches. Raises RehearsalFailedError when a request does not end as expected.
     """
-    services: Services = app.state.services
-    rehearsal = services.for_rehearsal()
+    services = app.state.services
+    rehearsal: Services = services.for_rehearsal()
     token = rehearsal.tokens.issue(uuid4(), session_id=uuid4(), token_epoch=0).value
     app.state.services = rehearsal
     disabled = logging.root.manager.disable

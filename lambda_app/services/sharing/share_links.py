@@ -1,7 +1,6 @@
 """Access through share links. Each request checks all rules of the link; an unknown, revoked or expired link gives the same error."""
 
 from dataclasses import dataclass
-from typing import NoReturn
 from uuid import UUID
 
 from lambda_app.core import clock
@@ -92,14 +91,13 @@ class ShareLinkService:
         """Sign a HEAD request for a download, which is not counted. Raises ListingOnlyError and the errors of `open`."""
         file = self._links.check(address, file_id, self._access_context(address, visitor))
         if file is None:
-            self.refuse_download(address, visitor)
+            raise self.refusal_of_download(address, visitor)
         return sign_download(self._store, file, method="HEAD", lifetime_seconds=LINK_DOWNLOAD_URL_TTL_SECONDS).request
 
-    def refuse_download(self, address: str, visitor: Visitor) -> NoReturn:
-        """Raise the error for a download that was not granted: ListingOnlyError and the errors of `open`."""
-        if not self._require_open(address, self._access_context(address, visitor)).share.allows_download:
-            raise ListingOnlyError
-        raise NoSuchLinkError
+    def refusal_of_download(self, address: str, visitor: Visitor) -> AppError:
+        """Return the error for a download that was not granted: ListingOnlyError, or raise one of the errors of `open`."""
+        found = self._require_open(address, self._access_context(address, visitor))
+        return NoSuchLinkError() if found.share.allows_download else ListingOnlyError()
 
     def open_for_download(self, address: str, visitor: Visitor) -> OpenShare:
         """Return the link's files if the link allows downloads, without counting. Raises ListingOnlyError and the errors of `open`."""

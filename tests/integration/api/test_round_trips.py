@@ -312,7 +312,8 @@ def test_share_link_requests_stay_within_their_budget(api: ProxiedApi) -> None:
     count("revoke", 204, "DELETE", address, headers=api.owner.headers)
 
     assert trips == {
-        "open": 1, "head": 1, "download": 1, "download, signed in": 1, "resume": 1, "open, signed in": 2, "password": 3, "sign in": 3, "refuse": 2, "not found": 2,
+        "open": 1, "head": 1, "download": 1, "download, signed in": 1,
+        "resume": 1, "open, signed in": 2, "password": 3, "sign in": 3, "refuse": 2, "not found": 2,
         # After a change of the recipients, the link is read again: the statement does not see which of them are pending.
         "change": 2, "recipients": 9, "revoke": 2,
     }  # fmt: skip
