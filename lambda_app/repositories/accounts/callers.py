@@ -153,20 +153,30 @@ _RECORD_USE = CompiledStatement(
 )
 
 
+_SHOWN = ("email", "is_active", "email_verified_at", "display_name", "locale", "time_zone", "totp_confirmed_at", "shows_name_on_links",
+    "created_at", "updated_at")  # fmt: skip
+"""The columns that the account as the API shows it has beside those of `Caller`."""
+
+
 def _account(kind: CredentialKind) -> Select[Any]:
-    shown = (User.email, User.is_active, User.email_verified_at, User.created_at, User.updated_at)
-    caller = select_caller(kind, *shown).subquery("caller")
+    caller = select_caller(kind, *(getattr(User, name) for name in _SHOWN)).subquery("caller")
+    user = caller.c
     account = json_object(
         caller,
-        id=caller.c.id,
-        email=caller.c.email,
-        is_active=caller.c.is_active,
-        is_superuser=caller.c.is_superuser,
-        email_verified=caller.c.email_verified_at.is_not(None),
-        created_at=json_time(caller.c.created_at),
-        updated_at=json_time(caller.c.updated_at),
+        id=user.id,
+        email=user.email,
+        is_active=user.is_active,
+        is_superuser=user.is_superuser,
+        email_verified=user.email_verified_at.is_not(None),
+        display_name=user.display_name,
+        locale=user.locale,
+        time_zone=user.time_zone,
+        has_second_factor=user.totp_confirmed_at.is_not(None),
+        shows_name_on_links=user.shows_name_on_links,
+        created_at=json_time(user.created_at),
+        updated_at=json_time(user.updated_at),
     )
-    return select(*list(caller.c)[:CALLER_COLUMNS], account)
+    return select(*list(user)[:CALLER_COLUMNS], account)
 
 
 _ACCOUNT = {kind: CompiledStatement(partial(_account, kind)) for kind in CredentialKind}

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, aliased
 from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.db.session import violated_constraint
 from lambda_app.models import Archive, File, OpenShare, Share, ShareArchiveDownload, ShareDownload, ShareFile, User
+from lambda_app.repositories.accounts.profiles import name_for_visitors
 from lambda_app.repositories.accounts.sign_in_attempts import AttemptKeys, reset_attempt
 from lambda_app.repositories.archives.archives import has_all_files, is_downloadable
 from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited_writes
@@ -144,7 +145,7 @@ class ShareLinkRepository:
 
     def _opened(self, query: Select[Any]) -> OpenShare | None:
         rows = self._session.execute(query).all()
-        return OpenShare(rows[0][0], [row[1] for row in rows]) if rows else None
+        return OpenShare(rows[0][0], [row[1] for row in rows], rows[0][2]) if rows else None
 
 
 class LinkAddress(NamedTuple):
@@ -329,7 +330,7 @@ def _audited(changed: CTE, download: "Download[Any]", action: str, entry: "Entry
 
 def _with_files(link: Any) -> Select[Any]:
     return (
-        select(link, File)
+        select(link, File, name_for_visitors(link.owner_id))
         .join(ShareFile, ShareFile.share_id == link.id)
         .join(File, File.id == ShareFile.file_id)
         .where(offered_by(link))
