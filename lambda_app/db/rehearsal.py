@@ -4,9 +4,6 @@ Before a SnapStart snapshot, requests are rehearsed with it (docs/adr/0035-rehea
 first requests load, without a connection to the database.
 """
 
-import socket
-from typing import Self
-
 from lambda_app.db.connection import WireConnection
 from lambda_app.db.endpoint import Endpoint
 from lambda_app.db.messages import EXECUTE
@@ -22,10 +19,9 @@ _READY = b"Z\0\0\0\x05I"
 class RehearsalTransport(Transport):
     """A stream that answers each flush itself."""
 
-    @classmethod
-    def to_nowhere(cls) -> Self:
-        """Return a stream of a socket that is not connected."""
-        return cls(socket.socket(), timeout_seconds=1.0, deadline=0.0)
+    def __init__(self) -> None:
+        self.timeout_seconds = 1.0
+        self._unread, self._unsent, self._position = b"", b"", 0
 
     def flush(self) -> None:
         """Answer what was written since the last flush."""
@@ -37,6 +33,9 @@ class RehearsalTransport(Transport):
         """Whether the stream has ended: never."""
         return False
 
+    def close(self) -> None:
+        """Do nothing: there is no socket."""
+
 
 class RehearsalEndpoint(Endpoint):
     """An endpoint whose connections lead nowhere."""
@@ -44,7 +43,7 @@ class RehearsalEndpoint(Endpoint):
     def connect(self, *, timeout_seconds: float | None = None) -> WireConnection:  # noqa: ARG002 - the signature of an endpoint
         """Return a connection to no server."""
         return WireConnection(
-            open_transport=RehearsalTransport.to_nowhere,
+            open_transport=RehearsalTransport,
             user=self.user,
             password=str,
             database=self.database,
