@@ -78,9 +78,13 @@ class Matrix:
         }
         with services.unit_of_work() as session:
             rows = [row for owner_id in (owner.id, disabled.id) for row in every_file(owner_id, grantee.id)]
-            session.add_all([file for file, _ in rows])
-            session.flush()
-            session.add_all([grant for _, grant in rows if grant is not None])
+            for file, grant in rows:
+                # Each in a statement of its own, which stays short.
+                session.add(file)
+                session.flush()
+                if grant is not None:
+                    session.add(grant)
+                    session.flush()
             self.file_ids = [file.id for file, _ in rows]
         with services.engine.begin() as connection:
             connection.execute(text('UPDATE "user" SET is_active = false WHERE id = :id'), {"id": disabled.id})
