@@ -28,7 +28,7 @@ def build_candidates(*, compare: Path | None = None) -> list[Candidate]:
     ours = [("ours", contents.ROOT)] + ([] if compare is None else [("before", compare)])
     candidates = [Candidate(name, "lambda_app.main", (_application(name, checkout), wheels)) for name, checkout in ours]
     plain, bare = (Candidate(name, name, (_peer(name), wheels)) for name in ("plain", "bare"))
-    floor = Candidate("floor", "floor", (_peer("floor"), bare.roots[0], BUILD / "ours", wheels))
+    floor = Candidate("floor", "floor", (_peer("floor"), BUILD / "ours", wheels))
     return [*candidates, plain, bare, floor]
 
 

@@ -37,7 +37,9 @@ def _figures(*, cold: float, warm: float, after_snapshot: float = 20) -> dict[st
 def test_only_exceeded_budgets_are_reported() -> None:
     assert exceeded_budgets(_figures(cold=100, warm=1.5)) == []
     assert exceeded_budgets(_figures(cold=101, warm=1.5)) == ["cold start without a snapshot, relative to the plain app"]
-    assert exceeded_budgets(_figures(cold=100, warm=1.5, after_snapshot=21)) == ["first response after a snapshot, relative to the plain app"]
+    assert exceeded_budgets(_figures(cold=100, warm=1.5, after_snapshot=21)) == [
+        "first response after a snapshot, relative to the plain app"
+    ]
     assert exceeded_budgets(_figures(cold=100, warm=1.55)) == [f"warm {name}, relative to the bare handler" for name in ("get", "download")]
     assert len(exceeded_budgets(_figures(cold=100, warm=2.6))) == 6
 
