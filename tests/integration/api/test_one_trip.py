@@ -18,11 +18,13 @@ from lambda_app.models import File, FileGrant, FileStatus, User
 from lambda_app.repositories.accounts.callers import Credential, api_key_credential, caller_statements, session_credential
 from lambda_app.repositories.files import caller_lists
 from lambda_app.repositories.files.caller_files import CallerFileRepository, file_statements
-from lambda_app.repositories.files.caller_uploads import upload_statements
+from lambda_app.repositories.files.caller_uploads import FILE_PARAMETERS, upload_statements
 from lambda_app.repositories.files.file_access import downloadable_by, manageable_by, readable_by
 from lambda_app.repositories.sharing.caller_links import link_statements
 from lambda_app.schemas.accounts.users import User as ShownUser
 from lambda_app.schemas.files.files import File as ShownFile
+from lambda_app.schemas.files.files import FileCreate
+from lambda_app.services.files.uploads import pending_columns
 from tests.support.accounts import Account, make_file
 from tests.support.problems import assert_problem
 
@@ -234,6 +236,12 @@ def test_expired_session_lists_nothing(client: httpx.Client, services: Services,
 
 
 # The statements
+
+
+def test_upload_statement_inserts_every_column_of_a_pending_file() -> None:
+    declared = FileCreate.model_validate(UPLOAD)
+
+    assert {*pending_columns(declared), "upload_expires_at"} == set(FILE_PARAMETERS)
 
 
 def all_statements() -> list[CompiledStatement]:
