@@ -154,7 +154,7 @@ _RECORD_USE = CompiledStatement(
 
 
 _SHOWN = ("email", "is_active", "email_verified_at", "display_name", "locale", "time_zone", "totp_confirmed_at", "shows_name_on_links",
-    "created_at", "updated_at")  # fmt: skip
+    "deletion_at", "created_at", "updated_at")  # fmt: skip
 """The columns that the account as the API shows it has beside those of `Caller`."""
 
 
@@ -173,6 +173,7 @@ def _account(kind: CredentialKind) -> Select[Any]:
         time_zone=user.time_zone,
         has_second_factor=user.totp_confirmed_at.is_not(None),
         shows_name_on_links=user.shows_name_on_links,
+        deletion_at=json_time(user.deletion_at),
         created_at=json_time(user.created_at),
         updated_at=json_time(user.updated_at),
     )

@@ -60,6 +60,8 @@ class GrantedFile(NamedTuple):
 
     caller: Caller | None
     file: DownloadableFile | None
+    is_open: bool = False
+    """Whether the link was open for the download when the statement began."""
     is_rolled_back: bool = False
 
 
@@ -103,16 +105,22 @@ class CallerLinkRepository:
         if credential is not None:
             parameters |= credential.parameters
         try:
-            rows = self._runner.run(_statement(shape), parameters)
+            granted = self._run(shape, parameters)
+            # A concurrent request of the same visitor counted first. The second attempt finds a repeat.
+            return self._run(shape, parameters) if granted.is_open and granted.file is None else granted
         except IntegrityError as error:
             if violated_constraint(error) != FileDownload.deleted_constraint:
                 raise
             # The file was deleted concurrently. The statement was rolled back, so nothing was counted, and it is open who the caller is.
             return GrantedFile(None, None, is_rolled_back=True)
-        if credential is None:
-            return GrantedFile(None, DownloadableFile(*rows[0]) if rows else None)
-        has_file = bool(rows) and rows[0][CALLER_COLUMNS] is not None
-        return GrantedFile(caller_of(rows), DownloadableFile(*rows[0][CALLER_COLUMNS:]) if has_file else None)
+
+    def _run(self, shape: _Shape, parameters: Mapping[str, Any]) -> GrantedFile:
+        rows = self._runner.run(_statement(shape), parameters)
+        if not rows:
+            return GrantedFile(None, None)
+        caller = None if shape.kind is None else caller_of(rows)
+        *file, link_id = rows[0] if shape.kind is None else rows[0][CALLER_COLUMNS:]
+        return GrantedFile(caller, None if file[0] is None else DownloadableFile(*file), is_open=link_id is not None)
 
 
 _PROVEN = ("share_id", "password_version", "user_id", "token_epoch")
@@ -136,7 +144,7 @@ def _build(shape: _Shape) -> Select[Any]:
         credential=select(credential_name(shape.kind, caller)).select_from(caller).correlate(None).scalar_subquery(),
         conditions=[exists(select(caller.c.id).where(caller.c.may_open))],
     )
-    found = select(*columns).join(statement.allowed, true()).where(File.id == statement.download.id).subquery("found")
+    found = statement.rows(*columns).subquery("found")
     query = select(*list(caller.c)[:CALLER_COLUMNS], *found.c).select_from(caller.outerjoin(found, true()))
     return query.add_cte(*statement.parts)
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, FromClause, Insert, Select, exists, literal, or_, select, true, union_all, update
+from sqlalchemy import CTE, ColumnElement, FromClause, Insert, Select, and_, exists, literal, or_, select, true, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
@@ -120,23 +120,25 @@ class ShareLinkRepository:
         """One statement, because every download executes it.
 
         Lock order: the link, the row of the visitor's download, the end of the audit log. The lock on the link makes its download limit
-        exact under concurrency. Concurrent first requests of one visitor count separately.
+        exact under concurrency. A statement that waited for that lock does not see what the other one recorded: if it finds the row of
+        its own visitor, it counts nothing, and the second attempt reads the row as a repeat.
         """
-        statement = grant_statement(download, address, access, visitor=visitor, repeated_after=access.at - REPEAT_WITHIN)
+        query = grant_statement(download, address, access, visitor=visitor, repeated_after=access.at - REPEAT_WITHIN).select(download.model)
         try:
-            return self._execute(statement.select(download.model))
+            row = self._session.execute(query.execution_options(**OWN_TRANSACTION)).one_or_none()
+            if row is not None and row[0] is None:
+                row = self._session.execute(query.execution_options(**OWN_TRANSACTION)).one_or_none()
         except IntegrityError as error:
             if violated_constraint(error) != download.deleted_constraint:
                 raise
             # The file or archive was deleted concurrently. The statement was rolled back, so nothing was counted.
             return None
+        return None if row is None else row[0]
 
     def _resume(self, download: "Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
         statement = resume_statement(download, address, access, visitor=visitor, granted_after=access.at - RESUME_WITHIN)
-        return self._execute(statement.select(download.model))
-
-    def _execute(self, query: Select[Row]) -> Row | None:
-        return self._session.execute(query.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
+        row = self._session.execute(statement.select(download.model).execution_options(**OWN_TRANSACTION)).one_or_none()
+        return None if row is None else row[0]
 
     def _file(self, file_id: UUID, *conditions: ColumnElement[bool]) -> File | None:
         query = select(File).join(ShareFile, ShareFile.file_id == File.id).join(Share, Share.id == ShareFile.share_id)
@@ -193,8 +195,11 @@ class Download(Protocol[Row]):
     def was_granted(self, visitor: Any, *, after: Any) -> ColumnElement[bool]:
         """The links through which the visitor downloaded it after this time."""
 
-    def record(self, granted: CTE, *, visitor: Any, at: Any) -> CTE:
-        """Return the CTE that records the granted download, for requests that repeat or resume it."""
+    def record(self, link: CTE, *, visitor: Any, at: Any, repeated_after: Any) -> CTE:
+        """Return the CTE that records the download through the locked link, for requests that repeat or resume it.
+
+        It has a column `done`, and no row if a concurrent request has recorded the same download since `repeated_after`.
+        """
 
 
 class FileDownload:
@@ -216,10 +221,10 @@ class FileDownload:
         is_theirs = (ShareDownload.visitor == visitor, ShareDownload.at > after)
         return exists().where(ShareDownload.share_id == Share.id, ShareDownload.file_id == self.id, *is_theirs).correlate(Share)
 
-    def record(self, granted: CTE, *, visitor: Any, at: Any) -> CTE:
-        """Return the CTE that records the granted download."""
+    def record(self, link: CTE, *, visitor: Any, at: Any, repeated_after: Any) -> CTE:
+        """Return the CTE that records the download: see `Download`."""
         key = {"file_id": as_column(self.id, ShareDownload.file_id.type), "visitor": as_column(visitor, ShareDownload.visitor.type)}
-        return _recorded(ShareDownload, granted, share_id=granted.c.id, **key, at=at)
+        return _recorded(ShareDownload, link, at, repeated_after, share_id=link.c.id, **key)
 
 
 class _ArchiveDownload:
@@ -241,21 +246,34 @@ class _ArchiveDownload:
             ShareArchiveDownload.archive_id == self.id, ShareArchiveDownload.visitor == visitor, ShareArchiveDownload.at > after
         )
 
-    def record(self, granted: CTE, *, visitor: Any, at: Any) -> CTE:
-        return _recorded(ShareArchiveDownload, granted, archive_id=literal(self.id), visitor=literal(visitor), at=at)
+    def record(self, link: CTE, *, visitor: Any, at: Any, repeated_after: Any) -> CTE:
+        key = {"archive_id": literal(self.id), "visitor": literal(visitor)}
+        return _recorded(ShareArchiveDownload, link, at, repeated_after, **key)
 
 
 class DownloadStatement(NamedTuple):
-    """The parts of a statement that grants or resumes a download. `allowed` has a row if the visitor may download."""
+    """The parts of a statement that grants or resumes a download.
+
+    `opened` has a row if the link was open for the download when the statement began, and `allowed` if the visitor may download.
+    """
 
     download: "Download[Any]"
+    opened: CTE
     allowed: FromClause
     parts: Sequence[CTE]
 
+    def rows(self, *columns: Any) -> Select[Any]:
+        """Return the query for these columns of what is downloaded and the link's id, without the parts that write.
+
+        It returns a row if the link was open. Its columns are None if a concurrent request counted first.
+        """
+        model, allowed = self.download.model, self.allowed
+        query = select(*columns, self.opened.c.id.label("link_id")).select_from(self.opened).outerjoin(allowed, true())
+        return query.outerjoin(model, and_(model.id == self.download.id, allowed.c.id.is_not(None)))
+
     def select(self, *columns: Any) -> Select[Any]:
-        """Return the statement with these columns of what is downloaded."""
-        query = select(*columns).join(self.allowed, true()).where(self.download.model.id == self.download.id)
-        return query.add_cte(*self.parts)
+        """Return the whole statement: see `rows`."""
+        return self.rows(*columns).add_cte(*self.parts)
 
 
 def grant_statement(
@@ -272,21 +290,26 @@ def grant_statement(
 
     A repeat since `repeated_after` is only audited: the visitor still has a URL for the whole file, and a player or a download manager
     requests its start more than once. Lock order: the link, the row of the visitor's download, the end of the audit log. The lock on the
-    link makes its download limit exact under concurrency. Concurrent first requests of one visitor count separately.
+    link makes its download limit exact under concurrency. A statement that waited for that lock does not see what the other one recorded:
+    if it finds the row of its own visitor, it counts nothing, and a second attempt reads the row as a repeat.
 
     `conditions` must hold too. `entry` returns the columns of the audit event of an action; None: those of the current request.
     """
-    is_served = download.is_served_by_link(access)
-    granted_before = _granted_before(download, address, access, visitor=visitor, after=repeated_after)
-    repeated = granted_before.where(*conditions).cte("repeated")
-    is_new = ~exists(select(repeated.c.id))
-    rules = (*_is_downloadable(address, access), link_has_downloads_left(), is_served, is_new, *conditions)
-    granted = update(Share).where(*rules).values(download_count=Share.download_count + 1).returning(Share.id).cte("granted")
-    recorded = download.record(granted, visitor=visitor, at=access.at)
-    logged = _audited(granted, download, "share.downloaded", entry, after=[recorded])
+    is_repeated = download.was_granted(visitor, after=repeated_after).label("is_repeated")
+    has_left = link_has_downloads_left()
+    is_open = (*_is_downloadable(address, access), download.is_served_by_link(access), *conditions)
+    opened = select(Share.id, is_repeated).where(*is_open, or_(is_repeated, has_left)).cte("opened")
+    repeated = select(opened.c.id).where(opened.c.is_repeated).cte("repeated")
+    # Checked again with the lock: a concurrent request may have changed, revoked or exhausted the link.
+    first = select(Share.id).where(Share.id == opened.c.id, ~opened.c.is_repeated, *_is_downloadable(address, access), has_left)
+    locked = first.with_for_update(of=Share, key_share=True).cte("locked")
+    recorded = download.record(locked, visitor=visitor, at=access.at, repeated_after=repeated_after)
+    counting = update(Share).where(Share.id == locked.c.id, exists(select(recorded.c.done)))
+    granted = counting.values(download_count=Share.download_count + 1).returning(Share.id).cte("granted")
+    logged = _audited(granted, download, "share.downloaded", entry)
     logged_again = _audited(repeated, download, "share.download_resumed", entry)
     allowed = union_all(select(granted.c.id), select(repeated.c.id)).subquery("allowed")
-    return DownloadStatement(download, allowed, (recorded, logged.cte("logged"), logged_again.cte("logged_again")))
+    return DownloadStatement(download, opened, allowed, (logged.cte("logged"), logged_again.cte("logged_again")))
 
 
 def resume_statement(
@@ -305,7 +328,8 @@ def resume_statement(
     """
     granted_before = _granted_before(download, address, access, visitor=visitor, after=granted_after)
     resumed = granted_before.where(*conditions).cte("resumed")
-    return DownloadStatement(download, resumed, (_audited(resumed, download, "share.download_resumed", entry).cte("logged"),))
+    logged = _audited(resumed, download, "share.download_resumed", entry).cte("logged")
+    return DownloadStatement(download, resumed, select(resumed.c.id).subquery("allowed"), (logged,))
 
 
 def _granted_before(
@@ -316,16 +340,18 @@ def _granted_before(
     return select(Share.id).where(*_is_downloadable(address, access), was_granted, download.is_served_by_link(access))
 
 
-def _recorded(table: Any, granted: CTE, *, at: Any, **key: ColumnElement[Any]) -> CTE:
-    time = as_column(at, table.at.type)
+def _recorded(table: Any, link: CTE, at: Any, repeated_after: Any, **key: ColumnElement[Any]) -> CTE:
+    """Return the CTE that records the download; it has a row unless a download that is repeated by this one is recorded already."""
+    time, latest = as_column(at, table.at.type), as_column(repeated_after, table.at.type)
     values = {**key, "at": time}
-    added = insert(table).from_select(list(values), select(*values.values()).select_from(granted))
-    return added.on_conflict_do_update(constraint=table.__table__.primary_key, set_={"at": time}).returning(literal(1)).cte("recorded")
+    added = insert(table).from_select(list(values), select(*values.values()).select_from(link))
+    changed = added.on_conflict_do_update(constraint=table.__table__.primary_key, set_={"at": time}, where=table.at <= latest)
+    return changed.returning(literal(1).label("done")).cte("recorded")
 
 
-def _audited(changed: CTE, download: "Download[Any]", action: str, entry: "Entry", *, after: Sequence[CTE] = ()) -> Insert:
+def _audited(changed: CTE, download: "Download[Any]", action: str, entry: "Entry") -> Insert:
     bound = None if entry is None else entry(action)
-    return audit_insert_for(changed, action, kind=Share.__tablename__, details=download.details, after=after, entry=bound)
+    return audit_insert_for(changed, action, kind=Share.__tablename__, details=download.details, entry=bound)
 
 
 def _with_files(link: Any) -> Select[Any]:
