@@ -640,7 +640,7 @@ GUARDS = (
     ),
     Guard(
         "a granted or repeated download obeys every rule of the link",
-        share_link_rows._grant_query,
+        share_link_rows.grant_statement,
         (DropCondition(share_link_rows._is_downloadable, times=2),),
         (
             f"{API}test_share_races.py::test_download_that_waited_for_a_revocation_is_refused",

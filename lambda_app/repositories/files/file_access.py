@@ -60,9 +60,8 @@ def downloadable_by(viewer: Viewer | None) -> ColumnElement[bool]:
 def manageable_by(user: Viewer) -> ColumnElement[bool]:
     """The files that `user` may complete, share and delete: the user's own, or all for a superuser."""
     if isinstance(user.is_superuser, ColumnElement):
-        return or_(user.is_superuser, File.owner_id == user.id)
-    is_owner: ColumnElement[bool] = File.owner_id == user.id
-    return true() if user.is_superuser else is_owner
+        return or_(user.is_superuser, _is_owned_by(user))
+    return true() if user.is_superuser else _is_owned_by(user)
 
 
 def listed_for(user: Viewer, filters: FileFilter) -> ColumnElement[bool]:
@@ -75,7 +74,7 @@ def listed_for(user: Viewer, filters: FileFilter) -> ColumnElement[bool]:
         case Shared.WITH_ME:
             return _is_offered()
         case Shared.BY_ME:
-            return File.owner_id == user.id
+            return _is_owned_by(user)
 
 
 def shared_files(user: Viewer, shared: Shared, *, is_descending: bool = True) -> Subquery:
@@ -199,6 +198,11 @@ def link_password_is_proven(access: AccessContext) -> ColumnElement[bool]:
 
 def _is_current(user_id: Any, epoch: Any) -> ColumnElement[bool]:
     return exists().where(_Viewer.id == user_id, _Viewer.token_epoch == epoch, _Viewer.is_active).correlate_except(_Viewer)
+
+
+def _is_owned_by(user: Viewer) -> ColumnElement[bool]:
+    is_owner: ColumnElement[bool] = File.owner_id == user.id
+    return is_owner
 
 
 def _is_published() -> ColumnElement[bool]:
