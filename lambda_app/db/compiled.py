@@ -108,7 +108,7 @@ class StatementRunner:
     def _announce(self, sql: str, values: Sequence[Any]) -> None:
         # So that tools which listen to the engine see these statements too.
         if self._engine.dispatch.before_cursor_execute:
-            self._engine.dispatch.before_cursor_execute(None, None, sql, values, None, False)
+            self._engine.dispatch.before_cursor_execute(None, None, sql, tuple(values), None, False)
 
     @contextmanager
     def _connection(self) -> Iterator[WireConnection]:
