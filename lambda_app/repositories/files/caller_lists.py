@@ -4,12 +4,14 @@ The later statements use the user id of the credential. Their rows are dropped i
 other users: the lists that only superusers may read are in `FileRepository`.
 """
 
+from collections.abc import Callable
 from dataclasses import fields
 from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Text
+from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Text, Uuid
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from lambda_app.core import clock
 from lambda_app.db.compiled import CompiledStatement, StatementRunner, parameter
@@ -27,6 +29,8 @@ SHAPES_MAX = 256
 _PARAMETER_TYPES = {
     "name": Text(),
     "content_type": File.content_type.type,
+    "ids": ARRAY(Uuid()),
+    "updated_after": File.updated_at.type,
     "created_after": File.created_at.type,
     "created_before": File.created_at.type,
     "size_min": BigInteger(),
@@ -96,16 +100,23 @@ def _shape_of(filters: FileFilter, parameters: dict[str, Any]) -> FileFilter:
     for field in fields(filters):
         value = getattr(filters, field.name)
         if value is not None and field.name in _PARAMETER_TYPES:
-            parameters[field.name] = _escaped(value) if field.name == "content_type" else value
+            parameters[field.name] = _ENCODERS.get(field.name, _unchanged)(value)
             value = True
         shape[field.name] = value
     return FileFilter(**shape)
+
+
+def _unchanged(value: Any) -> Any:
+    return value
 
 
 def _escaped(prefix: str) -> str:
     for character in (LIKE_ESCAPE, "%", "_"):
         prefix = prefix.replace(character, LIKE_ESCAPE + character)
     return prefix
+
+
+_ENCODERS: dict[str, Callable[[Any], Any]] = {"content_type": _escaped, "ids": list}
 
 
 def _listed(shape: _Shape) -> Listed:

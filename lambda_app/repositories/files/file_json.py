@@ -24,9 +24,12 @@ def file_json(file: Any = File) -> ColumnElement[str]:
         owner_id=file.owner_id,
         status=file.status,
         detected_content_type=file.detected_content_type,
+        upload_expires_at=case((file.status == FileStatus.PENDING, json_time(file.upload_expires_at)), else_=null()),
+        part_size_bytes=file.part_size_bytes,
         purge_at=json_time(file.purge_at),
         file_request_id=file.file_request_id,
         created_at=json_time(file.created_at),
         updated_at=json_time(file.updated_at),
+        is_multipart=file.part_size_bytes.is_not(None),
         public_path=case((is_open, func.concat("/p/", file.id)), else_=null()),
     )

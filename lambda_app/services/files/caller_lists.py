@@ -72,6 +72,7 @@ def _cursor_after(file_json: str, order: FileOrder) -> Cursor:
     file = json.loads(file_json)
     values = {
         OrderField.CREATED: datetime.fromisoformat(file["created_at"]),
+        OrderField.UPDATED: datetime.fromisoformat(file["updated_at"]),
         OrderField.NAME: file["filename"],
         OrderField.SIZE: file["size_bytes"],
     }

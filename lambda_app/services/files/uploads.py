@@ -87,8 +87,7 @@ class UploadService:
         Raises ScopeMissingError for a public file and an API key without the scope `shares`, TooLargeError, QuotaExceededError,
         DeletionAllowanceUsedError, UnavailableError and, with an idempotency key, the errors of `IdempotencyService.claim`.
         """
-        require_scopes(declared)
-        require_single_put(declared)
+        require_single_upload(declared)
         file = new_file(owner.id, declared)
         existing_id = None if keyed is None else self._idempotency.claim(keyed, file.id)
         if existing_id is not None:
@@ -197,7 +196,7 @@ class UploadService:
         self._tombstones.release_ended_charges(file.owner_id, clock.now())
         owner = self._users.require_current(file.owner_id)
         if not self._has_room(owner, file):
-            raise QuotaExceededError(quota=self._default_quota.of(owner), user=owner)
+            raise QuotaExceededError.of(self._default_quota.of(owner), owner)
         seconds = self._deletion_allowance.seconds_left(owner, clock.now())
         if seconds:
             raise DeletionAllowanceUsedError(headers={"Retry-After": str(seconds)})
@@ -233,8 +232,9 @@ def require_scopes(declared: FileCreate | MultipartCreate) -> None:
         require_scope(Scope.SHARES)
 
 
-def require_single_put(declared: FileCreate) -> None:
-    """Raise TooLargeError if the file is too large for one upload request."""
+def require_single_upload(declared: FileCreate) -> None:
+    """Raise ScopeMissingError or TooLargeError if the caller may not declare this file, or one request cannot send it."""
+    require_scopes(declared)
     if declared.size_bytes > SINGLE_PUT_MAX_BYTES:
         raise TooLargeError(
             f"A single upload request can send at most {SINGLE_PUT_MAX_BYTES} bytes; upload the file in parts",

@@ -141,6 +141,8 @@ def test_every_spelling_of_the_permission_rule_agrees(client: httpx.Client, serv
 def test_file_and_account_are_the_json_of_their_models(client: httpx.Client, services: Services, owner: Account) -> None:
     names = ['quote " and \\ backslash', "ünï 🙂 / </script>", "x" * 255]
     files = [make_file(client, owner, filename=name, is_public=number == 0) for number, name in enumerate(names)]
+    make_file(client, owner, status="pending")
+    client.post(f"{FILES}/multipart", json=UPLOAD, headers=owner.headers)
     description = "line\nbreak\tand \u2028 a separator"
     client.patch(f"{FILES}/{files[1]['id']}", json={"description": description}, headers=owner.headers)
     with services.unit_of_work() as session:
@@ -165,7 +167,17 @@ def test_list_of_a_superuser_has_the_same_json(client: httpx.Client, owner: Acco
     assert TypeAdapter(list[ShownFile]).validate_json(own.content)
 
 
-@pytest.mark.parametrize("sort", ["created", "-created", "name", "-name", "size", "-size"])
+def test_list_of_ids_and_statuses_takes_the_parameters_of_its_statement(client: httpx.Client, owner: Account) -> None:
+    ids = [make_file(client, owner, status="pending")["id"] for _ in range(3)]
+
+    wanted = client.get(FILES, params={"ids": ids[:2]}, headers=owner.headers).json()
+    other = client.get(FILES, params={"ids": ids[2], "status": ["pending", "available"]}, headers=owner.headers).json()
+
+    assert {file["id"] for file in wanted} == set(ids[:2])
+    assert [file["id"] for file in other] == ids[2:]
+
+
+@pytest.mark.parametrize("sort", ["created", "-created", "name", "-name", "size", "-size", "updated", "-updated"])
 def test_cursors_lead_through_the_whole_list(client: httpx.Client, owner: Account, sort: str) -> None:
     ids = {make_file(client, owner, filename=f"Ä{number}.txt", size_bytes=number // 2, status="pending")["id"] for number in range(5)}
     seen: list[str] = []
