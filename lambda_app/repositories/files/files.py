@@ -236,7 +236,7 @@ def _conditions(user: Viewer, filters: FileFilter) -> list[ColumnElement[bool]]:
     else:
         conditions.append(File.status.not_in((FileStatus.DELETING, FileStatus.TRASHED)))
     if filters.ids is not None:
-        conditions.append(File.id == any_(filters.ids) if isinstance(filters.ids, ColumnElement) else File.id.in_(filters.ids))
+        conditions.append(_is_one_of(filters.ids))
     if filters.updated_after is not None:
         conditions.append(File.updated_at >= filters.updated_after)
     if filters.file_request_id is not None:
@@ -254,6 +254,11 @@ def _conditions(user: Viewer, filters: FileFilter) -> list[ColumnElement[bool]]:
     if filters.size_max is not None:
         conditions.append(File.size_bytes <= filters.size_max)
     return conditions
+
+
+def _is_one_of(ids: Any) -> ColumnElement[bool]:
+    is_one: ColumnElement[bool] = File.id == any_(ids) if isinstance(ids, ColumnElement) else File.id.in_(ids)
+    return is_one
 
 
 def _has_trigrams(name: Any) -> bool:
