@@ -24,7 +24,11 @@ IfNoneMatchHeader = Annotated[
 PermanentQuery = Annotated[bool, Query(description="Delete the file at once instead of moving it to the trash; also from the trash.")]
 
 
-@router.get("/download/{file_id}", response_model=FileDownloadResponse, responses=problem_responses(401, 403, 404, 409, 503))
+@router.get(
+    "/download/{file_id}",
+    response_model=FileDownloadResponse,
+    responses=problem_responses("file_forbidden", "file_not_found", "file_not_available", "store_unavailable"),
+)
 async def get_download_url(file_id: UUID, credential: CredentialDep, request: Request) -> Response:
     """Return a presigned URL from which the file can be downloaded. Public files need no credentials."""
     download = await run_statement(services_of(request).caller_files().start_download, credential, file_id)
@@ -37,7 +41,11 @@ async def get_download_url(file_id: UUID, credential: CredentialDep, request: Re
     return Response(signed.model_dump_json(), media_type=JSON_MEDIA_TYPE, headers={"Cache-Control": "no-store"})
 
 
-@router.get("", response_model=list[File], responses=problem_responses(401, 403))
+@router.get(
+    "",
+    response_model=list[File],
+    responses=problem_responses("permission_denied", "skip_with_cursor", "conflicting_filters", "list_too_long"),
+)
 async def list_files(request: Request, credential: RequiredCredentialDep, filters: FileFilterDep, page: PageDep) -> Response:
     """List the caller's files, newest first by default. Superusers can list those of another user (`owner_id`) or of all users (`all`).
 
@@ -67,7 +75,7 @@ async def list_files(request: Request, credential: RequiredCredentialDep, filter
 @router.get(
     "/{file_id}",
     response_model=File,
-    responses={304: {"description": "The caller's version is current"}, **problem_responses(401, 403, 404)},
+    responses={304: {"description": "The caller's version is current"}, **problem_responses("file_forbidden", "file_not_found")},
 )
 async def get_file(file_id: UUID, credential: RequiredCredentialDep, request: Request, if_none_match: IfNoneMatchHeader = None) -> Response:
     """Return the details of a file. Send the returned `ETag` as `If-Match` to change exactly this version."""
@@ -78,8 +86,10 @@ async def get_file(file_id: UUID, credential: RequiredCredentialDep, request: Re
     return Response(file.json, media_type=JSON_MEDIA_TYPE, headers={"ETag": etag})
 
 
-@router.patch("/{file_id}", response_model=File, responses=problem_responses(401, 403, 404, 412))
-@router.put("/{file_id}", response_model=File, responses=problem_responses(401, 403, 404, 412))
+@router.patch("/{file_id}", response_model=File, responses=problem_responses("file_forbidden", "file_not_found"))
+@router.put(
+    "/{file_id}", operation_id="updateFileWithPut", response_model=File, responses=problem_responses("file_forbidden", "file_not_found")
+)
 def update_file(
     file_id: UUID, update: FileUpdate, user: CurrentUserDep, files: FilesDep, response: Response, if_match: IfMatchDep
 ) -> models.File:
@@ -87,13 +97,13 @@ def update_file(
     return _with_etag(response, files.update_file(user, file_id, update, revisions=if_match))
 
 
-@router.delete("/{file_id}", status_code=204, responses=problem_responses(401, 403, 404, 412, 503))
+@router.delete("/{file_id}", status_code=204, responses=problem_responses("file_forbidden", "file_not_found", "store_unavailable"))
 def delete_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, if_match: IfMatchDep, permanent: PermanentQuery = False) -> None:
     """Delete a file. An available file moves to the trash if the server has one; otherwise its content is deleted at once."""
     files.delete_file(user, file_id, is_permanent=permanent, revisions=if_match)
 
 
-@router.post("/{file_id}/restore", response_model=File, responses=problem_responses(401, 403, 404, 409, 412))
+@router.post("/{file_id}/restore", response_model=File, responses=problem_responses("file_forbidden", "file_not_found", "not_in_trash"))
 def restore_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, response: Response, if_match: IfMatchDep) -> models.File:
     """Move a file out of the trash. Idempotent."""
     return _with_etag(response, files.restore_file(user, file_id, revisions=if_match))
