@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from lambda_app.core.errors import PermissionDeniedError
 from lambda_app.dependencies.callers import run_statement, services_of
 from lambda_app.dependencies.services import ShareLinksDep
-from lambda_app.dependencies.share_links import FORM_TYPE, LinkVisitorDep, VisitorDep, share_token_cookie
+from lambda_app.dependencies.share_links import FORM_TYPE, LinkVisitorDep, ShareCredentialsDep, VisitorDep, share_token_cookie
 from lambda_app.models import OpenShare
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.request_classification import is_prefetch, is_range_resume, is_robot, prefers_html, prefers_json
