@@ -71,7 +71,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     add_web_app(app, settings.web_app_folder, bucket_url=bucket_url(settings), branding=branding)
     app.add_middleware(TrailingSlashMiddleware)
     app.add_middleware(HtmlErrorMiddleware)
-    app.add_middleware(RequestMiddleware, origin_verifier=services.origin_verifier)
+    app.add_middleware(RequestMiddleware, origin_verifier=lambda: app.state.services.origin_verifier)
     if settings.backend_cors_origins:
         # Outside RequestMiddleware, so that its errors carry the CORS headers too.
         app.add_middleware(Cors, origins=settings.backend_cors_origins)
