@@ -94,9 +94,10 @@ GUARDS ?=
 mutations: setup ## Remove each security check and verify that a test fails; GUARDS="some words" selects checks by name
 	@"$(BIN)/python" -m tests.mutation $(GUARDS)
 
+test-browser: SIZES = $(if $(filter full,$(SIZE)),BROWSER_FILES=1000)
 test-browser: setup ## Test the web app and the pages of links in headless Chromium (x86-64 Linux)
 	@"$(INTERPRETER)" -m infra.toolchain browser
-	@exec "$(BIN)/python" -m pytest tests/e2e/browser
+	@$(SIZES) "$(BIN)/python" -m pytest tests/e2e/browser
 
 .PHONY: test-clients
 test-clients: setup ## Lint the OpenAPI document, generate clients with three generators, and use them against a running API

@@ -28,8 +28,8 @@ FONTCONFIG = """<?xml version="1.0"?>
 <fontconfig><dir>{folder}/fonts</dir><cachedir>{folder}/fonts-cache</cachedir></fontconfig>
 """
 """The browser unpacks its fonts below TMPDIR, but its own configuration names /tmp/fonts. Without fonts all text is invisible."""
-BROWSER_SECONDS = 280
-"""On a busy machine, unpacking and starting the browser takes most of this time."""
+BROWSER_SECONDS = 1_200
+"""For one run of the browser. The steps have time limits of their own, so this one ends only a browser that hangs."""
 
 Jobs = dict[str, dict[str, Any]]
 

@@ -27,6 +27,8 @@ const axeSource = await readFile(axe, "utf8");
 
 const jobs = JSON.parse(await readFile(process.argv[2], "utf8"));
 const browser = await chromium.launch({ executablePath: await chromiumPackage.executablePath(), args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+/** How long a step may take on a busy machine. */
+const STEP_MS = 45_000;
 const results = {};
 for (const [name, job] of Object.entries(jobs)) {
   const startedAt = performance.now();
@@ -45,7 +47,7 @@ async function visit(job) {
     javaScriptEnabled: job.script ?? true,
     ...(job.width && { viewport: { width: job.width, height: job.height ?? 800 } }),
   });
-  context.setDefaultTimeout(10_000);
+  context.setDefaultTimeout(STEP_MS);
   const page = await context.newPage();
   const result = { console: [], requests: [], referrers: [], statuses: [], dialogs: 0, downloads: [], axe: [], widths: [], progress: [], marks: [], places: [], interactive: null };
   watch(page, result);
@@ -85,7 +87,7 @@ async function runStep(step, page, result) {
     await Promise.all([page.waitForNavigation(), page.getByRole("button", { name: step.press }).click()]);
   } else if (step.download) {
     // The zip is built first, while its page refreshes.
-    const options = { timeout: 40_000 };
+    const options = { timeout: 2 * STEP_MS };
     const link = page.getByRole("link", { name: step.download });
     const [download] = await Promise.all([page.waitForEvent("download", options), link.click(options)]);
     const bytes = await readFile(await download.path());
@@ -148,11 +150,11 @@ async function runStep(step, page, result) {
     await page.close({ runBeforeUnload: false });
     await inPage(tab, step.newTab, step.steps, result);
   } else if (step.sent) {
-    await page.waitForFunction((percent) => (document.querySelector("progress.thick")?.value ?? 0) >= percent, step.sent, { timeout: step.timeout ?? 10_000 });
+    await page.waitForFunction((percent) => (document.querySelector("progress.thick")?.value ?? 0) >= percent, step.sent, { timeout: step.timeout ?? STEP_MS });
   } else if (step.shot) {
     await page.screenshot({ path: step.shot, animations: "disabled" });
   } else if (step.see) {
-    await (step.role ? named(page, step.see, step.role) : page.getByText(step.see)).first().waitFor({ timeout: step.timeout ?? 10_000 });
+    await (step.role ? named(page, step.see, step.role) : page.getByText(step.see)).first().waitFor({ timeout: step.timeout ?? STEP_MS });
   } else if (step.progress) {
     result.progress = await page.locator("progress").evaluateAll((bars) => bars.map((bar) => [bar.value, bar.max]));
   } else if (step.call) {
@@ -249,7 +251,7 @@ async function writeFiles(name, files) {
 }
 
 async function inPage(page, url, steps, result) {
-  page.context().setDefaultTimeout(10_000);
+  page.context().setDefaultTimeout(STEP_MS);
   watch(page, result);
   await page.goto(url);
   for (const step of steps) {
