@@ -51,6 +51,13 @@ export type UploadedParts = Result<"/api/v1/files/{file_id}/parts", "get">;
 export type UploadCompletion = Body<"/api/v1/files/{file_id}/complete", "post">;
 export type FileDownload = Result<"/api/v1/files/download/{file_id}", "get">;
 
+export type FileResult = Result<"/api/v1/files/delete", "post">["results"][number];
+export type ChangedStatus = NonNullable<FileResult["status"]>;
+export type ItemError = NonNullable<FileResult["error"]>;
+export type FileState = Result<"/api/v1/files/status", "post">["files"][number];
+export type UploadBatch = Body<"/api/v1/files/uploads", "post">;
+export type StartedUpload = Result<"/api/v1/files/uploads", "post">["results"][number];
+
 export type Share = Result<"/api/v1/shares/{share_id}", "get">;
 export type ShareCreate = Body<"/api/v1/shares", "post">;
 export type ShareUpdate = Body<"/api/v1/shares/{share_id}", "patch">;

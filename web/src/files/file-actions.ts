@@ -10,10 +10,18 @@ import { loadScreens } from "../core/lazy";
 import { problemText, showProblem } from "../core/problems";
 import { refreshUsage } from "../core/session";
 import { showToast } from "../core/toasts";
-import { deleteAll, restoreAll, type BulkAction, type BulkResult } from "./bulk";
+import type { BulkAction, BulkResult } from "./bulk";
 import type { FileList } from "./file-list";
 
 const DELETE_DELAY_MS = 6000;
+
+/** Run an action whose code is loaded first. A failed load leaves all files as they are. */
+function runBulk(name: "deleteAll" | "restoreAll", files: readonly FileInfo[]): Promise<BulkResult> {
+  return loadScreens().then(
+    ({ bulk }) => bulk[name](files),
+    (error: unknown) => ({ done: [], failed: files, error, problem: problemText(error) }),
+  );
+}
 
 /** Take files out of the list, act on them, and put back those for which it failed. Returns whether all went well. */
 export async function actOnFiles(list: FileList, files: readonly FileInfo[], act: BulkAction): Promise<boolean> {
@@ -21,10 +29,10 @@ export async function actOnFiles(list: FileList, files: readonly FileInfo[], act
   return settle(list, removed, await act(files));
 }
 
-function settle(list: FileList, removed: ReturnType<FileList["remove"]>, { failed, error }: BulkResult): boolean {
+function settle(list: FileList, removed: ReturnType<FileList["remove"]>, { failed, problem }: BulkResult): boolean {
   if (failed.length > 0) {
     list.putBack(removed.filter((entry) => failed.includes(entry.file)));
-    showProblem(error);
+    if (problem) showToast(problem, { isError: true });
   }
   void refreshUsage();
   return failed.length === 0;
@@ -74,7 +82,7 @@ export async function deleteFiles(list: FileList, files: readonly FileInfo[]): P
   if (!hasTrash()) return deleteLater(list, files, removed);
   const text = t.files.movedToTrash(files.length);
   let isUndone = false;
-  const deletion = deleteAll(files);
+  const deletion = runBulk("deleteAll", files);
   showToast(text, {
     icon: "trash",
     action: {
@@ -93,12 +101,12 @@ export async function deleteFiles(list: FileList, files: readonly FileInfo[]): P
 async function undoDelete(list: FileList, files: readonly FileInfo[], deletion: Promise<BulkResult>): Promise<void> {
   const { failed: notDeleted } = await deletion;
   const deleted = files.filter((file) => !notDeleted.includes(file));
-  const { failed, done, error } = await restoreAll(deleted);
+  const { failed, done, error, problem } = await runBulk("restoreAll", deleted);
   for (const file of done) list.replace(file);
   if (failed.length > 0) {
     list.remove(new Set(failed.map((file) => file.id)));
     // Without a trash on the server nothing can be restored.
-    showToast(isApiError(error) && error.status === 404 ? t.files.deletedForGood(failed.length) : problemText(error), { isError: true });
+    showToast(isApiError(error) && error.status === 404 ? t.files.deletedForGood(failed.length) : problem, { isError: true });
   }
   void refreshUsage();
 }
@@ -107,8 +115,10 @@ function deleteLater(list: FileList, files: readonly FileInfo[], removed: Return
   const run = () => {
     clearTimeout(timer);
     if (!waiting.delete(run)) return;
-    void deleteAll(files).then((result) => settle(list, removed, result));
+    void runBulk("deleteAll", files).then((result) => settle(list, removed, result));
   };
+  // While the page is hidden, nothing can be loaded any more.
+  void loadScreens().catch(() => undefined);
   const timer = setTimeout(run, DELETE_DELAY_MS);
   waiting.add(run);
   showToast(t.files.deleted(files.length), {
@@ -124,13 +134,6 @@ function deleteLater(list: FileList, files: readonly FileInfo[], removed: Return
   });
 }
 
-export async function setPublic(list: FileList, file: FileInfo, isPublic: boolean): Promise<void> {
-  list.replace({ ...file, is_public: isPublic });
-  try {
-    list.replace(await api.files.update(file.id, { is_public: isPublic }));
-    showToast(isPublic ? t.files.madePublic : t.files.madePrivate, { icon: isPublic ? "globe" : "lock" });
-  } catch (error) {
-    list.replace(file);
-    showProblem(error);
-  }
+export function setPublic(list: FileList, files: readonly FileInfo[], isPublic: boolean): Promise<void> {
+  return loadScreens().then(({ changeVisibility }) => changeVisibility(list, files, isPublic), showProblem);
 }

@@ -83,12 +83,24 @@ export function FilesScreen() {
           <Icon name="download" />
           <span>{t.actions.download}</span>
         </button>
+        <VisibilityButton files={fileList.selection.value} />
         <button type="button" class="btn quiet danger" onClick={() => void deleteFiles(fileList, fileList.selection.value)}>
           <Icon name="trash" />
           <span>{t.files.toTrash}</span>
         </button>
       </SelectionBar>
     </>
+  );
+}
+
+/** Makes the selected files public; where all are, private. */
+function VisibilityButton({ files }: { readonly files: readonly FileInfo[] }) {
+  const isPublic = files.every((file) => file.is_public);
+  return (
+    <button type="button" class="btn quiet" onClick={() => void setPublic(fileList, files, !isPublic)}>
+      <Icon name={isPublic ? "lock" : "globe"} />
+      <span>{isPublic ? t.files.makePrivate : t.files.makePublic}</span>
+    </button>
   );
 }
 
@@ -258,8 +270,8 @@ function fileMenu(file: FileInfo): readonly MenuItem[] {
           { label: t.actions.download, icon: "download", shortcut: "D", run: () => void downloadFiles([file]) },
           { label: t.actions.rename, icon: "file", shortcut: "F2", run: () => renameFile(fileList, file) },
           file.is_public
-            ? { label: t.files.makePrivate, icon: "lock", run: () => void setPublic(fileList, file, false) }
-            : { label: t.files.makePublic, icon: "globe", run: () => void setPublic(fileList, file, true) },
+            ? { label: t.files.makePrivate, icon: "lock", run: () => void setPublic(fileList, [file], false) }
+            : { label: t.files.makePublic, icon: "globe", run: () => void setPublic(fileList, [file], true) },
         ] as const satisfies readonly MenuItem[])
       : []),
     { label: t.files.moveToTrash, icon: "trash", shortcut: t.keys.delete, isDangerous: true, run: () => void deleteFiles(fileList, [file]) },

@@ -3,6 +3,8 @@
 import "../ui/more-icons";
 import "../styles/screens.css";
 
+export * as bulk from "../files/bulk";
+export { changeVisibility } from "../files/visibility";
 export { zipFiles } from "../files/zip";
 export { AdminScreen } from "./admin-screen";
 export { KeysDialog } from "./keys-dialog";

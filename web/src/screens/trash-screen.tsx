@@ -3,10 +3,11 @@
 import type { FileInfo } from "@we-upload/client";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
-import { onSignOut } from "../core/session";
+import { showProblem } from "../core/problems";
+import { onSignOut, refreshUsage } from "../core/session";
 import { showToast } from "../core/toasts";
 import { actOnFiles } from "../files/file-actions";
-import { purgeAllOf, restoreAll } from "../files/bulk";
+import { emptyTrash, purgeAllOf, restoreAll } from "../files/bulk";
 import { createFileList, type FileList } from "../files/file-list";
 import { FileListScreen } from "../files/file-list-screen";
 import { sizeColumn, type FileColumn } from "../files/file-table";
@@ -56,8 +57,11 @@ function confirmPurge(files: readonly FileInfo[], isAll = false): void {
 
 /** Delete every file of the trash, also those that are not in view yet. */
 async function purgeAll(): Promise<void> {
-  while (trashList.hasMore && trashList.state.value !== "failed") await trashList.loadMore();
-  await purgeFiles(trashList, trashList.items.value);
+  trashList.remove(new Set(trashList.items.value.map((file) => file.id)));
+  await emptyTrash().catch(showProblem);
+  // Files that were deleted meanwhile, or could not be purged, are shown again.
+  await trashList.reload();
+  void refreshUsage();
 }
 
 function menu(file: FileInfo): readonly MenuItem[] {

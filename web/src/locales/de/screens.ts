@@ -31,6 +31,11 @@ export const screens: ScreenTexts = {
           : "Das Zip konnte nicht gebaut werden. Versuchen Sie es erneut.",
   },
   /** Sentences for error codes, beside those of the start. */
+  bulk: {
+    failed: (name, others, why) => `„${name}“${others === 0 ? "" : ` und ${number(others)} weitere ${plural(others, "Datei", "Dateien")}`}: ${why}`,
+    madePublic: (count) => `Wer die Adresse hat, kann die ${plural(count, "Datei", `${number(count)} Dateien`)} herunterladen`,
+    madePrivate: (count) => plural(count, "Die Datei ist wieder privat", `${number(count)} Dateien sind wieder privat`),
+  },
   problemCodes: {
     current_password_required: "Geben Sie das aktuelle Passwort ein.",
     mail_not_configured: "Dieser Server kann keine Mail senden. Wenden Sie sich an den Betreiber.",

@@ -180,8 +180,6 @@ export const start: StartTexts = {
     deletedForGood: (count) => `${plural(count, "Die Datei ist", `${number(count)} Dateien sind`)} endgültig gelöscht: Dieser Server hat keinen Papierkorb.`,
     makePublic: "Öffentlich machen",
     makePrivate: "Privat machen",
-    madePublic: "Wer die Adresse hat, kann die Datei herunterladen",
-    madePrivate: "Die Datei ist wieder privat",
     zipTitle: "Zip",
     zipping: (count) => `${files(count)} werden gepackt…`,
     zipCancel: "Packen abbrechen",

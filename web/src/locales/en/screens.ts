@@ -37,6 +37,12 @@ export const screens = {
     failed: (code: string): string =>
       code === "files_changed" ? "A file was changed or deleted while the zip was built. Select the files again." : code === "file_withheld" ? "A file is withheld by the malware scan. Leave it out." : "The zip could not be built. Try again.",
   },
+  bulk: {
+    failed: (name: string, others: number, why: string): string =>
+      `“${name}”${others === 0 ? "" : ` and ${number(others)} ${plural(others, "other file", "other files")}`}: ${why}`,
+    madePublic: (count: number) => `Anyone with the address can download the ${plural(count, "file", `${number(count)} files`)}`,
+    madePrivate: (count: number) => `${plural(count, "The file is", `${number(count)} files are`)} private again`,
+  },
   /** Sentences for error codes, beside those of the start. */
   problemCodes: {
     current_password_required: "Enter the current password.",

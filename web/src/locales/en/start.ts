@@ -178,8 +178,6 @@ export const start = {
     deletedForGood: (count: number) => `${plural(count, "The file is", `${number(count)} files are`)} deleted for good: this server keeps no trash.`,
     makePublic: "Make public",
     makePrivate: "Make private",
-    madePublic: "Anyone with the address can download the file",
-    madePrivate: "The file is private again",
     zipTitle: "Zip",
     zipping: (count: number) => `Packing ${number(count)} files…`,
     zipCancel: "Stop packing",
