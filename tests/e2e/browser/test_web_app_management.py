@@ -1,7 +1,8 @@
-"""Addresses of links and file requests, and the administration of accounts, in the web app in a real browser."""
+"""Addresses of links and file requests, changes of many files, and the administration of accounts, in the web app in a real browser."""
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -14,6 +15,8 @@ from tests.support.second_factor import set_up
 from tests.support.shares import make_share
 
 TITLE = "Photos of the feast"
+MANY = 12
+"""Files of the account that changes many."""
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,13 @@ def careful(site: Site, client: httpx.Client) -> tuple[Account, list[str]]:
 
 
 @pytest.fixture(scope="module")
+def collector(site: Site, client: httpx.Client) -> tuple[Account, list[str]]:
+    """An account with several files, and their ids."""
+    account = make_account(client, site.services)
+    return account, [make_file(client, account, filename=f"page {number:02}.txt")["id"] for number in range(MANY)]
+
+
+@pytest.fixture(scope="module")
 def results(
     site: Site,
     link: dict[str, Any],
@@ -75,6 +85,7 @@ def results(
     operator: Account,
     member: Account,
     careful: tuple[Account, list[str]],
+    collector: tuple[Account, list[str]],
     visit: Callable[[dict[str, Any]], Results],
 ) -> Results:
     """The results of all jobs, run in one browser."""
@@ -138,6 +149,19 @@ def results(
         *({"axe": True}, {"fill": "Code", "value": "000000", "within": "dialog"}, {"click": "Turn on", "within": "dialog"}),
         {"see": "This code is wrong or was used already."},
     ]
+    account, (first, *_) = collector
+    gone = {"call": f"{site.url}/api/v1/files/{first}?permanent=true", "method": "DELETE", "headers": account.headers}
+    jobs["many files"] = [
+        *(*sign_in(account.email, account.password), {"see": "page 00.txt"}),
+        *({"key": "Control+a"}, {"see": f"{MANY} selected"}, {"click": "Make public"}, {"axe": True}, {"resize": 320}, {"resize": 1280}),
+        *({"see": f"Anyone with the address can download the {MANY} files"}, {"click": "Make private"}),
+        *({"see": f"{MANY} files are private again"}, gone, {"click": "To trash"}),
+        *({"see": "“page 00.txt”: This file does not exist any more."}, {"reload": True}, {"see": "Drop your first files here"}),
+        *({"open": f"{site.url}/trash"}, {"see": "page 01.txt"}, {"key": "Control+a"}, {"click": "Restore"}),
+        *({"see": f"{MANY - 1} files restored"}, {"open": f"{site.url}/files"}, {"see": "page 01.txt"}, {"key": "Control+a"}),
+        *({"click": "To trash"}, {"see": f"{MANY - 1} files moved to the trash"}, {"open": f"{site.url}/trash"}, {"click": "Empty trash"}),
+        *({"click": "Empty trash", "within": "dialog"}, {"see": "The trash is empty"}),
+    ]
     # The last job changes what the others see.
     role = jobs.pop("role")
     return visit(keeps_policy({name: {"url": f"{site.url}/", "steps": steps} for name, steps in {**jobs, "role": role}.items()}))
@@ -172,10 +196,27 @@ def test_account_is_closed_with_password_and_code(results: Results, client: http
     assert client.get("/api/v1/users/me", headers=account.headers).status_code in (401, 403)
 
 
+def test_many_files_are_changed_by_one_request(results: Results, client: httpx.Client, collector: tuple[Account, list[str]]) -> None:
+    account, _ = collector
+    paths = [urlsplit(url).path for url in results["many files"]["requests"]]
+    changes = ("visibility", "delete", "restore", "trash")
+    sent = [path.rsplit("/", 1)[-1] for path in paths if path.startswith("/api/v1/files/") and path.endswith(changes)]
+
+    assert sent == ["visibility", "visibility", "delete", "restore", "delete", "trash"]
+    # Without a status, the list leaves out the trash.
+    for status in (None, "trashed"):
+        files = client.get("/api/v1/files", headers=account.headers, params={"status": status} if status else {}).raise_for_status()
+        assert files.json() == []
+
+
+def test_buttons_for_many_files_fit_a_narrow_screen(results: Results) -> None:
+    assert min(results["many files"]["widths"]) <= 320
+
+
 def test_pages_have_no_accessibility_violations(results: Results) -> None:
     reports = [report for result in results.values() for report in result["axe"]]
 
-    assert len(reports) == 8
+    assert len(reports) == 9
     assert [report["violations"] for report in reports if report["violations"]] == []
 
 

@@ -57,7 +57,7 @@ function confirmPurge(files: readonly FileInfo[], isAll = false): void {
 
 /** Delete every file of the trash, also those that are not in view yet. */
 async function purgeAll(): Promise<void> {
-  trashList.remove(new Set(trashList.items.value.map((file) => file.id)));
+  trashList.clear();
   await emptyTrash().catch(showProblem);
   // Files that were deleted meanwhile, or could not be purged, are shown again.
   await trashList.reload();
