@@ -14,6 +14,8 @@ from lambda_app.services.audit_sealing import SealReport
 from lambda_app.services.audit_verification import AuditVerification
 from lambda_app.storage.checkpoint_copies import COPY_PREFIX
 
+TABLES = ("audit_event", "audit_tile", "audit_checkpoint", "audit_log_key", "audit_chain_event", "audit_head")
+
 
 class OwnLog:
     """The services of a migrated database."""
@@ -54,8 +56,14 @@ class OwnLog:
 
     def disable_triggers(self) -> None:
         """Prepare the database for changes, as an attacker who owns the tables could."""
-        for table in ("audit_event", "audit_tile", "audit_checkpoint", "audit_log_key", "audit_chain_event", "audit_head"):
-            self.run(f"ALTER TABLE {table} DISABLE TRIGGER ALL")
+        self._switch_triggers("DISABLE")
+
+    def enable_triggers(self) -> None:
+        """Undo `disable_triggers`."""
+        self._switch_triggers("ENABLE")
+
+    def _switch_triggers(self, action: str) -> None:
+        self.run(*(f"ALTER TABLE {table} {action} TRIGGER ALL" for table in TABLES))
 
     def value(self, query: str) -> object:
         """Return the single value of a query."""
