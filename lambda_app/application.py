@@ -6,7 +6,7 @@ from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.routers import admin, config, docs, health
+from lambda_app.routers import admin, config, docs, health, receipts
 from lambda_app.routers.accounts import api_keys, browser_sessions, login, sessions, users
 from lambda_app.routers.archives import archives, share_archives
 from lambda_app.routers.files import files, public_files, uploads
@@ -29,13 +29,14 @@ API_ROUTERS = (
     uploads.router,
     admin.router,
     archives.router,
+    receipts.router,
     files.router,
     shares.router,
     grants.router,
     file_requests.router,
 )
 """Served below the API prefix. A route with a literal segment must precede a route whose path parameter matches the same path."""
-ROOT_ROUTERS = (docs.router, share_links.router, share_archives.router, public_files.router, public_uploads.router)
+ROOT_ROUTERS = (docs.router, receipts.key_router, share_links.router, share_archives.router, public_files.router, public_uploads.router)
 """Served at the root, because people read, print and type these URLs."""
 
 

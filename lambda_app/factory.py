@@ -74,6 +74,7 @@ from lambda_app.services.files.upload_completion import UploadCompletion
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
 from lambda_app.services.maintenance import MaintenanceService
+from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
 from lambda_app.services.sharing.link_tokens import LinkTokenEncryption
@@ -196,6 +197,10 @@ class Services:
     def audit_log(self, session: Session) -> AuditLogRepository:
         """The tree over the audit log, for commands that verify it."""
         return AuditLogRepository(session)
+
+    def receipts(self, session: Session) -> ReceiptService:
+        """The receipt service of one unit of work."""
+        return ReceiptService(log=AuditLogRepository(session))
 
     def sealer(self, session: Session) -> AuditSealer:
         """The sealer of the audit log, for one run. It reads the private key."""

@@ -17,6 +17,7 @@ from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
+from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
 from lambda_app.services.sharing.public_uploads import PublicUploadService
@@ -73,4 +74,5 @@ ApiKeysDep = Annotated[ApiKeyService, _service(Services.api_keys)]
 SharesDep = Annotated[ShareService, _service(Services.shares)]
 ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]
 RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]
+ReceiptsDep = Annotated[ReceiptService, _service(Services.receipts)]
 AdministrationDep = Annotated[AdministrationService, _service(Services.administration)]

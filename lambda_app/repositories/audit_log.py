@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, literal, select, text, tuple_
+from sqlalchemy import func, literal, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -132,7 +132,7 @@ class AuditLogRepository:
     def oldest_unsealed_seconds(self, era: int, *, since: int) -> float:
         """Return the age of the oldest event that has no place in the tree; 0 if there is none."""
         query = select(func.min(AuditEvent.at)).where(AuditEvent.era == era, AuditEvent.xid >= since)
-        oldest = self._session.execute(query).scalar_one()
+        oldest = self._session.execute(query).scalar_one_or_none()
         return 0.0 if oldest is None else max(0.0, (clock.now() - oldest).total_seconds())
 
     def append_leaves(self, era: int, *, size: int, leaves: Sequence[bytes]) -> None:
@@ -152,8 +152,9 @@ class AuditLogRepository:
                 if len(tile) == TILE_HASHES * HASH_BYTES:
                     full.append(root_of(split_hashes(tile)))
             statement = insert(AuditTile)
-            changed = {"hashes": statement.excluded.hashes}
-            self._session.execute(statement.on_conflict_do_update(constraint=AuditTile.__table__.primary_key, set_=changed), rows)
+            key = [AuditTile.era, AuditTile.level, AuditTile.number]
+            statement = statement.on_conflict_do_update(index_elements=key, set_={"hashes": statement.excluded.hashes})
+            self._session.execute(statement, rows)
             level, new = level + 1, full
 
     def add_checkpoint(self, checkpoint: AuditCheckpoint) -> None:
@@ -212,11 +213,9 @@ class AuditLogRepository:
             AuditRepository(self._session).add("audit.erased", subject=f"audit_event:{event.seq}", details=details)
             erased = event.erased | {name: event.field_hash(name).hex() for name in fields}
             salts = b"".join(NO_SALT if name in erased else salt_of(event.salts, name) for name in FIELDS)
-            statement = AuditEvent.__table__.update().where(AuditEvent.era == event.era, AuditEvent.xid == event.xid)
-            cleared = dict.fromkeys(fields)
-            self._session.execute(
-                statement.where(AuditEvent.seq == event.seq).values(salts=salts, erased=json.dumps(erased, sort_keys=True), **cleared)
-            )
+            changes = {"salts": salts, "erased": json.dumps(erased, sort_keys=True), **dict.fromkeys(fields)}
+            key = (AuditEvent.era == event.era, AuditEvent.xid == event.xid, AuditEvent.seq == event.seq)
+            self._session.execute(update(AuditEvent).where(*key).values(changes).execution_options(synchronize_session=False))
 
     # Reading
 

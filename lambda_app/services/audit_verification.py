@@ -189,7 +189,7 @@ def _root_faults(
     kept: Sequence[Checkpoint],
 ) -> Iterator[str]:
     """Compare the roots of the tree with the signed ones of the database and those that were kept elsewhere."""
-    roots = _roots(leaves, {checkpoint.size for checkpoint in (*checkpoints, *kept)})
+    roots = _roots(leaves, {stored.size for stored in checkpoints} | {given.size for given in kept})
     before = 0
     for stored in checkpoints:
         yield from _signature_faults(stored, verifiers)

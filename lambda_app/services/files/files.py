@@ -102,6 +102,10 @@ class FileService:
             self._files.require_public(requested_id), method=method, lifetime_seconds=READER_DOWNLOAD_URL_TTL_SECONDS
         )
 
+    def get_managed_file(self, user: User, file_id: UUID) -> File:
+        """Return a file that the user may manage. Raises NoSuchFileError, FileForbiddenError."""
+        return self._files.require_manageable(file_id, user)
+
     def get_file(self, viewer: User, file_id: UUID) -> File:
         """Return a file that the user can read. Raises NoSuchFileError, FileForbiddenError."""
         return self._files.require_readable(file_id, viewer)

@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Iterator
 
+import httpx
 import pytest
 
 from infra.local.object_store import ObjectStoreServer
+from lambda_app.application import create_app
 from lambda_app.core.settings import Settings
+from lambda_app.routers.http.gateway import GatewayHandler
 from tests.support.audit_log import OwnLog
+from tests.support.gateway import GatewayTransport
 
 
 @pytest.fixture
@@ -19,3 +23,11 @@ def log(
     own = OwnLog(settings, make_migrated_database())
     yield own
     own.close()
+
+
+@pytest.fixture
+def api(log: OwnLog) -> Iterator[httpx.Client]:
+    """A client of the API with this log."""
+    handler = GatewayHandler(create_app(log.services.settings, log.services))
+    with httpx.Client(transport=GatewayTransport(handler), base_url="https://api.test") as client:
+        yield client
