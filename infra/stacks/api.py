@@ -6,8 +6,9 @@ from constructs import Construct
 
 from infra.components.cloudfront_entry import CloudFrontEntry, OriginKeys
 from infra.components.database import APP_USER
-from infra.components.file_bucket import UPLOADS
+from infra.components.file_bucket import CHECKPOINTS, UPLOADS
 from infra.components.functions import (
+    CHECKPOINT_ACTIONS,
     FUNCTIONS,
     OBJECT_ACTIONS,
     AppFunction,
@@ -82,8 +83,16 @@ class ApiStack(Stack):
 
         self.migration = Migration(self, "Migration", context=function_context(owner))
         data.database.grant_owner(self.migration.migrate.role)
+        sealer = {**app, "LOG_KEY_ARN": data.log_key.secret_arn}
         self.functions = {
-            spec.name: AppFunction(self, spec.name, spec=spec, context=function_context(app)) for spec in FUNCTIONS if spec.exists
+            spec.name: AppFunction(
+                self,
+                spec.name,
+                spec=spec,
+                context=function_context(sealer if Permission.SEAL_AUDIT_LOG in spec.permissions else app),
+            )
+            for spec in FUNCTIONS
+            if spec.exists
         }
         for function in self.functions.values():
             self._wire(function)
@@ -161,6 +170,15 @@ class ApiStack(Stack):
             data.files.grant_listing_uploads(role)
         if Permission.READ_SIGNING_KEY in permissions:
             _allow_reading(role, data.signing_key.secret_arn)
+        if Permission.SEAL_AUDIT_LOG in permissions:
+            _allow_reading(role, data.log_key.secret_arn)
+            data.files.grant_objects(role, *CHECKPOINT_ACTIONS, prefix=CHECKPOINTS)
+            suppress_nag(
+                role,
+                "AwsSolutions-IAM5",
+                f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{CHECKPOINTS}*",
+                reason="All copies of checkpoints: their keys contain the size of the log.",
+            )
         if self._origin_keys and function.spec.trigger is Trigger.REQUEST:
             _allow_reading(role, *(key.secret_arn for key in self._origin_keys.accepted))
         if self._config.mail_from and Permission.SEND_MAIL in permissions:

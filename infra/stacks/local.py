@@ -3,7 +3,7 @@
 A REST API replaces the HTTP API; PostgreSQL and PgBouncer replace RDS and RDS Proxy. There is no VPC and there are no alarms.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aws_cdk import CfnOutput, RemovalPolicy, Stack
 from aws_cdk import aws_apigateway as rest
@@ -11,8 +11,9 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.components.database import APP_USER
-from infra.components.file_bucket import FileBucket
+from infra.components.file_bucket import CHECKPOINTS, FileBucket
 from infra.components.functions import (
+    CHECKPOINT_ACTIONS,
     FUNCTIONS,
     OBJECT_ACTIONS,
     AppFunction,
@@ -52,6 +53,12 @@ class LocalDataStack(Stack):
             generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
             removal_policy=RemovalPolicy.DESTROY,
         )
+        self.log_key = secretsmanager.Secret(
+            self,
+            "LogKey",
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
         CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name)
         CfnOutput(self, "Queue", value=self.files.events.queue_url)
         CfnOutput(self, "SigningKeyArn", value=self.signing_key.secret_arn)
@@ -77,24 +84,16 @@ class LocalApiStack(Stack):
         owned = common | {"DATABASE_URL": addresses.owner_database, "DATABASE_APP_ROLE": APP_USER}
         owner = FunctionContext(config=config, artifact=artifact, environment=owned, snapshots=False)
         migration = Migration(self, "Migration", context=owner)
+        sealer = replace(app, environment={**app.environment, "LOG_KEY_ARN": data.log_key.secret_arn})
         functions = {
-            spec.name: AppFunction(self, spec.name, spec=spec, context=app)
+            spec.name: AppFunction(self, spec.name, spec=spec, context=sealer if Permission.SEAL_AUDIT_LOG in spec.permissions else app)
             for spec in FUNCTIONS
             if spec.exists and spec.trigger is not Trigger.ROTATION
         }
         for function in functions.values():
             if function.spec.is_published:
                 function.live.node.add_dependency(migration.step)
-            permissions = function.spec.permissions
-            actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in permissions for action in granted]
-            if actions:
-                data.files.grant_objects(function.role, *actions)
-            for prefix, archive in archive_actions(permissions).items():
-                data.files.grant_objects(function.role, *archive, prefix=prefix)
-            if Permission.LIST_UPLOADS in permissions:
-                data.files.grant_listing_uploads(function.role)
-            if Permission.READ_SIGNING_KEY in permissions:
-                data.signing_key.grant_read(function.role)
+            _grant(function, data)
             if function.spec.trigger is Trigger.UPLOAD:
                 run_on_upload(function, events_of_bucket=data.files.events)
             elif function.spec.trigger is Trigger.ARCHIVE:
@@ -109,3 +108,19 @@ class LocalApiStack(Stack):
             cloud_watch_role=False,
         )
         CfnOutput(self, "ApiId", value=api.rest_api_id)
+
+
+def _grant(function: AppFunction, data: LocalDataStack) -> None:
+    permissions = function.spec.permissions
+    actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in permissions for action in granted]
+    if actions:
+        data.files.grant_objects(function.role, *actions)
+    for prefix, archive in archive_actions(permissions).items():
+        data.files.grant_objects(function.role, *archive, prefix=prefix)
+    if Permission.LIST_UPLOADS in permissions:
+        data.files.grant_listing_uploads(function.role)
+    if Permission.READ_SIGNING_KEY in permissions:
+        data.signing_key.grant_read(function.role)
+    if Permission.SEAL_AUDIT_LOG in permissions:
+        data.log_key.grant_read(function.role)
+        data.files.grant_objects(function.role, *CHECKPOINT_ACTIONS, prefix=CHECKPOINTS)

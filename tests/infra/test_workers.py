@@ -109,6 +109,35 @@ def test_only_the_sweep_can_list_uploads(resources: dict[str, Any]) -> None:
     assert next(iter(allowed)).startswith("SweepRole")
 
 
+def test_only_the_sealer_can_read_the_key_of_the_audit_log(resources: dict[str, Any]) -> None:
+    readers = {key for key, value in resources.items() if value["Type"] == "AWS::IAM::Policy" and "LogKey" in json.dumps(value)}
+    told = {key for key, value in resources.items() if value["Type"] == "AWS::Lambda::Function" and "LOG_KEY_ARN" in json.dumps(value)}
+
+    assert [key.partition("Role")[0] for key in readers] == ["Seal"]
+    assert [key.partition("Function")[0] for key in told] == ["Seal"]
+
+
+def test_sealer_can_write_and_read_copies_of_checkpoints_only(resources: dict[str, Any]) -> None:
+    (policy,) = [value for key, value in resources.items() if key.startswith("SealRoleDefaultPolicy")]
+    text = json.dumps(policy)
+
+    assert {end: set(actions) for end, actions in allowed(resources, "Seal").items() if "*" in end} == {
+        "/audit-log/checkpoints/*": {"s3:PutObject", "s3:GetObject"}
+    }
+    assert "s3:Delete" not in text
+    assert "rds-db:connect" in text
+
+
+def test_age_of_unsealed_events_has_an_alarm_that_expects_a_value(resources: dict[str, Any]) -> None:
+    (alarm,) = [
+        value["Properties"]
+        for value in resources.values()
+        if value["Type"] == "AWS::CloudWatch::Alarm" and value["Properties"].get("MetricName") == "OldestUnsealedSeconds"
+    ]
+
+    assert (alarm["Threshold"], alarm["TreatMissingData"]) == (600, "breaching")
+
+
 def test_workers_cannot_write_objects_or_read_the_signing_key(resources: dict[str, Any]) -> None:
     for name in ("ObjectCreated", "Sweep"):
         policies = [value for key, value in resources.items() if key.startswith(f"{name}RoleDefaultPolicy")]

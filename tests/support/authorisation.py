@@ -103,6 +103,7 @@ ROWS: dict[str, Row] = {
     "GET /health": Row(for_everyone(200)),
     "GET /health/db": Row(for_everyone(200)),
     "GET /config": Row(for_everyone(200)),
+    "GET /.well-known/we-upload/log-key": Row(for_everyone(200)),
     "POST /login/token": Row(for_everyone(422)),
     "POST /login/refresh": Row(for_everyone(401), json={"refresh_token": "x"}),
     "POST /login/logout": Row(for_signed_in(204), ends_credentials=True),
@@ -137,6 +138,8 @@ ROWS: dict[str, Row] = {
     "GET /files/download/{file_id}": Row(for_owner(409, scope="files:read")),
     "GET /files": Row(for_signed_in(200, scope="files:read")),
     "GET /files/{file_id}": Row(for_owner(200, scope="files:read")),
+    # The upload is not complete, so there is no receipt.
+    "GET /files/{file_id}/receipt": Row(for_owner(404, scope="files:read")),
     "PATCH /files/{file_id}": Row(for_owner(200, scope="files:write"), json={"description": "x"}),
     "PUT /files/{file_id}": Row(for_owner(200, scope="files:write"), json={"description": "x"}),
     "DELETE /files/{file_id}": Row(for_owner(204, scope="files:write")),
@@ -150,6 +153,7 @@ ROWS: dict[str, Row] = {
     "POST /shares": Row(for_signed_in(404, scope="shares"), json={"file_ids": [str(UUID(int=0))]}),
     "GET /shares": Row(for_signed_in(200, scope="shares")),
     "GET /shares/{share_id}": Row(for_share_owner(200)),
+    "GET /shares/{share_id}/receipts": Row(for_share_owner(200)),
     "PATCH /shares/{share_id}": Row(for_share_owner(200), json={"note": "x"}),
     "POST /shares/{share_id}/rotate": Row(only_for_request_owner(200)),
     "POST /file-requests/{request_id}/rotate": Row(only_for_request_owner(200)),
@@ -176,6 +180,7 @@ ROWS: dict[str, Row] = {
     "GET /r/{token}": Row(for_everyone(200)),
     "POST /r/{token}/files": Row(for_everyone(201), json=FILE),
     "POST /r/{token}/files/{file_id}/complete": Row(for_everyone(404), json={"guest_token": "x"}),
+    "POST /r/{token}/files/{file_id}/receipt": Row(for_everyone(404), json={"guest_token": "x"}),
     "GET /users/me/usage": Row(for_signed_in(200, scope="files:read")),
     "GET /users/{user_id}/usage": Row(for_owner(200, scope="files:read")),
 }

@@ -66,7 +66,9 @@ def set_columns(services: Services, model: Any, row_id: Any, **values: Any) -> N
 
 def audit_events_of(services: Services, file_id: str) -> list[tuple[str, str, str]]:
     with services.engine.begin() as connection:
-        query = text("SELECT action, actor_id::text, details FROM audit_event WHERE subject = :subject ORDER BY seq")
+        query = text(
+            "SELECT action, actor_id::text, details FROM audit_event WHERE subject = :subject AND action LIKE 'file.%shared' ORDER BY seq"
+        )
         return [tuple(row) for row in connection.execute(query, {"subject": f"file:{file_id}"})]
 
 

@@ -104,6 +104,18 @@ INSERT INTO audit_event (at, action, details)
 SELECT now(), 'audit.chain_closed', json_build_object('seq', seq, 'hash', hash)::text FROM audit_head WHERE id = 1
 """
 
+# PostgreSQL 18 names the NOT NULL constraints after the table, and keeps the names when it is renamed.
+RENAME_NOT_NULL = """
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOR name IN SELECT conname FROM pg_constraint WHERE conrelid = '{table}'::regclass AND contype = 'n' LOOP
+        EXECUTE format('ALTER TABLE {table} RENAME CONSTRAINT %I TO %I', name, '{new}' || substr(name, length('{old}') + 1));
+    END LOOP;
+END $$
+"""
+
 APPEND_ONLY = ("audit_era", "audit_checkpoint", "audit_log_key")
 
 
@@ -186,6 +198,7 @@ def downgrade() -> None:
     for column in ("actor_id", "subject", "action", "at"):
         op.execute(f"ALTER INDEX ix_audit_chain_event_{column}_seq RENAME TO ix_audit_event_{column}_seq")
     op.execute("ALTER TRIGGER audit_chain_event_keep ON audit_event RENAME TO audit_event_keep")
+    op.execute(RENAME_NOT_NULL.format(table="audit_event", old="audit_chain_event", new="audit_event"))
     for statement in (
         OLD_CHAIN,
         OLD_REFUSE,
@@ -204,6 +217,7 @@ def _close_chain_tables() -> None:
     for column in ("actor_id", "subject", "action", "at"):
         op.execute(f"ALTER INDEX ix_audit_event_{column}_seq RENAME TO ix_audit_chain_event_{column}_seq")
     op.execute("ALTER TRIGGER audit_event_keep ON audit_chain_event RENAME TO audit_chain_event_keep")
+    op.execute(RENAME_NOT_NULL.format(table="audit_chain_event", old="audit_event", new="audit_chain_event"))
     op.execute(REFUSE)
     op.execute(
         "CREATE TRIGGER audit_chain_event_refuse BEFORE INSERT OR UPDATE OR DELETE ON audit_chain_event "
