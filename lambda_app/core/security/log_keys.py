@@ -22,7 +22,7 @@ _SIGNATURE_LINE = re.compile(r"— (\S+) (\S+)")
 
 
 class BadCheckpointError(ValueError):
-    """The text is no signed checkpoint of this log. The message says why."""
+    """The text is no signed checkpoint of this log. The message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)

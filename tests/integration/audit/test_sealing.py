@@ -68,7 +68,7 @@ def test_tree_of_many_tiles_and_batches_verifies(log: OwnLog, monkeypatch: pytes
     for module in (audit_log, audit_verification):
         monkeypatch.setattr(module, "TILE_HASHES", 4)
     monkeypatch.setattr(audit_log, "TILE_LEVELS", 2)
-    # A transaction is sealed as a whole, whatever the size of a batch.
+    # A transaction is sealed as a whole, even if it is larger than a batch.
     for count in (3, 90, 1, 70, 100):
         log.run(f"INSERT INTO audit_event (at, action) SELECT now(), 'test' FROM generate_series(1, {count})")  # noqa: S608  # a number
         log.add(2)

@@ -27,7 +27,7 @@ _CHECKPOINT = re.compile(
 
 
 class ReceiptError(ValueError):
-    """The receipt, the key or the file is not what it should be. The message says what is wrong."""
+    """The receipt, the key or the file is not what it should be. The message names the fault."""
 
 
 @dataclass(frozen=True)
