@@ -10,6 +10,7 @@ from lambda_app.factory import Services
 from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.recovery import RecoveryService
+from lambda_app.services.accounts.second_factor import SecondFactorService
 from lambda_app.services.accounts.sessions import SessionService
 from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationService
@@ -40,8 +41,9 @@ async def get_services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(get_services)]
 
 
-def get_session(services: ServicesDep) -> Iterator[Session]:
+def get_session(request: Request) -> Iterator[Session]:
     """Open the session, which is the unit of work of one request."""
+    services: Services = request.app.state.services
     with services.unit_of_work() as session:
         yield session
 
@@ -54,8 +56,9 @@ SessionDep = Annotated[Session, Depends(get_session, scope="function", max_concu
 def _service(build: Callable[[Services, Session], T]) -> Any:
     """Return the dependency that builds a service with the request's session."""
 
-    async def get(services: ServicesDep, session: SessionDep) -> T:
-        return build(services, session)
+    # The services are not a dependency of their own: FastAPI analyses the whole tree again for each route.
+    async def get(request: Request, session: SessionDep) -> T:
+        return build(request.app.state.services, session)
 
     return Depends(get)
 
@@ -71,6 +74,7 @@ UsageDep = Annotated[UsageService, _service(Services.usage)]
 AuthenticationDep = Annotated[AuthenticationService, _service(Services.authentication)]
 SessionsDep = Annotated[SessionService, _service(Services.sessions)]
 ApiKeysDep = Annotated[ApiKeyService, _service(Services.api_keys)]
+SecondFactorsDep = Annotated[SecondFactorService, _service(Services.second_factors)]
 SharesDep = Annotated[ShareService, _service(Services.shares)]
 ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]
 RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]

@@ -3,6 +3,7 @@
 from lambda_app.models.accounts.api_keys import ApiKey
 from lambda_app.models.accounts.mail_allowances import MailAllowance
 from lambda_app.models.accounts.mail_tokens import MailPurpose, MailToken
+from lambda_app.models.accounts.recovery_codes import RecoveryCode
 from lambda_app.models.accounts.sessions import RefreshToken, UserSession
 from lambda_app.models.accounts.sign_in_attempts import AttemptKind, SignInAttempt
 from lambda_app.models.accounts.users import User
@@ -14,7 +15,7 @@ from lambda_app.models.files.idempotency import IdempotencyKey
 from lambda_app.models.files.sweep import SweepPosition
 from lambda_app.models.files.tombstones import Tombstone
 from lambda_app.models.files.upload_hours import UploadHour
-from lambda_app.models.sharing.file_requests import FileRequest
+from lambda_app.models.sharing.file_requests import FileRequest, OpenFileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
 from lambda_app.models.sharing.shares import OpenShare, Share, ShareAudience, ShareDetails, ShareDownload, ShareFile, ShareRecipient
 
@@ -46,7 +47,9 @@ __all__ = [
     "MailAllowance",
     "MailPurpose",
     "MailToken",
+    "OpenFileRequest",
     "OpenShare",
+    "RecoveryCode",
     "RefreshToken",
     "Share",
     "ShareArchiveDownload",
