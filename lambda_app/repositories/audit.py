@@ -1,7 +1,7 @@
 """Writes and lists of audit events. `audit_log` reads and seals the Merkle tree over them."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -13,7 +13,7 @@ from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 from lambda_app.core import clock
 from lambda_app.core.logs import request_id
 from lambda_app.core.request_context import request_context
-from lambda_app.models import AuditChainEvent, AuditEvent, Base, User
+from lambda_app.models import AuditChainEvent, AuditEvent, Base
 from lambda_app.repositories.statements import OWN_TRANSACTION
 from lambda_app.schemas.admin import AuditFilter
 
@@ -82,7 +82,7 @@ def audit_insert_for(
 ) -> Insert:
     """Return the statement that adds an event per row of `changed`, with the subject `<kind>:<key of the row>`.
 
-    `details` are values, or an expression on the row that is JSON text. It runs after the CTEs `after`: see `audited_writes`.
+    `details` are values, or an expression on the row that is JSON text. It runs after the CTEs `after`.
     """
     entry = audit_entry(action, details=None if isinstance(details, ColumnElement) else details)
     columns: dict[str, ColumnElement[Any]] = {
@@ -97,34 +97,17 @@ def audit_insert_for(
     return insert(AuditEvent).from_select(list(columns), rows)
 
 
-def audited_writes(*writes: Insert | Update, entry: Mapping[str, Any], lock_user_ids: Collection[UUID] = ()) -> Select[int]:
-    """Return one statement that executes all `writes` and then adds the event.
-
-    Lock order: the rows of `writes`, the users `lock_user_ids`, the end of the audit log. Every transaction locks the end of the
-    audit log last; otherwise two of them could deadlock. PostgreSQL may run the CTEs of a WITH in any order unless one reads from
-    another, so the event reads from all of them. A foreign key locks the row it refers to only at the end of the statement, which
-    is after the end of the log: `lock_user_ids` are the users to whom new rows refer.
-    """
+def audited_writes(*writes: Insert | Update, entry: Mapping[str, Any]) -> Select[int]:
+    """Return one statement that executes all `writes` and adds the event."""
     done = [write.returning(literal(1).label("done")).cte(f"write_{number}") for number, write in enumerate(writes)]
-    if lock_user_ids:
-        done.append(lock_users(*lock_user_ids, after=done))
-    table = AuditEvent.__table__
-    columns = [literal(value, table.c[name].type).label(name) for name, value in entry.items()]
-    logged = insert(AuditEvent).from_select(list(entry), select(*columns).where(*(has_run(part) for part in done)))
-    return select(literal(1)).add_cte(*done, logged.cte("logged"))
-
-
-def lock_users(*user_ids: UUID, after: Sequence[CTE]) -> CTE:
-    """Return the CTE that locks the users in the order of their ids, in the mode of a foreign key, after the CTEs `after`.
-
-    The event of the statement has to come after this CTE: see `audited_writes`.
-    """
-    users = select(User.id).where(User.id.in_(user_ids), *(has_run(part) for part in after)).order_by(User.id)
-    return users.with_for_update(read=True, key_share=True).cte("locked_users")
+    return select(literal(1)).add_cte(*done, audit_insert(entry).cte("logged"))
 
 
 def has_run(part: CTE) -> ColumnElement[bool]:
-    """Return a condition that is always true and is known only after the CTE has run: PostgreSQL has to count its rows."""
+    """Return a condition that is always true and is known only after the CTE has run: PostgreSQL has to count its rows.
+
+    For a lock order between rows of different tables. The audit log needs none.
+    """
     return select(func.count()).select_from(part).scalar_subquery() >= 0
 
 

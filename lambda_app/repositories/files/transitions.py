@@ -7,8 +7,7 @@ sum of the charged files at every commit, under any concurrency (docs/adr/0006-q
 A file that ends while a presigned URL could still store its object leaves a tombstone, which carries the charge until the URL expires
 (`repositories/files/tombstones`).
 
-Lock order in all of them: the idempotency key, the file, the file request, the owner, the throttle counter of a guest, the end of the
-audit log.
+Lock order in all of them: the idempotency key, the file, the file request, the owner, the throttle counter of a guest.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -86,7 +85,7 @@ class FileTransitionRepository:
             # Every caller may read a public file, so its creation is audited.
             added = statement.cte("added")
             details = {"is_new": True, "is_public": True}
-            logged = audit_insert_for(added, "file.visibility_changed", kind="file", details=details, after=parts)
+            logged = audit_insert_for(added, "file.visibility_changed", kind="file", details=details)
             reservation: Executable = select(added.c.id).add_cte(*parts, logged.cte("logged"))
         else:
             reservation = statement.add_cte(*parts)
@@ -247,7 +246,7 @@ class FileTransitionRepository:
             parts.append(release.values(changed).returning(User.id).cte("released"))
         logged = []
         if action is not None:
-            event = audit_insert_for(moved, action, kind="file", details=None if details is None else details(moved), after=parts)
+            event = audit_insert_for(moved, action, kind="file", details=None if details is None else details(moved))
             logged = [event.cte("logged")]
         statement = statement.add_cte(*parts[1:], *logged)
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()

@@ -68,10 +68,7 @@ class ShareLinkRepository:
         return None if row is None else FoundShare(*row)
 
     def open(self, address: str, access: AccessContext) -> OpenShare | None:
-        """Return what the link opens for the visitor; count and audit the opening, and commit. None if it opens nothing.
-
-        Lock order: the link, the end of the audit log.
-        """
+        """Return what the link opens for the visitor; count and audit the opening, and commit. None if it opens nothing."""
         opened = (
             update(Share)
             .where(*_is_open(address, access), link_has_downloads_left(), link_opens_a_file())
@@ -108,10 +105,7 @@ class ShareLinkRepository:
         return self._file(file_id, *_is_downloadable(address, access), link_has_downloads_left())
 
     def record_sign_in(self, share: Share, user: User, *, attempt: AttemptKeys) -> None:
-        """Reset the counters of the sign-in attempt, audit the sign-in for the link, and commit.
-
-        Lock order: the counters, the end of the audit log.
-        """
+        """Reset the counters of the sign-in attempt, audit the sign-in for the link, and commit."""
         entry = audit_entry("share.signed_in", subject=f"{Share.__tablename__}:{share.id}", actor_id=user.id)
         self._session.execute(audited_writes(reset_attempt(attempt), entry=entry).execution_options(**OWN_TRANSACTION))
 
@@ -130,7 +124,7 @@ class ShareLinkRepository:
     def _grant(self, download: "_Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
         """One statement, because every download executes it.
 
-        Lock order: the link, the row of the visitor's download, the end of the audit log. The lock on the link makes its download limit
+        Lock order: the link, the row of the visitor's download. The lock on the link makes its download limit
         exact under concurrency. Concurrent first requests of one visitor count separately.
         """
         is_served = download.is_served_by_link(access)
@@ -139,7 +133,7 @@ class ShareLinkRepository:
         conditions = (*_is_downloadable(address, access), link_has_downloads_left(), is_served, is_new)
         granted = update(Share).where(*conditions).values(download_count=Share.download_count + 1).returning(Share.id).cte("granted")
         recorded = download.record(granted, visitor=visitor, at=access.at)
-        logged = audit_insert_for(granted, "share.downloaded", kind=Share.__tablename__, details=download.details, after=[recorded])
+        logged = audit_insert_for(granted, "share.downloaded", kind=Share.__tablename__, details=download.details)
         allowed = union_all(select(granted.c.id), select(repeated.c.id)).subquery("allowed")
         query = select(download.model).join(allowed, true()).where(download.model.id == download.id)
         logs = (logged.cte("logged"), _audited(repeated, download).cte("logged_again"))
