@@ -76,10 +76,15 @@ def test_api_can_request_archives_and_not_write_them(resources: dict[str, Any]) 
     assert found["/archive-requests/*"] == {"s3:PutObject"}
 
 
-def test_sweep_runs_on_a_schedule_on_its_live_version(resources: dict[str, Any]) -> None:
-    rule = only(resources, "AWS::Events::Rule")
+@pytest.mark.parametrize(("name", "rate"), [("Sweep", "rate(15 minutes)"), ("Seal", "rate(1 minute)")])
+def test_scheduled_function_runs_its_live_version(resources: dict[str, Any], name: str, rate: str) -> None:
+    (rule,) = [
+        value["Properties"]
+        for key, value in resources.items()
+        if value["Type"] == "AWS::Events::Rule" and key.startswith(f"{name}Schedule")
+    ]
 
-    assert rule["ScheduleExpression"] == "rate(15 minutes)"
+    assert rule["ScheduleExpression"] == rate
     assert resources[rule["Targets"][0]["Arn"]["Ref"]]["Type"] == "AWS::Lambda::Alias"
 
 

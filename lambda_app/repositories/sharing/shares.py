@@ -158,12 +158,13 @@ class ShareRepository:
         with own_transaction(self._session):
             if user_ids is not None:
                 # Locked first: a statement that waits for a concurrent change would not see, and so not replace, the recipients of that.
-                locked = select(Share.id).where(*_changeable(share_id, user)).with_for_update(key_share=True)
+                link = select(Share.id).where(*_changeable(share_id, user)).with_for_update(key_share=True).cte("link")
+                # Locked against a concurrent confirmation (`NamedAccessRepository.activate`).
+                users = select(User.id).where(User.id.in_(user_ids.values()), exists(select(link.c.id))).order_by(User.id)
+                named = users.with_for_update(read=True).cte("named")
+                locked = select(link.c.id, select(func.count()).select_from(named).scalar_subquery())
                 if self._session.execute(locked).one_or_none() is None:
                     return None
-                # Locked against a concurrent confirmation (`NamedAccessRepository.activate`).
-                users = select(User.id).where(User.id.in_(user_ids.values())).order_by(User.id).with_for_update(read=True)
-                self._session.execute(users)
             return self._update(share_id, user, changes, user_ids=user_ids, fields=fields)
 
     def revoke(self, share_id: UUID, user: User) -> bool:
