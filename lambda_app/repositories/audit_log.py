@@ -20,8 +20,8 @@ TILE_HASHES = 256
 """Hashes in a full tile. A tile of the next level has one hash for each full tile."""
 TILE_LEVELS = 8
 """Levels of the binary tree in one level of tiles."""
-READ_ROWS = 5000
-"""Rows per query while events are read."""
+READ_ROWS = 20_000
+"""Rows per query while events are read. Without fresh statistics, PostgreSQL sorts all that remain for each query, so there are few."""
 SEALING_LOCK = 0x77757073
 """Key of the advisory lock that one sealer holds during its transaction."""
 
