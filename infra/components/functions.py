@@ -45,6 +45,7 @@ class Permission(Flag):
     BUILD_ARCHIVES = auto()
     SWEEP_ARCHIVES = auto()
     READ_SIGNING_KEY = auto()
+    READ_LINK_KEY = auto()
     ROTATE_SIGNING_KEY = auto()
     SEND_MAIL = auto()
     SEAL_AUDIT_LOG = auto()
@@ -100,6 +101,7 @@ FUNCTIONS = (
         | Permission.DELETE_OBJECTS
         | Permission.REQUEST_ARCHIVES
         | Permission.READ_SIGNING_KEY
+        | Permission.READ_LINK_KEY
         | Permission.SEND_MAIL,
         memory_mib=1769,
         concurrency="api_concurrency",

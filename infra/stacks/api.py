@@ -13,6 +13,7 @@ from infra.components.functions import (
     OBJECT_ACTIONS,
     AppFunction,
     FunctionContext,
+    FunctionSpec,
     Permission,
     Trigger,
     archive_actions,
@@ -72,6 +73,10 @@ class ApiStack(Stack):
             "DATABASE_APP_ROLE": APP_USER,
         }
 
+        def app_environment(spec: FunctionSpec) -> dict[str, str]:
+            keys = {Permission.READ_LINK_KEY: ("LINK_KEY_ARN", data.link_key), Permission.SEAL_AUDIT_LOG: ("LOG_KEY_ARN", data.log_key)}
+            return app | {name: secret.secret_arn for permission, (name, secret) in keys.items() if permission in spec.permissions}
+
         def function_context(environment: dict[str, str]) -> FunctionContext:
             return FunctionContext(
                 config=config,
@@ -83,14 +88,8 @@ class ApiStack(Stack):
 
         self.migration = Migration(self, "Migration", context=function_context(owner))
         data.database.grant_owner(self.migration.migrate.role)
-        sealer = {**app, "LOG_KEY_ARN": data.log_key.secret_arn}
         self.functions = {
-            spec.name: AppFunction(
-                self,
-                spec.name,
-                spec=spec,
-                context=function_context(sealer if Permission.SEAL_AUDIT_LOG in spec.permissions else app),
-            )
+            spec.name: AppFunction(self, spec.name, spec=spec, context=function_context(app_environment(spec)))
             for spec in FUNCTIONS
             if spec.exists
         }
@@ -179,6 +178,8 @@ class ApiStack(Stack):
                 f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{CHECKPOINTS}*",
                 reason="All copies of checkpoints: their keys contain the size of the log.",
             )
+        if Permission.READ_LINK_KEY in permissions:
+            _allow_reading(role, data.link_key.secret_arn)
         if self._origin_keys and function.spec.trigger is Trigger.REQUEST:
             _allow_reading(role, *(key.secret_arn for key in self._origin_keys.accepted))
         if self._config.mail_from and Permission.SEND_MAIL in permissions:

@@ -44,6 +44,19 @@ class DataStack(Stack):
             "AwsSolutions-SMG4",
             reason="Rotated by the operator (docs/security.md): verifiers that pin the public key must learn of the new one.",
         )
+        self.link_key = secretsmanager.Secret(
+            self,
+            "LinkKey",
+            description="We-Upload: key that encrypts the addresses of links for their owners",
+            # The key of AES-256-GCM is derived from it.
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            removal_policy=RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY,
+        )
+        suppress_nag(
+            self.link_key,
+            "AwsSolutions-SMG4",
+            reason="A rotation must encrypt the stored addresses again before the old key is removed, which an operator starts.",
+        )
         if config.makes_mail_identity:
             self._make_mail_identity(config)
         CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name, description="Bucket of the uploaded objects")

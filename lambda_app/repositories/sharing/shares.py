@@ -153,15 +153,17 @@ class ShareRepository:
 
         `user_ids` replaces the recipients; None leaves them. `fields` are the names of the changed fields for the audit log.
         The result has the recipients from before the change.
-        Lock order: the link, the users, the link's recipients.
+        Lock order: the link, the users other than its owner, the link's recipients.
         """
         with own_transaction(self._session):
             if user_ids is not None:
                 # Locked first: a statement that waits for a concurrent change would not see, and so not replace, the recipients of that.
-                link = select(Share.id).where(*_changeable(share_id, user)).with_for_update(key_share=True).cte("link")
-                # Locked against a concurrent confirmation (`NamedAccessRepository.activate`).
-                users = select(User.id).where(User.id.in_(user_ids.values()), exists(select(link.c.id))).order_by(User.id)
-                named = users.with_for_update(read=True).cte("named")
+                link = select(Share.id, Share.owner_id).where(*_changeable(share_id, user)).with_for_update(key_share=True).cte("link")
+                # Locked against a concurrent confirmation (`NamedAccessRepository.activate`). Not the link's owner: a demotion locks the
+                # owner before the links, so both would wait for each other. The owner may open the link in any case, so a recipient that
+                # stays pending has no effect.
+                users = select(User.id).where(User.id.in_(user_ids.values()), User.id != select(link.c.owner_id).scalar_subquery())
+                named = users.order_by(User.id).with_for_update(read=True).cte("named")
                 locked = select(link.c.id, select(func.count()).select_from(named).scalar_subquery())
                 if self._session.execute(locked).one_or_none() is None:
                     return None
