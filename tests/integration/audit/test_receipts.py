@@ -234,8 +234,8 @@ def test_guest_gets_the_receipt_with_the_tokens_of_the_upload(api: httpx.Client,
     (event,) = client_receipts.verify_receipt(response.content, api.get(KEYS).text)
     assert event.details["file_request_id"] == request["id"]
     assert str(owner.id) not in response.text
-    assert_problem(api.post(receipts, json={"guest_token": "x" * 43}), 404, "not_found")
-    assert_problem(api.post(f"{address}/{uuid4()}/receipt", json=tokens), 404, "not_found")
+    assert_problem(api.post(receipts, json={"guest_token": "x" * 43}), 404, "link_not_found")
+    assert_problem(api.post(f"{address}/{uuid4()}/receipt", json=tokens), 404, "link_not_found")
 
 
 def test_receipt_is_for_users_who_may_manage_the_file(api: httpx.Client, log: OwnLog, owner: Account) -> None:
