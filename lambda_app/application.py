@@ -9,7 +9,7 @@ from lambda_app.factory import Services
 from lambda_app.routers import admin, config, docs, health, receipts
 from lambda_app.routers.accounts import api_keys, browser_sessions, deletions, login, second_factors, sessions, users
 from lambda_app.routers.archives import archives, share_archives
-from lambda_app.routers.files import files, public_files, uploads
+from lambda_app.routers.files import batches, files, public_files, uploads
 from lambda_app.routers.http.cors import Cors
 from lambda_app.routers.http.html_errors import HtmlErrorMiddleware
 from lambda_app.routers.http.openapi import complete_document
@@ -28,6 +28,7 @@ API_ROUTERS = (
     second_factors.router,
     deletions.router,
     users.router,
+    batches.router,
     uploads.router,
     admin.router,
     archives.router,

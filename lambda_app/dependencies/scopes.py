@@ -5,6 +5,8 @@ import re
 from lambda_app.schemas.accounts.api_keys import Scope
 
 _READ_METHODS = ("GET", "HEAD")
+_READ_BATCHES = re.compile(r"/files/(status|downloads)$")
+"""POST, because a query string would be too short for the ids."""
 _OWN_ACCOUNT = re.compile(r"(/login/test-token|/users/me)$")
 
 
@@ -20,7 +22,8 @@ def scope_of(method: str, route: str) -> Scope | None:
     if "/s/{" in route or re.search(r"/archives(/|$)", route):
         return Scope.FILES_READ
     if re.search(r"/files(/|$)|/usage$", route):
-        return Scope.FILES_READ if method in _READ_METHODS else Scope.FILES_WRITE
+        is_read = method in _READ_METHODS or _READ_BATCHES.search(route)
+        return Scope.FILES_READ if is_read else Scope.FILES_WRITE
     if _OWN_ACCOUNT.search(route) and (method in _READ_METHODS or route.endswith("/test-token")):
         return None
     return Scope.ADMIN

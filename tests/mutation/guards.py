@@ -46,7 +46,8 @@ from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sign_in_attempts import FREE_ATTEMPTS_PER_ADDRESS
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
-from lambda_app.repositories.files import file_access, transitions
+from lambda_app.repositories.files import batch_transitions, file_access, transitions
+from lambda_app.repositories.files import batches as batch_reads
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
@@ -60,7 +61,7 @@ from lambda_app.services.accounts import api_keys, authentication, login_throttl
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
 from lambda_app.services.audit_sealing import AuditSealer, LogMismatchError
-from lambda_app.services.files import files, idempotency, sweep, upload_verification, uploads
+from lambda_app.services.files import batch_changes, files, idempotency, sweep, upload_verification, uploads
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.sharing import shares
 from lambda_app.storage import content, signed_headers
@@ -92,6 +93,42 @@ GUARDS = (
         (f"{API}test_files.py::test_file_route_returns_the_expected_status_for_each_caller",),
     ),
     Guard(
+        "a batch reads only the states of files that the caller may read",
+        batch_reads.FileBatchRepository.list_statuses,
+        (DropCondition(file_access.readable_by),),
+        (f"{API}test_file_batches.py::test_unknown_and_foreign_files_have_the_same_status",),
+    ),
+    Guard(
+        "a batch signs only the downloads of files that the caller may read",
+        batch_reads.FileBatchRepository.list_readable,
+        (Read(file_access.readable_by, instead=lambda _: true()),),
+        (f"{API}test_file_batches.py::test_each_file_has_the_status_and_download_of_the_single_route",),
+    ),
+    Guard(
+        "only the owner deletes files in a batch",
+        batch_transitions.FileBatchTransitionRepository.start_deleting,
+        (Read(file_access.manageable_by, instead=lambda _: true()),),
+        ("integration/lifecycle/test_batches.py::test_files_of_others_and_unknown_ids_are_refused_and_stay",),
+    ),
+    Guard(
+        "only the owner restores files in a batch",
+        batch_transitions.FileBatchTransitionRepository.restore,
+        (Read(file_access.manageable_by, instead=lambda _: true()),),
+        ("integration/lifecycle/test_batches.py::test_files_of_others_and_unknown_ids_are_refused_and_stay",),
+    ),
+    Guard(
+        "a change of visibility in a batch needs the scope shares",
+        batch_changes.FileBatchChangeService.set_visibility,
+        (Read(authentication.require_scope, instead=lambda _: None),),
+        (f"{API}test_file_batches.py::test_changes_need_the_scopes_of_the_single_routes",),
+    ),
+    Guard(
+        "emptying the trash keeps a file that was restored meanwhile",
+        batch_changes.FileBatchChangeService.empty_trash,
+        (DropArgument("only"),),
+        ("integration/lifecycle/test_batches.py::test_file_that_is_restored_while_the_trash_is_emptied_stays",),
+    ),
+    Guard(
         "only superusers list the files of others",
         files.FileService.page_files,
         (DropCheck(PermissionDeniedError),),
@@ -111,7 +148,7 @@ GUARDS = (
     ),
     Guard(
         "an Idempotency-Key with another body is refused",
-        idempotency.IdempotencyService.claim,
+        idempotency.IdempotencyService.get_done,
         (DropCheck(idempotency.IdempotencyKeyReusedError),),
         (f"{API}test_idempotency.py::test_key_with_another_body_is_refused",),
     ),

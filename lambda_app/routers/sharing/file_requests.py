@@ -1,8 +1,9 @@
 """Routes of the caller's file requests: links by which people without an account upload files."""
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import FileRequestsDep
@@ -13,10 +14,13 @@ from lambda_app.routers.http.router import Router
 from lambda_app.routers.sharing.public_url import PublicUrlDep
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.file_requests import FileRequest, FileRequestCreate, FileRequestUpdate, NewFileRequest
+from lambda_app.schemas.sharing.states import LinkState
 from lambda_app.services.files.idempotency import KeyedRequest
 from lambda_app.services.sharing.file_requests import AddressedFileRequest, OwnedFileRequest
 
 router = Router(prefix="/file-requests", tags=["file requests"])
+
+RequestStateQuery = Annotated[LinkState | None, Query(description="Only file requests in this state. By default all that are not revoked.")]
 
 
 @router.post("", status_code=201, response_model=NewFileRequest, responses=problem_responses(401, 403, 409, 410, 503))
@@ -43,11 +47,12 @@ def list_file_requests(
     user: CurrentUserDep,
     file_requests: FileRequestsDep,
     public_url: PublicUrlDep,
+    state: RequestStateQuery = None,
     limit: LimitQuery = 100,
     cursor: CursorQuery = None,
 ) -> list[FileRequest]:
     """List the caller's file requests, newest first. To list the uploaded files, use `GET /files?file_request_id=`."""
-    page = file_requests.page(user, limit=limit, after=None if cursor is None else Cursor.decode(cursor))
+    page = file_requests.page(user, state=state, limit=limit, after=None if cursor is None else Cursor.decode(cursor))
     set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
     return [_present(found, public_url) for found in page.requests]
 

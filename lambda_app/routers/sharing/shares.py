@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import SharesDep
@@ -14,9 +14,12 @@ from lambda_app.routers.http.router import Router
 from lambda_app.routers.sharing.public_url import PublicUrlDep
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.shares import Share, ShareCreate, ShareOptions, ShareUpdate
+from lambda_app.schemas.sharing.states import LinkState
 from lambda_app.services.sharing.shares import SharedLink, SharePage
 
 router = Router(tags=["shares"])
+
+LinkStateQuery = Annotated[LinkState | None, Query(description="Only links in this state. By default all links.")]
 
 _COLUMNS = Share.model_fields.keys() - {"url", "file_ids", "has_password", "recipients", "pending_recipients"}
 
@@ -104,11 +107,12 @@ def list_shares(
     user: CurrentUserDep,
     shares: SharesDep,
     presenter: PresenterDep,
+    state: LinkStateQuery = None,
     limit: LimitQuery = 100,
     cursor: CursorQuery = None,
 ) -> list[Share]:
     """List the caller's share links, newest first, including revoked ones. `X-Next-Cursor` and `Link` lead to the next page."""
-    return _present_page(shares.page(user, limit=limit, after=_decode_cursor(cursor)), request, response, presenter, limit)
+    return _present_page(shares.page(user, state=state, limit=limit, after=_decode_cursor(cursor)), request, response, presenter, limit)
 
 
 @router.get("/shares/{share_id}", response_model=Share, responses=problem_responses(401, 403, 404))

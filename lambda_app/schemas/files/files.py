@@ -1,10 +1,11 @@
 """Models of files."""
 
 import re
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints, computed_field, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, computed_field, field_validator
 
 from lambda_app.models.files.files import FileStatus
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
@@ -80,12 +81,27 @@ class File(ResponseModel):
     status: FileStatus
     detected_content_type: str | None
     """The content type detected from the bytes, if it contradicts `content_type`."""
+    upload_expires_at: Timestamp | None
+    """When a pending upload is given up if it is not completed; null for files in other states."""
+    part_size_bytes: int | None
+    """Length of every part of a multipart upload except the last; null for a file that was sent in one request."""
     purge_at: Timestamp | None
     """When a file in the trash is permanently deleted."""
     file_request_id: UUID | None
     """The file request through which a guest uploaded the file."""
     created_at: Timestamp
     updated_at: Timestamp
+
+    @field_validator("upload_expires_at")
+    @classmethod
+    def _while_pending(cls, value: datetime | None, info: ValidationInfo) -> datetime | None:
+        return value if info.data.get("status") is FileStatus.PENDING else None
+
+    @computed_field(description="Whether the file is sent in parts. `GET /files/{file_id}/parts` lists those that have arrived.")  # type: ignore[prop-decorator]  # pydantic documents this order
+    @property
+    def is_multipart(self) -> bool:
+        """Whether the file is sent in parts."""
+        return self.part_size_bytes is not None
 
     @computed_field(description="Path of the public link, relative to the URL of the API; null if the file is not public or not available.")  # type: ignore[prop-decorator]  # pydantic documents this order
     @property

@@ -74,7 +74,9 @@ class FileRequest(ResponseModel):
     """A file request. `file_count` counts started uploads, except those that failed or expired."""
 
     id: UUID
-    url: str | None = Field(repr=False, description="Null if the server cannot read the address any more: `POST …/rotate` gives a new one.")
+    url: str | None = Field(
+        repr=False, description="Null if it is revoked, or if the server cannot read the address any more: `POST …/rotate` gives a new one."
+    )
     title: str
     note: str | None
     max_size_bytes: int
@@ -84,6 +86,7 @@ class FileRequest(ResponseModel):
     file_count: int
     created_at: Timestamp
     updated_at: Timestamp
+    revoked_at: Timestamp | None
 
 
 class NewFileRequest(FileRequest):
