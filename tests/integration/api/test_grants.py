@@ -431,7 +431,7 @@ def concurrent_services(settings: Settings, services: Services) -> Iterator[Serv
 def test_concurrent_grants_and_revocations_do_not_deadlock(
     client: httpx.Client, concurrent_services: Services, owner: Account, friend: Account
 ) -> None:
-    """Changes of the file and of the grantee's key columns run concurrently; they lock the same rows and the end of the audit log."""
+    """Changes of the file and of the grantee's key columns run concurrently; they lock the same rows."""
     file = make_file(client, owner)
     file_id = UUID(file["id"])
 
