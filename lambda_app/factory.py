@@ -49,6 +49,7 @@ from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.repositories.files.upload_batches import UploadBatchRepository
+from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.files.usage import UsageRepository
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.repositories.sharing.grants import FileGrantRepository
@@ -81,6 +82,7 @@ from lambda_app.services.files.quota import DeletionAllowance, Quota
 from lambda_app.services.files.sweep import SweepService
 from lambda_app.services.files.upload_batches import UploadBatchService
 from lambda_app.services.files.upload_completion import UploadCompletion
+from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTokenService
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
 from lambda_app.services.maintenance import MaintenanceService
@@ -260,6 +262,7 @@ class Services:
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),
             share_links=ShareLinkRepository(session),
+            upload_tokens=UploadTokenRepository(session),
             stats=StatsRepository(session),
         )
 
@@ -308,6 +311,19 @@ class Services:
             store=self._store(session),
             default_quota=self._default_quota(),
             deletion_allowance=DeletionAllowance(self.settings.user_deletion_bytes),
+        )
+
+    def upload_tokens(self, session: Session) -> UploadTokenService:
+        """The service of upload tokens, for their owners, for one unit of work."""
+        return UploadTokenService(tokens=UploadTokenRepository(session))
+
+    def token_uploads(self, session: Session) -> TokenUploadService:
+        """The service of uploads with an upload token, for one unit of work."""
+        return TokenUploadService(
+            tokens=UploadTokenRepository(session),
+            uploads=self.uploads(session),
+            files=self.files(session),
+            default_quota=self._default_quota(),
         )
 
     def completion(self, session: Session) -> UploadCompletion:

@@ -20,6 +20,7 @@ from lambda_app.services.files.batch_changes import FileBatchChangeService
 from lambda_app.services.files.batches import FileBatchService
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.upload_batches import UploadBatchService
+from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTokenService
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
 from lambda_app.services.receipts import ReceiptService
@@ -73,6 +74,8 @@ FileBatchesDep = Annotated[FileBatchService, _service(Services.file_batches)]
 FileBatchChangesDep = Annotated[FileBatchChangeService, _service(Services.file_batch_changes)]
 UploadBatchesDep = Annotated[UploadBatchService, _service(Services.upload_batches)]
 UploadsDep = Annotated[UploadService, _service(Services.uploads)]
+UploadTokensDep = Annotated[UploadTokenService, _service(Services.upload_tokens)]
+TokenUploadsDep = Annotated[TokenUploadService, _service(Services.token_uploads)]
 ArchivesDep = Annotated[ArchiveService, _service(Services.archives)]
 GrantsDep = Annotated[GrantService, _service(Services.grants)]
 FileRequestsDep = Annotated[FileRequestService, _service(Services.file_requests)]

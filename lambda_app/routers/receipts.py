@@ -27,7 +27,7 @@ ReceiptLimitQuery = Annotated[int, Query(ge=1, le=RECEIPTS_MAX, description=f"Nu
     response_model=Receipt,
     response_model_exclude_none=True,
     tags=["receipts"],
-    responses=problem_responses(401, 403, 404, 409),
+    responses=problem_responses("file_forbidden", "file_not_found", "receipt_not_found", "receipt_not_ready"),
 )
 def get_file_receipt(file_id: UUID, user: CurrentUserDep, files: FilesDep, receipts: ReceiptsDep) -> Receipt:
     """Return the receipt of an available file: name, size, checksum and time, signed by the log of this server.
@@ -43,7 +43,7 @@ def get_file_receipt(file_id: UUID, user: CurrentUserDep, files: FilesDep, recei
     response_model=list[Receipt],
     response_model_exclude_none=True,
     tags=["receipts"],
-    responses=problem_responses(401, 403, 404),
+    responses=problem_responses("share_not_found"),
 )
 def list_download_receipts(
     share_id: UUID, user: CurrentUserDep, shares: SharesDep, receipts: ReceiptsDep, limit: ReceiptLimitQuery = RECEIPTS_MAX

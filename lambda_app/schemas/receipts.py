@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 class ReceiptField(BaseModel):
     """A field of the event: opened by salt and value, or proven by its hash only."""
 
-    name: str
+    name: str = Field(description="Name of the field, such as `action`.")
     salt: str | None = Field(default=None, description="Base64, 16 bytes.")
     value: str | None = Field(default=None, description="The field hash is the SHA-256 of the salt and `name=value`.")
     hash: str | None = Field(default=None, description="Base64: the field hash of a field that is not opened.")
@@ -28,5 +28,7 @@ class ReceiptEvent(BaseModel):
 class Receipt(BaseModel):
     """Proof of what the audit log recorded. It can be verified offline; keep it byte for byte."""
 
-    type: Literal["we-upload receipt v1"] = "we-upload receipt v1"
-    events: list[ReceiptEvent]
+    type: Literal["we-upload receipt v1"] = Field(default="we-upload receipt v1", description="Format and version of the receipt.")
+    events: list[ReceiptEvent] = Field(
+        description="The events that the receipt proves: one for a stored file; for a download, the download and the file."
+    )

@@ -3,7 +3,7 @@
 `python -m tests.benchmarks.audit_log` prints the table of docs/performance.md and exits with 1 if the budget is missed. Each client of
 `pgbench` changes a row of its own and writes an event, in one statement that commits by itself, as the application does. The server has its
 durability on; the flush of the write-ahead log is slowed by `commit_delay` with `commit_siblings = 0`, which adds the delay to every flush.
-The chain is the schema before migration 0021. While the log is measured, the sealer runs each second.
+The chain is the schema before migration 0022. While the log is measured, the sealer runs each second.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.audit_log import AuditLogRepository
 from lambda_app.services.audit_sealing import AuditSealer
 
-CHAIN_REVISION = "0021-1"
+CHAIN_REVISION = "0022-1"
 """The revision before the log."""
 CLIENTS = (1, 8, 16, 64)
 FLUSHES_MS = (0, 1, 3)

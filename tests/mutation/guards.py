@@ -33,6 +33,8 @@ from lambda_app.models import (
     ShareArchiveDownload,
     ShareDownload,
     ShareRecipient,
+    UploadToken,
+    UploadTokenFile,
     User,
     UserSession,
 )
@@ -51,6 +53,7 @@ from lambda_app.repositories.files import batches as batch_reads
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
+from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.sharing import guest_throttle
 from lambda_app.repositories.sharing import share_links as share_link_rows
 from lambda_app.repositories.sharing import shares as share_rows
@@ -61,7 +64,7 @@ from lambda_app.services.accounts import api_keys, authentication, login_throttl
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
 from lambda_app.services.audit_sealing import AuditSealer, LogMismatchError
-from lambda_app.services.files import batch_changes, files, idempotency, sweep, upload_verification, uploads
+from lambda_app.services.files import batch_changes, files, idempotency, sweep, upload_tokens, upload_verification, uploads
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.sharing import shares
 from lambda_app.storage import content, signed_headers
@@ -689,6 +692,30 @@ GUARDS = (
         transitions._accepts,
         (DropCondition(FileRequest.max_size_bytes),),
         (f"{API}test_file_requests.py::test_size_count_and_quota_limits_are_enforced",),
+    ),
+    Guard(
+        "an upload token reaches only the uploads that it started",
+        UploadTokenRepository.get_file,
+        (DropCondition(UploadTokenFile.upload_token_id),),
+        (f"{API}test_upload_tokens.py::test_other_token_of_the_same_user_reaches_no_upload",),
+    ),
+    Guard(
+        "an upload token ends with all sessions of its owner",
+        UploadTokenRepository.get_with_owner,
+        (DropCondition(UploadToken.token_epoch),),
+        (f"{API}test_upload_tokens.py::test_token_ends_with_all_sessions_of_its_owner",),
+    ),
+    Guard(
+        "an upload token limits the total size",
+        UploadTokenRepository.reserve,
+        (DropCondition(UploadToken.max_bytes),),
+        (f"{API}test_upload_tokens.py::test_limits_of_the_token_are_enforced",),
+    ),
+    Guard(
+        "an upload token limits the file size",
+        upload_tokens._require_allowed,
+        (DropCheck(upload_tokens.TokenFileTooLargeError),),
+        (f"{API}test_upload_tokens.py::test_limits_of_the_token_are_enforced",),
     ),
     Guard(
         "the upload page connects to the bucket only",

@@ -35,7 +35,13 @@ from lambda_app.services.files.upload_batches import StartedBatchUpload
 router = Router(prefix="/files", tags=["files"])
 
 
-@router.post("/uploads", response_model=UploadResults, responses=problem_responses(401, 403, 409, 413, 429, 503))
+@router.post(
+    "/uploads",
+    response_model=UploadResults,
+    responses=problem_responses(
+        "single_upload_too_large", "quota_exceeded", "deletion_allowance_used", "idempotent_file_gone", "store_unavailable", "unavailable"
+    ),
+)
 def start_uploads(
     batch: UploadBatch,
     user: CurrentUserDep,
@@ -57,14 +63,14 @@ def start_uploads(
     return UploadResults(results=[_upload_result(result) for result in started])
 
 
-@router.post("/status", response_model=FileStates, responses=problem_responses(401, 403))
+@router.post("/status", response_model=FileStates, responses=problem_responses())
 def list_statuses(batch: FileBatch, user: CurrentUserDep, files: FileBatchesDep) -> FileStates:
     """Return the status of up to 100 files: `not_found` for an id of no file, or of a file that the caller may not read."""
     statuses = files.list_statuses(user, batch.file_ids)
     return FileStates(files=[FileState(id=id_, status=status or "not_found") for id_, status in zip(batch.file_ids, statuses, strict=True)])
 
 
-@router.post("/downloads", response_model=DownloadResults, responses=problem_responses(401, 403, 503))
+@router.post("/downloads", response_model=DownloadResults, responses=problem_responses("store_unavailable", "unavailable"))
 def get_download_urls(batch: FileBatch, caller: CallerDep, files: FileBatchesDep, response: Response) -> DownloadResults:
     """Return presigned URLs from which up to 100 files can be downloaded. Public files need no credentials."""
     downloads = files.start_downloads(caller, batch.file_ids)
@@ -78,7 +84,7 @@ def get_download_urls(batch: FileBatch, caller: CallerDep, files: FileBatchesDep
     return DownloadResults(results=results)
 
 
-@router.post("/delete", response_model=FileResults, responses=problem_responses(401, 403, 503))
+@router.post("/delete", response_model=FileResults, responses=problem_responses("store_unavailable", "unavailable"))
 def delete_files(batch: FileBatch, user: CurrentUserDep, files: FileBatchChangesDep) -> FileResults:
     """Delete up to 100 files: available files move to the trash if the server has one, others are deleted with their content.
 
@@ -88,25 +94,25 @@ def delete_files(batch: FileBatch, user: CurrentUserDep, files: FileBatchChanges
     return _file_results(batch, files.delete_files(user, batch.file_ids))
 
 
-@router.post("/purge", response_model=FileResults, responses=problem_responses(401, 403, 503))
+@router.post("/purge", response_model=FileResults, responses=problem_responses("store_unavailable", "unavailable"))
 def purge_files(batch: FileBatch, user: CurrentUserDep, files: FileBatchChangesDep) -> FileResults:
     """Delete up to 100 files with their content at once, also from the trash."""
     return _file_results(batch, files.delete_files(user, batch.file_ids, is_permanent=True))
 
 
-@router.post("/restore", response_model=FileResults, responses=problem_responses(401, 403))
+@router.post("/restore", response_model=FileResults, responses=problem_responses())
 def restore_files(batch: FileBatch, user: CurrentUserDep, files: FileBatchChangesDep) -> FileResults:
     """Move up to 100 files out of the trash. Idempotent."""
     return _file_results(batch, files.restore_files(user, batch.file_ids))
 
 
-@router.post("/visibility", response_model=FileResults, responses=problem_responses(401, 403))
+@router.post("/visibility", response_model=FileResults, responses=problem_responses())
 def set_visibility(batch: VisibilityBatch, user: CurrentUserDep, files: FileBatchChangesDep) -> FileResults:
     """Make up to 100 files public, or private. An API key also needs the scope `shares`."""
     return _file_results(batch, files.set_visibility(user, batch.file_ids, is_public=batch.is_public))
 
 
-@router.delete("/trash", response_model=EmptiedTrash, responses=problem_responses(401, 403, 503))
+@router.delete("/trash", response_model=EmptiedTrash, responses=problem_responses("store_unavailable", "unavailable"))
 def empty_trash(user: CurrentUserDep, files: FileBatchChangesDep) -> EmptiedTrash:
     """Delete the caller's files in the trash with their content. Repeat the request while `has_more` is true."""
     count, has_more = files.empty_trash(user)

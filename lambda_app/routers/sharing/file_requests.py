@@ -23,7 +23,12 @@ router = Router(prefix="/file-requests", tags=["file requests"])
 RequestStateQuery = Annotated[LinkState | None, Query(description="Only file requests in this state. By default all that are not revoked.")]
 
 
-@router.post("", status_code=201, response_model=NewFileRequest, responses=problem_responses(401, 403, 409, 410, 503))
+@router.post(
+    "",
+    status_code=201,
+    response_model=NewFileRequest,
+    responses=problem_responses("too_many_file_requests", "idempotent_request_gone", "bad_expiry", "unavailable"),
+)
 def create_file_request(
     parameters: FileRequestCreate,
     user: CurrentUserDep,
@@ -40,7 +45,7 @@ def create_file_request(
     return _present_new(created, public_url)
 
 
-@router.get("", response_model=list[FileRequest], responses=problem_responses(401, 403))
+@router.get("", response_model=list[FileRequest], responses=problem_responses())
 def list_file_requests(
     request: Request,
     response: Response,
@@ -57,13 +62,13 @@ def list_file_requests(
     return [_present(found, public_url) for found in page.requests]
 
 
-@router.get("/{request_id}", response_model=FileRequest, responses=problem_responses(401, 403, 404))
+@router.get("/{request_id}", response_model=FileRequest, responses=problem_responses("file_request_not_found"))
 def get_file_request(request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep, public_url: PublicUrlDep) -> FileRequest:
     """Return one of the caller's file requests."""
     return _present(file_requests.require(user, request_id), public_url)
 
 
-@router.patch("/{request_id}", response_model=FileRequest, responses=problem_responses(401, 403, 404))
+@router.patch("/{request_id}", response_model=FileRequest, responses=problem_responses("file_request_not_found", "bad_expiry"))
 def update_file_request(
     request_id: UUID, update: FileRequestUpdate, user: CurrentUserDep, file_requests: FileRequestsDep, public_url: PublicUrlDep
 ) -> FileRequest:
@@ -74,7 +79,7 @@ def update_file_request(
     return _present(file_requests.update(user, request_id, update), public_url)
 
 
-@router.post("/{request_id}/rotate", response_model=NewFileRequest, responses=problem_responses(401, 403, 404, 503))
+@router.post("/{request_id}/rotate", response_model=NewFileRequest, responses=problem_responses("file_request_not_found", "unavailable"))
 def replace_file_request_address(
     request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep, public_url: PublicUrlDep, response: Response
 ) -> NewFileRequest:
@@ -83,7 +88,7 @@ def replace_file_request_address(
     return _present_new(file_requests.replace_address(user, request_id), public_url)
 
 
-@router.delete("/{request_id}", status_code=204, responses=problem_responses(401, 403, 404))
+@router.delete("/{request_id}", status_code=204, responses=problem_responses("file_request_not_found"))
 def revoke_file_request(request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep) -> None:
     """Revoke a file request: its link stops working. Files that were uploaded to it are not deleted."""
     file_requests.revoke(user, request_id)

@@ -30,7 +30,7 @@ def migrated(settings: Settings, fresh_database: Callable[[], str]) -> Iterator[
     """A log that was migrated from a chain of eight events."""
     url = fresh_database()
     engine = create_database_engine(settings.model_copy(update={"database_url": SecretStr(url)}))
-    migrations.upgrade(engine, "0021-1")
+    migrations.upgrade(engine, "0022-1")
     with engine.begin() as connection:
         connection.execute(text(OLD_ROWS), {"actor": uuid4()})
     migrations.upgrade(engine)
@@ -109,7 +109,7 @@ def test_version_before_the_log_can_write_events_after_the_migration(migrated: O
 
 
 def test_downgrade_opens_the_chain_again(migrated: OwnLog) -> None:
-    migrations.downgrade(migrated.services.engine, "0021-1")
+    migrations.downgrade(migrated.services.engine, "0022-1")
     migrated.run("INSERT INTO audit_event (at, action) VALUES (now(), 'old.again')")
     assert migrated.value("SELECT max(seq) FROM audit_event") == 9
 
