@@ -66,7 +66,7 @@ def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links:
     is_counted = request.method == "GET" and not is_automated(request)
     opened = links.open(token, visitor, is_counted=is_counted)
     share = _opened_share(opened, link_path(request, token))
-    return files_page(share, link_path(request, token)) if prefers_html(request.headers.get("accept", "")) else share
+    return files_page(request, share, link_path(request, token)) if prefers_html(request.headers.get("accept", "")) else share
 
 
 @router.post(
