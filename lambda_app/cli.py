@@ -1,23 +1,29 @@
 """The operator's command line, `we-upload-admin`. It runs on a machine with access to the database, never in Lambda."""
 
+import base64
 import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import takewhile
+from typing import TextIO
 
 import click
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import DBAPIError
 
+from lambda_app.core.audit_leaf import ERASABLE
 from lambda_app.core.errors import AppError
+from lambda_app.core.security.log_keys import BadCheckpointError, LogVerifier, open_checkpoint
 from lambda_app.core.settings import Environment, Settings
 from lambda_app.db.endpoint import DatabaseUrlError
 from lambda_app.db.errors import error_field
 from lambda_app.factory import Services
 from lambda_app.schemas.accounts.users import UserCreate
-from lambda_app.services.audit_chain import Anchor, find_breaks
+from lambda_app.services.audit_chain import Anchor
+from lambda_app.services.audit_sealing import LogMismatchError
+from lambda_app.services.audit_verification import AuditVerification
+from lambda_app.services.audit_verification import prove_consistency as prove_tree_consistency
 
 
 @contextmanager
@@ -116,25 +122,90 @@ def reset_password(email: str, password_stdin: bool) -> None:
 
 
 @cli.command()
-@click.option("--anchor", "anchors", multiple=True, metavar="SEQ:HASH", help="Head of the chain that an earlier run printed; repeatable.")
-def verify_audit(anchors: tuple[str, ...]) -> None:
-    """Verify the complete audit log and list all invalid rows."""
+@click.option("--anchor", "anchors", multiple=True, metavar="SEQ:HASH", help="Head of the chain of an earlier version; repeatable.")
+@click.option(
+    "--checkpoint", "checkpoints", multiple=True, type=click.File(), help="Checkpoint that was kept outside the database; repeatable."
+)
+@click.option("--key", "keys", multiple=True, metavar="VKEY", help="Public key of the log, instead of those in the database; repeatable.")
+def verify_audit(anchors: tuple[str, ...], checkpoints: tuple[TextIO, ...], keys: tuple[str, ...]) -> None:
+    """Verify the complete audit log and list every altered, removed, inserted and moved event."""
     try:
         expected = [Anchor(int(seq), digest) for seq, _, digest in (anchor.partition(":") for anchor in anchors)]
     except ValueError as error:
         raise click.ClickException("an anchor must be a row number and a hash, for example 17:0a1b…") from error
+    try:
+        verifiers = [LogVerifier.parse(key) for key in keys]
+    except BadCheckpointError as error:
+        raise click.ClickException(f"--key: {error}") from error
+    notes = [file.read() for file in checkpoints]
     with _services() as services, services.unit_of_work() as session:
-        audit = services.audit(session)
-        stored = audit.head()
-        head = Anchor(stored.seq, stored.hash)
-        # Rows added while this runs come after the head and are not verified.
-        events = takewhile(lambda event: event.seq <= head.seq, audit.read_chain())
-        breaks = list(find_breaks(events, head=head, anchors=expected))
-    for found in breaks:
-        click.echo(f"row {found.seq} {found.reason}", err=True)
-    if breaks:
-        raise click.ClickException(f"the audit log is invalid in {len(breaks)} places")
-    click.echo(f"the audit log is valid: {head.seq} events, head {head.seq}:{head.hash}")
+        verification = AuditVerification(log=services.audit_log(session))
+        faults = [f"row {found.seq} of the closed chain {found.reason}" for found in verification.find_chain_breaks(expected)]
+        faults += verification.find_faults(keys=verifiers, checkpoints=notes)
+    for fault in faults:
+        click.echo(fault, err=True)
+    if faults:
+        raise click.ClickException(f"the audit log is invalid in {len(faults)} places")
+    for era in verification.summaries:
+        click.echo(f"era {era.era} is valid: {era.sealed} sealed events, {era.unsealed} not sealed yet")
+        if era.note is not None:
+            click.echo(era.note)
+
+
+@cli.command()
+@click.argument("older", type=click.File())
+@click.argument("newer", type=click.File())
+def prove_consistency(older: TextIO, newer: TextIO) -> None:
+    """Prove that the log of the checkpoint in the file OLDER is the start of that in NEWER, and print the proof (RFC 9162) in base64."""
+    with _services() as services, services.unit_of_work() as session:
+        log = services.audit_log(session)
+        verifiers = [LogVerifier.parse(vkey) for vkey in log.vkeys()]
+        try:
+            first, second = (open_checkpoint(file.read(), verifiers) for file in (older, newer))
+            proof = prove_tree_consistency(log, first, second)
+        except (BadCheckpointError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+    if proof is None:
+        raise click.ClickException("the log cannot prove it: one of the checkpoints is of another log, or the log was altered")
+    for line in proof:
+        click.echo(base64.b64encode(line).decode())
+
+
+@cli.command()
+def seal_audit() -> None:
+    """Seal the audit log, as the scheduled function does each minute."""
+    with _services() as services:
+        try:
+            with services.unit_of_work() as session:
+                report = services.sealer(session).run()
+        except (LogMismatchError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+    click.echo(f"sealed {report.sealed} events; era {report.era} has {report.size}")
+
+
+@cli.command()
+@click.option("--reason", required=True, help="Why, for the audit log: for example, which backup was restored.")
+def new_era(reason: str) -> None:
+    """Start a new tree of the audit log after a restore. Needs the owner of the tables in DATABASE_URL."""
+    with _services() as services, services.unit_of_work() as session:
+        era = services.audit_eras(session).start(reason=reason)
+    click.echo(f"started era {era}")
+
+
+@cli.command()
+@click.option("--event", "seq", type=int, required=True, help="The `seq` of the event.")
+@click.option("--field", "fields", multiple=True, required=True, type=click.Choice(ERASABLE), help="Field to erase; repeatable.")
+def erase_audit(seq: int, fields: tuple[str, ...]) -> None:
+    """Erase personal data from an event. Its hash stays, and the erasure is an event. Needs the owner of the tables in DATABASE_URL."""
+    with _services() as services, services.unit_of_work() as session:
+        log = services.audit_log(session)
+        event = log.get_event(seq)
+        if event is None:
+            raise click.ClickException(f"there is no event {seq} in the log")
+        names = [name for name in fields if name not in event.erased]
+        if names:
+            log.erase(event, names)
+    click.echo(f"erased {len(names)} fields of event {seq}")
 
 
 @cli.command()

@@ -26,6 +26,8 @@ ARCHIVES = "archives/"
 """Prefix of the keys of all zips."""
 ARCHIVE_REQUESTS = "archive-requests/"
 """Prefix of the keys of the empty marker objects whose events start the archive worker."""
+CHECKPOINTS = "audit-log/checkpoints/"
+"""Prefix of the copies of the audit log's checkpoints."""
 ARCHIVES_DAYS = 8
 """Longer than an archive is kept. The sweep deletes archives much earlier; this rule catches what it cannot see."""
 

@@ -48,6 +48,8 @@ class Permission(Flag):
     READ_LINK_KEY = auto()
     ROTATE_SIGNING_KEY = auto()
     SEND_MAIL = auto()
+    SEAL_AUDIT_LOG = auto()
+    """Sign checkpoints of the audit log and copy them to the bucket."""
 
 
 class Trigger(StrEnum):
@@ -133,6 +135,16 @@ FUNCTIONS = (
         minutes=15,
     ),
     FunctionSpec(
+        name="Seal",
+        handler="lambda_app.handlers.seal.handler",
+        trigger=Trigger.SCHEDULE,
+        # The only role that can read the private key of the audit log.
+        permissions=Permission.USE_DATABASE | Permission.SEAL_AUDIT_LOG,
+        timeout_seconds=50,
+        minutes=1,
+        concurrency=None,
+    ),
+    FunctionSpec(
         name="RotateSigningKey",
         handler="lambda_app.handlers.rotate_signing_key.handler",
         trigger=Trigger.ROTATION,
@@ -168,6 +180,10 @@ _ARCHIVE_ACTIONS: Mapping[Permission, Mapping[str, tuple[str, ...]]] = {
         ARCHIVE_REQUESTS: ("s3:PutObject", "s3:DeleteObject"),
     },
 }
+
+
+CHECKPOINT_ACTIONS = ("s3:PutObject", "s3:GetObject")
+"""Actions of the sealer on the copies of checkpoints. It cannot delete them."""
 
 
 def archive_actions(permissions: Permission) -> dict[str, tuple[str, ...]]:

@@ -53,7 +53,17 @@ class Observability(Construct):
         dashboard.add_widgets(cloudwatch.AlarmStatusWidget(alarms=alarms, title="Alarms", width=24))
         dashboard.add_widgets(*(cloudwatch.GraphWidget(title=name, left=[alarm.metric], width=6) for name, alarm in self.alarms.items()))
 
-    def _alarm(self, name: str, metric: cloudwatch.IMetric, *, over: float, periods: int = 1, meaning: str, entry: str = "") -> None:
+    def _alarm(  # each is a part of the alarm
+        self,
+        name: str,
+        metric: cloudwatch.IMetric,
+        *,
+        over: float,
+        periods: int = 1,
+        meaning: str,
+        entry: str = "",
+        is_always_measured: bool = False,
+    ) -> None:
         alarm = cloudwatch.Alarm(
             self,
             name,
@@ -61,8 +71,8 @@ class Observability(Construct):
             threshold=over,
             comparison_operator=OVER,
             evaluation_periods=periods,
-            # For all of these, missing data means that nothing happened.
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            # For most of these, missing data means that nothing happened.
+            treat_missing_data=cloudwatch.TreatMissingData.BREACHING if is_always_measured else cloudwatch.TreatMissingData.NOT_BREACHING,
             alarm_description=f"{meaning} See docs/runbook.md#{(entry or name).lower()}",
         )
         action = actions.SnsAction(self.topic)
@@ -97,6 +107,8 @@ class Observability(Construct):
             )
             found = lines.metric(statistic="Sum", period=FIVE_MINUTES)
             self._alarm(f"{name}ErrorLines", found, over=0, entry="ErrorLines", meaning=f"{name} logged an unexpected error.")
+            if name == "Seal":
+                self._watch_sealing(function)
             if name == "Api":
                 times = function.log_group.add_metric_filter(
                     "RequestTime",
@@ -107,6 +119,23 @@ class Observability(Construct):
                 )
                 request_times = [times.metric(statistic=statistic, period=FIVE_MINUTES) for statistic in ("p50", "p95", "p99")]
         return request_times
+
+    def _watch_sealing(self, sealer: AppFunction) -> None:
+        ages = sealer.log_group.add_metric_filter(
+            "UnsealedAge",
+            filter_pattern=logs.FilterPattern.string_value("$.message", "=", "seal"),
+            metric_namespace=f"WeUpload/{self._config.name}",
+            metric_name="OldestUnsealedSeconds",
+            metric_value="$.oldest_unsealed_seconds",
+        )
+        self._alarm(
+            "AuditSealing",
+            ages.metric(statistic="Maximum", period=FIVE_MINUTES),
+            over=600,
+            periods=2,
+            meaning="An audit event has waited for over ten minutes to be sealed, or the sealer does not run.",
+            is_always_measured=True,
+        )
 
     def _watch_gateway(self, api: HttpApi) -> None:
         failures = api.api.metric_server_error(statistic="Sum", period=FIVE_MINUTES)

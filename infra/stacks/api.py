@@ -6,8 +6,9 @@ from constructs import Construct
 
 from infra.components.cloudfront_entry import CloudFrontEntry, OriginKeys
 from infra.components.database import APP_USER
-from infra.components.file_bucket import UPLOADS
+from infra.components.file_bucket import CHECKPOINTS, UPLOADS
 from infra.components.functions import (
+    CHECKPOINT_ACTIONS,
     FUNCTIONS,
     OBJECT_ACTIONS,
     AppFunction,
@@ -73,7 +74,8 @@ class ApiStack(Stack):
         }
 
         def app_environment(spec: FunctionSpec) -> dict[str, str]:
-            return app | {"LINK_KEY_ARN": data.link_key.secret_arn} if Permission.READ_LINK_KEY in spec.permissions else app
+            keys = {Permission.READ_LINK_KEY: ("LINK_KEY_ARN", data.link_key), Permission.SEAL_AUDIT_LOG: ("LOG_KEY_ARN", data.log_key)}
+            return app | {name: secret.secret_arn for permission, (name, secret) in keys.items() if permission in spec.permissions}
 
         def function_context(environment: dict[str, str]) -> FunctionContext:
             return FunctionContext(
@@ -167,6 +169,15 @@ class ApiStack(Stack):
             data.files.grant_listing_uploads(role)
         if Permission.READ_SIGNING_KEY in permissions:
             _allow_reading(role, data.signing_key.secret_arn)
+        if Permission.SEAL_AUDIT_LOG in permissions:
+            _allow_reading(role, data.log_key.secret_arn)
+            data.files.grant_objects(role, *CHECKPOINT_ACTIONS, prefix=CHECKPOINTS)
+            suppress_nag(
+                role,
+                "AwsSolutions-IAM5",
+                f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{CHECKPOINTS}*",
+                reason="All copies of checkpoints: their keys contain the size of the log.",
+            )
         if Permission.READ_LINK_KEY in permissions:
             _allow_reading(role, data.link_key.secret_arn)
         if self._origin_keys and function.spec.trigger is Trigger.REQUEST:

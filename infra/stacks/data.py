@@ -13,7 +13,7 @@ from infra.config import StageConfig
 
 
 class DataStack(Stack):
-    """Bucket, event queues, database, signing key and link key. Construct ids never change: CloudFormation would replace the resource."""
+    """Bucket, event queues, database and keys. Construct ids never change: CloudFormation would replace the resource."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, network: Network) -> None:
         super().__init__(scope, construct_id, termination_protection=config.protects_data, description="We-Upload: data")
@@ -31,6 +31,18 @@ class DataStack(Stack):
             self.signing_key,
             "AwsSolutions-SMG4",
             reason="RotateSigningKey rotates it every 30 days; its schedule is in the API stack, and the rule checks this stack only.",
+        )
+        self.log_key = secretsmanager.Secret(
+            self,
+            "LogKey",
+            description="We-Upload: key that signs the checkpoints of the audit log",
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            removal_policy=RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY,
+        )
+        suppress_nag(
+            self.log_key,
+            "AwsSolutions-SMG4",
+            reason="Rotated by the operator (docs/security.md): verifiers that pin the public key must learn of the new one.",
         )
         self.link_key = secretsmanager.Secret(
             self,

@@ -81,6 +81,10 @@ class Settings(BaseModel):
     """Key that encrypts the tokens of links for their owners, in the formats of `secret_key`. None: derived from the signing keys."""
     link_key_arn: str | None = None
     """ARN of the Secrets Manager secret that replaces `link_key`."""
+    log_signing_key: SecretStr | None = None
+    """Secret from which the key is derived that signs the audit log's checkpoints, at least 32 bytes. Only the sealer needs it."""
+    log_key_arn: str | None = None
+    """ARN of the Secrets Manager secret that replaces `log_signing_key`; read when the log is sealed."""
     access_token_expire_minutes: int = Field(default=10, ge=1, le=1440)
     """Lifetime of an access token."""
     refresh_token_expire_days: int = Field(default=14, ge=1, le=90)
@@ -219,6 +223,8 @@ class Settings(BaseModel):
             raise ValueError("set exactly one of SECRET_KEY and SECRET_KEY_ARN")
         if self.link_key is not None and self.link_key_arn is not None:
             raise ValueError("set only one of LINK_KEY and LINK_KEY_ARN")
+        if self.log_signing_key is not None and self.log_key_arn is not None:
+            raise ValueError("set only one of LOG_SIGNING_KEY and LOG_KEY_ARN")
         return self
 
     @model_validator(mode="after")
@@ -233,6 +239,8 @@ class Settings(BaseModel):
             validate_secret_key(self.secret_key.get_secret_value())
         if self.link_key is not None:
             validate_secret_key(self.link_key.get_secret_value(), name="LINK_KEY")
+        if self.log_signing_key is not None:
+            validate_secret_key(self.log_signing_key.get_secret_value(), name="LOG_SIGNING_KEY")
         password = urlsplit(self.database_url.get_secret_value()).password
         if password is not None and password.lower() in (*PLACEHOLDER_SECRETS, "postgres"):
             raise ValueError("The password in DATABASE_URL is a placeholder; set a strong one")

@@ -154,7 +154,7 @@ def test_every_alarm_has_an_action_and_a_runbook_entry(everything: Synthesised) 
     }
     alarms = everything.of_type("AWS::CloudWatch::Alarm")
 
-    assert len(alarms) == 9 + 3 * len(functions(everything))
+    assert len(alarms) == 10 + 3 * len(functions(everything))
     for alarm in alarms:
         assert alarm["AlarmActions"]
         assert alarm["AlarmDescription"].rpartition("#")[2] in entries
