@@ -16,6 +16,7 @@ import httpx
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from we_upload.cli.main import main as command
 
 from lambda_app.storage.object_store import StoredObject
 from lambda_app.storage.s3 import S3ObjectStore
@@ -87,6 +88,22 @@ def climb(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
     if index < half:
         return hashlib.sha256(b"\1" + climb(leaf, index, half, path[:-1]) + path[-1]).digest()
     return hashlib.sha256(b"\1" + path[-1] + climb(leaf, index - half, size - half, path[:-1])).digest()
+
+
+def test_command_verifies_a_receipt_and_refuses_another_file(
+    api: httpx.Client, log: OwnLog, owner: Account, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = make_file(api, owner, BODY, sha256=sha256_hex(BODY))
+    log.seal()
+    contents = {"receipt": receipt_of(api, owner, file).content, "keys": api.get(KEYS).content, "copy": BODY, "other": b"another content"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    receipt, keys, copy, other = (str(tmp_path / name) for name in contents)
+
+    assert command(["verify", receipt, copy, "--key", keys]) == 0
+    assert command(["verify", receipt, other, "--key", keys]) == 1
+
+    assert "The receipt is not valid" in capsys.readouterr().err
 
 
 def test_receipt_of_a_file_verifies_offline(
