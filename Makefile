@@ -161,8 +161,10 @@ CDK_RUN = JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=1 node_modules/.bin/cdk 
 setup-infra: setup ## Install the CDK and its command line
 	@"$(INTERPRETER)" -m infra.toolchain
 
+# A PEM bundle of RDS, for a region whose certificate authorities the locked npm package lacks; see docs/deploy.md.
+AUTHORITIES ?=
 package: setup-infra ## Build the deployment package for Python 3.13, without Docker
-	@"$(INFRA_BIN)/python" -m infra.package
+	@"$(INFRA_BIN)/python" -m infra.package $(if $(AUTHORITIES),--authorities "$(AUTHORITIES)")
 
 synth: package ## Write the CloudFormation templates of all stages to cdk.out; needs no AWS account
 	@for stage in dev staging prod; do \

@@ -1,5 +1,6 @@
 """The CDK app: `cdk deploy --all -c stage=dev`."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from cdk_nag import AwsSolutionsChecks
 
 from infra.config import LOCAL, STAGES, StageConfig, stage_config
 from infra.package.artifact import Artifact
+from infra.package.authorities import require_region
+from infra.package.contents import DATABASE_AUTHORITIES
 from infra.stacks.api import ApiStack
 from infra.stacks.data import DataStack
 from infra.stacks.firewall import FirewallStack
@@ -81,6 +84,10 @@ def main() -> None:
         addresses = {name: context(name) or default for name, default in asdict(IN_CONTAINERS).items()}
         add_local_stacks(app, artifact, Addresses(**addresses))
     else:
+        # The cdk command sets it when it has credentials. Synthesis without an account has no region.
+        region = os.environ.get("CDK_DEFAULT_REGION")  # noqa: TID251 - an input of the cdk command, not a setting of ours
+        if region:
+            require_region(artifact.zip.parent / "tree" / DATABASE_AUTHORITIES, region)
         add_stacks(app, config, artifact)
     app.synth()
 

@@ -20,8 +20,12 @@ ARCHIVE_TIMEOUT_SECONDS = 900
 """One run of the archive worker: Lambda's maximum. The worker stops earlier and requeues the archive."""
 PROXY_BORROW_TIMEOUT_SECONDS = 5
 """How long a statement waits for a connection from the proxy. The default of 120 s is longer than any request."""
-STATEMENT_TIMEOUT_SECONDS = 4
-"""Timeouts nest (statement < borrow < function < gateway): the innermost expires first, and the caller gets its error."""
+REPLY_TIMEOUT_SECONDS = 10
+"""How long the application waits for one reply of the database: the wait for a connection, then the statement, then the network.
+
+Timeouts nest: statement 4 s (set by the migration, `db/roles`) < wait for a connection < reply < function < gateway. The innermost
+expires first, so that the caller gets its error, and the database does not continue with a statement that has no client.
+"""
 PRESIGNED_URL_SECONDS = 900
 
 CLOUDFRONT_REGION = "us-east-1"
@@ -49,6 +53,8 @@ class StageConfig:
     name: str
     environment: str
     availability_zones: int = 2
+    zones: tuple[str, ...] = ()
+    """Names of the availability zones, for example `us-east-1a`. Empty: the first zones of the region, which RDS Proxy may not support."""
     database: DatabaseKind = DatabaseKind.AURORA
     instance_class: str = "t4g.micro"
     """For `instance` only."""
@@ -63,6 +69,8 @@ class StageConfig:
     api_concurrency: int = 50
     """Maximum concurrent executions of the API. Each holds one connection to the proxy."""
     worker_concurrency: int = 5
+    reserves_concurrency: bool = True
+    """Whether the functions reserve their concurrency. A new account has a limit of 10, which allows no reservation."""
     log_days: int = 90
     cors_origins: tuple[str, ...] = ()
     """Origins whose web pages may call the API and S3. Never `*`."""
@@ -92,6 +100,8 @@ class StageConfig:
     """A customer managed KMS key for the bucket instead of S3 managed encryption."""
     scans_for_malware: bool = False
     """GuardDuty scans and tags every new object; objects without the clean tag cannot be read."""
+    serves_unscannable: bool = False
+    """Whether objects that GuardDuty cannot scan (password-protected, too large) can be read. For `scans_for_malware` only."""
     open_registration: bool = True
     require_verified_email: bool = False
     """Whether users must confirm their address before they can sign in; needs `mail_from`."""
@@ -106,11 +116,15 @@ class StageConfig:
             raise ConfigError("domain_name and certificate_arn come together")
         self._check_firewall()
         self._check_mail()
+        if self.serves_unscannable and not self.scans_for_malware:
+            raise ConfigError("serves_unscannable needs scans_for_malware")
         usable = int(self.database_connections * (1 - RESERVED_CONNECTION_SHARE))
         if self.api_concurrency + 3 * self.worker_concurrency > usable:
             raise ConfigError(f"{self.name}: api_concurrency and three workers together exceed {usable} database connections")
         if not 2 <= self.availability_zones <= 3:
             raise ConfigError("availability_zones is 2 or 3: RDS Proxy needs two")
+        if self.zones and len(set(self.zones)) != self.availability_zones:
+            raise ConfigError(f"{self.name}: zones must name {self.availability_zones} different availability zones")
 
     @property
     def bucket_origins(self) -> tuple[str, ...]:
@@ -162,6 +176,7 @@ STAGES = {
         protects_data=False,
         api_concurrency=10,
         worker_concurrency=2,
+        reserves_concurrency=False,
         log_days=14,
         cors_origins=("http://localhost:5173", "http://localhost:3000"),
         requests_per_second=20,
@@ -196,7 +211,8 @@ STAGES = {
 }
 
 _TEXT_OVERRIDES = ("domain_name", "certificate_arn", "alarm_email", "mail_from", "mail_identity", "public_url")
-_FLAG_OVERRIDES = ("uses_kms", "scans_for_malware", "open_registration", "require_verified_email", "firewall", "makes_mail_identity")
+_FLAG_OVERRIDES = ("uses_kms", "scans_for_malware", "serves_unscannable", "open_registration", "require_verified_email", "firewall", "makes_mail_identity")
+_LIST_OVERRIDES = ("cors_origins", "zones")
 _NUMBER_OVERRIDES = ("requests_per_address", "origin_key")
 
 
@@ -222,6 +238,7 @@ def stage_config(context: Callable[[str], Any]) -> StageConfig:
             if not str(value).isdecimal():
                 raise ConfigError(f"{key} must be a whole number, not {value!r}")
             overrides[key] = int(value)
-    if context("cors_origins"):
-        overrides["cors_origins"] = tuple(part.strip() for part in context("cors_origins").split(","))
+    for key in _LIST_OVERRIDES:
+        if context(key):
+            overrides[key] = tuple(part.strip() for part in context(key).split(","))
     return replace(STAGES[name], **overrides)

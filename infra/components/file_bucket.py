@@ -31,6 +31,8 @@ ARCHIVES_DAYS = 8
 
 MALWARE_TAG = "GuardDutyMalwareScanStatus"
 MALWARE_CLEAN = "NO_THREATS_FOUND"
+MALWARE_UNSCANNABLE = "UNSUPPORTED"
+"""Password-protected, too large, or an archive with too many files or levels (GuardDuty user guide, "Quotas")."""
 UNSCANNED_TAG, UNSCANNED_VALUE = "WeUploadUnscanned", "read"
 """Tag of the roles that may read an object before it was scanned: to verify an upload, never to serve it."""
 
@@ -164,7 +166,12 @@ class FileBucket(Construct):
                     ),
                 )
                 for prefix, queue in queues.items()
-            ]
+            ],
+            # GuardDuty reads new objects through EventBridge. It enables EventBridge on the bucket itself, but CloudFormation would disable
+            # it again with the next change of this configuration.
+            event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
+            if self._config.scans_for_malware
+            else None,
         )
         bucket.node.add_dependency(*queues.values())
 
@@ -205,6 +212,7 @@ class FileBucket(Construct):
     def _deny_unscanned_objects(self) -> None:
         scan = MalwareScan(self, "Malware", bucket=self.bucket, prefix=UPLOADS, key=self.key)
         objects = [self.bucket.arn_for_objects(f"{UPLOADS}*")]
+        readable = [MALWARE_CLEAN, *([MALWARE_UNSCANNABLE] if self._config.serves_unscannable else [])]
         scanner: dict[str, object] = {"aws:PrincipalArn": scan.role.role_arn}
         self._deny(
             "OnlyCleanObjects",
@@ -212,7 +220,7 @@ class FileBucket(Construct):
             resources=objects,
             conditions={
                 "StringNotEquals": {
-                    f"s3:ExistingObjectTag/{MALWARE_TAG}": MALWARE_CLEAN,
+                    f"s3:ExistingObjectTag/{MALWARE_TAG}": readable if len(readable) > 1 else MALWARE_CLEAN,
                     f"aws:PrincipalTag/{UNSCANNED_TAG}": UNSCANNED_VALUE,
                 },
                 "ArnNotEquals": scanner,

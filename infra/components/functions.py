@@ -81,6 +81,11 @@ class FunctionSpec:
         return self.trigger not in (Trigger.MANUAL, Trigger.DEPLOY, Trigger.ROTATION)
 
     @property
+    def has_snapshots(self) -> bool:
+        """Whether it starts from a SnapStart snapshot. Each version's snapshot has a cost, so only a function that callers wait for."""
+        return self.trigger is Trigger.REQUEST
+
+    @property
     def exists(self) -> bool:
         """Whether the handler's module is in the source tree."""
         return (ROOT / (self.handler.rpartition(".")[0].replace(".", "/") + ".py")).is_file()
@@ -196,7 +201,7 @@ class AppFunction(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, spec: FunctionSpec, context: FunctionContext) -> None:
         super().__init__(scope, construct_id)
         self.spec = spec
-        snapshots = context.snapshots and spec.is_published
+        snapshots = context.snapshots and spec.has_snapshots
         self.workers: int = getattr(context.config, spec.concurrency) if spec.concurrency else 1
         config, artifact = context.config, context.artifact
         self.log_group = logs.LogGroup(self, "Log", retention=log_retention(config), removal_policy=RemovalPolicy.DESTROY)
@@ -215,7 +220,7 @@ class AppFunction(Construct):
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             tracing=lambda_.Tracing.ACTIVE,
-            reserved_concurrent_executions=self.workers,
+            reserved_concurrent_executions=self.workers if config.reserves_concurrency else None,
             vpc=context.vpc,
             vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED) if context.vpc else None,
             security_groups=[context.security_group] if context.security_group else None,

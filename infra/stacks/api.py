@@ -24,7 +24,7 @@ from infra.components.migration import Migration
 from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import mail_identity_arn
 from infra.components.observability import Observability
-from infra.config import PRESIGNED_URL_SECONDS, STATEMENT_TIMEOUT_SECONDS, StageConfig
+from infra.config import PRESIGNED_URL_SECONDS, REPLY_TIMEOUT_SECONDS, StageConfig
 from infra.package.artifact import Artifact
 from infra.package.contents import DATABASE_AUTHORITIES
 from infra.stacks.data import DataStack
@@ -58,7 +58,7 @@ class ApiStack(Stack):
             "S3_BUCKET_NAME": data.files.bucket.bucket_name,
             "SECRET_KEY_ARN": data.signing_key.secret_arn,
             "PRESIGNED_URL_EXPIRATION": str(PRESIGNED_URL_SECONDS),
-            "DATABASE_TIMEOUT_SECONDS": str(STATEMENT_TIMEOUT_SECONDS),
+            "DATABASE_TIMEOUT_SECONDS": str(REPLY_TIMEOUT_SECONDS),
             "BACKEND_CORS_ORIGINS": ",".join(config.cors_origins),
             "OPEN_REGISTRATION": str(config.open_registration).lower(),
             "LOG_LEVEL": "INFO",
