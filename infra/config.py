@@ -211,7 +211,15 @@ STAGES = {
 }
 
 _TEXT_OVERRIDES = ("domain_name", "certificate_arn", "alarm_email", "mail_from", "mail_identity", "public_url")
-_FLAG_OVERRIDES = ("uses_kms", "scans_for_malware", "serves_unscannable", "open_registration", "require_verified_email", "firewall", "makes_mail_identity")
+_FLAG_OVERRIDES = (
+    "uses_kms",
+    "scans_for_malware",
+    "serves_unscannable",
+    "open_registration",
+    "require_verified_email",
+    "firewall",
+    "makes_mail_identity",
+)
 _LIST_OVERRIDES = ("cors_origins", "zones")
 _NUMBER_OVERRIDES = ("requests_per_address", "origin_key")
 

@@ -149,6 +149,17 @@ FUNCTIONS = (
         permissions=Permission.USE_DATABASE,
         concurrency=None,
     ),
+    FunctionSpec(
+        name="Admin",
+        handler="lambda_app.handlers.admin.handler",
+        trigger=Trigger.MANUAL,
+        # The signing key: the encryption of link addresses may be derived from it (`reencrypt-links`).
+        permissions=Permission.USE_DATABASE | Permission.READ_SIGNING_KEY,
+        # `verify-audit` reads and hashes the complete log.
+        memory_mib=1769,
+        timeout_seconds=ARCHIVE_TIMEOUT_SECONDS,
+        concurrency=None,
+    ),
 )
 """The stacks leave out a spec whose handler module does not exist."""
 

@@ -76,7 +76,9 @@ def main() -> int:
     options = parser.parse_args()
     output = options.output or BUILD / f"lambda-{options.architecture}"
     try:
-        package = build(architecture=options.architecture, python_version=options.python_version, output=output, authorities=options.authorities)
+        package = build(
+            architecture=options.architecture, python_version=options.python_version, output=output, authorities=options.authorities
+        )
     except contents.PackageError as error:
         print(f"package: {error}", file=sys.stderr)  # noqa: T201 - output of the command
         return 1

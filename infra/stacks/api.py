@@ -96,6 +96,8 @@ class ApiStack(Stack):
         CfnOutput(self, "Url", value=self.api.url, description="Address of the API")
         CfnOutput(self, "ApiFunction", value=self.functions["Api"].function.function_name)
         CfnOutput(self, "SuperuserFunction", value=self.functions["Superuser"].function.function_name)
+        CfnOutput(self, "AdminFunction", value=self.functions["Admin"].function.function_name)
+        CfnOutput(self, "SweepFunction", value=self.functions["Sweep"].function.function_name)
         CfnOutput(self, "MigrateFunction", value=self.migration.migrate.function.function_name)
 
     def _optional_variables(self) -> dict[str, str]:

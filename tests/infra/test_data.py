@@ -174,7 +174,7 @@ def test_proxy_can_sign_in_to_the_database_as_the_application_only(prod: Synthes
         (statement,) = policy["PolicyDocument"]["Statement"]
 
         assert statement["Action"] == "rds-db:connect"
-        assert statement["Resource"]["Fn::Join"][1][-1] == "/we_upload"
+        assert statement["Resource"]["Fn::Join"][1][-1].endswith("-*/we_upload")
 
 
 def test_resource_names_differ_between_stages(prod: Synthesised, dev: Synthesised) -> None:
