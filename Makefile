@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run admin test test-slow test-browser bench fuzz test-pooler localstack check fix openapi lock clean
-.PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
+.PHONY: setup-infra package synth preflight deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Evaluated on first use and then cached, because `make help` must work on a machine without Python.
 INTERPRETER = $(eval INTERPRETER := $$(shell infra/local/find-python "$(PYTHON)"))$(INTERPRETER)
@@ -171,7 +171,10 @@ synth: package ## Write the CloudFormation templates of all stages to cdk.out; n
 		$(CDK_RUN) synth --quiet --output "cdk.out/$$stage" -c stage=$$stage $(CDK) & started="$$started $$!"; \
 	done; for synthesis in $$started; do wait $$synthesis || failed=1; done; test -z "$$failed"
 
-deploy: package ## Deploy a stage to the AWS account of the current credentials: make deploy STAGE=dev
+preflight: setup-infra ## Check the AWS account of the current credentials before a stage is deployed to it: make preflight STAGE=dev
+	@"$(INFRA_BIN)/python" -m infra.preflight --stage $(STAGE) $(CDK)
+
+deploy: package preflight ## Deploy a stage to the AWS account of the current credentials: make deploy STAGE=dev
 	@$(CDK_RUN) deploy --all -c stage=$(STAGE) $(CDK)
 
 check-infra: setup-infra ## Check the types of the code that uses the CDK (takes a minute the first time)

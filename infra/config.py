@@ -31,6 +31,9 @@ PRESIGNED_URL_SECONDS = 900
 CLOUDFRONT_REGION = "us-east-1"
 """CloudFront reads web ACLs and certificates from this region only."""
 
+SHARED_WORKERS, SINGLE_WORKERS = 3, 4
+"""Functions with `worker_concurrency` each, and functions that run one at a time (infra/components/functions.py, migration.py)."""
+
 RESERVED_CONNECTION_SHARE = 0.2
 """Share of the database's connections kept for operators, backups and the proxy's health checks."""
 
@@ -119,12 +122,19 @@ class StageConfig:
         if self.serves_unscannable and not self.scans_for_malware:
             raise ConfigError("serves_unscannable needs scans_for_malware")
         usable = int(self.database_connections * (1 - RESERVED_CONNECTION_SHARE))
-        if self.api_concurrency + 3 * self.worker_concurrency > usable:
+        if self.api_concurrency + SHARED_WORKERS * self.worker_concurrency > usable:
             raise ConfigError(f"{self.name}: api_concurrency and three workers together exceed {usable} database connections")
         if not 2 <= self.availability_zones <= 3:
             raise ConfigError("availability_zones is 2 or 3: RDS Proxy needs two")
         if self.zones and len(set(self.zones)) != self.availability_zones:
             raise ConfigError(f"{self.name}: zones must name {self.availability_zones} different availability zones")
+
+    @property
+    def reserved_executions(self) -> int:
+        """The concurrent executions that the stage's functions reserve together."""
+        if not self.reserves_concurrency:
+            return 0
+        return self.api_concurrency + SHARED_WORKERS * self.worker_concurrency + SINGLE_WORKERS
 
     @property
     def bucket_origins(self) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
+from infra.components.database import POSTGRES_MAJOR
 from infra.components.functions import FUNCTIONS
 from infra.components.migration import MIGRATE
 from infra.config import (
@@ -15,6 +16,7 @@ from infra.config import (
     ConfigError,
     stage_config,
 )
+from infra.preflight import checks
 from lambda_app.db.roles import STATEMENT_TIMEOUT
 from tests.infra.conftest import ROOT, Synthesised
 
@@ -112,6 +114,12 @@ def test_reserved_concurrency_matches_the_deployment_guide() -> None:
     for name in ("staging", "prod"):
         executions = [getattr(STAGES[name], spec.concurrency) if spec.concurrency else 1 for spec in (*FUNCTIONS, MIGRATE) if spec.exists]
         assert f"{name} reserves {sum(executions)}" in text
+        assert STAGES[name].reserved_executions == sum(executions)
+    assert STAGES["dev"].reserved_executions == 0
+
+
+def test_preflight_checks_the_engine_version_of_the_template() -> None:
+    assert checks.POSTGRES_MAJOR == POSTGRES_MAJOR
 
 
 def test_timeouts_nest_so_that_the_innermost_expires_first() -> None:
