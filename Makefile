@@ -171,11 +171,18 @@ synth: package ## Write the CloudFormation templates of all stages to cdk.out; n
 		$(CDK_RUN) synth --quiet --output "cdk.out/$$stage" -c stage=$$stage $(CDK) & started="$$started $$!"; \
 	done; for synthesis in $$started; do wait $$synthesis || failed=1; done; test -z "$$failed"
 
+# Versions of each function that a deployment keeps for a rollback, beside the live one.
+KEEP ?= 1
 preflight: setup-infra ## Check the AWS account of the current credentials before a stage is deployed to it: make preflight STAGE=dev
 	@"$(INFRA_BIN)/python" -m infra.preflight --stage $(STAGE) $(CDK)
 
 deploy: package preflight ## Deploy a stage to the AWS account of the current credentials: make deploy STAGE=dev
 	@$(CDK_RUN) deploy --all -c stage=$(STAGE) $(CDK)
+	@"$(INFRA_BIN)/python" -m infra.release.versions --stage $(STAGE) --keep $(KEEP)
+
+.PHONY: costs
+costs: setup ## Compute the cost tables of docs/deploy.md from infra/costs/prices.toml
+	@"$(BIN)/python" -m infra.costs
 
 check-infra: setup-infra ## Check the types of the code that uses the CDK (takes a minute the first time)
 	@"$(INFRA_BIN)/mypy" infra/app.py $$(find infra/stacks infra/components tests/infra -name '*.py')

@@ -41,7 +41,7 @@ def _services(*, uses_bucket: bool = False, uses_link_key: bool = False) -> Iter
 
 
 def _cause_of(error: Exception) -> str:
-    """Return what the database said, where the message for API callers only says that it is unavailable."""
+    """Return the message of the database, where the message for API callers is only that it is unavailable."""
     cause = error.__cause__
     if isinstance(error, UnavailableError) and isinstance(cause, DBAPIError):
         return _server_message(cause)
@@ -76,7 +76,7 @@ SWEEP_LABELS = {
     "lost_objects": ("files whose object is missing", "files whose object is missing"),
     "failures": ("failed steps", "failed steps"),
 }
-"""For each count of SweepReport: what was done, and what a dry run says."""
+"""For each count of SweepReport: the label of a run, and that of a dry run."""
 ARCHIVE_SWEEP_LABELS = {
     "woken_archives": ("queued archives again", "would queue archives again"),
     "given_up_archives": ("gave up archives", "would give up archives"),
