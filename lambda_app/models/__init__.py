@@ -14,7 +14,7 @@ from lambda_app.models.files.idempotency import IdempotencyKey
 from lambda_app.models.files.sweep import SweepPosition
 from lambda_app.models.files.tombstones import Tombstone
 from lambda_app.models.files.upload_hours import UploadHour
-from lambda_app.models.sharing.file_requests import FileRequest
+from lambda_app.models.sharing.file_requests import FileRequest, OpenFileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
 from lambda_app.models.sharing.shares import OpenShare, Share, ShareAudience, ShareDetails, ShareDownload, ShareFile, ShareRecipient
 
@@ -41,6 +41,7 @@ __all__ = [
     "MailAllowance",
     "MailPurpose",
     "MailToken",
+    "OpenFileRequest",
     "OpenShare",
     "RefreshToken",
     "Share",

@@ -9,6 +9,8 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerial
 # NUL, the other control characters and lone surrogates. PostgreSQL cannot store NUL, and UTF-8 cannot encode lone surrogates.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _UNPRINTABLE_BUT_LINES = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that change the direction of text: with them, `gpj.exe` can be shown as `exe.jpg`."""
 _DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -26,6 +28,12 @@ def _refuse_unprintable(value: str) -> str:
 def _refuse_unprintable_but_lines(value: str) -> str:
     if _UNPRINTABLE_BUT_LINES.search(value):
         raise ValueError("must not contain control characters other than tab and line breaks, or lone surrogates")
+    return value
+
+
+def _refuse_direction_marks(value: str) -> str:
+    if DIRECTION_MARKS.search(value):
+        raise ValueError("must not contain characters that change the direction of text")
     return value
 
 
@@ -66,6 +74,8 @@ ONE_LINE = AfterValidator(_refuse_unprintable)
 """No control characters, no lone surrogates."""
 SEVERAL_LINES = AfterValidator(_refuse_unprintable_but_lines)
 """As ONE_LINE, but with tabs and line breaks."""
+NO_DIRECTION_MARKS = AfterValidator(_refuse_direction_marks)
+"""No characters that change the direction of text."""
 NOT_BLANK = AfterValidator(_refuse_blank)
 """At least one character that is not white space."""
 

@@ -22,6 +22,7 @@ def environment(tmp_path: Path) -> VirtualEnvironment:
     return VirtualEnvironment(tmp_path / "environment", lock)
 
 
+@pytest.mark.slow
 def test_environment_is_current_until_its_lock_file_or_python_changes(environment: VirtualEnvironment) -> None:
     environment.folder.mkdir()
     leftover = environment.folder / "half"
@@ -48,6 +49,7 @@ def test_environment_is_current_until_its_lock_file_or_python_changes(environmen
     assert not environment.is_current()
 
 
+@pytest.mark.slow
 def test_packages_that_cannot_be_installed_are_one_clear_message(environment: VirtualEnvironment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", "")

@@ -163,6 +163,7 @@ def test_data_survives_ctrl_c_and_a_restart(tmp_path: Path) -> None:
         assert get(second, "/api/v1/users/me", sign_in(second, credentials)) == me
 
 
+@pytest.mark.slow
 def test_request_in_flight_is_answered_after_ctrl_c(tmp_path: Path) -> None:
     with running(tmp_path) as run, socket.create_connection(("127.0.0.1", run.port), timeout=10) as slow:
         body = urllib.parse.urlencode({"username": "unknown@example.com", "password": "wrong password"}).encode()
@@ -180,6 +181,7 @@ def test_request_in_flight_is_answered_after_ctrl_c(tmp_path: Path) -> None:
         assert run.wait() == 0
 
 
+@pytest.mark.slow
 def test_second_ctrl_c_does_not_wait_for_requests(tmp_path: Path) -> None:
     with running(tmp_path) as run, socket.create_connection(("127.0.0.1", run.port), timeout=10) as stuck:
         stuck.sendall(b"POST /api/v1/login/token HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n")
@@ -200,6 +202,7 @@ def test_second_ctrl_c_does_not_wait_for_requests(tmp_path: Path) -> None:
     assert not [server for server in servers if server.is_running()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fatal", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM])
 def test_killed_run_leaves_no_server_and_does_not_block_the_next_run(tmp_path: Path, fatal: signal.Signals) -> None:
     with running(tmp_path) as killed:
@@ -241,6 +244,7 @@ def test_invalid_variable_is_named(tmp_path: Path, name: str, value: str) -> Non
     assert "Traceback" not in run.output
 
 
+@pytest.mark.slow
 def test_end_of_a_server_ends_the_run_with_the_name_of_its_log(tmp_path: Path) -> None:
     with running(tmp_path) as run:
         # The supervisor has the same name in its command line, but also a child.
@@ -322,6 +326,7 @@ def test_workers_complete_and_sweep_and_presigned_urls_survive_a_restart(tmp_pat
         wait_until(lambda: api.get(f"/files/{abandoned['file_id']}").status_code == 404)
 
 
+@pytest.mark.slow
 def test_superuser_with_another_address_is_kept_and_no_second_one_is_created(tmp_path: Path) -> None:
     with running(tmp_path) as first, client_of(first, shown_credentials(first)) as api:
         credentials = {"username": "me@example.com", "password": "another long password"}
@@ -338,6 +343,7 @@ def test_superuser_with_another_address_is_kept_and_no_second_one_is_created(tmp
         assert [user["email"] for user in api.get("/users/").json()] == ["me@example.com"]
 
 
+@pytest.mark.slow
 def test_data_folder_is_closed_to_other_users(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with running(data) as run, client_of(run, shown_credentials(run)) as api:
@@ -386,6 +392,7 @@ def test_make_refuses_a_variable_that_it_cannot_use(tmp_path: Path, variable: st
     assert "Traceback" not in run.output
 
 
+@pytest.mark.slow
 def test_idle_connections_stay_open_and_later_requests_are_not_delayed(tmp_path: Path) -> None:
     with running(tmp_path) as run, closing(http.client.HTTPConnection("127.0.0.1", run.port, timeout=10)) as connection:
 

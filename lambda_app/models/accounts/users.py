@@ -11,6 +11,11 @@ from lambda_app.models.base import Base, Timestamps
 EMAIL_MAX_LENGTH = 254
 """Longest address SMTP can carry (RFC 5321, erratum 1690)."""
 
+DISPLAY_NAME_MAX_LENGTH = 100
+LOCALE_MAX_LENGTH = 35
+"""RFC 5646, section 4.4.1, recommends buffers of this length for language tags."""
+TIME_ZONE_MAX_LENGTH = 64
+
 DELETION_WINDOW = timedelta(days=30)
 """Time in which a used deletion allowance grows back completely: as long as a versioned bucket stores deleted objects."""
 
@@ -42,6 +47,14 @@ class User(Timestamps, Base):
     """Incremented to end every session, access token and API key of the account at once."""
     email_verified_at: Mapped[datetime | None]
     """When the user confirmed the address; None while it is unconfirmed."""
+    display_name: Mapped[str | None] = mapped_column(String(DISPLAY_NAME_MAX_LENGTH))
+    """The name that the user chose. Not unique and not verified."""
+    locale: Mapped[str | None] = mapped_column(String(LOCALE_MAX_LENGTH))
+    """Language tag (BCP 47) for pages and mails; None means the browser's."""
+    time_zone: Mapped[str | None] = mapped_column(String(TIME_ZONE_MAX_LENGTH))
+    """IANA name of the time zone; None means the browser's."""
+    shows_name_on_links: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Whether visitors of the user's share links and file requests see `display_name`."""
 
     @property
     def email_verified(self) -> bool:

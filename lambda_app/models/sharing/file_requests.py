@@ -1,6 +1,7 @@
 """The table of file requests: links through which people without an account upload files to the owner."""
 
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKey, Index, String, text
@@ -40,3 +41,10 @@ class FileRequest(Timestamps, Base):
     revoked_at: Mapped[datetime | None]
     file_count: Mapped[int] = mapped_column(server_default=text("0"))
     """Uploads that were started and not rejected, expired or deleted while pending."""
+
+
+class OpenFileRequest(NamedTuple):
+    """A file request, and the owner's display name for its guests; None if the owner has none or does not show it."""
+
+    request: FileRequest
+    requester_name: str | None

@@ -126,3 +126,5 @@ class OpenShare(NamedTuple):
 
     share: Share
     files: list[File]
+    sender_name: str | None
+    """The owner's display name; None if the owner has none or does not show it on links."""

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.db.session import own_transaction
-from lambda_app.models import File, FileRequest, FileStatus, User
+from lambda_app.models import File, FileRequest, FileStatus, OpenFileRequest, User
+from lambda_app.repositories.accounts.profiles import name_for_visitors
 from lambda_app.repositories.audit import audit_insert_for, audited_change
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
 from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
@@ -82,10 +83,12 @@ class FileRequestRepository:
         statement = audited_change(change, FileRequest, action, details={"fields": sorted(changes.keys() - _TOKEN_COLUMNS)})
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
 
-    def get_open(self, token_hash: str) -> FileRequest | None:
+    def get_open(self, token_hash: str) -> OpenFileRequest | None:
         """Return the live request with this token; None if there is none."""
-        query = select(FileRequest).join(User, User.id == FileRequest.owner_id).where(*_opened_with(token_hash))
-        return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
+        query = select(FileRequest, name_for_visitors(FileRequest.owner_id)).join(User, User.id == FileRequest.owner_id)
+        query = query.where(*_opened_with(token_hash)).execution_options(populate_existing=True)
+        row = self._session.execute(query).one_or_none()
+        return None if row is None else OpenFileRequest(*row)
 
     def get_guest_file(self, token_hash: str, *, file_id: UUID, guest_token_hash: str) -> File | None:
         """Return the file that a guest uploads to the request with this token, if `guest_token_hash` matches; else None."""

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.db.session import violated_constraint
 from lambda_app.models import Archive, File, OpenShare, Share, ShareArchiveDownload, ShareDownload, ShareFile, User
+from lambda_app.repositories.accounts.profiles import name_for_visitors
 from lambda_app.repositories.accounts.sign_in_attempts import AttemptKeys, reset_attempt
 from lambda_app.repositories.archives.archives import has_all_files, is_downloadable
 from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited_writes
@@ -165,7 +166,7 @@ class ShareLinkRepository:
 
     def _opened(self, query: Select[Any]) -> OpenShare | None:
         rows = self._session.execute(query).all()
-        return OpenShare(rows[0][0], [row[1] for row in rows]) if rows else None
+        return OpenShare(rows[0][0], [row[1] for row in rows], rows[0][2]) if rows else None
 
 
 def _is_at(address: str) -> ColumnElement[bool]:
@@ -262,7 +263,7 @@ def _audited(resumed: CTE, download: _Download[Any]) -> Insert:
 
 def _with_files(link: Any) -> Select[Any]:
     return (
-        select(link, File)
+        select(link, File, name_for_visitors(link.owner_id))
         .join(ShareFile, ShareFile.share_id == link.id)
         .join(File, File.id == ShareFile.file_id)
         .where(offered_by(link))

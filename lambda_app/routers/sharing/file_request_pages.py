@@ -4,7 +4,6 @@ Script and style sheet are inline, and the policy names them by their digests. T
 bucket.
 """
 
-import re
 from functools import cache
 from typing import Any
 
@@ -12,8 +11,7 @@ from starlette.responses import HTMLResponse
 
 from lambda_app.routers.http.templating import load_template, page_source, source_digest
 from lambda_app.schemas.sharing.file_requests import OpenRequest
-
-_DIRECTION_MARKS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+from lambda_app.schemas.text import DIRECTION_MARKS
 
 
 def request_page(file_request: OpenRequest, *, bucket_url: str) -> HTMLResponse:
@@ -59,4 +57,4 @@ def _script() -> str:
 
 def _without_direction_marks(text: str) -> str:
     """Return the text without Unicode direction marks, which could make it read as something else."""
-    return _DIRECTION_MARKS.sub("", text)
+    return DIRECTION_MARKS.sub("", text)

@@ -25,9 +25,10 @@ router = Router(prefix="/r/{token}", tags=["public uploads"])
 )
 def get_public_file_request(token: str, request: Request, uploads: PublicUploadsDep, services: ServicesDep) -> Any:
     """Return the title and limits of a file request. Browsers (`Accept: text/html`) get an upload page, other clients JSON."""
-    found = uploads.get_request(token)
+    found, requester_name = uploads.get_request(token)
     file_request = OpenRequest(
         title=found.title,
+        requester_name=requester_name,
         note=found.note,
         max_size_bytes=found.max_size_bytes,
         allowed_content_types=found.allowed_content_types,

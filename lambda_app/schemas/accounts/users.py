@@ -1,5 +1,6 @@
 """Models of accounts and access tokens."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
@@ -7,9 +8,13 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
-from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
+from lambda_app.models.accounts.users import DISPLAY_NAME_MAX_LENGTH, EMAIL_MAX_LENGTH, LOCALE_MAX_LENGTH, TIME_ZONE_MAX_LENGTH
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
-from lambda_app.schemas.text import ONE_LINE, Timestamp
+from lambda_app.schemas.text import NO_DIRECTION_MARKS, NOT_BLANK, ONE_LINE, Timestamp
+
+_LANGUAGE_TAG = re.compile("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,4}")
+# Names are not looked up: a Lambda function has no time zone database, and only browsers convert times.
+_ZONE_NAME = re.compile("[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}")
 
 PASSWORD_MIN_LENGTH = 8
 """In characters."""
@@ -49,6 +54,29 @@ SubmittedPassword = Annotated[str, StringConstraints(strict=True, max_length=PAS
 """A password to compare with the stored one."""
 
 
+def _language_tag(value: str) -> str:
+    if not _LANGUAGE_TAG.fullmatch(value):
+        raise ValueError("must be a language tag, such as en or de-AT")
+    return value
+
+
+def _zone_name(value: str) -> str:
+    if not _ZONE_NAME.fullmatch(value):
+        raise ValueError("must be the IANA name of a time zone, such as Europe/Vienna")
+    return value
+
+
+DisplayName = Annotated[
+    str,
+    StringConstraints(strict=True, strip_whitespace=True, min_length=1, max_length=DISPLAY_NAME_MAX_LENGTH),
+    ONE_LINE,
+    NOT_BLANK,
+    NO_DIRECTION_MARKS,
+]
+Locale = Annotated[str, StringConstraints(strict=True, min_length=2, max_length=LOCALE_MAX_LENGTH), AfterValidator(_language_tag)]
+TimeZone = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=TIME_ZONE_MAX_LENGTH), AfterValidator(_zone_name)]
+
+
 @dataclass(frozen=True, slots=True)
 class UserFilter:
     """Filters of a list of accounts; None means no filter."""
@@ -66,13 +94,19 @@ class UserCreate(RequestModel):
 
 
 class UserSelfUpdate(RequestModel):
-    """Changes of the user's own account. A new e-mail or password needs the current password."""
+    """Changes of the user's own account. A new e-mail or password needs the current password; null clears a field of the profile."""
 
     email: Email | None = None
     password: Password | None = Field(default=None, repr=False)
     current_password: SubmittedPassword | None = Field(default=None, repr=False)
+    display_name: DisplayName | None = Field(default=None, description="Shown to the people with whom the user shares files.")
+    locale: Locale | None = Field(default=None, description="Language tag (BCP 47) for pages and mails, such as `de-AT`.")
+    time_zone: TimeZone | None = Field(default=None, description="IANA name of the time zone in which times are shown.")
+    shows_name_on_links: bool | None = Field(
+        default=None, strict=True, description="Whether visitors of the user's share links and file requests see `display_name`."
+    )
 
-    _cannot_be_cleared = field_validator("email", "password", mode="before")(refuse_null)
+    _cannot_be_cleared = field_validator("email", "password", "shows_name_on_links", mode="before")(refuse_null)
 
 
 class UserUpdate(UserSelfUpdate):
@@ -100,6 +134,10 @@ class User(ResponseModel):
     is_active: bool
     is_superuser: bool
     email_verified: bool = Field(description="Whether the address is confirmed. Until then, files shared with it stay closed to the user.")
+    display_name: str | None = Field(description="The name that the user chose. It is neither unique nor verified.")
+    locale: str | None = Field(description="Language tag (BCP 47) for pages and mails; null means the browser's.")
+    time_zone: str | None = Field(description="IANA name of the time zone in which times are shown; null means the browser's.")
+    shows_name_on_links: bool = Field(description="Whether visitors of the user's share links and file requests see `display_name`.")
     created_at: Timestamp
     updated_at: Timestamp
 

@@ -97,6 +97,7 @@ class OpenRequest(ResponseModel):
     """A file request, for guests."""
 
     title: str
+    requester_name: str | None = Field(description="Name of the person who requests the files, if shown. It is not verified.")
     note: str | None
     max_size_bytes: int
     allowed_content_types: list[str] | None

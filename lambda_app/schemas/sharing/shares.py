@@ -203,6 +203,7 @@ class OpenedShare(ResponseModel):
     """A share link, for its visitors."""
 
     files: list[LinkedFile]
+    sender_name: str | None = Field(description="Name of the person who shared the files, if that person shows it. It is not verified.")
     note: str | None
     expires_at: Timestamp | None
     downloads_left: int | None

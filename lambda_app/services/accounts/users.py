@@ -25,6 +25,8 @@ ROLE_FIELDS = frozenset({"is_active", "is_superuser"})
 """Fields that only a superuser can change, and not on their own account."""
 QUOTA_FIELDS = frozenset({"quota_bytes", "quota_files"})
 """Fields that only a superuser can change; None means the default quota."""
+PROFILE_FIELDS = frozenset({"display_name", "locale", "time_zone", "shows_name_on_links"})
+"""Fields that users set for themselves. Superusers can clear them, because others read the name."""
 PROTECTED_FIELDS = frozenset({"email", "password", "is_superuser"})
 """Fields that decide who controls an account and with which power. Changing them requires the editor's own current password, also for
 another user's account: a stolen session of a superuser must not suffice to take accounts over."""
@@ -244,6 +246,8 @@ def _audit_entry_of(changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the audit log's action and details for a change. The details contain neither passwords nor addresses."""
     shown = sorted(changes.keys() & (ROLE_FIELDS | QUOTA_FIELDS | {"email_verified"}))
     details = {"fields": sorted(changes), **{name: changes[name] for name in shown}}
+    if changes.keys() <= PROFILE_FIELDS:
+        return "user.profile_changed", details
     names = {
         "password": "password.changed",
         "email": "user.email_changed",

@@ -8,7 +8,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError, TooLargeError, TooManyRequestsError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
-from lambda_app.models import File, FileRequest
+from lambda_app.models import File, FileRequest, OpenFileRequest
 from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
@@ -90,7 +90,7 @@ class PublicUploadService:
         self._store = store
         self._default_quota = default_quota
 
-    def get_request(self, token: str) -> FileRequest:
+    def get_request(self, token: str) -> OpenFileRequest:
         """Return the open file request with this token. Raises FileRequestClosedError."""
         request = self._requests.get_open(hash_secret(token))
         if request is None:
@@ -129,7 +129,7 @@ class PublicUploadService:
                 raise TooManyGuestUploadsError.until(reservation.blocked_until)
             if reservation.is_started:
                 return StartedPublicUpload(file, request, guest_token)
-            open_request = self.get_request(token)
+            open_request = self.get_request(token).request
             refusal = _refusal(open_request, declared.size_bytes, content_types)
             if not isinstance(refusal, NoRoomError) or not self._tombstones.release_ended_charges(open_request.owner_id, clock.now()):
                 raise refusal

@@ -78,6 +78,7 @@ def test_successful_sign_in_resets_the_counter(client_from: ClientFrom, owner: A
             assert sign_in(home, owner.email, owner.password).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cheap_hash")
 def test_thousand_wrong_sign_ins_do_not_lock_the_owner_out(client_from: ClientFrom, owner: Account) -> None:
     """500 attempts come from one address and 500 from a hundred addresses."""
@@ -126,6 +127,7 @@ def test_blocked_address_creates_no_counters(client_from: ClientFrom, services: 
     assert observed == [(401, 3), *[(401, 2)] * FREE_ATTEMPTS_PER_ADDRESS, *[(429, 0)] * 3]
 
 
+@pytest.mark.slow
 def test_failures_of_many_users_behind_one_address_expire(client_from: ClientFrom, owner: Account) -> None:
     """Forty users behind one address each enter one wrong password an hour, for six hours."""
     with client_from(unused_address()) as office, time_machine.travel(clock.now(), tick=False) as traveller:

@@ -18,6 +18,9 @@ from tests.support.problems import assert_problem, assert_unauthenticated
 USERS = "/api/v1/users"
 
 
+EMPTY_PROFILE = {"display_name": None, "locale": None, "time_zone": None, "shows_name_on_links": False}
+
+
 def registration(**changes: Any) -> dict[str, Any]:
     return {"email": f"new-{uuid4()}@example.com", "password": "a good password"} | changes
 
@@ -30,7 +33,8 @@ def test_anyone_can_register_while_registration_is_open(client: httpx.Client, pa
 
     assert response.status_code == 201
     body = response.json()
-    assert set(body) == {"id", "email", "is_active", "is_superuser", "email_verified", "created_at", "updated_at"}
+    assert set(body) == {"id", "email", "is_active", "is_superuser", "email_verified", "created_at", "updated_at", *EMPTY_PROFILE}
+    assert {name: body[name] for name in EMPTY_PROFILE} == EMPTY_PROFILE
     assert (body["email"], body["is_active"], body["is_superuser"]) == (new["email"], True, False)
     assert sign_in(client, email=new["email"], password=new["password"])
 

@@ -87,6 +87,7 @@ def test_downgrade_to_base_and_upgrade_restore_the_schema(empty: Engine) -> None
     assert catalogue(empty) == before
 
 
+@pytest.mark.slow
 def test_each_migration_can_run_alone(empty: Engine) -> None:
     steps = 0
     while migrations.current_revision(empty) != migrations.head_revision():
@@ -117,6 +118,7 @@ def test_repeated_migration_changes_nothing(empty: Engine) -> None:
     assert catalogue(empty) == before
 
 
+@pytest.mark.slow
 def test_concurrent_migrations_are_serialised(make_engine: Callable[..., Engine], fresh_database: Callable[[], str]) -> None:
     url = fresh_database()
     environment = {"ENVIRONMENT": "local", "DATABASE_URL": url, "SECRET_KEY": "x" * 32, "S3_BUCKET_NAME": "unused"}
