@@ -204,6 +204,8 @@ LOCALSTACK_RUN = AWS_ENDPOINT_URL=$(LOCALSTACK_URL) AWS_ACCESS_KEY_ID=test AWS_S
 	-c package="$(CURDIR)/build/lambda-$(LOCAL_MACHINE)"
 LOCALSTACK_STACKS ?= --all
 
+# Empty: the image of localstack-compose.yml.
+export LOCALSTACK_IMAGE LOCALSTACK_AUTH_TOKEN
 localstack-up: ## Start LocalStack, PostgreSQL and PgBouncer; needs Docker
 	@docker compose --file localstack-compose.yml up --detach --wait
 
