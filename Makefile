@@ -180,6 +180,10 @@ deploy: package preflight ## Deploy a stage to the AWS account of the current cr
 	@$(CDK_RUN) deploy --all -c stage=$(STAGE) $(CDK)
 	@"$(INFRA_BIN)/python" -m infra.release.versions --stage $(STAGE) --keep $(KEEP)
 
+.PHONY: walk
+walk: setup-infra ## Walk through a deployed stage with the current AWS credentials: register or sign in, upload, download, delete
+	@"$(INFRA_BIN)/python" -m tests.e2e.deploy.walk_stage --stage $(STAGE)
+
 .PHONY: costs
 costs: setup ## Compute the cost tables of docs/deploy.md from infra/costs/prices.toml
 	@"$(BIN)/python" -m infra.costs

@@ -99,6 +99,10 @@ class StageConfig:
     public_url: str | None = None
     """Base address of the links in mail, https:// only."""
     alarm_email: str | None = None
+    monthly_budget: int = 400
+    """Dollars of a month at which `alarm_email` gets a warning, for the resources with the stage's tag."""
+    releases_gradually: bool = True
+    """Whether a release moves a tenth of the traffic first and goes back on alarms (CodeDeploy). Otherwise all traffic moves at once."""
     uses_kms: bool = False
     """A customer managed KMS key for the bucket instead of S3 managed encryption."""
     scans_for_malware: bool = False
@@ -187,6 +191,8 @@ STAGES = {
         api_concurrency=10,
         worker_concurrency=2,
         reserves_concurrency=False,
+        releases_gradually=False,
+        monthly_budget=100,
         log_days=14,
         cors_origins=("http://localhost:5173", "http://localhost:3000"),
         requests_per_second=20,
@@ -207,6 +213,7 @@ STAGES = {
         log_days=365,
         requests_per_second=1000,
         sign_ins_per_second=50,
+        monthly_budget=1000,
     ),
     LOCAL: StageConfig(
         name=LOCAL,
@@ -223,6 +230,7 @@ STAGES = {
 _TEXT_OVERRIDES = ("domain_name", "certificate_arn", "alarm_email", "mail_from", "mail_identity", "public_url")
 _FLAG_OVERRIDES = (
     "uses_kms",
+    "releases_gradually",
     "scans_for_malware",
     "serves_unscannable",
     "open_registration",
@@ -231,7 +239,7 @@ _FLAG_OVERRIDES = (
     "makes_mail_identity",
 )
 _LIST_OVERRIDES = ("cors_origins", "zones")
-_NUMBER_OVERRIDES = ("requests_per_address", "origin_key")
+_NUMBER_OVERRIDES = ("requests_per_address", "origin_key", "monthly_budget")
 
 
 def stage_config(context: Callable[[str], Any]) -> StageConfig:

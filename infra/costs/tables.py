@@ -46,6 +46,9 @@ def idle_items(stage: StageConfig, prices: dict[str, dict[str, Any]], counts: di
     secrets, alarms = resources["AWS::SecretsManager::Secret"] + 1, resources["AWS::CloudWatch::Alarm"]
     cloudwatch = prices["cloudwatch"]
     metrics = 1
+    # A burn-rate alarm compares two metrics in each of its two windows, and each metric is billed as an alarm.
+    composites = resources["AWS::CloudWatch::CompositeAlarm"]
+    alarms += 2 * composites
     runs = use.HOURS * 60 / use.SWEEP_MINUTES
     sweep = runs * (prices["lambda"]["request_million"] / MILLION + use.SWEEP_SECONDS * WORKER_GB * prices["lambda"]["gb_second_arm"])
     return {
@@ -60,8 +63,11 @@ def idle_items(stage: StageConfig, prices: dict[str, dict[str, Any]], counts: di
         ),
         "secrets, alarms, metrics": Item(
             f"{secrets} × {prices['secrets']['secret_month']:.2f} + {alarms} × {cloudwatch['alarm_month']:.2f}"
-            f" + {metrics} × {cloudwatch['metric_month']:.2f}",
-            secrets * prices["secrets"]["secret_month"] + alarms * cloudwatch["alarm_month"] + metrics * cloudwatch["metric_month"],
+            f" + {composites} × {cloudwatch['composite_alarm_month']:.2f} + {metrics} × {cloudwatch['metric_month']:.2f}",
+            secrets * prices["secrets"]["secret_month"]
+            + alarms * cloudwatch["alarm_month"]
+            + composites * cloudwatch["composite_alarm_month"]
+            + metrics * cloudwatch["metric_month"],
         ),
         "sweep, every 15 minutes": Item(f"{runs:,.0f} runs of {use.SWEEP_SECONDS:.0f} s", sweep),
     }

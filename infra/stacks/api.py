@@ -4,6 +4,7 @@ from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from infra.components.budget import Budget
 from infra.components.cloudfront_entry import CloudFrontEntry, OriginKeys
 from infra.components.database import APP_USER
 from infra.components.file_bucket import UPLOADS
@@ -20,10 +21,13 @@ from infra.components.functions import (
     run_on_upload,
 )
 from infra.components.http_api import HttpApi
+from infra.components.journeys import Journeys
 from infra.components.migration import Migration
 from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import mail_identity_arn
+from infra.components.objectives import Objectives
 from infra.components.observability import Observability
+from infra.components.releases import CanaryRelease
 from infra.config import PRESIGNED_URL_SECONDS, REPLY_TIMEOUT_SECONDS, StageConfig
 from infra.package.artifact import Artifact
 from infra.package.contents import DATABASE_AUTHORITIES
@@ -88,9 +92,15 @@ class ApiStack(Stack):
         for function in self.functions.values():
             self._wire(function)
         self.api = HttpApi(self, "Gateway", config=config, function=self.functions["Api"].live)
-        Observability(
-            self, "Observability", config=config, functions=[*self.functions.values(), self.migration.migrate], api=self.api, data=data
-        )
+        observed = [*self.functions.values(), self.migration.migrate]
+        observability = Observability(self, "Observability", config=config, functions=observed, api=self.api, data=data)
+        Objectives(self, "Objectives", api=self.api, topic=observability.topic)
+        others = [function.log_group for function in observed if function.spec.name != "Api"]
+        Journeys(self, "Journeys", config=config, requests=self.functions["Api"].log_group, others=others)
+        if config.releases_gradually:
+            CanaryRelease(self, "Release", config=config, alias=self.functions["Api"].live, api=self.api)
+        if config.alarm_email:
+            Budget(self, "Budget", config=config, email=config.alarm_email)
         if firewall and self._origin_keys:
             self._attach_cloudfront(firewall, self._origin_keys)
         CfnOutput(self, "Url", value=self.api.url, description="Address of the API")
