@@ -30,6 +30,7 @@ from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
+from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
 from lambda_app.repositories.accounts.users import UserRepository
@@ -57,6 +58,7 @@ from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
 from lambda_app.services.accounts.request_limits import RequestLimits
+from lambda_app.services.accounts.second_factor import SecondFactorService, SecondFactorVerifier
 from lambda_app.services.accounts.sessions import SessionPolicy, SessionService
 from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationService
@@ -82,6 +84,8 @@ from lambda_app.storage.connection_releasing import ConnectionReleasingStore
 from lambda_app.storage.object_store import ObjectStore
 from lambda_app.storage.s3 import S3ObjectStore
 
+ISSUER = "We-Upload"
+"""Name under which authenticator apps list an account."""
 DATABASE_PROBE_SECONDS = 1.5
 """How long the health check waits for the database. The health check must respond within 2 seconds."""
 
@@ -143,6 +147,7 @@ class Services:
             shares=ShareRepository(session),
             passwords=self.passwords,
             login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
             limits=RequestLimits(MailAllowanceRepository(session)),
             recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
             named_access=NamedAccessRepository(session),
@@ -160,6 +165,7 @@ class Services:
             users=UserRepository(session),
             sessions=SessionRepository(session),
             login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
             passwords=self.passwords,
             tokens=self.tokens,
             keys=self.keys,
@@ -167,6 +173,17 @@ class Services:
                 lifetime=timedelta(days=self.settings.refresh_token_expire_days),
                 requires_verified_email=self.settings.require_verified_email,
             ),
+        )
+
+    def second_factors(self, session: Session) -> SecondFactorService:
+        """The service for second factors, for one unit of work."""
+        return SecondFactorService(
+            factors=SecondFactorRepository(session),
+            users=UserRepository(session),
+            verifier=self._second_factor(session),
+            login_throttle=self._login_throttle(session),
+            cipher=LinkTokenCipher(self.link_keys),
+            issuer=ISSUER,
         )
 
     def api_keys(self, session: Session) -> ApiKeyService:
@@ -360,6 +377,13 @@ class Services:
 
     def _archive_retention(self) -> timedelta:
         return timedelta(hours=self.settings.archive_retention_hours)
+
+    def _second_factor(self, session: Session) -> SecondFactorVerifier:
+        return SecondFactorVerifier(
+            factors=SecondFactorRepository(session),
+            login_throttle=self._login_throttle(session),
+            cipher=LinkTokenCipher(self.link_keys),
+        )
 
     def _login_throttle(self, session: Session) -> LoginThrottle:
         return LoginThrottle(attempts=SignInAttemptRepository(session), audit=AuditRepository(session), passwords=self.passwords)

@@ -3,6 +3,7 @@
 from lambda_app.models.accounts.api_keys import ApiKey
 from lambda_app.models.accounts.mail_allowances import MailAllowance
 from lambda_app.models.accounts.mail_tokens import MailPurpose, MailToken
+from lambda_app.models.accounts.recovery_codes import RecoveryCode
 from lambda_app.models.accounts.sessions import RefreshToken, UserSession
 from lambda_app.models.accounts.sign_in_attempts import AttemptKind, SignInAttempt
 from lambda_app.models.accounts.users import User
@@ -43,6 +44,7 @@ __all__ = [
     "MailToken",
     "OpenFileRequest",
     "OpenShare",
+    "RecoveryCode",
     "RefreshToken",
     "Share",
     "ShareArchiveDownload",

@@ -55,7 +55,7 @@ from lambda_app.repositories.sharing import shares as share_rows
 from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepository
 from lambda_app.routers.http import costly_routes, problems, request_middleware, security_headers, templating
 from lambda_app.routers.sharing import file_request_pages, share_links
-from lambda_app.services.accounts import api_keys, authentication, recovery, sessions, users
+from lambda_app.services.accounts import api_keys, authentication, login_throttle, recovery, second_factor, sessions, users
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
 from lambda_app.services.files import files, idempotency, sweep, upload_verification, uploads
@@ -681,9 +681,21 @@ GUARDS = (
     ),
     Guard(
         "a new password needs the current one",
-        users.UserService._require_current_password,
-        (Replace(lambda *_: None),),
+        login_throttle.LoginThrottle.require_password,
+        (Replace(lambda *_, **__: None),),
         (f"{API}test_users.py", f"{API}test_credential_power.py"),
+    ),
+    Guard(
+        "a sign-in needs the code of the second factor",
+        second_factor.SecondFactorVerifier.require,
+        (Replace(lambda *_: None),),
+        (f"{API}test_second_factor.py",),
+    ),
+    Guard(
+        "codes of the second factor are throttled",
+        login_throttle.LoginThrottle.count_code,
+        (Replace(lambda *_: None),),
+        (f"{API}test_second_factor.py",),
     ),
     # Disclosure
     Guard(

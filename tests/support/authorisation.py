@@ -121,6 +121,12 @@ ROWS: dict[str, Row] = {
     "GET /users/me": Row(for_signed_in(200, scope=None)),
     "PATCH /users/me": Row(for_signed_in(200), json={}),
     "PUT /users/me": Row(for_signed_in(200), json={}),
+    # The password is wrong, or the account has no second factor: tests/integration/api/test_second_factor.py has the other cases.
+    "POST /users/me/second-factor": Row(for_signed_in(403), json={"current_password": "wrong"}),
+    "POST /users/me/second-factor/confirm": Row(for_signed_in(409), json={"otp": "123456"}),
+    "POST /users/me/second-factor/recovery-codes": Row(for_signed_in(409), json={"current_password": "wrong", "otp": "123456"}),
+    "POST /users/me/second-factor/disable": Row(for_signed_in(409), json={"current_password": "wrong", "otp": "123456"}),
+    "POST /users/{user_id}/second-factor/reset": Row(for_superusers(403), json={"current_password": "wrong"}),
     "GET /users/{user_id}": Row(for_owner(200)),
     "PATCH /users/{user_id}": Row(for_owner(200), json={}),
     "PUT /users/{user_id}": Row(for_owner(200), json={}),

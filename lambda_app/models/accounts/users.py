@@ -12,6 +12,7 @@ EMAIL_MAX_LENGTH = 254
 """Longest address SMTP can carry (RFC 5321, erratum 1690)."""
 
 DISPLAY_NAME_MAX_LENGTH = 100
+ENCRYPTED_SECRET_MAX_LENGTH = 255
 LOCALE_MAX_LENGTH = 35
 """RFC 5646, section 4.4.1, recommends buffers of this length for language tags."""
 TIME_ZONE_MAX_LENGTH = 64
@@ -55,6 +56,18 @@ class User(Timestamps, Base):
     """IANA name of the time zone; None means the browser's."""
     shows_name_on_links: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     """Whether visitors of the user's share links and file requests see `display_name`."""
+
+    totp_secret: Mapped[str | None] = mapped_column(String(ENCRYPTED_SECRET_MAX_LENGTH))
+    """The shared secret of the authenticator app, encrypted (`core/security/link_tokens`); without `totp_confirmed_at` not in use yet."""
+    totp_confirmed_at: Mapped[datetime | None]
+    """When the second factor was turned on; None while it is off."""
+    totp_last_step: Mapped[int | None] = mapped_column(BigInteger)
+    """Time step of the last accepted code (RFC 6238). Codes of this step and of earlier ones are refused."""
+
+    @property
+    def has_second_factor(self) -> bool:
+        """Whether a sign-in needs a one-time code."""
+        return self.totp_confirmed_at is not None
 
     @property
     def email_verified(self) -> bool:

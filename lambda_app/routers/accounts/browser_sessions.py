@@ -28,7 +28,7 @@ def start_session(credentials: SignIn, sessions: SessionsDep, cookie: SessionCoo
     All routes of browser sessions need the header `X-We-Upload-Session: 1` and accept requests of pages of the same origin only. A
     session that the browser had before ends.
     """
-    signed_in = sessions.sign_in(email=credentials.email, password=credentials.password)
+    signed_in = sessions.sign_in(email=credentials.email, password=credentials.password, otp=credentials.otp)
     if cookie.value is not None:
         sessions.sign_out(cookie.value)
     return _browser_session(signed_in, cookie, response)

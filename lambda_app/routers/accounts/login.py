@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Form, Request, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
 from lambda_app import models
@@ -15,16 +15,26 @@ from lambda_app.dependencies.services import AuthenticationDep, RecoveryDep, Ser
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
 from lambda_app.schemas.accounts.sessions import EmailConfirmation, EmailOnly, MailRequested, PasswordReset, Refresh
-from lambda_app.schemas.accounts.users import Token, User
+from lambda_app.schemas.accounts.users import OneTimeCode, Token, User
 from lambda_app.services.accounts.sessions import SignedIn
+
+OneTimeCodeForm = Annotated[
+    OneTimeCode | None,
+    Form(description="For accounts with a second factor: code of the authenticator app, or a recovery code."),
+]
 
 router = Router(prefix="/login", tags=["login"])
 
 
 @router.post("/token", response_model=Token, responses=problem_responses(401, 403, 429), dependencies=[Depends(require_trusted_origin)])
-def sign_in(form: Annotated[OAuth2PasswordRequestForm, Depends()], sessions: SessionsDep, response: Response) -> Token:
-    """Exchange an e-mail address (as `username`) and a password for an access token and a refresh token."""
-    return _token(sessions.sign_in(email=form.username, password=form.password), response)
+def sign_in(
+    form: Annotated[OAuth2PasswordRequestForm, Depends()], sessions: SessionsDep, response: Response, otp: OneTimeCodeForm = None
+) -> Token:
+    """Exchange an e-mail address (as `username`) and a password for an access token and a refresh token.
+
+    403 `second_factor_required`: the account has a second factor; send a code as `otp`.
+    """
+    return _token(sessions.sign_in(email=form.username, password=form.password, otp=otp), response)
 
 
 @router.post("/refresh", response_model=Token, responses=problem_responses(401))

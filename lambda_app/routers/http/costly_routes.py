@@ -21,6 +21,10 @@ COSTLY_ROUTES = (
     "PATCH /api/v1/users/{user_id}",
     "POST /api/v1/login/verify-email",
     "POST /login/verify-email",
+    "POST /api/v1/users/me/second-factor",
+    "POST /api/v1/users/me/second-factor/recovery-codes",
+    "POST /api/v1/users/me/second-factor/disable",
+    "POST /api/v1/users/{user_id}/second-factor/reset",
 )
 """As the gateway's route keys. Add new routes at the end: the gateway's resources are named by their position."""
 SLASH_ROUTES = ("POST /api/v1/users/",)

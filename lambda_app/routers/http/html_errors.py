@@ -19,6 +19,8 @@ _FORMS = {
     "not_authenticated": "sign_in",
     "bad_credentials": "sign_in",
     "email_not_verified": "sign_in",
+    "second_factor_required": "sign_in_with_code",
+    "bad_second_factor": "sign_in_with_code",
 }
 """The form on the page, by error code."""
 _PROMPTS = ("share_password_required", "not_authenticated")

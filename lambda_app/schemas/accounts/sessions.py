@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field, StringConstraints
 
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
-from lambda_app.schemas.accounts.users import Email, Password, SubmittedPassword
+from lambda_app.schemas.accounts.users import Email, OneTimeCode, Password, SubmittedPassword
 from lambda_app.schemas.base import RequestModel, ResponseModel
 from lambda_app.schemas.text import ONE_LINE, Timestamp
 
@@ -27,6 +27,9 @@ class SignIn(RequestModel):
 
     email: Annotated[str, StringConstraints(strict=True, max_length=EMAIL_MAX_LENGTH), ONE_LINE]
     password: SubmittedPassword = Field(repr=False)
+    otp: OneTimeCode | None = Field(
+        default=None, repr=False, description="For accounts with a second factor: code of the authenticator app, or a recovery code."
+    )
 
 
 class BrowserSession(ResponseModel):

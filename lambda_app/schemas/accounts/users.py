@@ -16,6 +16,7 @@ _LANGUAGE_TAG = re.compile("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,4}")
 # Names are not looked up: a Lambda function has no time zone database, and only browsers convert times.
 _ZONE_NAME = re.compile("[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+){0,2}")
 
+ONE_TIME_CODE_MAX_LENGTH = 32
 PASSWORD_MIN_LENGTH = 8
 """In characters."""
 
@@ -76,6 +77,9 @@ DisplayName = Annotated[
 Locale = Annotated[str, StringConstraints(strict=True, min_length=2, max_length=LOCALE_MAX_LENGTH), AfterValidator(_language_tag)]
 TimeZone = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=TIME_ZONE_MAX_LENGTH), AfterValidator(_zone_name)]
 
+OneTimeCode = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=ONE_TIME_CODE_MAX_LENGTH), ONE_LINE]
+"""Six digits of an authenticator app, or a recovery code. Spaces and hyphens are ignored."""
+
 
 @dataclass(frozen=True, slots=True)
 class UserFilter:
@@ -99,6 +103,9 @@ class UserSelfUpdate(RequestModel):
     email: Email | None = None
     password: Password | None = Field(default=None, repr=False)
     current_password: SubmittedPassword | None = Field(default=None, repr=False)
+    otp: OneTimeCode | None = Field(
+        default=None, repr=False, description="With `current_password`, if the caller has a second factor: a code of it."
+    )
     display_name: DisplayName | None = Field(default=None, description="Shown to the people with whom the user shares files.")
     locale: Locale | None = Field(default=None, description="Language tag (BCP 47) for pages and mails, such as `de-AT`.")
     time_zone: TimeZone | None = Field(default=None, description="IANA name of the time zone in which times are shown.")
@@ -137,6 +144,7 @@ class User(ResponseModel):
     display_name: str | None = Field(description="The name that the user chose. It is neither unique nor verified.")
     locale: str | None = Field(description="Language tag (BCP 47) for pages and mails; null means the browser's.")
     time_zone: str | None = Field(description="IANA name of the time zone in which times are shown; null means the browser's.")
+    has_second_factor: bool = Field(description="Whether a sign-in needs a one-time code.")
     shows_name_on_links: bool = Field(description="Whether visitors of the user's share links and file requests see `display_name`.")
     created_at: Timestamp
     updated_at: Timestamp

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.sharing.shares import NOTE_MAX_LENGTH, SLUG_MAX_LENGTH, ShareAudience
-from lambda_app.schemas.accounts.users import SubmittedPassword, normalise_email
+from lambda_app.schemas.accounts.users import OneTimeCode, SubmittedPassword, normalise_email
 from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
 from lambda_app.schemas.text import ONE_LINE, SEVERAL_LINES, Instant, Timestamp
 
@@ -216,6 +216,8 @@ class ShareCredentials(RequestModel):
     password: SubmittedPassword | None = Field(default=None, repr=False)
     email: Annotated[str, StringConstraints(strict=True, max_length=EMAIL_MAX_LENGTH), ONE_LINE] | None = None
     account_password: SubmittedPassword | None = Field(default=None, repr=False)
+    otp: OneTimeCode | None = Field(default=None, repr=False)
+    """With the credentials of an account that has a second factor."""
 
     @model_validator(mode="after")
     def _has_one_credential(self) -> "ShareCredentials":

@@ -3,7 +3,7 @@
 import ipaddress
 from enum import StrEnum
 
-from lambda_app.core.errors import TooManyRequestsError
+from lambda_app.core.errors import PermissionDeniedError, TooManyRequestsError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.models import Share, User
@@ -24,6 +24,13 @@ class ThrottledError(TooManyRequestsError):
     message = "Too many failed attempts; wait before you try again"
 
 
+class CurrentPasswordError(PermissionDeniedError):
+    """A change of the account needs the current password."""
+
+    code = "current_password_required"
+    message = "The current password is missing or wrong"
+
+
 class PasswordPurpose(StrEnum):
     """What a password is submitted for. The values are prefixes of actions in the audit log."""
 
@@ -31,6 +38,8 @@ class PasswordPurpose(StrEnum):
     CHANGE = "password_proof"
     """A signed-in user confirms a change of the account with the current password."""
     LINK = "share_password"
+    CODE = "second_factor"
+    """A one-time code after the password."""
 
 
 class LoginThrottle:
@@ -63,6 +72,27 @@ class LoginThrottle:
         The attempt stays counted: otherwise anyone with an unverified account could fill the audit log and keep the hash busy.
         """
         self._audit.add_durably(f"{PasswordPurpose.SIGN_IN}.failed", subject=f"user:{user.id}", details={"reason": reason})
+
+    def require_password(self, user: User, password: str | None, *, purpose: PasswordPurpose) -> None:
+        """Return if it is the current password of the signed-in user. Raises CurrentPasswordError, ThrottledError.
+
+        Throttled like a sign-in: otherwise an attacker with a stolen access token could guess the password here without limit.
+        """
+        if password is None or self.verify_password(email=user.email, password=password, purpose=purpose) is None:
+            raise CurrentPasswordError
+        self.reset(user.email)
+
+    def count_code(self, user: User) -> None:
+        """Count an attempt with a one-time code, until `reset_code`. Raises ThrottledError.
+
+        Only a caller who knows the password can submit a code, so the attempts from all networks are counted together: a code has six
+        digits, and an attacker with many addresses must not have more attempts than one with a single address.
+        """
+        self._admit(_code_keys(user), email=None, purpose=PasswordPurpose.CODE, subject=f"user:{user.id}")
+
+    def reset_code(self, user: User) -> None:
+        """Take the attempt back after its success, and commit."""
+        self._attempts.reset_durably(_code_keys(user))
 
     def verify_link_password(self, share: Share, password: str) -> bool:
         """Return whether this is the link's password; if so, reset the counters. Raises ThrottledError."""
@@ -114,6 +144,10 @@ def attempt_keys(email: str) -> AttemptKeys:
 
 def _link_keys(share: Share) -> AttemptKeys:
     return _keys_of(f"share:{share.id}")
+
+
+def _code_keys(user: User) -> AttemptKeys:
+    return AttemptKeys.of(account=f"code:{user.id}", network=f"code:{user.id}")
 
 
 def _keys_of(account: str) -> AttemptKeys:

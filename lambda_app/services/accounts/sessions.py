@@ -15,6 +15,7 @@ from lambda_app.models import User, UserSession
 from lambda_app.repositories.accounts.sessions import SessionRepository, Successor
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose, attempt_keys
+from lambda_app.services.accounts.second_factor import SecondFactorVerifier
 
 REFRESH_GRACE = timedelta(seconds=30)
 """How long after an exchange the same refresh token leads to the same successor."""
@@ -82,6 +83,7 @@ class SessionService:
         users: UserRepository,
         sessions: SessionRepository,
         login_throttle: LoginThrottle,
+        second_factor: SecondFactorVerifier,
         passwords: PasswordHasher,
         tokens: AccessTokens,
         keys: SigningKeys,
@@ -90,23 +92,28 @@ class SessionService:
         self._users = users
         self._sessions = sessions
         self._login_throttle = login_throttle
+        self._second_factor = second_factor
         self._passwords = passwords
         self._tokens = tokens
         self._keys = keys
         self._policy = policy
 
-    def sign_in(self, *, email: str, password: str) -> SignedIn:
-        """Exchange e-mail and password for a session. Raises the errors of `verify_credentials`."""
-        return self._open(self.verify_credentials(email=email, password=password), email)
+    def sign_in(self, *, email: str, password: str, otp: str | None = None) -> SignedIn:
+        """Exchange e-mail, password and, if the account has a second factor, a one-time code for a session.
 
-    def verify_credentials(self, *, email: str, password: str) -> User:
-        """Return the user with this e-mail and password.
+        Raises the errors of `verify_credentials`.
+        """
+        return self._open(self.verify_credentials(email=email, password=password, otp=otp), email)
+
+    def verify_credentials(self, *, email: str, password: str, otp: str | None) -> User:
+        """Return the user with this e-mail and password, and this one-time code if the account has a second factor.
 
         The attempt counts as failed until the caller resets the counters of `attempt_keys`.
 
         Raises:
             BadCredentialsError: unknown address, wrong password or disabled account; the time taken does not differ.
             EmailNotVerifiedError: the credentials are correct, but the address must be verified first.
+            SecondFactorRequiredError, BadSecondFactorError: the password is correct, but the code is missing or wrong.
             ThrottledError: too many failed attempts.
         """
         user = self._login_throttle.verify_password(email=email, password=password, purpose=PasswordPurpose.SIGN_IN)
@@ -115,6 +122,7 @@ class SessionService:
         if self._policy.requires_verified_email and user.email_verified_at is None:
             self._login_throttle.record_refused_sign_in(user, reason="email_not_verified")
             raise EmailNotVerifiedError
+        self._second_factor.require(user, otp)
         if self._passwords.needs_rehash(user.hashed_password):
             self._users.replace_hash(user, self._passwords.hash(password))
         return user

@@ -19,6 +19,7 @@ from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose
 from lambda_app.services.accounts.request_limits import RequestLimits
+from lambda_app.services.accounts.second_factor import SecondFactorVerifier
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 
 ROLE_FIELDS = frozenset({"is_active", "is_superuser"})
@@ -76,6 +77,7 @@ class UserService:
         shares: ShareRepository,
         passwords: PasswordHasher,
         login_throttle: LoginThrottle,
+        second_factor: SecondFactorVerifier,
         limits: RequestLimits,
         recipient_lookup: RecipientLookup,
         named_access: NamedAccessRepository,
@@ -86,6 +88,7 @@ class UserService:
         self._shares = shares
         self._passwords = passwords
         self._login_throttle = login_throttle
+        self._second_factor = second_factor
         self._limits = limits
         self._recipient_lookup = recipient_lookup
         self._named_access = named_access
@@ -149,6 +152,7 @@ class UserService:
         Raises:
             PermissionDeniedError: the account belongs to another user, or a field is for superusers only; also when a
                 field of `PROTECTED_FIELDS` is changed without the editor's correct current password.
+            SecondFactorRequiredError, BadSecondFactorError: such a field, and the code of the editor's second factor is missing or wrong.
             ConflictError: a superuser tries to change their own role.
             ThrottledError: too many wrong passwords, or too many questions whether addresses have accounts.
             NotFoundError, EmailTakenError, WeakPasswordError.
@@ -157,12 +161,13 @@ class UserService:
         if not is_self and not editor.is_superuser:
             raise PermissionDeniedError
         changes = update.model_dump(exclude_unset=True)
-        current_password = changes.pop("current_password", None)
+        current_password, otp = changes.pop("current_password", None), changes.pop("otp", None)
         self._refuse_role_change(editor, changes, is_self=is_self)
         if not changes:
             return AccountChange(self.get_user(editor, user_id), None)
         if changes.keys() & PROTECTED_FIELDS:
-            self._require_current_password(editor, current_password)
+            self._login_throttle.require_password(editor, current_password, purpose=PasswordPurpose.CHANGE)
+            self._second_factor.require(editor, otp)
         if not editor.is_superuser and changes.get("email", editor.email) != editor.email:
             # The result reveals whether the address has an account.
             self._recipient_lookup.count(editor, changes["email"])
@@ -211,13 +216,6 @@ class UserService:
         if is_self:
             # Otherwise the last superuser could leave the deployment without one.
             raise ConflictError("You cannot change your own role; another superuser can", code="own_role")
-
-    def _require_current_password(self, user: User, password: str | None) -> None:
-        # Throttled like a sign-in: otherwise an attacker with a stolen access token could guess the password here without limit.
-        throttle, purpose = self._login_throttle, PasswordPurpose.CHANGE
-        if password is None or throttle.verify_password(email=user.email, password=password, purpose=purpose) is None:
-            raise PermissionDeniedError("The current password is missing or wrong", code="current_password_required")
-        self._login_throttle.reset(user.email)
 
     def _find(self, email: str) -> User | None:
         try:

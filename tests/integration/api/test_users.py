@@ -18,7 +18,7 @@ from tests.support.problems import assert_problem, assert_unauthenticated
 USERS = "/api/v1/users"
 
 
-EMPTY_PROFILE = {"display_name": None, "locale": None, "time_zone": None, "shows_name_on_links": False}
+EMPTY_PROFILE = {"display_name": None, "locale": None, "time_zone": None, "shows_name_on_links": False, "has_second_factor": False}
 
 
 def registration(**changes: Any) -> dict[str, Any]:

@@ -1,0 +1,44 @@
+"""Models of the second factor."""
+
+from pydantic import Field
+
+from lambda_app.schemas.accounts.users import OneTimeCode, SubmittedPassword
+from lambda_app.schemas.base import RequestModel, ResponseModel
+
+
+class PasswordProof(RequestModel):
+    """The current password of the caller."""
+
+    current_password: SubmittedPassword = Field(repr=False, description="The current password of the caller.")
+
+
+class FactorProof(PasswordProof):
+    """The current password of the caller, and a one-time code."""
+
+    otp: OneTimeCode = Field(repr=False, description="Code of the authenticator app, or a recovery code.")
+
+
+class FactorReset(PasswordProof):
+    """The current password of the superuser, and a one-time code if the superuser has a second factor."""
+
+    otp: OneTimeCode | None = Field(default=None, repr=False, description="A code of the caller's own second factor, if there is one.")
+
+
+class CodeProof(RequestModel):
+    """A one-time code."""
+
+    otp: OneTimeCode = Field(repr=False, description="Code of the authenticator app.")
+
+
+class FactorSetup(ResponseModel):
+    """The secret to store in an authenticator app. The second factor is off until a code confirms it."""
+
+    secret: str = Field(repr=False, description="The secret in Base32, to type into an authenticator app.")
+    uri: str = Field(repr=False, description="The `otpauth` URI with the secret.")
+    qr_code: str = Field(repr=False, description="The URI as a QR code: an SVG document.")
+
+
+class RecoveryCodes(ResponseModel):
+    """Codes that replace the authenticator app, each once. They appear in this response only."""
+
+    recovery_codes: list[str] = Field(repr=False, description="Ten codes. Each is valid once.")
