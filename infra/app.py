@@ -17,6 +17,7 @@ from infra.stacks.data import DataStack
 from infra.stacks.firewall import FirewallStack
 from infra.stacks.local import Addresses, LocalApiStack, LocalDataStack
 from infra.stacks.network import NetworkStack
+from infra.stacks.recovery import RecoveryStack
 
 PACKAGE = Path(__file__).resolve().parents[1] / "build" / "lambda-arm64"
 
@@ -36,24 +37,29 @@ class Stage(NamedTuple):
     data: DataStack
     api: ApiStack
     firewall: FirewallStack | None
+    recovery: RecoveryStack | None = None
 
     @property
     def stacks(self) -> list[Stack]:
-        """All stacks of the stage; the firewall stack only if the stage has one."""
+        """All stacks of the stage; the firewall and recovery stacks only if the stage has them."""
         return [stack for stack in self if stack is not None]
 
 
 def add_stacks(app: App, config: StageConfig, artifact: Artifact) -> Stage:
     """Add the stacks of a stage to `app`.
 
-    Account and region come from the deploying credentials; only the firewall stack names its region.
+    Account and region come from the deploying credentials; only the firewall and recovery stacks name their regions.
     """
     prefix = f"WeUpload-{config.name}"
     firewall = FirewallStack(app, f"{prefix}-Firewall", config=config) if config.firewall else None
+    recovery = RecoveryStack(app, f"{prefix}-Recovery", config=config) if config.recovery_region else None
     network = NetworkStack(app, f"{prefix}-Network", config=config)
     data = DataStack(app, f"{prefix}-Data", config=config, network=network.network)
+    if recovery:
+        # The vault and the bucket must exist before the data stack's plan and replication name them.
+        data.add_stack_dependency(recovery)
     api = ApiStack(app, f"{prefix}-Api", config=config, network=network, data=data, firewall=firewall, artifact=artifact)
-    stage = Stage(network, data, api, firewall)
+    stage = Stage(network, data, api, firewall, recovery)
     for stack in stage.stacks:
         for key, value in {"project": "we-upload", "stage": config.name}.items():
             # CloudFormation does not accept the tags that the CDK writes for this type.

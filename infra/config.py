@@ -45,6 +45,14 @@ class DatabaseKind(StrEnum):
     AURORA = "aurora"
 
 
+class VaultLock(StrEnum):
+    """`governance`: a principal with `backup:DeleteBackupVaultLockConfiguration` can remove it. `compliance`: after 3 days, none can."""
+
+    NONE = "none"
+    GOVERNANCE = "governance"
+    COMPLIANCE = "compliance"
+
+
 class ConfigError(ValueError):
     """A stage with invalid settings; the message names the setting."""
 
@@ -112,6 +120,12 @@ class StageConfig:
     open_registration: bool = True
     require_verified_email: bool = False
     """Whether users must confirm their address before they can sign in; needs `mail_from`."""
+    recovery_region: str | None = None
+    """Another region that receives a copy of each daily backup of the database (AWS Backup). None: no copies."""
+    replicates_objects: bool = False
+    """Whether S3 copies each object to a bucket in `recovery_region`."""
+    vault_lock: VaultLock = VaultLock.NONE
+    """Whether backups are locked against deletion until they expire."""
     noncurrent_days: int = 30
     """Days that the deleted version of an object can be restored."""
 
@@ -125,6 +139,10 @@ class StageConfig:
         self._check_mail()
         if self.serves_unscannable and not self.scans_for_malware:
             raise ConfigError("serves_unscannable needs scans_for_malware")
+        if self.recovery_region is None and (self.replicates_objects or self.vault_lock is not VaultLock.NONE):
+            raise ConfigError("replicates_objects and vault_lock need recovery_region")
+        if self.replicates_objects and self.uses_kms:
+            raise ConfigError("replicates_objects cannot be combined with uses_kms: the key of the bucket exists in one region only")
         usable = int(self.database_connections * (1 - RESERVED_CONNECTION_SHARE))
         if self.api_concurrency + SHARED_WORKERS * self.worker_concurrency > usable:
             raise ConfigError(f"{self.name}: api_concurrency and three workers together exceed {usable} database connections")
@@ -227,9 +245,10 @@ STAGES = {
     ),
 }
 
-_TEXT_OVERRIDES = ("domain_name", "certificate_arn", "alarm_email", "mail_from", "mail_identity", "public_url")
+_TEXT_OVERRIDES = ("domain_name", "certificate_arn", "alarm_email", "mail_from", "mail_identity", "public_url", "recovery_region")
 _FLAG_OVERRIDES = (
     "uses_kms",
+    "replicates_objects",
     "releases_gradually",
     "scans_for_malware",
     "serves_unscannable",
@@ -252,19 +271,27 @@ def stage_config(context: Callable[[str], Any]) -> StageConfig:
     if name not in STAGES:
         raise ConfigError(f"stage must be one of {', '.join(STAGES)}, not {name!r}")
     overrides: dict[str, Any] = {key: context(key) for key in _TEXT_OVERRIDES if context(key)}
-    for key in _FLAG_OVERRIDES:
-        value = context(key)
-        if value is not None:
-            if str(value).lower() not in ("true", "false"):
-                raise ConfigError(f"{key} must be true or false, not {value!r}")
-            overrides[key] = str(value).lower() == "true"
-    for key in _NUMBER_OVERRIDES:
-        value = context(key)
-        if value is not None:
-            if not str(value).isdecimal():
-                raise ConfigError(f"{key} must be a whole number, not {value!r}")
-            overrides[key] = int(value)
-    for key in _LIST_OVERRIDES:
-        if context(key):
-            overrides[key] = tuple(part.strip() for part in context(key).split(","))
+    overrides |= {key: _flag(key, context(key)) for key in _FLAG_OVERRIDES if context(key) is not None}
+    overrides |= {key: _number(key, context(key)) for key in _NUMBER_OVERRIDES if context(key) is not None}
+    overrides |= {key: tuple(part.strip() for part in context(key).split(",")) for key in _LIST_OVERRIDES if context(key)}
+    if context("vault_lock"):
+        overrides["vault_lock"] = _vault_lock(context("vault_lock"))
     return replace(STAGES[name], **overrides)
+
+
+def _flag(key: str, value: Any) -> bool:
+    if str(value).lower() not in ("true", "false"):
+        raise ConfigError(f"{key} must be true or false, not {value!r}")
+    return str(value).lower() == "true"
+
+
+def _number(key: str, value: Any) -> int:
+    if not str(value).isdecimal():
+        raise ConfigError(f"{key} must be a whole number, not {value!r}")
+    return int(value)
+
+
+def _vault_lock(value: str) -> VaultLock:
+    if value not in set(VaultLock):
+        raise ConfigError(f"vault_lock must be one of {', '.join(VaultLock)}, not {value!r}")
+    return VaultLock(value)

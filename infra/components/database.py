@@ -3,6 +3,7 @@
 from typing import cast
 
 from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import aws_backup as backup
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_rds as rds
@@ -42,6 +43,11 @@ class Database(Construct):
         if server.secret is None:
             raise ValueError("RDS must manage the owner's password")
         self.secret = server.secret
+        self.backup_resource = (
+            backup.BackupResource.from_rds_database_instance(server)
+            if isinstance(server, rds.DatabaseInstance)
+            else backup.BackupResource.from_rds_database_cluster(server)
+        )
         target, self.host, self.dimensions = _connection_details(server)
         proxy_group = ec2.SecurityGroup(self, "ProxyGroup", vpc=vpc, description="We-Upload RDS Proxy", allow_all_outbound=False)
         proxy_group.add_ingress_rule(function_group, ec2.Port.tcp(PORT), "Functions")

@@ -78,8 +78,9 @@ def test_synthesis_needs_no_account(stacks: Synthesised) -> None:
     environments = {part["environment"] for part in manifest["artifacts"].values() if part["type"] == "aws:cloudformation:stack"}
 
     assert "missing" not in manifest
-    # The region of the credentials; CloudFront's web ACL must be in us-east-1.
-    assert environments == {"aws://unknown-account/unknown-region"} | ({"aws://unknown-account/us-east-1"} if stacks.firewall else set())
+    # The region of the credentials; CloudFront's web ACL must be in us-east-1, and copies are in a region of their own.
+    others = ({"us-east-1"} if stacks.firewall else set()) | ({"eu-west-1"} if stacks.recovery else set())
+    assert environments == {f"aws://unknown-account/{region}" for region in {"unknown-region"} | others}
 
 
 def test_wildcard_resource_has_a_reason(stacks: Synthesised) -> None:
