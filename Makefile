@@ -180,6 +180,12 @@ deploy: package preflight ## Deploy a stage to the AWS account of the current cr
 	@$(CDK_RUN) deploy --all -c stage=$(STAGE) $(CDK)
 	@"$(INFRA_BIN)/python" -m infra.release.versions --stage $(STAGE) --keep $(KEEP)
 
+# RESTORE="--to 2026-11-28T04:00:00Z": a point in time. Without it the latest one.
+RESTORE ?=
+.PHONY: restore
+restore: setup-infra ## Restore the database of a stage from its backups: make restore STAGE=prod RESTORE="--to 2026-11-28T04:00:00Z"
+	@"$(INFRA_BIN)/python" -m infra.recovery --stage $(STAGE) $(RESTORE)
+
 .PHONY: walk
 walk: setup-infra ## Walk through a deployed stage with the current AWS credentials: register or sign in, upload, download, delete
 	@"$(INFRA_BIN)/python" -m tests.e2e.deploy.walk_stage --stage $(STAGE)
