@@ -26,7 +26,7 @@ help: ## List all targets and variables
 	@echo "  CDK             options of the cdk command"
 	@echo "  ARGS            operator command of make admin: make admin ARGS=\"sweep --dry-run\""
 	@echo "Settings of the API for make run, on its command line or in the environment; see docs/configuration.md:"
-	@echo "  ACCESS_TOKEN_EXPIRE_MINUTES, API_URL, API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, BACKEND_CORS_ORIGINS,"
+	@echo "  ACCESS_TOKEN_EXPIRE_MINUTES, ACCOUNT_DELETION_DAYS, API_URL, API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, BACKEND_CORS_ORIGINS,"
 	@echo "  DATABASE_POOL_SIZE, DATABASE_TIMEOUT_SECONDS, LOG_LEVEL, OPEN_REGISTRATION, PRESIGNED_URL_EXPIRATION, PUBLIC_URL,"
 	@echo "  REFRESH_TOKEN_EXPIRE_DAYS, REQUIRE_VERIFIED_EMAIL, TRASH_RETENTION_DAYS, USER_DELETION_BYTES, USER_QUOTA_BYTES, USER_QUOTA_FILES"
 

@@ -7,7 +7,7 @@ from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.routers import admin, config, docs, health
-from lambda_app.routers.accounts import api_keys, browser_sessions, login, second_factors, sessions, users
+from lambda_app.routers.accounts import api_keys, browser_sessions, deletions, login, second_factors, sessions, users
 from lambda_app.routers.archives import archives, share_archives
 from lambda_app.routers.files import files, public_files, uploads
 from lambda_app.routers.http.cors import Cors
@@ -26,6 +26,7 @@ API_ROUTERS = (
     sessions.router,
     api_keys.router,
     second_factors.router,
+    deletions.router,
     users.router,
     uploads.router,
     admin.router,

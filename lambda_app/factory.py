@@ -28,6 +28,7 @@ from lambda_app.db.engine import create_database_engine
 from lambda_app.db.health import DatabaseProbe
 from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
+from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
@@ -55,6 +56,7 @@ from lambda_app.repositories.sharing.shares import ShareRepository
 from lambda_app.repositories.stats import StatsRepository
 from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
+from lambda_app.services.accounts.deletions import AccountDeletionService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
 from lambda_app.services.accounts.request_limits import RequestLimits
@@ -166,6 +168,7 @@ class Services:
             sessions=SessionRepository(session),
             login_throttle=self._login_throttle(session),
             second_factor=self._second_factor(session),
+            deletions=AccountDeletionRepository(session),
             passwords=self.passwords,
             tokens=self.tokens,
             keys=self.keys,
@@ -182,8 +185,18 @@ class Services:
             users=UserRepository(session),
             verifier=self._second_factor(session),
             login_throttle=self._login_throttle(session),
-            cipher=LinkTokenCipher(self.link_keys),
+            cipher=self._link_cipher(),
             issuer=ISSUER,
+        )
+
+    def account_deletions(self, session: Session) -> AccountDeletionService:
+        """The service that deletes accounts, for one unit of work."""
+        return AccountDeletionService(
+            deletions=AccountDeletionRepository(session),
+            users=UserRepository(session),
+            login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
+            grace=timedelta(days=self.settings.account_deletion_days),
         )
 
     def api_keys(self, session: Session) -> ApiKeyService:
@@ -260,7 +273,7 @@ class Services:
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             passwords=self.passwords,
             share_tokens=ShareTokens(self.keys),
-            cipher=LinkTokenCipher(self.link_keys),
+            cipher=self._link_cipher(),
             recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
         )
 
@@ -290,12 +303,12 @@ class Services:
             requests=FileRequestRepository(session),
             idempotency=IdempotencyService(IdempotencyRepository(session)),
             keys=self.keys,
-            cipher=LinkTokenCipher(self.link_keys),
+            cipher=self._link_cipher(),
         )
 
     def link_token_encryption(self, session: Session) -> LinkTokenEncryption:
         """The re-encryption of link tokens after a rotation, for the operator's command."""
-        return LinkTokenEncryption(tokens=LinkTokenRepository(session), cipher=LinkTokenCipher(self.link_keys))
+        return LinkTokenEncryption(tokens=LinkTokenRepository(session), cipher=self._link_cipher())
 
     def public_uploads(self, session: Session) -> PublicUploadService:
         """The service for guests who upload to a file request, for one unit of work."""
@@ -319,6 +332,7 @@ class Services:
             transitions=self._transitions(session),
             tombstones=self._tombstones(session),
             keys=IdempotencyRepository(session),
+            accounts=AccountDeletionRepository(session),
             store=self._store(session),
         )
 
@@ -375,6 +389,9 @@ class Services:
     def _default_quota(self) -> Quota:
         return Quota(bytes=self.settings.user_quota_bytes, files=self.settings.user_quota_files)
 
+    def _link_cipher(self) -> LinkTokenCipher:
+        return LinkTokenCipher(self.link_keys, fallback=None if self.link_keys is self.keys else self.keys)
+
     def _archive_retention(self) -> timedelta:
         return timedelta(hours=self.settings.archive_retention_hours)
 
@@ -382,7 +399,7 @@ class Services:
         return SecondFactorVerifier(
             factors=SecondFactorRepository(session),
             login_throttle=self._login_throttle(session),
-            cipher=LinkTokenCipher(self.link_keys),
+            cipher=self._link_cipher(),
         )
 
     def _login_throttle(self, session: Session) -> LoginThrottle:

@@ -45,6 +45,7 @@ class Permission(Flag):
     BUILD_ARCHIVES = auto()
     SWEEP_ARCHIVES = auto()
     READ_SIGNING_KEY = auto()
+    READ_LINK_KEY = auto()
     ROTATE_SIGNING_KEY = auto()
     SEND_MAIL = auto()
 
@@ -103,6 +104,7 @@ FUNCTIONS = (
         | Permission.DELETE_OBJECTS
         | Permission.REQUEST_ARCHIVES
         | Permission.READ_SIGNING_KEY
+        | Permission.READ_LINK_KEY
         | Permission.SEND_MAIL,
         memory_mib=1769,
         concurrency="api_concurrency",
@@ -153,8 +155,8 @@ FUNCTIONS = (
         name="Admin",
         handler="lambda_app.handlers.admin.handler",
         trigger=Trigger.MANUAL,
-        # The signing key: the encryption of link addresses may be derived from it (`reencrypt-links`).
-        permissions=Permission.USE_DATABASE | Permission.READ_SIGNING_KEY,
+        # The key of the links: `reencrypt-links`.
+        permissions=Permission.USE_DATABASE | Permission.READ_LINK_KEY,
         # `verify-audit` reads and hashes the complete log.
         memory_mib=1769,
         timeout_seconds=ARCHIVE_TIMEOUT_SECONDS,

@@ -13,6 +13,7 @@ from infra.components.functions import (
     OBJECT_ACTIONS,
     AppFunction,
     FunctionContext,
+    FunctionSpec,
     Permission,
     Trigger,
     archive_actions,
@@ -75,6 +76,9 @@ class ApiStack(Stack):
             "DATABASE_APP_ROLE": APP_USER,
         }
 
+        def app_environment(spec: FunctionSpec) -> dict[str, str]:
+            return app | {"LINK_KEY_ARN": data.link_key.secret_arn} if Permission.READ_LINK_KEY in spec.permissions else app
+
         def function_context(environment: dict[str, str]) -> FunctionContext:
             return FunctionContext(
                 config=config,
@@ -87,7 +91,9 @@ class ApiStack(Stack):
         self.migration = Migration(self, "Migration", context=function_context(owner))
         data.database.grant_owner(self.migration.migrate.role)
         self.functions = {
-            spec.name: AppFunction(self, spec.name, spec=spec, context=function_context(app)) for spec in FUNCTIONS if spec.exists
+            spec.name: AppFunction(self, spec.name, spec=spec, context=function_context(app_environment(spec)))
+            for spec in FUNCTIONS
+            if spec.exists
         }
         for function in self.functions.values():
             self._wire(function)
@@ -173,6 +179,8 @@ class ApiStack(Stack):
             data.files.grant_listing_uploads(role)
         if Permission.READ_SIGNING_KEY in permissions:
             _allow_reading(role, data.signing_key.secret_arn)
+        if Permission.READ_LINK_KEY in permissions:
+            _allow_reading(role, data.link_key.secret_arn)
         if self._origin_keys and function.spec.trigger is Trigger.REQUEST:
             _allow_reading(role, *(key.secret_arn for key in self._origin_keys.accepted))
         if self._config.mail_from and Permission.SEND_MAIL in permissions:

@@ -14,7 +14,7 @@ from infra.config import StageConfig
 
 
 class DataStack(Stack):
-    """Bucket, event queues, database and signing key. Construct ids never change: CloudFormation would replace the resource."""
+    """Bucket, event queues, database, signing key and link key. Construct ids never change: CloudFormation would replace the resource."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, network: Network) -> None:
         super().__init__(scope, construct_id, termination_protection=config.protects_data, description="We-Upload: data")
@@ -32,6 +32,19 @@ class DataStack(Stack):
             self.signing_key,
             "AwsSolutions-SMG4",
             reason="RotateSigningKey rotates it every 30 days; its schedule is in the API stack, and the rule checks this stack only.",
+        )
+        self.link_key = secretsmanager.Secret(
+            self,
+            "LinkKey",
+            description="We-Upload: key that encrypts the addresses of links for their owners",
+            # The key of AES-256-GCM is derived from it.
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            removal_policy=RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY,
+        )
+        suppress_nag(
+            self.link_key,
+            "AwsSolutions-SMG4",
+            reason="A rotation must encrypt the stored addresses again before the old key is removed, which an operator starts.",
         )
         if config.recovery_region:
             DailyBackups(self, "Backups", config=config, database=self.database.backup_resource)

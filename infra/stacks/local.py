@@ -1,4 +1,4 @@
-"""The `local` stage: the same functions, bucket, queues and secret, limited to the services of LocalStack's community edition.
+"""The `local` stage: the same functions, bucket, queues and secrets, limited to the services of LocalStack's community edition.
 
 A REST API replaces the HTTP API; PostgreSQL and PgBouncer replace RDS and RDS Proxy. There is no VPC and there are no alarms.
 """
@@ -17,6 +17,7 @@ from infra.components.functions import (
     OBJECT_ACTIONS,
     AppFunction,
     FunctionContext,
+    FunctionSpec,
     Permission,
     Trigger,
     archive_actions,
@@ -41,7 +42,7 @@ class Addresses:
 
 
 class LocalDataStack(Stack):
-    """Bucket, event queue and signing key."""
+    """Bucket, event queue, signing key and link key."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
         super().__init__(scope, construct_id, description="We-Upload: data, local stage")
@@ -52,9 +53,22 @@ class LocalDataStack(Stack):
             generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
             removal_policy=RemovalPolicy.DESTROY,
         )
+        self.link_key = secretsmanager.Secret(
+            self,
+            "LinkKey",
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
         CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name)
         CfnOutput(self, "Queue", value=self.files.events.queue_url)
         CfnOutput(self, "SigningKeyArn", value=self.signing_key.secret_arn)
+        CfnOutput(self, "LinkKeyArn", value=self.link_key.secret_arn)
+
+    def grant_keys(self, function: AppFunction) -> None:
+        """Allow the function to read the keys that its spec permits."""
+        for permission, secret in ((Permission.READ_SIGNING_KEY, self.signing_key), (Permission.READ_LINK_KEY, self.link_key)):
+            if permission in function.spec.permissions:
+                secret.grant_read(function.role)
 
 
 class LocalApiStack(Stack):
@@ -71,14 +85,17 @@ class LocalApiStack(Stack):
             "S3_BUCKET_NAME": data.files.bucket.bucket_name,
             "SECRET_KEY_ARN": data.signing_key.secret_arn,
         }
-        app = FunctionContext(
-            config=config, artifact=artifact, environment=common | {"DATABASE_URL": addresses.app_database}, snapshots=False
-        )
+        app = common | {"DATABASE_URL": addresses.app_database}
+
+        def app_context(spec: FunctionSpec) -> FunctionContext:
+            link_key = {"LINK_KEY_ARN": data.link_key.secret_arn} if Permission.READ_LINK_KEY in spec.permissions else {}
+            return FunctionContext(config=config, artifact=artifact, environment=app | link_key, snapshots=False)
+
         owned = common | {"DATABASE_URL": addresses.owner_database, "DATABASE_APP_ROLE": APP_USER}
         owner = FunctionContext(config=config, artifact=artifact, environment=owned, snapshots=False)
         migration = Migration(self, "Migration", context=owner)
         functions = {
-            spec.name: AppFunction(self, spec.name, spec=spec, context=app)
+            spec.name: AppFunction(self, spec.name, spec=spec, context=app_context(spec))
             for spec in FUNCTIONS
             if spec.exists and spec.trigger is not Trigger.ROTATION
         }
@@ -93,8 +110,7 @@ class LocalApiStack(Stack):
                 data.files.grant_objects(function.role, *archive, prefix=prefix)
             if Permission.LIST_UPLOADS in permissions:
                 data.files.grant_listing_uploads(function.role)
-            if Permission.READ_SIGNING_KEY in permissions:
-                data.signing_key.grant_read(function.role)
+            data.grant_keys(function)
             if function.spec.trigger is Trigger.UPLOAD:
                 run_on_upload(function, events_of_bucket=data.files.events)
             elif function.spec.trigger is Trigger.ARCHIVE:

@@ -71,6 +71,13 @@ class NotFoundError(AppError):
     message = "Not found"
 
 
+class LinkNotFoundError(NotFoundError):
+    """No open share link or file request has this address. The error does not reveal why, and is the same for both."""
+
+    code = "link_not_found"
+    message = "This link does not exist or is no longer available"
+
+
 class ConflictError(AppError):
     """The request conflicts with the current state of the resource."""
 

@@ -111,6 +111,8 @@ class Settings(BaseModel):
     """Quota of a user in number of files, unless a superuser sets another one."""
     user_deletion_bytes: int = Field(default=1024**4, ge=0, le=2**62)
     """Bytes that a user can delete in 30 days; beyond that, new uploads are refused. It bounds the old versions in a versioned bucket."""
+    account_deletion_days: int = Field(default=7, ge=0, le=90)
+    """Days between the request to delete an account and its deletion, in which it can be cancelled."""
     trash_retention_days: int = Field(default=30, ge=0, le=365)
     """Days for which deleted files can be restored; 0 deletes them immediately."""
     archive_retention_hours: int = Field(default=24, ge=1, le=168)

@@ -4,13 +4,12 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import Depends, Header, Request, Response
 
 from lambda_app.core import clock
 from lambda_app.core.errors import PermissionDeniedError
-from lambda_app.core.settings import Settings
+from lambda_app.dependencies.same_origin import is_same_origin
 from lambda_app.dependencies.services import ServicesDep
 from lambda_app.schemas.accounts.sessions import SECRET_MAX_LENGTH
 
@@ -89,25 +88,10 @@ async def require_same_origin_session(
     """
     if session_header != SESSION_HEADER_VALUE:
         raise SessionHeaderMissingError
-    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    if origin is not None and origin in services.settings.backend_cors_origins:
-        return
+    settings = services.settings
     # A browser that sends neither header does not show that the page is ours.
-    is_same_origin = (origin is not None or site is not None) and (
-        origin is None or origin.lower() in _own_origins(request, services.settings)
-    )
-    if not is_same_origin or site not in (None, "same-origin"):
+    if not is_same_origin(request, settings.api_url, trusted_origins=settings.backend_cors_origins, accepts_programs=False):
         raise CrossOriginSessionError
-
-
-def _own_origins(request: Request, settings: Settings) -> set[str]:
-    # The Host header is the caller's, but a page cannot choose it: a browser sends the host that it connects to.
-    origins = {f"{request.url.scheme}://{request.headers.get('host', '')}".lower()}
-    if settings.api_url is not None:
-        # Behind CloudFront the gateway gets a Host header of its own.
-        parts = urlsplit(settings.api_url)
-        origins.add(f"{parts.scheme}://{parts.netloc}".lower())
-    return origins
 
 
 def _host_and_port(request: Request) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
+from lambda_app.routers.http.paging import SKIP_MAX_ROWS
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from tests.benchmarks.candidates import Candidate
@@ -93,7 +94,8 @@ def _pages(testbed: Testbed, owner: UUID, *, is_ours: bool) -> dict[str, str]:
         count = connection.execute(text("SELECT count(*) FROM file WHERE owner_id = :id"), {"id": owner}).scalar_one()
         query = "SELECT created_at, id FROM file WHERE owner_id = :id ORDER BY created_at, id OFFSET 100 LIMIT 1"
         created_at, file_id = connection.execute(text(query), {"id": owner}).one()
-    pages = {"first page": f"limit={PAGE}", "last page by skip": f"limit={PAGE}&skip={count - PAGE}"}
+    skip = min(count - PAGE, SKIP_MAX_ROWS)
+    pages = {"first page": f"limit={PAGE}", "deepest page by skip": f"limit={PAGE}&skip={skip}"}
     if is_ours:
         pages["last page by cursor"] = f"limit={PAGE}&cursor={Cursor(FileOrder.of(Order.NEWEST_FIRST), created_at, file_id).encode()}"
     return pages

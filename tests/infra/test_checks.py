@@ -113,7 +113,7 @@ def test_no_policy_allows_every_action(stacks: Synthesised) -> None:
 def test_template_contains_no_password(stacks: Synthesised) -> None:
     for function in stacks.of_type("AWS::Lambda::Function"):
         environment = function["Environment"]["Variables"]
-        assert "SECRET_KEY" not in environment
+        assert not {"SECRET_KEY", "LINK_KEY"} & set(environment)
         assert "resolve:secretsmanager" not in json.dumps(environment)
     for kind in ("AWS::RDS::DBInstance", "AWS::RDS::DBCluster"):
         assert all("MasterUserPassword" not in properties for properties in stacks.of_type(kind))

@@ -93,6 +93,18 @@ def test_data_is_retained_in_prod_and_deleted_in_dev(prod: Synthesised, dev: Syn
     assert deletion_policies(dev, "AWS::S3::Bucket") == deletion_policies(dev, "AWS::RDS::DBInstance") == {"Delete"}
 
 
+def test_link_key_is_generated_retained_with_the_signing_key_and_not_rotated(prod: Synthesised) -> None:
+    secrets = {name: resource for name, resource in prod.data["Resources"].items() if resource["Type"] == "AWS::SecretsManager::Secret"}
+    signing_key, link_key = (
+        next(secret for name, secret in secrets.items() if name.startswith(prefix)) for prefix in ("SigningKey", "LinkKey")
+    )
+    rotated = [json.dumps(schedule["SecretId"]) for schedule in prod.of_type("AWS::SecretsManager::RotationSchedule")]
+
+    assert link_key["Properties"]["GenerateSecretString"] == {"ExcludePunctuation": True, "PasswordLength": 64}
+    assert link_key["DeletionPolicy"] == signing_key["DeletionPolicy"] == "Retain"
+    assert (len(rotated), "SigningKey" in rotated[0]) == (1, True)
+
+
 def test_only_s3_of_this_account_can_write_to_the_event_queues(prod: Synthesised) -> None:
     statements = [statement for policy in prod.of_type("AWS::SQS::QueuePolicy") for statement in policy["PolicyDocument"]["Statement"]]
     allowed = [statement for statement in statements if statement["Effect"] == "Allow"]

@@ -1,6 +1,7 @@
 """The worker functions, including those whose handler module may not exist yet."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,30 @@ def test_rotation_function_can_rotate_the_signing_key_and_nothing_else(resources
     assert "SourceAccount" in permission
     assert all(action in policy for action in ("DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage"))
     assert not any(other in policy for other in ("s3:", "rds-db:connect", "GetRandomPassword"))
+
+
+def test_only_the_api_and_the_admin_function_know_and_read_the_link_key(resources: dict[str, Any]) -> None:
+    readers = {
+        key.partition("Role")[0]
+        for key, value in resources.items()
+        if value["Type"] == "AWS::IAM::Policy" and "LinkKey" in json.dumps(value["Properties"]["PolicyDocument"])
+    }
+    functions = [value["Properties"] for value in resources.values() if value["Type"] == "AWS::Lambda::Function"]
+    informed = {part["Handler"] for part in functions if "LINK_KEY_ARN" in part["Environment"]["Variables"]}
+    (api,) = [part for part in functions if part["Handler"] == "lambda_app.main.handler"]
+
+    assert readers == {"Api", "Admin"}
+    assert informed == {"lambda_app.main.handler", "lambda_app.handlers.admin.handler"}
+    assert "LinkKey" in json.dumps(api["Environment"]["Variables"]["LINK_KEY_ARN"])
+    (secrets,) = [
+        statement
+        for key, value in resources.items()
+        if key.startswith("ApiRoleDefaultPolicy")
+        for statement in value["Properties"]["PolicyDocument"]["Statement"]
+        if "secretsmanager" in json.dumps(statement["Action"])
+    ]
+    assert secrets["Action"] == "secretsmanager:GetSecretValue"
+    assert [re.findall("LinkKey|SigningKey", json.dumps(part))[0] for part in secrets["Resource"]] == ["LinkKey", "SigningKey"]
 
 
 def test_only_the_sweep_can_list_uploads(resources: dict[str, Any]) -> None:

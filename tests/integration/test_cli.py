@@ -18,6 +18,7 @@ from infra.local.object_store import ObjectStoreServer
 from lambda_app.application import create_app
 from lambda_app.cli import ARCHIVE_SWEEP_LABELS, SWEEP_LABELS, cli
 from lambda_app.core.security.keys import KeyRing, SigningKey, SigningKeys
+from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.handlers import object_created, sweep
@@ -72,6 +73,10 @@ def test_links_are_encrypted_again_with_the_current_key(run: Run, client: httpx.
     request = client.post("/api/v1/file-requests", json={"title": "x"}, headers=owner.headers).json()
     old, new = services.link_keys.current(), SigningKey.generate()
     both = KeyRing(current=new, previous=old).render()
+    # The secret of a second factor has the same key.
+    secret = LinkTokenCipher(services.link_keys).encrypt("JBSWY3DPEHPK3PXP", row_id=owner.id)
+    with services.engine.begin() as connection:
+        connection.execute(text('UPDATE "user" SET totp_secret = :secret WHERE id = :id'), {"secret": secret, "id": owner.id})
 
     def urls(keys: str) -> list[str | None]:
         changed = replace(services, link_keys=SigningKeys.fixed(keys))
@@ -80,14 +85,28 @@ def test_links_are_encrypted_again_with_the_current_key(run: Run, client: httpx.
             paths = (f"/api/v1/shares/{share['id']}", f"/api/v1/file-requests/{request['id']}")
             return [api.get(path, headers=owner.headers).json()["url"] for path in paths]
 
+    def key_ids() -> set[str]:
+        query = text(
+            "SELECT encrypted_token FROM share WHERE id = :share UNION ALL SELECT encrypted_token FROM file_request WHERE id = :request"
+        )
+        with services.engine.connect() as connection:
+            found = connection.execute(query, {"share": share["id"], "request": request["id"]}).scalars().all()
+        return {encrypted.partition(".")[0] for encrypted in found}
+
     only_new = KeyRing(current=new).render()
     assert urls(both) == [share["url"], request["url"]]
-    assert urls(only_new) == [None, None]
+    # The old key is a signing key, which still decrypts what it encrypted before the deployment had a link key.
+    assert urls(only_new) == [share["url"], request["url"]]
+    assert key_ids() == {old.kid}
 
     code, output = run("reencrypt-links", LINK_KEY=both)
     changed, current, unreadable = (int(number) for number in re.findall(r"[0-9]+", output))
     assert (code, changed >= 2, current) == (0, True, 0)
     assert urls(only_new) == [share["url"], request["url"]]
+    assert key_ids() == {new.kid}
+    with services.engine.connect() as connection:
+        stored = connection.execute(text('SELECT totp_secret FROM "user" WHERE id = :id'), {"id": owner.id}).scalar_one()
+    assert LinkTokenCipher(SigningKeys.fixed(only_new)).decrypt(stored, row_id=owner.id) == "JBSWY3DPEHPK3PXP"
 
     assert f"0 addresses encrypted again, {changed} up to date" in run("reencrypt-links", LINK_KEY=both)[1]
     code, output = run("reencrypt-links", LINK_KEY=KeyRing(current=old).render())

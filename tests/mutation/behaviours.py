@@ -75,8 +75,10 @@ def admit_every_lookup(find: Callable[..., FoundRecipients], *arguments: Any, **
     return replace(find(*arguments, **keywords), is_admitted=True)
 
 
-def count_tries_alike(count_guest_upload: Callable[..., CTE], source: str, rows: CTE, *, reveals_quota: Any, now: datetime) -> CTE:
-    return count_guest_upload(source, rows, reveals_quota=false(), now=now)
+def count_tries_alike(
+    count_guest_upload: Callable[..., CTE], sources: Sequence[str], rows: CTE, *, reveals_quota: Any, now: datetime
+) -> CTE:
+    return count_guest_upload(sources, rows, reveals_quota=false(), now=now)
 
 
 def count_by_link(new_archive: Callable[..., Archive], files: Sequence[File], **fields: Any) -> Archive:

@@ -273,6 +273,12 @@ GUARDS = (
         (f"{API}test_sessions.py::test_replays_of_a_used_token_add_one_audit_event_per_delay",),
     ),
     Guard(
+        "refreshes of a session are limited",
+        session_rows.SessionRepository.rotate,
+        (Read(session_rows.REFRESHES_PER_WINDOW, instead=10**9),),
+        (f"{API}test_sessions.py::test_refreshing_in_a_loop_is_limited_and_keeps_the_session",),
+    ),
+    Guard(
         "a browser session needs the header that other origins cannot send",
         browser_sessions.require_same_origin_session,
         (DropCheck(browser_sessions.SessionHeaderMissingError),),
@@ -466,10 +472,16 @@ GUARDS = (
         (f"{API}test_file_requests.py::test_guests_cannot_probe_the_owners_quota",),
     ),
     Guard(
+        "guests from one IPv6 site are counted together",
+        guest_throttle.count_guest_upload,
+        (Read(guest_throttle.FREE_POINTS_OF_WIDER_NETWORK, instead=dict.fromkeys(guest_throttle.FREE_POINTS_OF_WIDER_NETWORK, 10**9)),),
+        (f"{API}test_file_requests.py::test_guests_of_one_ipv6_site_probe_the_quota_together",),
+    ),
+    Guard(
         "a blocked guest cannot start an upload",
         count_attempts,
         (DropArgument("where"),),
-        (f"{API}test_file_requests.py::test_guest_is_throttled_only_past_the_upload_limit",),
+        (f"{API}test_file_requests.py::test_concurrent_probes_reveal_no_more_than_sequential_ones",),
     ),
     Guard(
         "retries of an archive build are limited",
@@ -553,6 +565,12 @@ GUARDS = (
         ("integration/lifecycle/test_share_archives.py::test_revoking_a_link_deletes_its_archives",),
     ),
     Guard(
+        "links of an owner with a quota of 0 make no archives",
+        archives.ArchiveService.start_for_link,
+        (DropCheck(archives.NoRoomForArchiveError),),
+        (f"{API}test_share_archives.py::test_zip_of_a_link_is_refused_when_its_owner_has_a_quota_of_zero",),
+    ),
+    Guard(
         "archives of all links of an owner share one limit",
         archives._new_archive,
         (Replace(behaviours.count_by_link),),
@@ -578,21 +596,36 @@ GUARDS = (
     ),
     Guard(
         "a repeated download is not counted",
-        share_link_rows.ShareLinkRepository._grant,
+        share_link_rows._grant_query,
         (Read(share_link_rows.REPEAT_WITHIN, instead=timedelta(0)),),
         (f"{API}test_share_links.py::test_repeated_download_within_the_minute_counts_once",),
     ),
     Guard(
         "a download cannot be repeated after its URL has expired",
-        share_link_rows.ShareLinkRepository._grant,
+        share_link_rows._grant_query,
         (Read(share_link_rows.REPEAT_WITHIN, instead=share_link_rows.RESUME_WITHIN),),
         (f"{API}test_share_links.py::test_resumed_download_is_audited_and_not_counted",),
     ),
     Guard(
-        "a repeated download obeys every other rule of the link",
+        "simultaneous first downloads of a visitor are counted once",
+        share_link_rows._recorded,
+        (DropArgument("where"),),
+        (f"{API}test_share_races.py::test_simultaneous_first_downloads_of_one_visitor_count_once",),
+    ),
+    Guard(
+        "a granted or repeated download obeys every rule of the link",
+        share_link_rows._grant_query,
+        (DropCondition(share_link_rows._is_downloadable, times=2),),
+        (
+            f"{API}test_share_races.py::test_download_that_waited_for_a_revocation_is_refused",
+            f"{API}test_share_links.py::test_repeated_download_obeys_every_other_rule",
+        ),
+    ),
+    Guard(
+        "a resumed download obeys every other rule of the link",
         share_link_rows._granted_before,
         (DropCondition(share_link_rows._is_downloadable),),
-        (f"{API}test_share_links.py::test_repeated_download_obeys_every_other_rule",),
+        (f"{API}test_share_links.py::test_resumed_download_is_audited_and_not_counted",),
     ),
     Guard(
         "a file transition takes the weakest lock",

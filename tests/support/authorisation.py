@@ -127,6 +127,10 @@ ROWS: dict[str, Row] = {
     "POST /users/me/second-factor/recovery-codes": Row(for_signed_in(409), json={"current_password": "wrong", "otp": "123456"}),
     "POST /users/me/second-factor/disable": Row(for_signed_in(409), json={"current_password": "wrong", "otp": "123456"}),
     "POST /users/{user_id}/second-factor/reset": Row(for_superusers(403), json={"current_password": "wrong"}),
+    # The password is wrong; tests/integration/api/test_account_deletion.py has the other cases.
+    "DELETE /users/me": Row(for_signed_in(403), json={"current_password": "wrong"}),
+    "DELETE /users/{user_id}": Row(for_signed_in(403), json={"current_password": "wrong"}),
+    "POST /users/{user_id}/deletion/cancel": Row(for_superusers(409)),
     "GET /users/{user_id}": Row(for_owner(200)),
     "PATCH /users/{user_id}": Row(for_owner(200), json={}),
     "PUT /users/{user_id}": Row(for_owner(200), json={}),

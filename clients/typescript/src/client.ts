@@ -12,6 +12,7 @@ import {
   type Session,
   type SessionStore,
   type SignInSession,
+  type SignInOptions,
 } from "./session.js";
 
 export interface ClientOptions {
@@ -76,9 +77,9 @@ function accountCalls(http: Http, session: SignInSession) {
     get isSignedIn() {
       return session.isSignedIn;
     },
-    /** Sign in and return the account. */
-    async signIn(credentials: { readonly email: string; readonly password: string }): Promise<api.User> {
-      await session.signIn(credentials.email, credentials.password);
+    /** Sign in and return the account. Without the code that the account needs, the error has the code `second_factor_required`. */
+    async signIn({ email, password, ...options }: { readonly email: string; readonly password: string } & SignInOptions): Promise<api.User> {
+      await session.signIn(email, password, options);
       return me();
     },
     /** Go on with the session of an earlier page load. Null where there is none. Throws when the server cannot be reached. */
@@ -97,8 +98,33 @@ function accountCalls(http: Http, session: SignInSession) {
     me,
     /** A new password ends every session, this one too. */
     updateMe: (body: api.SelfUpdate) => http.call("put", "/api/v1/users/me", { body }),
+    /** Create the secret for an authenticator app. The second factor is off until `confirmSecondFactor`. */
+    startSecondFactor: (password: string) => http.call("post", "/api/v1/users/me/second-factor", { body: { current_password: password } }),
+    /** Turn the second factor on, and return the recovery codes. */
+    confirmSecondFactor: (otp: string) => http.call("post", "/api/v1/users/me/second-factor/confirm", { body: { otp } }),
+    renewRecoveryCodes: (password: string, otp: string) =>
+      http.call("post", "/api/v1/users/me/second-factor/recovery-codes", { body: { current_password: password, otp } }),
+    disableSecondFactor: (password: string, otp: string) =>
+      http.call("post", "/api/v1/users/me/second-factor/disable", { body: { current_password: password, otp } }),
+    /** Close the account. It is deleted at `deletion_at`; a sign-in with `keepAccount` cancels that. */
+    async deleteMe(password: string, otp?: string): Promise<api.User> {
+      const closed = await http.call("delete", "/api/v1/users/me", { body: { current_password: password, ...(otp === undefined ? {} : { otp }) } });
+      session.clear();
+      return closed;
+    },
     usage: (options?: CallOptions) => http.call("get", "/api/v1/users/me/usage", { ...options }),
-    sessions: (options?: CallOptions) => http.call("get", "/api/v1/users/me/sessions", { ...options }),
+    /** All active sessions, newest first. */
+    async sessions(options?: CallOptions): Promise<api.SessionInfo[]> {
+      const all: api.SessionInfo[] = [];
+      let cursor: string | null = null;
+      do {
+        const query: PageOptions = cursor === null ? {} : { cursor };
+        const page: api.Page<api.SessionInfo> = await http.page("/api/v1/users/me/sessions", { query, ...options });
+        all.push(...page.items);
+        cursor = page.nextCursor;
+      } while (cursor !== null);
+      return all;
+    },
     endSession: (sessionId: string) => http.call("delete", "/api/v1/users/me/sessions/{session_id}", { path: { session_id: sessionId } }),
     apiKeys: (options?: CallOptions) => http.call("get", "/api/v1/users/me/api-keys", { ...options }),
     createApiKey: (body: api.ApiKeyCreate) => http.call("post", "/api/v1/users/me/api-keys", { body }),

@@ -4,7 +4,7 @@ export * from "./api-types.js";
 export { createClient, isApiError, type Client, type ClientOptions, type CreateOptions, type PageOptions } from "./client.js";
 export { ApiError, ConnectionError, type FieldProblem } from "./errors.js";
 export type { CallOptions } from "./http.js";
-export { memorySessionStore, type Locks, type Session, type SessionStore, type SessionTokens } from "./session.js";
+export { memorySessionStore, type Locks, type Session, type SessionStore, type SessionTokens, type SignInOptions } from "./session.js";
 export type * from "./uploader/types.js";
 export { createUploader, SINGLE_MAX_BYTES } from "./uploader/uploader.js";
 export { plannedPartSize } from "./uploader/plan.js";

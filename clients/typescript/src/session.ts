@@ -39,9 +39,17 @@ export interface Session {
   renew(rejected: string | null): Promise<boolean>;
 }
 
+/** What a sign-in can send beside address and password. */
+export interface SignInOptions {
+  /** For accounts with a second factor: a code of the authenticator app, or a recovery code. */
+  readonly otp?: string;
+  /** Cancel the deletion of the account that its owner requested. */
+  readonly keepAccount?: boolean;
+}
+
 /** A session that can be started with a password and ended. */
 export interface SignInSession extends Session {
-  signIn(email: string, password: string): Promise<void>;
+  signIn(email: string, password: string, options?: SignInOptions): Promise<void>;
   /** Renew the tokens. False means that the session has ended. Throws when the server cannot be reached. */
   refresh(): Promise<boolean>;
   signOut(): Promise<void>;
@@ -139,11 +147,13 @@ export function createSession(config: SessionConfig): SignInSession {
       if (tokens.accessToken !== rejected) return true;
       return renewOnce();
     },
-    async signIn(email, password) {
+    async signIn(email, password, { otp, keepAccount = false } = {}) {
+      const code = otp === undefined ? {} : { otp };
+      const decision = keepAccount ? { keep_account: true } : {};
       await adopt(
         config.mode === "cookie"
-          ? await post("/session", jsonBody({ email, password }, SESSION_HEADERS))
-          : await post("/login/token", { body: new URLSearchParams({ username: email, password }) }),
+          ? await post("/session", jsonBody({ email, password, ...code, ...decision }, SESSION_HEADERS))
+          : await post("/login/token", { body: new URLSearchParams({ username: email, password, ...code, ...(keepAccount ? { keep_account: "true" } : {}) }) }),
       );
     },
     refresh: renewOnce,

@@ -22,14 +22,17 @@ ENCRYPTED_TOKEN_MAX_LENGTH = 255
 
 
 class LinkTokenCipher:
-    """Encrypts tokens with the current key and decrypts them with every key of the ring (AES-256-GCM).
+    """Encrypts tokens with the current key of `keys` and decrypts them with every key of the ring (AES-256-GCM).
+
+    It also decrypts with the keys of `fallback`: the signing keys, which encrypted the tokens before the deployment had a link key.
 
     The ciphertext is bound to the row: moved to another link, it cannot be decrypted. With 96-bit random nonces, one key may encrypt
     2^32 tokens (NIST SP 800-38D, section 8.3).
     """
 
-    def __init__(self, keys: SigningKeys) -> None:
+    def __init__(self, keys: SigningKeys, *, fallback: SigningKeys | None = None) -> None:
         self._keys = keys
+        self._fallback = fallback
 
     def encrypt(self, token: str, *, row_id: UUID) -> str:
         """Return the encrypted token with the id of its key. Raises UnavailableError when the keys cannot be fetched."""
@@ -46,7 +49,7 @@ class LinkTokenCipher:
         from cryptography.exceptions import InvalidTag
 
         kid, _, text = (encrypted or "").rpartition(".")
-        key = self._keys.find(kid) if 0 < len(kid) <= KEY_ID_MAX_LENGTH else None
+        key = self._find(kid) if 0 < len(kid) <= KEY_ID_MAX_LENGTH else None
         if key is None:
             return None
         try:
@@ -54,6 +57,9 @@ class LinkTokenCipher:
             return _aead(key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], row_id.bytes).decode()
         except (InvalidTag, ValueError):
             return None
+
+    def _find(self, kid: str) -> SigningKey | None:
+        return self._keys.find(kid) or (self._fallback.find(kid) if self._fallback else None)
 
     def is_current(self, encrypted: str) -> bool:
         """Whether the current key encrypted it. Raises UnavailableError when the keys cannot be fetched."""

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lambda_app.models.base import Base
@@ -30,6 +30,10 @@ class UserSession(Base):
     expires_at: Mapped[datetime]
     refresh_key_id: Mapped[str | None] = mapped_column(String(KEY_ID_MAX_LENGTH))
     """The id of the key that derived the newest refresh token; None before the first refresh."""
+    refreshes_since: Mapped[datetime | None]
+    """When the current window of refreshes began; None before the first refresh."""
+    refresh_count: Mapped[int] = mapped_column(server_default=text("0"))
+    """Refreshes in that window."""
     revoked_at: Mapped[datetime | None]
     source_address: Mapped[str | None] = mapped_column(String(ADDRESS_MAX_LENGTH))
     user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_MAX_LENGTH))

@@ -24,6 +24,10 @@ class AttemptKind(IntEnum):
     """All attempts from the /56 network of an IPv6 address."""
     NETWORK_48 = 6
     """All attempts from its /48 network."""
+    GUEST_56 = 7
+    """As GUEST, from the /56 network of an IPv6 address."""
+    GUEST_48 = 8
+    """As GUEST, from its /48 network."""
 
 
 class SignInAttempt(Base):

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, String, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from lambda_app.models.base import Base, Timestamps
@@ -25,7 +25,10 @@ class User(Timestamps, Base):
     """An account. `email` is stored in lower case, which makes its unique constraint case-insensitive."""
 
     __tablename__ = "user"
-    __table_args__ = (CheckConstraint("bytes_used >= 0 AND files_count >= 0", name="usage"),)
+    __table_args__ = (
+        CheckConstraint("bytes_used >= 0 AND files_count >= 0", name="usage"),
+        Index("ix_user_deletion_at", "deletion_at", postgresql_where=text("deletion_at IS NOT NULL")),
+    )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(String(EMAIL_MAX_LENGTH), unique=True)
@@ -63,6 +66,11 @@ class User(Timestamps, Base):
     """When the second factor was turned on; None while it is off."""
     totp_last_step: Mapped[int | None] = mapped_column(BigInteger)
     """Time step of the last accepted code (RFC 6238). Codes of this step and of earlier ones are refused."""
+
+    deletion_at: Mapped[datetime | None]
+    """When the account and everything in it is deleted; None unless that was requested. Until then the account is disabled."""
+    deletion_is_own: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Whether the user requested the deletion, and so can cancel it by a sign-in. Otherwise only a superuser can."""
 
     @property
     def has_second_factor(self) -> bool:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Interval, and_, bindparam, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Interval, and_, bindparam, case, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
@@ -14,12 +14,17 @@ from lambda_app.models import RefreshToken, User, UserSession
 from lambda_app.repositories.accounts.sign_in_attempts import AttemptKeys, reset_attempt
 from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited_change, audited_writes
 from lambda_app.repositories.batch_delete import delete_in_batches
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
+from lambda_app.schemas.page import Cursor
 
 SESSION_MAX_AGE = timedelta(days=90)
 """Longest lifetime of a session, however often it is refreshed."""
 REUSE_AUDIT_INTERVAL = timedelta(minutes=15)
 """Shortest time between two audit events for the reuse of one refresh token."""
+REFRESH_WINDOW = timedelta(hours=1)
+REFRESHES_PER_WINDOW = 120
+"""Refreshes of one session in REFRESH_WINDOW. Each adds a row and an audit event, and all used tokens are kept to detect reuse. A client
+needs one refresh for each access token, and the web app one for each page that it loads."""
 SESSIONS_PER_BATCH = 200
 """Sessions deleted per statement; the foreign key deletes their tokens too, which can be thousands each."""
 
@@ -34,6 +39,10 @@ def _is_live(now: datetime | ColumnElement[datetime]) -> Any:
         UserSession.token_epoch == User.token_epoch,
         User.is_active,
     )
+
+
+def _is_new_window(now: datetime) -> ColumnElement[bool]:
+    return or_(UserSession.refreshes_since.is_(None), UserSession.refreshes_since <= now - REFRESH_WINDOW)
 
 
 # Nearly every request executes this. Built once, it takes a third less time than built per request.
@@ -54,16 +63,23 @@ class Successor:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """How a refresh token was exchanged for its successor."""
+    """Whether and how a refresh token was exchanged for its successor."""
 
     session: UserSession
     user: User
-    used_at: datetime
+    used_at: datetime | None
+    """None: the token is unused."""
     successor_hash: str | None
     """None: exchanged before successors were derived."""
     is_successor_used: bool
     is_session_live: bool
     is_repeat_recorded: bool
+
+    @property
+    def refused_until(self) -> datetime | None:
+        """When the session can be refreshed again; None if it is not at its limit."""
+        since = self.session.refreshes_since
+        return None if since is None or self.session.refresh_count < REFRESHES_PER_WINDOW else since + REFRESH_WINDOW
 
 
 class SessionRepository:
@@ -83,6 +99,7 @@ class SessionRepository:
         Lock order: the counters, the user, the end of the audit log.
         """
         columns = {column.key: getattr(session, column.key) for column in UserSession.__table__.c}
+        columns = {name: value for name, value in columns.items() if value is not None}
         token = {"token_hash": token_hash, "session_id": session.id, "created_at": session.created_at}
         entry = audit_entry("sign_in.succeeded", actor_id=session.user_id, subject=f"user_session:{session.id}")
         resets = () if attempt is None else (reset_attempt(attempt),)
@@ -90,7 +107,7 @@ class SessionRepository:
         self._session.execute(audited_writes(*resets, *writes, entry=entry, lock_user_ids=[session.user_id]))
 
     def rotate(self, token_hash: str, *, successor: Successor, lifetime: timedelta) -> tuple[UserSession, User] | None:
-        """Use up a refresh token, add its successor and commit; None if the token is used or not valid.
+        """Use up a refresh token, add its successor and commit; None if the token is used or not valid, or the session is at its limit.
 
         Lock order: the token, the session, the end of the audit log. The second of two concurrent callers with the same token waits
         for the row lock and then finds the token used.
@@ -103,6 +120,7 @@ class SessionRepository:
                 RefreshToken.used_at.is_(None),
                 RefreshToken.session_id == UserSession.id,
                 _is_live(now),
+                or_(_is_new_window(now), UserSession.refresh_count < REFRESHES_PER_WINDOW),
             )
             .values(used_at=now, successor_hash=successor.token_hash)
             .returning(RefreshToken.session_id, UserSession.user_id)
@@ -115,7 +133,11 @@ class SessionRepository:
             update(UserSession)
             .where(UserSession.id == used.c.session_id)
             .values(
-                last_used_at=now, expires_at=func.least(latest, literal(now + lifetime, _TIME)), refresh_key_id=literal(successor.key_id)
+                last_used_at=now,
+                expires_at=func.least(latest, literal(now + lifetime, _TIME)),
+                refresh_key_id=literal(successor.key_id),
+                refreshes_since=case((_is_new_window(now), now), else_=UserSession.refreshes_since),
+                refresh_count=case((_is_new_window(now), 1), else_=UserSession.refresh_count + 1),
             )
             .returning(*UserSession.__table__.c)
             .cte("extended")
@@ -132,14 +154,14 @@ class SessionRepository:
         return None if row is None else (row[0], row[1])
 
     def get_exchange(self, token_hash: str) -> Exchange | None:
-        """Return how a used refresh token was exchanged; None if the token is unused or unknown."""
+        """Return whether and how a refresh token was exchanged; None if it is unknown."""
         successor = aliased(RefreshToken)
         query = (
             select(RefreshToken, UserSession, User, successor.used_at, _is_live(clock.now()))
             .join_from(RefreshToken, UserSession, UserSession.id == RefreshToken.session_id)
             .join(User, User.id == UserSession.user_id)
             .outerjoin(successor, successor.token_hash == RefreshToken.successor_hash)
-            .where(RefreshToken.token_hash == token_hash, RefreshToken.used_at.is_not(None))
+            .where(RefreshToken.token_hash == token_hash)
             .execution_options(populate_existing=True)
         )
         row = self._session.execute(query).one_or_none()
@@ -204,19 +226,15 @@ class SessionRepository:
         """Revoke one session of the user within the caller's transaction; None if the user has no such live session."""
         return self._end(UserSession.id == session_id, UserSession.user_id == user_id, action=action)
 
-    def list_live(self, user: User) -> list[UserSession]:
-        """Return the user's live sessions, newest first."""
-        query = (
-            select(UserSession)
-            .where(
-                UserSession.user_id == user.id,
-                UserSession.revoked_at.is_(None),
-                UserSession.expires_at > clock.now(),
-                UserSession.token_epoch == user.token_epoch,
-            )
-            .order_by(UserSession.created_at.desc(), UserSession.id)
+    def page_live(self, user: User, *, limit: int, after: Cursor | None) -> list[UserSession]:
+        """Return up to `limit` of the user's live sessions, after the cursor, newest first."""
+        query = select(UserSession).where(
+            UserSession.user_id == user.id,
+            UserSession.revoked_at.is_(None),
+            UserSession.expires_at > clock.now(),
+            UserSession.token_epoch == user.token_epoch,
         )
-        return list(self._session.execute(query).scalars())
+        return list(self._session.execute(newest_page(query, UserSession, limit=limit, after=after)).scalars())
 
     def purge(self, *, ended_before: datetime) -> int:
         """Delete sessions that ended before this time, with their tokens, in batches; return how many."""

@@ -57,6 +57,10 @@ class ArchiveRepository:
         rows = self._session.execute(query.execution_options(populate_existing=True))
         return [RequestedFile(file, bool(is_readable), bool(is_downloadable)) for file, is_readable, is_downloadable in rows]
 
+    def get_holder(self, holder_id: UUID) -> User | None:
+        """Return the user whose limits an archive counts in."""
+        return self._session.execute(select(User).where(User.id == holder_id)).scalar_one_or_none()
+
     def get_current(self, holder_id: UUID, fingerprint: str) -> Archive | None:
         """Return the archive of an earlier identical request, if it can still be used."""
         current = (ArchiveStatus.QUEUED, ArchiveStatus.BUILDING, ArchiveStatus.READY)

@@ -34,6 +34,14 @@ class SweepRepository:
         """Return the files that were rejected before this time."""
         return self._list((FileStatus.REJECTED,), File.updated_at < before, after=after, limit=limit)
 
+    def list_of_owner(self, owner_id: UUID, *, after: UUID | None, limit: int) -> list[File]:
+        """Return the files of an account that is being deleted, except those that are being deleted already."""
+        query = select(File).where(File.owner_id == owner_id, File.status.not_in((FileStatus.DELETING, FileStatus.EXPIRED)))
+        if after is not None:
+            query = query.where(File.id > after)
+        query = query.order_by(File.id).limit(limit).execution_options(populate_existing=True)
+        return list(self._session.execute(query).scalars())
+
     def get_statuses(self, ids: Sequence[UUID]) -> dict[UUID, tuple[FileStatus, str | None]]:
         """Return the state and multipart upload id of each of `ids` that has a row."""
         rows = self._session.execute(select(File.id, File.status, File.upload_id).where(File.id.in_(ids)))

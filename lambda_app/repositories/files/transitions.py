@@ -42,6 +42,7 @@ from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.models import CHARGED, File, FileRequest, FileStatus, Tombstone, User
+from lambda_app.repositories.accounts.deletions import belongs_to_deleted_account
 from lambda_app.repositories.audit import audit_insert_for
 from lambda_app.repositories.files.deletions import deleted_bytes_now, with_deletion
 from lambda_app.repositories.files.file_access import manageable_by
@@ -90,11 +91,11 @@ class FileTransitionRepository:
         return self._session.execute(reservation, execution_options=OWN_TRANSACTION).scalar_one_or_none() is not None
 
     def reserve_for_guest(
-        self, file: File, *, content_types: Sequence[str], token_hash: str, source: str, default_bytes: int, default_files: int
+        self, file: File, *, content_types: Sequence[str], token_hash: str, sources: Sequence[str], default_bytes: int, default_files: int
     ) -> ThrottledUpload:
         """Insert the pending file for the owner of the request with this token, charge the owner and commit, if both have room.
 
-        The request has to allow one of the `content_types`. The same statement counts the upload against the `source`, so that concurrent
+        The request has to allow one of the `content_types`. The same statement counts the upload against the `sources`, so that concurrent
         uploads reveal no more about the quota than sequential ones. It locks the request and the owner before it changes either: the
         request must not be counted if the owner's quota does not suffice.
         """
@@ -105,7 +106,7 @@ class FileTransitionRepository:
         fits = and_(request.c.accepts, has_room).label("fits")
         found = select(User.id, request.c.accepts, fits).where(User.id == request.c.owner_id, User.is_active)
         owner = found.with_for_update(of=User, key_share=True).cte("owner")
-        attempt = count_guest_upload(source, owner, reveals_quota=and_(owner.c.accepts, not_(owner.c.fits)), now=now)
+        attempt = count_guest_upload(sources, owner, reveals_quota=and_(owner.c.accepts, not_(owner.c.fits)), now=now)
         fitting = select(owner.c.id).join_from(owner, attempt, true()).where(owner.c.fits).cte("fitting")
         counted = (
             update(FileRequest)
@@ -121,7 +122,7 @@ class FileTransitionRepository:
         details = {"file_id": file.id, "size_bytes": file.size_bytes}
         logged = audit_insert_for(created, "file_request.upload_started", kind="file_request", details=details)
         statement = select(
-            exists(select(owner.c.id)), exists(select(attempt.c.key)), exists(select(created.c.id)), blocked_until(source, now)
+            exists(select(owner.c.id)), exists(select(attempt.c.admitted)), exists(select(created.c.id)), blocked_until(sources, now)
         ).add_cte(logged.cte("logged"))
         return ThrottledUpload(*self._session.execute(statement.execution_options(**OWN_TRANSACTION)).one())
 
@@ -175,6 +176,11 @@ class FileTransitionRepository:
         return self._transition(
             File.id == file_id, File.status == before, due < overdue_at, after=FileStatus.DELETING, action="file.purged"
         )
+
+    def purge_with_account(self, file_id: UUID, *, now: datetime) -> File | None:
+        """Start deleting a file whose owner's account is due to be deleted; None if it is not such a file."""
+        conditions = (File.id == file_id, belongs_to_deleted_account(now), File.status.not_in(_GONE))
+        return self._transition(*conditions, after=FileStatus.DELETING, action="file.purged")
 
     def remove(self, file_id: UUID) -> None:
         """Delete the row after its object was deleted."""

@@ -1,15 +1,18 @@
 """Throttle of guests at a file request, so that refused uploads do not reveal how much quota its owner has left."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import CTE, ColumnElement, ScalarSelect, case, func, literal, select
+from sqlalchemy import CTE, ColumnElement, ScalarSelect, SmallInteger, String, case, column, func, literal, select, true, values
 
 from lambda_app.models import AttemptKind, SignInAttempt
 from lambda_app.repositories.accounts.attempt_counters import count_attempts, delay_after
 
 FREE_POINTS = 1000
 """Points of one network at one file request before the first delay. A started upload is one point."""
+FREE_POINTS_OF_WIDER_NETWORK = {AttemptKind.GUEST_56: 2000, AttemptKind.GUEST_48: 4000}
+"""The same for the wider networks of an IPv6 address, in the proportions of the sign-in throttle."""
 POINTS_PER_REFUSAL = 100
 """Points of an upload that is refused for lack of quota. Refusals by the limits that the request's page shows count as one point."""
 FIRST_DELAY_SECONDS = 60
@@ -29,22 +32,35 @@ class ThrottledUpload(NamedTuple):
     blocked_until: datetime | None
 
 
-def count_guest_upload(source: str, rows: CTE, *, reveals_quota: ColumnElement[bool], now: datetime) -> CTE:
-    """Return the CTE that counts one upload of the source if `rows` has a row. It has a row itself unless the source is blocked."""
-    points = select(
-        literal(source, SignInAttempt.key.type),
-        literal(AttemptKind.GUEST.value, SignInAttempt.kind.type),
-        case((reveals_quota, POINTS_PER_REFUSAL), else_=1),
-    ).select_from(rows)
+def count_guest_upload(sources: Sequence[str], rows: CTE, *, reveals_quota: ColumnElement[bool], now: datetime) -> CTE:
+    """Return the CTE that counts one upload of the sources if `rows` has a row. It has a row itself unless a source is blocked.
 
-    def blocked_until(spent: ColumnElement[int]) -> ColumnElement[datetime | None]:
+    `sources` are the keys of the network and of the wider networks around it, the narrowest first. Lock order: the same.
+    """
+    kinds = (AttemptKind.GUEST, *FREE_POINTS_OF_WIDER_NETWORK)
+    counters = values(column("key", String), column("kind", SmallInteger), name="counters").data(
+        [(source, kind.value) for source, kind in zip(sources, kinds, strict=False)]
+    )
+    points = (
+        select(counters.c.key, counters.c.kind, case((reveals_quota, POINTS_PER_REFUSAL), else_=1))
+        .select_from(rows.join(counters, true()))
+        .where(blocked_until(sources, now).is_(None))
+        .order_by(counters.c.kind)
+    )
+    free = case(*((SignInAttempt.kind == kind, limit) for kind, limit in FREE_POINTS_OF_WIDER_NETWORK.items()), else_=FREE_POINTS)
+
+    def delay(spent: ColumnElement[int]) -> ColumnElement[datetime | None]:
         # Each further step of the delay takes the points of one refusal.
-        steps = func.ceil((spent - FREE_POINTS) * 1.0 / POINTS_PER_REFUSAL)
+        steps = func.ceil((spent - free) * 1.0 / POINTS_PER_REFUSAL)
         return delay_after(steps, now, first_seconds=FIRST_DELAY_SECONDS)
 
-    return count_attempts(points, now=now, reset_before=now - RESET_AFTER, blocked_until=blocked_until).cte("counted_attempt")
+    counted = count_attempts(points, now=now, reset_before=now - RESET_AFTER, blocked_until=delay).cte("counted_attempts")
+    # A concurrent upload can block a source while this one waits for the lock of its counter.
+    number = select(func.count()).select_from(counted).scalar_subquery()
+    return select(literal(1).label("admitted")).where(number == len(sources)).cte("admitted_attempt")
 
 
-def blocked_until(source: str, now: datetime) -> ScalarSelect[datetime | None]:
-    """Return the end of the source's current delay; NULL if there is none."""
-    return select(SignInAttempt.blocked_until).where(SignInAttempt.key == source, SignInAttempt.blocked_until > now).scalar_subquery()
+def blocked_until(sources: Sequence[str], now: datetime) -> ScalarSelect[datetime | None]:
+    """Return the end of the longest current delay of the sources; NULL if there is none."""
+    is_blocked = (SignInAttempt.key.in_(sources), SignInAttempt.blocked_until > now)
+    return select(func.max(SignInAttempt.blocked_until)).where(*is_blocked).scalar_subquery()

@@ -1,16 +1,17 @@
-"""Queries on the encrypted tokens of share links and file requests, for their re-encryption."""
+"""Queries on the encrypted tokens of share links and file requests, and the secrets of second factors, for their re-encryption."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from lambda_app.models import FileRequest, Share
+from lambda_app.models import FileRequest, Share, User
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
-TOKEN_MODELS: tuple[type[Share] | type[FileRequest], ...] = (Share, FileRequest)
+TOKEN_COLUMNS: tuple[InstrumentedAttribute[str | None], ...] = (Share.encrypted_token, FileRequest.encrypted_token, User.totp_secret)
+"""Everything that the link key encrypts. Each is bound to the id of its row."""
 
 
 class StoredToken(NamedTuple):
@@ -26,15 +27,17 @@ class LinkTokenRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def page(self, model: type[Share] | type[FileRequest], *, after: UUID | None, limit: int) -> Sequence[StoredToken]:
+    def page(self, column: InstrumentedAttribute[str | None], *, after: UUID | None, limit: int) -> Sequence[StoredToken]:
         """Return up to `limit` encrypted tokens after the row `after`, in order of the ids."""
-        query = select(model.id, model.encrypted_token).where(model.encrypted_token.is_not(None)).order_by(model.id).limit(limit)
+        model = column.class_
+        query = select(model.id, column).where(column.is_not(None)).order_by(model.id).limit(limit)
         if after is not None:
             query = query.where(model.id > after)
         return [StoredToken(row[0], row[1] or "") for row in self._session.execute(query)]
 
-    def replace(self, model: type[Share] | type[FileRequest], token: StoredToken, encrypted_token: str) -> bool:
+    def replace(self, column: InstrumentedAttribute[str | None], token: StoredToken, encrypted_token: str) -> bool:
         """Replace an encrypted token and commit; False if it was changed meanwhile."""
-        unchanged = (model.id == token.id, model.encrypted_token == token.encrypted_token)
-        statement = update(model).where(*unchanged).values(encrypted_token=encrypted_token).returning(model.id)
+        model = column.class_
+        unchanged = (model.id == token.id, column == token.encrypted_token)
+        statement = update(model).where(*unchanged).values({column.key: encrypted_token}).returning(model.id)
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None

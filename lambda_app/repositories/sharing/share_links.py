@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Insert, Select, exists, literal, or_, select, true, union_all, update
+from sqlalchemy import CTE, ColumnElement, Insert, Select, and_, exists, literal, or_, select, true, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
@@ -131,25 +131,20 @@ class ShareLinkRepository:
         """One statement, because every download executes it.
 
         Lock order: the link, the row of the visitor's download, the end of the audit log. The lock on the link makes its download limit
-        exact under concurrency. Concurrent first requests of one visitor count separately.
+        exact under concurrency. A statement that waited for that lock does not see what the other one recorded: if it finds the row of
+        its own visitor, it counts nothing, and the second attempt reads the row as a repeat.
         """
-        is_served = download.is_served_by_link(access)
-        repeated = _granted_before(download, address, access, visitor=visitor, within=REPEAT_WITHIN).cte("repeated")
-        is_new = ~exists(select(repeated.c.id))
-        conditions = (*_is_downloadable(address, access), link_has_downloads_left(), is_served, is_new)
-        granted = update(Share).where(*conditions).values(download_count=Share.download_count + 1).returning(Share.id).cte("granted")
-        recorded = download.record(granted, visitor=visitor, at=access.at)
-        logged = audit_insert_for(granted, "share.downloaded", kind=Share.__tablename__, details=download.details, after=[recorded])
-        allowed = union_all(select(granted.c.id), select(repeated.c.id)).subquery("allowed")
-        query = select(download.model).join(allowed, true()).where(download.model.id == download.id)
-        logs = (logged.cte("logged"), _audited(repeated, download).cte("logged_again"))
+        query = _grant_query(download, address, access, visitor=visitor)
         try:
-            return self._execute(query.add_cte(recorded, *logs))
+            row = self._session.execute(query.execution_options(**OWN_TRANSACTION)).one_or_none()
+            if row is not None and row[0] is None:
+                row = self._session.execute(query.execution_options(**OWN_TRANSACTION)).one_or_none()
         except IntegrityError as error:
             if violated_constraint(error) != download.deleted_constraint:
                 raise
             # The file or archive was deleted concurrently. The statement was rolled back, so nothing was counted.
             return None
+        return None if row is None else row[0]
 
     def _resume(self, download: "_Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
         resumed = _granted_before(download, address, access, visitor=visitor, within=RESUME_WITHIN).cte("resumed")
@@ -197,8 +192,11 @@ class _Download(Protocol[Row]):
     def was_granted(self, visitor: str, *, after: datetime) -> ColumnElement[bool]:
         """The links through which the visitor downloaded it after this time."""
 
-    def record(self, granted: CTE, *, visitor: str, at: datetime) -> CTE:
-        """Return the CTE that records the granted download, for requests that repeat or resume it."""
+    def record(self, link: CTE, *, visitor: str, at: datetime) -> CTE:
+        """Return the CTE that records the download through the locked link, for requests that repeat or resume it.
+
+        It has a column `done`, and no row if a concurrent request has recorded the same download.
+        """
 
 
 class _FileDownload:
@@ -218,8 +216,8 @@ class _FileDownload:
         is_theirs = (ShareDownload.visitor == visitor, ShareDownload.at > after)
         return exists().where(ShareDownload.share_id == Share.id, ShareDownload.file_id == self.id, *is_theirs).correlate(Share)
 
-    def record(self, granted: CTE, *, visitor: str, at: datetime) -> CTE:
-        return _recorded(ShareDownload, granted, share_id=granted.c.id, file_id=literal(self.id), visitor=literal(visitor), at=at)
+    def record(self, link: CTE, *, visitor: str, at: datetime) -> CTE:
+        return _recorded(ShareDownload, link, share_id=link.c.id, file_id=literal(self.id), visitor=literal(visitor), at=at)
 
 
 class _ArchiveDownload:
@@ -241,8 +239,32 @@ class _ArchiveDownload:
             ShareArchiveDownload.archive_id == self.id, ShareArchiveDownload.visitor == visitor, ShareArchiveDownload.at > after
         )
 
-    def record(self, granted: CTE, *, visitor: str, at: datetime) -> CTE:
-        return _recorded(ShareArchiveDownload, granted, archive_id=literal(self.id), visitor=literal(visitor), at=at)
+    def record(self, link: CTE, *, visitor: str, at: datetime) -> CTE:
+        return _recorded(ShareArchiveDownload, link, archive_id=literal(self.id), visitor=literal(visitor), at=at)
+
+
+def _grant_query(download: _Download[Row], address: str, access: AccessContext, *, visitor: str) -> Select[Any]:
+    """Return the statement that grants, counts and records a download, or audits its repetition.
+
+    It returns a row if the link was open for the download when the statement began: the file or archive, and the link's id. The file is
+    None if a concurrent request counted first.
+    """
+    is_repeated = download.was_granted(visitor, after=access.at - REPEAT_WITHIN).label("is_repeated")
+    has_left = link_has_downloads_left()
+    is_open = (*_is_downloadable(address, access), download.is_served_by_link(access))
+    opened = select(Share.id, is_repeated).where(*is_open, or_(is_repeated, has_left)).cte("opened")
+    repeated = select(opened.c.id).where(opened.c.is_repeated).cte("repeated")
+    # Checked again with the lock: a concurrent request may have changed, revoked or exhausted the link.
+    first = select(Share.id).where(Share.id == opened.c.id, ~opened.c.is_repeated, *_is_downloadable(address, access), has_left)
+    locked = first.with_for_update(of=Share, key_share=True).cte("locked")
+    recorded = download.record(locked, visitor=visitor, at=access.at)
+    counting = update(Share).where(Share.id == locked.c.id, exists(select(recorded.c.done)))
+    granted = counting.values(download_count=Share.download_count + 1).returning(Share.id).cte("granted")
+    logged = audit_insert_for(granted, "share.downloaded", kind=Share.__tablename__, details=download.details).cte("logged")
+    allowed = union_all(select(granted.c.id), select(repeated.c.id)).subquery("allowed")
+    query = select(download.model, opened.c.id).select_from(opened).outerjoin(allowed, true())
+    query = query.outerjoin(download.model, and_(download.model.id == download.id, allowed.c.id.is_not(None)))
+    return query.add_cte(logged, _audited(repeated, download).cte("logged_again"))
 
 
 def _granted_before(download: _Download[Any], address: str, access: AccessContext, *, visitor: str, within: timedelta) -> Select[UUID]:
@@ -251,10 +273,12 @@ def _granted_before(download: _Download[Any], address: str, access: AccessContex
     return select(Share.id).where(*_is_downloadable(address, access), was_granted, download.is_served_by_link(access))
 
 
-def _recorded(table: Any, granted: CTE, *, at: datetime, **key: ColumnElement[Any]) -> CTE:
+def _recorded(table: Any, link: CTE, *, at: datetime, **key: ColumnElement[Any]) -> CTE:
+    """Return the CTE that records the download; it has a row unless a download that is repeated by this one is recorded already."""
     values = {**key, "at": literal(at, table.at.type)}
-    added = insert(table).from_select(list(values), select(*values.values()).select_from(granted))
-    return added.on_conflict_do_update(constraint=table.__table__.primary_key, set_={"at": at}).returning(literal(1)).cte("recorded")
+    added = insert(table).from_select(list(values), select(*values.values()).select_from(link))
+    changed = added.on_conflict_do_update(constraint=table.__table__.primary_key, set_={"at": at}, where=table.at <= at - REPEAT_WITHIN)
+    return changed.returning(literal(1).label("done")).cte("recorded")
 
 
 def _audited(resumed: CTE, download: _Download[Any]) -> Insert:

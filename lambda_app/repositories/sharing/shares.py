@@ -24,6 +24,7 @@ from sqlalchemy import (
     or_,
     select,
     true,
+    union_all,
     update,
     values,
 )
@@ -151,7 +152,7 @@ class ShareRepository:
 
         `user_ids` replaces the recipients; None leaves them. `fields` are the names of the changed fields for the audit log.
         The result has the recipients from before the change.
-        Lock order: the link, the users, the link's recipients, the end of the audit log.
+        Lock order: the link, the users other than its owner, the link's recipients, the end of the audit log.
         """
         with own_transaction(self._session):
             if user_ids is not None:
@@ -181,7 +182,7 @@ class ShareRepository:
         changed = change.values(**changes, updated_at=clock.now()).returning(*Share.__table__.c).cte("changed")
         parts = []
         if user_ids is not None:
-            named = _lock_named(user_ids, after=[changed])
+            named = _lock_named(user_ids, changed)
             others = ShareRecipient.user_id.not_in(user_ids.values())
             removed = delete(ShareRecipient).where(ShareRecipient.share_id == changed.c.id, others, has_run(named))
             parts.append(removed.returning(ShareRecipient.user_id).cte("removed"))
@@ -299,10 +300,17 @@ def _changeable(share_id: UUID, user: User) -> tuple[ColumnElement[bool], ...]:
     return Share.id == share_id, Share.revoked_at.is_(None), links_manageable_by(user)
 
 
-def _lock_named(user_ids: Mapping[str, UUID], *, after: Sequence[CTE]) -> CTE:
-    """Return the CTE of the users and their addresses, locked against a concurrent confirmation (`NamedAccessRepository.activate`)."""
-    users = select(User.id, User.email, User.email_verified_at).where(User.id.in_(user_ids.values()), *map(has_run, after))
-    return users.order_by(User.id).with_for_update(read=True).cte("named_users").prefix_with("MATERIALIZED", dialect="postgresql")
+def _lock_named(user_ids: Mapping[str, UUID], changed: CTE) -> CTE:
+    """Return the CTE of the users and their addresses, locked against a concurrent confirmation (`NamedAccessRepository.activate`).
+
+    The owner of the changed link is not locked: a demotion locks the owner before the links, so both would wait for each other. The
+    owner may open the link in any case, so a recipient that stays pending has no effect.
+    """
+    users = select(User.id, User.email, User.email_verified_at).where(User.id.in_(user_ids.values()))
+    owner_id = select(changed.c.owner_id).scalar_subquery()
+    others = users.where(User.id != owner_id).order_by(User.id).with_for_update(read=True)
+    locked = others.cte("locked_users").prefix_with("MATERIALIZED", dialect="postgresql")
+    return union_all(select(locked), users.where(User.id == owner_id)).cte("named_users").prefix_with("MATERIALIZED", dialect="postgresql")
 
 
 def _recipient_rows(user_ids: Mapping[str, UUID], share: Any, users: CTE) -> tuple[list[str], Select[Any]]:

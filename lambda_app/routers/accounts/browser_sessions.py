@@ -28,13 +28,15 @@ def start_session(credentials: SignIn, sessions: SessionsDep, cookie: SessionCoo
     All routes of browser sessions need the header `X-We-Upload-Session: 1` and accept requests of pages of the same origin only. A
     session that the browser had before ends.
     """
-    signed_in = sessions.sign_in(email=credentials.email, password=credentials.password, otp=credentials.otp)
+    signed_in = sessions.sign_in(
+        email=credentials.email, password=credentials.password, otp=credentials.otp, keeps_account=credentials.keep_account
+    )
     if cookie.value is not None:
         sessions.sign_out(cookie.value)
     return _browser_session(signed_in, cookie, response)
 
 
-@router.post("/refresh", response_model=BrowserSession, responses=problem_responses(401, 403), dependencies=[SAME_ORIGIN_SESSION])
+@router.post("/refresh", response_model=BrowserSession, responses=problem_responses(401, 403, 429), dependencies=[SAME_ORIGIN_SESSION])
 def refresh_session(sessions: SessionsDep, cookie: SessionCookieDep, response: Response) -> BrowserSession:
     """Return a new access token, and replace the refresh token in the cookie. The rules of `POST /login/refresh` apply."""
     if cookie.value is None:

@@ -22,22 +22,29 @@ OneTimeCodeForm = Annotated[
     OneTimeCode | None,
     Form(description="For accounts with a second factor: code of the authenticator app, or a recovery code."),
 ]
+KeepAccountForm = Annotated[bool, Form(description="Cancel the deletion of the account that its owner requested.")]
 
 router = Router(prefix="/login", tags=["login"])
 
 
 @router.post("/token", response_model=Token, responses=problem_responses(401, 403, 429), dependencies=[Depends(require_trusted_origin)])
 def sign_in(
-    form: Annotated[OAuth2PasswordRequestForm, Depends()], sessions: SessionsDep, response: Response, otp: OneTimeCodeForm = None
+    form: Annotated[OAuth2PasswordRequestForm, Depends()],
+    sessions: SessionsDep,
+    response: Response,
+    otp: OneTimeCodeForm = None,
+    keep_account: KeepAccountForm = False,
 ) -> Token:
     """Exchange an e-mail address (as `username`) and a password for an access token and a refresh token.
 
-    403 `second_factor_required`: the account has a second factor; send a code as `otp`.
+    403 `second_factor_required`: the account has a second factor; send a code as `otp`. 403 `account_deletion_pending`: the user asked to
+    delete the account; `keep_account=true` cancels that.
     """
-    return _token(sessions.sign_in(email=form.username, password=form.password, otp=otp), response)
+    signed_in = sessions.sign_in(email=form.username, password=form.password, otp=otp, keeps_account=keep_account)
+    return _token(signed_in, response)
 
 
-@router.post("/refresh", response_model=Token, responses=problem_responses(401))
+@router.post("/refresh", response_model=Token, responses=problem_responses(401, 429))
 def refresh_tokens(refresh: Refresh, sessions: SessionsDep, response: Response) -> Token:
     """Exchange a refresh token for a new access token and a new refresh token.
 

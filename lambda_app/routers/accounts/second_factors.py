@@ -9,7 +9,7 @@ from lambda_app.dependencies.mail import OutgoingMailDep
 from lambda_app.dependencies.services import SecondFactorsDep, ServicesDep
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
-from lambda_app.schemas.accounts.second_factor import CodeProof, FactorProof, FactorReset, FactorSetup, PasswordProof, RecoveryCodes
+from lambda_app.schemas.accounts.second_factor import AccountProof, CodeProof, FactorProof, FactorSetup, PasswordProof, RecoveryCodes
 
 router = Router(prefix="/users", tags=["second factor"])
 
@@ -51,7 +51,7 @@ def disable_second_factor(proof: FactorProof, user: CurrentUserDep, factors: Sec
 
 @router.post("/{user_id}/second-factor/reset", status_code=204, responses=problem_responses(401, 403, 404, 409, 429))
 def reset_second_factor(
-    user_id: UUID, proof: FactorReset, outgoing: OutgoingMailDep, user: CurrentUserDep, factors: SecondFactorsDep, services: ServicesDep
+    user_id: UUID, proof: AccountProof, outgoing: OutgoingMailDep, user: CurrentUserDep, factors: SecondFactorsDep, services: ServicesDep
 ) -> None:
     """Turn off the second factor of an account whose owner has lost it. Superusers only.
 

@@ -35,7 +35,7 @@ router = Router(prefix="/s/{token}/archives", tags=["share links"])
     response_model=LinkedArchive,
     responses={
         303: {"description": "See Other: for browsers (`Accept: text/html`), `Location` is the progress page of the zip"},
-        **problem_responses(401, 403, 404, 413, 429, 503),
+        **problem_responses(401, 403, 404, 409, 413, 429, 503),
     },
 )
 def create_share_archive(

@@ -25,6 +25,8 @@ COSTLY_ROUTES = (
     "POST /api/v1/users/me/second-factor/recovery-codes",
     "POST /api/v1/users/me/second-factor/disable",
     "POST /api/v1/users/{user_id}/second-factor/reset",
+    "DELETE /api/v1/users/me",
+    "DELETE /api/v1/users/{user_id}",
 )
 """As the gateway's route keys. Add new routes at the end: the gateway's resources are named by their position."""
 SLASH_ROUTES = ("POST /api/v1/users/",)

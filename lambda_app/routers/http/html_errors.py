@@ -7,11 +7,11 @@ from urllib.parse import quote
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lambda_app.core.errors import LinkNotFoundError
 from lambda_app.routers.http.link_template import FORM_PAGE_HEADERS, link_page_headers, render_link_page
 from lambda_app.routers.http.problems import PROBLEM_MEDIA_TYPE
 from lambda_app.routers.http.request_classification import prefers_html
 from lambda_app.schemas.sharing.shares import canonical_address
-from lambda_app.services.sharing.share_links import NoSuchLinkError
 
 _FORMS = {
     "share_password_required": "password",
@@ -19,6 +19,7 @@ _FORMS = {
     "not_authenticated": "sign_in",
     "bad_credentials": "sign_in",
     "email_not_verified": "sign_in",
+    "account_deletion_pending": "sign_in",
     "second_factor_required": "sign_in_with_code",
     "bad_second_factor": "sign_in_with_code",
 }
@@ -31,6 +32,7 @@ _TITLES: dict[str | int, str] = {
     "archive_not_found": "This zip does not exist",
     "archive_expired": "This zip has expired",
     "too_many_archives": "Too many zips at once",
+    "no_room": "No zip of these files",
     404: "This link is not available",
     429: "Too many attempts",
     503: "Not available right now",
@@ -92,7 +94,7 @@ class _HtmlErrorResponse:
             title="Shared files" if code in _FORMS else _TITLES.get(code) or _TITLES.get(status, "Something went wrong"),
             form=_FORMS.get(code),
             action=self._path,
-            message=None if is_prompt else NoSuchLinkError.message if code in _CLOSED else problem["detail"],
+            message=None if is_prompt else LinkNotFoundError.message if code in _CLOSED else problem["detail"],
             has_back_link=code not in (*_FORMS, *_CLOSED),
         ).encode()
         headers = MutableHeaders(raw=[pair for pair in start["headers"] if pair[0] not in (b"content-type", b"content-length")])

@@ -4,7 +4,7 @@
   const MEDIA_TYPE = /^[\w!#$%&'+.^`|~-]+\/[\w!#$%&'+.^`|~-]+$/;
   const NO_CONNECTION = "The connection failed, or the file has changed since you chose it. Try again.";
   const REFUSED_STATUSES = [400, 403]; // from S3: the content does not match the declaration, or the upload URL has expired
-  const LOST_UPLOAD_CODES = ["upload_rejected", "file_not_available", "not_found"]; // a retry must start a new upload
+  const LOST_UPLOAD_CODES = ["upload_rejected", "file_not_available", "link_not_found"]; // a retry must start a new upload
   const SCAN_PENDING = "upload_withheld"; // the file has arrived; a malware scan must finish before the owner can download it
   const MAX_WAIT_SECONDS_BY_CODE = { [SCAN_PENDING]: 30 };
   const MAX_WAIT_SECONDS = 3600; // covers the rate limit of a network from which many files were sent

@@ -18,8 +18,8 @@ class FactorProof(PasswordProof):
     otp: OneTimeCode = Field(repr=False, description="Code of the authenticator app, or a recovery code.")
 
 
-class FactorReset(PasswordProof):
-    """The current password of the superuser, and a one-time code if the superuser has a second factor."""
+class AccountProof(PasswordProof):
+    """The current password of the caller, and a one-time code if the caller has a second factor."""
 
     otp: OneTimeCode | None = Field(default=None, repr=False, description="A code of the caller's own second factor, if there is one.")
 

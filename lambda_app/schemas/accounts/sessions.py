@@ -30,6 +30,7 @@ class SignIn(RequestModel):
     otp: OneTimeCode | None = Field(
         default=None, repr=False, description="For accounts with a second factor: code of the authenticator app, or a recovery code."
     )
+    keep_account: bool = Field(default=False, strict=True, description="Cancel the deletion of the account that its owner requested.")
 
 
 class BrowserSession(ResponseModel):

@@ -146,6 +146,7 @@ class User(ResponseModel):
     time_zone: str | None = Field(description="IANA name of the time zone in which times are shown; null means the browser's.")
     has_second_factor: bool = Field(description="Whether a sign-in needs a one-time code.")
     shows_name_on_links: bool = Field(description="Whether visitors of the user's share links and file requests see `display_name`.")
+    deletion_at: Timestamp | None = Field(description="When the account is deleted with everything in it; null unless that was requested.")
     created_at: Timestamp
     updated_at: Timestamp
 

@@ -60,7 +60,9 @@ class LoginThrottle:
         user = admission.user
         subject = None if user is None else f"user:{user.id}"
         is_right = self._passwords.verify(password, user.hashed_password if user else None)
-        if user is None or not is_right or not user.is_active:
+        # The owner of an account that is going to be deleted may sign in, to cancel that: see `SessionService.verify_credentials`.
+        is_open = user is not None and (user.is_active or (user.deletion_is_own and purpose is PasswordPurpose.SIGN_IN))
+        if user is None or not is_right or not is_open:
             reason = "disabled" if is_right else "password"
             self._audit.add_durably(f"{purpose}.failed", subject=subject, details={"reason": reason})
             return None

@@ -5,17 +5,22 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError
+from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError, TooManyRequestsError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.keys import SigningKey, SigningKeys
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.random_tokens import derive_secret, hash_secret, new_secret
 from lambda_app.core.security.tokens import AccessToken, AccessTokens
 from lambda_app.models import User, UserSession
+from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository, Successor
 from lambda_app.repositories.accounts.users import UserRepository
+from lambda_app.schemas.files.file_lists import FileOrder, Order
+from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose, attempt_keys
 from lambda_app.services.accounts.second_factor import SecondFactorVerifier
+
+_NEWEST_FIRST = FileOrder.of(Order.NEWEST_FIRST)
 
 REFRESH_GRACE = timedelta(seconds=30)
 """How long after an exchange the same refresh token leads to the same successor."""
@@ -33,6 +38,13 @@ class EmailNotVerifiedError(PermissionDeniedError):
 
     code = "email_not_verified"
     message = "The e-mail address has not been confirmed yet; open the link in the mail that we sent, or request a new mail"
+
+
+class AccountDeletionPendingError(PermissionDeniedError):
+    """The credentials are correct, but the user asked to delete the account."""
+
+    code = "account_deletion_pending"
+    message = "This account is going to be deleted; to keep it, sign in with keep_account set to true"
 
 
 class BadRefreshTokenError(NotAuthenticatedError):
@@ -56,6 +68,13 @@ class RefreshTokenSupersededError(NotAuthenticatedError):
     message = "A newer refresh token of this session was used before this one, so the session has ended; sign in again"
 
 
+class TooManyRefreshesError(TooManyRequestsError):
+    """The session has been refreshed too often. Its tokens stay valid."""
+
+    code = "too_many_refreshes"
+    message = "This session was refreshed too often; use the access token until it expires, and wait before you refresh again"
+
+
 @dataclass(frozen=True, slots=True)
 class SignedIn:
     """An access token, and the refresh token that is exchanged for the next pair."""
@@ -64,6 +83,14 @@ class SignedIn:
     refresh_token: str = field(repr=False)
     session_expires_at: datetime
     """When the session ends if it is not refreshed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """One page of sessions, and the cursor of the next if there is one."""
+
+    sessions: list[UserSession]
+    next_cursor: Cursor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +104,14 @@ class SessionPolicy:
 class SessionService:
     """Opens, refreshes, lists and ends sessions."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a parameter for each of its parts
         self,
         *,
         users: UserRepository,
         sessions: SessionRepository,
         login_throttle: LoginThrottle,
         second_factor: SecondFactorVerifier,
+        deletions: AccountDeletionRepository,
         passwords: PasswordHasher,
         tokens: AccessTokens,
         keys: SigningKeys,
@@ -93,19 +121,20 @@ class SessionService:
         self._sessions = sessions
         self._login_throttle = login_throttle
         self._second_factor = second_factor
+        self._deletions = deletions
         self._passwords = passwords
         self._tokens = tokens
         self._keys = keys
         self._policy = policy
 
-    def sign_in(self, *, email: str, password: str, otp: str | None = None) -> SignedIn:
+    def sign_in(self, *, email: str, password: str, otp: str | None = None, keeps_account: bool = False) -> SignedIn:
         """Exchange e-mail, password and, if the account has a second factor, a one-time code for a session.
 
         Raises the errors of `verify_credentials`.
         """
-        return self._open(self.verify_credentials(email=email, password=password, otp=otp), email)
+        return self._open(self.verify_credentials(email=email, password=password, otp=otp, keeps_account=keeps_account), email)
 
-    def verify_credentials(self, *, email: str, password: str, otp: str | None) -> User:
+    def verify_credentials(self, *, email: str, password: str, otp: str | None, keeps_account: bool = False) -> User:
         """Return the user with this e-mail and password, and this one-time code if the account has a second factor.
 
         The attempt counts as failed until the caller resets the counters of `attempt_keys`.
@@ -113,6 +142,7 @@ class SessionService:
         Raises:
             BadCredentialsError: unknown address, wrong password or disabled account; the time taken does not differ.
             EmailNotVerifiedError: the credentials are correct, but the address must be verified first.
+            AccountDeletionPendingError: the user asked to delete the account, and `keeps_account` does not cancel that.
             SecondFactorRequiredError, BadSecondFactorError: the password is correct, but the code is missing or wrong.
             ThrottledError: too many failed attempts.
         """
@@ -123,9 +153,17 @@ class SessionService:
             self._login_throttle.record_refused_sign_in(user, reason="email_not_verified")
             raise EmailNotVerifiedError
         self._second_factor.require(user, otp)
+        if user.deletion_at is not None:
+            user = self._keep(user, keeps_account=keeps_account)
         if self._passwords.needs_rehash(user.hashed_password):
             self._users.replace_hash(user, self._passwords.hash(password))
         return user
+
+    def _keep(self, user: User, *, keeps_account: bool) -> User:
+        kept = self._deletions.cancel(user.id) if keeps_account else None
+        if kept is None:
+            raise AccountDeletionPendingError(extra={"deletion_at": user.deletion_at and user.deletion_at.isoformat()})
+        return kept
 
     def refresh(self, refresh_token: str) -> SignedIn:
         """Exchange a refresh token for the next pair of tokens.
@@ -138,6 +176,7 @@ class SessionService:
             BadRefreshTokenError: The token is unknown, or its session has ended.
             RefreshTokenReusedError: The token was exchanged before the grace period.
             RefreshTokenSupersededError: The successor of the token has been used.
+            TooManyRefreshesError: The session has been refreshed too often within an hour. The token stays valid.
             UnavailableError: The keys cannot be fetched.
         """
         token_hash, key = hash_secret(refresh_token), self._keys.refresh_key()
@@ -152,6 +191,11 @@ class SessionService:
         token_hash = hash_secret(refresh_token)
         exchange = self._sessions.get_exchange(token_hash)
         if exchange is None:
+            raise BadRefreshTokenError
+        if exchange.used_at is None:
+            until = exchange.refused_until
+            if until is not None and until > clock.now() and exchange.is_session_live:
+                raise TooManyRefreshesError.until(until)
             raise BadRefreshTokenError
         is_late = exchange.successor_hash is None or clock.now() - exchange.used_at > REFRESH_GRACE
         if is_late or exchange.is_successor_used:
@@ -190,9 +234,14 @@ class SessionService:
             raise PermissionDeniedError
         self._users.update(user_id, {}, action="user.sessions_revoked", ends_sessions=True)
 
-    def list_sessions(self, user: User) -> list[UserSession]:
-        """Return the user's active sessions, newest first."""
-        return self._sessions.list_live(user)
+    def page_sessions(self, user: User, *, limit: int, after: Cursor | None) -> SessionPage:
+        """Return one page of the user's active sessions, newest first. Raises MalformedRequestError for a cursor of another order."""
+        if after is not None:
+            after.value_for(_NEWEST_FIRST)
+        rows = self._sessions.page_live(user, limit=limit + 1, after=after)
+        sessions = rows[:limit]
+        last = sessions[-1] if len(rows) > limit else None
+        return SessionPage(sessions, None if last is None else Cursor(_NEWEST_FIRST, last.created_at, last.id))
 
     def revoke(self, user: User, session_id: UUID) -> None:
         """End one of the user's sessions. Raises NotFoundError."""

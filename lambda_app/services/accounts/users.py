@@ -163,6 +163,9 @@ class UserService:
         changes = update.model_dump(exclude_unset=True)
         current_password, otp = changes.pop("current_password", None), changes.pop("otp", None)
         self._refuse_role_change(editor, changes, is_self=is_self)
+        if "is_active" in changes and self._users.require(user_id).deletion_at is not None:
+            # It is disabled until then. Enabled, it would be deleted while it is in use.
+            raise ConflictError("This account is going to be deleted; cancel the deletion first", code="account_deletion_pending")
         if not changes:
             return AccountChange(self.get_user(editor, user_id), None)
         if changes.keys() & PROTECTED_FIELDS:

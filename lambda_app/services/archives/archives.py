@@ -67,6 +67,13 @@ class TooManyArchivesError(TooManyRequestsError):
     message = "Too many archives; wait until the unfinished ones are ready, or delete some"
 
 
+class NoRoomForArchiveError(ConflictError):
+    """The link's owner must not cause storage. Visitors do not learn the quota."""
+
+    code = "no_room"
+    message = "There is not enough storage for a zip of these files; download them one by one"
+
+
 class ArchiveExpiredError(GoneError):
     """The archive has expired."""
 
@@ -127,9 +134,13 @@ class ArchiveService:
     def start_for_link(self, share: Share, files: Sequence[File]) -> Archive:
         """Queue an archive of a share link's files, and notify the worker. Visitors who request the same files share one archive.
 
-        The limits apply to all links of the owner together: a limit per link could be evaded by creating and revoking links.
-        Raises TooLargeError, TooManyArchivesError, UnavailableError.
+        The limits apply to all links of the owner together: a limit per link could be evaded by creating and revoking links. As for
+        the owner's own archives, a quota of 0 bytes excludes them. Raises NoRoomForArchiveError, TooLargeError, TooManyArchivesError,
+        UnavailableError.
         """
+        owner = self._archives.get_holder(share.owner_id)
+        if owner is None or self._default_quota.of(owner).bytes == 0:
+            raise NoRoomForArchiveError
         archive = _new_archive(files, filename=DEFAULT_FILENAME, share_id=share.id, holder_id=share.owner_id)
         return self._queue(archive, files)
 

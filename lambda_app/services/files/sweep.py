@@ -12,6 +12,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
 from lambda_app.db.errors import StatementFailedError
 from lambda_app.models import File, FileStatus
+from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
@@ -58,6 +59,8 @@ class SweepReport:
     """Charges of ended files whose upload URL had expired."""
     forgotten_tombstones: int = 0
     """Tombstones that had expired."""
+    deleted_accounts: int = 0
+    """Accounts whose period of grace had ended and of which nothing was left."""
     failures: int = 0
     """Steps that failed because S3 or the database did not respond. The next run retries them."""
     is_finished: bool = field(default=True)
@@ -74,9 +77,11 @@ class SweepService:
         transitions: FileTransitionRepository,
         tombstones: TombstoneRepository,
         keys: IdempotencyRepository,
+        accounts: AccountDeletionRepository,
         store: ObjectStore,
     ) -> None:
         self._files = files
+        self._accounts = accounts
         self._transitions = transitions
         self._tombstones = tombstones
         self._keys = keys
@@ -90,6 +95,7 @@ class SweepService:
             transitions=self._transitions,
             tombstones=self._tombstones,
             keys=self._keys,
+            accounts=self._accounts,
             store=self._store,
             verification=self._verification,
             now=clock.now(),
@@ -113,6 +119,7 @@ class _Run:
     transitions: FileTransitionRepository
     tombstones: TombstoneRepository
     keys: IdempotencyRepository
+    accounts: AccountDeletionRepository
     store: ObjectStore
     verification: UploadVerification
     now: datetime
@@ -133,6 +140,7 @@ class _Run:
                 lambda after: self.files.list_rejected(rejected_before, after=after, limit=PAGE_ROWS),
                 lambda file: self._purge(file, FileStatus.REJECTED, rejected_before),
             ),
+            self._delete_accounts(),
             self._delete_expired_keys(),
             self._orphan_uploads(),
             self._objects(),
@@ -183,6 +191,31 @@ class _Run:
             self.store.abort_multipart(file.s3_key, file.upload_id)
         self.store.delete(file.s3_key)
         self.transitions.remove(file.id)
+
+    def _delete_accounts(self) -> Iterator[None]:
+        after: UUID | None = None
+        while due := self.accounts.list_due(self.now, after=after, limit=PAGE_ROWS):
+            for user_id in due:
+                after = user_id
+                yield from self._each(
+                    lambda file_id, owner_id=user_id: self.files.list_of_owner(owner_id, after=file_id, limit=PAGE_ROWS),  # type: ignore[misc]
+                    self._purge_with_account,
+                )
+                self._try(partial(self._delete_account, user_id))
+                yield
+
+    def _purge_with_account(self, file: File) -> None:
+        purged = file if self.is_dry else self.transitions.purge_with_account(file.id, now=self.now)
+        if purged is not None:
+            self.report.purged += 1
+            self._finish(purged)
+
+    def _delete_account(self, user_id: UUID) -> None:
+        if self.is_dry:
+            return
+        # The sweep of archives deletes their objects and rows; a later run of this sweep then deletes the account.
+        self.accounts.end_archives(user_id)
+        self.report.deleted_accounts += self.accounts.remove(user_id, now=self.now)
 
     def _delete_expired_keys(self) -> Iterator[None]:
         before = self.now - KEY_LIFETIME

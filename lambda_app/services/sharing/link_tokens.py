@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from lambda_app.core.security.link_tokens import LinkTokenCipher
-from lambda_app.repositories.sharing.link_tokens import TOKEN_MODELS, LinkTokenRepository
+from lambda_app.repositories.sharing.link_tokens import TOKEN_COLUMNS, LinkTokenRepository
 
 PAGE_ROWS = 500
 
@@ -28,9 +28,9 @@ class LinkTokenEncryption:
     def reencrypt(self) -> ReencryptedTokens:
         """Encrypt every token with the current key. Safe while the API is running. Raises UnavailableError."""
         current = changed = unreadable = 0
-        for model in TOKEN_MODELS:
+        for column in TOKEN_COLUMNS:
             after = None
-            while page := self._tokens.page(model, after=after, limit=PAGE_ROWS):
+            while page := self._tokens.page(column, after=after, limit=PAGE_ROWS):
                 for stored in page:
                     token = self._cipher.decrypt(stored.encrypted_token, row_id=stored.id)
                     if token is None:
@@ -38,6 +38,6 @@ class LinkTokenEncryption:
                     elif self._cipher.is_current(stored.encrypted_token):
                         current += 1
                     else:
-                        changed += self._tokens.replace(model, stored, self._cipher.encrypt(token, row_id=stored.id))
+                        changed += self._tokens.replace(column, stored, self._cipher.encrypt(token, row_id=stored.id))
                 after = page[-1].id
         return ReencryptedTokens(current, changed, unreadable)

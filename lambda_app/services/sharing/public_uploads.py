@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError, NotFoundError, TooLargeError, TooManyRequestsError
+from lambda_app.core.errors import ConflictError, LinkNotFoundError, TooLargeError, TooManyRequestsError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
 from lambda_app.models import File, FileRequest, OpenFileRequest
@@ -14,7 +14,7 @@ from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.schemas.files.files import DeclaredFile
 from lambda_app.schemas.sharing.file_requests import matching_rules
-from lambda_app.services.accounts.login_throttle import network_of
+from lambda_app.services.accounts.login_throttle import networks_of
 from lambda_app.services.files.quota import Quota
 from lambda_app.services.files.upload_completion import UploadCompletion
 from lambda_app.services.files.uploads import abandoned_at, new_file
@@ -22,7 +22,7 @@ from lambda_app.storage.content import declared_or_known_type
 from lambda_app.storage.object_store import ObjectStore, PresignedRequest
 
 
-class FileRequestClosedError(NotFoundError):
+class FileRequestClosedError(LinkNotFoundError):
     """The file request does not exist, is closed, or the guest token is wrong. The error does not reveal which."""
 
 
@@ -113,13 +113,13 @@ class PublicUploadService:
         file.guest_token_hash = hash_secret(guest_token)
         default, token_hash = self._default_quota, hash_secret(token)
         # Scoped per link, so throttling here blocks neither other links nor sign-ins from the same network.
-        source = hash_secret(f"guest|{token_hash}|{network_of(request_context().source_address)}")
+        sources = [hash_secret(f"guest|{token_hash}|{network}") for network in networks_of(request_context().source_address)]
         while True:
             reservation = self._transitions.reserve_for_guest(
                 file,
                 content_types=content_types,
                 token_hash=token_hash,
-                source=source,
+                sources=sources,
                 default_bytes=default.bytes,
                 default_files=default.files,
             )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from lambda_app.core import clock
-from lambda_app.core.errors import AppError, MalformedRequestError, NotAuthenticatedError, NotFoundError, PermissionDeniedError
+from lambda_app.core.errors import AppError, LinkNotFoundError, MalformedRequestError, NotAuthenticatedError, PermissionDeniedError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.core.security.share_tokens import ShareToken, ShareTokens, SignedShareToken
@@ -21,11 +21,8 @@ from lambda_app.services.files.files import download_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
 
 
-class NoSuchLinkError(NotFoundError):
+class NoSuchLinkError(LinkNotFoundError):
     """The link does not exist, was revoked, has expired, or excludes this visitor. The error does not reveal which."""
-
-    code = "link_not_found"
-    message = "This link does not exist or is no longer available"
 
 
 class SharePasswordRequiredError(PermissionDeniedError):
@@ -191,7 +188,10 @@ class ShareLinkService:
 
 
 def _visitor_hash(address: str, access: AccessContext) -> str:
-    """Return the hash that identifies a visitor at this link. It differs per link, so visitors cannot be correlated across links."""
+    """Return the hash that identifies a visitor at this link. It differs per link, so visitors cannot be correlated across links.
+
+    The network is the narrowest, not one that a throttle counts: visitors who share a hash resume each other's downloads uncounted.
+    """
     context = request_context()
     return hash_secret(f"visitor|{address}|{access.viewer_id}|{network_of(context.source_address)}|{context.user_agent}")
 

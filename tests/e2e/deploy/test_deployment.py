@@ -147,6 +147,16 @@ def test_signing_key_is_read_from_the_secret(deployment: Deployment) -> None:
     assert len(secret["SecretString"]) == 64
 
 
+def test_link_key_is_a_secret_of_its_own(deployment: Deployment) -> None:
+    variables = deployment.api_function()["Environment"]["Variables"]
+
+    secret = deployment.cloud.client("secretsmanager").get_secret_value(SecretId=variables["LINK_KEY_ARN"])
+
+    assert "LINK_KEY" not in variables
+    assert variables["LINK_KEY_ARN"] != variables["SECRET_KEY_ARN"]
+    assert len(secret["SecretString"]) == 64
+
+
 def test_application_cannot_change_the_schema(deployment: Deployment) -> None:
     privileges = query(
         deployment, "SELECT privilege_type FROM information_schema.role_table_grants WHERE grantee = 'we_upload' AND table_name = 'file'"

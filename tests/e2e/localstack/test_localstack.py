@@ -80,8 +80,9 @@ def _received(queue: str, key: str) -> str:
     return ""
 
 
-def test_signing_key_was_generated() -> None:
-    secret = client("secretsmanager").get_secret_value(SecretId=outputs("WeUpload-local-Data")["SigningKeyArn"])
+@pytest.mark.parametrize("output", ["SigningKeyArn", "LinkKeyArn"])
+def test_key_was_generated(output: str) -> None:
+    secret = client("secretsmanager").get_secret_value(SecretId=outputs("WeUpload-local-Data")[output])
 
     assert len(secret["SecretString"]) == 64
     assert secret["SecretString"].isalnum()

@@ -63,7 +63,16 @@ def test_cross_origin_pages_can_read_errors(browser: httpx.Client, method: str, 
 
     assert_problem(response, status)
     assert response.headers["access-control-allow-origin"] == ALLOWED_ORIGIN
-    assert "X-Next-Cursor" in response.headers["access-control-expose-headers"]
+    exposed = {name.strip() for name in response.headers["access-control-expose-headers"].split(",")}
+    # When to try again, where a created resource is, how to continue a list, and the version of a file.
+    assert {"Retry-After", "Location", "Link", "X-Next-Cursor", "X-Total-Count", "ETag", "X-Request-Id"} <= exposed
+
+
+@pytest.mark.parametrize("header", ["if-match", "if-none-match", "idempotency-key", "x-share-pass"])
+def test_cross_origin_pages_can_send_the_headers_of_the_routes(browser: httpx.Client, header: str) -> None:
+    headers = {"Origin": ALLOWED_ORIGIN, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": header}
+
+    assert browser.options("/api/v1/files/x", headers=headers).status_code == 200
 
 
 def test_no_origin_is_allowed_by_default(client: httpx.Client) -> None:

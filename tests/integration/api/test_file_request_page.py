@@ -152,7 +152,7 @@ def test_script_of_the_page_gets_json_errors(client: httpx.Client, owner: Accoun
 
     for headers in ({"Accept": "application/json"}, {}):
         assert_problem(client.post(f"/r/{token}/files", json={**declared, "filename": ""}, headers=headers), 422, "malformed_request")
-        assert_problem(client.post("/r/none/files", json=declared, headers=headers), 404, "not_found")
+        assert_problem(client.post("/r/none/files", json=declared, headers=headers), 404, "link_not_found")
         assert client.post(f"/r/{token}/files", json=declared, headers=headers).status_code == 201
 
 

@@ -30,10 +30,15 @@ from lambda_app.core.settings import Settings
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
-from lambda_app.models import File, FileRequest, FileStatus, User
+from lambda_app.models import AttemptKind, File, FileRequest, FileStatus, User
 from lambda_app.repositories.sharing import guest_throttle as guest_tries
 from lambda_app.repositories.sharing.file_requests import REQUESTS_PER_USER
-from lambda_app.repositories.sharing.guest_throttle import FIRST_DELAY_SECONDS, FREE_POINTS, POINTS_PER_REFUSAL
+from lambda_app.repositories.sharing.guest_throttle import (
+    FIRST_DELAY_SECONDS,
+    FREE_POINTS,
+    FREE_POINTS_OF_WIDER_NETWORK,
+    POINTS_PER_REFUSAL,
+)
 from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.schemas.accounts.users import UserUpdate
 from lambda_app.schemas.files.files import DeclaredFile
@@ -153,7 +158,7 @@ def test_new_address_replaces_the_old_one_and_keeps_limits_and_files(
     new = response.json()
     assert response.headers["cache-control"] == "no-store"
     assert new == old | {"token": new["token"], "url": f"/r/{new['token']}", "file_count": 1, "updated_at": new["updated_at"]}
-    assert_problem(client.get(old["url"]), 404, "not_found")
+    assert_problem(client.get(old["url"]), 404, "link_not_found")
     assert client.get(new["url"]).json()["files_left"] == 2
     assert [request["url"] for request in client.get(REQUESTS, headers=owner.headers).json()] == [new["url"]]
     events = client.get("/api/v1/admin/audit", params={"subject": f"file_request:{old['id']}"}, headers=admin.headers).json()
@@ -312,6 +317,7 @@ def test_guest_uploads_a_file_and_cannot_read_it(client: httpx.Client, services:
 
     assert responses_by_link.json() == {
         "title": "Photos",
+        "requester_name": None,
         "note": "All of them",
         "max_size_bytes": 2**30,
         "allowed_content_types": ["text/plain"],
@@ -509,7 +515,7 @@ def test_only_the_guest_who_started_an_upload_can_complete_it(client: httpx.Clie
         complete(client, token, {"file_id": "x"}, own_upload["guest_token"]),
         complete(client, own_upload["guest_token"], own_upload),
     ):
-        assert_problem(response, 404, "not_found", detail="Not found")
+        assert_problem(response, 404, "link_not_found", detail="This link does not exist or is no longer available")
     assert client.get(f"{FILES}/{own_upload['file_id']}", headers=owner.headers).json()["status"] == "pending"
     assert complete(client, token, own_upload).json()["status"] == "available"
 
@@ -538,7 +544,7 @@ def test_closed_and_unknown_links_return_the_same_response(
         upload = uploads.get(name, uploads["revoked"])
         responses = [client.get(f"/r/{token}"), declare(client, token), complete(client, token, upload)]
         for response in responses:
-            assert_problem(response, 404, "not_found")
+            assert_problem(response, 404, "link_not_found")
         responses_by_link[name] = [_without_ids(response) for response in responses]
     assert all(other == responses_by_link["unknown"] for other in responses_by_link.values())
     assert client.get(f"{FILES}/{uploads['revoked']['file_id']}", headers=owner.headers).json()["status"] == "pending"
@@ -739,15 +745,43 @@ def test_guest_is_throttled_only_past_the_upload_limit(
     assert_quota_is_exact(services, [owner.id])
 
 
+@pytest.mark.parametrize(("kind", "shift"), [(AttemptKind.GUEST_56, 0), (AttemptKind.GUEST_48, 8)], ids=["56", "48"])
+def test_guests_of_one_ipv6_site_probe_the_quota_together(
+    client: httpx.Client,
+    client_from: Callable[[str], httpx.Client],
+    services: Services,
+    owner: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: AttemptKind,
+    shift: int,
+) -> None:
+    token, free = create_request(client, owner)["token"], {AttemptKind.GUEST_56: 300, AttemptKind.GUEST_48: 500}
+    monkeypatch.setattr(guest_tries, "FREE_POINTS_OF_WIDER_NETWORK", free)
+    set_quota(services, owner, 1000)
+    site, codes = f"2001:db8:{uuid4().hex[:4]}", []
+
+    with time_machine.travel(clock.now(), tick=False):
+        for number in range(9):
+            with client_from(f"{site}:{number << shift:x}::1") as guest:
+                codes.append(declare(guest, token, size_bytes=1001).json()["code"])
+
+    admitted = free[kind] // POINTS_PER_REFUSAL + 1
+    assert codes == ["no_room"] * admitted + ["too_many_uploads"] * (9 - admitted)
+
+
+def test_limits_of_an_ipv6_site_are_above_those_of_its_networks() -> None:
+    assert FREE_POINTS < FREE_POINTS_OF_WIDER_NETWORK[AttemptKind.GUEST_56] < FREE_POINTS_OF_WIDER_NETWORK[AttemptKind.GUEST_48]
+
+
 def test_unknown_links_leave_no_throttle_rows(client: httpx.Client, services: Services, owner: Account) -> None:
     revoked = create_request(client, owner)
     client.delete(f"{REQUESTS}/{revoked['id']}", headers=owner.headers)
 
     for token in (*("A" * 43,) * (REFUSALS + 2), revoked["token"]):
-        assert_problem(declare(client, token), 404, "not_found")
+        assert_problem(declare(client, token), 404, "link_not_found")
 
     with services.engine.connect() as connection:
-        assert connection.execute(text("SELECT count(*) FROM sign_in_attempt WHERE kind = 4")).scalar_one() == 0
+        assert connection.execute(text("SELECT count(*) FROM sign_in_attempt WHERE kind IN (4, 7, 8)")).scalar_one() == 0
 
 
 @pytest.mark.parametrize("fitting", [0, 50])

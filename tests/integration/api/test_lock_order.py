@@ -1,6 +1,7 @@
 """Lock order: transactions lock the head of the audit log last. A foreign key that locks a row afterwards could cause a deadlock."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,14 +16,15 @@ from lambda_app.core import clock
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.models import File, MailPurpose, User, UserSession
+from lambda_app.models import File, MailPurpose, ShareAudience, User, UserSession
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.users import UserRepository
+from lambda_app.repositories.sharing.shares import ShareRepository
 from lambda_app.schemas.accounts.api_keys import ApiKeyCreate, Scope
 from lambda_app.schemas.archives import ArchiveCreate
 from lambda_app.schemas.sharing.file_requests import FileRequestCreate
-from lambda_app.schemas.sharing.shares import ShareOptions
+from lambda_app.schemas.sharing.shares import ShareOptions, ShareUpdate
 from tests.support.accounts import Account, make_file
 from tests.support.locks import wait_until_blocked, wait_until_waiting
 
@@ -129,6 +131,37 @@ def test_insert_that_references_a_file_and_its_state_change_do_not_deadlock(
 
         for done in running:
             done.result(timeout=10)
+
+
+def test_link_edit_that_names_its_owner_and_the_owners_demotion_do_not_deadlock(
+    pooled: Services, client: httpx.Client, admin: Account, owner: Account
+) -> None:
+    """The demotion has locked the account and is about to revoke its links. The edit has locked the link."""
+    foreign = make_file(client, owner)["id"]
+    share = client.post("/api/v1/shares", json={"file_ids": [foreign]}, headers=admin.headers).json()
+
+    def edit() -> None:
+        with pooled.unit_of_work() as session:
+            editor, changes = session.get_one(User, admin.id), ShareUpdate(audience=ShareAudience.NAMED, recipients=[str(admin.id)])
+            pooled.shares(session).update(editor, UUID(share["id"]), changes)
+
+    with ThreadPoolExecutor(1) as thread, pooled.unit_of_work() as session:
+        UserRepository(session).lock(admin.id)
+        edited = thread.submit(edit)
+        until = time.monotonic() + 10
+        while not edited.done() and not waiting(pooled) and time.monotonic() < until:
+            time.sleep(0.01)
+        ShareRepository(session).revoke_all_that_need_superuser(admin.id)
+        session.commit()
+
+        edited.result(timeout=10)
+    assert client.get(share["url"]).status_code == 404
+
+
+def waiting(services: Services) -> int:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with services.engine.connect() as connection:
+        return int(connection.execute(text(query)).scalar_one())
 
 
 @pytest.mark.parametrize("act", [open_session, create_api_key, request_mail])

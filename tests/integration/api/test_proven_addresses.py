@@ -327,7 +327,7 @@ def test_nothing_that_the_squatter_made_stays_open(mail: Mailing, owner: Account
     assert_unauthenticated(client.get(f"{USERS}/me", headers=squatter.headers))
     assert_unauthenticated(client.get(f"{USERS}/me", headers={"Authorization": f"Bearer {key}"}))
     assert_problem(client.get(link["url"]), 404, "link_not_found")
-    assert_problem(client.get(f"/r/{request['token']}"), 404, "not_found")
+    assert_problem(client.get(f"/r/{request['token']}"), 404, "link_not_found")
     assert_problem(client.get(public["public_path"]), 404, "file_not_found")
     assert not can_read(client, friend, shared)
     with mail.services.engine.begin() as connection:

@@ -21,24 +21,12 @@ from lambda_app.repositories.accounts.second_factors import SecondFactorReposito
 from tests.support.accounts import Account, make_file
 from tests.support.mailing import Mailing
 from tests.support.problems import assert_problem
+from tests.support.second_factor import FACTOR, current_step, set_up
 from tests.support.shares import BROWSER, make_share
 
-FACTOR = "/api/v1/users/me/second-factor"
 TOKEN = "/api/v1/login/token"
 SESSION = "/api/v1/session"
 SESSION_HEADERS = {"X-We-Upload-Session": "1", "Sec-Fetch-Site": "same-origin"}
-
-
-def current_step(offset: int = 0) -> int:
-    return int(clock.now().timestamp()) // STEP_SECONDS + offset
-
-
-def set_up(client: httpx.Client, account: Account) -> tuple[str, list[str]]:
-    """Turn the second factor on with the code of the previous step; return the secret and the recovery codes."""
-    secret = client.post(FACTOR, json={"current_password": account.password}, headers=account.headers).json()["secret"]
-    confirmed = client.post(f"{FACTOR}/confirm", json={"otp": totp_code(secret, current_step(-1))}, headers=account.headers)
-    assert confirmed.status_code == 200, confirmed.text
-    return secret, confirmed.json()["recovery_codes"]
 
 
 def sign_in(client: httpx.Client, account: Account, **fields: str) -> httpx.Response:

@@ -11,7 +11,7 @@ from uuid import UUID
 import httpx
 import pytest
 import time_machine
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from lambda_app.application import create_app
 from lambda_app.core import clock
@@ -21,8 +21,8 @@ from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.models import RefreshToken, User
-from lambda_app.repositories.accounts.sessions import REUSE_AUDIT_INTERVAL
+from lambda_app.models import AuditEvent, RefreshToken, User
+from lambda_app.repositories.accounts.sessions import REFRESH_WINDOW, REFRESHES_PER_WINDOW, REUSE_AUDIT_INTERVAL
 from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.schemas.accounts.users import UserSelfUpdate
 from tests.support.accounts import Account, sign_in
@@ -183,6 +183,52 @@ def test_concurrent_refreshes_all_get_the_same_successor(
         stored = session.execute(select(RefreshToken).where(RefreshToken.session_id == UUID(session_id))).scalars().all()
     assert len(stored) == 3
     assert events_of(client, admin, session_id).count("token.refreshed") == 2
+
+
+def test_refreshing_in_a_loop_is_limited_and_keeps_the_session(
+    client: httpx.Client, services: Services, owner: Account, admin: Account
+) -> None:
+    tokens = tokens_of(client, owner)
+    session_id, start = session_of(client, tokens), clock.now()
+
+    def refresh_often() -> list[httpx.Response]:
+        nonlocal tokens
+        responses = []
+        for _ in range(200):
+            responses.append(refresh(client, tokens["refresh_token"]))
+            tokens = responses[-1].json() if responses[-1].status_code == 200 else tokens
+        return responses
+
+    with time_machine.travel(start, tick=False):
+        responses = refresh_often()
+
+    assert [response.status_code for response in responses] == [200] * REFRESHES_PER_WINDOW + [429] * (200 - REFRESHES_PER_WINDOW)
+    assert_problem(responses[-1], 429, "too_many_refreshes")
+    assert responses[-1].headers["retry-after"] == str(int(REFRESH_WINDOW.total_seconds()))
+    with services.unit_of_work() as session:
+        stored = session.execute(select(RefreshToken).where(RefreshToken.session_id == UUID(session_id))).scalars().all()
+        query = select(func.count()).where(AuditEvent.subject == f"user_session:{session_id}")
+        assert session.execute(query).scalar_one() == len(stored) == REFRESHES_PER_WINDOW + 1
+    # The session continues: its access token works, and it can be refreshed when the window has ended.
+    assert client.get(ME, headers=bearer(tokens)).status_code == 200
+    with time_machine.travel(start + REFRESH_WINDOW - timedelta(seconds=1), tick=False):
+        assert refresh(client, tokens["refresh_token"]).status_code == 429
+    with time_machine.travel(start + REFRESH_WINDOW, tick=False):
+        tokens = refresh(client, tokens["refresh_token"]).json()
+        assert client.get(ME, headers=bearer(tokens)).status_code == 200
+
+
+def test_refresh_limit_is_per_session_and_does_not_revive_an_ended_one(
+    client: httpx.Client, owner: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambda_app.repositories.accounts.sessions.REFRESHES_PER_WINDOW", 1)
+    first, other = tokens_of(client, owner), tokens_of(client, owner)
+    first = refresh(client, first["refresh_token"]).json()
+
+    assert_problem(refresh(client, first["refresh_token"]), 429, "too_many_refreshes")
+    assert refresh(client, other["refresh_token"]).status_code == 200
+    assert client.post("/api/v1/login/logout", json={"refresh_token": first["refresh_token"]}).status_code == 204
+    assert_problem(refresh(client, first["refresh_token"]), 401, "bad_refresh_token")
 
 
 class RotatingKeys:
@@ -419,6 +465,23 @@ def test_sessions_are_listed_and_one_can_be_revoked(client: httpx.Client, owner:
     assert_unauthenticated(client.get(ME, headers=bearer(phone)))
     assert_problem(client.delete(path, headers=owner.headers), 404, "session_not_found")
     assert len(client.get(f"{ME}/sessions", headers=owner.headers).json()) == 1
+
+
+def test_sessions_are_paged_by_cursor(client: httpx.Client, owner: Account) -> None:
+    for _ in range(4):
+        tokens_of(client, owner)
+    everything = client.get(f"{ME}/sessions", headers=owner.headers)
+    page, pages = client.get(f"{ME}/sessions", params={"limit": 2}, headers=owner.headers), []
+    while True:
+        pages.append(page.json())
+        if "x-next-cursor" not in page.headers:
+            break
+        page = client.get(f"{ME}/sessions", params={"limit": 2, "cursor": page.headers["x-next-cursor"]}, headers=owner.headers)
+
+    assert [len(rows) for rows in pages] == [2, 2, 1]
+    assert [row for rows in pages for row in rows] == everything.json()
+    assert "x-next-cursor" not in everything.headers
+    assert_problem(client.get(f"{ME}/sessions?cursor=x", headers=owner.headers), 422, "bad_cursor")
 
 
 @pytest.mark.parametrize("make_event", [payload_v1, payload_v2])

@@ -49,6 +49,19 @@ def test_visitor_downloads_all_files_as_one_zip_that_counts_once(client: httpx.C
         assert {entry.filename: found.read(entry) for entry in found.infolist()} == {"n.txt": b"0", "n (2).txt": b"1"}
 
 
+def test_zip_of_a_link_is_refused_when_its_owner_has_a_quota_of_zero(client: httpx.Client, owner: Account, admin: Account) -> None:
+    link = SharedFiles(client, owner)
+    client.put(f"/api/v1/users/{owner.id}", json={"quota_bytes": 0}, headers=admin.headers)
+
+    refused = link.create_archive()
+    client.put(f"/api/v1/users/{owner.id}", json={"quota_bytes": 1}, headers=admin.headers)
+
+    assert_problem(refused, 409, "no_room")
+    assert "bytes_left" not in refused.json()
+    # Archives are not charged, so a used quota does not matter.
+    assert link.create_archive().status_code == 202
+
+
 def test_zip_download_url_is_returned_as_json_on_request(client: httpx.Client, services: Services, owner: Account) -> None:
     link = SharedFiles(client, owner)
     archive = link.create_archive().json()

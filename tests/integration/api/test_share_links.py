@@ -485,6 +485,19 @@ def test_repeated_download_within_the_minute_counts_once(
         assert counts_of(client, owner, share) == (0, 2)
 
 
+@pytest.mark.parametrize(("address", "status"), [("7::2", 302), ("8::1", 404), ("107::1", 404)], ids=["64", "56", "48"])
+def test_visitor_is_identified_by_the_narrowest_network(
+    client_from: ClientFrom, client: httpx.Client, owner: Account, file: str, address: str, status: int
+) -> None:
+    share = make_share(client, owner, file, max_downloads=1)
+    with client_from("2001:db8:1:7::1") as home, client_from(f"2001:db8:1:{address}") as other:
+        assert download(home, share).status_code == 302
+
+        assert download(other, share).status_code == status
+        assert download(other, share, {"Range": "bytes=1-"}).status_code == status
+    assert counts_of(client, owner, share) == (0, 1)
+
+
 def test_repeated_download_obeys_every_other_rule(client: httpx.Client, owner: Account, file: str) -> None:
     share = make_share(client, owner, file)
     assert download(client, share).status_code == 302

@@ -22,7 +22,7 @@ from lambda_app.services.sharing.share_links import NoSuchLinkError, Visitor
 from tests.support.accounts import Account, make_file
 from tests.support.archives_api import run_worker
 from tests.support.lifecycle import refused
-from tests.support.locks import wait_until_waiting
+from tests.support.locks import hold_until_blocked, wait_until_waiting
 from tests.support.shares import make_share, visitor
 
 CALLERS = 100
@@ -71,6 +71,38 @@ def test_concurrent_downloads_never_exceed_the_limit(client: httpx.Client, crowd
                 logged.append(session.execute(events).scalar_one())
 
     assert granted == counted == logged == [LIMIT] * ROUNDS
+
+
+@pytest.mark.parametrize("limit", [1, 2, None])
+@pytest.mark.parametrize("kind", ["file", "archive"])
+def test_simultaneous_first_downloads_of_one_visitor_count_once(
+    client: httpx.Client, crowd: Services, owner: Account, kind: str, limit: int | None
+) -> None:
+    file = str(make_file(client, owner)["id"])
+    share = make_share(client, owner, file, max_downloads=limit)
+    token, callers = share["url"].removeprefix("/s/"), 8
+    if kind == "archive":
+        archive = client.post(f"{share['url']}/archives").json()
+        run_worker(crowd, archive)
+
+    def download(_: int) -> bool:
+        if kind == "file":
+            return is_granted(crowd, token, UUID(file))
+        with visitor(0), crowd.unit_of_work() as session:
+            crowd.share_links(session).start_archive_download(token, UUID(archive["id"]), ANONYMOUS, is_resumption=False)
+        return True
+
+    with ThreadPoolExecutor(callers) as threads:
+        lock = "SELECT 1 FROM share WHERE id = :id FOR UPDATE"
+        with hold_until_blocked(crowd.engine, lock, {"id": share["id"]}, count=callers):
+            downloads = [threads.submit(download, number) for number in range(callers)]
+        assert [done.result() for done in downloads] == [True] * callers
+
+    with crowd.unit_of_work() as session:
+        assert session.get_one(Share, UUID(share["id"])).download_count == 1
+        events = select(AuditEvent.action, func.count()).where(AuditEvent.subject == f"share:{share['id']}").group_by(AuditEvent.action)
+        actions = {action: number for action, number in session.execute(events) if action.startswith("share.download")}
+        assert actions == {"share.downloaded": 1, "share.download_resumed": callers - 1}
 
 
 def test_concurrent_openings_are_all_counted(client: httpx.Client, crowd: Services, owner: Account) -> None:

@@ -18,7 +18,11 @@ from tests.support.problems import assert_problem, assert_unauthenticated
 USERS = "/api/v1/users"
 
 
-EMPTY_PROFILE = {"display_name": None, "locale": None, "time_zone": None, "shows_name_on_links": False, "has_second_factor": False}
+EMPTY_PROFILE = {
+    **dict.fromkeys(("display_name", "locale", "time_zone", "deletion_at")),
+    "shows_name_on_links": False,
+    "has_second_factor": False,
+}
 
 
 def registration(**changes: Any) -> dict[str, Any]:
@@ -77,6 +81,15 @@ def test_only_superusers_can_list_users(client: httpx.Client, owner: Account, ad
 )
 def test_malformed_page_parameters_are_refused(client: httpx.Client, admin: Account, query: str) -> None:
     assert_problem(client.get(f"{USERS}/?{query}", headers=admin.headers), 422, "malformed_request")
+
+
+@pytest.mark.parametrize("path", ["users/", "files"])
+def test_deep_page_by_skip_is_refused_with_a_hint_to_the_cursor(client: httpx.Client, admin: Account, path: str) -> None:
+    refused = client.get(f"/api/v1/{path}", params={"skip": 10_001}, headers=admin.headers)
+
+    assert client.get(f"/api/v1/{path}", params={"skip": 10_000}, headers=admin.headers).status_code == 200
+    assert_problem(refused, 422, "malformed_request")
+    assert "must be at most 10000; to read further, send the X-Next-Cursor of a page as cursor" in refused.json()["detail"]
 
 
 def test_only_the_owner_and_superusers_can_read_an_account(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:

@@ -60,6 +60,18 @@ def test_token_is_readable_until_its_key_is_removed() -> None:
     assert not cipher_with(once).is_current(encrypted)
 
 
+def test_token_from_before_the_link_key_is_readable_with_the_signing_keys() -> None:
+    signing_keys, link_keys = (SigningKeys.fixed(ring.render()) for ring in (RING, KeyRing(current=SigningKey.generate())))
+    encrypted = LinkTokenCipher(signing_keys).encrypt("token", row_id=ROW)
+    cipher = LinkTokenCipher(link_keys, fallback=signing_keys)
+
+    assert cipher.decrypt(encrypted, row_id=ROW) == "token"
+    assert cipher.decrypt(encrypted, row_id=OTHER_ROW) is None
+    assert not cipher.is_current(encrypted)
+    assert cipher.is_current(cipher.encrypt("token", row_id=ROW))
+    assert LinkTokenCipher(link_keys).decrypt(encrypted, row_id=ROW) is None
+
+
 def test_longest_ciphertext_fits_the_column() -> None:
     ring = KeyRing(current=SigningKey(kid="k" * 64, secret="s" * 64))
 

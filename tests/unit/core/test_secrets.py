@@ -10,7 +10,8 @@ from pydantic import SecretStr, ValidationError
 
 from lambda_app.core.aws import AwsAccess, AwsCredentials, AwsResponseError
 from lambda_app.core.errors import UnavailableError
-from lambda_app.core.security.keys import SigningKeys
+from lambda_app.core.security.keys import KeyRing, SigningKey, SigningKeys
+from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
@@ -18,6 +19,7 @@ from lambda_app.factory import Services
 URL = "postgresql://app@db.internal/app"
 USER_ID = uuid4()
 KEY = "Zp4vYw8sTq1LrN6uXc3Kd9Hb5Gm2Ja7Ef0"
+LINK_KEY = "b7Rk2Wm9Xq4Ty6Nc1Jf8Vh3Lp5Gd0Sa7Ze"
 
 
 def settings(**changes: object) -> Settings:
@@ -106,6 +108,36 @@ def test_before_snapshot_drops_the_signing_key(vault: AwsAccess) -> None:
 
     twin = AccessTokens(keys=SigningKeys.fixed(KEY[::-1]), lifetime=timedelta(minutes=10))
     assert twin.read(issue(services.tokens)).user_id == USER_ID
+
+
+@mock_aws
+def test_link_key_comes_from_its_secret_and_not_from_the_snapshot(vault: AwsAccess) -> None:
+    client = vault.client("secretsmanager")
+    client.create_secret(Name="key", SecretString=KEY)
+    client.create_secret(Name="links", SecretString=LINK_KEY)
+    services = Services.build(settings(secret_key_arn="key", link_key_arn="links"))
+    assert services.link_keys.current() == SigningKey.from_secret(LINK_KEY)
+
+    services.before_snapshot()
+    client.put_secret_value(SecretId="links", SecretString=LINK_KEY[::-1])
+
+    assert services.link_keys.current() == SigningKey.from_secret(LINK_KEY[::-1])
+
+
+@mock_aws
+def test_links_stay_readable_while_the_secret_has_their_key_as_previous(vault: AwsAccess) -> None:
+    client = vault.client("secretsmanager")
+    client.create_secret(Name="key", SecretString=KEY)
+    client.create_secret(Name="links", SecretString=LINK_KEY)
+    row = uuid4()
+    encrypted = LinkTokenCipher(Services.build(settings(secret_key_arn="key", link_key_arn="links")).link_keys).encrypt("token", row_id=row)
+    document = KeyRing(current=SigningKey(kid="2", secret=KEY[::-1]), previous=SigningKey.from_secret(LINK_KEY)).render()
+
+    client.put_secret_value(SecretId="links", SecretString=document)
+
+    cipher = LinkTokenCipher(Services.build(settings(secret_key_arn="key", link_key_arn="links")).link_keys)
+    assert cipher.decrypt(encrypted, row_id=row) == "token"
+    assert not cipher.is_current(encrypted)
 
 
 @mock_aws

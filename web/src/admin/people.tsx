@@ -23,17 +23,21 @@ const SEARCH_DELAY_MS = 250;
 export function People() {
   const [people, setPeople] = useState<readonly User[] | null>(null);
   const [usages, setUsages] = useState<ReadonlyMap<string, Usage>>(new Map());
-  const [hasMore, setMore] = useState(false);
+  const [next, setNext] = useState<string | null>(null);
   const [search, setSearch] = useState("");
   const [error, setError] = useState<unknown>(null);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
 
-  async function load(from: number, text: string): Promise<void> {
+  async function load(cursor: string | null, text: string): Promise<void> {
     setError(null);
     try {
-      const { items } = await api.admin.users({ skip: from, limit: PEOPLE_STEP, ...(text === "" ? {} : { search: text }) });
-      setPeople((before) => (from === 0 ? items : [...(before ?? []), ...items]));
-      setMore(items.length === PEOPLE_STEP);
+      const { items, nextCursor } = await api.admin.users({
+        limit: PEOPLE_STEP,
+        ...(cursor === null ? {} : { cursor }),
+        ...(text === "" ? {} : { search: text }),
+      });
+      setPeople((before) => (cursor === null ? items : [...(before ?? []), ...items]));
+      setNext(nextCursor);
       for (const account of items) {
         const usage = await api.admin.usage(account.id);
         setUsages((before) => new Map(before).set(account.id, usage));
@@ -42,7 +46,7 @@ export function People() {
       setError(cause);
     }
   }
-  useEffect(() => void load(0, ""), []);
+  useEffect(() => void load(null, ""), []);
   const replace = (account: User) => setPeople((before) => before?.map((other) => (other.id === account.id ? account : other)) ?? null);
   const readUsage = (account: User) => api.admin.usage(account.id).then((usage) => setUsages((before) => new Map(before).set(account.id, usage)), showProblem);
   const update = async (account: User, changes: UserUpdate, text: string) => {
@@ -111,14 +115,14 @@ export function People() {
               const typed = event.currentTarget.value;
               setSearch(typed);
               clearTimeout(timer.current);
-              timer.current = setTimeout(() => void load(0, typed.trim()), SEARCH_DELAY_MS);
+              timer.current = setTimeout(() => void load(null, typed.trim()), SEARCH_DELAY_MS);
             }}
           />
         </div>
       </div>
       {error !== null && (
         <div class="pad">
-          <ErrorNote error={error} onRetry={() => void load(0, search.trim())} />
+          <ErrorNote error={error} onRetry={() => void load(null, search.trim())} />
         </div>
       )}
       {people === null ? (
@@ -184,9 +188,9 @@ export function People() {
           </tbody>
         </table>
       )}
-      {hasMore && people !== null && (
+      {next !== null && people !== null && (
         <div class="more">
-          <button type="button" class="btn" onClick={() => void load(people.length, search.trim())}>
+          <button type="button" class="btn" onClick={() => void load(next, search.trim())}>
             {t.states.showMore}
           </button>
         </div>

@@ -1,6 +1,6 @@
 /** The signed-in account and what it stores. */
 
-import type { Usage, User } from "@we-upload/client";
+import type { SignInOptions, Usage, User } from "@we-upload/client";
 import { signal } from "@preact/signals";
 import { api, onSessionEnd } from "./api";
 import { t } from "./language";
@@ -55,9 +55,15 @@ export async function startSession(): Promise<void> {
   }
 }
 
-export async function signIn(email: string, password: string): Promise<void> {
-  enter(await api.accounts.signIn({ email, password }));
+export async function signIn(email: string, password: string, options: SignInOptions = {}): Promise<void> {
+  enter(await api.accounts.signIn({ email, password, ...options }));
   navigate(nextPath(), { replace: true });
+}
+
+/** Forget the session of an account that was closed. */
+export function leaveClosedAccount(): void {
+  leave();
+  navigate("/sign-in");
 }
 
 export async function signOut(): Promise<void> {

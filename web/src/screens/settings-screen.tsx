@@ -6,8 +6,10 @@ import { setSingleKeys, singleKeysEnabled } from "../core/keys";
 import { location } from "../core/router";
 import { setTheme, theme, type Theme } from "../core/theme";
 import { Switch } from "../ui/choices";
-import { Password, Profile } from "../settings/account";
+import { Name, Password, Profile } from "../settings/account";
 import { ApiKeys } from "../settings/api-keys";
+import { LeaveSection } from "../settings/leave";
+import { SecondFactor } from "../settings/second-factor";
 import { Section, SECTIONS } from "../settings/section";
 import { Sessions } from "../settings/sessions";
 import { Icon } from "../ui/icon";
@@ -29,11 +31,13 @@ export function SettingsScreen() {
         </nav>
         <div class="stack g8">
           <Section id="profile">
+            <Name />
             <Profile />
           </Section>
           <Section id="password">
             <Password />
           </Section>
+          <SecondFactor />
           <Sessions />
           <ApiKeys />
           <Section id="device">
@@ -45,6 +49,7 @@ export function SettingsScreen() {
               </label>
             </div>
           </Section>
+          <LeaveSection />
         </div>
       </div>
     </>

@@ -1,7 +1,7 @@
 /** Sign in and sign up. */
 
 import { ApiError } from "@we-upload/client";
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { api } from "../core/api";
 import { t } from "../core/language";
 import { problemText } from "../core/problems";
@@ -11,8 +11,17 @@ import { Field, FieldError, Note, SubmitButton } from "../ui/controls";
 import { AccountPage, NewPassword, useForm } from "./account-page";
 
 export function SignInScreen() {
-  const { isBusy, error, form, onSubmit } = useForm(({ email = "", password = "" }) => signIn(email, password));
-  const isUnconfirmed = error instanceof ApiError && error.code === "email_not_verified";
+  const { isBusy, error, form, onSubmit } = useForm(({ email = "", password = "", otp, keep }) =>
+    signIn(email, password, { ...(otp ? { otp } : {}), keepAccount: keep === "on" }),
+  );
+  const code = error instanceof ApiError ? error.code : "";
+  const needs = useRef({ code: false, decision: false });
+  // Once asked for, the field stays while the other errors change.
+  needs.current = {
+    code: needs.current.code || code === "second_factor_required" || code === "bad_second_factor",
+    decision: needs.current.decision || code === "account_deletion_pending",
+  };
+  const isUnconfirmed = code === "email_not_verified";
   return (
     <AccountPage title={t.signIn.title}>
       <form class="stack" ref={form} onSubmit={onSubmit}>
@@ -33,7 +42,25 @@ export function SignInScreen() {
             )
           }
         />
-        {error !== null && <FieldError text={problemText(error)} />}
+        {needs.current.code && (
+          <Field
+            label={t.signIn.code}
+            isBig
+            name="otp"
+            autoComplete="one-time-code"
+            required
+            autoFocus
+            maxLength={32}
+            hint={t.signIn.codeHint}
+          />
+        )}
+        {needs.current.decision && (
+          <label class="radio">
+            <input type="checkbox" name="keep" required />
+            <span>{t.signIn.keepAccount}</span>
+          </label>
+        )}
+        {error !== null && code !== "second_factor_required" && <FieldError text={problemText(error)} />}
         {isUnconfirmed && <ConfirmAgain email={() => String(new FormData(form.current ?? undefined).get("email"))} />}
         <SubmitButton isBusy={isBusy} label={isBusy ? t.signIn.busy : t.signIn.submit} class="primary big block" />
       </form>

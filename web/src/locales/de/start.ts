@@ -80,6 +80,8 @@ export const start: StartTexts = {
     wait: (seconds) => `Zu viele Versuche. Warten Sie ${seconds < 90 ? `${seconds} Sekunden` : `${Math.ceil(seconds / 60)} Minuten`} und versuchen Sie es erneut.`,
     codes: {
       bad_credentials: "E-Mail oder Passwort ist falsch. Groß- und Kleinschreibung zählt.",
+      bad_second_factor: "Dieser Code ist falsch oder wurde schon benutzt. Warten Sie auf den nächsten.",
+      account_deletion_pending: "Dieses Konto wird gelöscht. Setzen Sie das Häkchen, um es zu behalten.",
       email_not_verified: "Diese E-Mail-Adresse ist noch nicht bestätigt. Öffnen Sie den Link in der Mail, die wir gesendet haben.",
       email_taken: "Zu dieser E-Mail-Adresse gibt es schon ein Konto. Melden Sie sich an.",
       registration_closed: "Neue Konten legt nur der Betreiber dieses Servers an.",
@@ -106,6 +108,9 @@ export const start: StartTexts = {
     createAccount: "Konto anlegen",
     sendConfirmation: "Mail erneut senden",
     toSignIn: "Zur Anmeldung",
+    code: "Code Ihrer Authenticator-App",
+    codeHint: "Oder einer Ihrer Wiederherstellungscodes.",
+    keepAccount: "Mein Konto behalten: nicht löschen",
     sessionEnded: "Ihre Sitzung ist beendet. Melden Sie sich erneut an.",
   },
   signUp: {
