@@ -34,7 +34,7 @@ Check = Callable[[Account], Iterator[Finding]]
 
 def check_bootstrap(account: Account) -> Iterator[Finding]:
     """The resources that the CDK deploys with, in each region that the stage uses."""
-    regions = {account.region, *([CLOUDFRONT_REGION] if account.config.firewall else [])}
+    regions = {account.region, *(region for _, region in _other_stacks(account))}
     for region in sorted(regions):
         command = f"node_modules/.bin/cdk bootstrap aws://{account.account_id}/{region}"
         parameter = or_none(lambda region=region: account.client("ssm", region).get_parameter(Name=BOOTSTRAP_PARAMETER))
@@ -49,8 +49,7 @@ def check_bootstrap(account: Account) -> Iterator[Finding]:
 
 def check_stacks(account: Account) -> Iterator[Finding]:
     """The state of the stage's stacks."""
-    parts = [("Network", None), ("Data", None), ("Api", None), *([("Firewall", CLOUDFRONT_REGION)] if account.config.firewall else [])]
-    for part, region in parts:
+    for part, region in [("Network", None), ("Data", None), ("Api", None), *_other_stacks(account)]:
         name, status = account.stack_name(part), account.stack_status(part, region)
         if status in MUST_BE_DELETED:
             yield error("stacks", f"{name} is in the state {status}, which no deployment can continue.", f"Delete the stack {name} first.")
@@ -58,6 +57,13 @@ def check_stacks(account: Account) -> Iterator[Finding]:
             yield error("stacks", f"{name} is in the state {status}.", "Wait until the operation has ended.")
         else:
             yield ok("stacks", f"{name}: {status or 'does not exist yet'}.")
+
+
+def _other_stacks(account: Account) -> list[tuple[str, str]]:
+    """Return the stacks of the stage in other regions, with their region."""
+    config = account.config
+    stacks = [("Firewall", CLOUDFRONT_REGION)] if config.firewall else []
+    return [*stacks, ("Recovery", config.recovery_region)] if config.recovery_region else stacks
 
 
 def check_zones(account: Account) -> Iterator[Finding]:

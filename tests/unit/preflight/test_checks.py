@@ -176,6 +176,19 @@ def test_firewall_needs_the_bootstrap_of_its_region_too(account: Callable[..., A
     assert levels(checks.check_bootstrap(account(*answers, config=config, region="eu-central-1"))) == ["ok", "error"]
 
 
+def test_recovery_region_needs_its_bootstrap_and_its_stack_is_checked(account: Callable[..., Account]) -> None:
+    config = replace(STAGES["prod"], recovery_region="eu-west-1")
+    bootstraps = [("ssm", "get_parameter", answer) for answer in ("ParameterNotFound", {"Parameter": {"Value": "30"}})]
+    stacks = [("cloudformation", "describe_stacks", answer) for answer in (*["ValidationError"] * 3, stack("ROLLBACK_COMPLETE"))]
+
+    found = [*checks.check_bootstrap(account(*bootstraps, config=config)), *checks.check_stacks(account(*stacks, config=config))]
+
+    assert [finding.message for finding in found if finding.level is Level.ERROR] == [
+        "eu-west-1 is not bootstrapped for the CDK.",
+        "WeUpload-prod-Recovery is in the state ROLLBACK_COMPLETE, which no deployment can continue.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("status", "level"),
     [("CREATE_COMPLETE", "ok"), ("ROLLBACK_COMPLETE", "error"), ("UPDATE_IN_PROGRESS", "error"), ("UPDATE_ROLLBACK_COMPLETE", "ok")],
