@@ -47,6 +47,12 @@ export function useForm(act: (fields: Readonly<Record<string, string>>) => Promi
   const [isBusy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
   const form = useRef<HTMLFormElement>(null);
+  // After the form has shown what it needs now: the code of a second factor, or else the password again.
+  useEffect(() => {
+    if (error === null) return;
+    const field = (selector: string) => form.current?.querySelector<HTMLInputElement>(selector);
+    (field('input[name="otp"]') ?? field('input[type="password"]') ?? field("input"))?.focus();
+  }, [error]);
   async function submit(event: SubmitEvent): Promise<void> {
     event.preventDefault();
     if (form.current === null || isBusy) return;
@@ -57,7 +63,6 @@ export function useForm(act: (fields: Readonly<Record<string, string>>) => Promi
       await act(fields);
     } catch (cause) {
       setError(cause);
-      (form.current?.querySelector<HTMLInputElement>('input[type="password"]') ?? form.current?.querySelector("input"))?.focus();
     } finally {
       setBusy(false);
     }

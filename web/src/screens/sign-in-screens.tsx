@@ -49,7 +49,6 @@ export function SignInScreen() {
             name="otp"
             autoComplete="one-time-code"
             required
-            autoFocus
             maxLength={32}
             hint={t.signIn.codeHint}
           />
