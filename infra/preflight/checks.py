@@ -1,6 +1,7 @@
 """The checks, in the order in which their causes would stop a deployment."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def check_bootstrap(account: Account) -> Iterator[Finding]:
     regions = {account.region, *(region for _, region in _other_stacks(account))}
     for region in sorted(regions):
         command = f"node_modules/.bin/cdk bootstrap aws://{account.account_id}/{region}"
-        parameter = or_none(lambda region=region: account.client("ssm", region).get_parameter(Name=BOOTSTRAP_PARAMETER))
+        parameter = or_none(partial(account.client("ssm", region).get_parameter, Name=BOOTSTRAP_PARAMETER))
         if parameter is None:
             yield error("bootstrap", f"{region} is not bootstrapped for the CDK.", f"Run: {command}")
         elif int(parameter["Parameter"]["Value"]) < BOOTSTRAP_VERSION:

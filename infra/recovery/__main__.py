@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         restore = Restore(
             stage=read_stage(client("cloudformation"), options.stage),
-            time=parse_time(options.to),
+            moment=parse_time(options.to),
             clients=client,
             label=options.label,
             report=report,

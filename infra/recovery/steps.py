@@ -80,7 +80,7 @@ class Restore:
     """A restore of one stage to a point in time. `clients` returns a boto3 client by service name."""
 
     stage: Stage
-    time: datetime | None
+    moment: datetime | None
     """None: the latest restorable time."""
     clients: Callable[[str], Any]
     label: str
@@ -275,9 +275,9 @@ class Restore:
         return payload
 
     def _point_in_time(self, *, instance: bool = False) -> dict[str, Any]:
-        if self.time is None:
+        if self.moment is None:
             return {"UseLatestRestorableTime": True}
-        return {"RestoreTime" if instance else "RestoreToTime": self.time}
+        return {"RestoreTime" if instance else "RestoreToTime": self.moment}
 
     def _new(self, identifier: str) -> str:
         return f"{identifier}-{RESTORED}-{self.label}"

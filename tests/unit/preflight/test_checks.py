@@ -267,7 +267,7 @@ def test_certificate_must_exist_in_the_region(account: Callable[..., Account], r
     assert (found.level, found.remedy) == (Level.ERROR, f"Create a certificate for files.example.com in {region} (ACM).")
 
 
-MAIL = {"mail_from": "files@mail.example.com", "public_url": "https://app.example.com"}
+WITH_MAIL = replace(STAGES["prod"], mail_from="files@mail.example.com", public_url="https://app.example.com")
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_mail_needs_a_verified_identity_and_production_access(
         ("sesv2", "get_email_identity", identity),
     ]
 
-    assert levels(checks.check_mail(account(*answers, config=replace(STAGES["prod"], **MAIL)))) == expected
+    assert levels(checks.check_mail(account(*answers, config=WITH_MAIL))) == expected
 
 
 def test_identity_that_the_stage_would_create_must_not_exist(account: Callable[..., Account]) -> None:
@@ -297,7 +297,7 @@ def test_identity_that_the_stage_would_create_must_not_exist(account: Callable[.
         ("sesv2", "get_email_identity", {"VerifiedForSendingStatus": True}),
         ("cloudformation", "describe_stacks", "ValidationError"),
     ]
-    config = replace(STAGES["prod"], **MAIL, makes_mail_identity=True)
+    config = replace(WITH_MAIL, makes_mail_identity=True)
 
     assert levels(checks.check_mail(account(*answers, config=config))) == ["error"]
 
@@ -319,7 +319,6 @@ def test_package_must_have_the_authorities_of_the_region(
 def test_check_that_aws_refuses_is_unknown_and_the_others_run(account: Callable[..., Account]) -> None:
     def denied(_: Account) -> Iterator[Finding]:
         raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "GetAccountSettings")
-        yield
 
     found = list(run_checks(account(), (denied, checks.check_domain)))
 
