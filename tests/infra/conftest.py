@@ -91,8 +91,10 @@ def synthesise(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> 
         app = App(context=context, outdir=str(assembly))
         stage = add_stacks(app, stage_config(app.node.try_get_context), artifact)
         app.synth()
-        templates = (json.loads((assembly / stack.template_file).read_text()) if stack else {} for stack in stage)
-        return Synthesised(*templates, assembly=assembly)
+        network, data, api, firewall, recovery = (
+            json.loads((assembly / stack.template_file).read_text()) if stack else {} for stack in stage
+        )
+        return Synthesised(network, data, api, firewall, recovery, assembly)
 
     def from_settings(**settings: str) -> Synthesised:
         return build(tuple(sorted(settings.items())))

@@ -136,7 +136,7 @@ def test_workflow_gets_credentials_by_oidc_after_the_build_and_walks_last() -> N
     assert not any("${{" in step for step in steps if step.startswith("make"))
 
 
-class CloudFormationLoader(yaml.SafeLoader):
+class CloudFormationLoader(yaml.SafeLoader):  # type: ignore[misc]  # its base is untyped
     """Reads `!Sub` and the other short forms as their arguments."""
 
 
