@@ -45,7 +45,7 @@ admin: setup ## Run the operator command on the instance of make run: make admin
 
 TESTS ?= tests
 # These tests need the CDK, a browser or another emulator; run them with make test-infra, test-deploy, test-browser or localstack.
-EXCLUDED_TESTS = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser \
+EXCLUDED_TESTS = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser --ignore=tests/clients \
 	--ignore=tests/integration/storage/test_s3_on_localstack.py
 WORKERS ?= auto
 # Which tests, by their markers.
@@ -97,6 +97,11 @@ test-browser: setup ## Test the web app and the pages of links in headless Chrom
 	@"$(INTERPRETER)" -m infra.toolchain browser
 	@exec "$(BIN)/python" -m pytest tests/e2e/browser
 
+.PHONY: test-clients
+test-clients: setup ## Lint the OpenAPI document, generate clients with three generators, and use them against a running API
+	@"$(INTERPRETER)" -m infra.toolchain clients
+	@exec "$(BIN)/python" -m pytest tests/clients
+
 .PHONY: screenshots
 screenshots: setup ## Take the screenshots of the web app in docs/screenshots
 	@"$(INTERPRETER)" -m infra.toolchain browser
@@ -122,6 +127,7 @@ check: setup ## Run the checks of CI: style, types, import rules, plain English,
 	@"$(BIN)/python" -m tests.checks.plain_english
 	@"$(BIN)/python" -m lambda_app.cli openapi | diff -u docs/openapi.json - \
 		|| { echo "docs/openapi.json is out of date; update it with: make openapi" >&2; exit 1; }
+	@"$(BIN)/python" -m tests.checks.api_compatibility
 
 fix: setup ## Fix and format the code with ruff
 	@"$(BIN)/ruff" check --fix .
@@ -240,6 +246,7 @@ lock: ## Update the lock files from pyproject.toml; UPGRADE=--upgrade selects th
 	@$(COMPILE) --no-deps requirements/runtime.in -o requirements/runtime.txt
 	@$(COMPILE) requirements/uv.in -o requirements/uv.txt
 	@$(COMPILE) requirements/audit.in -o requirements/audit.txt
+	@$(COMPILE) requirements/clients.in -o requirements/clients.txt
 	@$(subst --universal --python-version 3.11,--python-version 3.13,$(COMPILE)) requirements/localstack.in -o requirements/localstack.txt
 
 clean: ## Delete the virtual environments, local data and caches

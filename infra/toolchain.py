@@ -1,4 +1,4 @@
-"""Set up the tools for deployment, deployment tests and browser tests. Uses the standard library only.
+"""Set up the tools for deployment, deployment tests, browser tests and generated clients. Uses the standard library only.
 
 Development of the API does not need them, so they are separate: the CDK alone takes half a gigabyte.
 """
@@ -23,15 +23,28 @@ RUNTIME_EMULATOR = RUNTIME.folder / "lib" / f"python{sys.version_info.major}.{sy
 
 BROWSER = CHECKOUT / "tests" / "e2e" / "browser"
 """Folder of the npm packages that contain the headless browser and its driver."""
+UPPY_PAGES = (BROWSER / "uppy5", BROWSER / "uppy6")
+"""Folders of the pages with stock Uppy, each with its packages and a bundler."""
+CLIENTS = CHECKOUT / "tests" / "clients"
+"""Folder of the npm packages that check the OpenAPI document and generate TypeScript clients."""
+CLIENT_GENERATOR = VirtualEnvironment(CHECKOUT / f".venv-clients-{VERSION}", CHECKOUT / "requirements/clients.txt")
+"""The generator of Python clients, and what its clients need."""
 NODE_MINIMUM = 20
 
 
 def main(wanted: str = "deployment") -> None:
-    """Create or update the tools for `deployment` or `browser`. Raises LocalError with what to do."""
+    """Create or update the tools for `deployment`, `browser` or `clients`. Raises LocalError with what to do."""
     refusal = "Process {pid} is installing the same tools; wait until it has finished."
     with writable_checkout(), exclusive_lock(CHECKOUT / ".local" / "toolchain.lock", refusal=refusal):
         if wanted == "browser":
             _install_node_packages(BROWSER, "the browser", npm=_packaged_npm())
+            for folder in UPPY_PAGES:
+                _install_node_packages(folder, f"{folder.name} for its test page", npm=_packaged_npm())
+            return
+        if wanted == "clients":
+            if not CLIENT_GENERATOR.is_current():
+                CLIENT_GENERATOR.make()
+            _install_node_packages(CLIENTS, "the generators of clients", npm=_packaged_npm())
             return
         for environment in (INFRA, RUNTIME):
             if not environment.is_current():

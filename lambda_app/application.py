@@ -9,10 +9,10 @@ from lambda_app.factory import Services
 from lambda_app.routers import admin, config, docs, health
 from lambda_app.routers.accounts import api_keys, browser_sessions, deletions, login, second_factors, sessions, users
 from lambda_app.routers.archives import archives, share_archives
-from lambda_app.routers.files import files, public_files, uploads
+from lambda_app.routers.files import batches, files, public_files, upload_tokens, uploads, uppy
 from lambda_app.routers.http.cors import Cors
 from lambda_app.routers.http.html_errors import HtmlErrorMiddleware
-from lambda_app.routers.http.openapi import complete_document
+from lambda_app.routers.http.openapi.document import complete_document, operation_id
 from lambda_app.routers.http.problems import install_problem_handlers
 from lambda_app.routers.http.request_middleware import RequestMiddleware
 from lambda_app.routers.http.trailing_slash import TrailingSlashMiddleware
@@ -28,7 +28,9 @@ API_ROUTERS = (
     second_factors.router,
     deletions.router,
     users.router,
+    batches.router,
     uploads.router,
+    upload_tokens.router,
     admin.router,
     archives.router,
     files.router,
@@ -37,7 +39,7 @@ API_ROUTERS = (
     file_requests.router,
 )
 """Served below the API prefix. A route with a literal segment must precede a route whose path parameter matches the same path."""
-ROOT_ROUTERS = (docs.router, share_links.router, share_archives.router, public_files.router, public_uploads.router)
+ROOT_ROUTERS = (docs.router, share_links.router, share_archives.router, public_files.router, public_uploads.router, uppy.router)
 """Served at the root, because people read, print and type these URLs."""
 
 
@@ -47,12 +49,12 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     app = FastAPI(
         title="We-Upload",
         version=__version__,
-        description="Upload files straight to S3 and share them.",
         # Starlette would create the redirect from the Host header, which the caller controls.
         redirect_slashes=False,
         openapi_url="/openapi.json",
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=operation_id,
     )
     services = app.state.services = services or Services.build(settings)
     install_problem_handlers(app)

@@ -39,11 +39,15 @@ from lambda_app.repositories.archives.archives import ArchiveRepository
 from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
+from lambda_app.repositories.files.batch_transitions import FileBatchTransitionRepository
+from lambda_app.repositories.files.batches import FileBatchRepository
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
+from lambda_app.repositories.files.upload_batches import UploadBatchRepository
+from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.files.usage import UsageRepository
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.repositories.sharing.grants import FileGrantRepository
@@ -67,11 +71,15 @@ from lambda_app.services.administration import AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
 from lambda_app.services.archives.sweep import ArchiveSweepService
+from lambda_app.services.files.batch_changes import FileBatchChangeService
+from lambda_app.services.files.batches import FileBatchService
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.idempotency import IdempotencyService
 from lambda_app.services.files.quota import DeletionAllowance, Quota
 from lambda_app.services.files.sweep import SweepService
+from lambda_app.services.files.upload_batches import UploadBatchService
 from lambda_app.services.files.upload_completion import UploadCompletion
+from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTokenService
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
 from lambda_app.services.maintenance import MaintenanceService
@@ -231,6 +239,7 @@ class Services:
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),
             share_links=ShareLinkRepository(session),
+            upload_tokens=UploadTokenRepository(session),
             stats=StatsRepository(session),
         )
 
@@ -254,6 +263,44 @@ class Services:
             store=self._store(session),
             default_quota=self._default_quota(),
             deletion_allowance=DeletionAllowance(self.settings.user_deletion_bytes),
+        )
+
+    def file_batches(self, session: Session) -> FileBatchService:
+        """The service of requests about many files, for one unit of work."""
+        return FileBatchService(batches=FileBatchRepository(session), store=self._store(session))
+
+    def file_batch_changes(self, session: Session) -> FileBatchChangeService:
+        """The service that changes many files, for one unit of work."""
+        return FileBatchChangeService(
+            files=FileRepository(session),
+            transitions=FileBatchTransitionRepository(session, deletion_allowance_bytes=self.settings.user_deletion_bytes),
+            store=self._store(session),
+            trash_retention=timedelta(days=self.settings.trash_retention_days),
+        )
+
+    def upload_batches(self, session: Session) -> UploadBatchService:
+        """The service that starts many uploads at once, for one unit of work."""
+        return UploadBatchService(
+            batches=UploadBatchRepository(session, deletion_allowance_bytes=self.settings.user_deletion_bytes),
+            tombstones=self._tombstones(session),
+            users=UserRepository(session),
+            idempotency=IdempotencyService(IdempotencyRepository(session)),
+            store=self._store(session),
+            default_quota=self._default_quota(),
+            deletion_allowance=DeletionAllowance(self.settings.user_deletion_bytes),
+        )
+
+    def upload_tokens(self, session: Session) -> UploadTokenService:
+        """The service of upload tokens, for their owners, for one unit of work."""
+        return UploadTokenService(tokens=UploadTokenRepository(session))
+
+    def token_uploads(self, session: Session) -> TokenUploadService:
+        """The service of uploads with an upload token, for one unit of work."""
+        return TokenUploadService(
+            tokens=UploadTokenRepository(session),
+            uploads=self.uploads(session),
+            files=self.files(session),
+            default_quota=self._default_quota(),
         )
 
     def completion(self, session: Session) -> UploadCompletion:

@@ -16,7 +16,7 @@ class RequestContext:
     actor_id: UUID | None = None
     """The authenticated user."""
     credential: str | None = None
-    """`session:<id>` or `api_key:<id>`."""
+    """`session:<id>`, `api_key:<id>` or `upload_token:<id>`."""
     scopes: frozenset[str] | None = None
     """The scopes of the API key; None for a session, which has all of them, and for commands."""
 

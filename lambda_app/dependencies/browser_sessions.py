@@ -79,7 +79,11 @@ async def get_session_cookie(request: Request, services: ServicesDep) -> Session
 
 
 async def require_same_origin_session(
-    request: Request, services: ServicesDep, session_header: Annotated[str | None, Header(alias=SESSION_HEADER)] = None
+    request: Request,
+    services: ServicesDep,
+    session_header: Annotated[
+        str | None, Header(alias=SESSION_HEADER, description="Always `1`. A page of another origin cannot send it.")
+    ] = None,
 ) -> None:
     """Refuse a request that a page of another origin may have sent. Raises SessionHeaderMissingError, CrossOriginSessionError.
 

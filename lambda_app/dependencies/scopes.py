@@ -5,22 +5,25 @@ import re
 from lambda_app.schemas.accounts.api_keys import Scope
 
 _READ_METHODS = ("GET", "HEAD")
+_READ_BATCHES = re.compile(r"/files/(status|downloads)$")
+"""POST, because a query string would be too short for the ids."""
 _OWN_ACCOUNT = re.compile(r"(/login/test-token|/users/me)$")
 
 
 def scope_of(method: str, route: str) -> Scope | None:
     """Return the scope that an API key needs for a route template; None allows any key.
 
-    Managing shares, grants and file requests needs `shares`. Opening a link and creating an archive need `files:read`. Files and
-    their storage usage need `files:read` or `files:write`, by method. Any key can read the account that it belongs to. All other
-    routes, including changes of the account, need `admin`.
+    Managing shares, grants and file requests needs `shares`. Opening a link and creating an archive need `files:read`.
+    Files, their storage usage and upload tokens need `files:read` or `files:write`, by method. Any key can read the account that it
+    belongs to. All other routes, including changes of the account, need `admin`.
     """
     if re.search(r"/(shares|grants|file-requests)(/|$)", route):
         return Scope.SHARES
     if "/s/{" in route or re.search(r"/archives(/|$)", route):
         return Scope.FILES_READ
-    if re.search(r"/files(/|$)|/usage$", route):
-        return Scope.FILES_READ if method in _READ_METHODS else Scope.FILES_WRITE
+    if re.search(r"/(files|upload-tokens)(/|$)|/usage$", route):
+        is_read = method in _READ_METHODS or _READ_BATCHES.search(route)
+        return Scope.FILES_READ if is_read else Scope.FILES_WRITE
     if _OWN_ACCOUNT.search(route) and (method in _READ_METHODS or route.endswith("/test-token")):
         return None
     return Scope.ADMIN

@@ -16,7 +16,11 @@ from lambda_app.services.accounts.sessions import SessionService
 from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
+from lambda_app.services.files.batch_changes import FileBatchChangeService
+from lambda_app.services.files.batches import FileBatchService
 from lambda_app.services.files.files import FileService
+from lambda_app.services.files.upload_batches import UploadBatchService
+from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTokenService
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
 from lambda_app.services.sharing.file_requests import FileRequestService
@@ -65,7 +69,12 @@ def _service(build: Callable[[Services, Session], T]) -> Any:
 
 UsersDep = Annotated[UserService, _service(Services.users)]
 FilesDep = Annotated[FileService, _service(Services.files)]
+FileBatchesDep = Annotated[FileBatchService, _service(Services.file_batches)]
+FileBatchChangesDep = Annotated[FileBatchChangeService, _service(Services.file_batch_changes)]
+UploadBatchesDep = Annotated[UploadBatchService, _service(Services.upload_batches)]
 UploadsDep = Annotated[UploadService, _service(Services.uploads)]
+UploadTokensDep = Annotated[UploadTokenService, _service(Services.upload_tokens)]
+TokenUploadsDep = Annotated[TokenUploadService, _service(Services.token_uploads)]
 ArchivesDep = Annotated[ArchiveService, _service(Services.archives)]
 GrantsDep = Annotated[GrantService, _service(Services.grants)]
 FileRequestsDep = Annotated[FileRequestService, _service(Services.file_requests)]

@@ -15,6 +15,7 @@ from lambda_app.models.files.idempotency import IdempotencyKey
 from lambda_app.models.files.sweep import SweepPosition
 from lambda_app.models.files.tombstones import Tombstone
 from lambda_app.models.files.upload_hours import UploadHour
+from lambda_app.models.files.upload_tokens import UploadToken, UploadTokenFile
 from lambda_app.models.sharing.file_requests import FileRequest, OpenFileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
 from lambda_app.models.sharing.shares import OpenShare, Share, ShareAudience, ShareDetails, ShareDownload, ShareFile, ShareRecipient
@@ -57,6 +58,8 @@ __all__ = [
     "SweepPosition",
     "Tombstone",
     "UploadHour",
+    "UploadToken",
+    "UploadTokenFile",
     "User",
     "UserSession",
 ]

@@ -34,7 +34,7 @@ SeqQuery = Annotated[
 ]
 
 
-@router.get("/stats", response_model=Stats, responses=problem_responses(401, 403))
+@router.get("/stats", response_model=Stats, responses=problem_responses("permission_denied"))
 def get_stats(user: CurrentUserDep, administration: AdministrationDep) -> Stats:
     """Return the number of users, the number and total size of files by status, and the uploads per day. Superusers only."""
     stats = administration.get_stats(user)
@@ -45,7 +45,7 @@ def get_stats(user: CurrentUserDep, administration: AdministrationDep) -> Stats:
     )
 
 
-@router.get("/audit", response_model=list[AuditEvent], responses=problem_responses(401, 403))
+@router.get("/audit", response_model=list[AuditEvent], responses=problem_responses("permission_denied", "before_with_cursor"))
 def list_audit_events(  # noqa: PLR0913, PLR0917 - a filter has a parameter for each column
     request: Request,
     response: Response,

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic import BaseModel, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from lambda_app.schemas.base import ResponseModel
 from lambda_app.schemas.text import Timestamp
@@ -27,16 +27,16 @@ class AuditFilter:
 class AuditEvent(ResponseModel):
     """An entry of the audit log."""
 
-    seq: int
-    at: Timestamp
-    action: str
-    actor_id: UUID | None
-    credential: str | None
-    subject: str | None
-    details: dict[str, Any]
-    source_address: str | None
-    request_id: str | None
-    hash: str
+    seq: int = Field(description="Number of the event, without gaps.")
+    at: Timestamp = Field(description="When it happened.")
+    action: str = Field(description="What happened, for example `file.deleted`.")
+    actor_id: UUID | None = Field(description="The user who did it; null for the system and for guests.")
+    credential: str | None = Field(description="The credential that was used, for example `session:<id>`.")
+    subject: str | None = Field(description="What it was about, for example `file:<id>`.")
+    details: dict[str, Any] = Field(description="Further facts, by action.")
+    source_address: str | None = Field(description="Network address of the request.")
+    request_id: str | None = Field(description="Id of the request.")
+    hash: str = Field(description="Hash of this event and the one before, in hex.")
 
     @field_validator("details", mode="before")
     @classmethod
@@ -47,29 +47,29 @@ class AuditEvent(ResponseModel):
 class UserTotals(BaseModel):
     """Numbers of accounts."""
 
-    total: int
-    active: int
-    superusers: int
+    total: int = Field(description="All accounts.")
+    active: int = Field(description="Accounts that can sign in.")
+    superusers: int = Field(description="Superusers.")
 
 
 class FileTotals(ResponseModel):
     """The number of files with one status, and their total size in bytes."""
 
-    status: str
-    files: int
-    bytes: int
+    status: str = Field(description="The status.")
+    files: int = Field(description="Number of files with the status.")
+    bytes: int = Field(description="Their total size.")
 
 
 class DayTotal(BaseModel):
     """The number of uploads that were started on one day (UTC)."""
 
-    day: date
-    uploads: int
+    day: date = Field(description="The day, in UTC.")
+    uploads: int = Field(description="Number of uploads that were started.")
 
 
 class Stats(BaseModel):
     """Totals over all accounts and files."""
 
-    users: UserTotals
-    files: list[FileTotals]
-    uploads_by_day: list[DayTotal]
+    users: UserTotals = Field(description="How many accounts there are.")
+    files: list[FileTotals] = Field(description="Totals of the files, by status.")
+    uploads_by_day: list[DayTotal] = Field(description="Uploads of the last days, oldest day first.")

@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field, field_validator
 
 from lambda_app.models.archives import ArchiveStatus
-from lambda_app.schemas.base import RequestModel, ResponseModel
+from lambda_app.schemas.base import RequestModel, ResponseModel, examples
 from lambda_app.schemas.files.files import Filename
 from lambda_app.schemas.text import Timestamp
 
@@ -18,7 +18,14 @@ DEFAULT_FILENAME = "files.zip"
 class ArchiveCreate(RequestModel):
     """The files of a new zip archive, in this order."""
 
-    file_ids: Annotated[list[UUID], Field(min_length=1, max_length=ARCHIVE_MAX_FILES)]
+    model_config = examples(
+        {"file_ids": ["0b8f7d3e-6a52-4c0d-9a5e-2f6f4b1c7a10", "5d1f0a4c-93be-4f6e-8c1d-7e2a9b3c4d5e"]},
+        {"file_ids": ["0b8f7d3e-6a52-4c0d-9a5e-2f6f4b1c7a10"], "filename": "report.zip"},
+    )
+
+    file_ids: Annotated[list[UUID], Field(min_length=1, max_length=ARCHIVE_MAX_FILES)] = Field(
+        description="The files, in their order in the zip."
+    )
     filename: Filename = Field(default=DEFAULT_FILENAME, description="File name of the zip.")
 
     @field_validator("file_ids")
@@ -32,29 +39,33 @@ class ArchiveCreate(RequestModel):
 class Archive(ResponseModel):
     """A zip archive. `done_bytes` of `size_bytes` is the progress of its build."""
 
-    id: UUID
-    filename: str
-    status: ArchiveStatus
-    file_count: int
-    size_bytes: int
-    done_bytes: int
-    error_code: str | None
-    """Why the archive failed: `files_changed` when a file is no longer available, `file_withheld` when a malware scan blocks a file,
-    `given_up` after too many failed attempts."""
-    created_at: Timestamp
-    expires_at: Timestamp | None
-    """When the archive is deleted; null until it is ready or has failed."""
+    id: UUID = Field(description="Id of the archive.")
+    filename: str = Field(description="File name of the zip.")
+    status: ArchiveStatus = Field(description="Whether the zip is being built, is ready, or has failed.")
+    file_count: int = Field(description="Number of files in the zip.")
+    size_bytes: int = Field(description="Size of the zip.")
+    done_bytes: int = Field(description="How much of the zip is built.")
+    error_code: str | None = Field(
+        description="Why the archive failed: `files_changed` when a file is no longer available, `file_withheld` when a malware scan "
+        "blocks a file, `given_up` after too many failed attempts."
+    )
+    created_at: Timestamp = Field(description="When it was created.")
+    expires_at: Timestamp | None = Field(description="When the archive is deleted; null until it is ready or has failed.")
 
 
 class LinkedArchive(Archive):
     """A zip archive of a share link's files. Once it is ready, `download_url` redirects to its bytes and counts as one download."""
 
-    download_url: str | None = None
+    download_url: str | None = Field(
+        default=None,
+        description="Path from which the zip is downloaded, relative to the host; null until it is ready. It counts as one download.",
+    )
 
 
 class ArchiveState(Archive):
     """An archive, with its download URL while it is ready."""
 
-    download_url: str | None = None
-    """A presigned URL of the bytes. It is valid until `download_expires_at`; each response contains a new one."""
-    download_expires_at: Timestamp | None = None
+    download_url: str | None = Field(
+        default=None, description="A presigned URL of the zip; null until it is ready. Each response contains a new one."
+    )
+    download_expires_at: Timestamp | None = Field(default=None, description="Until when `download_url` is valid.")

@@ -101,4 +101,5 @@ _VALUES: dict[OrderField, Callable[[Any], datetime | str | int]] = {
     OrderField.CREATED: _instant,
     OrderField.NAME: _name,
     OrderField.SIZE: _size,
+    OrderField.UPDATED: _instant,
 }

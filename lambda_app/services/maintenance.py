@@ -8,6 +8,7 @@ from lambda_app.repositories.accounts.mail_allowances import MailAllowanceReposi
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.sharing.share_links import RESUME_WITHIN, ShareLinkRepository
 from lambda_app.repositories.stats import STATS_DAYS, StatsRepository
 
@@ -26,6 +27,7 @@ class MaintenanceService:
         mail_allowances: MailAllowanceRepository,
         attempts: SignInAttemptRepository,
         share_links: ShareLinkRepository,
+        upload_tokens: UploadTokenRepository,
         stats: StatsRepository,
     ) -> None:
         self._sessions = sessions
@@ -33,6 +35,7 @@ class MaintenanceService:
         self._mail_allowances = mail_allowances
         self._attempts = attempts
         self._share_links = share_links
+        self._upload_tokens = upload_tokens
         self._stats = stats
 
     def count_uploads(self) -> int:
@@ -50,6 +53,7 @@ class MaintenanceService:
             "mail_tokens": partial(self._mail_tokens.purge, expired_before=now - ENDED_RETENTION),
             "mail_allowances": partial(self._mail_allowances.purge),
             "sign_in_attempts": partial(self._attempts.purge),
+            "upload_tokens": partial(self._upload_tokens.purge, expired_before=now - ENDED_RETENTION),
             "share_visitors": partial(self._share_links.purge_download_visitors, before=now - RESUME_WITHIN),
         }
         removed: dict[str, int] = {}

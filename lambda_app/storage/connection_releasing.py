@@ -54,6 +54,10 @@ class ConnectionReleasingStore(ObjectStore):
         """Delete the object."""
         self._without_connection().delete(key)
 
+    def delete_many(self, keys: Sequence[str]) -> set[str]:
+        """Delete the objects."""
+        return self._without_connection().delete_many(keys)
+
     def read_start(self, key: str, length: int) -> bytes:
         """Return the first `length` bytes of an object."""
         return self._without_connection().read_start(key, length)

@@ -146,6 +146,13 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def delete_many(self, keys: Sequence[str]) -> set[str]:
+        """Delete up to 1000 objects by one request, those that exist, and return the keys that the store refused to delete.
+
+        Raises UnavailableError when the store does not respond or rejects the request.
+        """
+        ...
+
     def read_start(self, key: str, length: int) -> bytes:
         """Return the first `length` bytes of an object, fewer when it is shorter, b"" when it does not exist.
 

@@ -98,6 +98,16 @@ class S3ObjectStore(ObjectStore):
             if error.aws_code != "NoSuchKey":
                 raise
 
+    def delete_many(self, keys: Sequence[str]) -> set[str]:
+        """Delete the objects. S3 lists those that are gone, also those that did not exist, and the errors of the others."""
+        listed = {"Objects": [{"Key": safe_key(key)} for key in keys], "Quiet": False}
+        response = self._aws.call("s3", "delete_objects", Bucket=self._bucket, Delete=listed)
+        left = set(keys) - {deleted.get("Key") for deleted in response.get("Deleted", [])}
+        if left:
+            codes = {error.get("Code") for error in response.get("Errors", [])}
+            logger.warning("S3 did not delete %d of %d objects: %s", len(left), len(keys), codes)
+        return left
+
     def read_start(self, key: str, length: int) -> bytes:
         """Read a range from the start. S3 rejects every range of an empty object (InvalidRange)."""
         try:

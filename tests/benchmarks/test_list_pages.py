@@ -107,7 +107,7 @@ def test_last_page_takes_as_long_as_the_first(engine: Engine, order: Order) -> N
 
 
 FILTERS = {
-    "status": FileFilter(status=FileStatus.PENDING),
+    "status": FileFilter(statuses=(FileStatus.PENDING,)),
     "content_type": FileFilter(content_type="video/"),
     "created": FileFilter(created_after=START + timedelta(seconds=500), created_before=START + timedelta(seconds=600)),
     "size_bytes": FileFilter(size_min=9_000_000_000),

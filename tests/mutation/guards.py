@@ -17,6 +17,8 @@ from lambda_app.db import engine
 from lambda_app.db import errors as db_errors
 from lambda_app.dependencies import browser_sessions, same_origin
 from lambda_app.dependencies.auth import BearerToken
+from lambda_app.handlers import admin
+from lambda_app.handlers.rotate_signing_key import RotationRefusedError, SigningKeyRotation
 from lambda_app.models import (
     Archive,
     ArchiveStatus,
@@ -32,6 +34,8 @@ from lambda_app.models import (
     ShareArchiveDownload,
     ShareDownload,
     ShareRecipient,
+    UploadToken,
+    UploadTokenFile,
     User,
     UserSession,
 )
@@ -45,10 +49,12 @@ from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sign_in_attempts import FREE_ATTEMPTS_PER_ADDRESS
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
-from lambda_app.repositories.files import file_access, transitions
+from lambda_app.repositories.files import batch_transitions, file_access, transitions
+from lambda_app.repositories.files import batches as batch_reads
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
+from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.sharing import guest_throttle
 from lambda_app.repositories.sharing import share_links as share_link_rows
 from lambda_app.repositories.sharing import shares as share_rows
@@ -58,7 +64,7 @@ from lambda_app.routers.sharing import file_request_pages, share_links
 from lambda_app.services.accounts import api_keys, authentication, login_throttle, recovery, second_factor, sessions, users
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
-from lambda_app.services.files import files, idempotency, sweep, upload_verification, uploads
+from lambda_app.services.files import batch_changes, files, idempotency, sweep, upload_tokens, upload_verification, uploads
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.sharing import shares
 from lambda_app.storage import content, signed_headers
@@ -90,6 +96,42 @@ GUARDS = (
         (f"{API}test_files.py::test_file_route_returns_the_expected_status_for_each_caller",),
     ),
     Guard(
+        "a batch reads only the states of files that the caller may read",
+        batch_reads.FileBatchRepository.list_statuses,
+        (DropCondition(file_access.readable_by),),
+        (f"{API}test_file_batches.py::test_unknown_and_foreign_files_have_the_same_status",),
+    ),
+    Guard(
+        "a batch signs only the downloads of files that the caller may read",
+        batch_reads.FileBatchRepository.list_readable,
+        (Read(file_access.readable_by, instead=lambda _: true()),),
+        (f"{API}test_file_batches.py::test_each_file_has_the_status_and_download_of_the_single_route",),
+    ),
+    Guard(
+        "only the owner deletes files in a batch",
+        batch_transitions.FileBatchTransitionRepository.start_deleting,
+        (Read(file_access.manageable_by, instead=lambda _: true()),),
+        ("integration/lifecycle/test_batches.py::test_files_of_others_and_unknown_ids_are_refused_and_stay",),
+    ),
+    Guard(
+        "only the owner restores files in a batch",
+        batch_transitions.FileBatchTransitionRepository.restore,
+        (Read(file_access.manageable_by, instead=lambda _: true()),),
+        ("integration/lifecycle/test_batches.py::test_files_of_others_and_unknown_ids_are_refused_and_stay",),
+    ),
+    Guard(
+        "a change of visibility in a batch needs the scope shares",
+        batch_changes.FileBatchChangeService.set_visibility,
+        (Read(authentication.require_scope, instead=lambda _: None),),
+        (f"{API}test_file_batches.py::test_changes_need_the_scopes_of_the_single_routes",),
+    ),
+    Guard(
+        "emptying the trash keeps a file that was restored meanwhile",
+        batch_changes.FileBatchChangeService.empty_trash,
+        (DropArgument("only"),),
+        ("integration/lifecycle/test_batches.py::test_file_that_is_restored_while_the_trash_is_emptied_stays",),
+    ),
+    Guard(
         "only superusers list the files of others",
         files.FileService.page_files,
         (DropCheck(PermissionDeniedError),),
@@ -109,7 +151,7 @@ GUARDS = (
     ),
     Guard(
         "an Idempotency-Key with another body is refused",
-        idempotency.IdempotencyService.claim,
+        idempotency.IdempotencyService.get_done,
         (DropCheck(idempotency.IdempotencyKeyReusedError),),
         (f"{API}test_idempotency.py::test_key_with_another_body_is_refused",),
     ),
@@ -652,6 +694,30 @@ GUARDS = (
         (f"{API}test_file_requests.py::test_size_count_and_quota_limits_are_enforced",),
     ),
     Guard(
+        "an upload token reaches only the uploads that it started",
+        UploadTokenRepository.get_file,
+        (DropCondition(UploadTokenFile.upload_token_id),),
+        (f"{API}test_upload_tokens.py::test_other_token_of_the_same_user_reaches_no_upload",),
+    ),
+    Guard(
+        "an upload token ends with all sessions of its owner",
+        UploadTokenRepository.get_with_owner,
+        (DropCondition(UploadToken.token_epoch),),
+        (f"{API}test_upload_tokens.py::test_token_ends_with_all_sessions_of_its_owner",),
+    ),
+    Guard(
+        "an upload token limits the total size",
+        UploadTokenRepository.reserve,
+        (DropCondition(UploadToken.max_bytes),),
+        (f"{API}test_upload_tokens.py::test_limits_of_the_token_are_enforced",),
+    ),
+    Guard(
+        "an upload token limits the file size",
+        upload_tokens._require_allowed,
+        (DropCheck(upload_tokens.TokenFileTooLargeError),),
+        (f"{API}test_upload_tokens.py::test_limits_of_the_token_are_enforced",),
+    ),
+    Guard(
         "the upload page connects to the bucket only",
         file_request_pages._policy,
         (Replace(behaviours.connect_anywhere),),
@@ -766,6 +832,18 @@ GUARDS = (
         engine._discard_interrupted,
         (Replace(lambda *_: None),),
         ("integration/db", f"{API}test_hostile_strings.py"),
+    ),
+    Guard(
+        "the admin function refuses other commands",
+        admin.handler,
+        (DropCheck(admin.COMMANDS),),
+        ("integration/handlers/test_admin.py::test_other_commands_and_arguments_are_refused",),
+    ),
+    Guard(
+        "only a rotation of the current keys becomes current",
+        SigningKeyRotation._finish,
+        (DropCheck(RotationRefusedError),),
+        ("unit/handlers/test_rotate_signing_key.py",),
     ),
     Guard(
         "every response has the security headers",

@@ -57,7 +57,8 @@ STATEMENTS = (
         CASE WHEN n % 10000 = 6 THEN 'video/mp4' WHEN n % 3 = 0 THEN 'application/pdf' ELSE 'image/jpeg' END,
         n, 'uploads/' || n, owner_of.id,
         CASE WHEN n % 10000 = 8 THEN 'pending' WHEN n % 5000 = 9 THEN 'trashed' ELSE 'available' END, n % 100 = 3,
-        now() + interval '1 day', now() - n * interval '1 second', now(), CASE WHEN n % 5000 = 9 THEN now() + interval '9 days' END
+        now() + interval '1 day', now() - n * interval '1 second',
+        now() - n * interval '1 second', CASE WHEN n % 5000 = 9 THEN now() + interval '9 days' END
     FROM generate_series(1, :files) AS g (n) JOIN owner_of USING (n)
     """,
     """

@@ -143,6 +143,15 @@ ROWS: dict[str, Row] = {
     "GET /admin/stats": Row(for_superusers(200)),
     "GET /admin/audit": Row(for_superusers(200)),
     "POST /files/upload": Row(for_signed_in(201, scope="files:write"), json=FILE),
+    "POST /files/uploads": Row(for_signed_in(200, scope="files:write"), json={"files": [FILE]}),
+    "POST /files/status": Row(for_signed_in(200, scope="files:read"), json={"file_ids": [str(UUID(int=0))]}),
+    "POST /files/downloads": Row(for_signed_in(200, scope="files:read") | {"anonymous": 200}, json={"file_ids": [str(UUID(int=0))]}),
+    "POST /files/delete": Row(for_signed_in(200, scope="files:write"), json={"file_ids": [str(UUID(int=0))]}),
+    "POST /files/purge": Row(for_signed_in(200, scope="files:write"), json={"file_ids": [str(UUID(int=0))]}),
+    "POST /files/restore": Row(for_signed_in(200, scope="files:write"), json={"file_ids": [str(UUID(int=0))]}),
+    # An API key needs the scope `shares` too.
+    "POST /files/visibility": Row(for_signed_in(200, scope="admin"), json={"file_ids": [str(UUID(int=0))], "is_public": True}),
+    "DELETE /files/trash": Row(for_signed_in(200, scope="files:write")),
     "POST /files/{file_id}/complete": Row(for_owner(409, scope="files:write")),
     "GET /files/download/{file_id}": Row(for_owner(409, scope="files:read")),
     "GET /files": Row(for_signed_in(200, scope="files:read")),
@@ -186,6 +195,15 @@ ROWS: dict[str, Row] = {
     "GET /r/{token}": Row(for_everyone(200)),
     "POST /r/{token}/files": Row(for_everyone(201), json=FILE),
     "POST /r/{token}/files/{file_id}/complete": Row(for_everyone(404), json={"guest_token": "x"}),
+    "POST /upload-tokens": Row(for_signed_in(201, scope="files:write"), json={}),
+    "GET /upload-tokens": Row(for_signed_in(200, scope="files:read")),
+    "DELETE /upload-tokens/{upload_token_id}": Row(only_for_archive_owner(204, scope="files:write")),
+    "GET /uppy/{token}": Row(for_everyone(200)),
+    "POST /uppy/{token}/s3/multipart": Row(for_everyone(200), json={"filename": "secret-name.txt", "metadata": {"size": 1}}),
+    "GET /uppy/{token}/s3/multipart/{upload_id}": Row(for_everyone(200)),
+    "GET /uppy/{token}/s3/multipart/{upload_id}/{part_number}": Row(for_everyone(200)),
+    "POST /uppy/{token}/s3/multipart/{upload_id}/complete": Row(for_everyone(409), json={"parts": []}),
+    "DELETE /uppy/{token}/s3/multipart/{upload_id}": Row(for_everyone(200)),
     "GET /users/me/usage": Row(for_signed_in(200, scope="files:read")),
     "GET /users/{user_id}/usage": Row(for_owner(200, scope="files:read")),
 }
@@ -243,6 +261,10 @@ class World:
     def path(self, template: str) -> str:
         """Replace the parameters of the path with ids of new data of the owner."""
         factories: Mapping[str, Callable[[], str]] = {
+            "{upload_token_id}": lambda: str(self.upload_token()["id"]),
+            "/uppy/{token}/s3/multipart/{upload_id}": self._uppy_upload,
+            "/uppy/{token}": lambda: f"/uppy/{self.upload_token()['token']}",
+            "{part_number}": lambda: "1",
             "{file_id}/grants/{user_id}": self._grant,
             "{request_id}": lambda: str(self.request()["id"]),
             "/r/{token}": lambda: f"/r/{self.link_token}",
@@ -278,6 +300,19 @@ class World:
         response = self._client.post(f"{PREFIX}/file-requests", json={"title": "secret-name"}, headers=self.owner.headers)
         created: dict[str, Any] = response.json()
         return created
+
+    def upload_token(self) -> dict[str, Any]:
+        """Create an upload token of the owner. Older ones are revoked, because an account can have 100."""
+        tokens = f"{PREFIX}/upload-tokens"
+        for listed in self._client.get(tokens, headers=self.owner.headers).json()[50:]:
+            self._client.delete(f"{tokens}/{listed['id']}", headers=self.owner.headers)
+        created: dict[str, Any] = self._client.post(tokens, json={}, headers=self.owner.headers).json()
+        return created
+
+    def _uppy_upload(self) -> str:
+        path = f"/uppy/{self.upload_token()['token']}/s3/multipart"
+        started = self._client.post(path, json={"filename": "secret-name.txt", "metadata": {"size": 1}})
+        return f"{path}/{started.json()['uploadId']}"
 
     def _grant(self) -> str:
         file = start_upload(self._client, self.owner)["file_id"]

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import httpx
 
+from tests.support.api_document import assert_documented
 from tests.support.log_watch import WATCH
 
 LambdaHandler = Callable[[dict[str, Any], Any], dict[str, Any]]
@@ -99,7 +100,9 @@ class GatewayTransport(httpx.BaseTransport):
         content = base64.b64decode(body) if answer.get("isBase64Encoded") else body.encode()
         WATCH.record(path=str(request.url.raw_path, "ascii"), headers=request.headers, body=request.content)
         WATCH.record(path="", headers=httpx.Headers(headers), body=content)
-        return httpx.Response(answer["statusCode"], headers=headers, content=content, request=request)
+        response = httpx.Response(answer["statusCode"], headers=headers, content=content, request=request)
+        assert_documented(response)
+        return response
 
 
 def _joined_headers(request: httpx.Request) -> dict[str, str]:

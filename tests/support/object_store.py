@@ -127,6 +127,13 @@ class FakeObjectStore(ObjectStore):
         self._answer()
         self.objects.pop(safe_key(key), None)
 
+    def delete_many(self, keys: Sequence[str]) -> set[str]:
+        """Delete the objects."""
+        self._answer()
+        for key in keys:
+            self.objects.pop(safe_key(key), None)
+        return set()
+
     def read_start(self, key: str, length: int) -> bytes:
         """Return the first bytes of the object."""
         self._answer()

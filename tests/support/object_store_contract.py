@@ -323,6 +323,14 @@ class ObjectStoreContract:
     def test_head_of_a_missing_object_is_none(self, world: World) -> None:
         assert world.store().head(object_key(uuid4())) is None
 
+    def test_many_objects_are_deleted_by_one_request(self, world: World) -> None:
+        kept, keys = _stored(world), [_stored(world), _stored(world), object_key(uuid4())]
+
+        refused = [world.store().delete_many(keys) for _ in range(2)]
+
+        assert refused == [set(), set()]
+        assert [world.store().head(key) is None for key in (kept, *keys)] == [False, True, True, True]
+
     def test_delete_can_be_repeated(self, world: World) -> None:
         key = _stored(world)
 

@@ -9,13 +9,15 @@ type Operation<P extends Path, M extends Method> = NonNullable<paths[P][M]>;
 type JsonContent<T> = T extends { content: { "application/json": infer J } } ? J : undefined;
 type Member<T, K extends string> = T extends { [key in K]?: infer V } ? NonNullable<V> : never;
 
+type Nullable<T> = { [K in keyof T]: T[K] | null | undefined };
+
 /** The JSON body of a successful answer; `undefined` where there is none. */
 export type Result<P extends Path, M extends Method> =
   Operation<P, M> extends { responses: infer R } ? JsonContent<R[keyof R & (200 | 201 | 202 | 204)]> : never;
 /** The JSON body of a request. */
 export type Body<P extends Path, M extends Method> = NonNullable<JsonContent<Member<Operation<P, M>, "requestBody">>>;
-/** The query parameters of a request. */
-export type Query<P extends Path, M extends Method> = Member<Member<Operation<P, M>, "parameters">, "query">;
+/** The query parameters of a request. The client leaves out those that are null or undefined. */
+export type Query<P extends Path, M extends Method> = Nullable<Member<Member<Operation<P, M>, "parameters">, "query">>;
 /** The parameters in the path of a request. */
 export type PathParams<P extends Path, M extends Method> = Member<Member<Operation<P, M>, "parameters">, "path">;
 

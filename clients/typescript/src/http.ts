@@ -106,7 +106,9 @@ function fillPath(template: string, params: object | undefined): string {
 function queryString(query: object | undefined): string {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {})) {
-    if (value !== undefined && value !== null) params.append(name, String(value));
+    for (const each of Array.isArray(value) ? value : [value]) {
+      if (each !== undefined && each !== null) params.append(name, String(each));
+    }
   }
   const text = params.toString();
   return text === "" ? "" : `?${text}`;

@@ -13,6 +13,19 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
+describe("queries", () => {
+  test("a list of values is sent as a repeated parameter", async () => {
+    const server = new FakeServer();
+    const client = clientOf(server);
+    await client.accounts.signIn(CREDENTIALS);
+    await client.files.list({ ids: ["a", "b"], status: ["pending", "available"], sort: "-updated" }).catch(() => undefined);
+    const query = server.calls("GET", /files$/)[0]?.query;
+    expect(query?.getAll("ids")).toEqual(["a", "b"]);
+    expect(query?.getAll("status")).toEqual(["pending", "available"]);
+    expect(query?.getAll("sort")).toEqual(["-updated"]);
+  });
+});
+
 describe("cookie sessions", () => {
   test("sign-in sends the session header and JSON, and returns the account", async () => {
     const server = new FakeServer();

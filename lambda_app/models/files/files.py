@@ -86,6 +86,7 @@ Index("ix_file_owner_id_name", File.owner_id, NAME_SORT, File.id)
 Index("ix_file_name_trigrams", NAME_TRIGRAMS, postgresql_using="gin", postgresql_with={"fastupdate": "off"})
 Index("ix_file_owner_id_content_type", File.owner_id, TYPE_SORT, File.created_at.desc(), File.id.desc())
 Index("ix_file_owner_id_size_bytes", File.owner_id, File.size_bytes, File.id)
+Index("ix_file_owner_id_updated_at", File.owner_id, File.updated_at.desc(), File.id.desc())
 Index(
     "ix_file_file_request_id",
     File.file_request_id,

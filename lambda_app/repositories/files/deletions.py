@@ -15,9 +15,10 @@ from lambda_app.models.accounts.users import DELETION_WINDOW
 BIGINT_MAX = 9e18
 
 
-def deleted_bytes_now(now: datetime, *, allowance_bytes: int) -> ColumnElement[int]:
+def deleted_bytes_now(now: datetime | ColumnElement[datetime], *, allowance_bytes: int) -> ColumnElement[int]:
     """Return the count of the user's deleted bytes at `now`."""
-    elapsed = func.coalesce(func.extract("epoch", literal(now, User.updated_at.type) - User.deleted_bytes_at), 0)
+    at = literal(now, User.updated_at.type) if isinstance(now, datetime) else now
+    elapsed = func.coalesce(func.extract("epoch", at - User.deleted_bytes_at), 0)
     share = cast(elapsed, Double) / literal(DELETION_WINDOW.total_seconds(), Double)
     grown_back = func.least(share * literal(float(allowance_bytes), Double), literal(BIGINT_MAX, Double))
     return func.greatest(0, User.deleted_bytes - cast(func.floor(grown_back), BigInteger))

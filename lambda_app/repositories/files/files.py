@@ -191,6 +191,7 @@ class _Listed(NamedTuple):
                 OrderField.CREATED: File.created_at.expression,
                 OrderField.NAME: NAME_SORT,
                 OrderField.SIZE: File.size_bytes.expression,
+                OrderField.UPDATED: File.updated_at.expression,
             }
             return cls(File, File.__table__, conditions, columns, File.id.expression)
         shared = shared_files(user, filters.shared, is_descending=is_descending)
@@ -202,6 +203,7 @@ class _Listed(NamedTuple):
             OrderField.CREATED: shared.c.file_created_at,
             OrderField.NAME: listed.c.name_sort,
             OrderField.SIZE: listed.c.size_bytes,
+            OrderField.UPDATED: listed.c.updated_at,
         }
         source = shared.join(listed, true())
         return cls(aliased(File, listed), source, _created_between(shared.c.file_created_at, filters), columns, shared.c.file_id)
@@ -223,10 +225,16 @@ def _created_between(created_at: ColumnElement[Any], filters: FileFilter) -> lis
 def _conditions(user: User, filters: FileFilter) -> list[ColumnElement[bool]]:
     """Return the conditions of a list of files, in the form that the indexes of `models/files/files` support."""
     conditions = [listed_for(user, filters)]
-    if filters.status is not None:
-        conditions.append(File.status == filters.status)
+    if filters.statuses:
+        # With one status, the index of the statuses has the list in order.
+        one = len(filters.statuses) == 1
+        conditions.append(File.status == filters.statuses[0] if one else File.status.in_(filters.statuses))
     else:
         conditions.append(File.status.not_in((FileStatus.DELETING, FileStatus.TRASHED)))
+    if filters.ids is not None:
+        conditions.append(File.id.in_(filters.ids))
+    if filters.updated_after is not None:
+        conditions.append(File.updated_at >= filters.updated_after)
     if filters.file_request_id is not None:
         conditions.append(File.file_request_id == filters.file_request_id)
     if filters.name is not None:

@@ -1,4 +1,7 @@
-"""Queries on file requests. Owners do not see revoked ones; guests see neither expired ones nor those of disabled accounts."""
+"""Queries on file requests.
+
+Owners see revoked ones only in the list of these; guests see neither expired ones nor those of disabled accounts.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,9 +16,11 @@ from lambda_app.models import File, FileRequest, FileStatus, OpenFileRequest, Us
 from lambda_app.repositories.accounts.profiles import name_for_visitors
 from lambda_app.repositories.audit import audit_insert_for, audited_change
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
+from lambda_app.repositories.sharing.states import in_state
 from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
 from lambda_app.schemas.files.file_lists import FileOrder
 from lambda_app.schemas.page import Cursor
+from lambda_app.schemas.sharing.states import LinkState
 
 REQUESTS_PER_USER = 100
 """Limit for requests that are not revoked."""
@@ -59,14 +64,17 @@ class FileRequestRepository:
         """Return the number of the owner's requests that are not revoked."""
         return self._session.execute(select(func.count()).where(*_owned_by(owner_id))).scalar_one()
 
-    def page(self, *, owner_id: UUID, order: FileOrder, limit: int, after: Cursor | None) -> list[FileRequest]:
-        """Return up to `limit` of the owner's requests after the cursor, newest first.
+    def page(self, *, owner_id: UUID, state: LinkState | None, order: FileOrder, limit: int, after: Cursor | None) -> list[FileRequest]:
+        """Return up to `limit` of the owner's requests in this state after the cursor, newest first. None: those that are not revoked.
 
         Raises MalformedRequestError for a cursor of another list.
         """
         if after is not None:
             after.value_for(order)
-        query = newest_page(select(FileRequest).where(*_owned_by(owner_id)), FileRequest, limit=limit, after=after)
+        owned = _owned_by(owner_id)
+        if state is not None:
+            owned = FileRequest.owner_id == owner_id, in_state(FileRequest, state, at=clock.now())
+        query = newest_page(select(FileRequest).where(*owned), FileRequest, limit=limit, after=after)
         return list(self._session.execute(query).scalars())
 
     def update(self, request_id: UUID, *, owner_id: UUID, changes: Mapping[str, Any], action: str) -> FileRequest | None:

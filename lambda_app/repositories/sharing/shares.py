@@ -40,8 +40,10 @@ from lambda_app.models import Archive, ArchiveStatus, File, Share, ShareDetails,
 from lambda_app.repositories.audit import audit_insert_for, has_run
 from lambda_app.repositories.files.file_access import links_manageable_by, manageable_by, shareable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
+from lambda_app.repositories.sharing.states import in_state
 from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
 from lambda_app.schemas.page import Cursor
+from lambda_app.schemas.sharing.states import LinkState
 
 SLUG_CONSTRAINT = "uq_share_slug"
 
@@ -137,9 +139,12 @@ class ShareRepository:
             raise NoSuchShareError
         return _as_details(row)
 
-    def page_of_owner(self, user: User, *, limit: int, after: Cursor | None) -> list[ShareDetails]:
+    def page_of_owner(self, user: User, *, state: LinkState | None, limit: int, after: Cursor | None) -> list[ShareDetails]:
         """Return up to `limit` of the user's own links that the user may manage, after the cursor, newest first."""
-        return self._page(and_(Share.owner_id == user.id, links_manageable_by(user)), limit=limit, after=after)
+        condition = and_(Share.owner_id == user.id, links_manageable_by(user))
+        if state is not None:
+            condition = and_(condition, in_state(Share, state, at=clock.now()))
+        return self._page(condition, limit=limit, after=after)
 
     def page_of_file(self, file_id: UUID, user: User, *, limit: int, after: Cursor | None) -> list[ShareDetails]:
         """Return up to `limit` links of all owners to a file that the user may manage, newest first."""

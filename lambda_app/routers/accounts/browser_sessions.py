@@ -21,7 +21,19 @@ class NoSessionError(NotAuthenticatedError):
     message = "This browser has no session; sign in"
 
 
-@router.post("", response_model=BrowserSession, responses=problem_responses(401, 403, 429), dependencies=[SAME_ORIGIN_SESSION])
+@router.post(
+    "",
+    response_model=BrowserSession,
+    responses=problem_responses(
+        "bad_credentials",
+        "email_not_verified",
+        "second_factor_required",
+        "bad_second_factor",
+        "account_deletion_pending",
+        "too_many_attempts",
+    ),
+    dependencies=[SAME_ORIGIN_SESSION],
+)
 def start_session(credentials: SignIn, sessions: SessionsDep, cookie: SessionCookieDep, response: Response) -> BrowserSession:
     """Sign in a browser: return an access token, and set a cookie with the refresh token. The rules of `POST /login/token` apply.
 
@@ -36,7 +48,14 @@ def start_session(credentials: SignIn, sessions: SessionsDep, cookie: SessionCoo
     return _browser_session(signed_in, cookie, response)
 
 
-@router.post("/refresh", response_model=BrowserSession, responses=problem_responses(401, 403, 429), dependencies=[SAME_ORIGIN_SESSION])
+@router.post(
+    "/refresh",
+    response_model=BrowserSession,
+    responses=problem_responses(
+        "no_session", "bad_refresh_token", "refresh_token_reused", "refresh_token_superseded", "too_many_refreshes"
+    ),
+    dependencies=[SAME_ORIGIN_SESSION],
+)
 def refresh_session(sessions: SessionsDep, cookie: SessionCookieDep, response: Response) -> BrowserSession:
     """Return a new access token, and replace the refresh token in the cookie. The rules of `POST /login/refresh` apply."""
     if cookie.value is None:
@@ -44,7 +63,7 @@ def refresh_session(sessions: SessionsDep, cookie: SessionCookieDep, response: R
     return _browser_session(sessions.refresh(cookie.value), cookie, response)
 
 
-@router.delete("", status_code=204, responses=problem_responses(401, 403), dependencies=[SAME_ORIGIN_SESSION])
+@router.delete("", status_code=204, responses=problem_responses(), dependencies=[SAME_ORIGIN_SESSION])
 def end_session(
     request: Request,
     response: Response,

@@ -14,7 +14,19 @@ from lambda_app.schemas.accounts.users import User
 router = Router(prefix="/users", tags=["users"])
 
 
-@router.delete("/me", status_code=202, response_model=User, responses=problem_responses(401, 403, 409, 429))
+@router.delete(
+    "/me",
+    status_code=202,
+    response_model=User,
+    responses=problem_responses(
+        "permission_denied",
+        "current_password_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "last_superuser",
+        "too_many_attempts",
+    ),
+)
 def delete_me(
     proof: AccountProof, outgoing: OutgoingMailDep, user: CurrentUserDep, deletions: AccountDeletionsDep, services: ServicesDep
 ) -> models.User:
@@ -29,7 +41,20 @@ def delete_me(
     return deleted
 
 
-@router.delete("/{user_id}", status_code=202, response_model=User, responses=problem_responses(401, 403, 404, 409, 429))
+@router.delete(
+    "/{user_id}",
+    status_code=202,
+    response_model=User,
+    responses=problem_responses(
+        "permission_denied",
+        "current_password_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "user_not_found",
+        "last_superuser",
+        "too_many_attempts",
+    ),
+)
 def delete_user(
     user_id: UUID,
     proof: AccountProof,
@@ -48,7 +73,11 @@ def delete_user(
     return deleted
 
 
-@router.post("/{user_id}/deletion/cancel", response_model=User, responses=problem_responses(401, 403, 404, 409))
+@router.post(
+    "/{user_id}/deletion/cancel",
+    response_model=User,
+    responses=problem_responses("permission_denied", "user_not_found", "no_deletion_pending"),
+)
 def cancel_deletion(user_id: UUID, user: CurrentUserDep, deletions: AccountDeletionsDep) -> models.User:
     """Enable an account again whose deletion was requested. Superusers only. Links that were closed by other means stay closed."""
     return deletions.cancel(user, user_id)

@@ -27,7 +27,19 @@ KeepAccountForm = Annotated[bool, Form(description="Cancel the deletion of the a
 router = Router(prefix="/login", tags=["login"])
 
 
-@router.post("/token", response_model=Token, responses=problem_responses(401, 403, 429), dependencies=[Depends(require_trusted_origin)])
+@router.post(
+    "/token",
+    response_model=Token,
+    responses=problem_responses(
+        "bad_credentials",
+        "email_not_verified",
+        "second_factor_required",
+        "bad_second_factor",
+        "account_deletion_pending",
+        "too_many_attempts",
+    ),
+    dependencies=[Depends(require_trusted_origin)],
+)
 def sign_in(
     form: Annotated[OAuth2PasswordRequestForm, Depends()],
     sessions: SessionsDep,
@@ -44,7 +56,11 @@ def sign_in(
     return _token(signed_in, response)
 
 
-@router.post("/refresh", response_model=Token, responses=problem_responses(401, 429))
+@router.post(
+    "/refresh",
+    response_model=Token,
+    responses=problem_responses("bad_refresh_token", "refresh_token_reused", "refresh_token_superseded", "too_many_refreshes"),
+)
 def refresh_tokens(refresh: Refresh, sessions: SessionsDep, response: Response) -> Token:
     """Exchange a refresh token for a new access token and a new refresh token.
 
@@ -54,7 +70,7 @@ def refresh_tokens(refresh: Refresh, sessions: SessionsDep, response: Response) 
     return _token(sessions.refresh(refresh.refresh_token), response)
 
 
-@router.post("/logout", status_code=204, responses=problem_responses(401))
+@router.post("/logout", status_code=204, responses=problem_responses())
 def sign_out(
     request: Request, token: TokenDep, authentication: AuthenticationDep, sessions: SessionsDep, refresh: Refresh | None = None
 ) -> None:
@@ -68,19 +84,19 @@ def sign_out(
         raise NotAuthenticatedError("Not authenticated")
 
 
-@router.post("/logout-everywhere", status_code=204, responses=problem_responses(401, 403))
+@router.post("/logout-everywhere", status_code=204, responses=problem_responses())
 def sign_out_everywhere(user: CurrentUserDep, sessions: SessionsDep) -> None:
     """End all sessions of the caller and revoke all access tokens and API keys."""
     sessions.sign_out_everywhere(user)
 
 
-@router.post("/test-token", response_model=User, responses=problem_responses(401))
+@router.post("/test-token", response_model=User, responses=problem_responses())
 async def get_token_owner(user: CurrentUserDep) -> models.User:
     """Return the user to whom the access token or API key belongs."""
     return user
 
 
-@router.post("/forgot-password", status_code=202, response_model=MailRequested, responses=problem_responses(503))
+@router.post("/forgot-password", status_code=202, response_model=MailRequested, responses=problem_responses("mail_not_configured"))
 def request_password_reset(parameters: EmailOnly, outgoing: OutgoingMailDep, recovery: RecoveryDep, services: ServicesDep) -> MailRequested:
     """Send a mail with a link for resetting the password, if the address belongs to an account.
 
@@ -91,7 +107,7 @@ def request_password_reset(parameters: EmailOnly, outgoing: OutgoingMailDep, rec
     return MailRequested(detail="If the address belongs to an account, it receives a mail with a link to reset the password")
 
 
-@router.post("/reset-password", status_code=204, responses=problem_responses(410))
+@router.post("/reset-password", status_code=204, responses=problem_responses("link_expired", "weak_password"))
 def reset_password(reset: PasswordReset, recovery: RecoveryDep) -> None:
     """Set a new password with the token from the mail. This ends all sessions and revokes all API keys of the account.
 
@@ -101,7 +117,7 @@ def reset_password(reset: PasswordReset, recovery: RecoveryDep) -> None:
     recovery.complete_password_reset(reset.token, reset.password)
 
 
-@router.post("/verification", status_code=202, response_model=MailRequested, responses=problem_responses(503))
+@router.post("/verification", status_code=202, response_model=MailRequested, responses=problem_responses("mail_not_configured"))
 def request_email_verification(
     parameters: EmailOnly, outgoing: OutgoingMailDep, recovery: RecoveryDep, services: ServicesDep
 ) -> MailRequested:
@@ -114,7 +130,7 @@ def request_email_verification(
     return MailRequested(detail="If the address belongs to an account and is not confirmed, it receives a mail with a link to confirm it")
 
 
-@router.post("/verify-email", status_code=204, responses=problem_responses(401, 403, 410))
+@router.post("/verify-email", status_code=204, responses=problem_responses("password_required", "link_expired", "weak_password"))
 def verify_email(confirmation: EmailConfirmation, caller: CallerDep, recovery: RecoveryDep) -> None:
     """Confirm an e-mail address with the token from the mail.
 

@@ -14,7 +14,11 @@ from lambda_app.schemas.accounts.second_factor import AccountProof, CodeProof, F
 router = Router(prefix="/users", tags=["second factor"])
 
 
-@router.post("/me/second-factor", response_model=FactorSetup, responses=problem_responses(401, 403, 409, 429))
+@router.post(
+    "/me/second-factor",
+    response_model=FactorSetup,
+    responses=problem_responses("current_password_required", "second_factor_on", "too_many_attempts"),
+)
 def start_second_factor(proof: PasswordProof, user: CurrentUserDep, factors: SecondFactorsDep, response: Response) -> FactorSetup:
     """Create the secret for an authenticator app. The second factor is off until `POST …/confirm` proves that the app has it.
 
@@ -25,7 +29,11 @@ def start_second_factor(proof: PasswordProof, user: CurrentUserDep, factors: Sec
     return FactorSetup(secret=created.secret, uri=created.uri, qr_code=created.qr_code)
 
 
-@router.post("/me/second-factor/confirm", response_model=RecoveryCodes, responses=problem_responses(401, 403, 409, 429))
+@router.post(
+    "/me/second-factor/confirm",
+    response_model=RecoveryCodes,
+    responses=problem_responses("bad_second_factor", "second_factor_on", "second_factor_off", "too_many_attempts"),
+)
 def confirm_second_factor(proof: CodeProof, user: CurrentUserDep, factors: SecondFactorsDep, response: Response) -> RecoveryCodes:
     """Turn the second factor on with a code of the authenticator app, and return the recovery codes.
 
@@ -35,7 +43,13 @@ def confirm_second_factor(proof: CodeProof, user: CurrentUserDep, factors: Secon
     return RecoveryCodes(recovery_codes=factors.confirm(user, otp=proof.otp))
 
 
-@router.post("/me/second-factor/recovery-codes", response_model=RecoveryCodes, responses=problem_responses(401, 403, 409, 429))
+@router.post(
+    "/me/second-factor/recovery-codes",
+    response_model=RecoveryCodes,
+    responses=problem_responses(
+        "current_password_required", "second_factor_required", "bad_second_factor", "second_factor_off", "too_many_attempts"
+    ),
+)
 def renew_recovery_codes(proof: FactorProof, user: CurrentUserDep, factors: SecondFactorsDep, response: Response) -> RecoveryCodes:
     """Replace the recovery codes. The earlier ones become invalid."""
     response.headers["Cache-Control"] = "no-store"
@@ -43,13 +57,32 @@ def renew_recovery_codes(proof: FactorProof, user: CurrentUserDep, factors: Seco
     return RecoveryCodes(recovery_codes=codes)
 
 
-@router.post("/me/second-factor/disable", status_code=204, responses=problem_responses(401, 403, 409, 429))
+@router.post(
+    "/me/second-factor/disable",
+    status_code=204,
+    responses=problem_responses(
+        "current_password_required", "second_factor_required", "bad_second_factor", "second_factor_off", "too_many_attempts"
+    ),
+)
 def disable_second_factor(proof: FactorProof, user: CurrentUserDep, factors: SecondFactorsDep) -> None:
     """Turn the second factor off and delete the recovery codes."""
     factors.turn_off(user, current_password=proof.current_password, otp=proof.otp)
 
 
-@router.post("/{user_id}/second-factor/reset", status_code=204, responses=problem_responses(401, 403, 404, 409, 429))
+@router.post(
+    "/{user_id}/second-factor/reset",
+    status_code=204,
+    responses=problem_responses(
+        "permission_denied",
+        "current_password_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "user_not_found",
+        "own_second_factor",
+        "second_factor_off",
+        "too_many_attempts",
+    ),
+)
 def reset_second_factor(
     user_id: UUID, proof: AccountProof, outgoing: OutgoingMailDep, user: CurrentUserDep, factors: SecondFactorsDep, services: ServicesDep
 ) -> None:

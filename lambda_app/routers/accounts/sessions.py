@@ -18,7 +18,7 @@ router = Router(prefix="/users/me", tags=["credentials"])
 _COLUMNS = Session.model_fields.keys() - {"is_current"}
 
 
-@router.get("/sessions", response_model=list[Session], responses=problem_responses(401, 403))
+@router.get("/sessions", response_model=list[Session], responses=problem_responses())
 def list_sessions(
     user: CurrentUserDep,
     sessions: SessionsDep,
@@ -37,7 +37,7 @@ def list_sessions(
     return [Session(**{name: getattr(row, name) for name in _COLUMNS}, is_current=row.id == current) for row in page.sessions]
 
 
-@router.delete("/sessions/{session_id}", status_code=204, responses=problem_responses(401, 403, 404))
+@router.delete("/sessions/{session_id}", status_code=204, responses=problem_responses("session_not_found"))
 def revoke_session(session_id: UUID, user: CurrentUserDep, sessions: SessionsDep) -> None:
     """End one of the caller's sessions. Its access and refresh tokens are refused from the next request on."""
     sessions.revoke(user, session_id)

@@ -29,7 +29,12 @@ ActiveQuery = Annotated[bool | None, Query(description="Only active accounts (tr
 router = Router(prefix="/users", tags=["users"])
 
 
-@router.post("/", status_code=201, response_model=User, responses=problem_responses(401, 403, 409, 429))
+@router.post(
+    "/",
+    status_code=201,
+    response_model=User,
+    responses=problem_responses("registration_closed", "email_taken", "weak_password", "too_many_registrations"),
+)
 def create_user(
     registration: UserCreate,
     outgoing: OutgoingMailDep,
@@ -46,7 +51,7 @@ def create_user(
     return user
 
 
-@router.get("/", response_model=list[User], responses=problem_responses(401, 403))
+@router.get("/", response_model=list[User], responses=problem_responses("permission_denied", "skip_with_cursor"))
 def list_users(  # noqa: PLR0913, PLR0917 - a parameter for each filter
     request: Request,
     response: Response,
@@ -67,26 +72,51 @@ def list_users(  # noqa: PLR0913, PLR0917 - a parameter for each filter
     return page.users
 
 
-@router.get("/me", response_model=User, responses=problem_responses(401))
+@router.get("/me", response_model=User, responses=problem_responses())
 async def get_me(user: CurrentUserDep) -> models.User:
     """Return the caller's account."""
     return user
 
 
-@router.get("/me/usage", response_model=Usage, responses=problem_responses(401))
+@router.get("/me/usage", response_model=Usage, responses=problem_responses("user_not_found"))
 def get_my_usage(user: CurrentUserDep, usage: UsageDep) -> Usage:
     """Return the storage that the caller uses, and the caller's quota."""
     return usage.get_usage(user, user.id)
 
 
-@router.get("/{user_id}/usage", response_model=Usage, responses=problem_responses(401, 403, 404))
+@router.get("/{user_id}/usage", response_model=Usage, responses=problem_responses("permission_denied", "user_not_found"))
 def get_user_usage(user_id: UUID, user: CurrentUserDep, usage: UsageDep) -> Usage:
     """Return the storage that an account uses, and its quota. Users can read their own; superusers can read any."""
     return usage.get_usage(user, user_id)
 
 
-@router.patch("/me", response_model=User, responses=problem_responses(401, 403, 409, 429))
-@router.put("/me", response_model=User, responses=problem_responses(401, 403, 409, 429))
+@router.patch(
+    "/me",
+    response_model=User,
+    responses=problem_responses(
+        "permission_denied",
+        "current_password_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "email_taken",
+        "weak_password",
+        "too_many_attempts",
+    ),
+)
+@router.put(
+    "/me",
+    operation_id="updateMeWithPut",
+    response_model=User,
+    responses=problem_responses(
+        "permission_denied",
+        "current_password_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "email_taken",
+        "weak_password",
+        "too_many_attempts",
+    ),
+)
 def update_me(
     update: UserSelfUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, users: UsersDep, recovery: RecoveryDep
 ) -> models.User:
@@ -99,14 +129,45 @@ def update_me(
     return change.user
 
 
-@router.get("/{user_id}", response_model=User, responses=problem_responses(401, 403, 404))
+@router.get("/{user_id}", response_model=User, responses=problem_responses("permission_denied", "user_not_found"))
 def get_user(user_id: UUID, user: CurrentUserDep, users: UsersDep) -> models.User:
     """Return an account. Users can read their own; superusers can read any."""
     return users.get_user(user, user_id)
 
 
-@router.patch("/{user_id}", response_model=User, responses=problem_responses(401, 403, 404, 409, 429))
-@router.put("/{user_id}", response_model=User, responses=problem_responses(401, 403, 404, 409, 429))
+@router.patch(
+    "/{user_id}",
+    response_model=User,
+    responses=problem_responses(
+        "permission_denied",
+        "current_password_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "user_not_found",
+        "own_role",
+        "deletion_pending",
+        "email_taken",
+        "weak_password",
+        "too_many_attempts",
+    ),
+)
+@router.put(
+    "/{user_id}",
+    operation_id="updateUserWithPut",
+    response_model=User,
+    responses=problem_responses(
+        "permission_denied",
+        "current_password_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "user_not_found",
+        "own_role",
+        "deletion_pending",
+        "email_taken",
+        "weak_password",
+        "too_many_attempts",
+    ),
+)
 def update_user(
     user_id: UUID, update: UserUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, users: UsersDep, recovery: RecoveryDep
 ) -> models.User:
@@ -120,7 +181,7 @@ def update_user(
     return change.user
 
 
-@router.delete("/{user_id}/sessions", status_code=204, responses=problem_responses(401, 403, 404))
+@router.delete("/{user_id}/sessions", status_code=204, responses=problem_responses("permission_denied", "user_not_found"))
 def revoke_user_sessions(user_id: UUID, user: CurrentUserDep, sessions: SessionsDep) -> None:
     """End all sessions of a user and revoke all access tokens and API keys. Superusers only."""
     sessions.revoke_all(user, user_id)

@@ -7,6 +7,7 @@ from fastapi import Request, Response
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import ArchivesDep
+from lambda_app.routers.http.openapi.headers import LOCATION
 from lambda_app.routers.http.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
@@ -16,7 +17,23 @@ from lambda_app.schemas.page import Cursor
 router = Router(prefix="/archives", tags=["archives"])
 
 
-@router.post("", status_code=202, response_model=Archive, responses=problem_responses(401, 403, 404, 409, 413, 429, 503))
+@router.post(
+    "",
+    status_code=202,
+    response_model=Archive,
+    responses={
+        202: LOCATION,
+        **problem_responses(
+            "files_not_found",
+            "files_not_available",
+            "quota_exceeded",
+            "archive_too_large",
+            "too_many_archives",
+            "store_unavailable",
+            "unavailable",
+        ),
+    },
+)
 def create_archive(
     parameters: ArchiveCreate, request: Request, user: CurrentUserDep, archives: ArchivesDep, response: Response
 ) -> models.Archive:
@@ -30,7 +47,7 @@ def create_archive(
     return archive
 
 
-@router.get("", response_model=list[Archive], responses=problem_responses(401, 403))
+@router.get("", response_model=list[Archive], responses=problem_responses())
 def list_archives(
     request: Request, response: Response, user: CurrentUserDep, archives: ArchivesDep, limit: LimitQuery = 100, cursor: CursorQuery = None
 ) -> list[models.Archive]:
@@ -40,7 +57,9 @@ def list_archives(
     return page.archives
 
 
-@router.get("/{archive_id}", response_model=ArchiveState, responses=problem_responses(401, 403, 404, 410, 503))
+@router.get(
+    "/{archive_id}", response_model=ArchiveState, responses=problem_responses("archive_not_found", "archive_expired", "store_unavailable")
+)
 def get_archive(archive_id: UUID, user: CurrentUserDep, archives: ArchivesDep, response: Response) -> ArchiveState:
     """Return the status and progress of an archive, and a download URL once it is ready."""
     found = archives.get(user, archive_id)
@@ -51,7 +70,7 @@ def get_archive(archive_id: UUID, user: CurrentUserDep, archives: ArchivesDep, r
     return state.model_copy(update={"download_url": found.request.url, "download_expires_at": found.request.expires_at})
 
 
-@router.delete("/{archive_id}", status_code=204, responses=problem_responses(401, 403, 404, 503))
+@router.delete("/{archive_id}", status_code=204, responses=problem_responses("archive_not_found", "store_unavailable"))
 def delete_archive(archive_id: UUID, user: CurrentUserDep, archives: ArchivesDep) -> None:
     """Delete an archive, or cancel building it. The files in it are not deleted."""
     archives.delete(user, archive_id)

@@ -10,6 +10,7 @@ from lambda_app.dependencies.same_origin import require_same_origin
 from lambda_app.dependencies.services import ArchivesDep, ServicesDep, ShareLinksDep
 from lambda_app.dependencies.share_links import VisitorDep, share_token_cookie
 from lambda_app.models import ArchiveStatus
+from lambda_app.routers.http.openapi.headers import LOCATION
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.request_classification import is_range_resume, prefers_html
 from lambda_app.routers.http.router import Router
@@ -34,8 +35,20 @@ router = Router(prefix="/s/{token}/archives", tags=["share links"])
     status_code=202,
     response_model=LinkedArchive,
     responses={
+        202: LOCATION,
         303: {"description": "See Other: for browsers (`Accept: text/html`), `Location` is the progress page of the zip"},
-        **problem_responses(401, 403, 404, 409, 413, 429, 503),
+        **problem_responses(
+            "link_not_found",
+            "share_password_required",
+            "share_listing_only",
+            "robots_get_no_files",
+            "cross_site_form",
+            "no_room",
+            "archive_too_large",
+            "too_many_archives",
+            "store_unavailable",
+            "unavailable",
+        ),
     },
 )
 def create_share_archive(
@@ -70,7 +83,10 @@ def create_share_archive(
 @router.get(
     "/{archive_id}",
     response_model=LinkedArchive,
-    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(401, 403, 404, 410)},
+    responses={
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}},
+        **problem_responses("link_not_found", "share_password_required", "share_listing_only", "archive_not_found", "archive_expired"),
+    },
 )
 def get_share_archive(
     token: LinkAddress, archive_id: UUID, request: Request, visitor: VisitorDep, links: ShareLinksDep, archives: ArchivesDep
@@ -91,7 +107,18 @@ def get_share_archive(
     "/{archive_id}/download",
     status_code=302,
     response_class=RedirectResponse,
-    responses={**DOWNLOAD_RESPONSES, **problem_responses(401, 403, 404, 503)},
+    responses={
+        **DOWNLOAD_RESPONSES,
+        **problem_responses(
+            "link_not_found",
+            "share_password_required",
+            "share_listing_only",
+            "robots_get_no_files",
+            "archive_not_found",
+            "archive_expired",
+            "store_unavailable",
+        ),
+    },
 )
 def download_share_archive(
     token: LinkAddress, archive_id: UUID, request: Request, visitor: VisitorDep, links: ShareLinksDep, range_: RangeHeader = None

@@ -1,15 +1,16 @@
 """The query parameters of the list of files."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from uuid import UUID
 
 from fastapi import Depends, Query
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, StringConstraints, WithJsonSchema
 
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.models import FileStatus
 from lambda_app.routers.http.paging import CursorQuery, LimitQuery, SkipQuery
+from lambda_app.schemas.files.batches import BATCH_MAX_FILES
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, Order, Shared
 from lambda_app.schemas.files.files import CONTENT_TYPE_MAX_LENGTH, FILENAME_MAX_LENGTH
 from lambda_app.schemas.page import Cursor
@@ -43,7 +44,23 @@ MinSizeQuery = Annotated[int | None, Query(ge=0, le=SIZE_MAX, description="Only 
 MaxSizeQuery = Annotated[int | None, Query(ge=0, le=SIZE_MAX, description="Only files of at most this size, in bytes."), ONLY_DIGITS]
 # DELETING is absent because such files are never listed.
 ListedStatus = Literal[FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.TRASHED]
-StatusQuery = Annotated[ListedStatus | None, Query(description="Only files with this status. By default all files outside the trash.")]
+_STATUS_SCHEMA = {"type": "string", "enum": [status.value for status in get_args(ListedStatus)]}
+StatusQuery = Annotated[
+    list[ListedStatus],
+    WithJsonSchema({"anyOf": [_STATUS_SCHEMA, {"type": "array", "items": _STATUS_SCHEMA, "maxItems": len(get_args(ListedStatus))}]}),
+    Query(
+        max_length=len(get_args(ListedStatus)),
+        description="Only files with this status, or with one of several: `status=pending&status=available`. "
+        "By default all files outside the trash.",
+    ),
+]
+IdsQuery = Annotated[
+    list[UUID], Query(max_length=BATCH_MAX_FILES, description="Only the files with these ids, up to 100: `ids=…&ids=…`. Not with `shared`.")
+]
+UpdatedAfterQuery = Annotated[
+    Instant | None,
+    Query(description="Only files changed at or after this time, with time zone. Send `sort=-updated` or `sort=updated` with it."),
+]
 CreatedAfterQuery = Annotated[
     Instant | None, Query(description="Only files created at or after this time, with time zone: `2026-01-31T12:00:00Z`.")
 ]
@@ -60,11 +77,13 @@ FileRequestQuery = Annotated[UUID | None, Query(description="Only files that wer
 
 
 def get_filter(  # noqa: PLR0913, PLR0917 - a parameter for each filter
-    status: StatusQuery = None,
+    status: StatusQuery = [],  # noqa: B006  # FastAPI copies it
+    ids: IdsQuery = [],  # noqa: B006  # FastAPI copies it
     q: NameQuery = None,
     content_type: TypeQuery = None,
     created_after: CreatedAfterQuery = None,
     created_before: CreatedBeforeQuery = None,
+    updated_after: UpdatedAfterQuery = None,
     size_min: MinSizeQuery = None,
     size_max: MaxSizeQuery = None,
     shared: SharedQuery = None,
@@ -75,8 +94,12 @@ def get_filter(  # noqa: PLR0913, PLR0917 - a parameter for each filter
     """Return the filter of the query parameters. Raises MalformedRequestError."""
     if sum((owner_id is not None, of_all_owners, shared is not None)) > 1:
         raise MalformedRequestError("owner_id, all and shared cannot be combined; send one of them", code="conflicting_filters")
+    if ids and shared is not None:
+        raise MalformedRequestError("ids and shared cannot be combined; send one of them", code="conflicting_filters")
     return FileFilter(
-        status=status,
+        statuses=tuple(dict.fromkeys(status)),
+        ids=tuple(dict.fromkeys(ids)) or None,
+        updated_after=updated_after,
         name=q,
         content_type=content_type,
         created_after=created_after,

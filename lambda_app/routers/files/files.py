@@ -23,7 +23,11 @@ IfNoneMatchHeader = Annotated[
 PermanentQuery = Annotated[bool, Query(description="Delete the file at once instead of moving it to the trash; also from the trash.")]
 
 
-@router.get("/download/{file_id}", response_model=FileDownloadResponse, responses=problem_responses(401, 403, 404, 409, 503))
+@router.get(
+    "/download/{file_id}",
+    response_model=FileDownloadResponse,
+    responses=problem_responses("file_forbidden", "file_not_found", "file_not_available", "store_unavailable"),
+)
 def get_download_url(file_id: UUID, caller: CallerDep, files: FilesDep, response: Response) -> FileDownloadResponse:
     """Return a presigned URL from which the file can be downloaded. Public files need no credentials."""
     download = files.start_download(caller, file_id)
@@ -36,7 +40,11 @@ def get_download_url(file_id: UUID, caller: CallerDep, files: FilesDep, response
     )
 
 
-@router.get("", response_model=list[File], responses=problem_responses(401, 403))
+@router.get(
+    "",
+    response_model=list[File],
+    responses=problem_responses("permission_denied", "skip_with_cursor", "conflicting_filters", "list_too_long"),
+)
 def list_files(
     request: Request, response: Response, user: CurrentUserDep, files: FilesDep, filters: FileFilterDep, page: PageDep
 ) -> list[models.File]:
@@ -60,7 +68,7 @@ def list_files(
 @router.get(
     "/{file_id}",
     response_model=File,
-    responses={304: {"description": "The caller's version is current"}, **problem_responses(401, 403, 404)},
+    responses={304: {"description": "The caller's version is current"}, **problem_responses("file_forbidden", "file_not_found")},
 )
 def get_file(
     file_id: UUID, user: CurrentUserDep, files: FilesDep, response: Response, if_none_match: IfNoneMatchHeader = None
@@ -73,8 +81,10 @@ def get_file(
     return file
 
 
-@router.patch("/{file_id}", response_model=File, responses=problem_responses(401, 403, 404, 412))
-@router.put("/{file_id}", response_model=File, responses=problem_responses(401, 403, 404, 412))
+@router.patch("/{file_id}", response_model=File, responses=problem_responses("file_forbidden", "file_not_found"))
+@router.put(
+    "/{file_id}", operation_id="updateFileWithPut", response_model=File, responses=problem_responses("file_forbidden", "file_not_found")
+)
 def update_file(
     file_id: UUID, update: FileUpdate, user: CurrentUserDep, files: FilesDep, response: Response, if_match: IfMatchDep
 ) -> models.File:
@@ -82,13 +92,13 @@ def update_file(
     return _with_etag(response, files.update_file(user, file_id, update, revisions=if_match))
 
 
-@router.delete("/{file_id}", status_code=204, responses=problem_responses(401, 403, 404, 412, 503))
+@router.delete("/{file_id}", status_code=204, responses=problem_responses("file_forbidden", "file_not_found", "store_unavailable"))
 def delete_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, if_match: IfMatchDep, permanent: PermanentQuery = False) -> None:
     """Delete a file. An available file moves to the trash if the server has one; otherwise its content is deleted at once."""
     files.delete_file(user, file_id, is_permanent=permanent, revisions=if_match)
 
 
-@router.post("/{file_id}/restore", response_model=File, responses=problem_responses(401, 403, 404, 409, 412))
+@router.post("/{file_id}/restore", response_model=File, responses=problem_responses("file_forbidden", "file_not_found", "not_in_trash"))
 def restore_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, response: Response, if_match: IfMatchDep) -> models.File:
     """Move a file out of the trash. Idempotent."""
     return _with_etag(response, files.restore_file(user, file_id, revisions=if_match))

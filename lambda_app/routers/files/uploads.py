@@ -47,7 +47,14 @@ IdempotencyKeyHeader = Annotated[
 ]
 
 
-@router.post("/upload", status_code=201, response_model=FileUploadResponse, responses=problem_responses(401, 409, 410, 413, 429, 503))
+@router.post(
+    "/upload",
+    status_code=201,
+    response_model=FileUploadResponse,
+    responses=problem_responses(
+        "single_upload_too_large", "quota_exceeded", "deletion_allowance_used", "idempotent_file_gone", "store_unavailable", "unavailable"
+    ),
+)
 def start_upload(
     declared: FileCreate, user: CurrentUserDep, uploads: UploadsDep, response: Response, idempotency_key: IdempotencyKeyHeader = None
 ) -> FileUploadResponse:
@@ -65,7 +72,14 @@ def start_upload(
     )
 
 
-@router.post("/multipart", status_code=201, response_model=MultipartUpload, responses=problem_responses(401, 409, 410, 413, 429, 503))
+@router.post(
+    "/multipart",
+    status_code=201,
+    response_model=MultipartUpload,
+    responses=problem_responses(
+        "too_large", "quota_exceeded", "deletion_allowance_used", "idempotent_file_gone", "store_unavailable", "unavailable"
+    ),
+)
 def start_multipart_upload(
     declared: MultipartCreate, user: CurrentUserDep, uploads: UploadsDep, idempotency_key: IdempotencyKeyHeader = None
 ) -> MultipartUpload:
@@ -79,7 +93,13 @@ def start_multipart_upload(
     return MultipartUpload(file_id=file.id, part_size_bytes=plan.part_size_bytes, part_count=plan.count, expires_at=file.upload_expires_at)
 
 
-@router.post("/{file_id}/parts", response_model=PartUploads, responses=problem_responses(401, 403, 404, 409, 503))
+@router.post(
+    "/{file_id}/parts",
+    response_model=PartUploads,
+    responses=problem_responses(
+        "file_forbidden", "file_not_found", "not_in_parts", "upload_lost", "no_such_part", "part_digests_differ", "store_unavailable"
+    ),
+)
 def sign_parts(file_id: UUID, parameters: PartsRequest, user: CurrentUserDep, uploads: UploadsDep, response: Response) -> PartUploads:
     """Return presigned URLs for these parts. A part can be signed and sent again, for example after an error."""
     signed = uploads.sign_parts(user, file_id, parameters.parts)
@@ -99,14 +119,32 @@ def sign_parts(file_id: UUID, parameters: PartsRequest, user: CurrentUserDep, up
     )
 
 
-@router.get("/{file_id}/parts", response_model=UploadedParts, responses=problem_responses(401, 403, 404, 409, 503))
+@router.get(
+    "/{file_id}/parts",
+    response_model=UploadedParts,
+    responses=problem_responses("file_forbidden", "file_not_found", "not_in_parts", "upload_lost", "store_unavailable"),
+)
 def list_parts(file_id: UUID, user: CurrentUserDep, uploads: UploadsDep) -> UploadedParts:
     """List the parts that have been uploaded."""
     plan, parts = uploads.list_parts(user, file_id)
     return UploadedParts(part_size_bytes=plan.part_size_bytes, part_count=plan.count, parts=[Part.model_validate(part) for part in parts])
 
 
-@router.post("/{file_id}/complete", response_model=File, responses=problem_responses(401, 403, 404, 409, 503))
+@router.post(
+    "/{file_id}/complete",
+    response_model=File,
+    responses=problem_responses(
+        "file_forbidden",
+        "file_not_found",
+        "upload_rejected",
+        "upload_missing",
+        "parts_missing",
+        "upload_lost",
+        "upload_withheld",
+        "file_not_available",
+        "store_unavailable",
+    ),
+)
 def complete_upload(
     file_id: UUID, user: CurrentUserDep, uploads: UploadsDep, completion: Annotated[UploadCompletion | None, Body()] = None
 ) -> models.File:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from lambda_app.core import logs
 from lambda_app.core.errors import AppError, MalformedRequestError
 from lambda_app.routers.http.validation_messages import validation_message
-from lambda_app.schemas.problem import Problem
+from lambda_app.schemas.error_codes import ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,10 @@ ERRORS_MAX_COUNT = 20
 RETRY_AFTER_SECONDS = 2
 """When to repeat a request that failed because a service did not respond, unless the error states another time."""
 
-_PROBLEM_REF = f"#/components/schemas/{Problem.__name__}"
+ERROR_CODES_KEY = "x-error-codes"
+"""Key of a declared response, for `routers/http/openapi/errors`. The document does not contain it."""
+
+_PROBLEM_REF = "#/components/schemas/Problem"
 
 _NEW_PHRASES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
@@ -73,26 +76,26 @@ def problem_response(
     return Response(body, status_code=status, headers=headers, media_type=PROBLEM_MEDIA_TYPE)
 
 
-def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI responses of a route for these error statuses and 422."""
+def problem_responses(*errors: int | str) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI responses of a route for its error codes, and for 422.
+
+    `routers/http/openapi/errors` adds the codes that follow from the route's body, credentials and dependencies. A status without a code
+    is accepted, so that a route can be declared before its codes are known; a test reports it.
+    """
+    codes = [error for error in errors if isinstance(error, str)]
+    statuses = {422, *(ERRORS[error].status if isinstance(error, str) else error for error in errors)}
     return {
-        status: {"description": title_of(status), "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _PROBLEM_REF}}}}
-        for status in sorted({*statuses, 422})
+        status: {
+            "description": title_of(status),
+            "content": {PROBLEM_MEDIA_TYPE: {"schema": {"$ref": _PROBLEM_REF}}},
+            ERROR_CODES_KEY: [code for code in codes if ERRORS[code].status == status],
+        }
+        for status in sorted(statuses)
     }
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Render all errors of the application as problem documents, and add their schema to the OpenAPI document."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas |= {**schema.pop("$defs"), Problem.__name__: schema}
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents
+    """Render all errors of the application as problem documents."""
 
     @app.exception_handler(AppError)
     async def _app_error(_request: Request, error: AppError) -> Response:

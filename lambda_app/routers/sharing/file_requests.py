@@ -1,8 +1,9 @@
 """Routes of the caller's file requests: links by which people without an account upload files."""
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import FileRequestsDep
@@ -13,13 +14,21 @@ from lambda_app.routers.http.router import Router
 from lambda_app.routers.sharing.public_url import PublicUrlDep
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.file_requests import FileRequest, FileRequestCreate, FileRequestUpdate, NewFileRequest
+from lambda_app.schemas.sharing.states import LinkState
 from lambda_app.services.files.idempotency import KeyedRequest
 from lambda_app.services.sharing.file_requests import AddressedFileRequest, OwnedFileRequest
 
 router = Router(prefix="/file-requests", tags=["file requests"])
 
+RequestStateQuery = Annotated[LinkState | None, Query(description="Only file requests in this state. By default all that are not revoked.")]
 
-@router.post("", status_code=201, response_model=NewFileRequest, responses=problem_responses(401, 403, 409, 410, 503))
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=NewFileRequest,
+    responses=problem_responses("too_many_file_requests", "idempotent_request_gone", "bad_expiry", "unavailable"),
+)
 def create_file_request(
     parameters: FileRequestCreate,
     user: CurrentUserDep,
@@ -36,29 +45,30 @@ def create_file_request(
     return _present_new(created, public_url)
 
 
-@router.get("", response_model=list[FileRequest], responses=problem_responses(401, 403))
+@router.get("", response_model=list[FileRequest], responses=problem_responses())
 def list_file_requests(
     request: Request,
     response: Response,
     user: CurrentUserDep,
     file_requests: FileRequestsDep,
     public_url: PublicUrlDep,
+    state: RequestStateQuery = None,
     limit: LimitQuery = 100,
     cursor: CursorQuery = None,
 ) -> list[FileRequest]:
     """List the caller's file requests, newest first. To list the uploaded files, use `GET /files?file_request_id=`."""
-    page = file_requests.page(user, limit=limit, after=None if cursor is None else Cursor.decode(cursor))
+    page = file_requests.page(user, state=state, limit=limit, after=None if cursor is None else Cursor.decode(cursor))
     set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
     return [_present(found, public_url) for found in page.requests]
 
 
-@router.get("/{request_id}", response_model=FileRequest, responses=problem_responses(401, 403, 404))
+@router.get("/{request_id}", response_model=FileRequest, responses=problem_responses("file_request_not_found"))
 def get_file_request(request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep, public_url: PublicUrlDep) -> FileRequest:
     """Return one of the caller's file requests."""
     return _present(file_requests.require(user, request_id), public_url)
 
 
-@router.patch("/{request_id}", response_model=FileRequest, responses=problem_responses(401, 403, 404))
+@router.patch("/{request_id}", response_model=FileRequest, responses=problem_responses("file_request_not_found", "bad_expiry"))
 def update_file_request(
     request_id: UUID, update: FileRequestUpdate, user: CurrentUserDep, file_requests: FileRequestsDep, public_url: PublicUrlDep
 ) -> FileRequest:
@@ -69,7 +79,7 @@ def update_file_request(
     return _present(file_requests.update(user, request_id, update), public_url)
 
 
-@router.post("/{request_id}/rotate", response_model=NewFileRequest, responses=problem_responses(401, 403, 404, 503))
+@router.post("/{request_id}/rotate", response_model=NewFileRequest, responses=problem_responses("file_request_not_found", "unavailable"))
 def replace_file_request_address(
     request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep, public_url: PublicUrlDep, response: Response
 ) -> NewFileRequest:
@@ -78,7 +88,7 @@ def replace_file_request_address(
     return _present_new(file_requests.replace_address(user, request_id), public_url)
 
 
-@router.delete("/{request_id}", status_code=204, responses=problem_responses(401, 403, 404))
+@router.delete("/{request_id}", status_code=204, responses=problem_responses("file_request_not_found"))
 def revoke_file_request(request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep) -> None:
     """Revoke a file request: its link stops working. Files that were uploaded to it are not deleted."""
     file_requests.revoke(user, request_id)

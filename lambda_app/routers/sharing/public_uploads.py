@@ -21,7 +21,7 @@ router = Router(prefix="/r/{token}", tags=["public uploads"])
 @router.get(
     "",
     response_model=OpenRequest,
-    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(404)},
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses("link_not_found")},
 )
 def get_public_file_request(token: str, request: Request, uploads: PublicUploadsDep, services: ServicesDep) -> Any:
     """Return the title and limits of a file request. Browsers (`Accept: text/html`) get an upload page, other clients JSON."""
@@ -40,7 +40,21 @@ def get_public_file_request(token: str, request: Request, uploads: PublicUploads
     return request_page(file_request, bucket_url=bucket_url(services.settings))
 
 
-@router.post("/files", status_code=201, response_model=GuestUpload, responses=problem_responses(404, 409, 413, 429, 503))
+@router.post(
+    "/files",
+    status_code=201,
+    response_model=GuestUpload,
+    responses=problem_responses(
+        "link_not_found",
+        "file_request_full",
+        "content_type_refused",
+        "no_room",
+        "file_too_large",
+        "too_large_for_one_upload",
+        "too_many_uploads",
+        "store_unavailable",
+    ),
+)
 def start_public_upload(token: str, declared: DeclaredFile, uploads: PublicUploadsDep) -> GuestUpload:
     """Start an upload to a file request: declare a file and return a presigned URL.
 
@@ -60,7 +74,20 @@ def start_public_upload(token: str, declared: DeclaredFile, uploads: PublicUploa
     )
 
 
-@router.post("/files/{file_id}/complete", response_model=GuestFile, responses=problem_responses(404, 409, 503))
+@router.post(
+    "/files/{file_id}/complete",
+    response_model=GuestFile,
+    responses=problem_responses(
+        "link_not_found",
+        "upload_rejected",
+        "upload_missing",
+        "parts_missing",
+        "upload_lost",
+        "upload_withheld",
+        "file_not_available",
+        "store_unavailable",
+    ),
+)
 def complete_public_upload(token: str, file_id: str, completion: GuestCompletion, uploads: PublicUploadsDep) -> GuestFile:
     """Complete an upload: verify that the uploaded content matches the declared size and digest. Idempotent."""
     file = uploads.complete(token, _require_id(file_id), completion.guest_token)

@@ -15,15 +15,11 @@ from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.request_classification import is_prefetch, is_range_resume, is_robot, prefers_html, prefers_json
 from lambda_app.routers.http.router import Router
 from lambda_app.routers.sharing.share_pages import files_page
-from lambda_app.schemas.sharing.shares import LinkAddress, LinkDownload, LinkedFile, OpenedShare, ShareCredentials, UnlockedShare
+from lambda_app.schemas.sharing.shares import LinkAddress, LinkDownload, LinkedFile, OpenedShare, UnlockedShare
 from lambda_app.storage.object_store import PresignedRequest
 
 router = Router(prefix="/s", tags=["share links"])
 
-ShareTokenHeader = Annotated[
-    str | None,
-    Header(alias="X-Share-Pass", description="The `share_pass` from `POST /s/{token}`. Required if the link has a password."),
-]
 RangeHeader = Annotated[
     str | None, Header(alias="Range", description="A range that resumes a granted download does not count as another download.")
 ]
@@ -38,7 +34,9 @@ _NO_FILE = UUID(int=0)
 _CREDENTIALS_BODY = {
     "requestBody": {
         "required": True,
-        "content": {media_type: {"schema": ShareCredentials.model_json_schema()} for media_type in ("application/json", FORM_TYPE)},
+        "content": {
+            media_type: {"schema": {"$ref": "#/components/schemas/ShareCredentials"}} for media_type in ("application/json", FORM_TYPE)
+        },
     }
 }
 
@@ -53,9 +51,12 @@ class AutomatedRequestError(PermissionDeniedError):
 @router.get(
     "/{token}",
     response_model=OpenedShare,
-    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problem_responses(401, 403, 404)},
+    responses={
+        200: {"content": {"text/html": {"schema": {"type": "string"}}}},
+        **problem_responses("link_not_found", "share_password_required"),
+    },
 )
-def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links: ShareLinksDep, share_pass: ShareTokenHeader = None) -> Any:  # noqa: ARG001 - VisitorDep reads it; declared for the OpenAPI document
+def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links: ShareLinksDep) -> Any:
     """Open a share link and list its files. Browsers (`Accept: text/html`) get a page, other clients JSON.
 
     - 404: the link does not exist, has expired or was revoked, or is not for this user. The response does not say which.
@@ -68,7 +69,23 @@ def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links:
     return files_page(share, link_path(request, token)) if prefers_html(request.headers.get("accept", "")) else share
 
 
-@router.post("/{token}", response_model=UnlockedShare, responses=problem_responses(401, 403, 404, 429), openapi_extra=_CREDENTIALS_BODY)
+@router.post(
+    "/{token}",
+    response_model=UnlockedShare,
+    responses=problem_responses(
+        "link_not_found",
+        "wrong_share_password",
+        "too_many_attempts",
+        "no_account_needed",
+        "bad_credentials",
+        "email_not_verified",
+        "second_factor_required",
+        "bad_second_factor",
+        "account_deletion_pending",
+        "cross_site_form",
+    ),
+    openapi_extra=_CREDENTIALS_BODY,
+)
 def unlock_share(token: LinkAddress, request: Request, submitted: ShareCredentialsDep, visitor: VisitorDep, links: ShareLinksDep) -> Any:
     """Exchange the link's password for a share token. Send it as `X-Share-Pass`; it is valid for one hour.
 
@@ -96,7 +113,10 @@ def unlock_share(token: LinkAddress, request: Request, submitted: ShareCredentia
     "/{token}/files/{file_id}",
     status_code=302,
     response_class=RedirectResponse,
-    responses={**DOWNLOAD_RESPONSES, **problem_responses(401, 403, 404, 503)},
+    responses={
+        **DOWNLOAD_RESPONSES,
+        **problem_responses("link_not_found", "share_password_required", "share_listing_only", "robots_get_no_files", "store_unavailable"),
+    },
 )
 def download_shared_file(
     token: LinkAddress,
@@ -105,7 +125,6 @@ def download_shared_file(
     visitor: VisitorDep,
     links: ShareLinksDep,
     range_: RangeHeader = None,
-    share_pass: ShareTokenHeader = None,  # noqa: ARG001 - VisitorDep reads it; declared for the OpenAPI document
 ) -> Any:
     """Redirect to the content of a file, or return its URL to clients with `Accept: application/json`.
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import SharesDep
@@ -14,9 +14,12 @@ from lambda_app.routers.http.router import Router
 from lambda_app.routers.sharing.public_url import PublicUrlDep
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.shares import Share, ShareCreate, ShareOptions, ShareUpdate
+from lambda_app.schemas.sharing.states import LinkState
 from lambda_app.services.sharing.shares import SharedLink, SharePage
 
 router = Router(tags=["shares"])
+
+LinkStateQuery = Annotated[LinkState | None, Query(description="Only links in this state. By default all links.")]
 
 _COLUMNS = Share.model_fields.keys() - {"url", "file_ids", "has_password", "recipients", "pending_recipients"}
 
@@ -43,7 +46,24 @@ class _Presenter:
 PresenterDep = Annotated[_Presenter, Depends(_Presenter)]
 
 
-@router.post("/files/{file_id}/shares", status_code=201, response_model=Share, responses=problem_responses(401, 403, 404, 409, 410, 429))
+@router.post(
+    "/files/{file_id}/shares",
+    status_code=201,
+    response_model=Share,
+    responses=problem_responses(
+        "file_forbidden",
+        "file_not_found",
+        "file_not_available",
+        "slug_taken",
+        "too_many_shares",
+        "too_many_slugs",
+        "recipient_not_found",
+        "idempotent_share_gone",
+        "expired_already",
+        "too_many_attempts",
+        "unavailable",
+    ),
+)
 def share_file(
     file_id: UUID,
     options: ShareOptions,
@@ -60,7 +80,7 @@ def share_file(
     return presenter.present(created)
 
 
-@router.get("/files/{file_id}/shares", response_model=list[Share], responses=problem_responses(401, 403, 404))
+@router.get("/files/{file_id}/shares", response_model=list[Share], responses=problem_responses("file_forbidden", "file_not_found"))
 def list_file_shares(
     file_id: UUID,
     request: Request,
@@ -76,13 +96,30 @@ def list_file_shares(
     return _present_page(page, request, response, presenter, limit)
 
 
-@router.delete("/files/{file_id}/shares", status_code=204, responses=problem_responses(401, 403, 404))
+@router.delete("/files/{file_id}/shares", status_code=204, responses=problem_responses("file_forbidden", "file_not_found"))
 def revoke_file_shares(file_id: UUID, user: CurrentUserDep, shares: SharesDep) -> None:
     """Revoke all share links to a file, including links that contain other files too."""
     shares.revoke_all_of_file(user, file_id)
 
 
-@router.post("/shares", status_code=201, response_model=Share, responses=problem_responses(401, 403, 404, 409, 410, 429))
+@router.post(
+    "/shares",
+    status_code=201,
+    response_model=Share,
+    responses=problem_responses(
+        "file_forbidden",
+        "file_not_found",
+        "file_not_available",
+        "slug_taken",
+        "too_many_shares",
+        "too_many_slugs",
+        "recipient_not_found",
+        "idempotent_share_gone",
+        "expired_already",
+        "too_many_attempts",
+        "unavailable",
+    ),
+)
 def share_files(
     parameters: ShareCreate,
     user: CurrentUserDep,
@@ -97,27 +134,34 @@ def share_files(
     return presenter.present(created)
 
 
-@router.get("/shares", response_model=list[Share], responses=problem_responses(401, 403))
+@router.get("/shares", response_model=list[Share], responses=problem_responses())
 def list_shares(
     request: Request,
     response: Response,
     user: CurrentUserDep,
     shares: SharesDep,
     presenter: PresenterDep,
+    state: LinkStateQuery = None,
     limit: LimitQuery = 100,
     cursor: CursorQuery = None,
 ) -> list[Share]:
     """List the caller's share links, newest first, including revoked ones. `X-Next-Cursor` and `Link` lead to the next page."""
-    return _present_page(shares.page(user, limit=limit, after=_decode_cursor(cursor)), request, response, presenter, limit)
+    return _present_page(shares.page(user, state=state, limit=limit, after=_decode_cursor(cursor)), request, response, presenter, limit)
 
 
-@router.get("/shares/{share_id}", response_model=Share, responses=problem_responses(401, 403, 404))
+@router.get("/shares/{share_id}", response_model=Share, responses=problem_responses("share_not_found"))
 def get_share(share_id: UUID, user: CurrentUserDep, shares: SharesDep, presenter: PresenterDep) -> Share:
     """Return the settings of a share link, and how often it was opened and used for downloads."""
     return presenter.present(shares.get(user, share_id))
 
 
-@router.patch("/shares/{share_id}", response_model=Share, responses=problem_responses(401, 403, 404, 409, 429))
+@router.patch(
+    "/shares/{share_id}",
+    response_model=Share,
+    responses=problem_responses(
+        "share_not_found", "share_revoked", "recipient_not_found", "expired_already", "too_many_attempts", "unavailable"
+    ),
+)
 def update_share(share_id: UUID, update: ShareUpdate, user: CurrentUserDep, shares: SharesDep, presenter: PresenterDep) -> Share:
     """Change the settings of a share link. Absent fields stay unchanged; null removes a limit.
 
@@ -126,13 +170,17 @@ def update_share(share_id: UUID, update: ShareUpdate, user: CurrentUserDep, shar
     return presenter.present(shares.update(user, share_id, update))
 
 
-@router.post("/shares/{share_id}/rotate", response_model=Share, responses=problem_responses(401, 403, 404, 409, 503))
+@router.post(
+    "/shares/{share_id}/rotate",
+    response_model=Share,
+    responses=problem_responses("share_not_found", "share_revoked", "share_has_slug", "unavailable"),
+)
 def replace_share_address(share_id: UUID, user: CurrentUserDep, shares: SharesDep, presenter: PresenterDep) -> Share:
     """Give a share link of the caller a new random address. Its rules and counters stay; the old address stops working at once."""
     return presenter.present(shares.replace_address(user, share_id))
 
 
-@router.delete("/shares/{share_id}", status_code=204, responses=problem_responses(401, 403, 404))
+@router.delete("/shares/{share_id}", status_code=204, responses=problem_responses("share_not_found"))
 def revoke_share(share_id: UUID, user: CurrentUserDep, shares: SharesDep) -> None:
     """Revoke a share link permanently, and delete its zips. Idempotent."""
     shares.revoke(user, share_id)

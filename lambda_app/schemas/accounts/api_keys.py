@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import Field, StringConstraints, field_validator
 
 from lambda_app.models.accounts.api_keys import API_KEY_NAME_MAX_LENGTH
-from lambda_app.schemas.base import RequestModel, ResponseModel
+from lambda_app.schemas.base import RequestModel, ResponseModel, examples
 from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, Timestamp
 
 API_KEY_MAX_DAYS = 3650
@@ -26,21 +26,29 @@ class Scope(StrEnum):
 class ApiKeyCreate(RequestModel):
     """A new API key."""
 
-    name: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=API_KEY_NAME_MAX_LENGTH), ONE_LINE, NOT_BLANK]
-    scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
-    expires_in_days: int | None = Field(default=None, strict=True, ge=1, le=API_KEY_MAX_DAYS)
+    model_config = examples(
+        {"name": "backup script", "scopes": ["files:write"]}, {"name": "reports", "scopes": ["files:read", "shares"], "expires_in_days": 90}
+    )
+
+    name: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=API_KEY_NAME_MAX_LENGTH), ONE_LINE, NOT_BLANK] = Field(
+        description="A name by which the owner recognises the key."
+    )
+    scopes: list[Scope] = Field(min_length=1, max_length=len(Scope), description="What the key can be used for.")
+    expires_in_days: int | None = Field(
+        default=None, strict=True, ge=1, le=API_KEY_MAX_DAYS, description="Days until the key expires; null means never."
+    )
 
 
 class ApiKey(ResponseModel):
     """An API key. `hint` is the beginning of the key, by which its owner can recognise it."""
 
-    id: UUID
-    name: str
-    hint: str
-    scopes: list[Scope]
-    created_at: Timestamp
-    expires_at: Timestamp | None
-    last_used_at: Timestamp | None
+    id: UUID = Field(description="Id of the key, with which it is revoked.")
+    name: str = Field(description="The name that the owner chose.")
+    hint: str = Field(description="The beginning of the key, by which its owner can recognise it.")
+    scopes: list[Scope] = Field(description="What the key can be used for.")
+    created_at: Timestamp = Field(description="When it was created.")
+    expires_at: Timestamp | None = Field(description="When the key expires; null means never.")
+    last_used_at: Timestamp | None = Field(description="When the key was last used; null if never.")
 
     @field_validator("scopes", mode="before")
     @classmethod
@@ -51,4 +59,4 @@ class ApiKey(ResponseModel):
 class NewApiKey(ApiKey):
     """A new API key. `key` appears in this response only."""
 
-    key: str = Field(repr=False)
+    key: str = Field(repr=False, description="The key. Only this response contains it.")

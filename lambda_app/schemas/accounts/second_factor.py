@@ -3,11 +3,13 @@
 from pydantic import Field
 
 from lambda_app.schemas.accounts.users import OneTimeCode, SubmittedPassword
-from lambda_app.schemas.base import RequestModel, ResponseModel
+from lambda_app.schemas.base import RequestModel, ResponseModel, examples
 
 
 class PasswordProof(RequestModel):
     """The current password of the caller."""
+
+    model_config = examples({"current_password": "correct horse battery staple"}, {"current_password": "a sentence is a good password"})
 
     current_password: SubmittedPassword = Field(repr=False, description="The current password of the caller.")
 
@@ -15,17 +17,28 @@ class PasswordProof(RequestModel):
 class FactorProof(PasswordProof):
     """The current password of the caller, and a one-time code."""
 
+    model_config = examples(
+        {"current_password": "correct horse battery staple", "otp": "492039"},
+        {"current_password": "correct horse battery staple", "otp": "k3vq-8xpt-2mzd"},
+    )
+
     otp: OneTimeCode = Field(repr=False, description="Code of the authenticator app, or a recovery code.")
 
 
 class AccountProof(PasswordProof):
     """The current password of the caller, and a one-time code if the caller has a second factor."""
 
+    model_config = examples(
+        {"current_password": "correct horse battery staple"}, {"current_password": "correct horse battery staple", "otp": "492039"}
+    )
+
     otp: OneTimeCode | None = Field(default=None, repr=False, description="A code of the caller's own second factor, if there is one.")
 
 
 class CodeProof(RequestModel):
     """A one-time code."""
+
+    model_config = examples({"otp": "492039"}, {"otp": "118027"})
 
     otp: OneTimeCode = Field(repr=False, description="Code of the authenticator app.")
 

@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.schemas.accounts.users import Email, OneTimeCode, Password, SubmittedPassword
-from lambda_app.schemas.base import RequestModel, ResponseModel
+from lambda_app.schemas.base import RequestModel, ResponseModel, examples
 from lambda_app.schemas.text import ONE_LINE, Timestamp
 
 SECRET_MAX_LENGTH = 128
@@ -19,14 +19,25 @@ Secret = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=
 class Refresh(RequestModel):
     """A refresh token, which is exchanged for its successor."""
 
-    refresh_token: Secret = Field(repr=False)
+    model_config = examples(
+        {"refresh_token": "Yk3q9vXr0Zc1LdT7wPsN5uHbE8fJmA2gKoQiVxCy4Rt"}, {"refresh_token": "m8Tn2QxWc5Lr9KzB1vYdH7sJpF4gEoUa6iRyNtCkX3w"}
+    )
+
+    refresh_token: Secret = Field(repr=False, description="The refresh token of the session.")
 
 
 class SignIn(RequestModel):
     """An e-mail address and a password. A malformed address is refused like a wrong password, as at `/login/token`."""
 
-    email: Annotated[str, StringConstraints(strict=True, max_length=EMAIL_MAX_LENGTH), ONE_LINE]
-    password: SubmittedPassword = Field(repr=False)
+    model_config = examples(
+        {"email": "ada@example.com", "password": "correct horse battery staple"},
+        {"email": "grace@example.com", "password": "a sentence is a good password"},
+    )
+
+    email: Annotated[str, StringConstraints(strict=True, max_length=EMAIL_MAX_LENGTH), ONE_LINE] = Field(
+        description="The e-mail address of the account."
+    )
+    password: SubmittedPassword = Field(repr=False, description="The password of the account.")
     otp: OneTimeCode | None = Field(
         default=None, repr=False, description="For accounts with a second factor: code of the authenticator app, or a recovery code."
     )
@@ -36,49 +47,65 @@ class SignIn(RequestModel):
 class BrowserSession(ResponseModel):
     """A bearer token (RFC 6750) of a browser's session. `expires_in` is in seconds. The refresh token is in a cookie."""
 
-    access_token: str
-    token_type: str = "bearer"  # noqa: S105 - the scheme's name
-    expires_in: int
-    expires_at: Timestamp
+    access_token: str = Field(description="Send it as `Authorization: Bearer …`.")
+    token_type: str = Field(default="bearer", description="Always `bearer`.")
+    expires_in: int = Field(description="Seconds until the access token expires.")
+    expires_at: Timestamp = Field(description="When the access token expires.")
 
 
 class EmailOnly(RequestModel):
     """The e-mail address to send a mail to."""
 
-    email: Email
+    model_config = examples({"email": "ada@example.com"}, {"email": "grace@example.com"})
+
+    email: Email = Field(description="The e-mail address of the account.")
 
 
 class MailedToken(RequestModel):
     """The token from the link in a mail."""
 
-    token: Secret = Field(repr=False)
+    token: Secret = Field(repr=False, description="The token from the link in the mail.")
 
 
 class MailRequested(ResponseModel):
     """The answer to a request for a mail. It is the same whether or not the address belongs to an account."""
 
-    detail: str
+    detail: str = Field(description="A sentence for the user.")
 
 
 class PasswordReset(MailedToken):
     """The token from the link in a mail, and the new password."""
 
-    password: Password = Field(repr=False)
+    model_config = examples(
+        {"token": "Yk3q9vXr0Zc1LdT7wPsN5uHbE8fJmA2gKoQiVxCy4Rt", "password": "correct horse battery staple"},
+        {"token": "m8Tn2QxWc5Lr9KzB1vYdH7sJpF4gEoUa6iRyNtCkX3w", "password": "a sentence is a good password"},
+    )
+
+    password: Password = Field(repr=False, description="The new password.")
 
 
 class EmailConfirmation(MailedToken):
     """The token from the link in a mail, and the password of the account: the current one or a new one."""
 
-    password: Password | None = Field(default=None, repr=False)
+    model_config = examples(
+        {"token": "Yk3q9vXr0Zc1LdT7wPsN5uHbE8fJmA2gKoQiVxCy4Rt"},
+        {"token": "m8Tn2QxWc5Lr9KzB1vYdH7sJpF4gEoUa6iRyNtCkX3w", "password": "correct horse battery staple"},
+    )
+
+    password: Password | None = Field(
+        default=None,
+        repr=False,
+        description="The current password of the account, or a new one. Not needed with the access token of the account.",
+    )
 
 
 class Session(ResponseModel):
     """A session. `is_current` marks the session of this request."""
 
-    id: UUID
-    created_at: Timestamp
-    last_used_at: Timestamp
-    expires_at: Timestamp
-    source_address: str | None
-    user_agent: str | None
-    is_current: bool
+    id: UUID = Field(description="Id of the session, with which it is ended.")
+    created_at: Timestamp = Field(description="When the user signed in.")
+    last_used_at: Timestamp = Field(description="When the session was last refreshed.")
+    expires_at: Timestamp = Field(description="When the session ends.")
+    source_address: str | None = Field(description="Network address of the last sign-in or refresh.")
+    user_agent: str | None = Field(description="Program that signed in, as it named itself.")
+    is_current: bool = Field(description="Whether this is the session of the request.")

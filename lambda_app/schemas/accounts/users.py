@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import DISPLAY_NAME_MAX_LENGTH, EMAIL_MAX_LENGTH, LOCALE_MAX_LENGTH, TIME_ZONE_MAX_LENGTH
-from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
+from lambda_app.schemas.base import RequestModel, ResponseModel, examples, refuse_null
 from lambda_app.schemas.text import NO_DIRECTION_MARKS, NOT_BLANK, ONE_LINE, Timestamp
 
 _LANGUAGE_TAG = re.compile("[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8}){0,4}")
@@ -93,16 +93,28 @@ class UserFilter:
 class UserCreate(RequestModel):
     """A new account."""
 
-    email: Email
-    password: Password = Field(repr=False)
+    model_config = examples(
+        {"email": "ada@example.com", "password": "correct horse battery staple"},
+        {"email": "grace@example.com", "password": "a sentence is a good password"},
+    )
+
+    email: Email = Field(description="The e-mail address, which is also the name to sign in with.")
+    password: Password = Field(repr=False, description="The password. Common ones are refused.")
 
 
 class UserSelfUpdate(RequestModel):
     """Changes of the user's own account. A new e-mail or password needs the current password; null clears a field of the profile."""
 
-    email: Email | None = None
-    password: Password | None = Field(default=None, repr=False)
-    current_password: SubmittedPassword | None = Field(default=None, repr=False)
+    model_config = examples(
+        {"email": "ada@example.org", "current_password": "correct horse battery staple"},
+        {"password": "a sentence is a good password", "current_password": "correct horse battery staple"},
+    )
+
+    email: Email | None = Field(default=None, description="The new e-mail address.")
+    password: Password | None = Field(default=None, repr=False, description="The new password.")
+    current_password: SubmittedPassword | None = Field(
+        default=None, repr=False, description="The current password of the caller. Required for a new e-mail address, password or role."
+    )
     otp: OneTimeCode | None = Field(
         default=None, repr=False, description="With `current_password`, if the caller has a second factor: a code of it."
     )
@@ -122,8 +134,10 @@ class UserUpdate(UserSelfUpdate):
     A new e-mail, password or role needs the current password of the user who changes the account.
     """
 
-    is_active: bool | None = Field(default=None, strict=True)
-    is_superuser: bool | None = Field(default=None, strict=True)
+    model_config = examples({"quota_bytes": 1099511627776, "quota_files": None}, {"is_active": False})
+
+    is_active: bool | None = Field(default=None, strict=True, description="Whether the user can sign in. Superusers only.")
+    is_superuser: bool | None = Field(default=None, strict=True, description="Whether the user is a superuser. Superusers only.")
     email_verified: bool | None = Field(default=None, strict=True, description="Whether the address is known to belong to the user.")
     quota_bytes: int | None = Field(default=None, strict=True, ge=0, le=2**62, description="Maximum stored bytes; null means the default.")
     quota_files: int | None = Field(
@@ -136,10 +150,10 @@ class UserUpdate(UserSelfUpdate):
 class User(ResponseModel):
     """An account."""
 
-    id: UUID
-    email: str
-    is_active: bool
-    is_superuser: bool
+    id: UUID = Field(description="Id of the account.")
+    email: str = Field(description="The e-mail address, in lower case.")
+    is_active: bool = Field(description="Whether the user can sign in.")
+    is_superuser: bool = Field(description="Whether the user is a superuser.")
     email_verified: bool = Field(description="Whether the address is confirmed. Until then, files shared with it stay closed to the user.")
     display_name: str | None = Field(description="The name that the user chose. It is neither unique nor verified.")
     locale: str | None = Field(description="Language tag (BCP 47) for pages and mails; null means the browser's.")
@@ -147,14 +161,14 @@ class User(ResponseModel):
     has_second_factor: bool = Field(description="Whether a sign-in needs a one-time code.")
     shows_name_on_links: bool = Field(description="Whether visitors of the user's share links and file requests see `display_name`.")
     deletion_at: Timestamp | None = Field(description="When the account is deleted with everything in it; null unless that was requested.")
-    created_at: Timestamp
-    updated_at: Timestamp
+    created_at: Timestamp = Field(description="When it was created.")
+    updated_at: Timestamp = Field(description="When it was last changed.")
 
 
 class Token(ResponseModel):
     """A bearer token (RFC 6750), and the refresh token to exchange for the next pair. `expires_in` is in seconds."""
 
-    access_token: str
-    token_type: str = "bearer"  # noqa: S105 - the scheme's name
-    expires_in: int
-    refresh_token: str = Field(repr=False)
+    access_token: str = Field(description="Send it as `Authorization: Bearer …`.")
+    token_type: str = Field(default="bearer", description="Always `bearer`.")
+    expires_in: int = Field(description="Seconds until the access token expires.")
+    refresh_token: str = Field(repr=False, description="Exchange it for the next pair of tokens. It can be used once.")

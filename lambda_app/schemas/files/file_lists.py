@@ -23,6 +23,7 @@ class OrderField(StrEnum):
     CREATED = "created"
     NAME = "name"
     SIZE = "size"
+    UPDATED = "updated"
 
 
 class Order(StrEnum):
@@ -34,6 +35,8 @@ class Order(StrEnum):
     BY_NAME_DESCENDING = "-name"
     SMALLEST_FIRST = "size"
     LARGEST_FIRST = "-size"
+    LAST_UPDATED_FIRST = "-updated"
+    FIRST_UPDATED_FIRST = "updated"
 
     @classmethod
     def _missing_(cls, value: object) -> "Order | None":
@@ -56,9 +59,13 @@ class FileOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFilter:
-    """Filters of a list, combined with AND; None means no filter. Without a status, the list excludes the trash."""
+    """Filters of a list, combined with AND; None means no filter."""
 
-    status: FileStatus | None = None
+    statuses: tuple[FileStatus, ...] = ()
+    """Any of these; none means all outside the trash."""
+    ids: tuple[UUID, ...] | None = None
+    updated_after: datetime | None = None
+    """Inclusive lower bound of the time of the last change."""
     name: str | None = None
     """Part of the file name; case is ignored."""
     content_type: str | None = None

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
-from lambda_app.schemas.base import RequestModel, ResponseModel
+from lambda_app.schemas.base import RequestModel, ResponseModel, examples
 from lambda_app.schemas.files.files import SIZE_MAX_BYTES, ContentType, Description, Filename, Sha256
 from lambda_app.schemas.text import Timestamp
 
@@ -22,36 +22,46 @@ class MultipartCreate(RequestModel):
     the completion can have the CRC64NVME of the whole file.
     """
 
-    filename: Filename
+    model_config = examples(
+        {"filename": "recording.mp4", "content_type": "video/mp4", "size_bytes": 7340032000},
+        {"filename": "backup.tar", "content_type": "application/x-tar", "size_bytes": 734003200, "has_part_digests": True},
+    )
+
+    filename: Filename = Field(description="Name of the file.")
     content_type: ContentType
     size_bytes: int = Field(strict=True, ge=1, le=SIZE_MAX_BYTES, description="Exact length of the file, in bytes.")
     has_part_digests: bool = Field(
         default=False, strict=True, description="Whether each part is signed with its SHA-256, which S3 then checks."
     )
-    description: Description | None = None
+    description: Description | None = Field(default=None, description="A text about the file.")
     is_public: bool = Field(default=False, strict=True, description="Whether anyone who knows the id can read the file.")
 
 
 class MultipartUpload(ResponseModel):
     """A multipart upload. Each part has `part_size_bytes`, except the last, which has the rest. Resuming needs only the file id."""
 
-    file_id: UUID
-    part_size_bytes: int
-    part_count: int
-    expires_at: Timestamp
+    file_id: UUID = Field(description="Id of the file, with which parts are signed and the upload is completed.")
+    part_size_bytes: int = Field(description="Size of each part except the last.")
+    part_count: int = Field(description="Number of parts.")
+    expires_at: Timestamp = Field(description="Until when the upload must be completed.")
 
 
 class PartRequest(RequestModel):
     """A part to sign."""
 
-    number: int = Field(strict=True, ge=1, le=10_000)
+    number: int = Field(strict=True, ge=1, le=10_000, description="Number of the part, from 1.")
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of the part, in hex.")
 
 
 class PartsRequest(RequestModel):
     """The parts to sign."""
 
-    parts: Annotated[list[PartRequest], Field(min_length=1, max_length=PARTS_PER_CALL)]
+    model_config = examples(
+        {"parts": [{"number": 1}, {"number": 2}]},
+        {"parts": [{"number": 1, "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}]},
+    )
+
+    parts: Annotated[list[PartRequest], Field(min_length=1, max_length=PARTS_PER_CALL)] = Field(description="The parts, each once.")
 
     @field_validator("parts")
     @classmethod
@@ -64,35 +74,35 @@ class PartsRequest(RequestModel):
 class PartUpload(ResponseModel):
     """A presigned request for one part. Send it with exactly these `headers` before `expires_at`."""
 
-    number: int
-    size_bytes: int
-    upload_url: str
-    method: str
-    headers: dict[str, str]
-    expires_at: Timestamp
+    number: int = Field(description="Number of the part.")
+    size_bytes: int = Field(description="Size of the part.")
+    upload_url: str = Field(description="The presigned URL to which the part is sent.")
+    method: str = Field(description="The HTTP method of the upload.")
+    headers: dict[str, str] = Field(description="The headers of the upload. Send exactly these.")
+    expires_at: Timestamp = Field(description="Until when the upload of the part can begin.")
 
 
 class PartUploads(ResponseModel):
     """The presigned requests of the parts."""
 
-    parts: list[PartUpload]
+    parts: list[PartUpload] = Field(description="The presigned requests, in the order of the request.")
 
 
 class Part(ResponseModel):
     """An uploaded part."""
 
-    number: int
-    size_bytes: int
-    etag: str
-    sha256: str | None
+    number: int = Field(description="Number of the part.")
+    size_bytes: int = Field(description="Size of the part.")
+    etag: str = Field(description="The `ETag` that S3 returned.")
+    sha256: str | None = Field(description="SHA-256 of the part in hex, for uploads with part digests.")
 
 
 class UploadedParts(ResponseModel):
     """The parts that were uploaded, and the size and number of all parts."""
 
-    part_size_bytes: int
-    part_count: int
-    parts: list[Part]
+    part_size_bytes: int = Field(description="Size of each part except the last.")
+    part_count: int = Field(description="Number of parts of the whole file.")
+    parts: list[Part] = Field(description="The parts that were uploaded, by number.")
 
 
 def _refuse_other_checksums(value: str) -> str:
@@ -108,6 +118,8 @@ Crc64Nvme = Annotated[
 
 class UploadCompletion(RequestModel):
     """The completion of an upload."""
+
+    model_config = examples({}, {"crc64nvme": "rosUhgp5mIg="})
 
     crc64nvme: Crc64Nvme | None = Field(
         default=None,

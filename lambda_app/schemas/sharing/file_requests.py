@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator
 from lambda_app.models.files.files import FileStatus
 from lambda_app.models.sharing.file_requests import CONTENT_TYPE_RULE_MAX_LENGTH, REQUEST_NOTE_MAX_LENGTH, REQUEST_TITLE_MAX_LENGTH
 from lambda_app.schemas.accounts.sessions import Secret
-from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
+from lambda_app.schemas.base import RequestModel, ResponseModel, examples, refuse_null
 from lambda_app.schemas.files.files import FileUploadResponse
 from lambda_app.schemas.media_types import normalize_media_range
 from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES, Instant, Timestamp
@@ -49,23 +49,39 @@ def matching_rules(*content_types: str) -> list[str]:
 class FileRequestCreate(RequestModel):
     """A new file request."""
 
-    title: Title
-    note: Note | None = None
+    model_config = examples(
+        {"title": "Photos of the meeting"},
+        {
+            "title": "Invoices",
+            "note": "One file for each invoice, please.",
+            "max_size_bytes": 20971520,
+            "max_files": 12,
+            "allowed_content_types": ["application/pdf", "image/*"],
+            "expires_at": "2026-12-31T12:00:00Z",
+        },
+    )
+
+    title: Title = Field(description="What guests see as the heading.")
+    note: Note | None = Field(default=None, description="A text for guests.")
     max_size_bytes: MaxSize = MAX_SIZE_DEFAULT_BYTES
     max_files: MaxFiles = MAX_FILES_DEFAULT
-    allowed_content_types: ContentTypeRules | None = None
+    allowed_content_types: ContentTypeRules | None = Field(
+        default=None, description="Content types that guests can upload; null allows any."
+    )
     expires_at: Instant | None = Field(default=None, description="At most 366 days from now; 30 days by default.")
 
 
 class FileRequestUpdate(RequestModel):
     """Changes of a file request. Omitted fields are not changed."""
 
-    title: Title | None = None
-    note: Note | None = None
-    max_size_bytes: MaxSize | None = None
-    max_files: MaxFiles | None = None
-    allowed_content_types: ContentTypeRules | None = None
-    expires_at: Instant | None = None
+    model_config = examples({"max_files": 50}, {"note": None, "expires_at": "2026-12-31T12:00:00Z"})
+
+    title: Title | None = Field(default=None, description="The new heading.")
+    note: Note | None = Field(default=None, description="The new text for guests; null removes it.")
+    max_size_bytes: MaxSize | None = Field(default=None, description="The new maximum size of one file, in bytes.")
+    max_files: MaxFiles | None = Field(default=None, description="The new maximum number of files in all.")
+    allowed_content_types: ContentTypeRules | None = Field(default=None, description="The new content types; null allows any.")
+    expires_at: Instant | None = Field(default=None, description="When the link stops working. At most 366 days from now.")
 
     _cannot_be_cleared = field_validator("title", "max_size_bytes", "max_files", "expires_at", mode="before")(refuse_null)
 
@@ -73,52 +89,59 @@ class FileRequestUpdate(RequestModel):
 class FileRequest(ResponseModel):
     """A file request. `file_count` counts started uploads, except those that failed or expired."""
 
-    id: UUID
-    url: str | None = Field(repr=False, description="Null if the server cannot read the address any more: `POST …/rotate` gives a new one.")
-    title: str
-    note: str | None
-    max_size_bytes: int
-    max_files: int
-    allowed_content_types: list[str] | None
-    expires_at: Timestamp
-    file_count: int
-    created_at: Timestamp
-    updated_at: Timestamp
+    id: UUID = Field(description="Id of the file request.")
+    url: str | None = Field(
+        repr=False, description="Null if it is revoked, or if the server cannot read the address any more: `POST …/rotate` gives a new one."
+    )
+    title: str = Field(description="What guests see as the heading.")
+    note: str | None = Field(description="A text for guests.")
+    max_size_bytes: int = Field(description="Maximum size of one file.")
+    max_files: int = Field(description="Maximum number of files in all.")
+    allowed_content_types: list[str] | None = Field(description="Content types that guests can upload; null allows any.")
+    expires_at: Timestamp = Field(description="When the link stops working.")
+    file_count: int = Field(description="Number of started uploads, except those that failed or expired.")
+    created_at: Timestamp = Field(description="When it was created.")
+    updated_at: Timestamp = Field(description="When it was last changed.")
+    revoked_at: Timestamp | None = Field(description="When it was revoked; null while it is not.")
 
 
 class NewFileRequest(FileRequest):
     """A file request with a new address. `token` is the last segment of `url`."""
 
-    token: str = Field(repr=False)
-    url: str = Field(repr=False)
+    token: str = Field(repr=False, description="The last segment of `url`.")
+    url: str = Field(repr=False, description="The address for guests.")
 
 
 class OpenRequest(ResponseModel):
     """A file request, for guests."""
 
-    title: str
+    title: str = Field(description="The heading.")
     requester_name: str | None = Field(description="Name of the person who requests the files, if shown. It is not verified.")
-    note: str | None
-    max_size_bytes: int
-    allowed_content_types: list[str] | None
-    expires_at: Timestamp
-    files_left: int
+    note: str | None = Field(description="A text of the owner.")
+    max_size_bytes: int = Field(description="Maximum size of one file.")
+    allowed_content_types: list[str] | None = Field(description="Content types that are accepted; null accepts any.")
+    expires_at: Timestamp = Field(description="When the link stops working.")
+    files_left: int = Field(description="Number of files that can still be uploaded.")
 
 
 class GuestUpload(FileUploadResponse):
     """A presigned upload request. `guest_token` completes this upload and appears in this response only."""
 
-    guest_token: str = Field(repr=False)
+    guest_token: str = Field(repr=False, description="Completes this upload. Only this response contains it.")
 
 
 class GuestCompletion(RequestModel):
     """The `guest_token` of the upload to complete."""
 
-    guest_token: Secret = Field(repr=False)
+    model_config = examples(
+        {"guest_token": "Yk3q9vXr0Zc1LdT7wPsN5uHbE8fJmA2gKoQiVxCy4Rt"}, {"guest_token": "m8Tn2QxWc5Lr9KzB1vYdH7sJpF4gEoUa6iRyNtCkX3w"}
+    )
+
+    guest_token: Secret = Field(repr=False, description="The token of the upload, from its start.")
 
 
 class GuestFile(ResponseModel):
     """The status of a file that a guest has uploaded."""
 
-    file_id: UUID
-    status: FileStatus
+    file_id: UUID = Field(description="Id of the file.")
+    status: FileStatus = Field(description="The status of the file.")

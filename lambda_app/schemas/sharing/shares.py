@@ -11,7 +11,7 @@ from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.sharing.shares import NOTE_MAX_LENGTH, SLUG_MAX_LENGTH, ShareAudience
 from lambda_app.schemas.accounts.users import OneTimeCode, SubmittedPassword, normalise_email
-from lambda_app.schemas.base import RequestModel, ResponseModel, refuse_null
+from lambda_app.schemas.base import RequestModel, ResponseModel, examples, refuse_null
 from lambda_app.schemas.text import ONE_LINE, SEVERAL_LINES, Instant, Timestamp
 
 T = TypeVar("T")
@@ -124,11 +124,17 @@ SharePassword = Annotated[SubmittedPassword, StringConstraints(min_length=SHARE_
 class ShareOptions(RequestModel):
     """The rules of a new share link."""
 
+    model_config = examples(
+        {"expires_at": "2030-01-31T12:00:00Z"}, {"password": "blue bicycle", "max_downloads": 5, "note": "The final version"}
+    )
+
     slug: Slug | None = Field(default=None, description="A chosen address instead of a random token. It can be guessed.")
-    password: SharePassword | None = Field(default=None, repr=False)
+    password: SharePassword | None = Field(default=None, repr=False, description="A password that visitors must send.")
     expires_at: Expiry | None = Field(default=None, description="With a time zone, for example 2026-01-31T12:00:00Z.")
     max_downloads: MaxDownloads | None = Field(default=None, description="Maximum number of downloads, over all files.")
-    audience: ShareAudience = ShareAudience.ANYONE
+    audience: ShareAudience = Field(
+        default=ShareAudience.ANYONE, description="Who can open the link: `anyone`, any signed-in user, or the `named` recipients."
+    )
     recipients: Recipients = Field(default=[], description="E-mail addresses or ids of users, for the audience `named`.")
     allows_download: bool = Field(default=True, strict=True, description="If false, visitors see only names and sizes.")
     note: Note | None = Field(default=None, description="Shown to the visitors of the link.")
@@ -143,19 +149,35 @@ class ShareOptions(RequestModel):
 class ShareCreate(ShareOptions):
     """A new share link to several files."""
 
-    file_ids: Annotated[list[UUID], Field(min_length=1, max_length=FILES_PER_SHARE), AfterValidator(_once_each)]
+    model_config = examples(
+        {"file_ids": ["0b8f7d3e-6a52-4c0d-9a5e-2f6f4b1c7a10", "5d1f0a4c-93be-4f6e-8c1d-7e2a9b3c4d5e"]},
+        {
+            "file_ids": ["0b8f7d3e-6a52-4c0d-9a5e-2f6f4b1c7a10"],
+            "audience": "named",
+            "recipients": ["grace@example.com"],
+            "expires_at": "2030-01-31T12:00:00Z",
+        },
+    )
+
+    file_ids: Annotated[list[UUID], Field(min_length=1, max_length=FILES_PER_SHARE), AfterValidator(_once_each)] = Field(
+        description="The files of the link."
+    )
 
 
 class ShareUpdate(RequestModel):
     """Changes of a share link. Omitted fields are not changed; null removes a limit."""
 
-    password: SharePassword | None = Field(default=None, repr=False)
-    expires_at: Expiry | None = None
-    max_downloads: MaxDownloads | None = None
-    audience: ShareAudience | None = None
-    recipients: Recipients | None = None
-    allows_download: bool | None = Field(default=None, strict=True)
-    note: Note | None = None
+    model_config = examples({"max_downloads": 10}, {"password": None, "expires_at": "2030-01-31T12:00:00Z"})
+
+    password: SharePassword | None = Field(default=None, repr=False, description="The new password; null removes it.")
+    expires_at: Expiry | None = Field(default=None, description="When the link stops working; null means never.")
+    max_downloads: MaxDownloads | None = Field(
+        default=None, description="Maximum number of downloads, over all files; null means no limit."
+    )
+    audience: ShareAudience | None = Field(default=None, description="Who can open the link.")
+    recipients: Recipients | None = Field(default=None, description="E-mail addresses or ids of users, for the audience `named`.")
+    allows_download: bool | None = Field(default=None, strict=True, description="If false, visitors see only names and sizes.")
+    note: Note | None = Field(default=None, description="The new text for visitors; null removes it.")
 
     _cannot_be_cleared = field_validator("audience", "recipients", "allows_download", mode="before")(refuse_null)
 
@@ -163,61 +185,65 @@ class ShareUpdate(RequestModel):
 class Share(ResponseModel):
     """A share link."""
 
-    id: UUID
+    id: UUID = Field(description="Id of the link.")
     url: str | None = Field(
         repr=False,
         description="Only for the owner of the link. Null if it is revoked, or if the server cannot read the address any more: "
         "`POST …/rotate` gives a new one.",
     )
-    slug: str | None
-    file_ids: list[UUID]
-    has_password: bool
-    expires_at: Timestamp | None
-    max_downloads: int | None
-    download_count: int
-    open_count: int
-    last_opened_at: Timestamp | None
-    audience: ShareAudience
-    recipients: list[str]
+    slug: str | None = Field(description="The chosen address; null for a random token.")
+    file_ids: list[UUID] = Field(description="The files of the link.")
+    has_password: bool = Field(description="Whether visitors must send a password.")
+    expires_at: Timestamp | None = Field(description="When the link stops working; null means never.")
+    max_downloads: int | None = Field(description="Maximum number of downloads, over all files; null means no limit.")
+    download_count: int = Field(description="How many downloads were counted.")
+    open_count: int = Field(description="How often the link was opened.")
+    last_opened_at: Timestamp | None = Field(description="When the link was last opened; null if never.")
+    audience: ShareAudience = Field(description="Who can open the link.")
+    recipients: list[str] = Field(description="Recipients of a link for named users: their e-mail addresses or ids.")
     pending_recipients: list[str] = Field(description="Recipients whose account has not confirmed the address yet. They have no access.")
-    allows_download: bool
-    note: str | None
-    owner_id: UUID
-    created_at: Timestamp
-    updated_at: Timestamp
-    revoked_at: Timestamp | None
+    allows_download: bool = Field(description="If false, visitors see only names and sizes.")
+    note: str | None = Field(description="A text for visitors.")
+    owner_id: UUID = Field(description="The user who created the link.")
+    created_at: Timestamp = Field(description="When it was created.")
+    updated_at: Timestamp = Field(description="When it was last changed.")
+    revoked_at: Timestamp | None = Field(description="When the link was revoked; null if it was not.")
 
 
 class LinkedFile(ResponseModel):
     """A file of a share link."""
 
-    id: UUID
-    filename: str
-    content_type: str
-    size_bytes: int
-    download_url: str | None
-    """Relative to the host; null if the link does not allow downloads."""
+    id: UUID = Field(description="Id of the file.")
+    filename: str = Field(description="Name of the file.")
+    content_type: str = Field(description="The declared media type.")
+    size_bytes: int = Field(description="Size of the content.")
+    download_url: str | None = Field(description="Relative to the host; null if the link does not allow downloads.")
 
 
 class OpenedShare(ResponseModel):
     """A share link, for its visitors."""
 
-    files: list[LinkedFile]
+    files: list[LinkedFile] = Field(description="The files of the link.")
     sender_name: str | None = Field(description="Name of the person who shared the files, if that person shows it. It is not verified.")
-    note: str | None
-    expires_at: Timestamp | None
-    downloads_left: int | None
-    allows_download: bool
+    note: str | None = Field(description="A text of the owner.")
+    expires_at: Timestamp | None = Field(description="When the link stops working; null means never.")
+    downloads_left: int | None = Field(description="Downloads that are left; null means no limit.")
+    allows_download: bool = Field(description="If false, the files cannot be downloaded.")
 
 
 class ShareCredentials(RequestModel):
     """The password of a share link, or the e-mail and password of an account."""
 
-    password: SubmittedPassword | None = Field(default=None, repr=False)
-    email: Annotated[str, StringConstraints(strict=True, max_length=EMAIL_MAX_LENGTH), ONE_LINE] | None = None
-    account_password: SubmittedPassword | None = Field(default=None, repr=False)
-    otp: OneTimeCode | None = Field(default=None, repr=False)
-    """With the credentials of an account that has a second factor."""
+    model_config = examples({"password": "blue bicycle"}, {"email": "ada@example.com", "account_password": "correct horse battery staple"})
+
+    password: SubmittedPassword | None = Field(default=None, repr=False, description="The password of the link.")
+    email: Annotated[str, StringConstraints(strict=True, max_length=EMAIL_MAX_LENGTH), ONE_LINE] | None = Field(
+        default=None, description="The e-mail address of an account, for links for signed-in users."
+    )
+    account_password: SubmittedPassword | None = Field(default=None, repr=False, description="The password of that account.")
+    otp: OneTimeCode | None = Field(
+        default=None, repr=False, description="With the credentials of an account that has a second factor: a code of it."
+    )
 
     @model_validator(mode="after")
     def _has_one_credential(self) -> "ShareCredentials":
@@ -230,12 +256,12 @@ class ShareCredentials(RequestModel):
 class LinkDownload(ResponseModel):
     """A download of a share link: a URL that is valid for one minute."""
 
-    download_url: str = Field(repr=False)
-    expires_at: Timestamp
+    download_url: str = Field(repr=False, description="The presigned URL of the content.")
+    expires_at: Timestamp = Field(description="Until when the URL is valid.")
 
 
 class UnlockedShare(ResponseModel):
     """The share token to send as `X-Share-Pass` with each further request to the link."""
 
-    share_pass: str = Field(repr=False)
-    expires_at: Timestamp
+    share_pass: str = Field(repr=False, description="Send it as `X-Share-Pass`.")
+    expires_at: Timestamp = Field(description="Until when it is valid.")

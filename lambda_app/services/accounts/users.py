@@ -165,7 +165,7 @@ class UserService:
         self._refuse_role_change(editor, changes, is_self=is_self)
         if "is_active" in changes and self._users.require(user_id).deletion_at is not None:
             # It is disabled until then. Enabled, it would be deleted while it is in use.
-            raise ConflictError("This account is going to be deleted; cancel the deletion first", code="account_deletion_pending")
+            raise ConflictError("This account is going to be deleted; cancel the deletion first", code="deletion_pending")
         if not changes:
             return AccountChange(self.get_user(editor, user_id), None)
         if changes.keys() & PROTECTED_FIELDS:

@@ -125,7 +125,7 @@ class ArchiveService:
         """
         quota = self._default_quota.of(user)
         if quota.bytes == 0:
-            raise QuotaExceededError(quota=quota, user=user)
+            raise QuotaExceededError.of(quota, user)
         candidates = self._archives.list_requested_files(parameters.file_ids, user)
         files = _require_all(parameters.file_ids, candidates)
         archive = _new_archive(files, filename=parameters.filename, user_id=user.id, holder_id=user.id)

@@ -216,12 +216,17 @@ def _unindexed(filters: FileFilter, order: FileOrder) -> str | None:
         return f"send at least {TRIGRAM_LENGTH} characters in q"
     is_by_time = order.field is OrderField.CREATED
     if filters.shared is not None:
-        others = (filters.status, filters.name, filters.content_type, filters.size_min, filters.size_max, filters.file_request_id)
-        has_others = any(value is not None for value in others)
+        others = (filters.ids, filters.name, filters.content_type, filters.size_min, filters.size_max, filters.file_request_id)
+        has_others = bool(filters.statuses) or filters.updated_after is not None or any(value is not None for value in others)
         return None if is_by_time and not has_others else f"{_BY_TIME}, and only created_after and created_before as filters"
+    if filters.ids is not None:
+        # At most as many rows as ids.
+        return None
     if filters.of_all_owners:
-        has_others = any(value is not None for value in (filters.content_type, filters.size_min, filters.size_max))
-        return None if is_by_time and not has_others else f"{_BY_TIME}, and no content_type, size_min or size_max"
+        has_others = any(value is not None for value in (filters.content_type, filters.size_min, filters.size_max, filters.updated_after))
+        return None if is_by_time and not has_others else f"{_BY_TIME}, and no content_type, size_min, size_max or updated_after"
+    if filters.updated_after is not None and order.field is not OrderField.UPDATED:
+        return "send sort=-updated or sort=updated with updated_after"
     return None if is_by_time or filters.content_type is None else _BY_TIME
 
 
@@ -233,3 +238,5 @@ def _cursor(file: File, order: FileOrder) -> Cursor:
             return Cursor(order, file.filename, file.id)
         case OrderField.SIZE:
             return Cursor(order, file.size_bytes, file.id)
+        case OrderField.UPDATED:
+            return Cursor(order, file.updated_at, file.id)

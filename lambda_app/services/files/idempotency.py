@@ -87,10 +87,20 @@ class IdempotencyService:
         except StatementFailedError as error:
             self._release_if_lost(request, resource_id, error)
             raise
-        taken = self._keys.get(user_id=request.user_id, route=request.route, key=request.key)
-        if taken is None:
+        existing_id = self.get_done(request)
+        if existing_id is None:
             # The first request failed between the two statements and released the key.
             raise RequestInProgressError
+        return existing_id
+
+    def get_done(self, request: KeyedRequest) -> UUID | None:
+        """Return the id of the resource that an earlier request with this key created; None if the key is free.
+
+        Raises RequestInProgressError, IdempotencyKeyReusedError.
+        """
+        taken = self._keys.get(user_id=request.user_id, route=request.route, key=request.key)
+        if taken is None or taken.created_at < clock.now() - KEY_LIFETIME:
+            return None
         if taken.fingerprint not in request.fingerprints:
             raise IdempotencyKeyReusedError
         if not taken.is_done:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
+from typing import Self
 
 from lambda_app.core.errors import TooLargeError, TooManyRequestsError
 from lambda_app.models import User
@@ -28,9 +29,13 @@ class QuotaExceededError(TooLargeError):
     code = "quota_exceeded"
     message = "The file exceeds your storage quota; delete files first"
 
-    def __init__(self, *, quota: Quota, user: User) -> None:
-        left = {"bytes_left": max(0, quota.bytes - user.bytes_used), "files_left": max(0, quota.files - user.files_count)}
-        super().__init__(extra=left)
+    def __init__(self, *, bytes_left: int, files_left: int) -> None:
+        super().__init__(extra={"bytes_left": max(0, bytes_left), "files_left": max(0, files_left)})
+
+    @classmethod
+    def of(cls, quota: Quota, user: User) -> Self:
+        """Return the error for a user with this quota."""
+        return cls(bytes_left=quota.bytes - user.bytes_used, files_left=quota.files - user.files_count)
 
 
 @dataclass(frozen=True, slots=True)

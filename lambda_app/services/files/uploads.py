@@ -84,13 +84,7 @@ class UploadService:
         Raises ScopeMissingError for a public file and an API key without the scope `shares`, TooLargeError, QuotaExceededError,
         DeletionAllowanceUsedError, UnavailableError and, with an idempotency key, the errors of `IdempotencyService.claim`.
         """
-        _require_scopes(declared)
-        if declared.size_bytes > SINGLE_PUT_MAX_BYTES:
-            raise TooLargeError(
-                f"A single upload request can send at most {SINGLE_PUT_MAX_BYTES} bytes; upload the file in parts",
-                code="single_upload_too_large",
-                extra={"max_bytes": SINGLE_PUT_MAX_BYTES},
-            )
+        require_single_upload(declared)
         file = new_file(owner.id, declared)
         existing_id = None if keyed is None else self._idempotency.claim(keyed, file.id)
         if existing_id is not None:
@@ -199,7 +193,7 @@ class UploadService:
         self._tombstones.release_ended_charges(file.owner_id, clock.now())
         owner = self._users.require_current(file.owner_id)
         if not self._has_room(owner, file):
-            raise QuotaExceededError(quota=self._default_quota.of(owner), user=owner)
+            raise QuotaExceededError.of(self._default_quota.of(owner), owner)
         seconds = self._deletion_allowance.seconds_left(owner, clock.now())
         if seconds:
             raise DeletionAllowanceUsedError(headers={"Retry-After": str(seconds)})
@@ -234,6 +228,17 @@ def _require_scopes(declared: FileCreate | MultipartCreate) -> None:
         require_scope(Scope.SHARES)
 
 
+def require_single_upload(declared: FileCreate) -> None:
+    """Raise ScopeMissingError or TooLargeError if the caller may not declare this file, or one request cannot send it."""
+    _require_scopes(declared)
+    if declared.size_bytes > SINGLE_PUT_MAX_BYTES:
+        raise TooLargeError(
+            f"A single upload request can send at most {SINGLE_PUT_MAX_BYTES} bytes; upload the file in parts",
+            code="single_upload_too_large",
+            extra={"max_bytes": SINGLE_PUT_MAX_BYTES},
+        )
+
+
 def new_file(owner_id: UUID | None, declared: DeclaredFile | MultipartCreate) -> File:
     """Return a pending file that is not stored yet. `owner_id` is None where the inserting statement determines the owner."""
     file_id, now = uuid4(), clock.now()
@@ -251,6 +256,6 @@ def new_file(owner_id: UUID | None, declared: DeclaredFile | MultipartCreate) ->
     )
 
 
-def abandoned_at(file: File, request: PresignedRequest) -> datetime:
+def abandoned_at(file: File | DeclaredFile, request: PresignedRequest) -> datetime:
     """Return when an upload counts as abandoned: the URL's expiry plus the transfer time at the slowest speed."""
     return request.expires_at + timedelta(seconds=file.size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND)

@@ -14,6 +14,7 @@ from lambda_app.repositories.sharing.file_requests import REQUESTS_PER_USER, Fil
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.file_requests import FileRequestCreate, FileRequestUpdate
+from lambda_app.schemas.sharing.states import LinkState
 from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestInProgressError
 
 LIFETIME_DEFAULT = timedelta(days=30)
@@ -102,9 +103,9 @@ class FileRequestService:
                 raise RequestInProgressError
         return AddressedFileRequest(row, token)
 
-    def page(self, owner: User, *, limit: int, after: Cursor | None) -> FileRequestPage:
-        """Return one page of the user's requests, newest first."""
-        rows = self._requests.page(owner_id=owner.id, order=NEWEST_FIRST, limit=limit + 1, after=after)
+    def page(self, owner: User, *, state: LinkState | None, limit: int, after: Cursor | None) -> FileRequestPage:
+        """Return one page of the user's requests in this state, newest first. None: those that are not revoked."""
+        rows = self._requests.page(owner_id=owner.id, state=state, order=NEWEST_FIRST, limit=limit + 1, after=after)
         requests = rows[:limit]
         next_cursor = Cursor(NEWEST_FIRST, requests[-1].created_at, requests[-1].id) if len(rows) > limit else None
         return FileRequestPage([self._with_token(row) for row in requests], next_cursor)

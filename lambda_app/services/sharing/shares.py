@@ -19,6 +19,7 @@ from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareLimits
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.shares import ShareOptions, ShareUpdate
+from lambda_app.schemas.sharing.states import LinkState
 from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestInProgressError
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
@@ -144,9 +145,9 @@ class ShareService:
         """Return a link that the user may manage. Raises NoSuchShareError."""
         return self._with_address(user, self._shares.require(share_id, user))
 
-    def page(self, user: User, *, limit: int, after: Cursor | None) -> SharePage:
+    def page(self, user: User, *, state: LinkState | None, limit: int, after: Cursor | None) -> SharePage:
         """Return the user's own links, newest first. Raises MalformedRequestError for a cursor of another order."""
-        return self._page(user, self._shares.page_of_owner(user, limit=limit + 1, after=_checked(after)), limit)
+        return self._page(user, self._shares.page_of_owner(user, state=state, limit=limit + 1, after=_checked(after)), limit)
 
     def page_of_file(self, user: User, file_id: UUID, *, limit: int, after: Cursor | None) -> SharePage:
         """Return the links of all users to a file. Raises NoSuchFileError, FileForbiddenError, MalformedRequestError."""

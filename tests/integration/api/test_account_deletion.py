@@ -166,7 +166,7 @@ def test_superuser_deletes_an_account_that_only_a_superuser_can_keep(
     assert_problem(refused, 403, "current_password_required")
     assert client.request("DELETE", path, json={"current_password": admin.password}, headers=admin.headers).status_code == 202
     assert_problem(sign_in(client, account, keep_account="true"), 401, "bad_credentials")
-    assert_problem(client.patch(path, json={"is_active": True}, headers=admin.headers), 409, "account_deletion_pending")
+    assert_problem(client.patch(path, json={"is_active": True}, headers=admin.headers), 409, "deletion_pending")
     assert client.post(f"{path}/deletion/cancel", headers=admin.headers).json()["deletion_at"] is None
     assert sign_in(client, account).status_code == 200
     assert_problem(client.post(f"{path}/deletion/cancel", headers=admin.headers), 409, "no_deletion_pending")

@@ -3,7 +3,6 @@
 import random
 import unicodedata
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise, product
 from typing import Any, Literal
@@ -13,16 +12,12 @@ import httpx
 import pytest
 from sqlalchemy import func, select
 
-from lambda_app.application import create_app
 from lambda_app.core import clock
-from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.models import File, User
 from lambda_app.repositories.files.files import FileRepository
-from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, Order
 from tests.support.accounts import Account, make_file
-from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem
 
 FILES = "/api/v1/files"
@@ -122,7 +117,7 @@ def test_files_are_filtered_by_type_status_size_and_time(client: httpx.Client, l
     assert list_names(client, library_owner, q="ap", content_type="application/", size_max=3) == ["apple pie.pdf"]
 
 
-@pytest.mark.parametrize("sort", ["created", "-created", "name", "-name", "size", "-size"])
+@pytest.mark.parametrize("sort", ["created", "-created", "name", "-name", "size", "-size", "updated", "-updated"])
 def test_cursor_returns_every_file_once_in_every_order(client: httpx.Client, library_owner: Account, sort: str) -> None:
     expected = client.get(FILES, params={"sort": sort}, headers=library_owner.headers).json()
     returned = []
@@ -136,7 +131,7 @@ def test_cursor_returns_every_file_once_in_every_order(client: httpx.Client, lib
 
     assert returned == expected
     assert len(returned) == 6
-    field = {"created": "created_at", "size": "size_bytes"}.get(sort.removeprefix("-"))
+    field = {"created": "created_at", "size": "size_bytes", "updated": "updated_at"}.get(sort.removeprefix("-"))
     if field is not None:
         assert all((left[field] < right[field]) == (not sort.startswith("-")) for left, right in pairwise(expected))
 
@@ -192,6 +187,8 @@ UNINDEXED = {
     "q=zq": "send at least 3 characters in q",
     "content_type=image/&sort=name": BY_TIME,
     "content_type=image/&sort=-size": BY_TIME,
+    "content_type=image/&sort=-updated": BY_TIME,
+    "updated_after=2026-01-01T00:00:00Z": "send sort=-updated or sort=updated with updated_after",
     "shared=with_me&sort=name": f"{BY_TIME}, and only created_after and created_before as filters",
     "shared=with_me&q=photo": f"{BY_TIME}, and only created_after and created_before as filters",
     "shared=by_me&sort=-size": f"{BY_TIME}, and only created_after and created_before as filters",
@@ -224,7 +221,14 @@ def test_list_without_an_index_is_refused_if_it_is_long(
     # Four files are shared, with two grantees each.
     assert statuses(4) == {query: 200 if "shared" in query else 422 for query in UNINDEXED}
     assert statuses(3) == dict.fromkeys(UNINDEXED, 422)
-    for query in ("", "q=abc&sort=name", "sort=size", "status=pending&sort=name", "shared=by_me&created_after=2026-01-01T00:00:00Z"):
+    for query in (
+        "",
+        "q=abc&sort=name",
+        "sort=size",
+        "status=pending&sort=name",
+        "updated_after=2026-01-01T00:00:00Z&sort=-updated",
+        "shared=by_me&created_after=2026-01-01T00:00:00Z",
+    ):
         assert client.get(f"{FILES}?{query}", headers=library_owner.headers).status_code == 200
 
 
@@ -239,7 +243,7 @@ def test_superusers_list_of_all_files_is_refused_without_an_index(
         assert client.get(f"{FILES}?all=true&{indexed}&limit=1", headers=admin.headers).status_code == 200
 
 
-@pytest.mark.parametrize("sort", ["created", "-created", "name", "-name", "size", "-size"])
+@pytest.mark.parametrize("sort", ["created", "-created", "name", "-name", "size", "-size", "updated", "-updated"])
 @pytest.mark.parametrize("shared", ["with_me", "by_me"])
 def test_cursor_returns_every_shared_file_once_in_every_order(
     client: httpx.Client, library_owner: Account, make_user: Callable[..., Account], sort: str, shared: str
@@ -396,13 +400,6 @@ def test_conditional_deletion_and_restoration_return_412_for_another_version(
 # --- trash -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def with_trash(settings: Settings, services: Services) -> httpx.Client:
-    with_retention = settings.model_copy(update={"trash_retention_days": 7})
-    trash_services = replace(services, settings=with_retention)
-    return httpx.Client(transport=GatewayTransport(GatewayHandler(create_app(with_retention, trash_services))), base_url="https://api.test")
-
-
 def test_deleted_file_is_restored_from_the_trash(with_trash: httpx.Client, services: Services, owner: Account, stranger: Account) -> None:
     file = make_file(with_trash, owner, is_public=True)
     path = f"{FILES}/{file['id']}"
@@ -455,3 +452,69 @@ def test_deletion_by_a_stranger_or_a_second_time_is_refused(with_trash: httpx.Cl
     with_trash.delete(f"{FILES}/{file['id']}?permanent=true", headers=owner.headers)
     assert_problem(with_trash.delete(f"{FILES}/{file['id']}", headers=owner.headers), 404, "file_not_found")
     assert_problem(with_trash.delete(f"{FILES}/{file['id']}?permanent=maybe", headers=owner.headers), 422)
+
+
+# --- several statuses, ids, time of the last change ------------------------------------------------------------------
+
+
+def test_list_has_the_files_with_one_of_several_statuses(with_trash: httpx.Client, owner: Account) -> None:
+    make_file(with_trash, owner, status="pending", filename="pending")
+    make_file(with_trash, owner, filename="available")
+    trashed = make_file(with_trash, owner, filename="trashed")["id"]
+    assert with_trash.delete(f"{FILES}/{trashed}", headers=owner.headers).status_code == 204
+
+    for statuses in (["pending", "trashed"], ["available"], ["available", "pending", "available"], []):
+        expected = set(statuses or ["available", "pending"])
+        assert set(list_names(with_trash, owner, status=statuses)) == expected
+    for invalid in (["pending", "deleting"], ["pending"] * 6, [""]):
+        assert_problem(with_trash.get(FILES, params={"status": invalid}, headers=owner.headers), 422, "malformed_request")
+
+
+def test_list_has_only_the_own_files_with_the_given_ids(client: httpx.Client, owner: Account, stranger: Account, admin: Account) -> None:
+    first, second, third = (make_file(client, owner, status="pending", filename=name)["id"] for name in ("1", "2", "3"))
+    foreign = make_file(client, stranger, is_public=True, filename="foreign")["id"]
+    ids = [third, foreign, str(uuid4()), first, first]
+
+    assert list_names(client, owner, ids=ids) == ["3", "1"]
+    assert list_names(client, owner, ids=ids, q="1") == ["1"]
+    assert list_names(client, stranger, ids=ids) == ["foreign"]
+    assert list_names(client, admin, ids=ids) == []
+    assert list_names(client, admin, ids=ids, all="true") == ["foreign", "3", "1"]
+    assert list_names(client, owner, ids=[second], status="available") == []
+    for invalid in ([str(uuid4()) for _ in range(101)], ["x"], [""]):
+        assert_problem(client.get(FILES, params={"ids": invalid}, headers=owner.headers), 422, "malformed_request")
+    conflicting = client.get(FILES, params={"ids": [first], "shared": "with_me"}, headers=owner.headers)
+    assert_problem(conflicting, 422, "conflicting_filters")
+
+
+def test_list_is_sorted_by_the_time_of_the_last_change(client: httpx.Client, owner: Account) -> None:
+    first, second, third = (make_file(client, owner, status="pending", filename=name) for name in ("1", "2", "3"))
+    client.patch(f"{FILES}/{first['id']}", json={"description": "new"}, headers=owner.headers)
+
+    assert list_names(client, owner, sort="-updated") == ["1", "3", "2"]
+    assert list_names(client, owner, sort="updated") == ["2", "3", "1"]
+    assert list_names(client, owner, sort="-updated", updated_after=third["updated_at"]) == ["1", "3"]
+    assert list_names(client, owner, updated_after=third["updated_at"]) == ["3", "1"]
+    pages: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        response = client.get(FILES, params={"sort": "-updated", "limit": 1, **cursor}, headers=owner.headers)
+        pages += [file["filename"] for file in response.json()]
+        if "x-next-cursor" not in response.headers:
+            break
+        cursor = {"cursor": response.headers["x-next-cursor"]}
+    assert pages == ["1", "3", "2"]
+    assert_problem(client.get(FILES, params={"sort": "-created", **cursor}, headers=owner.headers), 422, "bad_cursor")
+    assert second["updated_at"] < third["updated_at"]
+
+
+def test_pending_file_has_the_time_and_the_kind_of_its_upload(client: httpx.Client, owner: Account) -> None:
+    declared = {"filename": "a.mp4", "content_type": "video/mp4", "size_bytes": 5}
+    started = client.post(f"{FILES}/multipart", json=declared, headers=owner.headers).json()
+    parts = client.get(f"{FILES}/{started['file_id']}", headers=owner.headers).json()
+    pending, available = make_file(client, owner, status="pending"), make_file(client, owner)
+
+    told = [(file["upload_expires_at"], file["is_multipart"], file["part_size_bytes"]) for file in (parts, available)]
+    assert told == [(started["expires_at"], True, started["part_size_bytes"]), (None, False, None)]
+    assert (pending["is_multipart"], pending["part_size_bytes"]) == (False, None)
+    assert pending["upload_expires_at"] > pending["created_at"]

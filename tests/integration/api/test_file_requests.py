@@ -874,3 +874,21 @@ def test_link_works_after_key_rotation(client: httpx.Client, settings: Settings,
         assert restarted.get(f"/r/{plain['token']}").status_code == 200
         assert restarted.get(f"/r/{keyed.json()['token']}").status_code == 200
         assert complete(restarted, plain["token"], upload).json()["status"] == "available"
+
+
+def test_requests_are_listed_by_state(client: httpx.Client, services: Services, owner: Account, stranger: Account) -> None:
+    active, expired, revoked = (create_request(client, owner) for _ in range(3))
+    with services.engine.begin() as connection:
+        connection.execute(text("UPDATE file_request SET expires_at = now() WHERE id = :id"), {"id": expired["id"]})
+    assert client.delete(f"{REQUESTS}/{revoked['id']}", headers=owner.headers).status_code == 204
+
+    def listed(account: Account, **params: Any) -> list[tuple[str, bool, bool]]:
+        rows = client.get(REQUESTS, params=params, headers=account.headers).json()
+        return [(row["id"], row["url"] is None, row["revoked_at"] is None) for row in rows]
+
+    assert listed(owner, state="active") == [(active["id"], False, True)]
+    assert listed(owner, state="expired") == [(expired["id"], False, True)]
+    assert listed(owner, state="revoked") == [(revoked["id"], True, False)]
+    assert [row[0] for row in listed(owner)] == [expired["id"], active["id"]]
+    assert {row[0] for row in listed(stranger, state="revoked")}.isdisjoint({revoked["id"]})
+    assert_problem(client.get(REQUESTS, params={"state": "open"}, headers=owner.headers), 422, "malformed_request")

@@ -182,6 +182,44 @@ def start_public_upload(client: httpx.Client, _owner: Account, file: dict[str, A
     return client.post(f"/r/{file['token']}/files", json={"filename": "a", "content_type": "a/b", "size_bytes": 1})
 
 
+def start_uploads(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    body = {"files": [{"filename": "a", "content_type": "a/b", "size_bytes": 1, "is_public": number % 2 == 0} for number in range(100)]}
+    return client.post(f"{FILES}/uploads", json=body, headers=owner.headers)
+
+
+def start_uploads_with_key(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    body = {"files": [{"filename": "a", "content_type": "a/b", "size_bytes": 1}] * 100}
+    return client.post(f"{FILES}/uploads", json=body, headers=owner.headers | {"Idempotency-Key": "k"})
+
+
+def list_statuses(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post(f"{FILES}/status", json={"file_ids": _ids(file)}, headers=owner.headers)
+
+
+def download_files(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post(f"{FILES}/downloads", json={"file_ids": _ids(file)}, headers=owner.headers)
+
+
+def delete_files(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post(f"{FILES}/delete", json={"file_ids": [file["id"]]}, headers=owner.headers)
+
+
+def publish_files(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post(f"{FILES}/visibility", json={"file_ids": [file["id"]], "is_public": True}, headers=owner.headers)
+
+
+def publish_files_of_others(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
+    return client.post(f"{FILES}/visibility", json={"file_ids": _ids(file), "is_public": True}, headers=owner.headers)
+
+
+def empty_trash(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.delete(f"{FILES}/trash", headers=owner.headers)
+
+
+def _ids(file: dict[str, Any]) -> list[str]:
+    return [file["id"], *(str(uuid4()) for _ in range(99))]
+
+
 BUDGET: dict[Callable[..., httpx.Response], int] = {
     get_me: 1,
     sign_in: 3,
@@ -197,6 +235,14 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     repeat_completion: 2,
     request_upload: 2,
     request_public_upload: 2,
+    start_uploads: 2,
+    start_uploads_with_key: 2,
+    list_statuses: 2,
+    download_files: 2,
+    delete_files: 3,
+    publish_files: 2,
+    publish_files_of_others: 3,  # includes one for the reasons of the refusals
+    empty_trash: 2,
     create_share: 4,
     list_shares: 2,
     create_archive: 3,
@@ -231,6 +277,7 @@ def test_warm_request_stays_within_its_budget(api: ProxiedApi, send: Callable[..
     assert response.is_success, response.text
     assert counted.round_trips == BUDGET[send], counted.statements
     assert counted.connections == 0
+    assert_nothing_pins(counted.messages)
 
 
 @pytest.mark.parametrize("send", SHARING_BUDGET)

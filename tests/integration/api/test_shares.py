@@ -36,7 +36,7 @@ from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, payload_v1
 from tests.support.locks import hold_until_blocked
 from tests.support.problems import assert_problem, assert_unauthenticated
-from tests.support.shares import change_share, make_share, share_pass_header
+from tests.support.shares import change_share, expire_share, make_share, share_pass_header
 
 SHARES = "/api/v1/shares"
 MakeUser = Callable[..., Account]
@@ -763,3 +763,28 @@ def test_deleted_file_is_removed_from_its_shares(client: httpx.Client, owner: Ac
     client.delete(f"/api/v1/files/{file}", headers=owner.headers)
 
     assert client.get(f"{SHARES}/{created['id']}", headers=owner.headers).json()["file_ids"] == [other]
+
+
+def test_links_are_listed_by_state(client: httpx.Client, services: Services, owner: Account, stranger: Account) -> None:
+    file = make_file(client, owner)["id"]
+    active, lasting, expired, revoked, revoked_and_expired = (
+        make_share(client, owner, file, expires_at=None if number == 1 else later(days=1)) for number in range(5)
+    )
+    for share in (expired, revoked_and_expired):
+        expire_share(services, share)
+    for share in (revoked, revoked_and_expired):
+        revoke(client, owner, share)
+
+    def listed(**params: Any) -> list[str]:
+        return [share["id"] for share in client.get(SHARES, params=params, headers=owner.headers).json()]
+
+    assert listed(state="active") == [lasting["id"], active["id"]]
+    assert listed(state="expired") == [expired["id"]]
+    assert listed(state="revoked") == [revoked_and_expired["id"], revoked["id"]]
+    assert len(listed()) == 5
+    first = client.get(SHARES, params={"state": "active", "limit": 1}, headers=owner.headers)
+    assert "state=active" in first.headers["link"]
+    assert listed(state="active", limit=1, cursor=first.headers["x-next-cursor"]) == [active["id"]]
+    others = client.get(SHARES, params={"state": "active"}, headers=stranger.headers).json()
+    assert active["id"] not in [share["id"] for share in others]
+    assert_problem(client.get(SHARES, params={"state": "gone"}, headers=owner.headers), 422, "malformed_request")

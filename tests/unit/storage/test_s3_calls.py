@@ -178,6 +178,17 @@ def test_rejected_delete_raises_unavailable_with_the_error_code(status: int, cod
     assert (refused.value.http_status, refused.value.aws_code) == (status, code)
 
 
+def test_keys_that_the_response_does_not_list_as_deleted_are_returned() -> None:
+    other, third = f"{KEY}-2", f"{KEY}-3"
+    error = f"<Error><Key>{other}</Key><Code>InternalError</Code></Error>"
+    body = f"<DeleteResult><Deleted><Key>{KEY}</Key></Deleted>{error}</DeleteResult>".encode()
+
+    assert _responding(200, body=body).store.delete_many([KEY, other, third]) == {other, third}
+    assert _responding(200, body=b"<DeleteResult/>").store.delete_many([KEY]) == {KEY}
+    with pytest.raises(AwsResponseError):
+        _responding(403, body=b"<Error><Code>AccessDenied</Code></Error>").store.delete_many([KEY])
+
+
 def test_unsafe_key_is_rejected_before_any_request() -> None:
     transport = _responding(204)
 
