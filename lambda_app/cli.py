@@ -73,6 +73,7 @@ SWEEP_LABELS = {
     "forgotten_keys": ("deleted idempotency keys", "would delete idempotency keys"),
     "ended_charges": ("ended charges of deleted files", "would end charges of deleted files"),
     "forgotten_tombstones": ("deleted tombstones", "would delete tombstones"),
+    "deleted_accounts": ("deleted closed accounts", "would delete closed accounts"),
     "lost_objects": ("files whose object is missing", "files whose object is missing"),
     "failures": ("failed steps", "failed steps"),
 }
