@@ -18,7 +18,7 @@ help: ## List all targets and variables
 	@echo "  PYTHON          Python interpreter, name or path; 3.11 or newer (default: the newest of 3.13, 3.12, 3.11, python3)"
 	@echo "  PORT            port of the API on 127.0.0.1 (default: 8000)"
 	@echo "  WE_UPLOAD_DATA  data directory of make run (default: .local, which make clean deletes)"
-	@echo "  TESTS           tests to run with make test, and pytest options (default: tests)"
+	@echo "  TESTS           tests to run with make test, and pytest options (default: tests clients/python/tests)"
 	@echo "  WORKERS         number of processes that run tests in parallel (default: auto)"
 	@echo "  SIZE            size of make test-slow: reduced or full (default: reduced)"
 	@echo "  BENCH           options of make bench: --docs, --rows 1000000, --only cold, --compare other-checkout"
@@ -27,8 +27,9 @@ help: ## List all targets and variables
 	@echo "  ARGS            operator command of make admin: make admin ARGS=\"sweep --dry-run\""
 	@echo "Settings of the API for make run, on its command line or in the environment; see docs/configuration.md:"
 	@echo "  ACCESS_TOKEN_EXPIRE_MINUTES, ACCOUNT_DELETION_DAYS, API_URL, API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, BACKEND_CORS_ORIGINS,"
-	@echo "  DATABASE_POOL_SIZE, DATABASE_TIMEOUT_SECONDS, LOG_LEVEL, OPEN_REGISTRATION, PRESIGNED_URL_EXPIRATION, PUBLIC_URL,"
-	@echo "  REFRESH_TOKEN_EXPIRE_DAYS, REQUIRE_VERIFIED_EMAIL, TRASH_RETENTION_DAYS, USER_DELETION_BYTES, USER_QUOTA_BYTES, USER_QUOTA_FILES"
+	@echo "  BRAND_ACCENT, BRAND_LOGO_FILE, BRAND_NAME, DATABASE_POOL_SIZE, DATABASE_TIMEOUT_SECONDS, LOG_LEVEL,"
+	@echo "  OPEN_REGISTRATION, PRESIGNED_URL_EXPIRATION, PUBLIC_URL, REFRESH_TOKEN_EXPIRE_DAYS, REQUIRE_VERIFIED_EMAIL,"
+	@echo "  TRASH_RETENTION_DAYS, USER_DELETION_BYTES, USER_QUOTA_BYTES, USER_QUOTA_FILES"
 
 setup: ## Create or update the virtual environments
 	@test -n "$(INTERPRETER)"
@@ -43,7 +44,7 @@ ARGS ?= --help
 admin: setup ## Run the operator command on the instance of make run: make admin ARGS="sweep --dry-run"
 	@exec "$(BIN)/python" -m infra.local.admin $(ARGS)
 
-TESTS ?= tests
+TESTS ?= tests clients/python/tests
 # These tests need the CDK, a browser or another emulator; run them with make test-infra, test-deploy, test-browser or localstack.
 EXCLUDED_TESTS = --ignore=tests/infra --ignore=tests/e2e/deploy --ignore=tests/e2e/localstack --ignore=tests/e2e/browser --ignore=tests/clients \
 	--ignore=tests/integration/storage/test_s3_on_localstack.py
@@ -111,6 +112,10 @@ screenshots: setup ## Take the screenshots of the web app in docs/screenshots
 BENCH ?=
 bench: setup ## Compare with a plain app and a bare handler; writes build/bench.json, and docs/performance.md with BENCH=--docs
 	@exec "$(BIN)/python" -m tests.benchmarks $(BENCH)
+
+.PHONY: bench-clients
+bench-clients: setup ## Compare uploads by we-upload with aws, s5cmd and rclone, as far as they are on PATH
+	@exec "$(BIN)/python" -m tests.benchmarks.clients $(BENCH)
 
 LOCALSTACK_PYTHON = $(shell infra/local/find-python python3.13)
 localstack: setup ## Run the object store contract tests on LocalStack, in a separate 350 MB environment; needs Python 3.13

@@ -10,6 +10,7 @@ from lambda_app.routers import admin, config, docs, health
 from lambda_app.routers.accounts import api_keys, browser_sessions, deletions, login, second_factors, sessions, users
 from lambda_app.routers.archives import archives, share_archives
 from lambda_app.routers.files import batches, files, public_files, upload_tokens, uploads, uppy
+from lambda_app.routers.http.branding import add_branding
 from lambda_app.routers.http.cors import Cors
 from lambda_app.routers.http.html_errors import HtmlErrorMiddleware
 from lambda_app.routers.http.openapi.document import complete_document, operation_id
@@ -66,10 +67,11 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         router.add_to(app, prefix=settings.api_v1_str, is_strict=True)
     for router in ROOT_ROUTERS:
         router.add_to(app)
-    add_web_app(app, settings.web_app_folder, bucket_url=bucket_url(settings))
+    branding = add_branding(app, settings)
+    add_web_app(app, settings.web_app_folder, bucket_url=bucket_url(settings), branding=branding)
     app.add_middleware(TrailingSlashMiddleware)
     app.add_middleware(HtmlErrorMiddleware)
-    app.add_middleware(RequestMiddleware, origin_verifier=services.origin_verifier)
+    app.add_middleware(RequestMiddleware, origin_verifier=lambda: app.state.services.origin_verifier)
     if settings.backend_cors_origins:
         # Outside RequestMiddleware, so that its errors carry the CORS headers too.
         app.add_middleware(Cors, origins=settings.backend_cors_origins)

@@ -4,18 +4,19 @@ The module is over 300 lines because it has one method per service.
 """
 
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import partial
 from typing import Self
 
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, configure_mappers, sessionmaker
 
-from lambda_app.core.aws import AwsAccess
+from lambda_app.core.aws import AwsAccess, AwsCredentials
 from lambda_app.core.mail import Mailer, build_mailer
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
@@ -24,10 +25,13 @@ from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.share_tokens import ShareTokens
 from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.core.settings import Settings
-from lambda_app.db.engine import create_database_engine
+from lambda_app.db.compiled import StatementRunner
+from lambda_app.db.engine import create_database_engine, create_endpoint_engine, endpoint_of
 from lambda_app.db.health import DatabaseProbe
+from lambda_app.db.rehearsal import RehearsalEndpoint
 from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
+from lambda_app.repositories.accounts.callers import CallerRepository, caller_statements
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
@@ -41,6 +45,9 @@ from lambda_app.repositories.archives.transitions import ArchiveTransitionReposi
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.files.batch_transitions import FileBatchTransitionRepository
 from lambda_app.repositories.files.batches import FileBatchRepository
+from lambda_app.repositories.files.caller_files import CallerFileRepository, file_statements
+from lambda_app.repositories.files.caller_lists import CallerListRepository
+from lambda_app.repositories.files.caller_uploads import CallerUploadRepository, UploadLimits, upload_statements
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
@@ -49,6 +56,7 @@ from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.repositories.files.upload_batches import UploadBatchRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.files.usage import UsageRepository
+from lambda_app.repositories.sharing.caller_links import CallerLinkRepository, link_statements
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.repositories.sharing.grants import FileGrantRepository
 from lambda_app.repositories.sharing.link_tokens import LinkTokenRepository
@@ -60,6 +68,7 @@ from lambda_app.repositories.sharing.shares import ShareRepository
 from lambda_app.repositories.stats import StatsRepository
 from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
+from lambda_app.services.accounts.callers import CallerService
 from lambda_app.services.accounts.deletions import AccountDeletionService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
@@ -73,6 +82,9 @@ from lambda_app.services.archives.builds import ArchiveBuildService
 from lambda_app.services.archives.sweep import ArchiveSweepService
 from lambda_app.services.files.batch_changes import FileBatchChangeService
 from lambda_app.services.files.batches import FileBatchService
+from lambda_app.services.files.caller_files import CallerFileService
+from lambda_app.services.files.caller_lists import CallerListService
+from lambda_app.services.files.caller_uploads import CallerUploadService
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.idempotency import IdempotencyService
 from lambda_app.services.files.quota import DeletionAllowance, Quota
@@ -85,6 +97,7 @@ from lambda_app.services.files.usage import UsageService
 from lambda_app.services.maintenance import MaintenanceService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
+from lambda_app.services.sharing.link_downloads import LinkDownloadService
 from lambda_app.services.sharing.link_tokens import LinkTokenEncryption
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
@@ -149,6 +162,56 @@ class Services:
         """Open a session for one unit of work: commit when the block succeeds, roll back when it raises."""
         with session_scope(self.session_factory) as session:
             yield session
+
+    def callers(self) -> CallerService:
+        """The authentication of callers by the statement of their request."""
+        return CallerService(callers=CallerRepository(StatementRunner(self.engine)), tokens=self.tokens)
+
+    def caller_files(self) -> CallerFileService:
+        """The file service for callers that its statements authenticate."""
+        return CallerFileService(files=CallerFileRepository(StatementRunner(self.engine)), callers=self.callers(), store=self.store)
+
+    def caller_lists(self) -> CallerListService:
+        """The service that lists the files of callers that are authenticated in the same flush."""
+        return CallerListService(
+            lists=CallerListRepository(StatementRunner(self.engine)), callers=self.callers(), in_steps=self._files_in_unit_of_work
+        )
+
+    @contextmanager
+    def _files_in_unit_of_work(self) -> Iterator[FileService]:
+        with self.unit_of_work() as session:
+            yield self.files(session)
+
+    def caller_uploads(self) -> CallerUploadService:
+        """The service that starts uploads of callers that its statements authenticate."""
+        quota = self._default_quota()
+        return CallerUploadService(
+            uploads=CallerUploadRepository(StatementRunner(self.engine)),
+            callers=self.callers(),
+            store=self.store,
+            limits=UploadLimits(quota.bytes, quota.files, self.settings.user_deletion_bytes),
+            in_steps=self._uploads_in_unit_of_work,
+        )
+
+    def link_downloads(self) -> LinkDownloadService:
+        """The service that grants downloads through links to visitors that its statements authenticate."""
+        return LinkDownloadService(
+            links=CallerLinkRepository(StatementRunner(self.engine)),
+            callers=self.callers(),
+            share_tokens=ShareTokens(self.keys),
+            store=self.store,
+            in_steps=self._share_links_in_unit_of_work,
+        )
+
+    @contextmanager
+    def _share_links_in_unit_of_work(self) -> Iterator[ShareLinkService]:
+        with self.unit_of_work() as session:
+            yield self.share_links(session)
+
+    @contextmanager
+    def _uploads_in_unit_of_work(self) -> Iterator[UploadService]:
+        with self.unit_of_work() as session:
+            yield self.uploads(session)
 
     def users(self, session: Session) -> UserService:
         """The user service of one unit of work."""
@@ -418,11 +481,32 @@ class Services:
 
     def warm_up(self) -> None:
         """Load what the first requests need, so that a SnapStart snapshot contains it. Does not connect to the database."""
+        configure_mappers()
+        for statement in (*file_statements(), *caller_statements(), *upload_statements(), *link_statements()):
+            statement.prepare()
         self.passwords.verify("", None)
         if self.settings.secret_key_arn or self.settings.link_key_arn or self.settings.origin_key_arns:
             self.aws.client("secretsmanager")
         if self.settings.mail_from:
             self.aws.client("sesv2")
+
+    def for_rehearsal(self) -> Self:
+        """Return services with the same settings, without a database, with a random key, and with invalid credentials of AWS."""
+        keys = SigningKeys.fixed(secrets.token_urlsafe(48))
+        aws = AwsAccess(self.settings, AwsCredentials("rehearsal", "rehearsal"))
+        endpoint = RehearsalEndpoint(**{field.name: getattr(endpoint_of(self.engine), field.name) for field in fields(RehearsalEndpoint)})
+        engine = create_endpoint_engine(endpoint, pool_size=1)
+        return replace(
+            self,
+            aws=aws,
+            engine=engine,
+            session_factory=create_session_factory(engine),
+            store=S3ObjectStore(self.settings, aws),
+            keys=keys,
+            link_keys=keys,
+            tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=self.settings.access_token_expire_minutes)),
+            origin_verifier=None,
+        )
 
     def _store(self, session: Session) -> ObjectStore:
         return ConnectionReleasingStore(self.store, session)

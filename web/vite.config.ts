@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
+import { completeCatalogues } from "./catalogue-check.ts";
 
 const client = fileURLToPath(new URL("../clients/typescript/src/", import.meta.url));
 const hashWasm = fileURLToPath(new URL("node_modules/hash-wasm", import.meta.url));
@@ -9,6 +10,7 @@ const api = process.env["WE_UPLOAD_API"] ?? "http://127.0.0.1:8000";
 export default defineConfig({
   // Relative, so that the same build works at the root of a host and below a stage prefix.
   base: "./",
+  plugins: [completeCatalogues()],
   resolve: {
     alias: [
       { find: /^@we-upload\/client$/, replacement: `${client}index.ts` },

@@ -69,6 +69,8 @@ def test() -> None:
 
 def _sources() -> Iterator[Path]:
     yield CHECKOUT / "docs" / "openapi.json"
+    # The pages that the server renders have the same tokens.
+    yield CHECKOUT / "lambda_app" / "routers" / "pages" / "tokens.css"
     for folder in (WEB, CLIENT):
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not set(path.relative_to(folder).parts[:-1]) & set(GENERATED_FOLDERS):

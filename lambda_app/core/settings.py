@@ -5,6 +5,7 @@ pydantic-settings would do the same but adds 120 ms to every cold start (docs/ad
 
 import os
 import secrets
+import unicodedata
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -13,11 +14,19 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from lambda_app.core.colours import require_readable_accent
+
 SECRET_KEY_MIN_BYTES = 32
 """HMAC-SHA-256 requires a key at least as long as its output (RFC 7518, section 3.2)."""
 
 PLACEHOLDER_SECRETS = ("changeme", "change-me", "change_me", "changethis", "secret", "placeholder", "example", "password")
 """Substrings of signing keys that were copied from a tutorial."""
+
+DEFAULT_BRAND_NAME = "We-Upload"
+LOGO_MAX_BYTES = 64 * 1024
+"""Largest logo: it is kept in memory and loaded with the first page."""
+LOGO_STARTS = {".svg": b"<svg", ".png": b"\x89PNG\r\n\x1a\n"}
+"""What the content of a logo contains, by the ending of its name."""
 
 PRESIGNED_URL_MAX_SECONDS = 900
 """Longest validity of a presigned URL. The bucket policy rejects older signatures too."""
@@ -128,6 +137,12 @@ class Settings(BaseModel):
     route then get 404: they spell the path differently to avoid the lower rate limit."""
     web_app_folder: Path | None = None
     """Folder of the built web app (`web/dist`). None: the one inside the Lambda package; without either, the API serves no web app."""
+    brand_name: str = Field(default=DEFAULT_BRAND_NAME, min_length=1, max_length=40)
+    """Name of the service on its pages and in the web app."""
+    brand_accent: str | None = None
+    """Accent colour, `#rrggbb`, dark enough to be read on a light page. The dark theme derives a lighter one. None: the product's."""
+    brand_logo_file: Path | None = None
+    """SVG or PNG file of the logo, at most 64 KiB. None: the product's mark."""
     log_level: str = Field(default="INFO", pattern=r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$")
     """Lowest severity that is logged."""
 
@@ -193,6 +208,37 @@ class Settings(BaseModel):
             parts = urlsplit(origin)
             if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or "*" in origin:
                 raise ValueError("must be a list of origins such as https://app.example.com, without a path and without *")
+        return value
+
+    @field_validator("brand_name")
+    @classmethod
+    def _is_one_line(cls, value: str) -> str:
+        # Direction marks could make the name, and text beside it, read as something else.
+        if value != value.strip() or any(unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp") for letter in value):
+            raise ValueError("must be one line without white space at its ends and without invisible characters")
+        return value
+
+    @field_validator("brand_accent")
+    @classmethod
+    def _is_readable(cls, value: str | None) -> str | None:
+        return None if value is None else require_readable_accent(value)
+
+    @field_validator("brand_logo_file")
+    @classmethod
+    def _is_a_small_picture(cls, value: Path | None) -> Path | None:
+        if value is None:
+            return None
+        start = LOGO_STARTS.get(value.suffix.lower())
+        if start is None:
+            raise ValueError("must be a file whose name ends in .svg or .png")
+        try:
+            content = value.read_bytes()
+        except OSError as error:
+            raise ValueError(f"cannot be read: {error.strerror}") from error
+        if len(content) > LOGO_MAX_BYTES:
+            raise ValueError(f"has {len(content):,} bytes; a logo has at most {LOGO_MAX_BYTES:,}")
+        if start not in content:
+            raise ValueError(f"is not a valid {value.suffix[1:].upper()} file")
         return value
 
     @field_validator("log_level", mode="before")

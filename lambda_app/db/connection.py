@@ -50,6 +50,8 @@ class Reply(Context):  # type: ignore[misc]  # its base is untyped
         super().__init__(None)
         self.tag = b""
         self.payloads: list[bytes] = []
+        self.results: list[tuple[list[bytes], list[Any]]] = []
+        """The rows of each statement of the flush that has completed, and the readers of their columns."""
 
 
 class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
@@ -124,6 +126,15 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
     def execute_pipeline(self, statement: str, value_sets: Sequence[Sequence[Any]], mode: TransactionMode) -> Reply:
         """Send the statement once per value set, all in one flush, and return the sum of the row counts."""
         return self._send(parse(statement) + b"".join(bind(values, self.py_types) + EXECUTE for values in value_sets), mode)
+
+    def read_each(self, statements: Sequence[tuple[str, Sequence[Any]]]) -> list[list[list[Any]]]:
+        """Send several statements that only read in one flush, and return the rows of each.
+
+        The server runs them one after the other. After an error it skips the rest; the error is raised.
+        """
+        messages = (parse(sql) + bind(values, self.py_types) + DESCRIBE_PORTAL + EXECUTE for sql, values in statements)
+        reply = self._send(b"".join(messages), TransactionMode.READ)
+        return [*(decode_rows(*result) for result in reply.results[:-1]), reply.rows]
 
     def execute_unnamed(self, statement: str, vals: Sequence[Any] = (), oids: Sequence[int] = (), stream: Any = None) -> Reply:
         """Override pg8000's implementation, which waits for three replies."""
@@ -201,7 +212,7 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         if reply.error is not None:
             raise reply.error
         if reply.columns is not None:
-            reply.rows = decode_rows(reply.payloads, reply.input_funcs)
+            reply.rows = decode_rows(*reply.results[-1])
         return reply
 
     def _read_until_ready(self, transport: Transport, reply: Reply) -> None:
@@ -237,6 +248,8 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
     def handle_COMMAND_COMPLETE(self, data: bytes, context: Reply) -> None:  # noqa: N802  # pg8000's name
         """Store the command tag and add its row count to the total."""
         context.tag = data[:-1]
+        context.results.append((context.payloads, context.input_funcs))
+        context.payloads = []
         count = context.tag.rpartition(b" ")[2]
         if count.isdigit():
             context.row_count = max(context.row_count, 0) + int(count)

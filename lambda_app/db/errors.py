@@ -21,6 +21,7 @@ CANNOT_CONNECT = "08001"
 FAILED_TRANSACTION = "25P02"
 INVALID_CHARACTER = "22021"
 INVALID_VALUE = "22023"
+DIVISION_BY_ZERO = "22012"
 DETAIL = "D"
 """The field of an ErrorResponse that contains values of the row."""
 
@@ -73,3 +74,8 @@ def error_field(error: BaseException | None, field: str) -> str | None:
     """Return a field of a server error (`C` SQLSTATE, `n` constraint, `M` message), or None."""
     fields = error.args[0] if error is not None and error.args else None
     return fields.get(field) if isinstance(fields, Mapping) else None
+
+
+def sqlstate_of(error: BaseException | None) -> str | None:
+    """Return the SQLSTATE of an error of SQLAlchemy, or None."""
+    return error_field(getattr(error, "orig", None), "C")

@@ -11,9 +11,11 @@ from pydantic import ValidationError
 
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.dependencies.auth import CallerDep
+from lambda_app.dependencies.callers import CredentialDep
 from lambda_app.dependencies.same_origin import require_same_origin
 from lambda_app.dependencies.services import ServicesDep
 from lambda_app.schemas.sharing.shares import ShareCredentials
+from lambda_app.services.accounts.callers import SubmittedCredential
 from lambda_app.services.sharing.share_links import Visitor
 
 SHARE_TOKEN_HEADER = "X-Share-Pass"  # noqa: S105 - a header's name
@@ -36,7 +38,17 @@ def share_token_cookie(request: Request) -> str:
 
 async def get_visitor(request: Request, caller: CallerDep) -> Visitor:
     """Return the visitor: the signed-in user, and the share token from the header or from the page's cookie."""
-    return Visitor(caller, request.headers.get(SHARE_TOKEN_HEADER) or request.cookies.get(share_token_cookie(request)))
+    return Visitor(caller, submitted_share_token(request))
+
+
+def submitted_share_token(request: Request) -> str | None:
+    """Return the share token from the header or from the page's cookie, not verified."""
+    return request.headers.get(SHARE_TOKEN_HEADER) or request.cookies.get(share_token_cookie(request))
+
+
+async def get_link_visitor(request: Request, credential: CredentialDep) -> tuple[SubmittedCredential | None, str | None]:
+    """Return the credential and the share token of a visitor that a statement authenticates."""
+    return credential, submitted_share_token(request)
 
 
 async def read_share_credentials(request: Request, services: ServicesDep) -> SubmittedCredentials:
@@ -59,5 +71,6 @@ async def read_share_credentials(request: Request, services: ServicesDep) -> Sub
         raise RequestValidationError([{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors()]) from error
 
 
+LinkVisitorDep = Annotated[tuple[SubmittedCredential | None, str | None], Depends(get_link_visitor)]
 VisitorDep = Annotated[Visitor, Depends(get_visitor, scope="function")]
 ShareCredentialsDep = Annotated[SubmittedCredentials, Depends(read_share_credentials)]

@@ -13,8 +13,9 @@ from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 from lambda_app.core import clock
 from lambda_app.core.logs import request_id
 from lambda_app.core.request_context import request_context
+from lambda_app.db.compiled import parameter
 from lambda_app.models import AuditEvent, AuditHead, Base, User
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, as_column
 from lambda_app.schemas.admin import AuditFilter
 
 T = TypeVar("T", bound=Base)
@@ -36,10 +37,32 @@ def audit_entry(
         "actor_id": actor_id or context.actor_id,
         "credential": context.credential,
         "subject": subject,
-        "details": json.dumps(details or {}, sort_keys=True, default=str),
+        "details": audit_details(details),
         "source_address": context.source_address,
         "request_id": request_id.get(),
     }
+
+
+def compiled_audit_entry(
+    action: str, *, actor_id: ColumnElement[Any], credential: ColumnElement[Any], details: str | ColumnElement[Any]
+) -> dict[str, Any]:
+    """Return the columns of an event for a statement that is compiled once. Its parameters are those of `audit_parameters`.
+
+    `details` is a JSON object as text, as `audit_details` returns it.
+    """
+    types = AuditEvent.__table__.c
+    bound = {name: parameter(f"audit_{name}", types[name].type) for name in ("at", "source_address", "request_id")}
+    return {"action": action, "actor_id": actor_id, "credential": credential, "subject": None, "details": details, **bound}
+
+
+def audit_parameters() -> dict[str, Any]:
+    """Return the parameters of `compiled_audit_entry`, from the current request."""
+    return {"audit_at": clock.now(), "audit_source_address": request_context().source_address, "audit_request_id": request_id.get()}
+
+
+def audit_details(details: Mapping[str, Any] | None) -> str:
+    """Return the details of an event as they are stored."""
+    return json.dumps(details or {}, sort_keys=True, default=str)
 
 
 def audit_insert(entry: Mapping[str, Any]) -> Insert:
@@ -80,14 +103,16 @@ def audit_insert_for(
     details: Mapping[str, Any] | None = None,
     actor: str | None = None,
     after: Sequence[CTE] = (),
+    entry: Mapping[str, Any] | None = None,
 ) -> Insert:
     """Return the statement that adds an event per row of `changed`, with the subject `<kind>:<key of the row>`.
 
-    It runs after the CTEs `after`: see `audited_writes`.
+    It runs after the CTEs `after`: see `audited_writes`. `entry` replaces the columns of the current request, for a statement that is
+    compiled once: see `audit_parameters`.
     """
-    entry = audit_entry(action, details=details)
+    entry = audit_entry(action, details=details) if entry is None else entry
     columns: dict[str, ColumnElement[Any]] = {
-        name: literal(value, AuditEvent.__table__.c[name].type).label(name) for name, value in entry.items()
+        name: as_column(value, AuditEvent.__table__.c[name].type).label(name) for name, value in entry.items()
     }
     columns["subject"] = func.concat(f"{kind}:", changed.c[key])
     if actor is not None:

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy import ColumnElement, Select, Text, cast, literal, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
 
 from lambda_app.schemas.page import Cursor
 
@@ -13,6 +14,11 @@ Row = TypeVar("Row")
 
 OWN_TRANSACTION: Final = {"own_transaction": True, "synchronize_session": False, "populate_existing": True}
 """Execution options of a statement that commits by itself. The rows it returns replace those that the session loaded before."""
+
+
+def as_column(value: Any, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    """Return the value as a parameter of this type; a parameter or another expression as it is."""
+    return value if isinstance(value, ColumnElement) else literal(value, kind)
 
 
 def newest_page(query: Select[Row], model: Any, *, limit: int, after: Cursor | None) -> Select[Row]:

@@ -1,7 +1,10 @@
 """The public configuration, with which a client shows only what this server offers."""
 
+from fastapi import Request
+
 from lambda_app import __version__
 from lambda_app.dependencies.services import ServicesDep
+from lambda_app.routers.http.branding import branding_of
 from lambda_app.routers.http.router import Router
 from lambda_app.schemas.config import ServerConfig
 from lambda_app.schemas.files.files import SIZE_MAX_BYTES
@@ -12,9 +15,9 @@ router = Router(prefix="/config", tags=["config"])
 
 
 @router.get("", response_model=ServerConfig)
-async def get_config(services: ServicesDep) -> ServerConfig:
+async def get_config(request: Request, services: ServicesDep) -> ServerConfig:
     """Return what this server offers and its limits. Needs no credentials and no database."""
-    settings = services.settings
+    settings, branding = services.settings, branding_of(request.scope)
     return ServerConfig(
         version=__version__,
         registration_open=settings.open_registration,
@@ -28,4 +31,7 @@ async def get_config(services: ServicesDep) -> ServerConfig:
         parts_max_count=PARTS_MAX_COUNT,
         default_quota_bytes=settings.user_quota_bytes,
         default_quota_files=settings.user_quota_files,
+        brand_name=branding.name,
+        brand_accent=branding.accent,
+        brand_logo_path=branding.logo_path,
     )

@@ -47,7 +47,7 @@ def _template() -> Any:
 
 def _style() -> str:
     # The style of the share pages, and the rules that only this page needs.
-    return page_source("share.css", "docs.css")
+    return page_source("tokens.css", "share.css", "docs.css")
 
 
 def _script() -> str:

@@ -3,16 +3,22 @@
 The files are read once, when the application is created. Assets have a digest in their names and are immutable; the page is revalidated.
 """
 
+import gzip
 import hashlib
+import html
 import mimetypes
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from lambda_app.core.errors import NotFoundError
+from lambda_app.core.settings import DEFAULT_BRAND_NAME
+from lambda_app.routers.http.branding import Branding
 from lambda_app.routers.http.gateway import WITHOUT_SLASH
+from lambda_app.routers.http.templating import source_digest
 
 APP_PATHS = (
     "/",
@@ -65,7 +71,7 @@ class _WebFile:
         return Response(content, media_type=self.media_type, headers=headers)
 
 
-def page_policy(bucket_url: str) -> str:
+def page_policy(bucket_url: str, branding: Branding) -> str:
     """Return the Content-Security-Policy of the page: own scripts and styles, this API, and the bucket of the uploads and previews."""
     # With the trailing slash the source matches this bucket only, also where its name is part of the path.
     bucket = f"{bucket_url}/"
@@ -73,7 +79,7 @@ def page_policy(bucket_url: str) -> str:
         (
             "default-src 'none'",
             "script-src 'self'",
-            "style-src 'self'",
+            f"style-src 'self' '{source_digest(branding.style)}'" if branding.style else "style-src 'self'",
             f"connect-src 'self' {bucket}",
             f"img-src 'self' blob: {bucket}",
             f"media-src {bucket}",
@@ -89,7 +95,7 @@ def page_policy(bucket_url: str) -> str:
     )
 
 
-def add_web_app(app: FastAPI, folder: Path | None, *, bucket_url: str) -> bool:
+def add_web_app(app: FastAPI, folder: Path | None, *, bucket_url: str, branding: Branding) -> bool:
     """Register the routes of the web app; return False when there is no build.
 
     `folder` is the build's folder (`web/dist`); None stands for the folder inside the Lambda package.
@@ -97,10 +103,10 @@ def add_web_app(app: FastAPI, folder: Path | None, *, bucket_url: str) -> bool:
     source = folder or PACKAGED_FOLDER
     if not (source / "index.html").is_file():
         return False
-    page = _read(source / "index.html")
+    page = _branded(_read(source / "index.html"), branding)
     assets = {path.name: _read(path) for path in (source / "assets").iterdir() if path.suffix != ".gz"}
     page_headers = {
-        "Content-Security-Policy": page_policy(bucket_url),
+        "Content-Security-Policy": page_policy(bucket_url, branding),
         "Cache-Control": "no-cache",
         "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
         "Cross-Origin-Resource-Policy": "same-origin",
@@ -125,6 +131,22 @@ def add_web_app(app: FastAPI, folder: Path | None, *, bucket_url: str) -> bool:
         app.router.add_api_route(path, show_page, methods=["GET", "HEAD"], include_in_schema=False, response_class=Response)
     app.router.add_api_route("/assets/{name}", get_asset, methods=["GET", "HEAD"], include_in_schema=False, response_class=Response)
     return True
+
+
+def _branded(page: _WebFile, branding: Branding) -> _WebFile:
+    """Return the page with the operator's name, logo and accent. The app reads name and logo from the page, so that it starts with them."""
+    name = html.escape(branding.name)
+    content = page.content.decode().replace(f"<title>{DEFAULT_BRAND_NAME}</title>", f"<title>{name}</title>")
+    if branding.logo_path is not None:
+        # Relative, as all addresses of the page.
+        icon = f'<link rel="icon" href=".{branding.logo_path}" type="{branding.logo_type}" data-brand>'
+        content = re.sub(r'<link rel="icon"[^>]*>', icon, content, count=1)
+    if branding.style:
+        content = content.replace("</head>", f"<style>{branding.style}</style></head>", 1)
+    branded = content.encode()
+    if branded == page.content:
+        return page
+    return replace(page, content=branded, compressed=gzip.compress(branded, mtime=0))
 
 
 def _read(path: Path) -> _WebFile:

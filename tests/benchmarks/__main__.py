@@ -42,6 +42,9 @@ class Sampling:
     rows: int = 100_000
 
 
+NOT_MEASURED = {"contention": ("bare", "floor")} | dict.fromkeys(("cold", "emulator", "imports", "load", "signing", "lists"), ("floor",))
+"""Candidates that a measurement leaves out."""
+
 QUICK = Sampling(cold_rounds=4, rounds=8, times=16, load_seconds=1.0, latency_times=9, contention_times=40, list_times=10, rows=100_000)
 """About a third of the samples."""
 SMALL = Sampling(cold_rounds=1, rounds=2, times=8, load_seconds=0.1, latency_times=3, contention_times=5, list_times=3, rows=1000)
@@ -74,8 +77,9 @@ def measure(sampling: Sampling, *, only: list[str], compare: Path | None = None)
         for name, measurement in measurements(sampling).items():
             if not only or name in only:
                 started_at = time.monotonic()
-                # The bare handler has no counters to contend for.
-                measured = [candidate for candidate in candidates if candidate.name != "bare"] if name == "contention" else candidates
+                # The lower bounds have no counters to contend for, and no start to compare.
+                without = NOT_MEASURED.get(name, ())
+                measured = [candidate for candidate in candidates if candidate.name not in without]
                 figures[name] = measurement(testbed, measured)
                 print(f"{name}: {time.monotonic() - started_at:.0f} s", flush=True)
     figures["machine"]["load_after"] = os.getloadavg()[0]

@@ -27,7 +27,9 @@ def build_candidates(*, compare: Path | None = None) -> list[Candidate]:
     wheels = _wheels()
     ours = [("ours", contents.ROOT)] + ([] if compare is None else [("before", compare)])
     candidates = [Candidate(name, "lambda_app.main", (_application(name, checkout), wheels)) for name, checkout in ours]
-    return [*candidates, *(Candidate(name, name, (_peer(name), wheels)) for name in ("plain", "bare"))]
+    plain, bare = (Candidate(name, name, (_peer(name), wheels)) for name in ("plain", "bare"))
+    floor = Candidate("floor", "floor", (_peer("floor"), BUILD / "ours", wheels))
+    return [*candidates, plain, bare, floor]
 
 
 def _wheels() -> Path:

@@ -17,11 +17,13 @@ KINDS = ("python_ms", "import_ms", "build_ms", "first_response_ms", "total_ms", 
 AFTER_SNAPSHOT = ("after_snapshot_ms", "after_snapshot_cpu_ms", "best_after_snapshot_cpu_ms")
 
 
-def _figures(*, cold: float, warm: float, after_snapshot: float = 60) -> dict[str, Any]:
+def _figures(*, cold: float, warm: float, after_snapshot: float = 20) -> dict[str, Any]:
     def request(value: float) -> dict[str, float]:
         return dict.fromkeys(("p50_ms", "p99_ms", "best_ms", "cpu_best_ms"), value)
 
-    requests = {name: {"ours": request(warm), "plain": request(5), "bare": request(1)} for name in ("upload", "get", "download")}
+    peers = {"plain": request(5), "bare": request(1), "floor": request(1)}
+    requests = {name: {"ours": request(warm), **peers} for name in ("upload", "get", "download")}
+    requests["link download"] = {"ours": request(warm)}
     return {
         "machine": {"processors": 2},
         "requests": requests,
@@ -33,10 +35,13 @@ def _figures(*, cold: float, warm: float, after_snapshot: float = 60) -> dict[st
 
 
 def test_only_exceeded_budgets_are_reported() -> None:
-    assert exceeded_budgets(_figures(cold=100, warm=4)) == []
-    assert exceeded_budgets(_figures(cold=101, warm=4)) == ["cold start without a snapshot, relative to the plain app"]
-    assert exceeded_budgets(_figures(cold=100, warm=4, after_snapshot=61)) == ["first response after a snapshot, relative to the plain app"]
-    assert len(exceeded_budgets(_figures(cold=100, warm=4.1))) == 3
+    assert exceeded_budgets(_figures(cold=100, warm=1.5)) == []
+    assert exceeded_budgets(_figures(cold=101, warm=1.5)) == ["cold start without a snapshot, relative to the plain app"]
+    assert exceeded_budgets(_figures(cold=100, warm=1.5, after_snapshot=21)) == [
+        "first response after a snapshot, relative to the plain app"
+    ]
+    assert exceeded_budgets(_figures(cold=100, warm=1.55)) == [f"warm {name}, relative to the bare handler" for name in ("get", "download")]
+    assert len(exceeded_budgets(_figures(cold=100, warm=2.6))) == 6
 
 
 def test_tables_are_replaced_between_their_markers(tmp_path: Path) -> None:
@@ -83,7 +88,7 @@ def test_candidates_serve_every_scenario_with_the_expected_round_trips(monkeypat
     for scenario in SCENARIOS:
         assert set(wire[scenario.name]) == set(scenario.by) - {"before"}
     trips = {name: found["round_trips"] for name, found in wire["get"].items()}
-    assert trips == {"ours": 2, "plain": 11, "bare": 6}
+    assert trips == {"ours": 1, "plain": 11, "bare": 6, "floor": 1}
     assert all(found["sent_bytes"] > 100 and found["received_bytes"] > 100 for found in wire["upload"].values())
     assert {scenario.name for scenario in scenarios_of("bare")} >= set(LOAD_MIX)
     assert CONTENDED

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from lambda_app.core.security.random_tokens import hash_secret, new_link_token
 from lambda_app.core.settings import Environment, Settings
 from lambda_app.db import migrations
 from lambda_app.factory import Services
@@ -84,6 +85,8 @@ class Testbed:
     environment: dict[str, str]
     owner: BenchUser
     file_id: UUID
+    link_token: str = ""
+    """The token of a share link of that file."""
 
     @property
     def database_url(self) -> str:
@@ -155,5 +158,11 @@ def running_testbed() -> Iterator[Testbed]:
         # One file in ten belongs to another user.
         testbed.create_files(owner.id, FILES_OF_OWNER * 10 // 9 + 1)
         with services.engine.begin() as connection:
-            file_id = connection.execute(text("SELECT id FROM file WHERE owner_id = :id LIMIT 1"), {"id": owner.id}).scalar_one()
-        yield Testbed(services, environment, owner, file_id)
+            file_id = connection.execute(
+                text("SELECT id FROM file WHERE owner_id = :id AND status = 'available' LIMIT 1"), {"id": owner.id}
+            ).scalar_one()
+            token, share_id = new_link_token(), uuid4()
+            share = {"id": share_id, "owner": owner.id, "hash": hash_secret(token), "file": file_id}
+            connection.execute(text("INSERT INTO share (id, owner_id, token_hash) VALUES (:id, :owner, :hash)"), share)
+            connection.execute(text("INSERT INTO share_file (share_id, file_id, position) VALUES (:id, :file, 0)"), share)
+        yield Testbed(services, environment, owner, file_id, token)

@@ -126,3 +126,7 @@ def keep_sessions_on_role_change(
 
 def change_without_event(_: Callable[..., Any], change: Any, model: type[Any], *_action: Any, **_details: Any) -> Select[Any]:
     return select(aliased(model, change.cte("changed")))
+
+
+async def refuse_nothing(_refusal_before: Callable[..., Awaitable[AppError | None]], _request: HTTPConnection) -> None:
+    return None

@@ -10,12 +10,13 @@ from sqlalchemy import true
 from starlette.datastructures import MutableHeaders
 
 from lambda_app.core import clock
-from lambda_app.core.errors import PermissionDeniedError
+from lambda_app.core.errors import NotAuthenticatedError, PermissionDeniedError
 from lambda_app.core.security import password_rules, passwords, share_tokens, tokens
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.db import engine
 from lambda_app.db import errors as db_errors
 from lambda_app.dependencies import browser_sessions, same_origin
+from lambda_app.dependencies import callers as caller_dependencies
 from lambda_app.dependencies.auth import BearerToken
 from lambda_app.handlers import admin
 from lambda_app.handlers.rotate_signing_key import RotationRefusedError, SigningKeyRotation
@@ -41,6 +42,7 @@ from lambda_app.models import (
 )
 from lambda_app.models.files.files import CHARGED
 from lambda_app.repositories import audit
+from lambda_app.repositories.accounts import callers as caller_rows
 from lambda_app.repositories.accounts import mail_tokens
 from lambda_app.repositories.accounts import sessions as session_rows
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
@@ -55,16 +57,16 @@ from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
-from lambda_app.repositories.sharing import guest_throttle
+from lambda_app.repositories.sharing import caller_links, guest_throttle
 from lambda_app.repositories.sharing import share_links as share_link_rows
 from lambda_app.repositories.sharing import shares as share_rows
 from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepository
 from lambda_app.routers.http import costly_routes, problems, request_middleware, security_headers, templating
 from lambda_app.routers.sharing import file_request_pages, share_links
-from lambda_app.services.accounts import api_keys, authentication, login_throttle, recovery, second_factor, sessions, users
+from lambda_app.services.accounts import api_keys, authentication, callers, login_throttle, recovery, second_factor, sessions, users
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
-from lambda_app.services.files import batch_changes, files, idempotency, sweep, upload_tokens, upload_verification, uploads
+from lambda_app.services.files import batch_changes, caller_files, files, idempotency, sweep, upload_tokens, upload_verification, uploads
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.sharing import shares
 from lambda_app.storage import content, signed_headers
@@ -139,7 +141,7 @@ GUARDS = (
     ),
     Guard(
         "only an available file can be downloaded",
-        files.FileService.start_download,
+        caller_files.CallerFileService.start_download,
         (DropCheck(FileNotAvailableError),),
         (f"{API}test_files.py::test_only_available_files_can_be_downloaded",),
     ),
@@ -225,13 +227,13 @@ GUARDS = (
     # Limits
     Guard(
         "the quota limits bytes",
-        transitions.FileTransitionRepository._has_room,
+        transitions.has_room_for,
         (DropCondition(User.bytes_used),),
         (f"{API}test_quota.py",),
     ),
     Guard(
         "the quota limits files",
-        transitions.FileTransitionRepository._has_room,
+        transitions.has_room_for,
         (DropCondition(User.files_count),),
         (f"{API}test_quota.py",),
     ),
@@ -268,19 +270,19 @@ GUARDS = (
     # Authentication
     Guard(
         "a revoked session is refused",
-        session_rows._is_live,
+        session_rows.is_live_session,
         (DropCondition(UserSession.revoked_at),),
         (f"{API}test_sessions.py",),
     ),
     Guard(
         "a disabled user is refused",
-        session_rows._is_live,
+        session_rows.is_live_session,
         (DropCondition(User.is_active),),
         (f"{API}test_login.py::test_disabled_user_is_refused_on_the_next_request",),
     ),
     Guard(
         "a new token epoch ends every token",
-        session_rows._is_live,
+        session_rows.is_live_session,
         (DropCondition(UserSession.token_epoch, User.token_epoch),),
         (f"{API}test_sessions.py::test_every_credential_is_refused_on_the_next_request",),
     ),
@@ -393,7 +395,31 @@ GUARDS = (
         (f"{API}test_api_keys.py::test_key_gives_access_within_its_scopes_only",),
     ),
     Guard(
+        "a statement accepts no caller whose credential is not in force",
+        callers.CallerService.accept,
+        (DropCheck(NotAuthenticatedError),),
+        (f"{API}test_sessions.py::test_every_credential_is_refused_on_the_next_request",),
+    ),
+    Guard(
+        "an invalid credential is refused before any other error of the request",
+        caller_dependencies.refusal_before,
+        (Replace(behaviours.refuse_nothing),),
+        (f"{API}test_one_trip.py::test_credential_is_checked_before_other_errors",),
+    ),
+    Guard(
+        "an upload with an API key needs the scopes in the statement that inserts the file",
+        caller_rows.may,
+        (Replace(lambda *_: true()),),
+        (f"{API}test_one_trip.py::test_upload_without_scope_inserts_nothing",),
+    ),
+    Guard(
         "a superuser's file key is limited to their own files",
+        caller_rows.select_caller,
+        (DropCondition(caller_rows.key_has_scope),),
+        (f"{API}test_api_keys.py::test_superusers_key_without_admin_scope_reads_only_their_own_files",),
+    ),
+    Guard(
+        "a superuser's file key changes only their own files",
         ApiKeyRepository.drop_superuser,
         (Replace(lambda *_: None),),
         (f"{API}test_api_keys.py::test_superusers_key_without_admin_scope_reads_only_their_own_files",),
@@ -424,7 +450,7 @@ GUARDS = (
     ),
     Guard(
         "a public upload needs the scope shares",
-        uploads._require_scopes,
+        uploads.require_scopes,
         (DropCheck(authentication.require_scope),),
         (f"{API}test_credential_power.py::test_public_upload_requires_the_scope_shares",),
     ),
@@ -632,19 +658,19 @@ GUARDS = (
     ),
     Guard(
         "only the same visitor resumes a file download",
-        share_link_rows._FileDownload.was_granted,
+        share_link_rows.FileDownload.was_granted,
         (Replace(behaviours.grant_to_all(ShareDownload)),),
         (f"{API}test_share_links.py::test_resumed_download_is_audited_and_not_counted",),
     ),
     Guard(
         "a repeated download is not counted",
-        share_link_rows._grant_query,
+        caller_links.CallerLinkRepository.grant,
         (Read(share_link_rows.REPEAT_WITHIN, instead=timedelta(0)),),
         (f"{API}test_share_links.py::test_repeated_download_within_the_minute_counts_once",),
     ),
     Guard(
         "a download cannot be repeated after its URL has expired",
-        share_link_rows._grant_query,
+        caller_links.CallerLinkRepository.grant,
         (Read(share_link_rows.REPEAT_WITHIN, instead=share_link_rows.RESUME_WITHIN),),
         (f"{API}test_share_links.py::test_resumed_download_is_audited_and_not_counted",),
     ),
@@ -656,7 +682,7 @@ GUARDS = (
     ),
     Guard(
         "a granted or repeated download obeys every rule of the link",
-        share_link_rows._grant_query,
+        share_link_rows.grant_statement,
         (DropCondition(share_link_rows._is_downloadable, times=2),),
         (
             f"{API}test_share_races.py::test_download_that_waited_for_a_revocation_is_refused",

@@ -21,7 +21,8 @@ def test_package_contains_every_data_file() -> None:
     package = Path(__file__).parents[2] / "lambda_app"
     others = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
 
-    names = ("docs.css", "docs.html", "docs.js", "file_request.css", "file_request.html", "file_request.js", "share.css", "share.html")
-    pages = {f"routers/pages/{name}" for name in names}
+    templates = {f"{name}.html" for name in ("base", "docs", "file_request", "icons", "share")}
+    sources = {"docs.css", "docs.js", "file_request.css", "file_request.js", "share.css", "tokens.css"}
+    pages = {f"routers/pages/{name}" for name in templates | sources}
     assert others == {"core/security/common_passwords.txt", *pages}
     assert PROJECT["tool"]["setuptools"]["package-data"] == {"lambda_app.core.security": ["*.txt"], "lambda_app.routers": ["pages/*"]}

@@ -2,6 +2,7 @@
 
 import type { ComponentType } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { BRAND_NAME } from "./core/brand";
 import { language, t } from "./core/language";
 import { loadScreens } from "./core/lazy";
 import { location, navigate, nextPath, PUBLIC_PATHS, SIGNED_IN_PATHS } from "./core/router";
@@ -87,7 +88,7 @@ export function App() {
   const isPublic = isOneOf(path, PUBLIC_PATHS);
   useEffect(() => {
     const title = TITLES[path]?.();
-    if (title !== undefined) document.title = `${title} · We-Upload`;
+    if (title !== undefined) document.title = `${title} · ${BRAND_NAME}`;
   }, [path, language.value]);
   const shownPath = useRef(path);
   useEffect(() => {

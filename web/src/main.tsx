@@ -8,7 +8,7 @@ import { startRouter } from "./core/router";
 import { loadServerConfig } from "./core/server-config";
 import { startSession } from "./core/session";
 import { applyTheme } from "./core/theme";
-import "./styles/tokens.css";
+import "../../lambda_app/routers/pages/tokens.css";
 import "./styles/app.css";
 import { startUploads } from "./uploads/upload-store";
 

@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { links, isOpen } from "./links/link-store";
+import { BRAND_NAME } from "./core/brand";
 import { fmt, t } from "./core/language";
 import { useKeys } from "./core/keys";
 import { loadScreens } from "./core/lazy";
@@ -54,9 +55,9 @@ export function PlaceLink({ place }: { readonly place: Place }) {
 
 function Brand() {
   return (
-    <a class="brand" href="files" aria-label="We-Upload">
+    <a class="brand" href="files" aria-label={BRAND_NAME}>
       <Mark />
-      <span class="word">We-Upload</span>
+      <span class="word">{BRAND_NAME}</span>
     </a>
   );
 }
@@ -129,7 +130,7 @@ export function Shell({ children }: { readonly children: ComponentChildren }) {
           <MenuButton class="me" label={email} isLabelShown items={accountMenu}>
             <Avatar email={email} />
             <span class="grow">
-              <span class="two strong-two">{email}</span>
+              <span class="two strong-two">{user.value?.display_name ?? email}</span>
             </span>
             <Icon name="down" size="s" />
           </MenuButton>

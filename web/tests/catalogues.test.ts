@@ -1,27 +1,15 @@
 import { describe, expect, it } from "vitest";
-import { screens as deScreens } from "../src/locales/de/screens";
-import { start as deStart } from "../src/locales/de/start";
-import { uploads as deUploads } from "../src/locales/de/uploads";
-import { screens as enScreens } from "../src/locales/en/screens";
-import { start as enStart } from "../src/locales/en/start";
-import { uploads as enUploads } from "../src/locales/en/uploads";
+import { CATALOGUES, differences, textsOf as texts } from "../catalogue-check";
 
-const CATALOGUES = [
-  ["start", enStart, deStart],
-  ["screens", enScreens, deScreens],
-  ["uploads", enUploads, deUploads],
-] as const;
-
-/** Return each text with its path. */
-function texts(value: unknown, path = ""): [string, unknown][] {
-  if (Array.isArray(value)) return value.flatMap((item, index) => texts(item, `${path}.${index}`));
-  if (typeof value === "object" && value !== null) return Object.entries(value).flatMap(([key, item]) => texts(item, `${path}.${key}`));
-  return [[path, value]];
-}
+describe("the check of the build", () => {
+  it("finds a text that only one language has", () => {
+    expect(differences({ a: { b: "x" }, c: "y" }, { a: { b: "x", d: "z" } })).toEqual([".c", ".a.d"]);
+  });
+});
 
 describe.each(CATALOGUES)("the catalogue %s", (_, en, de) => {
   it("has the same keys in both languages", () => {
-    expect(texts(de).map(([path]) => path)).toEqual(texts(en).map(([path]) => path));
+    expect(differences(en, de)).toEqual([]);
   });
 
   it("has no empty text", () => {

@@ -32,6 +32,9 @@ export type ApiKey = Result<"/api/v1/users/me/api-keys", "get">[number];
 export type ApiKeyCreate = Body<"/api/v1/users/me/api-keys", "post">;
 export type NewApiKey = Result<"/api/v1/users/me/api-keys", "post">;
 export type Scope = ApiKey["scopes"][number];
+export type FactorSetup = Result<"/api/v1/users/me/second-factor", "post">;
+export type FactorProof = Body<"/api/v1/users/me/second-factor/disable", "post">;
+export type AccountProof = Body<"/api/v1/users/me", "delete">;
 export type TokenPair = Result<"/api/v1/login/token", "post">;
 
 export type FileInfo = Result<"/api/v1/files/{file_id}", "get">;

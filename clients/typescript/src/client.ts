@@ -11,8 +11,8 @@ import {
   type Locks,
   type Session,
   type SessionStore,
-  type SignInSession,
   type SignInOptions,
+  type SignInSession,
 } from "./session.js";
 
 export interface ClientOptions {
@@ -77,9 +77,9 @@ function accountCalls(http: Http, session: SignInSession) {
     get isSignedIn() {
       return session.isSignedIn;
     },
-    /** Sign in and return the account. Without the code that the account needs, the error has the code `second_factor_required`. */
-    async signIn({ email, password, ...options }: { readonly email: string; readonly password: string } & SignInOptions): Promise<api.User> {
-      await session.signIn(email, password, options);
+    /** Sign in and return the account. */
+    async signIn(credentials: { readonly email: string; readonly password: string } & SignInOptions): Promise<api.User> {
+      await session.signIn(credentials.email, credentials.password, credentials);
       return me();
     },
     /** Go on with the session of an earlier page load. Null where there is none. Throws when the server cannot be reached. */
@@ -98,20 +98,14 @@ function accountCalls(http: Http, session: SignInSession) {
     me,
     /** A new password ends every session, this one too. */
     updateMe: (body: api.SelfUpdate) => http.call("put", "/api/v1/users/me", { body }),
-    /** Create the secret for an authenticator app. The second factor is off until `confirmSecondFactor`. */
-    startSecondFactor: (password: string) => http.call("post", "/api/v1/users/me/second-factor", { body: { current_password: password } }),
-    /** Turn the second factor on, and return the recovery codes. */
+    /** Get a secret for an authenticator app. The second factor is off until a code confirms it. */
+    startSecondFactor: (body: { readonly current_password: string }) => http.call("post", "/api/v1/users/me/second-factor", { body }),
+    /** Turn the second factor on; returns the recovery codes, once. */
     confirmSecondFactor: (otp: string) => http.call("post", "/api/v1/users/me/second-factor/confirm", { body: { otp } }),
-    renewRecoveryCodes: (password: string, otp: string) =>
-      http.call("post", "/api/v1/users/me/second-factor/recovery-codes", { body: { current_password: password, otp } }),
-    disableSecondFactor: (password: string, otp: string) =>
-      http.call("post", "/api/v1/users/me/second-factor/disable", { body: { current_password: password, otp } }),
-    /** Close the account. It is deleted at `deletion_at`; a sign-in with `keepAccount` cancels that. */
-    async deleteMe(password: string, otp?: string): Promise<api.User> {
-      const closed = await http.call("delete", "/api/v1/users/me", { body: { current_password: password, ...(otp === undefined ? {} : { otp }) } });
-      session.clear();
-      return closed;
-    },
+    renewRecoveryCodes: (body: api.FactorProof) => http.call("post", "/api/v1/users/me/second-factor/recovery-codes", { body }),
+    disableSecondFactor: (body: api.FactorProof) => http.call("post", "/api/v1/users/me/second-factor/disable", { body }),
+    /** Close the own account at once and delete it later; a sign-in with `keepAccount` keeps it. */
+    deleteMe: (body: api.AccountProof) => http.call("delete", "/api/v1/users/me", { body }),
     usage: (options?: CallOptions) => http.call("get", "/api/v1/users/me/usage", { ...options }),
     /** All active sessions, newest first. */
     async sessions(options?: CallOptions): Promise<api.SessionInfo[]> {
@@ -218,6 +212,8 @@ function shareCalls(http: Http) {
       http.call("get", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, ...options }),
     update: (shareId: string, body: api.ShareUpdate) =>
       http.call("patch", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, body }),
+    /** Give a link a new address; the old one stops working. */
+    rotate: (shareId: string) => http.call("post", "/api/v1/shares/{share_id}/rotate", { path: { share_id: shareId } }),
     revoke: (shareId: string) => http.call("delete", "/api/v1/shares/{share_id}", { path: { share_id: shareId } }),
     /** Revoke every link that contains the file. */
     revokeForFile: (fileId: string) => http.call("delete", "/api/v1/files/{file_id}/shares", { path: { file_id: fileId } }),
@@ -254,6 +250,8 @@ function fileRequestCalls(http: Http) {
       http.call("get", "/api/v1/file-requests/{request_id}", { path: { request_id: requestId }, ...options }),
     update: (requestId: string, body: api.FileRequestUpdate) =>
       http.call("patch", "/api/v1/file-requests/{request_id}", { path: { request_id: requestId }, body }),
+    /** Give a request a new address; the old one stops working. */
+    rotate: (requestId: string) => http.call("post", "/api/v1/file-requests/{request_id}/rotate", { path: { request_id: requestId } }),
     /** Close a request: its link ends. Files that came by it stay. */
     close: (requestId: string) => http.call("delete", "/api/v1/file-requests/{request_id}", { path: { request_id: requestId } }),
   };

@@ -39,12 +39,11 @@ export interface Session {
   renew(rejected: string | null): Promise<boolean>;
 }
 
-/** What a sign-in can send beside address and password. */
 export interface SignInOptions {
-  /** For accounts with a second factor: a code of the authenticator app, or a recovery code. */
-  readonly otp?: string;
-  /** Cancel the deletion of the account that its owner requested. */
-  readonly keepAccount?: boolean;
+  /** Code of the authenticator app, or a recovery code; for accounts with a second factor. */
+  readonly otp?: string | undefined;
+  /** Keep an account that is about to be deleted. */
+  readonly keepAccount?: boolean | undefined;
 }
 
 /** A session that can be started with a password and ended. */
@@ -147,13 +146,16 @@ export function createSession(config: SessionConfig): SignInSession {
       if (tokens.accessToken !== rejected) return true;
       return renewOnce();
     },
-    async signIn(email, password, { otp, keepAccount = false } = {}) {
-      const code = otp === undefined ? {} : { otp };
-      const decision = keepAccount ? { keep_account: true } : {};
+    async signIn(email, password, { otp, keepAccount } = {}) {
       await adopt(
         config.mode === "cookie"
-          ? await post("/session", jsonBody({ email, password, ...code, ...decision }, SESSION_HEADERS))
-          : await post("/login/token", { body: new URLSearchParams({ username: email, password, ...code, ...(keepAccount ? { keep_account: "true" } : {}) }) }),
+          ? await post(
+              "/session",
+              jsonBody({ email, password, ...(otp ? { otp } : {}), ...(keepAccount ? { keep_account: true } : {}) }, SESSION_HEADERS),
+            )
+          : await post("/login/token", {
+              body: new URLSearchParams({ username: email, password, ...(otp ? { otp } : {}), ...(keepAccount ? { keep_account: "true" } : {}) }),
+            }),
       );
     },
     refresh: renewOnce,

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session, make_transient
 
 from lambda_app.core import clock
@@ -16,6 +16,17 @@ LAST_USED_STEP = timedelta(hours=1)
 """Resolution of `last_used_at`, so that not every request writes it."""
 
 
+def is_valid_key(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Return the condition that joins an API key that is in force with its active owner."""
+    return and_(
+        User.id == ApiKey.user_id,
+        ApiKey.revoked_at.is_(None),
+        or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now),
+        ApiKey.token_epoch == User.token_epoch,
+        User.is_active,
+    )
+
+
 class ApiKeyRepository:
     """Reads and writes the rows of `api_key`."""
 
@@ -24,17 +35,7 @@ class ApiKeyRepository:
 
     def get_with_owner(self, key_hash: str) -> tuple[ApiKey, User] | None:
         """Return a valid key and its active owner, in one query; None if the key is unknown, revoked or expired."""
-        query = (
-            select(ApiKey, User)
-            .join(User, User.id == ApiKey.user_id)
-            .where(
-                ApiKey.key_hash == key_hash,
-                ApiKey.revoked_at.is_(None),
-                or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > clock.now()),
-                ApiKey.token_epoch == User.token_epoch,
-                User.is_active,
-            )
-        )
+        query = select(ApiKey, User).join(User, is_valid_key(clock.now())).where(ApiKey.key_hash == key_hash)
         row = self._session.execute(query).one_or_none()
         return None if row is None else (row[0], row[1])
 

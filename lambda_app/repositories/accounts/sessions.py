@@ -31,7 +31,8 @@ SESSIONS_PER_BATCH = 200
 _TIME = UserSession.created_at.type
 
 
-def _is_live(now: datetime | ColumnElement[datetime]) -> Any:
+def is_live_session(now: datetime | ColumnElement[datetime]) -> Any:
+    """Return the condition that joins a user with a session that is in force."""
     return and_(
         UserSession.user_id == User.id,
         UserSession.revoked_at.is_(None),
@@ -48,7 +49,7 @@ def _is_new_window(now: datetime) -> ColumnElement[bool]:
 # Nearly every request executes this. Built once, it takes a third less time than built per request.
 _USER_OF_SESSION = (
     select(User)
-    .join(UserSession, _is_live(bindparam("now", type_=_TIME)))
+    .join(UserSession, is_live_session(bindparam("now", type_=_TIME)))
     .where(User.id == bindparam("user_id"), UserSession.id == bindparam("session_id"), User.token_epoch == bindparam("token_epoch"))
 )
 
@@ -119,7 +120,7 @@ class SessionRepository:
                 RefreshToken.token_hash == token_hash,
                 RefreshToken.used_at.is_(None),
                 RefreshToken.session_id == UserSession.id,
-                _is_live(now),
+                is_live_session(now),
                 or_(_is_new_window(now), UserSession.refresh_count < REFRESHES_PER_WINDOW),
             )
             .values(used_at=now, successor_hash=successor.token_hash)
@@ -157,7 +158,7 @@ class SessionRepository:
         """Return whether and how a refresh token was exchanged; None if it is unknown."""
         successor = aliased(RefreshToken)
         query = (
-            select(RefreshToken, UserSession, User, successor.used_at, _is_live(clock.now()))
+            select(RefreshToken, UserSession, User, successor.used_at, is_live_session(clock.now()))
             .join_from(RefreshToken, UserSession, UserSession.id == RefreshToken.session_id)
             .join(User, User.id == UserSession.user_id)
             .outerjoin(successor, successor.token_hash == RefreshToken.successor_hash)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, SmallInteger, String, Update, and_, case, column, func, literal, null, select, update, values
+from sqlalchemy import CTE, ColumnElement, SmallInteger, String, Update, and_, case, cast, column, func, literal, null, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -193,9 +194,10 @@ def _current_delays(keys: AttemptKeys, now: datetime) -> CTE:
 
 def _count(keys: AttemptKeys, delays: CTE, now: datetime) -> ReturningInsert[str, int, int, datetime | None]:
     """Return the upsert that counts the attempt on its counters, unless one of them blocks."""
-    counters = values(column("key", String), column("kind", SmallInteger), name="counters").data(
-        list(zip(keys.all, keys.kinds, strict=True))
-    )
+    # Not VALUES, which SQLAlchemy would compile again for each sign-in: 10 ms.
+    arrays = literal(list(keys.all), ARRAY(String)), cast(literal(list(map(int, keys.kinds)), ARRAY(SmallInteger)), ARRAY(SmallInteger))
+    columns = column("key", String), column("kind", SmallInteger)
+    counters = func.unnest(*arrays).table_valued(*columns, name="counters").render_derived()
     rows = select(counters.c.key, counters.c.kind, literal(1)).join_from(counters, delays, delays.c.blocked_until.is_(None))
     account = aliased(SignInAttempt)
     is_attacked = (

@@ -11,16 +11,16 @@ from sqlalchemy import BigInteger, ColumnElement, Double, cast, func, literal
 
 from lambda_app.models import User
 from lambda_app.models.accounts.users import DELETION_WINDOW
+from lambda_app.repositories.statements import as_column
 
 BIGINT_MAX = 9e18
 
 
-def deleted_bytes_now(now: datetime | ColumnElement[datetime], *, allowance_bytes: int) -> ColumnElement[int]:
-    """Return the count of the user's deleted bytes at `now`."""
-    at = literal(now, User.updated_at.type) if isinstance(now, datetime) else now
-    elapsed = func.coalesce(func.extract("epoch", at - User.deleted_bytes_at), 0)
+def deleted_bytes_now(now: datetime | ColumnElement[datetime], *, allowance_bytes: int | ColumnElement[int]) -> ColumnElement[int]:
+    """Return the count of the user's deleted bytes at `now`. Values or parameters."""
+    elapsed = func.coalesce(func.extract("epoch", as_column(now, User.updated_at.type) - User.deleted_bytes_at), 0)
     share = cast(elapsed, Double) / literal(DELETION_WINDOW.total_seconds(), Double)
-    grown_back = func.least(share * literal(float(allowance_bytes), Double), literal(BIGINT_MAX, Double))
+    grown_back = func.least(share * cast(as_column(allowance_bytes, BigInteger()), Double), literal(BIGINT_MAX, Double))
     return func.greatest(0, User.deleted_bytes - cast(func.floor(grown_back), BigInteger))
 
 

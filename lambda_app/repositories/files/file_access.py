@@ -2,9 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
-from uuid import UUID
+from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, Subquery, and_, asc, desc, exists, false, or_, select, true
 from sqlalchemy.orm import aliased
@@ -16,15 +14,30 @@ from lambda_app.schemas.files.file_lists import FileFilter, Shared
 EDITORS_FIELDS = frozenset({"filename", "description"})
 """Fields that an editor may change; only those who may manage the file change who may read it."""
 
+
+class Viewer(Protocol):
+    """The user whose permission a condition checks: a row, or the columns of a statement that authenticates its caller itself."""
+
+    @property
+    def id(self) -> Any:
+        """A UUID, or a column of UUIDs."""
+
+    @property
+    def is_superuser(self) -> Any:
+        """Whether the user manages the files of all users: a bool, or a column of bools."""
+
+
 _Sharer = aliased(User, name="sharer")
 _Viewer = aliased(User, name="viewer")
 
 
-def readable_by(viewer: User | None) -> ColumnElement[bool]:
+def readable_by(viewer: Viewer | None) -> ColumnElement[bool]:
     """The files that `viewer` may read; None is an anonymous caller."""
     if viewer is None:
         return _is_published()
-    return manageable_by(viewer) if viewer.is_superuser else or_(manageable_by(viewer), _is_published(), _is_granted_to(viewer))
+    if viewer.is_superuser is True:
+        return manageable_by(viewer)
+    return or_(manageable_by(viewer), _is_published(), _is_granted_to(viewer))
 
 
 def public() -> ColumnElement[bool]:
@@ -32,24 +45,26 @@ def public() -> ColumnElement[bool]:
     return and_(_is_published(), File.status == FileStatus.AVAILABLE)
 
 
-def changeable_by(user: User, fields: Collection[str] = ()) -> ColumnElement[bool]:
+def changeable_by(user: Viewer, fields: Collection[str] = ()) -> ColumnElement[bool]:
     """The files on which `user` may change these fields."""
-    if user.is_superuser or not EDITORS_FIELDS.issuperset(fields):
+    if user.is_superuser is True or not EDITORS_FIELDS.issuperset(fields):
         return manageable_by(user)
     return or_(manageable_by(user), _is_granted_to(user, GrantRole.EDITOR))
 
 
-def downloadable_by(viewer: User | None) -> ColumnElement[bool]:
+def downloadable_by(viewer: Viewer | None) -> ColumnElement[bool]:
     """The files that `viewer` may currently download."""
     return and_(File.status == FileStatus.AVAILABLE, readable_by(viewer))
 
 
-def manageable_by(user: User) -> ColumnElement[bool]:
+def manageable_by(user: Viewer) -> ColumnElement[bool]:
     """The files that `user` may complete, share and delete: the user's own, or all for a superuser."""
-    return true() if user.is_superuser else File.owner_id == user.id
+    if isinstance(user.is_superuser, ColumnElement):
+        return or_(user.is_superuser, _is_owned_by(user))
+    return true() if user.is_superuser else _is_owned_by(user)
 
 
-def listed_for(user: User, filters: FileFilter) -> ColumnElement[bool]:
+def listed_for(user: Viewer, filters: FileFilter) -> ColumnElement[bool]:
     """The files in the list of `user`: the user's own, those shared with or by the user, or for a superuser those of others."""
     match filters.shared:
         case None if filters.of_all_owners:
@@ -59,10 +74,10 @@ def listed_for(user: User, filters: FileFilter) -> ColumnElement[bool]:
         case Shared.WITH_ME:
             return _is_offered()
         case Shared.BY_ME:
-            return File.owner_id == user.id
+            return _is_owned_by(user)
 
 
-def shared_files(user: User, shared: Shared, *, is_descending: bool = True) -> Subquery:
+def shared_files(user: Viewer, shared: Shared, *, is_descending: bool = True) -> Subquery:
     """The files that are shared with or by `user`: `file_id` and `file_created_at`, which an index has in order."""
     columns = select(FileGrant.file_created_at, FileGrant.file_id)
     if shared is Shared.WITH_ME:
@@ -73,12 +88,12 @@ def shared_files(user: User, shared: Shared, *, is_descending: bool = True) -> S
     return columns.order_by(direction(FileGrant.file_created_at), direction(FileGrant.file_id)).subquery("shared")
 
 
-def granted_to(user: User) -> tuple[ColumnElement[bool], ...]:
+def granted_to(user: Viewer) -> tuple[ColumnElement[bool], ...]:
     """The grants that give `user` access. A grant to an address that the user has not confirmed does not."""
     return FileGrant.user_id == user.id, FileGrant.is_pending.is_(False)
 
 
-def shareable_by(user: User) -> ColumnElement[bool]:
+def shareable_by(user: Viewer) -> ColumnElement[bool]:
     """The files that `user` may share by a link. `reached_by` checks again whenever the link is opened."""
     return and_(manageable_by(user), File.status == FileStatus.AVAILABLE)
 
@@ -88,16 +103,29 @@ def links_manageable_by(user: User) -> ColumnElement[bool]:
     return true() if user.is_superuser else and_(Share.owner_id == user.id, Share.needs_superuser.is_(False))
 
 
+class SignedIn(Protocol):
+    """A signed-in user: a row, or the columns of a statement that authenticates its caller itself."""
+
+    @property
+    def id(self) -> Any:
+        """A UUID, or a column of UUIDs."""
+
+    @property
+    def token_epoch(self) -> Any:
+        """The user's epoch when the session was opened or the key was created: an int, or a column of ints."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccessContext:
     """A visitor's request to a link: its time, the signed-in user if any, and the share token if any."""
 
-    at: datetime
-    user: User | None
+    at: Any
+    """A datetime, or a parameter of a compiled statement."""
+    user: "SignedIn | None"
     proven: ShareToken | None
 
     @property
-    def viewer_id(self) -> UUID | None:
+    def viewer_id(self) -> Any:
         """The user, by session or share token; whether that is still valid is checked by `link_viewer_is_signed_in`."""
         return self.user.id if self.user is not None else self.proven.user_id if self.proven is not None else None
 
@@ -125,7 +153,7 @@ def link_opens_a_file(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
     return linked.correlate(Share).scalar_subquery().is_(True)
 
 
-def link_is_live(at: datetime) -> ColumnElement[bool]:
+def link_is_live(at: Any) -> ColumnElement[bool]:
     """The links that are not revoked or expired and whose owner is active."""
     has_owner = exists().where(_Sharer.id == Share.owner_id, _Sharer.is_active).correlate_except(_Sharer)
     return and_(Share.revoked_at.is_(None), or_(Share.expires_at.is_(None), Share.expires_at > at), has_owner)
@@ -168,15 +196,20 @@ def link_password_is_proven(access: AccessContext) -> ColumnElement[bool]:
     return or_(has_none, and_(Share.id == proven.share_id, Share.password_version == proven.password_version))
 
 
-def _is_current(user_id: UUID, epoch: int | None) -> ColumnElement[bool]:
+def _is_current(user_id: Any, epoch: Any) -> ColumnElement[bool]:
     return exists().where(_Viewer.id == user_id, _Viewer.token_epoch == epoch, _Viewer.is_active).correlate_except(_Viewer)
+
+
+def _is_owned_by(user: Viewer) -> ColumnElement[bool]:
+    is_owner: ColumnElement[bool] = File.owner_id == user.id
+    return is_owner
 
 
 def _is_published() -> ColumnElement[bool]:
     return and_(File.is_public, File.status != FileStatus.TRASHED, _has_active_owner())
 
 
-def _is_granted_to(user: User, *roles: GrantRole) -> ColumnElement[bool]:
+def _is_granted_to(user: Viewer, *roles: GrantRole) -> ColumnElement[bool]:
     grant = select(FileGrant.file_id).where(FileGrant.file_id == File.id, *granted_to(user))
     return and_(exists(grant.where(FileGrant.role.in_(roles)) if roles else grant), _is_offered())
 

@@ -1,19 +1,20 @@
 """Queries on files. Each query for a file also checks the caller's permission."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple, Self
 from unicodedata import normalize
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Select, asc, collate, desc, func, literal, select, true, tuple_, update
+from sqlalchemy import ColumnElement, FromClause, Select, any_, asc, collate, desc, func, literal, select, true, tuple_, update
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.types import TypeEngine
 
 from lambda_app.core import clock
-from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError, PreconditionFailedError
+from lambda_app.core.errors import NotFoundError, PermissionDeniedError, PreconditionFailedError
 from lambda_app.models import NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus, User
 from lambda_app.repositories.audit import audited_change
-from lambda_app.repositories.files.file_access import changeable_by, listed_for, manageable_by, public, readable_by, shared_files
+from lambda_app.repositories.files.file_access import Viewer, changeable_by, listed_for, manageable_by, public, shared_files
+from lambda_app.repositories.statements import as_column
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderField
 from lambda_app.schemas.page import Cursor
 
@@ -50,6 +51,9 @@ class FileState(NamedTuple):
 INDEXED_SEARCH_LENGTH = 32
 """Characters of a searched name that the index is used for: enough to leave few rows; each further trigram reads another posting list."""
 
+LIKE_ESCAPE = "/"
+"""The escape character in patterns of LIKE."""
+
 TRIGRAM_LENGTH = 3
 """Characters of the shortest searched name that has a trigram."""
 
@@ -64,18 +68,9 @@ class FileRepository:
         """Return the file as currently stored, without a permission check; for internal work, never for a response."""
         return self._session.execute(select(File).where(File.id == file_id).execution_options(populate_existing=True)).scalar_one_or_none()
 
-    def require_readable(self, file_id: UUID, viewer: User | None) -> File:
-        """Return the file if `viewer` may read it.
-
-        Raises:
-            NotAuthenticatedError: an anonymous caller may not read the file, or it does not exist.
-            NoSuchFileError, FileForbiddenError: the same for a signed-in caller.
-        """
-        return self._require(file_id, viewer, readable_by(viewer))
-
     def require_manageable(self, file_id: UUID, user: User) -> File:
         """Return the file if `user` may manage it. Raises NoSuchFileError, FileForbiddenError."""
-        return self._require(file_id, user, manageable_by(user))
+        return self._require(file_id, manageable_by(user))
 
     def list_states(self, file_ids: Sequence[UUID], user: User) -> list[FileState]:
         """Return the state of each of these files that exists, to tell the user why a request for them was refused."""
@@ -84,7 +79,7 @@ class FileRepository:
 
     def require_changeable(self, file_id: UUID, user: User, fields: Collection[str]) -> File:
         """Return the file if `user` may change these fields. Raises NoSuchFileError, FileForbiddenError."""
-        return self._require(file_id, user, changeable_by(user, fields))
+        return self._require(file_id, changeable_by(user, fields))
 
     def require_public(self, file_id: UUID) -> File:
         """Return an available public file. Raises NoSuchFileError for every other file."""
@@ -93,29 +88,20 @@ class FileRepository:
             raise NoSuchFileError
         return file
 
-    def page(self, user: User, filters: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None) -> list[File]:
+    def page(self, user: Viewer, filters: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None) -> list[File]:
         """Return up to `limit` files of the user's list, after the cursor or after `skip` rows.
 
         Raises MalformedRequestError for a cursor of another order.
         """
-        rows = _Listed.of(user, filters, is_descending=order.is_descending)
-        column = rows.columns[order.field]
-        direction = desc if order.is_descending else asc
-        query = rows.select(rows.entity).order_by(direction(column), direction(rows.file_id)).limit(limit)
-        if after is not None:
-            last = tuple_(_comparable(after.value_for(order)), literal(after.id, File.id.type))
-            here = tuple_(column, rows.file_id)
-            query = query.where(here < last if order.is_descending else here > last)
-        elif skip:
-            query = query.offset(skip)
-        return list(self._session.execute(query).scalars())
+        rows = Listed.of(user, filters, is_descending=order.is_descending)
+        last = None if after is None else (after.value_for(order), after.id)
+        return list(self._session.execute(rows.page(rows.entity, order, skip=skip, limit=limit, after=last)).scalars())
 
-    def count(self, user: User, filters: FileFilter, *, up_to: int) -> int:
+    def count(self, user: Viewer, filters: FileFilter, *, up_to: int) -> int:
         """Return the number of files in the user's list, or `up_to` if there are more, so that PostgreSQL stops there."""
-        counted = _Listed.of(user, filters).select(literal(1).label("one")).limit(up_to).subquery("counted")
-        return self._session.execute(select(func.count()).select_from(counted)).scalar_one()
+        return int(self._session.execute(Listed.of(user, filters).total(up_to)).scalar_one())
 
-    def has_more_than(self, rows: int, user: User, filters: FileFilter) -> bool:
+    def has_more_than(self, rows: int, user: Viewer, filters: FileFilter) -> bool:
         """Whether the list has more than so many files, regardless of filters other than owner and sharing."""
         if filters.shared is None:
             query = select(literal(1)).select_from(File).where(listed_for(user, filters))
@@ -148,32 +134,32 @@ class FileRepository:
             raise FileChangedError
         return file
 
-    def _require(self, file_id: UUID, viewer: User | None, permission: ColumnElement[bool]) -> File:
+    def _require(self, file_id: UUID, permission: ColumnElement[bool]) -> File:
         query = select(File, permission.label("is_permitted")).where(File.id == file_id, File.status != FileStatus.DELETING)
         row = self._session.execute(query.execution_options(populate_existing=True)).one_or_none()
-        file, is_permitted = row or (None, False)
-        if file is not None and is_permitted:
-            return file
-        if viewer is None:
-            raise NotAuthenticatedError("Not authenticated")
-        if file is None:
+        if row is None:
             raise NoSuchFileError
-        raise FileForbiddenError
+        file, is_permitted = row
+        if not is_permitted:
+            raise FileForbiddenError
+        return file
 
 
-def _comparable(value: datetime | str | int) -> ColumnElement[Any]:
-    if isinstance(value, str):
-        # PostgreSQL's rules for lower case and normalization differ from Python's.
-        return _as_sorted(value)
-    return literal(value, File.created_at.type if isinstance(value, datetime) else File.size_bytes.type)
+SORT_TYPES: Mapping[OrderField, TypeEngine[Any]] = {
+    OrderField.CREATED: File.created_at.type,
+    OrderField.NAME: File.filename.type,
+    OrderField.SIZE: File.size_bytes.type,
+    OrderField.UPDATED: File.updated_at.type,
+}
+"""The types of the values in a cursor."""
 
 
-def _as_sorted(text: str) -> ColumnElement[Any]:
-    """Return the text in the form of `NAME_SORT`."""
+def _as_sorted(text: Any) -> ColumnElement[Any]:
+    """Return the text in the form of `NAME_SORT`. PostgreSQL's rules for lower case and normalization differ from Python's."""
     return collate(func.lower(func.normalize(text)), "C")
 
 
-class _Listed(NamedTuple):
+class Listed(NamedTuple):
     """The rows of a list of files, and the columns that order it."""
 
     entity: Any
@@ -183,8 +169,8 @@ class _Listed(NamedTuple):
     file_id: ColumnElement[Any]
 
     @classmethod
-    def of(cls, user: User, filters: FileFilter, *, is_descending: bool = True) -> Self:
-        """Return the list of the user with these filters."""
+    def of(cls, user: Viewer, filters: FileFilter, *, is_descending: bool = True) -> Self:
+        """Return the list of the user with these filters. Their values may be parameters of a compiled statement."""
         if filters.shared is None:
             conditions = [*_conditions(user, filters), *_created_between(File.created_at.expression, filters)]
             columns: dict[OrderField, ColumnElement[Any]] = {
@@ -212,6 +198,24 @@ class _Listed(NamedTuple):
         """Return the query for `what` of each row."""
         return select(what).select_from(self.source).where(*self.conditions)
 
+    def page(self, what: Any, order: FileOrder, *, skip: Any, limit: Any, after: tuple[Any, Any] | None) -> Select[Any]:
+        """Return the query for `what` of the rows of a page, after the row with this sort value and id, or after `skip` rows."""
+        column = self.columns[order.field]
+        direction = desc if order.is_descending else asc
+        query = self.select(what).order_by(direction(column), direction(self.file_id)).limit(limit)
+        if after is not None:
+            value, file_id = after
+            is_name = order.field is OrderField.NAME
+            last = tuple_(_as_sorted(value) if is_name else as_column(value, SORT_TYPES[order.field]), as_column(file_id, File.id.type))
+            here = tuple_(column, self.file_id)
+            return query.where(here < last if order.is_descending else here > last)
+        return query if isinstance(skip, int) and skip == 0 else query.offset(skip)
+
+    def total(self, up_to: Any) -> Select[Any]:
+        """Return the query for the number of rows, or `up_to` if there are more."""
+        counted = self.select(literal(1).label("one")).limit(up_to).subquery("counted")
+        return select(func.count()).select_from(counted)
+
 
 def _created_between(created_at: ColumnElement[Any], filters: FileFilter) -> list[ColumnElement[bool]]:
     conditions = []
@@ -222,7 +226,7 @@ def _created_between(created_at: ColumnElement[Any], filters: FileFilter) -> lis
     return conditions
 
 
-def _conditions(user: User, filters: FileFilter) -> list[ColumnElement[bool]]:
+def _conditions(user: Viewer, filters: FileFilter) -> list[ColumnElement[bool]]:
     """Return the conditions of a list of files, in the form that the indexes of `models/files/files` support."""
     conditions = [listed_for(user, filters)]
     if filters.statuses:
@@ -232,7 +236,7 @@ def _conditions(user: User, filters: FileFilter) -> list[ColumnElement[bool]]:
     else:
         conditions.append(File.status.not_in((FileStatus.DELETING, FileStatus.TRASHED)))
     if filters.ids is not None:
-        conditions.append(File.id.in_(filters.ids))
+        conditions.append(_is_one_of(filters.ids))
     if filters.updated_after is not None:
         conditions.append(File.updated_at >= filters.updated_after)
     if filters.file_request_id is not None:
@@ -241,12 +245,28 @@ def _conditions(user: User, filters: FileFilter) -> list[ColumnElement[bool]]:
         # The index finds the names that contain all trigrams of the text, in any order; `strpos` keeps those that contain the text.
         # A text of fewer than three characters has no trigrams: PostgreSQL scans all names of the list (see `services/files/files`).
         conditions.append(func.strpos(NAME_SORT, _as_sorted(filters.name)) > 0)
-    if filters.name is not None and len(normalize("NFC", filters.name)) >= TRIGRAM_LENGTH:
+    if filters.name is not None and _has_trigrams(filters.name):
         conditions.append(NAME_TRIGRAMS.contains(func.trigrams(func.left(_as_sorted(filters.name), INDEXED_SEARCH_LENGTH))))
     if filters.content_type is not None:
-        conditions.append(TYPE_SORT.startswith(filters.content_type, autoescape=True))
+        conditions.append(_starts_with(filters.content_type))
     if filters.size_min is not None:
         conditions.append(File.size_bytes >= filters.size_min)
     if filters.size_max is not None:
         conditions.append(File.size_bytes <= filters.size_max)
     return conditions
+
+
+def _is_one_of(ids: Any) -> ColumnElement[bool]:
+    is_one: ColumnElement[bool] = File.id == any_(ids) if isinstance(ids, ColumnElement) else File.id.in_(ids)
+    return is_one
+
+
+def _has_trigrams(name: Any) -> bool:
+    # A parameter of a compiled statement always has: see `repositories/files/caller_lists`.
+    return isinstance(name, ColumnElement) or len(normalize("NFC", name)) >= TRIGRAM_LENGTH
+
+
+def _starts_with(prefix: Any) -> ColumnElement[bool]:
+    if isinstance(prefix, ColumnElement):
+        return TYPE_SORT.startswith(prefix, escape=LIKE_ESCAPE)
+    return TYPE_SORT.startswith(prefix, autoescape=True, escape=LIKE_ESCAPE)

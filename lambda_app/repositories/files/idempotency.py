@@ -3,10 +3,11 @@
 import logging
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, Update, and_, delete, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -29,21 +30,8 @@ class IdempotencyRepository:
         `fingerprints`), created nothing, and its lock expired before `key.created_at`.
         """
         values = {column.key: getattr(key, column.key) for column in IdempotencyKey.__table__.columns}
-        is_abandoned = and_(
-            IdempotencyKey.is_done.is_(False),
-            IdempotencyKey.locked_until < key.created_at,
-            IdempotencyKey.fingerprint.in_(fingerprints),
-        )
-        statement = (
-            insert(IdempotencyKey)
-            .values(values)
-            .on_conflict_do_update(
-                constraint="pk_idempotency_key",
-                set_={name: value for name, value in values.items() if name not in ("user_id", "route", "key")},
-                where=or_(IdempotencyKey.created_at < expired_before, is_abandoned),
-            )
-            .returning(IdempotencyKey.resource_id)
-        )
+        is_free = is_free_key(now=key.created_at, expired_before=expired_before, is_same=IdempotencyKey.fingerprint.in_(fingerprints))
+        statement = take_over(insert(IdempotencyKey).values(values), is_free).returning(IdempotencyKey.resource_id)
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
 
     def get(self, *, user_id: UUID, route: str, key: str) -> IdempotencyKey | None:
@@ -74,6 +62,18 @@ class IdempotencyRepository:
         """Delete the keys that are older than `before`, and commit; return how many."""
         statement = delete(IdempotencyKey).where(IdempotencyKey.created_at < before).returning(IdempotencyKey.key)
         return len(self._session.execute(statement.execution_options(**OWN_TRANSACTION)).all())
+
+
+def is_free_key(*, now: Any, expired_before: Any, is_same: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether an existing key is free for a request, whose body `is_same`: see `IdempotencyRepository.claim`. Values or parameters."""
+    is_abandoned = and_(IdempotencyKey.is_done.is_(False), IdempotencyKey.locked_until < now, is_same)
+    return or_(IdempotencyKey.created_at < expired_before, is_abandoned)
+
+
+def take_over(new: Insert, is_free: ColumnElement[bool]) -> Insert:
+    """Return the insert of a key that replaces an existing key that is free."""
+    replaced = {column.key: new.excluded[column.key] for column in IdempotencyKey.__table__.columns if not column.primary_key}
+    return new.on_conflict_do_update(constraint="pk_idempotency_key", set_=replaced, where=is_free)
 
 
 def lock_key(*, user_id: UUID, resource_id: UUID) -> Select[UUID]:

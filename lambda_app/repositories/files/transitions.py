@@ -50,7 +50,7 @@ from lambda_app.repositories.files.idempotency import complete_key, lock_key
 from lambda_app.repositories.files.tombstones import charged_until, remembered_until, tombstone_insert
 from lambda_app.repositories.sharing.file_requests import live_request
 from lambda_app.repositories.sharing.guest_throttle import ThrottledUpload, blocked_until, count_guest_upload
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, as_column
 from lambda_app.schemas.sharing.file_requests import matching_rules
 
 _GONE = (FileStatus.DELETING, FileStatus.EXPIRED)
@@ -75,7 +75,7 @@ class FileTransitionRepository:
         if with_key:
             locked = lock_key(user_id=file.owner_id, resource_id=file.id).cte("locked")
             has_room &= exists(select(locked.c.resource_id))
-        reserved = _charge(file).where(has_room).returning(User.id).cte("reserved")
+        reserved = charge(file.size_bytes).where(has_room).returning(User.id).cte("reserved")
         statement = _insert(file, owner_id=reserved.c.id).returning(File.id)
         parts: list[CTE] = []
         if locked is not None:
@@ -115,7 +115,7 @@ class FileTransitionRepository:
             .returning(FileRequest.id, FileRequest.owner_id)
             .cte("counted")
         )
-        reserved = _charge(file).where(User.id == counted.c.owner_id).returning(User.id).cte("reserved")
+        reserved = charge(file.size_bytes).where(User.id == counted.c.owner_id).returning(User.id).cte("reserved")
         both = reserved.c.id == counted.c.owner_id
         insertion = _insert(file, both, owner_id=reserved.c.id, file_request_id=counted.c.id)
         created = insertion.returning(File.file_request_id.label("id")).cte("created")
@@ -236,12 +236,22 @@ class FileTransitionRepository:
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
 
     def _has_room(self, file: File, *, default_bytes: int, default_files: int) -> ColumnElement[bool]:
-        allowance_bytes = self._deletion_allowance_bytes
-        return and_(
-            User.bytes_used + file.size_bytes <= func.coalesce(User.quota_bytes, literal(default_bytes, BigInteger)),
-            User.files_count < func.coalesce(User.quota_files, default_files),
-            deleted_bytes_now(clock.now(), allowance_bytes=allowance_bytes) <= literal(allowance_bytes, BigInteger),
+        return has_room_for(
+            file.size_bytes,
+            now=clock.now(),
+            default_bytes=default_bytes,
+            default_files=default_files,
+            allowance_bytes=self._deletion_allowance_bytes,
         )
+
+
+def has_room_for(size_bytes: Any, *, now: Any, default_bytes: Any, default_files: Any, allowance_bytes: Any) -> ColumnElement[bool]:
+    """Whether the quota of the user suffices for one more file, and the deletion allowance is not used. Values or parameters."""
+    return and_(
+        User.bytes_used + size_bytes <= func.coalesce(User.quota_bytes, as_column(default_bytes, BigInteger())),
+        User.files_count < func.coalesce(User.quota_files, default_files),
+        deleted_bytes_now(now, allowance_bytes=allowance_bytes) <= as_column(allowance_bytes, BigInteger()),
+    )
 
 
 def _has_one_of(revisions: Collection[int] | None) -> tuple[ColumnElement[bool], ...]:
@@ -258,8 +268,9 @@ def _accepts(file: File, content_types: Sequence[str]) -> list[ColumnElement[boo
     ]
 
 
-def _charge(file: File) -> Update:
-    return update(User).values(bytes_used=User.bytes_used + file.size_bytes, files_count=User.files_count + 1)
+def charge(size_bytes: Any) -> Update:
+    """Return the statement that charges one more file to users, without its condition."""
+    return update(User).values(bytes_used=User.bytes_used + size_bytes, files_count=User.files_count + 1)
 
 
 def _insert(file: File, *conditions: ColumnElement[bool], **found: ColumnElement[Any]) -> Insert:

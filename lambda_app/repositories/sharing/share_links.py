@@ -1,10 +1,11 @@
 """Queries on share links, for their visitors. Each checks every rule; those that grant something also count it."""
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Insert, Select, and_, exists, literal, or_, select, true, union_all, update
+from sqlalchemy import CTE, ColumnElement, FromClause, Insert, Select, and_, exists, literal, or_, select, true, union_all, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
@@ -28,7 +29,7 @@ from lambda_app.repositories.files.file_access import (
     offered_by,
     reached_by,
 )
-from lambda_app.repositories.statements import OWN_TRANSACTION
+from lambda_app.repositories.statements import OWN_TRANSACTION, as_column
 from lambda_app.schemas.sharing.shares import is_slug
 
 LINK_DOWNLOAD_URL_TTL_SECONDS = 60
@@ -88,21 +89,6 @@ class ShareLinkRepository:
         query = _with_files(Share).where(*_is_open(address, access), link_has_downloads_left())
         return self._opened(query.execution_options(populate_existing=True))
 
-    def grant(self, address: str, file_id: UUID, access: AccessContext, *, visitor: str) -> File | None:
-        """Count and audit a download, commit, and return the file; None if the visitor may not download it through the link.
-
-        A repeat within `REPEAT_WITHIN` is only audited: the visitor still has a URL for the whole file, and a player or a download
-        manager requests its start more than once.
-        """
-        return self._grant(_FileDownload(file_id), address, access, visitor=visitor)
-
-    def resume(self, address: str, file_id: UUID, access: AccessContext, *, visitor: str) -> File | None:
-        """Audit a resumed download, commit, and return the file; None if none was granted to the visitor within `RESUME_WITHIN`.
-
-        It is not counted, so an exhausted link permits it; every other rule still applies.
-        """
-        return self._resume(_FileDownload(file_id), address, access, visitor=visitor)
-
     def check(self, address: str, file_id: UUID, access: AccessContext) -> File | None:
         """Return the file if the visitor may download it now, without counting it; None otherwise."""
         return self._file(file_id, *_is_downloadable(address, access), link_has_downloads_left())
@@ -116,25 +102,28 @@ class ShareLinkRepository:
         self._session.execute(audited_writes(reset_attempt(attempt), entry=entry).execution_options(**OWN_TRANSACTION))
 
     def grant_archive(self, address: str, archive_id: UUID, access: AccessContext, *, visitor: str) -> Archive | None:
-        """The same as `grant` for an archive, which counts as one download. The link must still open every file in it."""
+        """Count and audit the download of an archive as one download, commit, and return it; None if the visitor may not download it.
+
+        The link must still open every file in it. See `grant_statement`.
+        """
         return self._grant(_ArchiveDownload(archive_id), address, access, visitor=visitor)
 
     def resume_archive(self, address: str, archive_id: UUID, access: AccessContext, *, visitor: str) -> Archive | None:
-        """The same as `resume` for an archive."""
+        """Audit a resumed download of an archive, commit, and return it; None if none was granted. See `resume_statement`."""
         return self._resume(_ArchiveDownload(archive_id), address, access, visitor=visitor)
 
     def purge_download_visitors(self, *, before: datetime) -> int:
         """Delete the rows of visitors' downloads from before this time, in batches; return how many."""
         return sum(delete_in_batches(self._session, table, table.at < before) for table in (ShareDownload, ShareArchiveDownload))
 
-    def _grant(self, download: "_Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
+    def _grant(self, download: "Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
         """One statement, because every download executes it.
 
         Lock order: the link, the row of the visitor's download, the end of the audit log. The lock on the link makes its download limit
         exact under concurrency. A statement that waited for that lock does not see what the other one recorded: if it finds the row of
         its own visitor, it counts nothing, and the second attempt reads the row as a repeat.
         """
-        query = _grant_query(download, address, access, visitor=visitor)
+        query = grant_statement(download, address, access, visitor=visitor, repeated_after=access.at - REPEAT_WITHIN).select(download.model)
         try:
             row = self._session.execute(query.execution_options(**OWN_TRANSACTION)).one_or_none()
             if row is not None and row[0] is None:
@@ -146,13 +135,10 @@ class ShareLinkRepository:
             return None
         return None if row is None else row[0]
 
-    def _resume(self, download: "_Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
-        resumed = _granted_before(download, address, access, visitor=visitor, within=RESUME_WITHIN).cte("resumed")
-        query = select(download.model).join(resumed, true()).where(download.model.id == download.id)
-        return self._execute(query.add_cte(_audited(resumed, download).cte("logged")))
-
-    def _execute(self, query: Select[Row]) -> Row | None:
-        return self._session.execute(query.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
+    def _resume(self, download: "Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
+        statement = resume_statement(download, address, access, visitor=visitor, granted_after=access.at - RESUME_WITHIN)
+        row = self._session.execute(statement.select(download.model).execution_options(**OWN_TRANSACTION)).one_or_none()
+        return None if row is None else row[0]
 
     def _file(self, file_id: UUID, *conditions: ColumnElement[bool]) -> File | None:
         query = select(File).join(ShareFile, ShareFile.file_id == File.id).join(Share, Share.id == ShareFile.share_id)
@@ -164,60 +150,81 @@ class ShareLinkRepository:
         return OpenShare(rows[0][0], [row[1] for row in rows], rows[0][2]) if rows else None
 
 
-def _is_at(address: str) -> ColumnElement[bool]:
-    # Always both conditions, so that one statement serves tokens and slugs. Text that is no slug may contain what PostgreSQL cannot store.
-    return or_(Share.token_hash == hash_secret(address), Share.slug == (address if is_slug(address) else ""))
+class LinkAddress(NamedTuple):
+    """The address of a link as the database knows it: values, or parameters of a compiled statement."""
+
+    token_hash: Any
+    slug: Any
+
+    @classmethod
+    def of(cls, address: str) -> Self:
+        """Return the address from text. Text that is no slug may contain what PostgreSQL cannot store."""
+        return cls(hash_secret(address), address if is_slug(address) else "")
 
 
-def _is_open(address: str, access: AccessContext) -> tuple[ColumnElement[bool], ...]:
+def _is_at(address: str | LinkAddress) -> ColumnElement[bool]:
+    # Always both conditions, so that one statement serves tokens and slugs.
+    token_hash, slug = LinkAddress.of(address) if isinstance(address, str) else address
+    return or_(Share.token_hash == token_hash, Share.slug == slug)
+
+
+def _is_open(address: str | LinkAddress, access: AccessContext) -> tuple[ColumnElement[bool], ...]:
     return _is_at(address), link_is_live(access.at), link_is_for(access), link_password_is_proven(access)
 
 
-def _is_downloadable(address: str, access: AccessContext) -> tuple[ColumnElement[bool], ...]:
+def _is_downloadable(address: str | LinkAddress, access: AccessContext) -> tuple[ColumnElement[bool], ...]:
     return *_is_open(address, access), Share.allows_download.is_(True)
 
 
-class _Download(Protocol[Row]):
+Entry = Callable[[str], Mapping[str, Any]] | None
+
+
+class Download(Protocol[Row]):
     """What is downloaded through a link, and the table that records who did."""
 
     model: type[Row]
-    id: UUID
-    details: dict[str, UUID]
+    id: Any
+    """Its id, or a parameter of a compiled statement."""
+    details: dict[str, Any]
     deleted_constraint: str
     """The foreign key that a record violates after a concurrent deletion."""
 
     def is_served_by_link(self, access: AccessContext) -> ColumnElement[bool]:
         """The links that open it."""
 
-    def was_granted(self, visitor: str, *, after: datetime) -> ColumnElement[bool]:
+    def was_granted(self, visitor: Any, *, after: Any) -> ColumnElement[bool]:
         """The links through which the visitor downloaded it after this time."""
 
-    def record(self, link: CTE, *, visitor: str, at: datetime) -> CTE:
+    def record(self, link: CTE, *, visitor: Any, at: Any, repeated_after: Any) -> CTE:
         """Return the CTE that records the download through the locked link, for requests that repeat or resume it.
 
-        It has a column `done`, and no row if a concurrent request has recorded the same download.
+        It has a column `done`, and no row if a concurrent request has recorded the same download since `repeated_after`.
         """
 
 
-class _FileDownload:
+class FileDownload:
     """The download of a file."""
 
     model = File
     deleted_constraint = "fk_share_download_share_id_file_id"
 
-    def __init__(self, file_id: UUID) -> None:
+    def __init__(self, file_id: Any) -> None:
         self.id = file_id
         self.details = {"file_id": file_id}
 
     def is_served_by_link(self, _access: AccessContext) -> ColumnElement[bool]:
+        """The links that open it."""
         return link_opens_a_file(File.id == self.id)
 
-    def was_granted(self, visitor: str, *, after: datetime) -> ColumnElement[bool]:
+    def was_granted(self, visitor: Any, *, after: Any) -> ColumnElement[bool]:
+        """The links through which the visitor downloaded it after this time."""
         is_theirs = (ShareDownload.visitor == visitor, ShareDownload.at > after)
         return exists().where(ShareDownload.share_id == Share.id, ShareDownload.file_id == self.id, *is_theirs).correlate(Share)
 
-    def record(self, link: CTE, *, visitor: str, at: datetime) -> CTE:
-        return _recorded(ShareDownload, link, share_id=link.c.id, file_id=literal(self.id), visitor=literal(visitor), at=at)
+    def record(self, link: CTE, *, visitor: Any, at: Any, repeated_after: Any) -> CTE:
+        """Return the CTE that records the download: see `Download`."""
+        key = {"file_id": as_column(self.id, ShareDownload.file_id.type), "visitor": as_column(visitor, ShareDownload.visitor.type)}
+        return _recorded(ShareDownload, link, at, repeated_after, share_id=link.c.id, **key)
 
 
 class _ArchiveDownload:
@@ -234,55 +241,117 @@ class _ArchiveDownload:
         is_ready = (*is_downloadable(access.at), has_all_files(reached_by(Share)))
         return exists(select(Archive.id).where(Archive.id == self.id, Archive.share_id == Share.id, *is_ready).correlate(Share))
 
-    def was_granted(self, visitor: str, *, after: datetime) -> ColumnElement[bool]:
+    def was_granted(self, visitor: Any, *, after: Any) -> ColumnElement[bool]:
         return exists().where(
             ShareArchiveDownload.archive_id == self.id, ShareArchiveDownload.visitor == visitor, ShareArchiveDownload.at > after
         )
 
-    def record(self, link: CTE, *, visitor: str, at: datetime) -> CTE:
-        return _recorded(ShareArchiveDownload, link, archive_id=literal(self.id), visitor=literal(visitor), at=at)
+    def record(self, link: CTE, *, visitor: Any, at: Any, repeated_after: Any) -> CTE:
+        key = {"archive_id": literal(self.id), "visitor": literal(visitor)}
+        return _recorded(ShareArchiveDownload, link, at, repeated_after, **key)
 
 
-def _grant_query(download: _Download[Row], address: str, access: AccessContext, *, visitor: str) -> Select[Any]:
-    """Return the statement that grants, counts and records a download, or audits its repetition.
+class DownloadStatement(NamedTuple):
+    """The parts of a statement that grants or resumes a download.
 
-    It returns a row if the link was open for the download when the statement began: the file or archive, and the link's id. The file is
-    None if a concurrent request counted first.
+    `opened` has a row if the link was open for the download when the statement began, and `allowed` if the visitor may download.
     """
-    is_repeated = download.was_granted(visitor, after=access.at - REPEAT_WITHIN).label("is_repeated")
+
+    download: "Download[Any]"
+    opened: CTE
+    allowed: FromClause
+    parts: Sequence[CTE]
+
+    def rows(self, *columns: Any) -> Select[Any]:
+        """Return the query for these columns of what is downloaded and the link's id, without the parts that write.
+
+        It returns a row if the link was open. Its columns are None if a concurrent request counted first.
+        """
+        model, allowed = self.download.model, self.allowed
+        query = select(*columns, self.opened.c.id.label("link_id")).select_from(self.opened).outerjoin(allowed, true())
+        return query.outerjoin(model, and_(model.id == self.download.id, allowed.c.id.is_not(None)))
+
+    def select(self, *columns: Any) -> Select[Any]:
+        """Return the whole statement: see `rows`."""
+        return self.rows(*columns).add_cte(*self.parts)
+
+
+def grant_statement(
+    download: "Download[Any]",
+    address: str | LinkAddress,
+    access: AccessContext,
+    *,
+    visitor: Any,
+    repeated_after: Any,
+    conditions: Sequence[ColumnElement[bool]] = (),
+    entry: "Entry" = None,
+) -> DownloadStatement:
+    """Return the statement that counts and audits a download, from values or from parameters of a compiled statement.
+
+    A repeat since `repeated_after` is only audited: the visitor still has a URL for the whole file, and a player or a download manager
+    requests its start more than once. Lock order: the link, the row of the visitor's download, the end of the audit log. The lock on the
+    link makes its download limit exact under concurrency. A statement that waited for that lock does not see what the other one recorded:
+    if it finds the row of its own visitor, it counts nothing, and a second attempt reads the row as a repeat.
+
+    `conditions` must hold too. `entry` returns the columns of the audit event of an action; None: those of the current request.
+    """
+    is_repeated = download.was_granted(visitor, after=repeated_after).label("is_repeated")
     has_left = link_has_downloads_left()
-    is_open = (*_is_downloadable(address, access), download.is_served_by_link(access))
+    is_open = (*_is_downloadable(address, access), download.is_served_by_link(access), *conditions)
     opened = select(Share.id, is_repeated).where(*is_open, or_(is_repeated, has_left)).cte("opened")
     repeated = select(opened.c.id).where(opened.c.is_repeated).cte("repeated")
     # Checked again with the lock: a concurrent request may have changed, revoked or exhausted the link.
     first = select(Share.id).where(Share.id == opened.c.id, ~opened.c.is_repeated, *_is_downloadable(address, access), has_left)
     locked = first.with_for_update(of=Share, key_share=True).cte("locked")
-    recorded = download.record(locked, visitor=visitor, at=access.at)
+    recorded = download.record(locked, visitor=visitor, at=access.at, repeated_after=repeated_after)
     counting = update(Share).where(Share.id == locked.c.id, exists(select(recorded.c.done)))
     granted = counting.values(download_count=Share.download_count + 1).returning(Share.id).cte("granted")
-    logged = audit_insert_for(granted, "share.downloaded", kind=Share.__tablename__, details=download.details).cte("logged")
+    logged = _audited(granted, download, "share.downloaded", entry)
+    logged_again = _audited(repeated, download, "share.download_resumed", entry)
     allowed = union_all(select(granted.c.id), select(repeated.c.id)).subquery("allowed")
-    query = select(download.model, opened.c.id).select_from(opened).outerjoin(allowed, true())
-    query = query.outerjoin(download.model, and_(download.model.id == download.id, allowed.c.id.is_not(None)))
-    return query.add_cte(logged, _audited(repeated, download).cte("logged_again"))
+    return DownloadStatement(download, opened, allowed, (logged.cte("logged"), logged_again.cte("logged_again")))
 
 
-def _granted_before(download: _Download[Any], address: str, access: AccessContext, *, visitor: str, within: timedelta) -> Select[UUID]:
-    """Return the query for the link if the visitor may still download through it, except for its limit, and did within that time."""
-    was_granted = download.was_granted(visitor, after=access.at - within)
+def resume_statement(
+    download: "Download[Any]",
+    address: str | LinkAddress,
+    access: AccessContext,
+    *,
+    visitor: Any,
+    granted_after: Any,
+    conditions: Sequence[ColumnElement[bool]] = (),
+    entry: "Entry" = None,
+) -> DownloadStatement:
+    """Return the statement that audits a resumed download, if one was granted to the visitor since `granted_after`.
+
+    It is not counted, so an exhausted link permits it; every other rule still applies. Parameters as in `grant_statement`.
+    """
+    granted_before = _granted_before(download, address, access, visitor=visitor, after=granted_after)
+    resumed = granted_before.where(*conditions).cte("resumed")
+    logged = _audited(resumed, download, "share.download_resumed", entry).cte("logged")
+    return DownloadStatement(download, resumed, select(resumed.c.id).subquery("allowed"), (logged,))
+
+
+def _granted_before(
+    download: "Download[Any]", address: str | LinkAddress, access: AccessContext, *, visitor: Any, after: Any
+) -> Select[UUID]:
+    """Return the query for the link if the visitor may still download through it, except for its limit, and did after that time."""
+    was_granted = download.was_granted(visitor, after=after)
     return select(Share.id).where(*_is_downloadable(address, access), was_granted, download.is_served_by_link(access))
 
 
-def _recorded(table: Any, link: CTE, *, at: datetime, **key: ColumnElement[Any]) -> CTE:
+def _recorded(table: Any, link: CTE, at: Any, repeated_after: Any, **key: ColumnElement[Any]) -> CTE:
     """Return the CTE that records the download; it has a row unless a download that is repeated by this one is recorded already."""
-    values = {**key, "at": literal(at, table.at.type)}
+    time, latest = as_column(at, table.at.type), as_column(repeated_after, table.at.type)
+    values = {**key, "at": time}
     added = insert(table).from_select(list(values), select(*values.values()).select_from(link))
-    changed = added.on_conflict_do_update(constraint=table.__table__.primary_key, set_={"at": at}, where=table.at <= at - REPEAT_WITHIN)
+    changed = added.on_conflict_do_update(constraint=table.__table__.primary_key, set_={"at": time}, where=table.at <= latest)
     return changed.returning(literal(1).label("done")).cte("recorded")
 
 
-def _audited(resumed: CTE, download: _Download[Any]) -> Insert:
-    return audit_insert_for(resumed, "share.download_resumed", kind=Share.__tablename__, details=download.details)
+def _audited(changed: CTE, download: "Download[Any]", action: str, entry: "Entry") -> Insert:
+    bound = None if entry is None else entry(action)
+    return audit_insert_for(changed, action, kind=Share.__tablename__, details=download.details, entry=bound)
 
 
 def _with_files(link: Any) -> Select[Any]:

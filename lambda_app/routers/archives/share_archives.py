@@ -100,7 +100,7 @@ def get_share_archive(
     if not prefers_html(request.headers.get("accept", "")):
         return archive
     filenames = [file.filename for file in opened.files]
-    return archive_page(archive, filenames, link_path(request, token), is_watching="still" not in request.query_params)
+    return archive_page(request, archive, filenames, link_path(request, token), is_watching="still" not in request.query_params)
 
 
 @router.get(

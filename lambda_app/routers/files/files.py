@@ -6,12 +6,13 @@ from uuid import UUID
 from fastapi import Header, Query, Request, Response
 
 from lambda_app import models
-from lambda_app.dependencies.auth import CallerDep, CurrentUserDep
+from lambda_app.dependencies.auth import CurrentUserDep
+from lambda_app.dependencies.callers import CredentialDep, RequiredCredentialDep, run_statement, services_of
 from lambda_app.dependencies.services import FilesDep
 from lambda_app.routers.files.file_lists import FileFilterDep, PageDep
 from lambda_app.routers.http.paging import set_page_headers
 from lambda_app.routers.http.preconditions import IfMatchDep
-from lambda_app.routers.http.problems import problem_responses
+from lambda_app.routers.http.problems import JSON_MEDIA_TYPE, problem_responses
 from lambda_app.routers.http.router import Router
 from lambda_app.schemas.files.files import File, FileDownloadResponse, FileUpdate
 
@@ -28,16 +29,16 @@ PermanentQuery = Annotated[bool, Query(description="Delete the file at once inst
     response_model=FileDownloadResponse,
     responses=problem_responses("file_forbidden", "file_not_found", "file_not_available", "store_unavailable"),
 )
-def get_download_url(file_id: UUID, caller: CallerDep, files: FilesDep, response: Response) -> FileDownloadResponse:
+async def get_download_url(file_id: UUID, credential: CredentialDep, request: Request) -> Response:
     """Return a presigned URL from which the file can be downloaded. Public files need no credentials."""
-    download = files.start_download(caller, file_id)
-    response.headers["Cache-Control"] = "no-store"
-    return FileDownloadResponse(
+    download = await run_statement(services_of(request).caller_files().start_download, credential, file_id)
+    signed = FileDownloadResponse(
         download_url=download.request.url,
         filename=download.file.filename,
         content_type=download.content_type,
         expires_at=download.request.expires_at,
     )
+    return Response(signed.model_dump_json(), media_type=JSON_MEDIA_TYPE, headers={"Cache-Control": "no-store"})
 
 
 @router.get(
@@ -45,9 +46,7 @@ def get_download_url(file_id: UUID, caller: CallerDep, files: FilesDep, response
     response_model=list[File],
     responses=problem_responses("permission_denied", "skip_with_cursor", "conflicting_filters", "list_too_long"),
 )
-def list_files(
-    request: Request, response: Response, user: CurrentUserDep, files: FilesDep, filters: FileFilterDep, page: PageDep
-) -> list[models.File]:
+async def list_files(request: Request, credential: RequiredCredentialDep, filters: FileFilterDep, page: PageDep) -> Response:
     """List the caller's files, newest first by default. Superusers can list those of another user (`owner_id`) or of all users (`all`).
 
     `X-Next-Cursor` and `Link` lead to the next page. Pages by cursor stay fast at any depth, and files that are added meanwhile do not
@@ -55,14 +54,22 @@ def list_files(
 
     422 `list_too_long`: in a list of more than 5,000 files, no index supports these filters in this order. The message names what to send.
     """
-    found = files.page_files(
-        user, filters, order=page.order, skip=page.skip, limit=page.limit, after=page.after, with_total=page.with_total
+    found = await run_statement(
+        services_of(request).caller_lists().page_files,
+        credential,
+        filters,
+        order=page.order,
+        skip=page.skip,
+        limit=page.limit,
+        after=page.after,
+        with_total=page.with_total,
     )
+    response = Response(found.json, media_type=JSON_MEDIA_TYPE)
     set_page_headers(request, response, limit=page.limit, next_cursor=found.next_cursor)
     if found.total is not None:
-        response.headers["X-Total-Count"] = str(found.total)
-        response.headers["X-Total-Count-Relation"] = "eq" if found.is_total_exact else "gt"
-    return found.files
+        response.headers["X-Total-Count"] = str(found.total.files)
+        response.headers["X-Total-Count-Relation"] = "eq" if found.total.is_exact else "gt"
+    return response
 
 
 @router.get(
@@ -70,15 +77,13 @@ def list_files(
     response_model=File,
     responses={304: {"description": "The caller's version is current"}, **problem_responses("file_forbidden", "file_not_found")},
 )
-def get_file(
-    file_id: UUID, user: CurrentUserDep, files: FilesDep, response: Response, if_none_match: IfNoneMatchHeader = None
-) -> models.File | Response:
+async def get_file(file_id: UUID, credential: RequiredCredentialDep, request: Request, if_none_match: IfNoneMatchHeader = None) -> Response:
     """Return the details of a file. Send the returned `ETag` as `If-Match` to change exactly this version."""
-    file = _with_etag(response, files.get_file(user, file_id))
-    etag = response.headers["ETag"]
+    file = await run_statement(services_of(request).caller_files().get_file, credential, file_id)
+    etag = _etag(file.revision)
     if if_none_match is not None and (if_none_match.strip() == "*" or etag in if_none_match):
         return Response(status_code=304, headers={"ETag": etag})
-    return file
+    return Response(file.json, media_type=JSON_MEDIA_TYPE, headers={"ETag": etag})
 
 
 @router.patch("/{file_id}", response_model=File, responses=problem_responses("file_forbidden", "file_not_found"))
@@ -105,5 +110,9 @@ def restore_file(file_id: UUID, user: CurrentUserDep, files: FilesDep, response:
 
 
 def _with_etag(response: Response, file: models.File) -> models.File:
-    response.headers["ETag"] = f'"{file.revision}"'
+    response.headers["ETag"] = _etag(file.revision)
     return file
+
+
+def _etag(revision: int) -> str:
+    return f'"{revision}"'

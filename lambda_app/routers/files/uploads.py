@@ -3,13 +3,14 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Body, Header, Response
+from fastapi import Body, Header, Request, Response
 from pydantic import AfterValidator, BaseModel
 
 from lambda_app import models
 from lambda_app.dependencies.auth import CurrentUserDep
+from lambda_app.dependencies.callers import RequiredCredentialDep, run_statement, services_of
 from lambda_app.dependencies.services import UploadsDep
-from lambda_app.routers.http.problems import problem_responses
+from lambda_app.routers.http.problems import JSON_MEDIA_TYPE, problem_responses
 from lambda_app.routers.http.router import Router
 from lambda_app.schemas.files.files import File, FileCreate, FileUploadResponse
 from lambda_app.schemas.files.uploads import (
@@ -55,21 +56,21 @@ IdempotencyKeyHeader = Annotated[
         "single_upload_too_large", "quota_exceeded", "deletion_allowance_used", "idempotent_file_gone", "store_unavailable", "unavailable"
     ),
 )
-def start_upload(
-    declared: FileCreate, user: CurrentUserDep, uploads: UploadsDep, response: Response, idempotency_key: IdempotencyKeyHeader = None
-) -> FileUploadResponse:
+async def start_upload(
+    declared: FileCreate, credential: RequiredCredentialDep, request: Request, idempotency_key: IdempotencyKeyHeader = None
+) -> Response:
     """Start an upload in one request: create a pending file and return a presigned URL.
 
     Send the content to `upload_url` with `method` and exactly the returned `headers`, then call `POST /files/{file_id}/complete`.
     A 412 from `upload_url` means that an earlier attempt has stored the content: call `complete` too. Larger files are uploaded in parts:
     `POST /files/multipart`.
     """
-    upload = uploads.start_upload(user, declared, keyed=_keyed_request(user, "POST /files/upload", idempotency_key, declared))
-    request = upload.request
-    response.headers["Cache-Control"] = "no-store"
-    return FileUploadResponse(
-        upload_url=request.url, file_id=upload.file.id, method=request.method, headers=request.headers, expires_at=request.expires_at
+    upload = await run_statement(services_of(request).caller_uploads().start_upload, credential, declared, key=idempotency_key)
+    signed = upload.request
+    started = FileUploadResponse(
+        upload_url=signed.url, file_id=upload.file_id, method=signed.method, headers=signed.headers, expires_at=signed.expires_at
     )
+    return Response(started.model_dump_json(), status_code=201, media_type=JSON_MEDIA_TYPE, headers={"Cache-Control": "no-store"})
 
 
 @router.post(

@@ -8,6 +8,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lambda_app.core.errors import LinkNotFoundError
+from lambda_app.routers.http.branding import branding_of
 from lambda_app.routers.http.link_template import FORM_PAGE_HEADERS, link_page_headers, render_link_page
 from lambda_app.routers.http.problems import PROBLEM_MEDIA_TYPE
 from lambda_app.routers.http.request_classification import prefers_html
@@ -57,16 +58,18 @@ def with_html_errors(scope: Scope, send: Send) -> Send:
     if path is None:
         return send
     is_html = prefers_html(Headers(scope=scope).get("accept", ""))
-    return _HtmlErrorResponse(send, path, is_get=scope["method"] == "GET", is_html=is_html).send
+    return _HtmlErrorResponse(send, scope, path, is_html=is_html).send
 
 
 class _HtmlErrorResponse:
     """Sends one response. It holds the headers of a problem until the body has arrived, from which it renders the page."""
 
-    def __init__(self, send: Send, path: str, *, is_get: bool, is_html: bool) -> None:
+    def __init__(self, send: Send, scope: Scope, path: str, *, is_html: bool) -> None:
         self._send = send
+        self._branding = branding_of(scope)
+        self._root_path = scope.get("root_path", "")
         self._path = path
-        self._is_get = is_get
+        self._is_get = scope["method"] == "GET"
         self._is_html = is_html
         self._held: Message | None = None
         self._body = b""
@@ -74,7 +77,7 @@ class _HtmlErrorResponse:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            for name, value in link_page_headers().items():
+            for name, value in link_page_headers(self._branding).items():
                 headers.setdefault(name, value)
             headers.add_vary_header("Accept")
             if self._is_html and headers.get("content-type") == PROBLEM_MEDIA_TYPE:
@@ -91,6 +94,8 @@ class _HtmlErrorResponse:
         status, code = problem["status"], problem["code"]
         is_prompt = self._is_get and code in _PROMPTS
         page = render_link_page(
+            self._branding,
+            root_path=self._root_path,
             title="Shared files" if code in _FORMS else _TITLES.get(code) or _TITLES.get(status, "Something went wrong"),
             form=_FORMS.get(code),
             action=self._path,

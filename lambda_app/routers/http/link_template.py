@@ -3,15 +3,17 @@
 from functools import cache
 from typing import Any
 
+from lambda_app.routers.http.branding import Branding
+from lambda_app.routers.http.page_formats import FILTERS
 from lambda_app.routers.http.templating import load_template, page_source, source_digest
 from lambda_app.storage.content import safe_filename
 
 _DEFAULTS = {"opened": None, "archive": None, "form": None, "action": "", "message": None, "has_back_link": False}
 
 
-def render_link_page(**values: Any) -> str:
-    """Render the template. Values that are not passed are empty."""
-    return str(_template().render(**{**_DEFAULTS, **values}))
+def render_link_page(branding: Branding, *, root_path: str, **values: Any) -> str:
+    """Render the template. Values that are not passed are empty. `root_path` is the path of the API's root, such as `/dev`."""
+    return str(_template(branding).render(**{**_DEFAULTS, "base": root_path, **values}))
 
 
 FORM_PAGE_HEADERS = {"Referrer-Policy": "same-origin"}
@@ -20,10 +22,11 @@ not be told from the form of another site. Other origins still receive no referr
 
 
 @cache
-def link_page_headers() -> dict[str, str]:
-    """Return the security headers of the page, with a policy that allows its style sheet and nothing else."""
-    style = source_digest(page_source("share.css"))
-    policy = f"default-src 'none'; style-src '{style}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+def link_page_headers(branding: Branding) -> dict[str, str]:
+    """Return the security headers of the page, with a policy that allows its style sheet, the operator's logo and nothing else."""
+    style = source_digest(_style(branding))
+    logo = "" if branding.logo is None else " img-src 'self';"
+    policy = f"default-src 'none'; style-src '{style}';{logo} form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     return {
         "Content-Security-Policy": policy,
         "Cache-Control": "no-store",
@@ -35,6 +38,11 @@ def link_page_headers() -> dict[str, str]:
     }
 
 
+def _style(branding: Branding) -> str:
+    return page_source("tokens.css", "share.css") + branding.style
+
+
 @cache
-def _template() -> Any:
-    return load_template("share.html", filters={"safe_filename": safe_filename}, sources={"style": page_source("share.css")})
+def _template(branding: Branding) -> Any:
+    filters = {**FILTERS, "safe_filename": safe_filename}
+    return load_template("share.html", filters=filters, sources={"style": _style(branding)}, brand=branding)

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from lambda_app.core import logs
 from lambda_app.core.errors import AppError, MalformedRequestError
+from lambda_app.dependencies.callers import refusal_before
 from lambda_app.routers.http.validation_messages import validation_message
 from lambda_app.schemas.error_codes import ERRORS
 
@@ -98,13 +99,18 @@ def install_problem_handlers(app: FastAPI) -> None:
     """Render all errors of the application as problem documents."""
 
     @app.exception_handler(AppError)
-    async def _app_error(_request: Request, error: AppError) -> Response:
+    async def _app_error(request: Request, error: AppError) -> Response:
+        if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            error = await refusal_before(request) or error
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.error("refused: %s", error.code, exc_info=error)
         return problem_response(status=error.status, code=error.code, detail=error.message, extra=error.extra, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def _malformed(request: Request, error: RequestValidationError) -> Response:
+        refusal = await refusal_before(request)
+        if refusal is not None:
+            return await _app_error(request, refusal)
         errors = error.errors()
         expected = _expected_media_type(request, errors)
         if expected is not None:

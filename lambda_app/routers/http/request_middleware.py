@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from ipaddress import ip_address
 from typing import Any
 from uuid import uuid4
@@ -39,11 +39,14 @@ class PathSpellingError(NotFoundError):
 
 
 class RequestMiddleware:
-    """ASGI middleware around the whole application. With an `origin_verifier` it refuses requests that bypass CloudFront."""
+    """ASGI middleware around the whole application. With an `origin_verifier` it refuses requests that bypass CloudFront.
 
-    def __init__(self, app: ASGIApp, *, origin_verifier: OriginVerifier | None = None) -> None:
+    It gets the verifier for each request, because a rehearsal (`routers/http/rehearsal`) replaces the services of the application.
+    """
+
+    def __init__(self, app: ASGIApp, *, origin_verifier: Callable[[], OriginVerifier | None] = lambda: None) -> None:
         self._app = app
-        self._origin_verifier = origin_verifier
+        self._get_origin_verifier = origin_verifier
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -55,6 +58,7 @@ class RequestMiddleware:
         token = logs.request_id.set(request_id)
         context = set_request_context(_context(scope))
         status: int | None = None
+        verifier = self._get_origin_verifier()
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -64,7 +68,7 @@ class RequestMiddleware:
             await send(message)
 
         try:
-            self._verify_origin(scope)
+            _verify_origin(scope, verifier)
             _refuse_other_spelling(scope)
             body = await _read_body(scope, receive)
             await self._app(scope, _replay(body, receive), send_with_headers)
@@ -80,18 +84,19 @@ class RequestMiddleware:
                 raise
             await problem_response(status=AppError.status, code=AppError.code, detail=AppError.message)(scope, receive, send_with_headers)
         finally:
-            _log_access(scope, status, time.perf_counter() - started_at, is_behind_cloudfront=self._origin_verifier is not None)
+            _log_access(scope, status, time.perf_counter() - started_at, is_behind_cloudfront=verifier is not None)
             reset_request_context(context)
             logs.request_id.reset(token)
 
-    def _verify_origin(self, scope: Scope) -> None:
-        # The first request of a process fetches the secret, which blocks; in Lambda no other request has to wait for it.
-        if self._origin_verifier is None:
-            return
-        headers = dict(scope["headers"])
-        self._origin_verifier.require(headers.get(ORIGIN_VERIFY_HEADER))
-        # The peer is a CloudFront server that many callers share; rate limits by its address would affect them all.
-        request_context().source_address = _address(headers.get(VIEWER_ADDRESS_HEADER, b"").decode("latin-1"))
+
+def _verify_origin(scope: Scope, verifier: OriginVerifier | None) -> None:
+    # The first request of a process fetches the secret, which blocks; in Lambda no other request has to wait for it.
+    if verifier is None:
+        return
+    headers = dict(scope["headers"])
+    verifier.require(headers.get(ORIGIN_VERIFY_HEADER))
+    # The peer is a CloudFront server that many callers share; rate limits by its address would affect them all.
+    request_context().source_address = _address(headers.get(VIEWER_ADDRESS_HEADER, b"").decode("latin-1"))
 
 
 def _refuse_other_spelling(scope: Scope) -> None:

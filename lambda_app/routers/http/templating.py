@@ -20,8 +20,8 @@ def source_digest(source: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}"
 
 
-def load_template(name: str, *, filters: dict[str, Any], sources: dict[str, str]) -> Any:
-    """Return a template of `pages/` that escapes all values, except `sources`, which are inserted unchanged."""
+def load_template(name: str, *, filters: dict[str, Any], sources: dict[str, str], **values: Any) -> Any:
+    """Return a template of `pages/`. All values are escaped, except `sources`, which are inserted unchanged."""
     # Imported with the first page, because API clients never need it.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -30,5 +30,6 @@ def load_template(name: str, *, filters: dict[str, Any], sources: dict[str, str]
         loader=FileSystemLoader(_PAGES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters.update(filters)
+    environment.globals.update(values)
     environment.globals.update({name: Markup(source) for name, source in sources.items()})  # noqa: S704 - files of this package
     return environment.get_template(name)

@@ -150,10 +150,13 @@
     entry.retry.hidden = !canRetry;
   }
 
-  /** Format a size as the template formats the size limit. */
+  /** Format a size as the template formats the size limit: three digits at most, in units of 1000. */
   function formatSize(bytes) {
-    const power = Math.max(0, Math.min(3, Math.floor(Math.log2(bytes || 1) / 10)));
-    return power === 0 ? `${bytes} bytes` : `${(bytes / 1024 ** power).toFixed(1)} ${["KiB", "MiB", "GiB"][power - 1]}`;
+    let power = 0;
+    while (power < 4 && bytes / 1000 ** power >= 999.5) power += 1;
+    const value = bytes / 1000 ** power;
+    const digits = Math.min(Math.max(0, power - 1), value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2);
+    return `${Number(value.toFixed(digits))} ${["B", "KB", "MB", "GB", "TB"][power]}`;
   }
 
   function element(tag, className, parent) {

@@ -37,7 +37,7 @@ def get_public_file_request(token: str, request: Request, uploads: PublicUploads
     )
     if not prefers_html(request.headers.get("accept", "")):
         return file_request
-    return request_page(file_request, bucket_url=bucket_url(services.settings))
+    return request_page(request, file_request, bucket_url=bucket_url(services.settings))
 
 
 @router.post(

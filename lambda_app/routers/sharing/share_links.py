@@ -8,8 +8,9 @@ from fastapi import Header, Request, Response
 from fastapi.responses import RedirectResponse
 
 from lambda_app.core.errors import PermissionDeniedError
+from lambda_app.dependencies.callers import run_statement, services_of
 from lambda_app.dependencies.services import ShareLinksDep
-from lambda_app.dependencies.share_links import FORM_TYPE, ShareCredentialsDep, VisitorDep, share_token_cookie
+from lambda_app.dependencies.share_links import FORM_TYPE, LinkVisitorDep, ShareCredentialsDep, VisitorDep, share_token_cookie
 from lambda_app.models import OpenShare
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.request_classification import is_prefetch, is_range_resume, is_robot, prefers_html, prefers_json
@@ -66,7 +67,7 @@ def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links:
     is_counted = request.method == "GET" and not is_automated(request)
     opened = links.open(token, visitor, is_counted=is_counted)
     share = _opened_share(opened, link_path(request, token))
-    return files_page(share, link_path(request, token)) if prefers_html(request.headers.get("accept", "")) else share
+    return files_page(request, share, link_path(request, token)) if prefers_html(request.headers.get("accept", "")) else share
 
 
 @router.post(
@@ -118,12 +119,11 @@ def unlock_share(token: LinkAddress, request: Request, submitted: ShareCredentia
         **problem_responses("link_not_found", "share_password_required", "share_listing_only", "robots_get_no_files", "store_unavailable"),
     },
 )
-def download_shared_file(
+async def download_shared_file(
     token: LinkAddress,
     file_id: str,
     request: Request,
-    visitor: VisitorDep,
-    links: ShareLinksDep,
+    visitor: LinkVisitorDep,
     range_: RangeHeader = None,
 ) -> Any:
     """Redirect to the content of a file, or return its URL to clients with `Accept: application/json`.
@@ -133,9 +133,12 @@ def download_shared_file(
     """
     if is_automated(request):
         raise AutomatedRequestError
-    signed = links.start_download(
-        token, _file_id(file_id), visitor, method="HEAD" if request.method == "HEAD" else "GET", is_resumption=is_range_resume(range_)
-    )
+    downloads = services_of(request).link_downloads()
+    if request.method == "HEAD":
+        signed = await run_statement(downloads.sign_head, token, _file_id(file_id), *visitor)
+    else:
+        is_resumption = is_range_resume(range_)
+        signed = await run_statement(downloads.start_download, token, _file_id(file_id), *visitor, is_resumption=is_resumption)
     return download_response(request, signed)
 
 

@@ -5,10 +5,12 @@ No script runs on these pages and nothing is loaded: the style sheet is inline, 
 
 from collections.abc import Sequence
 
+from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from lambda_app.models import ArchiveStatus
 from lambda_app.models.archives import UNFINISHED
+from lambda_app.routers.http.branding import branding_of
 from lambda_app.routers.http.link_template import FORM_PAGE_HEADERS, render_link_page
 from lambda_app.schemas.archives import LinkedArchive
 from lambda_app.schemas.sharing.shares import OpenedShare
@@ -23,12 +25,13 @@ REFRESH_SECONDS = 4
 """Seconds after which the page of an unfinished zip reloads: it has no script that could poll."""
 
 
-def files_page(opened: OpenedShare, path: str) -> HTMLResponse:
+def files_page(request: Request, opened: OpenedShare, path: str) -> HTMLResponse:
     """Return the page of the files that the link at `path` offers."""
-    return HTMLResponse(render_link_page(title="Shared files", opened=opened, action=path), headers=FORM_PAGE_HEADERS)
+    page = render_link_page(branding_of(request.scope), root_path=_root_path(request), title="Shared files", opened=opened, action=path)
+    return HTMLResponse(page, headers=FORM_PAGE_HEADERS)
 
 
-def archive_page(archive: LinkedArchive, filenames: Sequence[str], path: str, *, is_watching: bool) -> HTMLResponse:
+def archive_page(request: Request, archive: LinkedArchive, filenames: Sequence[str], path: str, *, is_watching: bool) -> HTMLResponse:
     """Return the progress page of a zip of the link at `path`. While `is_watching` it reloads itself until the zip is finished."""
     is_unfinished = archive.status in UNFINISHED
     # Below 100 % until the zip is ready: after the last part S3 still has to complete the multipart upload.
@@ -38,6 +41,8 @@ def archive_page(archive: LinkedArchive, filenames: Sequence[str], path: str, *,
     if archive.status == ArchiveStatus.BUILDING:
         title = f"{title}: {percent} %"
     page = render_link_page(
+        branding_of(request.scope),
+        root_path=_root_path(request),
         title=title,
         archive=archive,
         is_unfinished=is_unfinished,
@@ -51,3 +56,7 @@ def archive_page(archive: LinkedArchive, filenames: Sequence[str], path: str, *,
     # A header instead of a meta element: accessibility checkers cannot know that the page offers a way to stop the reloads.
     refresh = {"Refresh": str(REFRESH_SECONDS)} if is_unfinished and is_watching else {}
     return HTMLResponse(page, headers=FORM_PAGE_HEADERS | refresh)
+
+
+def _root_path(request: Request) -> str:
+    return str(request.scope.get("root_path", ""))

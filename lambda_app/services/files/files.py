@@ -3,12 +3,15 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import NamedTuple, Self
 from unicodedata import normalize
 from uuid import UUID
 
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, MalformedRequestError, PermissionDeniedError
 from lambda_app.models import File, FileStatus, User
+from lambda_app.repositories.files.caller_files import DownloadableFile
+from lambda_app.repositories.files.file_access import Viewer
 from lambda_app.repositories.files.files import TRIGRAM_LENGTH, FileChangedError, FileRepository, NoSuchFileError
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.schemas.accounts.api_keys import Scope
@@ -16,7 +19,6 @@ from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderFiel
 from lambda_app.schemas.files.files import FileUpdate
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.authentication import require_scope
-from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
 
@@ -51,9 +53,26 @@ class NotInTrashError(ConflictError):
 class Download:
     """An available file, its presigned download, and the content type that S3 sends."""
 
-    file: File
+    file: File | DownloadableFile
     content_type: str
     request: PresignedRequest
+
+
+class Total(NamedTuple):
+    """The number of files in a list; if it is not exact, there are more."""
+
+    files: int
+    is_exact: bool
+
+    @classmethod
+    def of(cls, counted: int) -> Self:
+        """Return the total for a count up to `count_limit`."""
+        return cls(min(counted, COUNT_MAX), is_exact=counted <= COUNT_MAX)
+
+
+def count_limit() -> int:
+    """Return up to how many files are counted: one more than the largest exact total."""
+    return COUNT_MAX + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +81,7 @@ class FilePage:
 
     files: list[File]
     next_cursor: Cursor | None
-    total: int | None
-    is_total_exact: bool = True
-    """False: there are more than `total` files."""
+    total: Total | None
 
 
 class FileService:
@@ -78,17 +95,6 @@ class FileService:
         self._store = store
         self._trash_retention = trash_retention
 
-    def start_download(self, viewer: User | None, file_id: UUID) -> Download:
-        """Sign a download as an attachment, with a content type that browsers do not execute; short-lived unless the viewer is the owner.
-
-        Raises NotAuthenticatedError, NoSuchFileError, FileForbiddenError, FileNotAvailableError, UnavailableError.
-        """
-        file = self._files.require_readable(file_id, viewer)
-        if file.status != FileStatus.AVAILABLE:
-            raise FileNotAvailableError(extra={"file_status": file.status})
-        is_owner = viewer is not None and viewer.id == file.owner_id
-        return self._sign_download(file, lifetime_seconds=None if is_owner else READER_DOWNLOAD_URL_TTL_SECONDS)
-
     def start_public_download(self, file_id: str, *, method: DownloadMethod) -> Download:
         """Sign a short-lived download of a public file, for GET or HEAD. Raises NoSuchFileError, UnavailableError.
 
@@ -98,16 +104,11 @@ class FileService:
             requested_id = UUID(file_id)
         except ValueError as error:
             raise NoSuchFileError from error
-        return self._sign_download(
-            self._files.require_public(requested_id), method=method, lifetime_seconds=READER_DOWNLOAD_URL_TTL_SECONDS
-        )
-
-    def get_file(self, viewer: User, file_id: UUID) -> File:
-        """Return a file that the user can read. Raises NoSuchFileError, FileForbiddenError."""
-        return self._files.require_readable(file_id, viewer)
+        file = self._files.require_public(requested_id)
+        return sign_download(self._store, file, method=method, lifetime_seconds=READER_DOWNLOAD_URL_TTL_SECONDS)
 
     def page_files(
-        self, user: User, filters: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None, with_total: bool
+        self, user: Viewer, filters: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None, with_total: bool
     ) -> FilePage:
         """Return one page of the files that the user can list.
 
@@ -119,10 +120,8 @@ class FileService:
         rows = self._files.page(user, filters, order=order, skip=skip, limit=limit + 1, after=after)
         files = rows[:limit]
         next_cursor = _cursor(files[-1], order) if len(rows) > limit else None
-        if not with_total:
-            return FilePage(files, next_cursor, total=None)
-        total = self._files.count(user, filters, up_to=COUNT_MAX + 1)
-        return FilePage(files, next_cursor, total=min(total, COUNT_MAX), is_total_exact=total <= COUNT_MAX)
+        total = Total.of(self._files.count(user, filters, up_to=count_limit())) if with_total else None
+        return FilePage(files, next_cursor, total)
 
     def update_file(self, user: User, file_id: UUID, update: FileUpdate, *, revisions: Collection[int] | None = None) -> File:
         """Change the fields that are set in `update`. With `revisions`, only if the file has one of them.
@@ -173,18 +172,11 @@ class FileService:
             raise NotInTrashError(extra={"file_status": file.status})
         return file
 
-    def _require_bounded(self, user: User, filters: FileFilter, order: FileOrder) -> None:
+    def _require_bounded(self, user: Viewer, filters: FileFilter, order: FileOrder) -> None:
         """Raise ListTooLongError for a request that would read the whole of a long list."""
-        advice = _unindexed(filters, order)
+        advice = unindexed(filters, order)
         if advice is not None and self._files.has_more_than(UNINDEXED_ROWS_MAX, user, filters):
             raise ListTooLongError(f"The list has more than {UNINDEXED_ROWS_MAX} files; {advice}")
-
-    def _sign_download(self, file: File, *, method: DownloadMethod = "GET", lifetime_seconds: int | None = None) -> Download:
-        content_type = download_content_type(file)
-        request = self._store.presign_download(
-            key=file.s3_key, filename=file.filename, content_type=content_type, method=method, lifetime_seconds=lifetime_seconds
-        )
-        return Download(file=file, content_type=content_type, request=request)
 
     def _move_to_trash(self, user: User, file_id: UUID, revisions: Collection[int] | None) -> bool:
         """Return whether the file is in the trash afterwards."""
@@ -205,12 +197,23 @@ def _require_revision(file: File, revisions: Collection[int] | None) -> None:
         raise FileChangedError
 
 
-def download_content_type(file: File) -> str:
+def sign_download(
+    store: ObjectStore, file: File | DownloadableFile, *, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
+) -> Download:
+    """Sign a download as an attachment, with a content type that browsers do not execute. Raises UnavailableError."""
+    content_type = download_content_type(file)
+    request = store.presign_download(
+        key=file.s3_key, filename=file.filename, content_type=content_type, method=method, lifetime_seconds=lifetime_seconds
+    )
+    return Download(file=file, content_type=content_type, request=request)
+
+
+def download_content_type(file: File | DownloadableFile) -> str:
     """Return the content type of a download: `application/octet-stream` where the bytes contradict the declared type."""
     return FALLBACK_CONTENT_TYPE if file.detected_content_type else served_content_type(file.content_type)
 
 
-def _unindexed(filters: FileFilter, order: FileOrder) -> str | None:
+def unindexed(filters: FileFilter, order: FileOrder) -> str | None:
     """Return what to send instead, if no index supports these filters in this order; else None."""
     if filters.name is not None and len(normalize("NFC", filters.name)) < TRIGRAM_LENGTH:
         return f"send at least {TRIGRAM_LENGTH} characters in q"
@@ -231,6 +234,7 @@ def _unindexed(filters: FileFilter, order: FileOrder) -> str | None:
 
 
 def _cursor(file: File, order: FileOrder) -> Cursor:
+    """Return the cursor of the page that begins after the file."""
     match order.field:
         case OrderField.CREATED:
             return Cursor(order, file.created_at, file.id)

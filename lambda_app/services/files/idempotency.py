@@ -50,13 +50,18 @@ class KeyedRequest:
     @classmethod
     def of(cls, *, user_id: UUID, route: str, key: str, body: str, other_bodies: Sequence[str] = ()) -> "KeyedRequest":
         """Build from bodies in canonical form, as the request model serialises them."""
-        fingerprint, *others = (hashlib.sha256(text.encode()).hexdigest() for text in (body, *other_bodies))
+        fingerprint, *others = map(fingerprint_of, (body, *other_bodies))
         return cls(user_id, route, key, fingerprint, tuple(others))
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """All fingerprints that identify the same request."""
         return (self.fingerprint, *self.other_fingerprints)
+
+
+def fingerprint_of(body: str) -> str:
+    """Return the fingerprint of a body in canonical form."""
+    return hashlib.sha256(body.encode()).hexdigest()
 
 
 class IdempotencyService:

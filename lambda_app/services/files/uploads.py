@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
 from lambda_app.core.errors import AppError, GoneError, MalformedRequestError, TooLargeError, UnavailableError
 from lambda_app.models import File, FileStatus, User
 from lambda_app.models.files.files import SLOWEST_UPLOAD_BYTES_PER_SECOND
+from lambda_app.repositories.accounts.callers import Caller
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
@@ -27,6 +29,7 @@ from lambda_app.storage.parts import MULTIPART_MAX_BYTES, PartPlan, plan_parts
 MULTIPART_LIFETIME = timedelta(days=7)
 """Lifetime of a multipart upload, plus the time that the file takes at the speed below."""
 SLOWEST_MULTIPART_BYTES_PER_SECOND = 10 * 1024**2
+_NO_COLUMN = {"has_part_digests"}
 
 
 class IdempotentFileGoneError(GoneError):
@@ -78,7 +81,7 @@ class UploadService:
         self._deletion_allowance = deletion_allowance
         self._completion = UploadCompletion(files=files, transitions=transitions, tombstones=tombstones, store=store)
 
-    def start_upload(self, owner: User, declared: FileCreate, *, keyed: KeyedRequest | None = None) -> StartedUpload:
+    def start_upload(self, owner: User | Caller, declared: FileCreate, *, keyed: KeyedRequest | None = None) -> StartedUpload:
         """Create a pending file, reserve its size in the owner's quota, and sign the request that uploads its bytes.
 
         Raises ScopeMissingError for a public file and an API key without the scope `shares`, TooLargeError, QuotaExceededError,
@@ -97,7 +100,7 @@ class UploadService:
 
     def start_multipart(self, owner: User, declared: MultipartCreate, *, keyed: KeyedRequest | None = None) -> File:
         """Create a pending file whose bytes are uploaded in parts. Raises the errors of `start_upload`."""
-        _require_scopes(declared)
+        require_scopes(declared)
         if declared.size_bytes > MULTIPART_MAX_BYTES:
             raise TooLargeError(f"A file can have at most {MULTIPART_MAX_BYTES} bytes", extra={"max_bytes": MULTIPART_MAX_BYTES})
         file = new_file(owner.id, declared)
@@ -163,7 +166,7 @@ class UploadService:
         """
         return self._completion.complete(lambda: self._files.require_manageable(file_id, user), crc64nvme=crc64nvme)
 
-    def _restart_upload(self, owner: User, file_id: UUID) -> StartedUpload:
+    def _restart_upload(self, owner: User | Caller, file_id: UUID) -> StartedUpload:
         file = self._require_existing(owner, file_id)
         request = self._sign_upload(file)
         # An available file too: after its deletion, the new URL could store the object again.
@@ -171,7 +174,7 @@ class UploadService:
             raise IdempotentFileGoneError
         return StartedUpload(file, request)
 
-    def _require_existing(self, owner: User, file_id: UUID) -> File:
+    def _require_existing(self, owner: User | Caller, file_id: UUID) -> File:
         file = self._files.get(file_id)
         if file is None or file.owner_id != owner.id or file.status not in (FileStatus.PENDING, FileStatus.AVAILABLE):
             raise IdempotentFileGoneError
@@ -222,7 +225,8 @@ class UploadService:
         return SignedPart(part.number, length, request)
 
 
-def _require_scopes(declared: FileCreate | MultipartCreate) -> None:
+def require_scopes(declared: FileCreate | MultipartCreate) -> None:
+    """Raise ScopeMissingError for a public file, if an API key without the scope `shares` authenticated the request."""
     if declared.is_public:
         # Visibility is a form of sharing.
         require_scope(Scope.SHARES)
@@ -230,7 +234,7 @@ def _require_scopes(declared: FileCreate | MultipartCreate) -> None:
 
 def require_single_upload(declared: FileCreate) -> None:
     """Raise ScopeMissingError or TooLargeError if the caller may not declare this file, or one request cannot send it."""
-    _require_scopes(declared)
+    require_scopes(declared)
     if declared.size_bytes > SINGLE_PUT_MAX_BYTES:
         raise TooLargeError(
             f"A single upload request can send at most {SINGLE_PUT_MAX_BYTES} bytes; upload the file in parts",
@@ -241,19 +245,22 @@ def require_single_upload(declared: FileCreate) -> None:
 
 def new_file(owner_id: UUID | None, declared: DeclaredFile | MultipartCreate) -> File:
     """Return a pending file that is not stored yet. `owner_id` is None where the inserting statement determines the owner."""
+    return File(**pending_columns(declared), owner_id=owner_id)
+
+
+def pending_columns(declared: DeclaredFile | MultipartCreate) -> dict[str, Any]:
+    """Return the columns of a new pending file, without its owner and the end of its upload."""
     file_id, now = uuid4(), clock.now()
-    fields = declared.model_dump(exclude={"has_part_digests"})
-    return File(
-        **fields,
-        id=file_id,
-        s3_key=object_key(file_id),
-        owner_id=owner_id,
-        status=FileStatus.PENDING,
-        has_part_digests=False,
-        revision=1,
-        created_at=now,
-        updated_at=now,
-    )
+    return {
+        **declared.model_dump(exclude=_NO_COLUMN),
+        "id": file_id,
+        "s3_key": object_key(file_id),
+        "status": FileStatus.PENDING.value,
+        "has_part_digests": False,
+        "revision": 1,
+        "created_at": now,
+        "updated_at": now,
+    }
 
 
 def abandoned_at(file: File | DeclaredFile, request: PresignedRequest) -> datetime:

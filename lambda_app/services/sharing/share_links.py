@@ -8,7 +8,8 @@ from lambda_app.core.errors import AppError, LinkNotFoundError, MalformedRequest
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.core.security.share_tokens import ShareToken, ShareTokens, SignedShareToken
-from lambda_app.models import File, OpenShare, Share, ShareAudience, User
+from lambda_app.models import OpenShare, Share, ShareAudience, User
+from lambda_app.repositories.accounts.callers import Caller
 from lambda_app.repositories.archives.archives import NoSuchArchiveError
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.files.file_access import AccessContext
@@ -17,8 +18,8 @@ from lambda_app.schemas.sharing.shares import ShareCredentials
 from lambda_app.services.accounts.login_throttle import LoginThrottle, attempt_keys, network_of
 from lambda_app.services.accounts.sessions import SessionService
 from lambda_app.services.archives.archives import CONTENT_TYPE as ARCHIVE_CONTENT_TYPE
-from lambda_app.services.files.files import download_content_type
-from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
+from lambda_app.services.files.files import sign_download
+from lambda_app.storage.object_store import ObjectStore, PresignedRequest
 
 
 class NoSuchLinkError(LinkNotFoundError):
@@ -50,7 +51,7 @@ class ListingOnlyError(PermissionDeniedError):
 class Visitor:
     """A visitor of a link: the signed-in user, or None, and the share token if the request has one."""
 
-    user: User | None
+    user: User | Caller | None
     share_token: str | None
 
 
@@ -83,27 +84,17 @@ class ShareLinkService:
             raise NoSuchLinkError
         return opened
 
-    def start_download(
-        self, address: str, file_id: UUID, visitor: Visitor, *, method: DownloadMethod, is_resumption: bool
-    ) -> PresignedRequest:
-        """Count a download and sign it. A HEAD request is signed for HEAD and is not counted.
-
-        `is_resumption`: the visitor requests the rest of a file. If the same visitor started that download before, it is not counted
-        again. Raises ListingOnlyError and the errors of `open`.
-        """
-        access = self._access_context(address, visitor)
-        file = self._find(address, file_id, access, method=method, is_resumption=is_resumption)
+    def sign_head(self, address: str, file_id: UUID, visitor: Visitor) -> PresignedRequest:
+        """Sign a HEAD request for a download, which is not counted. Raises ListingOnlyError and the errors of `open`."""
+        file = self._links.check(address, file_id, self._access_context(address, visitor))
         if file is None:
-            if not self._require_open(address, access).share.allows_download:
-                raise ListingOnlyError
-            raise NoSuchLinkError
-        return self._store.presign_download(
-            key=file.s3_key,
-            filename=file.filename,
-            content_type=download_content_type(file),
-            method=method,
-            lifetime_seconds=LINK_DOWNLOAD_URL_TTL_SECONDS,
-        )
+            raise self.refusal_of_download(address, visitor)
+        return sign_download(self._store, file, method="HEAD", lifetime_seconds=LINK_DOWNLOAD_URL_TTL_SECONDS).request
+
+    def refusal_of_download(self, address: str, visitor: Visitor) -> AppError:
+        """Return the error for a download that was not granted: ListingOnlyError, or raise one of the errors of `open`."""
+        found = self._require_open(address, self._access_context(address, visitor))
+        return NoSuchLinkError() if found.share.allows_download else ListingOnlyError()
 
     def open_for_download(self, address: str, visitor: Visitor) -> OpenShare:
         """Return the link's files if the link allows downloads, without counting. Raises ListingOnlyError and the errors of `open`."""
@@ -113,15 +104,17 @@ class ShareLinkService:
         return opened
 
     def start_archive_download(self, address: str, archive_id: UUID, visitor: Visitor, *, is_resumption: bool) -> PresignedRequest:
-        """Count the download of an archive of the link as one download, and sign it. `is_resumption` as in `start_download`.
+        """Count the download of an archive of the link as one download, and sign it.
+
+        `is_resumption`: see `LinkDownloadService.start_download`.
 
         Raises NoSuchArchiveError if the archive is not ready or the link no longer opens all its files, ListingOnlyError, and the
         errors of `open`.
         """
         access = self._access_context(address, visitor)
-        visitor_hash = _visitor_hash(address, access)
-        archive = self._links.resume_archive(address, archive_id, access, visitor=visitor_hash) if is_resumption else None
-        archive = archive or self._links.grant_archive(address, archive_id, access, visitor=visitor_hash)
+        hashed = visitor_hash(address, access.viewer_id)
+        archive = self._links.resume_archive(address, archive_id, access, visitor=hashed) if is_resumption else None
+        archive = archive or self._links.grant_archive(address, archive_id, access, visitor=hashed)
         if archive is None:
             self.open_for_download(address, visitor)
             raise NoSuchArchiveError
@@ -156,13 +149,6 @@ class ShareLinkService:
         self._links.record_sign_in(share, user, attempt=attempt_keys(email))
         return self._share_tokens.sign(ShareToken(share.id, previous.password_version, user.id, user.token_epoch), address=address)
 
-    def _find(self, address: str, file_id: UUID, access: AccessContext, *, method: DownloadMethod, is_resumption: bool) -> File | None:
-        if method == "HEAD":
-            return self._links.check(address, file_id, access)
-        visitor_hash = _visitor_hash(address, access)
-        resumed = self._links.resume(address, file_id, access, visitor=visitor_hash) if is_resumption else None
-        return resumed or self._links.grant(address, file_id, access, visitor=visitor_hash)
-
     def _access_context(self, address: str, visitor: Visitor) -> AccessContext:
         proven = None if visitor.share_token is None else self._share_tokens.read(visitor.share_token, address=address)
         if visitor.user is None and proven is not None and proven.user_id is not None:
@@ -187,13 +173,13 @@ class ShareLinkService:
         raise WrongSharePasswordError
 
 
-def _visitor_hash(address: str, access: AccessContext) -> str:
+def visitor_hash(address: str, viewer_id: UUID | None) -> str:
     """Return the hash that identifies a visitor at this link. It differs per link, so visitors cannot be correlated across links.
 
     The network is the narrowest, not one that a throttle counts: visitors who share a hash resume each other's downloads uncounted.
     """
     context = request_context()
-    return hash_secret(f"visitor|{address}|{access.viewer_id}|{network_of(context.source_address)}|{context.user_agent}")
+    return hash_secret(f"visitor|{address}|{viewer_id}|{network_of(context.source_address)}|{context.user_agent}")
 
 
 def _require_audience(found: FoundShare) -> None:

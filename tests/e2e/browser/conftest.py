@@ -28,7 +28,7 @@ FONTCONFIG = """<?xml version="1.0"?>
 <fontconfig><dir>{folder}/fonts</dir><cachedir>{folder}/fonts-cache</cachedir></fontconfig>
 """
 """The browser unpacks its fonts below TMPDIR, but its own configuration names /tmp/fonts. Without fonts all text is invisible."""
-BROWSER_SECONDS = 240
+BROWSER_SECONDS = 280
 """On a busy machine, unpacking and starting the browser takes most of this time."""
 
 Jobs = dict[str, dict[str, Any]]

@@ -133,7 +133,7 @@ def test_page_requests_only_its_own_site(results: Results, site: Site, name: str
 def test_page_lists_files_and_limits(results: Results) -> None:
     text = results["plain, inspected"]["text"]
 
-    for part in ("Bericht für März.pdf", "34 Bytes", "application/pdf", "For you.\nWith <b>love</b>.", "2100-01-01 00:00 UTC"):
+    for part in ("Bericht für März.pdf", "34 B", "application/pdf", "For you.\nWith <b>love</b>.", "until Fri 1 Jan 2100, 00:00 UTC"):
         assert part in text
     assert "Downloads left" in text
 

@@ -14,15 +14,15 @@ import pytest
 from infra.local import web_app
 from infra.local.workers import running_workers
 from tests.e2e.browser.conftest import Site
+from tests.e2e.browser.steps import Results, Steps, console_messages, failures, sign_in
 from tests.support.accounts import Account, make_account, make_file, sha256_hex
 from tests.support.shares import make_share
 
-Results = dict[str, Any]
-Steps = list[dict[str, Any]]
 REPORT = b"%PDF-1.7 the bytes of the report"
 SMALL: dict[str, str] = {"name": "Bericht für März.pdf", "type": "application/pdf", "base64": base64.b64encode(REPORT).decode()}
 LARGE: dict[str, Any] = {"name": "recording.bin", "size": 65 * 1024**2 + 7}
 """Above 64 MiB, the app uploads in parts."""
+OLD_NAME = "before.pdf"
 FIRST_LOAD_MAX_BYTES = 40_000
 NEW_PASSWORD = "a sentence is a good password"
 SCREENS = {
@@ -45,10 +45,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 INSPECT: Steps = [{"axe": True}]
 
 
-def sign_in(email: str, password: str) -> Steps:
-    return [{"fill": "E-mail", "value": email}, {"fill": "Password", "value": password}, {"click": "Sign in"}]
-
-
 def share_a_first_upload(email: str) -> Steps:
     """Return the steps of a new user, from the address of the site to a link that a visitor opens."""
     uploads: Steps = [
@@ -66,7 +62,7 @@ def share_a_first_upload(email: str) -> Steps:
         *({"see": "Drop your first files here"}, *INSPECT),
         *uploads,
         *({"click": "Create link"}, {"see": "Share 2 files"}, *INSPECT, {"click": "Create link", "within": "dialog"}),
-        *({"see": "Copy it now."}, *INSPECT),
+        *({"see": "You can copy it again under Links."}, *INSPECT),
         *({"visitor": "Link", "steps": visit}, {"click": "Done"}, {"click": "Close"}),
     ]
 
@@ -89,9 +85,11 @@ def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Cal
     """The results of all jobs, run in one browser."""
     email = f"new-{uuid4()}@example.com"
     operator = make_account(client, site.services, is_superuser=True)
+    keys_user = make_account(client, site.services)
+    make_file(client, keys_user, REPORT, filename=OLD_NAME, content_type="application/pdf")
     file = make_file(client, operator, REPORT, filename=SMALL["name"], content_type="application/pdf")["id"]
     make_share(client, operator, file)
-    opened = {
+    opened: dict[str, Steps] = {
         path: [{"open": f"{site.url}/{path}"}, {"see": heading, "role": "heading"}, {"idle": True}, *INSPECT]
         for path, heading in SCREENS.items()
     }
@@ -104,9 +102,34 @@ def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Cal
         *({"focused": "E-mail"}, {"type": keyboard_user.email}, {"tab": "Password"}, {"type": keyboard_user.password}),
         *({"key": "Enter"}, {"see": "Drop your first files here"}, {"tab": "Choose files", "role": "button"}, {"choose": [SMALL]}),
         *({"see": "1 file verified"}, {"tab": "Create link", "role": "button"}, {"key": "Enter"}, {"see": "Share 1 file"}),
-        *({"key": "Control+Enter"}, {"see": "Copy it now."}, {"tab": "Done", "role": "button"}, {"key": "Enter"}, {"gone": "Copy it now."}),
+        *(
+            {"key": "Control+Enter"},
+            {"see": "You can copy it again under Links."},
+            {"tab": "Done", "role": "button"},
+            {"key": "Enter"},
+            {"gone": "Copy it now."},
+        ),
+    ]
+    keys: Steps = [
+        *(*sign_in(keys_user.email, keys_user.password), {"see": OLD_NAME}, {"key": "ArrowDown"}, {"key": "x"}, {"see": "1 selected"}),
+        *({"key": "Escape"}, {"gone": "1 selected"}, {"key": " "}, {"see": "Verified on arrival"}, {"key": "Escape"}),
+        *({"key": "F2"}, {"see": "Description"}, {"type": "after"}, {"key": "Control+Enter"}, {"gone": OLD_NAME}, {"see": "after.pdf"}),
+        *({"key": "Delete"}, {"see": "1 file moved to the trash"}, {"key": "Control+z"}, {"gone": "1 file moved to the trash"}),
+        *({"see": "after.pdf"}, {"key": "s"}, {"see": "Share 1 file"}, {"key": "Control+Enter"}, {"see": "You can copy it again"}),
+        *({"key": "Escape"}, {"key": "g"}, {"key": "l"}, {"see": "Links", "role": "heading"}, {"see": "after.pdf"}),
+        *({"key": "g"}, {"key": "r"}, {"see": "Requests", "role": "heading"}, {"key": "n"}, {"see": "Ask for files"}),
+        *({"type": "Photos"}, {"key": "Control+Enter"}, {"see": "Send this link"}, {"key": "Escape"}, {"gone": "Send this link"}),
+        *({"key": "g"}, {"key": "s"}, {"see": "Settings", "role": "heading"}, {"key": "/"}, {"see": "after.pdf"}),
+    ]
+    resized: Steps = [{"resize": 320}, {"resize": 1280}]
+    mirrored: Steps = [
+        *(*sign_in(operator.email, operator.password), {"see": "Files", "role": "heading"}, {"place": "Main"}),
+        *(step for steps in opened.values() for step in [*steps, *resized]),
+        *({"open": f"{site.url}/files"}, {"click": SMALL["name"]}, {"see": "Verified on arrival"}, *INSPECT),
     ]
     jobs: dict[str, Any] = {
+        "keys": {"url": f"{site.url}/", "steps": keys},
+        "right to left": {"url": f"{site.url}/", "storage": {"we-upload.language": "en-XB"}, "steps": mirrored},
         "first visit": {"url": f"{site.url}/", "steps": [{"see": "Sign in to We-Upload"}]},
         "newcomer": {"url": f"{site.url}/", "steps": [*share_a_first_upload(email), *delete_and_undo(str(SMALL["name"])), *session]},
         "keyboard": {"url": f"{site.url}/", "steps": keyboard},
@@ -132,7 +155,7 @@ def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Cal
 
 
 def test_every_job_completed(results: Results) -> None:
-    assert {name: result["failed"] for name, result in results.items() if "failed" in result} == {}
+    assert failures(results) == {}
 
 
 def test_visitor_downloads_the_file_unchanged(results: Results) -> None:
@@ -167,8 +190,21 @@ def test_nothing_is_wider_than_a_small_phone(results: Results) -> None:
         assert max(results[name]["widths"]) <= PHONE["width"]
 
 
+def test_files_links_and_requests_need_no_mouse(results: Results) -> None:
+    assert results["keys"]["path"] == "/files"
+
+
+def test_layout_is_mirrored_for_languages_from_right_to_left(results: Results) -> None:
+    (side,) = results["right to left"]["places"]
+
+    assert side > 0.5
+    widths = results["right to left"]["widths"]
+    assert len(widths) == 2 * len(SCREENS)
+    assert max(widths[::2]) <= PHONE["width"]
+
+
 def test_browser_reports_neither_errors_nor_violations_of_the_policy(results: Results) -> None:
-    assert {name: result["console"] for name, result in results.items() if result["console"]} == {}
+    assert console_messages(results) == {}
 
 
 def test_app_reaches_only_the_api_and_the_bucket(results: Results, site: Site) -> None:

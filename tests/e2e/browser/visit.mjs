@@ -1,18 +1,19 @@
 // Runs jobs in a headless Chromium, and prints their results as one JSON object.
 //
-//   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [...], dark?, script?, width?, keepsPolicy?}}
+//   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [...], dark?, script?, width?, keepsPolicy?, storage?, cpuSlowdown?}}
 //
 // Steps of users: fill, press, follow, download, open, resize; with the keyboard: tab, key, choose (files).
 // Other steps: see (wait for a text), progress (read the progress bars), axe (check accessibility), call (send an API request),
-// store (let requests to S3 fail, wait or work), busy (let the API return 429 once per URL), frame (show the page in another site's
+// store (let requests to S3 fail, wait or work), busy (let the API return 429 once per URL), place (note how far a navigation is from the left), frame (show the page in another site's
 // frame), attack (try what an injected script could do).
 // Steps for the web app, which changes screens without a navigation: click (role, within), type, upload (files by the mouse), gone (wait until
 // a text has gone), focused (wait until a field has the focus), idle (wait until nothing loads), reload, secondTab (steps in a new tab of the same browser), visitor (steps at the address in a field, in another browser),
-// slow (limit uploads to n bytes per second), sent (wait until all uploads together have reached n percent), shot (save a screenshot). A file has `base64`, or `size` for a large one.
+// newTab (close the tab at once, and run steps in a new one), network (off or on), refuse (answer requests with an error), uploadFolder, paste, drop,
+// append (change a file on the disk), slow (limit uploads to n bytes per second), sent (wait until all uploads together have reached n percent), shot (save a screenshot). A file has `base64`, or `size` for a large one; with `isKept`, it is the one that an earlier step made.
 
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
-import { open, readFile } from "node:fs/promises";
+import { appendFile, mkdir, open, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createServer } from "node:http";
@@ -28,7 +29,9 @@ const jobs = JSON.parse(await readFile(process.argv[2], "utf8"));
 const browser = await chromium.launch({ executablePath: await chromiumPackage.executablePath(), args: ["--no-sandbox", "--disable-dev-shm-usage"] });
 const results = {};
 for (const [name, job] of Object.entries(jobs)) {
+  const startedAt = performance.now();
   results[name] = await visit(job).catch((error) => ({ failed: String(error) }));
+  results[name].seconds = (performance.now() - startedAt) / 1000;
 }
 await browser.close();
 process.stdout.write(JSON.stringify(results));
@@ -44,14 +47,19 @@ async function visit(job) {
   });
   context.setDefaultTimeout(10_000);
   const page = await context.newPage();
-  const result = { console: [], requests: [], referrers: [], statuses: [], dialogs: 0, downloads: [], axe: [], widths: [], progress: [] };
+  const result = { console: [], requests: [], referrers: [], statuses: [], dialogs: 0, downloads: [], axe: [], widths: [], progress: [], marks: [], places: [], interactive: null };
   watch(page, result);
+  if (job.storage) await page.addInitScript((entries) => entries.forEach(([name, value]) => localStorage.setItem(name, value)), Object.entries(job.storage));
+  if (job.cpuSlowdown) await slowDown(page, job.cpuSlowdown);
   await page.goto(job.url);
   for (const step of job.steps) {
     await runStep(step, page, result).catch(async (error) => {
       throw new Error(`${JSON.stringify(step).slice(0, 200)}: ${error}\n${result.console.join("\n")}\n${await page.innerText("body")}`);
     });
   }
+  if (job.cpuSlowdown) result.interactive = await page.evaluate(() => globalThis.interactiveAt);
+  // A step may have closed the page.
+  if (page.isClosed()) return context.close().then(() => result);
   result.title = await page.title();
   result.text = job.script === false ? await page.content() : await page.innerText("body");
   result.path = new URL(page.url()).pathname;
@@ -72,7 +80,7 @@ function watch(page, result) {
 
 async function runStep(step, page, result) {
   if (step.fill) {
-    await page.getByLabel(step.fill, { exact: true }).fill(step.value);
+    await (step.within ? page.getByRole(step.within) : page).getByLabel(step.fill, { exact: true }).fill(step.value);
   } else if (step.press) {
     await Promise.all([page.waitForNavigation(), page.getByRole("button", { name: step.press }).click()]);
   } else if (step.download) {
@@ -119,15 +127,32 @@ async function runStep(step, page, result) {
     await inPage(await context.newPage(), await page.getByLabel(step.visitor, { exact: true }).inputValue(), step.steps, result);
     await context.close();
   } else if (step.slow) {
-    const debug = await page.context().newCDPSession(page);
-    await debug.send("Network.enable");
-    await debug.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: step.slow });
+    await setNetwork(page, { uploadThroughput: step.slow });
+  } else if (step.network) {
+    await setNetwork(page, { offline: step.network === "off" });
+  } else if (step.uploadFolder) {
+    const folder = await writeFiles(step.uploadFolder, step.files);
+    const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.getByRole("menuitem", { name: step.item }).click()]);
+    await chooser.setFiles(folder);
+  } else if (step.paste || step.drop) {
+    await page.evaluate(give, step.paste ? { type: "paste", files: step.paste } : { type: "drop", files: step.drop });
+  } else if (step.append) {
+    // The browser reads a chosen file again for each part.
+    await appendFile(join(tmpdir(), step.append), "changed");
+  } else if (step.refuse) {
+    await refuse(page, step.refuse);
+  } else if (step.newTab) {
+    // Without the questions of a page that is closed in an orderly way.
+    const tab = await page.context().newPage();
+    result.marks.push(result.requests.length);
+    await page.close({ runBeforeUnload: false });
+    await inPage(tab, step.newTab, step.steps, result);
   } else if (step.sent) {
-    await page.waitForFunction((percent) => (document.querySelector("progress.thick")?.value ?? 0) >= percent, step.sent);
+    await page.waitForFunction((percent) => (document.querySelector("progress.thick")?.value ?? 0) >= percent, step.sent, { timeout: step.timeout ?? 10_000 });
   } else if (step.shot) {
     await page.screenshot({ path: step.shot, animations: "disabled" });
   } else if (step.see) {
-    await (step.role ? named(page, step.see, step.role) : page.getByText(step.see)).first().waitFor();
+    await (step.role ? named(page, step.see, step.role) : page.getByText(step.see)).first().waitFor({ timeout: step.timeout ?? 10_000 });
   } else if (step.progress) {
     result.progress = await page.locator("progress").evaluateAll((bars) => bars.map((bar) => [bar.value, bar.max]));
   } else if (step.call) {
@@ -148,6 +173,9 @@ async function runStep(step, page, result) {
       const problem = { detail: "Not now", code: step.busy };
       return route.fulfill({ status: 429, headers: { "Retry-After": "2" }, contentType: "application/problem+json", body: JSON.stringify(problem) });
     });
+  } else if (step.place) {
+    const box = await page.getByRole("navigation", { name: step.place }).locator("visible=true").first().boundingBox();
+    result.places.push(box.x / page.viewportSize().width);
   } else if (step.frame) {
     // The other site runs on 127.0.0.1 too: Chromium blocks frames of local addresses in pages from elsewhere.
     const foreign = createServer((_, response) => response.setHeader("Content-Type", "text/html").end(`<iframe src="${step.frame}"></iframe>`));
@@ -167,11 +195,68 @@ async function runStep(step, page, result) {
   }
 }
 
+async function setNetwork(page, conditions) {
+  const debug = await page.context().newCDPSession(page);
+  await debug.send("Network.enable");
+  await debug.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1, ...conditions });
+}
+
+/** Slow the processor down, and note when the first field can be filled in: milliseconds after the navigation began. */
+async function slowDown(page, rate) {
+  const debug = await page.context().newCDPSession(page);
+  await debug.send("Emulation.setCPUThrottlingRate", { rate });
+  await page.addInitScript(() => {
+    const check = () => {
+      if (document.activeElement?.tagName === "INPUT") globalThis.interactiveAt = performance.now();
+      else requestAnimationFrame(check);
+    };
+    requestAnimationFrame(check);
+  });
+}
+
+/** Answer the first `times` requests whose address and method match with this status, as the server would; the later ones pass. */
+async function refuse(page, { address, method, status, code, times }) {
+  let left = times;
+  await page.route(new RegExp(address), (route) => {
+    if (left === 0 || route.request().method() !== method) return route.continue();
+    left -= 1;
+    const headers = { "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*" };
+    const isXml = address.includes("X-Amz");
+    const body = isXml ? `<?xml version="1.0"?><Error><Code>${code}</Code></Error>` : JSON.stringify({ code, status, detail: "Refused", title: "Refused" });
+    return route.fulfill({ status, headers, contentType: isXml ? "application/xml" : "application/problem+json", body });
+  });
+}
+
+/** Paste or drop files into the page. */
+function give({ type, files }) {
+  const transfer = new DataTransfer();
+  for (const { name, type: mediaType, base64 } of files) {
+    transfer.items.add(new File([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))], name, { type: mediaType }));
+  }
+  const init = { bubbles: true, cancelable: true };
+  if (type === "paste") return document.body.dispatchEvent(new ClipboardEvent("paste", { ...init, clipboardData: transfer }));
+  for (const event of ["dragenter", "dragover", "drop"]) document.body.dispatchEvent(new DragEvent(event, { ...init, dataTransfer: transfer }));
+}
+
+/** Write files, by their paths, below a new folder. */
+async function writeFiles(name, files) {
+  const folder = join(tmpdir(), name);
+  for (const [path, text] of Object.entries(files)) {
+    await mkdir(join(folder, path, ".."), { recursive: true });
+    await writeFile(join(folder, path), text);
+  }
+  return folder;
+}
+
 async function inPage(page, url, steps, result) {
   page.context().setDefaultTimeout(10_000);
   watch(page, result);
   await page.goto(url);
-  for (const step of steps) await runStep(step, page, result);
+  for (const step of steps) {
+    await runStep(step, page, result).catch(async (error) => {
+      throw new Error(`${JSON.stringify(step).slice(0, 200)}: ${error}\n${await page.innerText("body")}`);
+    });
+  }
   await page.close();
 }
 
@@ -182,10 +267,11 @@ function target({ click, role, within }, page) {
 /** Return what a file chooser takes: contents, or paths of large files. */
 async function chosenFiles(files) {
   return Promise.all(
-    files.map(async ({ name, type, base64, size }) => {
+    files.map(async ({ name, type, base64, size, isKept }) => {
       if (size === undefined) return { name, mimeType: type, buffer: Buffer.from(base64, "base64") };
       // A chooser takes only small files by their content.
       const path = join(tmpdir(), name);
+      if (isKept) return path;
       const file = await open(path, "w");
       await file.truncate(size);
       await file.close();

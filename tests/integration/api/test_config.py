@@ -29,6 +29,9 @@ def test_configuration_is_public(client: httpx.Client, settings: Settings) -> No
         "parts_max_count": 10_000,
         "default_quota_bytes": settings.user_quota_bytes,
         "default_quota_files": settings.user_quota_files,
+        "brand_name": "We-Upload",
+        "brand_accent": None,
+        "brand_logo_path": None,
     }
 
 

@@ -81,6 +81,7 @@ def test_link_lists_its_files_and_serves_them(client: httpx.Client, owner: Accou
                 "download_url": f"{share['url']}/files/{file}",
             }
         ],
+        "sender_name": None,
         "note": "Hello",
         "expires_at": None,
         "downloads_left": 2,

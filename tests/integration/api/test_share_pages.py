@@ -101,6 +101,34 @@ def test_accept_header_selects_page_or_json(client: httpx.Client, owner: Account
         assert response.headers["content-type"].startswith("text/html" if is_page else "application/")
 
 
+def test_preview_of_an_open_link_names_files_and_total_size(browser: httpx.Client, owner: Account) -> None:
+    files = [str(make_file(browser, owner, bytes(1_500), filename=f'{name}".pdf')["id"]) for name in "abcd"]
+
+    page = Page(browser.get(make_share(browser, owner, *files)["url"]))
+
+    preview = {str(meta["property"]): meta["content"] for meta in page.all("meta") if "property" in meta}
+    names = ", ".join(safe_filename(f'{name}".pdf') for name in "abc")
+    assert preview == {
+        "og:type": "website",
+        "og:site_name": "We-Upload",
+        "og:title": "Shared files",
+        "og:description": f"{names} and 1 more · 6 KB",
+    }
+
+
+@pytest.mark.parametrize("rules", [{"password": "swordfish"}, {"audience": "signed_in"}, {"expires_at": "revoked"}])
+def test_preview_of_a_closed_link_names_nothing(browser: httpx.Client, owner: Account, file: str, rules: dict[str, str]) -> None:
+    is_revoked = rules.get("expires_at") == "revoked"
+    share = make_share(browser, owner, file, **({} if is_revoked else rules))
+    if is_revoked:
+        browser.delete(f"/api/v1/shares/{share['id']}", headers=owner.headers).raise_for_status()
+
+    response = browser.get(share["url"])
+
+    assert "og:description" not in response.text
+    assert "report" not in response.text
+
+
 def test_password_form_sets_a_cookie_for_this_link_only(browser: httpx.Client, owner: Account, file: str) -> None:
     share, other = (make_share(browser, owner, file, password="swordfish") for _ in range(2))
 

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from lambda_app.core.settings import Settings
+from lambda_app.db.compiled import StatementRunner
 from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
 from lambda_app.models import Archive, AuditEvent, Share
-from lambda_app.repositories.files.file_access import AccessContext
-from lambda_app.repositories.sharing.share_links import ShareLinkRepository
+from lambda_app.repositories.sharing.caller_links import CallerLinkRepository, GrantedFile
 from lambda_app.services.sharing.share_links import NoSuchLinkError, Visitor
 from tests.support.accounts import Account, make_file
 from tests.support.archives_api import run_worker
@@ -48,8 +48,8 @@ def owner(make_user: Callable[..., Account]) -> Account:
 
 def is_granted(crowd: Services, token: str, file_id: UUID, number: int = 0) -> bool:
     try:
-        with visitor(number), crowd.unit_of_work() as session:
-            crowd.share_links(session).start_download(token, file_id, ANONYMOUS, method="GET", is_resumption=False)
+        with visitor(number):
+            crowd.link_downloads().start_download(token, file_id, None, None, is_resumption=False)
     except NoSuchLinkError:
         return False
     return True
@@ -176,8 +176,11 @@ def test_expired_link_is_refused_by_the_time_of_the_request(client: httpx.Client
     """The expiry is compared with the time of the request, not with the clock of the database."""
     share = make_share(client, owner, str(make_file(client, owner)["id"]), expires_at="2100-01-01T00:00:00Z")
     token, file_id = share["url"].removeprefix("/s/"), UUID(share["file_ids"][0])
-    with crowd.unit_of_work() as session:
-        links = ShareLinkRepository(session)
-        before, at = datetime(2099, 12, 31, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-        assert links.grant(token, file_id, AccessContext(at, None, None), visitor="v") is None
-        assert links.grant(token, file_id, AccessContext(before, None, None), visitor="v") is not None
+    links = CallerLinkRepository(StatementRunner(crowd.engine))
+    before, at = datetime(2099, 12, 31, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+    def grant(now: datetime) -> GrantedFile:
+        return links.grant(token, file_id, at=now, proven=None, credential=None, visitor="v", is_resumption=False)
+
+    assert grant(at).file is None
+    assert grant(before).file is not None

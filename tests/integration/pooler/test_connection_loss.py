@@ -28,8 +28,14 @@ def test_connection_loss_at_any_message_loses_and_duplicates_nothing(disruption:
         disruption.assert_survives(flow, point)
 
 
-@pytest.mark.parametrize("name", ["start an upload", "start an upload in parts"])
-@pytest.mark.parametrize("number", [2, 3], ids=["reserving the key", "creating the file"])
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        pytest.param("start an upload", 1, id="the only flush-start an upload"),
+        pytest.param("start an upload in parts", 2, id="reserving the key-start an upload in parts"),
+        pytest.param("start an upload in parts", 3, id="creating the file-start an upload in parts"),
+    ],
+)
 def test_request_lost_with_its_connection_can_be_retried_immediately_with_its_idempotency_key(
     disruption: Disruption, name: str, number: int
 ) -> None:

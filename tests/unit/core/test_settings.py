@@ -1,5 +1,7 @@
 """Settings: validation, defaults, and the protection of secrets."""
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -70,11 +72,35 @@ def test_weak_signing_key_is_accepted_in_local_mode() -> None:
         ("LOG_LEVEL", "LOUD"),
         ("ENVIRONMENT", "production-ish"),
         ("OPEN_REGISTRATION", "perhaps"),
+        ("BRAND_NAME", " Nord"),
+        ("BRAND_NAME", "Nord\u202edron"),
+        ("BRAND_NAME", "Nord\nSouth"),
+        ("BRAND_NAME", "x" * 41),
+        ("BRAND_ACCENT", "red"),
+        ("BRAND_ACCENT", "#ffcc00"),
+        ("BRAND_LOGO_FILE", "/none/logo.svg"),
+        ("BRAND_LOGO_FILE", "/etc/passwd"),
     ],
 )
 def test_invalid_value_is_rejected(name: str, value: str) -> None:
     with pytest.raises(ValidationError):
         read(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("logo.svg", b"<svg>" + bytes(64 * 1024), "a logo has at most 65,536"),
+        ("logo.svg", b"<html></html>", "is not a valid SVG file"),
+        ("logo.png", b"<svg></svg>", "is not a valid PNG file"),
+        ("logo.gif", b"GIF89a", "must be a file whose name ends in .svg or .png"),
+    ],
+)
+def test_logo_is_a_small_picture(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(ValidationError, match=message):
+        read(BRAND_LOGO_FILE=str(tmp_path / name))
 
 
 def test_origins_are_separated_by_commas() -> None:

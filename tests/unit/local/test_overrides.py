@@ -44,6 +44,8 @@ def test_every_override_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> N
         "API_V1_STR": "/v1",
         "AWS_REGION": "eu-west-1",
         "BACKEND_CORS_ORIGINS": "https://app.example.com",
+        "BRAND_ACCENT": "#7a1fa2",
+        "BRAND_LOGO_FILE": str(CHECKOUT / "web" / "src" / "assets" / "logo.svg"),
         "LOG_LEVEL": "DEBUG",
         "OPEN_REGISTRATION": "false",
         "PUBLIC_URL": "http://app.test:5173",

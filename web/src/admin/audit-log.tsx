@@ -6,8 +6,8 @@ import { api } from "../core/api";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { location, navigate } from "../core/router";
-import { SkeletonRows } from "../files/file-table";
-import { Empty, ErrorNote } from "../ui/controls";
+import { Empty } from "../ui/controls";
+import { DataTable, Loaded, ShowMore, type Column } from "../ui/data-table";
 import { Icon } from "../ui/icon";
 
 const AUDIT_STEP = 100;
@@ -53,60 +53,40 @@ export function AuditLog() {
           </div>
         </div>
       </div>
-      {error !== null && (
-        <div class="pad">
-          <ErrorNote error={error} onRetry={() => void load(null)} />
-        </div>
-      )}
-      {events === null ? (
-        error === null && <SkeletonRows count={6} />
-      ) : events.length === 0 ? (
-        <Empty title={t.files.nothingFound} />
-      ) : (
-        <table class="table inset audit">
-          <caption class="sr">{s.admin.tabs.audit}</caption>
-          <thead>
-            <tr>
-              <th class="num wide" scope="col">
-                {s.admin.number}
-              </th>
-              <th class="name" scope="col">
-                {s.admin.action}
-              </th>
-              <th class="wide" scope="col">
-                {s.admin.source}
-              </th>
-              <th scope="col">{s.admin.time}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {events.map((event) => (
-              <tr key={event.seq}>
-                <td class="num wide muted">{fmt.number(event.seq)}</td>
-                <td class="name">
-                  <span class="mono strong">{event.action}</span>
-                  <span class="two" title={event.subject ?? ""}>
-                    {[event.subject, Object.keys(event.details).length > 0 ? JSON.stringify(event.details) : ""].filter(Boolean).join(" · ")}
-                  </span>
-                </td>
-                <td class="wide nowrap">{event.source_address ?? "–"}</td>
-                <td class="nowrap">
-                  <time dateTime={event.at} title={fmt.exact(new Date(event.at))}>
-                    {fmt.moment(new Date(event.at))}
-                  </time>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
-      {hasMore && events !== null && (
-        <div class="more">
-          <button type="button" class="btn" onClick={() => void load(events.at(-1)?.seq ?? null)}>
-            {t.states.showMore}
-          </button>
-        </div>
-      )}
+      <Loaded value={events} error={error} onRetry={() => void load(null)} skeletonCount={6}>
+        {(known) =>
+          known.length === 0 ? <Empty title={t.files.nothingFound} /> : <DataTable caption={s.admin.tabs.audit} class="inset audit" columns={columns()} rows={known} keyOf={(event) => event.seq} />
+        }
+      </Loaded>
+      {hasMore && events !== null && <ShowMore onClick={() => void load(events.at(-1)?.seq ?? null)} />}
     </section>
   );
+}
+
+function columns(): readonly Column<AuditEvent>[] {
+  return [
+    { head: s.admin.number, class: "num wide muted", cell: (event) => fmt.number(event.seq) },
+    {
+      head: s.admin.action,
+      class: "name",
+      cell: (event) => (
+        <>
+          <span class="mono strong">{event.action}</span>
+          <span class="two" title={event.subject ?? ""}>
+            {[event.subject, Object.keys(event.details).length > 0 ? JSON.stringify(event.details) : ""].filter(Boolean).join(" · ")}
+          </span>
+        </>
+      ),
+    },
+    { head: s.admin.source, class: "wide nowrap", cell: (event) => event.source_address ?? "–" },
+    {
+      head: s.admin.time,
+      class: "nowrap",
+      cell: (event) => (
+        <time dateTime={event.at} title={fmt.exact(new Date(event.at))}>
+          {fmt.moment(new Date(event.at))}
+        </time>
+      ),
+    },
+  ];
 }

@@ -1,25 +1,24 @@
 /** Figures of the whole service. */
 
 import type { Stats } from "@we-upload/client";
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { BarChart } from "./bar-chart";
 import { api } from "../core/api";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
-import { SkeletonRows } from "../files/file-table";
-import { ErrorNote } from "../ui/controls";
+import { DataTable, Loaded, useLoaded } from "../ui/data-table";
 
 export function Overview() {
-  const [stats, setStats] = useState<Stats | null>(null);
-  const [error, setError] = useState<unknown>(null);
+  const { value, error, load } = useLoaded(() => api.admin.stats());
+  return (
+    <Loaded value={value} error={error} onRetry={load} skeletonCount={4}>
+      {(stats) => <Figures stats={stats} />}
+    </Loaded>
+  );
+}
+
+function Figures({ stats }: { readonly stats: Stats }) {
   const [isTable, setTable] = useState(false);
-  const load = () => {
-    setError(null);
-    api.admin.stats().then(setStats, setError);
-  };
-  useEffect(load, []);
-  if (error !== null) return <ErrorNote error={error} onRetry={load} />;
-  if (stats === null) return <SkeletonRows count={4} />;
   const of = (status: string) => stats.files.find((row) => row.status === status) ?? { files: 0, bytes: 0 };
   const stored = stats.files.reduce((sum, row) => sum + row.bytes, 0);
   const started = stats.uploads_by_day.reduce((sum, day) => sum + day.uploads, 0);
@@ -43,31 +42,16 @@ export function Overview() {
       </section>
       <section class="card">
         <h2 class="pad tight">{s.admin.filesByState}</h2>
-        <table class="table inset">
-          <caption class="sr">{s.admin.filesByState}</caption>
-          <thead>
-            <tr>
-              <th class="name" scope="col">
-                {s.links.state}
-              </th>
-              <th class="num" scope="col">
-                {t.nav.files}
-              </th>
-              <th class="num" scope="col">
-                {t.files.size}
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {stats.files.map((row) => (
-              <tr key={row.status}>
-                <td class="name">{(t.files.statuses as Partial<Record<string, string>>)[row.status] ?? row.status}</td>
-                <td class="num">{fmt.number(row.files)}</td>
-                <td class="num">{fmt.bytes(row.bytes)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <DataTable
+          caption={s.admin.filesByState}
+          columns={[
+            { head: s.links.state, class: "name", cell: ({ status }) => (t.files.statuses as Partial<Record<string, string>>)[status] ?? status },
+            { head: t.nav.files, class: "num", cell: ({ files }) => fmt.number(files) },
+            { head: t.files.size, class: "num", cell: ({ bytes }) => fmt.bytes(bytes) },
+          ]}
+          rows={stats.files}
+          keyOf={({ status }) => status}
+        />
       </section>
     </div>
   );
@@ -94,24 +78,15 @@ function Figure({ label, value, unit, text }: FigureProps) {
 
 function DayTable({ stats }: { readonly stats: Stats }) {
   return (
-    <table class="table">
-      <caption class="sr">{s.admin.uploadsEachDay}</caption>
-      <thead>
-        <tr>
-          <th scope="col">{s.admin.day}</th>
-          <th class="num" scope="col">
-            {s.admin.uploads}
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {stats.uploads_by_day.map((day) => (
-          <tr key={day.day}>
-            <td>{fmt.day(new Date(`${day.day}T00:00`))}</td>
-            <td class="num">{fmt.number(day.uploads)}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
+    <DataTable
+      caption={s.admin.uploadsEachDay}
+      class=""
+      columns={[
+        { head: s.admin.day, cell: ({ day }) => fmt.day(new Date(`${day}T00:00`)) },
+        { head: s.admin.uploads, class: "num", cell: ({ uploads }) => fmt.number(uploads) },
+      ]}
+      rows={stats.uploads_by_day}
+      keyOf={({ day }) => day}
+    />
   );
 }

@@ -9,12 +9,13 @@ import { showProblem } from "../core/problems";
 import { navigate } from "../core/router";
 import { user } from "../core/session";
 import { showToast } from "../core/toasts";
-import { SkeletonRows } from "../files/file-table";
-import { Avatar, Badge, Empty, ErrorNote } from "../ui/controls";
+import { Avatar, Badge, Empty } from "../ui/controls";
+import { actionsColumn, DataTable, Loaded, ShowMore, type Column } from "../ui/data-table";
 import { ConfirmDialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
 import { Icon } from "../ui/icon";
-import { MenuButton, type MenuItem } from "../ui/menu";
+import type { MenuItem } from "../ui/menu";
+import { AddressDialog, PasswordDialog, RoleDialog } from "./account-dialogs";
 import { QuotaDialog } from "./quota-dialog";
 
 const PEOPLE_STEP = 50;
@@ -57,7 +58,20 @@ export function People() {
       showProblem(cause);
     }
   };
-  const menu = (account: User) => (): readonly MenuItem[] => [
+  const openDialog = (Dialog: typeof RoleDialog, account: User) => showDialog((close) => <Dialog account={account} onClose={close} onSaved={replace} />);
+  const changes = (account: User): readonly MenuItem[] => [
+    { label: s.admin.changeEmail, icon: "mail", run: () => openDialog(AddressDialog, account) },
+    ...(account.email_verified
+      ? []
+      : ([{ label: s.admin.confirmEmail, icon: "check", run: () => void update(account, { email_verified: true }, s.admin.emailConfirmed(account.email)) }] as const)),
+    { label: s.admin.setPassword, icon: "key", run: () => openDialog(PasswordDialog, account) },
+    { label: account.is_superuser ? s.admin.demote : s.admin.promote, icon: "shield", run: () => openDialog(RoleDialog, account) },
+    account.is_active
+      ? { label: s.admin.disable, icon: "x", isDangerous: true, run: () => confirmDisable(account) }
+      : { label: s.admin.enable, icon: "check", run: () => void update(account, { is_active: true }, s.admin.enabled(account.email)) },
+  ];
+  const menu = (account: User): readonly MenuItem[] => [
+    { label: s.admin.showFiles, icon: "files", run: () => navigate(`/admin?tab=files&owner=${account.id}`) },
     {
       label: s.admin.changeQuota,
       icon: "chart",
@@ -65,16 +79,8 @@ export function People() {
     },
     { label: s.admin.showAudit, icon: "list", run: () => navigate(`/admin?tab=audit&actor=${account.id}`) },
     { label: s.admin.endSessions, icon: "out", run: () => void api.admin.endSessions(account.id).then(() => showToast(s.admin.sessionsEnded, { icon: "out" }), showProblem) },
-    ...(account.id === user.value?.id
-      ? []
-      : ([
-          account.is_superuser
-            ? { label: s.admin.demote, icon: "shield", run: () => confirmRole(account, false) }
-            : { label: s.admin.promote, icon: "shield", run: () => confirmRole(account, true) },
-          account.is_active
-            ? { label: s.admin.disable, icon: "x", isDangerous: true, run: () => confirmDisable(account) }
-            : { label: s.admin.enable, icon: "check", run: () => void update(account, { is_active: true }, s.admin.enabled(account.email)) },
-        ] as const satisfies readonly MenuItem[])),
+    // Changes of the own account are in the settings.
+    ...(account.id === user.value?.id ? [] : changes(account)),
   ];
   const confirmDisable = (account: User) =>
     showDialog((close) => (
@@ -86,16 +92,14 @@ export function People() {
         onClose={close}
       />
     ));
-  const confirmRole = (account: User, isSuperuser: boolean) =>
-    showDialog((close) => (
-      <ConfirmDialog
-        title={isSuperuser ? s.admin.promoteTitle(account.email) : s.admin.demoteTitle(account.email)}
-        text={isSuperuser ? s.admin.promoteText : s.admin.demoteText}
-        confirm={isSuperuser ? s.admin.promote : s.admin.demote}
-        onConfirm={() => void update(account, { is_superuser: isSuperuser }, s.share.saved)}
-        onClose={close}
-      />
-    ));
+  const columns: readonly Column<User>[] = [
+    { head: t.signIn.email, class: "name", cell: (account) => <AccountName account={account} /> },
+    { head: s.links.state, class: "wide nowrap", cell: (account) => <StateOf account={account} /> },
+    { head: s.admin.role, class: "wide roomy nowrap", cell: (account) => (account.is_superuser ? s.admin.superuser : s.admin.user) },
+    { head: s.admin.storage, class: "quo", cell: (account) => <Storage account={account} usage={usages.get(account.id) ?? null} /> },
+    { head: s.admin.since, class: "wide nowrap", cell: (account) => fmt.day(new Date(account.created_at)) },
+    actionsColumn((account) => account.email, menu),
+  ];
   return (
     <section class="card">
       <div class="pad row between tight wrap">
@@ -120,89 +124,41 @@ export function People() {
           />
         </div>
       </div>
-      {error !== null && (
-        <div class="pad">
-          <ErrorNote error={error} onRetry={() => void load(null, search.trim())} />
-        </div>
-      )}
-      {people === null ? (
-        <SkeletonRows count={4} />
-      ) : people.length === 0 ? (
-        <Empty title={t.files.nothingFound} />
-      ) : (
-        <table class="table inset">
-          <caption class="sr">{s.admin.tabs.people}</caption>
-          <thead>
-            <tr>
-              <th class="name" scope="col">
-                {t.signIn.email}
-              </th>
-              <th class="wide" scope="col">
-                {s.links.state}
-              </th>
-              <th class="wide roomy" scope="col">
-                {s.admin.role}
-              </th>
-              <th class="quo" scope="col">
-                {s.admin.storage}
-              </th>
-              <th class="wide" scope="col">
-                {s.admin.since}
-              </th>
-              <th class="act">
-                <span class="sr">{t.files.actions}</span>
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {people.map((account) => (
-              <tr key={account.id}>
-                <td class="name">
-                  <div class="row g3">
-                    <Avatar email={account.email} />
-                    <div class="grow">
-                      <span class="two strong-two">{account.email}</span>
-                      {!account.is_active && (
-                        <span class="meta st">
-                          <StateOf account={account} />
-                        </span>
-                      )}
-                    </div>
-                  </div>
-                </td>
-                <td class="wide nowrap">
-                  <StateOf account={account} />
-                </td>
-                <td class="wide roomy nowrap">{account.is_superuser ? s.admin.superuser : s.admin.user}</td>
-                <td class="quo">
-                  <Storage account={account} usage={usages.get(account.id) ?? null} />
-                </td>
-                <td class="wide nowrap">{fmt.day(new Date(account.created_at))}</td>
-                <td class="act">
-                  <MenuButton class="btn quiet small icon" label={t.files.moreActions(account.email)} items={menu(account)}>
-                    <Icon name="more" size="s" />
-                  </MenuButton>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      )}
-      {next !== null && people !== null && (
-        <div class="more">
-          <button type="button" class="btn" onClick={() => void load(next, search.trim())}>
-            {t.states.showMore}
-          </button>
-        </div>
-      )}
+      <Loaded value={people} error={error} onRetry={() => void load(null, search.trim())} skeletonCount={4}>
+        {(known) => (known.length === 0 ? <Empty title={t.files.nothingFound} /> : <DataTable caption={s.admin.tabs.people} columns={columns} rows={known} keyOf={(account) => account.id} />)}
+      </Loaded>
+      {next !== null && people !== null && <ShowMore onClick={() => void load(next, search.trim())} />}
     </section>
   );
 }
 
-function StateOf({ account }: { readonly account: User }) {
+function AccountName({ account }: { readonly account: User }) {
   return (
-    <Badge tone={account.is_active ? "ok" : "bad"} icon={account.is_active ? "check" : "x"}>
-      {account.is_active ? s.admin.active : s.admin.inactive}
+    <div class="row g3">
+      <Avatar email={account.email} />
+      <div class="grow">
+        <span class="two strong-two">{account.email}</span>
+        {!(account.is_active && account.email_verified) && (
+          <span class="meta st">
+            <StateOf account={account} />
+          </span>
+        )}
+      </div>
+    </div>
+  );
+}
+
+function StateOf({ account }: { readonly account: User }) {
+  if (!account.is_active) {
+    return (
+      <Badge tone="bad" icon="x">
+        {s.admin.inactive}
+      </Badge>
+    );
+  }
+  return (
+    <Badge tone={account.email_verified ? "ok" : "warn"} icon={account.email_verified ? "check" : "mail"}>
+      {account.email_verified ? s.admin.active : s.admin.unconfirmed}
     </Badge>
   );
 }

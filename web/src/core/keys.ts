@@ -1,7 +1,7 @@
 /** Keyboard shortcuts of screens and of the whole app. */
 
 import { signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { readPreference, writePreference } from "./preferences";
 
 export type KeyMap = Readonly<Record<string, (event: KeyboardEvent) => void>>;
@@ -61,7 +61,8 @@ export function startKeys(): void {
 export function useKeys(keyMap: KeyMap, scope: "screen" | "app" = "screen"): void {
   const binding = useRef(keyMap);
   binding.current = keyMap;
-  useEffect(() => {
+  // Before the screen is seen, so that no key is lost.
+  useLayoutEffect(() => {
     if (scope === "screen") bindings.push(binding);
     else bindings.unshift(binding);
     return () => {

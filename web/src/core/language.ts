@@ -36,6 +36,13 @@ export function chooseLanguage(kept: string | null, preferred: readonly string[]
   return wanted.find((tag): tag is Language => Object.hasOwn(LANGUAGES, tag)) ?? "en";
 }
 
+/** English from right to left, for tests of the layout: no language of the app is written that way yet. */
+const PSEUDO_LANGUAGE = "en-XB";
+
+export function isRightToLeft(): boolean {
+  return document.documentElement.dir === "rtl";
+}
+
 async function applyLanguage(choice: Language): Promise<void> {
   if (choice === "de") startTexts.de = (await import("../locales/de/start")).start;
   document.documentElement.lang = choice;
@@ -50,5 +57,7 @@ export function setLanguage(choice: Language): void {
 
 /** Resolves when the texts are there. */
 export async function startLanguage(): Promise<void> {
-  await applyLanguage(chooseLanguage(readPreference("language"), navigator.languages)).catch(() => {});
+  const kept = readPreference("language");
+  if (kept === PSEUDO_LANGUAGE) document.documentElement.dir = "rtl";
+  await applyLanguage(chooseLanguage(kept, navigator.languages)).catch(() => {});
 }

@@ -1,6 +1,6 @@
 /** The signed-in account and what it stores. */
 
-import type { SignInOptions, Usage, User } from "@we-upload/client";
+import type { Usage, User } from "@we-upload/client";
 import { signal } from "@preact/signals";
 import { api, onSessionEnd } from "./api";
 import { t } from "./language";
@@ -55,8 +55,8 @@ export async function startSession(): Promise<void> {
   }
 }
 
-export async function signIn(email: string, password: string, options: SignInOptions = {}): Promise<void> {
-  enter(await api.accounts.signIn({ email, password, ...options }));
+export async function signIn(credentials: Parameters<typeof api.accounts.signIn>[0]): Promise<void> {
+  enter(await api.accounts.signIn(credentials));
   navigate(nextPath(), { replace: true });
 }
 

@@ -10,30 +10,24 @@ import { loadScreens } from "../core/lazy";
 import { problemText, showProblem } from "../core/problems";
 import { refreshUsage } from "../core/session";
 import { showToast } from "../core/toasts";
+import { deleteAll, restoreAll, type BulkAction, type BulkResult } from "./bulk";
 import type { FileList } from "./file-list";
 
-/** Requests of one action that run side by side. */
-const PARALLEL = 6;
 const DELETE_DELAY_MS = 6000;
 
-/** Run an action for each file. Returns the files for which it failed, and the first error. */
-export async function forEach<T>(items: readonly T[], act: (item: T) => Promise<unknown>): Promise<{ failed: readonly T[]; error: unknown }> {
-  const failed: T[] = [];
-  let error: unknown = null;
-  const queue = [...items];
-  await Promise.all(
-    Array.from({ length: Math.min(PARALLEL, queue.length) }, async () => {
-      for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
-        try {
-          await act(item);
-        } catch (cause) {
-          failed.push(item);
-          error ??= cause;
-        }
-      }
-    }),
-  );
-  return { failed, error };
+/** Take files out of the list, act on them, and put back those for which it failed. Returns whether all went well. */
+export async function actOnFiles(list: FileList, files: readonly FileInfo[], act: BulkAction): Promise<boolean> {
+  const removed = list.remove(new Set(files.map((file) => file.id)));
+  return settle(list, removed, await act(files));
+}
+
+function settle(list: FileList, removed: ReturnType<FileList["remove"]>, { failed, error }: BulkResult): boolean {
+  if (failed.length > 0) {
+    list.putBack(removed.filter((entry) => failed.includes(entry.file)));
+    showProblem(error);
+  }
+  void refreshUsage();
+  return failed.length === 0;
 }
 
 /** Have the browser save what is at a presigned address. */
@@ -80,7 +74,7 @@ export async function deleteFiles(list: FileList, files: readonly FileInfo[]): P
   if (!hasTrash()) return deleteLater(list, files, removed);
   const text = t.files.movedToTrash(files.length);
   let isUndone = false;
-  const deletion = forEach(files, (file) => api.files.delete(file.id));
+  const deletion = deleteAll(files);
   showToast(text, {
     icon: "trash",
     action: {
@@ -92,18 +86,15 @@ export async function deleteFiles(list: FileList, files: readonly FileInfo[]): P
       },
     },
   });
-  const { failed, error } = await deletion;
-  if (failed.length > 0) {
-    list.putBack(removed.filter((entry) => failed.includes(entry.file)));
-    showProblem(error);
-  }
-  if (!isUndone) void refreshUsage();
+  const result = await deletion;
+  if (!isUndone) settle(list, removed, result);
 }
 
-async function undoDelete(list: FileList, files: readonly FileInfo[], deletion: Promise<{ failed: readonly FileInfo[] }>): Promise<void> {
+async function undoDelete(list: FileList, files: readonly FileInfo[], deletion: Promise<BulkResult>): Promise<void> {
   const { failed: notDeleted } = await deletion;
   const deleted = files.filter((file) => !notDeleted.includes(file));
-  const { failed, error } = await forEach(deleted, async (file) => list.replace(await api.files.restore(file.id)));
+  const { failed, done, error } = await restoreAll(deleted);
+  for (const file of done) list.replace(file);
   if (failed.length > 0) {
     list.remove(new Set(failed.map((file) => file.id)));
     // Without a trash on the server nothing can be restored.
@@ -116,13 +107,7 @@ function deleteLater(list: FileList, files: readonly FileInfo[], removed: Return
   const run = () => {
     clearTimeout(timer);
     if (!waiting.delete(run)) return;
-    void forEach(files, (file) => api.files.delete(file.id)).then(({ failed, error }) => {
-      if (failed.length > 0) {
-        list.putBack(removed.filter((entry) => failed.includes(entry.file)));
-        showProblem(error);
-      }
-      void refreshUsage();
-    });
+    void deleteAll(files).then((result) => settle(list, removed, result));
   };
   const timer = setTimeout(run, DELETE_DELAY_MS);
   waiting.add(run);

@@ -107,6 +107,8 @@ export function createFileList() {
       }
       changeTotal(next.length - items.value.length);
       items.value = next;
+      // The keyboard goes on where the user was.
+      activeId.value ??= removed[0]?.file.id ?? null;
     },
     replace(file: FileInfo): void {
       items.value = items.value.map((other) => (other.id === file.id ? file : other));

@@ -56,9 +56,8 @@ export function loadLinks(): Promise<void> {
 export function keepLink(link: Share): void {
   if (links.value === null) return;
   const isKnown = links.value.some((other) => other.id === link.id);
-  // Only the answer to the creation shows the address; later answers must not lose it.
   links.value = isKnown
-    ? links.value.map((other) => (other.id === link.id ? { ...link, url: link.url ?? other.url } : other))
+    ? links.value.map((other) => (other.id === link.id ? link : other))
     : [link, ...links.value];
 }
 

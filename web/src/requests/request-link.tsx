@@ -1,13 +1,11 @@
 /** The address of a file request, to copy and as a QR code. */
 
 import { s } from "../core/screen-texts";
-import { qrCode, qrPath } from "../sharing/qr-code";
-import { CopyField } from "../ui/copy";
+import { AddressField, QrCode } from "../sharing/link-address";
 import { Dialog } from "../ui/dialog";
 
 /** Show the address of a request. */
 export function RequestLink({ title, url, onClose }: { readonly title: string; readonly url: string; readonly onClose: () => void }) {
-  const code = qrCode(url);
   return (
     <Dialog
       title={s.requests.linkTitle}
@@ -24,16 +22,8 @@ export function RequestLink({ title, url, onClose }: { readonly title: string; r
       }
     >
       <div class="dlg-text stack">
-        <CopyField value={url} label={s.share.link} />
-        <p class="hint">{s.requests.linkHint}</p>
-        {code !== null && (
-          <div class="row g3">
-            <svg class="qr" viewBox={`-3 -3 ${code.size + 6} ${code.size + 6}`} role="img" aria-label={s.share.qrLabel} shape-rendering="crispEdges">
-              <path d={qrPath(code)} />
-            </svg>
-            <p class="hint">{s.share.qrHint}</p>
-          </div>
-        )}
+        <AddressField url={url} hint={s.requests.linkHint} />
+        <QrCode url={url} />
       </div>
     </Dialog>
   );

@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
+import { BRAND_NAME } from "../core/brand";
 import { LANGUAGES, language, setLanguage, t, type Language } from "../core/language";
 import { Field } from "../ui/controls";
 import { Mark } from "../ui/icon";
@@ -14,7 +15,7 @@ interface AccountPageProps {
 /** The frame of the screens before sign-in. */
 export function AccountPage({ title, children }: AccountPageProps) {
   useEffect(() => {
-    document.title = `${title} · We-Upload`;
+    document.title = `${title} · ${BRAND_NAME}`;
   }, [title]);
   return (
     <div class="page">

@@ -1,5 +1,6 @@
-/** For superusers: figures of the whole service, accounts and quotas, the audit log. */
+/** For superusers: figures of the whole service, accounts and quotas, all files, the audit log. */
 
+import { AllFiles } from "../admin/all-files";
 import { AuditLog } from "../admin/audit-log";
 import { Overview } from "../admin/overview";
 import { People } from "../admin/people";
@@ -9,7 +10,7 @@ import { location, navigate } from "../core/router";
 import { user } from "../core/session";
 import { Empty } from "../ui/controls";
 
-const TABS = ["overview", "people", "audit"] as const;
+const TABS = ["overview", "people", "files", "audit"] as const;
 type Tab = (typeof TABS)[number];
 
 export function AdminScreen() {
@@ -30,7 +31,7 @@ export function AdminScreen() {
           ))}
         </div>
       </div>
-      {tab === "overview" ? <Overview /> : tab === "people" ? <People /> : <AuditLog />}
+      {tab === "overview" ? <Overview /> : tab === "people" ? <People /> : tab === "files" ? <AllFiles /> : <AuditLog />}
     </>
   );
 }

@@ -14,6 +14,7 @@ import { AGES, fileFilters, hasFilters, readFileQuery, SIZES, TYPES, type FileQu
 import { Filters, SortButton, sortedAs } from "../files/filters";
 import { FileTable, focusRow, sizeColumn, SkeletonRows, type FileColumn } from "../files/file-table";
 import { openPreview, renameFile, shareFiles } from "../files/open-dialogs";
+import { listKeys } from "../files/list-keys";
 import { SelectionBar } from "../files/selection-bar";
 import { links, loadLinks, openLinkCounts } from "../links/link-store";
 import { Badge, Empty, ErrorNote } from "../ui/controls";
@@ -266,30 +267,13 @@ function fileMenu(file: FileInfo): readonly MenuItem[] {
 }
 
 function useListKeys(): void {
-  const move = (by: number, isSelecting = false) => () => {
-    const before = fileList.activeId.value;
-    if (isSelecting && before !== null && !fileList.isSelected(before)) fileList.toggle(before);
-    const at = fileList.move(by);
-    if (at === null) return;
-    if (isSelecting) fileList.selectTo(fileList.activeId.value ?? "");
-    focusRow(fileList, at);
-  };
   const withActive = (act: (file: FileInfo) => void) => () => {
     const file = fileList.active;
     if (file !== null) act(file);
   };
   useKeys({
+    ...listKeys(fileList),
     "/": () => searchInput.value?.focus(),
-    ArrowDown: move(1),
-    ArrowUp: move(-1),
-    PageDown: move(10),
-    PageUp: move(-10),
-    Home: move(-Infinity),
-    End: move(Infinity),
-    "Shift+ArrowDown": move(1, true),
-    "Shift+ArrowUp": move(-1, true),
-    x: withActive((file) => fileList.toggle(file.id)),
-    "Ctrl+a": () => fileList.selectAll(),
     "Ctrl+z": () => runToastAction(),
     " ": withActive((file) => openPreview(fileList, file)),
     Enter: withActive((file) => openPreview(fileList, file)),
@@ -298,7 +282,6 @@ function useListKeys(): void {
     d: () => void downloadFiles(fileList.targets()),
     F2: withActive((file) => renameFile(fileList, file)),
     Delete: () => void deleteFiles(fileList, fileList.targets()),
-    Escape: () => fileList.clearSelection(),
   });
 }
 

@@ -9,16 +9,17 @@ import { s } from "../core/screen-texts";
 import { location, navigate, setQuery } from "../core/router";
 import { showToast } from "../core/toasts";
 import { editLink } from "../files/open-dialogs";
-import { SkeletonRows } from "../files/file-table";
 import { linkState, type LinkState } from "../links/link-state";
 import { isOpen, links, linksError, loadLinks } from "../links/link-store";
-import { Badge, Empty, ErrorNote, type Tone } from "../ui/controls";
+import { copyAddress, openAddress } from "../sharing/link-address";
+import { Badge, Empty, type Tone } from "../ui/controls";
+import { actionsColumn, DataTable, Loaded, ShowMore, type Column } from "../ui/data-table";
 import { FileName } from "../ui/file-name";
 import { Icon } from "../ui/icon";
 import type { IconName } from "../ui/icon-paths";
-import { MenuButton, type MenuItem } from "../ui/menu";
+import type { MenuItem } from "../ui/menu";
 import { fileList } from "./files-screen";
-import { revokeLink } from "./share-dialog";
+import { revokeLink, rotateLink } from "./share-dialog";
 
 type Filter = "all" | "open" | "closed";
 
@@ -49,78 +50,71 @@ export function LinksScreen() {
           <span>{s.links.create}</span>
         </button>
       </div>
-      {linksError.value !== null && all === null ? (
-        <ErrorNote error={linksError.value} onRetry={() => void loadLinks()} />
-      ) : all === null ? (
-        <SkeletonRows count={6} />
-      ) : all.length === 0 ? (
-        <Empty title={s.links.none}>
-          <p class="soft">{s.links.noneText}</p>
-        </Empty>
-      ) : (
-        <>
-          <div class="filters">
-            <div class="seg" role="group" aria-label={s.links.state}>
-              {(["all", "open", "closed"] as const).map((choice) => (
-                <button type="button" key={choice} aria-pressed={choice === filter} onClick={() => setQuery({ state: choice === "all" ? null : choice })}>
-                  {s.links.filters[choice]} {fmt.number(choice === "all" ? all.length : choice === "open" ? open.length : all.length - open.length)}
-                </button>
-              ))}
-            </div>
-          </div>
-          {chosen.length === 0 ? <Empty title={s.links.noneOfThese} /> : <LinkTable chosen={chosen.slice(0, shown)} />}
-          {chosen.length > shown && (
-            <div class="more">
-              <button type="button" class="btn" onClick={() => setShown(shown + STEP)}>
-                {t.states.showMore}
-              </button>
-            </div>
-          )}
-          {chosen.some((link) => link.url === null) && <p class="hint after">{s.links.shownOnce}</p>}
-        </>
-      )}
+      <Loaded value={all} error={linksError.value} onRetry={() => void loadLinks()} skeletonCount={6}>
+        {(known) =>
+          known.length === 0 ? (
+            <Empty title={s.links.none}>
+              <p class="soft">{s.links.noneText}</p>
+            </Empty>
+          ) : (
+            <>
+              <div class="filters">
+                <div class="seg" role="group" aria-label={s.links.state}>
+                  {(["all", "open", "closed"] as const).map((choice) => (
+                    <button type="button" key={choice} aria-pressed={choice === filter} onClick={() => setQuery({ state: choice === "all" ? null : choice })}>
+                      {s.links.filters[choice]} {fmt.number(choice === "all" ? known.length : choice === "open" ? open.length : known.length - open.length)}
+                    </button>
+                  ))}
+                </div>
+              </div>
+              {chosen.length === 0 ? (
+                <Empty title={s.links.noneOfThese} />
+              ) : (
+                <div class="card">
+                  <DataTable caption={s.links.caption} class="inset tall" columns={columns()} rows={chosen.slice(0, shown)} keyOf={(link) => link.id} />
+                </div>
+              )}
+              {chosen.length > shown && <ShowMore onClick={() => setShown(shown + STEP)} />}
+              {chosen.some(lacksAddress) && <p class="hint after">{s.links.addressLost}</p>}
+            </>
+          )
+        }
+      </Loaded>
     </>
   );
 }
 
-function LinkTable({ chosen }: { readonly chosen: readonly Share[] }) {
-  return (
-    <div class="card">
-      <table class="table inset tall">
-        <caption class="sr">{s.links.caption}</caption>
-        <thead>
-          <tr>
-            <th class="name" scope="col">
-              {s.links.link}
-            </th>
-            <th class="wide" scope="col">
-              {s.links.state}
-            </th>
-            <th class="wide roomy" scope="col">
-              {s.share.who}
-            </th>
-            <th class="num wide roomy" scope="col">
-              {s.links.opened}
-            </th>
-            <th class="num wide" scope="col">
-              {s.links.downloads}
-            </th>
-            <th class="wide" scope="col">
-              {s.share.closes}
-            </th>
-            <th class="act">
-              <span class="sr">{t.files.actions}</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {chosen.map((link) => (
-            <LinkRow key={link.id} link={link} />
-          ))}
-        </tbody>
-      </table>
-    </div>
-  );
+function columns(): readonly Column<Share>[] {
+  return [
+    { head: s.links.link, class: "name", cell: (link) => <LinkName link={link} /> },
+    { head: s.links.state, class: "wide", cell: (link) => <StateBadge state={linkState(link)} /> },
+    { head: s.share.who, class: "wide roomy nowrap", cell: audienceOf },
+    { head: s.links.opened, class: "num wide roomy", cell: (link) => fmt.number(link.open_count) },
+    { head: s.links.downloads, class: "num wide", cell: downloadsOf },
+    { head: s.share.closes, class: "wide nowrap", cell: closesOf },
+    actionsColumn(nameOfLink, menu),
+  ];
+}
+
+/** Whether the link is open to change, but the server cannot tell its address any more. */
+function lacksAddress(link: Share): boolean {
+  return link.url === null && link.revoked_at === null;
+}
+
+function menu(link: Share): readonly MenuItem[] {
+  const { url } = link;
+  if (link.revoked_at !== null) return [];
+  return [
+    ...(url === null
+      ? []
+      : ([
+          { label: s.links.copy, icon: "copy", run: () => void copyAddress(url) },
+          { label: t.actions.open, icon: "globe", run: () => openAddress(url) },
+        ] as const)),
+    { label: s.links.change, icon: "gear", run: () => editLink(link) },
+    { label: s.links.rotate, icon: "retry", run: () => rotateLink(link, editLink) },
+    { label: s.share.revoke, icon: "trash", isDangerous: true, run: () => revokeLink(link, () => {}) },
+  ];
 }
 
 const BADGES: Readonly<Record<LinkState, readonly [Tone, IconName]>> = {
@@ -145,10 +139,10 @@ function downloadsOf(link: Share): string {
   return link.max_downloads === null ? count : t.format.of(count, fmt.number(link.max_downloads));
 }
 
-function closesOf(link: Share, state: LinkState): string {
+function closesOf(link: Share): string {
   if (link.revoked_at !== null) return s.links.byYou(fmt.shortDay(new Date(link.revoked_at)));
   if (link.expires_at === null) return s.links.never;
-  return state === "expired" ? fmt.day(new Date(link.expires_at)) : fmt.inDays(new Date(link.expires_at));
+  return linkState(link) === "expired" ? fmt.day(new Date(link.expires_at)) : fmt.inDays(new Date(link.expires_at));
 }
 
 function audienceOf(link: Share): string {
@@ -178,69 +172,39 @@ function readName(fileId: string): void {
   );
 }
 
-function LinkRow({ link }: { readonly link: Share }) {
+function nameOfLink(link: Share): string {
+  return link.slug ?? nameOf(link.file_ids[0] ?? "") ?? "…";
+}
+
+function LinkName({ link }: { readonly link: Share }) {
   const state = linkState(link);
   const [firstFile = ""] = link.file_ids;
   useEffect(() => readName(firstFile), [firstFile]);
-  const name = link.slug ?? nameOf(firstFile) ?? "…";
+  const name = nameOfLink(link);
   const address = link.url === null ? (link.slug === null ? null : `/s/${link.slug}`) : new URL(link.url, window.location.href).pathname;
-  const menu = (): readonly MenuItem[] => [
-    ...(link.url === null ? [] : [{ label: s.links.copy, icon: "copy", run: () => void copyAddress(link.url ?? "") } as const]),
-    ...(state === "revoked"
-      ? []
-      : ([
-          { label: s.links.change, icon: "gear", run: () => editLink(link) },
-          { label: s.share.revoke, icon: "trash", isDangerous: true, run: () => revokeLink(link, () => {}) },
-        ] as const)),
-  ];
   return (
-    <tr>
-      <td class="name">
-        {state === "revoked" ? (
+    <>
+      {state === "revoked" ? (
+        <FileName name={name} />
+      ) : (
+        <button type="button" class="open" onClick={() => editLink(link)}>
           <FileName name={name} />
-        ) : (
-          <button type="button" class="open" onClick={() => editLink(link)}>
-            <FileName name={name} />
-          </button>
+        </button>
+      )}
+      <span class="two">
+        {s.links.fileCount(link.file_ids.length)}
+        <span class="phone-in"> · {s.links.downloadsCount(downloadsOf(link), link.download_count)}</span>
+        {address !== null && (
+          <span class="desk-only">
+            {" · "}
+            <span class="mono">{address}</span>
+          </span>
         )}
-        <span class="two">
-          {s.links.fileCount(link.file_ids.length)}
-          <span class="phone-in"> · {s.links.downloadsCount(downloadsOf(link), link.download_count)}</span>
-          {address !== null && (
-            <span class="desk-only">
-              {" · "}
-              <span class="mono">{address}</span>
-            </span>
-          )}
-        </span>
-        <span class="meta st">
-          <StateBadge state={state} />
-          <span>{closesOf(link, state)}</span>
-        </span>
-      </td>
-      <td class="wide">
+      </span>
+      <span class="meta st">
         <StateBadge state={state} />
-      </td>
-      <td class="wide roomy nowrap">{audienceOf(link)}</td>
-      <td class="num wide roomy">{fmt.number(link.open_count)}</td>
-      <td class="num wide">{downloadsOf(link)}</td>
-      <td class="wide nowrap">{closesOf(link, state)}</td>
-      <td class="act">
-        {(state !== "revoked" || link.url !== null) && (
-          <MenuButton class="btn quiet small icon" label={t.files.moreActions(name)} items={menu}>
-            <Icon name="more" size="s" />
-          </MenuButton>
-        )}
-      </td>
-    </tr>
+        <span>{closesOf(link)}</span>
+      </span>
+    </>
   );
-}
-
-async function copyAddress(url: string): Promise<void> {
-  try {
-    await navigator.clipboard.writeText(url);
-    showToast(t.copy.announced);
-  } catch {
-    showToast(t.copy.failed, { isError: true });
-  }
 }

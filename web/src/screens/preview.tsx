@@ -4,13 +4,13 @@ import type { FileInfo } from "@we-upload/client";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../core/api";
 import { fileKind, isShowableImage, isText, KIND_ICONS } from "../core/file-kind";
-import { fmt, t } from "../core/language";
+import { fmt, isRightToLeft, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { user } from "../core/session";
 import { deleteFiles, downloadFiles } from "../files/file-actions";
 import type { FileList } from "../files/file-list";
 import { renameFile, shareFiles } from "../files/open-dialogs";
-import { CopyButton } from "../ui/copy";
+import { CopyButton, CopyField } from "../ui/copy";
 import { Badge, ErrorNote, IconButton } from "../ui/controls";
 import { FileName } from "../ui/file-name";
 import { Icon } from "../ui/icon";
@@ -63,8 +63,8 @@ export function Preview({ list, fileId, onClose }: PreviewProps) {
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.target instanceof HTMLVideoElement || event.target instanceof HTMLAudioElement) return;
     const act: (() => void) | undefined = {
-      ArrowLeft: () => show(previous),
-      ArrowRight: () => show(next),
+      ArrowLeft: () => show(isRightToLeft() ? next : previous),
+      ArrowRight: () => show(isRightToLeft() ? previous : next),
       i: () => setDetails(!hasDetails),
       d: () => void downloadFiles([file]),
       ...(isMine ? { Delete: remove, s: () => shareFiles([file]), F2: () => renameFile(list, file) } : {}),
@@ -114,7 +114,7 @@ export function Preview({ list, fileId, onClose }: PreviewProps) {
         <Content key={file.id} file={file} />
         <IconButton icon="right" label={s.preview.next} onClick={() => show(next)} disabled={next === undefined} />
       </div>
-      {hasDetails && <Details file={file} isMine={isMine} onRename={() => renameFile(list, file)} />}
+      {hasDetails && <Details file={file} isMine={isMine} onRename={() => renameFile(list, file)} onClose={onClose} />}
       <nav class="film" aria-label={s.preview.film}>
         {files.slice(Math.max(0, index - FILM_SIDE), index + FILM_SIDE + 1).map((other) => (
           <button type="button" key={other.id} title={other.filename} aria-label={other.filename} aria-current={other.id === file.id ? "true" : undefined} onClick={() => show(other)}>
@@ -230,9 +230,10 @@ interface DetailsProps {
   readonly file: FileInfo;
   readonly isMine: boolean;
   readonly onRename: () => void;
+  readonly onClose: () => void;
 }
 
-function Details({ file, isMine, onRename }: DetailsProps) {
+function Details({ file, isMine, onRename, onClose }: DetailsProps) {
   return (
     <aside class="info stack g6" aria-label={s.preview.details}>
       <h2 class="big-only">{s.preview.details}</h2>
@@ -255,6 +256,24 @@ function Details({ file, isMine, onRename }: DetailsProps) {
           <div>
             <dt>{s.rename.description}</dt>
             <dd dir="auto">{file.description ?? <span class="muted">{s.preview.noDescription}</span>}</dd>
+          </div>
+        )}
+        {file.public_path !== null && (
+          <div>
+            <dt>{s.preview.publicAddress}</dt>
+            <dd>
+              <CopyField value={new URL(file.public_path.replace(/^\//, ""), document.baseURI).href} label={s.preview.publicAddress} />
+            </dd>
+          </div>
+        )}
+        {file.file_request_id !== null && (
+          <div>
+            <dt>{s.preview.source}</dt>
+            <dd>
+              <a href={`files?request=${file.file_request_id}`} onClick={onClose}>
+                {s.preview.fileRequest}
+              </a>
+            </dd>
           </div>
         )}
         {file.sha256 !== null && (

@@ -1,6 +1,6 @@
 /** File requests: links by which people without an account send files. */
 
-import type { FileRequest, NewFileRequest } from "@we-upload/client";
+import type { FileRequest } from "@we-upload/client";
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { api } from "../core/api";
@@ -13,26 +13,32 @@ import { onSignOut } from "../core/session";
 import { showToast } from "../core/toasts";
 import { RequestForm } from "../requests/request-form";
 import { RequestLink } from "../requests/request-link";
-import { SkeletonRows } from "../files/file-table";
-import { Badge, Empty, ErrorNote } from "../ui/controls";
+import { copyAddress } from "../sharing/link-address";
+import { Badge, Empty } from "../ui/controls";
+import { actionsColumn, DataTable, Loaded, ShowMore, type Column } from "../ui/data-table";
 import { ConfirmDialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
 import { FileName } from "../ui/file-name";
 import { Icon } from "../ui/icon";
-import { MenuButton, type MenuItem } from "../ui/menu";
+import type { MenuItem } from "../ui/menu";
 
-/** Null until they were read. The address of a request is known after its creation only. */
+const PAGE_SIZE = 100;
+
+/** Null until they were read. */
 const requests = signal<readonly FileRequest[] | null>(null);
+const nextCursor = signal<string | null>(null);
 const loadError = signal<unknown>(null);
 onSignOut(() => {
   requests.value = null;
 });
 
-async function load(): Promise<void> {
+/** Read the first page, or the one after the cursor. */
+async function load(cursor: string | null = null): Promise<void> {
   loadError.value = null;
   try {
-    const page = await api.fileRequests.list({ limit: 100 });
-    requests.value = page.items;
+    const page = await api.fileRequests.list({ limit: PAGE_SIZE, ...(cursor === null ? {} : { cursor }) });
+    requests.value = cursor === null ? page.items : [...(requests.value ?? []), ...page.items];
+    nextCursor.value = page.nextCursor;
   } catch (error) {
     loadError.value = error;
   }
@@ -63,99 +69,113 @@ export function RequestsScreen() {
           <span>{s.requests.create}</span>
         </button>
       </div>
-      {all === null ? (
-        loadError.value !== null ? (
-          <ErrorNote error={loadError.value} onRetry={() => void load()} />
-        ) : (
-          <SkeletonRows count={4} />
-        )
-      ) : all.length === 0 ? (
-        <Empty title={s.requests.none}>
-          <p class="soft">{s.requests.noneText}</p>
-          <button type="button" class="btn primary" onClick={() => openForm(null)}>
-            {s.requests.create}
-          </button>
-        </Empty>
-      ) : (
-        <div class="card">
-          <table class="table inset tall">
-            <caption class="sr">{s.requests.caption}</caption>
-            <thead>
-              <tr>
-                <th class="name" scope="col">
-                  {s.requests.request}
-                </th>
-                <th class="wide" scope="col">
-                  {s.links.state}
-                </th>
-                <th class="num wide" scope="col">
-                  {s.requests.received}
-                </th>
-                <th class="num wide roomy" scope="col">
-                  {s.requests.perFile}
-                </th>
-                <th class="wide" scope="col">
-                  {s.share.closes}
-                </th>
-                <th class="act">
-                  <span class="sr">{t.files.actions}</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {all.map((request) => (
-                <RequestRow key={request.id} request={request} />
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
+      <Loaded value={all} error={loadError.value} onRetry={() => void load()} skeletonCount={4}>
+        {(known) =>
+          known.length === 0 ? (
+            <Empty title={s.requests.none}>
+              <p class="soft">{s.requests.noneText}</p>
+              <button type="button" class="btn primary" onClick={() => openForm(null)}>
+                {s.requests.create}
+              </button>
+            </Empty>
+          ) : (
+            <div class="card">
+              <DataTable caption={s.requests.caption} class="inset tall" columns={columns()} rows={known} keyOf={(request) => request.id} />
+            </div>
+          )
+        }
+      </Loaded>
+      {nextCursor.value !== null && <ShowMore onClick={() => void load(nextCursor.value)} />}
     </>
   );
 }
 
-function RequestRow({ request }: { readonly request: FileRequest & { readonly url?: string | null } }) {
+function columns(): readonly Column<FileRequest>[] {
+  return [
+    { head: s.requests.request, class: "name", cell: (request) => <RequestName request={request} /> },
+    { head: s.links.state, class: "wide", cell: (request) => <StateBadge request={request} /> },
+    { head: s.requests.received, class: "num wide", cell: receivedOf },
+    { head: s.requests.perFile, class: "num wide roomy", cell: (request) => fmt.bytes(request.max_size_bytes) },
+    { head: s.share.closes, class: "wide nowrap", cell: closesOf },
+    actionsColumn((request) => request.title, menu),
+  ];
+}
+
+function showFiles(request: FileRequest): void {
+  navigate(`/files?request=${request.id}`);
+}
+
+function isExpired(request: FileRequest): boolean {
+  return Date.parse(request.expires_at) <= Date.now();
+}
+
+function closesOf(request: FileRequest): string {
   const closesAt = new Date(request.expires_at);
-  const isExpired = closesAt.getTime() <= Date.now();
+  return isExpired(request) ? fmt.day(closesAt) : fmt.inDays(closesAt);
+}
+
+function receivedOf(request: FileRequest): string {
+  return t.format.of(fmt.number(request.file_count), fmt.number(request.max_files));
+}
+
+function StateBadge({ request }: { readonly request: FileRequest }) {
   const isFull = request.file_count >= request.max_files;
-  const badge = (
-    <Badge tone={isExpired || isFull ? "plain" : "ok"} icon={isExpired ? "clock" : isFull ? "lock" : "check"}>
-      {isExpired ? s.links.states.expired : isFull ? s.requests.full : s.links.states.open}
+  return (
+    <Badge tone={isOpen(request) ? "ok" : "plain"} icon={isExpired(request) ? "clock" : isFull ? "lock" : "check"}>
+      {isExpired(request) ? s.links.states.expired : isFull ? s.requests.full : s.links.states.open}
     </Badge>
   );
-  const closes = isExpired ? fmt.day(closesAt) : fmt.inDays(closesAt);
-  const received = t.format.of(fmt.number(request.file_count), fmt.number(request.max_files));
-  const menu = (): readonly MenuItem[] => [
-    { label: s.requests.showFiles, icon: "files", run: () => navigate(`/files?request=${request.id}`) },
-    ...(request.url ? [{ label: s.requests.showLink, icon: "link", run: () => showLink({ ...request, url: request.url ?? "" }) } as const] : []),
+}
+
+function RequestName({ request }: { readonly request: FileRequest }) {
+  return (
+    <>
+      <button type="button" class="open" onClick={() => showFiles(request)}>
+        <FileName name={request.title} />
+      </button>
+      <span class="two">{request.note ?? s.requests.madeOn(fmt.day(new Date(request.created_at)))}</span>
+      <span class="meta st">
+        <StateBadge request={request} />
+        <span>
+          {s.requests.receivedCount(receivedOf(request))} · {closesOf(request)}
+        </span>
+      </span>
+    </>
+  );
+}
+
+function menu(request: FileRequest): readonly MenuItem[] {
+  const { url } = request;
+  return [
+    { label: s.requests.showFiles, icon: "files", run: () => showFiles(request) },
+    ...(url === null
+      ? []
+      : ([
+          { label: s.links.copy, icon: "copy", run: () => void copyAddress(url) },
+          { label: s.requests.showLink, icon: "link", run: () => showLink(request.title, url) },
+        ] as const)),
     { label: s.links.change, icon: "gear", run: () => openForm(request) },
+    { label: s.links.rotate, icon: "retry", run: () => confirmRotate(request) },
     { label: s.requests.close, icon: "trash", isDangerous: true, run: () => confirmClose(request) },
   ];
-  return (
-    <tr>
-      <td class="name">
-        <button type="button" class="open" onClick={() => navigate(`/files?request=${request.id}`)}>
-          <FileName name={request.title} />
-        </button>
-        <span class="two">{request.note ?? s.requests.madeOn(fmt.day(new Date(request.created_at)))}</span>
-        <span class="meta st">
-          {badge}
-          <span>
-            {s.requests.receivedCount(received)} · {closes}
-          </span>
-        </span>
-      </td>
-      <td class="wide">{badge}</td>
-      <td class="num wide">{received}</td>
-      <td class="num wide roomy">{fmt.bytes(request.max_size_bytes)}</td>
-      <td class="wide nowrap">{closes}</td>
-      <td class="act">
-        <MenuButton class="btn quiet small icon" label={t.files.moreActions(request.title)} items={menu}>
-          <Icon name="more" size="s" />
-        </MenuButton>
-      </td>
-    </tr>
-  );
+}
+
+function replace(changed: FileRequest): void {
+  requests.value = requests.value?.map((other) => (other.id === changed.id ? changed : other)) ?? null;
+}
+
+/** Ask, then give a request a new address. */
+function confirmRotate(request: FileRequest): void {
+  const rotate = async () => {
+    try {
+      const rotated = await api.fileRequests.rotate(request.id);
+      replace(rotated);
+      if (rotated.url !== null) showLink(rotated.title, rotated.url);
+    } catch (error) {
+      showProblem(error);
+    }
+  };
+  showDialog((close) => <ConfirmDialog title={s.share.rotateTitle} text={s.requests.rotateText} confirm={s.links.rotate} onConfirm={() => void rotate()} onClose={close} />);
 }
 
 function confirmClose(request: FileRequest): void {
@@ -174,17 +194,18 @@ function confirmClose(request: FileRequest): void {
 }
 
 function openForm(request: FileRequest | null): void {
-  const keep = (made: NewFileRequest) => {
-    requests.value = [made, ...(requests.value ?? [])];
-    showLink(made);
+  const keep = (saved: FileRequest) => {
+    if (request !== null) {
+      replace(saved);
+      showToast(s.share.saved);
+      return;
+    }
+    requests.value = [saved, ...(requests.value ?? [])];
+    if (saved.url !== null) showLink(saved.title, saved.url);
   };
-  const replace = (changed: FileRequest) => {
-    requests.value = requests.value?.map((other) => (other.id === changed.id ? { ...other, ...changed } : other)) ?? null;
-    showToast(s.share.saved);
-  };
-  showDialog((close) => <RequestForm request={request} onClose={close} onMade={keep} onChanged={replace} />);
+  showDialog((close) => <RequestForm request={request} onClose={close} onSaved={keep} />);
 }
 
-function showLink(request: Pick<NewFileRequest, "title" | "url">): void {
-  showDialog((close) => <RequestLink title={request.title} url={request.url} onClose={close} />);
+function showLink(title: string, url: string): void {
+  showDialog((close) => <RequestLink title={title} url={url} onClose={close} />);
 }

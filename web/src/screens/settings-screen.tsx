@@ -6,13 +6,13 @@ import { setSingleKeys, singleKeysEnabled } from "../core/keys";
 import { location } from "../core/router";
 import { setTheme, theme, type Theme } from "../core/theme";
 import { Switch } from "../ui/choices";
-import { Name, Password, Profile } from "../settings/account";
+import { Password, Profile, ProfileName } from "../settings/account";
+import { DeleteAccount } from "../settings/delete-account";
 import { ApiKeys } from "../settings/api-keys";
-import { LeaveSection } from "../settings/leave";
-import { SecondFactor } from "../settings/second-factor";
 import { Section, SECTIONS } from "../settings/section";
+import { SecondFactor } from "../settings/second-factor";
 import { Sessions } from "../settings/sessions";
-import { Icon } from "../ui/icon";
+import { SelectField } from "../ui/form-dialog";
 
 export function SettingsScreen() {
   const current = location.value.hash === "" ? "profile" : location.value.hash;
@@ -31,7 +31,7 @@ export function SettingsScreen() {
         </nav>
         <div class="stack g8">
           <Section id="profile">
-            <Name />
+            <ProfileName />
             <Profile />
           </Section>
           <Section id="password">
@@ -49,7 +49,7 @@ export function SettingsScreen() {
               </label>
             </div>
           </Section>
-          <LeaveSection />
+          <DeleteAccount />
         </div>
       </div>
     </>
@@ -60,32 +60,13 @@ export function SettingsScreen() {
 function DevicePreferences() {
   return (
     <div class="form2">
-      <div class="field">
-        <label for="language">{s.settings.language}</label>
-        <span class="select">
-          <select class="input" id="language" value={language.value} onChange={(event) => setLanguage(event.currentTarget.value as Language)}>
-            {Object.entries(LANGUAGES).map(([code, name]) => (
-              <option key={code} value={code} lang={code}>
-                {name}
-              </option>
-            ))}
-          </select>
-          <Icon name="down" size="s" />
-        </span>
-      </div>
-      <div class="field">
-        <label for="theme">{s.settings.theme}</label>
-        <span class="select">
-          <select class="input" id="theme" value={theme.value} onChange={(event) => setTheme(event.currentTarget.value as Theme)}>
-            {(["system", "light", "dark"] as const).map((choice) => (
-              <option key={choice} value={choice}>
-                {s.settings.themes[choice]}
-              </option>
-            ))}
-          </select>
-          <Icon name="down" size="s" />
-        </span>
-      </div>
+      <SelectField label={s.settings.language} value={language.value} options={Object.entries(LANGUAGES)} onChange={(choice) => setLanguage(choice as Language)} />
+      <SelectField
+        label={s.settings.theme}
+        value={theme.value}
+        options={(["system", "light", "dark"] as const).map((choice) => [choice, s.settings.themes[choice]] as const)}
+        onChange={(choice) => setTheme(choice as Theme)}
+      />
     </div>
   );
 }

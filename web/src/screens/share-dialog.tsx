@@ -9,12 +9,11 @@ import { problemText, showProblem } from "../core/problems";
 import { showToast } from "../core/toasts";
 import { keepLink } from "../links/link-store";
 import { newLinkRules, ruleSentence, rulesOf, shareBody, shareChanges, strongParts, type LinkRules } from "../sharing/link-rules";
+import { AddressField, QrCode } from "../sharing/link-address";
 import { PeopleWithAccess } from "../sharing/people";
 import { RuleFields } from "../sharing/rule-fields";
-import { qrCode, qrPath } from "../sharing/qr-code";
 import { ConfirmDialog, Dialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
-import { CopyField } from "../ui/copy";
 import { FieldError } from "../ui/controls";
 import { Icon } from "../ui/icon";
 
@@ -55,8 +54,7 @@ export function ShareDialog({ files, link: initialLink, onClose }: ShareDialogPr
           ? await api.shares.create({ ...body, ...(slug === "" ? {} : { slug }) }, { idempotencyKey: key })
           : await api.shares.update(link.id, shareChanges(saved, rules));
       keepLink(answer);
-      const next = { ...answer, url: answer.url ?? link?.url ?? null };
-      setLink(next);
+      setLink(answer);
       setSaved(rules);
       if (link !== null) showToast(s.share.saved);
     } catch (cause) {
@@ -91,13 +89,20 @@ export function ShareDialog({ files, link: initialLink, onClose }: ShareDialogPr
     >
       <div class="dlg-body">
         <div class="stack g6">
-          {link?.url && <LinkAddress url={link.url} />}
+          {link !== null && <LinkAddress link={link} onRotated={setLink} />}
           <Sentence rules={rules} fileCount={fileCount} />
           <RuleFields rules={rules} change={change} hadPassword={saved.hasPassword && link !== null} slug={link === null ? slug : null} setSlug={setSlug} />
           {error !== null && <FieldError text={error} />}
         </div>
         <div class="stack g6">
-          {link?.url ? <QrCodeOf url={link.url} /> : link === null && <p class="hint">{s.share.beforeCreate}</p>}
+          {link?.url ? (
+            <div class="stack g3">
+              <h3>{s.share.showIt}</h3>
+              <QrCode url={link.url} />
+            </div>
+          ) : (
+            link === null && <p class="hint">{s.share.beforeCreate}</p>
+          )}
           {files.length > 0 && <PeopleWithAccess files={files} />}
           {link !== null && <LinkFigures link={link} />}
         </div>
@@ -127,7 +132,7 @@ export function revokeLink(link: Share, onRevoked: () => void): void {
   const run = async () => {
     try {
       await api.shares.revoke(link.id);
-      keepLink({ ...link, revoked_at: new Date().toISOString() });
+      keepLink({ ...link, url: null, revoked_at: new Date().toISOString() });
       showToast(s.share.revoked, { icon: "link" });
       onRevoked();
     } catch (error) {
@@ -139,15 +144,42 @@ export function revokeLink(link: Share, onRevoked: () => void): void {
   ));
 }
 
-function LinkAddress({ url }: { readonly url: string }) {
+/** Ask, then give a link a new address. */
+export function rotateLink(link: Share, onRotated: (link: Share) => void): void {
+  const run = async () => {
+    try {
+      const rotated = await api.shares.rotate(link.id);
+      keepLink(rotated);
+      showToast(s.share.rotated, { icon: "link" });
+      onRotated(rotated);
+    } catch (error) {
+      showProblem(error);
+    }
+  };
+  showDialog((close) => <ConfirmDialog title={s.share.rotateTitle} text={s.share.rotateText} confirm={s.links.rotate} onConfirm={() => void run()} onClose={close} />);
+}
+
+function LinkAddress({ link, onRotated }: { readonly link: Share; readonly onRotated: (link: Share) => void }) {
   const element = useRef<HTMLDivElement>(null);
+  const { url } = link;
   // On a phone, the rules below may have been scrolled into view.
   useEffect(() => element.current?.scrollIntoView({ block: "end" }), [url]);
   return (
     <div class="stack g2" ref={element}>
       <span class="label">{s.share.link}</span>
-      <CopyField value={url} label={s.share.link} />
-      <p class="hint">{s.share.addressHint}</p>
+      {url === null ? <p class="soft">{s.share.addressLost}</p> : <AddressField url={url} hint={s.share.addressHint} />}
+      <div class="row wrap">
+        {url !== null && (
+          <a class="btn small" href={url} target="_blank" rel="noreferrer">
+            <Icon name="globe" size="s" />
+            <span>{t.actions.open}</span>
+          </a>
+        )}
+        <button type="button" class="btn small" onClick={() => rotateLink(link, onRotated)}>
+          <Icon name="retry" size="s" />
+          <span>{s.links.rotate}</span>
+        </button>
+      </div>
     </div>
   );
 }
@@ -172,22 +204,6 @@ function Sentence({ rules, fileCount }: { readonly rules: LinkRules; readonly fi
   );
 }
 
-function QrCodeOf({ url }: { readonly url: string }) {
-  const code = qrCode(url);
-  if (code === null) return null;
-  return (
-    <div class="stack g3">
-      <h3>{s.share.showIt}</h3>
-      <div class="row g3">
-        <svg class="qr" viewBox={`-3 -3 ${code.size + 6} ${code.size + 6}`} role="img" aria-label={s.share.qrLabel} shape-rendering="crispEdges">
-          <path d={qrPath(code)} />
-        </svg>
-        <p class="hint">{s.share.qrHint}</p>
-      </div>
-    </div>
-  );
-}
-
 function LinkFigures({ link }: { readonly link: Share }) {
   return (
     <dl class="kv">
@@ -202,6 +218,12 @@ function LinkFigures({ link }: { readonly link: Share }) {
         <dt>{s.links.downloads}</dt>
         <dd>{link.max_downloads === null ? fmt.number(link.download_count) : t.format.of(fmt.number(link.download_count), fmt.number(link.max_downloads))}</dd>
       </div>
+      {link.pending_recipients.length > 0 && (
+        <div>
+          <dt>{s.links.unconfirmed}</dt>
+          <dd>{link.pending_recipients.join(", ")}</dd>
+        </div>
+      )}
       <div>
         <dt>{s.links.created}</dt>
         <dd>{fmt.exact(new Date(link.created_at))}</dd>

@@ -1,20 +1,17 @@
 /** Files that others share with the account by name. */
 
 import type { FileInfo } from "@we-upload/client";
-import { useEffect } from "preact/hooks";
 import { api } from "../core/api";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
-import { useKeys } from "../core/keys";
 import { showProblem } from "../core/problems";
 import { onSignOut, user } from "../core/session";
 import { showToast } from "../core/toasts";
 import { downloadFiles } from "../files/file-actions";
 import { createFileList } from "../files/file-list";
-import { FileTable, focusRow, sizeColumn, SkeletonRows, type FileColumn } from "../files/file-table";
+import { FileListScreen } from "../files/file-list-screen";
+import { sizeColumn, type FileColumn } from "../files/file-table";
 import { openPreview } from "../files/open-dialogs";
-import { SelectionBar } from "../files/selection-bar";
-import { Empty, ErrorNote } from "../ui/controls";
 import { Icon } from "../ui/icon";
 import type { MenuItem } from "../ui/menu";
 
@@ -53,47 +50,26 @@ function menu(file: FileInfo): readonly MenuItem[] {
 }
 
 export function SharedScreen() {
-  useEffect(() => {
-    void sharedList.load({ shared: "with_me" });
-  }, []);
-  const move = (by: number) => () => {
-    const at = sharedList.move(by);
-    if (at !== null) focusRow(sharedList, at);
-  };
-  useKeys({
-    ArrowDown: move(1),
-    ArrowUp: move(-1),
-    x: () => sharedList.active && sharedList.toggle(sharedList.active.id),
-    "Ctrl+a": () => sharedList.selectAll(),
-    " ": () => sharedList.active && openPreview(sharedList, sharedList.active),
-    d: () => void downloadFiles(sharedList.targets()),
-    Escape: () => sharedList.clearSelection(),
-  });
-  const files = sharedList.items.value;
-  const state = sharedList.state.value;
   return (
-    <>
-      <div class="head">
-        <h1>{t.nav.shared}</h1>
-        {sharedList.total.value !== null && sharedList.total.value > 0 && <span class="muted">{fmt.number(sharedList.total.value)}</span>}
-      </div>
-      {state === "failed" && files.length === 0 ? (
-        <ErrorNote error={sharedList.error.value} onRetry={() => void sharedList.reload()} />
-      ) : files.length > 0 ? (
-        <FileTable list={sharedList} caption={s.shared.caption} nameHead={t.files.name} columns={columns()} menu={menu} onOpen={(file) => openPreview(sharedList, file)} />
-      ) : state === "ready" ? (
-        <Empty title={s.shared.none}>
-          <p class="soft">{s.shared.noneText(user.value?.email ?? "")}</p>
-        </Empty>
-      ) : (
-        <SkeletonRows count={5} />
-      )}
-      <SelectionBar list={sharedList}>
-        <button type="button" class="btn quiet" onClick={() => void downloadFiles(sharedList.selection.value)}>
-          <Icon name="download" />
-          <span>{t.actions.download}</span>
-        </button>
-      </SelectionBar>
-    </>
+    <FileListScreen
+      list={sharedList}
+      filters={{ shared: "with_me" }}
+      title={t.nav.shared}
+      caption={s.shared.caption}
+      columns={columns()}
+      menu={menu}
+      onOpen={(file) => openPreview(sharedList, file)}
+      keys={{
+        " ": () => sharedList.active && openPreview(sharedList, sharedList.active),
+        d: () => void downloadFiles(sharedList.targets()),
+      }}
+      none={s.shared.none}
+      noneText={s.shared.noneText(user.value?.email ?? "")}
+    >
+      <button type="button" class="btn quiet" onClick={() => void downloadFiles(sharedList.selection.value)}>
+        <Icon name="download" />
+        <span>{t.actions.download}</span>
+      </button>
+    </FileListScreen>
   );
 }

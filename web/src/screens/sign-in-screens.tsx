@@ -3,6 +3,7 @@
 import { ApiError } from "@we-upload/client";
 import { useRef, useState } from "preact/hooks";
 import { api } from "../core/api";
+import { BRAND_NAME } from "../core/brand";
 import { t } from "../core/language";
 import { problemText } from "../core/problems";
 import { serverConfig } from "../core/server-config";
@@ -11,19 +12,15 @@ import { Field, FieldError, Note, SubmitButton } from "../ui/controls";
 import { AccountPage, NewPassword, useForm } from "./account-page";
 
 export function SignInScreen() {
-  const { isBusy, error, form, onSubmit } = useForm(({ email = "", password = "", otp, keep }) =>
-    signIn(email, password, { ...(otp ? { otp } : {}), keepAccount: keep === "on" }),
-  );
+  const { isBusy, error, form, onSubmit } = useForm(({ email = "", password = "", otp, keep }) => signIn({ email, password, otp, keepAccount: keep !== undefined }));
   const code = error instanceof ApiError ? error.code : "";
-  const needs = useRef({ code: false, decision: false });
-  // Once asked for, the field stays while the other errors change.
-  needs.current = {
-    code: needs.current.code || code === "second_factor_required" || code === "bad_second_factor",
-    decision: needs.current.decision || code === "account_deletion_pending",
-  };
+  // Once they are needed, the fields stay while other errors come and go.
+  const needs = useRef({ code: false, decision: false }).current;
+  needs.code ||= code === "second_factor_required";
+  needs.decision ||= code === "account_deletion_pending";
   const isUnconfirmed = code === "email_not_verified";
   return (
-    <AccountPage title={t.signIn.title}>
+    <AccountPage title={t.signIn.title(BRAND_NAME)}>
       <form class="stack" ref={form} onSubmit={onSubmit}>
         <Field label={t.signIn.email} isBig type="email" name="email" autoComplete="username" required autoFocus maxLength={254} />
         <Field
@@ -42,24 +39,14 @@ export function SignInScreen() {
             )
           }
         />
-        {needs.current.code && (
-          <Field
-            label={t.signIn.code}
-            isBig
-            name="otp"
-            autoComplete="one-time-code"
-            required
-            maxLength={32}
-            hint={t.signIn.codeHint}
-          />
-        )}
-        {needs.current.decision && (
-          <label class="radio">
+        {needs.code && <Field label={t.signIn.code} isBig name="otp" autoComplete="one-time-code" required maxLength={32} />}
+        {needs.decision && (
+          <label class="row">
             <input type="checkbox" name="keep" required />
-            <span>{t.signIn.keepAccount}</span>
+            {t.signIn.keepAccount}
           </label>
         )}
-        {error !== null && code !== "second_factor_required" && <FieldError text={problemText(error)} />}
+        {error !== null && <FieldError text={problemText(error)} />}
         {isUnconfirmed && <ConfirmAgain email={() => String(new FormData(form.current ?? undefined).get("email"))} />}
         <SubmitButton isBusy={isBusy} label={isBusy ? t.signIn.busy : t.signIn.submit} class="primary big block" />
       </form>
@@ -91,7 +78,7 @@ export function SignUpScreen() {
   const { isBusy, error, form, onSubmit } = useForm(async ({ email = "", password = "" }) => {
     await api.accounts.signUp({ email, password });
     try {
-      await signIn(email, password);
+      await signIn({ email, password });
     } catch (cause) {
       // Servers that want a confirmed address refuse the sign-in until then.
       if (!(cause instanceof ApiError) || cause.status >= 500) throw cause;

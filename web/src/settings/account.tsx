@@ -1,18 +1,21 @@
 /** Address and password of the account. */
 
+import type { User } from "@we-upload/client";
 import { useRef, useState } from "preact/hooks";
 import { api } from "../core/api";
 import { t } from "../core/language";
 import { s } from "../core/screen-texts";
-import { problemText } from "../core/problems";
-import { user } from "../core/session";
+import { problemText, showProblem } from "../core/problems";
+import { serverConfig } from "../core/server-config";
+import { signOut, user } from "../core/session";
 import { showToast } from "../core/toasts";
-import { Switch } from "../ui/choices";
-import { Field, FieldError, SubmitButton } from "../ui/controls";
+import { Badge, Field, FieldError, SubmitButton } from "../ui/controls";
+import { Icon } from "../ui/icon";
+import { OneTimeCode, ownCredentials } from "./own-credentials";
 import { NewPassword } from "../screens/account-page";
 
 /** Run what a form of the settings does. */
-function useSettingsForm(act: (fields: FormData) => Promise<void>, isReset = true) {
+function useSettingsForm(act: (fields: FormData) => Promise<void>) {
   const form = useRef<HTMLFormElement>(null);
   const [isBusy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
@@ -22,57 +25,34 @@ function useSettingsForm(act: (fields: FormData) => Promise<void>, isReset = tru
     setBusy(true);
     setError(null);
     act(new FormData(form.current))
-      .then(() => isReset && form.current?.reset())
+      .then(() => form.current?.reset())
       .catch((cause) => setError(problemText(cause)))
       .finally(() => setBusy(false));
   };
   return { form, isBusy, error, onSubmit };
 }
 
-/** The field for a code, for accounts that need one. */
-export function CodeField() {
-  return user.value?.has_second_factor ? <Field label={s.settings.code} name="otp" autoComplete="one-time-code" required maxLength={32} /> : null;
-}
-
-/** Return what proves the account's owner: the current password, and a code if the account needs one. */
-function proofOf(fields: FormData): { current_password: string; otp?: string } {
-  const otp = fields.get("otp");
-  return { current_password: String(fields.get("current_password")), ...(otp === null ? {} : { otp: String(otp) }) };
-}
-
-/** The name that other people see. */
-export function Name() {
-  const [typed, setTyped] = useState(user.value?.display_name ?? "");
-  const [isShown, setShown] = useState(user.value?.shows_name_on_links ?? false);
-  const { form, isBusy, error, onSubmit } = useSettingsForm(async () => {
-    const name = typed.trim();
-    user.value = await api.accounts.updateMe({ display_name: name === "" ? null : name, shows_name_on_links: isShown });
-    showToast(s.settings.profileSaved);
-  }, false);
-  const isChanged = typed.trim() !== (user.value?.display_name ?? "") || isShown !== user.value?.shows_name_on_links;
+/** The name that recipients and guests see. */
+export function ProfileName() {
+  const account = user.value;
+  const { form, isBusy, error, onSubmit } = useSettingsForm(async (fields) => {
+    const name = String(fields.get("display_name")).trim();
+    user.value = await api.accounts.updateMe({ display_name: name === "" ? null : name, shows_name_on_links: fields.has("shows_name_on_links") });
+    showToast(s.share.saved);
+  });
   return (
-    <form class="card pad stack" ref={form} onSubmit={onSubmit}>
+    <form class="card pad stack" ref={form} onSubmit={onSubmit} key={account?.updated_at}>
       <div class="form2">
-        <Field
-          label={s.settings.name}
-          autoComplete="name"
-          maxLength={100}
-          dir="auto"
-          value={typed}
-          onInput={(event) => setTyped(event.currentTarget.value)}
-          hint={s.settings.nameHint}
-        />
+        <Field label={s.settings.name} name="display_name" maxLength={100} defaultValue={account?.display_name ?? ""} autoComplete="name" dir="auto" hint={s.settings.nameHint} />
       </div>
-      <label class="row g3" for="settings-show-name">
-        <Switch id="settings-show-name" label={s.settings.showName} isOn={isShown} onChange={setShown} />
-        <span>{s.settings.showName}</span>
+      <label class="radio">
+        <input type="checkbox" name="shows_name_on_links" defaultChecked={account?.shows_name_on_links ?? false} />
+        <span>{s.settings.showsName}</span>
       </label>
       {error !== null && <FieldError text={error} />}
-      {isChanged && (
-        <div class="row wrap">
-          <SubmitButton isBusy={isBusy} label={t.actions.save} />
-        </div>
-      )}
+      <div class="row">
+        <SubmitButton isBusy={isBusy} label={s.settings.saveName} class="" />
+      </div>
     </form>
   );
 }
@@ -81,7 +61,7 @@ export function Profile() {
   const email = user.value?.email ?? "";
   const [typed, setTyped] = useState(email);
   const { form, isBusy, error, onSubmit } = useSettingsForm(async (fields) => {
-    user.value = await api.accounts.updateMe({ email: typed.trim(), ...proofOf(fields) });
+    user.value = await api.accounts.updateMe({ email: typed.trim(), ...ownCredentials(fields) });
     setTyped(user.value.email);
     showToast(s.settings.emailSaved);
   });
@@ -99,8 +79,9 @@ export function Profile() {
           onInput={(event) => setTyped(event.currentTarget.value)}
           hint={s.settings.emailHint}
         />
+        {!isChanged && user.value !== null && <Confirmation account={user.value} />}
         {isChanged && <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required hint={s.settings.currentHint} />}
-        {isChanged && <CodeField />}
+        {isChanged && <OneTimeCode />}
       </div>
       {error !== null && <FieldError text={error} />}
       {isChanged && (
@@ -115,14 +96,47 @@ export function Profile() {
   );
 }
 
+/** Whether the address is confirmed. If not, the mail can be sent again. */
+function Confirmation({ account }: { readonly account: User }) {
+  const [isSent, setSent] = useState(false);
+  if (account.email_verified) {
+    return (
+      <p class="confirmation">
+        <Badge tone="ok" icon="check">
+          {s.settings.emailConfirmed}
+        </Badge>
+      </p>
+    );
+  }
+  return (
+    <div class="confirmation stack g2">
+      <p>
+        <Badge tone="warn" icon="mail">
+          {s.admin.unconfirmed}
+        </Badge>
+      </p>
+      <p class="hint">{s.settings.unconfirmedText}</p>
+      {serverConfig.value?.mail_available && (
+        <button type="button" class="btn small" disabled={isSent} onClick={() => void api.accounts.sendVerification(account.email).then(() => setSent(true), showProblem)}>
+          <Icon name={isSent ? "check" : "mail"} size="s" />
+          <span role="status">{isSent ? t.signUp.mailSent : t.signIn.sendConfirmation}</span>
+        </button>
+      )}
+    </div>
+  );
+}
+
 export function Password() {
   const { form, isBusy, error, onSubmit } = useSettingsForm(async (fields) => {
     const password = String(fields.get("password"));
     const email = user.value?.email ?? "";
-    await api.accounts.updateMe({ password, ...proofOf(fields) });
+    // A code is valid once, so that it cannot be used to sign in again.
+    const hadCode = fields.has("otp");
+    await api.accounts.updateMe({ password, ...ownCredentials(fields) });
     // The change ends every session, this one too.
-    user.value = await api.accounts.signIn({ email, password });
     showToast(s.settings.passwordSaved, { icon: "lock" });
+    if (hadCode) return void signOut();
+    user.value = await api.accounts.signIn({ email, password });
   });
   return (
     <form class="card pad stack" ref={form} onSubmit={onSubmit}>
@@ -130,7 +144,7 @@ export function Password() {
       <div class="form2">
         <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} />
         <NewPassword label={s.reset.password} isBig={false} />
-        <CodeField />
+        <OneTimeCode />
       </div>
       {error !== null && <FieldError text={error} />}
       <div class="row wrap">

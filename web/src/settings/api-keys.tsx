@@ -1,30 +1,25 @@
 /** Keys that programs use instead of the password. */
 
-import { isApiError, type ApiKey, type NewApiKey, type Scope } from "@we-upload/client";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import type { ApiKey, NewApiKey, Scope } from "@we-upload/client";
+import { useState } from "preact/hooks";
 import { api } from "../core/api";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
-import { problemText, showProblem } from "../core/problems";
+import { showProblem } from "../core/problems";
 import { user } from "../core/session";
 import { showToast } from "../core/toasts";
-import { SkeletonRows } from "../files/file-table";
 import { CopyField } from "../ui/copy";
-import { ErrorNote, Field, FieldError, Note, SubmitButton } from "../ui/controls";
-import { ConfirmDialog, Dialog } from "../ui/dialog";
+import { Field, Note } from "../ui/controls";
+import { Loaded, useLoaded } from "../ui/data-table";
+import { ConfirmDialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
+import { FormDialog, FormError, SelectField, textOf } from "../ui/form-dialog";
 import { Icon } from "../ui/icon";
 import { Section } from "./section";
 
 export function ApiKeys() {
-  const [keys, setKeys] = useState<readonly ApiKey[] | null>(null);
+  const { value: keys, setValue: setKeys, error, load } = useLoaded<readonly ApiKey[]>(() => api.accounts.apiKeys());
   const [made, setMade] = useState<NewApiKey | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  const load = () => {
-    setError(null);
-    api.accounts.apiKeys().then(setKeys, setError);
-  };
-  useEffect(load, []);
   const revoke = async (key: ApiKey) => {
     try {
       await api.accounts.deleteApiKey(key.id);
@@ -69,44 +64,44 @@ export function ApiKeys() {
           </div>
         </Note>
       )}
-      {error !== null ? (
-        <ErrorNote error={error} onRetry={load} />
-      ) : keys === null ? (
-        <SkeletonRows count={2} />
-      ) : keys.length === 0 ? (
-        <p class="card pad soft">{s.settings.noKeys}</p>
-      ) : (
-        <ul class="card list">
-          {keys.map((key) => (
-            <li key={key.id}>
-              <span class="tile">
-                <Icon name="key" />
-              </span>
-              <span class="grow">
-                <span class="strong" dir="auto">
-                  {key.name}
-                </span>
-                <span class="two wrapit">
-                  <span class="mono">{key.hint}…</span>
-                  {[
-                    "",
-                    key.scopes.join(", "),
-                    key.last_used_at === null ? s.settings.neverUsed : s.settings.lastUsed(fmt.moment(new Date(key.last_used_at))),
-                    key.expires_at === null ? "" : s.settings.ends(fmt.day(new Date(key.expires_at))),
-                  ]
-                    .filter((text, index) => index === 0 || text !== "")
-                    .join(" · ")}
-                </span>
-              </span>
-              <span class="acts row">
-                <button type="button" class="btn small danger" aria-label={s.settings.revokeKeyOf(key.name)} onClick={() => confirmRevoke(key)}>
-                  {s.settings.revokeKey}
-                </button>
-              </span>
-            </li>
-          ))}
-        </ul>
-      )}
+      <Loaded value={keys} error={error} onRetry={load} skeletonCount={2}>
+        {(known) =>
+          known.length === 0 ? (
+            <p class="card pad soft">{s.settings.noKeys}</p>
+          ) : (
+            <ul class="card list">
+              {known.map((key) => (
+                <li key={key.id}>
+                  <span class="tile">
+                    <Icon name="key" />
+                  </span>
+                  <span class="grow">
+                    <span class="strong" dir="auto">
+                      {key.name}
+                    </span>
+                    <span class="two wrapit">
+                      <span class="mono">{key.hint}…</span>
+                      {[
+                        "",
+                        key.scopes.join(", "),
+                        key.last_used_at === null ? s.settings.neverUsed : s.settings.lastUsed(fmt.moment(new Date(key.last_used_at))),
+                        key.expires_at === null ? "" : s.settings.ends(fmt.day(new Date(key.expires_at))),
+                      ]
+                        .filter((text, index) => index === 0 || text !== "")
+                        .join(" · ")}
+                    </span>
+                  </span>
+                  <span class="acts row">
+                    <button type="button" class="btn small danger" aria-label={s.settings.revokeKeyOf(key.name)} onClick={() => confirmRevoke(key)}>
+                      {s.settings.revokeKey}
+                    </button>
+                  </span>
+                </li>
+              ))}
+            </ul>
+          )
+        }
+      </Loaded>
     </Section>
   );
 }
@@ -114,70 +109,28 @@ export function ApiKeys() {
 const KEY_DAYS = ["30", "90", "365", ""] as const;
 
 function NewKeyDialog({ onClose, onMade }: { readonly onClose: () => void; readonly onMade: (key: NewApiKey) => void }) {
-  const id = useId();
-  const form = useRef<HTMLFormElement>(null);
-  const [error, setError] = useState<string | null>(null);
-  const [isBusy, setBusy] = useState(false);
   const scopes: readonly Scope[] = ["files:read", "files:write", "shares", ...(user.value?.is_superuser ? (["admin"] as const) : [])];
-  async function create(event: SubmitEvent): Promise<void> {
-    event.preventDefault();
-    if (form.current === null || isBusy) return;
-    const fields = new FormData(form.current);
-    const days = String(fields.get("days"));
+  async function create(fields: FormData): Promise<void> {
+    const days = textOf(fields, "days");
     const chosen = fields.getAll("scope") as Scope[];
-    if (chosen.length === 0) return setError(s.settings.chooseScope);
-    setBusy(true);
-    try {
-      onMade(await api.accounts.createApiKey({ name: String(fields.get("name")).trim(), scopes: chosen, expires_in_days: days === "" ? null : Number(days) }));
-      onClose();
-    } catch (cause) {
-      setError(isApiError(cause) ? problemText(cause) : t.problems.unknown);
-      setBusy(false);
-    }
+    if (chosen.length === 0) throw new FormError(s.settings.chooseScope);
+    onMade(await api.accounts.createApiKey({ name: textOf(fields, "name"), scopes: chosen, expires_in_days: days === "" ? null : Number(days) }));
   }
   return (
-    <Dialog
-      title={s.settings.newKey}
-      onClose={onClose}
-      onConfirm={() => form.current?.requestSubmit()}
-      footer={
-        <>
-          <span class="grow" />
-          <button type="button" class="btn quiet" onClick={onClose}>
-            {t.actions.cancel}
-          </button>
-          <SubmitButton form={id} isBusy={isBusy} label={s.settings.createKey} />
-        </>
-      }
-    >
-      <form id={id} ref={form} class="dlg-text stack" onSubmit={(event) => void create(event)}>
-        <Field label={s.settings.keyName} name="name" required maxLength={100} placeholder={s.settings.keyNamePlaceholder} autoComplete="off" autoFocus />
-        <fieldset>
-          <legend class="label">{s.settings.scopes}</legend>
-          {scopes.map((scope) => (
-            <label class="radio" key={scope}>
-              <input type="checkbox" name="scope" value={scope} defaultChecked={scope === "files:read"} />
-              <span>
-                {s.settings.scopeNames[scope]} <span class="mono muted">{scope}</span>
-              </span>
-            </label>
-          ))}
-        </fieldset>
-        <div class="field">
-          <label for={`${id}-days`}>{s.settings.keyEnds}</label>
-          <span class="select">
-            <select class="input" id={`${id}-days`} name="days">
-              {KEY_DAYS.map((days) => (
-                <option key={days} value={days} selected={days === "90"}>
-                  {days === "" ? s.links.never : t.format.inDays(Number(days))}
-                </option>
-              ))}
-            </select>
-            <Icon name="down" size="s" />
-          </span>
-        </div>
-        {error !== null && <FieldError text={error} />}
-      </form>
-    </Dialog>
+    <FormDialog title={s.settings.newKey} submit={s.settings.createKey} act={create} onClose={onClose}>
+      <Field label={s.settings.keyName} name="name" required maxLength={100} placeholder={s.settings.keyNamePlaceholder} autoComplete="off" autoFocus />
+      <fieldset>
+        <legend class="label">{s.settings.scopes}</legend>
+        {scopes.map((scope) => (
+          <label class="radio" key={scope}>
+            <input type="checkbox" name="scope" value={scope} defaultChecked={scope === "files:read"} />
+            <span>
+              {s.settings.scopeNames[scope]} <span class="mono muted">{scope}</span>
+            </span>
+          </label>
+        ))}
+      </fieldset>
+      <SelectField label={s.settings.keyEnds} name="days" value="90" options={KEY_DAYS.map((days) => [days, days === "" ? s.links.never : t.format.inDays(Number(days))])} />
+    </FormDialog>
   );
 }

@@ -1,7 +1,6 @@
 /** Where the account is signed in. */
 
-import { type SessionInfo } from "@we-upload/client";
-import { useEffect, useState } from "preact/hooks";
+import type { SessionInfo } from "@we-upload/client";
 import { api } from "../core/api";
 import { describeBrowser } from "../core/browser-name";
 import { fmt, t } from "../core/language";
@@ -9,21 +8,15 @@ import { s } from "../core/screen-texts";
 import { showProblem } from "../core/problems";
 import { signOut } from "../core/session";
 import { showToast } from "../core/toasts";
-import { SkeletonRows } from "../files/file-table";
-import { Badge, ErrorNote } from "../ui/controls";
+import { Badge } from "../ui/controls";
+import { Loaded, useLoaded } from "../ui/data-table";
 import { ConfirmDialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
 import { Icon } from "../ui/icon";
 import { Section } from "./section";
 
 export function Sessions() {
-  const [sessions, setSessions] = useState<readonly SessionInfo[] | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  const load = () => {
-    setError(null);
-    api.accounts.sessions().then(setSessions, setError);
-  };
-  useEffect(load, []);
+  const { value: sessions, setValue: setSessions, error, load } = useLoaded<readonly SessionInfo[]>(() => api.accounts.sessions());
   const others = sessions?.filter((session) => !session.is_current) ?? [];
   async function end(ended: readonly SessionInfo[]): Promise<void> {
     setSessions((before) => before?.filter((session) => !ended.includes(session)) ?? null);
@@ -56,44 +49,42 @@ export function Sessions() {
         )
       }
     >
-      {error !== null ? (
-        <ErrorNote error={error} onRetry={load} />
-      ) : sessions === null ? (
-        <SkeletonRows count={2} />
-      ) : (
-        <ul class="card list">
-          {sessions.map((session) => {
-            const browser = describeBrowser(session.user_agent ?? "");
-            const name = browser.system === "" ? browser.name || s.settings.unknownBrowser : s.settings.browserOn(browser.name || s.settings.unknownBrowser, browser.system);
-            return (
-              <li key={session.id}>
-                <span class="tile">
-                  <Icon name={browser.isPhone ? "phone" : "monitor"} />
-                </span>
-                <span class="grow">
-                  <span class="strong">{name}</span>
-                  <span class="two wrapit">
-                    {[session.source_address, session.is_current ? s.settings.since(fmt.moment(new Date(session.created_at))) : s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))]
-                      .filter(Boolean)
-                      .join(" · ")}
+      <Loaded value={sessions} error={error} onRetry={load} skeletonCount={2}>
+        {(known) => (
+          <ul class="card list">
+            {known.map((session) => {
+              const browser = describeBrowser(session.user_agent ?? "");
+              const name = browser.system === "" ? browser.name || s.settings.unknownBrowser : s.settings.browserOn(browser.name || s.settings.unknownBrowser, browser.system);
+              return (
+                <li key={session.id}>
+                  <span class="tile">
+                    <Icon name={browser.isPhone ? "phone" : "monitor"} />
                   </span>
-                </span>
-                <span class="acts row">
-                  {session.is_current ? (
-                    <Badge tone="ok" icon="check">
-                      {s.settings.thisOne}
-                    </Badge>
-                  ) : (
-                    <button type="button" class="btn small" aria-label={s.settings.endOne(name)} onClick={() => void end([session])}>
-                      {s.settings.end}
-                    </button>
-                  )}
-                </span>
-              </li>
-            );
-          })}
-        </ul>
-      )}
+                  <span class="grow">
+                    <span class="strong">{name}</span>
+                    <span class="two wrapit">
+                      {[session.source_address, session.is_current ? s.settings.since(fmt.moment(new Date(session.created_at))) : s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))]
+                        .filter(Boolean)
+                        .join(" · ")}
+                    </span>
+                  </span>
+                  <span class="acts row">
+                    {session.is_current ? (
+                      <Badge tone="ok" icon="check">
+                        {s.settings.thisOne}
+                      </Badge>
+                    ) : (
+                      <button type="button" class="btn small" aria-label={s.settings.endOne(name)} onClick={() => void end([session])}>
+                        {s.settings.end}
+                      </button>
+                    )}
+                  </span>
+                </li>
+              );
+            })}
+          </ul>
+        )}
+      </Loaded>
       <div class="row wrap">
         <button type="button" class="btn" onClick={() => void signOut()}>
           <Icon name="out" />

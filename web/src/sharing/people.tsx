@@ -7,7 +7,7 @@ import { s } from "../core/screen-texts";
 import { problemText, showProblem } from "../core/problems";
 import { user } from "../core/session";
 import { Avatar, FieldError, IconButton } from "../ui/controls";
-import { Icon } from "../ui/icon";
+import { Select } from "../ui/form-dialog";
 
 type Role = Grant["role"];
 
@@ -77,13 +77,16 @@ export function PeopleWithAccess({ files }: { readonly files: readonly FileInfo[
             <span class="grow two strong-two" title={name}>
               {name}
             </span>
-            <span class="select">
-              <select class="input role" aria-label={s.people.roleOf(name)} value={grant.role} onChange={(event) => void setRole(grant, event.currentTarget.value as Role)}>
-                <option value="viewer">{s.people.viewer}</option>
-                <option value="editor">{s.people.editor}</option>
-              </select>
-              <Icon name="down" size="s" />
-            </span>
+            <Select
+              class="role"
+              label={s.people.roleOf(name)}
+              value={grant.role}
+              options={[
+                ["viewer", s.people.viewer],
+                ["editor", s.people.editor],
+              ]}
+              onChange={(role) => void setRole(grant, role as Role)}
+            />
             <IconButton icon="x" label={s.people.remove(name)} isSmall onClick={() => void remove(grant)} />
           </div>
         );

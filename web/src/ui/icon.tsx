@@ -1,5 +1,6 @@
 /** Icons and the mark, as inline SVG. */
 
+import { LOGO_URL } from "../core/brand";
 import { ICON_PATHS, type IconName } from "./icon-paths";
 
 const paths: Partial<Record<IconName, readonly string[]>> = { ...ICON_PATHS };
@@ -28,8 +29,10 @@ export function Icon({ name, size, class: extra }: IconProps) {
 }
 
 export function Mark({ isLarge = false }: { readonly isLarge?: boolean }) {
+  const classes = isLarge ? "mark lg" : "mark";
+  if (LOGO_URL !== null) return <img class={classes} src={LOGO_URL} alt="" />;
   return (
-    <svg class={isLarge ? "mark lg" : "mark"} viewBox="0 0 24 24" aria-hidden="true">
+    <svg class={classes} viewBox="0 0 24 24" aria-hidden="true">
       <rect width="24" height="24" rx="6.5" fill="currentColor" />
       <path class="fg" d="M4.1 8.6 7.9 16.9 11.6 9.3 15.1 16.9 20.1 6.2" fill="none" stroke-width="2.7" stroke-linecap="round" stroke-linejoin="round" />
     </svg>

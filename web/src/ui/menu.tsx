@@ -64,7 +64,7 @@ let wasOpenAtPress = false;
 function place(menu: HTMLElement, button: HTMLElement): void {
   const at = button.getBoundingClientRect();
   const isBelow = at.bottom + menu.offsetHeight + 8 < window.innerHeight || at.top < menu.offsetHeight;
-  const isEnd = at.left + menu.offsetWidth + 8 > window.innerWidth;
+  const isEnd = document.documentElement.dir === "rtl" ? at.right > menu.offsetWidth + 8 : at.left + menu.offsetWidth + 8 > window.innerWidth;
   menu.style.top = `${isBelow ? at.bottom + 4 : at.top - menu.offsetHeight - 4}px`;
   menu.style.left = `${Math.max(8, isEnd ? at.right - menu.offsetWidth : at.left)}px`;
 }

@@ -5,8 +5,9 @@ from typing import Any
 from fastapi.routing import RouteContext
 
 from lambda_app.dependencies.auth import get_current_user
+from lambda_app.dependencies.callers import RequiredCredential
 from lambda_app.dependencies.scopes import scope_of
-from lambda_app.dependencies.share_links import SHARE_TOKEN_HEADER, get_visitor
+from lambda_app.dependencies.share_links import SHARE_TOKEN_HEADER, get_link_visitor, get_visitor
 from lambda_app.routers.http.openapi.dependencies import calls_of
 from lambda_app.schemas.accounts.api_keys import Scope
 
@@ -34,8 +35,11 @@ SCHEMES: dict[str, dict[str, Any]] = {
         "description": "The `share_pass` of `POST /s/{token}`. Links with a password need it.",
     },
 }
-REQUIRES_CREDENTIALS = {get_current_user}
-"""The dependencies that refuse anonymous callers."""
+
+
+def refuses_anonymous(call: Any) -> bool:
+    """Whether the dependency refuses anonymous callers."""
+    return call is get_current_user or isinstance(call, RequiredCredential)
 
 
 def complete(operation: dict[str, Any], route: RouteContext, method: str) -> None:
@@ -46,8 +50,8 @@ def complete(operation: dict[str, Any], route: RouteContext, method: str) -> Non
     scope = scope_of(method, str(route.path_format))
     calls = calls_of(route)
     operation["security"] = [{ACCESS_TOKEN: []}, {API_KEY: [] if scope is None else [str(scope)]}]
-    if get_visitor in calls:
+    if not calls.isdisjoint((get_visitor, get_link_visitor)):
         operation["security"].append({SHARE_PASS: []})
-    if REQUIRES_CREDENTIALS.isdisjoint(calls):
+    if not any(map(refuses_anonymous, calls)):
         # An empty requirement makes credentials optional (OpenAPI 3.1, Security Requirement Object).
         operation["security"].append({})

@@ -80,8 +80,9 @@ export const start: StartTexts = {
     wait: (seconds) => `Zu viele Versuche. Warten Sie ${seconds < 90 ? `${seconds} Sekunden` : `${Math.ceil(seconds / 60)} Minuten`} und versuchen Sie es erneut.`,
     codes: {
       bad_credentials: "E-Mail oder Passwort ist falsch. Groß- und Kleinschreibung zählt.",
-      bad_second_factor: "Dieser Code ist falsch oder wurde schon benutzt. Warten Sie auf den nächsten.",
-      account_deletion_pending: "Dieses Konto wird gelöscht. Setzen Sie das Häkchen, um es zu behalten.",
+      second_factor_required: "Geben Sie den Code Ihrer Authenticator-App oder einen Wiederherstellungscode ein.",
+      bad_second_factor: "Dieser Code ist falsch oder schon benutzt. Warten Sie auf den nächsten.",
+      account_deletion_pending: "Dieses Konto wird bald gelöscht. Behalten Sie es, um sich anzumelden.",
       email_not_verified: "Diese E-Mail-Adresse ist noch nicht bestätigt. Öffnen Sie den Link in der Mail, die wir gesendet haben.",
       email_taken: "Zu dieser E-Mail-Adresse gibt es schon ein Konto. Melden Sie sich an.",
       registration_closed: "Neue Konten legt nur der Betreiber dieses Servers an.",
@@ -98,7 +99,7 @@ export const start: StartTexts = {
     },
   },
   signIn: {
-    title: "Bei We-Upload anmelden",
+    title: (name) => `Bei ${name} anmelden`,
     email: "E-Mail",
     password: "Passwort",
     forgot: "Vergessen?",
@@ -107,10 +108,9 @@ export const start: StartTexts = {
     newHere: "Neu hier?",
     createAccount: "Konto anlegen",
     sendConfirmation: "Mail erneut senden",
+    code: "Code",
+    keepAccount: "Mein Konto behalten",
     toSignIn: "Zur Anmeldung",
-    code: "Code Ihrer Authenticator-App",
-    codeHint: "Oder einer Ihrer Wiederherstellungscodes.",
-    keepAccount: "Mein Konto behalten: nicht löschen",
     sessionEnded: "Ihre Sitzung ist beendet. Melden Sie sich erneut an.",
   },
   signUp: {

@@ -78,8 +78,9 @@ export const start = {
     wait: (seconds: number) => `Too many tries. Wait ${seconds < 90 ? `${seconds} seconds` : `${Math.ceil(seconds / 60)} minutes`}, then try again.`,
     codes: {
       bad_credentials: "E-mail or password is wrong. Capital letters count.",
-      bad_second_factor: "This code is wrong or was used before. Wait for the next one.",
-      account_deletion_pending: "This account is going to be deleted. Tick the box to keep it.",
+      second_factor_required: "Enter the code of your authenticator app, or a recovery code.",
+      bad_second_factor: "This code is wrong or was used already. Wait for the next one.",
+      account_deletion_pending: "This account is about to be deleted. Keep it to sign in.",
       email_not_verified: "This e-mail address is not confirmed yet. Open the link in the mail we sent.",
       email_taken: "There is an account with this e-mail address already. Sign in instead.",
       registration_closed: "New accounts are made by the operator of this server only.",
@@ -96,7 +97,7 @@ export const start = {
     },
   },
   signIn: {
-    title: "Sign in to We-Upload",
+    title: (name: string) => `Sign in to ${name}`,
     email: "E-mail",
     password: "Password",
     forgot: "Forgot it?",
@@ -105,10 +106,9 @@ export const start = {
     newHere: "New here?",
     createAccount: "Create an account",
     sendConfirmation: "Send the mail again",
+    code: "Code",
+    keepAccount: "Keep my account",
     toSignIn: "To the sign-in",
-    code: "Code of your authenticator app",
-    codeHint: "Or one of your recovery codes.",
-    keepAccount: "Keep my account: do not delete it",
     sessionEnded: "Your session has ended. Sign in again.",
   },
   signUp: {

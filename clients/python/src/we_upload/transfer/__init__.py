@@ -1,0 +1,1 @@
+"""The transfer of bytes: sources, lanes, uploads and downloads."""

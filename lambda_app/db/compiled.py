@@ -1,0 +1,149 @@
+"""Statements that are compiled to SQL once per process and executed without SQLAlchemy's session (docs/adr/0034-one-trip-requests.md)."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
+
+from pg8000.dbapi import Error  # type: ignore[import-untyped]  # ships no type information
+from sqlalchemy import BindParameter, Engine, Executable, bindparam
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import PoolProxiedConnection  # noqa: TC002 - importing it only for type checks saves nothing
+from sqlalchemy.types import TypeEngine
+
+from lambda_app.db.connection import TransactionMode, WireConnection
+from lambda_app.db.dialect import WireDialect, require_wire_connection
+from lambda_app.db.errors import ConnectionLostError
+from lambda_app.db.messages import parse
+from lambda_app.db.session import translate_database_error
+
+STATEMENT_MAX_BYTES = 16 * 1024
+"""RDS Proxy pins a connection for a longer statement."""
+
+T = TypeVar("T")
+Rows = list[list[Any]]
+
+_DIALECT = WireDialect()
+_PARAMETER = re.compile(r"\$([0-9]+)")
+
+
+_AT_EXECUTION = object()
+
+
+def parameter(name: str, kind: TypeEngine[T]) -> BindParameter[T]:
+    """Return a parameter whose value is given at each execution."""
+    return bindparam(name, _AT_EXECUTION, type_=kind)
+
+
+class Sql(NamedTuple):
+    """The text of a statement, the names of its parameters in their order, and whether it only reads."""
+
+    text: str
+    names: tuple[str, ...]
+    mode: TransactionMode
+
+
+class CompiledStatement:
+    """A statement whose SQL is built and compiled on first use. Each `parameter` in it has a value at each execution.
+
+    A statement that writes commits by itself.
+    """
+
+    def __init__(self, build: Callable[[], Executable]) -> None:
+        self._build = build
+
+    @cached_property
+    def sql(self) -> Sql:
+        """The compiled statement, in which values that never change are literals."""
+        statement: Any = self._build()
+        compiled = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
+        names = compiled.positiontup
+        values = compiled.params
+        numbers: dict[str, int] = {}
+
+        def rendered(match: re.Match[str]) -> str:
+            name = names[int(match[1]) - 1]
+            if values[name] is _AT_EXECUTION:
+                return f"${numbers.setdefault(name, len(numbers) + 1)}"
+            return _literal(values[name])
+
+        text = _PARAMETER.sub(rendered, str(compiled))
+        return Sql(text, tuple(numbers), TransactionMode.READ if compiled.is_plain_read else TransactionMode.OWN_TRANSACTION)
+
+    def prepare(self) -> None:
+        """Compile the statement and encode its text, before it is needed."""
+        parse(self.sql.text)
+
+    def values(self, parameters: Mapping[str, Any]) -> list[Any]:
+        """Return the values in the order of the SQL text. Raises KeyError when a parameter is missing."""
+        return [parameters[name] for name in self.sql.names]
+
+
+class StatementRunner:
+    """Executes compiled statements on connections of the pool, each in one round trip.
+
+    Database errors become the AppErrors that `translate_database_error` returns, or DBAPIErrors.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def run(self, statement: CompiledStatement, parameters: Mapping[str, Any]) -> Rows:
+        """Execute the statement and return its rows."""
+        sql, values = statement.sql, statement.values(parameters)
+        with self._connection() as connection:
+            self._announce(sql.text, values)
+            rows: Rows = connection.execute_statement(sql.text, values, sql.mode).rows
+            return rows
+
+    def read_each(self, statements: Sequence[CompiledStatement], parameters: Mapping[str, Any]) -> list[Rows]:
+        """Execute several statements that only read in one flush, and return the rows of each."""
+        calls = [(statement.sql.text, statement.values(parameters)) for statement in statements]
+        with self._connection() as connection:
+            for text, values in calls:
+                self._announce(text, values)
+            return connection.read_each(calls)
+
+    def _announce(self, sql: str, values: Sequence[Any]) -> None:
+        # So that tools which listen to the engine see these statements too.
+        if self._engine.dispatch.before_cursor_execute:
+            self._engine.dispatch.before_cursor_execute(None, None, sql, tuple(values), None, False)
+
+    @contextmanager
+    def _connection(self) -> Iterator[WireConnection]:
+        pooled: PoolProxiedConnection | None = None
+        try:
+            pooled = self._engine.raw_connection()
+            yield require_wire_connection(pooled)
+        except BaseException as error:
+            is_lost = not isinstance(error, Error) or isinstance(error, ConnectionLostError)
+            if pooled is not None and (is_lost or not require_wire_connection(pooled).is_synchronized):
+                # An unread reply may be left: the next request on this connection would receive its rows.
+                pooled.invalidate(error)
+            wrapped = _as_database_error(error) if isinstance(error, Error) else error
+            translated = translate_database_error(wrapped)
+            if translated is not None:
+                raise translated from wrapped
+            if wrapped is error:
+                raise
+            raise wrapped from error
+        finally:
+            if pooled is not None:
+                pooled.close()
+
+
+def _as_database_error(error: BaseException) -> BaseException:
+    # The statement and its values are left out: values may be secrets.
+    return DBAPIError.instance(None, None, error, Error, hide_parameters=True)
+
+
+def _literal(value: Any) -> str:
+    """Return the literal of a value that never changes. Raises TypeError for a type that no statement needs."""
+    if isinstance(value, bool) or value is None:
+        return "NULL" if value is None else str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, str):
+        return "'" + str(value).replace("'", "''") + "'"
+    raise TypeError(f"A constant of a compiled statement cannot be a {type(value).__name__}")

@@ -1,0 +1,91 @@
+"""Credentials of requests whose own statement authenticates the caller (docs/adr/0034-one-trip-requests.md).
+
+The dependency only reads the header. The service of the route decodes the credential and executes the statement, in one worker thread.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from anyio.lowlevel import RunVar
+from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
+
+from lambda_app.core.errors import AppError, NotAuthenticatedError
+from lambda_app.dependencies.auth import BearerToken
+from lambda_app.dependencies.scopes import scope_of
+from lambda_app.factory import Services
+from lambda_app.services.accounts.callers import SubmittedCredential
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+STATEMENT_THREADS = 40
+"""Worker threads of these requests. Each holds a connection only while it has a thread, so they cannot block those of `SessionDep`."""
+
+_SUBMITTED = "we_upload.credential"
+_limiter: RunVar[CapacityLimiter] = RunVar("statement_threads")
+_scope_of = lru_cache(maxsize=512)(scope_of)
+
+
+class OptionalCredential(BearerToken):
+    """Returns the credential of the request, not checked yet, or None for an anonymous caller.
+
+    A security scheme itself, not a dependency on one, because each dependency costs 15 µs.
+    """
+
+    async def __call__(self, request: HTTPConnection) -> Any:
+        """Return the credential. Raises NotAuthenticatedError when the header is present but is not exactly one bearer token."""
+        text = await super().__call__(request)
+        if text is None:
+            return None
+        submitted = SubmittedCredential(text, _scope_of(request.scope["method"], request.scope["route"].path))
+        request.scope[_SUBMITTED] = submitted
+        return submitted
+
+
+class RequiredCredential(OptionalCredential):
+    """Returns the credential of the request, not checked yet."""
+
+    async def __call__(self, request: HTTPConnection) -> Any:
+        """Return the credential. Raises NotAuthenticatedError."""
+        submitted = await super().__call__(request)
+        if submitted is None:
+            raise NotAuthenticatedError("Not authenticated")
+        return submitted
+
+
+def services_of(request: Request) -> Services:
+    """Return the services that `create_app` stored in the application."""
+    services: Services = request.app.state.services
+    return services
+
+
+async def refusal_before(request: Request) -> AppError | None:
+    """Return the error of the caller's credential, if an error ended the request before its statement could check the credential.
+
+    A caller without a valid credential must not learn about other errors of the request.
+    """
+    submitted: SubmittedCredential | None = request.scope.get(_SUBMITTED)
+    if submitted is None or submitted.is_checked:
+        return None
+    try:
+        await run_statement(services_of(request).callers().authenticate, submitted)
+    except AppError as error:
+        return error
+    return None
+
+
+async def run_statement(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
+    """Call the function, which executes a statement, in a worker thread; within Lambda in this thread."""
+    limiter = _limiter.get(None)
+    if limiter is None:
+        limiter = CapacityLimiter(STATEMENT_THREADS)
+        _limiter.set(limiter)
+    return await anyio.to_thread.run_sync(partial(function, *arguments, **keywords), limiter=limiter)
+
+
+CredentialDep = Annotated[SubmittedCredential | None, Depends(OptionalCredential())]
+RequiredCredentialDep = Annotated[SubmittedCredential, Depends(RequiredCredential())]

@@ -1,0 +1,192 @@
+"""Addresses of links and file requests, and the administration of accounts, in the web app in a real browser."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text as sql
+
+from tests.e2e.browser.conftest import Site
+from tests.e2e.browser.steps import Results, Steps, choose_action, console_messages, failures, keeps_policy, sign_in
+from tests.support.accounts import Account, make_account, make_file
+from tests.support.second_factor import set_up
+from tests.support.shares import make_share
+
+TITLE = "Photos of the feast"
+
+
+@pytest.fixture(scope="module")
+def owner(site: Site, client: httpx.Client) -> Account:
+    """The owner of the links and the file request."""
+    return make_account(client, site.services)
+
+
+@pytest.fixture(scope="module")
+def link(client: httpx.Client, owner: Account) -> dict[str, Any]:
+    """A link whose address the server knows."""
+    return make_share(client, owner, make_file(client, owner, filename="plan.pdf")["id"])
+
+
+@pytest.fixture(scope="module")
+def old_link(site: Site, client: httpx.Client, owner: Account) -> dict[str, Any]:
+    """A link of a version that kept only the digest of the address."""
+    share = make_share(client, owner, make_file(client, owner, filename="old.pdf")["id"])
+    with site.services.engine.begin() as connection:
+        connection.execute(sql("UPDATE share SET encrypted_token = NULL WHERE id = :id"), {"id": share["id"]})
+    return share
+
+
+@pytest.fixture(scope="module")
+def request_url(client: httpx.Client, owner: Account) -> str:
+    """The first address of a file request."""
+    response = client.post("/api/v1/file-requests", json={"title": TITLE}, headers=owner.headers)
+    return str(response.raise_for_status().json()["url"])
+
+
+@pytest.fixture(scope="module")
+def operator(site: Site, client: httpx.Client) -> Account:
+    """A superuser."""
+    return make_account(client, site.services, is_superuser=True)
+
+
+@pytest.fixture(scope="module")
+def member(site: Site, client: httpx.Client) -> Account:
+    """An account with a file and an unconfirmed address."""
+    account = make_account(client, site.services, is_verified=False)
+    make_file(client, account, filename="notes of the member.txt")
+    return account
+
+
+@pytest.fixture(scope="module")
+def careful(site: Site, client: httpx.Client) -> tuple[Account, list[str]]:
+    """An account with a second factor, and its recovery codes."""
+    account = make_account(client, site.services)
+    return account, set_up(client, account)[1]
+
+
+@pytest.fixture(scope="module")
+def results(
+    site: Site,
+    link: dict[str, Any],
+    old_link: dict[str, Any],
+    request_url: str,
+    owner: Account,
+    operator: Account,
+    member: Account,
+    careful: tuple[Account, list[str]],
+    visit: Callable[[dict[str, Any]], Results],
+) -> Results:
+    """The results of all jobs, run in one browser."""
+    assert all((link["url"], old_link["url"], request_url))
+    as_owner: Steps = [*sign_in(owner.email, owner.password), {"see": "Files", "role": "heading"}]
+    as_operator: Steps = [*sign_in(operator.email, operator.password), {"see": "Files", "role": "heading"}]
+    find_member: Steps = [
+        {"open": f"{site.url}/admin?tab=people"},
+        {"fill": "Search addresses", "value": member.email},
+        {"see": member.email},
+    ]
+    confirm: Steps = [{"click": "New address", "within": "dialog"}]
+    jobs: dict[str, Any] = {
+        "known address": [
+            *(*as_owner, {"open": f"{site.url}/links"}, {"click": "plan.pdf"}, {"see": "You can copy it again under Links."}),
+            {"visitor": "Link", "steps": [{"see": "plan.pdf"}]},
+        ],
+        "lost address": [
+            *(*as_owner, {"open": f"{site.url}/links"}, {"see": "The server cannot show some of these addresses."}),
+            *(*choose_action("old.pdf", "New address"), {"see": "The old address stops working at once."}, {"axe": True}, *confirm),
+            *({"see": "You can copy it again under Links."}, {"visitor": "Link", "steps": [{"see": "old.pdf"}]}),
+        ],
+        "request": [
+            *(*as_owner, {"open": f"{site.url}/requests"}, *choose_action(TITLE, "New address"), *confirm),
+            *({"see": "Send this link"}, {"axe": True}, {"visitor": "Link", "steps": [{"see": TITLE}]}),
+        ],
+        "role": [
+            *(*as_operator, *find_member, *choose_action(member.email, "Make superuser")),
+            *({"fill": "Your password", "value": "wrong password"}, {"click": "Make superuser", "within": "dialog"}),
+            *({"see": "Enter the current password."}, {"axe": True}),
+            *(
+                {"fill": "Your password", "value": operator.password},
+                {"click": "Make superuser", "within": "dialog"},
+                {"see": "Changes saved"},
+            ),
+        ],
+        "files of one account": [
+            *(*as_operator, *find_member, *choose_action(member.email, "Show files"), {"see": "notes of the member.txt"}),
+            *({"see": member.email}, {"axe": True}, {"resize": 320}),
+        ],
+        "unconfirmed": [
+            *(*sign_in(member.email, member.password), {"see": "Files", "role": "heading"}, {"open": f"{site.url}/settings"}),
+            *({"see": "Until you confirm the address"}, {"idle": True}, {"axe": True}),
+        ],
+    }
+    account, (code, other, *_) = careful
+    jobs["second factor"] = [
+        *(*sign_in(account.email, account.password), {"see": "Enter the code of your authenticator app"}, {"axe": True}),
+        *({"fill": "Password", "value": account.password}, {"fill": "Code", "value": code}, {"click": "Sign in"}),
+        *({"see": "Files", "role": "heading"}, {"open": f"{site.url}/settings"}, {"see": "Turn off second factor", "role": "button"}),
+        *({"click": "Delete account"}, {"see": "Delete your account?"}, {"axe": True}),
+        *(
+            {"fill": "Current password", "value": account.password, "within": "dialog"},
+            {"fill": "Code", "value": other, "within": "dialog"},
+        ),
+        *({"click": "Delete account", "within": "dialog"}, {"see": "Your account is closed and will be deleted on"}),
+    ]
+    jobs["turns the factor on"] = [
+        *(*as_owner, {"open": f"{site.url}/settings"}, {"click": "Turn on second factor"}),
+        *({"fill": "Current password", "value": owner.password, "within": "dialog"}, {"click": "Next"}, {"see": "Scan the code"}),
+        *({"axe": True}, {"fill": "Code", "value": "000000", "within": "dialog"}, {"click": "Turn on", "within": "dialog"}),
+        {"see": "This code is wrong or was used already."},
+    ]
+    # The last job changes what the others see.
+    role = jobs.pop("role")
+    return visit(keeps_policy({name: {"url": f"{site.url}/", "steps": steps} for name, steps in {**jobs, "role": role}.items()}))
+
+
+def test_every_job_completed(results: Results) -> None:
+    assert failures(results) == {}
+
+
+def test_new_address_replaces_the_old_one(results: Results, client: httpx.Client, link: dict[str, Any], old_link: dict[str, Any]) -> None:
+    assert results["lost address"]["path"] == "/links"
+    assert client.get(link["url"]).status_code == 200
+    assert client.get(old_link["url"]).status_code == 404
+
+
+def test_new_address_of_a_request_replaces_the_old_one(results: Results, client: httpx.Client, request_url: str) -> None:
+    assert results["request"]["path"] == "/requests"
+    assert client.get(request_url).status_code == 404
+
+
+def test_role_changes_only_with_the_password_of_the_superuser(
+    results: Results, client: httpx.Client, operator: Account, member: Account
+) -> None:
+    assert results["role"]["statuses"].count(403) == 1
+    account = client.get(f"/api/v1/users/{member.id}", headers=operator.headers).json()
+    assert account["is_superuser"]
+
+
+def test_account_is_closed_with_password_and_code(results: Results, client: httpx.Client, careful: tuple[Account, list[str]]) -> None:
+    account, _ = careful
+    assert results["second factor"]["path"] == "/sign-in"
+    assert client.get("/api/v1/users/me", headers=account.headers).status_code in (401, 403)
+
+
+def test_pages_have_no_accessibility_violations(results: Results) -> None:
+    reports = [report for result in results.values() for report in result["axe"]]
+
+    assert len(reports) == 8
+    assert [report["violations"] for report in reports if report["violations"]] == []
+
+
+def test_list_of_all_files_fits_a_narrow_screen(results: Results) -> None:
+    assert max(results["files of one account"]["widths"]) <= 320
+
+
+def test_browser_reports_neither_errors_nor_violations_of_the_policy(results: Results) -> None:
+    messages = console_messages(results)
+
+    # The browser itself reports the refusals.
+    for name in ("role", "second factor", "turns the factor on"):
+        assert [message for message in messages.pop(name, []) if "403" not in message and "401" not in message] == []
+    assert messages == {}

@@ -1,0 +1,82 @@
+/** Changes of another account that need the superuser's own password: role, address, password. */
+
+import type { User, UserUpdate } from "@we-upload/client";
+import { api } from "../core/api";
+import { t } from "../core/language";
+import { s } from "../core/screen-texts";
+import { showToast } from "../core/toasts";
+import { NewPassword } from "../screens/account-page";
+import { OneTimeCode, ownCredentials } from "../settings/own-credentials";
+import { Field } from "../ui/controls";
+import { FormDialog, textOf } from "../ui/form-dialog";
+
+interface AccountDialogProps {
+  readonly account: User;
+  readonly onClose: () => void;
+  readonly onSaved: (account: User) => void;
+}
+
+function OwnPassword() {
+  return (
+    <>
+      <Field label={s.admin.ownPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} hint={s.admin.ownPasswordHint} />
+      <OneTimeCode />
+    </>
+  );
+}
+
+/** Return a function that sends changes together with the superuser's password. */
+function saver({ account, onSaved }: AccountDialogProps) {
+  return async (fields: FormData, changes: UserUpdate) => {
+    onSaved(await api.admin.updateUser(account.id, { ...changes, ...ownCredentials(fields) }));
+    showToast(s.share.saved, { icon: "user" });
+  };
+}
+
+/** Make an account a superuser, or take that away. */
+export function RoleDialog(props: AccountDialogProps) {
+  const { account, onClose } = props;
+  const save = saver(props);
+  const becomesSuperuser = !account.is_superuser;
+  return (
+    <FormDialog
+      title={becomesSuperuser ? s.admin.promoteTitle(account.email) : s.admin.demoteTitle(account.email)}
+      submit={becomesSuperuser ? s.admin.promote : s.admin.demote}
+      isDangerous
+      act={(fields) => save(fields, { is_superuser: becomesSuperuser })}
+      onClose={onClose}
+    >
+      <p class="soft">{becomesSuperuser ? s.admin.promoteText : s.admin.demoteText}</p>
+      <OwnPassword />
+    </FormDialog>
+  );
+}
+
+export function AddressDialog(props: AccountDialogProps) {
+  const { account, onClose } = props;
+  const save = saver(props);
+  return (
+    <FormDialog title={s.admin.changeEmail} subtitle={account.email} submit={t.actions.save} act={(fields) => save(fields, { email: textOf(fields, "email") })} onClose={onClose}>
+      <Field label={s.admin.newEmail} type="email" name="email" required maxLength={254} autoComplete="off" autoFocus />
+      <OwnPassword />
+    </FormDialog>
+  );
+}
+
+export function PasswordDialog(props: AccountDialogProps) {
+  const { account, onClose } = props;
+  const save = saver(props);
+  return (
+    <FormDialog
+      title={s.admin.setPassword}
+      subtitle={account.email}
+      submit={s.reset.submit}
+      act={(fields) => save(fields, { password: String(fields.get("password")) })}
+      onClose={onClose}
+    >
+      <p class="soft">{s.admin.setPasswordText}</p>
+      <NewPassword label={s.reset.password} isBig={false} />
+      <OwnPassword />
+    </FormDialog>
+  );
+}
