@@ -84,6 +84,11 @@ class FunctionSpec:
         return self.trigger not in (Trigger.MANUAL, Trigger.DEPLOY, Trigger.ROTATION)
 
     @property
+    def has_snapshots(self) -> bool:
+        """Whether it starts from a SnapStart snapshot. Each version's snapshot has a cost, so only a function that callers wait for."""
+        return self.trigger is Trigger.REQUEST
+
+    @property
     def exists(self) -> bool:
         """Whether the handler's module is in the source tree."""
         return (ROOT / (self.handler.rpartition(".")[0].replace(".", "/") + ".py")).is_file()
@@ -158,6 +163,17 @@ FUNCTIONS = (
         permissions=Permission.USE_DATABASE,
         concurrency=None,
     ),
+    FunctionSpec(
+        name="Admin",
+        handler="lambda_app.handlers.admin.handler",
+        trigger=Trigger.MANUAL,
+        # The key of the links: `reencrypt-links`.
+        permissions=Permission.USE_DATABASE | Permission.READ_LINK_KEY,
+        # `verify-audit` reads and hashes the complete log.
+        memory_mib=1769,
+        timeout_seconds=ARCHIVE_TIMEOUT_SECONDS,
+        concurrency=None,
+    ),
 )
 """The stacks leave out a spec whose handler module does not exist."""
 
@@ -214,7 +230,7 @@ class AppFunction(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, spec: FunctionSpec, context: FunctionContext) -> None:
         super().__init__(scope, construct_id)
         self.spec = spec
-        snapshots = context.snapshots and spec.is_published
+        snapshots = context.snapshots and spec.has_snapshots
         self.workers: int = getattr(context.config, spec.concurrency) if spec.concurrency else 1
         config, artifact = context.config, context.artifact
         self.log_group = logs.LogGroup(self, "Log", retention=log_retention(config), removal_policy=RemovalPolicy.DESTROY)
@@ -233,7 +249,7 @@ class AppFunction(Construct):
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             tracing=lambda_.Tracing.ACTIVE,
-            reserved_concurrent_executions=self.workers,
+            reserved_concurrent_executions=self.workers if config.reserves_concurrency else None,
             vpc=context.vpc,
             vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED) if context.vpc else None,
             security_groups=[context.security_group] if context.security_group else None,

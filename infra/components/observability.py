@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
@@ -47,6 +49,8 @@ class Observability(Construct):
         self._watch_gateway(api)
         self._watch_queue(data)
         self._watch_database(data)
+        if config.scans_for_malware:
+            self._watch_malware_plan(data)
         dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(12))
         alarms = list(self.alarms.values())
         dashboard.add_widgets(cloudwatch.GraphWidget(title="Request time from the application log, ms", left=request_times, width=24))
@@ -154,6 +158,21 @@ class Observability(Construct):
         lost = files.archive_dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
         self._alarm("ArchiveQueueAge", waiting, over=7200, periods=2, meaning="An archive request has waited for over two hours.")
         self._alarm("ArchiveDeadLetters", lost, over=0, meaning="An archive request failed five times.")
+
+    def _watch_malware_plan(self, data: DataStack) -> None:
+        """Notify when GuardDuty cannot scan the bucket any more: new files then stay unreadable."""
+        rule = events.Rule(
+            self,
+            "MalwarePlan",
+            description="The malware scan of the bucket does not work. See docs/runbook.md#malwareplan",
+            event_pattern=events.EventPattern(
+                source=["aws.guardduty"],
+                detail_type=["GuardDuty Malware Protection Resource Status Warning", "GuardDuty Malware Protection Resource Status Error"],
+                detail={"s3BucketDetails": {"bucketName": [data.files.bucket.bucket_name]}},
+            ),
+        )
+        # By role: a statement for EventBridge in the topic's policy cannot be limited to this account.
+        rule.add_target(targets.SnsTopic(self.topic, authorize_using_role=True))
 
     def _watch_database(self, data: DataStack) -> None:
         database = data.database

@@ -5,6 +5,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_ses as ses
 from constructs import Construct
 
+from infra.components.backups import DailyBackups
 from infra.components.database import Database
 from infra.components.file_bucket import FileBucket
 from infra.components.nag_suppressions import suppress_nag
@@ -57,6 +58,8 @@ class DataStack(Stack):
             "AwsSolutions-SMG4",
             reason="A rotation must encrypt the stored addresses again before the old key is removed, which an operator starts.",
         )
+        if config.recovery_region:
+            DailyBackups(self, "Backups", config=config, database=self.database.backup_resource)
         if config.makes_mail_identity:
             self._make_mail_identity(config)
         CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name, description="Bucket of the uploaded objects")

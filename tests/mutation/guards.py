@@ -19,6 +19,8 @@ from lambda_app.db import errors as db_errors
 from lambda_app.dependencies import browser_sessions, same_origin
 from lambda_app.dependencies import callers as caller_dependencies
 from lambda_app.dependencies.auth import BearerToken
+from lambda_app.handlers import admin
+from lambda_app.handlers.rotate_signing_key import RotationRefusedError, SigningKeyRotation
 from lambda_app.models import (
     Archive,
     ArchiveStatus,
@@ -858,6 +860,18 @@ GUARDS = (
         engine._discard_interrupted,
         (Replace(lambda *_: None),),
         ("integration/db", f"{API}test_hostile_strings.py"),
+    ),
+    Guard(
+        "the admin function refuses other commands",
+        admin.handler,
+        (DropCheck(admin.COMMANDS),),
+        ("integration/handlers/test_admin.py::test_other_commands_and_arguments_are_refused",),
+    ),
+    Guard(
+        "only a rotation of the current keys becomes current",
+        SigningKeyRotation._finish,
+        (DropCheck(RotationRefusedError),),
+        ("unit/handlers/test_rotate_signing_key.py",),
     ),
     Guard(
         "every response has the security headers",
