@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run admin test test-slow test-browser bench fuzz test-pooler localstack check fix openapi lock clean
-.PHONY: setup-infra package synth deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
+.PHONY: setup-infra package synth preflight deploy check-infra test-infra test-deploy resource-counts localstack-up localstack-deploy localstack-test
 
 # Evaluated on first use and then cached, because `make help` must work on a machine without Python.
 INTERPRETER = $(eval INTERPRETER := $$(shell infra/local/find-python "$(PYTHON)"))$(INTERPRETER)
@@ -173,16 +173,38 @@ CDK_RUN = JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION=1 node_modules/.bin/cdk 
 setup-infra: setup ## Install the CDK and its command line
 	@"$(INTERPRETER)" -m infra.toolchain
 
+# A PEM bundle of RDS, for a region whose certificate authorities the locked npm package lacks; see docs/deploy.md.
+AUTHORITIES ?=
 package: setup-infra ## Build the deployment package for Python 3.13, without Docker
-	@"$(INFRA_BIN)/python" -m infra.package
+	@"$(INFRA_BIN)/python" -m infra.package $(if $(AUTHORITIES),--authorities "$(AUTHORITIES)")
 
 synth: package ## Write the CloudFormation templates of all stages to cdk.out; needs no AWS account
 	@for stage in dev staging prod; do \
 		$(CDK_RUN) synth --quiet --output "cdk.out/$$stage" -c stage=$$stage $(CDK) & started="$$started $$!"; \
 	done; for synthesis in $$started; do wait $$synthesis || failed=1; done; test -z "$$failed"
 
-deploy: package ## Deploy a stage to the AWS account of the current credentials: make deploy STAGE=dev
+# Versions of each function that a deployment keeps for a rollback, beside the live one.
+KEEP ?= 1
+preflight: setup-infra ## Check the AWS account of the current credentials before a stage is deployed to it: make preflight STAGE=dev
+	@"$(INFRA_BIN)/python" -m infra.preflight --stage $(STAGE) $(CDK)
+
+deploy: package preflight ## Deploy a stage to the AWS account of the current credentials: make deploy STAGE=dev
 	@$(CDK_RUN) deploy --all -c stage=$(STAGE) $(CDK)
+	@"$(INFRA_BIN)/python" -m infra.release.versions --stage $(STAGE) --keep $(KEEP)
+
+# RESTORE="--to 2026-11-28T04:00:00Z": a point in time. Without it the latest one.
+RESTORE ?=
+.PHONY: restore
+restore: setup-infra ## Restore the database of a stage from its backups: make restore STAGE=prod RESTORE="--to 2026-11-28T04:00:00Z"
+	@"$(INFRA_BIN)/python" -m infra.recovery --stage $(STAGE) $(RESTORE)
+
+.PHONY: walk
+walk: setup-infra ## Walk through a deployed stage with the current AWS credentials: register or sign in, upload, download, delete
+	@"$(INFRA_BIN)/python" -m tests.e2e.deploy.walk_stage --stage $(STAGE)
+
+.PHONY: costs
+costs: setup ## Compute the cost tables of docs/deploy.md from infra/costs/prices.toml
+	@"$(BIN)/python" -m infra.costs
 
 check-infra: setup-infra ## Check the types of the code that uses the CDK (takes a minute the first time)
 	@"$(INFRA_BIN)/mypy" infra/app.py $$(find infra/stacks infra/components tests/infra -name '*.py')
@@ -204,6 +226,8 @@ LOCALSTACK_RUN = AWS_ENDPOINT_URL=$(LOCALSTACK_URL) AWS_ACCESS_KEY_ID=test AWS_S
 	-c package="$(CURDIR)/build/lambda-$(LOCAL_MACHINE)"
 LOCALSTACK_STACKS ?= --all
 
+# Empty: the image of localstack-compose.yml.
+export LOCALSTACK_IMAGE LOCALSTACK_AUTH_TOKEN
 localstack-up: ## Start LocalStack, PostgreSQL and PgBouncer; needs Docker
 	@docker compose --file localstack-compose.yml up --detach --wait
 

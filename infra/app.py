@@ -1,5 +1,6 @@
 """The CDK app: `cdk deploy --all -c stage=dev`."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -9,11 +10,14 @@ from cdk_nag import AwsSolutionsChecks
 
 from infra.config import LOCAL, STAGES, StageConfig, stage_config
 from infra.package.artifact import Artifact
+from infra.package.authorities import require_region
+from infra.package.contents import DATABASE_AUTHORITIES
 from infra.stacks.api import ApiStack
 from infra.stacks.data import DataStack
 from infra.stacks.firewall import FirewallStack
 from infra.stacks.local import Addresses, LocalApiStack, LocalDataStack
 from infra.stacks.network import NetworkStack
+from infra.stacks.recovery import RecoveryStack
 
 PACKAGE = Path(__file__).resolve().parents[1] / "build" / "lambda-arm64"
 
@@ -33,24 +37,29 @@ class Stage(NamedTuple):
     data: DataStack
     api: ApiStack
     firewall: FirewallStack | None
+    recovery: RecoveryStack | None = None
 
     @property
     def stacks(self) -> list[Stack]:
-        """All stacks of the stage; the firewall stack only if the stage has one."""
+        """All stacks of the stage; the firewall and recovery stacks only if the stage has them."""
         return [stack for stack in self if stack is not None]
 
 
 def add_stacks(app: App, config: StageConfig, artifact: Artifact) -> Stage:
     """Add the stacks of a stage to `app`.
 
-    Account and region come from the deploying credentials; only the firewall stack names its region.
+    Account and region come from the deploying credentials; only the firewall and recovery stacks name their regions.
     """
     prefix = f"WeUpload-{config.name}"
     firewall = FirewallStack(app, f"{prefix}-Firewall", config=config) if config.firewall else None
+    recovery = RecoveryStack(app, f"{prefix}-Recovery", config=config) if config.recovery_region else None
     network = NetworkStack(app, f"{prefix}-Network", config=config)
     data = DataStack(app, f"{prefix}-Data", config=config, network=network.network)
+    if recovery:
+        # The vault and the bucket must exist before the data stack's plan and replication name them.
+        data.add_stack_dependency(recovery)
     api = ApiStack(app, f"{prefix}-Api", config=config, network=network, data=data, firewall=firewall, artifact=artifact)
-    stage = Stage(network, data, api, firewall)
+    stage = Stage(network, data, api, firewall, recovery)
     for stack in stage.stacks:
         for key, value in {"project": "we-upload", "stage": config.name}.items():
             # CloudFormation does not accept the tags that the CDK writes for this type.
@@ -81,6 +90,10 @@ def main() -> None:
         addresses = {name: context(name) or default for name, default in asdict(IN_CONTAINERS).items()}
         add_local_stacks(app, artifact, Addresses(**addresses))
     else:
+        # The cdk command sets it when it has credentials. Synthesis without an account has no region.
+        region = os.environ.get("CDK_DEFAULT_REGION")  # noqa: TID251 - an input of the cdk command, not a setting of ours
+        if region:
+            require_region(artifact.zip.parent / "tree" / DATABASE_AUTHORITIES, region)
         add_stacks(app, config, artifact)
     app.synth()
 

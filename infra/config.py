@@ -20,12 +20,19 @@ ARCHIVE_TIMEOUT_SECONDS = 900
 """One run of the archive worker: Lambda's maximum. The worker stops earlier and requeues the archive."""
 PROXY_BORROW_TIMEOUT_SECONDS = 5
 """How long a statement waits for a connection from the proxy. The default of 120 s is longer than any request."""
-STATEMENT_TIMEOUT_SECONDS = 4
-"""Timeouts nest (statement < borrow < function < gateway): the innermost expires first, and the caller gets its error."""
+REPLY_TIMEOUT_SECONDS = 10
+"""How long the application waits for one reply of the database: the wait for a connection, then the statement, then the network.
+
+Timeouts nest: statement 4 s (set by the migration, `db/roles`) < wait for a connection < reply < function < gateway. The innermost
+expires first, so that the caller gets its error, and the database does not continue with a statement that has no client.
+"""
 PRESIGNED_URL_SECONDS = 900
 
 CLOUDFRONT_REGION = "us-east-1"
 """CloudFront reads web ACLs and certificates from this region only."""
+
+SHARED_WORKERS, SINGLE_WORKERS = 3, 4
+"""Functions with `worker_concurrency` each, and functions that run one at a time (infra/components/functions.py, migration.py)."""
 
 RESERVED_CONNECTION_SHARE = 0.2
 """Share of the database's connections kept for operators, backups and the proxy's health checks."""
@@ -36,6 +43,14 @@ class DatabaseKind(StrEnum):
 
     INSTANCE = "instance"
     AURORA = "aurora"
+
+
+class VaultLock(StrEnum):
+    """`governance`: a principal with `backup:DeleteBackupVaultLockConfiguration` can remove it. `compliance`: after 3 days, none can."""
+
+    NONE = "none"
+    GOVERNANCE = "governance"
+    COMPLIANCE = "compliance"
 
 
 class ConfigError(ValueError):
@@ -49,6 +64,8 @@ class StageConfig:
     name: str
     environment: str
     availability_zones: int = 2
+    zones: tuple[str, ...] = ()
+    """Names of the availability zones, for example `us-east-1a`. Empty: the first zones of the region, which RDS Proxy may not support."""
     database: DatabaseKind = DatabaseKind.AURORA
     instance_class: str = "t4g.micro"
     """For `instance` only."""
@@ -63,6 +80,8 @@ class StageConfig:
     api_concurrency: int = 50
     """Maximum concurrent executions of the API. Each holds one connection to the proxy."""
     worker_concurrency: int = 5
+    reserves_concurrency: bool = True
+    """Whether the functions reserve their concurrency. A new account has a limit of 10, which allows no reservation."""
     log_days: int = 90
     cors_origins: tuple[str, ...] = ()
     """Origins whose web pages may call the API and S3. Never `*`."""
@@ -88,13 +107,25 @@ class StageConfig:
     public_url: str | None = None
     """Base address of the links in mail, https:// only."""
     alarm_email: str | None = None
+    monthly_budget: int = 400
+    """Dollars of a month at which `alarm_email` gets a warning, for the resources with the stage's tag."""
+    releases_gradually: bool = True
+    """Whether a release moves a tenth of the traffic first and goes back on alarms (CodeDeploy). Otherwise all traffic moves at once."""
     uses_kms: bool = False
     """A customer managed KMS key for the bucket instead of S3 managed encryption."""
     scans_for_malware: bool = False
     """GuardDuty scans and tags every new object; objects without the clean tag cannot be read."""
+    serves_unscannable: bool = False
+    """Whether objects that GuardDuty cannot scan (password-protected, too large) can be read. For `scans_for_malware` only."""
     open_registration: bool = True
     require_verified_email: bool = False
     """Whether users must confirm their address before they can sign in; needs `mail_from`."""
+    recovery_region: str | None = None
+    """Another region that receives a copy of each daily backup of the database (AWS Backup). None: no copies."""
+    replicates_objects: bool = False
+    """Whether S3 copies each object to a bucket in `recovery_region`."""
+    vault_lock: VaultLock = VaultLock.NONE
+    """Whether backups are locked against deletion until they expire."""
     noncurrent_days: int = 30
     """Days that the deleted version of an object can be restored."""
 
@@ -106,11 +137,26 @@ class StageConfig:
             raise ConfigError("domain_name and certificate_arn come together")
         self._check_firewall()
         self._check_mail()
+        if self.serves_unscannable and not self.scans_for_malware:
+            raise ConfigError("serves_unscannable needs scans_for_malware")
+        if self.recovery_region is None and (self.replicates_objects or self.vault_lock is not VaultLock.NONE):
+            raise ConfigError("replicates_objects and vault_lock need recovery_region")
+        if self.replicates_objects and self.uses_kms:
+            raise ConfigError("replicates_objects cannot be combined with uses_kms: the key of the bucket exists in one region only")
         usable = int(self.database_connections * (1 - RESERVED_CONNECTION_SHARE))
-        if self.api_concurrency + 3 * self.worker_concurrency > usable:
+        if self.api_concurrency + SHARED_WORKERS * self.worker_concurrency > usable:
             raise ConfigError(f"{self.name}: api_concurrency and three workers together exceed {usable} database connections")
         if not 2 <= self.availability_zones <= 3:
             raise ConfigError("availability_zones is 2 or 3: RDS Proxy needs two")
+        if self.zones and len(set(self.zones)) != self.availability_zones:
+            raise ConfigError(f"{self.name}: zones must name {self.availability_zones} different availability zones")
+
+    @property
+    def reserved_executions(self) -> int:
+        """The concurrent executions that the stage's functions reserve together."""
+        if not self.reserves_concurrency:
+            return 0
+        return self.api_concurrency + SHARED_WORKERS * self.worker_concurrency + SINGLE_WORKERS
 
     @property
     def bucket_origins(self) -> tuple[str, ...]:
@@ -162,6 +208,9 @@ STAGES = {
         protects_data=False,
         api_concurrency=10,
         worker_concurrency=2,
+        reserves_concurrency=False,
+        releases_gradually=False,
+        monthly_budget=100,
         log_days=14,
         cors_origins=("http://localhost:5173", "http://localhost:3000"),
         requests_per_second=20,
@@ -182,6 +231,7 @@ STAGES = {
         log_days=365,
         requests_per_second=1000,
         sign_ins_per_second=50,
+        monthly_budget=1000,
     ),
     LOCAL: StageConfig(
         name=LOCAL,
@@ -195,9 +245,20 @@ STAGES = {
     ),
 }
 
-_TEXT_OVERRIDES = ("domain_name", "certificate_arn", "alarm_email", "mail_from", "mail_identity", "public_url")
-_FLAG_OVERRIDES = ("uses_kms", "scans_for_malware", "open_registration", "require_verified_email", "firewall", "makes_mail_identity")
-_NUMBER_OVERRIDES = ("requests_per_address", "origin_key")
+_TEXT_OVERRIDES = ("domain_name", "certificate_arn", "alarm_email", "mail_from", "mail_identity", "public_url", "recovery_region")
+_FLAG_OVERRIDES = (
+    "uses_kms",
+    "replicates_objects",
+    "releases_gradually",
+    "scans_for_malware",
+    "serves_unscannable",
+    "open_registration",
+    "require_verified_email",
+    "firewall",
+    "makes_mail_identity",
+)
+_LIST_OVERRIDES = ("cors_origins", "zones")
+_NUMBER_OVERRIDES = ("requests_per_address", "origin_key", "monthly_budget")
 
 
 def stage_config(context: Callable[[str], Any]) -> StageConfig:
@@ -210,18 +271,27 @@ def stage_config(context: Callable[[str], Any]) -> StageConfig:
     if name not in STAGES:
         raise ConfigError(f"stage must be one of {', '.join(STAGES)}, not {name!r}")
     overrides: dict[str, Any] = {key: context(key) for key in _TEXT_OVERRIDES if context(key)}
-    for key in _FLAG_OVERRIDES:
-        value = context(key)
-        if value is not None:
-            if str(value).lower() not in ("true", "false"):
-                raise ConfigError(f"{key} must be true or false, not {value!r}")
-            overrides[key] = str(value).lower() == "true"
-    for key in _NUMBER_OVERRIDES:
-        value = context(key)
-        if value is not None:
-            if not str(value).isdecimal():
-                raise ConfigError(f"{key} must be a whole number, not {value!r}")
-            overrides[key] = int(value)
-    if context("cors_origins"):
-        overrides["cors_origins"] = tuple(part.strip() for part in context("cors_origins").split(","))
+    overrides |= {key: _flag(key, context(key)) for key in _FLAG_OVERRIDES if context(key) is not None}
+    overrides |= {key: _number(key, context(key)) for key in _NUMBER_OVERRIDES if context(key) is not None}
+    overrides |= {key: tuple(part.strip() for part in context(key).split(",")) for key in _LIST_OVERRIDES if context(key)}
+    if context("vault_lock"):
+        overrides["vault_lock"] = _vault_lock(context("vault_lock"))
     return replace(STAGES[name], **overrides)
+
+
+def _flag(key: str, value: Any) -> bool:
+    if str(value).lower() not in ("true", "false"):
+        raise ConfigError(f"{key} must be true or false, not {value!r}")
+    return str(value).lower() == "true"
+
+
+def _number(key: str, value: Any) -> int:
+    if not str(value).isdecimal():
+        raise ConfigError(f"{key} must be a whole number, not {value!r}")
+    return int(value)
+
+
+def _vault_lock(value: str) -> VaultLock:
+    if value not in set(VaultLock):
+        raise ConfigError(f"vault_lock must be one of {', '.join(VaultLock)}, not {value!r}")
+    return VaultLock(value)

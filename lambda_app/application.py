@@ -6,7 +6,7 @@ from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.routers import admin, config, docs, health
+from lambda_app.routers import admin, config, docs, health, receipts
 from lambda_app.routers.accounts import api_keys, browser_sessions, deletions, login, second_factors, sessions, users
 from lambda_app.routers.archives import archives, share_archives
 from lambda_app.routers.files import batches, files, public_files, upload_tokens, uploads, uppy
@@ -34,13 +34,22 @@ API_ROUTERS = (
     upload_tokens.router,
     admin.router,
     archives.router,
+    receipts.router,
     files.router,
     shares.router,
     grants.router,
     file_requests.router,
 )
 """Served below the API prefix. A route with a literal segment must precede a route whose path parameter matches the same path."""
-ROOT_ROUTERS = (docs.router, share_links.router, share_archives.router, public_files.router, public_uploads.router, uppy.router)
+ROOT_ROUTERS = (
+    docs.router,
+    receipts.key_router,
+    share_links.router,
+    share_archives.router,
+    public_files.router,
+    public_uploads.router,
+    uppy.router,
+)
 """Served at the root, because people read, print and type these URLs."""
 
 

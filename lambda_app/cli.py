@@ -1,38 +1,44 @@
-"""The operator's command line, `we-upload-admin`. It runs on a machine with access to the database, never in Lambda."""
+"""The operator's command line, `we-upload-admin`. In AWS, the admin function runs its commands inside the VPC (handlers/admin)."""
 
+import base64
 import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import takewhile
+from typing import TextIO
 
 import click
 from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import DBAPIError
 
-from lambda_app.core.errors import AppError
-from lambda_app.core.settings import Environment, Settings
+from lambda_app.core.audit_leaf import ERASABLE
+from lambda_app.core.errors import AppError, UnavailableError
+from lambda_app.core.security.log_keys import BadCheckpointError, LogVerifier, open_checkpoint
+from lambda_app.core.settings import Environment, MissingSettingsError, Settings
 from lambda_app.db.endpoint import DatabaseUrlError
 from lambda_app.db.errors import error_field
 from lambda_app.factory import Services
 from lambda_app.schemas.accounts.users import UserCreate
-from lambda_app.services.audit_chain import Anchor, find_breaks
+from lambda_app.services.audit_chain import Anchor
+from lambda_app.services.audit_sealing import LogMismatchError
+from lambda_app.services.audit_verification import AuditVerification
+from lambda_app.services.audit_verification import prove_consistency as prove_tree_consistency
 
 
 @contextmanager
-def _services() -> Iterator[Services]:
+def _services(*, uses_bucket: bool = False, uses_link_key: bool = False) -> Iterator[Services]:
     """Yield the services for the settings in the environment, and report expected errors as one line instead of a stack trace."""
     try:
-        services = Services.build(Settings.from_environment())
+        services = Services.build(Settings.for_command(uses_bucket=uses_bucket, uses_link_key=uses_link_key))
         try:
             yield services
         finally:
             services.engine.dispose()
-    except (AppError, DatabaseUrlError) as error:
-        raise click.ClickException(str(error)) from error
+    except (AppError, DatabaseUrlError, MissingSettingsError) as error:
+        raise click.ClickException(_cause_of(error)) from error
     except DBAPIError as error:
-        raise click.ClickException(error_field(error.orig, "M") or str(error.orig)) from error
+        raise click.ClickException(_server_message(error)) from error
     except ValidationError as error:
         lines = [
             f"{'.'.join(str(part) for part in item['loc']) or 'settings'}: {item['msg']}" for item in error.errors(include_input=False)
@@ -40,11 +46,53 @@ def _services() -> Iterator[Services]:
         raise click.ClickException("; ".join(lines)) from error
 
 
+def _cause_of(error: Exception) -> str:
+    """Return the message of the database, where the message for API callers is only that it is unavailable."""
+    cause = error.__cause__
+    if isinstance(error, UnavailableError) and isinstance(cause, DBAPIError):
+        return _server_message(cause)
+    return str(error)
+
+
+def _server_message(error: DBAPIError) -> str:
+    return error_field(error.orig, "M") or str(error.orig)
+
+
 def _read_password(from_stdin: bool) -> str:
+    given = click.get_current_context().obj
+    if isinstance(given, SecretStr):
+        return given.get_secret_value()
     if from_stdin:
         return sys.stdin.readline().rstrip("\n")
     typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     return typed
+
+
+SWEEP_LABELS = {
+    "became_available": ("completed uploads", "would complete uploads"),
+    "became_rejected": ("rejected uploads", "would reject uploads"),
+    "expired": ("expired uploads without bytes", "would expire uploads without bytes"),
+    "purged": ("deleted files after their retention", "would delete files after their retention"),
+    "removed": ("removed rows of deleted files", "would remove rows of deleted files"),
+    "aborted_uploads": ("aborted multipart uploads", "would abort multipart uploads"),
+    "deleted_objects": ("deleted objects without a file", "would delete objects without a file"),
+    "forgotten_keys": ("deleted idempotency keys", "would delete idempotency keys"),
+    "ended_charges": ("ended charges of deleted files", "would end charges of deleted files"),
+    "forgotten_tombstones": ("deleted tombstones", "would delete tombstones"),
+    "deleted_accounts": ("deleted closed accounts", "would delete closed accounts"),
+    "lost_objects": ("files whose object is missing", "files whose object is missing"),
+    "failures": ("failed steps", "failed steps"),
+}
+"""For each count of SweepReport: the label of a run, and that of a dry run."""
+ARCHIVE_SWEEP_LABELS = {
+    "woken_archives": ("queued archives again", "would queue archives again"),
+    "given_up_archives": ("gave up archives", "would give up archives"),
+    "removed_archives": ("removed expired archives", "would remove expired archives"),
+    "withdrawn_archives": ("withdrew archives", "would withdraw archives"),
+    "stray_archive_parts": ("aborted multipart uploads of archives", "would abort multipart uploads of archives"),
+    "stray_archive_objects": ("deleted zips without an archive", "would delete zips without an archive"),
+    "archive_failures": ("failed steps of the archive sweep", "failed steps of the archive sweep"),
+}
 
 
 @click.group()
@@ -79,18 +127,24 @@ def migrate() -> None:
 @click.option("--seconds", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="Time limit.")
 def sweep(dry_run: bool, seconds: float) -> None:
     """Clean up abandoned uploads, rows and objects, as left behind by crashes and lost events."""
-    with _services() as services, services.unit_of_work() as session:
+    with _services(uses_bucket=True) as services, services.unit_of_work() as session:
         archives = services.archive_sweep(session).run(budget_seconds=seconds, is_dry=dry_run)
         report = services.sweep(session).run(budget_seconds=seconds, is_dry=dry_run)
-    for name, value in (asdict(report) | asdict(archives)).items():
-        click.echo(f"{name.replace('_', ' '):24} {value}")
+    for lines, labels in ((asdict(report), SWEEP_LABELS), (asdict(archives), ARCHIVE_SWEEP_LABELS)):
+        for name, (done, would) in labels.items():
+            click.echo(f"{would if dry_run else done:52} {lines[name]}")
+    failures = report.failures + archives.archive_failures
+    if failures:
+        raise click.ClickException(f"{failures} steps failed because S3 or the database did not respond; the next run retries them")
+    if not (report.is_finished and archives.archives_are_finished):
+        raise click.ClickException("the time limit ended the sweep; run the command again to continue")
 
 
 @cli.command()
 @click.option("--seconds", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="Time limit of one archive.")
 def build_archives(seconds: float) -> None:
     """Build all queued archives, as the archive worker does."""
-    with _services() as services:
+    with _services(uses_bucket=True) as services:
         while True:
             with services.unit_of_work() as session:
                 waiting = services.archive_sweep(session).list_claimable(limit=1)
@@ -116,25 +170,90 @@ def reset_password(email: str, password_stdin: bool) -> None:
 
 
 @cli.command()
-@click.option("--anchor", "anchors", multiple=True, metavar="SEQ:HASH", help="Head of the chain that an earlier run printed; repeatable.")
-def verify_audit(anchors: tuple[str, ...]) -> None:
-    """Verify the complete audit log and list all invalid rows."""
+@click.option("--anchor", "anchors", multiple=True, metavar="SEQ:HASH", help="Head of the chain of an earlier version; repeatable.")
+@click.option(
+    "--checkpoint", "checkpoints", multiple=True, type=click.File(), help="Checkpoint that was kept outside the database; repeatable."
+)
+@click.option("--key", "keys", multiple=True, metavar="VKEY", help="Public key of the log, instead of those in the database; repeatable.")
+def verify_audit(anchors: tuple[str, ...], checkpoints: tuple[TextIO, ...], keys: tuple[str, ...]) -> None:
+    """Verify the complete audit log and list every altered, removed, inserted and moved event."""
     try:
         expected = [Anchor(int(seq), digest) for seq, _, digest in (anchor.partition(":") for anchor in anchors)]
     except ValueError as error:
         raise click.ClickException("an anchor must be a row number and a hash, for example 17:0a1b…") from error
+    try:
+        verifiers = [LogVerifier.parse(key) for key in keys]
+    except BadCheckpointError as error:
+        raise click.ClickException(f"--key: {error}") from error
+    notes = [file.read() for file in checkpoints]
     with _services() as services, services.unit_of_work() as session:
-        audit = services.audit(session)
-        stored = audit.head()
-        head = Anchor(stored.seq, stored.hash)
-        # Rows added while this runs come after the head and are not verified.
-        events = takewhile(lambda event: event.seq <= head.seq, audit.read_chain())
-        breaks = list(find_breaks(events, head=head, anchors=expected))
-    for found in breaks:
-        click.echo(f"row {found.seq} {found.reason}", err=True)
-    if breaks:
-        raise click.ClickException(f"the audit log is invalid in {len(breaks)} places")
-    click.echo(f"the audit log is valid: {head.seq} events, head {head.seq}:{head.hash}")
+        verification = AuditVerification(log=services.audit_log(session))
+        faults = [f"row {found.seq} of the closed chain {found.reason}" for found in verification.find_chain_breaks(expected)]
+        faults += verification.find_faults(keys=verifiers, checkpoints=notes)
+    for fault in faults:
+        click.echo(fault, err=True)
+    if faults:
+        raise click.ClickException(f"the audit log is invalid in {len(faults)} places")
+    for era in verification.summaries:
+        click.echo(f"era {era.era} is valid: {era.sealed} sealed events, {era.unsealed} not sealed yet")
+        if era.note is not None:
+            click.echo(era.note)
+
+
+@cli.command()
+@click.argument("older", type=click.File())
+@click.argument("newer", type=click.File())
+def prove_consistency(older: TextIO, newer: TextIO) -> None:
+    """Prove that the log of the checkpoint in the file OLDER is the start of that in NEWER, and print the proof (RFC 9162) in base64."""
+    with _services() as services, services.unit_of_work() as session:
+        log = services.audit_log(session)
+        verifiers = [LogVerifier.parse(vkey) for vkey in log.vkeys()]
+        try:
+            first, second = (open_checkpoint(file.read(), verifiers) for file in (older, newer))
+            proof = prove_tree_consistency(log, first, second)
+        except (BadCheckpointError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+    if proof is None:
+        raise click.ClickException("the log cannot prove it: one of the checkpoints is of another log, or the log was altered")
+    for line in proof:
+        click.echo(base64.b64encode(line).decode())
+
+
+@cli.command()
+def seal_audit() -> None:
+    """Seal the audit log, as the scheduled function does each minute."""
+    with _services(uses_bucket=True) as services:
+        try:
+            with services.unit_of_work() as session:
+                report = services.sealer(session).run()
+        except (LogMismatchError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+    click.echo(f"sealed {report.sealed} events; era {report.era} has {report.size}")
+
+
+@cli.command()
+@click.option("--reason", required=True, help="Why, for the audit log: for example, which backup was restored.")
+def new_era(reason: str) -> None:
+    """Start a new tree of the audit log after a restore. Needs the owner of the tables in DATABASE_URL."""
+    with _services(uses_bucket=True) as services, services.unit_of_work() as session:
+        era = services.audit_eras(session).start(reason=reason)
+    click.echo(f"started era {era}")
+
+
+@cli.command()
+@click.option("--event", "seq", type=int, required=True, help="The `seq` of the event.")
+@click.option("--field", "fields", multiple=True, required=True, type=click.Choice(ERASABLE), help="Field to erase; repeatable.")
+def erase_audit(seq: int, fields: tuple[str, ...]) -> None:
+    """Erase personal data from an event. Its hash stays, and the erasure is an event. Needs the owner of the tables in DATABASE_URL."""
+    with _services() as services, services.unit_of_work() as session:
+        log = services.audit_log(session)
+        event = log.get_event(seq)
+        if event is None:
+            raise click.ClickException(f"there is no event {seq} in the log")
+        names = [name for name in fields if name not in event.erased]
+        if names:
+            log.erase(event, names)
+    click.echo(f"erased {len(names)} fields of event {seq}")
 
 
 @cli.command()
@@ -157,7 +276,7 @@ def recount_usage(fix: bool) -> None:
 @cli.command()
 def reencrypt_links() -> None:
     """Encrypt the addresses of all links with the current LINK_KEY. Then the previous key can be removed. Safe while the API is running."""
-    with _services() as services, services.unit_of_work() as session:
+    with _services(uses_link_key=True) as services, services.unit_of_work() as session:
         result = services.link_token_encryption(session).reencrypt()
     click.echo(f"{result.changed} addresses encrypted again, {result.current} up to date, {result.unreadable} unreadable")
 

@@ -20,6 +20,7 @@ from lambda_app.core.aws import AwsAccess, AwsCredentials
 from lambda_app.core.mail import Mailer, build_mailer
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
+from lambda_app.core.security.log_keys import LogSigner
 from lambda_app.core.security.origin_verifier import OriginVerifier
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.share_tokens import ShareTokens
@@ -43,6 +44,7 @@ from lambda_app.repositories.archives.archives import ArchiveRepository
 from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
+from lambda_app.repositories.audit_log import AuditLogRepository
 from lambda_app.repositories.files.batch_transitions import FileBatchTransitionRepository
 from lambda_app.repositories.files.batches import FileBatchRepository
 from lambda_app.repositories.files.caller_files import CallerFileRepository, file_statements
@@ -80,6 +82,7 @@ from lambda_app.services.administration import AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
 from lambda_app.services.archives.sweep import ArchiveSweepService
+from lambda_app.services.audit_sealing import AuditEras, AuditSealer
 from lambda_app.services.files.batch_changes import FileBatchChangeService
 from lambda_app.services.files.batches import FileBatchService
 from lambda_app.services.files.caller_files import CallerFileService
@@ -95,6 +98,7 @@ from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTo
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
 from lambda_app.services.maintenance import MaintenanceService
+from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
 from lambda_app.services.sharing.link_downloads import LinkDownloadService
@@ -103,6 +107,7 @@ from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 from lambda_app.services.sharing.share_links import ShareLinkService
 from lambda_app.services.sharing.shares import ShareService
+from lambda_app.storage.checkpoint_copies import CheckpointCopies
 from lambda_app.storage.connection_releasing import ConnectionReleasingStore
 from lambda_app.storage.object_store import ObjectStore
 from lambda_app.storage.s3 import S3ObjectStore
@@ -290,9 +295,27 @@ class Services:
         """The administration service of one unit of work."""
         return AdministrationService(audit=AuditRepository(session), stats=StatsRepository(session))
 
-    def audit(self, session: Session) -> AuditRepository:
-        """The audit log, for commands that verify it."""
-        return AuditRepository(session)
+    def audit_log(self, session: Session) -> AuditLogRepository:
+        """The tree over the audit log, for commands that verify it."""
+        return AuditLogRepository(session)
+
+    def receipts(self, session: Session) -> ReceiptService:
+        """The receipt service of one unit of work."""
+        return ReceiptService(log=AuditLogRepository(session))
+
+    def sealer(self, session: Session) -> AuditSealer:
+        """The sealer of the audit log, for one run. It reads the private key."""
+        return AuditSealer(
+            log=AuditLogRepository(session),
+            audit=AuditRepository(session),
+            copies=CheckpointCopies(self.settings, self.aws),
+            signer=partial(_log_signer, self.settings, self.aws),
+            bucket=self.settings.s3_bucket_name,
+        )
+
+    def audit_eras(self, session: Session) -> AuditEras:
+        """The operator's command after a restore."""
+        return AuditEras(log=AuditLogRepository(session), copies=CheckpointCopies(self.settings, self.aws))
 
     def maintenance(self, session: Session) -> MaintenanceService:
         """The maintenance service of one unit of work."""
@@ -549,6 +572,14 @@ def _link_keys(settings: Settings, aws: AwsAccess, *, signing_keys: SigningKeys)
     if settings.link_key is not None:
         return SigningKeys.fixed(settings.link_key.get_secret_value())
     return SigningKeys(partial(aws.secret, settings.link_key_arn)) if settings.link_key_arn else signing_keys
+
+
+def _log_signer(settings: Settings, aws: AwsAccess) -> LogSigner:
+    if settings.log_signing_key is not None:
+        return LogSigner.from_secret(settings.log_signing_key.get_secret_value())
+    if settings.log_key_arn is None:
+        raise ValueError("Set LOG_SIGNING_KEY or LOG_KEY_ARN: the audit log cannot be sealed without a key")
+    return LogSigner.from_secret(aws.secret(settings.log_key_arn))
 
 
 def _password_source(settings: Settings, aws: AwsAccess) -> Callable[[], str] | None:

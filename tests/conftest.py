@@ -135,6 +135,7 @@ def _settings(database_url: str, *, bucket: str, region: str = "us-east-1", endp
         environment=Environment.LOCAL,
         database_url=SecretStr(database_url),
         secret_key=SecretStr(secrets.token_urlsafe(48)),
+        log_signing_key=SecretStr(secrets.token_urlsafe(48)),
         s3_bucket_name=bucket,
         aws_region=region,
         aws_endpoint_url=endpoint_url,

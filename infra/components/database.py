@@ -1,6 +1,9 @@
 """PostgreSQL behind RDS Proxy: encrypted, with backups, IAM authentication and TLS only."""
 
-from aws_cdk import Duration, RemovalPolicy
+from typing import cast
+
+from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import aws_backup as backup
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_rds as rds
@@ -16,8 +19,13 @@ OWNER = "postgres"
 """The owner of the tables, who signs in to the database directly. Only migrations use it."""
 PORT = 5432
 
-POSTGRES = rds.PostgresEngineVersion.VER_17_7
-AURORA_POSTGRES = rds.AuroraPostgresEngineVersion.VER_17_7
+POSTGRES_MAJOR = "17"
+"""Only the major version: RDS creates the database with its default minor version and then upgrades it. A minor version in the template
+would be older than the database's after the first upgrade, and a deployment that changes the database would fail."""
+POSTGRES = rds.PostgresEngineVersion.of(POSTGRES_MAJOR, POSTGRES_MAJOR)
+AURORA_POSTGRES = rds.AuroraPostgresEngineVersion.of(POSTGRES_MAJOR, POSTGRES_MAJOR)
+LOG_MINUTES = 7 * 24 * 60
+"""How long the server keeps its log files, the longest time that RDS allows."""
 
 
 class Database(Construct):
@@ -35,7 +43,11 @@ class Database(Construct):
         if server.secret is None:
             raise ValueError("RDS must manage the owner's password")
         self.secret = server.secret
-        self._server = server
+        self.backup_resource = (
+            backup.BackupResource.from_rds_database_instance(server)
+            if isinstance(server, rds.DatabaseInstance)
+            else backup.BackupResource.from_rds_database_cluster(server)
+        )
         target, self.host, self.dimensions = _connection_details(server)
         proxy_group = ec2.SecurityGroup(self, "ProxyGroup", vpc=vpc, description="We-Upload RDS Proxy", allow_all_outbound=False)
         proxy_group.add_ingress_rule(function_group, ec2.Port.tcp(PORT), "Functions")
@@ -43,7 +55,7 @@ class Database(Construct):
         self.group.add_ingress_rule(function_group, ec2.Port.tcp(PORT), "Migrations, which sign in as the owner")
         # The role that the CDK would create has no rds-db:connect permission.
         proxy_role = iam.Role(self, "ProxyRole", assumed_by=iam.ServicePrincipal("rds.amazonaws.com"))
-        server.grant_connect(proxy_role, APP_USER)
+        self._grant_server(proxy_role, APP_USER)
         self.proxy = rds.DatabaseProxy(
             self,
             "Proxy",
@@ -70,7 +82,23 @@ class Database(Construct):
     def grant_owner(self, grantee: iam.IGrantable) -> None:
         """Let `grantee` sign in to the database directly as the owner, by password or by IAM token (see handlers/migrate)."""
         self.secret.grant_read(grantee)
-        self._server.grant_connect(grantee, OWNER)
+        self._grant_server(grantee, OWNER)
+
+    def _grant_server(self, grantee: iam.IGrantable, user: str) -> None:
+        """Let `grantee` sign in to the database itself, also to one that was restored from a backup.
+
+        Not the CDK's `grant_connect`, which names the resource id. A restored database has another id, so neither the proxy nor the
+        migrate function could sign in to it, and the password is no alternative (ADR 37).
+        """
+        kind = "db" if self._config.database is DatabaseKind.INSTANCE else "cluster"
+        resource = f"arn:{Aws.PARTITION}:rds-db:{Aws.REGION}:{Aws.ACCOUNT_ID}:dbuser:{kind}-*/{user}"
+        iam.Grant.add_to_principal(grantee=grantee, actions=["rds-db:connect"], resource_arns=[resource])
+        suppress_nag(
+            cast("Construct", grantee),
+            "AwsSolutions-IAM5",
+            f"Resource::arn:<AWS::Partition>:rds-db:<AWS::Region>:<AWS::AccountId>:dbuser:{kind}-*/{user}",
+            reason="A restored database has a new resource id. Security groups limit which databases can be reached.",
+        )
 
     @property
     def app_url(self) -> str:
@@ -86,8 +114,17 @@ class Database(Construct):
         return RemovalPolicy.SNAPSHOT if self._config.protects_data else RemovalPolicy.DESTROY
 
     def _parameters(self) -> dict[str, str]:
-        # Refuse plain-text connections; log statements that take over 0.5 s, and waits for locks.
-        return {"rds.force_ssl": "1", "log_min_duration_statement": "500", "log_lock_waits": "1"}
+        return {
+            "rds.force_ssl": "1",
+            # Log statements that take over 0.5 s, and waits for locks, but no values: parameters contain password hashes and addresses,
+            # and so do the DETAIL and CONTEXT lines of errors, which `terse` leaves out.
+            "log_min_duration_statement": "500",
+            "log_lock_waits": "1",
+            "log_parameter_max_length": "0",
+            "log_parameter_max_length_on_error": "0",
+            "log_error_verbosity": "terse",
+            "rds.log_retention_period": str(LOG_MINUTES),
+        }
 
     def _instance(self) -> rds.DatabaseInstance:
         instance = rds.DatabaseInstance(
@@ -153,8 +190,8 @@ class Database(Construct):
             deletion_protection=self._config.protects_data,
             removal_policy=self._removal,
             copy_tags_to_snapshot=True,
+            # No export to CloudWatch: RDS creates that log group without a retention. The log stays on the server for LOG_MINUTES.
             parameters=self._parameters(),
-            cloudwatch_logs_exports=["postgresql"],
         )
 
 

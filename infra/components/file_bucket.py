@@ -1,12 +1,13 @@
 """The bucket of uploaded objects. Its policy denies every request that the API would not sign."""
 
-from aws_cdk import Aws, Duration, RemovalPolicy
+from aws_cdk import Aws, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+from infra.components.backups import replica_bucket_name
 from infra.components.malware import MalwareScan
 from infra.components.nag_suppressions import suppress_nag
 from infra.config import (
@@ -26,11 +27,15 @@ ARCHIVES = "archives/"
 """Prefix of the keys of all zips."""
 ARCHIVE_REQUESTS = "archive-requests/"
 """Prefix of the keys of the empty marker objects whose events start the archive worker."""
+CHECKPOINTS = "audit-log/checkpoints/"
+"""Prefix of the copies of the audit log's checkpoints."""
 ARCHIVES_DAYS = 8
 """Longer than an archive is kept. The sweep deletes archives much earlier; this rule catches what it cannot see."""
 
 MALWARE_TAG = "GuardDutyMalwareScanStatus"
 MALWARE_CLEAN = "NO_THREATS_FOUND"
+MALWARE_UNSCANNABLE = "UNSUPPORTED"
+"""Password-protected, too large, or an archive with too many files or levels (GuardDuty user guide, "Quotas")."""
 UNSCANNED_TAG, UNSCANNED_VALUE = "WeUploadUnscanned", "read"
 """Tag of the roles that may read an object before it was scanned: to verify an upload, never to serve it."""
 
@@ -86,6 +91,7 @@ class FileBucket(Construct):
             reason="S3 access logs contain presigned URLs with their signatures; S3 data events in CloudTrail do not.",
         )
         self._notify_queues()
+        self._replication_role = self._replicate() if config.replicates_objects else None
         self._deny_weak_signatures()
         self._deny_overwriting()
         if config.scans_for_malware:
@@ -151,9 +157,7 @@ class FileBucket(Construct):
                     conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}},
                 )
             )
-        bucket = self.bucket.node.default_child
-        if not isinstance(bucket, s3.CfnBucket):
-            raise TypeError("the bucket's default child must be its CloudFormation resource")
+        bucket = self._bucket_resource()
         bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
             queue_configurations=[
                 s3.CfnBucket.QueueConfigurationProperty(
@@ -164,9 +168,57 @@ class FileBucket(Construct):
                     ),
                 )
                 for prefix, queue in queues.items()
-            ]
+            ],
+            # GuardDuty reads new objects through EventBridge. It enables EventBridge on the bucket itself, but CloudFormation would disable
+            # it again with the next change of this configuration.
+            event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
+            if self._config.scans_for_malware
+            else None,
         )
         bucket.node.add_dependency(*queues.values())
+
+    def _replicate(self) -> iam.Role:
+        """Copy every new object below the upload prefix, and every deletion, to the bucket of the recovery stack. Return S3's role."""
+        target = f"arn:{Aws.PARTITION}:s3:::{replica_bucket_name(Stack.of(self), self._config)}"
+        role = iam.Role(self, "ReplicationRole", assumed_by=iam.ServicePrincipal("s3.amazonaws.com"))
+        # As in the S3 user guide, "Setting up permissions for live replication". Not objects of zips: they can be built again.
+        objects = self.bucket.arn_for_objects(f"{UPLOADS}*")
+        read = ["s3:GetObjectVersionForReplication", "s3:GetObjectVersionAcl", "s3:GetObjectVersionTagging"]
+        for actions, resource in (
+            (["s3:GetReplicationConfiguration", "s3:ListBucket"], self.bucket.bucket_arn),
+            (read, objects),
+            (["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"], f"{target}/{UPLOADS}*"),
+        ):
+            role.add_to_policy(iam.PolicyStatement(actions=actions, resources=[resource]))
+        replica = f"we-upload-{self._config.name}-replica-<AWS::AccountId>-{self._config.recovery_region}"
+        suppress_nag(
+            role,
+            "AwsSolutions-IAM5",
+            f"Resource::<{Stack.of(self).get_logical_id(self._bucket_resource())}.Arn>/{UPLOADS}*",
+            f"Resource::arn:<AWS::Partition>:s3:::{replica}/{UPLOADS}*",
+            reason="All objects below the upload prefix: their keys are generated at run time.",
+        )
+        bucket = self._bucket_resource()
+        bucket.replication_configuration = s3.CfnBucket.ReplicationConfigurationProperty(
+            role=role.role_arn,
+            rules=[
+                s3.CfnBucket.ReplicationRuleProperty(
+                    id="uploads",
+                    status="Enabled",
+                    priority=1,
+                    filter=s3.CfnBucket.ReplicationRuleFilterProperty(prefix=UPLOADS),
+                    delete_marker_replication=s3.CfnBucket.DeleteMarkerReplicationProperty(status="Enabled"),
+                    destination=s3.CfnBucket.ReplicationDestinationProperty(bucket=target),
+                )
+            ],
+        )
+        return role
+
+    def _bucket_resource(self) -> s3.CfnBucket:
+        bucket = self.bucket.node.default_child
+        if not isinstance(bucket, s3.CfnBucket):
+            raise TypeError("the bucket's default child must be its CloudFormation resource")
+        return bucket
 
     def _deny(self, sid: str, *, actions: list[str], resources: list[str], conditions: dict[str, dict[str, object]]) -> None:
         self.bucket.add_to_resource_policy(
@@ -182,9 +234,11 @@ class FileBucket(Construct):
 
     def _deny_weak_signatures(self) -> None:
         both = [self.bucket.bucket_arn, self.bucket.arn_for_objects("*")]
-        self._deny(
-            "SignatureV4Only", actions=["s3:*"], resources=both, conditions={"StringNotEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256"}}
-        )
+        conditions: dict[str, dict[str, object]] = {"StringNotEquals": {"s3:signatureversion": "AWS4-HMAC-SHA256"}}
+        if self._replication_role:
+            # S3 replicates by itself: such a request may have no signature version, and a missing key would match this statement.
+            conditions["ArnNotEquals"] = {"aws:PrincipalArn": self._replication_role.role_arn}
+        self._deny("SignatureV4Only", actions=["s3:*"], resources=both, conditions=conditions)
         # In milliseconds. It also limits URLs that were signed for longer by mistake or with a stolen key.
         self._deny(
             "SignatureAge",
@@ -205,6 +259,7 @@ class FileBucket(Construct):
     def _deny_unscanned_objects(self) -> None:
         scan = MalwareScan(self, "Malware", bucket=self.bucket, prefix=UPLOADS, key=self.key)
         objects = [self.bucket.arn_for_objects(f"{UPLOADS}*")]
+        readable = [MALWARE_CLEAN, *([MALWARE_UNSCANNABLE] if self._config.serves_unscannable else [])]
         scanner: dict[str, object] = {"aws:PrincipalArn": scan.role.role_arn}
         self._deny(
             "OnlyCleanObjects",
@@ -212,7 +267,7 @@ class FileBucket(Construct):
             resources=objects,
             conditions={
                 "StringNotEquals": {
-                    f"s3:ExistingObjectTag/{MALWARE_TAG}": MALWARE_CLEAN,
+                    f"s3:ExistingObjectTag/{MALWARE_TAG}": readable if len(readable) > 1 else MALWARE_CLEAN,
                     f"aws:PrincipalTag/{UNSCANNED_TAG}": UNSCANNED_VALUE,
                 },
                 "ArnNotEquals": scanner,

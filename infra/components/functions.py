@@ -48,6 +48,8 @@ class Permission(Flag):
     READ_LINK_KEY = auto()
     ROTATE_SIGNING_KEY = auto()
     SEND_MAIL = auto()
+    SEAL_AUDIT_LOG = auto()
+    """Sign checkpoints of the audit log and copy them to the bucket."""
 
 
 class Trigger(StrEnum):
@@ -80,6 +82,11 @@ class FunctionSpec:
     def is_published(self) -> bool:
         """Whether callers use a published version through the alias. Other functions always run the newest code."""
         return self.trigger not in (Trigger.MANUAL, Trigger.DEPLOY, Trigger.ROTATION)
+
+    @property
+    def has_snapshots(self) -> bool:
+        """Whether it starts from a SnapStart snapshot. Each version's snapshot has a cost, so only a function that callers wait for."""
+        return self.trigger is Trigger.REQUEST
 
     @property
     def exists(self) -> bool:
@@ -133,6 +140,16 @@ FUNCTIONS = (
         minutes=15,
     ),
     FunctionSpec(
+        name="Seal",
+        handler="lambda_app.handlers.seal.handler",
+        trigger=Trigger.SCHEDULE,
+        # The only role that can read the private key of the audit log.
+        permissions=Permission.USE_DATABASE | Permission.SEAL_AUDIT_LOG,
+        timeout_seconds=50,
+        minutes=1,
+        concurrency=None,
+    ),
+    FunctionSpec(
         name="RotateSigningKey",
         handler="lambda_app.handlers.rotate_signing_key.handler",
         trigger=Trigger.ROTATION,
@@ -144,6 +161,17 @@ FUNCTIONS = (
         handler="lambda_app.handlers.superuser.handler",
         trigger=Trigger.MANUAL,
         permissions=Permission.USE_DATABASE,
+        concurrency=None,
+    ),
+    FunctionSpec(
+        name="Admin",
+        handler="lambda_app.handlers.admin.handler",
+        trigger=Trigger.MANUAL,
+        # The key of the links: `reencrypt-links`.
+        permissions=Permission.USE_DATABASE | Permission.READ_LINK_KEY,
+        # `verify-audit` reads and hashes the complete log.
+        memory_mib=1769,
+        timeout_seconds=ARCHIVE_TIMEOUT_SECONDS,
         concurrency=None,
     ),
 )
@@ -168,6 +196,10 @@ _ARCHIVE_ACTIONS: Mapping[Permission, Mapping[str, tuple[str, ...]]] = {
         ARCHIVE_REQUESTS: ("s3:PutObject", "s3:DeleteObject"),
     },
 }
+
+
+CHECKPOINT_ACTIONS = ("s3:PutObject", "s3:GetObject")
+"""Actions of the sealer on the copies of checkpoints. It cannot delete them."""
 
 
 def archive_actions(permissions: Permission) -> dict[str, tuple[str, ...]]:
@@ -198,7 +230,7 @@ class AppFunction(Construct):
     def __init__(self, scope: Construct, construct_id: str, *, spec: FunctionSpec, context: FunctionContext) -> None:
         super().__init__(scope, construct_id)
         self.spec = spec
-        snapshots = context.snapshots and spec.is_published
+        snapshots = context.snapshots and spec.has_snapshots
         self.workers: int = getattr(context.config, spec.concurrency) if spec.concurrency else 1
         config, artifact = context.config, context.artifact
         self.log_group = logs.LogGroup(self, "Log", retention=log_retention(config), removal_policy=RemovalPolicy.DESTROY)
@@ -217,7 +249,7 @@ class AppFunction(Construct):
             log_group=self.log_group,
             logging_format=lambda_.LoggingFormat.JSON,
             tracing=lambda_.Tracing.ACTIVE,
-            reserved_concurrent_executions=self.workers,
+            reserved_concurrent_executions=self.workers if config.reserves_concurrency else None,
             vpc=context.vpc,
             vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED) if context.vpc else None,
             security_groups=[context.security_group] if context.security_group else None,

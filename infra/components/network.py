@@ -19,8 +19,8 @@ class Network(Construct):
         self.vpc = ec2.Vpc(
             self,
             "Vpc",
-            # Explicit: a stack without a fixed account would use two zones only.
-            availability_zones=[Fn.select(index, Fn.get_azs()) for index in range(config.availability_zones)],
+            # Explicit: a stack without a fixed account would use two zones only. `make preflight` checks which services each zone has.
+            availability_zones=list(config.zones) or [Fn.select(index, Fn.get_azs()) for index in range(config.availability_zones)],
             nat_gateways=0,
             subnet_configuration=[ec2.SubnetConfiguration(name="isolated", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED, cidr_mask=22)],
             gateway_endpoints={"S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3)},

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from aws_cdk import Aws, Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
@@ -47,13 +49,25 @@ class Observability(Construct):
         self._watch_gateway(api)
         self._watch_queue(data)
         self._watch_database(data)
+        if config.scans_for_malware:
+            self._watch_malware_plan(data)
         dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(12))
         alarms = list(self.alarms.values())
         dashboard.add_widgets(cloudwatch.GraphWidget(title="Request time from the application log, ms", left=request_times, width=24))
         dashboard.add_widgets(cloudwatch.AlarmStatusWidget(alarms=alarms, title="Alarms", width=24))
         dashboard.add_widgets(*(cloudwatch.GraphWidget(title=name, left=[alarm.metric], width=6) for name, alarm in self.alarms.items()))
 
-    def _alarm(self, name: str, metric: cloudwatch.IMetric, *, over: float, periods: int = 1, meaning: str, entry: str = "") -> None:
+    def _alarm(  # each is a part of the alarm
+        self,
+        name: str,
+        metric: cloudwatch.IMetric,
+        *,
+        over: float,
+        periods: int = 1,
+        meaning: str,
+        entry: str = "",
+        is_always_measured: bool = False,
+    ) -> None:
         alarm = cloudwatch.Alarm(
             self,
             name,
@@ -61,8 +75,8 @@ class Observability(Construct):
             threshold=over,
             comparison_operator=OVER,
             evaluation_periods=periods,
-            # For all of these, missing data means that nothing happened.
-            treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+            # For most of these, missing data means that nothing happened.
+            treat_missing_data=cloudwatch.TreatMissingData.BREACHING if is_always_measured else cloudwatch.TreatMissingData.NOT_BREACHING,
             alarm_description=f"{meaning} See docs/runbook.md#{(entry or name).lower()}",
         )
         action = actions.SnsAction(self.topic)
@@ -97,6 +111,8 @@ class Observability(Construct):
             )
             found = lines.metric(statistic="Sum", period=FIVE_MINUTES)
             self._alarm(f"{name}ErrorLines", found, over=0, entry="ErrorLines", meaning=f"{name} logged an unexpected error.")
+            if name == "Seal":
+                self._watch_sealing(function)
             if name == "Api":
                 times = function.log_group.add_metric_filter(
                     "RequestTime",
@@ -107,6 +123,23 @@ class Observability(Construct):
                 )
                 request_times = [times.metric(statistic=statistic, period=FIVE_MINUTES) for statistic in ("p50", "p95", "p99")]
         return request_times
+
+    def _watch_sealing(self, sealer: AppFunction) -> None:
+        ages = sealer.log_group.add_metric_filter(
+            "UnsealedAge",
+            filter_pattern=logs.FilterPattern.string_value("$.message", "=", "seal"),
+            metric_namespace=f"WeUpload/{self._config.name}",
+            metric_name="OldestUnsealedSeconds",
+            metric_value="$.oldest_unsealed_seconds",
+        )
+        self._alarm(
+            "AuditSealing",
+            ages.metric(statistic="Maximum", period=FIVE_MINUTES),
+            over=600,
+            periods=2,
+            meaning="An audit event has waited for over ten minutes to be sealed, or the sealer does not run.",
+            is_always_measured=True,
+        )
 
     def _watch_gateway(self, api: HttpApi) -> None:
         failures = api.api.metric_server_error(statistic="Sum", period=FIVE_MINUTES)
@@ -125,6 +158,21 @@ class Observability(Construct):
         lost = files.archive_dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
         self._alarm("ArchiveQueueAge", waiting, over=7200, periods=2, meaning="An archive request has waited for over two hours.")
         self._alarm("ArchiveDeadLetters", lost, over=0, meaning="An archive request failed five times.")
+
+    def _watch_malware_plan(self, data: DataStack) -> None:
+        """Notify when GuardDuty cannot scan the bucket any more: new files then stay unreadable."""
+        rule = events.Rule(
+            self,
+            "MalwarePlan",
+            description="The malware scan of the bucket does not work. See docs/runbook.md#malwareplan",
+            event_pattern=events.EventPattern(
+                source=["aws.guardduty"],
+                detail_type=["GuardDuty Malware Protection Resource Status Warning", "GuardDuty Malware Protection Resource Status Error"],
+                detail={"s3BucketDetails": {"bucketName": [data.files.bucket.bucket_name]}},
+            ),
+        )
+        # By role: a statement for EventBridge in the topic's policy cannot be limited to this account.
+        rule.add_target(targets.SnsTopic(self.topic, authorize_using_role=True))
 
     def _watch_database(self, data: DataStack) -> None:
         database = data.database

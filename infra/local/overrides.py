@@ -21,6 +21,8 @@ FIXED = frozenset(
         "GATEWAY_HAS_COSTLY_ROUTES",
         "LINK_KEY",
         "LINK_KEY_ARN",
+        "LOG_KEY_ARN",
+        "LOG_SIGNING_KEY",
         "MAIL_FOLDER",
         "MAIL_FROM",
         "ORIGIN_KEY_ARNS",

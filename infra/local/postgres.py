@@ -66,7 +66,7 @@ def start_postgres(data: Path, *, log: Path, password: str, options: tuple[str, 
     Listens on `port`, or on another port when that one is taken. Raises LocalError when the server does not start.
     """
     data = data.resolve()
-    binaries = _binaries()
+    binaries = binaries_folder()
     unprivileged = _without_root(data, binaries)
     if not (data / "PG_VERSION").exists():
         _initialise(data, unprivileged, binaries, password)
@@ -90,7 +90,8 @@ def start_postgres(data: Path, *, log: Path, password: str, options: tuple[str, 
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _binaries() -> Path:
+def binaries_folder() -> Path:
+    """Return the folder of the server's programs. Raises LocalError."""
     # Without importing the package: its import creates locks and searches for a runtime folder.
     spec = find_spec(WHEEL)
     folder = Path(spec.origin).parent / BINARIES if spec and spec.origin else None

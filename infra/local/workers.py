@@ -20,6 +20,8 @@ SWEEP_PERIOD_SECONDS = 300.0
 """Pause between two complete sweeps. In AWS it is 15 minutes; a laptop is seldom on for long."""
 SWEEP_SECONDS = 5.0
 """Time budget of one step of the sweep."""
+SEAL_PERIOD_SECONDS = 10.0
+"""Pause between two runs of the audit log's sealer. In AWS it is a minute."""
 READ_TIMEOUT_SECONDS = 60.0
 """The emulator joins the parts of a large archive in memory."""
 ERROR_PAUSE_SECONDS = 5.0
@@ -29,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def local_workers(events: UploadEvents | None) -> Iterator[None]:
-    """Run all workers until the block ends: archives, the sweep, and the completion of uploads by their events."""
+    """Run all workers until the block ends: archives, the sweep, the audit log's sealer, and the completion of uploads by their events."""
     from lambda_app.core.aws import AwsAccess
     from lambda_app.factory import Services
 
@@ -51,7 +53,11 @@ def running_workers(
     A thread that is still busy then is abandoned, as a Lambda function may be: its lease expires, and the next sweep does its work.
     """
     finished = threading.Event()
-    steps: list[Callable[[], float]] = [lambda: build_one_archive(services), lambda: sweep(services, period=sweep_period)]
+    steps: list[Callable[[], float]] = [
+        lambda: build_one_archive(services),
+        lambda: sweep(services, period=sweep_period),
+        lambda: seal(services),
+    ]
     if events is not None:
         steps.append(lambda: consume_events(services, events))
     threads = [threading.Thread(target=_repeat, args=[step, finished], daemon=True) for step in steps]
@@ -104,3 +110,11 @@ def sweep(services: "Services", *, period: float) -> float:
     from lambda_app.handlers.sweep import run_sweep
 
     return period if run_sweep(services, budget_seconds=SWEEP_SECONDS)["is_finished"] else POLL_SECONDS
+
+
+def seal(services: "Services") -> float:
+    """Seal the audit log."""
+    from lambda_app.handlers.seal import run_seal
+
+    run_seal(services)
+    return SEAL_PERIOD_SECONDS

@@ -28,8 +28,10 @@ class Package:
     python_version: str
 
 
-def build(*, architecture: str, python_version: str, output: Path) -> Package:
+def build(*, architecture: str, python_version: str, output: Path, authorities: Path | None = None) -> Package:
     """Build the package for `architecture` into `output`, and replace the previous one.
+
+    `authorities` is a PEM bundle of RDS for a region that the npm package lacks.
 
     Raises PackageError, also for another Python version: the target could not use its bytecode.
     """
@@ -46,7 +48,7 @@ def build(*, architecture: str, python_version: str, output: Path) -> Package:
     contents.prune(tree)
     contents.add_application(tree)
     contents.add_web_app(tree)
-    contents.add_database_authorities(tree)
+    contents.add_database_authorities(tree, additional=authorities)
     contents.compile_bytecode(tree)
     target = output / "package.zip"
     archive.write_zip(tree, target)
@@ -70,10 +72,13 @@ def main() -> int:
     parser.add_argument("--architecture", choices=sorted(contents.MACHINES), default="arm64")
     parser.add_argument("--python-version", default=LAMBDA_PYTHON)
     parser.add_argument("--output", type=Path, default=None, help="folder to build in (build/lambda-ARCHITECTURE)")
+    parser.add_argument("--authorities", type=Path, default=None, help="PEM bundle of RDS for a region that the npm package lacks")
     options = parser.parse_args()
     output = options.output or BUILD / f"lambda-{options.architecture}"
     try:
-        package = build(architecture=options.architecture, python_version=options.python_version, output=output)
+        package = build(
+            architecture=options.architecture, python_version=options.python_version, output=output, authorities=options.authorities
+        )
     except contents.PackageError as error:
         print(f"package: {error}", file=sys.stderr)  # noqa: T201 - output of the command
         return 1

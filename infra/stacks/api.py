@@ -4,10 +4,12 @@ from aws_cdk import CfnOutput, Stack
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from infra.components.budget import Budget
 from infra.components.cloudfront_entry import CloudFrontEntry, OriginKeys
 from infra.components.database import APP_USER
-from infra.components.file_bucket import UPLOADS
+from infra.components.file_bucket import CHECKPOINTS, UPLOADS
 from infra.components.functions import (
+    CHECKPOINT_ACTIONS,
     FUNCTIONS,
     OBJECT_ACTIONS,
     AppFunction,
@@ -21,11 +23,14 @@ from infra.components.functions import (
     run_on_upload,
 )
 from infra.components.http_api import HttpApi
+from infra.components.journeys import Journeys
 from infra.components.migration import Migration
 from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import mail_identity_arn
+from infra.components.objectives import Objectives
 from infra.components.observability import Observability
-from infra.config import PRESIGNED_URL_SECONDS, STATEMENT_TIMEOUT_SECONDS, StageConfig
+from infra.components.releases import CanaryRelease
+from infra.config import PRESIGNED_URL_SECONDS, REPLY_TIMEOUT_SECONDS, StageConfig
 from infra.package.artifact import Artifact
 from infra.package.contents import DATABASE_AUTHORITIES
 from infra.stacks.data import DataStack
@@ -59,7 +64,7 @@ class ApiStack(Stack):
             "S3_BUCKET_NAME": data.files.bucket.bucket_name,
             "SECRET_KEY_ARN": data.signing_key.secret_arn,
             "PRESIGNED_URL_EXPIRATION": str(PRESIGNED_URL_SECONDS),
-            "DATABASE_TIMEOUT_SECONDS": str(STATEMENT_TIMEOUT_SECONDS),
+            "DATABASE_TIMEOUT_SECONDS": str(REPLY_TIMEOUT_SECONDS),
             "BACKEND_CORS_ORIGINS": ",".join(config.cors_origins),
             "OPEN_REGISTRATION": str(config.open_registration).lower(),
             "LOG_LEVEL": "INFO",
@@ -73,7 +78,8 @@ class ApiStack(Stack):
         }
 
         def app_environment(spec: FunctionSpec) -> dict[str, str]:
-            return app | {"LINK_KEY_ARN": data.link_key.secret_arn} if Permission.READ_LINK_KEY in spec.permissions else app
+            keys = {Permission.READ_LINK_KEY: ("LINK_KEY_ARN", data.link_key), Permission.SEAL_AUDIT_LOG: ("LOG_KEY_ARN", data.log_key)}
+            return app | {name: secret.secret_arn for permission, (name, secret) in keys.items() if permission in spec.permissions}
 
         def function_context(environment: dict[str, str]) -> FunctionContext:
             return FunctionContext(
@@ -86,6 +92,14 @@ class ApiStack(Stack):
 
         self.migration = Migration(self, "Migration", context=function_context(owner))
         data.database.grant_owner(self.migration.migrate.role)
+        # After a restore it starts a new era of the audit log, for which it reads where the old one ended.
+        data.files.grant_objects(self.migration.migrate.role, *CHECKPOINT_ACTIONS, prefix=CHECKPOINTS)
+        suppress_nag(
+            self.migration.migrate.role,
+            "AwsSolutions-IAM5",
+            f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{CHECKPOINTS}*",
+            reason="All copies of checkpoints: their keys contain the size of the log.",
+        )
         self.functions = {
             spec.name: AppFunction(self, spec.name, spec=spec, context=function_context(app_environment(spec)))
             for spec in FUNCTIONS
@@ -94,14 +108,22 @@ class ApiStack(Stack):
         for function in self.functions.values():
             self._wire(function)
         self.api = HttpApi(self, "Gateway", config=config, function=self.functions["Api"].live)
-        Observability(
-            self, "Observability", config=config, functions=[*self.functions.values(), self.migration.migrate], api=self.api, data=data
-        )
+        observed = [*self.functions.values(), self.migration.migrate]
+        observability = Observability(self, "Observability", config=config, functions=observed, api=self.api, data=data)
+        Objectives(self, "Objectives", api=self.api, topic=observability.topic)
+        others = [function.log_group for function in observed if function.spec.name != "Api"]
+        Journeys(self, "Journeys", config=config, requests=self.functions["Api"].log_group, others=others)
+        if config.releases_gradually:
+            CanaryRelease(self, "Release", config=config, alias=self.functions["Api"].live, api=self.api)
+        if config.alarm_email:
+            Budget(self, "Budget", config=config, email=config.alarm_email)
         if firewall and self._origin_keys:
             self._attach_cloudfront(firewall, self._origin_keys)
         CfnOutput(self, "Url", value=self.api.url, description="Address of the API")
         CfnOutput(self, "ApiFunction", value=self.functions["Api"].function.function_name)
         CfnOutput(self, "SuperuserFunction", value=self.functions["Superuser"].function.function_name)
+        CfnOutput(self, "AdminFunction", value=self.functions["Admin"].function.function_name)
+        CfnOutput(self, "SweepFunction", value=self.functions["Sweep"].function.function_name)
         CfnOutput(self, "MigrateFunction", value=self.migration.migrate.function.function_name)
 
     def _optional_variables(self) -> dict[str, str]:
@@ -167,6 +189,15 @@ class ApiStack(Stack):
             data.files.grant_listing_uploads(role)
         if Permission.READ_SIGNING_KEY in permissions:
             _allow_reading(role, data.signing_key.secret_arn)
+        if Permission.SEAL_AUDIT_LOG in permissions:
+            _allow_reading(role, data.log_key.secret_arn)
+            data.files.grant_objects(role, *CHECKPOINT_ACTIONS, prefix=CHECKPOINTS)
+            suppress_nag(
+                role,
+                "AwsSolutions-IAM5",
+                f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{CHECKPOINTS}*",
+                reason="All copies of checkpoints: their keys contain the size of the log.",
+            )
         if Permission.READ_LINK_KEY in permissions:
             _allow_reading(role, data.link_key.secret_arn)
         if self._origin_keys and function.spec.trigger is Trigger.REQUEST:

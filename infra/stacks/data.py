@@ -5,6 +5,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_ses as ses
 from constructs import Construct
 
+from infra.components.backups import DailyBackups
 from infra.components.database import Database
 from infra.components.file_bucket import FileBucket
 from infra.components.nag_suppressions import suppress_nag
@@ -13,7 +14,7 @@ from infra.config import StageConfig
 
 
 class DataStack(Stack):
-    """Bucket, event queues, database, signing key and link key. Construct ids never change: CloudFormation would replace the resource."""
+    """Bucket, event queues, database and keys. Construct ids never change: CloudFormation would replace the resource."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, network: Network) -> None:
         super().__init__(scope, construct_id, termination_protection=config.protects_data, description="We-Upload: data")
@@ -32,6 +33,18 @@ class DataStack(Stack):
             "AwsSolutions-SMG4",
             reason="RotateSigningKey rotates it every 30 days; its schedule is in the API stack, and the rule checks this stack only.",
         )
+        self.log_key = secretsmanager.Secret(
+            self,
+            "LogKey",
+            description="We-Upload: key that signs the checkpoints of the audit log",
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            removal_policy=RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY,
+        )
+        suppress_nag(
+            self.log_key,
+            "AwsSolutions-SMG4",
+            reason="Rotated by the operator (docs/security.md): verifiers that pin the public key must learn of the new one.",
+        )
         self.link_key = secretsmanager.Secret(
             self,
             "LinkKey",
@@ -45,6 +58,8 @@ class DataStack(Stack):
             "AwsSolutions-SMG4",
             reason="A rotation must encrypt the stored addresses again before the old key is removed, which an operator starts.",
         )
+        if config.recovery_region:
+            DailyBackups(self, "Backups", config=config, database=self.database.backup_resource)
         if config.makes_mail_identity:
             self._make_mail_identity(config)
         CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name, description="Bucket of the uploaded objects")

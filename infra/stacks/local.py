@@ -11,8 +11,9 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from infra.components.database import APP_USER
-from infra.components.file_bucket import FileBucket
+from infra.components.file_bucket import CHECKPOINTS, FileBucket
 from infra.components.functions import (
+    CHECKPOINT_ACTIONS,
     FUNCTIONS,
     OBJECT_ACTIONS,
     AppFunction,
@@ -53,6 +54,12 @@ class LocalDataStack(Stack):
             generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
             removal_policy=RemovalPolicy.DESTROY,
         )
+        self.log_key = secretsmanager.Secret(
+            self,
+            "LogKey",
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
         self.link_key = secretsmanager.Secret(
             self,
             "LinkKey",
@@ -66,7 +73,11 @@ class LocalDataStack(Stack):
 
     def grant_keys(self, function: AppFunction) -> None:
         """Allow the function to read the keys that its spec permits."""
-        for permission, secret in ((Permission.READ_SIGNING_KEY, self.signing_key), (Permission.READ_LINK_KEY, self.link_key)):
+        for permission, secret in (
+            (Permission.READ_SIGNING_KEY, self.signing_key),
+            (Permission.READ_LINK_KEY, self.link_key),
+            (Permission.SEAL_AUDIT_LOG, self.log_key),
+        ):
             if permission in function.spec.permissions:
                 secret.grant_read(function.role)
 
@@ -88,8 +99,9 @@ class LocalApiStack(Stack):
         app = common | {"DATABASE_URL": addresses.app_database}
 
         def app_context(spec: FunctionSpec) -> FunctionContext:
-            link_key = {"LINK_KEY_ARN": data.link_key.secret_arn} if Permission.READ_LINK_KEY in spec.permissions else {}
-            return FunctionContext(config=config, artifact=artifact, environment=app | link_key, snapshots=False)
+            keys = {Permission.READ_LINK_KEY: ("LINK_KEY_ARN", data.link_key), Permission.SEAL_AUDIT_LOG: ("LOG_KEY_ARN", data.log_key)}
+            own = {name: secret.secret_arn for permission, (name, secret) in keys.items() if permission in spec.permissions}
+            return FunctionContext(config=config, artifact=artifact, environment=app | own, snapshots=False)
 
         owned = common | {"DATABASE_URL": addresses.owner_database, "DATABASE_APP_ROLE": APP_USER}
         owner = FunctionContext(config=config, artifact=artifact, environment=owned, snapshots=False)
@@ -102,15 +114,7 @@ class LocalApiStack(Stack):
         for function in functions.values():
             if function.spec.is_published:
                 function.live.node.add_dependency(migration.step)
-            permissions = function.spec.permissions
-            actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in permissions for action in granted]
-            if actions:
-                data.files.grant_objects(function.role, *actions)
-            for prefix, archive in archive_actions(permissions).items():
-                data.files.grant_objects(function.role, *archive, prefix=prefix)
-            if Permission.LIST_UPLOADS in permissions:
-                data.files.grant_listing_uploads(function.role)
-            data.grant_keys(function)
+            _grant(function, data)
             if function.spec.trigger is Trigger.UPLOAD:
                 run_on_upload(function, events_of_bucket=data.files.events)
             elif function.spec.trigger is Trigger.ARCHIVE:
@@ -125,3 +129,17 @@ class LocalApiStack(Stack):
             cloud_watch_role=False,
         )
         CfnOutput(self, "ApiId", value=api.rest_api_id)
+
+
+def _grant(function: AppFunction, data: LocalDataStack) -> None:
+    permissions = function.spec.permissions
+    actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in permissions for action in granted]
+    if actions:
+        data.files.grant_objects(function.role, *actions)
+    for prefix, archive in archive_actions(permissions).items():
+        data.files.grant_objects(function.role, *archive, prefix=prefix)
+    if Permission.LIST_UPLOADS in permissions:
+        data.files.grant_listing_uploads(function.role)
+    data.grant_keys(function)
+    if Permission.SEAL_AUDIT_LOG in permissions:
+        data.files.grant_objects(function.role, *CHECKPOINT_ACTIONS, prefix=CHECKPOINTS)

@@ -1,7 +1,7 @@
 """Source and caller of the current request, for the audit log and the sign-in throttle."""
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 
@@ -19,6 +19,8 @@ class RequestContext:
     """`session:<id>`, `api_key:<id>` or `upload_token:<id>`."""
     scopes: frozenset[str] | None = None
     """The scopes of the API key; None for a session, which has all of them, and for commands."""
+    audit_leaves: list[str] = field(default_factory=list)
+    """The leaves of the audit events that the request has committed, in hex. They are logged, and so leave the database at once."""
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)

@@ -4,6 +4,7 @@ pydantic-settings would do the same but adds 120 ms to every cold start (docs/ad
 """
 
 import os
+import secrets
 import unicodedata
 from collections.abc import Mapping
 from enum import StrEnum
@@ -37,6 +38,14 @@ def validate_secret_key(key: str, *, name: str = "SECRET_KEY") -> None:
         raise ValueError(f"{name} must have at least {SECRET_KEY_MIN_BYTES} bytes outside local mode")
     if any(word in key.lower() for word in PLACEHOLDER_SECRETS) or len(set(key)) < 8:
         raise ValueError(f"{name} is a placeholder; generate a key with: openssl rand -base64 48")
+
+
+UNUSED_BUCKET = "unused.invalid"
+"""The bucket of a command that uses none. No bucket has this name: `.invalid` is reserved (RFC 2606)."""
+
+
+class MissingSettingsError(ValueError):
+    """Environment variables that a command needs are not set. The message names all of them."""
 
 
 class Environment(StrEnum):
@@ -81,6 +90,10 @@ class Settings(BaseModel):
     """Key that encrypts the tokens of links for their owners, in the formats of `secret_key`. None: derived from the signing keys."""
     link_key_arn: str | None = None
     """ARN of the Secrets Manager secret that replaces `link_key`."""
+    log_signing_key: SecretStr | None = None
+    """Secret from which the key is derived that signs the audit log's checkpoints, at least 32 bytes. Only the sealer needs it."""
+    log_key_arn: str | None = None
+    """ARN of the Secrets Manager secret that replaces `log_signing_key`; read when the log is sealed."""
     access_token_expire_minutes: int = Field(default=10, ge=1, le=1440)
     """Lifetime of an access token."""
     refresh_token_expire_days: int = Field(default=14, ge=1, le=90)
@@ -145,6 +158,30 @@ class Settings(BaseModel):
         """
         source = os.environ if environ is None else environ
         return cls.model_validate({name: source[name.upper()] for name in cls.model_fields if source.get(name.upper())})
+
+    @classmethod
+    def for_command(cls, *, uses_bucket: bool, uses_link_key: bool, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings of an operator command, which needs fewer of them than the API.
+
+        An unused signing key is random, so that nothing made with it by mistake is ever valid. Raises MissingSettingsError, and what
+        `from_environment` raises.
+        """
+        source = dict(os.environ if environ is None else environ)
+        has_signing_key = bool(source.get("SECRET_KEY") or source.get("SECRET_KEY_ARN"))
+        # Links that were encrypted before there was a LINK_KEY are read with a key that is derived from the signing keys.
+        needs_signing_key = uses_link_key
+        missing = [
+            name for name, is_needed in (("DATABASE_URL", True), ("S3_BUCKET_NAME", uses_bucket)) if is_needed and not source.get(name)
+        ]
+        if needs_signing_key and not has_signing_key:
+            missing.append("SECRET_KEY or SECRET_KEY_ARN")
+        if missing:
+            raise MissingSettingsError(f"Set these environment variables: {', '.join(missing)} (docs/configuration.md)")
+        if not source.get("S3_BUCKET_NAME"):
+            source["S3_BUCKET_NAME"] = UNUSED_BUCKET
+        if not has_signing_key:
+            source["SECRET_KEY"] = secrets.token_urlsafe(48)
+        return cls.from_environment(source)
 
     @property
     def is_local(self) -> bool:
@@ -219,6 +256,8 @@ class Settings(BaseModel):
             raise ValueError("set exactly one of SECRET_KEY and SECRET_KEY_ARN")
         if self.link_key is not None and self.link_key_arn is not None:
             raise ValueError("set only one of LINK_KEY and LINK_KEY_ARN")
+        if self.log_signing_key is not None and self.log_key_arn is not None:
+            raise ValueError("set only one of LOG_SIGNING_KEY and LOG_KEY_ARN")
         return self
 
     @model_validator(mode="after")
@@ -233,6 +272,8 @@ class Settings(BaseModel):
             validate_secret_key(self.secret_key.get_secret_value())
         if self.link_key is not None:
             validate_secret_key(self.link_key.get_secret_value(), name="LINK_KEY")
+        if self.log_signing_key is not None:
+            validate_secret_key(self.log_signing_key.get_secret_value(), name="LOG_SIGNING_KEY")
         password = urlsplit(self.database_url.get_secret_value()).password
         if password is not None and password.lower() in (*PLACEHOLDER_SECRETS, "postgres"):
             raise ValueError("The password in DATABASE_URL is a placeholder; set a strong one")

@@ -20,6 +20,7 @@ from pg8000.dbapi import (  # type: ignore[import-untyped]  # ships no type info
 )
 from scramp import ScramException  # type: ignore[import-untyped]  # ships no type information
 
+from lambda_app.core.request_context import request_context
 from lambda_app.db.errors import CANNOT_CONNECT, FAILED_TRANSACTION, SERVER_WENT_AWAY, ConnectionLostError, error_field, server_error
 from lambda_app.db.messages import BEGIN, COMMIT, DESCRIBE_PORTAL, EXECUTE, ROLLBACK, SYNC, TERMINATE, bind, parse
 from lambda_app.db.rows import FAST_READERS, decode_rows
@@ -30,6 +31,10 @@ PIPELINE_MAX_STATEMENTS = 256
 
 DESCRIPTIONS_MAX = 256
 """Row descriptions that a connection caches. pg8000 would parse the description in every response, which takes 40 µs."""
+
+
+AUDIT_LEAF = b"CWU001"
+"""Code field of the notice that the trigger `audit_event_fill` sends for each event: its message is the leaf."""
 
 
 class TransactionMode(Enum):
@@ -75,10 +80,12 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         self._sign_in_parameters = {"user": user, "database": database, "application_name": application_name}
         self._usock: Transport | None = None
         self._descriptions: dict[bytes, tuple[Any, Any]] = {}
+        self._uncommitted_leaves: list[str] = []
         self._sign_in()
 
     def _sign_in(self) -> None:
         self.is_synchronized = False
+        self._uncommitted_leaves = []
         password = self._get_password()
         transport = self._open_transport()
         try:
@@ -209,11 +216,18 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         transport.send(flush)
         self._read_until_ready(transport, reply)
         self.is_synchronized = True
+        if self._uncommitted_leaves and self._transaction_status == IDLE:
+            self._end_leaves(is_committed=reply.error is None and reply.tag != b"ROLLBACK")
         if reply.error is not None:
             raise reply.error
         if reply.columns is not None:
             reply.rows = decode_rows(*reply.results[-1])
         return reply
+
+    def _end_leaves(self, *, is_committed: bool) -> None:
+        if is_committed:
+            request_context().audit_leaves.extend(self._uncommitted_leaves)
+        self._uncommitted_leaves = []
 
     def _read_until_ready(self, transport: Transport, reply: Reply) -> None:
         code = b""
@@ -233,6 +247,12 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         """Store the server's error as an exception of the DBAPI class for its SQLSTATE."""
         fields = (field.decode(errors="replace") for field in data.split(b"\0") if field)
         context.error = server_error({field[0]: field[1:] for field in fields})
+
+    def handle_NOTICE_RESPONSE(self, data: bytes, context: Reply) -> None:  # noqa: ARG002, N802  # pg8000's name and signature
+        """Collect the leaves of audit events. Other notices are ignored."""
+        fields = data.split(b"\0")
+        if AUDIT_LEAF in fields:
+            self._uncommitted_leaves += [part[1:].decode() for part in fields if part[:1] == b"M"]
 
     def handle_ROW_DESCRIPTION(self, data: bytes, context: Reply) -> None:  # noqa: N802  # pg8000's name
         """Parse the row description, or take it from the cache: a repeated statement has the same description."""

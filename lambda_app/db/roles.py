@@ -6,8 +6,12 @@ STATEMENT_TIMEOUT = "4s"
 IDLE_IN_TRANSACTION_TIMEOUT = "10s"
 """Timeouts are set on the role. A SET on a connection would pin it to one client of RDS Proxy."""
 
-AUDIT_TABLE = "audit_event"
-"""Append-only for all roles. The application's role has no other privilege, and triggers stop the owner of the table."""
+AUDIT_TABLES = ("audit_event", "audit_chain_event", "audit_head", "audit_era", "audit_checkpoint", "audit_log_key")
+"""Append-only for all roles. The application's role has no other privilege, and triggers stop the owner of the tables."""
+AUDIT_TILES = "audit_tile"
+"""Tiles grow: the application's role may update them, and a trigger keeps what they have."""
+OPERATOR_TABLES = ("audit_chain_event", "audit_head", "audit_era")
+"""Only the owner writes these."""
 
 IAM_ROLE = "rds_iam"
 """Members authenticate to RDS with IAM tokens instead of passwords. The role exists only in RDS."""
@@ -30,8 +34,14 @@ def grant_application(engine: Engine, role: str) -> None:
         connection.execute(text(f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {quoted}"))
         connection.execute(text(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {quoted}"))
         connection.execute(text(f"REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM {quoted}"))
-        if _has_table(connection, AUDIT_TABLE):
-            connection.execute(text(f"REVOKE UPDATE, DELETE ON {AUDIT_TABLE} FROM {quoted}"))
+        for tables, privileges in (
+            (AUDIT_TABLES, "UPDATE, DELETE"),
+            (OPERATOR_TABLES, "INSERT"),
+            ([AUDIT_TILES], "DELETE"),
+        ):
+            for table in tables:
+                if _has_table(connection, table):
+                    connection.execute(text(f"REVOKE {privileges} ON {table} FROM {quoted}"))
 
 
 def _has_table(connection: Connection, name: str) -> bool:

@@ -23,6 +23,7 @@ from lambda_app.services.files.upload_batches import UploadBatchService
 from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTokenService
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
+from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
 from lambda_app.services.sharing.public_uploads import PublicUploadService
@@ -88,4 +89,5 @@ SecondFactorsDep = Annotated[SecondFactorService, _service(Services.second_facto
 SharesDep = Annotated[ShareService, _service(Services.shares)]
 ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]
 RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]
+ReceiptsDep = Annotated[ReceiptService, _service(Services.receipts)]
 AdministrationDep = Annotated[AdministrationService, _service(Services.administration)]

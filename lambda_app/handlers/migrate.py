@@ -12,11 +12,16 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from lambda_app.core.aws import AwsAccess
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.db import migrations, roles
 from lambda_app.db.errors import error_field
+from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.factory import Services
+from lambda_app.repositories.audit_log import AuditLogRepository
+from lambda_app.services.audit_sealing import AuditEras
+from lambda_app.storage.checkpoint_copies import CheckpointCopies
 
 RESPONSE_TIMEOUT_SECONDS = 10.0
 """Longest wait for S3 to accept the response to CloudFormation."""
@@ -31,9 +36,13 @@ logger = logging.getLogger(__name__)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Migrate and respond to CloudFormation. When invoked manually, return the revisions or raise the error."""
+    """Migrate and respond to CloudFormation. When invoked manually, return the revisions or raise the error.
+
+    A manual event `{"new_era": "REASON"}` also starts a new era of the audit log, which a restored database needs. Only this function signs
+    in as the owner of the tables.
+    """
     if "ResponseURL" not in event:
-        return migrate()
+        return migrate(new_era=event.get("new_era"))
     try:
         # Deleting the stack leaves the tables: the data stack owns the database.
         revisions = {} if event["RequestType"] == "Delete" else migrate()
@@ -45,8 +54,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return response
 
 
-def migrate() -> dict[str, Any]:
+def migrate(*, new_era: str | None = None) -> dict[str, Any]:
     """Upgrade to the newest revision, grant the application's privileges, and return the revisions before and after.
+
+    `new_era` is the reason for a new era of the audit log; the result then has its number as `era`.
 
     A database with a newer revision than this code is not changed. This happens when a deployment is rolled back, and each version of
     the code supports the schema of the next version.
@@ -62,10 +73,16 @@ def migrate() -> dict[str, Any]:
         if settings.database_app_role:
             roles.grant_application(engine, settings.database_app_role)
         after = migrations.current_revision(engine)
+        era = {} if new_era is None else {"era": _start_era(settings, engine, new_era)}
     finally:
         engine.dispose()
     logger.info("the schema is up to date", extra={"fields": {"before": before, "after": after}})
-    return {"before": before, "after": after}
+    return {"before": before, "after": after, **era}
+
+
+def _start_era(settings: Settings, engine: Engine, reason: str) -> int:
+    with session_scope(create_session_factory(engine)) as session:
+        return AuditEras(log=AuditLogRepository(session), copies=CheckpointCopies(settings, AwsAccess(settings))).start(reason=reason)
 
 
 def _sign_in(settings: Settings) -> tuple[Engine, str | None]:

@@ -40,5 +40,7 @@ def run_sweep(services: Services, *, budget_seconds: float, is_dry: bool = False
             maintenance = services.maintenance(session)
             counts["counted_hours"] = maintenance.count_uploads()
             counts |= {f"forgotten_{kind}": count for kind, count in maintenance.purge().items()}
-    logger.info("sweep", extra={"fields": counts})
+    # An error raises the alarm ErrorLines: nothing else shows that S3 or the database refuses the sweep.
+    level = logging.ERROR if counts["failures"] or counts["archive_failures"] else logging.INFO
+    logger.log(level, "sweep", extra={"fields": counts})
     return counts

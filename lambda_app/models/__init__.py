@@ -8,7 +8,7 @@ from lambda_app.models.accounts.sessions import RefreshToken, UserSession
 from lambda_app.models.accounts.sign_in_attempts import AttemptKind, SignInAttempt
 from lambda_app.models.accounts.users import User
 from lambda_app.models.archives import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, ShareArchiveDownload
-from lambda_app.models.audit import AuditEvent, AuditHead
+from lambda_app.models.audit import AuditChainEvent, AuditCheckpoint, AuditEra, AuditEvent, AuditHead, AuditLogKey, AuditTile
 from lambda_app.models.base import Base
 from lambda_app.models.files.files import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus
 from lambda_app.models.files.idempotency import IdempotencyKey
@@ -31,8 +31,13 @@ __all__ = [
     "ArchiveFile",
     "ArchiveStatus",
     "AttemptKind",
+    "AuditChainEvent",
+    "AuditCheckpoint",
+    "AuditEra",
     "AuditEvent",
     "AuditHead",
+    "AuditLogKey",
+    "AuditTile",
     "Base",
     "File",
     "FileGrant",

@@ -1,7 +1,7 @@
-"""Queries on the audit log. A database trigger rejects updates and deletes."""
+"""Writes and lists of audit events. `audit_log` reads and seals the Merkle tree over them."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -14,16 +14,15 @@ from lambda_app.core import clock
 from lambda_app.core.logs import request_id
 from lambda_app.core.request_context import request_context
 from lambda_app.db.compiled import parameter
-from lambda_app.models import AuditEvent, AuditHead, Base, User
+from lambda_app.models import AuditChainEvent, AuditEvent, Base
 from lambda_app.repositories.statements import OWN_TRANSACTION, as_column
 from lambda_app.schemas.admin import AuditFilter
 
 T = TypeVar("T", bound=Base)
+PagedEvent = TypeVar("PagedEvent", AuditEvent, AuditChainEvent)
 
 DISORDER = timedelta(minutes=1)
 """Longest time by which two events can be in another order by `at` than by `seq`: clocks differ, and transactions wait."""
-READ_ROWS = 1000
-"""Rows per query while the chain is verified."""
 
 
 def audit_entry(
@@ -100,55 +99,40 @@ def audit_insert_for(
     *,
     kind: str,
     key: str = "id",
-    details: Mapping[str, Any] | None = None,
+    details: Mapping[str, Any] | ColumnElement[str] | None = None,
     actor: str | None = None,
-    after: Sequence[CTE] = (),
     entry: Mapping[str, Any] | None = None,
 ) -> Insert:
     """Return the statement that adds an event per row of `changed`, with the subject `<kind>:<key of the row>`.
 
-    It runs after the CTEs `after`: see `audited_writes`. `entry` replaces the columns of the current request, for a statement that is
-    compiled once: see `audit_parameters`.
+    `details` are values, or an expression on the row that is JSON text. `entry` replaces the columns of the current request, for a
+    statement that is compiled once: see `audit_parameters`.
     """
-    entry = audit_entry(action, details=details) if entry is None else entry
+    if entry is None:
+        entry = audit_entry(action, details=None if isinstance(details, ColumnElement) else details)
     columns: dict[str, ColumnElement[Any]] = {
         name: as_column(value, AuditEvent.__table__.c[name].type).label(name) for name, value in entry.items()
     }
     columns["subject"] = func.concat(f"{kind}:", changed.c[key])
+    if isinstance(details, ColumnElement):
+        columns["details"] = details
     if actor is not None:
         columns["actor_id"] = changed.c[actor]
-    rows = select(*columns.values()).select_from(changed).where(*(has_run(part) for part in after))
+    rows = select(*columns.values()).select_from(changed)
     return insert(AuditEvent).from_select(list(columns), rows)
 
 
-def audited_writes(*writes: Insert | Update, entry: Mapping[str, Any], lock_user_ids: Collection[UUID] = ()) -> Select[int]:
-    """Return one statement that executes all `writes` and then adds the event.
-
-    Lock order: the rows of `writes`, the users `lock_user_ids`, the end of the audit log. Every transaction locks the end of the
-    audit log last; otherwise two of them could deadlock. PostgreSQL may run the CTEs of a WITH in any order unless one reads from
-    another, so the event reads from all of them. A foreign key locks the row it refers to only at the end of the statement, which
-    is after the end of the log: `lock_user_ids` are the users to whom new rows refer.
-    """
+def audited_writes(*writes: Insert | Update, entry: Mapping[str, Any]) -> Select[int]:
+    """Return one statement that executes all `writes` and adds the event."""
     done = [write.returning(literal(1).label("done")).cte(f"write_{number}") for number, write in enumerate(writes)]
-    if lock_user_ids:
-        done.append(lock_users(*lock_user_ids, after=done))
-    table = AuditEvent.__table__
-    columns = [literal(value, table.c[name].type).label(name) for name, value in entry.items()]
-    logged = insert(AuditEvent).from_select(list(entry), select(*columns).where(*(has_run(part) for part in done)))
-    return select(literal(1)).add_cte(*done, logged.cte("logged"))
-
-
-def lock_users(*user_ids: UUID, after: Sequence[CTE]) -> CTE:
-    """Return the CTE that locks the users in the order of their ids, in the mode of a foreign key, after the CTEs `after`.
-
-    The event of the statement has to come after this CTE: see `audited_writes`.
-    """
-    users = select(User.id).where(User.id.in_(user_ids), *(has_run(part) for part in after)).order_by(User.id)
-    return users.with_for_update(read=True, key_share=True).cte("locked_users")
+    return select(literal(1)).add_cte(*done, audit_insert(entry).cte("logged"))
 
 
 def has_run(part: CTE) -> ColumnElement[bool]:
-    """Return a condition that is always true and is known only after the CTE has run: PostgreSQL has to count its rows."""
+    """Return a condition that is always true and is known only after the CTE has run: PostgreSQL has to count its rows.
+
+    For a lock order between rows of different tables. The audit log needs none.
+    """
     return select(func.count()).select_from(part).scalar_subquery() >= 0
 
 
@@ -166,43 +150,28 @@ class AuditRepository:
         """Add an event and commit it, so that it survives the rollback of a refused request."""
         self._session.execute(audit_insert(audit_entry(action, **fields)).execution_options(**OWN_TRANSACTION))
 
-    def page(self, filters: AuditFilter, *, limit: int) -> list[AuditEvent]:
-        """Return up to `limit` events, newest first."""
-        query = select(AuditEvent).order_by(AuditEvent.seq.desc()).limit(limit)
-        for column in ("actor_id", "subject", "action"):
-            if (value := getattr(filters, column)) is not None:
-                query = query.where(getattr(AuditEvent, column) == value)
-        # `at` is taken before the end of the log is locked, so events are nearly but not exactly in its order. The bounds of `seq` let
-        # PostgreSQL begin near the right place; the exact conditions stay.
-        if filters.since is not None:
-            first = (
-                select(AuditEvent.seq)
-                .where(AuditEvent.at >= literal(filters.since, AuditEvent.at.type) - DISORDER)
-                .order_by(AuditEvent.at, AuditEvent.seq)
-            )
-            query = query.where(AuditEvent.at >= filters.since, AuditEvent.seq >= first.limit(1).scalar_subquery())
-        if filters.until is not None:
-            last = select(AuditEvent.seq).where(AuditEvent.at < literal(filters.until, AuditEvent.at.type) + DISORDER)
-            last = last.order_by(AuditEvent.at.desc(), AuditEvent.seq.desc())
-            query = query.where(AuditEvent.at < filters.until, AuditEvent.seq <= last.limit(1).scalar_subquery())
-        if filters.before_seq is not None:
-            query = query.where(AuditEvent.seq < filters.before_seq)
-        return list(self._session.execute(query).scalars())
+    def page(self, filters: AuditFilter, *, limit: int) -> list[AuditEvent | AuditChainEvent]:
+        """Return up to `limit` events, newest first: those of the log, then those of the closed chain, which are all older."""
+        events: list[AuditEvent | AuditChainEvent] = [*self._session.execute(_page(AuditEvent, filters, limit)).scalars()]
+        if len(events) < limit:
+            events += self._session.execute(_page(AuditChainEvent, filters, limit - len(events))).scalars()
+        return events
 
-    def head(self) -> AuditHead:
-        """Return the end of the hash chain."""
-        return self._session.execute(select(AuditHead)).scalar_one()
 
-    def read_chain(self) -> Iterator[AuditEvent]:
-        """Yield every event in order of `seq`."""
-        after = None
-        while True:
-            query = select(AuditEvent).order_by(AuditEvent.seq).limit(READ_ROWS).execution_options(populate_existing=True)
-            if after is not None:
-                query = query.where(AuditEvent.seq > after)
-            rows = list(self._session.execute(query).scalars())
-            yield from rows
-            if len(rows) < READ_ROWS:
-                return
-            after = rows[-1].seq
-            self._session.expunge_all()
+def _page(table: type[PagedEvent], filters: AuditFilter, limit: int) -> Select[PagedEvent]:
+    query = select(table).order_by(table.seq.desc()).limit(limit)
+    for column in ("actor_id", "subject", "action"):
+        if (value := getattr(filters, column)) is not None:
+            query = query.where(getattr(table, column) == value)
+    # `at` is taken before the number, so events are nearly but not exactly in its order. The bounds of `seq` let PostgreSQL begin near
+    # the right place; the exact conditions stay.
+    if filters.since is not None:
+        first = select(table.seq).where(table.at >= literal(filters.since, table.at.type) - DISORDER).order_by(table.at, table.seq)
+        query = query.where(table.at >= filters.since, table.seq >= first.limit(1).scalar_subquery())
+    if filters.until is not None:
+        last = select(table.seq).where(table.at < literal(filters.until, table.at.type) + DISORDER)
+        last = last.order_by(table.at.desc(), table.seq.desc())
+        query = query.where(table.at < filters.until, table.seq <= last.limit(1).scalar_subquery())
+    if filters.before_seq is not None:
+        query = query.where(table.seq < filters.before_seq)
+    return query

@@ -59,7 +59,7 @@ def list_audit_events(  # noqa: PLR0913, PLR0917 - a filter has a parameter for 
     action: ActionQuery = None,
     since: SinceQuery = None,
     until: UntilQuery = None,
-) -> list[models.AuditEvent]:
+) -> list[models.AuditEvent | models.AuditChainEvent]:
     """List audit events, newest first. Superusers only.
 
     `X-Next-Cursor` and `Link` lead to the next page; `before` with the `seq` of the last event also does. All filters that are set apply

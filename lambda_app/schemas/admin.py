@@ -41,7 +41,7 @@ class AuditEvent(ResponseModel):
     @field_validator("details", mode="before")
     @classmethod
     def _parse(cls, value: Any) -> Any:
-        return json.loads(value) if isinstance(value, str) else value
+        return json.loads(value) if isinstance(value, str) else value or {}
 
 
 class UserTotals(BaseModel):

@@ -140,6 +140,10 @@ ERRORS: dict[str, ErrorSpec] = {
         frozenset({"file_status", "file_id"}),
     ),
     "not_in_trash": ErrorSpec(409, "The file is not in the trash.", {"file_status": _FILE_STATUS}),
+    "receipt_not_found": ErrorSpec(
+        404, "The audit log has no event of this file: it is not available, or was completed by an earlier version."
+    ),
+    "receipt_not_ready": ErrorSpec(409, "The event is not sealed yet. Repeat the request after the seconds in `Retry-After`."),
     "quota_exceeded": ErrorSpec(
         413,
         "The file exceeds the storage quota.",

@@ -4,7 +4,7 @@ from datetime import date
 from typing import NamedTuple
 
 from lambda_app.core.errors import PermissionDeniedError
-from lambda_app.models import AuditEvent, User
+from lambda_app.models import AuditChainEvent, AuditEvent, User
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.stats import STATS_DAYS, StatsRepository, StatusTotal
 from lambda_app.schemas.admin import AuditFilter
@@ -22,7 +22,7 @@ class Stats(NamedTuple):
 class AuditPage(NamedTuple):
     """Events, newest first, and the cursor of the next page; None on the last page."""
 
-    events: list[AuditEvent]
+    events: list[AuditEvent | AuditChainEvent]
     next_cursor: AuditCursor | None
 
 

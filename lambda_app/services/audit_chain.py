@@ -1,4 +1,4 @@
-"""Verification of the audit log's hash chain.
+"""Verification of the closed hash chain, which earlier versions wrote.
 
 The hashes are recomputed here, independently of the database that wrote them (docs/adr/0010-audit-hash-chain.md).
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from lambda_app.models import AuditEvent
+from lambda_app.models import AuditChainEvent
 from lambda_app.models.audit import GENESIS_HASH
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,7 +31,7 @@ class Break:
     reason: str
 
 
-def find_breaks(events: Iterable[AuditEvent], *, head: Anchor, anchors: Iterable[Anchor] = ()) -> Iterator[Break]:
+def find_breaks(events: Iterable[AuditChainEvent], *, head: Anchor, anchors: Iterable[Anchor] = ()) -> Iterator[Break]:
     """Yield every break in the chain of `events`, which must be sorted by `seq`.
 
     `head` is the end of the chain according to the database. `anchors` are earlier heads that were stored outside the database;
@@ -59,7 +59,7 @@ def find_breaks(events: Iterable[AuditEvent], *, head: Anchor, anchors: Iterable
         yield Break(seq, "is missing: an anchor refers to it")
 
 
-def event_hash(event: AuditEvent) -> str:
+def event_hash(event: AuditChainEvent) -> str:
     """Return the hash that the database trigger must have written: SHA-256 of the columns as a JSON array."""
     columns = [
         event.seq,

@@ -36,8 +36,11 @@ BEHIND_FIREWALL = {
     "mail_from": "files@mail.example.com",
     "makes_mail_identity": "true",
     "public_url": "https://app.example.com",
+    "recovery_region": "eu-west-1",
+    "replicates_objects": "true",
+    "vault_lock": "compliance",
 }
-"""Staging behind CloudFront, with mail."""
+"""Staging behind CloudFront, with mail and copies in another region."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,14 @@ class Synthesised:
     api: dict[str, Any]
     firewall: dict[str, Any]
     """Empty if the stage has no firewall."""
+    recovery: dict[str, Any]
+    """Empty if the stage has no recovery region."""
     assembly: Path
 
     @property
     def resources(self) -> dict[str, dict[str, Any]]:
         """All resources, by stack and logical id."""
-        parts = {"network": self.network, "data": self.data, "api": self.api, "firewall": self.firewall}
+        parts = {"network": self.network, "data": self.data, "api": self.api, "firewall": self.firewall, "recovery": self.recovery}
         return {f"{name}/{key}": value for name, part in parts.items() for key, value in part.get("Resources", {}).items()}
 
     def of_type(self, kind: str) -> list[dict[str, Any]]:
@@ -86,8 +91,10 @@ def synthesise(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> 
         app = App(context=context, outdir=str(assembly))
         stage = add_stacks(app, stage_config(app.node.try_get_context), artifact)
         app.synth()
-        network, data, api, firewall = (json.loads((assembly / stack.template_file).read_text()) if stack else {} for stack in stage)
-        return Synthesised(network, data, api, firewall, assembly)
+        network, data, api, firewall, recovery = (
+            json.loads((assembly / stack.template_file).read_text()) if stack else {} for stack in stage
+        )
+        return Synthesised(network, data, api, firewall, recovery, assembly)
 
     def from_settings(**settings: str) -> Synthesised:
         return build(tuple(sorted(settings.items())))

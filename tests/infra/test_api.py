@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.components.functions import FUNCTIONS
+from infra.components.objectives import BURN_RATES
 from lambda_app.routers.http.costly_routes import COSTLY_ROUTES
 from tests.infra.conftest import ROOT, Synthesised
 
@@ -81,7 +82,7 @@ def test_migration_can_sign_in_as_the_owner_by_password_and_by_token(prod: Synth
     policies = [policy for key, policy in prod.api["Resources"].items() if key.startswith("MigrationMigrateRoleDefaultPolicy")]
     environment = functions(prod)["lambda_app.handlers.migrate.handler"]["Environment"]["Variables"]
 
-    assert '/postgres"' in json.dumps(policies)
+    assert '-*/postgres"' in json.dumps(policies)
     assert '"rds-db:connect"' in json.dumps(policies)
     assert '"secretsmanager:GetSecretValue"' in json.dumps(policies)
     assert "sslrootcert=/var/task/certs/rds-ca.pem" in json.dumps(environment["DATABASE_URL"])
@@ -152,9 +153,14 @@ def test_every_alarm_has_an_action_and_a_runbook_entry(everything: Synthesised) 
         for line in (ROOT / "docs" / "runbook.md").read_text().splitlines()
         if line.startswith("## ")
     }
-    alarms = everything.of_type("AWS::CloudWatch::Alarm")
+    all_alarms = [value for value in everything.api["Resources"].items() if value[1]["Type"].startswith("AWS::CloudWatch::")]
+    # The windows of a burn rate and the alarms of a release notify through the composite alarm and the deployment.
+    silent = [alarm["Properties"] for key, alarm in all_alarms if "AlarmActions" not in alarm["Properties"] and "Alarm" in alarm["Type"]]
+    alarms = [alarm["Properties"] for _, alarm in all_alarms if "AlarmActions" in alarm["Properties"]]
 
-    assert len(alarms) == 9 + 3 * len(functions(everything))
+    assert len(alarms) == 10 + 3 * len(functions(everything)) + len(BURN_RATES)
+    assert len(silent) == 3 + 2 * len(BURN_RATES)
+    assert {alarm["AlarmDescription"].rpartition("#")[2] for alarm in silent} <= entries
     for alarm in alarms:
         assert alarm["AlarmActions"]
         assert alarm["AlarmDescription"].rpartition("#")[2] in entries

@@ -4,18 +4,21 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
+from infra.components.database import POSTGRES_MAJOR
 from infra.components.functions import FUNCTIONS
 from infra.components.migration import MIGRATE
 from infra.config import (
     FUNCTION_TIMEOUT_SECONDS,
     GATEWAY_TIMEOUT_SECONDS,
     PROXY_BORROW_TIMEOUT_SECONDS,
+    REPLY_TIMEOUT_SECONDS,
     STAGES,
-    STATEMENT_TIMEOUT_SECONDS,
     ConfigError,
     stage_config,
 )
-from tests.infra.conftest import ROOT
+from infra.preflight import checks
+from lambda_app.db.roles import STATEMENT_TIMEOUT
+from tests.infra.conftest import ROOT, Synthesised
 
 
 @pytest.mark.parametrize("origin", ["*", "https://*.example.com", "app.example.com", "https://app.example.com/"])
@@ -107,10 +110,29 @@ def test_confirmed_addresses_can_be_required_for_a_stage() -> None:
 def test_reserved_concurrency_matches_the_deployment_guide() -> None:
     text = (ROOT / "docs" / "deploy.md").read_text()
 
-    for name in ("dev", "staging", "prod"):
+    assert "dev reserves nothing" in text
+    for name in ("staging", "prod"):
         executions = [getattr(STAGES[name], spec.concurrency) if spec.concurrency else 1 for spec in (*FUNCTIONS, MIGRATE) if spec.exists]
         assert f"{name} reserves {sum(executions)}" in text
+        assert STAGES[name].reserved_executions == sum(executions)
+    assert STAGES["dev"].reserved_executions == 0
+
+
+def test_preflight_checks_the_engine_version_of_the_template() -> None:
+    assert checks.POSTGRES_MAJOR == POSTGRES_MAJOR
 
 
 def test_timeouts_nest_so_that_the_innermost_expires_first() -> None:
-    assert STATEMENT_TIMEOUT_SECONDS < PROXY_BORROW_TIMEOUT_SECONDS < FUNCTION_TIMEOUT_SECONDS < GATEWAY_TIMEOUT_SECONDS < 30
+    statement = float(STATEMENT_TIMEOUT.removesuffix("s"))
+
+    assert statement < PROXY_BORROW_TIMEOUT_SECONDS
+    # One reply takes the wait for a connection and then the statement; the proxy and the database answer first.
+    assert statement + PROXY_BORROW_TIMEOUT_SECONDS < REPLY_TIMEOUT_SECONDS < FUNCTION_TIMEOUT_SECONDS < GATEWAY_TIMEOUT_SECONDS < 30
+
+
+def test_functions_wait_for_the_database_as_long_as_the_guide_states(prod: Synthesised) -> None:
+    text = " ".join((ROOT / "docs" / "deploy.md").read_text().split())
+    functions = prod.of_type("AWS::Lambda::Function")
+
+    assert {function["Environment"]["Variables"]["DATABASE_TIMEOUT_SECONDS"] for function in functions} == {"10"}
+    assert "statement 4 s < wait for a connection 5 s < reply of the database 10 s < function 20 s < gateway 29 s" in text

@@ -77,10 +77,15 @@ def test_api_can_request_archives_and_not_write_them(resources: dict[str, Any]) 
     assert found["/archive-requests/*"] == {"s3:PutObject"}
 
 
-def test_sweep_runs_on_a_schedule_on_its_live_version(resources: dict[str, Any]) -> None:
-    rule = only(resources, "AWS::Events::Rule")
+@pytest.mark.parametrize(("name", "rate"), [("Sweep", "rate(15 minutes)"), ("Seal", "rate(1 minute)")])
+def test_scheduled_function_runs_its_live_version(resources: dict[str, Any], name: str, rate: str) -> None:
+    (rule,) = [
+        value["Properties"]
+        for key, value in resources.items()
+        if value["Type"] == "AWS::Events::Rule" and key.startswith(f"{name}Schedule")
+    ]
 
-    assert rule["ScheduleExpression"] == "rate(15 minutes)"
+    assert rule["ScheduleExpression"] == rate
     assert resources[rule["Targets"][0]["Arn"]["Ref"]]["Type"] == "AWS::Lambda::Alias"
 
 
@@ -101,7 +106,7 @@ def test_rotation_function_can_rotate_the_signing_key_and_nothing_else(resources
     assert not any(other in policy for other in ("s3:", "rds-db:connect", "GetRandomPassword"))
 
 
-def test_only_the_api_knows_and_reads_the_link_key(resources: dict[str, Any]) -> None:
+def test_only_the_api_and_the_admin_function_know_and_read_the_link_key(resources: dict[str, Any]) -> None:
     readers = {
         key.partition("Role")[0]
         for key, value in resources.items()
@@ -111,8 +116,8 @@ def test_only_the_api_knows_and_reads_the_link_key(resources: dict[str, Any]) ->
     informed = {part["Handler"] for part in functions if "LINK_KEY_ARN" in part["Environment"]["Variables"]}
     (api,) = [part for part in functions if part["Handler"] == "lambda_app.main.handler"]
 
-    assert readers == {"Api"}
-    assert informed == {"lambda_app.main.handler"}
+    assert readers == {"Api", "Admin"}
+    assert informed == {"lambda_app.main.handler", "lambda_app.handlers.admin.handler"}
     assert "LinkKey" in json.dumps(api["Environment"]["Variables"]["LINK_KEY_ARN"])
     (secrets,) = [
         statement
@@ -132,6 +137,35 @@ def test_only_the_sweep_can_list_uploads(resources: dict[str, Any]) -> None:
 
     assert len(allowed) == 1
     assert next(iter(allowed)).startswith("SweepRole")
+
+
+def test_only_the_sealer_can_read_the_key_of_the_audit_log(resources: dict[str, Any]) -> None:
+    readers = {key for key, value in resources.items() if value["Type"] == "AWS::IAM::Policy" and "LogKey" in json.dumps(value)}
+    told = {key for key, value in resources.items() if value["Type"] == "AWS::Lambda::Function" and "LOG_KEY_ARN" in json.dumps(value)}
+
+    assert [key.partition("Role")[0] for key in readers] == ["Seal"]
+    assert [key.partition("Function")[0] for key in told] == ["Seal"]
+
+
+def test_sealer_can_write_and_read_copies_of_checkpoints_only(resources: dict[str, Any]) -> None:
+    (policy,) = [value for key, value in resources.items() if key.startswith("SealRoleDefaultPolicy")]
+    text = json.dumps(policy)
+
+    assert {end: set(actions) for end, actions in allowed(resources, "Seal").items() if end.endswith("/*")} == {
+        "/audit-log/checkpoints/*": {"s3:PutObject", "s3:GetObject"}
+    }
+    assert "s3:Delete" not in text
+    assert "rds-db:connect" in text
+
+
+def test_age_of_unsealed_events_has_an_alarm_that_expects_a_value(resources: dict[str, Any]) -> None:
+    (alarm,) = [
+        value["Properties"]
+        for value in resources.values()
+        if value["Type"] == "AWS::CloudWatch::Alarm" and value["Properties"].get("MetricName") == "OldestUnsealedSeconds"
+    ]
+
+    assert (alarm["Threshold"], alarm["TreatMissingData"]) == (600, "breaching")
 
 
 def test_workers_cannot_write_objects_or_read_the_signing_key(resources: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,10 +12,11 @@ import httpx
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import select, text
+from sqlalchemy.engine import make_url
 
 from infra.local.object_store import ObjectStoreServer
 from lambda_app.application import create_app
-from lambda_app.cli import cli
+from lambda_app.cli import ARCHIVE_SWEEP_LABELS, SWEEP_LABELS, cli
 from lambda_app.core.security.keys import KeyRing, SigningKey, SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.settings import Settings
@@ -24,7 +25,9 @@ from lambda_app.handlers import object_created, sweep
 from lambda_app.handlers.processes import process_services
 from lambda_app.models import User
 from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.services.archives.sweep import ArchiveSweepReport, ArchiveSweepService
 from lambda_app.services.files import usage
+from lambda_app.services.files.sweep import SweepReport, SweepService
 from tests.support.accounts import Account, make_file, sign_in, start_upload
 from tests.support.gateway import GatewayTransport
 from tests.support.locks import wait_until_blocked
@@ -140,13 +143,6 @@ def test_existing_email_address_prints_an_error_line(run: Run) -> None:
     )
 
 
-def test_missing_setting_is_named(run: Run) -> None:
-    code, output = run("migrate", SECRET_KEY=None)
-
-    assert code == 1
-    assert "SECRET_KEY" in output
-
-
 def test_unreachable_database_prints_an_error_line(run: Run) -> None:
     code, output = run("migrate", DATABASE_URL="postgresql://app@127.0.0.1:1/app")
 
@@ -182,9 +178,88 @@ def test_sweep_prints_its_report(run: Run, environment: dict[str, str], s3_serve
     code, output = run("sweep", "--dry-run", **access)
 
     assert code == 0, output
-    assert re.search(r"^is finished +True$", output, re.MULTILINE)
     # The counts depend on the uploads that earlier tests left behind.
-    assert re.search(r"^expired +\d+$", output, re.MULTILINE)
+    assert re.search(r"^would expire uploads without bytes +\d+$", output, re.MULTILINE)
+    assert re.search(r"^would remove expired archives +\d+$", output, re.MULTILINE)
+    assert not re.search(r"^(removed|deleted|expired|aborted|queued)", output, re.MULTILINE)
+    assert "deleted files after their retention " in run("sweep", **access)[1]
+
+
+def test_failed_sweep_exits_with_an_error(run: Run) -> None:
+    """The object store does not respond."""
+    code, output = run(
+        "sweep", AWS_REGION="eu-central-1", AWS_ENDPOINT_URL="http://127.0.0.1:1", AWS_ACCESS_KEY_ID="x", AWS_SECRET_ACCESS_KEY="x"
+    )
+
+    assert code == 1
+    assert re.search(r"^failed steps of the archive sweep +[1-9]", output, re.MULTILINE)
+    assert "steps failed because S3 or the database did not respond" in output
+
+
+def test_sweep_without_its_time_exits_with_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    unfinished = SweepReport(is_finished=False)
+    monkeypatch.setattr(SweepService, "run", lambda *_, **__: unfinished)
+    monkeypatch.setattr(ArchiveSweepService, "run", lambda *_, **__: ArchiveSweepReport())
+
+    code, output = run("sweep")
+
+    assert (code, output.splitlines()[-1]) == (1, "Error: the time limit ended the sweep; run the command again to continue")
+
+
+def test_every_count_of_the_sweep_is_printed() -> None:
+    counts = {field.name for report in (SweepReport, ArchiveSweepReport) for field in fields(report)}
+
+    assert counts - {"is_finished", "archives_are_finished"} == SWEEP_LABELS.keys() | ARCHIVE_SWEEP_LABELS.keys()
+
+
+COMMANDS = [
+    ("create-superuser", "--email", "root@example.com", "--password-stdin"),
+    ("reset-password", "--email", "root@example.com", "--password-stdin"),
+    ("verify-audit",),
+    ("recount-usage",),
+    ("purge",),
+    ("reencrypt-links",),
+    ("sweep",),
+    ("build-archives",),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    ("host", "database", "message"),
+    [("127.0.0.1:1", "app", "onnection refused"), (None, "no_such_database", 'database "no_such_database" does not exist')],
+    ids=["refused", "no-database"],
+)
+def test_command_names_the_cause_when_it_cannot_use_the_database(
+    run: Run, settings: Settings, command: tuple[str, ...], host: str | None, database: str, message: str
+) -> None:
+    url = make_url(settings.database_url.get_secret_value())
+    unreachable = f"postgresql://app@{host}/{database}" if host else url.set(database=database).render_as_string(hide_password=False)
+
+    code, output = run(*command, text="a good password\n", DATABASE_URL=unreachable)
+
+    assert code == 1
+    assert message in output
+    assert output == run("migrate", DATABASE_URL=unreachable)[1]
+
+
+@pytest.mark.parametrize("command", ["verify-audit", "recount-usage", "purge"])
+def test_command_asks_only_for_the_settings_that_it_uses(run: Run, command: str) -> None:
+    code, output = run(command, S3_BUCKET_NAME=None, SECRET_KEY=None)
+
+    assert code == 0, output
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("verify-audit", "Set these environment variables: DATABASE_URL (docs/configuration.md)"),
+        ("sweep", "Set these environment variables: DATABASE_URL, S3_BUCKET_NAME (docs/configuration.md)"),
+        ("reencrypt-links", "Set these environment variables: DATABASE_URL, SECRET_KEY or SECRET_KEY_ARN (docs/configuration.md)"),
+    ],
+)
+def test_all_missing_settings_are_named_at_once(run: Run, command: str, message: str) -> None:
+    assert run(command, DATABASE_URL=None, S3_BUCKET_NAME=None, SECRET_KEY=None) == (1, f"Error: {message}\n")
 
 
 def test_sweep_handler_returns_its_report(
@@ -203,6 +278,22 @@ def test_sweep_handler_returns_its_report(
     process_services.cache_clear()
     assert (report["is_finished"], report["failures"]) == (True, 0)
     assert answer == {"batchItemFailures": []}
+
+
+def test_failed_sweep_of_the_function_logs_an_error(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The alarm ErrorLines watches these lines; without one, a sweep that S3 refuses for days stays unnoticed."""
+    for name, value in (environment | {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}).items():
+        monkeypatch.setenv(name, value)
+    process_services.cache_clear()
+
+    report = sweep.handler({"dry_run": True}, None)
+
+    process_services().engine.dispose()
+    process_services.cache_clear()
+    assert report["failures"] > 0
+    assert [record.levelname for record in caplog.records if record.message == "sweep"] == ["ERROR"]
 
 
 def test_reset_password_revokes_all_sessions_and_keys(run: Run, client: httpx.Client, owner: Account) -> None:

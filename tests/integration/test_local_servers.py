@@ -126,11 +126,11 @@ def test_root_can_run_it_in_a_checkout_that_is_closed_to_others(folder: Path, mo
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
     # Its programs are in the checkout too, in the virtual environment.
-    binaries = postgres_module._binaries()
+    binaries = postgres_module.binaries_folder()
     packages = binaries.parents[2]
     for part in (binaries.parent.relative_to(packages), f"{postgres_module.WHEEL}.libs"):
         shutil.copytree(packages / part, closed / part, symlinks=True)
-    monkeypatch.setattr(postgres_module, "_binaries", lambda: closed / binaries.relative_to(packages))
+    monkeypatch.setattr(postgres_module, "binaries_folder", lambda: closed / binaries.relative_to(packages))
 
     postgres = start(closed)
     try:

@@ -13,11 +13,14 @@ from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, PermissionDeniedError
 from lambda_app.core.security import password_rules, passwords, share_tokens, tokens
 from lambda_app.core.security.keys import SigningKeys
+from lambda_app.core.security.log_keys import LogVerifier
 from lambda_app.db import engine
 from lambda_app.db import errors as db_errors
 from lambda_app.dependencies import browser_sessions, same_origin
 from lambda_app.dependencies import callers as caller_dependencies
 from lambda_app.dependencies.auth import BearerToken
+from lambda_app.handlers import admin
+from lambda_app.handlers.rotate_signing_key import RotationRefusedError, SigningKeyRotation
 from lambda_app.models import (
     Archive,
     ArchiveStatus,
@@ -64,6 +67,7 @@ from lambda_app.routers.sharing import file_request_pages, share_links
 from lambda_app.services.accounts import api_keys, authentication, callers, login_throttle, recovery, second_factor, sessions, users
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
+from lambda_app.services.audit_sealing import AuditSealer, LogMismatchError
 from lambda_app.services.files import batch_changes, caller_files, files, idempotency, sweep, upload_tokens, upload_verification, uploads
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.sharing import shares
@@ -614,7 +618,7 @@ GUARDS = (
     ),
     Guard(
         "the slug of a revoked link is kept for its owner",
-        share_rows._insert,
+        share_rows._release_slug,
         (DropCondition(Share.owner_id),),
         (f"{API}test_shares.py::test_slug_of_a_revoked_link_is_kept_for_its_owner_for_thirty_days",),
     ),
@@ -858,10 +862,52 @@ GUARDS = (
         ("integration/db", f"{API}test_hostile_strings.py"),
     ),
     Guard(
+        "the admin function refuses other commands",
+        admin.handler,
+        (DropCheck(admin.COMMANDS),),
+        ("integration/handlers/test_admin.py::test_other_commands_and_arguments_are_refused",),
+    ),
+    Guard(
+        "only a rotation of the current keys becomes current",
+        SigningKeyRotation._finish,
+        (DropCheck(RotationRefusedError),),
+        ("unit/handlers/test_rotate_signing_key.py",),
+    ),
+    Guard(
         "every response has the security headers",
         security_headers.set_defaults,
         (Replace(lambda _, message: MutableHeaders(raw=message["headers"])),),
         (f"{API}test_security_headers.py",),
+    ),
+    Guard(
+        "sealing stops when the bucket is ahead of the database",
+        AuditSealer._seal_batch,
+        (DropCheck(LogMismatchError, at=2),),
+        ("integration/audit/test_sealing.py::test_sealing_stops_when_the_database_was_set_back",),
+    ),
+    Guard(
+        "sealing stops when transaction ids start again",
+        AuditSealer._seal_batch,
+        (DropCheck(LogMismatchError, at=0),),
+        ("integration/audit/test_sealing.py::test_sealing_stops_when_transaction_ids_start_again",),
+    ),
+    Guard(
+        "sealing stops when an event appears below the last checkpoint",
+        AuditSealer._seal_batch,
+        (DropCheck(LogMismatchError, at=1),),
+        ("integration/audit/test_sealing.py::test_event_below_the_last_checkpoint_stops_sealing",),
+    ),
+    Guard(
+        "a checkpoint needs a valid signature",
+        LogVerifier.verifies,
+        (Replace(lambda *_: True),),
+        ("unit/core/test_log_keys.py",),
+    ),
+    Guard(
+        "a receipt is for users who may manage the file",
+        files.FileService.get_managed_file,
+        (Replace(lambda self, _, file_id: self._files.get(file_id)),),
+        ("integration/audit/test_receipts.py::test_receipt_is_for_users_who_may_manage_the_file",),
     ),
     Guard(
         "a change and its audit event are one statement",

@@ -118,15 +118,15 @@ STATEMENTS = (
     FROM link_owner WHERE n % 3 = 0
     """,
     """
-    INSERT INTO audit_event (seq, at, action, actor_id, subject, details, source_address, previous_hash, hash)
-    SELECT n, now() - (:events - n) * interval '1 second',
+    INSERT INTO audit_event (era, xid, seq, at, action, actor_id, subject, details, source_address, salts, leaf)
+    SELECT 1, 1, n, now() - (:events - n) * interval '1 second',
         CASE n % 3 WHEN 0 THEN 'share.opened' WHEN 1 THEN 'share.downloaded' ELSE 'session.started' END,
         CASE WHEN n % 2 = 0 THEN CAST(:owner AS uuid) END,
         'share:' || CAST('a0000000-0000-4000-8000-' || lpad(to_hex(1 + n % :links), 12, '0') AS uuid),
-        '{}', '192.0.2.1', repeat('0', 64), repeat('0', 64)
-    FROM generate_series(1 + (SELECT max(seq) FROM audit_head), :events) AS g (n)
+        '{}', '192.0.2.1', sha256(CAST(CAST(n AS text) AS bytea)), sha256(CAST(CAST(n AS text) AS bytea))
+    FROM generate_series(1 + (SELECT max(seq) FROM audit_event), :events) AS g (n)
     """,
-    "UPDATE audit_head SET seq = (SELECT max(seq) FROM audit_event), hash = repeat('0', 64)",
+    "SELECT setval('audit_event_seq', (SELECT max(seq) FROM audit_event))",
     """
     UPDATE "user" SET bytes_used = charged.bytes, files_count = charged.files FROM (
         SELECT owner_id, sum(size_bytes) AS bytes, count(*) AS files FROM file

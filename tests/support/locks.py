@@ -33,6 +33,30 @@ def _wait(services: Services, count: int, query: str, **parameters: int) -> None
         time.sleep(0.01)
 
 
+EVENT_BARRIER = "SELECT pg_advisory_xact_lock(4711)"
+"""While a transaction holds this lock, all others wait when they write their audit event, within `events_wait`."""
+_WAITING_TRIGGER = """
+CREATE FUNCTION test_wait() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(4711);
+    RETURN NEW;
+END $$
+"""
+
+
+@contextmanager
+def events_wait(engine: Engine) -> Iterator[None]:
+    """Let every audit event wait for the holder of `EVENT_BARRIER`: after the checks of its transaction, and before its commit."""
+    with engine.begin() as connection:
+        connection.execute(text(_WAITING_TRIGGER))
+        connection.execute(text("CREATE TRIGGER a_test_wait BEFORE INSERT ON audit_event FOR EACH ROW EXECUTE FUNCTION test_wait()"))
+    try:
+        yield
+    finally:
+        with engine.begin() as connection:
+            connection.execute(text("DROP FUNCTION test_wait() CASCADE"))
+
+
 @contextmanager
 def hold_until_blocked(engine: Engine, lock: str, values: dict[str, Any], *, count: int) -> Iterator[None]:
     """Hold the locks of a statement until `count` other transactions wait, so that each of them runs with an outdated snapshot."""

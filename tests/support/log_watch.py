@@ -24,6 +24,8 @@ SHAPES = re.compile(
 WORD = re.compile(r"[a-z_/.: -]+|[0-9a-f:.]*[:.][0-9a-f:.]*|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+))?")
 """Texts that logs can contain: status values, media types, times and source addresses. Ids are allowed too."""
 
+AUDIT_LEAVES = re.compile(r', "audit_leaves": \["[0-9a-f]{64}"(?:, "[0-9a-f]{64}")*\]')
+
 
 class LogWatch(logging.Handler):
     """Records every formatted log line, and every text in messages between the tests' clients and the API."""
@@ -52,7 +54,9 @@ class LogWatch(logging.Handler):
     def findings(self) -> list[str]:
         """Return the lines that contain a secret, each with the secret."""
         found = []
-        for line in self.lines:
+        for logged in self.lines:
+            # The leaf of an audit event is logged and public: superusers list it, receipts prove it.
+            line = AUDIT_LEAVES.sub("", logged)
             shape = SHAPES.search(line)
             shown = shape[0] if shape else next((text for text in self.texts if _rendered(text) in line), None)
             if shown is not None:

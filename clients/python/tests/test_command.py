@@ -9,10 +9,11 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from we_upload import receipts
 from we_upload.cli.downloading import local_name
 from we_upload.cli.main import main
 from we_upload.cli.output import Display, UsageError, printable, size_text, time_text
@@ -164,30 +165,49 @@ def test_mistake_has_a_message_and_a_status(
     assert message in printed.err
 
 
-def test_verify_without_its_module_is_not_available(
-    signed_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "we_upload.receipts", None)
-
-    assert main(["verify", "receipt.json"]) == 1
-
-    assert "not available in this version" in capsys.readouterr().err
-
-
-def test_verify_passes_receipt_key_and_file_on(
+def test_verify_passes_receipt_keys_and_file_on(
     signed_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given: list[Any] = []
-    module = ModuleType("we_upload.receipts")
-    monkeypatch.setattr(module, "verify", lambda *arguments: given.extend(arguments), raising=False)
-    monkeypatch.setitem(sys.modules, "we_upload.receipts", module)
+    event = receipts.VerifiedEvent(
+        "file.available", "2026-01-31T12:00:00Z", "file:1", {"filename": "a.txt"}, "log.test", "2026-01-31T12:01:00Z"
+    )
+
+    def verify_receipt(*arguments: Any, file: Path | None) -> list[receipts.VerifiedEvent]:
+        given.extend([*arguments, file])
+        return [event]
+
+    monkeypatch.setattr(receipts, "verify_receipt", verify_receipt)
     (signed_in / "receipt.json").write_text('{"file_id": "1"}')
     (signed_in / "key").write_text("key")
+    (signed_in / "file").write_text("content")
 
     assert main(["verify", "receipt.json", "file", "--key", "key"]) == 0
 
-    assert given == [{"file_id": "1"}, b"key", Path("file")]
-    assert "belongs to the file" in capsys.readouterr().err
+    assert given == [b'{"file_id": "1"}', "key", Path("file")]
+    printed = capsys.readouterr()
+    assert "file.available a.txt" in printed.err + printed.out
+    assert "belongs to the file" in printed.err + printed.out
+
+
+@pytest.mark.parametrize(
+    ("receipt", "arguments", "status", "message"),
+    [
+        ("{}", ["verify", "receipt.json", "--key", "key"], 1, "The receipt is not valid"),
+        ("{}", ["verify", "receipt.json", "--key", "missing"], 2, "Cannot read it"),
+        ("{}", ["verify", "missing.json", "--key", "key"], 2, "Cannot read it"),
+        ("{}", ["verify", "receipt.json", "missing", "--key", "key"], 2, "missing is not a file"),
+    ],
+)
+def test_receipt_that_cannot_be_verified_has_a_message_and_a_status(
+    signed_in: Path, capsys: pytest.CaptureFixture[str], receipt: str, arguments: list[str], status: int, message: str
+) -> None:
+    (signed_in / "receipt.json").write_text(receipt)
+    (signed_in / "key").write_text("log+0+AA==")
+
+    assert main(arguments) == status
+
+    assert message in capsys.readouterr().err
 
 
 def test_refused_key_has_its_own_status_and_advice(

@@ -64,7 +64,7 @@ class ApiKeyRepository:
     def add(self, key: ApiKey, *, keys_max: int) -> bool:
         """Insert the key and audit it within the caller's transaction; False if the user has `keys_max` keys already.
 
-        The caller has locked the user (`lock_owner`), which makes the limit exact. Lock order: the user, the end of the audit log.
+        The caller has locked the user (`lock_owner`), which makes the limit exact.
         """
         names = [column.key for column in ApiKey.__table__.c if getattr(key, column.key) is not None]
         values = [literal(getattr(key, name), ApiKey.__table__.c[name].type) for name in names]
@@ -88,7 +88,7 @@ class ApiKeyRepository:
     def revoke(self, key_id: UUID, *, user_id: UUID) -> None:
         """Revoke one of the user's keys and the keys that it created, directly or not. Raises NotFoundError.
 
-        Lock order: the user, the keys, the end of the audit log. The first lock keeps a key from creating another meanwhile.
+        Lock order: the user, the keys. The first lock keeps a key from creating another meanwhile.
         """
         self._session.execute(select(User.id).where(User.id == user_id).with_for_update(key_share=True))
         revoked = select(ApiKey.id).where(ApiKey.id == key_id, ApiKey.user_id == user_id, ApiKey.revoked_at.is_(None))

@@ -22,8 +22,8 @@ class MailTokenRepository:
     def add_for(self, email: str, purpose: MailPurpose, *, token_hash: str, lifetime: timedelta) -> MailToken | None:
         """Add a token for the active account of this address, within the caller's transaction.
 
-        None if there is no such account or it needs no such mail; the statement is the same. Lock order: the account, in the mode of
-        the token's foreign key, then the end of the audit log.
+        None if there is no such account or it needs no such mail; the statement is the same. The account is locked,
+        so that a concurrent change of its address is seen.
         """
         now = clock.now()
         values = {

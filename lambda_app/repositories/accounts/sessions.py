@@ -95,22 +95,19 @@ class SessionRepository:
         return self._session.execute(_USER_OF_SESSION, values).scalar_one_or_none()
 
     def open(self, session: UserSession, token_hash: str, *, attempt: AttemptKeys | None = None) -> None:
-        """Add a session and its first refresh token, audit it, and reset the counters of `attempt`, within the caller's transaction.
-
-        Lock order: the counters, the user, the end of the audit log.
-        """
+        """Add a session and its first refresh token, audit it, and reset the counters of `attempt`, within the caller's transaction."""
         columns = {column.key: getattr(session, column.key) for column in UserSession.__table__.c}
         columns = {name: value for name, value in columns.items() if value is not None}
         token = {"token_hash": token_hash, "session_id": session.id, "created_at": session.created_at}
         entry = audit_entry("sign_in.succeeded", actor_id=session.user_id, subject=f"user_session:{session.id}")
         resets = () if attempt is None else (reset_attempt(attempt),)
         writes = (insert(UserSession).values(**columns), insert(RefreshToken).values(**token))
-        self._session.execute(audited_writes(*resets, *writes, entry=entry, lock_user_ids=[session.user_id]))
+        self._session.execute(audited_writes(*resets, *writes, entry=entry))
 
     def rotate(self, token_hash: str, *, successor: Successor, lifetime: timedelta) -> tuple[UserSession, User] | None:
         """Use up a refresh token, add its successor and commit; None if the token is used or not valid, or the session is at its limit.
 
-        Lock order: the token, the session, the end of the audit log. The second of two concurrent callers with the same token waits
+        Lock order: the token, the session. The second of two concurrent callers with the same token waits
         for the row lock and then finds the token used.
         """
         now = clock.now()
@@ -143,7 +140,6 @@ class SessionRepository:
             .returning(*UserSession.__table__.c)
             .cte("extended")
         )
-        # The event reads from the session's CTE, so that the session is locked before the end of the audit log.
         logged = audit_insert_for(extended, "token.refreshed", kind=UserSession.__tablename__, actor="user_id")
         query = (
             select(aliased(UserSession, extended), User)
@@ -197,7 +193,7 @@ class SessionRepository:
         """Revoke the session of a used refresh token, audit the reuse and commit.
 
         The reuses of one token add at most one event per REUSE_AUDIT_INTERVAL, also after the session ended: otherwise one old token
-        could fill the audit log. Lock order: the token, the session, the end of the audit log.
+        could fill the audit log. Lock order: the token, the session.
         """
         now = clock.now()
         is_due = or_(RefreshToken.reuse_recorded_at.is_(None), RefreshToken.reuse_recorded_at <= now - REUSE_AUDIT_INTERVAL)

@@ -110,7 +110,7 @@ class SignInAttemptRepository:
     def record_refusal(self, keys: AttemptKeys, entry: Mapping[str, Any]) -> None:
         """Add the event that attempts are being refused, and commit, unless the current delay has one.
 
-        A flood of attempts therefore adds one event per delay. Lock order: the counter, the end of the audit log.
+        A flood of attempts therefore adds one event per delay.
         """
         longest = (
             select(SignInAttempt.key)

@@ -101,7 +101,7 @@ class UserRepository:
     ) -> User:
         """Change the columns named in `changes` and audit it as `action`. Raises NotFoundError, EmailTakenError.
 
-        `ends_sessions` ends all sessions, access tokens and API keys too. Lock order: the account, then the end of the audit log.
+        `ends_sessions` ends all sessions, access tokens and API keys too.
         """
         if ends_sessions:
             changes = {**changes, "token_epoch": User.token_epoch + 1}

@@ -2,7 +2,7 @@
 
 A worker's transitions check its lease: after another worker has claimed the archive, or it was deleted, they change nothing.
 
-Lock order in all of them: the archive, its files, the user, the end of the audit log.
+Lock order in all of them: the archive, its files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ from lambda_app.db.session import violated_constraint
 from lambda_app.models import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, Share, User
 from lambda_app.models.archives import IS_CURRENT
 from lambda_app.repositories.archives.archives import has_all_files
-from lambda_app.repositories.audit import audit_insert_for, audited_change, lock_users
+from lambda_app.repositories.audit import audit_insert_for, audited_change
 from lambda_app.repositories.files.file_access import downloadable_by, link_is_live, reached_by
 from lambda_app.repositories.statements import OWN_TRANSACTION, json_parameter
 
@@ -106,9 +106,8 @@ class ArchiveTransitionRepository:
         files = files.render_derived(name="files", with_types=True)
         rows = select(stored.c.id, *files.c).select_from(stored.join(files, stored.c.id == archive.id))
         listed = insert(ArchiveFile).from_select(["archive_id", *files.c.keys()], rows).returning(ArchiveFile.position).cte("listed")
-        holder = lock_users(*([] if archive.user_id is None else [archive.user_id]), after=[listed])
-        logged = audit_insert_for(stored, "archive.requested", kind="archive", after=[listed, holder]).cte("logged")
-        statement = select(aliased(Archive, stored)).add_cte(listed, holder, logged)
+        logged = audit_insert_for(stored, "archive.requested", kind="archive").cte("logged")
+        statement = select(aliased(Archive, stored)).add_cte(listed, logged)
         try:
             return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
         except IntegrityError as error:

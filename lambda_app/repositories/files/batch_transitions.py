@@ -1,6 +1,6 @@
 """The state transitions of many files at once. Each is one statement that commits by itself, as those of one file are.
 
-Lock order: the files, their file requests and their owners, each in the order of their ids, then the end of the audit log. The
+Lock order: the files, their file requests and their owners, each in the order of their ids. The
 transitions of one file have the same order (`repositories/files/transitions`).
 """
 
@@ -70,7 +70,7 @@ class FileBatchTransitionRepository:
         into_trash = select(moved.c.id).where(moved.c.status == FileStatus.TRASHED).cte("into_trash")
         out_of_reach = select(moved.c.id).where(moved.c.status == FileStatus.DELETING).cte("out_of_reach")
         logged = [
-            audit_insert_for(rows, action, kind="file", after=released).cte(f"logged_{number}")
+            audit_insert_for(rows, action, kind="file").cte(f"logged_{number}")
             for number, (rows, action) in enumerate(((into_trash, "file.trashed"), (out_of_reach, "file.deleted")))
         ]
         return self._moved(select(moved).add_cte(*released, *logged))

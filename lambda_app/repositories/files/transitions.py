@@ -7,12 +7,12 @@ sum of the charged files at every commit, under any concurrency (docs/adr/0006-q
 A file that ends while a presigned URL could still store its object leaves a tombstone, which carries the charge until the URL expires
 (`repositories/files/tombstones`).
 
-Lock order in all of them: the idempotency key, the file, the file request, the owner, the throttle counter of a guest, the end of the
-audit log.
+Lock order in all of them: the idempotency key, the file, the file request, the owner, the throttle counter of a guest.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,10 +22,12 @@ from sqlalchemy import (
     ColumnElement,
     Executable,
     Insert,
+    Text,
     Update,
     and_,
     any_,
     case,
+    cast,
     delete,
     exists,
     false,
@@ -84,7 +86,7 @@ class FileTransitionRepository:
             # Every caller may read a public file, so its creation is audited.
             added = statement.cte("added")
             details = {"is_new": True, "is_public": True}
-            logged = audit_insert_for(added, "file.visibility_changed", kind="file", details=details, after=parts)
+            logged = audit_insert_for(added, "file.visibility_changed", kind="file", details=details)
             reservation: Executable = select(added.c.id).add_cte(*parts, logged.cte("logged"))
         else:
             reservation = statement.add_cte(*parts)
@@ -126,10 +128,20 @@ class FileTransitionRepository:
         ).add_cte(logged.cte("logged"))
         return ThrottledUpload(*self._session.execute(statement.execution_options(**OWN_TRANSACTION)).one())
 
-    def accept(self, file_id: UUID, *, detected_content_type: str | None) -> File | None:
-        """Make a pending file available; None if it is no longer pending."""
+    def accept(self, file_id: UUID, *, detected_content_type: str | None, crc64nvme: str | None = None) -> File | None:
+        """Make a pending file available; None if it is no longer pending.
+
+        The event has what a receipt proves: name, size, the SHA-256 that S3 enforced, and the checksum `crc64nvme` that S3 computed.
+        """
         values = {"upload_id": None, "detected_content_type": detected_content_type}
-        return self._transition(File.id == file_id, File.status == FileStatus.PENDING, after=FileStatus.AVAILABLE, **values)
+        return self._transition(
+            File.id == file_id,
+            File.status == FileStatus.PENDING,
+            after=FileStatus.AVAILABLE,
+            action="file.available",
+            details=partial(_stored_content, crc64nvme=crc64nvme),
+            **values,
+        )
 
     def reject(self, file_id: UUID) -> File | None:
         """Reject a pending file and release its quota, once its upload URL has expired; None if it is no longer pending."""
@@ -187,7 +199,14 @@ class FileTransitionRepository:
         statement = delete(File).where(File.id == file_id, File.status.in_(_GONE))
         self._session.execute(statement.execution_options(**OWN_TRANSACTION))
 
-    def _transition(self, *conditions: ColumnElement[bool], after: FileStatus, action: str | None = None, **values: Any) -> File | None:
+    def _transition(
+        self,
+        *conditions: ColumnElement[bool],
+        after: FileStatus,
+        action: str | None = None,
+        details: Callable[[CTE], ColumnElement[str]] | None = None,
+        **values: Any,
+    ) -> File | None:
         now = clock.now()
         # The row is locked first, because the release depends on its current state and not on one that was read before.
         found = (
@@ -231,7 +250,10 @@ class FileTransitionRepository:
                 **with_deletion(deleted, now, allowance_bytes=self._deletion_allowance_bytes),
             }
             parts.append(release.values(changed).returning(User.id).cte("released"))
-        logged = () if action is None else (audit_insert_for(moved, action, kind="file", after=parts).cte("logged"),)
+        logged = []
+        if action is not None:
+            event = audit_insert_for(moved, action, kind="file", details=None if details is None else details(moved))
+            logged = [event.cte("logged")]
         statement = statement.add_cte(*parts[1:], *logged)
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
 
@@ -271,6 +293,13 @@ def _accepts(file: File, content_types: Sequence[str]) -> list[ColumnElement[boo
 def charge(size_bytes: Any) -> Update:
     """Return the statement that charges one more file to users, without its condition."""
     return update(User).values(bytes_used=User.bytes_used + size_bytes, files_count=User.files_count + 1)
+
+
+def _stored_content(file: CTE, *, crc64nvme: str | None) -> ColumnElement[str]:
+    members = {name: file.c[name] for name in ("filename", "size_bytes", "sha256")} | {"crc64nvme": literal(crc64nvme, Text)}
+    owner = {"owner_id": case((file.c.file_request_id.is_(None), file.c.owner_id)), "file_request_id": file.c.file_request_id}
+    pairs = [part for name, value in (members | owner).items() for part in (literal(name, Text), value)]
+    return cast(func.json_strip_nulls(func.json_build_object(*pairs)), Text)
 
 
 def _insert(file: File, *conditions: ColumnElement[bool], **found: ColumnElement[Any]) -> Insert:

@@ -1,6 +1,6 @@
 """Statements that start many uploads at once.
 
-Lock order: the files in order of their ids, the owner, the idempotency key, the end of the audit log. The keys of this route are locked
+Lock order: the files in order of their ids, the owner, the idempotency key. The keys of this route are locked
 after the owner, those of other routes before; no request uses both.
 """
 
@@ -158,12 +158,10 @@ class UploadBatchRepository:
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
-    """A reservation, and the CTEs that a further part of it refers to."""
+    """A reservation, and the CTE of the files that it adds."""
 
     query: Select[Any]
     added: CTE
-    charged: CTE
-    locked: tuple[CTE, ...]
 
 
 @cache
@@ -214,7 +212,7 @@ def _reservation(allowance_bytes: int, *, is_keyed: bool) -> _Statement:
         .outerjoin(added, true())
         .add_cte(charged)
     )
-    return _Statement(query, added, charged, () if claimed is None else (claimed,))
+    return _Statement(query, added)
 
 
 def _fitting(owner: CTE) -> CTE:
@@ -267,6 +265,5 @@ def _audited(statement: _Statement) -> _Statement:
     """Return the statement that also adds an event for each public file, because every caller may read it."""
     published = select(statement.added.c.id).where(statement.added.c.is_public).cte("published")
     details = {"is_new": True, "is_public": True}
-    after = (*statement.locked, statement.charged)
-    logged = audit_insert_for(published, "file.visibility_changed", kind="file", details=details, after=after)
-    return _Statement(statement.query.add_cte(logged.cte("logged")), statement.added, statement.charged, statement.locked)
+    logged = audit_insert_for(published, "file.visibility_changed", kind="file", details=details)
+    return _Statement(statement.query.add_cte(logged.cte("logged")), statement.added)

@@ -43,7 +43,7 @@ class FileRequestRepository:
     def add(self, request: FileRequest, *, with_key: bool) -> FileRequest | None:
         """Insert the request and commit; None if its owner has too many, or another request has taken the idempotency key over.
 
-        Lock order: the idempotency key, the owner, the end of the audit log. The lock on the owner makes the limit exact: of two
+        Lock order: the idempotency key, the owner. The lock on the owner makes the limit exact: of two
         concurrent requests of one owner, the second counts the row of the first.
         """
         with own_transaction(self._session):
@@ -78,10 +78,7 @@ class FileRequestRepository:
         return list(self._session.execute(query).scalars())
 
     def update(self, request_id: UUID, *, owner_id: UUID, changes: Mapping[str, Any], action: str) -> FileRequest | None:
-        """Change a request of the owner, audit it as `action` and commit; None if there is none.
-
-        Lock order: the request, the end of the audit log.
-        """
+        """Change a request of the owner, audit it as `action` and commit; None if there is none."""
         change = (
             update(FileRequest)
             .where(FileRequest.id == request_id, *_owned_by(owner_id))
@@ -123,7 +120,7 @@ class FileRequestRepository:
         created = insert(FileRequest).from_select(names, rows, include_defaults=False).returning(*table.c).cte("created")
         completed = complete_key(user_id=created.c.owner_id, resource_id=created.c.id).returning(literal(1)).cte("completed")
         details = {"expires_at": request.expires_at, "max_files": request.max_files, "max_size_bytes": request.max_size_bytes}
-        logged = audit_insert_for(created, "file_request.created", kind="file_request", details=details, after=[completed])
+        logged = audit_insert_for(created, "file_request.created", kind="file_request", details=details)
         statement = select(aliased(FileRequest, created)).add_cte(completed, logged.cte("logged"))
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
 

@@ -29,7 +29,7 @@ class FileGrantRepository:
 
         A grant to an `email` that the grantee has not confirmed is pending, unless the same grant had an effect before.
 
-        Lock order: the file, the grantee, the grant, the end of the audit log. The lock on the file makes the limit exact: of two
+        Lock order: the file, the grantee, the grant. The lock on the file makes the limit exact: of two
         concurrent requests for one file, the second counts the grant of the first. The lock on the grantee excludes a concurrent
         confirmation (`NamedAccessRepository.activate`).
         """
@@ -40,10 +40,7 @@ class FileGrantRepository:
             return self._put(file_id, user, grantee_id=grantee_id, role=role, email=email)
 
     def remove(self, file_id: UUID, user: User, *, grantee_id: UUID) -> bool:
-        """Delete a grant; False if there is none that the user may delete: as the grantee, or because they may manage the file.
-
-        Lock order: the grant, the end of the audit log.
-        """
+        """Delete a grant; False if there is none that the user may delete: as the grantee, or because they may manage the file."""
         conditions: tuple[ColumnElement[bool], ...] = (FileGrant.file_id == file_id, FileGrant.user_id == grantee_id)
         if grantee_id == user.id:
             conditions += (FileGrant.is_pending.is_(False),)

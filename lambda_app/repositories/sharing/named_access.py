@@ -24,7 +24,7 @@ class NamedAccessRepository:
         """Give effect to everything that is pending for the user at this confirmed address, within the caller's transaction.
 
         The caller must have locked the user in an earlier statement: a grant that waits for that lock must be visible here, or see
-        the confirmed address. Lock order: the user, grants, recipients. The end of the audit log comes later.
+        the confirmed address. Lock order: the user, grants, recipients.
         """
         grants = update(FileGrant).where(FileGrant.user_id == user_id, FileGrant.email == email, FileGrant.is_pending)
         recipients = update(ShareRecipient).where(

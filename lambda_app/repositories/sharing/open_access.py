@@ -18,8 +18,7 @@ class OpenAccessRepository:
     def close_all(self, user_id: UUID) -> dict[str, int]:
         """Close all of it within the caller's transaction; return how much of each kind was closed.
 
-        Lock order: links, archives, files, grants, file requests. The user and the end of the audit log come later, as in the
-        transitions of files.
+        Lock order: links, archives, files, grants, file requests. The user comes later, as in the transitions of files.
         """
         now = clock.now()
         of_links = (Archive.holder_id == user_id, Archive.share_id.is_not(None), Archive.status != ArchiveStatus.DELETING)

@@ -69,10 +69,7 @@ class ShareLinkRepository:
         return None if row is None else FoundShare(*row)
 
     def open(self, address: str, access: AccessContext) -> OpenShare | None:
-        """Return what the link opens for the visitor; count and audit the opening, and commit. None if it opens nothing.
-
-        Lock order: the link, the end of the audit log.
-        """
+        """Return what the link opens for the visitor; count and audit the opening, and commit. None if it opens nothing."""
         opened = (
             update(Share)
             .where(*_is_open(address, access), link_has_downloads_left(), link_opens_a_file())
@@ -94,10 +91,7 @@ class ShareLinkRepository:
         return self._file(file_id, *_is_downloadable(address, access), link_has_downloads_left())
 
     def record_sign_in(self, share: Share, user: User, *, attempt: AttemptKeys) -> None:
-        """Reset the counters of the sign-in attempt, audit the sign-in for the link, and commit.
-
-        Lock order: the counters, the end of the audit log.
-        """
+        """Reset the counters of the sign-in attempt, audit the sign-in for the link, and commit."""
         entry = audit_entry("share.signed_in", subject=f"{Share.__tablename__}:{share.id}", actor_id=user.id)
         self._session.execute(audited_writes(reset_attempt(attempt), entry=entry).execution_options(**OWN_TRANSACTION))
 
@@ -119,7 +113,7 @@ class ShareLinkRepository:
     def _grant(self, download: "Download[Row]", address: str, access: AccessContext, *, visitor: str) -> Row | None:
         """One statement, because every download executes it.
 
-        Lock order: the link, the row of the visitor's download, the end of the audit log. The lock on the link makes its download limit
+        Lock order: the link, the row of the visitor's download. The lock on the link makes its download limit
         exact under concurrency. A statement that waited for that lock does not see what the other one recorded: if it finds the row of
         its own visitor, it counts nothing, and the second attempt reads the row as a repeat.
         """

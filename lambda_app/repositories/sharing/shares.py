@@ -12,6 +12,7 @@ from sqlalchemy import (
     Insert,
     Integer,
     Select,
+    Update,
     Uuid,
     and_,
     column,
@@ -24,7 +25,6 @@ from sqlalchemy import (
     or_,
     select,
     true,
-    union_all,
     update,
     values,
 )
@@ -37,7 +37,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.db.session import own_transaction, violated_constraint
 from lambda_app.models import Archive, ArchiveStatus, File, Share, ShareDetails, ShareFile, ShareRecipient, User
-from lambda_app.repositories.audit import audit_insert_for, has_run
+from lambda_app.repositories.audit import audit_insert_for
 from lambda_app.repositories.files.file_access import links_manageable_by, manageable_by, shareable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
 from lambda_app.repositories.sharing.states import in_state
@@ -94,8 +94,8 @@ class ShareRepository:
         With `with_key`, also mark the idempotency key that holds the id of this link as done; False if another request has taken the
         key over. Raises SlugTakenError.
 
-        Lock order: the idempotency key, the files by id, the owner and the recipients by id, the link that had the slug, the end of the
-        audit log. The lock on the owner makes the limits exact: of two concurrent requests of one owner, the second counts the link
+        Lock order: the idempotency key, the files by id, the owner and the recipients by id, the link that had the slug.
+        The lock on the owner makes the limits exact: of two concurrent requests of one owner, the second counts the link
         of the first. The locks on the recipients exclude a concurrent confirmation (`NamedAccessRepository.activate`).
         """
         share = details.share
@@ -106,16 +106,17 @@ class ShareRepository:
             if len(file_owners) < len(details.file_ids):
                 return False
             share.needs_superuser = any(owner_id != owner.id for owner_id in file_owners)
+            if share.slug is not None:
+                self._session.execute(_release_slug(share, limits))
             created = _insert(share, limits).returning(Share.id, Share.owner_id).cte("created")
             parts = [_insert_files(details, created).returning(literal(1).label("done")).cte("files")]
             if user_ids:
-                named = select(User.id, User.email, User.email_verified_at).where(User.id.in_(user_ids.values())).cte("named_users")
-                recipients = insert(ShareRecipient).from_select(*_recipient_rows(user_ids, created, named))
+                recipients = insert(ShareRecipient).from_select(*_recipient_rows(user_ids, created, _named_users(user_ids)))
                 parts.append(recipients.returning(literal(1).label("done")).cte("named"))
             if with_key:
                 completed = complete_key(user_id=created.c.owner_id, resource_id=created.c.id)
                 parts.append(completed.returning(literal(1).label("done")).cte("completed"))
-            logged = audit_insert_for(created, "share.created", kind=Share.__tablename__, details=_audit_details(details), after=parts)
+            logged = audit_insert_for(created, "share.created", kind=Share.__tablename__, details=_audit_details(details))
             rows = self._execute(select(created.c.id).add_cte(*parts, logged.cte("logged")))
             return rows.one_or_none() is not None
 
@@ -157,12 +158,20 @@ class ShareRepository:
 
         `user_ids` replaces the recipients; None leaves them. `fields` are the names of the changed fields for the audit log.
         The result has the recipients from before the change.
-        Lock order: the link, the users other than its owner, the link's recipients, the end of the audit log.
+        Lock order: the link, the users other than its owner, the link's recipients.
         """
         with own_transaction(self._session):
             if user_ids is not None:
                 # Locked first: a statement that waits for a concurrent change would not see, and so not replace, the recipients of that.
-                self._session.execute(select(Share.id).where(*_changeable(share_id, user)).with_for_update(key_share=True))
+                link = select(Share.id, Share.owner_id).where(*_changeable(share_id, user)).with_for_update(key_share=True).cte("link")
+                # Locked against a concurrent confirmation (`NamedAccessRepository.activate`). Not the link's owner: a demotion locks the
+                # owner before the links, so both would wait for each other. The owner may open the link in any case, so a recipient that
+                # stays pending has no effect.
+                users = select(User.id).where(User.id.in_(user_ids.values()), User.id != select(link.c.owner_id).scalar_subquery())
+                named = users.order_by(User.id).with_for_update(read=True).cte("named")
+                locked = select(link.c.id, select(func.count()).select_from(named).scalar_subquery())
+                if self._session.execute(locked).one_or_none() is None:
+                    return None
             return self._update(share_id, user, changes, user_ids=user_ids, fields=fields)
 
     def revoke(self, share_id: UUID, user: User) -> bool:
@@ -187,9 +196,9 @@ class ShareRepository:
         changed = change.values(**changes, updated_at=clock.now()).returning(*Share.__table__.c).cte("changed")
         parts = []
         if user_ids is not None:
-            named = _lock_named(user_ids, changed)
+            named = _named_users(user_ids)
             others = ShareRecipient.user_id.not_in(user_ids.values())
-            removed = delete(ShareRecipient).where(ShareRecipient.share_id == changed.c.id, others, has_run(named))
+            removed = delete(ShareRecipient).where(ShareRecipient.share_id == changed.c.id, others)
             parts.append(removed.returning(ShareRecipient.user_id).cte("removed"))
             if user_ids:
                 added = upsert(ShareRecipient).from_select(*_recipient_rows(user_ids, changed, named))
@@ -201,15 +210,12 @@ class ShareRepository:
                     where=ShareRecipient.is_pending.is_(True),
                 )
                 parts.append(added.returning(ShareRecipient.user_id).cte("added"))
-        logged = audit_insert_for(changed, "share.updated", kind=Share.__tablename__, details={"fields": sorted(fields)}, after=parts)
+        logged = audit_insert_for(changed, "share.updated", kind=Share.__tablename__, details={"fields": sorted(fields)})
         row = self._execute(_with_details(aliased(Share, changed)).add_cte(*parts, logged.cte("logged"))).one_or_none()
         return None if row is None else _as_details(row)
 
     def replace_token(self, share_id: UUID, owner: User, *, token_hash: str, encrypted_token: str) -> ShareDetails | None:
-        """Replace the token of a link that is not revoked, and commit; None if `owner` has no such link, or it has a slug.
-
-        Lock order: the link, the end of the audit log.
-        """
+        """Replace the token of a link that is not revoked, and commit; None if `owner` has no such link, or it has a slug."""
         is_theirs = (
             Share.id == share_id,
             Share.owner_id == owner.id,
@@ -224,7 +230,7 @@ class ShareRepository:
         return None if row is None else _as_details(row)
 
     def _revoke(self, *conditions: ColumnElement[bool]) -> list[Share]:
-        """Lock order: the links, their archives, the end of the audit log."""
+        """Lock order: the links, their archives."""
         now = clock.now()
         change = update(Share).where(*conditions, Share.revoked_at.is_(None)).values(revoked_at=now, encrypted_token=None)
         revoked = change.returning(*Share.__table__.c).cte("revoked")
@@ -232,7 +238,7 @@ class ShareRepository:
         of_link = (Archive.holder_id == revoked.c.owner_id, Archive.share_id == revoked.c.id, Archive.status != ArchiveStatus.DELETING)
         deletion = update(Archive).where(*of_link).values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=now)
         ended = deletion.returning(Archive.id).cte("ended")
-        logged = audit_insert_for(revoked, "share.revoked", kind=Share.__tablename__, after=[ended])
+        logged = audit_insert_for(revoked, "share.revoked", kind=Share.__tablename__)
         return list(self._execute(select(aliased(Share, revoked)).add_cte(ended, logged.cte("logged"))).scalars())
 
     def _lock_files(self, file_ids: Sequence[UUID], owner: User, recipient_ids: Iterable[UUID]) -> Sequence[UUID]:
@@ -275,22 +281,20 @@ def _columns(share: Share) -> dict[str, Any]:
     return {name: value for name, value in columns.items() if value is not None}
 
 
-def _insert(share: Share, limits: ShareLimits) -> Insert:
-    """Return the insert of the link, if its owner has room for it.
+def _release_slug(share: Share, limits: ShareLimits) -> Update:
+    """Return the update that takes the slug from a revoked link, if the owner has room for the new one.
 
-    If the link has a slug, the statement first takes it from a revoked link of the same owner, or from one of any owner that was
-    revoked before `limits.slug_kept_since`.
+    The link is one of the same owner, or one of any owner that was revoked before `limits.slug_kept_since`.
     """
+    is_free = or_(and_(Share.owner_id == share.owner_id, Share.revoked_at.is_not(None)), Share.revoked_at < limits.slug_kept_since)
+    return update(Share).where(Share.slug == share.slug, is_free, *limits.of(share)).values(slug=None)
+
+
+def _insert(share: Share, limits: ShareLimits) -> Insert:
+    """Return the insert of the link, if its owner has room for it."""
     columns = _columns(share)
-    conditions = limits.of(share)
-    if share.slug is not None:
-        is_free = or_(and_(Share.owner_id == share.owner_id, Share.revoked_at.is_not(None)), Share.revoked_at < limits.slug_kept_since)
-        release = update(Share).where(Share.slug == share.slug, is_free, *conditions).values(slug=None)
-        released = release.returning(Share.id).cte("released")
-        # Always true. PostgreSQL has to run `released` first to count its rows; the unique constraint then finds no other link.
-        conditions.append(select(func.count()).select_from(released).scalar_subquery() >= 0)
     values = [literal(value, Share.__table__.c[name].type) for name, value in columns.items()]
-    return insert(Share).from_select(list(columns), select(*values).where(*conditions), include_defaults=False)
+    return insert(Share).from_select(list(columns), select(*values).where(*limits.of(share)), include_defaults=False)
 
 
 def _insert_files(details: ShareDetails, created: CTE) -> Insert:
@@ -305,17 +309,9 @@ def _changeable(share_id: UUID, user: User) -> tuple[ColumnElement[bool], ...]:
     return Share.id == share_id, Share.revoked_at.is_(None), links_manageable_by(user)
 
 
-def _lock_named(user_ids: Mapping[str, UUID], changed: CTE) -> CTE:
-    """Return the CTE of the users and their addresses, locked against a concurrent confirmation (`NamedAccessRepository.activate`).
-
-    The owner of the changed link is not locked: a demotion locks the owner before the links, so both would wait for each other. The
-    owner may open the link in any case, so a recipient that stays pending has no effect.
-    """
-    users = select(User.id, User.email, User.email_verified_at).where(User.id.in_(user_ids.values()))
-    owner_id = select(changed.c.owner_id).scalar_subquery()
-    others = users.where(User.id != owner_id).order_by(User.id).with_for_update(read=True)
-    locked = others.cte("locked_users").prefix_with("MATERIALIZED", dialect="postgresql")
-    return union_all(select(locked), users.where(User.id == owner_id)).cte("named_users").prefix_with("MATERIALIZED", dialect="postgresql")
+def _named_users(user_ids: Mapping[str, UUID]) -> CTE:
+    """Return the CTE of the users and their addresses. The caller has locked them."""
+    return select(User.id, User.email, User.email_verified_at).where(User.id.in_(user_ids.values())).cte("named_users")
 
 
 def _recipient_rows(user_ids: Mapping[str, UUID], share: Any, users: CTE) -> tuple[list[str], Select[Any]]:

@@ -162,7 +162,9 @@ def _address(text: str) -> str | None:
 def _log_access(scope: Scope, status: int | None, seconds: float, *, is_behind_cloudfront: bool) -> None:
     # The route's template, not the path: a path may contain a secret.
     route = getattr(scope.get("route"), "path", None)
-    fields = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 2)}
+    fields: dict[str, Any] = {"method": scope["method"], "route": route, "status": status, "ms": round(seconds * 1000, 2)}
+    if leaves := request_context().audit_leaves:
+        fields["audit_leaves"] = leaves
     if is_behind_cloudfront:
         # The gateway's own log contains only CloudFront's address.
         fields["source_ip"] = request_context().source_address

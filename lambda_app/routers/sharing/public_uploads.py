@@ -5,12 +5,13 @@ from uuid import UUID
 
 from fastapi import Request
 
-from lambda_app.dependencies.services import PublicUploadsDep, ServicesDep
+from lambda_app.dependencies.services import PublicUploadsDep, ReceiptsDep, ServicesDep
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.request_classification import prefers_html
 from lambda_app.routers.http.router import Router
 from lambda_app.routers.sharing.file_request_pages import request_page
 from lambda_app.schemas.files.files import DeclaredFile
+from lambda_app.schemas.receipts import Receipt
 from lambda_app.schemas.sharing.file_requests import GuestCompletion, GuestFile, GuestUpload, OpenRequest
 from lambda_app.services.sharing.public_uploads import FileRequestClosedError
 from lambda_app.storage.s3 import bucket_url
@@ -92,6 +93,22 @@ def complete_public_upload(token: str, file_id: str, completion: GuestCompletion
     """Complete an upload: verify that the uploaded content matches the declared size and digest. Idempotent."""
     file = uploads.complete(token, _require_id(file_id), completion.guest_token)
     return GuestFile.model_validate({"file_id": file.id, "status": file.status})
+
+
+@router.post(
+    "/files/{file_id}/receipt",
+    response_model=Receipt,
+    response_model_exclude_none=True,
+    responses=problem_responses("link_not_found", "receipt_not_found", "receipt_not_ready"),
+)
+def get_public_upload_receipt(
+    token: str, file_id: str, completion: GuestCompletion, uploads: PublicUploadsDep, receipts: ReceiptsDep
+) -> Receipt:
+    """Return the receipt of a completed upload, for the holder of its `guest_token`. POST, because URLs are logged and the token is not.
+
+    409 `receipt_not_ready` with `Retry-After` until the event is sealed, which takes about a minute.
+    """
+    return receipts.for_file(uploads.get_file(token, _require_id(file_id), completion.guest_token))
 
 
 def _require_id(text: str) -> UUID:

@@ -107,6 +107,10 @@ class FileService:
         file = self._files.require_public(requested_id)
         return sign_download(self._store, file, method=method, lifetime_seconds=READER_DOWNLOAD_URL_TTL_SECONDS)
 
+    def get_managed_file(self, user: User, file_id: UUID) -> File:
+        """Return a file that the user may manage. Raises NoSuchFileError, FileForbiddenError."""
+        return self._files.require_manageable(file_id, user)
+
     def page_files(
         self, user: Viewer, filters: FileFilter, *, order: FileOrder, skip: int, limit: int, after: Cursor | None, with_total: bool
     ) -> FilePage:

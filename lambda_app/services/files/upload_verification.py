@@ -43,7 +43,8 @@ class UploadVerification:
             self._store.delete(rejected.s3_key)
             return VerificationResult.REJECTED, rejected
         start = self._store.read_start(file.s3_key, SNIFFED_BYTES) if stored.size_bytes else b""
-        accepted = self._transitions.accept(file.id, detected_content_type=contradicting_type(file.content_type, start))
+        detected = contradicting_type(file.content_type, start)
+        accepted = self._transitions.accept(file.id, detected_content_type=detected, crc64nvme=stored.crc64nvme)
         return (VerificationResult.SUPERSEDED, file) if accepted is None else (VerificationResult.AVAILABLE, accepted)
 
 

@@ -142,6 +142,10 @@ class PublicUploadService:
         """
         return self._completion.complete(lambda: self._require_guest_file(token, file_id, guest_token))
 
+    def get_file(self, token: str, file_id: UUID, guest_token: str) -> File:
+        """Return the file that the guest has uploaded. Raises FileRequestClosedError."""
+        return self._require_guest_file(token, file_id, guest_token)
+
     def _require_guest_file(self, token: str, file_id: UUID, guest_token: str) -> File:
         file = self._requests.get_guest_file(hash_secret(token), file_id=file_id, guest_token_hash=hash_secret(guest_token))
         if file is None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 UNSUPPORTED_TYPES: dict[str, dict[str, str]] = {
+    "AWS::CloudWatch::CompositeAlarm": {},
     "AWS::EC2::FlowLog": {},
     "AWS::EC2::SecurityGroupEgress": {},
     "AWS::EC2::SecurityGroupIngress": {},
+    "AWS::Logs::QueryDefinition": {},
     "AWS::RDS::DBProxy": {"Endpoint": "127.0.0.1", "DBProxyArn": "arn:aws:rds:us-east-1:000000000000:db-proxy:prx-emulated"},
     "AWS::RDS::DBProxyTargetGroup": {},
     "AWS::SecretsManager::RotationSchedule": {},
@@ -45,7 +47,7 @@ def adapt(assembly: Path, environments: Mapping[str, Mapping[str, str | None]]) 
 
 def _adapt_template(template: dict[str, Any], environments: Mapping[str, Mapping[str, str | None]]) -> list[str]:
     resources = template["Resources"]
-    removed = {name: resource["Type"] for name, resource in resources.items() if resource["Type"] in UNSUPPORTED_TYPES}
+    removed = {name: resource["Type"] for name, resource in resources.items() if _is_unsupported(resource)}
     attributes = {
         (name, attribute): value
         for name, resource in resources.items()
@@ -65,6 +67,12 @@ def _adapt_template(template: dict[str, Any], environments: Mapping[str, Mapping
     template.clear()
     template.update(adapted)
     return [f"{kind} {name}" for name, kind in removed.items()]
+
+
+def _is_unsupported(resource: Mapping[str, Any]) -> bool:
+    # The emulator has alarms on one metric, but not on an expression of several.
+    is_expression = resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]
+    return resource["Type"] in UNSUPPORTED_TYPES or is_expression
 
 
 def _change_environment(function: dict[str, Any], environments: Mapping[str, Mapping[str, str | None]]) -> None:

@@ -138,6 +138,17 @@ def test_invoked_function_creates_a_superuser_who_sees_all_users(deployment: Dep
         assert "root@example.com" in [user["email"] for user in listed.json()]
 
 
+@pytest.mark.parametrize("command", ["verify-audit", "recount-usage", "reencrypt-links"])
+def test_admin_function_runs_operator_commands(deployment: Deployment, command: str) -> None:
+    function = deployment.cloud.outputs(f"{STACK}-Api")["AdminFunction"]
+
+    invoked = deployment.cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps({"command": command}))
+
+    result = json.loads(invoked["Payload"].read())
+    assert (result["exit_status"], result["error"]) == (0, None), result
+    assert result["output"]
+
+
 def test_signing_key_is_read_from_the_secret(deployment: Deployment) -> None:
     variables = deployment.api_function()["Environment"]["Variables"]
 

@@ -1,6 +1,7 @@
 """A walk through the whole product that every deployment must pass."""
 
 import secrets
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import httpx
@@ -12,17 +13,33 @@ def sign_in(api: httpx.Client, email: str) -> None:
     """Register, sign in, and use the token for all later requests."""
     registered = api.post("/api/v1/users/", json={"email": email, "password": PASSWORD})
     assert registered.status_code == HTTPStatus.CREATED, registered.text
-    token = api.post("/api/v1/login/token", data={"username": email, "password": PASSWORD})
+    use_token(api, email, PASSWORD)
+
+
+def use_token(api: httpx.Client, email: str, password: str) -> None:
+    """Sign in, and use the token for all later requests."""
+    token = api.post("/api/v1/login/token", data={"username": email, "password": password})
     assert token.status_code == HTTPStatus.OK, token.text
     api.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
 
 
-def walk(api: httpx.Client, *, bucket: str) -> None:
-    """Register, sign in, upload by presigned URL, complete, download, delete."""
+@dataclass(frozen=True)
+class Account:
+    """An existing account, for a stage that is closed to registrations."""
+
+    email: str
+    password: str = field(repr=False)
+
+
+def walk(api: httpx.Client, *, bucket: str, account: Account | None = None) -> None:
+    """Register, sign in, upload by presigned URL, complete, download, delete. With `account`, sign in to it instead of registering."""
     content = secrets.token_bytes(300_000)
     assert api.get("/health").json() == {"status": "ok"}
     assert api.get("/health/db").json() == {"status": "ok"}
-    sign_in(api, f"walker-{secrets.token_hex(4)}@example.com")
+    if account is None:
+        sign_in(api, f"walker-{secrets.token_hex(4)}@example.com")
+    else:
+        use_token(api, account.email, account.password)
 
     declared = {"filename": "räport.bin", "content_type": "application/octet-stream", "size_bytes": len(content)}
     upload = api.post("/api/v1/files/upload", json=declared)

@@ -28,13 +28,11 @@ from lambda_app.schemas.sharing.grants import GrantCreate
 from lambda_app.schemas.sharing.shares import ShareOptions, ShareUpdate
 from tests.support.accounts import Account, make_file
 from tests.support.lifecycle import refused
-from tests.support.locks import hold_until_blocked, wait_until_waiting
+from tests.support.locks import EVENT_BARRIER, events_wait, hold_until_blocked, wait_until_waiting
 from tests.support.shares import make_share
 
 CALLERS = 16
 LIMIT = 5
-HEAD_OF_THE_LOG = "INSERT INTO audit_event (at, action) VALUES (now(), 'test.held')"
-"""Every creation is audited, so all of them wait for the transaction that executes this."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +52,7 @@ def grantees(services: Services) -> list[UUID]:
     return [UUID(str(row["id"])) for row in rows]
 
 
-def outcomes(crowd: Services, create: Callable[[Session, int], object], *, lock: str = HEAD_OF_THE_LOG, **values: object) -> list[str]:
+def outcomes(crowd: Services, create: Callable[[Session, int], object], *, lock: str = EVENT_BARRIER, **values: object) -> list[str]:
     """Run `create` for all callers at once; return the sorted codes of the refusals, "" for a success."""
 
     def run(number: int) -> str:
@@ -64,7 +62,8 @@ def outcomes(crowd: Services, create: Callable[[Session, int], object], *, lock:
 
         return refused(act) or ""
 
-    with ThreadPoolExecutor(CALLERS) as threads:
+    # Every creation is audited, so all of them wait with their event for the holder of the barrier.
+    with ThreadPoolExecutor(CALLERS) as threads, events_wait(crowd.engine):
         with hold_until_blocked(crowd.engine, lock, values, count=CALLERS):
             running = [threads.submit(run, number) for number in range(CALLERS)]
         return sorted(thread.result(timeout=60) for thread in running)

@@ -1,4 +1,4 @@
-"""Lock order: transactions lock the head of the audit log last. A foreign key that locks a row afterwards could cause a deadlock."""
+"""Audited transactions that lock the same rows: a foreign key locks a row late, which must not cause a deadlock."""
 
 import threading
 import time
@@ -26,7 +26,7 @@ from lambda_app.schemas.archives import ArchiveCreate
 from lambda_app.schemas.sharing.file_requests import FileRequestCreate
 from lambda_app.schemas.sharing.shares import ShareOptions, ShareUpdate
 from tests.support.accounts import Account, make_file
-from tests.support.locks import wait_until_blocked, wait_until_waiting
+from tests.support.locks import EVENT_BARRIER, events_wait, wait_until_blocked, wait_until_waiting
 
 ROUNDS = 25
 
@@ -113,16 +113,15 @@ def test_insert_that_references_a_file_and_its_state_change_do_not_deadlock(
     act: Callable[[Services, Session, Account], None],
     step: Callable[[Services, Session, Account], None],
 ) -> None:
-    """The insert must not lock the file's row after the head of the log: the other transaction holds the row and waits for the head."""
+    """Both transactions have locked their rows when they write their events."""
     make_file(client, owner)
 
     def run(work: Callable[[Services, Session, Account], None]) -> None:
         with pooled.unit_of_work() as session:
             work(pooled, session, owner)
 
-    with ThreadPoolExecutor(2) as threads, pooled.engine.connect() as holder:
-        holder.execute(text("INSERT INTO audit_event (at, action) VALUES (now(), 'test.held')"))
-        # They get the lock on the head in this order.
+    with ThreadPoolExecutor(2) as threads, events_wait(pooled.engine), pooled.engine.connect() as holder:
+        holder.execute(text(EVENT_BARRIER))
         running = []
         for number, work in enumerate((act, step), 1):
             running.append(threads.submit(run, work))

@@ -36,7 +36,7 @@ from tests.support.archives import (
 )
 from tests.support.crashes import InterceptedStore
 from tests.support.lifecycle import Lifecycle, refused
-from tests.support.locks import wait_until_blocked, wait_until_waiting
+from tests.support.locks import EVENT_BARRIER, events_wait, wait_until_blocked, wait_until_waiting
 
 pytestmark = pytest.mark.usefixtures("small_parts")
 
@@ -203,8 +203,8 @@ def test_concurrent_visitors_of_many_links_get_exactly_the_limit(crowd: Lifecycl
             file = make_file(crowd, user, BODIES[1])
             shares = [link_to(crowd, user, file) for _ in range(CROWD)]
             # The lock makes all requests check the limit before any of them commits.
-            with crowd.services.engine.connect() as holder:
-                holder.execute(text("INSERT INTO audit_event (at, action) VALUES (now(), 'test.held')"))
+            with events_wait(crowd.services.engine), crowd.services.engine.connect() as holder:
+                holder.execute(text(EVENT_BARRIER))
                 own = threads.submit(start, crowd, user, [file])
                 requests = [threads.submit(visit, crowd, share, file) for share in shares]
                 wait_until_waiting(crowd.services, count=CROWD + 1)
@@ -228,9 +228,9 @@ def test_place_freed_concurrently_does_not_exceed_the_storage_limit(crowd: Lifec
     assert claimed is not None
     links = {file.id: link_to(crowd, user, file) for file in (second, third)}
 
-    with ThreadPoolExecutor(2) as threads, crowd.services.engine.connect() as holder:
+    with ThreadPoolExecutor(2) as threads, events_wait(crowd.services.engine), crowd.services.engine.connect() as holder:
         pid = holder.execute(text("SELECT pg_backend_pid()")).scalar_one()
-        holder.execute(text("INSERT INTO audit_event (at, action) VALUES (now(), 'test.held')"))
+        holder.execute(text(EVENT_BARRIER))
         waiting = threads.submit(visit, crowd, links[second.id], second)
         wait_until_blocked(crowd.services, by=pid)
         with crowd.services.unit_of_work() as session:

@@ -126,6 +126,34 @@ def test_pending_keys_that_are_not_a_rotation_are_rejected(secrets_manager: Any,
         rotation.execute("testSecret")
 
 
+def test_test_step_passes_when_the_pending_version_has_no_value(secrets_manager: Any, secret: str, start: Any) -> None:
+    """Secrets Manager calls it alone when the first deployment configures the rotation."""
+    before = ring(secrets_manager, secret)
+
+    start().execute("testSecret")
+
+    assert ring(secrets_manager, secret) == before
+
+
+def test_test_step_accepts_a_copy_of_the_current_keys_which_cannot_become_current(secrets_manager: Any, secret: str, start: Any) -> None:
+    rotation = start()
+    version = next(item for item in moto_secret(secret).versions.values() if "AWSPENDING" in item["version_stages"])
+    version["secret_string"] = BARE
+
+    rotation.execute("testSecret")
+    with pytest.raises(RotationRefusedError, match="not a rotation"):
+        rotation.execute("finishSecret")
+
+
+def test_pending_version_without_a_value_cannot_become_current(secrets_manager: Any, secret: str, start: Any) -> None:
+    rotation, before = start(), ring(secrets_manager, secret)
+
+    with pytest.raises(RotationRefusedError, match="not a rotation"):
+        rotation.execute("finishSecret")
+
+    assert ring(secrets_manager, secret) == before
+
+
 def test_version_that_is_not_pending_is_rejected(secrets_manager: Any, secret: str, aws: AwsAccess, start: Any) -> None:
     with pytest.raises(RotationRefusedError):
         SigningKeyRotation(aws, secret=secret, version=str(uuid4())).execute("createSecret")

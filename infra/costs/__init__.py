@@ -1,0 +1,1 @@
+"""The cost tables of docs/deploy.md, computed from a file of prices."""

@@ -1,0 +1,26 @@
+"""What the tables assume about use. Everything else comes from the prices and the stages."""
+
+HOURS = 730
+SECONDS = HOURS * 3600
+"""A month."""
+DATABASE_GB = 10
+"""Size of the database, for storage and backups; Aurora bills at least 10 GB."""
+DAILY_CHANGE = 0.1
+"""Share of the database that changes in a day."""
+CALLS_PER_UPLOAD = 3
+"""Start, complete, and one download."""
+READS_PER_UPLOAD = 4
+"""S3 requests besides the PUT: HEAD and first bytes by `complete`, HEAD by the event, the download."""
+FUNCTION_SECONDS = 0.03
+"""Duration of a call."""
+LOG_KB_PER_CALL = 1.2
+DATABASE_IO_PER_UPLOAD = 10
+TRACE_SHARE = 0.05
+"""X-Ray's default rule also samples the first request of each second."""
+SWEEP_SECONDS = 2.0
+SWEEP_MINUTES = 15
+SECRET_CALL_SECONDS = 300
+"""A running instance reads the secrets again after this time."""
+KEPT_SNAPSHOTS = 2
+"""The live version of the Api function and the one before."""
+FILE_MB = 10

@@ -1,0 +1,1 @@
+"""Steps of a release that run with the deployer's credentials."""

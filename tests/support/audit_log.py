@@ -1,0 +1,89 @@
+"""An audit log in a database of its own, with the only copies in the bucket."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from lambda_app.core.security.log_keys import LogVerifier
+from lambda_app.core.settings import Settings
+from lambda_app.factory import Services
+from lambda_app.repositories.audit import AuditRepository
+from lambda_app.services.audit_sealing import SealReport
+from lambda_app.services.audit_verification import AuditVerification
+from lambda_app.storage.checkpoint_copies import COPY_PREFIX
+
+TABLES = ("audit_event", "audit_tile", "audit_checkpoint", "audit_log_key", "audit_chain_event", "audit_head")
+
+
+class OwnLog:
+    """The services of a migrated database."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        changed = {"database_url": SecretStr(database_url), "database_pool_size": 4}
+        self.services = Services.build(settings.model_copy(update=changed))
+        self.delete_copies()
+
+    def close(self) -> None:
+        """Close all connections and delete the copies."""
+        self.services.engine.dispose()
+        self.delete_copies()
+
+    def delete_copies(self) -> None:
+        """Delete the copies of all checkpoints: tests share the bucket."""
+        bucket = self.services.settings.s3_bucket_name
+        listed = self.services.aws.call("s3", "list_objects_v2", Bucket=bucket, Prefix=COPY_PREFIX)
+        for item in listed.get("Contents", ()):
+            self.services.aws.call("s3", "delete_object", Bucket=bucket, Key=item["Key"])
+
+    def add(self, count: int, *, prefix: str = "test") -> None:
+        """Add events, each in a transaction of its own."""
+        for number in range(count):
+            with self.services.unit_of_work() as session:
+                AuditRepository(session).add(f"{prefix}.{number}", subject=f"file:{number}", details={"n": number, "text": 'é "\\ 🔑'})
+
+    def seal(self) -> SealReport:
+        """Run the sealer."""
+        with self.services.unit_of_work() as session:
+            return self.services.sealer(session).run()
+
+    def run(self, *statements: str) -> None:
+        """Execute statements in one transaction."""
+        with self.services.engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+    def disable_triggers(self) -> None:
+        """Prepare the database for changes, as an attacker who owns the tables could."""
+        self._switch_triggers("DISABLE")
+
+    def enable_triggers(self) -> None:
+        """Undo `disable_triggers`."""
+        self._switch_triggers("ENABLE")
+
+    def _switch_triggers(self, action: str) -> None:
+        self.run(*(f"ALTER TABLE {table} {action} TRIGGER ALL" for table in TABLES))
+
+    def value(self, query: str) -> object:
+        """Return the single value of a query."""
+        with self.services.engine.connect() as connection:
+            return connection.execute(text(query)).scalar_one()
+
+    def faults(self, *, checkpoints: Sequence[str] = (), keys: Sequence[LogVerifier] = ()) -> list[str]:
+        """Verify the log and the closed chain."""
+        with self.services.unit_of_work() as session:
+            verification = AuditVerification(log=self.services.audit_log(session))
+            chain = [f"row {found.seq} {found.reason}" for found in verification.find_chain_breaks([])]
+            return chain + list(verification.find_faults(checkpoints=checkpoints, keys=keys))
+
+    def note(self) -> str:
+        """Return the newest checkpoint."""
+        return str(self.value("SELECT note FROM audit_checkpoint ORDER BY era DESC, size DESC LIMIT 1"))
+
+    def with_key(self, secret: str) -> "OwnLog":
+        """Return the same log with another private key."""
+        changed = object.__new__(OwnLog)
+        settings = self.services.settings.model_copy(update={"log_signing_key": SecretStr(secret)})
+        changed.services = replace(self.services, settings=settings)
+        return changed
