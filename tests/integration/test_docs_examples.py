@@ -1,6 +1,7 @@
 """The examples of the documentation, run in bash against the API as served."""
 
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -70,7 +71,8 @@ def test_all_operator_commands_of_the_examples_exist(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     printed = [line for page in WITH_EXAMPLES for block in examples(page) for line in block.splitlines()]
     # Without comments and redirections.
-    lines = [line.partition("#")[0].partition(" > ")[0].split() for line in printed]
+    texts = [line.partition("#")[0].partition(" > ")[0] for line in printed if line.startswith("we-upload-admin ")]
+    lines = [shlex.split(text) for text in texts]
     commands = [line[1:] for line in lines if line[:1] == ["we-upload-admin"]]
 
     assert len(commands) >= 9
@@ -80,4 +82,5 @@ def test_all_operator_commands_of_the_examples_exist(tmp_path: Path, monkeypatch
             # Some arguments are names of files, which parsing opens.
             if re.fullmatch(r"[\w.-]+", argument) and not argument.startswith("-"):
                 (tmp_path / argument).touch()
-        cli.commands[name].make_context(name, arguments)
+        with cli.commands[name].make_context(name, arguments):
+            pass
