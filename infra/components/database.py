@@ -88,7 +88,7 @@ class Database(Construct):
         """Let `grantee` sign in to the database itself, also to one that was restored from a backup.
 
         Not the CDK's `grant_connect`, which names the resource id. A restored database has another id, so neither the proxy nor the
-        migrate function could sign in to it, and the password is no alternative (ADR 37).
+        migrate function could sign in to it, and the password is no alternative (ADR 32).
         """
         kind = "db" if self._config.database is DatabaseKind.INSTANCE else "cluster"
         resource = f"arn:{Aws.PARTITION}:rds-db:{Aws.REGION}:{Aws.ACCOUNT_ID}:dbuser:{kind}-*/{user}"

@@ -1,4 +1,4 @@
-"""Statements that are compiled to SQL once per process and executed without SQLAlchemy's session (docs/adr/0034-one-trip-requests.md)."""
+"""Statements that are compiled to SQL once per process and executed without SQLAlchemy's session (docs/adr/0030-one-trip-requests.md)."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
 """A database that does not exist: it accepts every sign-in and statement, and returns no rows.
 
-Before a SnapStart snapshot, requests are rehearsed with it (docs/adr/0035-rehearsed-snapshots.md): the snapshot then contains what the
+Before a SnapStart snapshot, requests are rehearsed with it (docs/adr/0031-rehearsed-snapshots.md): the snapshot then contains what the
 first requests load, without a connection to the database.
 """
 

@@ -1,4 +1,4 @@
-"""Credentials of requests whose own statement authenticates the caller (docs/adr/0034-one-trip-requests.md).
+"""Credentials of requests whose own statement authenticates the caller (docs/adr/0030-one-trip-requests.md).
 
 The dependency only reads the header. The service of the route decodes the credential and executes the statement, in one worker thread.
 """

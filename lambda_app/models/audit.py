@@ -1,4 +1,4 @@
-"""The audit log: events, the Merkle tree over them, and the closed hash chain of earlier versions (docs/adr/0030-transparency-log.md)."""
+"""The audit log: events, the Merkle tree over them, and the closed hash chain of earlier versions (docs/adr/0028-transparency-log.md)."""
 
 from datetime import datetime
 from uuid import UUID

@@ -1,6 +1,6 @@
 """The sealer of the audit log: gives the events of ended transactions their place in the Merkle tree and signs its root.
 
-docs/adr/0030-transparency-log.md describes the order of its steps.
+docs/adr/0028-transparency-log.md describes the order of its steps.
 """
 
 from collections.abc import Callable

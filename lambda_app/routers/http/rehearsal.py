@@ -1,6 +1,6 @@
 """Rehearses requests before a SnapStart snapshot, so that it contains what the first requests load.
 
-docs/adr/0035-rehearsed-snapshots.md gives the reasons.
+docs/adr/0031-rehearsed-snapshots.md gives the reasons.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Authentication of the requests whose own statement authenticates the caller (docs/adr/0034-one-trip-requests.md)."""
+"""Authentication of the requests whose own statement authenticates the caller (docs/adr/0030-one-trip-requests.md)."""
 
 from dataclasses import dataclass, field
 

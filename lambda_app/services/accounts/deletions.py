@@ -1,4 +1,4 @@
-"""Deletion of accounts, after a period of grace in which it can be cancelled (docs/adr/0041-account-deletion.md)."""
+"""Deletion of accounts, after a period of grace in which it can be cancelled (docs/adr/0036-account-deletion.md)."""
 
 from datetime import timedelta
 from uuid import UUID

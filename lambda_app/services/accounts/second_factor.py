@@ -1,4 +1,4 @@
-"""The second factor of an account: one-time codes of an authenticator app, and recovery codes (docs/adr/0040-second-factor.md)."""
+"""The second factor of an account: one-time codes of an authenticator app, and recovery codes (docs/adr/0035-second-factor.md)."""
 
 from dataclasses import dataclass, field
 from uuid import UUID

@@ -80,7 +80,7 @@ def test_docs_work_below_a_stage(handler: GatewayHandler, make_event: Any, prefi
 
     assert docs.status_code == 200
     assert f"{prefix}/openapi.json" in docs.text
-    assert document.json().get("servers", [{"url": ""}])[0]["url"] == prefix
+    assert document.json().get("servers", [{"url": ""}])[0]["url"] == (prefix or "/")
     assert "/api/v1/files/upload" in document.json()["paths"]
 
 

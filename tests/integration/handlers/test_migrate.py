@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from infra.local.object_store import ObjectStoreServer
 from lambda_app.core.aws import AwsAccess
 from lambda_app.db import migrations, roles
 from lambda_app.handlers import migrate
@@ -80,6 +81,28 @@ def request(kind: str, cloudformation: FakeCloudFormation) -> dict[str, Any]:
 def revision(engine: Engine) -> list[str]:
     with engine.connect() as connection:
         return [row[0] for row in connection.execute(text("SELECT version_num FROM alembic_version"))]
+
+
+def test_manual_event_starts_a_new_era_of_the_audit_log(
+    database: str, engine: Engine, s3_server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = {
+        "S3_BUCKET_NAME": s3_server.bucket,
+        "AWS_REGION": s3_server.region,
+        "AWS_ENDPOINT_URL": s3_server.endpoint_url,
+        "AWS_ACCESS_KEY_ID": s3_server.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": s3_server.secret_access_key,
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    migrate.handler({}, CONTEXT)
+
+    result = migrate.handler({"new_era": "restore 20261128"}, CONTEXT)
+
+    assert (database, result["after"]) == (database, migrations.head_revision())
+    with engine.connect() as connection:
+        era = connection.execute(text("SELECT max(era) FROM audit_era")).scalar_one()
+    assert result["era"] == era >= 2
 
 
 @pytest.mark.parametrize("kind", ["Create", "Update"])

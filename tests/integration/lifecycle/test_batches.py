@@ -179,7 +179,12 @@ def test_restored_files_and_visibility_have_the_effects_of_single_requests(lifec
     assert (results[2].code, results[2].extra) == ("not_in_trash", {"file_status": "pending"})
     state = state_of(lifecycle, user, [first, second, third, fourth])
     assert state["files"] == [(0, "available", None, 4), (1, "available", None, 2), (2, "pending", None, 1), (3, "available", None, 4)]
-    assert state["events"] == [(0, "file.restored"), (0, "file.trashed"), (3, "file.restored"), (3, "file.trashed")]
+    assert [event for event in state["events"] if event[1] != "file.available"] == [
+        (0, "file.restored"),
+        (0, "file.trashed"),
+        (3, "file.restored"),
+        (3, "file.trashed"),
+    ]
 
     published = change(lifecycle, lambda files: files.set_visibility(user, [third, first], is_public=True))
     assert published == [FileStatus.PENDING, FileStatus.AVAILABLE]

@@ -140,7 +140,7 @@ class FakeAccount:
             assert self.reserved[FunctionName] != 0, f"{FunctionName} is stopped"
         self.invoked.append((FunctionName, json.loads(Payload)))
         answers = {
-            "Migrate": {"after": "0028"},
+            "Migrate": {"after": "0028", "era": 2},
             "Sweep": {"lost_objects": 0},
             "Admin": {"exit_status": 0, "error": None, "output": ["valid"]},
         }
@@ -214,6 +214,8 @@ def test_functions_are_stopped_before_the_restore_and_started_after_the_migratio
     assert account.reserved == FUNCTIONS
     assert account.mappings == {QUEUE: True, OTHERS: True}
     assert [name for name, _ in account.invoked] == ["Migrate", "Sweep", "Admin", "Admin"]
+    # Otherwise the log would not be sealed: the copies of its checkpoints are ahead of the restored database.
+    assert account.invoked[0] == ("Migrate", {"new_era": f"restore {LABEL}"})
     assert account.invoked[1:] == [
         ("Sweep", {"dry_run": True}),
         ("Admin", {"command": "recount-usage"}),

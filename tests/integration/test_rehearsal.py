@@ -1,6 +1,5 @@
 """The rehearsal before a SnapStart snapshot: it fills the caches, opens no connection, and leaves the application as it was."""
 
-import asyncio
 import logging
 from collections.abc import Iterator
 
@@ -36,12 +35,8 @@ def app(settings: Settings) -> Iterator[FastAPI]:
 
 
 @pytest.fixture
-def handler(app: FastAPI) -> Iterator[GatewayHandler]:
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    yield GatewayHandler(app)
-    asyncio.set_event_loop(None)
-    loop.close()
+def handler(app: FastAPI) -> GatewayHandler:
+    return GatewayHandler(app)
 
 
 def test_rehearsal_compiles_the_statements_and_restores_the_services(app: FastAPI, handler: GatewayHandler) -> None:
