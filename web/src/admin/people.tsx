@@ -28,8 +28,10 @@ export function People() {
   const [search, setSearch] = useState("");
   const [error, setError] = useState<unknown>(null);
   const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const newest = useRef(0);
 
   async function load(cursor: string | null, text: string): Promise<void> {
+    const request = ++newest.current;
     setError(null);
     try {
       const { items, nextCursor } = await api.admin.users({
@@ -37,6 +39,8 @@ export function People() {
         ...(cursor === null ? {} : { cursor }),
         ...(text === "" ? {} : { search: text }),
       });
+      // A slow answer must not replace the result of a later search.
+      if (request !== newest.current) return;
       setPeople((before) => (cursor === null ? items : [...(before ?? []), ...items]));
       setNext(nextCursor);
       for (const account of items) {
@@ -44,7 +48,7 @@ export function People() {
         setUsages((before) => new Map(before).set(account.id, usage));
       }
     } catch (cause) {
-      setError(cause);
+      if (request === newest.current) setError(cause);
     }
   }
   useEffect(() => void load(null, ""), []);
