@@ -21,8 +21,8 @@ SHAPES = re.compile(
     r"|postgresql://[^\s\"]*:[^\s\"]+@"
 )
 """Patterns of secrets, which find also those that were not recorded."""
-WORD = re.compile(r"[a-z_/.: -]+|[0-9a-f:.]*[:.][0-9a-f:.]*|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+))?")
-"""Texts that logs can contain: status values, media types, times and source addresses. Ids are allowed too."""
+WORD = re.compile(r"[a-z_/.: -]+|/api/v1/[a-z_/{}-]+|[0-9a-f:.]*[:.][0-9a-f:.]*|[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.]+(Z|[+-][0-9:]+))?")
+"""Texts that logs can contain: status values, media types, routes, times and source addresses. Ids are allowed too."""
 
 AUDIT_LEAVES = re.compile(r', "audit_leaves": \["[0-9a-f]{64}"(?:, "[0-9a-f]{64}")*\]')
 
