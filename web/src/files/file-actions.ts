@@ -75,7 +75,7 @@ window.addEventListener("pagehide", () => {
   for (const run of waiting) run();
 });
 
-/** Move files to the trash, or delete them where there is none. The rows go at once; Undo brings them back. */
+/** Move files to the trash, or delete them where there is none. The rows go at once; Undo brings them back when the server has restored them. */
 export async function deleteFiles(list: FileList, files: readonly FileInfo[]): Promise<void> {
   if (files.length === 0) return;
   const removed = list.remove(new Set(files.map((file) => file.id)));
@@ -89,8 +89,7 @@ export async function deleteFiles(list: FileList, files: readonly FileInfo[]): P
       label: t.actions.undo,
       run: () => {
         isUndone = true;
-        list.putBack(removed);
-        void undoDelete(list, files, deletion);
+        void undoDelete(list, removed, deletion);
       },
     },
   });
@@ -98,13 +97,15 @@ export async function deleteFiles(list: FileList, files: readonly FileInfo[]): P
   if (!isUndone) settle(list, removed, result);
 }
 
-async function undoDelete(list: FileList, files: readonly FileInfo[], deletion: Promise<BulkResult>): Promise<void> {
+async function undoDelete(list: FileList, removed: ReturnType<FileList["remove"]>, deletion: Promise<BulkResult>): Promise<void> {
+  const files = removed.map((entry) => entry.file);
   const { failed: notDeleted } = await deletion;
   const deleted = files.filter((file) => !notDeleted.includes(file));
   const { failed, done, error, problem } = await runBulk("restoreAll", deleted);
+  // Not before: until then a link for the file, or a zip of it, would be refused.
+  list.putBack(removed.filter((entry) => !failed.includes(entry.file)));
   for (const file of done) list.replace(file);
   if (failed.length > 0) {
-    list.remove(new Set(failed.map((file) => file.id)));
     // Without a trash on the server nothing can be restored.
     showToast(isApiError(error) && error.status === 404 ? t.files.deletedForGood(failed.length) : problem, { isError: true });
   }
