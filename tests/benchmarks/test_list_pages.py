@@ -74,7 +74,12 @@ def page(engine: Engine, order: Order, after: Cursor | None, file_filter: FileFi
 
 def cursor_of(order: Order, file: Any) -> Cursor:
     file_order = FileOrder.of(order)
-    value = {OrderField.CREATED: file.created_at, OrderField.NAME: file.filename, OrderField.SIZE: file.size_bytes}[file_order.field]
+    value = {
+        OrderField.CREATED: file.created_at,
+        OrderField.UPDATED: file.updated_at,
+        OrderField.NAME: file.filename,
+        OrderField.SIZE: file.size_bytes,
+    }[file_order.field]
     return Cursor(file_order, value, file.id)
 
 
