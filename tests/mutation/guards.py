@@ -698,12 +698,6 @@ GUARDS = (
         (f"{API}test_share_links.py::test_resumed_download_is_audited_and_not_counted",),
     ),
     Guard(
-        "a file transition takes the weakest lock",
-        transitions.FileTransitionRepository._transition,
-        (DropArgument("key_share"),),
-        (f"{API}test_lock_order.py::test_insert_that_references_a_file_and_its_state_change_do_not_deadlock",),
-    ),
-    Guard(
         "automated requests cannot download",
         share_links.download_shared_file,
         (DropCheck(share_links.AutomatedRequestError),),
@@ -786,7 +780,7 @@ GUARDS = (
         "a changed password ends the links in mails",
         MailTokenRepository.consume,
         (DropCondition(User.token_epoch, MailToken.token_epoch),),
-        (f"{API}test_recovery.py::test_password_change_invalidates_the_reset_link",),
+        (f"{API}test_recovery.py::test_link_that_a_concurrent_password_change_ended_cannot_be_redeemed",),
     ),
     Guard(
         "a user cannot change another account",
@@ -795,9 +789,15 @@ GUARDS = (
         (f"{API}test_users.py", f"{API}test_authorisation.py"),
     ),
     Guard(
-        "a user cannot become a superuser",
+        "a user cannot confirm the own address",
         users.UserService._refuse_role_change,
         (DropCheck(PermissionDeniedError, at=1),),
+        (f"{API}test_proven_addresses.py",),
+    ),
+    Guard(
+        "a user cannot become a superuser",
+        users.UserService._refuse_role_change,
+        (DropCheck(PermissionDeniedError, at=2),),
         (f"{API}test_users.py",),
     ),
     Guard(

@@ -13,6 +13,10 @@ from sqlalchemy import text
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.mail import Mail
+from lambda_app.core.security.random_tokens import hash_secret
+from lambda_app.factory import Services
+from lambda_app.models import MailPurpose
+from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from tests.support.accounts import Account, make_account
 from tests.support.mailing import Mailing
 from tests.support.problems import assert_problem, assert_unauthenticated
@@ -94,6 +98,19 @@ def test_password_change_invalidates_the_reset_link(mail: Mailing, user: Account
 
     assert_problem(reset(mail, mail.token(), "a password of an intruder"), 410, "link_expired")
     assert sign_in(mail, user.email, NEW).status_code == 200
+
+
+def test_link_that_a_concurrent_password_change_ended_cannot_be_redeemed(mail: Mailing, services: Services, user: Account) -> None:
+    request_reset(mail, user.email)
+    token_hash = hash_secret(mail.token())
+    with mail.services.unit_of_work() as session:
+        tokens = MailTokenRepository(session)
+        assert tokens.get_user(token_hash, MailPurpose.RESET_PASSWORD) is not None
+        # Between the check and the redemption, the account ends all its sessions.
+        with services.engine.begin() as other:
+            other.execute(text('UPDATE "user" SET token_epoch = token_epoch + 1 WHERE id = :id'), {"id": user.id})
+
+        assert tokens.consume(token_hash, MailPurpose.RESET_PASSWORD) is None
 
 
 def test_reset_link_expires_after_30_minutes(mail: Mailing, user: Account) -> None:
