@@ -20,49 +20,42 @@ class DataStack(Stack):
         super().__init__(scope, construct_id, termination_protection=config.protects_data, description="We-Upload: data")
         self.files = FileBucket(self, "Files", config=config)
         self.database = Database(self, "Database", config=config, vpc=network.vpc, function_group=network.function_group)
-        self.signing_key = secretsmanager.Secret(
-            self,
+        self.signing_key = self._make_key(
             "SigningKey",
-            description="We-Upload: key of the access tokens",
-            # 64 letters and digits are 381 bits; HMAC-SHA-256 needs 256 (RFC 7518, section 3.2).
-            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
-            removal_policy=RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY,
+            "We-Upload: key of the access tokens",
+            config,
+            not_rotated_here="RotateSigningKey rotates it each 30 days by a schedule in the API stack; the rule checks this stack only.",
         )
-        suppress_nag(
-            self.signing_key,
-            "AwsSolutions-SMG4",
-            reason="RotateSigningKey rotates it every 30 days; its schedule is in the API stack, and the rule checks this stack only.",
-        )
-        self.log_key = secretsmanager.Secret(
-            self,
+        self.log_key = self._make_key(
             "LogKey",
-            description="We-Upload: key that signs the checkpoints of the audit log",
-            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
-            removal_policy=RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY,
+            "We-Upload: key that signs the checkpoints of the audit log",
+            config,
+            not_rotated_here="Rotated by the operator (docs/security.md): verifiers that pin the public key must learn of the new one.",
         )
-        suppress_nag(
-            self.log_key,
-            "AwsSolutions-SMG4",
-            reason="Rotated by the operator (docs/security.md): verifiers that pin the public key must learn of the new one.",
-        )
-        self.link_key = secretsmanager.Secret(
-            self,
+        self.link_key = self._make_key(
             "LinkKey",
-            description="We-Upload: key that encrypts the addresses of links for their owners",
-            # The key of AES-256-GCM is derived from it.
-            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
-            removal_policy=RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY,
-        )
-        suppress_nag(
-            self.link_key,
-            "AwsSolutions-SMG4",
-            reason="A rotation must encrypt the stored addresses again before the old key is removed, which an operator starts.",
+            "We-Upload: key that encrypts the addresses of links for their owners",
+            config,
+            not_rotated_here="A rotation must encrypt the stored addresses again before the old key is removed, which an operator starts.",
         )
         if config.recovery_region:
             DailyBackups(self, "Backups", config=config, database=self.database.backup_resource)
         if config.makes_mail_identity:
             self._make_mail_identity(config)
         CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name, description="Bucket of the uploaded objects")
+
+    def _make_key(self, construct_id: str, description: str, config: StageConfig, *, not_rotated_here: str) -> secretsmanager.Secret:
+        """Return a random secret, from which the functions derive a key. `not_rotated_here`: why it has no schedule of its own."""
+        secret = secretsmanager.Secret(
+            self,
+            construct_id,
+            description=description,
+            # 64 letters and digits are 381 bits; HMAC-SHA-256 needs 256 (RFC 7518, section 3.2).
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            removal_policy=RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY,
+        )
+        suppress_nag(secret, "AwsSolutions-SMG4", reason=not_rotated_here)
+        return secret
 
     def _make_mail_identity(self, config: StageConfig) -> None:
         sender = config.verified_sender

@@ -11,6 +11,15 @@ from lambda_app.routers.http.router import Router
 from lambda_app.schemas.accounts.second_factor import AccountProof
 from lambda_app.schemas.accounts.users import User
 
+_DELETION_ERRORS = (
+    "permission_denied",
+    "current_password_required",
+    "second_factor_required",
+    "bad_second_factor",
+    "last_superuser",
+    "too_many_attempts",
+)
+
 router = Router(prefix="/users", tags=["users"])
 
 
@@ -18,14 +27,7 @@ router = Router(prefix="/users", tags=["users"])
     "/me",
     status_code=202,
     response_model=User,
-    responses=problem_responses(
-        "permission_denied",
-        "current_password_required",
-        "second_factor_required",
-        "bad_second_factor",
-        "last_superuser",
-        "too_many_attempts",
-    ),
+    responses=problem_responses(*_DELETION_ERRORS),
 )
 def delete_me(
     proof: AccountProof, outgoing: OutgoingMailDep, user: CurrentUserDep, deletions: AccountDeletionsDep, services: ServicesDep
@@ -45,15 +47,7 @@ def delete_me(
     "/{user_id}",
     status_code=202,
     response_model=User,
-    responses=problem_responses(
-        "permission_denied",
-        "current_password_required",
-        "second_factor_required",
-        "bad_second_factor",
-        "user_not_found",
-        "last_superuser",
-        "too_many_attempts",
-    ),
+    responses=problem_responses(*_DELETION_ERRORS, "user_not_found"),
 )
 def delete_user(
     user_id: UUID,

@@ -27,6 +27,17 @@ SearchQuery = Annotated[
 ]
 ActiveQuery = Annotated[bool | None, Query(description="Only active accounts (true) or only disabled ones (false).")]
 
+_SELF_UPDATE_ERRORS = (
+    "permission_denied",
+    "current_password_required",
+    "second_factor_required",
+    "bad_second_factor",
+    "email_taken",
+    "weak_password",
+    "too_many_attempts",
+)
+_UPDATE_ERRORS = (*_SELF_UPDATE_ERRORS, "user_not_found", "own_role", "deletion_pending")
+
 router = Router(prefix="/users", tags=["users"])
 
 
@@ -94,29 +105,13 @@ def get_user_usage(user_id: UUID, user: CurrentUserDep, usage: UsageDep) -> Usag
 @router.patch(
     "/me",
     response_model=User,
-    responses=problem_responses(
-        "permission_denied",
-        "current_password_required",
-        "second_factor_required",
-        "bad_second_factor",
-        "email_taken",
-        "weak_password",
-        "too_many_attempts",
-    ),
+    responses=problem_responses(*_SELF_UPDATE_ERRORS),
 )
 @router.put(
     "/me",
     operation_id="updateMeWithPut",
     response_model=User,
-    responses=problem_responses(
-        "permission_denied",
-        "current_password_required",
-        "second_factor_required",
-        "bad_second_factor",
-        "email_taken",
-        "weak_password",
-        "too_many_attempts",
-    ),
+    responses=problem_responses(*_SELF_UPDATE_ERRORS),
 )
 def update_me(
     update: UserSelfUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, users: UsersDep, recovery: RecoveryDep
@@ -139,35 +134,13 @@ def get_user(user_id: UUID, user: CurrentUserDep, users: UsersDep) -> models.Use
 @router.patch(
     "/{user_id}",
     response_model=User,
-    responses=problem_responses(
-        "permission_denied",
-        "current_password_required",
-        "second_factor_required",
-        "bad_second_factor",
-        "user_not_found",
-        "own_role",
-        "deletion_pending",
-        "email_taken",
-        "weak_password",
-        "too_many_attempts",
-    ),
+    responses=problem_responses(*_UPDATE_ERRORS),
 )
 @router.put(
     "/{user_id}",
     operation_id="updateUserWithPut",
     response_model=User,
-    responses=problem_responses(
-        "permission_denied",
-        "current_password_required",
-        "second_factor_required",
-        "bad_second_factor",
-        "user_not_found",
-        "own_role",
-        "deletion_pending",
-        "email_taken",
-        "weak_password",
-        "too_many_attempts",
-    ),
+    responses=problem_responses(*_UPDATE_ERRORS),
 )
 def update_user(
     user_id: UUID, update: UserUpdate, outgoing: OutgoingMailDep, user: CurrentUserDep, users: UsersDep, recovery: RecoveryDep

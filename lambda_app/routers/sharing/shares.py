@@ -46,23 +46,26 @@ class _Presenter:
 PresenterDep = Annotated[_Presenter, Depends(_Presenter)]
 
 
+_CREATION_RESPONSES = problem_responses(
+    "file_forbidden",
+    "file_not_found",
+    "file_not_available",
+    "slug_taken",
+    "too_many_shares",
+    "too_many_slugs",
+    "recipient_not_found",
+    "idempotent_share_gone",
+    "expired_already",
+    "too_many_attempts",
+    "unavailable",
+)
+
+
 @router.post(
     "/files/{file_id}/shares",
     status_code=201,
     response_model=Share,
-    responses=problem_responses(
-        "file_forbidden",
-        "file_not_found",
-        "file_not_available",
-        "slug_taken",
-        "too_many_shares",
-        "too_many_slugs",
-        "recipient_not_found",
-        "idempotent_share_gone",
-        "expired_already",
-        "too_many_attempts",
-        "unavailable",
-    ),
+    responses=_CREATION_RESPONSES,
 )
 def share_file(
     file_id: UUID,
@@ -106,19 +109,7 @@ def revoke_file_shares(file_id: UUID, user: CurrentUserDep, shares: SharesDep) -
     "/shares",
     status_code=201,
     response_model=Share,
-    responses=problem_responses(
-        "file_forbidden",
-        "file_not_found",
-        "file_not_available",
-        "slug_taken",
-        "too_many_shares",
-        "too_many_slugs",
-        "recipient_not_found",
-        "idempotent_share_gone",
-        "expired_already",
-        "too_many_attempts",
-        "unavailable",
-    ),
+    responses=_CREATION_RESPONSES,
 )
 def share_files(
     parameters: ShareCreate,
