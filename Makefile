@@ -151,7 +151,7 @@ setup-audit: setup
 			-r requirements/audit.txt && touch .venv-audit/complete; }
 
 audit: setup-audit ## Check all locked dependencies for known vulnerabilities; requirements/waivers.txt lists the exceptions
-	@for lock in lambda dev infra emulator; do \
+	@for lock in lambda previews dev infra emulator; do \
 		$(AUDIT_BIN)/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r requirements/$$lock.txt \
 			$$(sed -n 's/^\([A-Z][A-Za-z0-9-]*\) .*/--ignore-vuln \1/p' requirements/waivers.txt) || exit 1; \
 	done
@@ -247,6 +247,7 @@ lock: ## Update the lock files from pyproject.toml; UPGRADE=--upgrade selects th
 	@.venv-lock/bin/python -m pip install --quiet --no-input --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
 	@$(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/lambda.txt
+	@$(COMPILE) --group pyproject.toml:previews -c requirements/dev.txt -o requirements/previews.txt
 	@$(COMPILE) pyproject.toml --group infra -c requirements/dev.txt -o requirements/infra.txt
 	@$(COMPILE) requirements/emulator.in -o requirements/emulator.txt
 	@$(COMPILE) --no-deps requirements/runtime.in -o requirements/runtime.txt
