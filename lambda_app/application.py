@@ -9,7 +9,7 @@ from lambda_app.factory import Services
 from lambda_app.routers import admin, config, docs, health, receipts
 from lambda_app.routers.accounts import api_keys, browser_sessions, deletions, login, second_factors, sessions, users
 from lambda_app.routers.archives import archives, share_archives
-from lambda_app.routers.files import batches, files, public_files, upload_tokens, uploads, uppy
+from lambda_app.routers.files import batches, files, previews, public_files, upload_tokens, uploads, uppy
 from lambda_app.routers.http.branding import add_branding
 from lambda_app.routers.http.cors import Cors
 from lambda_app.routers.http.html_errors import HtmlErrorMiddleware
@@ -30,6 +30,7 @@ API_ROUTERS = (
     deletions.router,
     users.router,
     batches.router,
+    previews.router,
     uploads.router,
     upload_tokens.router,
     admin.router,

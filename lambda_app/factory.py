@@ -52,6 +52,7 @@ from lambda_app.repositories.files.caller_lists import CallerListRepository
 from lambda_app.repositories.files.caller_uploads import CallerUploadRepository, UploadLimits, upload_statements
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
+from lambda_app.repositories.files.previews import PreviewRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
@@ -90,6 +91,7 @@ from lambda_app.services.files.caller_lists import CallerListService
 from lambda_app.services.files.caller_uploads import CallerUploadService
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.idempotency import IdempotencyService
+from lambda_app.services.files.previews import PreviewService
 from lambda_app.services.files.quota import DeletionAllowance, Quota
 from lambda_app.services.files.sweep import SweepService
 from lambda_app.services.files.upload_batches import UploadBatchService
@@ -349,6 +351,7 @@ class Services:
             store=self._store(session),
             default_quota=self._default_quota(),
             deletion_allowance=DeletionAllowance(self.settings.user_deletion_bytes),
+            completion=self.completion(session),
         )
 
     def file_batches(self, session: Session) -> FileBatchService:
@@ -396,7 +399,12 @@ class Services:
             transitions=self._transitions(session),
             tombstones=self._tombstones(session),
             store=self._store(session),
+            has_previews=self.settings.previews_enabled,
         )
+
+    def previews(self, session: Session) -> PreviewService:
+        """The service of previews, for one unit of work."""
+        return PreviewService(previews=PreviewRepository(session), store=self._store(session))
 
     def shares(self, session: Session) -> ShareService:
         """The share service of one unit of work."""
@@ -466,7 +474,9 @@ class Services:
             tombstones=self._tombstones(session),
             keys=IdempotencyRepository(session),
             accounts=AccountDeletionRepository(session),
+            previews=PreviewRepository(session),
             store=self._store(session),
+            has_previews=self.settings.previews_enabled,
         )
 
     def archives(self, session: Session) -> ArchiveService:

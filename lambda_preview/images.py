@@ -21,6 +21,7 @@ from lambda_preview.source import BlockFile
 _ORIENTATION_TAG = 0x0112
 _TRANSPOSED_ORIENTATIONS = (5, 6, 7, 8)
 _BITS_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
+_SAMPLED_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF")
 _SRGB = ImageCms.createProfile("sRGB")
 
 
@@ -34,15 +35,24 @@ def prepare(image_format: str) -> None:
 
         pillow_heif.options.DECODE_THREADS = 1
         pillow_heif.register_heif_opener(thumbnails=False)
-    elif image_format in ("AVIF", "WEBP"):
+    elif image_format == "AVIF":
         from PIL import AvifImagePlugin
 
         AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    from PIL import WebPImagePlugin
+    # Pillow imports modules at the first use of a feature. Two images of our own use them all.
+    for sample in ("JPEG", image_format):
+        if sample in _SAMPLED_FORMATS:
+            render_image(_sample(sample), sample)
 
-    # The first use of an encoder imports nothing then.
-    _encode(Image.new("RGB", (2, 2)), LARGE_MAX_BYTES)
-    _ = WebPImagePlugin
+
+def _sample(image_format: str) -> BlockFile:
+    exif = Image.Exif()
+    exif[_ORIENTATION_TAG] = _TRANSPOSED_ORIENTATIONS[0]
+    output = io.BytesIO()
+    profile = ImageCms.ImageCmsProfile(_SRGB).tobytes()
+    Image.new("RGB", (8, 8)).save(output, image_format, exif=exif, icc_profile=profile, xmp=b"<x:xmpmeta/>")
+    content = output.getvalue()
+    return BlockFile(len(content), lambda offset, length: content[offset : offset + length])
 
 
 def render_image(file: BlockFile, image_format: str) -> Rendered:

@@ -101,7 +101,7 @@ def run(folders: Folders, port: int, overrides: dict[str, str], *, parent: int) 
 
         write_private(folders.environment, settings)
         stack.callback(folders.environment.unlink, missing_ok=True)
-        stack.enter_context(local_workers(store.events))
+        stack.enter_context(local_workers(store.events, store.previews))
         greeting = welcome(address, folders, secrets, settings, superuser)
         serve(listener, (postgres.server, store.server), parent=parent, announce=lambda: say(greeting), on_loss=losses.append)
         for loss in losses:

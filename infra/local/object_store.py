@@ -14,15 +14,25 @@ from botocore.config import Config  # type: ignore[import-untyped]  # ships no t
 
 from infra.config import BUCKET_CORS_SECONDS, BUCKET_EXPOSED_HEADERS, BUCKET_METHODS, BUCKET_REQUEST_HEADERS
 from infra.local.processes import LocalError, Server, base_environment, free_port
+from lambda_preview.storage import REQUEST_PREFIX, PreviewStore
 
 EMULATOR = Path(__file__).with_name("emulator.py")
 BUCKET = "we-upload-local"
-UPLOADS = "uploads/"
-"""Prefix of the keys whose events the worker consumes, as in AWS."""
+EVENT_PREFIXES = ("uploads/", "preview-results/")
+"""Prefixes of the keys whose events the worker of uploads consumes, as in AWS."""
 QUEUE = "we-upload-uploads"
+PREVIEW_QUEUE = "we-upload-previews"
 QUEUE_VISIBILITY_SECONDS = 30
 QUEUE_BATCH = 10
 APPLICATION_USER = "we-upload-api"
+PREVIEW_USER = "we-upload-preview"
+PREVIEW_ACTIONS = {
+    "uploads/": ["s3:GetObject"],
+    "previews/": ["s3:PutObject"],
+    "preview-results/": ["s3:PutObject"],
+    "preview-requests/": ["s3:DeleteObject"],
+}
+"""What the preview worker may do, by key prefix. The function's role has the same permissions."""
 BROWSER_ORIGINS = ("http://localhost:*", "http://127.0.0.1:*")
 """Origins that may use the bucket when none are configured: pages of this machine."""
 
@@ -42,14 +52,14 @@ def make_access_key() -> AccessKey:
 
 @dataclass(frozen=True)
 class UploadEvents:
-    """The queue of the bucket's upload events. Only the worker of the local run has access, not the API."""
+    """A queue of the bucket's events. Only the worker of the local run has access, not the API."""
 
     sqs: Any
     url: str
 
-    def receive(self) -> list[dict[str, str]]:
-        """Return waiting messages as Lambda passes them on: `messageId`, `receiptHandle`, `body`."""
-        response = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=QUEUE_BATCH)
+    def receive(self, limit: int = QUEUE_BATCH) -> list[dict[str, str]]:
+        """Return up to `limit` waiting messages as Lambda passes them on: `messageId`, `receiptHandle`, `body`."""
+        response = self.sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=limit)
         return [
             {"messageId": message["MessageId"], "receiptHandle": message["ReceiptHandle"], "body": message["Body"]}
             for message in response.get("Messages", [])
@@ -59,6 +69,14 @@ class UploadEvents:
         """Delete messages that have been processed."""
         for message in messages:
             self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["receiptHandle"])
+
+
+@dataclass(frozen=True)
+class PreviewRequests:
+    """The queue of preview requests, and the bucket as the preview worker may use it."""
+
+    events: UploadEvents
+    store: PreviewStore
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,8 @@ class ObjectStoreServer:
     bucket: str
     server: Server
     events: UploadEvents | None = None
+    """None for a server that has no queue."""
+    previews: PreviewRequests | None = None
     """None for a server that has no queue."""
 
     def stop(self) -> None:
@@ -133,12 +153,15 @@ def start_object_store(
         root = boto3.Session(root_key, root_secret, region_name=region)
         s3 = _client(root, "s3", endpoint_url)
         _set_up_bucket(s3, region, origins)
-        events = _set_up_events(s3, _client(root, "sqs", endpoint_url))
-        _create_application_user(_client(root, "iam", endpoint_url))
+        events, preview_events = _set_up_events(s3, _client(root, "sqs", endpoint_url))
+        iam = _client(root, "iam", endpoint_url)
+        _create_application_user(iam)
+        worker = boto3.Session(*_create_preview_user(iam), region_name=region)
+        previews = PreviewRequests(preview_events, PreviewStore(_client(worker, "s3", endpoint_url), BUCKET))
     except BaseException:
         server.stop()
         raise
-    return ObjectStoreServer(endpoint_url, access_key.key_id, access_key.secret, region, BUCKET, server, events)
+    return ObjectStoreServer(endpoint_url, access_key.key_id, access_key.secret, region, BUCKET, server, events, previews)
 
 
 def _is_ready(endpoint_url: str) -> bool:
@@ -173,21 +196,33 @@ def _set_up_bucket(s3: Any, region: str, origins: tuple[str, ...]) -> None:
     s3.put_bucket_cors(Bucket=BUCKET, CORSConfiguration={"CORSRules": [rule]})
 
 
-def _set_up_events(s3: Any, sqs: Any) -> UploadEvents:
-    url = sqs.create_queue(QueueName=QUEUE, Attributes={"VisibilityTimeout": str(QUEUE_VISIBILITY_SECONDS)})["QueueUrl"]
+def _set_up_events(s3: Any, sqs: Any) -> tuple[UploadEvents, UploadEvents]:
+    """Create the queues of uploads and of preview requests, and let the bucket send its events to them."""
+    queues = {QUEUE: EVENT_PREFIXES, PREVIEW_QUEUE: (REQUEST_PREFIX,)}
+    urls = {name: _create_queue(sqs, name) for name in queues}
+    notifications = [
+        {
+            "QueueArn": arn,
+            "Events": ["s3:ObjectCreated:*"],
+            "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": prefix}]}},
+        }
+        for name, (_, arn) in urls.items()
+        for prefix in queues[name]
+    ]
+    s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": notifications})
+    return UploadEvents(sqs, urls[QUEUE][0]), UploadEvents(sqs, urls[PREVIEW_QUEUE][0])
+
+
+def _create_queue(sqs: Any, name: str) -> tuple[str, str]:
+    """Return the URL and the ARN of a new queue to which the bucket may send."""
+    url = sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": str(QUEUE_VISIBILITY_SECONDS)})["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     policy = {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sqs:SendMessage", "Resource": arn}],
     }
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
-    notification = {
-        "QueueArn": arn,
-        "Events": ["s3:ObjectCreated:*"],
-        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": UPLOADS}]}},
-    }
-    s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": [notification]})
-    return UploadEvents(sqs, url)
+    return url, arn
 
 
 def _create_application_user(iam: Any) -> None:
@@ -202,3 +237,16 @@ def _create_application_user(iam: Any) -> None:
     iam.create_user(UserName=APPLICATION_USER)
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
     iam.put_user_policy(UserName=APPLICATION_USER, PolicyName="objects", PolicyDocument=policy)
+
+
+def _create_preview_user(iam: Any) -> tuple[str, str]:
+    """Create the user of the preview worker, and return its access key."""
+    statements = [
+        {"Effect": "Allow", "Action": actions, "Resource": f"arn:aws:s3:::{BUCKET}/{prefix}*"}
+        for prefix, actions in PREVIEW_ACTIONS.items()
+    ]
+    iam.create_user(UserName=PREVIEW_USER)
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_user_policy(UserName=PREVIEW_USER, PolicyName="previews", PolicyDocument=policy)
+    key = iam.create_access_key(UserName=PREVIEW_USER)["AccessKey"]
+    return key["AccessKeyId"], key["SecretAccessKey"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from infra.local.object_store import UploadEvents
+from infra.local.object_store import PreviewRequests, UploadEvents
 from lambda_app.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,15 +30,15 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def local_workers(events: UploadEvents | None) -> Iterator[None]:
-    """Run all workers until the block ends: archives, the sweep, the audit log's sealer, and the completion of uploads by their events."""
+def local_workers(events: UploadEvents | None, previews: PreviewRequests | None = None) -> Iterator[None]:
+    """Run all workers until the block ends: archives, the sweep, the audit log's sealer, the events of uploads, and previews."""
     from lambda_app.core.aws import AwsAccess
     from lambda_app.factory import Services
 
     settings = Settings.from_environment()
     services = Services.build(settings, AwsAccess(settings, read_timeout_seconds=READ_TIMEOUT_SECONDS))
     try:
-        with running_workers(services, events):
+        with running_workers(services, events, previews):
             yield
     finally:
         services.engine.dispose()
@@ -46,7 +46,11 @@ def local_workers(events: UploadEvents | None) -> Iterator[None]:
 
 @contextmanager
 def running_workers(
-    services: "Services", events: UploadEvents | None = None, *, sweep_period: float = SWEEP_PERIOD_SECONDS
+    services: "Services",
+    events: UploadEvents | None = None,
+    previews: PreviewRequests | None = None,
+    *,
+    sweep_period: float = SWEEP_PERIOD_SECONDS,
 ) -> Iterator[None]:
     """Run the threads until the block ends.
 
@@ -60,6 +64,8 @@ def running_workers(
     ]
     if events is not None:
         steps.append(lambda: consume_events(services, events))
+    if previews is not None:
+        steps.append(lambda: make_one_preview(previews))
     threads = [threading.Thread(target=_repeat, args=[step, finished], daemon=True) for step in steps]
     for thread in threads:
         thread.start()
@@ -102,6 +108,16 @@ def consume_events(services: "Services", events: UploadEvents) -> float:
     messages = events.receive()
     failed = {failure["itemIdentifier"] for failure in complete_uploads(services, {"Records": messages})["batchItemFailures"]}
     events.delete(message for message in messages if message["messageId"] not in failed)
+    return 0.0 if messages else POLL_SECONDS
+
+
+def make_one_preview(previews: PreviewRequests) -> float:
+    """Make the preview that was requested first, if there is one. It is decoded in a process of its own."""
+    from lambda_preview.handler import make_previews
+
+    messages = previews.events.receive(limit=1)
+    if not make_previews(previews.store, {"Records": messages})["batchItemFailures"]:
+        previews.events.delete(messages)
     return 0.0 if messages else POLL_SECONDS
 
 

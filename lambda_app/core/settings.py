@@ -130,6 +130,8 @@ class Settings(BaseModel):
     """Days for which deleted files can be restored; 0 deletes them immediately."""
     archive_retention_hours: int = Field(default=24, ge=1, le=168)
     """Hours for which a finished zip archive is available."""
+    previews_enabled: bool = False
+    """Whether a preview worker is deployed: previews are requested from it, and shown."""
     open_registration: bool = True
     """Whether anonymous callers may create accounts; superusers always may."""
     backend_cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()

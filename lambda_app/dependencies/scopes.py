@@ -5,7 +5,7 @@ import re
 from lambda_app.schemas.accounts.api_keys import Scope
 
 _READ_METHODS = ("GET", "HEAD")
-_READ_BATCHES = re.compile(r"/files/(status|downloads)$")
+_READ_BATCHES = re.compile(r"/files/(status|downloads|previews)$")
 """POST, because a query string would be too short for the ids."""
 _OWN_ACCOUNT = re.compile(r"(/login/test-token|/users/me)$")
 

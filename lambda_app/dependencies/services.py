@@ -19,6 +19,7 @@ from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.files.batch_changes import FileBatchChangeService
 from lambda_app.services.files.batches import FileBatchService
 from lambda_app.services.files.files import FileService
+from lambda_app.services.files.previews import PreviewService
 from lambda_app.services.files.upload_batches import UploadBatchService
 from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTokenService
 from lambda_app.services.files.uploads import UploadService
@@ -72,6 +73,7 @@ UsersDep = Annotated[UserService, _service(Services.users)]
 FilesDep = Annotated[FileService, _service(Services.files)]
 FileBatchesDep = Annotated[FileBatchService, _service(Services.file_batches)]
 FileBatchChangesDep = Annotated[FileBatchChangeService, _service(Services.file_batch_changes)]
+PreviewsDep = Annotated[PreviewService, _service(Services.previews)]
 UploadBatchesDep = Annotated[UploadBatchService, _service(Services.upload_batches)]
 UploadsDep = Annotated[UploadService, _service(Services.uploads)]
 UploadTokensDep = Annotated[UploadTokenService, _service(Services.upload_tokens)]

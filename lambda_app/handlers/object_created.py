@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 from lambda_app.core.errors import AppError
 from lambda_app.factory import Services
 from lambda_app.handlers.processes import process_services
-from lambda_app.storage.keys import file_id_of
+from lambda_app.storage.keys import file_id_of, preview_result_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +66,10 @@ def created_keys(body: str, *, bucket: str) -> list[str]:
 
 def _complete_upload(services: Services, key: str) -> None:
     file_id = file_id_of(key)
+    if (previewed_id := preview_result_of(key)) is not None:
+        with services.unit_of_work() as session:
+            services.previews(session).record_result(previewed_id)
+        return
     if file_id is None:
         logger.info("ignored the creation of an object that is not a file")
         return

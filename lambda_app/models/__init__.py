@@ -12,6 +12,7 @@ from lambda_app.models.audit import AuditChainEvent, AuditCheckpoint, AuditEra, 
 from lambda_app.models.base import Base
 from lambda_app.models.files.files import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus
 from lambda_app.models.files.idempotency import IdempotencyKey
+from lambda_app.models.files.previews import FilePreview, PreviewState
 from lambda_app.models.files.sweep import SweepPosition
 from lambda_app.models.files.tombstones import Tombstone
 from lambda_app.models.files.upload_hours import UploadHour
@@ -41,6 +42,7 @@ __all__ = [
     "Base",
     "File",
     "FileGrant",
+    "FilePreview",
     "FileRequest",
     "FileStatus",
     "GrantRole",
@@ -50,6 +52,7 @@ __all__ = [
     "MailToken",
     "OpenFileRequest",
     "OpenShare",
+    "PreviewState",
     "RecoveryCode",
     "RefreshToken",
     "Share",

@@ -31,6 +31,7 @@ async def get_config(request: Request, services: ServicesDep) -> ServerConfig:
         parts_max_count=PARTS_MAX_COUNT,
         default_quota_bytes=settings.user_quota_bytes,
         default_quota_files=settings.user_quota_files,
+        previews_enabled=settings.previews_enabled,
         brand_name=branding.name,
         brand_accent=branding.accent,
         brand_logo_path=branding.logo_path,

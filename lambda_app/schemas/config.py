@@ -20,6 +20,7 @@ class ServerConfig(ResponseModel):
     parts_max_count: int = Field(description="Maximum number of parts.")
     default_quota_bytes: int = Field(description="Quota of a user for whom a superuser has not set another one.")
     default_quota_files: int = Field(description="Maximum number of files of such a user.")
+    previews_enabled: bool = Field(description="Whether images, videos and PDF documents get previews.")
     brand_name: str = Field(description="Name that the operator gave the service.")
     brand_accent: str | None = Field(description="Accent colour, `#rrggbb`; null for the product's.")
     brand_logo_path: str | None = Field(

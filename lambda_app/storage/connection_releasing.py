@@ -42,6 +42,10 @@ class ConnectionReleasingStore(ObjectStore):
             key=key, filename=filename, content_type=content_type, method=method, lifetime_seconds=lifetime_seconds
         )
 
+    def presign_inline(self, *, key: str, filename: str, content_type: str, lifetime_seconds: int | None = None) -> PresignedRequest:
+        """Sign the GET of an object that a page shows."""
+        return self._store.presign_inline(key=key, filename=filename, content_type=content_type, lifetime_seconds=lifetime_seconds)
+
     def presign_part(self, *, key: str, upload_id: str, number: int, size_bytes: int, sha256: str | None) -> PresignedRequest:
         """Sign the PUT of one part."""
         return self._store.presign_part(key=key, upload_id=upload_id, number=number, size_bytes=size_bytes, sha256=sha256)

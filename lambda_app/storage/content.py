@@ -42,6 +42,53 @@ _HARMLESS = frozenset(
     for subtype in subtypes.split()
 )
 
+# Types that browsers show or play in a page without executing code. A subset of the list above: no fonts, no archives.
+_SHOWN = frozenset(
+    [
+        "application/pdf",
+        "image/apng",
+        "image/avif",
+        "image/bmp",
+        "image/gif",
+        "image/jpeg",
+        "image/png",
+        "image/webp",
+        "audio/aac",
+        "audio/flac",
+        "audio/mp4",
+        "audio/mpeg",
+        "audio/ogg",
+        "audio/opus",
+        "audio/wav",
+        "audio/webm",
+        "audio/x-wav",
+        "video/mp4",
+        "video/mpeg",
+        "video/ogg",
+        "video/quicktime",
+        "video/webm",
+    ]
+)
+_TEXTUAL = frozenset(
+    [
+        "application/ecmascript",
+        "application/javascript",
+        "application/json",
+        "application/sql",
+        "application/toml",
+        "application/x-javascript",
+        "application/x-ndjson",
+        "application/x-sh",
+        "application/x-yaml",
+        "application/xml",
+        "application/yaml",
+    ]
+)
+"""Types of text outside the family `text`."""
+PLAIN_TEXT = "text/plain; charset=utf-8"
+INLINE_CACHE_SECONDS = 300
+"""How long a browser may keep a file that a page shows."""
+
 _TYPE_BY_EXTENSION = {
     "3gp": "video/3gpp",
     "7z": "application/x-7z-compressed",
@@ -98,15 +145,41 @@ def declared_or_known_type(content_type: str, filename: str) -> str:
     return _TYPE_BY_EXTENSION.get(extension.lower(), content_type) if dot else content_type
 
 
-def content_disposition(filename: str) -> str:
-    """Return a Content-Disposition header that saves the download as `safe_filename(filename)`.
+def inline_content_type(content_type: str) -> str | None:
+    """Return the type with which a browser may show the file in a page; None if it should only save it.
+
+    Every kind of text becomes plain text, HTML, SVG and scripts included, so that their source is shown and never run.
+    """
+    essence = content_type.partition(";")[0].strip().lower()
+    if essence in _SHOWN:
+        return essence
+    is_text = essence.startswith("text/") or essence in _TEXTUAL or essence.endswith(("+xml", "+json"))
+    return PLAIN_TEXT if is_text else None
+
+
+def content_disposition(filename: str, *, is_inline: bool = False) -> str:
+    """Return a Content-Disposition header that saves the download as `safe_filename(filename)`, or shows it under that name.
 
     Accepts any string. The result is printable ASCII.
     """
     name = safe_filename(filename)
     # Old clients read only `filename`, and decode quotes, backslashes and percent signs differently (RFC 6266, appendix D).
     fallback = re.sub(r'[^ -~]|["\\%]', "_", name)
-    return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHAR)}"
+    return f"{'inline' if is_inline else 'attachment'}; filename=\"{fallback}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHAR)}"
+
+
+def inline_overrides(filename: str, content_type: str) -> dict[str, str]:
+    """Return the same query parameters as `download_overrides` for a file that a browser shows.
+
+    `content_type` must be one that `inline_content_type` has returned, or that of an image that we made.
+    """
+    return {
+        **download_overrides(filename, content_type),
+        # The address is new each time, so a page that shows it again within its validity needs no second transfer.
+        "response-cache-control": f"private, max-age={INLINE_CACHE_SECONDS}",
+        "response-content-disposition": content_disposition(filename, is_inline=True),
+        "response-content-type": content_type,
+    }
 
 
 def download_overrides(filename: str, content_type: str) -> dict[str, str]:

@@ -9,11 +9,19 @@ ARCHIVE_PREFIX = "archives/"
 """Key prefix of archives."""
 REQUEST_PREFIX = "archive-requests/"
 """Key prefix of the marker objects whose creation events start the archive worker."""
+PREVIEW_PREFIX = "previews/"
+"""Key prefix of the images that the preview worker makes."""
+PREVIEW_REQUEST_PREFIX = "preview-requests/"
+"""Key prefix of the marker objects whose creation events start the preview worker."""
+PREVIEW_RESULT_PREFIX = "preview-results/"
+"""Key prefix of the worker's results. Their creation events start the function that records them."""
 
 _ID = "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _KEY = re.compile(KEY_PREFIX + _ID)
 _ARCHIVE_KEY = re.compile(ARCHIVE_PREFIX + _ID)
 _REQUEST_KEY = re.compile(REQUEST_PREFIX + _ID)
+_PREVIEW_KEY = re.compile(PREVIEW_PREFIX + _ID + "/(?:small|large)")
+_PREVIEW_RESULT_KEY = re.compile(PREVIEW_RESULT_PREFIX + _ID)
 
 
 def object_key(file_id: UUID) -> str:
@@ -46,4 +54,31 @@ def archive_request_key(archive_id: UUID) -> str:
 def requested_archive_of(key: str) -> UUID | None:
     """Return the id of the archive that the marker with this key requests, None for the key of another kind of object."""
     match = _REQUEST_KEY.fullmatch(key)
+    return UUID(match[1]) if match else None
+
+
+def preview_keys(file_id: UUID) -> tuple[str, str]:
+    """Return the keys of the small and the large preview of a file."""
+    return f"{PREVIEW_PREFIX}{file_id}/small", f"{PREVIEW_PREFIX}{file_id}/large"
+
+
+def previewed_file_of(key: str) -> UUID | None:
+    """Return the id of the file whose preview has this key, None for the key of another kind of object."""
+    match = _PREVIEW_KEY.fullmatch(key)
+    return UUID(match[1]) if match else None
+
+
+def preview_request_key(file_id: UUID) -> str:
+    """Return the key of the marker object that requests the preview of a file."""
+    return f"{PREVIEW_REQUEST_PREFIX}{file_id}"
+
+
+def preview_result_key(file_id: UUID) -> str:
+    """Return the key of the object in which the worker reports the preview of a file."""
+    return f"{PREVIEW_RESULT_PREFIX}{file_id}"
+
+
+def preview_result_of(key: str) -> UUID | None:
+    """Return the id of the file whose preview the object with this key reports, None for the key of another kind of object."""
+    match = _PREVIEW_RESULT_KEY.fullmatch(key)
     return UUID(match[1]) if match else None

@@ -132,6 +132,13 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def presign_inline(self, *, key: str, filename: str, content_type: str, lifetime_seconds: int | None = None) -> PresignedRequest:
+        """Sign the GET of an object that a page shows, with exactly this content type, which no browser executes.
+
+        `lifetime_seconds` can only shorten the default lifetime. Raises UnavailableError without usable credentials.
+        """
+        ...
+
     def head(self, key: str) -> StoredObject | None:
         """Return the metadata of the object, None when it does not exist.
 

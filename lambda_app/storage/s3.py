@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from lambda_app.core.aws import AwsAccess, AwsResponseError, AwsStream
 from lambda_app.core.errors import StoreUnavailableError
 from lambda_app.core.settings import Settings
-from lambda_app.storage.content import download_overrides
+from lambda_app.storage.content import download_overrides, inline_overrides
 from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
     ByteSource,
@@ -66,6 +66,11 @@ class S3ObjectStore(ObjectStore):
         """Sign a GET or HEAD. The response is an attachment with a safe content type, without headers of the uploader."""
         url = f"{self._url(key)}?{urlencode(download_overrides(filename, content_type), quote_via=quote, safe='')}"
         return self._presign(method, url, {}, lifetime_seconds=lifetime_seconds)
+
+    def presign_inline(self, *, key: str, filename: str, content_type: str, lifetime_seconds: int | None = None) -> PresignedRequest:
+        """Sign a GET whose response is shown in a page, without headers of the uploader."""
+        url = f"{self._url(key)}?{urlencode(inline_overrides(filename, content_type), quote_via=quote, safe='')}"
+        return self._presign("GET", url, {}, lifetime_seconds=lifetime_seconds)
 
     def head(self, key: str) -> StoredObject | None:
         """Return the size, type and whole-body checksums of the object."""

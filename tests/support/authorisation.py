@@ -147,6 +147,8 @@ ROWS: dict[str, Row] = {
     "POST /files/uploads": Row(for_signed_in(200, scope="files:write"), json={"files": [FILE]}),
     "POST /files/status": Row(for_signed_in(200, scope="files:read"), json={"file_ids": [str(UUID(int=0))]}),
     "POST /files/downloads": Row(for_signed_in(200, scope="files:read") | {"anonymous": 200}, json={"file_ids": [str(UUID(int=0))]}),
+    "POST /files/previews": Row(for_signed_in(200, scope="files:read") | {"anonymous": 200}, json={"file_ids": [str(UUID(int=0))]}),
+    "GET /files/{file_id}/preview": Row(for_owner(200, scope="files:read")),
     "POST /files/delete": Row(for_signed_in(200, scope="files:write"), json={"file_ids": [str(UUID(int=0))]}),
     "POST /files/purge": Row(for_signed_in(200, scope="files:write"), json={"file_ids": [str(UUID(int=0))]}),
     "POST /files/restore": Row(for_signed_in(200, scope="files:write"), json={"file_ids": [str(UUID(int=0))]}),

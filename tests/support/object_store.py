@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from lambda_app.core import clock
 from lambda_app.core.errors import StoreUnavailableError
-from lambda_app.storage.content import download_overrides
+from lambda_app.storage.content import download_overrides, inline_overrides
 from lambda_app.storage.keys import KEY_PREFIX
 from lambda_app.storage.object_store import (
     DownloadMethod,
@@ -111,6 +111,10 @@ class FakeObjectStore(ObjectStore):
     ) -> PresignedRequest:
         """Sign a GET or HEAD whose response has this file name and a content type that browsers do not execute."""
         return self._presign(method, key, download_overrides(filename, content_type), {}, lifetime_seconds=lifetime_seconds)
+
+    def presign_inline(self, *, key: str, filename: str, content_type: str, lifetime_seconds: int | None = None) -> PresignedRequest:
+        """Sign a GET whose response a page shows with this content type."""
+        return self._presign("GET", key, inline_overrides(filename, content_type), {}, lifetime_seconds=lifetime_seconds)
 
     def head(self, key: str) -> StoredObject | None:
         """Return the properties of the object."""

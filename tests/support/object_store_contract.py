@@ -208,6 +208,16 @@ class ObjectStoreContract:
             "attachment; filename=\"_M_ller_ _; 100_.pdf\"; filename*=UTF-8''%22M%C3%BCller%22%20%F0%9F%93%A6%3B%20100%25.pdf"
         )
 
+    def test_inline_request_is_shown_with_exactly_the_signed_type(self, world: World) -> None:
+        shown = world.store().presign_inline(key=_stored(world), filename="a.html", content_type="text/plain; charset=utf-8")
+
+        response = world.send(shown.method, shown.url, shown.headers, b"")
+        as_markup = world.send(shown.method, shown.url.replace("text%2Fplain", "text%2Fhtml"), shown.headers, b"")
+
+        assert (response.status, response.headers["content-type"]) == (200, "text/plain; charset=utf-8")
+        assert response.headers["content-disposition"].startswith("inline; ")
+        assert as_markup.status == 403
+
     def test_active_content_is_served_as_bytes(self, world: World) -> None:
         key = _stored(world)
         download = world.store().presign_download(key=key, filename="a.html", content_type="text/html")

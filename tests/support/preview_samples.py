@@ -7,8 +7,6 @@ from typing import Any
 
 from PIL import Image
 
-JPEG_WITH_LOCATION_ORIENTATION = 6
-
 
 def picture(image_format: str = "JPEG", *, size: tuple[int, int] = (640, 480), mode: str = "RGB", **options: Any) -> bytes:
     """Return an image whose left half is red and whose right half is blue."""
@@ -28,10 +26,16 @@ def encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:
     return output.getvalue()
 
 
+def turned() -> Image.Exif:
+    """Return EXIF of a phone that was held upright."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
 def photo_with_location() -> bytes:
     """Return a JPEG that a phone took upright, with its place and its owner's remarks in EXIF, and an XMP packet."""
-    exif = Image.Exif()
-    exif[0x0112] = JPEG_WITH_LOCATION_ORIENTATION
+    exif = turned()
     exif[0x010F] = "SECRET-CAMERA"
     exif.get_ifd(0x8825)[1] = "N"
     exif.get_ifd(0x8825)[2] = (52.0, 31.0, 12.0)

@@ -49,6 +49,7 @@ from lambda_app.repositories.audit import audit_insert_for
 from lambda_app.repositories.files.deletions import deleted_bytes_now, with_deletion
 from lambda_app.repositories.files.file_access import manageable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
+from lambda_app.repositories.files.previews import preview_insert
 from lambda_app.repositories.files.tombstones import charged_until, remembered_until, tombstone_insert
 from lambda_app.repositories.sharing.file_requests import live_request
 from lambda_app.repositories.sharing.guest_throttle import ThrottledUpload, blocked_until, count_guest_upload
@@ -128,8 +129,10 @@ class FileTransitionRepository:
         ).add_cte(logged.cte("logged"))
         return ThrottledUpload(*self._session.execute(statement.execution_options(**OWN_TRANSACTION)).one())
 
-    def accept(self, file_id: UUID, *, detected_content_type: str | None, crc64nvme: str | None = None) -> File | None:
-        """Make a pending file available; None if it is no longer pending.
+    def accept(
+        self, file_id: UUID, *, detected_content_type: str | None, crc64nvme: str | None = None, with_preview: bool = False
+    ) -> File | None:
+        """Make a pending file available; None if it is no longer pending. `with_preview`: also record that its preview is requested.
 
         The event has what a receipt proves: name, size, the SHA-256 that S3 enforced, and the checksum `crc64nvme` that S3 computed.
         """
@@ -140,6 +143,7 @@ class FileTransitionRepository:
             after=FileStatus.AVAILABLE,
             action="file.available",
             details=partial(_stored_content, crc64nvme=crc64nvme),
+            also=[preview_insert] if with_preview else [],
             **values,
         )
 
@@ -205,6 +209,7 @@ class FileTransitionRepository:
         after: FileStatus,
         action: str | None = None,
         details: Callable[[CTE], ColumnElement[str]] | None = None,
+        also: Sequence[Callable[[CTE], Insert]] = (),
         **values: Any,
     ) -> File | None:
         now = clock.now()
@@ -254,6 +259,7 @@ class FileTransitionRepository:
         if action is not None:
             event = audit_insert_for(moved, action, kind="file", details=None if details is None else details(moved))
             logged = [event.cte("logged")]
+        parts += [insertion(moved).cte(f"also_{number}") for number, insertion in enumerate(also)]
         statement = statement.add_cte(*parts[1:], *logged)
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
 

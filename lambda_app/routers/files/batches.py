@@ -80,7 +80,7 @@ def get_download_urls(batch: FileBatch, caller: CallerDep, files: FileBatchesDep
         if isinstance(download, Download):
             results.append(DownloadResult(id=file_id, download=_download_response(download), error=None))
         else:
-            results.append(DownloadResult(id=file_id, download=None, error=_item_error(download)))
+            results.append(DownloadResult(id=file_id, download=None, error=item_error(download)))
     return DownloadResults(results=results)
 
 
@@ -125,13 +125,13 @@ def _file_results(batch: FileBatch, results: Sequence[ChangeResult]) -> FileResu
 
 def _file_result(file_id: UUID, result: ChangeResult) -> FileResult:
     if isinstance(result, AppError):
-        return FileResult(id=file_id, status=None, error=_item_error(result))
+        return FileResult(id=file_id, status=None, error=item_error(result))
     return FileResult(id=file_id, status=result, error=None)
 
 
 def _upload_result(result: StartedBatchUpload | AppError) -> UploadResult:
     if isinstance(result, AppError):
-        return UploadResult(upload=None, error=_item_error(result))
+        return UploadResult(upload=None, error=item_error(result))
     request = result.request
     upload = FileUploadResponse(
         upload_url=request.url, file_id=result.file_id, method=request.method, headers=request.headers, expires_at=request.expires_at
@@ -144,11 +144,13 @@ def _download_response(download: Download) -> FileDownloadResponse:
         download_url=download.request.url,
         filename=download.file.filename,
         content_type=download.content_type,
+        disposition=download.disposition,
         expires_at=download.request.expires_at,
     )
 
 
-def _item_error(error: AppError) -> ItemError:
+def item_error(error: AppError) -> ItemError:
+    """Return an error as the result of one file."""
     retry_after = error.headers.get("Retry-After")
     extra = error.extra if retry_after is None else {**error.extra, "retry_after_seconds": int(retry_after)}
     return ItemError(status=error.status, code=error.code, detail=error.message, extra=extra)

@@ -14,13 +14,14 @@ from lambda_app.routers.http.paging import set_page_headers
 from lambda_app.routers.http.preconditions import IfMatchDep
 from lambda_app.routers.http.problems import JSON_MEDIA_TYPE, problem_responses
 from lambda_app.routers.http.router import Router
-from lambda_app.schemas.files.files import File, FileDownloadResponse, FileUpdate
+from lambda_app.schemas.files.files import Disposition, File, FileDownloadResponse, FileUpdate
 
 router = Router(prefix="/files", tags=["files"])
 
 IfNoneMatchHeader = Annotated[
     str | None, Header(alias="If-None-Match", description="The `ETag` of the version that the caller has. If it is current: 304.")
 ]
+DispositionQuery = Annotated[Disposition, Query(description="`inline` to show the file in a page instead of saving it.")]
 PermanentQuery = Annotated[bool, Query(description="Delete the file at once instead of moving it to the trash; also from the trash.")]
 
 
@@ -29,13 +30,22 @@ PermanentQuery = Annotated[bool, Query(description="Delete the file at once inst
     response_model=FileDownloadResponse,
     responses=problem_responses("file_forbidden", "file_not_found", "file_not_available", "store_unavailable"),
 )
-async def get_download_url(file_id: UUID, credential: CredentialDep, request: Request) -> Response:
-    """Return a presigned URL from which the file can be downloaded. Public files need no credentials."""
-    download = await run_statement(services_of(request).caller_files().start_download, credential, file_id)
+async def get_download_url(
+    file_id: UUID, credential: CredentialDep, request: Request, disposition: DispositionQuery = Disposition.ATTACHMENT
+) -> Response:
+    """Return a presigned URL from which the file can be downloaded. Public files need no credentials.
+
+    With `disposition=inline` the response of the URL can be shown in a page: images, PDF, audio and video with their types, every kind of
+    text as plain text. Other files, and those whose bytes contradict their type, stay attachments, as `disposition` shows.
+    """
+    download = await run_statement(
+        services_of(request).caller_files().start_download, credential, file_id, is_inline=disposition is Disposition.INLINE
+    )
     signed = FileDownloadResponse(
         download_url=download.request.url,
         filename=download.file.filename,
         content_type=download.content_type,
+        disposition=download.disposition,
         expires_at=download.request.expires_at,
     )
     return Response(signed.model_dump_json(), media_type=JSON_MEDIA_TYPE, headers={"Cache-Control": "no-store"})

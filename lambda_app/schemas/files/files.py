@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
@@ -147,10 +148,18 @@ class FileUploadResponse(ResponseModel):
     expires_at: Timestamp = Field(description="Until when the upload can begin.")
 
 
+class Disposition(StrEnum):
+    """What a browser does with a download."""
+
+    ATTACHMENT = "attachment"
+    INLINE = "inline"
+
+
 class FileDownloadResponse(ResponseModel):
     """A presigned download URL. `content_type` is the content type of S3's response."""
 
     download_url: str = Field(description="The presigned URL of the content.")
     filename: str = Field(description="Name of the file.")
     content_type: str = Field(description="Media type of the response of `download_url`.")
+    disposition: Disposition = Field(description="Whether a browser saves the response (`attachment`) or shows it (`inline`).")
     expires_at: Timestamp = Field(description="Until when `download_url` is valid.")

@@ -13,6 +13,7 @@ from lambda_app.repositories.files.files import FileChangedError, FileForbiddenE
 from lambda_app.schemas.accounts.api_keys import Scope
 from lambda_app.services.accounts.authentication import require_scope
 from lambda_app.services.files.files import NotInTrashError
+from lambda_app.storage.keys import preview_keys
 from lambda_app.storage.object_store import ObjectStore
 
 TRASH_BATCH_FILES = 100
@@ -101,7 +102,10 @@ class FileBatchChangeService:
                         left.add(file.s3_key)
                         continue
                     self._store.abort_multipart(file.s3_key, file.upload_id)
-            left |= self._store.delete_many([key for key in ended if key not in left])
+            deleted = [key for key in ended if key not in left]
+            # In the same request. The sweep deletes the previews that are left.
+            previews = [preview for key in deleted for preview in preview_keys(ended[key])]
+            left |= self._store.delete_many([*deleted, *previews])
         except UnavailableError:
             left = set(ended)
         gone = [file_id for key, file_id in ended.items() if key not in left]

@@ -5,7 +5,7 @@ from uuid import UUID
 from lambda_app.models import FileStatus
 from lambda_app.repositories.files.caller_files import CallerFileRepository, DownloadableFile, ShownFile
 from lambda_app.services.accounts.callers import CallerService, SubmittedCredential
-from lambda_app.services.files.files import READER_DOWNLOAD_URL_TTL_SECONDS, Download, sign_download
+from lambda_app.services.files.files import READER_DOWNLOAD_URL_TTL_SECONDS, Download, sign_download, sign_inline
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.storage.object_store import ObjectStore
 
@@ -28,8 +28,10 @@ class CallerFileService:
         self._callers.accept(submitted, credential, found.caller)
         return ShownFile(*found.require())
 
-    def start_download(self, submitted: SubmittedCredential | None, file_id: UUID) -> Download:
-        """Sign a download as an attachment, with a content type that browsers do not execute; short-lived unless the caller is the owner.
+    def start_download(self, submitted: SubmittedCredential | None, file_id: UUID, *, is_inline: bool = False) -> Download:
+        """Sign a download with a content type that browsers do not execute; short-lived unless the caller is the owner.
+
+        It is an attachment. With `is_inline` a page can show it, if its type allows that.
 
         Without a credential, only for public files. Raises the errors of `get_file`, FileNotAvailableError.
         """
@@ -43,4 +45,6 @@ class CallerFileService:
             is_owner = caller.id == file.owner_id
         if file.status != FileStatus.AVAILABLE:
             raise FileNotAvailableError(extra={"file_status": file.status})
+        if is_inline and (shown := sign_inline(self._store, file, is_owner=is_owner)) is not None:
+            return shown
         return sign_download(self._store, file, lifetime_seconds=None if is_owner else READER_DOWNLOAD_URL_TTL_SECONDS)

@@ -16,10 +16,11 @@ from lambda_app.repositories.files.files import TRIGRAM_LENGTH, FileChangedError
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.schemas.accounts.api_keys import Scope
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderField
-from lambda_app.schemas.files.files import FileUpdate
+from lambda_app.schemas.files.files import Disposition, FileUpdate
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.authentication import require_scope
-from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
+from lambda_app.services.files.preview_requests import delete_previews, is_previewable
+from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, declared_or_known_type, inline_content_type, served_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
 
 READER_DOWNLOAD_URL_TTL_SECONDS = 60
@@ -27,6 +28,7 @@ READER_DOWNLOAD_URL_TTL_SECONDS = 60
 the file was made private or a grant was revoked."""
 
 
+PLAYED_FAMILIES = ("audio/", "video/")
 UNINDEXED_ROWS_MAX = 5000
 """The longest list that filters and orders without an index may read as a whole: about 20 ms."""
 COUNT_MAX = 1000
@@ -56,6 +58,7 @@ class Download:
     file: File | DownloadableFile
     content_type: str
     request: PresignedRequest
+    disposition: Disposition = Disposition.ATTACHMENT
 
 
 class Total(NamedTuple):
@@ -159,6 +162,8 @@ class FileService:
             raise NoSuchFileError
         if file.upload_id is not None:
             self._store.abort_multipart(file.s3_key, file.upload_id)
+        if is_previewable(file):
+            delete_previews(self._store, [file.id])
         self._store.delete(file.s3_key)
         self._transitions.remove(file.id)
 
@@ -210,6 +215,24 @@ def sign_download(
         key=file.s3_key, filename=file.filename, content_type=content_type, method=method, lifetime_seconds=lifetime_seconds
     )
     return Download(file=file, content_type=content_type, request=request)
+
+
+def sign_inline(store: ObjectStore, file: File | DownloadableFile, *, is_owner: bool) -> Download | None:
+    """Sign a download that a page shows; None for a file that a browser should only save. Raises UnavailableError.
+
+    A player requests parts of a video for as long as it plays, so the URL of audio and video is valid for the whole default lifetime.
+    """
+    content_type = None if file.detected_content_type else inline_content_type(declared_or_known_type(file.content_type, file.filename))
+    if content_type is None:
+        return None
+    is_short = not is_owner and not content_type.startswith(PLAYED_FAMILIES)
+    request = store.presign_inline(
+        key=file.s3_key,
+        filename=file.filename,
+        content_type=content_type,
+        lifetime_seconds=READER_DOWNLOAD_URL_TTL_SECONDS if is_short else None,
+    )
+    return Download(file=file, content_type=content_type, request=request, disposition=Disposition.INLINE)
 
 
 def download_content_type(file: File | DownloadableFile) -> str:

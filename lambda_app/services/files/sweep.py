@@ -11,19 +11,25 @@ from uuid import UUID
 from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
 from lambda_app.db.errors import StatementFailedError
-from lambda_app.models import File, FileStatus
+from lambda_app.models import File, FileStatus, PreviewState
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
+from lambda_app.repositories.files.previews import PREVIEWED, PreviewRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.services.files.idempotency import KEY_LIFETIME
+from lambda_app.services.files.preview_requests import delete_previews, is_previewable, request_preview
 from lambda_app.services.files.upload_verification import UploadVerification, VerificationResult
-from lambda_app.storage.keys import file_id_of, object_key
+from lambda_app.storage.keys import PREVIEW_PREFIX, file_id_of, object_key, previewed_file_of
 from lambda_app.storage.object_store import ListedObject, ListedUpload, ObjectStore
 
 PAGE_ROWS = 200
 PAGE_KEYS = 1000
+PREVIEW_REPEAT_AFTER = timedelta(minutes=30)
+"""When a preview without a result is requested again: longer than the queue retries."""
+PREVIEW_REQUESTS_MAX_COUNT = 3
+"""Requests of one preview before it counts as failed."""
 REJECTED_RETENTION = timedelta(days=30)
 """How long the row of a rejected upload is stored for its owner. It does not count in the quota."""
 ORPHAN_MIN_AGE = timedelta(hours=1)
@@ -51,6 +57,12 @@ class SweepReport:
     """Multipart uploads that belong to no pending file."""
     deleted_objects: int = 0
     """Objects that belong to no file."""
+    requested_previews: int = 0
+    """Previews that were requested again, because the worker had not reported them."""
+    failed_previews: int = 0
+    """Previews that were given up after several requests."""
+    deleted_previews: int = 0
+    """Images of previews that belong to no file."""
     lost_objects: int = 0
     """Files whose object is missing. They are only reported, because a misconfigured bucket looks the same."""
     forgotten_keys: int = 0
@@ -78,15 +90,19 @@ class SweepService:
         tombstones: TombstoneRepository,
         keys: IdempotencyRepository,
         accounts: AccountDeletionRepository,
+        previews: PreviewRepository,
         store: ObjectStore,
+        has_previews: bool = False,
     ) -> None:
+        self._previews = previews
+        self._has_previews = has_previews
         self._files = files
         self._accounts = accounts
         self._transitions = transitions
         self._tombstones = tombstones
         self._keys = keys
         self._store = store
-        self._verification = UploadVerification(transitions=transitions, store=store)
+        self._verification = UploadVerification(transitions=transitions, store=store, has_previews=has_previews)
 
     def run(self, *, budget_seconds: float, is_dry: bool = False, orphan_min_age: timedelta = ORPHAN_MIN_AGE) -> SweepReport:
         """Run all steps and return the report. The next run continues where the time budget ends this one."""
@@ -96,6 +112,7 @@ class SweepService:
             tombstones=self._tombstones,
             keys=self._keys,
             accounts=self._accounts,
+            previews=self._previews if self._has_previews else None,
             store=self._store,
             verification=self._verification,
             now=clock.now(),
@@ -120,6 +137,8 @@ class _Run:
     tombstones: TombstoneRepository
     keys: IdempotencyRepository
     accounts: AccountDeletionRepository
+    previews: PreviewRepository | None
+    """None without a preview worker."""
     store: ObjectStore
     verification: UploadVerification
     now: datetime
@@ -144,6 +163,7 @@ class _Run:
             self._delete_expired_keys(),
             self._orphan_uploads(),
             self._objects(),
+            *([] if self.previews is None else [self._repeat_preview_requests(self.previews), self._delete_orphan_previews()]),
             # After the objects: until the last bytes are deleted, they are charged, and a tombstone marks them.
             self._release_ended_charges(),
             self._delete_expired_tombstones(),
@@ -189,6 +209,8 @@ class _Run:
             return
         if file.upload_id is not None:
             self.store.abort_multipart(file.s3_key, file.upload_id)
+        if file.status != FileStatus.EXPIRED and is_previewable(file):
+            delete_previews(self.store, [file.id])
         self.store.delete(file.s3_key)
         self.transitions.remove(file.id)
 
@@ -339,6 +361,54 @@ class _Run:
         if self.store.head(object_key(file_id)) is None and self.files.get_statuses([file_id]):
             self.report.lost_objects += 1
             logger.error("The object of file %s is missing", file_id)
+
+    def _repeat_preview_requests(self, previews: PreviewRepository) -> Iterator[None]:
+        before, after = self.now - PREVIEW_REPEAT_AFTER, None
+        while overdue := previews.list_overdue(before, after=after, limit=PAGE_ROWS):
+            for preview in overdue:
+                after = preview.file_id
+                self._try(partial(self._repeat_preview_request, previews, preview.file_id, preview.request_count))
+                yield
+
+    def _repeat_preview_request(self, previews: PreviewRepository, file_id: UUID, request_count: int) -> None:
+        if request_count >= PREVIEW_REQUESTS_MAX_COUNT:
+            self.report.failed_previews += 1
+            if not self.is_dry:
+                previews.record(file_id, state=PreviewState.FAILED, reason="no_result")
+            return
+        self.report.requested_previews += 1
+        if not self.is_dry:
+            previews.repeat_request(file_id)
+            request_preview(self.store, file_id)
+
+    def _delete_orphan_previews(self) -> Iterator[None]:
+        """Delete the images of files that are gone: the worker may have stored them after the deletion."""
+        name, after = "previews", self.files.get_position("previews")
+        is_last = False
+        while not is_last:
+            try:
+                page = self.store.list_objects(after_key=after, limit=PAGE_KEYS, prefix=PREVIEW_PREFIX)
+            except UnavailableError:
+                self.report.failures += 1
+                return
+            is_last = page.is_last or not page.objects
+            owners = {found.key: file_id for found in page.objects if (file_id := previewed_file_of(found.key)) is not None}
+            known = self.files.get_statuses(list(set(owners.values()))) if owners else {}
+            orphans = [key for key, file_id in owners.items() if file_id not in known or known[file_id][0] not in PREVIEWED]
+            if len(orphans) > UNKNOWN_OBJECTS_MAX_COUNT and len(orphans) > len(owners) / 2:
+                # As for the objects of files: this may be the wrong database.
+                self.report.failures += 1
+                self.report.is_finished = False
+                return
+            if orphans:
+                self._try(partial(self._delete_preview_objects, orphans))
+            after = "" if is_last else page.objects[-1].key
+            self._keep_position(name, after)
+            yield
+
+    def _delete_preview_objects(self, keys: list[str]) -> None:
+        left = set() if self.is_dry else self.store.delete_many(keys)
+        self.report.deleted_previews += len(keys) - len(left)
 
     def _known(self, keys: Iterable[str]) -> dict[str, tuple[FileStatus, str | None]]:
         ids = [file_id for key in keys if (file_id := file_id_of(key)) is not None]

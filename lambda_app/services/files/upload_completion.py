@@ -76,13 +76,19 @@ class UploadCompletion:
     """Completes uploads, when a client or an S3 event reports that the bytes have arrived."""
 
     def __init__(
-        self, *, files: FileRepository, transitions: FileTransitionRepository, tombstones: TombstoneRepository, store: ObjectStore
+        self,
+        *,
+        files: FileRepository,
+        transitions: FileTransitionRepository,
+        tombstones: TombstoneRepository,
+        store: ObjectStore,
+        has_previews: bool = False,
     ) -> None:
         self._files = files
         self._transitions = transitions
         self._tombstones = tombstones
         self._store = store
-        self._verification = UploadVerification(transitions=transitions, store=store)
+        self._verification = UploadVerification(transitions=transitions, store=store, has_previews=has_previews)
 
     def complete(self, read: Callable[[], File], *, crc64nvme: str | None = None) -> File:
         """Make a pending file available if its object in S3 matches the declared file.

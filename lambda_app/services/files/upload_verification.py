@@ -4,6 +4,7 @@ from enum import Enum
 
 from lambda_app.models import File
 from lambda_app.repositories.files.transitions import FileTransitionRepository
+from lambda_app.services.files.preview_requests import is_previewable, request_preview
 from lambda_app.storage.object_store import ObjectStore, StoredObject
 from lambda_app.storage.sniffing import SNIFFED_BYTES, contradicting_type
 
@@ -22,9 +23,10 @@ class VerificationResult(Enum):
 class UploadVerification:
     """Compares a pending file with its object. Called for client requests, S3 events and the sweep, in any order; each is sufficient."""
 
-    def __init__(self, *, transitions: FileTransitionRepository, store: ObjectStore) -> None:
+    def __init__(self, *, transitions: FileTransitionRepository, store: ObjectStore, has_previews: bool) -> None:
         self._transitions = transitions
         self._store = store
+        self._has_previews = has_previews
 
     def verify(self, file: File, *, crc64nvme: str | None = None) -> tuple[VerificationResult, File]:
         """Compare the object with the pending `file`, accept or reject it, and return the changed file. Raises UnavailableError.
@@ -44,7 +46,10 @@ class UploadVerification:
             return VerificationResult.REJECTED, rejected
         start = self._store.read_start(file.s3_key, SNIFFED_BYTES) if stored.size_bytes else b""
         detected = contradicting_type(file.content_type, start)
-        accepted = self._transitions.accept(file.id, detected_content_type=detected, crc64nvme=stored.crc64nvme)
+        with_preview = self._has_previews and detected is None and is_previewable(file)
+        accepted = self._transitions.accept(file.id, detected_content_type=detected, crc64nvme=stored.crc64nvme, with_preview=with_preview)
+        if accepted is not None and with_preview:
+            request_preview(self._store, file.id)
         return (VerificationResult.SUPERSEDED, file) if accepted is None else (VerificationResult.AVAILABLE, accepted)
 
 

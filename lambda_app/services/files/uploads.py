@@ -59,7 +59,7 @@ class SignedPart:
 class UploadService:
     """Starts uploads, signs and lists parts, and completes uploads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a parameter for each of its parts
         self,
         *,
         files: FileRepository,
@@ -70,6 +70,7 @@ class UploadService:
         store: ObjectStore,
         default_quota: Quota,
         deletion_allowance: DeletionAllowance,
+        completion: UploadCompletion,
     ) -> None:
         self._files = files
         self._transitions = transitions
@@ -79,7 +80,7 @@ class UploadService:
         self._store = store
         self._default_quota = default_quota
         self._deletion_allowance = deletion_allowance
-        self._completion = UploadCompletion(files=files, transitions=transitions, tombstones=tombstones, store=store)
+        self._completion = completion
 
     def start_upload(self, owner: User | Caller, declared: FileCreate, *, keyed: KeyedRequest | None = None) -> StartedUpload:
         """Create a pending file, reserve its size in the owner's quota, and sign the request that uploads its bytes.

@@ -11,7 +11,7 @@ from uuid import UUID
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, Order
-from lambda_app.schemas.files.files import FileCreate, FileDownloadResponse, FileUploadResponse
+from lambda_app.schemas.files.files import Disposition, FileCreate, FileDownloadResponse, FileUploadResponse
 from lambda_app.services.accounts.callers import SubmittedCredential
 
 services = Services.build(Settings.from_environment())
@@ -35,7 +35,13 @@ def _start_upload(credential: SubmittedCredential, event: dict[str, Any]) -> str
 def _start_download(credential: SubmittedCredential, file_id: UUID) -> str:
     found = services.caller_files().start_download(credential, file_id)
     url, expires_at = found.request.url, found.request.expires_at
-    response = FileDownloadResponse(download_url=url, filename=found.file.filename, content_type=found.content_type, expires_at=expires_at)
+    response = FileDownloadResponse(
+        download_url=url,
+        filename=found.file.filename,
+        content_type=found.content_type,
+        disposition=Disposition.ATTACHMENT,
+        expires_at=expires_at,
+    )
     return response.model_dump_json()
 
 

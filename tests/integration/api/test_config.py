@@ -22,6 +22,7 @@ def test_configuration_is_public(client: httpx.Client, settings: Settings) -> No
         "mail_available": settings.can_send_mail,
         "email_verification_required": False,
         "trash_retention_days": 0,
+        "previews_enabled": False,
         "single_upload_max_bytes": 5 * 1024**3,
         "file_max_bytes": 5 * 1024**3 * 10_000,
         "part_min_bytes": 8 * 1024**2,

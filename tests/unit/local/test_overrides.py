@@ -48,6 +48,7 @@ def test_every_override_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> N
         "BRAND_LOGO_FILE": str(CHECKOUT / "web" / "src" / "assets" / "logo.svg"),
         "LOG_LEVEL": "DEBUG",
         "OPEN_REGISTRATION": "false",
+        "PREVIEWS_ENABLED": "false",
         "PUBLIC_URL": "http://app.test:5173",
         "REQUIRE_VERIFIED_EMAIL": "true",
     }

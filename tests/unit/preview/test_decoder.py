@@ -44,6 +44,22 @@ def test_image_is_rendered_in_the_sandbox(image_format: str) -> None:
     assert not is_red(right)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(samples.photo_with_location(), id="orientation"),
+        pytest.param(samples.picture("PNG", exif=samples.turned()), id="orientation-png"),
+        pytest.param(samples.picture("HEIF", exif=samples.turned()), id="orientation-heif"),
+        pytest.param(samples.picture("JPEG", mode="CMYK", icc_profile=b"not a profile"), id="cmyk"),
+        pytest.param(samples.picture("GIF", mode="P", transparency=0), id="transparent-gif"),
+        pytest.param(samples.encoded(Image.new("I;16", (60, 40)), "PNG"), id="16-bits"),
+        pytest.param(samples.picture("JPEG", progressive=True, comment=b"x" * 1000), id="progressive"),
+    ],
+)
+def test_sandbox_allows_what_rare_features_need(content: bytes) -> None:
+    assert in_child(content).width > 0
+
+
 @pytest.mark.parametrize(("container", "codec"), [("mp4", "libx264"), ("mov", "mpeg4"), ("webm", "libvpx-vp9")])
 def test_video_shows_the_frame_after_one_second(container: str, codec: str) -> None:
     rendered = in_child(samples.video(container, codec))
