@@ -52,6 +52,8 @@ export type UploadCompletion = Body<"/api/v1/files/{file_id}/complete", "post">;
 export type FileDownload = Result<"/api/v1/files/download/{file_id}", "get">;
 
 export type FileResult = Result<"/api/v1/files/delete", "post">["results"][number];
+export type Preview = Result<"/api/v1/files/{file_id}/preview", "get">;
+export type PreviewResult = Result<"/api/v1/files/previews", "post">["results"][number];
 export type ChangedStatus = NonNullable<FileResult["status"]>;
 export type ItemError = NonNullable<FileResult["error"]>;
 export type FileState = Result<"/api/v1/files/status", "post">["files"][number];

@@ -313,11 +313,12 @@ def test_key_of_the_worker_allows_only_what_it_needs(s3_server: ObjectStoreServe
     key = f"uploads/{make_file(client, owner)['id']}"
 
     assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"hello"
-    for attempt in (
+    attempts: tuple[Callable[[], Any], ...] = (
         lambda: s3.list_objects_v2(Bucket=bucket),
         lambda: s3.put_object(Bucket=bucket, Key=key, Body=b"x"),
         lambda: s3.delete_object(Bucket=bucket, Key=key),
         lambda: s3.get_object(Bucket=bucket, Key=f"archives/{uuid4()}"),
-    ):
+    )
+    for attempt in attempts:
         with pytest.raises(ClientError, match="AccessDenied"):
             attempt()

@@ -11,6 +11,7 @@ import { FileName } from "../ui/file-name";
 import { Icon } from "../ui/icon";
 import { MenuButton, type MenuItem } from "../ui/menu";
 import type { FileList } from "./file-list";
+import { forgetThumbnail, thumbnails, wantThumbnails } from "./thumbnails";
 
 export interface FileColumn {
   readonly id: string;
@@ -89,6 +90,7 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
   const body = useRef<HTMLTableSectionElement>(null);
   const { start, end, before, after } = useListWindow(list, body);
   const files = list.items.value;
+  useEffect(() => wantThumbnails(files.slice(start, end)), [files, start, end]);
   const { value: selected } = list.selectedIds;
   const isAllSelected = files.length > 0 && selected.size === files.length;
   const selectAll = useRef<HTMLInputElement>(null);
@@ -185,6 +187,12 @@ interface FileRowProps {
   readonly isActive: boolean;
 }
 
+/** The thumbnail of a file, else the icon of its kind. Both have the same size. */
+function Tile({ file }: { readonly file: FileInfo }) {
+  const src = thumbnails.value.get(file.id);
+  return <span class="tile">{src ? <img src={src} alt="" onError={() => forgetThumbnail(file)} /> : <Icon name={KIND_ICONS[fileKind(file.content_type, file.filename)]} />}</span>;
+}
+
 function FileRow({ file, index, list, columns, menu, onOpen, isSelected, isActive }: FileRowProps) {
   const folded = columns.flatMap((column) => column.folded?.(file) ?? []);
   return (
@@ -219,9 +227,7 @@ function FileRow({ file, index, list, columns, menu, onOpen, isSelected, isActiv
       </td>
       <td class="name">
         <div class="row g3">
-          <span class="tile">
-            <Icon name={KIND_ICONS[fileKind(file.content_type, file.filename)]} />
-          </span>
+          <Tile file={file} />
           <div class="grow">
             <button type="button" class="open" tabIndex={-1} onClick={(event) => !event.shiftKey && !event.ctrlKey && !event.metaKey && onOpen(file)}>
               <FileName name={file.filename} />

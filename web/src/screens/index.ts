@@ -11,7 +11,7 @@ export { KeysDialog } from "./keys-dialog";
 export { LinksScreen } from "./links-screen";
 export { MoreSheet } from "./more-sheet";
 export { ForgotPasswordScreen, ResetPasswordScreen, VerifyEmailScreen } from "./password-screens";
-export { Preview } from "./preview";
+export { PreviewDialog as Preview } from "./preview";
 export { RenameDialog } from "./rename-dialog";
 export { RequestsScreen } from "./requests-screen";
 export { SettingsScreen } from "./settings-screen";

@@ -1,14 +1,16 @@
 /** A file in full view, with its details. Arrow keys move through the list. */
 
-import type { FileInfo } from "@we-upload/client";
+import { createPreviews, type FileInfo, type Preview } from "@we-upload/client";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../core/api";
 import { fileKind, isShowableImage, isText, KIND_ICONS } from "../core/file-kind";
 import { fmt, isRightToLeft, t } from "../core/language";
 import { s } from "../core/screen-texts";
+import { serverConfig } from "../core/server-config";
 import { user } from "../core/session";
 import { deleteFiles, downloadFiles } from "../files/file-actions";
 import type { FileList } from "../files/file-list";
+import { forgetThumbnail, thumbnails, wantThumbnails } from "../files/thumbnails";
 import { renameFile, shareFiles } from "../files/open-dialogs";
 import { CopyButton, CopyField } from "../ui/copy";
 import { Badge, ErrorNote, IconButton } from "../ui/controls";
@@ -23,13 +25,14 @@ interface PreviewProps {
 
 const FILM_SIDE = 6;
 
-export function Preview({ list, fileId, onClose }: PreviewProps) {
+export function PreviewDialog({ list, fileId, onClose }: PreviewProps) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [currentId, setCurrentId] = useState(fileId);
   const [hasDetails, setDetails] = useState(window.innerWidth > 760);
   const files = list.items.value;
   const index = files.findIndex((file) => file.id === currentId);
   const file = files[index];
+  const preview = usePreview(file);
   useEffect(() => {
     const opener = document.activeElement;
     dialog.current?.showModal();
@@ -43,6 +46,7 @@ export function Preview({ list, fileId, onClose }: PreviewProps) {
   useEffect(() => {
     if (index < 0) onClose();
     if (files.length - index < 20) void list.loadMore();
+    wantThumbnails(files.slice(Math.max(0, index - FILM_SIDE), index + FILM_SIDE + 1));
   }, [index]);
   if (file === undefined) return null;
 
@@ -111,14 +115,14 @@ export function Preview({ list, fileId, onClose }: PreviewProps) {
       </header>
       <div class="stage">
         <IconButton icon="left" label={s.preview.previous} onClick={() => show(previous)} disabled={previous === undefined} />
-        <Content key={file.id} file={file} />
+        <Content key={file.id} file={file} preview={preview} />
         <IconButton icon="right" label={s.preview.next} onClick={() => show(next)} disabled={next === undefined} />
       </div>
-      {hasDetails && <Details file={file} isMine={isMine} onRename={() => renameFile(list, file)} onClose={onClose} />}
+      {hasDetails && <Details file={file} preview={preview} isMine={isMine} onRename={() => renameFile(list, file)} onClose={onClose} />}
       <nav class="film" aria-label={s.preview.film}>
         {files.slice(Math.max(0, index - FILM_SIDE), index + FILM_SIDE + 1).map((other) => (
           <button type="button" key={other.id} title={other.filename} aria-label={other.filename} aria-current={other.id === file.id ? "true" : undefined} onClick={() => show(other)}>
-            <Icon name={KIND_ICONS[fileKind(other.content_type, other.filename)]} />
+            {thumbnails.value.has(other.id) ? <img src={thumbnails.value.get(other.id)} alt="" onError={() => forgetThumbnail(other)} /> : <Icon name={KIND_ICONS[fileKind(other.content_type, other.filename)]} />}
           </button>
         ))}
       </nav>
@@ -141,8 +145,23 @@ export function Preview({ list, fileId, onClose }: PreviewProps) {
 /** Bytes of a text file that are shown. */
 const TEXT_BYTES_MAX = 200_000;
 
+const previews = createPreviews(api);
+
+/** The preview that the server made of a file; null until it is known. */
+function usePreview(file: FileInfo | undefined): Preview | null {
+  const [preview, setPreview] = useState<Preview | null>(null);
+  useEffect(() => {
+    setPreview(null);
+    if (file === undefined || !serverConfig.value?.previews_enabled) return;
+    const controller = new AbortController();
+    previews.get(file.id, { signal: controller.signal }).then(setPreview, () => {});
+    return () => controller.abort();
+  }, [file?.id]);
+  return preview;
+}
+
 /** What can be shown of a file, by an address that is valid for minutes. Bytes come from the bucket's host, never from this page's. */
-function Content({ file }: { readonly file: FileInfo }) {
+function Content({ file, preview }: { readonly file: FileInfo; readonly preview: Preview | null }) {
   const [url, setUrl] = useState<string | null>(null);
   const [error, setError] = useState<unknown>(null);
   const [isBroken, setBroken] = useState(false);
@@ -151,7 +170,7 @@ function Content({ file }: { readonly file: FileInfo }) {
   useEffect(() => {
     if (kind === "none") return;
     const controller = new AbortController();
-    api.files.downloadUrl(file.id, { signal: controller.signal }).then(
+    previews.inlineUrl(file.id, { signal: controller.signal }).then(
       (answer) => setUrl(answer.download_url),
       (cause) => !controller.signal.aborted && setError(cause),
     );
@@ -164,14 +183,20 @@ function Content({ file }: { readonly file: FileInfo }) {
       </div>
     );
   }
-  if (kind === "none" || isBroken) return <NoPreview file={file} isBroken={isBroken} />;
+  if (kind === "none" || isBroken) {
+    if (preview?.large) return <img class="pic" src={preview.large.url} alt={s.preview.pictureOf(file.filename)} referrerpolicy="no-referrer" />;
+    return <NoPreview file={file} isBroken={isBroken} />;
+  }
   if (url === null) return <div class="pic" aria-busy="true" />;
   const fail = () => setBroken(true);
   switch (kind) {
     case "image":
       return <img class="pic" src={url} alt={s.preview.pictureOf(file.filename)} onError={fail} referrerpolicy="no-referrer" />;
     case "video":
-      return <video class="pic" src={url} controls preload="metadata" aria-label={file.filename} onError={fail} />;
+      return <video class="pic" src={url} poster={preview?.large?.url} controls preload="metadata" aria-label={file.filename} onError={fail} />;
+    case "pdf":
+      // Another origin than this page's, and only the browser's own viewer: the response has the type of a PDF.
+      return <iframe class="pic page" src={url} title={s.preview.pictureOf(file.filename)} referrerpolicy="no-referrer" />;
     case "audio":
       return (
         <div class="lb-none">
@@ -184,11 +209,20 @@ function Content({ file }: { readonly file: FileInfo }) {
   }
 }
 
-function showable(type: string, filename: string): "image" | "video" | "audio" | "text" | "none" {
+function showable(type: string, filename: string): "image" | "video" | "audio" | "text" | "pdf" | "none" {
+  // Browsers of phones have no viewer for a part of a page. They show the first page.
+  if (/^application\/pdf$/i.test(type)) return navigator.pdfViewerEnabled ? "pdf" : "none";
   if (isShowableImage(type)) return "image";
   if (/^video\/(mp4|webm|ogg|quicktime)$/i.test(type)) return "video";
   if (/^audio\//i.test(type)) return "audio";
   return isText(type, filename) ? "text" : "none";
+}
+
+/** Return a duration as minutes and seconds, with hours where it has any. */
+function clockTime(seconds: number): string {
+  const whole = Math.round(seconds);
+  const parts = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  return (parts[0] === 0 ? parts.slice(1) : parts).map((part, index) => (index === 0 ? String(part) : String(part).padStart(2, "0"))).join(":");
 }
 
 function NoPreview({ file, isBroken }: { readonly file: FileInfo; readonly isBroken: boolean }) {
@@ -228,12 +262,13 @@ function TextContent({ url, sizeBytes, onFail }: { readonly url: string; readonl
 
 interface DetailsProps {
   readonly file: FileInfo;
+  readonly preview: Preview | null;
   readonly isMine: boolean;
   readonly onRename: () => void;
   readonly onClose: () => void;
 }
 
-function Details({ file, isMine, onRename, onClose }: DetailsProps) {
+function Details({ file, preview, isMine, onRename, onClose }: DetailsProps) {
   return (
     <aside class="info stack g6" aria-label={s.preview.details}>
       <h2 class="big-only">{s.preview.details}</h2>
@@ -244,6 +279,24 @@ function Details({ file, isMine, onRename, onClose }: DetailsProps) {
             {fmt.bytes(file.size_bytes)} <span class="muted sm">({s.preview.exactBytes(file.size_bytes)})</span>
           </dd>
         </div>
+        {preview?.width && preview.height && preview.page_count === null && (
+          <div>
+            <dt>{s.preview.dimensions}</dt>
+            <dd>{s.preview.pixels(preview.width, preview.height)}</dd>
+          </div>
+        )}
+        {preview?.page_count && (
+          <div>
+            <dt>{s.preview.pages}</dt>
+            <dd>{fmt.number(preview.page_count)}</dd>
+          </div>
+        )}
+        {preview?.duration_seconds && (
+          <div>
+            <dt>{s.preview.duration}</dt>
+            <dd>{clockTime(preview.duration_seconds)}</dd>
+          </div>
+        )}
         <div>
           <dt>{t.files.added}</dt>
           <dd>{fmt.exact(new Date(file.created_at))}</dd>
