@@ -20,6 +20,7 @@ from infra.stacks.network import NetworkStack
 from infra.stacks.recovery import RecoveryStack
 
 PACKAGE = Path(__file__).resolve().parents[1] / "build" / "lambda-arm64"
+PREVIEW_PACKAGE = PACKAGE.with_name("previews-arm64")
 
 IN_CONTAINERS = Addresses(
     app_database="postgresql://we_upload:we_upload@pgbouncer:6432/we_upload?sslmode=disable",
@@ -45,8 +46,8 @@ class Stage(NamedTuple):
         return [stack for stack in self if stack is not None]
 
 
-def add_stacks(app: App, config: StageConfig, artifact: Artifact) -> Stage:
-    """Add the stacks of a stage to `app`.
+def add_stacks(app: App, config: StageConfig, artifact: Artifact, previews: Artifact | None) -> Stage:
+    """Add the stacks of a stage to `app`. `previews` is the package of the preview worker; None for a stage without one.
 
     Account and region come from the deploying credentials; only the firewall and recovery stacks name their regions.
     """
@@ -58,7 +59,7 @@ def add_stacks(app: App, config: StageConfig, artifact: Artifact) -> Stage:
     if recovery:
         # The vault and the bucket must exist before the data stack's plan and replication name them.
         data.add_stack_dependency(recovery)
-    api = ApiStack(app, f"{prefix}-Api", config=config, network=network, data=data, firewall=firewall, artifact=artifact)
+    api = ApiStack(app, f"{prefix}-Api", config=config, network=network, data=data, firewall=firewall, artifact=artifact, previews=previews)
     stage = Stage(network, data, api, firewall, recovery)
     for stack in stage.stacks:
         for key, value in {"project": "we-upload", "stage": config.name}.items():
@@ -94,7 +95,8 @@ def main() -> None:
         region = os.environ.get("CDK_DEFAULT_REGION")  # noqa: TID251 - an input of the cdk command, not a setting of ours
         if region:
             require_region(artifact.zip.parent / "tree" / DATABASE_AUTHORITIES, region)
-        add_stacks(app, config, artifact)
+        previews = Artifact.read(Path(context("preview_package") or PREVIEW_PACKAGE)) if config.makes_previews else None
+        add_stacks(app, config, artifact, previews)
     app.synth()
 
 

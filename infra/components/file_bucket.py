@@ -18,6 +18,7 @@ from infra.config import (
     BUCKET_REQUEST_HEADERS,
     FUNCTION_TIMEOUT_SECONDS,
     PRESIGNED_URL_SECONDS,
+    PREVIEW_TIMEOUT_SECONDS,
     StageConfig,
 )
 
@@ -27,6 +28,12 @@ ARCHIVES = "archives/"
 """Prefix of the keys of all zips."""
 ARCHIVE_REQUESTS = "archive-requests/"
 """Prefix of the keys of the empty marker objects whose events start the archive worker."""
+PREVIEWS = "previews/"
+"""Prefix of the keys of the images that the preview worker makes."""
+PREVIEW_REQUESTS = "preview-requests/"
+"""Prefix of the keys of the empty marker objects whose events start the preview worker."""
+PREVIEW_RESULTS = "preview-results/"
+"""Prefix of the keys of the preview worker's results, whose events go to the queue of upload events."""
 CHECKPOINTS = "audit-log/checkpoints/"
 """Prefix of the copies of the audit log's checkpoints."""
 ARCHIVES_DAYS = 8
@@ -45,7 +52,7 @@ ABANDONED_PARTS_DAYS = 70
 
 
 class FileBucket(Construct):
-    """The bucket, the queue of its upload events and the queue of its archive requests."""
+    """The bucket, and the queues of its upload events, its archive requests and its preview requests."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
         super().__init__(scope, construct_id)
@@ -85,6 +92,15 @@ class FileBucket(Construct):
             retention_period=Duration.days(4),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.archive_dead_letters, max_receive_count=5),
         )
+        self.preview_dead_letters = sqs.Queue(self, "PreviewDeadLetters", retention_period=Duration.days(14), enforce_ssl=True)
+        self.preview_requests = sqs.Queue(
+            self,
+            "PreviewRequests",
+            enforce_ssl=True,
+            visibility_timeout=Duration.seconds(6 * PREVIEW_TIMEOUT_SECONDS),
+            retention_period=Duration.days(4),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.preview_dead_letters, max_receive_count=5),
+        )
         suppress_nag(
             self.bucket,
             "AwsSolutions-S1",
@@ -101,13 +117,14 @@ class FileBucket(Construct):
         """Allow `grantee` to list the multipart uploads in progress."""
         iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucketMultipartUploads"], resource_arns=[self.bucket.bucket_arn])
 
-    def grant_objects(self, grantee: iam.IGrantable, *actions: str, prefix: str = UPLOADS) -> None:
+    def grant_objects(self, grantee: iam.IGrantable, *actions: str, prefix: str = UPLOADS, with_listing: bool = True) -> None:
         """Allow the S3 `actions` on the objects below `prefix`, and ListBucket.
 
         Without ListBucket S3 returns 403 instead of 404 for a missing object.
         """
         iam.Grant.add_to_principal(grantee=grantee, actions=list(actions), resource_arns=[self.bucket.arn_for_objects(f"{prefix}*")])
-        iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucket"], resource_arns=[self.bucket.bucket_arn])
+        if with_listing:
+            iam.Grant.add_to_principal(grantee=grantee, actions=["s3:ListBucket"], resource_arns=[self.bucket.bucket_arn])
         if self.key:
             # Not grant_encrypt_decrypt, whose wildcards also allow re-encryption.
             self.key.grant(grantee, "kms:Decrypt", "kms:GenerateDataKey")
@@ -123,8 +140,10 @@ class FileBucket(Construct):
                 s3.LifecycleRule(
                     id=prefix.strip("/"), prefix=prefix, expiration=Duration.days(days), noncurrent_version_expiration=Duration.days(1)
                 )
-                for prefix, days in ((ARCHIVES, ARCHIVES_DAYS), (ARCHIVE_REQUESTS, 1))
+                for prefix, days in ((ARCHIVES, ARCHIVES_DAYS), (ARCHIVE_REQUESTS, 1), (PREVIEW_REQUESTS, 1), (PREVIEW_RESULTS, 1))
             ),
+            # A preview shows what its file contains, so it does not stay longer than the file can be restored from the trash.
+            s3.LifecycleRule(id="previews", prefix=PREVIEWS, noncurrent_version_expiration=Duration.days(1)),
             s3.LifecycleRule(
                 id="trash", noncurrent_version_expiration=Duration.days(self._config.noncurrent_days), expired_object_delete_marker=True
             ),
@@ -145,8 +164,13 @@ class FileBucket(Construct):
 
     def _notify_queues(self) -> None:
         # Not add_event_notification, which adds a function of the CDK with s3:PutBucketNotification on every bucket.
-        queues = {UPLOADS: self.events, ARCHIVE_REQUESTS: self.archive_requests}
-        for queue in queues.values():
+        queues = {
+            UPLOADS: self.events,
+            ARCHIVE_REQUESTS: self.archive_requests,
+            PREVIEW_REQUESTS: self.preview_requests,
+            PREVIEW_RESULTS: self.events,
+        }
+        for queue in dict.fromkeys(queues.values()):
             queue.add_to_resource_policy(
                 iam.PolicyStatement(
                     sid="S3OfThisAccount",
@@ -175,7 +199,7 @@ class FileBucket(Construct):
             if self._config.scans_for_malware
             else None,
         )
-        bucket.node.add_dependency(*queues.values())
+        bucket.node.add_dependency(*dict.fromkeys(queues.values()))
 
     def _replicate(self) -> iam.Role:
         """Copy every new object below the upload prefix, and every deletion, to the bucket of the recovery stack. Return S3's role."""

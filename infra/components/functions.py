@@ -18,10 +18,19 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.components.file_bucket import ARCHIVE_REQUESTS, ARCHIVES, UNSCANNED_TAG, UNSCANNED_VALUE
+from infra.components.file_bucket import (
+    ARCHIVE_REQUESTS,
+    ARCHIVES,
+    PREVIEW_REQUESTS,
+    PREVIEW_RESULTS,
+    PREVIEWS,
+    UNSCANNED_TAG,
+    UNSCANNED_VALUE,
+    UPLOADS,
+)
 from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import log_retention
-from infra.config import ARCHIVE_TIMEOUT_SECONDS, FUNCTION_TIMEOUT_SECONDS, StageConfig
+from infra.config import ARCHIVE_TIMEOUT_SECONDS, FUNCTION_TIMEOUT_SECONDS, PREVIEW_TIMEOUT_SECONDS, StageConfig
 from infra.package.artifact import Artifact
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +53,13 @@ class Permission(Flag):
     REQUEST_ARCHIVES = auto()
     BUILD_ARCHIVES = auto()
     SWEEP_ARCHIVES = auto()
+    SHOW_PREVIEWS = auto()
+    """Request previews, sign the URLs of their images, and delete them."""
+    RECORD_PREVIEWS = auto()
+    """Request previews, and record the results of the worker."""
+    SWEEP_PREVIEWS = auto()
+    MAKE_PREVIEWS = auto()
+    """Read files and write previews. The function decodes files from users, so it has no other permission."""
     READ_SIGNING_KEY = auto()
     READ_LINK_KEY = auto()
     ROTATE_SIGNING_KEY = auto()
@@ -58,6 +74,7 @@ class Trigger(StrEnum):
     REQUEST = "request"
     UPLOAD = "upload"
     ARCHIVE = "archive"
+    PREVIEW = "preview"
     SCHEDULE = "schedule"
     DEPLOY = "deploy"
     ROTATION = "rotation"
@@ -105,6 +122,7 @@ FUNCTIONS = (
         | Permission.WRITE_OBJECTS
         | Permission.DELETE_OBJECTS
         | Permission.REQUEST_ARCHIVES
+        | Permission.SHOW_PREVIEWS
         | Permission.READ_SIGNING_KEY
         | Permission.READ_LINK_KEY
         | Permission.SEND_MAIL,
@@ -115,7 +133,11 @@ FUNCTIONS = (
         name="ObjectCreated",
         handler="lambda_app.handlers.object_created.handler",
         trigger=Trigger.UPLOAD,
-        permissions=Permission.USE_DATABASE | Permission.READ_OBJECTS | Permission.READ_UNSCANNED | Permission.DELETE_OBJECTS,
+        permissions=Permission.USE_DATABASE
+        | Permission.READ_OBJECTS
+        | Permission.READ_UNSCANNED
+        | Permission.DELETE_OBJECTS
+        | Permission.RECORD_PREVIEWS,
     ),
     FunctionSpec(
         name="Archive",
@@ -135,7 +157,8 @@ FUNCTIONS = (
         | Permission.READ_UNSCANNED
         | Permission.DELETE_OBJECTS
         | Permission.LIST_UPLOADS
-        | Permission.SWEEP_ARCHIVES,
+        | Permission.SWEEP_ARCHIVES
+        | Permission.SWEEP_PREVIEWS,
         timeout_seconds=240,
         minutes=15,
     ),
@@ -177,12 +200,23 @@ FUNCTIONS = (
 )
 """The stacks leave out a spec whose handler module does not exist."""
 
+PREVIEW = FunctionSpec(
+    name="Preview",
+    handler="lambda_preview.handler.handler",
+    trigger=Trigger.PREVIEW,
+    permissions=Permission.MAKE_PREVIEWS,
+    # One full vCPU and the gigabyte of the decoder, beside the worker itself.
+    memory_mib=2048,
+    timeout_seconds=PREVIEW_TIMEOUT_SECONDS,
+)
+"""The preview worker: a package of its own, outside the VPC, without the settings of the application."""
+
 OBJECT_ACTIONS = {
     Permission.READ_OBJECTS: ("s3:GetObject", "s3:ListMultipartUploadParts"),
     Permission.WRITE_OBJECTS: ("s3:PutObject",),
     Permission.DELETE_OBJECTS: ("s3:DeleteObject", "s3:AbortMultipartUpload"),
 }
-_ARCHIVE_ACTIONS: Mapping[Permission, Mapping[str, tuple[str, ...]]] = {
+_WORKER_ACTIONS: Mapping[Permission, Mapping[str, tuple[str, ...]]] = {
     Permission.REQUEST_ARCHIVES: {
         ARCHIVES: ("s3:GetObject", "s3:DeleteObject", "s3:AbortMultipartUpload"),
         ARCHIVE_REQUESTS: ("s3:PutObject",),
@@ -195,6 +229,19 @@ _ARCHIVE_ACTIONS: Mapping[Permission, Mapping[str, tuple[str, ...]]] = {
         ARCHIVES: ("s3:DeleteObject", "s3:AbortMultipartUpload"),
         ARCHIVE_REQUESTS: ("s3:PutObject", "s3:DeleteObject"),
     },
+    Permission.SHOW_PREVIEWS: {PREVIEWS: ("s3:GetObject", "s3:DeleteObject"), PREVIEW_REQUESTS: ("s3:PutObject",)},
+    Permission.RECORD_PREVIEWS: {
+        PREVIEWS: ("s3:DeleteObject",),
+        PREVIEW_REQUESTS: ("s3:PutObject",),
+        PREVIEW_RESULTS: ("s3:GetObject", "s3:DeleteObject"),
+    },
+    Permission.SWEEP_PREVIEWS: {PREVIEWS: ("s3:DeleteObject",), PREVIEW_REQUESTS: ("s3:PutObject",)},
+    Permission.MAKE_PREVIEWS: {
+        UPLOADS: ("s3:GetObject",),
+        PREVIEWS: ("s3:PutObject",),
+        PREVIEW_RESULTS: ("s3:PutObject",),
+        PREVIEW_REQUESTS: ("s3:DeleteObject",),
+    },
 }
 
 
@@ -202,11 +249,11 @@ CHECKPOINT_ACTIONS = ("s3:PutObject", "s3:GetObject")
 """Actions of the sealer on the copies of checkpoints. It cannot delete them."""
 
 
-def archive_actions(permissions: Permission) -> dict[str, tuple[str, ...]]:
-    """Return the S3 actions on archives and on archive requests, by key prefix."""
+def worker_actions(permissions: Permission) -> dict[str, tuple[str, ...]]:
+    """Return the S3 actions on archives, previews and the objects that request them, by key prefix."""
     return {
         prefix: actions
-        for permission, granted in _ARCHIVE_ACTIONS.items()
+        for permission, granted in _WORKER_ACTIONS.items()
         if permission in permissions
         for prefix, actions in granted.items()
     }
@@ -293,12 +340,12 @@ class AppFunction(Construct):
                     resources=["*"],
                 )
             )
-            suppress_nag(
-                role,
-                "AwsSolutions-IAM5",
-                "Resource::*",
-                reason="Network interfaces have no id before they exist, and X-Ray actions take no resource.",
-            )
+        suppress_nag(
+            role,
+            "AwsSolutions-IAM5",
+            "Resource::*",
+            reason="Network interfaces have no id before they exist, and X-Ray actions take no resource.",
+        )
         return role
 
 

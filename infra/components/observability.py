@@ -159,6 +159,12 @@ class Observability(Construct):
         self._alarm("ArchiveQueueAge", waiting, over=7200, periods=2, meaning="An archive request has waited for over two hours.")
         self._alarm("ArchiveDeadLetters", lost, over=0, meaning="An archive request failed five times.")
 
+        unseen = files.preview_requests.metric_approximate_age_of_oldest_message(statistic="Maximum", period=FIVE_MINUTES)
+        failed = files.preview_dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
+        # A withheld file is tried for up to half an hour.
+        self._alarm("PreviewQueueAge", unseen, over=7200, periods=2, meaning="A preview request has waited for over two hours.")
+        self._alarm("PreviewDeadLetters", failed, over=0, meaning="A preview request failed five times.")
+
     def _watch_malware_plan(self, data: DataStack) -> None:
         """Notify when GuardDuty cannot scan the bucket any more: new files then stay unreadable."""
         rule = events.Rule(

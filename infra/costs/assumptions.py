@@ -17,6 +17,10 @@ LOG_KB_PER_CALL = 1.2
 DATABASE_IO_PER_UPLOAD = 10
 TRACE_SHARE = 0.05
 """X-Ray's default rule also samples the first request of each second."""
+PREVIEW_SECONDS = 2.0
+"""Duration of the preview of a photo, start of the decoder included."""
+PREVIEW_S3_PUTS, PREVIEW_S3_GETS = 4, 25
+"""S3 requests of a preview: marker, two images and result; the size, 20 blocks of a photo of 10 MB, the result."""
 SWEEP_SECONDS = 2.0
 SWEEP_MINUTES = 15
 SECRET_CALL_SECONDS = 300

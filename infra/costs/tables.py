@@ -14,7 +14,7 @@ PRICES = Path(__file__).with_name("prices.toml")
 COUNTS = ROOT / "tests" / "infra" / "resource_counts.json"
 """The number of alarms and secrets of each stage, as the template tests verify them."""
 
-API_GB, WORKER_GB = 1.73, 0.5
+API_GB, WORKER_GB, PREVIEW_GB = 1.73, 0.5, 2.0
 BILLED_STAGES = ("dev", "staging", "prod")
 MILLION = 1_000_000
 
@@ -164,6 +164,7 @@ def option_items(prices: dict[str, dict[str, Any]]) -> dict[str, Item]:
             f"1,000,000 × {guard['object_thousand']} / 1,000 + {gigabytes:,.0f} GB × {guard['gb']:.2f}",
             1000 * guard["object_thousand"] + gigabytes * guard["gb"],
         ),
+        "`makes_previews`, a million photos of 10 MB": _previews(prices),
         "a thousand cold starts of the Api function": Item(
             f"1,000 × {API_GB} GB × {prices['lambda']['snapshot_restore_gb']}", 1000 * API_GB * prices["lambda"]["snapshot_restore_gb"]
         ),
@@ -174,6 +175,19 @@ def option_items(prices: dict[str, dict[str, Any]]) -> dict[str, Item]:
             f"{gigabytes:,.0f} GB × {prices['network']['internet_gb']}", gigabytes * prices["network"]["internet_gb"]
         ),
     }
+
+
+def _previews(prices: dict[str, dict[str, Any]]) -> Item:
+    function, s3, queue = prices["lambda"], prices["s3"], prices["sqs"]["request_million"]
+    second, puts, gets = function["gb_second_arm"], use.PREVIEW_S3_PUTS, use.PREVIEW_S3_GETS
+    return Item(
+        f"2 M × {function['request_million']:.2f} + 1 M × {use.PREVIEW_SECONDS:g} s × {PREVIEW_GB:g} GB × {second:.10f}"
+        f" + {puts} M PUT × {s3['put_thousand'] * 1000:.2f} + {gets} M × {s3['get_thousand'] * 1000:.2f} + 6 M × {queue:.2f}",
+        2 * function["request_million"]
+        + MILLION * use.PREVIEW_SECONDS * PREVIEW_GB * second
+        + 1000 * (puts * s3["put_thousand"] + gets * s3["get_thousand"])
+        + 6 * queue,
+    )
 
 
 def render() -> dict[str, str]:

@@ -35,6 +35,25 @@ def build(*, architecture: str, python_version: str, output: Path, authorities: 
 
     Raises PackageError, also for another Python version: the target could not use its bytecode.
     """
+    tree = _empty_tree(output, python_version=python_version)
+    contents.install_locked(tree, architecture=architecture, python_version=python_version)
+    contents.prune(tree)
+    contents.add_application(tree)
+    contents.add_web_app(tree)
+    contents.add_database_authorities(tree, additional=authorities)
+    return _finish(tree, architecture=architecture, python_version=python_version)
+
+
+def build_previews(*, architecture: str, python_version: str, output: Path) -> Package:
+    """Build the package of the preview worker, as `build` does that of the application. boto3 comes with the runtime of Lambda."""
+    tree = _empty_tree(output, python_version=python_version)
+    contents.install_locked(tree, architecture=architecture, python_version=python_version, lock=contents.PREVIEW_LOCK)
+    contents.prune_wheels(tree)
+    contents.add_application(tree, contents.ROOT / "lambda_preview")
+    return _finish(tree, architecture=architecture, python_version=python_version)
+
+
+def _empty_tree(output: Path, *, python_version: str) -> Path:
     running = ".".join(platform.python_version_tuple()[:2])
     if running != python_version:
         raise contents.PackageError(
@@ -44,12 +63,12 @@ def build(*, architecture: str, python_version: str, output: Path, authorities: 
     tree = output / "tree"
     shutil.rmtree(output, ignore_errors=True)
     tree.mkdir(parents=True)
-    contents.install_locked(tree, architecture=architecture, python_version=python_version)
-    contents.prune(tree)
-    contents.add_application(tree)
-    contents.add_web_app(tree)
-    contents.add_database_authorities(tree, additional=authorities)
+    return tree
+
+
+def _finish(tree: Path, *, architecture: str, python_version: str) -> Package:
     contents.compile_bytecode(tree)
+    output = tree.parent
     target = output / "package.zip"
     archive.write_zip(tree, target)
     package = Package(
@@ -79,13 +98,20 @@ def main() -> int:
         package = build(
             architecture=options.architecture, python_version=options.python_version, output=output, authorities=options.authorities
         )
+        previews = build_previews(
+            architecture=options.architecture,
+            python_version=options.python_version,
+            output=output.with_name(f"previews-{options.architecture}"),
+        )
     except contents.PackageError as error:
         print(f"package: {error}", file=sys.stderr)  # noqa: T201 - output of the command
         return 1
     megabytes = 1_000_000
     print(  # noqa: T201 - output of the command
         f"{package.zip}: {package.zipped_bytes / megabytes:.1f} MB zipped, {package.unzipped_bytes / megabytes:.1f} MB unzipped "
-        f"({(package.unzipped_bytes - package.boto3_bytes) / megabytes:.1f} MB without boto3), digest {package.digest[:16]}"
+        f"({(package.unzipped_bytes - package.boto3_bytes) / megabytes:.1f} MB without boto3), digest {package.digest[:16]}\n"
+        f"{previews.zip}: {previews.zipped_bytes / megabytes:.1f} MB zipped, {previews.unzipped_bytes / megabytes:.1f} MB unzipped, "
+        f"digest {previews.digest[:16]}"
     )
     return 0
 

@@ -11,6 +11,7 @@ from infra.package.authorities import covered_regions
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCK = ROOT / "requirements" / "lambda.txt"
+PREVIEW_LOCK = ROOT / "requirements" / "previews.txt"
 DATABASE_AUTHORITIES = Path("certs") / "rds-ca.pem"
 """Path of the RDS certificate authorities in the package. RDS Proxy uses public certificates and does not need them."""
 
@@ -35,7 +36,7 @@ class PackageError(Exception):
     """The package cannot be built. The message describes what to do."""
 
 
-def install_locked(target: Path, *, architecture: str, python_version: str) -> None:
+def install_locked(target: Path, *, architecture: str, python_version: str, lock: Path = LOCK) -> None:
     """Install the locked wheels for the target platform, each verified by its hash.
 
     Raises PackageError when pip fails.
@@ -46,24 +47,29 @@ def install_locked(target: Path, *, architecture: str, python_version: str) -> N
     command += ["--disable-pip-version-check", "--target", str(target), "--implementation", "cp", "--python-version", python_version]
     for platform in platforms:
         command += ["--platform", platform]
-    finished = subprocess.run([*command, "--requirement", str(LOCK)], check=False)
+    finished = subprocess.run([*command, "--requirement", str(lock)], check=False)
     if finished.returncode:
         raise PackageError("pip could not install the locked wheels; see its message above")
 
 
 def prune(target: Path) -> None:
     """Remove what the functions never use: tests, sources of compiled modules, installation records, unused AWS API descriptions."""
-    for folder in [path for path in target.rglob("*") if path.is_dir() and path.name in DROPPED_FOLDERS]:
-        shutil.rmtree(folder, ignore_errors=True)
+    prune_wheels(target)
     for package in DROPPED_PACKAGES:
         shutil.rmtree(target / package)
+    _prune_botocore(target / "botocore" / "data")
+    shutil.rmtree(target / "boto3" / "data", ignore_errors=True)
+
+
+def prune_wheels(target: Path) -> None:
+    """Remove tests, sources of compiled modules and installation records."""
+    for folder in [path for path in target.rglob("*") if path.is_dir() and path.name in DROPPED_FOLDERS]:
+        shutil.rmtree(folder, ignore_errors=True)
     for path in [path for path in target.rglob("*") if path.is_file()]:
         in_metadata = any(part.endswith(".dist-info") for part in path.parts)
         keeps = path.name in KEPT_METADATA or "licenses" in path.parts
         if path.suffix in DROPPED_SUFFIXES or (in_metadata and not keeps):
             path.unlink()
-    _prune_botocore(target / "botocore" / "data")
-    shutil.rmtree(target / "boto3" / "data", ignore_errors=True)
 
 
 def _prune_botocore(data: Path) -> None:
@@ -77,8 +83,8 @@ def _prune_botocore(data: Path) -> None:
 
 
 def add_application(target: Path, source: Path = ROOT / "lambda_app") -> None:
-    """Copy the application's modules."""
-    shutil.copytree(source, target / "lambda_app", ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    """Copy the modules of the application, or of the preview worker."""
+    shutil.copytree(source, target / source.name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
 
 
 def add_web_app(target: Path) -> None:
@@ -121,12 +127,13 @@ def compile_bytecode(target: Path) -> None:
     The sources of the application stay. The sources of the wheels, a third of the package, are removed: a traceback still shows file
     and line, and the lock file identifies the source.
     """
-    ours = target / "lambda_app"
-    _compile(ours, root=target)
+    ours = [target / name for name in ("lambda_app", "lambda_preview") if (target / name).is_dir()]
+    for package in ours:
+        _compile(package, root=target)
     for entry in sorted(target.iterdir()):
-        if entry != ours and (entry.is_dir() or entry.suffix == ".py"):
+        if entry not in ours and (entry.is_dir() or entry.suffix == ".py"):
             _compile(entry, "-b", root=target)
-    for source in [path for path in target.rglob("*.py") if not path.is_relative_to(ours)]:
+    for source in [path for path in target.rglob("*.py") if not any(path.is_relative_to(package) for package in ours)]:
         if source.with_suffix(".pyc").is_file():
             source.unlink()
 

@@ -12,15 +12,16 @@ from infra.components.functions import (
     CHECKPOINT_ACTIONS,
     FUNCTIONS,
     OBJECT_ACTIONS,
+    PREVIEW,
     AppFunction,
     FunctionContext,
     FunctionSpec,
     Permission,
     Trigger,
-    archive_actions,
     run_on_rotation,
     run_on_schedule,
     run_on_upload,
+    worker_actions,
 )
 from infra.components.http_api import HttpApi
 from infra.components.journeys import Journeys
@@ -54,6 +55,7 @@ class ApiStack(Stack):
         data: DataStack,
         firewall: FirewallStack | None,
         artifact: Artifact,
+        previews: Artifact | None,
     ) -> None:
         super().__init__(scope, construct_id, termination_protection=config.protects_data, description="We-Upload: API")
         self._config = config
@@ -68,6 +70,7 @@ class ApiStack(Stack):
             "BACKEND_CORS_ORIGINS": ",".join(config.cors_origins),
             "OPEN_REGISTRATION": str(config.open_registration).lower(),
             "LOG_LEVEL": "INFO",
+            "PREVIEWS_ENABLED": str(config.makes_previews).lower(),
         }
         app = {**common, "DATABASE_URL": data.database.app_url, "DATABASE_IAM_AUTH": "true", **self._optional_variables()}
         owner = {
@@ -105,6 +108,11 @@ class ApiStack(Stack):
             for spec in FUNCTIONS
             if spec.exists
         }
+        if previews is not None:
+            # Outside the VPC, and with nothing but the name of the bucket.
+            bucket = {"S3_BUCKET_NAME": data.files.bucket.bucket_name}
+            context = FunctionContext(config=config, artifact=previews, environment=bucket)
+            self.functions[PREVIEW.name] = AppFunction(self, PREVIEW.name, spec=PREVIEW, context=context)
         for function in self.functions.values():
             self._wire(function)
         self.api = HttpApi(self, "Gateway", config=config, function=self.functions["Api"].live)
@@ -159,6 +167,8 @@ class ApiStack(Stack):
             run_on_upload(function, events_of_bucket=self._data.files.events)
         elif function.spec.trigger is Trigger.ARCHIVE:
             run_on_upload(function, events_of_bucket=self._data.files.archive_requests, batch_size=1)
+        elif function.spec.trigger is Trigger.PREVIEW:
+            run_on_upload(function, events_of_bucket=self._data.files.preview_requests, batch_size=1)
         elif function.spec.trigger is Trigger.SCHEDULE:
             run_on_schedule(function)
         elif function.spec.trigger is Trigger.ROTATION:
@@ -175,13 +185,13 @@ class ApiStack(Stack):
                 f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{UPLOADS}*",
                 reason="All objects below the upload prefix: their keys are generated at run time.",
             )
-        for prefix, archive in archive_actions(permissions).items():
-            data.files.grant_objects(role, *archive, prefix=prefix)
+        for prefix, granted in worker_actions(permissions).items():
+            data.files.grant_objects(role, *granted, prefix=prefix, with_listing=Permission.MAKE_PREVIEWS not in permissions)
             suppress_nag(
                 role,
                 "AwsSolutions-IAM5",
                 f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{prefix}*",
-                reason="All archives and queue markers: their keys are generated at run time.",
+                reason="All archives, previews and markers: their keys are generated at run time.",
             )
         if Permission.USE_DATABASE in permissions:
             data.database.grant_connect(role)

@@ -21,9 +21,9 @@ from infra.components.functions import (
     FunctionSpec,
     Permission,
     Trigger,
-    archive_actions,
     run_on_schedule,
     run_on_upload,
+    worker_actions,
 )
 from infra.components.migration import Migration
 from infra.config import StageConfig
@@ -136,8 +136,8 @@ def _grant(function: AppFunction, data: LocalDataStack) -> None:
     actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in permissions for action in granted]
     if actions:
         data.files.grant_objects(function.role, *actions)
-    for prefix, archive in archive_actions(permissions).items():
-        data.files.grant_objects(function.role, *archive, prefix=prefix)
+    for prefix, granted in worker_actions(permissions).items():
+        data.files.grant_objects(function.role, *granted, prefix=prefix)
     if Permission.LIST_UPLOADS in permissions:
         data.files.grant_listing_uploads(function.role)
     data.grant_keys(function)

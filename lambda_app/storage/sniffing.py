@@ -7,6 +7,8 @@ CONFIDENCE_MIN = 0.3
 """puremagic's confidence is 0.1 per byte of the signature. Many texts start with the bytes of a two-byte signature."""
 
 _GENERIC_TYPES = frozenset({"application/octet-stream", "binary/octet-stream"})
+_SYNONYMS = {"heic": "heif", "heic-sequence": "heif", "heif-sequence": "heif"}
+"""HEIC is HEIF with one codec. The same bytes match signatures of both."""
 _CONTAINERS = frozenset({"audio", "video"})
 """Families whose formats share their first bytes."""
 
@@ -45,7 +47,8 @@ def _is_same(declared: str, found: str) -> bool:
 
 
 def _plain(subtype: str) -> str:
-    return subtype.removeprefix("x-").removeprefix("vnd.").partition("+")[0]
+    plain = subtype.removeprefix("x-").removeprefix("vnd.").partition("+")[0]
+    return _SYNONYMS.get(plain, plain)
 
 
 def _essence(content_type: str) -> str:

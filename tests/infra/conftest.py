@@ -89,7 +89,8 @@ def synthesise(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> 
         context = json.loads((ROOT / "cdk.json").read_text())["context"] | dict(settings)
         assembly = tmp_path_factory.mktemp("assembly")
         app = App(context=context, outdir=str(assembly))
-        stage = add_stacks(app, stage_config(app.node.try_get_context), artifact)
+        config = stage_config(app.node.try_get_context)
+        stage = add_stacks(app, config, artifact, artifact if config.makes_previews else None)
         app.synth()
         network, data, api, firewall, recovery = (
             json.loads((assembly / stack.template_file).read_text()) if stack else {} for stack in stage

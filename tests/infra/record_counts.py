@@ -23,7 +23,8 @@ def main() -> None:
             package = Path(folder) / "package.zip"
             package.touch()
             app = App(context=context | settings, outdir=folder)
-            stage = add_stacks(app, stage_config(app.node.try_get_context), Artifact(package, "0" * 64, "arm64", "3.13"))
+            artifact, config = Artifact(package, "0" * 64, "arm64", "3.13"), stage_config(app.node.try_get_context)
+            stage = add_stacks(app, config, artifact, artifact if config.makes_previews else None)
             app.synth()
             kinds = [
                 part["Type"]

@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from infra.components.database import POSTGRES_MAJOR
-from infra.components.functions import FUNCTIONS
+from infra.components.functions import FUNCTIONS, PREVIEW
 from infra.components.migration import MIGRATE
 from infra.config import (
     FUNCTION_TIMEOUT_SECONDS,
@@ -112,7 +112,9 @@ def test_reserved_concurrency_matches_the_deployment_guide() -> None:
 
     assert "dev reserves nothing" in text
     for name in ("staging", "prod"):
-        executions = [getattr(STAGES[name], spec.concurrency) if spec.concurrency else 1 for spec in (*FUNCTIONS, MIGRATE) if spec.exists]
+        executions = [
+            getattr(STAGES[name], spec.concurrency) if spec.concurrency else 1 for spec in (*FUNCTIONS, MIGRATE, PREVIEW) if spec.exists
+        ]
         assert f"{name} reserves {sum(executions)}" in text
         assert STAGES[name].reserved_executions == sum(executions)
     assert STAGES["dev"].reserved_executions == 0
@@ -134,5 +136,6 @@ def test_functions_wait_for_the_database_as_long_as_the_guide_states(prod: Synth
     text = " ".join((ROOT / "docs" / "deploy.md").read_text().split())
     functions = prod.of_type("AWS::Lambda::Function")
 
-    assert {function["Environment"]["Variables"]["DATABASE_TIMEOUT_SECONDS"] for function in functions} == {"10"}
+    settings = [function["Environment"]["Variables"] for function in functions if function["Handler"] != PREVIEW.handler]
+    assert {variables["DATABASE_TIMEOUT_SECONDS"] for variables in settings} == {"10"}
     assert "statement 4 s < wait for a connection 5 s < reply of the database 10 s < function 20 s < gateway 29 s" in text

@@ -113,14 +113,14 @@ def test_only_s3_of_this_account_can_write_to_the_event_queues(prod: Synthesised
     statements = [statement for policy in prod.of_type("AWS::SQS::QueuePolicy") for statement in policy["PolicyDocument"]["Statement"]]
     allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
 
-    assert [statement["Principal"] for statement in allowed] == [{"Service": "s3.amazonaws.com"}] * 2
+    assert [statement["Principal"] for statement in allowed] == [{"Service": "s3.amazonaws.com"}] * 3
     assert all(statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}} for statement in allowed)
-    assert sum(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in statements) == 4
+    assert sum(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in statements) == 6
 
 
 def test_upload_events_go_to_a_queue_with_a_dead_letter_queue(prod: Synthesised) -> None:
     bucket = next(resource for resource in prod.resources.values() if resource["Type"] == "AWS::S3::Bucket")
-    notification, _ = bucket["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
+    notification, *_ = bucket["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
     queue = prod.resources[f"data/{notification['Queue']['Fn::GetAtt'][0]}"]
     policies = [key.removeprefix("data/") for key, resource in prod.resources.items() if resource["Type"] == "AWS::SQS::QueuePolicy"]
 
@@ -133,13 +133,33 @@ def test_upload_events_go_to_a_queue_with_a_dead_letter_queue(prod: Synthesised)
 
 def test_archive_requests_go_to_their_own_queue(prod: Synthesised) -> None:
     bucket = prod.only("AWS::S3::Bucket")
-    _, notification = bucket["NotificationConfiguration"]["QueueConfigurations"]
+    _, notification, *_ = bucket["NotificationConfiguration"]["QueueConfigurations"]
     queue = prod.resources[f"data/{notification['Queue']['Fn::GetAtt'][0]}"]["Properties"]
 
     assert notification["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "archive-requests/"}]
     assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
     # Six times the worker's timeout, as AWS recommends.
     assert queue["VisibilityTimeout"] == 6 * 900
+
+
+def test_preview_requests_go_to_their_own_queue_and_results_to_that_of_uploads(prod: Synthesised) -> None:
+    uploads, _, requests, results = prod.only("AWS::S3::Bucket")["NotificationConfiguration"]["QueueConfigurations"]
+    queue = prod.resources[f"data/{requests['Queue']['Fn::GetAtt'][0]}"]["Properties"]
+
+    assert requests["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "preview-requests/"}]
+    assert results["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "preview-results/"}]
+    assert results["Queue"] == uploads["Queue"]
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
+    assert queue["VisibilityTimeout"] == 6 * 60
+
+
+def test_deleted_previews_cannot_be_restored_for_longer_than_a_day(prod: Synthesised) -> None:
+    rules = {rule["Id"]: rule for rule in prod.only("AWS::S3::Bucket")["LifecycleConfiguration"]["Rules"]}
+
+    assert rules["previews"]["Prefix"] == "previews/"
+    assert "ExpirationInDays" not in rules["previews"]
+    assert rules["previews"]["NoncurrentVersionExpiration"]["NoncurrentDays"] == 1
+    assert {rules[name]["ExpirationInDays"] for name in ("preview-requests", "preview-results")} == {1}
 
 
 def test_archives_expire_after_days(prod: Synthesised) -> None:

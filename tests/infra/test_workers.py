@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from aws_cdk import App
 from infra.app import add_stacks
 from infra.components.functions import FunctionSpec
 from infra.config import STAGES
+from infra.local.object_store import PREVIEW_ACTIONS
 from infra.package.artifact import Artifact
-from tests.infra.conftest import ROOT
+from tests.infra.conftest import ROOT, Synthesised
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def resources(artifact: Artifact, tmp_path_factory: pytest.TempPathFactory) -> d
     app = App(context=json.loads((ROOT / "cdk.json").read_text())["context"], outdir=str(assembly))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FunctionSpec, "exists", True)
-        stage = add_stacks(app, STAGES["prod"], artifact)
+        stage = add_stacks(app, STAGES["prod"], artifact, artifact)
     app.synth()
     template: dict[str, Any] = json.loads(Path(assembly, stage.api.template_file).read_text())["Resources"]
     return template
@@ -46,16 +48,23 @@ def allowed(resources: dict[str, Any], name: str) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize(("name", "module", "batch_size"), [("ObjectCreated", "object_created", 10), ("Archive", "archive", 1)])
+@pytest.mark.parametrize(
+    ("name", "module", "batch_size"),
+    [
+        ("ObjectCreated", "lambda_app.handlers.object_created", 10),
+        ("Archive", "lambda_app.handlers.archive", 1),
+        ("Preview", "lambda_preview.handler", 1),
+    ],
+)
 def test_events_go_to_the_live_version_and_only_failed_records_are_retried(
     resources: dict[str, Any], name: str, module: str, batch_size: int
 ) -> None:
     mappings = [value["Properties"] for value in resources.values() if value["Type"] == "AWS::Lambda::EventSourceMapping"]
     (mapping,) = [mapping for mapping in mappings if f"{name}Live" in json.dumps(mapping["FunctionName"])]
     functions = [resource["Properties"] for resource in resources.values() if resource["Type"] == "AWS::Lambda::Function"]
-    (worker,) = [function for function in functions if function["Handler"] == f"lambda_app.handlers.{module}.handler"]
+    (worker,) = [function for function in functions if function["Handler"] == f"{module}.handler"]
 
-    assert len(mappings) == 2
+    assert len(mappings) == 3
     assert mapping["BatchSize"] == batch_size
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["ScalingConfig"]["MaximumConcurrency"] == worker["ReservedConcurrentExecutions"]
@@ -68,6 +77,53 @@ def test_archive_worker_can_read_files_and_write_archives_only(resources: dict[s
     assert "s3:PutObject" in found["/archives/*"]
     assert found["/archive-requests/*"] == {"s3:PutObject", "s3:DeleteObject"}
     assert not any("secretsmanager" in action for actions in found.values() for action in actions)
+
+
+def test_preview_worker_reads_files_and_writes_previews_and_nothing_else(resources: dict[str, Any]) -> None:
+    # The same permissions as in a local run, where the emulator enforces them.
+    found = allowed(resources, "Preview")
+
+    assert {end: actions for end, actions in found.items() if end.startswith("/")} == {
+        f"/{prefix}*": set(actions) for prefix, actions in PREVIEW_ACTIONS.items()
+    }
+    others = {action for end, actions in found.items() if not end.startswith("/") for action in actions}
+    assert others <= {
+        *("logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+        *("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueUrl", "sqs:DeleteMessage", "sqs:GetQueueAttributes"),
+    }
+
+
+def test_preview_worker_runs_outside_the_network_without_settings_of_the_application(resources: dict[str, Any]) -> None:
+    functions = [resource["Properties"] for resource in resources.values() if resource["Type"] == "AWS::Lambda::Function"]
+    (worker,) = [function for function in functions if function["Handler"] == "lambda_preview.handler.handler"]
+
+    assert "VpcConfig" not in worker
+    assert set(worker["Environment"]["Variables"]) == {"S3_BUCKET_NAME"}
+    # A gigabyte for the decoder, and a time limit that leaves it its 20 s.
+    assert (worker["MemorySize"], worker["Timeout"]) == (2048, 60)
+    role = next(value for key, value in resources.items() if key.startswith("PreviewRole") and value["Type"] == "AWS::IAM::Role")
+    assert "WeUploadUnscanned" not in json.dumps(role)
+
+
+@pytest.mark.parametrize(
+    ("name", "granted"),
+    [
+        ("Api", {"/previews/*": {"s3:GetObject", "s3:DeleteObject"}, "/preview-requests/*": {"s3:PutObject"}}),
+        (
+            "ObjectCreated",
+            {
+                "/previews/*": {"s3:DeleteObject"},
+                "/preview-requests/*": {"s3:PutObject"},
+                "/preview-results/*": {"s3:GetObject", "s3:DeleteObject"},
+            },
+        ),
+        ("Sweep", {"/previews/*": {"s3:DeleteObject"}, "/preview-requests/*": {"s3:PutObject"}}),
+    ],
+)
+def test_function_has_only_the_permissions_on_previews_that_it_needs(
+    resources: dict[str, Any], name: str, granted: dict[str, set[str]]
+) -> None:
+    assert {end: actions for end, actions in allowed(resources, name).items() if end.startswith("/preview")} == granted
 
 
 def test_api_can_request_archives_and_not_write_them(resources: dict[str, Any]) -> None:
@@ -175,5 +231,18 @@ def test_workers_cannot_write_objects_or_read_the_signing_key(resources: dict[st
 
         assert "s3:DeleteObject" in text
         assert "rds-db:connect" in text
-        assert not any("s3:PutObject" in actions for end, actions in allowed(resources, name).items() if end != "/archive-requests/*")
+        assert not any(
+            "s3:PutObject" in actions
+            for end, actions in allowed(resources, name).items()
+            if end not in ("/archive-requests/*", "/preview-requests/*")
+        )
         assert "secretsmanager" not in text
+
+
+def test_stage_without_previews_has_no_worker_and_shows_none(synthesise: Callable[..., Synthesised]) -> None:
+    stage = synthesise(stage="dev", makes_previews="false")
+    functions = stage.of_type("AWS::Lambda::Function")
+
+    assert not [function for function in functions if function["Handler"] == "lambda_preview.handler.handler"]
+    (api,) = [function for function in functions if function["Handler"] == "lambda_app.main.handler"]
+    assert api["Environment"]["Variables"]["PREVIEWS_ENABLED"] == "false"

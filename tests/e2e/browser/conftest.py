@@ -47,7 +47,13 @@ def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[Site]:
     """The API and the web app, served over HTTP."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    changes = {"api_url": url, "database_pool_size": 5, "trash_retention_days": 30, "web_app_folder": web_app.build()}
+    changes = {
+        "api_url": url,
+        "database_pool_size": 5,
+        "trash_retention_days": 30,
+        "previews_enabled": True,
+        "web_app_folder": web_app.build(),
+    }
     site_settings = settings.model_copy(update=changes)
     services = Services.build(site_settings)
     server = uvicorn.Server(uvicorn.Config(create_app(site_settings, services), log_level="warning", lifespan="off"))

@@ -8,8 +8,11 @@ import httpx
 import pytest
 from sqlalchemy import text as sql
 
+from infra.local.object_store import ObjectStoreServer
+from infra.local.workers import running_workers
 from tests.e2e.browser.conftest import Site
 from tests.e2e.browser.steps import Results, Steps, choose_action, console_messages, failures, keeps_policy, sign_in
+from tests.support import preview_samples as samples
 from tests.support.accounts import Account, make_account, make_file
 from tests.support.second_factor import set_up
 from tests.support.shares import make_share
@@ -76,6 +79,15 @@ def collector(site: Site, client: httpx.Client) -> tuple[Account, list[str]]:
 
 
 @pytest.fixture(scope="module")
+def photographer(site: Site, client: httpx.Client) -> Account:
+    """An account with files that have previews: the newest is a photo that browsers cannot show themselves."""
+    account = make_account(client, site.services)
+    make_file(client, account, samples.document(pages=3), filename="plan of the feast.pdf", content_type="application/pdf")
+    make_file(client, account, samples.picture("HEIF", size=(2000, 1500)), filename="feast.heic", content_type="image/heic")
+    return account
+
+
+@pytest.fixture(scope="module")
 def results(
     site: Site,
     link: dict[str, Any],
@@ -86,6 +98,8 @@ def results(
     member: Account,
     careful: tuple[Account, list[str]],
     collector: tuple[Account, list[str]],
+    photographer: Account,
+    s3_server: ObjectStoreServer,
     visit: Callable[[dict[str, Any]], Results],
 ) -> Results:
     """The results of all jobs, run in one browser."""
@@ -99,6 +113,12 @@ def results(
     ]
     confirm: Steps = [{"click": "New address", "within": "dialog"}]
     jobs: dict[str, Any] = {
+        "previews": [
+            *(*sign_in(photographer.email, photographer.password), {"see": "Files", "role": "heading"}),
+            *({"picture": ".files tr:nth-child(1) .tile img"}, {"picture": ".files tr:nth-child(2) .tile img"}, {"axe": True}),
+            *({"click": "feast.heic"}, {"picture": ".stage img.pic"}, {"see": "2,000 × 1,500 pixels"}, {"picture": ".film button img"}),
+            *({"key": "ArrowRight"}, {"see": "Pages"}, {"picture": ".stage img.pic"}, {"axe": True}),
+        ],
         "known address": [
             *(*as_owner, {"open": f"{site.url}/links"}, {"click": "plan.pdf"}, {"see": "You can copy it again under Links."}),
             {"visitor": "Link", "steps": [{"see": "plan.pdf"}]},
@@ -164,7 +184,8 @@ def results(
     ]
     # The last job changes what the others see.
     role = jobs.pop("role")
-    return visit(keeps_policy({name: {"url": f"{site.url}/", "steps": steps} for name, steps in {**jobs, "role": role}.items()}))
+    with running_workers(site.services, s3_server.events, s3_server.previews):
+        return visit(keeps_policy({name: {"url": f"{site.url}/", "steps": steps} for name, steps in {**jobs, "role": role}.items()}))
 
 
 def test_every_job_completed(results: Results) -> None:
@@ -216,7 +237,7 @@ def test_buttons_for_many_files_fit_a_narrow_screen(results: Results) -> None:
 def test_pages_have_no_accessibility_violations(results: Results) -> None:
     reports = [report for result in results.values() for report in result["axe"]]
 
-    assert len(reports) == 9
+    assert len(reports) == 11
     assert [report["violations"] for report in reports if report["violations"]] == []
 
 

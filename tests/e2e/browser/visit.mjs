@@ -6,6 +6,7 @@
 // Other steps: see (wait for a text), progress (read the progress bars), axe (check accessibility), call (send an API request),
 // store (let requests to S3 fail, wait or work), busy (let the API return 429 once per URL), place (note how far a navigation is from the left), frame (show the page in another site's
 // frame), attack (try what an injected script could do).
+// picture (wait until the picture with this selector has loaded).
 // Steps for the web app, which changes screens without a navigation: click (role, within), type, upload (files by the mouse), gone (wait until
 // a text has gone), focused (wait until a field has the focus), idle (wait until nothing loads), reload, secondTab (steps in a new tab of the same browser), visitor (steps at the address in a field, in another browser),
 // newTab (close the tab at once, and run steps in a new one), network (off or on), refuse (answer requests with an error), uploadFolder, paste, drop,
@@ -155,6 +156,8 @@ async function runStep(step, page, result) {
     await page.screenshot({ path: step.shot, animations: "disabled" });
   } else if (step.see) {
     await (step.role ? named(page, step.see, step.role) : page.getByText(step.see)).first().waitFor({ timeout: step.timeout ?? STEP_MS });
+  } else if (step.picture) {
+    await page.waitForFunction((selector) => document.querySelector(selector)?.naturalWidth > 0, step.picture);
   } else if (step.progress) {
     result.progress = await page.locator("progress").evaluateAll((bars) => bars.map((bar) => [bar.value, bar.max]));
   } else if (step.call) {

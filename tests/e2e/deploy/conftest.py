@@ -42,7 +42,8 @@ class Deployment:
         assembly = self.folder / f"assembly-{package.digest[:12]}"
         shutil.rmtree(assembly, ignore_errors=True)
         command = [str(CDK), "synth", "--quiet", "--output", str(assembly), "--app", f"{sys.executable} -m infra.app", "--no-notices"]
-        context = {"stage": "dev", "package": str(package.zip.parent), **settings}
+        # The package of the preview worker has a test of its own.
+        context = {"stage": "dev", "package": str(package.zip.parent), "makes_previews": "false", **settings}
         command += [part for name, value in context.items() for part in ("--context", f"{name}={value}")]
         synthesis = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if synthesis.returncode:

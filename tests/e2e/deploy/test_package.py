@@ -6,10 +6,13 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from infra.package import archive
+from infra.package.__main__ import build_previews
 from infra.package.artifact import Artifact
 from infra.package.contents import DATABASE_AUTHORITIES
+from tests.support.preview_samples import document, picture, video
 
 UNZIPPED_BUDGET_BYTES = 60_000_000
+PREVIEWS_BUDGET_BYTES = 180_000_000
 LAMBDA_LIMIT_BYTES = 250 * 1024 * 1024
 
 IMPORTS = """
@@ -53,6 +56,30 @@ def test_package_needs_only_python(machine_package: Artifact, tmp_path: Path) ->
     )
 
     assert finished.stdout.startswith("complete 0"), finished.stderr
+
+
+PREVIEW_IMPORTS = """
+import sys
+sys.path = [path for path in sys.path if "site-packages" not in path]
+sys.path.insert(0, sys.argv[1])
+from lambda_preview import handler
+from lambda_preview.decoder import render
+from lambda_preview.source import BlockFile
+for content in (bytes.fromhex(part) for part in sys.argv[2:]):
+    print(render(BlockFile(len(content), lambda at, length: content[at : at + length]), confine=lambda: None).width)
+"""
+
+
+def test_package_of_the_preview_worker_needs_only_python(machine_package: Artifact, tmp_path: Path) -> None:
+    package = build_previews(architecture=machine_package.architecture, python_version=machine_package.python_version, output=tmp_path)
+    files = [picture("HEIF", size=(16, 16)), picture("AVIF", size=(16, 16)), document(pages=1), video(seconds=1, size=(16, 16))]
+
+    command = [sys.executable, "-I", "-S", "-B", "-c", PREVIEW_IMPORTS, package.tree, *(content.hex() for content in files)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, env={})
+
+    assert finished.stdout.split() == ["16", "16", "595", "16"], finished.stderr
+    assert package.unzipped_bytes < PREVIEWS_BUDGET_BYTES < LAMBDA_LIMIT_BYTES
+    assert not (Path(package.tree) / "lambda_app").exists()
 
 
 def test_build_is_reproducible(machine_package: Artifact, second_build: Future[Artifact]) -> None:

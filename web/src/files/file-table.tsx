@@ -6,6 +6,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { fileKind, KIND_ICONS } from "../core/file-kind";
 import { fmt, t } from "../core/language";
 import { isNearEnd, listWindow, type ListWindow } from "../core/list-window";
+import { serverConfig } from "../core/server-config";
 import { ErrorNote } from "../ui/controls";
 import { FileName } from "../ui/file-name";
 import { Icon } from "../ui/icon";
@@ -90,7 +91,7 @@ export function FileTable({ list, caption, nameHead, nameSorted, columns, menu, 
   const body = useRef<HTMLTableSectionElement>(null);
   const { start, end, before, after } = useListWindow(list, body);
   const files = list.items.value;
-  useEffect(() => wantThumbnails(files.slice(start, end)), [files, start, end]);
+  useEffect(() => wantThumbnails(files.slice(start, end)), [files, start, end, serverConfig.value]);
   const { value: selected } = list.selectedIds;
   const isAllSelected = files.length > 0 && selected.size === files.length;
   const selectAll = useRef<HTMLInputElement>(null);
