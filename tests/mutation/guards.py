@@ -289,7 +289,7 @@ GUARDS = (
     ),
     Guard(
         "a refresh token has one successor",
-        session_rows.SessionRepository.rotate,
+        session_rows._rotate,
         (DropCondition(RefreshToken.used_at),),
         (f"{API}test_sessions.py::test_concurrent_refreshes_all_get_the_same_successor",),
     ),
@@ -875,7 +875,7 @@ GUARDS = (
     Guard(
         "every response has the security headers",
         security_headers.set_defaults,
-        (Replace(lambda _, message: None),),
+        (Replace(lambda *_: None),),
         (f"{API}test_security_headers.py",),
     ),
     Guard(
