@@ -30,6 +30,7 @@ class Webhook(Timestamps, Base):
     __tablename__ = "webhook"
     __table_args__ = (
         Index("ix_webhook_owner_id", "owner_id"),
+        Index("ix_webhook_next_due_at", "next_due_at", postgresql_where=text("is_enabled")),
         Index("ix_webhook_for_all_users", "id", postgresql_where=text("for_all_users")),
     )
 
@@ -46,6 +47,14 @@ class Webhook(Timestamps, Base):
     """Why the server disabled it; None if the owner did, or if it is enabled."""
     failing_since: Mapped[datetime | None]
     """When the first attempt failed after the last one that succeeded."""
+    failure_count: Mapped[int] = mapped_column(server_default=text("0"))
+    """Failed attempts since the last one that succeeded."""
+    next_due_at: Mapped[datetime | None]
+    """When a delivery of this webhook is due; None if none is pending."""
+    lease_id: Mapped[UUID | None]
+    """Identifies the batch that is being sent. One at a time, so that a slow receiver occupies one sender."""
+    leased_until: Mapped[datetime | None]
+    """When that batch counts as lost."""
     encrypted_secret: Mapped[str] = mapped_column(String(ENCRYPTED_SECRET_MAX_LENGTH))
     """The key of the signature, encrypted for this row."""
     encrypted_previous_secret: Mapped[str | None] = mapped_column(String(ENCRYPTED_SECRET_MAX_LENGTH))
@@ -61,7 +70,7 @@ class WebhookDelivery(Base):
         CheckConstraint(f"status IN ({', '.join(repr(status.value) for status in DeliveryStatus)})", name="status"),
         UniqueConstraint("webhook_id", "event_id", name="uq_webhook_delivery_webhook_id_event_id"),
         Index("ix_webhook_delivery_event_id", "event_id"),
-        Index("ix_webhook_delivery_due", "next_attempt_at", postgresql_where=text("status = 'pending'")),
+        Index("ix_webhook_delivery_pending", "webhook_id", "next_attempt_at", postgresql_where=text("status = 'pending'")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True, server_default=text("gen_random_uuid()"))
@@ -72,7 +81,7 @@ class WebhookDelivery(Base):
     first_attempt_at: Mapped[datetime | None]
     """The start of the three days. A replay starts them again."""
     next_attempt_at: Mapped[datetime]
-    """When the next attempt is due. While one is in progress: when it counts as lost."""
+    """When the next attempt is due."""
     attempted_at: Mapped[datetime | None]
     """When the last attempt ended."""
     response_status: Mapped[int | None]

@@ -54,6 +54,10 @@ def upgrade() -> None:
         sa.Column("is_enabled", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("disabled_reason", sa.String(32), nullable=True),
         sa.Column("failing_since", TIME, nullable=True),
+        sa.Column("failure_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("next_due_at", TIME, nullable=True),
+        sa.Column("lease_id", sa.Uuid(), nullable=True),
+        sa.Column("leased_until", TIME, nullable=True),
         sa.Column("encrypted_secret", sa.String(400), nullable=False),
         sa.Column("encrypted_previous_secret", sa.String(400), nullable=True),
         sa.Column("previous_secret_until", TIME, nullable=True),
@@ -63,6 +67,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook")),
     )
     op.create_index("ix_webhook_owner_id", "webhook", ["owner_id"])
+    op.create_index("ix_webhook_next_due_at", "webhook", ["next_due_at"], postgresql_where=sa.text("is_enabled"))
     op.create_index("ix_webhook_for_all_users", "webhook", ["id"], postgresql_where=sa.text("for_all_users"))
     op.create_table(
         "webhook_delivery",
@@ -85,7 +90,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("webhook_id", "event_id", name="uq_webhook_delivery_webhook_id_event_id"),
     )
     op.create_index("ix_webhook_delivery_event_id", "webhook_delivery", ["event_id"])
-    op.create_index("ix_webhook_delivery_due", "webhook_delivery", ["next_attempt_at"], postgresql_where=sa.text("status = 'pending'"))
+    is_pending = sa.text("status = 'pending'")
+    op.create_index("ix_webhook_delivery_pending", "webhook_delivery", ["webhook_id", "next_attempt_at"], postgresql_where=is_pending)
 
 
 def downgrade() -> None:
