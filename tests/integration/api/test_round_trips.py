@@ -130,6 +130,10 @@ def create_archive(client: httpx.Client, owner: Account, file: dict[str, Any]) -
     return client.post("/api/v1/archives", json={"file_ids": [file["id"]]}, headers=owner.headers)
 
 
+def list_events(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.get("/api/v1/events", headers=owner.headers)
+
+
 def list_archives(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
     return client.get("/api/v1/archives", headers=owner.headers)
 
@@ -247,6 +251,7 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     list_shares: 2,
     create_archive: 3,
     list_archives: 2,
+    list_events: 1,
     update_file: 3,
     delete_file: 3,
 }
