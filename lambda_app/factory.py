@@ -34,6 +34,7 @@ from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.callers import CallerRepository, caller_statements
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
+from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
@@ -74,6 +75,7 @@ from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.callers import CallerService
 from lambda_app.services.accounts.deletions import AccountDeletionService
+from lambda_app.services.accounts.device_logins import DeviceLoginService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
 from lambda_app.services.accounts.request_limits import RequestLimits
@@ -287,6 +289,10 @@ class Services:
         """The API key service of one unit of work."""
         return ApiKeyService(api_keys=ApiKeyRepository(session))
 
+    def device_logins(self, session: Session) -> DeviceLoginService:
+        """The service for device sign-ins, for one unit of work."""
+        return DeviceLoginService(device_logins=DeviceLoginRepository(session), sessions=self.sessions(session))
+
     def recovery(self, session: Session) -> RecoveryService:
         """The service for password resets and e-mail verification, for one unit of work."""
         return RecoveryService(
@@ -329,6 +335,7 @@ class Services:
         """The maintenance service of one unit of work."""
         return MaintenanceService(
             sessions=SessionRepository(session),
+            device_logins=DeviceLoginRepository(session),
             mail_tokens=MailTokenRepository(session),
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),

@@ -1,6 +1,7 @@
 """The SQLAlchemy tables."""
 
 from lambda_app.models.accounts.api_keys import ApiKey
+from lambda_app.models.accounts.device_logins import DeviceLogin
 from lambda_app.models.accounts.mail_allowances import MailAllowance
 from lambda_app.models.accounts.mail_tokens import MailPurpose, MailToken
 from lambda_app.models.accounts.recovery_codes import RecoveryCode
@@ -42,6 +43,7 @@ __all__ = [
     "AuditTile",
     "Base",
     "DeliveryStatus",
+    "DeviceLogin",
     "EventCursor",
     "File",
     "FileGrant",

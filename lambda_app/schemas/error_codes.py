@@ -127,6 +127,11 @@ ERRORS: dict[str, ErrorSpec] = {
     "email_taken": ErrorSpec(409, "Another account has this e-mail address."),
     "user_not_found": ErrorSpec(404, "No account has this id or e-mail address."),
     "own_role": ErrorSpec(409, "Superusers cannot change their own role."),
+    "authorization_pending": ErrorSpec(400, "No user has approved the sign-in yet. Ask again after `interval` seconds."),
+    "access_denied": ErrorSpec(400, "The user denied the sign-in."),
+    "expired_token": ErrorSpec(400, "The device code is unknown, expired or used. Start the sign-in again."),
+    "device_login_not_found": ErrorSpec(404, "No program waits for this code."),
+    "too_many_device_logins": ErrorSpec(429, "Too many sign-ins from this network wait for approval."),
     "api_key_not_found": ErrorSpec(404, "The caller has no API key with this id."),
     "too_many_api_keys": ErrorSpec(409, "The account has the maximum number of API keys."),
     # Files and uploads.

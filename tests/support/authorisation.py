@@ -113,6 +113,11 @@ ROWS: dict[str, Row] = {
     "POST /session": Row(for_everyone(403), json={"email": "x@example.com", "password": "x"}),
     "POST /session/refresh": Row(for_everyone(403)),
     "DELETE /session": Row(for_everyone(403)),
+    # Unknown codes; tests/integration/api/test_device_logins.py has the other cases.
+    "POST /login/device": Row(for_everyone(200), json={"client": "we-upload"}),
+    "POST /login/device/token": Row(for_everyone(400), json={"device_code": "x"}),
+    "GET /users/me/device-logins/{user_code}": Row(for_signed_in(403) | dict.fromkeys(SIGNED_IN, 404)),
+    "POST /users/me/device-logins/{user_code}": Row(for_signed_in(403) | dict.fromkeys(SIGNED_IN, 404), json={"decision": "approve"}),
     "POST /login/forgot-password": Row(for_everyone(503), json={"email": "x@example.com"}),
     "POST /login/reset-password": Row(for_everyone(410), json={"token": "x", "password": "a good password"}),
     "POST /login/verification": Row(for_everyone(503), json={"email": "x@example.com"}),
@@ -281,6 +286,7 @@ class World:
             "{share_id}": lambda: str(self.share()["id"]),
             "/s/{token}": lambda: str(self.share()["url"]),
             "{archive_id}": self._archive,
+            "{user_code}": lambda: "BCDF-GHJK",
         }
         for name, create in factories.items():
             if name in template:
