@@ -192,6 +192,9 @@ ERRORS: dict[str, ErrorSpec] = {
     "slug_taken": ErrorSpec(409, "Another share link has this slug."),
     "too_many_shares": ErrorSpec(409, "The account has the maximum number of share links."),
     "too_many_slugs": ErrorSpec(409, "The account has the maximum number of slugs."),
+    "too_many_link_files": ErrorSpec(
+        409, "The share link would open too many files.", {"file_count": _whole_number("How many files the link has now.")}
+    ),
     "recipient_not_found": ErrorSpec(404, "Some recipients have no account.", {"unknown": _texts("The recipients that have no account.")}),
     "expired_already": ErrorSpec(422, "`expires_at` is in the past."),
     "link_not_found": ErrorSpec(404, "The link does not exist, is closed, or is not for this caller. The response does not tell which."),

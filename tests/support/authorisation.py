@@ -174,6 +174,9 @@ ROWS: dict[str, Row] = {
     "GET /shares/{share_id}": Row(for_share_owner(200)),
     "GET /shares/{share_id}/receipts": Row(for_share_owner(200)),
     "PATCH /shares/{share_id}": Row(for_share_owner(200), json={"note": "x"}),
+    "POST /shares/{share_id}/files": Row(only_for_request_owner(200), json={"file_ids": ["{file}"]}),
+    # The link does not have the file.
+    "DELETE /shares/{share_id}/files/{file_id}": Row(for_share_owner(404)),
     "POST /shares/{share_id}/rotate": Row(only_for_request_owner(200)),
     "POST /file-requests/{request_id}/rotate": Row(only_for_request_owner(200)),
     "DELETE /shares/{share_id}": Row(for_share_owner(204)),
@@ -289,9 +292,13 @@ class World:
 
     def share(self, **options: Any) -> dict[str, Any]:
         """Create a share link to a file of the owner."""
+        return make_share(self._client, self.owner, self.shared_file(), **options)
+
+    def shared_file(self) -> str:
+        """Return the available file of the owner to which the links lead."""
         if self._shared is None:
             self._shared = str(make_file(self._client, self.owner, filename="secret-name.txt")["id"])
-        return make_share(self._client, self.owner, self._shared, **options)
+        return self._shared
 
     def _archive(self) -> str:
         """Create an archive of one file. Repeated calls return the same archive unless it was deleted."""
