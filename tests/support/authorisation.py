@@ -177,6 +177,8 @@ ROWS: dict[str, Row] = {
     "POST /shares/{share_id}/files": Row(only_for_request_owner(200), json={"file_ids": ["{file}"]}),
     # The link does not have the file.
     "DELETE /shares/{share_id}/files/{file_id}": Row(for_share_owner(404)),
+    # The test sends no mail.
+    "POST /shares/{share_id}/mail": Row(for_signed_in(503, scope="shares"), json={"addresses": ["x@example.com"]}),
     "POST /shares/{share_id}/rotate": Row(only_for_request_owner(200)),
     "POST /file-requests/{request_id}/rotate": Row(only_for_request_owner(200)),
     "DELETE /shares/{share_id}": Row(for_share_owner(204)),

@@ -61,6 +61,7 @@ export type StartedUpload = Result<"/api/v1/files/uploads", "post">["results"][n
 export type Share = Result<"/api/v1/shares/{share_id}", "get">;
 export type ShareCreate = Body<"/api/v1/shares", "post">;
 export type ShareUpdate = Body<"/api/v1/shares/{share_id}", "patch">;
+export type ShareMail = Body<"/api/v1/shares/{share_id}/mail", "post">;
 export type ShareAudience = Share["audience"];
 export type OpenedShare = Result<"/s/{token}", "get">;
 export type ShareToken = Result<"/s/{token}", "post">;

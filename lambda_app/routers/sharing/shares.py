@@ -7,7 +7,8 @@ from fastapi import Depends, Query, Request, Response
 from pydantic import StringConstraints
 
 from lambda_app.dependencies.auth import CurrentUserDep
-from lambda_app.dependencies.services import LinkFilesDep, SharesDep
+from lambda_app.dependencies.mail import OutgoingMailDep
+from lambda_app.dependencies.services import LinkFilesDep, LinkMailDep, SharesDep
 from lambda_app.models import LinkSummary
 from lambda_app.models.sharing.shares import SHARE_TITLE_MAX_LENGTH
 from lambda_app.routers.files.uploads import IdempotencyKeyHeader
@@ -15,8 +16,9 @@ from lambda_app.routers.http.paging import CursorQuery, LimitQuery, set_page_hea
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
 from lambda_app.routers.sharing.public_url import PublicUrlDep
+from lambda_app.schemas.accounts.sessions import MailRequested
 from lambda_app.schemas.page import Cursor
-from lambda_app.schemas.sharing.shares import LinkFiles, Share, ShareCreate, ShareOptions, ShareUpdate
+from lambda_app.schemas.sharing.shares import LinkFiles, Share, ShareCreate, ShareMail, ShareOptions, ShareUpdate
 from lambda_app.schemas.sharing.states import LinkFilter, LinkState
 from lambda_app.schemas.text import ONE_LINE
 from lambda_app.services.sharing.shares import SharedLink, SharePage
@@ -213,6 +215,31 @@ def add_share_files(share_id: UUID, added: LinkFiles, user: CurrentUserDep, link
 def remove_share_file(share_id: UUID, file_id: UUID, user: CurrentUserDep, link_files: LinkFilesDep) -> None:
     """Remove a file from a share link: visitors cannot open it from their next request on. The file itself is not changed."""
     link_files.remove(user, share_id, file_id)
+
+
+@router.post(
+    "/shares/{share_id}/mail",
+    status_code=202,
+    response_model=MailRequested,
+    responses=problem_responses(
+        "share_not_found",
+        "share_revoked",
+        "share_expired",
+        "share_address_unknown",
+        "sender_not_verified",
+        "too_many_mails",
+        "mail_not_configured",
+    ),
+)
+def mail_share(
+    share_id: UUID, parameters: ShareMail, outgoing: OutgoingMailDep, user: CurrentUserDep, link_mail: LinkMailDep
+) -> MailRequested:
+    """Mail the address of a share link of the caller to up to 20 people. The mail names the caller's address, and never has the password.
+
+    The response is the same for all addresses. An address that has received the maximum of such mails gets none.
+    """
+    outgoing.add(*link_mail.build(user, share_id, parameters))
+    return MailRequested(detail="The recipients receive a mail, unless they have received too many in the last half hour")
 
 
 @router.delete("/shares/{share_id}", status_code=204, responses=problem_responses("share_not_found"))

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.sharing.shares import NOTE_MAX_LENGTH, SHARE_TITLE_MAX_LENGTH, SLUG_MAX_LENGTH, ShareAudience
-from lambda_app.schemas.accounts.users import OneTimeCode, SubmittedPassword, normalise_email
+from lambda_app.schemas.accounts.users import Email, OneTimeCode, SubmittedPassword, normalise_email
 from lambda_app.schemas.base import RequestModel, ResponseModel, examples, refuse_null
 from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES, Instant, Timestamp
 
@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 FILES_PER_SHARE = 100
 RECIPIENTS_PER_SHARE = 100
+MAIL_RECIPIENTS_MAX = 20
+"""Recipients of one request to mail a link."""
 SLUG_MIN_LENGTH = 3
 TOKEN_LENGTH = 22
 """Length of a random token, in characters. Slugs of this length are refused, so that tokens and slugs can be told apart."""
@@ -174,6 +176,19 @@ class LinkFiles(RequestModel):
     )
 
     file_ids: FileIds = Field(description="The files to add, behind those that the link has. A file that it has keeps its place.")
+
+
+class ShareMail(RequestModel):
+    """Who receives the address of a share link by mail."""
+
+    model_config = examples(
+        {"addresses": ["grace@example.com"]}, {"addresses": ["grace@example.com", "alan@example.com"], "message": "As promised."}
+    )
+
+    addresses: Annotated[list[Email], Field(min_length=1, max_length=MAIL_RECIPIENTS_MAX), AfterValidator(_once_each)] = Field(
+        description="The recipients. They need no account."
+    )
+    message: Note | None = Field(default=None, description="A text for the recipients. The mail quotes it.")
 
 
 class ShareUpdate(RequestModel):
