@@ -217,6 +217,8 @@ function shareCalls(http: Http) {
     /** Add files to a link, behind those that it has. */
     addFiles: (shareId: string, fileIds: readonly string[]) =>
       http.call("post", "/api/v1/shares/{share_id}/files", { path: { share_id: shareId }, body: { file_ids: [...fileIds] } }),
+    /** Mail the address of a link. */
+    mail: (shareId: string, body: api.ShareMail) => http.call("post", "/api/v1/shares/{share_id}/mail", { path: { share_id: shareId }, body }),
     removeFile: (shareId: string, fileId: string) =>
       http.call("delete", "/api/v1/shares/{share_id}/files/{file_id}", { path: { share_id: shareId, file_id: fileId } }),
     revoke: (shareId: string) => http.call("delete", "/api/v1/shares/{share_id}", { path: { share_id: shareId } }),
