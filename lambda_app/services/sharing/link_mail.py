@@ -1,6 +1,5 @@
 """Mails the address of a share link to people whom its owner names."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -118,6 +117,6 @@ def _text(user: User, share: Share, file_count: int, *, url: str, message: str |
     return "\n\n".join(parts) + "\n"
 
 
-def _quoted(heading: str, text: str | None) -> Sequence[str]:
+def _quoted(heading: str, text: str | None) -> list[str]:
     lines = DIRECTION_MARKS.sub("", text or "").strip().splitlines()
     return ["\n".join([heading, *(f"> {line}" for line in lines)])] if lines else []
