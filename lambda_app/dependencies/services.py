@@ -27,6 +27,8 @@ from lambda_app.services.files.usage import UsageService
 from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
+from lambda_app.services.sharing.link_files import LinkFileService
+from lambda_app.services.sharing.link_mail import LinkMailService
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.share_links import ShareLinkService
 from lambda_app.services.sharing.shares import ShareService
@@ -88,6 +90,8 @@ ApiKeysDep = Annotated[ApiKeyService, _service(Services.api_keys)]
 DeviceLoginsDep = Annotated[DeviceLoginService, _service(Services.device_logins)]
 AccountDeletionsDep = Annotated[AccountDeletionService, _service(Services.account_deletions)]
 SecondFactorsDep = Annotated[SecondFactorService, _service(Services.second_factors)]
+LinkMailDep = Annotated[LinkMailService, _service(Services.link_mail)]
+LinkFilesDep = Annotated[LinkFileService, _service(Services.link_files)]
 SharesDep = Annotated[ShareService, _service(Services.shares)]
 ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]
 RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]
