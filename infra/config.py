@@ -120,6 +120,8 @@ class StageConfig:
     open_registration: bool = True
     require_verified_email: bool = False
     """Whether users must confirm their address before they can sign in; needs `mail_from`."""
+    invitations_by_users: bool = False
+    """Whether users may invite addresses without an account to their files; needs `mail_from`."""
     recovery_region: str | None = None
     """Another region that receives a copy of each daily backup of the database (AWS Backup). None: no copies."""
     replicates_objects: bool = False
@@ -178,6 +180,8 @@ class StageConfig:
         if self.mail_from is None:
             if self.require_verified_email:
                 raise ConfigError("require_verified_email needs mail_from, which sends the mail to confirm an address")
+            if self.invitations_by_users:
+                raise ConfigError("invitations_by_users needs mail_from, which sends the invitations")
             if self.mail_identity is not None or self.makes_mail_identity:
                 raise ConfigError("mail_identity and makes_mail_identity need mail_from")
             return
@@ -254,6 +258,7 @@ _FLAG_OVERRIDES = (
     "serves_unscannable",
     "open_registration",
     "require_verified_email",
+    "invitations_by_users",
     "firewall",
     "makes_mail_identity",
 )

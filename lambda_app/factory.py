@@ -34,6 +34,7 @@ from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.callers import CallerRepository, caller_statements
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
+from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
@@ -72,6 +73,7 @@ from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.callers import CallerService
 from lambda_app.services.accounts.deletions import AccountDeletionService
+from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
 from lambda_app.services.accounts.request_limits import RequestLimits
@@ -288,8 +290,24 @@ class Services:
             named_access=NamedAccessRepository(session),
             open_access=OpenAccessRepository(session),
             passwords=self.passwords,
-            policy=MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url),
+            policy=self._mail_policy(),
         )
+
+    def invitations(self, session: Session) -> InvitationService:
+        """The invitation service of one unit of work."""
+        return InvitationService(
+            invitations=InvitationRepository(session),
+            allowances=MailAllowanceRepository(session),
+            users=UserRepository(session),
+            accounts=self.users(session),
+            files=FileRepository(session),
+            named_access=NamedAccessRepository(session),
+            policy=self._mail_policy(),
+            by_users=self.settings.invitations_by_users,
+        )
+
+    def _mail_policy(self) -> MailPolicy:
+        return MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url)
 
     def administration(self, session: Session) -> AdministrationService:
         """The administration service of one unit of work."""
@@ -322,6 +340,7 @@ class Services:
         return MaintenanceService(
             sessions=SessionRepository(session),
             mail_tokens=MailTokenRepository(session),
+            invitations=InvitationRepository(session),
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),
             share_links=ShareLinkRepository(session),

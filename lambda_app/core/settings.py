@@ -132,6 +132,8 @@ class Settings(BaseModel):
     """Hours for which a finished zip archive is available."""
     open_registration: bool = True
     """Whether anonymous callers may create accounts; superusers always may."""
+    invitations_by_users: bool = False
+    """Whether users may invite addresses to their files, and so to create an account. Superusers always may."""
     backend_cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
     """Comma-separated origins whose pages may call the API. Never `*`."""
     origin_key_arns: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
@@ -280,9 +282,11 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _can_verify_email(self) -> Self:
+    def _can_send_required_mail(self) -> Self:
         if self.require_verified_email and not self.can_send_mail:
             raise ValueError("REQUIRE_VERIFIED_EMAIL requires MAIL_FROM")
+        if self.invitations_by_users and not self.can_send_mail:
+            raise ValueError("INVITATIONS_BY_USERS requires MAIL_FROM")
         return self
 
     @property

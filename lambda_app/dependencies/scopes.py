@@ -13,11 +13,11 @@ _OWN_ACCOUNT = re.compile(r"(/login/test-token|/users/me)$")
 def scope_of(method: str, route: str) -> Scope | None:
     """Return the scope that an API key needs for a route template; None allows any key.
 
-    Managing shares, grants and file requests needs `shares`. Opening a link and creating an archive need `files:read`.
+    Managing shares, grants, invitations and file requests needs `shares`. Opening a link and creating an archive need `files:read`.
     Files, their storage usage and upload tokens need `files:read` or `files:write`, by method. Any key can read the account that it
     belongs to. All other routes, including changes of the account, need `admin`.
     """
-    if re.search(r"/(shares|grants|file-requests)(/|$)", route):
+    if re.search(r"/(shares|grants|file-requests)(/|$)|/invitations(?!/accept)(/|$)", route):
         return Scope.SHARES
     if "/s/{" in route or re.search(r"/archives(/|$)", route):
         return Scope.FILES_READ

@@ -1,6 +1,7 @@
 """The SQLAlchemy tables."""
 
 from lambda_app.models.accounts.api_keys import ApiKey
+from lambda_app.models.accounts.invitations import Invitation
 from lambda_app.models.accounts.mail_allowances import MailAllowance
 from lambda_app.models.accounts.mail_tokens import MailPurpose, MailToken
 from lambda_app.models.accounts.recovery_codes import RecoveryCode
@@ -45,6 +46,7 @@ __all__ = [
     "FileStatus",
     "GrantRole",
     "IdempotencyKey",
+    "Invitation",
     "MailAllowance",
     "MailPurpose",
     "MailToken",

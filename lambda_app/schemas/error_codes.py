@@ -127,6 +127,11 @@ ERRORS: dict[str, ErrorSpec] = {
     "email_taken": ErrorSpec(409, "Another account has this e-mail address."),
     "user_not_found": ErrorSpec(404, "No account has this id or e-mail address."),
     "own_role": ErrorSpec(409, "Superusers cannot change their own role."),
+    "invitation_not_found": ErrorSpec(404, "The caller has no invitation with this id."),
+    "invitations_closed": ErrorSpec(403, "Users cannot send invitations on this server."),
+    "too_many_invitations": ErrorSpec(409, "The account has the maximum number of invitations that wait for their recipients."),
+    "too_many_invitation_mails": ErrorSpec(429, "Too many invitations were sent. Wait before the next one."),
+    "sign_in_required": ErrorSpec(403, "The invited address has an account: send its access token."),
     "api_key_not_found": ErrorSpec(404, "The caller has no API key with this id."),
     "too_many_api_keys": ErrorSpec(409, "The account has the maximum number of API keys."),
     # Files and uploads.

@@ -4,6 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 from lambda_app.core import clock
+from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
@@ -13,7 +14,7 @@ from lambda_app.repositories.sharing.share_links import RESUME_WITHIN, ShareLink
 from lambda_app.repositories.stats import STATS_DAYS, StatsRepository
 
 ENDED_RETENTION = timedelta(days=30)
-"""How long ended sessions and expired mail tokens are stored. Until then, the reuse of a session's refresh token is detected."""
+"""How long ended sessions, and expired mail tokens and invitations are stored. Until then, the reuse of a refresh token is detected."""
 
 
 class MaintenanceService:
@@ -24,6 +25,7 @@ class MaintenanceService:
         *,
         sessions: SessionRepository,
         mail_tokens: MailTokenRepository,
+        invitations: InvitationRepository,
         mail_allowances: MailAllowanceRepository,
         attempts: SignInAttemptRepository,
         share_links: ShareLinkRepository,
@@ -32,6 +34,7 @@ class MaintenanceService:
     ) -> None:
         self._sessions = sessions
         self._mail_tokens = mail_tokens
+        self._invitations = invitations
         self._mail_allowances = mail_allowances
         self._attempts = attempts
         self._share_links = share_links
@@ -51,6 +54,7 @@ class MaintenanceService:
         steps = {
             "sessions": partial(self._sessions.purge, ended_before=now - ENDED_RETENTION),
             "mail_tokens": partial(self._mail_tokens.purge, expired_before=now - ENDED_RETENTION),
+            "invitations": partial(self._invitations.purge, expired_before=now - ENDED_RETENTION),
             "mail_allowances": partial(self._mail_allowances.purge),
             "sign_in_attempts": partial(self._attempts.purge),
             "upload_tokens": partial(self._upload_tokens.purge, expired_before=now - ENDED_RETENTION),

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,7 +15,9 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from starlette.routing import Route
 
+from lambda_app.core import clock
 from lambda_app.factory import Services
+from lambda_app.models import Invitation
 from tests.support.accounts import Account, make_file, start_upload
 from tests.support.forgeries import LIFETIME_SECONDS, Victim
 from tests.support.shares import make_share
@@ -190,6 +193,13 @@ ROWS: dict[str, Row] = {
     "PUT /files/{file_id}/grants": Row(for_owner(200, scope="shares"), json={"user_id": "{viewer}"}),
     "GET /files/{file_id}/grants": Row(for_owner(200, scope="shares")),
     "DELETE /files/{file_id}/grants/{user_id}": Row(for_owner(204, scope="shares")),
+    # Mail is not configured, and users cannot invite: tests/integration/api/test_invitations.py has the other cases.
+    "POST /invitations": Row(for_superusers(503), json={"email": "new-{random}@example.com"}),
+    "POST /files/{file_id}/invitations": Row(for_superusers(503), json={"email": "new-{random}@example.com"}),
+    "GET /invitations": Row(for_signed_in(200, scope="shares")),
+    "POST /invitations/accept": Row(for_signed_in(410) | {"anonymous": 410}, json={"token": "x"}),
+    "POST /invitations/{invitation_id}/resend": Row(for_share_owner(403) | {"superuser": 503, "superuser's admin key": 503}),
+    "DELETE /invitations/{invitation_id}": Row(for_share_owner(204)),
     "POST /file-requests": Row(for_signed_in(201, scope="shares"), json={"title": "secret-name"}),
     "GET /file-requests": Row(for_signed_in(200, scope="shares")),
     "GET /file-requests/{request_id}": Row(only_for_request_owner(200)),
@@ -231,6 +241,7 @@ class World:
 
     def __init__(self, client: httpx.Client, services: Services, make_user: Callable[..., Account]) -> None:
         self._client = client
+        self._services = services
         self._shared: str | None = None
         self._file: str | None = None
         self.owner, self.superuser, disabled = make_user(), make_user(is_superuser=True), make_user()
@@ -266,6 +277,7 @@ class World:
     def path(self, template: str) -> str:
         """Replace the parameters of the path with ids of new data of the owner."""
         factories: Mapping[str, Callable[[], str]] = {
+            "{invitation_id}": self._invitation,
             "{upload_token_id}": lambda: str(self.upload_token()["id"]),
             "/uppy/{token}/s3/multipart/{upload_id}": self._uppy_upload,
             "/uppy/{token}": lambda: f"/uppy/{self.upload_token()['token']}",
@@ -299,6 +311,16 @@ class World:
             self._file = make_file(self._client, self.owner)["id"]
         response = self._client.post(f"{PREFIX}/archives", json={"file_ids": [self._file]}, headers=self.owner.headers)
         return str(response.json()["id"])
+
+    def _invitation(self) -> str:
+        now, invitation_id = clock.now(), uuid4()
+        times = {"created_at": now, "sent_at": now, "expires_at": now + timedelta(days=1)}
+        invitation = Invitation(
+            id=invitation_id, inviter_id=self.owner.id, email=f"{invitation_id}@example.com", token_hash=invitation_id.hex, **times
+        )
+        with self._services.unit_of_work() as session:
+            session.add(invitation)
+        return str(invitation_id)
 
     def request(self) -> dict[str, Any]:
         """Create a file request of the owner."""

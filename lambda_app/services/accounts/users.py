@@ -111,10 +111,19 @@ class UserService:
             raise TooManyRegistrationsError.until(clock.now() + MAIL_WINDOW)
         return self._create(registration, is_superuser=False)
 
+    def register_invited(self, registration: UserCreate) -> User:
+        """Create an account with a confirmed address. The caller has verified an invitation that was mailed to it.
+
+        Raises EmailTakenError, WeakPasswordError.
+        """
+        validate_password_strength(registration.password, email=registration.email)
+        return self._create(registration, is_superuser=False, is_confirmed=True)
+
     def create_superuser(self, registration: UserCreate) -> User:
         """Create a superuser. For the operator's command line only. Raises EmailTakenError, WeakPasswordError."""
         validate_password_strength(registration.password, email=registration.email)
-        return self._create(registration, is_superuser=True)
+        # The operator enters the address, so it needs no verification.
+        return self._create(registration, is_superuser=True, is_confirmed=True)
 
     def reset_password(self, email: str, password: str) -> User:
         """Set a new password and end all sessions of the account. For the operator's command line only.
@@ -226,7 +235,7 @@ class UserService:
         except ValueError:
             return None
 
-    def _create(self, registration: UserCreate, *, is_superuser: bool) -> User:
+    def _create(self, registration: UserCreate, *, is_superuser: bool, is_confirmed: bool = False) -> User:
         now = clock.now()
         user = User(
             id=uuid4(),
@@ -235,8 +244,7 @@ class UserService:
             is_active=True,
             is_superuser=is_superuser,
             token_epoch=0,
-            # The operator enters the superuser's address, so it needs no verification.
-            email_verified_at=now if is_superuser else None,
+            email_verified_at=now if is_confirmed else None,
             created_at=now,
             updated_at=now,
         )
