@@ -34,6 +34,7 @@ from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.callers import CallerRepository, caller_statements
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
+from lambda_app.repositories.accounts.exports import ExportRepository
 from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
@@ -73,6 +74,7 @@ from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.callers import CallerService
 from lambda_app.services.accounts.deletions import AccountDeletionService
+from lambda_app.services.accounts.exports import ExportService
 from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
@@ -83,6 +85,7 @@ from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
+from lambda_app.services.archives.export_data import ExportPreparation
 from lambda_app.services.archives.sweep import ArchiveSweepService
 from lambda_app.services.audit_sealing import AuditEras, AuditSealer
 from lambda_app.services.files.batch_changes import FileBatchChangeService
@@ -500,8 +503,19 @@ class Services:
 
     def archive_builds(self, session: Session) -> ArchiveBuildService:
         """The service that builds archives, for one unit of work."""
-        return ArchiveBuildService(
-            transitions=ArchiveTransitionRepository(session), store=self._store(session), retention=self._archive_retention()
+        transitions, store = ArchiveTransitionRepository(session), self._store(session)
+        exports = ExportPreparation(exports=ExportRepository(session), transitions=transitions, store=store)
+        return ArchiveBuildService(transitions=transitions, exports=exports, store=store, retention=self._archive_retention())
+
+    def exports(self, session: Session) -> ExportService:
+        """The export service of one unit of work."""
+        return ExportService(
+            exports=ExportRepository(session),
+            transitions=ArchiveTransitionRepository(session),
+            login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
+            store=self._store(session),
+            retention=self._archive_retention(),
         )
 
     def archive_sweep(self, session: Session) -> ArchiveSweepService:

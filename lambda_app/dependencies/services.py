@@ -10,6 +10,7 @@ from lambda_app.factory import Services
 from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.deletions import AccountDeletionService
+from lambda_app.services.accounts.exports import ExportService
 from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.recovery import RecoveryService
 from lambda_app.services.accounts.second_factor import SecondFactorService
@@ -87,6 +88,7 @@ SessionsDep = Annotated[SessionService, _service(Services.sessions)]
 ApiKeysDep = Annotated[ApiKeyService, _service(Services.api_keys)]
 AccountDeletionsDep = Annotated[AccountDeletionService, _service(Services.account_deletions)]
 SecondFactorsDep = Annotated[SecondFactorService, _service(Services.second_factors)]
+ExportsDep = Annotated[ExportService, _service(Services.exports)]
 InvitationsDep = Annotated[InvitationService, _service(Services.invitations)]
 SharesDep = Annotated[ShareService, _service(Services.shares)]
 ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]

@@ -134,6 +134,8 @@ ROWS: dict[str, Row] = {
     # The password is wrong; tests/integration/api/test_account_deletion.py has the other cases.
     "DELETE /users/me": Row(for_signed_in(403), json={"current_password": "wrong"}),
     "DELETE /users/{user_id}": Row(for_signed_in(403), json={"current_password": "wrong"}),
+    "POST /users/me/export": Row(for_signed_in(403), json={"current_password": "wrong"}),
+    "GET /users/me/export": Row(for_signed_in(404)),
     "POST /users/{user_id}/deletion/cancel": Row(for_superusers(409)),
     "GET /users/{user_id}": Row(for_owner(200)),
     "PATCH /users/{user_id}": Row(for_owner(200), json={}),

@@ -69,6 +69,8 @@ class User(Timestamps, Base):
 
     deletion_at: Mapped[datetime | None]
     """When the account and everything in it is deleted; None unless that was requested. Until then the account is disabled."""
+    export_requested_at: Mapped[datetime | None]
+    """When the user last requested an export of the account."""
     deletion_is_own: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     """Whether the user requested the deletion, and so can cancel it by a sign-in. Otherwise only a superuser can."""
 
