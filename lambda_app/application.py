@@ -7,7 +7,18 @@ from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.routers import admin, config, docs, health, receipts
-from lambda_app.routers.accounts import api_keys, browser_sessions, deletions, exports, invitations, login, second_factors, sessions, users
+from lambda_app.routers.accounts import (
+    api_keys,
+    browser_sessions,
+    deletions,
+    exports,
+    invitations,
+    login,
+    second_factors,
+    sessions,
+    transfers,
+    users,
+)
 from lambda_app.routers.archives import archives, share_archives
 from lambda_app.routers.files import batches, files, public_files, upload_tokens, uploads, uppy
 from lambda_app.routers.http.branding import add_branding
@@ -29,6 +40,7 @@ API_ROUTERS = (
     second_factors.router,
     deletions.router,
     exports.router,
+    transfers.router,
     users.router,
     batches.router,
     uploads.router,

@@ -41,6 +41,7 @@ from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.accounts.transfers import OwnershipTransferRepository
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.archives.archives import ArchiveRepository
 from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
@@ -81,6 +82,7 @@ from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
 from lambda_app.services.accounts.request_limits import RequestLimits
 from lambda_app.services.accounts.second_factor import SecondFactorService, SecondFactorVerifier
 from lambda_app.services.accounts.sessions import SessionPolicy, SessionService
+from lambda_app.services.accounts.transfers import FileMover, TransferService
 from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
@@ -344,6 +346,7 @@ class Services:
             sessions=SessionRepository(session),
             mail_tokens=MailTokenRepository(session),
             invitations=InvitationRepository(session),
+            transfers=OwnershipTransferRepository(session),
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),
             share_links=ShareLinkRepository(session),
@@ -488,6 +491,7 @@ class Services:
             tombstones=self._tombstones(session),
             keys=IdempotencyRepository(session),
             accounts=AccountDeletionRepository(session),
+            mover=self._file_mover(session),
             store=self._store(session),
         )
 
@@ -506,6 +510,21 @@ class Services:
         transitions, store = ArchiveTransitionRepository(session), self._store(session)
         exports = ExportPreparation(exports=ExportRepository(session), transitions=transitions, store=store)
         return ArchiveBuildService(transitions=transitions, exports=exports, store=store, retention=self._archive_retention())
+
+    def transfers(self, session: Session) -> TransferService:
+        """The service of ownership transfers, for one unit of work."""
+        return TransferService(
+            transfers=OwnershipTransferRepository(session),
+            users=UserRepository(session),
+            recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
+            login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
+            allowances=MailAllowanceRepository(session),
+            mover=self._file_mover(session),
+        )
+
+    def _file_mover(self, session: Session) -> FileMover:
+        return FileMover(OwnershipTransferRepository(session), self._default_quota())
 
     def exports(self, session: Session) -> ExportService:
         """The export service of one unit of work."""

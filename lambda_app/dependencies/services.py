@@ -15,6 +15,7 @@ from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.recovery import RecoveryService
 from lambda_app.services.accounts.second_factor import SecondFactorService
 from lambda_app.services.accounts.sessions import SessionService
+from lambda_app.services.accounts.transfers import TransferService
 from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
@@ -89,6 +90,7 @@ ApiKeysDep = Annotated[ApiKeyService, _service(Services.api_keys)]
 AccountDeletionsDep = Annotated[AccountDeletionService, _service(Services.account_deletions)]
 SecondFactorsDep = Annotated[SecondFactorService, _service(Services.second_factors)]
 ExportsDep = Annotated[ExportService, _service(Services.exports)]
+TransfersDep = Annotated[TransferService, _service(Services.transfers)]
 InvitationsDep = Annotated[InvitationService, _service(Services.invitations)]
 SharesDep = Annotated[ShareService, _service(Services.shares)]
 ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]

@@ -7,6 +7,7 @@ from lambda_app.models.accounts.mail_tokens import MailPurpose, MailToken
 from lambda_app.models.accounts.recovery_codes import RecoveryCode
 from lambda_app.models.accounts.sessions import RefreshToken, UserSession
 from lambda_app.models.accounts.sign_in_attempts import AttemptKind, SignInAttempt
+from lambda_app.models.accounts.transfers import OwnershipTransfer, TransferStatus
 from lambda_app.models.accounts.users import User
 from lambda_app.models.archives import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, ShareArchiveDownload
 from lambda_app.models.audit import AuditChainEvent, AuditCheckpoint, AuditEra, AuditEvent, AuditHead, AuditLogKey, AuditTile
@@ -52,6 +53,7 @@ __all__ = [
     "MailToken",
     "OpenFileRequest",
     "OpenShare",
+    "OwnershipTransfer",
     "RecoveryCode",
     "RefreshToken",
     "Share",
@@ -64,6 +66,7 @@ __all__ = [
     "SignInAttempt",
     "SweepPosition",
     "Tombstone",
+    "TransferStatus",
     "UploadHour",
     "UploadToken",
     "UploadTokenFile",

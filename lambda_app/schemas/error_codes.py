@@ -132,6 +132,10 @@ ERRORS: dict[str, ErrorSpec] = {
     "too_many_invitations": ErrorSpec(409, "The account has the maximum number of invitations that wait for their recipients."),
     "too_many_invitation_mails": ErrorSpec(429, "Too many invitations were sent. Wait before the next one."),
     "sign_in_required": ErrorSpec(403, "The invited address has an account: send its access token."),
+    "transfer_not_found": ErrorSpec(404, "The caller has no transfer with this id that the caller can change so."),
+    "transfer_open": ErrorSpec(409, "Another transfer of the account waits for consent or is in progress."),
+    "transfer_to_self": ErrorSpec(409, "The files belong to the recipient already."),
+    "transfer_closed": ErrorSpec(409, "The transfer was declined or withdrawn, or has expired."),
     "api_key_not_found": ErrorSpec(404, "The caller has no API key with this id."),
     "too_many_api_keys": ErrorSpec(409, "The account has the maximum number of API keys."),
     # Files and uploads.

@@ -9,6 +9,7 @@ from lambda_app.repositories.accounts.mail_allowances import MailAllowanceReposi
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.accounts.transfers import OwnershipTransferRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.sharing.share_links import RESUME_WITHIN, ShareLinkRepository
 from lambda_app.repositories.stats import STATS_DAYS, StatsRepository
@@ -20,12 +21,13 @@ ENDED_RETENTION = timedelta(days=30)
 class MaintenanceService:
     """Deletes rows that no request needs any more, and counts what the statistics show."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a parameter for each kind of row
         self,
         *,
         sessions: SessionRepository,
         mail_tokens: MailTokenRepository,
         invitations: InvitationRepository,
+        transfers: OwnershipTransferRepository,
         mail_allowances: MailAllowanceRepository,
         attempts: SignInAttemptRepository,
         share_links: ShareLinkRepository,
@@ -35,6 +37,7 @@ class MaintenanceService:
         self._sessions = sessions
         self._mail_tokens = mail_tokens
         self._invitations = invitations
+        self._transfers = transfers
         self._mail_allowances = mail_allowances
         self._attempts = attempts
         self._share_links = share_links
@@ -55,6 +58,7 @@ class MaintenanceService:
             "sessions": partial(self._sessions.purge, ended_before=now - ENDED_RETENTION),
             "mail_tokens": partial(self._mail_tokens.purge, expired_before=now - ENDED_RETENTION),
             "invitations": partial(self._invitations.purge, expired_before=now - ENDED_RETENTION),
+            "transfers": partial(self._transfers.purge, ended_before=now - ENDED_RETENTION),
             "mail_allowances": partial(self._mail_allowances.purge),
             "sign_in_attempts": partial(self._attempts.purge),
             "upload_tokens": partial(self._upload_tokens.purge, expired_before=now - ENDED_RETENTION),

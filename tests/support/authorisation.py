@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from lambda_app.core import clock
 from lambda_app.factory import Services
-from lambda_app.models import Invitation
+from lambda_app.models import Invitation, OwnershipTransfer, User
 from tests.support.accounts import Account, make_file, start_upload
 from tests.support.forgeries import LIFETIME_SECONDS, Victim
 from tests.support.shares import make_share
@@ -136,6 +136,12 @@ ROWS: dict[str, Row] = {
     "DELETE /users/{user_id}": Row(for_signed_in(403), json={"current_password": "wrong"}),
     "POST /users/me/export": Row(for_signed_in(403), json={"current_password": "wrong"}),
     "GET /users/me/export": Row(for_signed_in(404)),
+    # The password is wrong; tests/integration/api/test_transfers.py has the other cases.
+    "POST /users/{user_id}/transfer": Row(for_signed_in(403), json={"email": "x@example.com", "current_password": "wrong"}),
+    "GET /transfers": Row(for_signed_in(200)),
+    "POST /transfers/{transfer_id}/accept": Row(only_for_owner(200)),
+    "POST /transfers/{transfer_id}/decline": Row(only_for_owner(204)),
+    "DELETE /transfers/{transfer_id}": Row(for_signed_in(404) | {"superuser": 204, "superuser's admin key": 204}),
     "POST /users/{user_id}/deletion/cancel": Row(for_superusers(409)),
     "GET /users/{user_id}": Row(for_owner(200)),
     "PATCH /users/{user_id}": Row(for_owner(200), json={}),
@@ -280,6 +286,7 @@ class World:
         """Replace the parameters of the path with ids of new data of the owner."""
         factories: Mapping[str, Callable[[], str]] = {
             "{invitation_id}": self._invitation,
+            "{transfer_id}": self._transfer,
             "{upload_token_id}": lambda: str(self.upload_token()["id"]),
             "/uppy/{token}/s3/multipart/{upload_id}": self._uppy_upload,
             "/uppy/{token}": lambda: f"/uppy/{self.upload_token()['token']}",
@@ -323,6 +330,16 @@ class World:
         with self._services.unit_of_work() as session:
             session.add(invitation)
         return str(invitation_id)
+
+    def _transfer(self) -> str:
+        """Create a transfer of a new user's files to the owner."""
+        now, transfer_id, giver_id = clock.now(), uuid4(), uuid4()
+        times = {"created_at": now, "expires_at": now + timedelta(days=1)}
+        with self._services.unit_of_work() as session:
+            session.add(User(id=giver_id, email=f"{giver_id}@example.com", hashed_password="x", created_at=now, updated_at=now))
+            session.flush()
+            session.add(OwnershipTransfer(id=transfer_id, from_id=giver_id, to_id=self.owner.id, status="requested", **times))
+        return str(transfer_id)
 
     def request(self) -> dict[str, Any]:
         """Create a file request of the owner."""

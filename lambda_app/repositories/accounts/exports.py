@@ -27,6 +27,7 @@ from lambda_app.models import (
     FileStatus,
     Invitation,
     MailToken,
+    OwnershipTransfer,
     Share,
     ShareFile,
     ShareRecipient,
@@ -109,6 +110,10 @@ SECTIONS: Final = (
         (FileGrant.file_created_at, FileGrant.file_id)),
     Section("invitations", Invitation, lambda user_id: Invitation.inviter_id == user_id, (Invitation.created_at, Invitation.id),
         frozenset({"token_hash"})),
+    Section("transfers_offered", OwnershipTransfer, lambda user_id: OwnershipTransfer.from_id == user_id,
+        (OwnershipTransfer.created_at, OwnershipTransfer.id)),
+    Section("transfers_received", OwnershipTransfer, lambda user_id: OwnershipTransfer.to_id == user_id,
+        (OwnershipTransfer.created_at, OwnershipTransfer.id)),
     Section("upload_tokens", UploadToken, lambda user_id: UploadToken.owner_id == user_id, (UploadToken.created_at, UploadToken.id),
         frozenset({"token_hash", "token_epoch"})),
     Section("archives", Archive, lambda user_id: Archive.user_id == user_id, (Archive.created_at, Archive.id),
@@ -207,7 +212,7 @@ class ExportRepository:
     def list_rows(self, section: Section, user_id: UUID) -> Iterator[dict[str, Any]]:
         """Yield the rows of a section, in its order. Each page is a query of its own, so rows may change in between."""
         columns = [*section.columns, *section.more]
-        names = [column.key for column in columns]
+        names = [str(column.key) for column in columns]
         for rows in self._pages(section, user_id, columns):
             yield from (dict(zip(names, row, strict=True)) for row in rows)
 
