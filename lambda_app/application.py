@@ -36,10 +36,12 @@ API_ROUTERS = (
     config.router,
     browser_sessions.router,
     sessions.router,
+    sessions.user_router,
     api_keys.router,
     second_factors.router,
     deletions.router,
     exports.router,
+    admin.own_router,
     transfers.router,
     users.router,
     batches.router,
@@ -53,6 +55,7 @@ API_ROUTERS = (
     grants.router,
     invitations.router,
     file_requests.router,
+    file_requests.user_router,
 )
 """Served below the API prefix. A route with a literal segment must precede a route whose path parameter matches the same path."""
 ROOT_ROUTERS = (

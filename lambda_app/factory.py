@@ -48,6 +48,7 @@ from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.audit_log import AuditLogRepository
+from lambda_app.repositories.audit_names import AuditNameRepository
 from lambda_app.repositories.files.batch_transitions import FileBatchTransitionRepository
 from lambda_app.repositories.files.batches import FileBatchRepository
 from lambda_app.repositories.files.caller_files import CallerFileRepository, file_statements
@@ -316,7 +317,7 @@ class Services:
 
     def administration(self, session: Session) -> AdministrationService:
         """The administration service of one unit of work."""
-        return AdministrationService(audit=AuditRepository(session), stats=StatsRepository(session))
+        return AdministrationService(audit=AuditRepository(session), names=AuditNameRepository(session), stats=StatsRepository(session))
 
     def audit_log(self, session: Session) -> AuditLogRepository:
         """The tree over the audit log, for commands that verify it."""

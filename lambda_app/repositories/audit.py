@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -155,6 +156,19 @@ class AuditRepository:
         events: list[AuditEvent | AuditChainEvent] = [*self._session.execute(_page(AuditEvent, filters, limit)).scalars()]
         if len(events) < limit:
             events += self._session.execute(_page(AuditChainEvent, filters, limit - len(events))).scalars()
+        return events
+
+    def page_of_user(self, user_id: UUID, filters: AuditFilter, *, limit: int) -> list[AuditEvent | AuditChainEvent]:
+        """Return up to `limit` events that the user caused or that are about the user's account, newest first."""
+        events: list[AuditEvent | AuditChainEvent] = []
+        for table in (AuditEvent, AuditChainEvent):
+            found: list[AuditEvent | AuditChainEvent] = []
+            if len(events) < limit:
+                # Two queries, because each reads its index in the order of the list and stops at the limit.
+                for own in (replace(filters, actor_id=user_id), replace(filters, subject=f"user:{user_id}")):
+                    found += self._session.execute(_page(table, own, limit - len(events))).scalars()
+                distinct = {event.seq: event for event in found}
+                events += [distinct[seq] for seq in sorted(distinct, reverse=True)][: limit - len(events)]
         return events
 
 

@@ -11,7 +11,18 @@ from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.db.session import own_transaction
-from lambda_app.models import File, FileGrant, FileRequest, FileStatus, OwnershipTransfer, Share, TransferStatus, User
+from lambda_app.models import (
+    Archive,
+    ArchiveStatus,
+    File,
+    FileGrant,
+    FileRequest,
+    FileStatus,
+    OwnershipTransfer,
+    Share,
+    TransferStatus,
+    User,
+)
 from lambda_app.repositories.audit import audit_entry, audit_insert, audit_insert_for, audited_change
 from lambda_app.repositories.batch_delete import delete_in_batches
 from lambda_app.repositories.statements import newest_page
@@ -97,6 +108,11 @@ class OwnershipTransferRepository:
             now = clock.now()
             links = update(Share).where(Share.owner_id == transfer.from_id, Share.revoked_at.is_(None), Share.needs_superuser.is_(False))
             requests = update(FileRequest).where(FileRequest.owner_id == transfer.from_id, FileRequest.revoked_at.is_(None))
+            # Zips of links count against the limits of the old owner. Visitors request new ones.
+            is_of_link = Archive.share_id.in_(select(Share.id).where(Share.owner_id == transfer.from_id, Share.needs_superuser.is_(False)))
+            zips = update(Archive).where(Archive.holder_id == transfer.from_id, is_of_link, Archive.status != ArchiveStatus.DELETING)
+            zips = zips.values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=now)
+            self._session.execute(zips.execution_options(synchronize_session=False))
             counts = {}
             for name, change in (("links", links), ("file_requests", requests)):
                 moved = change.values(owner_id=transfer.to_id, updated_at=now).execution_options(synchronize_session=False)

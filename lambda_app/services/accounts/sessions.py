@@ -243,6 +243,19 @@ class SessionService:
         last = sessions[-1] if len(rows) > limit else None
         return SessionPage(sessions, None if last is None else Cursor(_NEWEST_FIRST, last.created_at, last.id))
 
+    def page_sessions_of(self, administrator: User, user_id: UUID, *, limit: int, after: Cursor | None) -> SessionPage:
+        """Return one page of the active sessions of any user; superusers only. Raises PermissionDeniedError, NotFoundError."""
+        if not administrator.is_superuser:
+            raise PermissionDeniedError
+        return self.page_sessions(self._users.require(user_id), limit=limit, after=after)
+
+    def revoke_of(self, administrator: User, user_id: UUID, session_id: UUID) -> None:
+        """End one session of any user; superusers only. Raises PermissionDeniedError, NotFoundError."""
+        if not administrator.is_superuser:
+            raise PermissionDeniedError
+        if self._sessions.end(session_id, user_id=user_id, action="session.revoked") is None:
+            raise NotFoundError("Session not found", code="session_not_found")
+
     def revoke(self, user: User, session_id: UUID) -> None:
         """End one of the user's sessions. Raises NotFoundError."""
         if self._sessions.end(session_id, user_id=user.id, action="session.revoked") is None:
