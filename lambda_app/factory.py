@@ -77,6 +77,7 @@ from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.callers import CallerService
 from lambda_app.services.accounts.deletions import AccountDeletionService
 from lambda_app.services.accounts.exports import ExportService
+from lambda_app.services.accounts.factor_policy import FactorPolicy
 from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
@@ -259,8 +260,12 @@ class Services:
             policy=SessionPolicy(
                 lifetime=timedelta(days=self.settings.refresh_token_expire_days),
                 requires_verified_email=self.settings.require_verified_email,
+                factor=self._factor_policy(),
             ),
         )
+
+    def _factor_policy(self) -> FactorPolicy:
+        return FactorPolicy(self.settings.require_second_factor)
 
     def second_factors(self, session: Session) -> SecondFactorService:
         """The service for second factors, for one unit of work."""
@@ -270,6 +275,7 @@ class Services:
             verifier=self._second_factor(session),
             login_throttle=self._login_throttle(session),
             cipher=self._link_cipher(),
+            policy=self._factor_policy(),
             issuer=ISSUER,
         )
 

@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, String, cast, func, literal, select, union_all
+from sqlalchemy import String, cast, func, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from lambda_app.models import ApiKey, Archive, File, FileRequest, Invitation, Share, User
 
 # The kind of a subject, its table, its name, and its owner.
-_NAMED: tuple[tuple[str, Any, ColumnElement[Any], Any], ...] = (
+_NAMED: tuple[tuple[str, Any, Any, Any], ...] = (
     ("user", User, User.email, User.id),
     ("file", File, File.filename, File.owner_id),
     ("share", Share, func.coalesce(Share.slug, Share.note), Share.owner_id),

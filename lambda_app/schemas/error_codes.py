@@ -98,6 +98,10 @@ ERRORS: dict[str, ErrorSpec] = {
     "too_many_attempts": ErrorSpec(429, "Too many failed attempts with a password. Wait before the next one."),
     "second_factor_required": ErrorSpec(403, "The account has a second factor: send a code as `otp`."),
     "bad_second_factor": ErrorSpec(401, "The code of the second factor is wrong, or was used before."),
+    "second_factor_enrolment_required": ErrorSpec(
+        403, "The account must have a second factor: set it up, then refresh the session. Until then it can do nothing else."
+    ),
+    "second_factor_mandatory": ErrorSpec(409, "The account must have a second factor."),
     "second_factor_on": ErrorSpec(409, "The second factor is already on."),
     "second_factor_off": ErrorSpec(409, "The account has no second factor, or its set-up was not started."),
     "own_second_factor": ErrorSpec(409, "Superusers turn off their own second factor with its code."),

@@ -1,4 +1,4 @@
-"""Exports of accounts, and transfers of all files to another account."""
+"""Exports of accounts, required second factors, and transfers of all files to another account."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -13,6 +13,7 @@ def upgrade() -> None:
     """Add the columns. A constant default does not rewrite the table."""
     op.add_column("archive", sa.Column("is_export", sa.Boolean(), server_default=sa.text("false"), nullable=False))
     op.add_column("user", sa.Column("export_requested_at", sa.DateTime(timezone=True)))
+    op.add_column("user", sa.Column("requires_second_factor", sa.Boolean(), server_default=sa.text("false"), nullable=False))
     op.create_table(
         "ownership_transfer",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -45,5 +46,6 @@ def downgrade() -> None:
     """Drop the columns, and let the sweep delete the exports: they must not become archives that an API key can read."""
     op.execute("UPDATE archive SET status = 'deleting', lease_id = NULL WHERE is_export")
     op.drop_table("ownership_transfer")
+    op.drop_column("user", "requires_second_factor")
     op.drop_column("user", "export_requested_at")
     op.drop_column("archive", "is_export")
