@@ -6,11 +6,12 @@ from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.routers import admin, config, docs, health, receipts
+from lambda_app.routers import admin, config, docs, events, health, receipts
 from lambda_app.routers.accounts import (
     api_keys,
     browser_sessions,
     deletions,
+    device_logins,
     exports,
     invitations,
     login,
@@ -43,6 +44,7 @@ API_ROUTERS = (
     exports.router,
     admin.own_router,
     transfers.router,
+    device_logins.router,
     users.router,
     batches.router,
     uploads.router,
@@ -50,6 +52,7 @@ API_ROUTERS = (
     admin.router,
     archives.router,
     receipts.router,
+    events.router,
     files.router,
     shares.router,
     grants.router,

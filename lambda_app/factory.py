@@ -34,6 +34,7 @@ from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.callers import CallerRepository, caller_statements
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
+from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
 from lambda_app.repositories.accounts.exports import ExportRepository
 from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
@@ -49,6 +50,8 @@ from lambda_app.repositories.archives.transitions import ArchiveTransitionReposi
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.audit_log import AuditLogRepository
 from lambda_app.repositories.audit_names import AuditNameRepository
+from lambda_app.repositories.events.dispatch import EventDispatchRepository
+from lambda_app.repositories.events.feed import CallerEventRepository
 from lambda_app.repositories.files.batch_transitions import FileBatchTransitionRepository
 from lambda_app.repositories.files.batches import FileBatchRepository
 from lambda_app.repositories.files.caller_files import CallerFileRepository, file_statements
@@ -76,6 +79,7 @@ from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.callers import CallerService
 from lambda_app.services.accounts.deletions import AccountDeletionService
+from lambda_app.services.accounts.device_logins import DeviceLoginService
 from lambda_app.services.accounts.exports import ExportService
 from lambda_app.services.accounts.factor_policy import FactorPolicy
 from lambda_app.services.accounts.invitations import InvitationService
@@ -92,6 +96,8 @@ from lambda_app.services.archives.builds import ArchiveBuildService
 from lambda_app.services.archives.export_data import ExportPreparation
 from lambda_app.services.archives.sweep import ArchiveSweepService
 from lambda_app.services.audit_sealing import AuditEras, AuditSealer
+from lambda_app.services.events.dispatch import EventDispatcher
+from lambda_app.services.events.feed import CallerEventService
 from lambda_app.services.files.batch_changes import FileBatchChangeService
 from lambda_app.services.files.batches import FileBatchService
 from lambda_app.services.files.caller_files import CallerFileService
@@ -196,6 +202,10 @@ class Services:
         with self.unit_of_work() as session:
             yield self.files(session)
 
+    def caller_events(self) -> CallerEventService:
+        """The service that lists the events of callers that are authenticated in the same flush."""
+        return CallerEventService(events=CallerEventRepository(StatementRunner(self.engine)), callers=self.callers())
+
     def caller_uploads(self) -> CallerUploadService:
         """The service that starts uploads of callers that its statements authenticate."""
         quota = self._default_quota()
@@ -293,6 +303,10 @@ class Services:
         """The API key service of one unit of work."""
         return ApiKeyService(api_keys=ApiKeyRepository(session))
 
+    def device_logins(self, session: Session) -> DeviceLoginService:
+        """The service for device sign-ins, for one unit of work."""
+        return DeviceLoginService(device_logins=DeviceLoginRepository(session), sessions=self.sessions(session))
+
     def recovery(self, session: Session) -> RecoveryService:
         """The service for password resets and e-mail verification, for one unit of work."""
         return RecoveryService(
@@ -351,6 +365,7 @@ class Services:
         """The maintenance service of one unit of work."""
         return MaintenanceService(
             sessions=SessionRepository(session),
+            device_logins=DeviceLoginRepository(session),
             mail_tokens=MailTokenRepository(session),
             invitations=InvitationRepository(session),
             transfers=OwnershipTransferRepository(session),
@@ -359,6 +374,7 @@ class Services:
             share_links=ShareLinkRepository(session),
             upload_tokens=UploadTokenRepository(session),
             stats=StatsRepository(session),
+            events=EventDispatchRepository(session),
         )
 
     def files(self, session: Session) -> FileService:
@@ -485,6 +501,10 @@ class Services:
             store=self._store(session),
             default_quota=self._default_quota(),
         )
+
+    def event_dispatcher(self, session: Session) -> EventDispatcher:
+        """The dispatcher of events, for one unit of work."""
+        return EventDispatcher(events=EventDispatchRepository(session))
 
     def usage(self, session: Session) -> UsageService:
         """The usage service of one unit of work."""

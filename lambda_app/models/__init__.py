@@ -1,6 +1,7 @@
 """The SQLAlchemy tables."""
 
 from lambda_app.models.accounts.api_keys import ApiKey
+from lambda_app.models.accounts.device_logins import DeviceLogin
 from lambda_app.models.accounts.invitations import Invitation
 from lambda_app.models.accounts.mail_allowances import MailAllowance
 from lambda_app.models.accounts.mail_tokens import MailPurpose, MailToken
@@ -12,6 +13,7 @@ from lambda_app.models.accounts.users import User
 from lambda_app.models.archives import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, ShareArchiveDownload
 from lambda_app.models.audit import AuditChainEvent, AuditCheckpoint, AuditEra, AuditEvent, AuditHead, AuditLogKey, AuditTile
 from lambda_app.models.base import Base
+from lambda_app.models.events import EventCursor, PublishedEvent
 from lambda_app.models.files.files import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus
 from lambda_app.models.files.idempotency import IdempotencyKey
 from lambda_app.models.files.sweep import SweepPosition
@@ -21,6 +23,7 @@ from lambda_app.models.files.upload_tokens import UploadToken, UploadTokenFile
 from lambda_app.models.sharing.file_requests import FileRequest, OpenFileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
 from lambda_app.models.sharing.shares import OpenShare, Share, ShareAudience, ShareDetails, ShareDownload, ShareFile, ShareRecipient
+from lambda_app.models.webhooks import DeliveryStatus, Webhook, WebhookDelivery
 
 __all__ = [
     "CHARGED",
@@ -41,6 +44,9 @@ __all__ = [
     "AuditLogKey",
     "AuditTile",
     "Base",
+    "DeliveryStatus",
+    "DeviceLogin",
+    "EventCursor",
     "File",
     "FileGrant",
     "FileRequest",
@@ -54,6 +60,7 @@ __all__ = [
     "OpenFileRequest",
     "OpenShare",
     "OwnershipTransfer",
+    "PublishedEvent",
     "RecoveryCode",
     "RefreshToken",
     "Share",
@@ -72,4 +79,6 @@ __all__ = [
     "UploadTokenFile",
     "User",
     "UserSession",
+    "Webhook",
+    "WebhookDelivery",
 ]

@@ -140,6 +140,11 @@ ERRORS: dict[str, ErrorSpec] = {
     "transfer_open": ErrorSpec(409, "Another transfer of the account waits for consent or is in progress."),
     "transfer_to_self": ErrorSpec(409, "The files belong to the recipient already."),
     "transfer_closed": ErrorSpec(409, "The transfer was declined or withdrawn, or has expired."),
+    "authorization_pending": ErrorSpec(400, "No user has approved the sign-in yet. Ask again after `interval` seconds."),
+    "access_denied": ErrorSpec(400, "The user denied the sign-in."),
+    "expired_token": ErrorSpec(400, "The device code is unknown, expired or used. Start the sign-in again."),
+    "device_login_not_found": ErrorSpec(404, "No program waits for this code."),
+    "too_many_device_logins": ErrorSpec(429, "Too many sign-ins from this network wait for approval."),
     "api_key_not_found": ErrorSpec(404, "The caller has no API key with this id."),
     "too_many_api_keys": ErrorSpec(409, "The account has the maximum number of API keys."),
     # Files and uploads.

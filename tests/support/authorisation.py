@@ -25,7 +25,7 @@ from tests.support.shares import make_share
 PREFIX = "/api/v1"
 UNAUTHENTICATED = ("anonymous", "disabled", "expired")
 SIGNED_IN = ("stranger", "owner", "superuser")
-SCOPES = ("files:read", "files:write", "shares", "admin")
+SCOPES = ("files:read", "files:write", "shares", "events:read", "admin")
 OWNERS_KEYS = tuple(f"owner's {scope} key" for scope in SCOPES)
 SUPERUSERS_KEYS = tuple(f"superuser's {scope} key" for scope in SCOPES)
 CALLERS = (*UNAUTHENTICATED, *SIGNED_IN, *OWNERS_KEYS, *SUPERUSERS_KEYS)
@@ -116,6 +116,11 @@ ROWS: dict[str, Row] = {
     "POST /session": Row(for_everyone(403), json={"email": "x@example.com", "password": "x"}),
     "POST /session/refresh": Row(for_everyone(403)),
     "DELETE /session": Row(for_everyone(403)),
+    # Unknown codes; tests/integration/api/test_device_logins.py has the other cases.
+    "POST /login/device": Row(for_everyone(200), json={"client": "we-upload"}),
+    "POST /login/device/token": Row(for_everyone(400), json={"device_code": "x"}),
+    "GET /users/me/device-logins/{user_code}": Row(for_signed_in(403) | dict.fromkeys(SIGNED_IN, 404)),
+    "POST /users/me/device-logins/{user_code}": Row(for_signed_in(403) | dict.fromkeys(SIGNED_IN, 404), json={"decision": "approve"}),
     "POST /login/forgot-password": Row(for_everyone(503), json={"email": "x@example.com"}),
     "POST /login/reset-password": Row(for_everyone(410), json={"token": "x", "password": "a good password"}),
     "POST /login/verification": Row(for_everyone(503), json={"email": "x@example.com"}),
@@ -158,6 +163,7 @@ ROWS: dict[str, Row] = {
     "GET /users/me/api-keys": Row(for_signed_in(200)),
     "DELETE /users/me/api-keys/{key_id}": Row(only_for_owner(204)),
     "GET /users/me/audit": Row(for_signed_in(200)),
+    "GET /events": Row(for_signed_in(200, scope="events:read")),
     "GET /admin/stats": Row(for_superusers(200)),
     "GET /admin/audit": Row(for_superusers(200)),
     "POST /files/upload": Row(for_signed_in(201, scope="files:write"), json=FILE),
@@ -307,6 +313,7 @@ class World:
             "{share_id}": lambda: str(self.share()["id"]),
             "/s/{token}": lambda: str(self.share()["url"]),
             "{archive_id}": self._archive,
+            "{user_code}": lambda: "BCDF-GHJK",
         }
         for name, create in factories.items():
             if name in template:
