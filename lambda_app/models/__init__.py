@@ -2,11 +2,13 @@
 
 from lambda_app.models.accounts.api_keys import ApiKey
 from lambda_app.models.accounts.device_logins import DeviceLogin
+from lambda_app.models.accounts.invitations import Invitation
 from lambda_app.models.accounts.mail_allowances import MailAllowance
 from lambda_app.models.accounts.mail_tokens import MailPurpose, MailToken
 from lambda_app.models.accounts.recovery_codes import RecoveryCode
 from lambda_app.models.accounts.sessions import RefreshToken, UserSession
 from lambda_app.models.accounts.sign_in_attempts import AttemptKind, SignInAttempt
+from lambda_app.models.accounts.transfers import OwnershipTransfer, TransferStatus
 from lambda_app.models.accounts.users import User
 from lambda_app.models.archives import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, ShareArchiveDownload
 from lambda_app.models.audit import AuditChainEvent, AuditCheckpoint, AuditEra, AuditEvent, AuditHead, AuditLogKey, AuditTile
@@ -60,12 +62,14 @@ __all__ = [
     "FileStatus",
     "GrantRole",
     "IdempotencyKey",
+    "Invitation",
     "LinkSummary",
     "MailAllowance",
     "MailPurpose",
     "MailToken",
     "OpenFileRequest",
     "OpenShare",
+    "OwnershipTransfer",
     "PublishedEvent",
     "RecoveryCode",
     "RefreshToken",
@@ -79,6 +83,7 @@ __all__ = [
     "SignInAttempt",
     "SweepPosition",
     "Tombstone",
+    "TransferStatus",
     "UploadHour",
     "UploadToken",
     "UploadTokenFile",

@@ -171,6 +171,13 @@ class ShareRepository:
             condition = and_(condition, in_state(Share, filters.state, at=clock.now()))
         return self._page(condition, limit=limit, after=after)
 
+    def page_of_user(self, owner_id: UUID, *, state: LinkState | None, limit: int, after: Cursor | None) -> list[ShareDetails]:
+        """Return up to `limit` links of the owner after the cursor, newest first. For superusers, who may manage all links."""
+        condition: ColumnElement[bool] = Share.owner_id == owner_id
+        if state is not None:
+            condition = and_(condition, in_state(Share, state, at=clock.now()))
+        return self._page(condition, limit=limit, after=after)
+
     def page_of_file(self, file_id: UUID, user: User, *, limit: int, after: Cursor | None) -> list[ShareDetails]:
         """Return up to `limit` links of all owners to a file that the user may manage, newest first."""
         return self._page(_opens_managed(file_id, user), limit=limit, after=after)
