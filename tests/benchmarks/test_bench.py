@@ -67,7 +67,21 @@ def test_tables_are_replaced_between_their_markers(tmp_path: Path) -> None:
 def test_every_table_has_markers_in_the_document() -> None:
     document = (ROOT / "docs" / "performance.md").read_text()
 
-    names = ("machine", "budgets", "cold", "emulator", "imports", "wire", "requests", "server", "load", "latency", "contention", "lists", "signing")
+    names = (
+        "machine",
+        "budgets",
+        "cold",
+        "emulator",
+        "imports",
+        "wire",
+        "requests",
+        "server",
+        "load",
+        "latency",
+        "contention",
+        "lists",
+        "signing",
+    )
 
     assert [name for name in names if document.count(f"<!-- bench:{name} -->") != 1] == []
     assert [table.name for table in tables_of(_figures(cold=1, warm=1))] == ["machine", "budgets", "cold", "requests", "server"]
