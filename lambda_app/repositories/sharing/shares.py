@@ -45,7 +45,7 @@ from lambda_app.repositories.files.idempotency import complete_key, lock_key
 from lambda_app.repositories.sharing.states import in_state
 from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
 from lambda_app.schemas.page import Cursor
-from lambda_app.schemas.sharing.states import LinkFilter
+from lambda_app.schemas.sharing.states import LinkFilter, LinkState
 
 SLUG_CONSTRAINT = "uq_share_slug"
 

@@ -19,7 +19,7 @@ from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareLimits
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.shares import ShareOptions, ShareUpdate
-from lambda_app.schemas.sharing.states import LinkFilter
+from lambda_app.schemas.sharing.states import LinkFilter, LinkState
 from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestInProgressError
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
