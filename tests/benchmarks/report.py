@@ -131,8 +131,10 @@ def _budget_rows(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
 
 
 def _server_rows(figures: dict[str, Any] | None) -> list[tuple[str, str, str, bool]]:
-    rows = []
-    for name, allowed in SERVER_BESIDE_HANDLER_MAX.items() if figures is not None else ():
+    rows: list[tuple[str, str, str, bool]] = []
+    if figures is None:
+        return rows
+    for name, allowed in SERVER_BESIDE_HANDLER_MAX.items():
         ratio = _beside_handler(figures[name]["ours"])
         rows.append((f"{name} under a server, relative to the handler", f"{allowed:g}x", f"{ratio:.2f}x", ratio <= allowed))
     return rows

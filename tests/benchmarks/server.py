@@ -30,8 +30,9 @@ from lambda_app import main
 listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
 listener.bind(("127.0.0.1", 0))
 listener.listen()
-config = uvicorn.Config(main.app, log_config=None, access_log=False, log_level="warning", proxy_headers=False, server_header=False, lifespan="off")
-threading.Thread(target=uvicorn.Server(config).run, kwargs={"sockets": [listener]}, daemon=True).start()
+options = dict(log_config=None, access_log=False, log_level="warning", proxy_headers=False, server_header=False, lifespan="off")
+server = uvicorn.Server(uvicorn.Config(main.app, **options))
+threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
 answers.write(json.dumps(listener.getsockname()[1]) + "\\n")
 for line in sys.stdin:
     events = json.loads(line)
