@@ -10,6 +10,7 @@ from lambda_app.factory import Services
 from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.deletions import AccountDeletionService
+from lambda_app.services.accounts.identities import IdentityService
 from lambda_app.services.accounts.recovery import RecoveryService
 from lambda_app.services.accounts.second_factor import SecondFactorService
 from lambda_app.services.accounts.sessions import SessionService
@@ -84,6 +85,7 @@ UsageDep = Annotated[UsageService, _service(Services.usage)]
 AuthenticationDep = Annotated[AuthenticationService, _service(Services.authentication)]
 SessionsDep = Annotated[SessionService, _service(Services.sessions)]
 ApiKeysDep = Annotated[ApiKeyService, _service(Services.api_keys)]
+IdentitiesDep = Annotated[IdentityService, _service(Services.identities)]
 AccountDeletionsDep = Annotated[AccountDeletionService, _service(Services.account_deletions)]
 SecondFactorsDep = Annotated[SecondFactorService, _service(Services.second_factors)]
 SharesDep = Annotated[ShareService, _service(Services.shares)]

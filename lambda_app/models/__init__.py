@@ -1,6 +1,7 @@
 """The SQLAlchemy tables."""
 
 from lambda_app.models.accounts.api_keys import ApiKey
+from lambda_app.models.accounts.identities import UsedAssertion, UserIdentity
 from lambda_app.models.accounts.mail_allowances import MailAllowance
 from lambda_app.models.accounts.mail_tokens import MailPurpose, MailToken
 from lambda_app.models.accounts.recovery_codes import RecoveryCode
@@ -65,6 +66,8 @@ __all__ = [
     "UploadHour",
     "UploadToken",
     "UploadTokenFile",
+    "UsedAssertion",
     "User",
+    "UserIdentity",
     "UserSession",
 ]

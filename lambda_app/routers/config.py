@@ -6,7 +6,7 @@ from lambda_app import __version__
 from lambda_app.dependencies.services import ServicesDep
 from lambda_app.routers.http.branding import branding_of
 from lambda_app.routers.http.router import Router
-from lambda_app.schemas.config import ServerConfig
+from lambda_app.schemas.config import ServerConfig, SignInProvider
 from lambda_app.schemas.files.files import SIZE_MAX_BYTES
 from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES
 from lambda_app.storage.parts import MULTIPART_MAX_BYTES, PART_MAX_BYTES, PART_MIN_BYTES, PARTS_MAX_COUNT
@@ -22,6 +22,8 @@ async def get_config(request: Request, services: ServicesDep) -> ServerConfig:
         version=__version__,
         registration_open=settings.open_registration,
         mail_available=settings.can_send_mail,
+        password_sign_in=settings.password_sign_in,
+        sign_in_providers=[SignInProvider(id=provider.id, name=provider.name) for provider in settings.identity_providers],
         email_verification_required=settings.require_verified_email,
         trash_retention_days=settings.trash_retention_days,
         single_upload_max_bytes=SINGLE_PUT_MAX_BYTES,

@@ -4,6 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 from lambda_app.core import clock
+from lambda_app.repositories.accounts.identities import IdentityRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
@@ -23,6 +24,7 @@ class MaintenanceService:
         self,
         *,
         sessions: SessionRepository,
+        identities: IdentityRepository,
         mail_tokens: MailTokenRepository,
         mail_allowances: MailAllowanceRepository,
         attempts: SignInAttemptRepository,
@@ -31,6 +33,7 @@ class MaintenanceService:
         stats: StatsRepository,
     ) -> None:
         self._sessions = sessions
+        self._identities = identities
         self._mail_tokens = mail_tokens
         self._mail_allowances = mail_allowances
         self._attempts = attempts
@@ -50,6 +53,7 @@ class MaintenanceService:
         now = clock.now()
         steps = {
             "sessions": partial(self._sessions.purge, ended_before=now - ENDED_RETENTION),
+            "used_assertions": partial(self._identities.purge_assertions, expired_before=now),
             "mail_tokens": partial(self._mail_tokens.purge, expired_before=now - ENDED_RETENTION),
             "mail_allowances": partial(self._mail_allowances.purge),
             "sign_in_attempts": partial(self._attempts.purge),

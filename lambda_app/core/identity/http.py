@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from socket import SHUT_RDWR
+from socket import SHUT_RDWR, socket
 from time import monotonic
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -56,10 +56,14 @@ def _send(method: str, url: str, body: bytes | None, headers: Mapping[str, str],
     deadline = monotonic() + TIMEOUT_SECONDS
     connection = _connection(parts.scheme, parts.hostname or "", parts.port)
     # The timeout of a socket restarts with every byte, so a slow server could hold the function for minutes.
-    timer = threading.Timer(TIMEOUT_SECONDS, _abort, [connection])
+    sockets: list[socket] = []
+    timer = threading.Timer(TIMEOUT_SECONDS, _abort, [connection, sockets])
     timer.daemon = True
     timer.start()
     try:
+        connection.connect()
+        # `getresponse` takes the socket away from the connection.
+        sockets.append(connection.sock)
         connection.request(method, path, body, {"Accept": "application/json", "Connection": "close", **headers})
         response = connection.getresponse()
         status, content = response.status, response.read(BODY_MAX_BYTES + 1)
@@ -103,8 +107,9 @@ def _tls() -> ssl.SSLContext:
     return context
 
 
-def _abort(connection: HTTPConnection) -> None:
-    socket = connection.sock
-    if socket is not None:
-        with suppress(OSError):
-            socket.shutdown(SHUT_RDWR)
+def _abort(connection: HTTPConnection, sockets: list[socket]) -> None:
+    for open_socket in sockets or [connection.sock]:
+        # None: the connection is not made yet, which the timeout of the socket limits.
+        if open_socket is not None:
+            with suppress(OSError):
+                open_socket.shutdown(SHUT_RDWR)

@@ -1,5 +1,6 @@
 """Queries on sessions and their refresh tokens."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -94,15 +95,33 @@ class SessionRepository:
         values = {"now": clock.now(), "user_id": user_id, "session_id": session_id, "token_epoch": token_epoch}
         return self._session.execute(_USER_OF_SESSION, values).scalar_one_or_none()
 
-    def open(self, session: UserSession, token_hash: str, *, attempt: AttemptKeys | None = None) -> None:
+    def open(
+        self,
+        session: UserSession,
+        token_hash: str,
+        *,
+        attempt: AttemptKeys | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
         """Add a session and its first refresh token, audit it, and reset the counters of `attempt`, within the caller's transaction."""
         columns = {column.key: getattr(session, column.key) for column in UserSession.__table__.c}
         columns = {name: value for name, value in columns.items() if value is not None}
         token = {"token_hash": token_hash, "session_id": session.id, "created_at": session.created_at}
-        entry = audit_entry("sign_in.succeeded", actor_id=session.user_id, subject=f"user_session:{session.id}")
+        entry = audit_entry("sign_in.succeeded", actor_id=session.user_id, subject=f"user_session:{session.id}", details=details)
         resets = () if attempt is None else (reset_attempt(attempt),)
         writes = (insert(UserSession).values(**columns), insert(RefreshToken).values(**token))
         self._session.execute(audited_writes(*resets, *writes, entry=entry))
+
+    def mark_proved(self, session_id: UUID) -> None:
+        """Record, within the caller's transaction, that the user of the session has just proved who they are; audit it."""
+        change = update(UserSession).where(UserSession.id == session_id).values(proved_at=clock.now()).returning(*UserSession.__table__.c)
+        statement = audited_change(change, UserSession, "session.proved")
+        self._session.execute(statement.execution_options(populate_existing=True))
+
+    def has_proof(self, session_id: UUID, *, user_id: UUID, since: datetime) -> bool:
+        """Whether the user proved in this session who they are, after this time."""
+        query = select(literal(1)).where(UserSession.id == session_id, UserSession.user_id == user_id, UserSession.proved_at > since)
+        return self._session.execute(query).scalar_one_or_none() is not None
 
     def rotate(self, token_hash: str, *, successor: Successor, lifetime: timedelta) -> tuple[UserSession, User] | None:
         """Use up a refresh token, add its successor and commit; None if the token is used or not valid, or the session is at its limit.
