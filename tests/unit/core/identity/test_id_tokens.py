@@ -171,7 +171,7 @@ def test_private_members_of_a_key_are_ignored() -> None:
     assert not hasattr(key.prepared_key, "private_bytes")
 
 
-def test_address_counts_as_verified_only_if_the_claim_says_so() -> None:
+def test_address_counts_as_verified_only_if_the_claim_confirms_it() -> None:
     def is_verified(**changes: Any) -> bool:
         return verify(signed(claims(**changes))).email_verified
 
