@@ -20,7 +20,7 @@ async def get_config(request: Request, services: ServicesDep) -> ServerConfig:
     settings, branding = services.settings, branding_of(request.scope)
     return ServerConfig(
         version=__version__,
-        registration_open=settings.open_registration,
+        registration_open=settings.open_registration and settings.password_sign_in,
         mail_available=settings.can_send_mail,
         password_sign_in=settings.password_sign_in,
         sign_in_providers=[SignInProvider(id=provider.id, name=provider.name) for provider in settings.identity_providers],

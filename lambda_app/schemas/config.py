@@ -16,7 +16,7 @@ class ServerConfig(ResponseModel):
     """What a client must know before a user signs in: what this server offers, and its limits."""
 
     version: str = Field(description="Version of the server.")
-    registration_open: bool = Field(description="Whether anyone may create an account.")
+    registration_open: bool = Field(description="Whether anyone may create an account with a password.")
     mail_available: bool = Field(description="Whether the server can send mail, for example to reset a password.")
     password_sign_in: bool = Field(description="Whether users can sign in with a password. Otherwise only providers remain.")
     sign_in_providers: list[SignInProvider] = Field(description="The identity providers, in the order of the settings.")
