@@ -11,6 +11,7 @@ from lambda_app.models.accounts.users import User
 from lambda_app.models.archives import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, ShareArchiveDownload
 from lambda_app.models.audit import AuditChainEvent, AuditCheckpoint, AuditEra, AuditEvent, AuditHead, AuditLogKey, AuditTile
 from lambda_app.models.base import Base
+from lambda_app.models.events import EventCursor, PublishedEvent
 from lambda_app.models.files.files import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus
 from lambda_app.models.files.idempotency import IdempotencyKey
 from lambda_app.models.files.sweep import SweepPosition
@@ -20,6 +21,7 @@ from lambda_app.models.files.upload_tokens import UploadToken, UploadTokenFile
 from lambda_app.models.sharing.file_requests import FileRequest, OpenFileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
 from lambda_app.models.sharing.shares import OpenShare, Share, ShareAudience, ShareDetails, ShareDownload, ShareFile, ShareRecipient
+from lambda_app.models.webhooks import DeliveryStatus, Webhook, WebhookDelivery
 
 __all__ = [
     "CHARGED",
@@ -40,6 +42,8 @@ __all__ = [
     "AuditLogKey",
     "AuditTile",
     "Base",
+    "DeliveryStatus",
+    "EventCursor",
     "File",
     "FileGrant",
     "FileRequest",
@@ -51,6 +55,7 @@ __all__ = [
     "MailToken",
     "OpenFileRequest",
     "OpenShare",
+    "PublishedEvent",
     "RecoveryCode",
     "RefreshToken",
     "Share",
@@ -70,4 +75,6 @@ __all__ = [
     "User",
     "UserIdentity",
     "UserSession",
+    "Webhook",
+    "WebhookDelivery",
 ]
