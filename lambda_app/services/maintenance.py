@@ -24,7 +24,7 @@ EVENT_RETENTION = timedelta(days=30)
 class MaintenanceService:
     """Deletes rows that no request needs any more, and counts what the statistics show."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a repository for each kind of rows
         self,
         *,
         sessions: SessionRepository,
