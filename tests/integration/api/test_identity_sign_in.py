@@ -1,6 +1,8 @@
 """Sign-in with an identity provider: the flow, the attacks on it, accounts and their linking, fresh proofs, closed passwords."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -17,7 +19,7 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 from sqlalchemy import select
 
-from lambda_app.application import create_app
+from lambda_app.application import create_app, create_identity_app
 from lambda_app.core import clock
 from lambda_app.core.identity import http as provider_http
 from lambda_app.core.identity.providers import IdentityProvider
@@ -41,6 +43,7 @@ IDENTITIES = f"{ME}/identities"
 PROOF = f"{ME}/proof"
 ORIGIN = "https://api.test"
 PAGE = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin", "X-We-Upload-Session": "1"}
+CHECKOUT = Path(__file__).parents[3]
 FLOW = "__Host-we-upload-flow"
 BINDING = "__Host-we-upload-binding"
 
@@ -237,6 +240,30 @@ def test_config_lists_the_providers_without_their_settings(site: Site) -> None:
     assert config["password_sign_in"] is True
     assert config["sign_in_providers"] == [{"id": "trusted", "name": "Trusted"}, {"id": "other", "name": "Other"}]
     assert CLIENT_ID not in json.dumps(config)
+
+
+def test_function_outside_the_vpc_serves_only_the_flow(site: Site) -> None:
+    app = create_identity_app(site.settings, site.identity)
+    with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url=ORIGIN) as browser:
+        assert "assertion" in come_back(browser, site.provider.authorize(start(browser)))
+        for path in ("/", "/sign-in", "/health", "/openapi.json", ME, f"{API}/config", "/sign-in/trusted/other"):
+            assert browser.get(path).status_code == 404
+        assert browser.post("/sign-in/trusted").status_code == 405
+    assert not hasattr(app.state, "services")
+
+
+def test_entry_point_outside_the_vpc_needs_only_its_own_settings() -> None:
+    provider = {"id": "company", "name": "Company", "issuer": "https://login.example.com", "client_id": "c"}
+    environment = {
+        "IDENTITY_PROVIDERS": json.dumps([provider]),
+        "IDENTITY_KEY": "Kd9Hb5Gm2Ja7Ef0Zp4vYw8sTq1LrN6uXc3",
+        "API_URL": "https://files.example.com",
+    }
+    code = "from lambda_app.identity_main import handler; print(handler.__class__.__name__)"
+    command = [sys.executable, "-c", code]
+    finished = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+
+    assert finished.stdout == "GatewayHandler\n", finished.stderr
 
 
 def test_unknown_provider_is_not_found(site: Site) -> None:
