@@ -890,7 +890,7 @@ GUARDS = (
         "a response belongs to a sign-in that this browser started",
         identity_flows.IdentityFlows.find_flow,
         (DropCheck(identity_flows.SignInExpiredError),),
-        (f"{IDENTITY}test_response_at_the_callback_of_another_provider_is_refused",),
+        (f"{IDENTITY}test_response_of_another_sign_in_is_refused",),
     ),
     Guard(
         "an address counts only if a trusted provider has verified it",
