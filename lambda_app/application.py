@@ -11,11 +11,15 @@ from lambda_app.routers.accounts import (
     api_keys,
     browser_sessions,
     deletions,
+    device_logins,
+    exports,
     identities,
     identity_flows,
+    invitations,
     login,
     second_factors,
     sessions,
+    transfers,
     users,
 )
 from lambda_app.routers.archives import archives, share_archives
@@ -35,10 +39,15 @@ API_ROUTERS = (
     config.router,
     browser_sessions.router,
     sessions.router,
+    sessions.user_router,
     api_keys.router,
     second_factors.router,
     deletions.router,
     identities.router,
+    exports.router,
+    admin.own_router,
+    transfers.router,
+    device_logins.router,
     users.router,
     batches.router,
     uploads.router,
@@ -50,7 +59,9 @@ API_ROUTERS = (
     files.router,
     shares.router,
     grants.router,
+    invitations.router,
     file_requests.router,
+    file_requests.user_router,
 )
 """Served below the API prefix. A route with a literal segment must precede a route whose path parameter matches the same path."""
 ROOT_ROUTERS = (

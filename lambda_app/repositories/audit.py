@@ -1,7 +1,8 @@
 """Writes and lists of audit events. `audit_log` reads and seals the Merkle tree over them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -162,6 +163,22 @@ class AuditRepository:
         if len(events) < limit:
             events += self._session.execute(_page(AuditChainEvent, filters, limit - len(events))).scalars()
         return events
+
+    def page_of_user(self, user_id: UUID, filters: AuditFilter, *, limit: int) -> list[AuditEvent | AuditChainEvent]:
+        """Return up to `limit` events that the user caused or that are about the user's account, newest first."""
+        # Two queries, because each reads its index in the order of the list and stops at the limit.
+        filtered = replace(filters, actor_id=user_id), replace(filters, subject=f"user:{user_id}")
+        events = _newest([row for own in filtered for row in self._session.execute(_page(AuditEvent, own, limit)).scalars()], limit)
+        left = limit - len(events)
+        if not left:
+            return events
+        earlier = [row for own in filtered for row in self._session.execute(_page(AuditChainEvent, own, left)).scalars()]
+        return events + _newest(earlier, left)
+
+
+def _newest(events: Sequence[PagedEvent], limit: int) -> list[AuditEvent | AuditChainEvent]:
+    distinct = {event.seq: event for event in events}
+    return [distinct[seq] for seq in sorted(distinct, reverse=True)[:limit]]
 
 
 def _page(table: type[PagedEvent], filters: AuditFilter, limit: int) -> Select[PagedEvent]:

@@ -24,6 +24,8 @@ async def get_config(request: Request, services: ServicesDep) -> ServerConfig:
         mail_available=settings.can_send_mail,
         password_sign_in=settings.password_sign_in,
         sign_in_providers=[SignInProvider(id=provider.id, name=provider.name) for provider in settings.identity_providers],
+        invitations_by_users=settings.invitations_by_users,
+        second_factor_required_for=settings.require_second_factor,
         email_verification_required=settings.require_verified_email,
         trash_retention_days=settings.trash_retention_days,
         single_upload_max_bytes=SINGLE_PUT_MAX_BYTES,

@@ -23,7 +23,7 @@ class UserIdentity(Base):
     __tablename__ = "user_identity"
     __table_args__ = (
         UniqueConstraint("provider", "issuer", "subject", name="uq_user_identity_subject"),
-        Index("ix_user_identity_user_id", "user_id"),
+        Index("ix_user_identity_user_id", "user_id", "created_at", "id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)

@@ -22,6 +22,8 @@ def test_configuration_is_public(client: httpx.Client, settings: Settings) -> No
         "mail_available": settings.can_send_mail,
         "password_sign_in": True,
         "sign_in_providers": [],
+        "invitations_by_users": False,
+        "second_factor_required_for": "",
         "email_verification_required": False,
         "trash_retention_days": 0,
         "single_upload_max_bytes": 5 * 1024**3,

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0025"
-down_revision = "0023"
+down_revision = "0027"
 branch_labels = None
 depends_on = None
 
@@ -25,7 +25,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_user_identity")),
         sa.UniqueConstraint("provider", "issuer", "subject", name=op.f("uq_user_identity_subject")),
     )
-    op.create_index("ix_user_identity_user_id", "user_identity", ["user_id"])
+    op.create_index("ix_user_identity_user_id", "user_identity", ["user_id", "created_at", "id"])
     op.create_table(
         "used_assertion",
         sa.Column("id", sa.Uuid(), nullable=False),
