@@ -279,7 +279,7 @@ export class UploadTask {
     const isResumed = this.mayBeDeclared;
     const started = this.fileId === null ? ((await this.declare(signal)) as api.MultipartUpload) : null;
     if (!this.kept.hasPartDigests) this.startChecksum(file);
-    let parts = started === null || isResumed ? await this.listParts(signal) : { ...started, parts: [] };
+    let parts = started === null || isResumed ? await this.listParts(signal) : { ...started, parts: [], bytes_received: 0 };
     for (let round = 1; ; round++) {
       // Without a list, the upload takes no parts any more: it was completed before, or has ended. `complete` tells.
       if (parts !== null) await this.sendMissing(file, parts, signal);
