@@ -120,6 +120,10 @@ function accountCalls(http: Http, session: SignInSession) {
       return all;
     },
     endSession: (sessionId: string) => http.call("delete", "/api/v1/users/me/sessions/{session_id}", { path: { session_id: sessionId } }),
+    /** The program that shows this code and waits for approval. */
+    deviceLogin: (userCode: string) => http.call("get", "/api/v1/users/me/device-logins/{user_code}", { path: { user_code: userCode } }),
+    decideDeviceLogin: (userCode: string, decision: "approve" | "deny") =>
+      http.call("post", "/api/v1/users/me/device-logins/{user_code}", { path: { user_code: userCode }, body: { decision } }),
     apiKeys: (options?: CallOptions) => http.call("get", "/api/v1/users/me/api-keys", { ...options }),
     createApiKey: (body: api.ApiKeyCreate) => http.call("post", "/api/v1/users/me/api-keys", { body }),
     deleteApiKey: (keyId: string) => http.call("delete", "/api/v1/users/me/api-keys/{key_id}", { path: { key_id: keyId } }),

@@ -21,7 +21,7 @@ SHARES = "/api/v1/shares"
 
 @pytest.fixture
 def sender(mail: Mailing) -> Account:
-    return make_account(mail.client, mail.services)
+    return make_account(mail.services)
 
 
 def link_of(mail: Mailing, sender: Account, **options: Any) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def test_bad_mail_is_refused(mail: Mailing, sender: Account, fields: dict[str, A
 
 def test_only_the_owner_mails_an_open_link(mail: Mailing, sender: Account) -> None:
     share = link_of(mail, sender)
-    others = [make_account(mail.client, mail.services), make_account(mail.client, mail.services, is_superuser=True)]
+    others = [make_account(mail.services), make_account(mail.services, is_superuser=True)]
     for other in others:
         assert_problem(send(mail, other, share, "grace@example.com"), 404, "share_not_found")
     with mail.services.engine.begin() as connection:
@@ -97,7 +97,7 @@ def test_only_the_owner_mails_an_open_link(mail: Mailing, sender: Account) -> No
 
 
 def test_sender_must_have_confirmed_the_address(mail: Mailing) -> None:
-    sender = make_account(mail.client, mail.services, is_verified=False)
+    sender = make_account(mail.services, is_verified=False)
 
     assert_problem(send(mail, sender, link_of(mail, sender), "grace@example.com"), 403, "sender_not_verified")
 
@@ -118,7 +118,7 @@ def test_sender_reaches_a_limit_for_all_links_together(mail: Mailing, sender: Ac
 
 
 def test_senders_together_cannot_flood_an_inbox_and_do_not_learn_it(mail: Mailing, sender: Account) -> None:
-    other = make_account(mail.client, mail.services)
+    other = make_account(mail.services)
     links = {account.email: link_of(mail, account) for account in (sender, other)}
     fresh = send(mail, sender, links[sender.email], "new@example.com").json()
 
