@@ -108,6 +108,8 @@ class StageConfig:
     """Whether the data stack creates the SES identity. Otherwise it must exist."""
     public_url: str | None = None
     """Base address of the links in mail, https:// only."""
+    abuse_email: str | None = None
+    """Address to which recipients of links report abuse."""
     alarm_email: str | None = None
     monthly_budget: int = 400
     """Dollars of a month at which `alarm_email` gets a warning, for the resources with the stage's tag."""

@@ -137,6 +137,7 @@ class ApiStack(Stack):
         domain = self._config.domain_name
         variables = {
             "MAIL_FROM": self._config.mail_from,
+            "ABUSE_EMAIL": self._config.abuse_email,
             "PUBLIC_URL": self._config.public_url,
             "GATEWAY_HAS_COSTLY_ROUTES": "true",
             # Only together with MAIL_FROM: without it, the settings are refused.

@@ -4,6 +4,7 @@ pydantic-settings would do the same but adds 120 ms to every cold start (docs/ad
 """
 
 import os
+import re
 import secrets
 import unicodedata
 from collections.abc import Mapping
@@ -43,6 +44,8 @@ def validate_secret_key(key: str, *, name: str = "SECRET_KEY") -> None:
 
 UNUSED_BUCKET = "unused.invalid"
 """The bucket of a command that uses none. No bucket has this name: `.invalid` is reserved (RFC 2606)."""
+
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
 class MissingSettingsError(ValueError):
@@ -169,6 +172,8 @@ class Settings(BaseModel):
     """Folder of the built web app (`web/dist`). None: the one inside the Lambda package; without either, the API serves no web app."""
     brand_name: str = Field(default=DEFAULT_BRAND_NAME, min_length=1, max_length=40)
     """Name of the service on its pages and in the web app."""
+    abuse_email: str | None = None
+    """Address to which recipients and guests report abuse. None: the pages have no link for it."""
     brand_accent: str | None = None
     """Accent colour, `#rrggbb`, dark enough to be read on a light page. The dark theme derives a lighter one. None: the product's."""
     brand_logo_file: Path | None = None
@@ -253,6 +258,13 @@ class Settings(BaseModel):
         # Direction marks could make the name, and text beside it, read as something else.
         if value != value.strip() or any(unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp") for letter in value):
             raise ValueError("must be one line without white space at its ends and without invisible characters")
+        return value
+
+    @field_validator("abuse_email")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not _ADDRESS.fullmatch(value):
+            raise ValueError("must be an e-mail address such as abuse@example.com")
         return value
 
     @field_validator("brand_accent")

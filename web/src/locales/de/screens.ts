@@ -302,6 +302,8 @@ export const screens: ScreenTexts = {
     rotateText: "Die alte Adresse gilt sofort nicht mehr. Grenzen und erhaltene Dateien bleiben.",
   },
   shared: {
+    from: "Von",
+    unnamed: "Ein anderes Konto",
     caption: "Dateien, die andere für Sie freigeben, neueste zuerst",
     none: "Für Sie ist nichts freigegeben",
     noneText: (email) => `Dateien, die andere namentlich für ${email} freigeben, erscheinen hier.`,

@@ -309,6 +309,8 @@ export const screens = {
     rotateText: "The old address stops working at once. Limits and received files stay.",
   },
   shared: {
+    from: "From",
+    unnamed: "Another account",
     caption: "Files that others share with you, newest first",
     none: "Nothing is shared with you",
     noneText: (email: string) => `Files that others share with ${email} by name appear here.`,
