@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, configure_mappers, sessionmaker
 
 from lambda_app.core.aws import AwsAccess, AwsCredentials
+from lambda_app.core.identity.assertions import Assertions
 from lambda_app.core.mail import Mailer, build_mailer
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
@@ -34,17 +35,25 @@ from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.callers import CallerRepository, caller_statements
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
+from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
+from lambda_app.repositories.accounts.exports import ExportRepository
+from lambda_app.repositories.accounts.identities import IdentityRepository
+from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.accounts.transfers import OwnershipTransferRepository
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.archives.archives import ArchiveRepository
 from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.audit_log import AuditLogRepository
+from lambda_app.repositories.audit_names import AuditNameRepository
+from lambda_app.repositories.events.dispatch import EventDispatchRepository
+from lambda_app.repositories.events.feed import CallerEventRepository
 from lambda_app.repositories.files.batch_transitions import FileBatchTransitionRepository
 from lambda_app.repositories.files.batches import FileBatchRepository
 from lambda_app.repositories.files.caller_files import CallerFileRepository, file_statements
@@ -62,6 +71,7 @@ from lambda_app.repositories.files.usage import UsageRepository
 from lambda_app.repositories.sharing.caller_links import CallerLinkRepository, link_statements
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.repositories.sharing.grants import FileGrantRepository
+from lambda_app.repositories.sharing.link_files import LinkFileRepository
 from lambda_app.repositories.sharing.link_tokens import LinkTokenRepository
 from lambda_app.repositories.sharing.named_access import NamedAccessRepository
 from lambda_app.repositories.sharing.open_access import OpenAccessRepository
@@ -73,17 +83,27 @@ from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.callers import CallerService
 from lambda_app.services.accounts.deletions import AccountDeletionService
+from lambda_app.services.accounts.device_logins import DeviceLoginService
+from lambda_app.services.accounts.exports import ExportService
+from lambda_app.services.accounts.factor_policy import FactorPolicy
+from lambda_app.services.accounts.identities import IdentityPolicy, IdentityService
+from lambda_app.services.accounts.identity_flows import ClientSecrets, IdentityFlows
+from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
 from lambda_app.services.accounts.request_limits import RequestLimits
 from lambda_app.services.accounts.second_factor import SecondFactorService, SecondFactorVerifier
 from lambda_app.services.accounts.sessions import SessionPolicy, SessionService
+from lambda_app.services.accounts.transfers import FileMover, TransferService
 from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
+from lambda_app.services.archives.export_data import ExportPreparation
 from lambda_app.services.archives.sweep import ArchiveSweepService
 from lambda_app.services.audit_sealing import AuditEras, AuditSealer
+from lambda_app.services.events.dispatch import EventDispatcher
+from lambda_app.services.events.feed import CallerEventService
 from lambda_app.services.files.batch_changes import FileBatchChangeService
 from lambda_app.services.files.batches import FileBatchService
 from lambda_app.services.files.caller_files import CallerFileService
@@ -104,6 +124,8 @@ from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
 from lambda_app.services.sharing.link_downloads import LinkDownloadService
+from lambda_app.services.sharing.link_files import LinkFileService
+from lambda_app.services.sharing.link_mail import LinkMailService, LinkMailSettings
 from lambda_app.services.sharing.link_tokens import LinkTokenEncryption
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
@@ -140,6 +162,8 @@ class Services:
     database_probe: DatabaseProbe
     origin_verifier: OriginVerifier | None
     """None when callers reach the API directly, without CloudFront."""
+    identity_keys: SigningKeys | None = None
+    """The keys of the sign-in with identity providers; None without providers."""
 
     @classmethod
     def build(cls, settings: Settings, aws: AwsAccess | None = None) -> Self:
@@ -159,9 +183,8 @@ class Services:
             tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=settings.access_token_expire_minutes)),
             mailer=build_mailer(settings, aws),
             database_probe=DatabaseProbe(engine, timeout_seconds=DATABASE_PROBE_SECONDS),
-            origin_verifier=OriginVerifier([partial(aws.secret, arn) for arn in settings.origin_key_arns])
-            if settings.origin_key_arns
-            else None,
+            origin_verifier=_origin_verifier(settings, aws),
+            identity_keys=identity_keys(settings, aws),
         )
 
     @contextmanager
@@ -188,6 +211,10 @@ class Services:
     def _files_in_unit_of_work(self) -> Iterator[FileService]:
         with self.unit_of_work() as session:
             yield self.files(session)
+
+    def caller_events(self) -> CallerEventService:
+        """The service that lists the events of callers that are authenticated in the same flush."""
+        return CallerEventService(events=CallerEventRepository(StatementRunner(self.engine)), callers=self.callers())
 
     def caller_uploads(self) -> CallerUploadService:
         """The service that starts uploads of callers that its statements authenticate."""
@@ -233,6 +260,7 @@ class Services:
             named_access=NamedAccessRepository(session),
             open_registration=self.settings.open_registration,
             requires_verified_email=self.settings.require_verified_email,
+            accepts_passwords=self.settings.password_sign_in,
         )
 
     def authentication(self, session: Session) -> AuthenticationService:
@@ -253,8 +281,34 @@ class Services:
             policy=SessionPolicy(
                 lifetime=timedelta(days=self.settings.refresh_token_expire_days),
                 requires_verified_email=self.settings.require_verified_email,
+                accepts_passwords=self.settings.password_sign_in,
+                factor=self._factor_policy(),
             ),
         )
+
+    def identities(self, session: Session) -> IdentityService:
+        """The service of sign-ins with identity providers, for one unit of work."""
+        return IdentityService(
+            assertions=None if self.identity_keys is None else Assertions(self.identity_keys),
+            identities=IdentityRepository(session),
+            users=UserRepository(session),
+            session_rows=SessionRepository(session),
+            factors=SecondFactorRepository(session),
+            open_access=OpenAccessRepository(session),
+            named_access=NamedAccessRepository(session),
+            sessions=self.sessions(session),
+            second_factor=self._second_factor(session),
+            login_throttle=self._login_throttle(session),
+            limits=RequestLimits(MailAllowanceRepository(session)),
+            policy=IdentityPolicy(
+                providers={provider.id: provider for provider in self.settings.identity_providers},
+                open_registration=self.settings.open_registration,
+                accepts_passwords=self.settings.password_sign_in,
+            ),
+        )
+
+    def _factor_policy(self) -> FactorPolicy:
+        return FactorPolicy(self.settings.require_second_factor)
 
     def second_factors(self, session: Session) -> SecondFactorService:
         """The service for second factors, for one unit of work."""
@@ -264,6 +318,7 @@ class Services:
             verifier=self._second_factor(session),
             login_throttle=self._login_throttle(session),
             cipher=self._link_cipher(),
+            policy=self._factor_policy(),
             issuer=ISSUER,
         )
 
@@ -281,21 +336,46 @@ class Services:
         """The API key service of one unit of work."""
         return ApiKeyService(api_keys=ApiKeyRepository(session))
 
+    def device_logins(self, session: Session) -> DeviceLoginService:
+        """The service for device sign-ins, for one unit of work."""
+        return DeviceLoginService(device_logins=DeviceLoginRepository(session), sessions=self.sessions(session))
+
     def recovery(self, session: Session) -> RecoveryService:
         """The service for password resets and e-mail verification, for one unit of work."""
         return RecoveryService(
             mail_tokens=MailTokenRepository(session),
             allowances=MailAllowanceRepository(session),
             users=UserRepository(session),
+            identities=IdentityRepository(session),
             named_access=NamedAccessRepository(session),
             open_access=OpenAccessRepository(session),
             passwords=self.passwords,
-            policy=MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url),
+            policy=self._mail_policy(),
+        )
+
+    def invitations(self, session: Session) -> InvitationService:
+        """The invitation service of one unit of work."""
+        return InvitationService(
+            invitations=InvitationRepository(session),
+            allowances=MailAllowanceRepository(session),
+            users=UserRepository(session),
+            accounts=self.users(session),
+            files=FileRepository(session),
+            named_access=NamedAccessRepository(session),
+            policy=self._mail_policy(),
+            by_users=self.settings.invitations_by_users,
+        )
+
+    def _mail_policy(self) -> MailPolicy:
+        return MailPolicy(
+            can_send=self.settings.can_send_mail,
+            public_url=self.settings.public_url,
+            accepts_passwords=self.settings.password_sign_in,
         )
 
     def administration(self, session: Session) -> AdministrationService:
         """The administration service of one unit of work."""
-        return AdministrationService(audit=AuditRepository(session), stats=StatsRepository(session))
+        return AdministrationService(audit=AuditRepository(session), names=AuditNameRepository(session), stats=StatsRepository(session))
 
     def audit_log(self, session: Session) -> AuditLogRepository:
         """The tree over the audit log, for commands that verify it."""
@@ -323,12 +403,17 @@ class Services:
         """The maintenance service of one unit of work."""
         return MaintenanceService(
             sessions=SessionRepository(session),
+            identities=IdentityRepository(session),
+            device_logins=DeviceLoginRepository(session),
             mail_tokens=MailTokenRepository(session),
+            invitations=InvitationRepository(session),
+            transfers=OwnershipTransferRepository(session),
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),
             share_links=ShareLinkRepository(session),
             upload_tokens=UploadTokenRepository(session),
             stats=StatsRepository(session),
+            events=EventDispatchRepository(session),
         )
 
     def files(self, session: Session) -> FileService:
@@ -418,6 +503,24 @@ class Services:
             recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
         )
 
+    def link_files(self, session: Session) -> LinkFileService:
+        """The service that adds files to links and removes them, for one unit of work."""
+        return LinkFileService(link_files=LinkFileRepository(session), shares=self.shares(session))
+
+    def link_mail(self, session: Session) -> LinkMailService:
+        """The service that mails links to recipients, for one unit of work."""
+        settings = self.settings
+        return LinkMailService(
+            shares=self.shares(session),
+            allowances=MailAllowanceRepository(session),
+            audit=AuditRepository(session),
+            settings=LinkMailSettings(
+                policy=self._mail_policy(),
+                link_base=settings.api_url or settings.public_url,
+                brand=settings.brand_name,
+            ),
+        )
+
     def share_links(self, session: Session) -> ShareLinkService:
         """The service for visitors of share links, for one unit of work."""
         return ShareLinkService(
@@ -462,6 +565,10 @@ class Services:
             default_quota=self._default_quota(),
         )
 
+    def event_dispatcher(self, session: Session) -> EventDispatcher:
+        """The dispatcher of events, for one unit of work."""
+        return EventDispatcher(events=EventDispatchRepository(session))
+
     def usage(self, session: Session) -> UsageService:
         """The usage service of one unit of work."""
         return UsageService(usage=UsageRepository(session), default_quota=self._default_quota())
@@ -474,9 +581,9 @@ class Services:
             tombstones=self._tombstones(session),
             keys=IdempotencyRepository(session),
             accounts=AccountDeletionRepository(session),
-            previews=PreviewRepository(session),
+            previews=PreviewRepository(session) if self.settings.previews_enabled else None,
+            mover=self._file_mover(session),
             store=self._store(session),
-            has_previews=self.settings.previews_enabled,
         )
 
     def archives(self, session: Session) -> ArchiveService:
@@ -491,8 +598,34 @@ class Services:
 
     def archive_builds(self, session: Session) -> ArchiveBuildService:
         """The service that builds archives, for one unit of work."""
-        return ArchiveBuildService(
-            transitions=ArchiveTransitionRepository(session), store=self._store(session), retention=self._archive_retention()
+        transitions, store = ArchiveTransitionRepository(session), self._store(session)
+        exports = ExportPreparation(exports=ExportRepository(session), transitions=transitions, store=store)
+        return ArchiveBuildService(transitions=transitions, exports=exports, store=store, retention=self._archive_retention())
+
+    def transfers(self, session: Session) -> TransferService:
+        """The service of ownership transfers, for one unit of work."""
+        return TransferService(
+            transfers=OwnershipTransferRepository(session),
+            users=UserRepository(session),
+            recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
+            login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
+            allowances=MailAllowanceRepository(session),
+            mover=self._file_mover(session),
+        )
+
+    def _file_mover(self, session: Session) -> FileMover:
+        return FileMover(OwnershipTransferRepository(session), self._default_quota())
+
+    def exports(self, session: Session) -> ExportService:
+        """The export service of one unit of work."""
+        return ExportService(
+            exports=ExportRepository(session),
+            transitions=ArchiveTransitionRepository(session),
+            login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
+            store=self._store(session),
+            retention=self._archive_retention(),
         )
 
     def archive_sweep(self, session: Session) -> ArchiveSweepService:
@@ -509,6 +642,8 @@ class Services:
         self.engine.dispose()
         self.keys.clear_cache()
         self.link_keys.clear_cache()
+        if self.identity_keys:
+            self.identity_keys.clear_cache()
         if self.origin_verifier:
             self.origin_verifier.clear_cache()
 
@@ -567,7 +702,57 @@ class Services:
         )
 
     def _login_throttle(self, session: Session) -> LoginThrottle:
-        return LoginThrottle(attempts=SignInAttemptRepository(session), audit=AuditRepository(session), passwords=self.passwords)
+        return LoginThrottle(
+            attempts=SignInAttemptRepository(session),
+            sessions=SessionRepository(session),
+            audit=AuditRepository(session),
+            passwords=self.passwords,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityServices:
+    """What the routes of the sign-in at identity providers use: no database, no bucket and no signing key."""
+
+    settings: Settings
+    aws: AwsAccess
+    flows: IdentityFlows
+    origin_verifier: OriginVerifier | None
+    keys: SigningKeys | None
+    """None without providers."""
+
+    @classmethod
+    def build(cls, settings: Settings, aws: AwsAccess | None = None) -> Self:
+        """Create the objects from the settings. They call the providers on first use."""
+        aws = aws or AwsAccess(settings)
+        keys = identity_keys(settings, aws)
+        arn = settings.identity_secrets_arn
+        flows = IdentityFlows(
+            settings.identity_providers if keys else (),
+            keys=keys or SigningKeys.fixed(secrets.token_urlsafe(48)),
+            client_secrets=ClientSecrets(partial(aws.secret, arn) if arn else None),
+            accepts_loopback=settings.is_local,
+        )
+        return cls(settings, aws, flows, _origin_verifier(settings, aws), keys)
+
+    def before_snapshot(self) -> None:
+        """Drop cached keys, which a SnapStart snapshot must not contain."""
+        if self.keys:
+            self.keys.clear_cache()
+        if self.origin_verifier:
+            self.origin_verifier.clear_cache()
+
+
+def identity_keys(settings: Settings, aws: AwsAccess) -> SigningKeys | None:
+    """Return the keys of the sign-in with identity providers; None if the settings have none."""
+    if settings.identity_key is not None:
+        return SigningKeys.fixed(settings.identity_key.get_secret_value())
+    return SigningKeys(partial(aws.secret, settings.identity_key_arn)) if settings.identity_key_arn else None
+
+
+def _origin_verifier(settings: Settings, aws: AwsAccess) -> OriginVerifier | None:
+    arns = settings.origin_key_arns
+    return OriginVerifier([partial(aws.secret, arn) for arn in arns]) if arns else None
 
 
 def _signing_keys(settings: Settings, aws: AwsAccess) -> SigningKeys:

@@ -64,6 +64,9 @@ class Permission(Flag):
     READ_LINK_KEY = auto()
     ROTATE_SIGNING_KEY = auto()
     SEND_MAIL = auto()
+    READ_IDENTITY_KEY = auto()
+    READ_CLIENT_SECRETS = auto()
+    """Read the secrets of this service at the identity providers."""
     SEAL_AUDIT_LOG = auto()
     """Sign checkpoints of the audit log and copy them to the bucket."""
 
@@ -125,6 +128,7 @@ FUNCTIONS = (
         | Permission.SHOW_PREVIEWS
         | Permission.READ_SIGNING_KEY
         | Permission.READ_LINK_KEY
+        | Permission.READ_IDENTITY_KEY
         | Permission.SEND_MAIL,
         memory_mib=1769,
         concurrency="api_concurrency",
@@ -210,6 +214,16 @@ PREVIEW = FunctionSpec(
     timeout_seconds=PREVIEW_TIMEOUT_SECONDS,
 )
 """The preview worker: a package of its own, outside the VPC, without the settings of the application."""
+
+IDENTITY = FunctionSpec(
+    name="Identity",
+    handler="lambda_app.identity_main.handler",
+    trigger=Trigger.REQUEST,
+    # It receives what others send, so it has no database, no bucket and none of the other keys.
+    permissions=Permission.READ_IDENTITY_KEY | Permission.READ_CLIENT_SECRETS,
+    memory_mib=1024,
+)
+"""Calls the identity providers, outside the VPC. Only in stages with `identity_providers`."""
 
 OBJECT_ACTIONS = {
     Permission.READ_OBJECTS: ("s3:GetObject", "s3:ListMultipartUploadParts"),

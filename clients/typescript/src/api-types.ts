@@ -35,6 +35,11 @@ export type Scope = ApiKey["scopes"][number];
 export type FactorSetup = Result<"/api/v1/users/me/second-factor", "post">;
 export type FactorProof = Body<"/api/v1/users/me/second-factor/disable", "post">;
 export type AccountProof = Body<"/api/v1/users/me", "delete">;
+export type SignInMethods = Result<"/api/v1/users/me/identities", "get">;
+export type LinkedIdentity = SignInMethods["identities"][number];
+export type UserProof = Body<"/api/v1/users/me/proof", "post">;
+/** What a sign-in at a provider is started for. Its assertion is of use for this only. */
+export type SignInPurpose = "sign_in" | "link" | "proof";
 export type TokenPair = Result<"/api/v1/login/token", "post">;
 
 export type FileInfo = Result<"/api/v1/files/{file_id}", "get">;
@@ -63,6 +68,7 @@ export type StartedUpload = Result<"/api/v1/files/uploads", "post">["results"][n
 export type Share = Result<"/api/v1/shares/{share_id}", "get">;
 export type ShareCreate = Body<"/api/v1/shares", "post">;
 export type ShareUpdate = Body<"/api/v1/shares/{share_id}", "patch">;
+export type ShareMail = Body<"/api/v1/shares/{share_id}/mail", "post">;
 export type ShareAudience = Share["audience"];
 export type OpenedShare = Result<"/s/{token}", "get">;
 export type ShareToken = Result<"/s/{token}", "post">;
@@ -87,6 +93,8 @@ export type UserFilters = Query<"/api/v1/users/", "get">;
 
 export type OpenedFileRequest = Result<"/r/{token}", "get">;
 export type GuestFileCreate = Body<"/r/{token}/files", "post">;
+export type GuestMultipartCreate = Body<"/r/{token}/multipart", "post">;
+export type GuestParts = Body<"/r/{token}/files/{file_id}/parts", "post">;
 export type GuestUpload = Result<"/r/{token}/files", "post">;
 export type GuestFile = Result<"/r/{token}/files/{file_id}/complete", "post">;
 

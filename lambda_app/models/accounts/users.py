@@ -32,7 +32,8 @@ class User(Timestamps, Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(String(EMAIL_MAX_LENGTH), unique=True)
-    hashed_password: Mapped[str] = mapped_column(String(255))
+    hashed_password: Mapped[str | None] = mapped_column(String(255))
+    """None: the account has no password, only identities at sign-in providers."""
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     is_superuser: Mapped[bool] = mapped_column(server_default=text("false"))
     bytes_used: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))
@@ -67,8 +68,13 @@ class User(Timestamps, Base):
     totp_last_step: Mapped[int | None] = mapped_column(BigInteger)
     """Time step of the last accepted code (RFC 6238). Codes of this step and of earlier ones are refused."""
 
+    requires_second_factor: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Whether a superuser requires a second factor for this account, in addition to the setting of the deployment."""
+
     deletion_at: Mapped[datetime | None]
     """When the account and everything in it is deleted; None unless that was requested. Until then the account is disabled."""
+    export_requested_at: Mapped[datetime | None]
+    """When the user last requested an export of the account."""
     deletion_is_own: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     """Whether the user requested the deletion, and so can cancel it by a sign-in. Otherwise only a superuser can."""
 

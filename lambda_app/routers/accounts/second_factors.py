@@ -17,7 +17,7 @@ router = Router(prefix="/users", tags=["second factor"])
 @router.post(
     "/me/second-factor",
     response_model=FactorSetup,
-    responses=problem_responses("current_password_required", "second_factor_on", "too_many_attempts"),
+    responses=problem_responses("current_password_required", "fresh_sign_in_required", "second_factor_on", "too_many_attempts"),
 )
 def start_second_factor(proof: PasswordProof, user: CurrentUserDep, factors: SecondFactorsDep, response: Response) -> FactorSetup:
     """Create the secret for an authenticator app. The second factor is off until `POST …/confirm` proves that the app has it.
@@ -37,7 +37,8 @@ def start_second_factor(proof: PasswordProof, user: CurrentUserDep, factors: Sec
 def confirm_second_factor(proof: CodeProof, user: CurrentUserDep, factors: SecondFactorsDep, response: Response) -> RecoveryCodes:
     """Turn the second factor on with a code of the authenticator app, and return the recovery codes.
 
-    From then on a sign-in needs `otp`, and so does every change that needs `current_password`.
+    From then on a sign-in needs `otp`, and so does every change that needs `current_password`. A session that had to set it up can do
+    everything after its next refresh.
     """
     response.headers["Cache-Control"] = "no-store"
     return RecoveryCodes(recovery_codes=factors.confirm(user, otp=proof.otp))
@@ -47,7 +48,12 @@ def confirm_second_factor(proof: CodeProof, user: CurrentUserDep, factors: Secon
     "/me/second-factor/recovery-codes",
     response_model=RecoveryCodes,
     responses=problem_responses(
-        "current_password_required", "second_factor_required", "bad_second_factor", "second_factor_off", "too_many_attempts"
+        "current_password_required",
+        "fresh_sign_in_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "second_factor_off",
+        "too_many_attempts",
     ),
 )
 def renew_recovery_codes(proof: FactorProof, user: CurrentUserDep, factors: SecondFactorsDep, response: Response) -> RecoveryCodes:
@@ -61,11 +67,17 @@ def renew_recovery_codes(proof: FactorProof, user: CurrentUserDep, factors: Seco
     "/me/second-factor/disable",
     status_code=204,
     responses=problem_responses(
-        "current_password_required", "second_factor_required", "bad_second_factor", "second_factor_off", "too_many_attempts"
+        "current_password_required",
+        "fresh_sign_in_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "second_factor_off",
+        "second_factor_mandatory",
+        "too_many_attempts",
     ),
 )
 def disable_second_factor(proof: FactorProof, user: CurrentUserDep, factors: SecondFactorsDep) -> None:
-    """Turn the second factor off and delete the recovery codes."""
+    """Turn the second factor off and delete the recovery codes. Not possible for an account that must have one."""
     factors.turn_off(user, current_password=proof.current_password, otp=proof.otp)
 
 
@@ -75,6 +87,7 @@ def disable_second_factor(proof: FactorProof, user: CurrentUserDep, factors: Sec
     responses=problem_responses(
         "permission_denied",
         "current_password_required",
+        "fresh_sign_in_required",
         "second_factor_required",
         "bad_second_factor",
         "user_not_found",

@@ -79,6 +79,7 @@ def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links:
         "too_many_attempts",
         "no_account_needed",
         "bad_credentials",
+        "password_sign_in_closed",
         "email_not_verified",
         "second_factor_required",
         "bad_second_factor",
@@ -182,6 +183,7 @@ def _opened_share(opened: OpenShare, path: str) -> OpenedShare:
             for file in opened.files
         ],
         sender_name=opened.sender_name,
+        title=share.title,
         note=share.note,
         expires_at=share.expires_at,
         downloads_left=None if share.max_downloads is None else max(0, share.max_downloads - share.download_count),

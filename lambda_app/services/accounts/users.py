@@ -20,6 +20,7 @@ from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose
 from lambda_app.services.accounts.request_limits import RequestLimits
 from lambda_app.services.accounts.second_factor import SecondFactorVerifier
+from lambda_app.services.accounts.sessions import PasswordSignInClosedError
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 
 ROLE_FIELDS = frozenset({"is_active", "is_superuser"})
@@ -28,7 +29,7 @@ QUOTA_FIELDS = frozenset({"quota_bytes", "quota_files"})
 """Fields that only a superuser can change; None means the default quota."""
 PROFILE_FIELDS = frozenset({"display_name", "locale", "time_zone", "shows_name_on_links"})
 """Fields that users set for themselves. Superusers can clear them, because others read the name."""
-PROTECTED_FIELDS = frozenset({"email", "password", "is_superuser"})
+PROTECTED_FIELDS = frozenset({"email", "password", "is_superuser", "requires_second_factor"})
 """Fields that decide who controls an account and with which power. Changing them requires the editor's own current password, also for
 another user's account: a stolen session of a superuser must not suffice to take accounts over."""
 REGISTRATION_KIND = "register"
@@ -83,6 +84,7 @@ class UserService:
         named_access: NamedAccessRepository,
         open_registration: bool,
         requires_verified_email: bool,
+        accepts_passwords: bool,
     ) -> None:
         self._users = users
         self._shares = shares
@@ -94,6 +96,7 @@ class UserService:
         self._named_access = named_access
         self._open_registration = open_registration
         self._requires_verified_email = requires_verified_email
+        self._accepts_passwords = accepts_passwords
 
     def register(self, registration: UserCreate, *, registrar: User | None) -> User:
         """Create an account. `registrar` is the signed-in caller, if any; when registration is closed, it must be a superuser.
@@ -101,20 +104,31 @@ class UserService:
         Registrations are counted, except by superusers, before the password is hashed and before the result reveals whether the
         address has an account.
 
-        Raises RegistrationClosedError, WeakPasswordError, TooManyRegistrationsError, EmailTakenError.
+        Raises RegistrationClosedError, PasswordSignInClosedError, WeakPasswordError, TooManyRegistrationsError, EmailTakenError.
         """
         is_by_superuser = registrar is not None and registrar.is_superuser
         if not self._open_registration and not is_by_superuser:
             raise RegistrationClosedError
+        if not self._accepts_passwords and not is_by_superuser:
+            raise PasswordSignInClosedError
         validate_password_strength(registration.password, email=registration.email)
         if not is_by_superuser and not self._limits.admit(REGISTRATION_KIND, email=registration.email):
             raise TooManyRegistrationsError.until(clock.now() + MAIL_WINDOW)
         return self._create(registration, is_superuser=False)
 
+    def register_invited(self, registration: UserCreate) -> User:
+        """Create an account with a confirmed address. The caller has verified an invitation that was mailed to it.
+
+        Raises EmailTakenError, WeakPasswordError.
+        """
+        validate_password_strength(registration.password, email=registration.email)
+        return self._create(registration, is_superuser=False, is_confirmed=True)
+
     def create_superuser(self, registration: UserCreate) -> User:
         """Create a superuser. For the operator's command line only. Raises EmailTakenError, WeakPasswordError."""
         validate_password_strength(registration.password, email=registration.email)
-        return self._create(registration, is_superuser=True)
+        # The operator enters the address, so it needs no verification.
+        return self._create(registration, is_superuser=True, is_confirmed=True)
 
     def reset_password(self, email: str, password: str) -> User:
         """Set a new password and end all sessions of the account. For the operator's command line only.
@@ -168,6 +182,8 @@ class UserService:
             raise ConflictError("This account is going to be deleted; cancel the deletion first", code="deletion_pending")
         if not changes:
             return AccountChange(self.get_user(editor, user_id), None)
+        if "password" in changes and not self._accepts_passwords:
+            raise PasswordSignInClosedError
         if changes.keys() & PROTECTED_FIELDS:
             self._login_throttle.require_password(editor, current_password, purpose=PasswordPurpose.CHANGE)
             self._second_factor.require(editor, otp)
@@ -212,6 +228,8 @@ class UserService:
             raise PermissionDeniedError("Only a superuser can change quotas")
         if "email_verified" in changes and not editor.is_superuser:
             raise PermissionDeniedError("Only a superuser can change email_verified; users confirm their address by mail")
+        if "requires_second_factor" in changes and not editor.is_superuser:
+            raise PermissionDeniedError("Only a superuser can change requires_second_factor")
         if not changes.keys() & ROLE_FIELDS:
             return
         if not editor.is_superuser:
@@ -226,7 +244,7 @@ class UserService:
         except ValueError:
             return None
 
-    def _create(self, registration: UserCreate, *, is_superuser: bool) -> User:
+    def _create(self, registration: UserCreate, *, is_superuser: bool, is_confirmed: bool = False) -> User:
         now = clock.now()
         user = User(
             id=uuid4(),
@@ -235,8 +253,7 @@ class UserService:
             is_active=True,
             is_superuser=is_superuser,
             token_epoch=0,
-            # The operator enters the superuser's address, so it needs no verification.
-            email_verified_at=now if is_superuser else None,
+            email_verified_at=now if is_confirmed else None,
             created_at=now,
             updated_at=now,
         )
@@ -245,7 +262,7 @@ class UserService:
 
 def _audit_entry_of(changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the audit log's action and details for a change. The details contain neither passwords nor addresses."""
-    shown = sorted(changes.keys() & (ROLE_FIELDS | QUOTA_FIELDS | {"email_verified"}))
+    shown = sorted(changes.keys() & (ROLE_FIELDS | QUOTA_FIELDS | {"email_verified", "requires_second_factor"}))
     details = {"fields": sorted(changes), **{name: changes[name] for name in shown}}
     if changes.keys() <= PROFILE_FIELDS:
         return "user.profile_changed", details
@@ -254,6 +271,7 @@ def _audit_entry_of(changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         "email": "user.email_changed",
         "is_superuser": "user.role_changed",
         "email_verified": "user.email_verified" if changes.get("email_verified") else "user.email_unverified",
+        "requires_second_factor": "second_factor.required" if changes.get("requires_second_factor") else "second_factor.optional",
         "quota_bytes": "user.quota_changed",
         "quota_files": "user.quota_changed",
         "is_active": "user.enabled" if changes.get("is_active") else "user.disabled",

@@ -18,6 +18,7 @@ from lambda_app.repositories.files.previews import PREVIEWED, PreviewRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
+from lambda_app.services.accounts.transfers import MOVING_SECONDS, FileMover
 from lambda_app.services.files.idempotency import KEY_LIFETIME
 from lambda_app.services.files.preview_requests import delete_previews, is_previewable, request_preview
 from lambda_app.services.files.upload_verification import UploadVerification, VerificationResult
@@ -90,19 +91,19 @@ class SweepService:
         tombstones: TombstoneRepository,
         keys: IdempotencyRepository,
         accounts: AccountDeletionRepository,
-        previews: PreviewRepository,
+        previews: PreviewRepository | None,
+        mover: FileMover,
         store: ObjectStore,
-        has_previews: bool = False,
     ) -> None:
         self._previews = previews
-        self._has_previews = has_previews
         self._files = files
         self._accounts = accounts
+        self._mover = mover
         self._transitions = transitions
         self._tombstones = tombstones
         self._keys = keys
         self._store = store
-        self._verification = UploadVerification(transitions=transitions, store=store, has_previews=has_previews)
+        self._verification = UploadVerification(transitions=transitions, store=store, has_previews=previews is not None)
 
     def run(self, *, budget_seconds: float, is_dry: bool = False, orphan_min_age: timedelta = ORPHAN_MIN_AGE) -> SweepReport:
         """Run all steps and return the report. The next run continues where the time budget ends this one."""
@@ -112,7 +113,8 @@ class SweepService:
             tombstones=self._tombstones,
             keys=self._keys,
             accounts=self._accounts,
-            previews=self._previews if self._has_previews else None,
+            previews=self._previews,
+            mover=self._mover,
             store=self._store,
             verification=self._verification,
             now=clock.now(),
@@ -139,6 +141,7 @@ class _Run:
     accounts: AccountDeletionRepository
     previews: PreviewRepository | None
     """None without a preview worker."""
+    mover: FileMover
     store: ObjectStore
     verification: UploadVerification
     now: datetime
@@ -149,6 +152,8 @@ class _Run:
     def steps(self) -> list[Iterator[None]]:
         rejected_before = self.now - REJECTED_RETENTION
         return [
+            # First: the files of an account must be moved before the account is deleted.
+            self._move_files(),
             self._each(lambda after: self.files.list_overdue(self.now, after=after, limit=PAGE_ROWS), self._end_upload),
             self._each(lambda after: self.files.list_ended(after=after, limit=PAGE_ROWS), self._finish),
             self._each(
@@ -231,6 +236,14 @@ class _Run:
         if purged is not None:
             self.report.purged += 1
             self._finish(purged)
+
+    def _move_files(self) -> Iterator[None]:
+        after: UUID | None = None
+        while not self.is_dry and (found := self.mover.transfers.list_moving(after=after, limit=PAGE_ROWS)):
+            for transfer_id in found:
+                after = transfer_id
+                self._try(partial(self.mover.move, transfer_id, seconds=MOVING_SECONDS))
+                yield
 
     def _delete_account(self, user_id: UUID) -> None:
         if self.is_dry:
