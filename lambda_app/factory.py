@@ -530,6 +530,7 @@ class Services:
             sessions=self.sessions(session),
             share_tokens=ShareTokens(self.keys),
             store=self._store(session),
+            previews=PreviewRepository(session) if self.settings.previews_enabled else None,
         )
 
     def grants(self, session: Session) -> GrantService:

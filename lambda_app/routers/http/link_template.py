@@ -8,7 +8,7 @@ from lambda_app.routers.http.page_formats import FILTERS
 from lambda_app.routers.http.templating import load_template, page_source, source_digest
 from lambda_app.storage.content import safe_filename
 
-_DEFAULTS = {"opened": None, "archive": None, "form": None, "action": "", "message": None, "has_back_link": False}
+_DEFAULTS = {"opened": None, "archive": None, "form": None, "action": "", "message": None, "has_back_link": False, "thumbnails": {}}
 
 
 def render_link_page(branding: Branding, *, root_path: str, **values: Any) -> str:
@@ -23,14 +23,19 @@ FORM_PAGE_HEADERS = {"Referrer-Policy": "same-origin"}
 not be told from the form of another site. Other origins still receive no referrer."""
 
 
+def link_page_policy(branding: Branding, *, images: str = "") -> str:
+    """Return the Content-Security-Policy of the page. `images` is where it may load images, besides the operator's logo."""
+    style = source_digest(_style(branding))
+    sources = " ".join(part for part in ("" if branding.logo is None else "'self'", images) if part)
+    shown = f" img-src {sources};" if sources else ""
+    return f"default-src 'none'; style-src '{style}';{shown} form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+
 @cache
 def link_page_headers(branding: Branding) -> dict[str, str]:
     """Return the security headers of the page, with a policy that allows its style sheet, the operator's logo and nothing else."""
-    style = source_digest(_style(branding))
-    logo = "" if branding.logo is None else " img-src 'self';"
-    policy = f"default-src 'none'; style-src '{style}';{logo} form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     return {
-        "Content-Security-Policy": policy,
+        "Content-Security-Policy": link_page_policy(branding),
         "Cache-Control": "no-store",
         "Referrer-Policy": "no-referrer",
         "X-Robots-Tag": "noindex, nofollow",

@@ -18,6 +18,7 @@ from lambda_app.routers.http.router import Router
 from lambda_app.routers.sharing.share_pages import files_page
 from lambda_app.schemas.sharing.shares import LinkAddress, LinkDownload, LinkedFile, OpenedShare, UnlockedShare
 from lambda_app.storage.object_store import PresignedRequest
+from lambda_app.storage.s3 import bucket_url
 
 router = Router(prefix="/s", tags=["share links"])
 
@@ -67,7 +68,12 @@ def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links:
     is_counted = request.method == "GET" and not is_automated(request)
     opened = links.open(token, visitor, is_counted=is_counted)
     share = _opened_share(opened, link_path(request, token))
-    return files_page(request, share, link_path(request, token)) if prefers_html(request.headers.get("accept", "")) else share
+    if not prefers_html(request.headers.get("accept", "")):
+        return share
+    # Robots get no content of the files, as they can download none.
+    thumbnails = {} if is_automated(request) else {file_id: image.url for file_id, image in links.sign_thumbnails(opened).items()}
+    bucket = bucket_url(services_of(request).settings)
+    return files_page(request, share, link_path(request, token), thumbnails=thumbnails, bucket_url=bucket)
 
 
 @router.post(

@@ -1,9 +1,10 @@
 """HTML pages of share links: the files that a link offers, and the progress of its zip.
 
-No script runs on these pages and nothing is loaded: the style sheet is inline, and the policy names it by its digest.
+No script runs on these pages and nothing is loaded but thumbnails: the style sheet is inline, and the policy names it by its digest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -11,7 +12,7 @@ from starlette.responses import HTMLResponse
 from lambda_app.models import ArchiveStatus
 from lambda_app.models.archives import UNFINISHED
 from lambda_app.routers.http.branding import branding_of
-from lambda_app.routers.http.link_template import FORM_PAGE_HEADERS, render_link_page
+from lambda_app.routers.http.link_template import FORM_PAGE_HEADERS, link_page_policy, render_link_page
 from lambda_app.schemas.archives import LinkedArchive
 from lambda_app.schemas.sharing.shares import OpenedShare
 from lambda_app.schemas.text import DIRECTION_MARKS
@@ -26,11 +27,17 @@ REFRESH_SECONDS = 4
 """Seconds after which the page of an unfinished zip reloads: it has no script that could poll."""
 
 
-def files_page(request: Request, opened: OpenedShare, path: str) -> HTMLResponse:
-    """Return the page of the files that the link at `path` offers."""
+def files_page(request: Request, opened: OpenedShare, path: str, *, thumbnails: Mapping[UUID, str], bucket_url: str) -> HTMLResponse:
+    """Return the page of the files that the link at `path` offers. `thumbnails` are URLs in the bucket, by the ids of files."""
     title = DIRECTION_MARKS.sub("", opened.title or "").strip() or "Shared files"
-    page = render_link_page(branding_of(request.scope), root_path=_root_path(request), title=title, opened=opened, action=path)
-    return HTMLResponse(page, headers=FORM_PAGE_HEADERS)
+    page = render_link_page(
+        branding_of(request.scope), root_path=_root_path(request), title=title, opened=opened, action=path, thumbnails=thumbnails
+    )
+    if not thumbnails:
+        return HTMLResponse(page, headers=FORM_PAGE_HEADERS)
+    # The trailing slash limits the rule to this bucket where the bucket's name is part of the path.
+    policy = link_page_policy(branding_of(request.scope), images=f"{bucket_url}/")
+    return HTMLResponse(page, headers=FORM_PAGE_HEADERS | {"Content-Security-Policy": policy})
 
 
 def archive_page(request: Request, archive: LinkedArchive, filenames: Sequence[str], path: str, *, is_watching: bool) -> HTMLResponse:

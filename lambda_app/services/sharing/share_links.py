@@ -13,13 +13,20 @@ from lambda_app.repositories.accounts.callers import Caller
 from lambda_app.repositories.archives.archives import NoSuchArchiveError
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.files.file_access import AccessContext
+from lambda_app.repositories.files.previews import PreviewRepository
 from lambda_app.repositories.sharing.share_links import LINK_DOWNLOAD_URL_TTL_SECONDS, FoundShare, ShareLinkRepository
 from lambda_app.schemas.sharing.shares import ShareCredentials
 from lambda_app.services.accounts.login_throttle import LoginThrottle, attempt_keys, network_of
 from lambda_app.services.accounts.sessions import SessionService
 from lambda_app.services.archives.archives import CONTENT_TYPE as ARCHIVE_CONTENT_TYPE
 from lambda_app.services.files.files import sign_download
+from lambda_app.services.files.preview_requests import is_previewable
+from lambda_app.services.files.previews import sign_preview_image
+from lambda_app.storage.keys import preview_keys
 from lambda_app.storage.object_store import ObjectStore, PresignedRequest
+
+THUMBNAIL_URL_TTL_SECONDS = 300
+"""Lifetime of the presigned URLs of thumbnails: long enough for a slow connection that loads a page with many of them."""
 
 
 class NoSuchLinkError(LinkNotFoundError):
@@ -67,7 +74,9 @@ class ShareLinkService:
         sessions: SessionService,
         share_tokens: ShareTokens,
         store: ObjectStore,
+        previews: PreviewRepository | None,
     ) -> None:
+        self._previews = previews
         self._links = links
         self._audit = audit
         self._login_throttle = login_throttle
@@ -83,6 +92,19 @@ class ShareLinkService:
             self._require_open(address, access)
             raise NoSuchLinkError
         return opened
+
+    def sign_thumbnails(self, opened: OpenShare) -> dict[UUID, PresignedRequest]:
+        """Sign the small previews of the files of a link that allows downloads, by the ids of the files that have one.
+
+        Only the small ones: the large preview of a document is its content, and would not count as a download. Raises UnavailableError.
+        """
+        file_ids = [file.id for file in opened.files if is_previewable(file)]
+        if self._previews is None or not opened.share.allows_download or not file_ids:
+            return {}
+        return {
+            file_id: sign_preview_image(self._store, preview_keys(file_id)[0], lifetime_seconds=THUMBNAIL_URL_TTL_SECONDS)
+            for file_id in self._previews.list_ready(file_ids)
+        }
 
     def sign_head(self, address: str, file_id: UUID, visitor: Visitor) -> PresignedRequest:
         """Sign a HEAD request for a download, which is not counted. Raises ListingOnlyError and the errors of `open`."""

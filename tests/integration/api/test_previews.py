@@ -1,7 +1,9 @@
 """Previews: from the upload of an image to the presigned URLs of its preview, with the worker of the local run."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from html import unescape
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,6 +26,7 @@ from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport
 from tests.support.problems import assert_problem
 from tests.support.s3_events import batch, s3_message
+from tests.support.shares import BROWSER, make_share
 
 FILES = "/api/v1/files"
 PNG = {"filename": "photo.png", "content_type": "image/png"}
@@ -181,6 +184,45 @@ def test_trashed_file_shows_its_preview_to_its_owner_only(api: httpx.Client, pre
 
     assert preview_of(api, file["id"], owner)["state"] == "ready"
     assert_problem(api.get(f"{FILES}/{file['id']}/preview"), 401, "not_authenticated")
+
+
+def shared_page(api: httpx.Client, previewing: Services, owner: Account, headers: dict[str, str] = BROWSER, **rules: Any) -> httpx.Response:
+    """Open the page of a new link to an image with a preview and a text."""
+    picture = make_file(api, owner, samples.picture("PNG"), **PNG)["id"]
+    report(previewing, picture)
+    share = make_share(api, owner, picture, make_file(api, owner)["id"], **rules)
+    return api.get(share["url"], headers=headers)
+
+
+def test_page_of_a_link_shows_small_previews_from_the_bucket_only(api: httpx.Client, previewing: Services, owner: Account) -> None:
+    response = shared_page(api, previewing, owner)
+
+    (image,) = re.findall('<img src="([^"]+)"', response.text)
+    assert "/small?" in image
+    assert "X-Amz-Expires=300&" in unescape(image)
+    assert "/large" not in response.text
+    bucket = f"{previewing.settings.aws_endpoint_url}/{previewing.settings.s3_bucket_name}/"
+    assert f" img-src {bucket};" in response.headers["Content-Security-Policy"]
+    assert "script" not in response.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("rules", "agent"),
+    [
+        pytest.param({"allows_download": False}, None, id="listing-only"),
+        pytest.param({"password": "a good password"}, None, id="password"),
+        pytest.param({}, "Slackbot-LinkExpanding 1.0", id="robot"),
+    ],
+)
+def test_page_shows_no_content_to_visitors_who_cannot_download(
+    api: httpx.Client, previewing: Services, owner: Account, rules: dict[str, Any], agent: str | None
+) -> None:
+    headers = BROWSER if agent is None else {**BROWSER, "User-Agent": agent}
+
+    response = shared_page(api, previewing, owner, headers, **rules)
+
+    assert "<img" not in response.text
+    assert "previews/" not in response.text
 
 
 @pytest.mark.parametrize("in_batch", [False, True])
