@@ -64,10 +64,7 @@ export function createClient(options: ClientOptions) {
     files: fileCalls(http),
     shares: shareCalls(http),
     grants: grantCalls(http),
-    fileRequests: fileRequestCalls(http),
     archives: archiveCalls(http),
-    admin: adminCalls(http),
-    guests: guestCalls(http),
   };
 }
 
@@ -252,22 +249,6 @@ function grantCalls(http: Http) {
   };
 }
 
-function fileRequestCalls(http: Http) {
-  return {
-    create: (body: api.FileRequestCreate, options: CreateOptions = {}) =>
-      http.call("post", "/api/v1/file-requests", { body, headers: { "Idempotency-Key": options.idempotencyKey }, signal: options.signal }),
-    list: (page: PageOptions = {}, options?: CallOptions) => http.page("/api/v1/file-requests", { query: page, ...options }),
-    get: (requestId: string, options?: CallOptions) =>
-      http.call("get", "/api/v1/file-requests/{request_id}", { path: { request_id: requestId }, ...options }),
-    update: (requestId: string, body: api.FileRequestUpdate) =>
-      http.call("patch", "/api/v1/file-requests/{request_id}", { path: { request_id: requestId }, body }),
-    /** Give a request a new address; the old one stops working. */
-    rotate: (requestId: string) => http.call("post", "/api/v1/file-requests/{request_id}/rotate", { path: { request_id: requestId } }),
-    /** Close a request: its link ends. Files that came by it stay. */
-    close: (requestId: string) => http.call("delete", "/api/v1/file-requests/{request_id}", { path: { request_id: requestId } }),
-  };
-}
-
 function archiveCalls(http: Http) {
   const get = (archiveId: string, options?: CallOptions) =>
     http.call("get", "/api/v1/archives/{archive_id}", { path: { archive_id: archiveId }, ...options });
@@ -289,43 +270,6 @@ function archiveCalls(http: Http) {
         await sleep(delayMs, options.signal);
       }
     },
-  };
-}
-
-function adminCalls(http: Http) {
-  return {
-    users: (filters: api.UserFilters = {}, options?: CallOptions) => http.page("/api/v1/users/", { query: filters, ...options }),
-    user: (userId: string, options?: CallOptions) => http.call("get", "/api/v1/users/{user_id}", { path: { user_id: userId }, ...options }),
-    updateUser: (userId: string, body: api.UserUpdate) => http.call("put", "/api/v1/users/{user_id}", { path: { user_id: userId }, body }),
-    usage: (userId: string, options?: CallOptions) =>
-      http.call("get", "/api/v1/users/{user_id}/usage", { path: { user_id: userId }, ...options }),
-    endSessions: (userId: string) => http.call("delete", "/api/v1/users/{user_id}/sessions", { path: { user_id: userId } }),
-    stats: (options?: CallOptions) => http.call("get", "/api/v1/admin/stats", { ...options }),
-    audit: (filters: api.AuditFilters = {}, options?: CallOptions) =>
-      http.call("get", "/api/v1/admin/audit", { query: filters, ...options }),
-  };
-}
-
-function guestCalls(http: Http) {
-  return {
-    open: (token: string, options?: CallOptions) => http.call("get", "/r/{token}", { path: { token }, isAnonymous: true, ...options }),
-    startUpload: (token: string, body: api.GuestFileCreate, options?: CallOptions) =>
-      http.call("post", "/r/{token}/files", { path: { token }, body, isAnonymous: true, ...options }),
-    startMultipart: (token: string, body: api.GuestMultipartCreate, options?: CallOptions) =>
-      http.call("post", "/r/{token}/multipart", { path: { token }, body, isAnonymous: true, ...options }),
-    signParts: (token: string, fileId: string, body: api.GuestParts, options?: CallOptions) =>
-      http.call("post", "/r/{token}/files/{file_id}/parts", { path: { token, file_id: fileId }, body, isAnonymous: true, ...options }),
-    listParts: (token: string, fileId: string, body: { readonly guest_token: string }, options?: CallOptions) =>
-      http.call("post", "/r/{token}/files/{file_id}/uploaded-parts", { path: { token, file_id: fileId }, body, isAnonymous: true, ...options }),
-    abort: (token: string, fileId: string, body: { readonly guest_token: string }, options?: CallOptions) =>
-      http.call("post", "/r/{token}/files/{file_id}/abort", { path: { token, file_id: fileId }, body, isAnonymous: true, ...options }),
-    complete: (token: string, fileId: string, body: { readonly guest_token: string }, options?: CallOptions) =>
-      http.call("post", "/r/{token}/files/{file_id}/complete", {
-        path: { token, file_id: fileId },
-        body,
-        isAnonymous: true,
-        ...options,
-      }),
   };
 }
 

@@ -1,6 +1,9 @@
 /** Client for a We-Upload server: typed calls, sessions, and an uploader. */
 
 export * from "./api-types.js";
+export { createAdministration } from "./administration.js";
+export { createFileRequestCalls } from "./file-requests.js";
+export { createGuestCalls } from "./guests.js";
 export { createPreviews, type Previews } from "./previews.js";
 export { BATCH_MAX_FILES, createFileBatches, type BatchResult, type FileBatches } from "./batches.js";
 export { createClient, isApiError, type Client, type ClientOptions, type CreateOptions, type PageOptions } from "./client.js";

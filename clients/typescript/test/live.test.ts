@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 import { createHasher } from "../src/hashing.js";
-import { createClient, createUploader, isApiError, type Client, type UploaderOptions, type UploadItem } from "../src/index.js";
+import { createClient, createFileRequestCalls, createGuestCalls, createUploader, isApiError, type Client, type UploaderOptions, type UploadItem } from "../src/index.js";
 
 const baseUrl = process.env["WE_UPLOAD_URL"];
 const PASSWORD = "correct horse battery staple";
@@ -50,9 +50,9 @@ describe.skipIf(baseUrl === undefined)("against a running server (WE_UPLOAD_URL)
     expect((await client.shares.open(token, { shareToken: share_pass })).files.map((file) => file.filename)).toEqual(["small.txt"]);
     await client.shares.revoke(share.id);
 
-    const request = await client.fileRequests.create({ title: "Papers" });
-    expect((await client.guests.open(request.token)).title).toBe("Papers");
-    expect((await client.fileRequests.list()).items).toHaveLength(1);
+    const request = await createFileRequestCalls(client).create({ title: "Papers" });
+    expect((await createGuestCalls(client).open(request.token)).title).toBe("Papers");
+    expect((await createFileRequestCalls(client).list()).items).toHaveLength(1);
 
     const archive = await client.archives.create({ file_ids: [fileId] });
     expect(["ready", "queued", "building"]).toContain((await client.archives.get(archive.id)).status);

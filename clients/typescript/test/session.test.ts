@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { ApiError, ConnectionError, createClient, memorySessionStore, type ClientOptions } from "../src/index.js";
+import { ApiError, ConnectionError, createClient, createGuestCalls, memorySessionStore, type ClientOptions } from "../src/index.js";
 import { FakeServer, json, problem } from "./support/fake-server.js";
 import { fakeLocks } from "./support/locks.js";
 
@@ -211,7 +211,7 @@ describe("errors", () => {
       authorization = new Headers(init?.headers).get("Authorization");
       return json(200, {});
     };
-    await createClient({ baseUrl: "", fetch: send, getAccessToken: () => "secret" }).guests.open("token");
+    await createGuestCalls(createClient({ baseUrl: "", fetch: send, getAccessToken: () => "secret" })).open("token");
     expect(authorization).toBeNull();
   });
 });

@@ -1,7 +1,7 @@
 /** Changes of another account that need the superuser's own password: role, address, password. */
 
 import type { User, UserUpdate } from "@we-upload/client";
-import { api } from "../core/api";
+import { administration } from "./administration";
 import { t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { showToast } from "../core/toasts";
@@ -28,7 +28,7 @@ function OwnPassword() {
 /** Return a function that sends changes together with the superuser's password. */
 function saver({ account, onSaved }: AccountDialogProps) {
   return async (fields: FormData, changes: UserUpdate) => {
-    onSaved(await api.admin.updateUser(account.id, { ...changes, ...ownCredentials(fields) }));
+    onSaved(await administration.updateUser(account.id, { ...changes, ...ownCredentials(fields) }));
     showToast(s.share.saved, { icon: "user" });
   };
 }

@@ -2,7 +2,7 @@
 
 import type { AuditEvent } from "@we-upload/client";
 import { useEffect, useState } from "preact/hooks";
-import { api } from "../core/api";
+import { administration } from "./administration";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { location, navigate } from "../core/router";
@@ -21,7 +21,7 @@ export function AuditLog() {
   async function load(before: number | null): Promise<void> {
     setError(null);
     try {
-      const page = await api.admin.audit({
+      const page = await administration.audit({
         limit: AUDIT_STEP,
         ...(before === null ? {} : { before }),
         ...(actor === null ? {} : { actor_id: actor }),

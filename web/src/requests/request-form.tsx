@@ -2,7 +2,7 @@
 
 import type { FileRequest } from "@we-upload/client";
 import { useState } from "preact/hooks";
-import { api } from "../core/api";
+import { fileRequests } from "./file-requests";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { Field } from "../ui/controls";
@@ -47,7 +47,7 @@ export function RequestForm({ request, onClose, onSaved }: RequestFormProps) {
       ...(type === "other" ? {} : { allowed_content_types: TYPE_PATTERNS[type as (typeof TYPES)[number]]?.slice() ?? null }),
       ...(days === "" ? {} : { expires_at: new Date(Date.now() + Number(days) * 86_400_000).toISOString() }),
     };
-    onSaved(request === null ? await api.fileRequests.create(body, { idempotencyKey: key }) : await api.fileRequests.update(request.id, body));
+    onSaved(request === null ? await fileRequests.create(body, { idempotencyKey: key }) : await fileRequests.update(request.id, body));
   }
   const sizes = request === null || SIZES.some((size) => size === request.max_size_bytes) ? SIZES : [...SIZES, request.max_size_bytes].sort((a, b) => a - b);
   const type = request === null ? "any" : typeOf(request.allowed_content_types);

@@ -3,7 +3,7 @@
 import type { FileRequest } from "@we-upload/client";
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { api } from "../core/api";
+import { fileRequests } from "../requests/file-requests";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { useKeys } from "../core/keys";
@@ -36,7 +36,7 @@ onSignOut(() => {
 async function load(cursor: string | null = null): Promise<void> {
   loadError.value = null;
   try {
-    const page = await api.fileRequests.list({ limit: PAGE_SIZE, ...(cursor === null ? {} : { cursor }) });
+    const page = await fileRequests.list({ limit: PAGE_SIZE, ...(cursor === null ? {} : { cursor }) });
     requests.value = cursor === null ? page.items : [...(requests.value ?? []), ...page.items];
     nextCursor.value = page.nextCursor;
   } catch (error) {
@@ -168,7 +168,7 @@ function replace(changed: FileRequest): void {
 function confirmRotate(request: FileRequest): void {
   const rotate = async () => {
     try {
-      const rotated = await api.fileRequests.rotate(request.id);
+      const rotated = await fileRequests.rotate(request.id);
       replace(rotated);
       if (rotated.url !== null) showLink(rotated.title, rotated.url);
     } catch (error) {
@@ -181,7 +181,7 @@ function confirmRotate(request: FileRequest): void {
 function confirmClose(request: FileRequest): void {
   const close = async () => {
     try {
-      await api.fileRequests.close(request.id);
+      await fileRequests.close(request.id);
       requests.value = requests.value?.filter((other) => other.id !== request.id) ?? null;
       showToast(s.requests.closed, { icon: "inbox" });
     } catch (error) {
