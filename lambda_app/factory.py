@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, configure_mappers, sessionmaker
 
-from lambda_app.core.aws import AwsAccess, AwsCredentials
+from lambda_app.core.aws import AwsAccess, AwsCredentials, object_of_arn
 from lambda_app.core.mail import Mailer, build_mailer
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
@@ -508,8 +508,9 @@ class Services:
         for statement in (*file_statements(), *caller_statements(), *upload_statements(), *link_statements()):
             statement.prepare()
         self.passwords.verify("", None)
-        if self.settings.secret_key_arn or self.settings.link_key_arn or self.settings.origin_key_arns:
-            self.aws.client("secretsmanager")
+        arns = (self.settings.secret_key_arn, self.settings.link_key_arn, *self.settings.origin_key_arns)
+        for service in {"secretsmanager" if object_of_arn(arn) is None else "s3" for arn in arns if arn}:
+            self.aws.client(service)
         if self.settings.mail_from:
             self.aws.client("sesv2")
 

@@ -78,6 +78,10 @@ class Settings(BaseModel):
     """Connections of one process. 1 in Lambda, where requests never overlap."""
     database_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
     """Longest wait for one response of the database."""
+    database_sign_in_seconds: float | None = Field(default=None, gt=0, le=60)
+    """Longest wait for a connection and the sign-in on it. None: `database_timeout_seconds`."""
+    database_pauses: bool = False
+    """Whether the database pauses when it is idle. A connection that it does not accept in time then means that it is starting."""
     database_secret_arn: str | None = None
     """ARN of the Secrets Manager secret with the database owner's password (JSON, as RDS creates it); used by migrations."""
     database_app_role: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_]{0,62}$")

@@ -21,7 +21,16 @@ from pg8000.dbapi import (  # type: ignore[import-untyped]  # ships no type info
 from scramp import ScramException  # type: ignore[import-untyped]  # ships no type information
 
 from lambda_app.core.request_context import request_context
-from lambda_app.db.errors import CANNOT_CONNECT, FAILED_TRANSACTION, SERVER_WENT_AWAY, ConnectionLostError, error_field, server_error
+from lambda_app.db.errors import (
+    CANNOT_CONNECT,
+    CANNOT_CONNECT_NOW,
+    CONNECTION_FAILURE,
+    FAILED_TRANSACTION,
+    SERVER_WENT_AWAY,
+    ConnectionLostError,
+    error_field,
+    server_error,
+)
 from lambda_app.db.messages import BEGIN, COMMIT, DESCRIBE_PORTAL, EXECUTE, ROLLBACK, SYNC, TERMINATE, bind, parse
 from lambda_app.db.rows import FAST_READERS, decode_rows
 from lambda_app.db.transport import Transport
@@ -63,6 +72,7 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
     """Sends one flush and waits once per statement. Keeps no session state on the server, and never assigns a reply to the wrong statement.
 
     `open_transport` and `password` are called at every sign-in, including the one that replaces a connection that has died.
+    `server_pauses`: a server that cannot be reached, or does not answer the sign-in, is reported as starting (57P03).
     `is_synchronized` is False while a reply is awaited. It stays False when the wait is interrupted, and the connection is then unusable.
     """
 
@@ -74,8 +84,10 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         password: Callable[[], str],
         database: str,
         application_name: str,
+        server_pauses: bool = False,
     ) -> None:
         self._open_transport = open_transport
+        self._server_pauses = server_pauses
         self._get_password = password
         self._sign_in_parameters = {"user": user, "database": database, "application_name": application_name}
         self._usock: Transport | None = None
@@ -84,6 +96,15 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         self._sign_in()
 
     def _sign_in(self) -> None:
+        try:
+            self._attempt_sign_in()
+        except ConnectionLostError as error:
+            # A wrong password, or a certificate that cannot be verified (a ValueError), does not become right by waiting.
+            if not self._server_pauses or isinstance(error.__cause__, (ScramException, LookupError, ValueError)):
+                raise
+            raise ConnectionLostError(f"The database is starting: {error}", sqlstate=CANNOT_CONNECT_NOW) from error
+
+    def _attempt_sign_in(self) -> None:
         self.is_synchronized = False
         self._uncommitted_leaves = []
         password = self._get_password()
@@ -206,7 +227,11 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         try:
             self._sign_in()
         except Error as error:
-            raise ConnectionLostError(f"The connection to the database was lost and reconnecting failed: {error}") from error
+            # Nothing was executed, and a server that starts is no outage.
+            state = CANNOT_CONNECT_NOW if error_field(error, "C") == CANNOT_CONNECT_NOW else CONNECTION_FAILURE
+            raise ConnectionLostError(
+                f"The connection to the database was lost and reconnecting failed: {error}", sqlstate=state
+            ) from error
 
     def _exchange(self, flush: bytes) -> Reply:
         transport = self._require_transport()

@@ -88,6 +88,7 @@ ERRORS: dict[str, ErrorSpec] = {
     "too_many_requests": ErrorSpec(429, "The caller sends too many requests."),
     "unavailable": ErrorSpec(503, "A service that the API needs does not respond. Repeat the request."),
     "database_unavailable": ErrorSpec(503, "The database does not respond or has no free connection. Repeat the request."),
+    "database_starting": ErrorSpec(503, "The database was paused and is starting. Nothing was changed. Repeat the request."),
     "database_unreachable": ErrorSpec(503, "The health check could not reach the database."),
     "serialization_conflict": ErrorSpec(503, "Another request changed the same rows at the same time. Repeat the request."),
     "store_unavailable": ErrorSpec(503, "The object store does not respond. Repeat the request."),

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from lambda_app.core import logs
-from lambda_app.core.errors import AppError, MalformedRequestError
+from lambda_app.core.errors import AppError, DatabaseStartingError, MalformedRequestError
 from lambda_app.dependencies.callers import refusal_before
 from lambda_app.routers.http.validation_messages import validation_message
 from lambda_app.schemas.error_codes import ERRORS
@@ -103,7 +103,9 @@ def install_problem_handlers(app: FastAPI) -> None:
         if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             error = await refusal_before(request) or error
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.error("refused: %s", error.code, exc_info=error)
+            # A database that starts is no fault to notify the operator of.
+            level = logging.INFO if isinstance(error, DatabaseStartingError) else logging.ERROR
+            logger.log(level, "refused: %s", error.code, exc_info=error)
         return problem_response(status=error.status, code=error.code, detail=error.message, extra=error.extra, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)
