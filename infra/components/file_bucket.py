@@ -18,6 +18,7 @@ from infra.config import (
     BUCKET_REQUEST_HEADERS,
     FUNCTION_TIMEOUT_SECONDS,
     PRESIGNED_URL_SECONDS,
+    STARTING_TIMEOUT_SECONDS,
     StageConfig,
 )
 
@@ -72,7 +73,7 @@ class FileBucket(Construct):
             "Events",
             enforce_ssl=True,
             # Six times the worker's timeout, as AWS recommends for queues that trigger Lambda.
-            visibility_timeout=Duration.seconds(6 * FUNCTION_TIMEOUT_SECONDS),
+            visibility_timeout=Duration.seconds(6 * (STARTING_TIMEOUT_SECONDS if config.pauses_when_idle else FUNCTION_TIMEOUT_SECONDS)),
             retention_period=Duration.days(4),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=5),
         )

@@ -6,6 +6,7 @@ two classes share state.
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from time import monotonic, sleep
 from typing import Any, Self
 
 from pg8000.core import IDLE, IN_FAILED_TRANSACTION, Context  # type: ignore[import-untyped]  # ships no type information
@@ -42,6 +43,9 @@ DESCRIPTIONS_MAX = 256
 """Row descriptions that a connection caches. pg8000 would parse the description in every response, which takes 40 µs."""
 
 
+RETRY_SECONDS = 0.5
+"""Pause between two attempts to sign in to a server that starts."""
+
 AUDIT_LEAF = b"CWU001"
 """Code field of the notice that the trigger `audit_event_fill` sends for each event: its message is the leaf."""
 
@@ -55,6 +59,16 @@ class TransactionMode(Enum):
     """Needs a transaction; BEGIN is sent in the same flush if none is open."""
     OWN_TRANSACTION = "own_transaction"
     """Commits by itself (autocommit), unless a transaction is already open."""
+
+
+def _may_be_starting(error: Error) -> bool:
+    """Whether a failed sign-in is that to a server that starts.
+
+    A wrong password, or a certificate that cannot be verified (a ValueError), does not become right by waiting.
+    """
+    if isinstance(error, ConnectionLostError):
+        return not isinstance(error.__cause__, (ScramException, LookupError, ValueError))
+    return error_field(error, "C") == CANNOT_CONNECT_NOW
 
 
 class Reply(Context):  # type: ignore[misc]  # its base is untyped
@@ -72,7 +86,7 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
     """Sends one flush and waits once per statement. Keeps no session state on the server, and never assigns a reply to the wrong statement.
 
     `open_transport` and `password` are called at every sign-in, including the one that replaces a connection that has died.
-    `server_pauses`: a server that cannot be reached, or does not answer the sign-in, is reported as starting (57P03).
+    `starting_seconds` is for a server that pauses: how long a sign-in is tried again. After that time it is reported as starting (57P03).
     `is_synchronized` is False while a reply is awaited. It stays False when the wait is interrupted, and the connection is then unusable.
     """
 
@@ -84,10 +98,10 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         password: Callable[[], str],
         database: str,
         application_name: str,
-        server_pauses: bool = False,
+        starting_seconds: float | None = None,
     ) -> None:
         self._open_transport = open_transport
-        self._server_pauses = server_pauses
+        self._starting_seconds = starting_seconds
         self._get_password = password
         self._sign_in_parameters = {"user": user, "database": database, "application_name": application_name}
         self._usock: Transport | None = None
@@ -96,13 +110,18 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         self._sign_in()
 
     def _sign_in(self) -> None:
-        try:
-            self._attempt_sign_in()
-        except ConnectionLostError as error:
-            # A wrong password, or a certificate that cannot be verified (a ValueError), does not become right by waiting.
-            if not self._server_pauses or isinstance(error.__cause__, (ScramException, LookupError, ValueError)):
-                raise
-            raise ConnectionLostError(f"The database is starting: {error}", sqlstate=CANNOT_CONNECT_NOW) from error
+        started_at = monotonic()
+        while True:
+            try:
+                self._attempt_sign_in()
+            except Error as error:
+                if self._starting_seconds is None or not _may_be_starting(error):
+                    raise
+                if monotonic() - started_at + RETRY_SECONDS >= self._starting_seconds:
+                    raise ConnectionLostError(f"The database is starting: {error}", sqlstate=CANNOT_CONNECT_NOW) from error
+                sleep(RETRY_SECONDS)
+            else:
+                return
 
     def _attempt_sign_in(self) -> None:
         self.is_synchronized = False

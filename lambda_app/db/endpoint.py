@@ -97,7 +97,7 @@ class Endpoint:
             password=self.password,
             database=self.database,
             application_name=APPLICATION_NAME,
-            server_pauses=self.pauses,
+            starting_seconds=(timeout_seconds or self.sign_in_seconds or self.timeout_seconds) if self.pauses else None,
         )
 
 

@@ -48,7 +48,7 @@ def test_stage_is_immutable() -> None:
 
 
 def test_unknown_stage_is_named_in_the_refusal() -> None:
-    with pytest.raises(ConfigError, match="dev, staging, prod, local, not 'production'"):
+    with pytest.raises(ConfigError, match="dev, staging, prod, small, local, not 'production'"):
         stage_config({"stage": "production"}.get)
 
 

@@ -41,10 +41,10 @@ class PausingProxy:
         return make_url(url).set(host="127.0.0.1", port=port).render_as_string(hide_password=False)
 
     @property
-    def open_connections(self) -> int:
-        """Number of connections that are passed on. A cluster pauses only when there is none."""
+    def is_paused(self) -> bool:
+        """Whether it is paused or starting."""
         with self._lock:
-            return len(self._pairs)
+            return self._is_paused and not 0 < self._ready_at <= time.monotonic()
 
     def pause(self) -> None:
         """Close all connections, and accept none until one has been attempted and the time to start has passed."""

@@ -131,6 +131,8 @@ class IdempotencyService:
         # released. If it is still running, it will find the key released and create nothing. After a timeout there is no second
         # attempt: the request would wait for the database twice.
         # The same holds for a database that starts.
-        is_lost = isinstance(error.orig, ConnectionLostError) and sqlstate_of(error) != CANNOT_CONNECT_NOW
-        if is_lost and not isinstance(error.orig.__cause__, TimeoutError):
+        lost = error.orig
+        if not isinstance(lost, ConnectionLostError) or sqlstate_of(error) == CANNOT_CONNECT_NOW:
+            return
+        if not isinstance(lost.__cause__, TimeoutError):
             self._keys.release_after_reconnect(user_id=request.user_id, resource_id=resource_id)

@@ -23,6 +23,7 @@ UNSUPPORTED_TYPES: dict[str, dict[str, str]] = {
 MISSING_ATTRIBUTES = {
     ("AWS::EC2::VPC", "CidrBlock"): "10.0.0.0/16",
     **{("AWS::SES::EmailIdentity", f"DkimDNSToken{part}{number}"): "emulated" for part in ("Name", "Value") for number in (1, 2, 3)},
+    ("AWS::RDS::DBCluster", "Endpoint.Address"): "127.0.0.1",
     ("AWS::RDS::DBInstance", "MasterUserSecret.SecretArn"): "arn:aws:secretsmanager:us-east-1:000000000000:secret:rds-owner",
 }
 """Attributes that the emulator does not return, with substitutes."""
