@@ -52,6 +52,7 @@ from lambda_app.repositories.files.caller_lists import CallerListRepository
 from lambda_app.repositories.files.caller_uploads import CallerUploadRepository, UploadLimits, upload_statements
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
+from lambda_app.repositories.files.scans import ScanRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
@@ -91,6 +92,7 @@ from lambda_app.services.files.caller_uploads import CallerUploadService
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.idempotency import IdempotencyService
 from lambda_app.services.files.quota import DeletionAllowance, Quota
+from lambda_app.services.files.scans import ScanService
 from lambda_app.services.files.sweep import SweepService
 from lambda_app.services.files.upload_batches import UploadBatchService
 from lambda_app.services.files.upload_completion import UploadCompletion
@@ -111,6 +113,7 @@ from lambda_app.storage.checkpoint_copies import CheckpointCopies
 from lambda_app.storage.connection_releasing import ConnectionReleasingStore
 from lambda_app.storage.object_store import ObjectStore
 from lambda_app.storage.s3 import S3ObjectStore
+from lambda_app.storage.scan_tags import ScanTags
 
 ISSUER = "We-Upload"
 """Name under which authenticator apps list an account."""
@@ -398,6 +401,14 @@ class Services:
             store=self._store(session),
         )
 
+    def scans(self, session: Session) -> ScanService:
+        """The service of malware scans, for one unit of work."""
+        return ScanService(
+            scans=ScanRepository(session),
+            tags=ScanTags(self.settings, self.aws),
+            serves_unscannable=self.settings.serves_unscannable,
+        )
+
     def shares(self, session: Session) -> ShareService:
         """The share service of one unit of work."""
         return ShareService(
@@ -536,7 +547,10 @@ class Services:
         return ConnectionReleasingStore(self.store, session)
 
     def _transitions(self, session: Session) -> FileTransitionRepository:
-        return FileTransitionRepository(session, deletion_allowance_bytes=self.settings.user_deletion_bytes)
+        settings = self.settings
+        return FileTransitionRepository(
+            session, deletion_allowance_bytes=settings.user_deletion_bytes, scans_for_malware=settings.scans_for_malware
+        )
 
     def _tombstones(self, session: Session) -> TombstoneRepository:
         return TombstoneRepository(session, deletion_allowance_bytes=self.settings.user_deletion_bytes)

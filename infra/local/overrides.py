@@ -30,8 +30,10 @@ FIXED = frozenset(
         "ORIGIN_KEY_ARNS",
         "S3_BUCKET_NAME",
         "S3_PUBLIC_ENDPOINT_URL",
+        "SCANS_FOR_MALWARE",
         "SECRET_KEY",
         "SECRET_KEY_ARN",
+        "SERVES_UNSCANNABLE",
         "WEB_APP_FOLDER",
     }
 )

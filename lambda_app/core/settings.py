@@ -134,6 +134,10 @@ class Settings(BaseModel):
     """Days for which deleted files can be restored; 0 deletes them immediately."""
     archive_retention_hours: int = Field(default=24, ge=1, le=168)
     """Hours for which a finished zip archive is available."""
+    scans_for_malware: bool = False
+    """Whether GuardDuty scans the bucket. The content of new files is then withheld until their scan finds no threat."""
+    serves_unscannable: bool = False
+    """Whether files that GuardDuty cannot scan are served. For `scans_for_malware` only."""
     open_registration: bool = True
     """Whether anonymous callers may create accounts; superusers always may."""
     backend_cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()

@@ -10,7 +10,7 @@ from lambda_app.models.accounts.users import User
 from lambda_app.models.archives import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, ShareArchiveDownload
 from lambda_app.models.audit import AuditChainEvent, AuditCheckpoint, AuditEra, AuditEvent, AuditHead, AuditLogKey, AuditTile
 from lambda_app.models.base import Base
-from lambda_app.models.files.files import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus
+from lambda_app.models.files.files import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus, ScanStatus
 from lambda_app.models.files.idempotency import IdempotencyKey
 from lambda_app.models.files.sweep import SweepPosition
 from lambda_app.models.files.tombstones import Tombstone
@@ -52,6 +52,7 @@ __all__ = [
     "OpenShare",
     "RecoveryCode",
     "RefreshToken",
+    "ScanStatus",
     "Share",
     "ShareArchiveDownload",
     "ShareAudience",

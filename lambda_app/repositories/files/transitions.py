@@ -43,7 +43,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
-from lambda_app.models import CHARGED, File, FileRequest, FileStatus, Tombstone, User
+from lambda_app.models import CHARGED, File, FileRequest, FileStatus, ScanStatus, Tombstone, User
 from lambda_app.repositories.accounts.deletions import belongs_to_deleted_account
 from lambda_app.repositories.audit import audit_insert_for
 from lambda_app.repositories.files.deletions import deleted_bytes_now, with_deletion
@@ -62,9 +62,10 @@ _GONE = (FileStatus.DELETING, FileStatus.EXPIRED)
 class FileTransitionRepository:
     """Moves files from one state to the next."""
 
-    def __init__(self, session: Session, *, deletion_allowance_bytes: int) -> None:
+    def __init__(self, session: Session, *, deletion_allowance_bytes: int, scans_for_malware: bool = False) -> None:
         self._session = session
         self._deletion_allowance_bytes = deletion_allowance_bytes
+        self._scans_for_malware = scans_for_malware
 
     def reserve(self, file: File, *, default_bytes: int, default_files: int, with_key: bool = False) -> bool:
         """Insert the pending file, charge its owner and commit; False if the quota does not suffice or the deletion allowance is used.
@@ -133,7 +134,12 @@ class FileTransitionRepository:
 
         The event has what a receipt proves: name, size, the SHA-256 that S3 enforced, and the checksum `crc64nvme` that S3 computed.
         """
-        values = {"upload_id": None, "detected_content_type": detected_content_type}
+        values: dict[str, Any] = {"upload_id": None, "detected_content_type": detected_content_type}
+        if self._scans_for_malware:
+            # The result may have arrived first.
+            has_none = File.scan_status == ScanStatus.NONE
+            values["scan_status"] = case((has_none, ScanStatus.PENDING.value), else_=File.scan_status)
+            values["is_withheld"] = case((has_none, true()), else_=File.is_withheld)
         return self._transition(
             File.id == file_id,
             File.status == FileStatus.PENDING,
