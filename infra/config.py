@@ -165,8 +165,8 @@ class StageConfig:
         if self.replicates_objects and self.uses_kms:
             raise ConfigError("replicates_objects cannot be combined with uses_kms: the key of the bucket exists in one region only")
         usable = int(self.database_connections * (1 - RESERVED_CONNECTION_SHARE))
-        if self.api_concurrency + SHARED_WORKERS * self.worker_concurrency > usable:
-            raise ConfigError(f"{self.name}: api_concurrency and three workers together exceed {usable} database connections")
+        if self.api_concurrency + self._shared_executions > usable:
+            raise ConfigError(f"{self.name}: api_concurrency and the workers together exceed {usable} database connections")
         if not 2 <= self.availability_zones <= 3:
             raise ConfigError("availability_zones is 2 or 3: RDS Proxy needs two")
         if self.zones and len(set(self.zones)) != self.availability_zones:
@@ -177,7 +177,11 @@ class StageConfig:
         """The concurrent executions that the stage's functions reserve together."""
         if not self.reserves_concurrency:
             return 0
-        return self.api_concurrency + SHARED_WORKERS * self.worker_concurrency + SINGLE_WORKERS
+        return self.api_concurrency + self._shared_executions + SINGLE_WORKERS
+
+    @property
+    def _shared_executions(self) -> int:
+        return (SHARED_WORKERS + self.scans_for_malware) * self.worker_concurrency
 
     @property
     def bucket_origins(self) -> tuple[str, ...]:

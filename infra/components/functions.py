@@ -19,7 +19,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.components.file_bucket import ARCHIVE_REQUESTS, ARCHIVES, UNSCANNED_TAG, UNSCANNED_VALUE
+from infra.components.file_bucket import ARCHIVE_REQUESTS, ARCHIVES, RELEASER_TAG, RELEASER_VALUE, UNSCANNED_TAG, UNSCANNED_VALUE
 from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import log_retention
 from infra.config import ARCHIVE_TIMEOUT_SECONDS, FUNCTION_TIMEOUT_SECONDS, STARTING_TIMEOUT_SECONDS, StageConfig
@@ -55,6 +55,10 @@ class Permission(Flag):
     SEND_MAIL = auto()
     SEAL_AUDIT_LOG = auto()
     """Sign checkpoints of the audit log and copy them to the bucket."""
+    READ_SCAN_TAGS = auto()
+    """Read the tag that the malware scan writes."""
+    RELEASE_SCANNED = auto()
+    """Replace that tag with the one that makes an object readable, and with no other."""
 
 
 class Trigger(StrEnum):
@@ -63,6 +67,7 @@ class Trigger(StrEnum):
     REQUEST = "request"
     UPLOAD = "upload"
     ARCHIVE = "archive"
+    SCAN = "scan"
     SCHEDULE = "schedule"
     DEPLOY = "deploy"
     ROTATION = "rotation"
@@ -116,6 +121,7 @@ FUNCTIONS = (
         | Permission.REQUEST_ARCHIVES
         | Permission.READ_SIGNING_KEY
         | Permission.READ_LINK_KEY
+        | Permission.RELEASE_SCANNED
         | Permission.SEND_MAIL,
         memory_mib=1769,
         concurrency="api_concurrency",
@@ -134,6 +140,12 @@ FUNCTIONS = (
         # Checksums and digests take half of the time, so the worker gets one full vCPU and its network bandwidth.
         memory_mib=1769,
         timeout_seconds=ARCHIVE_TIMEOUT_SECONDS,
+    ),
+    FunctionSpec(
+        name="ScanResults",
+        handler="lambda_app.handlers.scan_results.handler",
+        trigger=Trigger.SCAN,
+        permissions=Permission.USE_DATABASE | Permission.READ_SCAN_TAGS,
     ),
     FunctionSpec(
         name="Sweep",
@@ -196,9 +208,8 @@ def functions_of(config: StageConfig) -> tuple[FunctionSpec, ...]:
 
     In a stage whose database pauses, those that no caller waits for have time for its start, and the keys in S3 have their own rotation.
     """
-    if not config.pauses_when_idle:
-        return FUNCTIONS
-    return tuple(_starting(spec) for spec in FUNCTIONS)
+    specs = tuple(spec for spec in FUNCTIONS if spec.trigger is not Trigger.SCAN or config.scans_for_malware)
+    return tuple(_starting(spec) for spec in specs) if config.pauses_when_idle else specs
 
 
 def _starting(spec: FunctionSpec) -> FunctionSpec:
@@ -264,6 +275,7 @@ class AppFunction(Construct):
         snapshots = context.snapshots and spec.has_snapshots
         self.workers: int = getattr(context.config, spec.concurrency) if spec.concurrency else 1
         config, artifact = context.config, context.artifact
+        self._config = config
         self.log_group = logs.LogGroup(self, "Log", retention=log_retention(config), removal_policy=RemovalPolicy.DESTROY)
         self.role = self._role(in_vpc=context.vpc is not None)
         self.function = lambda_.Function(
@@ -305,6 +317,8 @@ class AppFunction(Construct):
     def _role(self, *, in_vpc: bool) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         self.log_group.grant_write(role)
+        if self._config.scans_for_malware and Permission.RELEASE_SCANNED in self.spec.permissions:
+            Tags.of(role).add(RELEASER_TAG, RELEASER_VALUE)
         if Permission.READ_UNSCANNED in self.spec.permissions:
             # By tag: the bucket's stack is deployed first, so its policy cannot name the role.
             Tags.of(role).add(UNSCANNED_TAG, UNSCANNED_VALUE)

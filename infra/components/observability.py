@@ -22,7 +22,7 @@ FIVE_MINUTES = Duration.minutes(5)
 OVER = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 
 
-FEW_ALARMS = ("ApiErrorLines", "SealErrorLines", "SweepErrorLines", "ServerErrors", "DeadLetters", "ArchiveDeadLetters")
+FEW_ALARMS = ("ApiErrorLines", "SealErrorLines", "SweepErrorLines", "ServerErrors", "DeadLetters", "ArchiveDeadLetters", "ScanDeadLetters")
 """The alarms of a stage whose database pauses: each alarm has a monthly price, also while nothing happens."""
 STARTING_ERRORS = 30
 """5xx answers in five minutes that such a stage may give: while the database starts, callers get 503 and repeat the request."""
@@ -173,7 +173,10 @@ class Observability(Construct):
         self._alarm("ArchiveDeadLetters", lost, over=0, meaning="An archive request failed five times.")
 
     def _watch_malware_plan(self, data: DataStack) -> None:
-        """Notify when GuardDuty cannot scan the bucket any more: new files then stay unreadable."""
+        """Notify when GuardDuty cannot scan the bucket any more, or results are not recorded: new files then stay unreadable."""
+        if data.files.scan_dead_letters:
+            lost = data.files.scan_dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
+            self._alarm("ScanDeadLetters", lost, over=0, meaning="The processing of a scan result failed five times.")
         rule = events.Rule(
             self,
             "MalwarePlan",

@@ -115,6 +115,8 @@ class ApiStack(Stack):
             "DATABASE_TIMEOUT_SECONDS": str(REPLY_TIMEOUT_SECONDS),
             "BACKEND_CORS_ORIGINS": ",".join(config.cors_origins),
             "OPEN_REGISTRATION": str(config.open_registration).lower(),
+            "SCANS_FOR_MALWARE": str(config.scans_for_malware).lower(),
+            "SERVES_UNSCANNABLE": str(config.serves_unscannable).lower(),
             "LOG_LEVEL": "INFO",
         }
 
@@ -188,6 +190,8 @@ class ApiStack(Stack):
             run_on_upload(function, events_of_bucket=self._data.files.events)
         elif function.spec.trigger is Trigger.ARCHIVE:
             run_on_upload(function, events_of_bucket=self._data.files.archive_requests, batch_size=1)
+        elif function.spec.trigger is Trigger.SCAN and self._data.files.scan_results:
+            run_on_upload(function, events_of_bucket=self._data.files.scan_results)
         elif function.spec.trigger is Trigger.SCHEDULE:
             run_on_schedule(function, once_a_day=self._config.pauses_when_idle)
             if self._config.pauses_when_idle and function.spec.follows_audited_requests:
@@ -219,6 +223,7 @@ class ApiStack(Stack):
                 f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{prefix}*",
                 reason="All archives and queue markers: their keys are generated at run time.",
             )
+        self._grant_scans(role, permissions)
         if Permission.USE_DATABASE in permissions:
             data.database.grant_connect(role)
         if Permission.LIST_UPLOADS in permissions:
@@ -240,6 +245,21 @@ class ApiStack(Stack):
             _allow_reading(role, *(key.secret_arn for key in self._origin_keys.accepted))
         if self._config.mail_from and Permission.SEND_MAIL in permissions:
             _allow_sending_mail(role, self._config)
+
+    def _grant_scans(self, role: iam.Role, permissions: Permission) -> None:
+        if not self._config.scans_for_malware:
+            return
+        if Permission.READ_SCAN_TAGS in permissions:
+            self._data.files.grant_scan_tags(role)
+        if Permission.RELEASE_SCANNED in permissions:
+            self._data.files.grant_release(role)
+        if (Permission.READ_SCAN_TAGS | Permission.RELEASE_SCANNED) & permissions:
+            suppress_nag(
+                role,
+                "AwsSolutions-IAM5",
+                f"Resource::{self._data.stack_name}:{BUCKET_ARN_EXPORT}/{UPLOADS}*",
+                reason="All objects below the upload prefix: their keys are generated at run time.",
+            )
 
 
 def _pausing_variables(sign_in_seconds: int) -> dict[str, str]:
