@@ -95,6 +95,8 @@ class StageConfig:
     database_connections: int = 100
     """`max_connections` of PostgreSQL at this size; docs/deploy.md shows how it follows from memory."""
     backup_days: int = 14
+    reads_from_standby: bool = False
+    """Whether statistics and lists of the audit log are read from Aurora's standby, through a read-only endpoint of the proxy."""
     protects_data: bool = True
     """Termination protection, deletion protection, and buckets and databases that remain when their stack is deleted."""
     api_concurrency: int = 50
@@ -158,6 +160,8 @@ class StageConfig:
         self._check_firewall()
         self._check_mail()
         self._check_pausing()
+        if self.reads_from_standby and (self.database is not DatabaseKind.AURORA or self.pauses_when_idle):
+            raise ConfigError(f"{self.name}: reads_from_standby needs a standby, which this database does not have")
         if self.serves_unscannable and not self.scans_for_malware:
             raise ConfigError("serves_unscannable needs scans_for_malware")
         if self.recovery_region is None and (self.replicates_objects or self.vault_lock is not VaultLock.NONE):
@@ -304,6 +308,7 @@ _TEXT_OVERRIDES = ("domain_name", "certificate_arn", "alarm_email", "mail_from",
 _FLAG_OVERRIDES = (
     "uses_kms",
     "replicates_objects",
+    "reads_from_standby",
     "releases_gradually",
     "scans_for_malware",
     "serves_unscannable",

@@ -12,6 +12,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Self
 
+from pydantic import SecretStr
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, configure_mappers, sessionmaker
@@ -79,7 +80,7 @@ from lambda_app.services.accounts.request_limits import RequestLimits
 from lambda_app.services.accounts.second_factor import SecondFactorService, SecondFactorVerifier
 from lambda_app.services.accounts.sessions import SessionPolicy, SessionService
 from lambda_app.services.accounts.users import UserService
-from lambda_app.services.administration import AdministrationService
+from lambda_app.services.administration import AdministrationReads, AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
 from lambda_app.services.archives.sweep import ArchiveSweepService
@@ -141,6 +142,8 @@ class Services:
     database_probe: DatabaseProbe
     origin_verifier: OriginVerifier | None
     """None when callers reach the API directly, without CloudFront."""
+    read_engine: Engine | None = None
+    """The engine of a standby, for reads that may be some seconds old."""
 
     @classmethod
     def build(cls, settings: Settings, aws: AwsAccess | None = None) -> Self:
@@ -163,6 +166,7 @@ class Services:
             origin_verifier=OriginVerifier([partial(aws.secret, arn) for arn in settings.origin_key_arns])
             if settings.origin_key_arns
             else None,
+            read_engine=_read_engine(settings, aws),
         )
 
     @contextmanager
@@ -296,7 +300,23 @@ class Services:
 
     def administration(self, session: Session) -> AdministrationService:
         """The administration service of one unit of work."""
-        return AdministrationService(audit=AuditRepository(session), stats=StatsRepository(session))
+
+        @contextmanager
+        def on_database() -> Iterator[AdministrationReads]:
+            yield AdministrationReads(AuditRepository(session), StatsRepository(session))
+
+        return AdministrationService([on_database] if self.read_engine is None else [self._reads_on_standby, on_database])
+
+    @contextmanager
+    def _reads_on_standby(self) -> Iterator[AdministrationReads]:
+        # The caller is authenticated by the database itself: a standby may not know yet that a session has ended.
+        with session_scope(create_session_factory(self._require_read_engine())) as session:
+            yield AdministrationReads(AuditRepository(session), StatsRepository(session))
+
+    def _require_read_engine(self) -> Engine:
+        if self.read_engine is None:
+            raise ValueError("The settings have no DATABASE_READ_HOST")
+        return self.read_engine
 
     def audit_log(self, session: Session) -> AuditLogRepository:
         """The tree over the audit log, for commands that verify it."""
@@ -508,6 +528,8 @@ class Services:
     def before_snapshot(self) -> None:
         """Close connections and drop cached keys, which a SnapStart snapshot must not contain."""
         self.engine.dispose()
+        if self.read_engine is not None:
+            self.read_engine.dispose()
         self.keys.clear_cache()
         self.link_keys.clear_cache()
         if self.origin_verifier:
@@ -541,6 +563,7 @@ class Services:
             link_keys=keys,
             tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=self.settings.access_token_expire_minutes)),
             origin_verifier=None,
+            read_engine=None,
         )
 
     def _store(self, session: Session) -> ObjectStore:
@@ -573,6 +596,16 @@ class Services:
 
     def _login_throttle(self, session: Session) -> LoginThrottle:
         return LoginThrottle(attempts=SignInAttemptRepository(session), audit=AuditRepository(session), passwords=self.passwords)
+
+
+def _read_engine(settings: Settings, aws: AwsAccess) -> Engine | None:
+    if settings.database_read_host is None:
+        return None
+    host, _, port = settings.database_read_host.partition(":")
+    url = make_url(settings.database_url.get_secret_value()).set(host=host)
+    url = url.set(port=int(port)) if port else url
+    there = settings.model_copy(update={"database_url": SecretStr(url.render_as_string(hide_password=False))})
+    return create_database_engine(there, password_source=_password_source(there, aws))
 
 
 def _signing_keys(settings: Settings, aws: AwsAccess) -> SigningKeys:

@@ -56,6 +56,8 @@ class Database(Construct):
         reason = "Functions" if config.pauses_when_idle else "Migrations, which sign in as the owner"
         self.group.add_ingress_rule(function_group, ec2.Port.tcp(PORT), reason)
         self.proxy = None if config.pauses_when_idle else self._add_proxy(target, function_group)
+        self.read_host = self._add_read_endpoint() if config.reads_from_standby else None
+        """Host of the standby, through the proxy. None: all reads go to the writer."""
 
     def _add_proxy(self, target: rds.ProxyTarget, function_group: ec2.ISecurityGroup) -> rds.DatabaseProxy:
         proxy_group = ec2.SecurityGroup(self, "ProxyGroup", vpc=self._vpc, description="We-Upload RDS Proxy", allow_all_outbound=False)
@@ -81,6 +83,21 @@ class Database(Construct):
             max_idle_connections_percent=50,
             idle_client_timeout=Duration.minutes(30),
         )
+
+    def _add_read_endpoint(self) -> str:
+        if self.proxy is None:
+            raise ValueError("a read-only endpoint needs the proxy")
+        # The sign-in is that of the proxy itself: `rds-db:connect` names the proxy, not its endpoint.
+        endpoint = rds.CfnDBProxyEndpoint(
+            self,
+            "ReadEndpoint",
+            db_proxy_endpoint_name=f"we-upload-{self._config.name}-read",
+            db_proxy_name=self.proxy.db_proxy_name,
+            target_role="READ_ONLY",
+            vpc_subnet_ids=self._vpc.select_subnets(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED).subnet_ids,
+            vpc_security_group_ids=[group.security_group_id for group in self.proxy.connections.security_groups],
+        )
+        return endpoint.attr_endpoint
 
     def grant_connect(self, grantee: iam.IGrantable) -> None:
         """Let `grantee` sign in as the application's role: through the proxy, or to the database itself if there is none."""

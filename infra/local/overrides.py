@@ -16,6 +16,7 @@ FIXED = frozenset(
         "DATABASE_APP_ROLE",
         "DATABASE_IAM_AUTH",
         "DATABASE_PAUSES",
+        "DATABASE_READ_HOST",
         "DATABASE_SECRET_ARN",
         "DATABASE_SIGN_IN_SECONDS",
         "DATABASE_URL",

@@ -140,6 +140,8 @@ class ApiStack(Stack):
         if self._config.pauses_when_idle:
             is_awaited = spec.trigger is Trigger.REQUEST
             own |= _pausing_variables(PAUSED_SIGN_IN_SECONDS if is_awaited else STARTING_SIGN_IN_SECONDS)
+        if data.database.read_host is not None and spec.trigger is Trigger.REQUEST:
+            own |= {"DATABASE_READ_HOST": data.database.read_host}
         return self._common_variables() | url | self._optional_variables() | own
 
     def _grant_migration(self) -> None:

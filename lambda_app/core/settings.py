@@ -72,6 +72,8 @@ class Settings(BaseModel):
     """Path prefix of the versioned API."""
     database_url: SecretStr
     """`postgresql://user:password@host:5432/name?sslmode=verify-full`; see `db/engine`."""
+    database_read_host: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$")
+    """Host, and port if it differs, of a standby that serves reads which may be some seconds old. None: the database serves them."""
     database_iam_auth: bool = False
     """Authenticate to PostgreSQL with an IAM token generated at connect, instead of the password in the URL."""
     database_pool_size: int = Field(default=1, ge=1, le=50)

@@ -1,14 +1,21 @@
-"""Statistics and the audit log, for superusers."""
+"""Statistics and the audit log, for superusers. Both may be some seconds old, so a standby can serve them."""
 
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import date
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from lambda_app.core.errors import PermissionDeniedError
+from lambda_app.core.errors import DatabaseStartingError, DatabaseUnavailableError, PermissionDeniedError
 from lambda_app.models import AuditChainEvent, AuditEvent, User
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.stats import STATS_DAYS, StatsRepository, StatusTotal
 from lambda_app.schemas.admin import AuditFilter
 from lambda_app.schemas.page import AuditCursor
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class Stats(NamedTuple):
@@ -26,24 +33,46 @@ class AuditPage(NamedTuple):
     next_cursor: AuditCursor | None
 
 
+class AdministrationReads(NamedTuple):
+    """The repositories on one connection."""
+
+    audit: AuditRepository
+    stats: StatsRepository
+
+
+Source = Callable[[], AbstractContextManager[AdministrationReads]]
+"""Opens the repositories on a standby or on the database."""
+
+
 class AdministrationService:
     """Read access for superusers to data of all accounts."""
 
-    def __init__(self, *, audit: AuditRepository, stats: StatsRepository) -> None:
-        self._audit = audit
-        self._stats = stats
+    def __init__(self, sources: Sequence[Source]) -> None:
+        """Read from the first of the `sources` that responds."""
+        self._sources = sources
 
     def get_stats(self, viewer: User) -> Stats:
         """Return the statistics. Raises PermissionDeniedError."""
         _require_superuser(viewer)
-        return Stats(*self._stats.totals(), self._stats.uploads_by_day(days=STATS_DAYS))
+        return self._read(lambda reads: Stats(*reads.stats.totals(), reads.stats.uploads_by_day(days=STATS_DAYS)))
 
     def page_audit_events(self, viewer: User, filters: AuditFilter, *, limit: int) -> AuditPage:
         """Return one page of the audit log, newest first. Raises PermissionDeniedError."""
         _require_superuser(viewer)
-        rows = self._audit.page(filters, limit=limit + 1)
+        rows = self._read(lambda reads: reads.audit.page(filters, limit=limit + 1))
         events = rows[:limit]
         return AuditPage(events, AuditCursor(events[-1].seq) if len(rows) > limit else None)
+
+    def _read(self, read: Callable[[AdministrationReads], T]) -> T:
+        *standbys, primary = self._sources
+        for source in standbys:
+            try:
+                with source() as reads:
+                    return read(reads)
+            except (DatabaseUnavailableError, DatabaseStartingError) as error:
+                logger.warning("The standby does not respond; reading from the database itself: %s", error)
+        with primary() as reads:
+            return read(reads)
 
 
 def _require_superuser(viewer: User) -> None:

@@ -20,6 +20,7 @@ EVERYTHING = {
     "stage": "prod",
     "uses_kms": "true",
     "scans_for_malware": "true",
+    "reads_from_standby": "true",
     "alarm_email": "ops@example.com",
     "cors_origins": "https://app.example.com,https://www.example.com",
     "domain_name": "files.example.com",

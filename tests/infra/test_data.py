@@ -311,6 +311,21 @@ def test_scan_results_reach_a_function_that_can_read_tags_and_no_content(everyth
     assert not [function for function in prod.of_type("AWS::Lambda::Function") if "scan_results" in function["Handler"]]
 
 
+def test_standby_serves_reads_of_the_api_through_a_read_only_endpoint(everything: Synthesised, prod: Synthesised) -> None:
+    endpoint = everything.only("AWS::RDS::DBProxyEndpoint")
+    informed = {
+        function["Handler"]
+        for function in everything.of_type("AWS::Lambda::Function")
+        if "DATABASE_READ_HOST" in function["Environment"]["Variables"]
+    }
+
+    assert endpoint["TargetRole"] == "READ_ONLY"
+    assert len(endpoint["VpcSubnetIds"]) == 3
+    assert len(endpoint["VpcSecurityGroupIds"]) == 1
+    assert informed == {"lambda_app.main.handler"}
+    assert not prod.of_type("AWS::RDS::DBProxyEndpoint")
+
+
 def bucket_id(stacks: Synthesised) -> str:
     """The logical id of the bucket of the files."""
     (found,) = [name for name, part in stacks.data["Resources"].items() if part["Type"] == "AWS::S3::Bucket"]

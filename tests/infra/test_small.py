@@ -174,6 +174,7 @@ def test_only_audit_sealing_and_the_migration_know_the_log_key(small: Synthesise
         ({"mail_from": "files@example.com", "public_url": "https://app.example.com"}, "interface endpoint"),
         (SMALL | {"firewall": "true"}, "interface endpoint"),
         ({"releases_gradually": "true"}, "releases_gradually needs alarms"),
+        ({"reads_from_standby": "true"}, "reads_from_standby needs a standby"),
     ],
 )
 def test_options_that_cost_while_idle_are_refused(settings: dict[str, str], message: str) -> None:
