@@ -76,10 +76,9 @@ function whenStarted(send: typeof fetch): typeof fetch {
   return async (input, init) => {
     for (let left = 12; ; left--) {
       const response = await send(input, init);
-      if (response.status !== 503 || left === 0) return response;
-      const { code, retryAfterSeconds } = await readApiError(response.clone());
-      if (code !== "database_starting") return response;
-      await new Promise((resolve) => setTimeout(resolve, (retryAfterSeconds ?? 5) * 1000));
+      if (left === 0 || response.status !== 503 || (await readApiError(response.clone())).code !== "database_starting") return response;
+      // As Retry-After asks for.
+      await new Promise((resolve) => setTimeout(resolve, 5000));
     }
   };
 }
