@@ -6,8 +6,20 @@ from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.routers import admin, config, docs, health, receipts
-from lambda_app.routers.accounts import api_keys, browser_sessions, deletions, login, second_factors, sessions, users
+from lambda_app.routers import admin, config, docs, events, health, receipts
+from lambda_app.routers.accounts import (
+    api_keys,
+    browser_sessions,
+    deletions,
+    device_logins,
+    exports,
+    invitations,
+    login,
+    second_factors,
+    sessions,
+    transfers,
+    users,
+)
 from lambda_app.routers.archives import archives, share_archives
 from lambda_app.routers.files import batches, files, public_files, upload_tokens, uploads, uppy
 from lambda_app.routers.http.branding import add_branding
@@ -25,9 +37,14 @@ API_ROUTERS = (
     config.router,
     browser_sessions.router,
     sessions.router,
+    sessions.user_router,
     api_keys.router,
     second_factors.router,
     deletions.router,
+    exports.router,
+    admin.own_router,
+    transfers.router,
+    device_logins.router,
     users.router,
     batches.router,
     uploads.router,
@@ -35,10 +52,13 @@ API_ROUTERS = (
     admin.router,
     archives.router,
     receipts.router,
+    events.router,
     files.router,
     shares.router,
     grants.router,
+    invitations.router,
     file_requests.router,
+    file_requests.user_router,
 )
 """Served below the API prefix. A route with a literal segment must precede a route whose path parameter matches the same path."""
 ROOT_ROUTERS = (

@@ -35,17 +35,24 @@ from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.callers import CallerRepository, caller_statements
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
+from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
+from lambda_app.repositories.accounts.exports import ExportRepository
+from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.accounts.transfers import OwnershipTransferRepository
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.archives.archives import ArchiveRepository
 from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.audit_log import AuditLogRepository
+from lambda_app.repositories.audit_names import AuditNameRepository
+from lambda_app.repositories.events.dispatch import EventDispatchRepository
+from lambda_app.repositories.events.feed import CallerEventRepository
 from lambda_app.repositories.files.batch_transitions import FileBatchTransitionRepository
 from lambda_app.repositories.files.batches import FileBatchRepository
 from lambda_app.repositories.files.caller_files import CallerFileRepository, file_statements
@@ -63,6 +70,7 @@ from lambda_app.repositories.files.usage import UsageRepository
 from lambda_app.repositories.sharing.caller_links import CallerLinkRepository, link_statements
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.repositories.sharing.grants import FileGrantRepository
+from lambda_app.repositories.sharing.link_files import LinkFileRepository
 from lambda_app.repositories.sharing.link_tokens import LinkTokenRepository
 from lambda_app.repositories.sharing.named_access import NamedAccessRepository
 from lambda_app.repositories.sharing.open_access import OpenAccessRepository
@@ -74,17 +82,25 @@ from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.callers import CallerService
 from lambda_app.services.accounts.deletions import AccountDeletionService
+from lambda_app.services.accounts.device_logins import DeviceLoginService
+from lambda_app.services.accounts.exports import ExportService
+from lambda_app.services.accounts.factor_policy import FactorPolicy
+from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
 from lambda_app.services.accounts.request_limits import RequestLimits
 from lambda_app.services.accounts.second_factor import SecondFactorService, SecondFactorVerifier
 from lambda_app.services.accounts.sessions import SessionPolicy, SessionService
+from lambda_app.services.accounts.transfers import FileMover, TransferService
 from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationReads, AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
+from lambda_app.services.archives.export_data import ExportPreparation
 from lambda_app.services.archives.sweep import ArchiveSweepService
 from lambda_app.services.audit_sealing import AuditEras, AuditSealer
+from lambda_app.services.events.dispatch import EventDispatcher
+from lambda_app.services.events.feed import CallerEventService
 from lambda_app.services.files.batch_changes import FileBatchChangeService
 from lambda_app.services.files.batches import FileBatchService
 from lambda_app.services.files.caller_files import CallerFileService
@@ -105,6 +121,8 @@ from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
 from lambda_app.services.sharing.link_downloads import LinkDownloadService
+from lambda_app.services.sharing.link_files import LinkFileService
+from lambda_app.services.sharing.link_mail import LinkMailService, LinkMailSettings
 from lambda_app.services.sharing.link_tokens import LinkTokenEncryption
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
@@ -194,6 +212,10 @@ class Services:
         with self.unit_of_work() as session:
             yield self.files(session)
 
+    def caller_events(self) -> CallerEventService:
+        """The service that lists the events of callers that are authenticated in the same flush."""
+        return CallerEventService(events=CallerEventRepository(StatementRunner(self.engine)), callers=self.callers())
+
     def caller_uploads(self) -> CallerUploadService:
         """The service that starts uploads of callers that its statements authenticate."""
         quota = self._default_quota()
@@ -258,8 +280,12 @@ class Services:
             policy=SessionPolicy(
                 lifetime=timedelta(days=self.settings.refresh_token_expire_days),
                 requires_verified_email=self.settings.require_verified_email,
+                factor=self._factor_policy(),
             ),
         )
+
+    def _factor_policy(self) -> FactorPolicy:
+        return FactorPolicy(self.settings.require_second_factor)
 
     def second_factors(self, session: Session) -> SecondFactorService:
         """The service for second factors, for one unit of work."""
@@ -269,6 +295,7 @@ class Services:
             verifier=self._second_factor(session),
             login_throttle=self._login_throttle(session),
             cipher=self._link_cipher(),
+            policy=self._factor_policy(),
             issuer=ISSUER,
         )
 
@@ -286,6 +313,10 @@ class Services:
         """The API key service of one unit of work."""
         return ApiKeyService(api_keys=ApiKeyRepository(session))
 
+    def device_logins(self, session: Session) -> DeviceLoginService:
+        """The service for device sign-ins, for one unit of work."""
+        return DeviceLoginService(device_logins=DeviceLoginRepository(session), sessions=self.sessions(session))
+
     def recovery(self, session: Session) -> RecoveryService:
         """The service for password resets and e-mail verification, for one unit of work."""
         return RecoveryService(
@@ -295,15 +326,31 @@ class Services:
             named_access=NamedAccessRepository(session),
             open_access=OpenAccessRepository(session),
             passwords=self.passwords,
-            policy=MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url),
+            policy=self._mail_policy(),
         )
+
+    def invitations(self, session: Session) -> InvitationService:
+        """The invitation service of one unit of work."""
+        return InvitationService(
+            invitations=InvitationRepository(session),
+            allowances=MailAllowanceRepository(session),
+            users=UserRepository(session),
+            accounts=self.users(session),
+            files=FileRepository(session),
+            named_access=NamedAccessRepository(session),
+            policy=self._mail_policy(),
+            by_users=self.settings.invitations_by_users,
+        )
+
+    def _mail_policy(self) -> MailPolicy:
+        return MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url)
 
     def administration(self, session: Session) -> AdministrationService:
         """The administration service of one unit of work."""
 
         @contextmanager
         def on_database() -> Iterator[AdministrationReads]:
-            yield AdministrationReads(AuditRepository(session), StatsRepository(session))
+            yield AdministrationReads(AuditRepository(session), AuditNameRepository(session), StatsRepository(session))
 
         return AdministrationService([on_database] if self.read_engine is None else [self._reads_on_standby, on_database])
 
@@ -311,7 +358,7 @@ class Services:
     def _reads_on_standby(self) -> Iterator[AdministrationReads]:
         # The caller is authenticated by the database itself: a standby may not know yet that a session has ended.
         with session_scope(create_session_factory(self._require_read_engine())) as session:
-            yield AdministrationReads(AuditRepository(session), StatsRepository(session))
+            yield AdministrationReads(AuditRepository(session), AuditNameRepository(session), StatsRepository(session))
 
     def _require_read_engine(self) -> Engine:
         if self.read_engine is None:
@@ -344,12 +391,16 @@ class Services:
         """The maintenance service of one unit of work."""
         return MaintenanceService(
             sessions=SessionRepository(session),
+            device_logins=DeviceLoginRepository(session),
             mail_tokens=MailTokenRepository(session),
+            invitations=InvitationRepository(session),
+            transfers=OwnershipTransferRepository(session),
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),
             share_links=ShareLinkRepository(session),
             upload_tokens=UploadTokenRepository(session),
             stats=StatsRepository(session),
+            events=EventDispatchRepository(session),
         )
 
     def files(self, session: Session) -> FileService:
@@ -441,6 +492,24 @@ class Services:
             recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
         )
 
+    def link_files(self, session: Session) -> LinkFileService:
+        """The service that adds files to links and removes them, for one unit of work."""
+        return LinkFileService(link_files=LinkFileRepository(session), shares=self.shares(session))
+
+    def link_mail(self, session: Session) -> LinkMailService:
+        """The service that mails links to recipients, for one unit of work."""
+        settings = self.settings
+        return LinkMailService(
+            shares=self.shares(session),
+            allowances=MailAllowanceRepository(session),
+            audit=AuditRepository(session),
+            settings=LinkMailSettings(
+                policy=MailPolicy(can_send=settings.can_send_mail, public_url=settings.public_url),
+                link_base=settings.api_url or settings.public_url,
+                brand=settings.brand_name,
+            ),
+        )
+
     def share_links(self, session: Session) -> ShareLinkService:
         """The service for visitors of share links, for one unit of work."""
         return ShareLinkService(
@@ -485,6 +554,10 @@ class Services:
             default_quota=self._default_quota(),
         )
 
+    def event_dispatcher(self, session: Session) -> EventDispatcher:
+        """The dispatcher of events, for one unit of work."""
+        return EventDispatcher(events=EventDispatchRepository(session))
+
     def usage(self, session: Session) -> UsageService:
         """The usage service of one unit of work."""
         return UsageService(usage=UsageRepository(session), default_quota=self._default_quota())
@@ -497,6 +570,7 @@ class Services:
             tombstones=self._tombstones(session),
             keys=IdempotencyRepository(session),
             accounts=AccountDeletionRepository(session),
+            mover=self._file_mover(session),
             store=self._store(session),
         )
 
@@ -512,8 +586,34 @@ class Services:
 
     def archive_builds(self, session: Session) -> ArchiveBuildService:
         """The service that builds archives, for one unit of work."""
-        return ArchiveBuildService(
-            transitions=ArchiveTransitionRepository(session), store=self._store(session), retention=self._archive_retention()
+        transitions, store = ArchiveTransitionRepository(session), self._store(session)
+        exports = ExportPreparation(exports=ExportRepository(session), transitions=transitions, store=store)
+        return ArchiveBuildService(transitions=transitions, exports=exports, store=store, retention=self._archive_retention())
+
+    def transfers(self, session: Session) -> TransferService:
+        """The service of ownership transfers, for one unit of work."""
+        return TransferService(
+            transfers=OwnershipTransferRepository(session),
+            users=UserRepository(session),
+            recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
+            login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
+            allowances=MailAllowanceRepository(session),
+            mover=self._file_mover(session),
+        )
+
+    def _file_mover(self, session: Session) -> FileMover:
+        return FileMover(OwnershipTransferRepository(session), self._default_quota())
+
+    def exports(self, session: Session) -> ExportService:
+        """The export service of one unit of work."""
+        return ExportService(
+            exports=ExportRepository(session),
+            transitions=ArchiveTransitionRepository(session),
+            login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
+            store=self._store(session),
+            retention=self._archive_retention(),
         )
 
     def archive_sweep(self, session: Session) -> ArchiveSweepService:

@@ -15,7 +15,7 @@ from starlette.requests import HTTPConnection
 
 from lambda_app.core.errors import AppError, NotAuthenticatedError
 from lambda_app.dependencies.auth import BearerToken
-from lambda_app.dependencies.scopes import scope_of
+from lambda_app.dependencies.scopes import is_enrolment, scope_of
 from lambda_app.factory import Services
 from lambda_app.services.accounts.callers import SubmittedCredential
 
@@ -28,6 +28,7 @@ STATEMENT_THREADS = 40
 _SUBMITTED = "we_upload.credential"
 _limiter: RunVar[CapacityLimiter] = RunVar("statement_threads")
 _scope_of = lru_cache(maxsize=512)(scope_of)
+_is_enrolment = lru_cache(maxsize=512)(is_enrolment)
 
 
 class OptionalCredential(BearerToken):
@@ -41,7 +42,8 @@ class OptionalCredential(BearerToken):
         text = await super().__call__(request)
         if text is None:
             return None
-        submitted = SubmittedCredential(text, _scope_of(request.scope["method"], request.scope["route"].path))
+        method, route = request.scope["method"], request.scope["route"].path
+        submitted = SubmittedCredential(text, _scope_of(method, route), _is_enrolment(method, route))
         request.scope[_SUBMITTED] = submitted
         return submitted
 

@@ -1,12 +1,13 @@
 """Writes and lists of audit events. `audit_log` reads and seals the Merkle tree over them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Insert, Select, Update, func, insert, literal, select
+from sqlalchemy import CTE, ColumnElement, Insert, Select, Text, Update, cast, func, insert, literal, select
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
@@ -62,6 +63,12 @@ def audit_parameters() -> dict[str, Any]:
 def audit_details(details: Mapping[str, Any] | None) -> str:
     """Return the details of an event as they are stored."""
     return json.dumps(details or {}, sort_keys=True, default=str)
+
+
+def details_of(**members: ColumnElement[Any]) -> ColumnElement[str]:
+    """Return the details of an event from columns of its statement. Members that are NULL are left out."""
+    pairs = [part for name, value in members.items() for part in (literal(name, Text), value)]
+    return cast(func.json_strip_nulls(func.json_build_object(*pairs)), Text)
 
 
 def audit_insert(entry: Mapping[str, Any]) -> Insert:
@@ -156,6 +163,22 @@ class AuditRepository:
         if len(events) < limit:
             events += self._session.execute(_page(AuditChainEvent, filters, limit - len(events))).scalars()
         return events
+
+    def page_of_user(self, user_id: UUID, filters: AuditFilter, *, limit: int) -> list[AuditEvent | AuditChainEvent]:
+        """Return up to `limit` events that the user caused or that are about the user's account, newest first."""
+        # Two queries, because each reads its index in the order of the list and stops at the limit.
+        filtered = replace(filters, actor_id=user_id), replace(filters, subject=f"user:{user_id}")
+        events = _newest([row for own in filtered for row in self._session.execute(_page(AuditEvent, own, limit)).scalars()], limit)
+        left = limit - len(events)
+        if not left:
+            return events
+        earlier = [row for own in filtered for row in self._session.execute(_page(AuditChainEvent, own, left)).scalars()]
+        return events + _newest(earlier, left)
+
+
+def _newest(events: Sequence[PagedEvent], limit: int) -> list[AuditEvent | AuditChainEvent]:
+    distinct = {event.seq: event for event in events}
+    return [distinct[seq] for seq in sorted(distinct, reverse=True)[:limit]]
 
 
 def _page(table: type[PagedEvent], filters: AuditFilter, limit: int) -> Select[PagedEvent]:

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 from lambda_app.core.errors import DatabaseStartingError, DatabaseUnavailableError, PermissionDeniedError
 from lambda_app.models import AuditChainEvent, AuditEvent, User
 from lambda_app.repositories.audit import AuditRepository
+from lambda_app.repositories.audit_names import AuditNameRepository
 from lambda_app.repositories.stats import STATS_DAYS, StatsRepository, StatusTotal
 from lambda_app.schemas.admin import AuditFilter
 from lambda_app.schemas.page import AuditCursor
@@ -31,12 +32,15 @@ class AuditPage(NamedTuple):
 
     events: list[AuditEvent | AuditChainEvent]
     next_cursor: AuditCursor | None
+    names: dict[str, str]
+    """The names of actors (as `user:<id>`) and subjects that exist."""
 
 
 class AdministrationReads(NamedTuple):
     """The repositories on one connection."""
 
     audit: AuditRepository
+    names: AuditNameRepository
     stats: StatsRepository
 
 
@@ -45,7 +49,7 @@ Source = Callable[[], AbstractContextManager[AdministrationReads]]
 
 
 class AdministrationService:
-    """Read access for superusers to data of all accounts."""
+    """Read access for superusers to data of all accounts, and for users to the events of their own account."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         """Read from the first of the `sources` that responds."""
@@ -59,9 +63,27 @@ class AdministrationService:
     def page_audit_events(self, viewer: User, filters: AuditFilter, *, limit: int) -> AuditPage:
         """Return one page of the audit log, newest first. Raises PermissionDeniedError."""
         _require_superuser(viewer)
-        rows = self._read(lambda reads: reads.audit.page(filters, limit=limit + 1))
-        events = rows[:limit]
-        return AuditPage(events, AuditCursor(events[-1].seq) if len(rows) > limit else None)
+
+        def read(reads: AdministrationReads) -> AuditPage:
+            events, next_cursor = _one_page(reads.audit.page(filters, limit=limit + 1), limit)
+            actors = {f"user:{event.actor_id}" for event in events if event.actor_id is not None}
+            names = reads.names.find(actors | {event.subject for event in events if event.subject is not None})
+            return AuditPage(events, next_cursor, names)
+
+        return self._read(read)
+
+    def page_own_audit_events(self, user: User, filters: AuditFilter, *, limit: int) -> AuditPage:
+        """Return one page of the events that the user caused or that are about the user's account, newest first.
+
+        Only what belongs to the user has a name.
+        """
+
+        def read(reads: AdministrationReads) -> AuditPage:
+            events, next_cursor = _one_page(reads.audit.page_of_user(user.id, filters, limit=limit + 1), limit)
+            names = reads.names.find({event.subject for event in events if event.subject is not None}, of_owner=user.id)
+            return AuditPage(events, next_cursor, names)
+
+        return self._read(read)
 
     def _read(self, read: Callable[[AdministrationReads], T]) -> T:
         *standbys, primary = self._sources
@@ -73,6 +95,11 @@ class AdministrationService:
                 logger.warning("The standby does not respond; reading from the database itself: %s", error)
         with primary() as reads:
             return read(reads)
+
+
+def _one_page(rows: list[AuditEvent | AuditChainEvent], limit: int) -> tuple[list[AuditEvent | AuditChainEvent], AuditCursor | None]:
+    events = rows[:limit]
+    return events, AuditCursor(events[-1].seq) if len(rows) > limit else None
 
 
 def _require_superuser(viewer: User) -> None:

@@ -7,11 +7,13 @@ Lock order in all of them: the archive, its files.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
+    ColumnElement,
     DateTime,
     Integer,
     String,
@@ -34,17 +36,31 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
-from lambda_app.db.session import violated_constraint
-from lambda_app.models import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, Share, User
+from lambda_app.db.session import own_transaction, violated_constraint
+from lambda_app.models import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, File, Share, User
 from lambda_app.models.archives import IS_CURRENT
+from lambda_app.repositories.accounts.exports import WITH_OBJECT
 from lambda_app.repositories.archives.archives import has_all_files
-from lambda_app.repositories.audit import audit_insert_for, audited_change
+from lambda_app.repositories.audit import audit_insert_for, audited_change, details_of
 from lambda_app.repositories.files.file_access import downloadable_by, link_is_live, reached_by
 from lambda_app.repositories.statements import OWN_TRANSACTION, json_parameter
 
 NUMBER_GRACE = timedelta(minutes=1)
 """How long the highest number of a holder stays reserved; longer than any statement takes."""
 _NUMBER_INDEX = "ux_archive_holder_id_is_linked_number"
+
+
+ENTRIES_PER_STATEMENT = 5000
+
+
+class ArchiveEntry(NamedTuple):
+    """A row of `archive_file`, for the worker."""
+
+    file_id: UUID
+    name: str
+    size_bytes: int
+    modified_at: datetime
+    crc32: int | None
 
 
 class NumberTakenError(Exception):
@@ -58,7 +74,14 @@ class ArchiveTransitionRepository:
         self._session = session
 
     def start(
-        self, archive: Archive, entries: Sequence[Mapping[str, Any]], *, unfinished_max: int, stored_bytes_max: int, expires_at: datetime
+        self,
+        archive: Archive,
+        entries: Sequence[Mapping[str, Any]],
+        *,
+        unfinished_max: int,
+        stored_bytes_max: int,
+        expires_at: datetime,
+        action: str = "archive.requested",
     ) -> Archive | None:
         """Insert the queued archive with its entries, or return the current one of an identical request; commit.
 
@@ -67,7 +90,8 @@ class ArchiveTransitionRepository:
         """
         is_linked = Archive.share_id.is_(None) if archive.share_id is None else Archive.share_id.is_not(None)
         # An identical request adds no archive. The object of an archive that is being deleted may still exist, so it counts.
-        is_other = not_(and_(Archive.fingerprint == archive.fingerprint, IS_CURRENT))
+        # Exports count in no limit.
+        is_other = and_(not_(and_(Archive.fingerprint == archive.fingerprint, IS_CURRENT)), ~Archive.is_export)
         is_stored = and_(Archive.status != ArchiveStatus.FAILED, is_other)
         held = (
             select(
@@ -96,17 +120,10 @@ class ArchiveTransitionRepository:
             .returning(*Archive.__table__.columns)
             .cte("stored")
         )
-        files = func.jsonb_to_recordset(json_parameter([dict(entry) for entry in entries])).table_valued(
-            column("position", Integer),
-            column("file_id", Uuid),
-            column("name", String),
-            column("size_bytes", BigInteger),
-            column("modified_at", DateTime(timezone=True)),
-        )
-        files = files.render_derived(name="files", with_types=True)
+        files = _entry_rows(entries)
         rows = select(stored.c.id, *files.c).select_from(stored.join(files, stored.c.id == archive.id))
         listed = insert(ArchiveFile).from_select(["archive_id", *files.c.keys()], rows).returning(ArchiveFile.position).cte("listed")
-        logged = audit_insert_for(stored, "archive.requested", kind="archive").cte("logged")
+        logged = audit_insert_for(stored, action, kind="archive").cte("logged")
         statement = select(aliased(Archive, stored)).add_cte(listed, logged)
         try:
             return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
@@ -129,14 +146,36 @@ class ArchiveTransitionRepository:
             self._session.expunge(archive)
         return archive
 
-    def list_entries(self, archive_id: UUID) -> list[ArchiveFile]:
-        """Return the archive's files in order."""
-        query = select(ArchiveFile).where(ArchiveFile.archive_id == archive_id).order_by(ArchiveFile.position)
-        return list(self._session.execute(query.execution_options(populate_existing=True)).scalars())
+    def list_entries(self, archive_id: UUID) -> list[ArchiveEntry]:
+        """Return the archive's files in order. Not as objects of the session: an export can have 100,000."""
+        columns = (getattr(ArchiveFile, name) for name in ArchiveEntry._fields)
+        query = select(*columns).where(ArchiveFile.archive_id == archive_id).order_by(ArchiveFile.position)
+        return [ArchiveEntry(*row) for row in self._session.execute(query)]
+
+    def set_entries(self, archive: Archive, entries: Sequence[Mapping[str, Any]], *, size_bytes: int) -> bool:
+        """Record the entries and the size of an export that a worker has prepared, as one transaction; False if the lease is lost.
+
+        Lock order: the archive, its entries.
+        """
+        is_leased = (Archive.id == archive.id, Archive.status == ArchiveStatus.BUILDING, Archive.lease_id == archive.lease_id)
+        with own_transaction(self._session):
+            changed = update(Archive).where(*is_leased).values(file_count=len(entries), size_bytes=size_bytes).returning(Archive.id)
+            changed = changed.execution_options(synchronize_session=False)
+            if self._session.execute(changed).scalar_one_or_none() is None:
+                return False
+            self._session.execute(
+                delete(ArchiveFile).where(ArchiveFile.archive_id == archive.id).execution_options(synchronize_session=False)
+            )
+            for start in range(0, len(entries), ENTRIES_PER_STATEMENT):
+                rows = _entry_rows(entries[start : start + ENTRIES_PER_STATEMENT])
+                added = select(literal(archive.id, ArchiveFile.archive_id.type), *rows.c)
+                self._session.execute(insert(ArchiveFile).from_select(["archive_id", *rows.c.keys()], added))
+        archive.file_count, archive.size_bytes = len(entries), size_bytes
+        return True
 
     def has_all_files(self, archive: Archive, *, first: int, last: int) -> bool:
         """Whether the requester may still download every file from position `first` to `last`."""
-        positions = ArchiveFile.position.between(first, last)
+        positions: ColumnElement[bool] = ArchiveFile.position.between(first, last)
         if archive.share_id is not None:
             link = link_is_live(clock.now()), Share.allows_download.is_(True)
             query = select(has_all_files(reached_by(Share), positions)).select_from(Archive).join(Share, Share.id == Archive.share_id)
@@ -145,7 +184,12 @@ class ArchiveTransitionRepository:
         user = self._session.execute(requester).scalar_one_or_none()
         if user is None:
             return False
-        query = select(has_all_files(downloadable_by(user), positions)).select_from(Archive).where(Archive.id == archive.id)
+        permission = downloadable_by(user)
+        if archive.is_export:
+            # The document has the id of the archive in place of a file's, and the export contains the trash.
+            permission = and_(File.owner_id == user.id, File.status.in_(WITH_OBJECT))
+            positions = and_(positions, ArchiveFile.position > 0)
+        query = select(has_all_files(permission, positions)).select_from(Archive).where(Archive.id == archive.id)
         return bool(self._session.execute(query).scalar_one_or_none())
 
     def restart_upload(self, archive: Archive, *, upload_id: str) -> bool:
@@ -159,7 +203,8 @@ class ArchiveTransitionRepository:
 
     def finish(self, archive: Archive, *, expires_at: datetime) -> bool:
         """Make the archive ready; False if the lease is lost."""
-        return self._update_leased(archive, {"status": ArchiveStatus.READY, "done_bytes": archive.size_bytes, "expires_at": expires_at})
+        values = {"status": ArchiveStatus.READY, "done_bytes": archive.size_bytes, "expires_at": expires_at}
+        return self._update_leased(archive, values, action="archive.ready")
 
     def release_lease(self, archive: Archive) -> bool:
         """Queue the archive again, so that another worker can continue at once; False if the lease is lost."""
@@ -167,7 +212,8 @@ class ArchiveTransitionRepository:
 
     def fail(self, archive: Archive, *, error_code: str, expires_at: datetime) -> bool:
         """Fail the archive permanently; False if the lease is lost."""
-        return self._update_leased(archive, {"status": ArchiveStatus.FAILED, "error_code": error_code, "expires_at": expires_at})
+        values = {"status": ArchiveStatus.FAILED, "error_code": error_code, "expires_at": expires_at}
+        return self._update_leased(archive, values, action="archive.failed")
 
     def start_deleting(self, archive_id: UUID, user: User) -> Archive | None:
         """Mark the archive as deleting, before its object is deleted. None if the user has no such archive.
@@ -175,7 +221,7 @@ class ArchiveTransitionRepository:
         An archive that is being deleted is returned again, so that an interrupted deletion can be repeated.
         """
         # A row of size 0 only reserves its number: see `remove`.
-        change = update(Archive).where(Archive.id == archive_id, Archive.user_id == user.id, Archive.size_bytes > 0)
+        change = update(Archive).where(Archive.id == archive_id, Archive.user_id == user.id, ~Archive.is_export, Archive.size_bytes > 0)
         change = change.values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=clock.now())
         statement = audited_change(change.returning(*Archive.__table__.columns), Archive, "archive.deleted")
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
@@ -204,12 +250,13 @@ class ArchiveTransitionRepository:
 
     def fail_abandoned(self, archive_id: UUID, *, overdue_at: datetime, error_code: str, expires_at: datetime) -> bool:
         """Fail an unfinished archive whose lease had expired at `overdue_at`; False if it is not such an archive."""
-        statement = (
+        change = (
             update(Archive)
             .where(Archive.id == archive_id, Archive.status.in_(UNFINISHED), Archive.lease_until < overdue_at)
             .values(status=ArchiveStatus.FAILED, error_code=error_code, expires_at=expires_at, lease_id=None, updated_at=clock.now())
-            .returning(Archive.id)
         )
+        failed = change.returning(*Archive.__table__.c).cte("failed")
+        statement = select(failed.c.id).add_cte(_audited(failed, "archive.failed"))
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
 
     def remove(self, archive_id: UUID) -> None:
@@ -229,16 +276,36 @@ class ArchiveTransitionRepository:
             emptied = update(Archive).where(*is_deleting).values(size_bytes=0)
             self._session.execute(emptied.execution_options(**OWN_TRANSACTION))
 
-    def _update_leased(self, archive: Archive, values: Mapping[str, Any], crc32s: Mapping[int, int] | None = None) -> bool:
+    def _update_leased(
+        self, archive: Archive, values: Mapping[str, Any], crc32s: Mapping[int, int] | None = None, *, action: str | None = None
+    ) -> bool:
         is_leased = (Archive.id == archive.id, Archive.status == ArchiveStatus.BUILDING, Archive.lease_id == archive.lease_id)
-        updated = update(Archive).where(*is_leased).values(updated_at=clock.now(), **values).returning(Archive.id)
+        change = update(Archive).where(*is_leased).values(updated_at=clock.now(), **values)
+        cte = change.returning(*Archive.__table__.c).cte("updated")
+        statement: Any = select(cte.c.id)
         if crc32s:
-            cte = updated.cte("updated")
             known = json_parameter([{"position": position, "crc32": crc32} for position, crc32 in crc32s.items()])
             checksums = func.jsonb_to_recordset(known).table_valued(column("position", Integer), column("crc32", BigInteger))
             checksums = checksums.render_derived(name="checksums", with_types=True)
             files = update(ArchiveFile).where(ArchiveFile.archive_id == cte.c.id, ArchiveFile.position == checksums.c.position)
-            statement: Any = select(cte.c.id).add_cte(files.values(crc32=checksums.c.crc32).cte("files"))
-        else:
-            statement = updated
+            statement = statement.add_cte(files.values(crc32=checksums.c.crc32).cte("files"))
+        if action is not None:
+            statement = statement.add_cte(_audited(cte, action))
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
+
+
+def _entry_rows(entries: Sequence[Mapping[str, Any]]) -> Any:
+    rows = func.jsonb_to_recordset(json_parameter([dict(entry) for entry in entries])).table_valued(
+        column("position", Integer),
+        column("file_id", Uuid),
+        column("name", String),
+        column("size_bytes", BigInteger),
+        column("modified_at", DateTime(timezone=True)),
+    )
+    return rows.render_derived(name="files", with_types=True)
+
+
+def _audited(archive: CTE, action: str) -> CTE:
+    """Return the part that audits the change of an archive, with its owner and name, because the row may soon be deleted."""
+    names = ("user_id", "share_id", "filename", "file_count", "size_bytes", "error_code")
+    return audit_insert_for(archive, action, kind="archive", details=details_of(**{name: archive.c[name] for name in names})).cte("logged")

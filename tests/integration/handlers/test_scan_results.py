@@ -91,12 +91,12 @@ def lenient(settings: Settings, services: Services) -> Iterator[Scanner]:
 
 @pytest.fixture
 def owner(scanner: Scanner) -> Account:
-    return make_account(scanner.client, scanner.services)
+    return make_account(scanner.services)
 
 
 @pytest.fixture
 def superuser(scanner: Scanner) -> Account:
-    return make_account(scanner.client, scanner.services, is_superuser=True)
+    return make_account(scanner.services, is_superuser=True)
 
 
 def shown(client: httpx.Client, owner: Account, file_id: str) -> tuple[str, bool]:
@@ -235,7 +235,7 @@ def test_file_that_cannot_be_scanned_is_withheld(scanner: Scanner, owner: Accoun
 
 @pytest.mark.parametrize(("tag", "is_withheld"), [("UNSUPPORTED", False), ("FAILED", True)])
 def test_stage_can_serve_unsupported_files(lenient: Scanner, tag: str, is_withheld: bool) -> None:
-    owner = make_account(lenient.client, lenient.services)
+    owner = make_account(lenient.services)
     file_id = str(make_file(lenient.client, owner)["id"])
 
     lenient.scan(file_id, tag)

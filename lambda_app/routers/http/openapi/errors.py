@@ -84,6 +84,7 @@ def _derived(operation: dict[str, Any], route: RouteContext) -> Iterator[str]:
         yield from _BY_PARAMETER.get(parameter["name"], ())
     if operation["security"]:
         yield "not_authenticated"
+        yield "second_factor_enrolment_required"
         yield from _SERVICES
         if any(requirement.get(API_KEY) for requirement in operation["security"]):
             yield "insufficient_scope"

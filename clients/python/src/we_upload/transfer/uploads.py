@@ -37,6 +37,10 @@ LOST = ("upload_lost", "upload_rejected", "idempotent_file_gone", "file_not_avai
 STARTS_MAX = 3
 SETTLE_PAUSE_SECONDS = 0.05
 """Pause while the last files of a group are being sent."""
+EVENTS_PAUSE_SECONDS = 0.25
+"""Pause between two questions whether the events have verified further files."""
+EVENTS_PATIENCE_SECONDS = 5.0
+"""How long no file of a group may become verified before each is completed by a call."""
 
 
 class Uploader:
@@ -99,8 +103,8 @@ class Uploader:
         entry = known.get(item.path)
         is_changed = entry is not None and (entry.size_bytes, entry.mtime_ns) != (item.source.size_bytes, item.source.mtime_ns)
         is_old = entry is not None and not entry.file_id and time.time() - entry.changed_at > IDEMPOTENCY_SECONDS
-        if entry is not None and is_changed and entry.file_id and entry.state != DONE and self._account:
-            self._account.discard(entry.file_id)
+        if entry is not None and is_changed and entry.file_id and entry.state != DONE:
+            self._destination.discard(entry)
         if entry is None or is_changed or is_old:
             entry = UploadEntry(self._run, item.path, item.source.size_bytes, item.source.mtime_ns)
         return Job(item, item.declaration(), entry, self._progress.add(item.path, item.source.size_bytes), UploadResult(item))
@@ -138,8 +142,8 @@ class Uploader:
             self._discard(job)
 
     def _discard(self, job: Job) -> None:
-        if job.entry.file_id and self._account:
-            self._account.discard(job.entry.file_id)
+        if job.entry.file_id:
+            self._destination.discard(job.entry)
         job.entry.restart()
         self._journal.save([job.entry])
 
@@ -150,10 +154,10 @@ class Uploader:
         if job.entry.state == SENT:
             job.transfer.skipped(job.declared.size_bytes)
             self._complete(job)
-        elif job.declared.size_bytes > SINGLE_MAX_BYTES and self._account:
+        elif job.declared.size_bytes > SINGLE_MAX_BYTES:
             job.transfer.enter(State.SENDING)
             parts = PartUploads(
-                self._account,
+                self._destination,
                 self._sender,
                 add=lambda job, step: self._lanes.add(lambda: self._guarded(job, step), URGENT),
                 on_started=self._started,
@@ -240,8 +244,11 @@ class Uploader:
             job.entry.state = STARTED
             self._add(job, lambda job: self._send_whole(job, request, lambda refused: group.renewed(job, refused)), URGENT)
 
-    def _settle(self, group: list[Job]) -> None:
-        """Finish the files that the events of the store have verified, and complete the others. Runs when nothing is queued."""
+    def _settle(self, group: list[Job], *, verified_at: float | None = None) -> None:
+        """Finish the files that the events of the store have verified, and complete the others. Runs when nothing is queued.
+
+        `verified_at` is the time of the last progress that the events made.
+        """
         unfinished = [job for job in group if job.result.error is None and job.entry.state != DONE]
         if not unfinished or self._account is None:
             return
@@ -256,6 +263,14 @@ class Uploader:
             job.result.file_id = job.entry.file_id
             job.transfer.enter(State.DONE)
         self._journal.save(job.entry for job in done)
-        for job in unfinished:
-            if job.entry.state != DONE:
-                self._add(job, self._complete, NORMAL)
+        left = [job for job in unfinished if job.entry.state != DONE]
+        now = time.monotonic()
+        if done or verified_at is None:
+            verified_at = now
+        is_pending = any(statuses.get(job.entry.file_id) == "pending" for job in left)
+        if is_pending and now - verified_at < EVENTS_PATIENCE_SECONDS:
+            self._cancelled.wait(EVENTS_PAUSE_SECONDS)
+            self._lanes.add(lambda: self._settle(group, verified_at=verified_at), IDLE)
+            return
+        for job in left:
+            self._add(job, self._complete, NORMAL)
