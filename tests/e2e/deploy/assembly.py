@@ -13,6 +13,7 @@ UNSUPPORTED_TYPES: dict[str, dict[str, str]] = {
     "AWS::EC2::FlowLog": {},
     "AWS::EC2::SecurityGroupEgress": {},
     "AWS::EC2::SecurityGroupIngress": {},
+    "AWS::GuardDuty::MalwareProtectionPlan": {},
     "AWS::Logs::QueryDefinition": {},
     "AWS::RDS::DBProxy": {"Endpoint": "127.0.0.1", "DBProxyArn": "arn:aws:rds:us-east-1:000000000000:db-proxy:prx-emulated"},
     "AWS::RDS::DBProxyTargetGroup": {},

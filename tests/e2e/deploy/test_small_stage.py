@@ -17,6 +17,8 @@ from tests.e2e.deploy.walk import Account, use_token, walk
 from tests.support.pausing import PausingProxy
 
 START_SECONDS = 15.0
+EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+"""The industry's test file, in two parts so that no scanner finds it in this source."""
 WORKER_SECONDS = 60.0
 
 
@@ -151,3 +153,30 @@ def test_rotation_replaces_the_signing_key_without_the_database(small: Deploymen
     assert (after["current"]["key"], after["current"]["kid"]) == (before.decode(), rotated["current"])
     assert "next" in after
     assert cluster.refused == refused
+
+
+def test_infected_file_is_withheld_after_its_scan(small: Deployment, account: Account) -> None:
+    """With the scans switched on by a later deployment. The results are played in as GuardDuty sends them: a tag, then an event."""
+    small.deploy(small.package, scans_for_malware="true")
+    bucket = small.cloud.outputs("WeUpload-small-Data")["Bucket"]
+    with small.api() as api, httpx.Client(trust_env=False) as s3:
+        use_token(api, account.email, account.password)
+        declared = {"filename": "eicar.com", "content_type": "application/octet-stream", "size_bytes": len(EICAR)}
+        upload = api.post("/api/v1/files/upload", json=declared).json()
+        assert s3.request(upload["method"], upload["upload_url"], headers=upload["headers"], content=EICAR).is_success
+        assert api.post(f"/api/v1/files/{upload['file_id']}/complete").json()["scan_status"] == "pending"
+        assert api.get(f"/api/v1/files/download/{upload['file_id']}").json()["code"] == "file_not_scanned"
+
+        key = f"uploads/{upload['file_id']}"
+        tags = {"TagSet": [{"Key": "GuardDutyMalwareScanStatus", "Value": "THREATS_FOUND"}]}
+        small.cloud.client("s3").put_object_tagging(Bucket=bucket, Key=key, Tagging=tags)
+        detail = {"s3ObjectDetails": {"bucketName": bucket, "objectKey": key}, "scanResultDetails": {"scanResultStatus": "THREATS_FOUND"}}
+        event = {"Source": "aws.guardduty", "DetailType": "GuardDuty Malware Protection Object Scan Result", "Detail": json.dumps(detail)}
+        small.cloud.client("events").put_events(Entries=[event])
+
+        deadline = time.monotonic() + WORKER_SECONDS
+        while api.get(f"/api/v1/files/{upload['file_id']}").json()["scan_status"] != "infected":
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert api.get(f"/api/v1/files/download/{upload['file_id']}").json()["code"] == "file_infected"
+        assert [file["id"] for file in api.get("/api/v1/admin/withheld-files").json()] == [upload["file_id"]]
