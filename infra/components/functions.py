@@ -53,6 +53,9 @@ class Permission(Flag):
     READ_LINK_KEY = auto()
     ROTATE_SIGNING_KEY = auto()
     SEND_MAIL = auto()
+    READ_IDENTITY_KEY = auto()
+    READ_CLIENT_SECRETS = auto()
+    """Read the secrets of this service at the identity providers."""
     SEAL_AUDIT_LOG = auto()
     """Sign checkpoints of the audit log and copy them to the bucket."""
     READ_SCAN_TAGS = auto()
@@ -122,6 +125,7 @@ FUNCTIONS = (
         | Permission.READ_SIGNING_KEY
         | Permission.READ_LINK_KEY
         | Permission.RELEASE_SCANNED
+        | Permission.READ_IDENTITY_KEY
         | Permission.SEND_MAIL,
         memory_mib=1769,
         concurrency="api_concurrency",
@@ -201,6 +205,16 @@ FUNCTIONS = (
     ),
 )
 """The stacks leave out a spec whose handler module does not exist."""
+
+IDENTITY = FunctionSpec(
+    name="Identity",
+    handler="lambda_app.identity_main.handler",
+    trigger=Trigger.REQUEST,
+    # It receives what others send, so it has no database, no bucket and none of the other keys.
+    permissions=Permission.READ_IDENTITY_KEY | Permission.READ_CLIENT_SECRETS,
+    memory_mib=1024,
+)
+"""Calls the identity providers, outside the VPC. Only in stages with `identity_providers`."""
 
 
 def functions_of(config: StageConfig) -> tuple[FunctionSpec, ...]:
@@ -338,12 +352,12 @@ class AppFunction(Construct):
                     resources=["*"],
                 )
             )
-            suppress_nag(
-                role,
-                "AwsSolutions-IAM5",
-                "Resource::*",
-                reason="Network interfaces have no id before they exist, and X-Ray actions take no resource.",
-            )
+        suppress_nag(
+            role,
+            "AwsSolutions-IAM5",
+            "Resource::*",
+            reason="Network interfaces have no id before they exist, and X-Ray actions take no resource.",
+        )
         return role
 
 

@@ -10,6 +10,7 @@ from infra.components.database import APP_USER
 from infra.components.file_bucket import CHECKPOINTS, UPLOADS
 from infra.components.functions import (
     CHECKPOINT_ACTIONS,
+    IDENTITY,
     OBJECT_ACTIONS,
     AppFunction,
     FunctionContext,
@@ -85,8 +86,11 @@ class ApiStack(Stack):
         }
         for function in self.functions.values():
             self._wire(function)
-        self.api = HttpApi(self, "Gateway", config=config, function=self.functions["Api"].live)
-        observed = [*self.functions.values(), self.migration.migrate]
+        identity = self._make_identity_function(artifact) if config.identity_providers else None
+        self.api = HttpApi(
+            self, "Gateway", config=config, function=self.functions["Api"].live, identity=identity.live if identity else None
+        )
+        observed = [*self.functions.values(), *([identity] if identity else []), self.migration.migrate]
         observability = Observability(self, "Observability", config=config, functions=observed, api=self.api, data=data)
         if not config.pauses_when_idle:
             Objectives(self, "Objectives", api=self.api, topic=observability.topic)
@@ -130,6 +134,8 @@ class ApiStack(Stack):
             return variables | {"DATABASE_SECRET_ARN": data.database.secret.secret_arn}
         # The migrate function creates the keys that do not exist yet.
         keys = {"LINK_KEY_ARN": data.link_key.arn, "LOG_KEY_ARN": data.log_key.arn}
+        if data.identity_key is not None:
+            keys["IDENTITY_KEY_ARN"] = data.identity_key.arn
         return variables | {"DATABASE_IAM_AUTH": "true", **keys, **_pausing_variables(STARTING_SIGN_IN_SECONDS)}
 
     def _app_variables(self, spec: FunctionSpec) -> dict[str, str]:
@@ -142,6 +148,9 @@ class ApiStack(Stack):
             own |= _pausing_variables(PAUSED_SIGN_IN_SECONDS if is_awaited else STARTING_SIGN_IN_SECONDS)
         if data.database.read_host is not None and spec.trigger is Trigger.REQUEST:
             own |= {"DATABASE_READ_HOST": data.database.read_host}
+        if spec.trigger is Trigger.REQUEST:
+            # The network of the API has no access to the providers.
+            own |= {**self._identity_variables(), "SERVES_IDENTITY_ROUTES": "false"}
         return self._common_variables() | url | self._optional_variables() | own
 
     def _grant_migration(self) -> None:
@@ -156,13 +165,15 @@ class ApiStack(Stack):
             reason="All copies of checkpoints: their keys contain the size of the log.",
         )
         if self._config.pauses_when_idle:
-            for key in (data.signing_key, data.link_key, data.log_key):
-                key.allow_writing(role)
+            for key in (data.signing_key, data.link_key, data.log_key, data.identity_key):
+                if key is not None:
+                    key.allow_writing(role)
 
     def _optional_variables(self) -> dict[str, str]:
         domain = self._config.domain_name
         variables = {
             "MAIL_FROM": self._config.mail_from,
+            "ABUSE_EMAIL": self._config.abuse_email,
             "PUBLIC_URL": self._config.public_url,
             "GATEWAY_HAS_COSTLY_ROUTES": "true",
             # Only together with MAIL_FROM: without it, the settings are refused.
@@ -175,6 +186,36 @@ class ApiStack(Stack):
         if self._origin_keys:
             variables["ORIGIN_KEY_ARNS"] = ",".join(key.secret_arn for key in self._origin_keys.accepted)
         return {name: value for name, value in variables.items() if value}
+
+    def _identity_variables(self) -> dict[str, str]:
+        config, key = self._config, self._data.identity_key
+        if config.identity_providers is None or key is None:
+            return {}
+        return {
+            "IDENTITY_PROVIDERS": config.identity_providers,
+            "IDENTITY_KEY_ARN": key.arn,
+            "PASSWORD_SIGN_IN": str(config.password_sign_in).lower(),
+        }
+
+    def _make_identity_function(self, artifact: Artifact) -> AppFunction:
+        config = self._config
+        variables = {
+            "ENVIRONMENT": config.environment,
+            "API_URL": f"https://{config.domain_name}",
+            "LOG_LEVEL": "INFO",
+            **self._identity_variables(),
+            **({"IDENTITY_SECRETS_ARN": config.identity_secrets} if config.identity_secrets else {}),
+            **({"ORIGIN_KEY_ARNS": ",".join(key.secret_arn for key in self._origin_keys.accepted)} if self._origin_keys else {}),
+        }
+        # Without a VPC: the VPC has no way to the providers.
+        function = AppFunction(
+            self,
+            IDENTITY.name,
+            spec=IDENTITY,
+            context=FunctionContext(config=config, artifact=artifact, environment=variables, snapshots=not config.pauses_when_idle),
+        )
+        self._grant(function)
+        return function
 
     def _attach_cloudfront(self, firewall: FirewallStack, keys: OriginKeys) -> None:
         # The id stays "FrontDoor": another logical id would replace the distribution, and two cannot have the same domain.
@@ -245,10 +286,18 @@ class ApiStack(Stack):
             )
         if Permission.READ_LINK_KEY in permissions:
             data.link_key.allow_reading(role)
+        self._grant_identity_secrets(function)
         if self._origin_keys and function.spec.trigger is Trigger.REQUEST:
             _allow_reading(role, *(key.secret_arn for key in self._origin_keys.accepted))
         if self._config.mail_from and Permission.SEND_MAIL in permissions:
             _allow_sending_mail(role, self._config)
+
+    def _grant_identity_secrets(self, function: AppFunction) -> None:
+        permissions, key = function.spec.permissions, self._data.identity_key
+        if key and Permission.READ_IDENTITY_KEY in permissions:
+            key.allow_reading(function.role)
+        if self._config.identity_secrets and Permission.READ_CLIENT_SECRETS in permissions:
+            _allow_reading(function.role, self._config.identity_secrets)
 
     def _grant_scans(self, role: iam.Role, permissions: Permission) -> None:
         if not self._config.scans_for_malware:

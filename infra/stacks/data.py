@@ -44,6 +44,16 @@ class DataStack(Stack):
             "We-Upload: key that encrypts the addresses of links for their owners",
             "A rotation must encrypt the stored addresses again before the old key is removed, which an operator starts.",
         )
+        self.identity_key = (
+            make(
+                "IdentityKey",
+                "identity-key",
+                "We-Upload: key of the sign-in with identity providers",
+                "Replaced by the operator: it protects values that are valid for minutes (docs/security.md).",
+            )
+            if config.identity_providers
+            else None
+        )
         if config.recovery_region:
             DailyBackups(self, "Backups", config=config, database=self.database.backup_resource)
         if config.makes_mail_identity:

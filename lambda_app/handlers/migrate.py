@@ -85,7 +85,7 @@ def migrate(*, new_era: str | None = None) -> dict[str, Any]:
 def _create_missing_keys(settings: Settings) -> None:
     """Create the keys of a stage that has them in S3. Secrets Manager generates the others."""
     keys = StoredKeys(AwsAccess(settings))
-    for arn in (settings.secret_key_arn, settings.link_key_arn, settings.log_key_arn):
+    for arn in (settings.secret_key_arn, settings.link_key_arn, settings.log_key_arn, settings.identity_key_arn):
         if arn is not None and object_of_arn(arn) is not None and keys.create_missing(arn):
             logger.info("created a key", extra={"fields": {"arn": arn}})
 

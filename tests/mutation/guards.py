@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import true
-from starlette.datastructures import MutableHeaders
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, PermissionDeniedError
+from lambda_app.core.identity import assertions, id_tokens
 from lambda_app.core.security import password_rules, passwords, share_tokens, tokens
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.log_keys import LogVerifier
@@ -44,6 +44,7 @@ from lambda_app.models import (
 from lambda_app.models.files.files import CHARGED
 from lambda_app.repositories import audit
 from lambda_app.repositories.accounts import callers as caller_rows
+from lambda_app.repositories.accounts import identities as identity_rows
 from lambda_app.repositories.accounts import mail_tokens
 from lambda_app.repositories.accounts import sessions as session_rows
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
@@ -54,7 +55,7 @@ from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.files import batch_transitions, file_access, transitions
 from lambda_app.repositories.files import batches as batch_reads
-from lambda_app.repositories.files.files import FileRepository
+from lambda_app.repositories.files import files as file_rows
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
@@ -64,7 +65,18 @@ from lambda_app.repositories.sharing import shares as share_rows
 from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepository
 from lambda_app.routers.http import costly_routes, problems, request_middleware, security_headers, templating
 from lambda_app.routers.sharing import file_request_pages, share_links
-from lambda_app.services.accounts import api_keys, authentication, callers, login_throttle, recovery, second_factor, sessions, users
+from lambda_app.services.accounts import (
+    api_keys,
+    authentication,
+    callers,
+    identities,
+    identity_flows,
+    login_throttle,
+    recovery,
+    second_factor,
+    sessions,
+    users,
+)
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
 from lambda_app.services.audit_sealing import AuditSealer, LogMismatchError
@@ -101,6 +113,8 @@ class Guard:
 
 INFECTED = "test_infected_file_is_refused_everywhere_and_listed_for_the_owner_and_administrators"
 API = "integration/api/"
+IDENTITY = f"{API}test_identity_sign_in.py::"
+ID_TOKENS = "unit/core/identity/test_id_tokens.py"
 
 GUARDS = (
     # Ownership
@@ -172,7 +186,7 @@ GUARDS = (
     ),
     Guard(
         "a conditional change checks the revision",
-        FileRepository.update,
+        file_rows._update,
         (DropCondition(File.revision),),
         (f"{API}test_file_lists.py::test_conditional_update_returns_412_after_another_update",),
     ),
@@ -209,7 +223,7 @@ GUARDS = (
     ),
     Guard(
         "only a pending file becomes available",
-        transitions.FileTransitionRepository.accept,
+        transitions._accept,
         (DropCondition(FileStatus.PENDING),),
         (f"{API}test_races.py", "integration/lifecycle/test_event_orders.py"),
     ),
@@ -252,7 +266,7 @@ GUARDS = (
     ),
     Guard(
         "only a charged file releases quota",
-        transitions.FileTransitionRepository._transition,
+        transitions._moves,
         (DropCondition(CHARGED),),
         (f"{API}test_quota.py", "integration/lifecycle"),
     ),
@@ -301,7 +315,7 @@ GUARDS = (
     ),
     Guard(
         "a refresh token has one successor",
-        session_rows.SessionRepository.rotate,
+        session_rows._rotate,
         (DropCondition(RefreshToken.used_at),),
         (f"{API}test_sessions.py::test_concurrent_refreshes_all_get_the_same_successor",),
     ),
@@ -835,6 +849,77 @@ GUARDS = (
         (Replace(lambda *_: None),),
         (f"{API}test_second_factor.py",),
     ),
+    # Identity providers
+    Guard(
+        "an ID token is for this client",
+        id_tokens._validate_recipient,
+        (Replace(lambda *_: None),),
+        (ID_TOKENS,),
+    ),
+    Guard(
+        "an ID token has not expired",
+        id_tokens._validate_time,
+        (Replace(lambda *_: None),),
+        (ID_TOKENS,),
+    ),
+    Guard(
+        "an ID token has the nonce of this sign-in",
+        id_tokens._validate_sign_in,
+        (Replace(lambda *_: None),),
+        (ID_TOKENS,),
+    ),
+    Guard(
+        "keys of another type or size do not verify ID tokens",
+        id_tokens._algorithm_of,
+        (Replace(lambda _, member: id_tokens.ALGORITHMS.get(str(member.get("kty"))) if isinstance(member, dict) else None),),
+        (ID_TOKENS,),
+    ),
+    Guard(
+        "an assertion is bound to the browser",
+        assertions._content,
+        (DropCheck(assertions.hash_secret),),
+        (f"{IDENTITY}test_stolen_fragment_is_of_no_use_in_another_browser",),
+    ),
+    Guard(
+        "an assertion serves one purpose",
+        assertions._content,
+        (
+            Replace(
+                lambda content, claims, *, binding, purpose: content({**claims, "purpose": purpose.value}, binding=binding, purpose=purpose)
+            ),
+        ),
+        (f"{IDENTITY}test_assertion_serves_only_the_purpose_it_was_started_for",),
+    ),
+    Guard(
+        "an assertion is used once",
+        identity_rows.IdentityRepository.use_assertion,
+        (Replace(lambda *_, **__: True),),
+        (f"{IDENTITY}test_assertion_is_accepted_once",),
+    ),
+    Guard(
+        "a response belongs to a sign-in that this browser started",
+        identity_flows.IdentityFlows.find_flow,
+        (DropCheck(identity_flows.SignInExpiredError),),
+        (f"{IDENTITY}test_response_of_another_sign_in_is_refused",),
+    ),
+    Guard(
+        "an address counts only if a trusted provider has verified it",
+        identities._proven_address,
+        (Replace(lambda *arguments: arguments[1].email),),
+        (f"{IDENTITY}test_unproven_address_leads_to_no_account",),
+    ),
+    Guard(
+        "linking needs a fresh proof",
+        identities.IdentityService._require_fresh_proof,
+        (Replace(lambda *_: None),),
+        (f"{IDENTITY}test_user_links_and_unlinks_an_identity_with_a_fresh_proof",),
+    ),
+    Guard(
+        "a closed sign-in with passwords refuses the right password",
+        sessions.SessionService.verify_credentials,
+        (DropCheck(sessions.PasswordSignInClosedError),),
+        (f"{IDENTITY}test_closed_password_sign_in_refuses_every_use_of_a_password",),
+    ),
     # Disclosure
     Guard(
         "a validation error does not repeat the input",
@@ -887,7 +972,7 @@ GUARDS = (
     Guard(
         "every response has the security headers",
         security_headers.set_defaults,
-        (Replace(lambda _, message: MutableHeaders(raw=message["headers"])),),
+        (Replace(lambda *_: None),),
         (f"{API}test_security_headers.py",),
     ),
     Guard(
