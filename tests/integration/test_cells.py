@@ -74,7 +74,7 @@ def upload(client: httpx.Client, content: bytes, **fields: object) -> str:
 
 
 def test_walk_passes_for_owners_of_both_cells(front: DirectoryTransport, buckets: dict[str, str]) -> None:
-    seen = set()
+    seen: set[str] = set()
     while seen != set(NAMES):
         with httpx.Client(transport=front, base_url="https://files.test") as client:
             # The walk registers an owner, whose cell it does not know.
