@@ -47,7 +47,7 @@ def refresh(client: httpx.Client, account: Account) -> dict[str, str]:
 
 def test_session_without_the_factor_can_only_set_it_up(strict_api: Mailing) -> None:
     client = strict_api.client
-    account = make_account(client, strict_api.services, is_superuser=True)
+    account = make_account(strict_api.services, is_superuser=True)
     key = client.post(f"{ME}/api-keys", json={"name": "k", "scopes": ["admin"]}, headers=account.headers)
     assert_problem(key, 403, "second_factor_enrolment_required")
     assert client.get(ME, headers=account.headers).json()["has_second_factor"] is False
@@ -62,7 +62,7 @@ def test_session_without_the_factor_can_only_set_it_up(strict_api: Mailing) -> N
 
 def test_every_other_route_is_closed(strict_api: Mailing, app: FastAPI) -> None:
     client = strict_api.client
-    account = make_account(client, strict_api.services, is_superuser=True)
+    account = make_account(strict_api.services, is_superuser=True)
     ignoring = (
         "/config",
         "/health",
@@ -105,14 +105,14 @@ def test_open_routes_are_those_that_are_listed(app: FastAPI) -> None:
 
 
 def test_setting_for_superusers_does_not_apply_to_users(strict_api: Mailing) -> None:
-    account = make_account(strict_api.client, strict_api.services)
+    account = make_account(strict_api.services)
 
     assert strict_api.client.get("/api/v1/files", headers=account.headers).status_code == 200
 
 
 def test_setting_for_all_applies_to_users(settings: Settings, tmp_path: Path) -> None:
     with mailing(settings, tmp_path, require_second_factor=FactorRequirement.ALL) as api:
-        account = make_account(api.client, api.services)
+        account = make_account(api.services)
 
         assert_problem(api.client.get("/api/v1/files", headers=account.headers), 403, "second_factor_enrolment_required")
         answer = api.client.post(

@@ -7,9 +7,11 @@ import { location } from "../core/router";
 import { setTheme, theme, type Theme } from "../core/theme";
 import { Switch } from "../ui/choices";
 import { Password, Profile, ProfileName } from "../settings/account";
+import { Activity } from "../settings/activity";
 import { DeleteAccount } from "../settings/delete-account";
 import { ApiKeys } from "../settings/api-keys";
 import { useConnectAddress } from "../settings/connect-program";
+import { OwnData } from "../settings/own-data";
 import { Section, SECTIONS } from "../settings/section";
 import { SecondFactor } from "../settings/second-factor";
 import { Sessions } from "../settings/sessions";
@@ -41,6 +43,7 @@ export function SettingsScreen() {
           </Section>
           <SecondFactor />
           <Sessions />
+          <Activity />
           <ApiKeys />
           <Section id="device">
             <div class="card pad stack">
@@ -51,6 +54,7 @@ export function SettingsScreen() {
               </label>
             </div>
           </Section>
+          <OwnData />
           <DeleteAccount />
         </div>
       </div>

@@ -24,7 +24,7 @@ function proof(fields: FormData): { readonly current_password: string; readonly 
   return { otp: textOf(fields, "otp"), ...ownCredentials(fields) };
 }
 
-function turnOn(): void {
+export function turnOnSecondFactor(): void {
   const start = async (fields: FormData) => {
     const setup = await api.accounts.startSecondFactor(ownCredentials(fields));
     showDialog((close) => <ConfirmFactor setup={setup} onClose={close} />);
@@ -39,8 +39,10 @@ function turnOn(): void {
 function ConfirmFactor({ setup, onClose }: { readonly setup: FactorSetup; readonly onClose: () => void }) {
   const confirm = async (fields: FormData) => {
     const { recovery_codes: codes } = await api.accounts.confirmSecondFactor(textOf(fields, "otp"));
-    await showState(s.factor.isOn);
+    // A session that had to set the factor up can do everything from its next refresh on. The codes come first: they are shown once.
     showCodes(codes);
+    await api.accounts.refresh();
+    await showState(s.factor.isOn);
   };
   return (
     <FormDialog title={s.factor.turnOn} submit={s.factor.confirm} act={confirm} onClose={onClose}>
@@ -128,7 +130,7 @@ export function SecondFactor() {
               </button>
             </>
           ) : (
-            <button type="button" class="btn" onClick={turnOn}>
+            <button type="button" class="btn" onClick={turnOnSecondFactor}>
               {s.factor.turnOn}
             </button>
           )}
