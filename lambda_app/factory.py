@@ -68,6 +68,7 @@ from lambda_app.repositories.files.usage import UsageRepository
 from lambda_app.repositories.sharing.caller_links import CallerLinkRepository, link_statements
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.repositories.sharing.grants import FileGrantRepository
+from lambda_app.repositories.sharing.link_files import LinkFileRepository
 from lambda_app.repositories.sharing.link_tokens import LinkTokenRepository
 from lambda_app.repositories.sharing.named_access import NamedAccessRepository
 from lambda_app.repositories.sharing.open_access import OpenAccessRepository
@@ -117,6 +118,8 @@ from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
 from lambda_app.services.sharing.link_downloads import LinkDownloadService
+from lambda_app.services.sharing.link_files import LinkFileService
+from lambda_app.services.sharing.link_mail import LinkMailService, LinkMailSettings
 from lambda_app.services.sharing.link_tokens import LinkTokenEncryption
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
@@ -456,6 +459,24 @@ class Services:
             share_tokens=ShareTokens(self.keys),
             cipher=self._link_cipher(),
             recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
+        )
+
+    def link_files(self, session: Session) -> LinkFileService:
+        """The service that adds files to links and removes them, for one unit of work."""
+        return LinkFileService(link_files=LinkFileRepository(session), shares=self.shares(session))
+
+    def link_mail(self, session: Session) -> LinkMailService:
+        """The service that mails links to recipients, for one unit of work."""
+        settings = self.settings
+        return LinkMailService(
+            shares=self.shares(session),
+            allowances=MailAllowanceRepository(session),
+            audit=AuditRepository(session),
+            settings=LinkMailSettings(
+                policy=MailPolicy(can_send=settings.can_send_mail, public_url=settings.public_url),
+                link_base=settings.api_url or settings.public_url,
+                brand=settings.brand_name,
+            ),
         )
 
     def share_links(self, session: Session) -> ShareLinkService:

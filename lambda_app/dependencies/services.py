@@ -30,6 +30,8 @@ from lambda_app.services.files.usage import UsageService
 from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
+from lambda_app.services.sharing.link_files import LinkFileService
+from lambda_app.services.sharing.link_mail import LinkMailService
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.share_links import ShareLinkService
 from lambda_app.services.sharing.shares import ShareService
@@ -91,6 +93,8 @@ ApiKeysDep = Annotated[ApiKeyService, _service(Services.api_keys)]
 DeviceLoginsDep = Annotated[DeviceLoginService, _service(Services.device_logins)]
 AccountDeletionsDep = Annotated[AccountDeletionService, _service(Services.account_deletions)]
 SecondFactorsDep = Annotated[SecondFactorService, _service(Services.second_factors)]
+LinkMailDep = Annotated[LinkMailService, _service(Services.link_mail)]
+LinkFilesDep = Annotated[LinkFileService, _service(Services.link_files)]
 ExportsDep = Annotated[ExportService, _service(Services.exports)]
 TransfersDep = Annotated[TransferService, _service(Services.transfers)]
 InvitationsDep = Annotated[InvitationService, _service(Services.invitations)]

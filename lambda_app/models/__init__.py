@@ -22,7 +22,16 @@ from lambda_app.models.files.upload_hours import UploadHour
 from lambda_app.models.files.upload_tokens import UploadToken, UploadTokenFile
 from lambda_app.models.sharing.file_requests import FileRequest, OpenFileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
-from lambda_app.models.sharing.shares import OpenShare, Share, ShareAudience, ShareDetails, ShareDownload, ShareFile, ShareRecipient
+from lambda_app.models.sharing.shares import (
+    LinkSummary,
+    OpenShare,
+    Share,
+    ShareAudience,
+    ShareDetails,
+    ShareDownload,
+    ShareFile,
+    ShareRecipient,
+)
 from lambda_app.models.webhooks import DeliveryStatus, Webhook, WebhookDelivery
 
 __all__ = [
@@ -54,6 +63,7 @@ __all__ = [
     "GrantRole",
     "IdempotencyKey",
     "Invitation",
+    "LinkSummary",
     "MailAllowance",
     "MailPurpose",
     "MailToken",

@@ -210,6 +210,13 @@ ERRORS: dict[str, ErrorSpec] = {
     "slug_taken": ErrorSpec(409, "Another share link has this slug."),
     "too_many_shares": ErrorSpec(409, "The account has the maximum number of share links."),
     "too_many_slugs": ErrorSpec(409, "The account has the maximum number of slugs."),
+    "too_many_link_files": ErrorSpec(
+        409, "The share link would open too many files.", {"file_count": _whole_number("How many files the link has now.")}
+    ),
+    "share_expired": ErrorSpec(409, "The share link has expired."),
+    "share_address_unknown": ErrorSpec(409, "The server cannot read the address of the share link. Give it a new one."),
+    "sender_not_verified": ErrorSpec(403, "The caller has not confirmed the own e-mail address."),
+    "too_many_mails": ErrorSpec(429, "The account has sent too many mails. Wait before the next one."),
     "recipient_not_found": ErrorSpec(404, "Some recipients have no account.", {"unknown": _texts("The recipients that have no account.")}),
     "expired_already": ErrorSpec(422, "`expires_at` is in the past."),
     "link_not_found": ErrorSpec(404, "The link does not exist, is closed, or is not for this caller. The response does not tell which."),

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from lambda_app.core import clock
 from lambda_app.factory import Services
 from lambda_app.models import Invitation, OwnershipTransfer, User
+from lambda_app.routers.http.route_index import RouteIndex
 from tests.support.accounts import Account, make_file, start_upload
 from tests.support.forgeries import LIFETIME_SECONDS, Victim
 from tests.support.shares import make_share
@@ -197,6 +198,11 @@ ROWS: dict[str, Row] = {
     "GET /shares/{share_id}": Row(for_share_owner(200)),
     "GET /shares/{share_id}/receipts": Row(for_share_owner(200)),
     "PATCH /shares/{share_id}": Row(for_share_owner(200), json={"note": "x"}),
+    "POST /shares/{share_id}/files": Row(only_for_request_owner(200), json={"file_ids": ["{file}"]}),
+    # The link does not have the file.
+    "DELETE /shares/{share_id}/files/{file_id}": Row(for_share_owner(404)),
+    # The test sends no mail.
+    "POST /shares/{share_id}/mail": Row(for_signed_in(503, scope="shares"), json={"addresses": ["x@example.com"]}),
     "POST /shares/{share_id}/rotate": Row(only_for_request_owner(200)),
     "POST /file-requests/{request_id}/rotate": Row(only_for_request_owner(200)),
     "DELETE /shares/{share_id}": Row(for_share_owner(204)),
@@ -230,6 +236,10 @@ ROWS: dict[str, Row] = {
     "POST /r/{token}/files": Row(for_everyone(201), json=FILE),
     "POST /r/{token}/files/{file_id}/complete": Row(for_everyone(404), json={"guest_token": "x"}),
     "POST /r/{token}/files/{file_id}/receipt": Row(for_everyone(404), json={"guest_token": "x"}),
+    "POST /r/{token}/multipart": Row(for_everyone(201), json=FILE),
+    "POST /r/{token}/files/{file_id}/parts": Row(for_everyone(404), json={"guest_token": "x", "parts": [{"number": 1}]}),
+    "POST /r/{token}/files/{file_id}/uploaded-parts": Row(for_everyone(404), json={"guest_token": "x"}),
+    "POST /r/{token}/files/{file_id}/abort": Row(for_everyone(404), json={"guest_token": "x"}),
     "POST /upload-tokens": Row(for_signed_in(201, scope="files:write"), json={}),
     "GET /upload-tokens": Row(for_signed_in(200, scope="files:read")),
     "DELETE /upload-tokens/{upload_token_id}": Row(only_for_archive_owner(204, scope="files:write")),
@@ -247,6 +257,8 @@ ROWS: dict[str, Row] = {
 def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
     """Yield method and path of all routes, including those that are not in the OpenAPI document."""
     for route in app.routes:
+        if isinstance(route, RouteIndex):
+            continue
         for found in [route] if isinstance(route, Route) else route.effective_route_contexts():  # type: ignore[attr-defined]  # FastAPI's route class is not public
             yield from ((method, found.path) for method in sorted(found.methods or ()) if method != "HEAD")
 
@@ -323,9 +335,13 @@ class World:
 
     def share(self, **options: Any) -> dict[str, Any]:
         """Create a share link to a file of the owner."""
+        return make_share(self._client, self.owner, self.shared_file(), **options)
+
+    def shared_file(self) -> str:
+        """Return the available file of the owner to which the links lead."""
         if self._shared is None:
             self._shared = str(make_file(self._client, self.owner, filename="secret-name.txt")["id"])
-        return make_share(self._client, self.owner, self._shared, **options)
+        return self._shared
 
     def _archive(self) -> str:
         """Create an archive of one file. Repeated calls return the same archive unless it was deleted."""

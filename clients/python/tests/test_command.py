@@ -255,7 +255,7 @@ STARTED = {
     "verification_uri_complete": "https://x.test/settings#connect=BCDF-GHJK",
     "interval": 5,
 }
-PENDING = (400, {"status": 400, "code": "authorization_pending", "detail": "Not yet"}, {})
+PENDING: tuple[int, dict[str, Any], dict[str, str]] = (400, {"status": 400, "code": "authorization_pending", "detail": "Not yet"}, {})
 
 
 @pytest.mark.usefixtures("terminal")

@@ -27,7 +27,7 @@ class DeviceLogin(Base):
     user_code: Mapped[str] = mapped_column(String(9), unique=True)
     """Eight consonants with a dash in the middle."""
     client: Mapped[str] = mapped_column(String(CLIENT_MAX_LENGTH))
-    """Name of the program, as it says itself."""
+    """What the program calls itself."""
     source_address: Mapped[str | None] = mapped_column(String(45))
     """Network address of the program."""
     network: Mapped[str] = mapped_column(String(50))

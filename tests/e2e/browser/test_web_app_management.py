@@ -21,6 +21,7 @@ from tests.support.shares import make_share
 
 TITLE = "Photos of the feast"
 INVITED, INVITED_PASSWORD = "invited-in-a-browser@example.com", "a sentence is a good password"
+RECIPIENT = "grace@example.com"
 MANY = 12
 """Files of the account that changes many."""
 
@@ -137,6 +138,12 @@ def results(
         "known address": [
             *(*as_owner, {"open": f"{site.url}/links"}, {"click": "plan.pdf"}, {"see": "You can copy it again under Links."}),
             {"visitor": "Link", "steps": [{"see": "plan.pdf"}]},
+            *({"fill": "Title", "value": "Plans of March"}, {"click": "Save changes"}, {"see": "Changes saved"}),
+            *({"click": "Add files"}, {"click": "old.pdf", "role": "checkbox"}, {"axe": True}, {"click": "Add 1 file"}),
+            *({"click": "Remove plan.pdf from the link"}, {"gone": "plan.pdf"}, {"axe": True}, {"resize": 320}),
+            *({"click": "Send by mail"}, {"fill": "E-mail addresses, up to 20", "value": RECIPIENT}, {"axe": True}),
+            *({"click": "Send"}, {"see": "Mail sent to 1 address"}),
+            {"visitor": "Link", "steps": [{"see": "Plans of March"}, {"see": "old.pdf"}]},
         ],
         "lost address": [
             *(*as_owner, {"open": f"{site.url}/links"}, {"see": "The server cannot show some of these addresses."}),
@@ -226,6 +233,17 @@ def test_every_job_completed(results: Results) -> None:
     assert failures(results) == {}
 
 
+def test_files_of_a_link_change_and_its_address_is_mailed(
+    results: Results, site: Site, client: httpx.Client, owner: Account, link: dict[str, Any]
+) -> None:
+    assert "failed" not in results["known address"]
+    changed = client.get(f"/api/v1/shares/{link['id']}", headers=owner.headers).json()
+    (mail,) = [path.read_text() for path in site.mail_folder.glob("*.eml") if f"To: {RECIPIENT}" in path.read_text()]
+
+    assert (changed["title"], changed["first_filenames"]) == ("Plans of March", ["old.pdf"])
+    assert link["url"] in mail
+
+
 def test_new_address_replaces_the_old_one(results: Results, client: httpx.Client, link: dict[str, Any], old_link: dict[str, Any]) -> None:
     assert results["lost address"]["path"] == "/links"
     assert client.get(link["url"]).status_code == 200
@@ -284,7 +302,7 @@ def test_buttons_for_many_files_fit_a_narrow_screen(results: Results) -> None:
 def test_pages_have_no_accessibility_violations(results: Results) -> None:
     reports = [report for result in results.values() for report in result["axe"]]
 
-    assert len(reports) == 15
+    assert len(reports) == 18
     assert [report["violations"] for report in reports if report["violations"]] == []
 
 

@@ -29,7 +29,8 @@ function OwnPassword({ autoFocus = false }: { readonly autoFocus?: boolean }) {
 function ExportCard() {
   const [state, setState] = useState<AccountExport | null>(null);
   const isRunning = state?.status === "queued" || state?.status === "building";
-  const read = () => accounts.exportState().then(setState, (cause) => (isApiError(cause, "export_not_found") ? setState(null) : showProblem(cause)));
+  // Without an export there is nothing to show. A late answer must not hide one that was requested meanwhile.
+  const read = () => accounts.exportState().then(setState, (cause) => (isApiError(cause, "export_not_found") ? undefined : showProblem(cause)));
   useEffect(() => void read(), []);
   useEffect(() => {
     if (!isRunning) return;
@@ -55,6 +56,7 @@ function ExportCard() {
       setState(fresh);
       if (fresh.download_url !== null) window.location.assign(fresh.download_url);
     } catch (cause) {
+      setState(null);
       showProblem(cause);
     }
   }

@@ -201,9 +201,7 @@ def _add_link_commands(commands: Any) -> None:
     request.add_argument("title", metavar="TITLE", help="what visitors see first")
     request.add_argument("--expires", metavar="TIME", help="when the request closes (default: in 30 days)")
     request.add_argument("--max-files", type=_positive, metavar="N", help="number of files in all (default: 100)")
-    request.add_argument(
-        "--max-size", metavar="SIZE", help="size of one file, such as 200MB (default and limit of the server: 1 GiB, 5 GiB)"
-    )
+    request.add_argument("--max-size", metavar="SIZE", help="size of one file, such as 200MB (default: 1 GiB)")
     request.add_argument(
         "--type", action="append", default=[], dest="types", metavar="TYPE", help="accepted media type, such as image/*; repeatable"
     )
