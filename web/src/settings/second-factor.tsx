@@ -91,7 +91,7 @@ function showCodes(codes: readonly string[]): void {
       onConfirm={close}
       footer={
         <>
-          <CopyButton text={codes.join("\n")} label={t.copy.copy} class="" />
+          <CopyButton text={codes.join("\n")} label={s.copy.copy} class="" />
           <span class="grow" />
           <button type="button" class="btn primary" onClick={close}>
             {s.share.done}

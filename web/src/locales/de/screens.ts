@@ -457,6 +457,12 @@ export const screens: ScreenTexts = {
     time: "Zeit",
     oneAccount: "Ein Konto",
   },
+  copy: {
+    copy: "Kopieren",
+    copied: "Kopiert",
+    announced: "In die Zwischenablage kopiert",
+    failed: "Der Browser hat das Kopieren nicht erlaubt. Markieren Sie den Text und kopieren Sie ihn.",
+  },
   leaving: {
     since: "Ab diesem Tag",
     until: "Bis zu diesem Tag",

@@ -58,12 +58,6 @@ export const start: StartTexts = {
     hoursLeft: (hours) => `noch ${hours} h`,
     daysLeft: (days) => `noch ${days} Tage`,
   },
-  copy: {
-    copy: "Kopieren",
-    copied: "Kopiert",
-    announced: "In die Zwischenablage kopiert",
-    failed: "Der Browser hat das Kopieren nicht erlaubt. Markieren Sie den Text und kopieren Sie ihn.",
-  },
   quota: {
     label: (text) => `Speicher belegt: ${text}`,
     left: (bytes, hasTrash) => `Noch ${bytes} frei.${hasTrash ? " Leeren Sie den Papierkorb für mehr." : ""}`,

@@ -464,6 +464,12 @@ export const screens = {
     time: "Time",
     oneAccount: "One account",
   },
+  copy: {
+    copy: "Copy",
+    copied: "Copied",
+    announced: "Copied to the clipboard",
+    failed: "The browser did not allow copying. Select the text and copy it.",
+  },
   leaving: {
     since: "From this day on",
     until: "Until this day",

@@ -56,12 +56,6 @@ export const start = {
     hoursLeft: (hours: number) => `${hours} h left`,
     daysLeft: (days: number) => `${days} days left`,
   },
-  copy: {
-    copy: "Copy",
-    copied: "Copied",
-    announced: "Copied to the clipboard",
-    failed: "The browser did not allow copying. Select the text and copy it.",
-  },
   quota: {
     label: (text: string) => `Storage used: ${text}`,
     left: (bytes: string, hasTrash: boolean) => `${bytes} left.${hasTrash ? " Empty the trash to have more." : ""}`,
