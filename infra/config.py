@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from lambda_app.core.identity.providers import parse_providers, require_consistent
+
 BUCKET_METHODS = ("GET", "HEAD", "PUT")
 """Methods that web pages may use with a presigned URL (bucket CORS)."""
 BUCKET_REQUEST_HEADERS = ("content-type", "content-length", "if-none-match", "x-amz-checksum-*", "x-amz-sdk-checksum-algorithm", "range")
@@ -106,6 +108,8 @@ class StageConfig:
     """Whether the data stack creates the SES identity. Otherwise it must exist."""
     public_url: str | None = None
     """Base address of the links in mail, https:// only."""
+    abuse_email: str | None = None
+    """Address to which recipients of links report abuse."""
     alarm_email: str | None = None
     monthly_budget: int = 400
     """Dollars of a month at which `alarm_email` gets a warning, for the resources with the stage's tag."""
@@ -120,6 +124,12 @@ class StageConfig:
     open_registration: bool = True
     require_verified_email: bool = False
     """Whether users must confirm their address before they can sign in; needs `mail_from`."""
+    identity_providers: str | None = None
+    """The JSON list of `IDENTITY_PROVIDERS`, without client secrets; needs `domain_name`. None: only passwords."""
+    identity_secrets: str | None = None
+    """ARN of the operator's secret with the client secrets of the providers, in the region of the stack."""
+    password_sign_in: bool = True
+    """Whether accounts can sign in with a password; false needs `identity_providers`."""
     require_second_factor: str | None = None
     """Whose accounts must have a second factor: `superusers` or `all`. None: those for which a superuser requires one."""
     invitations_by_users: bool = False
@@ -141,6 +151,7 @@ class StageConfig:
             raise ConfigError("domain_name and certificate_arn come together")
         self._check_firewall()
         self._check_mail()
+        self._check_identity_providers()
         if self.serves_unscannable and not self.scans_for_malware:
             raise ConfigError("serves_unscannable needs scans_for_malware")
         if self.recovery_region is None and (self.replicates_objects or self.vault_lock is not VaultLock.NONE):
@@ -160,7 +171,8 @@ class StageConfig:
         """The concurrent executions that the stage's functions reserve together."""
         if not self.reserves_concurrency:
             return 0
-        return self.api_concurrency + SHARED_WORKERS * self.worker_concurrency + SINGLE_WORKERS
+        shared = SHARED_WORKERS + (1 if self.identity_providers else 0)
+        return self.api_concurrency + shared * self.worker_concurrency + SINGLE_WORKERS
 
     @property
     def bucket_origins(self) -> tuple[str, ...]:
@@ -194,6 +206,23 @@ class StageConfig:
         name, _, domain = self.mail_from.partition("@")
         if not name or "." not in domain or any(char in self.mail_from for char in " <>*,"):
             raise ConfigError("mail_from must be a bare address such as files@example.com")
+
+    def _check_identity_providers(self) -> None:
+        if self.identity_providers is None:
+            if self.identity_secrets is not None or not self.password_sign_in:
+                raise ConfigError("identity_secrets and password_sign_in=false need identity_providers")
+            return
+        if self.domain_name is None:
+            raise ConfigError("identity_providers needs domain_name: the providers redirect to a fixed address")
+        try:
+            providers = parse_providers(self.identity_providers)
+            require_consistent(providers, is_local=False)
+        except ValueError as error:
+            raise ConfigError(f"identity_providers {error}") from None
+        if any(provider.client_secret is not None for provider in providers):
+            raise ConfigError("identity_providers must not contain client_secret, which templates would show; put it into identity_secrets")
+        if self.identity_secrets is not None and ":secretsmanager:" not in self.identity_secrets:
+            raise ConfigError("identity_secrets must be the ARN of a Secrets Manager secret")
 
     @property
     def verified_sender(self) -> str:
@@ -261,6 +290,8 @@ _TEXT_OVERRIDES = (
     "mail_identity",
     "public_url",
     "recovery_region",
+    "identity_providers",
+    "identity_secrets",
     "require_second_factor",
 )
 _FLAG_OVERRIDES = (
@@ -271,6 +302,7 @@ _FLAG_OVERRIDES = (
     "serves_unscannable",
     "open_registration",
     "require_verified_email",
+    "password_sign_in",
     "invitations_by_users",
     "firewall",
     "makes_mail_identity",

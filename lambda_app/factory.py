@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, configure_mappers, sessionmaker
 
 from lambda_app.core.aws import AwsAccess, AwsCredentials
+from lambda_app.core.identity.assertions import Assertions
 from lambda_app.core.mail import Mailer, build_mailer
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
@@ -36,6 +37,7 @@ from lambda_app.repositories.accounts.callers import CallerRepository, caller_st
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
 from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
 from lambda_app.repositories.accounts.exports import ExportRepository
+from lambda_app.repositories.accounts.identities import IdentityRepository
 from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
@@ -83,6 +85,8 @@ from lambda_app.services.accounts.deletions import AccountDeletionService
 from lambda_app.services.accounts.device_logins import DeviceLoginService
 from lambda_app.services.accounts.exports import ExportService
 from lambda_app.services.accounts.factor_policy import FactorPolicy
+from lambda_app.services.accounts.identities import IdentityPolicy, IdentityService
+from lambda_app.services.accounts.identity_flows import ClientSecrets, IdentityFlows
 from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
@@ -156,6 +160,8 @@ class Services:
     database_probe: DatabaseProbe
     origin_verifier: OriginVerifier | None
     """None when callers reach the API directly, without CloudFront."""
+    identity_keys: SigningKeys | None = None
+    """The keys of the sign-in with identity providers; None without providers."""
 
     @classmethod
     def build(cls, settings: Settings, aws: AwsAccess | None = None) -> Self:
@@ -175,9 +181,8 @@ class Services:
             tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=settings.access_token_expire_minutes)),
             mailer=build_mailer(settings, aws),
             database_probe=DatabaseProbe(engine, timeout_seconds=DATABASE_PROBE_SECONDS),
-            origin_verifier=OriginVerifier([partial(aws.secret, arn) for arn in settings.origin_key_arns])
-            if settings.origin_key_arns
-            else None,
+            origin_verifier=_origin_verifier(settings, aws),
+            identity_keys=identity_keys(settings, aws),
         )
 
     @contextmanager
@@ -253,6 +258,7 @@ class Services:
             named_access=NamedAccessRepository(session),
             open_registration=self.settings.open_registration,
             requires_verified_email=self.settings.require_verified_email,
+            accepts_passwords=self.settings.password_sign_in,
         )
 
     def authentication(self, session: Session) -> AuthenticationService:
@@ -273,7 +279,29 @@ class Services:
             policy=SessionPolicy(
                 lifetime=timedelta(days=self.settings.refresh_token_expire_days),
                 requires_verified_email=self.settings.require_verified_email,
+                accepts_passwords=self.settings.password_sign_in,
                 factor=self._factor_policy(),
+            ),
+        )
+
+    def identities(self, session: Session) -> IdentityService:
+        """The service of sign-ins with identity providers, for one unit of work."""
+        return IdentityService(
+            assertions=None if self.identity_keys is None else Assertions(self.identity_keys),
+            identities=IdentityRepository(session),
+            users=UserRepository(session),
+            session_rows=SessionRepository(session),
+            factors=SecondFactorRepository(session),
+            open_access=OpenAccessRepository(session),
+            named_access=NamedAccessRepository(session),
+            sessions=self.sessions(session),
+            second_factor=self._second_factor(session),
+            login_throttle=self._login_throttle(session),
+            limits=RequestLimits(MailAllowanceRepository(session)),
+            policy=IdentityPolicy(
+                providers={provider.id: provider for provider in self.settings.identity_providers},
+                open_registration=self.settings.open_registration,
+                accepts_passwords=self.settings.password_sign_in,
             ),
         )
 
@@ -316,6 +344,7 @@ class Services:
             mail_tokens=MailTokenRepository(session),
             allowances=MailAllowanceRepository(session),
             users=UserRepository(session),
+            identities=IdentityRepository(session),
             named_access=NamedAccessRepository(session),
             open_access=OpenAccessRepository(session),
             passwords=self.passwords,
@@ -336,7 +365,11 @@ class Services:
         )
 
     def _mail_policy(self) -> MailPolicy:
-        return MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url)
+        return MailPolicy(
+            can_send=self.settings.can_send_mail,
+            public_url=self.settings.public_url,
+            accepts_passwords=self.settings.password_sign_in,
+        )
 
     def administration(self, session: Session) -> AdministrationService:
         """The administration service of one unit of work."""
@@ -368,6 +401,7 @@ class Services:
         """The maintenance service of one unit of work."""
         return MaintenanceService(
             sessions=SessionRepository(session),
+            identities=IdentityRepository(session),
             device_logins=DeviceLoginRepository(session),
             mail_tokens=MailTokenRepository(session),
             invitations=InvitationRepository(session),
@@ -473,7 +507,7 @@ class Services:
             allowances=MailAllowanceRepository(session),
             audit=AuditRepository(session),
             settings=LinkMailSettings(
-                policy=MailPolicy(can_send=settings.can_send_mail, public_url=settings.public_url),
+                policy=self._mail_policy(),
                 link_base=settings.api_url or settings.public_url,
                 brand=settings.brand_name,
             ),
@@ -599,6 +633,8 @@ class Services:
         self.engine.dispose()
         self.keys.clear_cache()
         self.link_keys.clear_cache()
+        if self.identity_keys:
+            self.identity_keys.clear_cache()
         if self.origin_verifier:
             self.origin_verifier.clear_cache()
 
@@ -657,7 +693,57 @@ class Services:
         )
 
     def _login_throttle(self, session: Session) -> LoginThrottle:
-        return LoginThrottle(attempts=SignInAttemptRepository(session), audit=AuditRepository(session), passwords=self.passwords)
+        return LoginThrottle(
+            attempts=SignInAttemptRepository(session),
+            sessions=SessionRepository(session),
+            audit=AuditRepository(session),
+            passwords=self.passwords,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityServices:
+    """What the routes of the sign-in at identity providers use: no database, no bucket and no signing key."""
+
+    settings: Settings
+    aws: AwsAccess
+    flows: IdentityFlows
+    origin_verifier: OriginVerifier | None
+    keys: SigningKeys | None
+    """None without providers."""
+
+    @classmethod
+    def build(cls, settings: Settings, aws: AwsAccess | None = None) -> Self:
+        """Create the objects from the settings. They call the providers on first use."""
+        aws = aws or AwsAccess(settings)
+        keys = identity_keys(settings, aws)
+        arn = settings.identity_secrets_arn
+        flows = IdentityFlows(
+            settings.identity_providers if keys else (),
+            keys=keys or SigningKeys.fixed(secrets.token_urlsafe(48)),
+            client_secrets=ClientSecrets(partial(aws.secret, arn) if arn else None),
+            accepts_loopback=settings.is_local,
+        )
+        return cls(settings, aws, flows, _origin_verifier(settings, aws), keys)
+
+    def before_snapshot(self) -> None:
+        """Drop cached keys, which a SnapStart snapshot must not contain."""
+        if self.keys:
+            self.keys.clear_cache()
+        if self.origin_verifier:
+            self.origin_verifier.clear_cache()
+
+
+def identity_keys(settings: Settings, aws: AwsAccess) -> SigningKeys | None:
+    """Return the keys of the sign-in with identity providers; None if the settings have none."""
+    if settings.identity_key is not None:
+        return SigningKeys.fixed(settings.identity_key.get_secret_value())
+    return SigningKeys(partial(aws.secret, settings.identity_key_arn)) if settings.identity_key_arn else None
+
+
+def _origin_verifier(settings: Settings, aws: AwsAccess) -> OriginVerifier | None:
+    arns = settings.origin_key_arns
+    return OriginVerifier([partial(aws.secret, arn) for arn in arns]) if arns else None
 
 
 def _signing_keys(settings: Settings, aws: AwsAccess) -> SigningKeys:

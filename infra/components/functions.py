@@ -48,6 +48,9 @@ class Permission(Flag):
     READ_LINK_KEY = auto()
     ROTATE_SIGNING_KEY = auto()
     SEND_MAIL = auto()
+    READ_IDENTITY_KEY = auto()
+    READ_CLIENT_SECRETS = auto()
+    """Read the secrets of this service at the identity providers."""
     SEAL_AUDIT_LOG = auto()
     """Sign checkpoints of the audit log and copy them to the bucket."""
 
@@ -107,6 +110,7 @@ FUNCTIONS = (
         | Permission.REQUEST_ARCHIVES
         | Permission.READ_SIGNING_KEY
         | Permission.READ_LINK_KEY
+        | Permission.READ_IDENTITY_KEY
         | Permission.SEND_MAIL,
         memory_mib=1769,
         concurrency="api_concurrency",
@@ -176,6 +180,16 @@ FUNCTIONS = (
     ),
 )
 """The stacks leave out a spec whose handler module does not exist."""
+
+IDENTITY = FunctionSpec(
+    name="Identity",
+    handler="lambda_app.identity_main.handler",
+    trigger=Trigger.REQUEST,
+    # It receives what others send, so it has no database, no bucket and none of the other keys.
+    permissions=Permission.READ_IDENTITY_KEY | Permission.READ_CLIENT_SECRETS,
+    memory_mib=1024,
+)
+"""Calls the identity providers, outside the VPC. Only in stages with `identity_providers`."""
 
 OBJECT_ACTIONS = {
     Permission.READ_OBJECTS: ("s3:GetObject", "s3:ListMultipartUploadParts"),
@@ -293,12 +307,12 @@ class AppFunction(Construct):
                     resources=["*"],
                 )
             )
-            suppress_nag(
-                role,
-                "AwsSolutions-IAM5",
-                "Resource::*",
-                reason="Network interfaces have no id before they exist, and X-Ray actions take no resource.",
-            )
+        suppress_nag(
+            role,
+            "AwsSolutions-IAM5",
+            "Resource::*",
+            reason="Network interfaces have no id before they exist, and X-Ray actions take no resource.",
+        )
         return role
 
 

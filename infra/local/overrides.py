@@ -19,6 +19,9 @@ FIXED = frozenset(
         "DATABASE_URL",
         "ENVIRONMENT",
         "GATEWAY_HAS_COSTLY_ROUTES",
+        "IDENTITY_KEY",
+        "IDENTITY_KEY_ARN",
+        "IDENTITY_SECRETS_ARN",
         "LINK_KEY",
         "LINK_KEY_ARN",
         "LOG_KEY_ARN",
@@ -30,6 +33,7 @@ FIXED = frozenset(
         "S3_PUBLIC_ENDPOINT_URL",
         "SECRET_KEY",
         "SECRET_KEY_ARN",
+        "SERVES_IDENTITY_ROUTES",
         "WEB_APP_FOLDER",
     }
 )
@@ -58,7 +62,14 @@ def read_overrides(named: Iterable[str] = ()) -> dict[str, str]:
             raise LocalError(_unknown(name, OWN_VARIABLES | known))
     overrides = {name: os.environ[name] for name in OVERRIDES if os.environ.get(name)}
     # The values of the fixed settings only need to be valid here.
-    fixed = {"ENVIRONMENT": "local", "DATABASE_URL": "x", "SECRET_KEY": "x", "S3_BUCKET_NAME": "xxx", "MAIL_FOLDER": "x"}
+    fixed = {
+        "ENVIRONMENT": "local",
+        "DATABASE_URL": "x",
+        "SECRET_KEY": "x",
+        "S3_BUCKET_NAME": "xxx",
+        "MAIL_FOLDER": "x",
+        "IDENTITY_KEY": "x",
+    }
     try:
         Settings.from_environment({**overrides, **fixed})
     except ValidationError as error:

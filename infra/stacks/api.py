@@ -11,6 +11,7 @@ from infra.components.file_bucket import CHECKPOINTS, UPLOADS
 from infra.components.functions import (
     CHECKPOINT_ACTIONS,
     FUNCTIONS,
+    IDENTITY,
     OBJECT_ACTIONS,
     AppFunction,
     FunctionContext,
@@ -79,7 +80,10 @@ class ApiStack(Stack):
 
         def app_environment(spec: FunctionSpec) -> dict[str, str]:
             keys = {Permission.READ_LINK_KEY: ("LINK_KEY_ARN", data.link_key), Permission.SEAL_AUDIT_LOG: ("LOG_KEY_ARN", data.log_key)}
-            return app | {name: secret.secret_arn for permission, (name, secret) in keys.items() if permission in spec.permissions}
+            own = {name: secret.secret_arn for permission, (name, secret) in keys.items() if permission in spec.permissions}
+            # The network of the API has no access to the providers.
+            identity = {**self._identity_variables(), "SERVES_IDENTITY_ROUTES": "false"} if spec.trigger is Trigger.REQUEST else {}
+            return app | own | identity
 
         def function_context(environment: dict[str, str]) -> FunctionContext:
             return FunctionContext(
@@ -107,8 +111,11 @@ class ApiStack(Stack):
         }
         for function in self.functions.values():
             self._wire(function)
-        self.api = HttpApi(self, "Gateway", config=config, function=self.functions["Api"].live)
-        observed = [*self.functions.values(), self.migration.migrate]
+        identity = self._make_identity_function(artifact) if config.identity_providers else None
+        self.api = HttpApi(
+            self, "Gateway", config=config, function=self.functions["Api"].live, identity=identity.live if identity else None
+        )
+        observed = [*self.functions.values(), *([identity] if identity else []), self.migration.migrate]
         observability = Observability(self, "Observability", config=config, functions=observed, api=self.api, data=data)
         Objectives(self, "Objectives", api=self.api, topic=observability.topic)
         others = [function.log_group for function in observed if function.spec.name != "Api"]
@@ -130,6 +137,7 @@ class ApiStack(Stack):
         domain = self._config.domain_name
         variables = {
             "MAIL_FROM": self._config.mail_from,
+            "ABUSE_EMAIL": self._config.abuse_email,
             "PUBLIC_URL": self._config.public_url,
             "GATEWAY_HAS_COSTLY_ROUTES": "true",
             # Only together with MAIL_FROM: without it, the settings are refused.
@@ -142,6 +150,33 @@ class ApiStack(Stack):
         if self._origin_keys:
             variables["ORIGIN_KEY_ARNS"] = ",".join(key.secret_arn for key in self._origin_keys.accepted)
         return {name: value for name, value in variables.items() if value}
+
+    def _identity_variables(self) -> dict[str, str]:
+        config, key = self._config, self._data.identity_key
+        if config.identity_providers is None or key is None:
+            return {}
+        return {
+            "IDENTITY_PROVIDERS": config.identity_providers,
+            "IDENTITY_KEY_ARN": key.secret_arn,
+            "PASSWORD_SIGN_IN": str(config.password_sign_in).lower(),
+        }
+
+    def _make_identity_function(self, artifact: Artifact) -> AppFunction:
+        config = self._config
+        variables = {
+            "ENVIRONMENT": config.environment,
+            "API_URL": f"https://{config.domain_name}",
+            "LOG_LEVEL": "INFO",
+            **self._identity_variables(),
+            **({"IDENTITY_SECRETS_ARN": config.identity_secrets} if config.identity_secrets else {}),
+            **({"ORIGIN_KEY_ARNS": ",".join(key.secret_arn for key in self._origin_keys.accepted)} if self._origin_keys else {}),
+        }
+        # Without a VPC: the VPC has no way to the providers.
+        function = AppFunction(
+            self, IDENTITY.name, spec=IDENTITY, context=FunctionContext(config=config, artifact=artifact, environment=variables)
+        )
+        self._grant(function)
+        return function
 
     def _attach_cloudfront(self, firewall: FirewallStack, keys: OriginKeys) -> None:
         # The id stays "FrontDoor": another logical id would replace the distribution, and two cannot have the same domain.
@@ -202,10 +237,18 @@ class ApiStack(Stack):
             )
         if Permission.READ_LINK_KEY in permissions:
             _allow_reading(role, data.link_key.secret_arn)
+        self._grant_identity_secrets(function)
         if self._origin_keys and function.spec.trigger is Trigger.REQUEST:
             _allow_reading(role, *(key.secret_arn for key in self._origin_keys.accepted))
         if self._config.mail_from and Permission.SEND_MAIL in permissions:
             _allow_sending_mail(role, self._config)
+
+    def _grant_identity_secrets(self, function: AppFunction) -> None:
+        permissions, key = function.spec.permissions, self._data.identity_key
+        if key and Permission.READ_IDENTITY_KEY in permissions:
+            _allow_reading(function.role, key.secret_arn)
+        if self._config.identity_secrets and Permission.READ_CLIENT_SECRETS in permissions:
+            _allow_reading(function.role, self._config.identity_secrets)
 
 
 def _allow_reading(role: iam.Role, *secret_arns: str) -> None:

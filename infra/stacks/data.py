@@ -38,6 +38,16 @@ class DataStack(Stack):
             config,
             not_rotated_here="A rotation must encrypt the stored addresses again before the old key is removed, which an operator starts.",
         )
+        self.identity_key = (
+            self._make_key(
+                "IdentityKey",
+                "We-Upload: key of the sign-in with identity providers",
+                config,
+                not_rotated_here="Replaced by the operator: it protects values that are valid for minutes (docs/security.md).",
+            )
+            if config.identity_providers
+            else None
+        )
         if config.recovery_region:
             DailyBackups(self, "Backups", config=config, database=self.database.backup_resource)
         if config.makes_mail_identity:

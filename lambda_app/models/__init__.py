@@ -2,6 +2,7 @@
 
 from lambda_app.models.accounts.api_keys import ApiKey
 from lambda_app.models.accounts.device_logins import DeviceLogin
+from lambda_app.models.accounts.identities import UsedAssertion, UserIdentity
 from lambda_app.models.accounts.invitations import Invitation
 from lambda_app.models.accounts.mail_allowances import MailAllowance
 from lambda_app.models.accounts.mail_tokens import MailPurpose, MailToken
@@ -87,7 +88,9 @@ __all__ = [
     "UploadHour",
     "UploadToken",
     "UploadTokenFile",
+    "UsedAssertion",
     "User",
+    "UserIdentity",
     "UserSession",
     "Webhook",
     "WebhookDelivery",

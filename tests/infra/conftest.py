@@ -39,8 +39,11 @@ BEHIND_FIREWALL = {
     "recovery_region": "eu-west-1",
     "replicates_objects": "true",
     "vault_lock": "compliance",
+    "identity_providers": '[{"id": "company", "name": "Company", "issuer": "https://login.example.com", "client_id": "we-upload"}]',
+    "identity_secrets": "arn:aws:secretsmanager:eu-central-1:111122223333:secret:client-secrets-AbCdEf",
+    "password_sign_in": "false",
 }
-"""Staging behind CloudFront, with mail and copies in another region."""
+"""Staging behind CloudFront, with mail, an identity provider, and copies in another region."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Validation of stage settings."""
 
 from dataclasses import FrozenInstanceError, replace
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,27 @@ from tests.infra.conftest import ROOT, Synthesised
 def test_wildcard_or_malformed_origin_is_refused(origin: str) -> None:
     with pytest.raises(ConfigError, match="cors_origins"):
         replace(STAGES["prod"], cors_origins=(origin,))
+
+
+PROVIDER = '[{"id": "a", "name": "A", "issuer": "https://a.example.com", "client_id": "c"}]'
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"identity_providers": PROVIDER}, "domain_name"),
+        ({"identity_providers": "[{", "domain_name": "f.example.com"}, "JSON"),
+        ({"identity_providers": PROVIDER.replace("https", "http"), "domain_name": "f.example.com"}, "issuer"),
+        ({"identity_providers": PROVIDER.replace("}", ', "client_secret": "x"}'), "domain_name": "f.example.com"}, "identity_secrets"),
+        ({"identity_providers": PROVIDER, "domain_name": "f.example.com", "identity_secrets": "plain text"}, "ARN"),
+        ({"password_sign_in": False}, "identity_providers"),
+    ],
+    ids=["no_domain", "no_json", "plain_http", "with_secret", "no_arn", "no_way_to_sign_in"],
+)
+def test_unusable_identity_providers_are_refused(changes: dict[str, Any], message: str) -> None:
+    certificate = {"certificate_arn": "arn:aws:acm:us-east-1:1:certificate/1"} if "domain_name" in changes else {}
+    with pytest.raises(ConfigError, match=message):
+        replace(STAGES["prod"], **changes, **certificate)
 
 
 def test_domain_without_certificate_is_refused() -> None:

@@ -99,7 +99,7 @@ function accountCalls(http: Http, session: SignInSession) {
     /** A new password ends every session, this one too. */
     updateMe: (body: api.SelfUpdate) => http.call("put", "/api/v1/users/me", { body }),
     /** Get a secret for an authenticator app. The second factor is off until a code confirms it. */
-    startSecondFactor: (body: { readonly current_password: string }) => http.call("post", "/api/v1/users/me/second-factor", { body }),
+    startSecondFactor: (body: { readonly current_password?: string }) => http.call("post", "/api/v1/users/me/second-factor", { body }),
     /** Turn the second factor on; returns the recovery codes, once. */
     confirmSecondFactor: (otp: string) => http.call("post", "/api/v1/users/me/second-factor/confirm", { body: { otp } }),
     renewRecoveryCodes: (body: api.FactorProof) => http.call("post", "/api/v1/users/me/second-factor/recovery-codes", { body }),

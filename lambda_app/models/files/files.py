@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import DDL, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, collate, event, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, query_expression
 
 from lambda_app.models.base import Base, Timestamps
 
@@ -69,6 +69,8 @@ class File(Timestamps, Base):
     """SHA-256 of the token with which only that guest can complete the upload."""
     revision: Mapped[int] = mapped_column(server_default=text("1"))
     """Incremented with every change; the entity tag is derived from it."""
+    owner_display_name: Mapped[str | None] = query_expression()
+    """The name that the owner shows to others, where a query reads it: in lists of files that are shared with the caller. Not a column."""
 
 
 NAME_SORT = collate(func.lower(func.normalize(File.filename)), "C")

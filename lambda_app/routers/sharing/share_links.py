@@ -79,6 +79,7 @@ def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links:
         "too_many_attempts",
         "no_account_needed",
         "bad_credentials",
+        "password_sign_in_closed",
         "email_not_verified",
         "second_factor_required",
         "bad_second_factor",

@@ -103,6 +103,9 @@ class File(ResponseModel):
     is_public: bool = Field(description="Whether anyone who knows the id can read the file.")
     s3_key: str = Field(description="Key of the object in the bucket.")
     owner_id: UUID = Field(description="The user who owns the file.")
+    owner_display_name: str | None = Field(
+        description="In lists of files that are shared with the caller: the name that the owner shows to others. Null in other responses."
+    )
     status: FileStatus = Field(
         description="`pending` until the upload is complete, then `available` or `rejected`; `expired` if it was never completed; "
         "`trashed` in the trash."

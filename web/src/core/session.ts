@@ -30,7 +30,7 @@ export function mustEnrol(): boolean {
   return !(account?.has_second_factor ?? true) && (account?.requires_second_factor === true || rule === "all" || Boolean(rule && account?.is_superuser));
 }
 
-function enter(account: User): void {
+export function enter(account: User): void {
   user.value = account;
   writePreference("session", "1");
   sessionState.value = "signed-in";

@@ -12,15 +12,15 @@ import { showToast } from "../core/toasts";
 import { Badge, Field } from "../ui/controls";
 import { showDialog } from "../ui/dialog-host";
 import { FormDialog, textOf } from "../ui/form-dialog";
-import { OneTimeCode, ownCredentials } from "./own-credentials";
+import { CurrentPassword, OneTimeCode, ownCredentials } from "./own-credentials";
 import { Section } from "./section";
 
 const POLL_MS = 3000;
 
-function OwnPassword({ autoFocus = false }: { readonly autoFocus?: boolean }) {
+function OwnPassword({ isFirst = false }: { readonly isFirst?: boolean }) {
   return (
     <>
-      <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} autoFocus={autoFocus} />
+      <CurrentPassword isFirst={isFirst} />
       <OneTimeCode />
     </>
   );
@@ -46,7 +46,7 @@ function ExportCard() {
         act={async (fields) => setState(await accounts.requestExport(ownCredentials(fields)))}
         onClose={close}
       >
-        <OwnPassword autoFocus />
+        <OwnPassword isFirst />
       </FormDialog>
     ));
   async function download(): Promise<void> {
