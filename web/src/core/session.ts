@@ -27,7 +27,7 @@ export function mustEnrol(): boolean {
   const account = user.value;
   const rule = serverConfig.value?.second_factor_required_for;
   // Each rule includes superusers.
-  return !(account?.has_second_factor ?? true) && (account?.requires_second_factor === true || rule === "all" || Boolean(rule && account?.is_superuser));
+  return account !== null && !account.has_second_factor && (account.requires_second_factor || rule === "all" || (!!rule && account.is_superuser));
 }
 
 export function enter(account: User): void {

@@ -73,6 +73,8 @@ export const screens: ScreenTexts = {
     transfer_to_self: "Die Dateien gehören diesem Konto schon.",
     second_factor_mandatory: "Ihr Konto muss einen zweiten Faktor haben.",
     too_many_api_keys: "Mehr Schlüssel kann ein Konto nicht haben. Widerrufen Sie einige.",
+    permission_denied: "Das dürfen Sie nicht.",
+    quota_exceeded: "Der Platz reicht nicht. Leeren Sie den Papierkorb oder löschen Sie Dateien.",
     too_many_archives: "Es werden schon zu viele Zips gebaut. Warten Sie auf eines davon.",
     archive_too_large: "Das ist zu viel für ein Zip. Wählen Sie weniger Dateien.",
     files_not_found: "Einige dieser Dateien gibt es nicht mehr.",

@@ -81,6 +81,8 @@ export const screens = {
     transfer_to_self: "The files belong to this account already.",
     second_factor_mandatory: "Your account must have a second factor.",
     too_many_api_keys: "You have as many keys as an account can have. Revoke some.",
+    permission_denied: "You may not do this.",
+    quota_exceeded: "There is not enough room. Empty the trash or delete files.",
     too_many_archives: "Too many zips are being built. Wait for one of them.",
     archive_too_large: "This is too much for one zip. Select fewer files.",
     files_not_found: "Some of these files do not exist any more.",
