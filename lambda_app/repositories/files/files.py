@@ -25,17 +25,18 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, with_expression
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import TypeEngine
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotFoundError, PermissionDeniedError, PreconditionFailedError
 from lambda_app.models import NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus, User
+from lambda_app.repositories.accounts.profiles import name_for_visitors
 from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_for, entry_parameters
 from lambda_app.repositories.files.file_access import Viewer, changeable_by, listed_for, manageable_by, public, shared_files
 from lambda_app.repositories.statements import as_column
-from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderField
+from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderField, Shared
 from lambda_app.schemas.page import Cursor
 
 
@@ -115,7 +116,11 @@ class FileRepository:
         """
         rows = Listed.of(user, filters, is_descending=order.is_descending)
         last = None if after is None else (after.value_for(order), after.id)
-        return list(self._session.execute(rows.page(rows.entity, order, skip=skip, limit=limit, after=last)).scalars())
+        query = rows.page(rows.entity, order, skip=skip, limit=limit, after=last)
+        if filters.shared is Shared.WITH_ME:
+            name = with_expression(rows.entity.owner_display_name, name_for_visitors(rows.entity.owner_id))
+            query = query.options(name).execution_options(populate_existing=True)
+        return list(self._session.execute(query).scalars())
 
     def count(self, user: Viewer, filters: FileFilter, *, up_to: int) -> int:
         """Return the number of files in the user's list, or `up_to` if there are more, so that PostgreSQL stops there."""

@@ -47,7 +47,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
-from lambda_app.models import CHARGED, File, FileRequest, FileStatus, Tombstone, User
+from lambda_app.models import CHARGED, File, FileRequest, FileStatus, ScanStatus, Tombstone, User
 from lambda_app.repositories.accounts.deletions import belongs_to_deleted_account
 from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_for, details_of, entry_parameters
 from lambda_app.repositories.files.deletions import deleted_bytes_now, with_deletion
@@ -66,9 +66,10 @@ _GONE = (FileStatus.DELETING, FileStatus.EXPIRED)
 class FileTransitionRepository:
     """Moves files from one state to the next."""
 
-    def __init__(self, session: Session, *, deletion_allowance_bytes: int) -> None:
+    def __init__(self, session: Session, *, deletion_allowance_bytes: int, scans_for_malware: bool = False) -> None:
         self._session = session
         self._deletion_allowance_bytes = deletion_allowance_bytes
+        self._scans_for_malware = scans_for_malware
 
     def reserve(self, file: File, *, default_bytes: int, default_files: int, with_key: bool = False) -> bool:
         """Insert the pending file, charge its owner and commit; False if the quota does not suffice or the deletion allowance is used.
@@ -158,7 +159,7 @@ class FileTransitionRepository:
             "stored_crc64nvme": crc64nvme,
             **entry_parameters(audit_entry("file.available")),
         }
-        return self._session.execute(_accept(), values, execution_options=OWN_TRANSACTION).scalar_one_or_none()
+        return self._session.execute(_accept(self._scans_for_malware), values, execution_options=OWN_TRANSACTION).scalar_one_or_none()
 
     def reject(self, file_id: UUID) -> File | None:
         """Reject a pending file and release its quota, once its upload URL has expired; None if it is no longer pending."""
@@ -316,8 +317,14 @@ def _moves(
 
 
 @cache
-def _accept() -> Select[File]:
-    values = {"upload_id": None, "detected_content_type": bindparam("recognised_type", type_=File.detected_content_type.type)}
+def _accept(scans_for_malware: bool) -> Select[File]:
+    recognised = bindparam("recognised_type", type_=File.detected_content_type.type)
+    values: dict[str, Any] = {"upload_id": None, "detected_content_type": recognised}
+    if scans_for_malware:
+        # The result may have arrived first.
+        has_none = File.scan_status == ScanStatus.NONE
+        values["scan_status"] = case((has_none, ScanStatus.PENDING.value), else_=File.scan_status)
+        values["is_withheld"] = case((has_none, true()), else_=File.is_withheld)
     return _moves(
         File.id == bindparam("file_id"),
         File.status == FileStatus.PENDING,

@@ -21,7 +21,7 @@ export function onSignOut(reset: () => void): void {
   resets.push(reset);
 }
 
-function enter(account: User): void {
+export function enter(account: User): void {
   user.value = account;
   writePreference("session", "1");
   sessionState.value = "signed-in";

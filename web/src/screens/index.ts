@@ -17,4 +17,5 @@ export { RequestsScreen } from "./requests-screen";
 export { SettingsScreen } from "./settings-screen";
 export { ShareDialog } from "./share-dialog";
 export { SharedScreen } from "./shared-screen";
+export { SignInProviders } from "./sign-in-providers";
 export { TrashScreen } from "./trash-screen";

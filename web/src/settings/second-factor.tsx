@@ -12,15 +12,11 @@ import { CopyButton, CopyField } from "../ui/copy";
 import { Dialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
 import { FormDialog, textOf } from "../ui/form-dialog";
-import { OneTimeCode, ownCredentials } from "./own-credentials";
+import { CurrentPassword, OneTimeCode, ownCredentials } from "./own-credentials";
 import { Section } from "./section";
 
-function Password() {
-  return <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} autoFocus />;
-}
-
 /** The password and code that each of these changes needs. */
-function proof(fields: FormData): { readonly current_password: string; readonly otp: string } {
+function proof(fields: FormData): { readonly current_password?: string; readonly otp: string } {
   return { otp: textOf(fields, "otp"), ...ownCredentials(fields) };
 }
 
@@ -31,7 +27,7 @@ function turnOn(): void {
   };
   showDialog((close) => (
     <FormDialog title={s.factor.turnOn} subtitle={s.factor.text} submit={s.factor.next} act={start} onClose={close}>
-      <Password />
+      <CurrentPassword isFirst />
     </FormDialog>
   ));
 }
@@ -56,7 +52,7 @@ function renewCodes(): void {
   const renew = async (fields: FormData) => showCodes((await api.accounts.renewRecoveryCodes(proof(fields))).recovery_codes);
   showDialog((close) => (
     <FormDialog title={s.factor.newCodes} subtitle={s.factor.newCodesText} submit={s.factor.newCodes} act={renew} onClose={close}>
-      <Password />
+      <CurrentPassword isFirst />
       <OneTimeCode />
     </FormDialog>
   ));
@@ -69,7 +65,7 @@ function turnOff(): void {
   };
   showDialog((close) => (
     <FormDialog title={s.factor.turnOff} subtitle={s.factor.turnOffText} submit={s.factor.turnOff} isDangerous act={disable} onClose={close}>
-      <Password />
+      <CurrentPassword isFirst />
       <OneTimeCode />
     </FormDialog>
   ));

@@ -159,6 +159,8 @@ export const start: StartTexts = {
       trashed: "Im Papierkorb",
       rejected: "Abgelehnt",
       expired: "Upload abgelaufen",
+      infected: "Schadsoftware gefunden",
+      unscanned: "Nicht geprüft",
       deleting: "Wird gelöscht",
     },
     public: "Öffentlich",

@@ -158,6 +158,8 @@ export const start = {
       rejected: "Rejected",
       expired: "Upload expired",
       deleting: "Being deleted",
+      infected: "Malware found",
+      unscanned: "Not scanned",
     },
     public: "Public",
     linkCount: (count: number) => `${number(count)} ${plural(count, "link", "links")}`,
