@@ -507,7 +507,7 @@ class Services:
             allowances=MailAllowanceRepository(session),
             audit=AuditRepository(session),
             settings=LinkMailSettings(
-                policy=MailPolicy(can_send=settings.can_send_mail, public_url=settings.public_url),
+                policy=self._mail_policy(),
                 link_base=settings.api_url or settings.public_url,
                 brand=settings.brand_name,
             ),
