@@ -30,6 +30,7 @@ from lambda_app.routers.http.html_errors import HtmlErrorMiddleware
 from lambda_app.routers.http.openapi.document import complete_document, operation_id
 from lambda_app.routers.http.problems import install_problem_handlers
 from lambda_app.routers.http.request_middleware import RequestMiddleware
+from lambda_app.routers.http.route_index import index_routes
 from lambda_app.routers.http.trailing_slash import TrailingSlashMiddleware
 from lambda_app.routers.sharing import file_requests, grants, public_uploads, share_links, shares
 from lambda_app.routers.web_app import add_web_app
@@ -88,6 +89,8 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=operation_id,
+        # The access log replaces it. Traces would contain paths, and with them the tokens of links.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     services = app.state.services = services or Services.build(settings)
     install_problem_handlers(app)
@@ -104,6 +107,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         identity_flows.router.add_to(app)
     branding = add_branding(app, settings)
     add_web_app(app, settings.web_app_folder, bucket_url=bucket_url(settings), branding=branding)
+    index_routes(app)
     app.add_middleware(TrailingSlashMiddleware)
     app.add_middleware(HtmlErrorMiddleware)
     app.add_middleware(RequestMiddleware, origin_verifier=lambda: app.state.services.origin_verifier)

@@ -15,6 +15,7 @@ from starlette.requests import HTTPConnection
 
 from lambda_app.core.errors import AppError, NotAuthenticatedError
 from lambda_app.dependencies.auth import BearerToken
+from lambda_app.dependencies.inline_threadpool import is_inline
 from lambda_app.dependencies.scopes import is_enrolment, scope_of
 from lambda_app.factory import Services
 from lambda_app.services.accounts.callers import SubmittedCredential
@@ -82,6 +83,8 @@ async def refusal_before(request: Request) -> AppError | None:
 
 async def run_statement(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
     """Call the function, which executes a statement, in a worker thread; within Lambda in this thread."""
+    if is_inline():
+        return function(*arguments, **keywords)
     limiter = _limiter.get(None)
     if limiter is None:
         limiter = CapacityLimiter(STATEMENT_THREADS)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Insert, Select, Text, Update, cast, func, insert, literal, select
+from sqlalchemy import CTE, ColumnElement, Insert, Select, Text, Update, bindparam, cast, func, insert, literal, select
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
@@ -41,6 +41,18 @@ def audit_entry(
         "source_address": context.source_address,
         "request_id": request_id.get(),
     }
+
+
+ENTRY: Mapping[str, Any] = {
+    name: bindparam(f"audit_{name}", type_=AuditEvent.__table__.c[name].type)
+    for name in ("at", "action", "actor_id", "credential", "subject", "details", "source_address", "request_id")
+}
+"""The columns of an event, as the parameters of a statement that is built once. Their values are `entry_parameters`."""
+
+
+def entry_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the parameters in ENTRY for the columns of an event (`audit_entry`)."""
+    return {f"audit_{name}": value for name, value in entry.items()}
 
 
 def compiled_audit_entry(
@@ -78,7 +90,7 @@ def audit_insert(entry: Mapping[str, Any]) -> Insert:
 
 def audit_insert_each(rows: CTE, entry: Mapping[str, Any]) -> Insert:
     """Return the statement that adds the event once per row of `rows`."""
-    columns = [literal(value, AuditEvent.__table__.c[name].type) for name, value in entry.items()]
+    columns = [as_column(value, AuditEvent.__table__.c[name].type) for name, value in entry.items()]
     return insert(AuditEvent).from_select(list(entry), select(*columns).select_from(rows))
 
 
