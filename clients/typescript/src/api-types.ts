@@ -49,6 +49,8 @@ export type PartRequest = Body<"/api/v1/files/{file_id}/parts", "post">["parts"]
 export type SignedPart = Result<"/api/v1/files/{file_id}/parts", "post">["parts"][number];
 export type UploadedParts = Result<"/api/v1/files/{file_id}/parts", "get">;
 export type UploadCompletion = Body<"/api/v1/files/{file_id}/complete", "post">;
+/** To verify it, keep it as compact JSON with the members in their order: `JSON.stringify(receipt)`. */
+export type Receipt = Result<"/api/v1/files/{file_id}/receipt", "get">;
 export type FileDownload = Result<"/api/v1/files/download/{file_id}", "get">;
 
 export type FileResult = Result<"/api/v1/files/delete", "post">["results"][number];

@@ -1,15 +1,17 @@
 """Addresses of links and file requests, changes of many files, and the administration of accounts, in the web app in a real browser."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from sqlalchemy import text as sql
+from we_upload.receipts import verify_receipt
 
 from tests.e2e.browser.conftest import Site
-from tests.e2e.browser.steps import Results, Steps, choose_action, console_messages, failures, keeps_policy, sign_in
+from tests.e2e.browser.steps import Results, Steps, choose_action, console_messages, delay_receipt, failures, keeps_policy, sign_in
 from tests.support.accounts import Account, make_account, make_file
 from tests.support.second_factor import set_up
 from tests.support.shares import make_share
@@ -28,7 +30,9 @@ def owner(site: Site, client: httpx.Client) -> Account:
 @pytest.fixture(scope="module")
 def link(client: httpx.Client, owner: Account) -> dict[str, Any]:
     """A link whose address the server knows."""
-    return make_share(client, owner, make_file(client, owner, filename="plan.pdf")["id"])
+    share = make_share(client, owner, file_id := make_file(client, owner, filename="plan.pdf")["id"])
+    assert client.get(f"{share['url']}/files/{file_id}").status_code == 302
+    return share
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +91,7 @@ def results(
     careful: tuple[Account, list[str]],
     collector: tuple[Account, list[str]],
     visit: Callable[[dict[str, Any]], Results],
+    sealing: Callable[[], AbstractContextManager[None]],
 ) -> Results:
     """The results of all jobs, run in one browser."""
     assert all((link["url"], old_link["url"], request_url))
@@ -100,7 +105,17 @@ def results(
     confirm: Steps = [{"click": "New address", "within": "dialog"}]
     jobs: dict[str, Any] = {
         "known address": [
-            *(*as_owner, {"open": f"{site.url}/links"}, {"click": "plan.pdf"}, {"see": "You can copy it again under Links."}),
+            *(
+                *as_owner,
+                {"click": "plan.pdf"},
+                delay_receipt("/receipt$", "GET"),
+                {"click": "Receipt"},
+                {"see": "available in about a minute"},
+            ),
+            *({"see": "in the log"}, {"axe": True}, {"download": "Download receipt", "role": "button", "isText": True}),
+            *({"open": f"{site.url}/links"}, {"click": "plan.pdf"}, {"see": "You can copy it again under Links."}),
+            *({"click": "Receipts of downloads"}, {"see": "Download receipt: plan.pdf", "role": "button"}, {"axe": True}),
+            *({"download": "Download receipt: plan.pdf", "role": "button", "isText": True}, {"key": "Escape"}),
             {"visitor": "Link", "steps": [{"see": "plan.pdf"}]},
         ],
         "lost address": [
@@ -164,7 +179,8 @@ def results(
     ]
     # The last job changes what the others see.
     role = jobs.pop("role")
-    return visit(keeps_policy({name: {"url": f"{site.url}/", "steps": steps} for name, steps in {**jobs, "role": role}.items()}))
+    with sealing():
+        return visit(keeps_policy({name: {"url": f"{site.url}/", "steps": steps} for name, steps in {**jobs, "role": role}.items()}))
 
 
 def test_every_job_completed(results: Results) -> None:
@@ -175,6 +191,19 @@ def test_new_address_replaces_the_old_one(results: Results, client: httpx.Client
     assert results["lost address"]["path"] == "/links"
     assert client.get(link["url"]).status_code == 200
     assert client.get(old_link["url"]).status_code == 404
+
+
+def test_owner_saves_receipts_that_verify(results: Results, client: httpx.Client, link: dict[str, Any]) -> None:
+    of_file, of_download = results["known address"]["downloads"]
+    keys = client.get("/.well-known/we-upload/log-key").text
+
+    (arrival,) = verify_receipt(of_file["text"].encode(), keys)
+    download, file = verify_receipt(of_download["text"].encode(), keys)
+
+    assert of_file["name"] == of_download["name"] == "plan.pdf.receipt.json"
+    assert (arrival.action, arrival.details["filename"]) == ("file.available", "plan.pdf")
+    assert (download.action, download.subject) == ("share.downloaded", f"share:{link['id']}")
+    assert file.details == arrival.details
 
 
 def test_new_address_of_a_request_replaces_the_old_one(results: Results, client: httpx.Client, request_url: str) -> None:
@@ -216,7 +245,7 @@ def test_buttons_for_many_files_fit_a_narrow_screen(results: Results) -> None:
 def test_pages_have_no_accessibility_violations(results: Results) -> None:
     reports = [report for result in results.values() for report in result["axe"]]
 
-    assert len(reports) == 9
+    assert len(reports) == 11
     assert [report["violations"] for report in reports if report["violations"]] == []
 
 
@@ -228,6 +257,7 @@ def test_browser_reports_neither_errors_nor_violations_of_the_policy(results: Re
     messages = console_messages(results)
 
     # The browser itself reports the refusals.
-    for name in ("role", "second factor", "turns the factor on"):
-        assert [message for message in messages.pop(name, []) if "403" not in message and "401" not in message] == []
+    refusals = {"role": "403", "second factor": "401", "turns the factor on": "403", "known address": "409"}
+    for name, status in refusals.items():
+        assert [message for message in messages.pop(name, []) if status not in message] == []
     assert messages == {}

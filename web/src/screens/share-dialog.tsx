@@ -8,6 +8,7 @@ import { s } from "../core/screen-texts";
 import { problemText, showProblem } from "../core/problems";
 import { showToast } from "../core/toasts";
 import { keepLink } from "../links/link-store";
+import { showLinkReceipts } from "../receipts/receipt-dialogs";
 import { newLinkRules, ruleSentence, rulesOf, shareBody, shareChanges, strongParts, type LinkRules } from "../sharing/link-rules";
 import { AddressField, QrCode } from "../sharing/link-address";
 import { PeopleWithAccess } from "../sharing/people";
@@ -105,6 +106,14 @@ export function ShareDialog({ files, link: initialLink, onClose }: ShareDialogPr
           )}
           {files.length > 0 && <PeopleWithAccess files={files} />}
           {link !== null && <LinkFigures link={link} />}
+          {link !== null && link.download_count > 0 && (
+            <div class="row">
+              <button type="button" class="btn small" onClick={() => showLinkReceipts(link)}>
+                <Icon name="shield" size="s" />
+                <span>{s.receipts.linkTitle}</span>
+              </button>
+            </div>
+          )}
         </div>
       </div>
     </Dialog>
