@@ -110,7 +110,7 @@ def results(
                 *(
                     delay_receipt("/receipt$", "POST"),
                     {"click": receipt_button},
-                    {"see": "The receipt will be available in about a minute"},
+                    {"see": "available in about a minute"},
                 ),
                 *({"see": "The receipt is saved."}, {"download": receipt_button, "role": "button", "isText": True}),
             ],

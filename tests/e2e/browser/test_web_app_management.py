@@ -110,7 +110,7 @@ def results(
                 {"click": "plan.pdf"},
                 delay_receipt("/receipt$", "GET"),
                 {"click": "Receipt"},
-                {"see": "available in about a minute"},
+                {"see": "in about a minute"},
             ),
             *({"see": "in the log"}, {"axe": True}, {"download": "Download receipt", "role": "button", "isText": True}),
             *({"open": f"{site.url}/links"}, {"click": "plan.pdf"}, {"see": "You can copy it again under Links."}),

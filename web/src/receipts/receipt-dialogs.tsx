@@ -1,4 +1,4 @@
-/** Receipts of a file and of a link's downloads: what they say, how to check them, and their download. */
+/** Receipts of a file and of a link's downloads: their content, how to check them, and their download. */
 
 import { isApiError, type FileInfo, type Receipt, type Share } from "@we-upload/client";
 import { useEffect, useState } from "preact/hooks";

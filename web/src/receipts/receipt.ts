@@ -1,4 +1,4 @@
-/** What a receipt says, for people. A receipt is verified by `we-upload verify`, not here. */
+/** The content of a receipt, for people. A receipt is verified by `we-upload verify`, not here. */
 
 import type { Receipt } from "@we-upload/client";
 
