@@ -7,7 +7,17 @@ from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.routers import admin, config, docs, health, receipts
-from lambda_app.routers.accounts import api_keys, browser_sessions, deletions, login, second_factors, sessions, users
+from lambda_app.routers.accounts import (
+    api_keys,
+    browser_sessions,
+    deletions,
+    login,
+    notification_pages,
+    notifications,
+    second_factors,
+    sessions,
+    users,
+)
 from lambda_app.routers.archives import archives, share_archives
 from lambda_app.routers.files import batches, files, public_files, upload_tokens, uploads, uppy
 from lambda_app.routers.http.branding import add_branding
@@ -28,6 +38,7 @@ API_ROUTERS = (
     api_keys.router,
     second_factors.router,
     deletions.router,
+    notifications.router,
     users.router,
     batches.router,
     uploads.router,
@@ -49,6 +60,7 @@ ROOT_ROUTERS = (
     public_files.router,
     public_uploads.router,
     uppy.router,
+    notification_pages.router,
 )
 """Served at the root, because people read, print and type these URLs."""
 

@@ -21,6 +21,7 @@ from lambda_app.core.mail import Mailer, build_mailer
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.security.log_keys import LogSigner
+from lambda_app.core.security.notification_tokens import NotificationTokens
 from lambda_app.core.security.origin_verifier import OriginVerifier
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.share_tokens import ShareTokens
@@ -58,6 +59,8 @@ from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.repositories.files.upload_batches import UploadBatchRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.files.usage import UsageRepository
+from lambda_app.repositories.notifications.prolongation import ProlongationRepository
+from lambda_app.repositories.notifications.settings import NotificationSettingRepository
 from lambda_app.repositories.sharing.caller_links import CallerLinkRepository, link_statements
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.repositories.sharing.grants import FileGrantRepository
@@ -98,6 +101,8 @@ from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTo
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
 from lambda_app.services.maintenance import MaintenanceService
+from lambda_app.services.notifications.prolongation import LinkProlongationService
+from lambda_app.services.notifications.settings import NotificationSettingService
 from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
@@ -290,6 +295,16 @@ class Services:
             passwords=self.passwords,
             policy=MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url),
         )
+
+    def notification_settings(self, session: Session) -> NotificationSettingService:
+        """The service of notification settings, for one unit of work."""
+        return NotificationSettingService(
+            settings=NotificationSettingRepository(session), users=UserRepository(session), tokens=NotificationTokens(self.link_keys)
+        )
+
+    def link_prolongation(self, session: Session) -> LinkProlongationService:
+        """The service that prolongs share links by links in mail, for one unit of work."""
+        return LinkProlongationService(links=ProlongationRepository(session), tokens=NotificationTokens(self.link_keys))
 
     def administration(self, session: Session) -> AdministrationService:
         """The administration service of one unit of work."""

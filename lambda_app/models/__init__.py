@@ -16,6 +16,14 @@ from lambda_app.models.files.sweep import SweepPosition
 from lambda_app.models.files.tombstones import Tombstone
 from lambda_app.models.files.upload_hours import UploadHour
 from lambda_app.models.files.upload_tokens import UploadToken, UploadTokenFile
+from lambda_app.models.notifications import (
+    Notification,
+    NotificationCursor,
+    NotificationDigest,
+    NotificationKind,
+    NotificationSetting,
+    SignInPlace,
+)
 from lambda_app.models.sharing.file_requests import FileRequest, OpenFileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
 from lambda_app.models.sharing.shares import OpenShare, Share, ShareAudience, ShareDetails, ShareDownload, ShareFile, ShareRecipient
@@ -48,6 +56,11 @@ __all__ = [
     "MailAllowance",
     "MailPurpose",
     "MailToken",
+    "Notification",
+    "NotificationCursor",
+    "NotificationDigest",
+    "NotificationKind",
+    "NotificationSetting",
     "OpenFileRequest",
     "OpenShare",
     "RecoveryCode",
@@ -60,6 +73,7 @@ __all__ = [
     "ShareFile",
     "ShareRecipient",
     "SignInAttempt",
+    "SignInPlace",
     "SweepPosition",
     "Tombstone",
     "UploadHour",

@@ -138,6 +138,13 @@ ROWS: dict[str, Row] = {
     "DELETE /users/{user_id}/sessions": Row(for_superusers(204), ends_credentials=True),
     "GET /users/me/sessions": Row(for_signed_in(200)),
     "DELETE /users/me/sessions/{session_id}": Row(only_for_owner(204)),
+    # The token of a mail is the only credential; tests/integration/api/test_notification_links.py has valid ones.
+    "GET /unsubscribe/{token}": Row(for_everyone(410)),
+    "POST /unsubscribe/{token}": Row(for_everyone(410)),
+    "GET /prolong/{token}": Row(for_everyone(410)),
+    "POST /prolong/{token}": Row(for_everyone(410)),
+    "GET /users/me/notifications": Row(for_signed_in(200)),
+    "PATCH /users/me/notifications": Row(for_signed_in(200), json={}),
     "POST /users/me/api-keys": Row(for_signed_in(201), json={"name": "n", "scopes": ["shares"]}),
     "GET /users/me/api-keys": Row(for_signed_in(200)),
     "DELETE /users/me/api-keys/{key_id}": Row(only_for_owner(204)),
