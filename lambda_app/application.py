@@ -6,7 +6,7 @@ from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.routers import admin, config, docs, health, receipts
+from lambda_app.routers import admin, config, docs, events, health, receipts
 from lambda_app.routers.accounts import (
     api_keys,
     browser_sessions,
@@ -46,6 +46,7 @@ API_ROUTERS = (
     admin.router,
     archives.router,
     receipts.router,
+    events.router,
     files.router,
     shares.router,
     grants.router,

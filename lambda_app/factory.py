@@ -46,6 +46,8 @@ from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.audit_log import AuditLogRepository
+from lambda_app.repositories.events.dispatch import EventDispatchRepository
+from lambda_app.repositories.events.feed import CallerEventRepository
 from lambda_app.repositories.files.batch_transitions import FileBatchTransitionRepository
 from lambda_app.repositories.files.batches import FileBatchRepository
 from lambda_app.repositories.files.caller_files import CallerFileRepository, file_statements
@@ -86,6 +88,8 @@ from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
 from lambda_app.services.archives.sweep import ArchiveSweepService
 from lambda_app.services.audit_sealing import AuditEras, AuditSealer
+from lambda_app.services.events.dispatch import EventDispatcher
+from lambda_app.services.events.feed import CallerEventService
 from lambda_app.services.files.batch_changes import FileBatchChangeService
 from lambda_app.services.files.batches import FileBatchService
 from lambda_app.services.files.caller_files import CallerFileService
@@ -191,6 +195,10 @@ class Services:
     def _files_in_unit_of_work(self) -> Iterator[FileService]:
         with self.unit_of_work() as session:
             yield self.files(session)
+
+    def caller_events(self) -> CallerEventService:
+        """The service that lists the events of callers that are authenticated in the same flush."""
+        return CallerEventService(events=CallerEventRepository(StatementRunner(self.engine)), callers=self.callers())
 
     def caller_uploads(self) -> CallerUploadService:
         """The service that starts uploads of callers that its statements authenticate."""
@@ -342,6 +350,7 @@ class Services:
             share_links=ShareLinkRepository(session),
             upload_tokens=UploadTokenRepository(session),
             stats=StatsRepository(session),
+            events=EventDispatchRepository(session),
         )
 
     def files(self, session: Session) -> FileService:
@@ -468,6 +477,10 @@ class Services:
             store=self._store(session),
             default_quota=self._default_quota(),
         )
+
+    def event_dispatcher(self, session: Session) -> EventDispatcher:
+        """The dispatcher of events, for one unit of work."""
+        return EventDispatcher(events=EventDispatchRepository(session))
 
     def usage(self, session: Session) -> UsageService:
         """The usage service of one unit of work."""

@@ -21,7 +21,7 @@ SWEEP_PERIOD_SECONDS = 300.0
 SWEEP_SECONDS = 5.0
 """Time budget of one step of the sweep."""
 SEAL_PERIOD_SECONDS = 10.0
-"""Pause between two runs of the audit log's sealer. In AWS it is a minute."""
+"""Pause between two runs of the audit log's sealer and the event dispatcher. In AWS it is a minute."""
 READ_TIMEOUT_SECONDS = 60.0
 """The emulator joins the parts of a large archive in memory."""
 ERROR_PAUSE_SECONDS = 5.0
@@ -113,8 +113,9 @@ def sweep(services: "Services", *, period: float) -> float:
 
 
 def seal(services: "Services") -> float:
-    """Seal the audit log."""
-    from lambda_app.handlers.seal import run_seal
+    """Seal the audit log, and publish sealed events."""
+    from lambda_app.handlers.seal import run_dispatch, run_seal
 
     run_seal(services)
+    run_dispatch(services, budget_seconds=SWEEP_SECONDS)
     return SEAL_PERIOD_SECONDS

@@ -13,9 +13,9 @@ _OWN_ACCOUNT = re.compile(r"(/login/test-token|/users/me)$")
 def scope_of(method: str, route: str) -> Scope | None:
     """Return the scope that an API key needs for a route template; None allows any key.
 
-    Managing shares, grants and file requests needs `shares`. Opening a link and creating an archive need `files:read`.
-    Files, their storage usage and upload tokens need `files:read` or `files:write`, by method. Any key can read the account that it
-    belongs to. All other routes, including changes of the account, need `admin`.
+    Managing shares, grants and file requests needs `shares`. Opening a link and creating an archive need `files:read`. The feed of events
+    needs `events:read`: it has sign-ins and links too. Files, their storage usage and upload tokens need `files:read` or `files:write`, by
+    method. Any key can read the account that it belongs to. All other routes, including changes of the account, need `admin`.
     """
     if re.search(r"/(shares|grants|file-requests)(/|$)", route):
         return Scope.SHARES
@@ -24,6 +24,8 @@ def scope_of(method: str, route: str) -> Scope | None:
     if re.search(r"/(files|upload-tokens)(/|$)|/usage$", route):
         is_read = method in _READ_METHODS or _READ_BATCHES.search(route)
         return Scope.FILES_READ if is_read else Scope.FILES_WRITE
+    if route.endswith("/events"):
+        return Scope.EVENTS_READ
     if _OWN_ACCOUNT.search(route) and (method in _READ_METHODS or route.endswith("/test-token")):
         return None
     return Scope.ADMIN

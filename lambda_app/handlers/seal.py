@@ -1,4 +1,4 @@
-"""The Lambda entry point of the audit log's sealer, invoked each minute."""
+"""The Lambda entry point of the audit log's sealer and of the event dispatcher behind it, invoked each minute."""
 
 import logging
 from dataclasses import asdict
@@ -8,12 +8,16 @@ from lambda_app.factory import Services
 from lambda_app.handlers.processes import process_services
 from lambda_app.services.audit_sealing import LogMismatchError
 
+DISPATCH_SECONDS = 20.0
+"""Time limit for the dispatcher in one run; the next run continues."""
+
 logger = logging.getLogger(__name__)
 
 
 def handler(_event: dict[str, Any] | None, _context: Any) -> dict[str, Any]:
-    """Seal all events of ended transactions. Returns the counts of the report."""
-    return run_seal(process_services())
+    """Seal all events of ended transactions, and publish sealed ones. Returns the counts of both reports."""
+    services = process_services()
+    return run_seal(services) | run_dispatch(services, budget_seconds=DISPATCH_SECONDS)
 
 
 def run_seal(services: Services) -> dict[str, Any]:
@@ -29,4 +33,12 @@ def run_seal(services: Services) -> dict[str, Any]:
         return {}
     fields = asdict(report)
     logger.info("seal", extra={"fields": fields})
+    return fields
+
+
+def run_dispatch(services: Services, *, budget_seconds: float) -> dict[str, Any]:
+    """Publish sealed events within the time budget and return the counts of the report. It works while sealing has stopped, too."""
+    with services.unit_of_work() as session:
+        fields = asdict(services.event_dispatcher(session).run(budget_seconds=budget_seconds))
+    logger.info("dispatch", extra={"fields": fields})
     return fields

@@ -10,6 +10,7 @@ from lambda_app.models.accounts.users import User
 from lambda_app.models.archives import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, ShareArchiveDownload
 from lambda_app.models.audit import AuditChainEvent, AuditCheckpoint, AuditEra, AuditEvent, AuditHead, AuditLogKey, AuditTile
 from lambda_app.models.base import Base
+from lambda_app.models.events import EventCursor, PublishedEvent
 from lambda_app.models.files.files import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus
 from lambda_app.models.files.idempotency import IdempotencyKey
 from lambda_app.models.files.sweep import SweepPosition
@@ -27,6 +28,7 @@ from lambda_app.models.notifications import (
 from lambda_app.models.sharing.file_requests import FileRequest, OpenFileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
 from lambda_app.models.sharing.shares import OpenShare, Share, ShareAudience, ShareDetails, ShareDownload, ShareFile, ShareRecipient
+from lambda_app.models.webhooks import DeliveryStatus, Webhook, WebhookDelivery
 
 __all__ = [
     "CHARGED",
@@ -47,6 +49,8 @@ __all__ = [
     "AuditLogKey",
     "AuditTile",
     "Base",
+    "DeliveryStatus",
+    "EventCursor",
     "File",
     "FileGrant",
     "FileRequest",
@@ -63,6 +67,7 @@ __all__ = [
     "NotificationSetting",
     "OpenFileRequest",
     "OpenShare",
+    "PublishedEvent",
     "RecoveryCode",
     "RefreshToken",
     "Share",
@@ -81,4 +86,6 @@ __all__ = [
     "UploadTokenFile",
     "User",
     "UserSession",
+    "Webhook",
+    "WebhookDelivery",
 ]

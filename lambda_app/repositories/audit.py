@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Insert, Select, Update, func, insert, literal, select
+from sqlalchemy import CTE, ColumnElement, Insert, Select, Text, Update, cast, func, insert, literal, select
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
@@ -62,6 +62,12 @@ def audit_parameters() -> dict[str, Any]:
 def audit_details(details: Mapping[str, Any] | None) -> str:
     """Return the details of an event as they are stored."""
     return json.dumps(details or {}, sort_keys=True, default=str)
+
+
+def details_of(**members: ColumnElement[Any]) -> ColumnElement[str]:
+    """Return the details of an event from columns of its statement. Members that are NULL are left out."""
+    pairs = [part for name, value in members.items() for part in (literal(name, Text), value)]
+    return cast(func.json_strip_nulls(func.json_build_object(*pairs)), Text)
 
 
 def audit_insert(entry: Mapping[str, Any]) -> Insert:

@@ -8,12 +8,16 @@ from lambda_app.repositories.accounts.mail_allowances import MailAllowanceReposi
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.events.dispatch import EventDispatchRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.sharing.share_links import RESUME_WITHIN, ShareLinkRepository
 from lambda_app.repositories.stats import STATS_DAYS, StatsRepository
 
 ENDED_RETENTION = timedelta(days=30)
 """How long ended sessions and expired mail tokens are stored. Until then, the reuse of a session's refresh token is detected."""
+
+EVENT_RETENTION = timedelta(days=30)
+"""How long published events are stored."""
 
 
 class MaintenanceService:
@@ -29,6 +33,7 @@ class MaintenanceService:
         share_links: ShareLinkRepository,
         upload_tokens: UploadTokenRepository,
         stats: StatsRepository,
+        events: EventDispatchRepository,
     ) -> None:
         self._sessions = sessions
         self._mail_tokens = mail_tokens
@@ -37,6 +42,7 @@ class MaintenanceService:
         self._share_links = share_links
         self._upload_tokens = upload_tokens
         self._stats = stats
+        self._events = events
 
     def count_uploads(self) -> int:
         """Count the uploads of the hours that have ended, so that the statistics need not; return the number of hours."""
@@ -54,6 +60,7 @@ class MaintenanceService:
             "mail_allowances": partial(self._mail_allowances.purge),
             "sign_in_attempts": partial(self._attempts.purge),
             "upload_tokens": partial(self._upload_tokens.purge, expired_before=now - ENDED_RETENTION),
+            "events": partial(self._events.purge, before=now - EVENT_RETENTION),
             "share_visitors": partial(self._share_links.purge_download_visitors, before=now - RESUME_WITHIN),
         }
         removed: dict[str, int] = {}

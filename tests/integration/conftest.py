@@ -75,7 +75,7 @@ def client_from(handler: GatewayHandler) -> Callable[[str], httpx.Client]:
 @pytest.fixture(scope="session")
 def make_user(client: httpx.Client, services: Services) -> Callable[..., Account]:
     """A function that creates and signs in users."""
-    return lambda **fields: make_account(client, services, **fields)
+    return lambda **fields: make_account(services, **fields)
 
 
 @pytest.fixture

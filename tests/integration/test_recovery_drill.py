@@ -27,6 +27,7 @@ from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.services.audit_sealing import SealReport
 from tests.support.accounts import Account, make_account, make_file, sign_in, start_upload
 from tests.support.gateway import GatewayTransport
+from tests.support.loopback import loopback_client
 from tests.support.postgres import create_fresh_database, running_postgres
 from tests.support.s3 import running_object_store
 from tests.support.shares import make_share
@@ -88,7 +89,7 @@ def test_stage_works_after_its_database_was_restored_on_another_server(
 ) -> None:
     lost_url = make_migrated_database()
     api, services = open_api(lost_url, store)
-    owner = make_account(api, services)
+    owner = make_account(services)
     files = [make_file(api, owner, b"kept %d" % number) for number in range(FILES)]
     share = make_share(api, owner, files[0]["id"])
     set_environment(lost_url, settings, store, monkeypatch)
@@ -151,7 +152,7 @@ def assert_everything_of_the_backup_works(api: httpx.Client, owner: Account, fil
     listed = api.get("/api/v1/files?limit=100", headers=headers).json()
     assert {file["id"] for file in listed} == {file["id"] for file in files}
     download = api.get(f"/api/v1/files/download/{files[0]['id']}", headers=headers).json()["download_url"]
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         assert s3.get(download).content == b"kept 0"
     assert api.get(f"/api/v1/shares/{share['id']}", headers=headers).json()["url"] == share["url"]
     assert start_upload(api, Account(owner.id, owner.email, owner.password, token))["file_id"]

@@ -50,7 +50,7 @@ def scaled(settings: Settings, s3_server: ObjectStoreServer, fresh_database: Cal
     with pytest.MonkeyPatch.context() as environment, httpx.Client(transport=transport, base_url="https://api.test") as client:
         environment.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
         environment.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_access_key)
-        world = World(client, services, lambda **fields: make_account(client, services, **fields))
+        world = World(client, services, lambda **fields: make_account(services, **fields))
         fill(services.engine, sizes, owner=world.owner.id, viewer=world.viewer.id)
         with services.unit_of_work() as session:
             # As the scheduled sweep does four times an hour.

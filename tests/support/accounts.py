@@ -2,17 +2,22 @@
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import cycle
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 
 from lambda_app.core import clock
+from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.factory import Services
 from lambda_app.models import User
 from lambda_app.schemas.accounts.users import UserCreate
+from tests.support.loopback import loopback_client
 
+_PASSWORDS = cycle([secrets.token_urlsafe(12) for _ in range(8)])
 UNLIMITED_REGISTRAR = User(is_superuser=True)
 """A superuser, whose registrations are not limited."""
 
@@ -33,31 +38,39 @@ class Account:
         return {"Authorization": f"Bearer {self.token}"}
 
 
+class _KnownPasswords(PasswordHasher):
+    """Hashes and verifies each password once. A hash takes 25 ms, and most tests create accounts without testing passwords."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hash = cache(super().hash)  # type: ignore[method-assign]
+        self.verify = cache(super().verify)  # type: ignore[method-assign]
+
+
+_KNOWN_PASSWORDS = _KnownPasswords()
+
+
 def sign_in(client: httpx.Client, *, email: str, password: str) -> str:
-    """Return an access token."""
-    return _tokens(client, email, password)[0]
-
-
-def _tokens(client: httpx.Client, email: str, password: str) -> tuple[str, str]:
+    """Sign in through the API and return an access token."""
     answer = client.post("/api/v1/login/token", data={"username": email, "password": password})
     assert answer.status_code == 200, answer.text
-    tokens = answer.json()
-    return tokens["access_token"], tokens["refresh_token"]
+    token: str = answer.json()["access_token"]
+    return token
 
 
-def make_account(
-    client: httpx.Client, services: Services, *, is_superuser: bool = False, is_verified: bool = True, email: str | None = None
-) -> Account:
-    """Create a user with a random password, by default with a confirmed random address, and sign in."""
-    email, password = email or f"user-{uuid4()}@example.com", secrets.token_urlsafe(12)
+def make_account(services: Services, *, is_superuser: bool = False, is_verified: bool = True, email: str | None = None) -> Account:
+    """Create a user, by default with a confirmed random address, and sign in."""
+    email, password = email or f"user-{uuid4()}@example.com", next(_PASSWORDS)
+    services = replace(services, passwords=_KNOWN_PASSWORDS)
     with services.unit_of_work() as session:
         accounts = services.users(session)
         registration = UserCreate(email=email, password=password)
         user = accounts.create_superuser(registration) if is_superuser else accounts.register(registration, registrar=UNLIMITED_REGISTRAR)
         user.email_verified_at = clock.now() if is_verified else None
         user_id = user.id
-    token, refresh_token = _tokens(client, email, password)
-    return Account(id=user_id, email=email, password=password, token=token, refresh_token=refresh_token)
+    with services.unit_of_work() as session:
+        signed_in = services.sessions(session).sign_in(email=email, password=password)
+    return Account(id=user_id, email=email, password=password, token=signed_in.access_token.value, refresh_token=signed_in.refresh_token)
 
 
 def start_upload(client: httpx.Client, owner: Account, body: bytes = b"hello", **fields: Any) -> dict[str, Any]:
@@ -71,7 +84,7 @@ def start_upload(client: httpx.Client, owner: Account, body: bytes = b"hello", *
 
 def put_object(upload: dict[str, Any], body: bytes, **headers: str) -> httpx.Response:
     """Send the bytes to S3 with the presigned request; `headers` override those of the request."""
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         return s3.request(upload["method"], upload["upload_url"], content=body, headers={**upload["headers"], **headers})
 
 

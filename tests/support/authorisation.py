@@ -22,7 +22,7 @@ from tests.support.shares import make_share
 PREFIX = "/api/v1"
 UNAUTHENTICATED = ("anonymous", "disabled", "expired")
 SIGNED_IN = ("stranger", "owner", "superuser")
-SCOPES = ("files:read", "files:write", "shares", "admin")
+SCOPES = ("files:read", "files:write", "shares", "events:read", "admin")
 OWNERS_KEYS = tuple(f"owner's {scope} key" for scope in SCOPES)
 SUPERUSERS_KEYS = tuple(f"superuser's {scope} key" for scope in SCOPES)
 CALLERS = (*UNAUTHENTICATED, *SIGNED_IN, *OWNERS_KEYS, *SUPERUSERS_KEYS)
@@ -148,6 +148,7 @@ ROWS: dict[str, Row] = {
     "POST /users/me/api-keys": Row(for_signed_in(201), json={"name": "n", "scopes": ["shares"]}),
     "GET /users/me/api-keys": Row(for_signed_in(200)),
     "DELETE /users/me/api-keys/{key_id}": Row(only_for_owner(204)),
+    "GET /events": Row(for_signed_in(200, scope="events:read")),
     "GET /admin/stats": Row(for_superusers(200)),
     "GET /admin/audit": Row(for_superusers(200)),
     "POST /files/upload": Row(for_signed_in(201, scope="files:write"), json=FILE),

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from lambda_app.core.request_context import RequestContext, reset_request_context, set_request_context
 from lambda_app.factory import Services
 from tests.support.accounts import Account
+from tests.support.loopback import loopback_client
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "User-Agent": "Mozilla/5.0 (X11) Chrome/143.0"}
 
@@ -62,5 +63,5 @@ def share_pass_header(client: httpx.Client, share: dict[str, Any], password: str
 def read_bytes(answer: httpx.Response) -> httpx.Response:
     """Follow the redirect of a download to S3."""
     assert answer.status_code == 302, answer.text
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         return s3.get(answer.headers["location"])

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
     DateTime,
     Integer,
@@ -38,7 +39,7 @@ from lambda_app.db.session import violated_constraint
 from lambda_app.models import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, Share, User
 from lambda_app.models.archives import IS_CURRENT
 from lambda_app.repositories.archives.archives import has_all_files
-from lambda_app.repositories.audit import audit_insert_for, audited_change
+from lambda_app.repositories.audit import audit_insert_for, audited_change, details_of
 from lambda_app.repositories.files.file_access import downloadable_by, link_is_live, reached_by
 from lambda_app.repositories.statements import OWN_TRANSACTION, json_parameter
 
@@ -159,7 +160,8 @@ class ArchiveTransitionRepository:
 
     def finish(self, archive: Archive, *, expires_at: datetime) -> bool:
         """Make the archive ready; False if the lease is lost."""
-        return self._update_leased(archive, {"status": ArchiveStatus.READY, "done_bytes": archive.size_bytes, "expires_at": expires_at})
+        values = {"status": ArchiveStatus.READY, "done_bytes": archive.size_bytes, "expires_at": expires_at}
+        return self._update_leased(archive, values, action="archive.ready")
 
     def release_lease(self, archive: Archive) -> bool:
         """Queue the archive again, so that another worker can continue at once; False if the lease is lost."""
@@ -167,7 +169,8 @@ class ArchiveTransitionRepository:
 
     def fail(self, archive: Archive, *, error_code: str, expires_at: datetime) -> bool:
         """Fail the archive permanently; False if the lease is lost."""
-        return self._update_leased(archive, {"status": ArchiveStatus.FAILED, "error_code": error_code, "expires_at": expires_at})
+        values = {"status": ArchiveStatus.FAILED, "error_code": error_code, "expires_at": expires_at}
+        return self._update_leased(archive, values, action="archive.failed")
 
     def start_deleting(self, archive_id: UUID, user: User) -> Archive | None:
         """Mark the archive as deleting, before its object is deleted. None if the user has no such archive.
@@ -204,12 +207,13 @@ class ArchiveTransitionRepository:
 
     def fail_abandoned(self, archive_id: UUID, *, overdue_at: datetime, error_code: str, expires_at: datetime) -> bool:
         """Fail an unfinished archive whose lease had expired at `overdue_at`; False if it is not such an archive."""
-        statement = (
+        change = (
             update(Archive)
             .where(Archive.id == archive_id, Archive.status.in_(UNFINISHED), Archive.lease_until < overdue_at)
             .values(status=ArchiveStatus.FAILED, error_code=error_code, expires_at=expires_at, lease_id=None, updated_at=clock.now())
-            .returning(Archive.id)
         )
+        failed = change.returning(*Archive.__table__.c).cte("failed")
+        statement = select(failed.c.id).add_cte(_audited(failed, "archive.failed"))
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
 
     def remove(self, archive_id: UUID) -> None:
@@ -229,16 +233,25 @@ class ArchiveTransitionRepository:
             emptied = update(Archive).where(*is_deleting).values(size_bytes=0)
             self._session.execute(emptied.execution_options(**OWN_TRANSACTION))
 
-    def _update_leased(self, archive: Archive, values: Mapping[str, Any], crc32s: Mapping[int, int] | None = None) -> bool:
+    def _update_leased(
+        self, archive: Archive, values: Mapping[str, Any], crc32s: Mapping[int, int] | None = None, *, action: str | None = None
+    ) -> bool:
         is_leased = (Archive.id == archive.id, Archive.status == ArchiveStatus.BUILDING, Archive.lease_id == archive.lease_id)
-        updated = update(Archive).where(*is_leased).values(updated_at=clock.now(), **values).returning(Archive.id)
+        change = update(Archive).where(*is_leased).values(updated_at=clock.now(), **values)
+        cte = change.returning(*Archive.__table__.c).cte("updated")
+        statement: Any = select(cte.c.id)
         if crc32s:
-            cte = updated.cte("updated")
             known = json_parameter([{"position": position, "crc32": crc32} for position, crc32 in crc32s.items()])
             checksums = func.jsonb_to_recordset(known).table_valued(column("position", Integer), column("crc32", BigInteger))
             checksums = checksums.render_derived(name="checksums", with_types=True)
             files = update(ArchiveFile).where(ArchiveFile.archive_id == cte.c.id, ArchiveFile.position == checksums.c.position)
-            statement: Any = select(cte.c.id).add_cte(files.values(crc32=checksums.c.crc32).cte("files"))
-        else:
-            statement = updated
+            statement = statement.add_cte(files.values(crc32=checksums.c.crc32).cte("files"))
+        if action is not None:
+            statement = statement.add_cte(_audited(cte, action))
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
+
+
+def _audited(archive: CTE, action: str) -> CTE:
+    """Return the part that audits the change of an archive, with its owner and name, because the row may soon be deleted."""
+    names = ("user_id", "share_id", "filename", "file_count", "size_bytes", "error_code")
+    return audit_insert_for(archive, action, kind="archive", details=details_of(**{name: archive.c[name] for name in names})).cte("logged")

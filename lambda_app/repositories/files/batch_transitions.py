@@ -18,6 +18,7 @@ from lambda_app.repositories.audit import audit_insert_for, has_run
 from lambda_app.repositories.files.deletions import with_deletion
 from lambda_app.repositories.files.file_access import changeable_by, manageable_by
 from lambda_app.repositories.files.tombstones import charged_until, remembered_until, tombstone_insert
+from lambda_app.repositories.files.transitions import file_details
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
 
@@ -64,16 +65,17 @@ class FileBatchTransitionRepository:
                 revision=File.revision + 1,
             )
         )
-        moved = change.returning(File.id, File.status, File.s3_key, File.upload_id).cte("moved")
+        moved = change.returning(*File.__table__.c).cte("moved")
         ended = select(found).where(not_(is_trashed)).cte("ended")
         released = self._release(ended, now)
-        into_trash = select(moved.c.id).where(moved.c.status == FileStatus.TRASHED).cte("into_trash")
-        out_of_reach = select(moved.c.id).where(moved.c.status == FileStatus.DELETING).cte("out_of_reach")
+        into_trash = select(moved).where(moved.c.status == FileStatus.TRASHED).cte("into_trash")
+        out_of_reach = select(moved).where(moved.c.status == FileStatus.DELETING).cte("out_of_reach")
         logged = [
-            audit_insert_for(rows, action, kind="file").cte(f"logged_{number}")
+            audit_insert_for(rows, action, kind="file", details=file_details(rows)).cte(f"logged_{number}")
             for number, (rows, action) in enumerate(((into_trash, "file.trashed"), (out_of_reach, "file.deleted")))
         ]
-        return self._moved(select(moved).add_cte(*released, *logged))
+        columns = (moved.c[name] for name in MovedFile._fields)
+        return self._moved(select(*columns).add_cte(*released, *logged))
 
     def restore(self, file_ids: Sequence[UUID], user: User) -> dict[UUID, str]:
         """Restore the files that are in the trash, and return their status."""
@@ -118,8 +120,8 @@ class FileBatchTransitionRepository:
         now = clock.now()
         found = self._found(file_ids, conditions, now)
         changes = {**values, "updated_at": now, "revision": File.revision + 1}
-        moved = update(File).where(File.id == found.c.id).values(changes).returning(File.id, File.status).cte("moved")
-        logged = audit_insert_for(moved, action, kind="file", details=details).cte("logged")
+        moved = update(File).where(File.id == found.c.id).values(changes).returning(*File.__table__.c).cte("moved")
+        logged = audit_insert_for(moved, action, kind="file", details=details or file_details(moved)).cte("logged")
         rows = self._session.execute(select(moved.c.id, moved.c.status).add_cte(logged).execution_options(**OWN_TRANSACTION))
         return {file_id: status for file_id, status in rows}  # noqa: C416  # a Result is no mapping
 

@@ -27,7 +27,6 @@ from sqlalchemy import (
     and_,
     any_,
     case,
-    cast,
     delete,
     exists,
     false,
@@ -45,7 +44,7 @@ from sqlalchemy.orm import Session, aliased
 from lambda_app.core import clock
 from lambda_app.models import CHARGED, File, FileRequest, FileStatus, Tombstone, User
 from lambda_app.repositories.accounts.deletions import belongs_to_deleted_account
-from lambda_app.repositories.audit import audit_insert_for
+from lambda_app.repositories.audit import audit_insert_for, details_of
 from lambda_app.repositories.files.deletions import deleted_bytes_now, with_deletion
 from lambda_app.repositories.files.file_access import manageable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
@@ -145,7 +144,8 @@ class FileTransitionRepository:
 
     def reject(self, file_id: UUID) -> File | None:
         """Reject a pending file and release its quota, once its upload URL has expired; None if it is no longer pending."""
-        return self._transition(File.id == file_id, File.status == FileStatus.PENDING, after=FileStatus.REJECTED, upload_id=None)
+        is_pending = (File.id == file_id, File.status == FileStatus.PENDING)
+        return self._transition(*is_pending, after=FileStatus.REJECTED, action="file.rejected", upload_id=None)
 
     def expire(self, file_id: UUID, *, overdue_at: datetime) -> File | None:
         """Expire an upload that was overdue at `overdue_at`, and release its quota; None if it is not such an upload."""
@@ -207,6 +207,7 @@ class FileTransitionRepository:
         details: Callable[[CTE], ColumnElement[str]] | None = None,
         **values: Any,
     ) -> File | None:
+        """Change the file, and audit it as `action`. The event has the name and the owner, because the row may soon be deleted."""
         now = clock.now()
         # The row is locked first, because the release depends on its current state and not on one that was read before.
         found = (
@@ -252,7 +253,7 @@ class FileTransitionRepository:
             parts.append(release.values(changed).returning(User.id).cte("released"))
         logged = []
         if action is not None:
-            event = audit_insert_for(moved, action, kind="file", details=None if details is None else details(moved))
+            event = audit_insert_for(moved, action, kind="file", details=(details or file_details)(moved))
             logged = [event.cte("logged")]
         statement = statement.add_cte(*parts[1:], *logged)
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
@@ -295,11 +296,15 @@ def charge(size_bytes: Any) -> Update:
     return update(User).values(bytes_used=User.bytes_used + size_bytes, files_count=User.files_count + 1)
 
 
+def file_details(file: CTE) -> ColumnElement[str]:
+    """Return the details of an event about the file, from a CTE that returns its row."""
+    return details_of(**{name: file.c[name] for name in ("filename", "size_bytes", "owner_id", "file_request_id")})
+
+
 def _stored_content(file: CTE, *, crc64nvme: str | None) -> ColumnElement[str]:
     members = {name: file.c[name] for name in ("filename", "size_bytes", "sha256")} | {"crc64nvme": literal(crc64nvme, Text)}
     owner = {"owner_id": case((file.c.file_request_id.is_(None), file.c.owner_id)), "file_request_id": file.c.file_request_id}
-    pairs = [part for name, value in (members | owner).items() for part in (literal(name, Text), value)]
-    return cast(func.json_strip_nulls(func.json_build_object(*pairs)), Text)
+    return details_of(**members, **owner)
 
 
 def _insert(file: File, *conditions: ColumnElement[bool], **found: ColumnElement[Any]) -> Insert:

@@ -2,14 +2,14 @@
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, exists, false, func, literal, not_, or_, select
+from sqlalchemy import CTE, ColumnElement, and_, delete, exists, false, func, literal, not_, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.db.session import own_transaction
 from lambda_app.models import File, FileGrant, FileStatus, GrantRole, User
-from lambda_app.repositories.audit import audit_insert_for
+from lambda_app.repositories.audit import audit_insert_for, details_of
 from lambda_app.repositories.files.file_access import granted_to, manageable_by
 from lambda_app.repositories.files.files import FileForbiddenError, NoSuchFileError
 from lambda_app.repositories.sharing.named_access import is_confirmed
@@ -46,8 +46,8 @@ class FileGrantRepository:
             conditions += (FileGrant.is_pending.is_(False),)
         else:
             conditions += (exists(select(File.id).where(File.id == file_id, manageable_by(user))),)
-        removed = delete(FileGrant).where(*conditions).returning(FileGrant.file_id).cte("removed")
-        logged = audit_insert_for(removed, "file.unshared", kind="file", key="file_id", details={"user_id": grantee_id})
+        removed = delete(FileGrant).where(*conditions).returning(*FileGrant.__table__.c).cte("removed")
+        logged = audit_insert_for(removed, "file.unshared", kind="file", key="file_id", details=_details(removed))
         statement = select(removed.c.file_id).add_cte(logged.cte("logged")).execution_options(**OWN_TRANSACTION)
         return self._session.execute(statement).scalar_one_or_none() is not None
 
@@ -102,10 +102,13 @@ class FileGrantRepository:
             "updated_at": new.updated_at,
         }
         granted = inserted.on_conflict_do_update(constraint="pk_file_grant", set_=changes).returning(*columns).cte("granted")
-        details = {"user_id": grantee_id, "role": role.value}
-        logged = audit_insert_for(granted, "file.shared", kind="file", key="file_id", details=details)
+        logged = audit_insert_for(granted, "file.shared", kind="file", key="file_id", details=_details(granted))
         statement = select(aliased(FileGrant, granted)).add_cte(logged.cte("logged"))
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
+
+
+def _details(grant: CTE) -> ColumnElement[str]:
+    return details_of(**{name: grant.c[name] for name in ("user_id", "role", "owner_id", "is_pending")})
 
 
 def _grantable(file_id: UUID, user: User) -> tuple[ColumnElement[bool], ...]:

@@ -19,6 +19,8 @@ class Scope(StrEnum):
     FILES_READ = "files:read"
     FILES_WRITE = "files:write"
     SHARES = "shares"
+    EVENTS_READ = "events:read"
+    """Read the events of the account, which include sign-ins."""
     ADMIN = "admin"
     """Everything that the owner can do, including changes of the account and, for a superuser, administration."""
 

@@ -138,9 +138,7 @@ def _shots(site: Site, account: Account, pages: dict[str, str], variant: str) ->
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_screenshots_are_small(site: Site, client: httpx.Client, visit: Callable[[dict[str, Any]], dict[str, Any]], variant: str) -> None:
     FOLDER.mkdir(exist_ok=True)
-    account = make_account(
-        client, site.services, is_superuser=True, email="mara@example.com" if variant == "desktop-light" else "mara@example.org"
-    )
+    account = make_account(site.services, is_superuser=True, email="mara@example.com" if variant == "desktop-light" else "mara@example.org")
     pages = _fill(site, client, account)
     jobs = {
         name: {"url": f"{site.url}/", "steps": steps, **VARIANTS[variant]} for name, steps in _shots(site, account, pages, variant).items()

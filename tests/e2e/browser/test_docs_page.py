@@ -14,7 +14,7 @@ from tests.support.accounts import Account, make_account
 @pytest.fixture(scope="module")
 def owner(site: Site, client: httpx.Client) -> Account:
     """The account that signs in."""
-    return make_account(client, site.services)
+    return make_account(site.services)
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ def as_received(*files: tuple[str, str, bytes]) -> dict[str, tuple[str, str]]:
 @pytest.fixture(scope="module")
 def owner(site: Site, client: httpx.Client) -> Account:
     """The owner of the file requests."""
-    return make_account(client, site.services)
+    return make_account(site.services)
 
 
 @pytest.fixture(scope="module")

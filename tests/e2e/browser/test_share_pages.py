@@ -32,7 +32,7 @@ INSPECT = [{"axe": True}, {"resize": 320}, {"resize": 1280}]
 @pytest.fixture(scope="module")
 def owner(site: Site, client: httpx.Client) -> Account:
     """The owner of the links."""
-    return make_account(client, site.services)
+    return make_account(site.services)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def results(site: Site, client: httpx.Client, owner: Account, visit: Callable[[d
     file = make_file(client, owner, BODY, filename="Bericht für März.pdf", content_type="application/pdf")["id"]
     page = make_file(client, owner, ACTIVE, filename="page.html", content_type="text/html")["id"]
     hostile = [make_file(client, owner, filename=name)["id"] for name in NAMES]
-    friend = make_account(client, site.services)
+    friend = make_account(site.services)
     plain = make_share(client, owner, file, page, note="For you.\nWith <b>love</b>.", max_downloads=20, expires_at="2100-01-01T00:00:00Z")
     locked = make_share(client, owner, file, password="swordfish")
     named = make_share(client, owner, file, audience="named", recipients=[friend.email])

@@ -97,7 +97,7 @@ class Pages:
 
     def account(self, **fields: Any) -> Account:
         """Create an account."""
-        return make_account(self.client, self.services, **fields)
+        return make_account(self.services, **fields)
 
     def token(self, account: Account, **options: Any) -> str:
         """Return the endpoint of a new upload token."""

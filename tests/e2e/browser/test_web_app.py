@@ -77,15 +77,15 @@ def delete_and_undo(name: str) -> Steps:
 @pytest.fixture(scope="module")
 def keyboard_user(site: Site, client: httpx.Client) -> Account:
     """An account without files."""
-    return make_account(client, site.services)
+    return make_account(site.services)
 
 
 @pytest.fixture(scope="module")
 def results(site: Site, client: httpx.Client, keyboard_user: Account, visit: Callable[[dict[str, Any]], Results]) -> Results:
     """The results of all jobs, run in one browser."""
     email = f"new-{uuid4()}@example.com"
-    operator = make_account(client, site.services, is_superuser=True)
-    keys_user = make_account(client, site.services)
+    operator = make_account(site.services, is_superuser=True)
+    keys_user = make_account(site.services)
     make_file(client, keys_user, REPORT, filename=OLD_NAME, content_type="application/pdf")
     file = make_file(client, operator, REPORT, filename=SMALL["name"], content_type="application/pdf")["id"]
     make_share(client, operator, file)

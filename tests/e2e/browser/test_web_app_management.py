@@ -24,7 +24,7 @@ MANY = 12
 @pytest.fixture(scope="module")
 def owner(site: Site, client: httpx.Client) -> Account:
     """The owner of the links and the file request."""
-    return make_account(client, site.services)
+    return make_account(site.services)
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +54,13 @@ def request_url(client: httpx.Client, owner: Account) -> str:
 @pytest.fixture(scope="module")
 def operator(site: Site, client: httpx.Client) -> Account:
     """A superuser."""
-    return make_account(client, site.services, is_superuser=True)
+    return make_account(site.services, is_superuser=True)
 
 
 @pytest.fixture(scope="module")
 def member(site: Site, client: httpx.Client) -> Account:
     """An account with a file and an unconfirmed address."""
-    account = make_account(client, site.services, is_verified=False)
+    account = make_account(site.services, is_verified=False)
     make_file(client, account, filename="notes of the member.txt")
     return account
 
@@ -68,14 +68,14 @@ def member(site: Site, client: httpx.Client) -> Account:
 @pytest.fixture(scope="module")
 def careful(site: Site, client: httpx.Client) -> tuple[Account, list[str]]:
     """An account with a second factor, and its recovery codes."""
-    account = make_account(client, site.services)
+    account = make_account(site.services)
     return account, set_up(client, account)[1]
 
 
 @pytest.fixture(scope="module")
 def collector(site: Site, client: httpx.Client) -> tuple[Account, list[str]]:
     """An account with several files, and their ids."""
-    account = make_account(client, site.services)
+    account = make_account(site.services)
     return account, [make_file(client, account, filename=f"page {number:02}.txt")["id"] for number in range(MANY)]
 
 

@@ -48,8 +48,8 @@ def job(site: Site, account: Account, steps: Steps) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def accounts(site: Site, client: httpx.Client) -> dict[str, Account]:
     """An account for each job."""
-    made = {name: make_account(client, site.services) for name in JOBS}
-    operator = make_account(client, site.services, is_superuser=True)
+    made = {name: make_account(site.services) for name in JOBS}
+    operator = make_account(site.services, is_superuser=True)
     limit = {"quota_bytes": 10 * MIB}
     client.patch(f"/api/v1/users/{made['quota'].id}", json=limit, headers=operator.headers).raise_for_status()
     return made

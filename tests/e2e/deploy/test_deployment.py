@@ -16,6 +16,7 @@ from lambda_app.db.migrations import head_revision
 from tests.e2e.deploy.cloud import ACCOUNT, DeployError
 from tests.e2e.deploy.conftest import STACK, Deployment
 from tests.e2e.deploy.walk import sign_in, walk
+from tests.support.loopback import loopback_client
 
 WORKER_SECONDS = 60.0
 """The emulator polls the queue, and the first start of a worker takes seconds."""
@@ -75,7 +76,7 @@ def test_whole_product_works_through_the_gateway(deployment: Deployment) -> None
 
 def test_worker_completes_an_upload_that_the_client_does_not(deployment: Deployment) -> None:
     content = secrets.token_bytes(1000)
-    with deployment.api() as api, httpx.Client(trust_env=False) as s3:
+    with deployment.api() as api, loopback_client() as s3:
         sign_in(api, "away-after-the-upload@example.com")
         declared = {"filename": "a.bin", "content_type": "application/octet-stream", "size_bytes": len(content)}
         upload = api.post("/api/v1/files/upload", json=declared).json()
@@ -92,7 +93,7 @@ def test_worker_completes_an_upload_that_the_client_does_not(deployment: Deploym
 
 def test_archive_worker_builds_a_zip_after_the_event_of_the_bucket(deployment: Deployment) -> None:
     content = secrets.token_bytes(1000)
-    with deployment.api() as api, httpx.Client(trust_env=False) as s3:
+    with deployment.api() as api, loopback_client() as s3:
         sign_in(api, "all-as-one-zip@example.com")
         declared = {"filename": "a.bin", "content_type": "application/octet-stream", "size_bytes": len(content)}
         upload = api.post("/api/v1/files/upload", json=declared).json()

@@ -6,6 +6,8 @@ from http import HTTPStatus
 
 import httpx
 
+from tests.support.loopback import loopback_client
+
 PASSWORD = "a long enough password"
 
 
@@ -48,7 +50,7 @@ def walk(api: httpx.Client, *, bucket: str, account: Account | None = None) -> N
     assert bucket in signed["upload_url"]
     assert api.get(f"/api/v1/files/download/{file_id}").status_code == HTTPStatus.CONFLICT
 
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         stored = s3.request(signed["method"], signed["upload_url"], headers=signed["headers"], content=content)
         assert stored.status_code == HTTPStatus.OK, stored.text
         completed = api.post(f"/api/v1/files/{file_id}/complete")

@@ -15,6 +15,7 @@ from lambda_app.core.aws import AwsAccess, AwsCredentials
 from lambda_app.core.settings import Settings
 from lambda_app.storage.s3 import S3ObjectStore
 from tests.e2e.deploy.walk import walk
+from tests.support.loopback import loopback_client
 
 URL = os.environ.get("LOCALSTACK_URL", "")
 KEY = "test"
@@ -58,7 +59,7 @@ def test_upload_is_stored_once_and_its_event_reaches_the_queue(store: S3ObjectSt
     key, content = f"uploads/{secrets.token_hex(8)}", secrets.token_bytes(10_000)
     signed = store.presign_upload(key=key, size_bytes=len(content), content_type="application/octet-stream", sha256=None)
 
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         assert s3.put(signed.url, headers=signed.headers, content=content).status_code == HTTPStatus.OK
         assert s3.put(signed.url, headers=signed.headers, content=content).status_code == HTTPStatus.PRECONDITION_FAILED
         forged = signed.url[:-1] + ("0" if signed.url[-1] != "0" else "1")

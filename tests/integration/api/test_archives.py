@@ -16,6 +16,7 @@ from lambda_app.schemas.archives import ARCHIVE_MAX_FILES
 from lambda_app.storage.keys import archive_key, archive_request_key
 from tests.support.accounts import Account, make_file
 from tests.support.archives_api import run_worker
+from tests.support.loopback import loopback_client
 from tests.support.problems import assert_problem
 from tests.support.s3_events import batch, s3_message
 
@@ -56,7 +57,7 @@ def get_archive(client: httpx.Client, account: Account, archive: dict[str, Any])
 
 
 def download(state: dict[str, Any]) -> httpx.Response:
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         return s3.get(state["download_url"])
 
 

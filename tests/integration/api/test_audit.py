@@ -119,7 +119,7 @@ class Things:
         self.link = make_share(client, owner, self.file.rpartition("/")[2])
         self.key = client.post("/api/v1/users/me/api-keys", json={"name": "n", "scopes": ["admin"]}, headers=owner.headers).json()["id"]
         self.request = client.post("/api/v1/file-requests", json={"title": "t"}, headers=owner.headers).json()
-        self.friend = make_account(client, services)
+        self.friend = make_account(services)
 
 
 FILE = {"filename": "a", "content_type": "a/b", "size_bytes": 7}

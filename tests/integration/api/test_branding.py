@@ -36,7 +36,7 @@ def branded(settings: Settings, services: Services, tmp_path: Path) -> httpx.Cli
 
 @pytest.fixture
 def owner(branded: httpx.Client, services: Services) -> Account:
-    return make_account(branded, services)
+    return make_account(services)
 
 
 def policy_of(response: httpx.Response) -> dict[str, str]:

@@ -49,6 +49,7 @@ from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES
 from tests.support.accounts import Account, make_file, put_object
 from tests.support.gateway import GatewayTransport, payload_v1
 from tests.support.locks import hold_until_blocked
+from tests.support.loopback import loopback_client
 from tests.support.object_store import FakeObjectStore
 from tests.support.problems import assert_problem
 from tests.support.quota_assertions import assert_quota_is_exact
@@ -487,7 +488,7 @@ def test_active_content_of_a_guest_is_served_as_octet_stream(client: httpx.Clien
     upload = upload_file(client, token, b"<script>alert(1)</script>", filename="a.html", content_type="text/html")
 
     download = client.get(f"{FILES}/download/{upload['file_id']}", headers=owner.headers).json()
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         fetched = s3.get(download["download_url"])
 
     assert fetched.headers["content-type"] == "application/octet-stream"

@@ -16,6 +16,7 @@ from lambda_app.models import File, FileStatus
 from lambda_app.storage.keys import object_key
 from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES
 from tests.support.accounts import Account, make_file, put_object, sha256_hex, start_upload
+from tests.support.loopback import loopback_client
 from tests.support.problems import assert_problem, assert_unauthenticated
 
 FILES = "/api/v1/files"
@@ -33,7 +34,7 @@ def rows_of(services: Services, account: Account) -> list[File]:
 
 
 def download_object(url: str) -> httpx.Response:
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         return s3.get(url)
 
 

@@ -192,9 +192,10 @@ def test_revoked_grant_is_refused_on_the_next_request(client: httpx.Client, serv
     assert_problem(client.put(path, json={"description": "x"}, headers=friend.headers), 403, "file_forbidden")
     assert_problem(client.get(f"{path}/grants", headers=friend.headers), 403, "file_forbidden")
     assert_problem(client.delete(f"{path}/grants/{friend.id}", headers=owner.headers), 404, "grant_not_found")
-    assert audit_events_of(services, file["id"]) == [
-        ("file.shared", str(owner.id), f'{{"role": "editor", "user_id": "{friend.id}"}}'),
-        ("file.unshared", str(owner.id), f'{{"user_id": "{friend.id}"}}'),
+    details = {"user_id": str(friend.id), "role": "editor", "owner_id": str(owner.id), "is_pending": False}
+    assert [(action, actor, json.loads(text)) for action, actor, text in audit_events_of(services, file["id"])] == [
+        ("file.shared", str(owner.id), details),
+        ("file.unshared", str(owner.id), details),
     ]
 
 

@@ -26,7 +26,7 @@ NEW = "a better password"
 
 @pytest.fixture
 def user(mail: Mailing) -> Account:
-    return make_account(mail.client, mail.services, is_verified=False)
+    return make_account(mail.services, is_verified=False)
 
 
 def request_reset(mail: Mailing, email: str, *, source: str | None = None, times: int = 1) -> None:
@@ -124,7 +124,7 @@ def test_email_without_an_account_runs_the_same_statements(settings: Settings, t
     with WireProxy(url) as proxy:
         changes = {"database_url": SecretStr(proxy.url_for(url))}
         with mailing(settings, tmp_path, **changes) as mail:  # type: ignore[arg-type]  # the fixture is a Path
-            known = make_account(mail.client, mail.services).email
+            known = make_account(mail.services).email
             for email in (known, f"unknown-{uuid4()}@example.com"):
                 for attempt in range(4):
                     with proxy.count() as count:
@@ -178,7 +178,7 @@ def verified_at(mail: Mailing, user: Account) -> object:
 
 
 def test_email_change_by_a_superuser_sends_both_mails(mail: Mailing, user: Account) -> None:
-    root = make_account(mail.client, mail.services, is_superuser=True)
+    root = make_account(mail.services, is_superuser=True)
     new = f"moved-{uuid4()}@example.com"
 
     change = {"email": new, "current_password": root.password}
@@ -223,7 +223,7 @@ def test_account_that_changes_its_address_repeatedly_sends_limited_mail(mail: Ma
 def test_many_accounts_cannot_flood_one_inbox_by_email_changes(mail: Mailing) -> None:
     victim = f"victim-{uuid4()}@example.com"
     for _ in range(6):
-        account = make_account(mail.client, mail.services)
+        account = make_account(mail.services)
         assert change_email(mail, account, victim) == 200
         assert change_email(mail, account, f"elsewhere-{uuid4()}@example.com") == 200
 

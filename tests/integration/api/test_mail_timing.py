@@ -43,8 +43,8 @@ def test_response_waits_for_ses_whether_or_not_the_address_has_an_account(
         SesDouble(delay * SCALE) as ses,
         mailing(settings, tmp_path, mail_folder=None, mail_from="no-reply@example.com", aws_endpoint_url=ses.url) as mail,
     ):
-        user = make_account(mail.client, mail.services, is_verified=False)
-        confirmed = make_account(mail.client, mail.services)
+        user = make_account(mail.services, is_verified=False)
+        confirmed = make_account(mail.services)
         request_mail(mail, route, user.email)
         ses.received.clear()
         known, unknown = request_mail(mail, route, user.email), request_mail(mail, route, f"unknown-{uuid4()}@example.com")
@@ -66,7 +66,7 @@ def test_refused_request_is_answered_at_once(settings: Settings, services: Servi
         SesDouble(delay) as ses,
         mailing(settings, tmp_path, mail_folder=None, mail_from="no-reply@example.com", aws_endpoint_url=ses.url) as mail,
     ):
-        known, unknown = make_account(mail.client, mail.services, is_verified=False).email, f"unknown-{uuid4()}@example.com"
+        known, unknown = make_account(mail.services, is_verified=False).email, f"unknown-{uuid4()}@example.com"
         for email in (known, unknown):
             source = unused_address()
             for _ in range(MAILS_FOR_ADDRESS_BY_REQUESTER):
@@ -83,7 +83,7 @@ def test_unavailable_ses_changes_neither_response_nor_time(
     with SesDouble(0.0, status or 200) as ses:
         url = ses.url if status else "http://127.0.0.1:9"
         with mailing(settings, tmp_path, mail_folder=None, mail_from="no-reply@example.com", aws_endpoint_url=url) as mail:
-            user = make_account(mail.client, mail.services)
+            user = make_account(mail.services)
             request_mail(mail, "forgot-password", user.email)
             known = request_mail(mail, "forgot-password", user.email)
             unknown = request_mail(mail, "forgot-password", f"unknown-{uuid4()}@example.com")
@@ -102,7 +102,7 @@ def test_registration_and_email_change_succeed_without_ses(settings: Settings, s
         SesDouble(0.0, 500) as ses,
         mailing(settings, tmp_path, mail_folder=None, mail_from="no-reply@example.com", aws_endpoint_url=ses.url) as mail,
     ):
-        user = make_account(mail.client, mail.services)
+        user = make_account(mail.services)
         body = {"email": f"moved-{uuid4()}@example.com", "current_password": user.password}
 
         response = mail.client.put("/api/v1/users/me", json=body, headers=user.headers)

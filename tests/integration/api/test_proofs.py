@@ -147,7 +147,7 @@ def test_right_password_of_an_unverified_address_is_audited_and_throttled(strict
 
 @pytest.mark.parametrize("password", ["right", "wrong"])
 def test_failed_sign_in_returns_500_when_it_cannot_be_audited(strict: Mailing, password: str) -> None:
-    account = make_account(strict.client, strict.services, is_superuser=True)
+    account = make_account(strict.services, is_superuser=True)
     with strict.services.engine.begin() as connection:
         connection.execute(text('UPDATE "user" SET email_verified_at = NULL WHERE id = :id'), {"id": account.id})
         connection.execute(text("ALTER TABLE audit_event ADD CONSTRAINT broken CHECK (false) NOT VALID"))

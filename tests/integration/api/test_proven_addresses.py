@@ -264,7 +264,7 @@ def test_confirmation_with_the_accounts_own_session_keeps_the_account(mail: Mail
 
 
 def test_confirmation_link_works_once_even_if_the_address_is_unconfirmed_again(mail: Mailing) -> None:
-    account, superuser = register(mail.client, new_address()), make_account(mail.client, mail.services, is_superuser=True)
+    account, superuser = register(mail.client, new_address()), make_account(mail.services, is_superuser=True)
     token = request_confirmation(mail, account)
     assert confirm(mail, token, account).status_code == 204
     mark_verified(mail.client, superuser, account, is_verified=False)
@@ -283,7 +283,7 @@ def test_confirmation_with_the_current_password_keeps_the_account(mail: Mailing)
 
 
 def test_confirmation_without_a_password_asks_for_one_and_keeps_the_link_valid(mail: Mailing) -> None:
-    account, other = register(mail.client, new_address()), make_account(mail.client, mail.services)
+    account, other = register(mail.client, new_address()), make_account(mail.services)
     token = request_confirmation(mail, account)
 
     assert_problem(confirm(mail, token), 403, "password_required")
@@ -308,7 +308,7 @@ def test_password_of_another_person_ends_with_the_confirmation(strict: Mailing) 
 @pytest.mark.parametrize("way", ["confirmation", "reset"])
 def test_nothing_that_the_squatter_made_stays_open(mail: Mailing, owner: Account, way: str) -> None:
     client, squatter = mail.client, register(mail.client, new_address())
-    friend = make_account(client, mail.services)
+    friend = make_account(mail.services)
     public, shared = make_file(client, squatter, is_public=True), make_file(client, squatter)
     share_with(client, squatter, shared, user_id=str(friend.id))
     link = make_share(client, squatter, shared["id"])
@@ -343,7 +343,7 @@ def test_nothing_that_the_squatter_made_stays_open(mail: Mailing, owner: Account
 
 
 def test_reset_of_a_confirmed_account_keeps_its_links(mail: Mailing) -> None:
-    client, account = mail.client, make_account(mail.client, mail.services)
+    client, account = mail.client, make_account(mail.services)
     link = make_share(client, account, make_file(client, account)["id"])
     client.post(f"{LOGIN}/forgot-password", json={"email": account.email})
 

@@ -15,6 +15,7 @@ from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.services.files.files import READER_DOWNLOAD_URL_TTL_SECONDS
 from tests.support.accounts import Account, make_file, start_upload
 from tests.support.gateway import GatewayTransport, payload_v1
+from tests.support.loopback import loopback_client
 from tests.support.problems import assert_problem, assert_unauthenticated
 
 FILES = "/api/v1/files"
@@ -34,7 +35,7 @@ def test_public_link_redirects_to_a_url_that_is_valid_for_a_minute(client: httpx
     assert (response.status_code, response.content, response.headers["cache-control"]) == (302, b"", "no-store")
     query = parse_qs(urlsplit(response.headers["location"]).query)
     assert int(query["X-Amz-Expires"][0]) <= READER_DOWNLOAD_URL_TTL_SECONDS == 60
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         fetched = s3.get(response.headers["location"])
         assert s3.head(response.headers["location"]).status_code == 403
     assert fetched.content == b"hello"
@@ -47,7 +48,7 @@ def test_head_of_a_public_link_redirects_to_a_url_for_head_only(client: httpx.Cl
     response = client.head(file["public_path"])
 
     assert response.status_code == 302
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         head = s3.head(response.headers["location"])
         assert (head.status_code, head.headers["content-length"]) == (200, "5")
         assert s3.get(response.headers["location"]).status_code == 403
@@ -56,7 +57,7 @@ def test_head_of_a_public_link_redirects_to_a_url_for_head_only(client: httpx.Cl
 def test_active_content_is_served_as_octet_stream(client: httpx.Client, owner: Account) -> None:
     file = make_file(client, owner, b"<svg onload='alert(1)'/>", is_public=True, content_type="image/svg+xml", filename="a.svg")
 
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         fetched = s3.get(client.get(file["public_path"]).headers["location"])
 
     assert fetched.headers["content-type"] == "application/octet-stream"

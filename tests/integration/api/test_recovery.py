@@ -27,7 +27,7 @@ NEW = "a better password"
 
 @pytest.fixture
 def user(mail: Mailing) -> Account:
-    return make_account(mail.client, mail.services)
+    return make_account(mail.services)
 
 
 def request_reset(mail: Mailing, email: str) -> None:

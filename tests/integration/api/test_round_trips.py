@@ -44,7 +44,7 @@ def api(settings: Settings, services: Services) -> Iterator[ProxiedApi]:
         built = Services.build(proxied)
         transport = GatewayTransport(GatewayHandler(create_app(proxied, built)))
         with httpx.Client(transport=transport, base_url="https://api.test") as client:
-            yield ProxiedApi(client, proxy, make_account(client, built), built)
+            yield ProxiedApi(client, proxy, make_account(built), built)
         built.engine.dispose()
 
 
@@ -128,6 +128,10 @@ def list_shares(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> 
 
 def create_archive(client: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
     return client.post("/api/v1/archives", json={"file_ids": [file["id"]]}, headers=owner.headers)
+
+
+def list_events(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
+    return client.get("/api/v1/events", headers=owner.headers)
 
 
 def list_archives(client: httpx.Client, owner: Account, _file: dict[str, Any]) -> httpx.Response:
@@ -247,6 +251,7 @@ BUDGET: dict[Callable[..., httpx.Response], int] = {
     list_shares: 2,
     create_archive: 3,
     list_archives: 2,
+    list_events: 1,
     update_file: 3,
     delete_file: 3,
 }
@@ -283,7 +288,7 @@ def test_warm_request_stays_within_its_budget(api: ProxiedApi, send: Callable[..
 @pytest.mark.parametrize("send", SHARING_BUDGET)
 def test_warm_sharing_request_stays_within_its_budget(api: ProxiedApi, send: Callable[..., httpx.Response]) -> None:
     client, owner = api.client, api.owner
-    friend = make_account(client, api.services)
+    friend = make_account(api.services)
     token = client.post("/api/v1/file-requests", json={"title": "x"}, headers=owner.headers).json()["token"]
     public = make_file(client, owner, is_public=True)["id"]
     file = make_file(client, owner) | {"friend": friend.id, "friend_email": friend.email, "public": public, "token": token}

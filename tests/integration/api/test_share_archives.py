@@ -19,6 +19,7 @@ from lambda_app.services.sharing.share_links import NoSuchLinkError, Visitor
 from tests.support.accounts import Account
 from tests.support.archives_api import BROWSER_AGENT, SharedFiles, run_worker
 from tests.support.gateway import unused_address
+from tests.support.loopback import loopback_client
 from tests.support.problems import assert_problem
 from tests.support.shares import expire_share, visitor
 
@@ -43,7 +44,7 @@ def test_visitor_downloads_all_files_as_one_zip_that_counts_once(client: httpx.C
     assert_problem(too_early, 404, "archive_not_found")
     assert (redirect.status_code, before, link.downloads()) == (302, 0, 1)
     assert "X-Amz-Expires=60&" in redirect.headers["location"]
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         body = s3.get(redirect.headers["location"]).content
     with zipfile.ZipFile(io.BytesIO(body)) as found:
         assert {entry.filename: found.read(entry) for entry in found.infolist()} == {"n.txt": b"0", "n (2).txt": b"1"}
@@ -72,7 +73,7 @@ def test_zip_download_url_is_returned_as_json_on_request(client: httpx.Client, s
     assert response.status_code == 200
     assert response.json().keys() == {"download_url", "expires_at"}
     assert link.downloads() == 1
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         assert zipfile.is_zipfile(io.BytesIO(s3.get(response.json()["download_url"]).content))
 
 
@@ -109,7 +110,7 @@ def test_resumed_zip_download_is_audited_and_not_counted(
         again = home.get(path, headers=rest)
 
         assert (first.status_code, again.status_code, link.downloads()) == (302, 302, 1)
-        with httpx.Client(trust_env=False) as s3:
+        with loopback_client() as s3:
             part = s3.get(again.headers["location"], headers={"Range": "bytes=5-"})
             assert part.content == s3.get(first.headers["location"]).content[5:]
         # The link is exhausted: it refuses other visitors, and after a minute the same visitor for the whole zip.

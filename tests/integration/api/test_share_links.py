@@ -23,6 +23,7 @@ from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.storage.s3 import S3ObjectStore
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, unused_address
+from tests.support.loopback import loopback_client
 from tests.support.problems import assert_problem, assert_unauthenticated
 from tests.support.shares import BROWSER, change_share, counts_of, expire_share, make_share, read_bytes, share_pass_header
 
@@ -392,7 +393,7 @@ def test_head_is_not_counted_and_serves_no_bytes(client: httpx.Client, owner: Ac
     response = client.head(f"{share['url']}/files/{file}")
 
     assert (listing.status_code, response.status_code) == (200, 302)
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         assert s3.head(response.headers["location"]).headers["content-length"] == str(len(BODY))
         stolen = s3.get(response.headers["location"])
     assert stolen.status_code == 403
@@ -623,7 +624,7 @@ def test_download_url_is_returned_as_json_on_request(client: httpx.Client, owner
     assert response.json().keys() == {"download_url", "expires_at"}
     seconds_left = datetime.fromisoformat(response.json()["expires_at"]) - clock.now()
     assert timedelta(seconds=50) < seconds_left <= timedelta(seconds=60)
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         assert s3.get(response.json()["download_url"]).content == BODY
     head = client.head(f"{share['url']}/files/{file}", headers=headers)
     assert (head.status_code, head.content) == (302, b"")

@@ -14,6 +14,7 @@ from lambda_app.core import clock
 from lambda_app.factory import Services
 from lambda_app.models import AuditEvent, UploadToken, UploadTokenFile
 from tests.support.accounts import Account
+from tests.support.loopback import loopback_client
 from tests.support.problems import assert_problem, assert_unauthenticated
 
 TOKENS = "/api/v1/upload-tokens"
@@ -47,7 +48,7 @@ def started(client: httpx.Client, created: dict[str, Any], size: int = len(CONTE
 
 
 def put(url: str, content: bytes) -> httpx.Response:
-    with httpx.Client(trust_env=False) as store:
+    with loopback_client() as store:
         return store.put(url, content=content)
 
 

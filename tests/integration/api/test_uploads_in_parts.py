@@ -11,6 +11,7 @@ from lambda_app.factory import Services
 from lambda_app.models import File, FileStatus
 from lambda_app.storage.parts import MULTIPART_MAX_BYTES
 from tests.support.accounts import Account, sha256_hex, start_upload
+from tests.support.loopback import loopback_client
 from tests.support.problems import assert_problem, assert_unauthenticated
 from tests.support.quota_assertions import assert_quota_is_exact
 
@@ -33,7 +34,7 @@ def sign(client: httpx.Client, owner: Account, file_id: str, *parts: dict[str, A
 def send(part: dict[str, Any], body: bytes) -> int:
     # httpx sets Content-Length to the length of the body, like every HTTP client.
     headers = {name: value for name, value in part["headers"].items() if name != "Content-Length"}
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         return s3.request(part["method"], part["upload_url"], content=body, headers=headers).status_code
 
 
@@ -68,7 +69,7 @@ def test_multipart_upload_is_downloaded_unchanged(client: httpx.Client, services
     assert (response.status_code, response.json()["status"]) == (200, "available")
     assert complete(client, owner, started["file_id"]).json() == response.json()
     url = client.get(f"{FILES}/download/{started['file_id']}", headers=owner.headers).json()["download_url"]
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         assert s3.get(url).content == body
     assert_quota_is_exact(services, [owner.id])
 
@@ -205,5 +206,5 @@ def test_content_that_contradicts_its_type_is_served_as_octet_stream(client: htt
 
     assert (file["status"], file["content_type"], file["detected_content_type"]) == (FileStatus.AVAILABLE, "image/png", "text/html")
     assert download["content_type"] == "application/octet-stream"
-    with httpx.Client(trust_env=False) as s3:
+    with loopback_client() as s3:
         assert s3.get(download["download_url"]).headers["content-type"] == "application/octet-stream"

@@ -46,7 +46,7 @@ client_receipts = load_client()
 
 @pytest.fixture
 def owner(api: httpx.Client, log: OwnLog) -> Account:
-    return make_account(api, log.services)
+    return make_account(log.services)
 
 
 def receipt_of(api: httpx.Client, owner: Account, file: dict[str, Any]) -> httpx.Response:
@@ -257,13 +257,13 @@ def test_guest_gets_the_receipt_with_the_tokens_of_the_upload(api: httpx.Client,
 
 def test_receipt_is_for_users_who_may_manage_the_file(api: httpx.Client, log: OwnLog, owner: Account) -> None:
     file = make_file(api, owner, BODY)
-    reader = make_account(api, log.services)
+    reader = make_account(log.services)
     grant = api.put(f"/api/v1/files/{file['id']}/grants", json={"user_id": str(reader.id)}, headers=owner.headers)
     assert grant.status_code == 200
     log.seal()
 
     assert receipt_of(api, reader, file).status_code == 403
-    assert receipt_of(api, make_account(api, log.services), file).status_code == 403
+    assert receipt_of(api, make_account(log.services), file).status_code == 403
     assert_problem(receipt_of(api, owner, {"id": uuid4()}), 404, "file_not_found")
 
 

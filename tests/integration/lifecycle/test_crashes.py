@@ -126,7 +126,7 @@ def test_crash_during_an_update_is_atomic_and_the_update_can_be_repeated(lifecyc
     """Sends a conditional PUT through the Lambda handler and crashes before or after the commit."""
     outcomes: list[bool] = []
     while True:
-        account = make_account(client_of(lifecycle), lifecycle.services)
+        account = make_account(lifecycle.services)
         user = User(id=account.id, is_superuser=False)
         path = f"/api/v1/files/{upload(lifecycle, user).id}"
         before = client_of(lifecycle).get(path, headers=account.headers)

@@ -106,7 +106,7 @@ def world(
         assert faulty.aws.client("s3").meta.config.read_timeout == READ_TIMEOUT_SECONDS < LATE_SECONDS
         transport = GatewayTransport(GatewayHandler(create_app(own, faulty)))
         with httpx.Client(transport=transport, base_url="https://api.test") as client, httpx.Client(trust_env=False, timeout=5) as s3:
-            yield World(proxy, faulty, healthy, client, s3, random.Random(seed), make_account(client, faulty))
+            yield World(proxy, faulty, healthy, client, s3, random.Random(seed), make_account(faulty))
         for services in (faulty, healthy):
             services.aws.client("s3").close()
             services.engine.dispose()

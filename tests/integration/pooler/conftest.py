@@ -84,6 +84,6 @@ def disrupted(settings: Settings, services: Services, whole: httpx.Client, owner
 @pytest.fixture
 def disruption(settings: Settings, services: Services, client: httpx.Client) -> Iterator[Disruption]:
     """An API whose database connection can be broken."""
-    owner = make_account(client, services)
+    owner = make_account(services)
     with disrupted(settings, services, client, owner, upstream=settings.database_url.get_secret_value()) as disruption:
         yield disruption

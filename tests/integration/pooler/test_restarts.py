@@ -96,7 +96,7 @@ def _stack(settings: Settings, postgres: CrashablePostgres) -> Iterator[Crashabl
     transport = GatewayTransport(GatewayHandler(create_app(own, whole)))
     pooler: Pooler
     with httpx.Client(transport=transport, base_url="https://api.test") as client, running_pooler(url) as pooler:
-        owner = make_account(client, whole)
+        owner = make_account(whole)
         with disrupted(own, whole, client, owner, upstream=pooler.url_for(url)) as disruption:
 
             def crash() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from botocore.awsrequest import AWSResponse  # type: ignore[import-untyped]  # botocore ships no types
 from urllib3 import HTTPResponse
@@ -18,12 +17,13 @@ from lambda_app.storage.keys import object_key
 from lambda_app.storage.object_store import ObjectWithheldError
 from lambda_app.storage.s3 import S3ObjectStore
 from tests.integration.storage.s3_world import S3World, settings_for
+from tests.support.loopback import loopback_client
 from tests.support.object_store_contract import ObjectStoreContract
 
 
 @pytest.fixture(scope="module")
 def world(s3_server: ObjectStoreServer) -> Iterator[S3World]:
-    with httpx.Client(trust_env=False) as client:
+    with loopback_client() as client:
         yield S3World(s3_server, client)
 
 

@@ -109,7 +109,7 @@ export function ApiKeys() {
 const KEY_DAYS = ["30", "90", "365", ""] as const;
 
 function NewKeyDialog({ onClose, onMade }: { readonly onClose: () => void; readonly onMade: (key: NewApiKey) => void }) {
-  const scopes: readonly Scope[] = ["files:read", "files:write", "shares", ...(user.value?.is_superuser ? (["admin"] as const) : [])];
+  const scopes: readonly Scope[] = ["files:read", "files:write", "shares", "events:read", ...(user.value?.is_superuser ? (["admin"] as const) : [])];
   async function create(fields: FormData): Promise<void> {
     const days = textOf(fields, "days");
     const chosen = fields.getAll("scope") as Scope[];

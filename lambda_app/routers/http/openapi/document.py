@@ -21,6 +21,7 @@ TAGS = {
     "second factor": "One-time codes of an authenticator app at sign-in.",
     "credentials": "The caller's own sessions and API keys.",
     "receipts": "Signed proofs of what was stored and downloaded, and the keys that verify them.",
+    "events": "What happened to the caller's files, links, requests, archives and account.",
     "admin": "Statistics and the audit log, for superusers.",
     "share links": "What visitors of a share link use. Browsers get pages, programs JSON.",
     "public uploads": "What guests of a file request use. No account is needed.",

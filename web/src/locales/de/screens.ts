@@ -330,7 +330,7 @@ export const screens: ScreenTexts = {
     keyRevoked: "Der Schlüssel ist widerrufen",
     scopes: "Er darf",
     chooseScope: "Wählen Sie mindestens eine Berechtigung.",
-    scopeNames: { "files:read": "Dateien lesen", "files:write": "Dateien hochladen, ändern und löschen", shares: "Links und Anfragen verwalten", admin: "Den Dienst verwalten" },
+    scopeNames: { "files:read": "Dateien lesen", "files:write": "Dateien hochladen, ändern und löschen", shares: "Links und Anfragen verwalten", "events:read": "Ereignisse lesen", admin: "Den Dienst verwalten" },
     revokeKey: "Widerrufen",
     revokeKeyOf: (name) => `${name} widerrufen`,
     revokeKeyTitle: (name) => `„${name}“ widerrufen?`,

@@ -337,7 +337,7 @@ export const screens = {
     keyRevoked: "The key is revoked",
     scopes: "It may",
     chooseScope: "Choose at least one permission.",
-    scopeNames: { "files:read": "Read files", "files:write": "Upload, change and delete files", shares: "Manage links and requests", admin: "Administer the service" },
+    scopeNames: { "files:read": "Read files", "files:write": "Upload, change and delete files", shares: "Manage links and requests", "events:read": "Read events", admin: "Administer the service" },
     revokeKey: "Revoke",
     revokeKeyOf: (name: string) => `Revoke ${name}`,
     revokeKeyTitle: (name: string) => `Revoke “${name}”?`,

@@ -1,0 +1,178 @@
+"""What the dispatcher reads from the audit log and writes for users."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    DateTime,
+    Integer,
+    String,
+    Uuid,
+    column,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Session
+
+from lambda_app.db.session import own_transaction
+from lambda_app.models import (
+    Archive,
+    AuditCheckpoint,
+    AuditEra,
+    AuditEvent,
+    EventCursor,
+    File,
+    FileRequest,
+    PublishedEvent,
+    Share,
+    User,
+    UserSession,
+)
+from lambda_app.repositories.batch_delete import delete_in_batches
+from lambda_app.repositories.statements import json_parameter
+
+
+class SealedEvent(NamedTuple):
+    """An event of the audit log, with the fields from which the events of users are made."""
+
+    era: int
+    xid: int
+    seq: int
+    at: datetime
+    action: str
+    actor_id: UUID | None
+    subject: str | None
+    details: str | None
+    source_address: str | None
+
+
+class LogPosition(NamedTuple):
+    """The place of an event in the log."""
+
+    era: int
+    xid: int
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event of one user."""
+
+    owner_id: UUID
+    type: str
+    at: datetime
+    subject: str
+    data: dict[str, Any]
+
+
+class NamedObject(NamedTuple):
+    """The owner of a row, and what its events show about it."""
+
+    owner_id: UUID
+    data: dict[str, Any]
+
+
+class EventDispatchRepository:
+    """Reads sealed events behind the cursor, and writes the events of users in the same transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @contextmanager
+    def dispatching(self) -> Iterator[LogPosition | None]:
+        """Open the dispatcher's transaction, and commit it at the end. Yields the cursor; None if another dispatcher is at work."""
+        with own_transaction(self._session):
+            query = select(EventCursor.era, EventCursor.xid, EventCursor.seq).where(EventCursor.id == 1)
+            row = self._session.execute(query.with_for_update(skip_locked=True)).one_or_none()
+            yield None if row is None else LogPosition(*row)
+
+    def list_sealed(self, after: LogPosition, *, limit: int) -> list[SealedEvent]:
+        """Return up to `limit` sealed events of the era behind the position, in the order of the log."""
+        cutoff = select(func.max(AuditCheckpoint.cutoff)).where(AuditCheckpoint.era == after.era).scalar_subquery()
+        place = tuple_(literal(after.xid, AuditEvent.xid.type), literal(after.seq, AuditEvent.seq.type))
+        query = (
+            select(*(AuditEvent.__table__.c[name] for name in SealedEvent._fields))
+            .where(AuditEvent.era == after.era, AuditEvent.xid < cutoff, tuple_(AuditEvent.xid, AuditEvent.seq) > place)
+            .order_by(AuditEvent.xid, AuditEvent.seq)
+            .limit(limit)
+        )
+        return [SealedEvent(*row) for row in self._session.execute(query)]
+
+    def next_era(self, era: int) -> int | None:
+        """Return the era that follows; None if this one still gets events."""
+        return self._session.execute(select(func.min(AuditEra.era)).where(AuditEra.era > era)).scalar_one_or_none()
+
+    def move_cursor(self, to: LogPosition) -> None:
+        """Set the cursor."""
+        self._session.execute(update(EventCursor).where(EventCursor.id == 1).values(to._asdict()))
+
+    def find_objects(self, subjects: Collection[str]) -> dict[str, NamedObject]:
+        """Return the rows of these subjects, as `file:<id>`. Deleted rows and unknown kinds are missing."""
+        ids: dict[str, list[UUID]] = {}
+        for name, _, text in (subject.partition(":") for subject in subjects):
+            if name in _KINDS:
+                ids.setdefault(name, []).append(UUID(text))
+        found: dict[str, NamedObject] = {}
+        for name, wanted in ids.items():
+            kind = _KINDS[name]
+            query = select(kind.id, kind.owner_id, *kind.columns).where(kind.id.in_(wanted))
+            for object_id, owner_id, *values in self._session.execute(query):
+                shown = dict(zip((column.key for column in kind.columns), values, strict=True))
+                data = shown if kind.name is None else {kind.name: str(object_id), **shown}
+                found[f"{name}:{object_id}"] = NamedObject(owner_id, data)
+        return found
+
+    def add(self, events: Sequence[NewEvent]) -> int:
+        """Insert the events of users that exist, in this order; return how many."""
+        if not events:
+            return 0
+        given = json_parameter([{"position": position, **asdict(event)} for position, event in enumerate(events)])
+        table = PublishedEvent.__table__.c
+        rows = func.jsonb_to_recordset(given).table_valued(
+            column("position", Integer),
+            column("owner_id", Uuid),
+            column("type", String),
+            column("at", DateTime(timezone=True)),
+            column("subject", String),
+            column("data", JSONB),
+        )
+        rows = rows.render_derived(name="rows", with_types=True)
+        names = ["owner_id", "type", "at", "subject", "data"]
+        # The lock keeps the user from being deleted before the commit.
+        owners = select(User.id).where(User.id.in_({event.owner_id for event in events})).order_by(User.id)
+        locked = owners.with_for_update(read=True, key_share=True).cte("locked")
+        ordered = select(*(rows.c[name] for name in names)).join(locked, locked.c.id == rows.c.owner_id).order_by(rows.c.position)
+        added = insert(PublishedEvent).from_select(names, ordered).returning(table.id)
+        return len(self._session.execute(added).all())
+
+    def purge(self, *, before: datetime) -> int:
+        """Delete events from before this time, in batches; return how many."""
+        return delete_in_batches(self._session, PublishedEvent, PublishedEvent.at < before)
+
+
+class _Kind(NamedTuple):
+    """A table of objects: its keys, and the columns that events show."""
+
+    id: Any
+    owner_id: Any
+    name: str | None
+    """The member of `data` that has the id."""
+    columns: tuple[Any, ...]
+
+
+_KINDS = {
+    "file": _Kind(File.id, File.owner_id, "file_id", (File.filename, File.size_bytes)),
+    "share": _Kind(Share.id, Share.owner_id, "share_id", ()),
+    "file_request": _Kind(FileRequest.id, FileRequest.owner_id, "file_request_id", (FileRequest.title,)),
+    "archive": _Kind(Archive.id, Archive.holder_id, "archive_id", (Archive.filename, Archive.size_bytes)),
+    "user_session": _Kind(UserSession.id, UserSession.user_id, None, (UserSession.user_agent,)),
+}
