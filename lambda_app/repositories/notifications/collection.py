@@ -184,7 +184,7 @@ class CollectionRepository:
         return found
 
     def add(self, notifications: Sequence[NewNotification]) -> None:
-        """Add to the notifications that wait. Lock order: notifications, then digests; a sender locks the digest first and waits for none."""
+        """Add to the notifications that wait. Their digests are scheduled before: a sender locks the digest, then its notifications."""
         if not notifications:
             return
         keys = [(each.user_id, each.kind.value, each.subject) for each in notifications]
@@ -195,9 +195,15 @@ class CollectionRepository:
             if its_key in waiting:
                 each.items = _merged(waiting[its_key], each.items)
         given = json_parameter([asdict(each) for each in notifications])
-        types = {"user_id": Uuid(), "kind": String(), "subject": String(), "count": BigInteger(), "items": JSONB()}
-        times = {name: DateTime(timezone=True) for name in ("first_at", "last_at")}
-        columns = [column(name, kind) for name, kind in {**types, **times}.items()]
+        columns: list[Any] = [
+            column("user_id", Uuid),
+            column("kind", String),
+            column("subject", String),
+            column("count", BigInteger),
+            column("items", JSONB),
+            column("first_at", DateTime(timezone=True)),
+            column("last_at", DateTime(timezone=True)),
+        ]
         rows = func.jsonb_to_recordset(given).table_valued(*columns).render_derived(name="rows", with_types=True)
         adding = insert(Notification).from_select([each.name for each in columns], select(*rows.c))
         changes = {

@@ -127,8 +127,8 @@ class NotificationCollector:
         self._collection.move_cursor(expiry_until=until)
 
     def _store(self, notifications: Sequence[NewNotification], *, after: timedelta) -> None:
-        self._collection.add(notifications)
         self._collection.schedule({each.user_id for each in notifications}, at=clock.now() + after, pause=MAIL_PAUSE)
+        self._collection.add(notifications)
 
 
 def _group(grouped: dict[str, NewNotification], event: CollectedEvent, kind: NotificationKind) -> NewNotification:

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0024"
-down_revision = "0022"
+down_revision = "0023"
 branch_labels = None
 depends_on = None
 
@@ -36,7 +36,10 @@ def upgrade() -> None:
         sa.Column("expiry_until", _TIME, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notification_cursor")),
     )
-    op.execute("INSERT INTO notification_cursor (id, event_id, expiry_until) SELECT 1, 0, now() + interval '24 hours'")
+    op.execute(
+        "INSERT INTO notification_cursor (id, event_id, expiry_until) "
+        "SELECT 1, (SELECT coalesce(max(id), 0) FROM published_event), now() + interval '24 hours'"
+    )
     op.create_table(
         "notification",
         _user_id(),
