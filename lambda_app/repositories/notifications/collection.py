@@ -85,19 +85,14 @@ class NewNotification:
     count: int = 0
     items: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, at: datetime, key: str, **item: Any) -> None:
+    def add(self, time: datetime, key: str, **item: Any) -> None:
         """Count one event about an item."""
         self.count += 1
-        self.first_at, self.last_at = min(self.first_at, at), max(self.last_at, at)
-        add_item(self.items, key, {**item, "count": 1})
-
-
-def add_item(items: dict[str, Any], key: str, item: dict[str, Any]) -> None:
-    """Add an item to those that are named, or to its count; drop it if there are enough others."""
-    if key in items:
-        items[key]["count"] += item["count"]
-    elif len(items.keys() - {ABOUT}) < ITEMS_MAX:
-        items[key] = dict(item)
+        self.first_at, self.last_at = min(self.first_at, time), max(self.last_at, time)
+        if key in self.items:
+            self.items[key]["count"] += 1
+        else:
+            self.items[key] = {**item, "count": 1}
 
 
 class CollectionRepository:
@@ -143,7 +138,7 @@ class CollectionRepository:
         return set(self._session.execute(query).scalars())
 
     def see_places(self, places: Mapping[Place, datetime], *, since: datetime) -> set[Place]:
-        """Store the places of sign-ins, and return those that are new: not seen since `since`, for a user with places.
+        """Store the places of sign-ins, in their order, and return those that are new: not seen since `since`, for a user with places.
 
         The first sign-in of an account is not new: there is nothing to compare it with.
         """
@@ -163,7 +158,12 @@ class CollectionRepository:
         later = func.greatest(SignInPlace.seen_at, adding.excluded.seen_at)
         keys = [SignInPlace.user_id, SignInPlace.place_hash]
         self._session.execute(adding.on_conflict_do_update(index_elements=keys, set_={"seen_at": later}))
-        return {place for place in places if place not in known and place.user_id in with_places}
+        new = set()
+        for place in places:
+            if place not in known and place.user_id in with_places:
+                new.add(place)
+            with_places.add(place.user_id)
+        return new
 
     def list_expiring(self, *, after: datetime, until: datetime) -> list[NewNotification]:
         """Return the announcements of open links that expire in this time and whose owners want to know."""
@@ -192,8 +192,7 @@ class CollectionRepository:
         query = select(Notification.user_id, Notification.kind, Notification.subject, Notification.items).where(key.in_(keys))
         waiting = {(row[0], row[1], row[2]): row[3] for row in self._session.execute(query.with_for_update())}
         for each, its_key in zip(notifications, keys, strict=True):
-            if its_key in waiting:
-                each.items = _merged(waiting[its_key], each.items)
+            each.items = _merged(waiting.get(its_key, {}), each.items)
         given = json_parameter([asdict(each) for each in notifications])
         columns: list[Any] = [
             column("user_id", Uuid),
@@ -246,10 +245,13 @@ def _about(link: Any) -> dict[str, Any]:
 
 
 def _merged(waiting: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    """Return the items of a notification with those that are added. The first `ITEMS_MAX` are named; of these, the count is exact."""
     merged = {key: dict(item) for key, item in waiting.items()}
     for key, item in added.items():
         if key == ABOUT:
             merged[ABOUT] = item
-        else:
-            add_item(merged, key, item)
+        elif key in merged:
+            merged[key]["count"] += item["count"]
+        elif len(merged.keys() - {ABOUT}) < ITEMS_MAX:
+            merged[key] = item
     return merged

@@ -22,7 +22,7 @@ ONE_CLICK = {"content": "List-Unsubscribe=One-Click", "headers": {"Content-Type"
 
 @pytest.fixture
 def owner(client: httpx.Client, services: Services) -> Account:
-    account = make_account(client, services)
+    account = make_account(services)
     client.patch(SETTINGS, json=dict.fromkeys(ALL_OFF, True), headers=account.headers).raise_for_status()
     return account
 
@@ -88,7 +88,7 @@ def test_one_click_turns_the_named_kinds_off_without_a_session(
 def test_unsubscribing_changes_only_links_and_requests_of_the_user(
     client: httpx.Client, services: Services, owner: Account, tokens: NotificationTokens
 ) -> None:
-    stranger = make_account(client, services)
+    stranger = make_account(services)
     requests = {}
     for account in (owner, stranger):
         body = {"title": "Photos", "notify_on_upload": True}
@@ -169,7 +169,7 @@ def test_link_is_not_prolonged(client: httpx.Client, services: Services, owner: 
     elif obstacle == "changed":
         change_share(client, owner, share, expires_at=(clock.now() + timedelta(days=2)).isoformat())
     elif obstacle == "other owner":
-        path = prolongation(tokens, make_account(client, services), share, email=owner.email)
+        path = prolongation(tokens, make_account(services), share, email=owner.email)
     elif obstacle == "other address":
         path = prolongation(tokens, owner, share, email="old@example.com")
     else:

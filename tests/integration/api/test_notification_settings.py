@@ -17,7 +17,7 @@ DEFAULTS = {"link_downloads": False, "request_uploads": False, "link_expiry": Fa
 
 @pytest.fixture
 def owner(client: httpx.Client, services: Services) -> Account:
-    return make_account(client, services)
+    return make_account(services)
 
 
 def change(client: httpx.Client, owner: Account, **changes: Any) -> httpx.Response:
