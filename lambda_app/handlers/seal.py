@@ -11,8 +11,8 @@ from lambda_app.services.audit_sealing import LogMismatchError
 DISPATCH_SECONDS = 20.0
 """Time limit for the dispatcher in one run; the next run continues."""
 
-NOTIFICATION_SECONDS = 10.0
-"""Time limits for the collector of notifications, and for the sender of their mails. The next run continues."""
+NOTIFICATION_SECONDS = 5.0
+"""Time limit for the collector of notifications, and for the sender of their mails. One call of SES can take longer."""
 
 logger = logging.getLogger(__name__)
 

@@ -280,6 +280,8 @@ class World:
             "{part_number}": lambda: "1",
             "{file_id}/grants/{user_id}": self._grant,
             "{request_id}": lambda: str(self.request()["id"]),
+            "/unsubscribe/{token}": lambda: "/unsubscribe/forged",
+            "/prolong/{token}": lambda: "/prolong/forged",
             "/r/{token}": lambda: f"/r/{self.link_token}",
             "{user_id}": lambda: str(self.owner.id),
             "{file_id}": lambda: str(start_upload(self._client, self.owner, filename="secret-name.txt")["file_id"]),

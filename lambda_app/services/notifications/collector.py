@@ -50,7 +50,16 @@ class NotificationCollector:
         self._can_send = can_send
 
     def run(self, *, budget_seconds: float) -> CollectionReport:
-        """Read all events behind the cursor, one transaction per batch, within the time budget; then the links that expire soon."""
+        """Read all events behind the cursor, one transaction per batch, within the time budget; then the links that expire soon.
+
+        Places of sign-ins that no longer count are deleted.
+        """
+        report = self._read(budget_seconds=budget_seconds)
+        if report.is_finished:
+            self._collection.purge_places(before=clock.now() - PLACE_MEMORY)
+        return report
+
+    def _read(self, *, budget_seconds: float) -> CollectionReport:
         ends_at = monotonic() + budget_seconds
         read = 0
         while True:
