@@ -120,6 +120,9 @@ function accountCalls(http: Http, session: SignInSession) {
       return all;
     },
     endSession: (sessionId: string) => http.call("delete", "/api/v1/users/me/sessions/{session_id}", { path: { session_id: sessionId } }),
+    /** Which mails the account gets. */
+    notifications: (options?: CallOptions) => http.call("get", "/api/v1/users/me/notifications", { ...options }),
+    updateNotifications: (body: api.NotificationSettingsUpdate) => http.call("patch", "/api/v1/users/me/notifications", { body }),
     apiKeys: (options?: CallOptions) => http.call("get", "/api/v1/users/me/api-keys", { ...options }),
     createApiKey: (body: api.ApiKeyCreate) => http.call("post", "/api/v1/users/me/api-keys", { body }),
     deleteApiKey: (keyId: string) => http.call("delete", "/api/v1/users/me/api-keys/{key_id}", { path: { key_id: keyId } }),

@@ -45,11 +45,17 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[Site]:
+def site(settings: Settings, s3_server: ObjectStoreServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The API and the web app, served over HTTP."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    changes = {"api_url": url, "database_pool_size": 5, "trash_retention_days": 30, "web_app_folder": web_app.build()}
+    changes = {
+        "api_url": url,
+        "database_pool_size": 5,
+        "trash_retention_days": 30,
+        "web_app_folder": web_app.build(),
+        "mail_folder": str(tmp_path_factory.mktemp("mail")),
+    }
     site_settings = settings.model_copy(update=changes)
     services = Services.build(site_settings)
     server = uvicorn.Server(uvicorn.Config(create_app(site_settings, services), log_level="warning", lifespan="off"))

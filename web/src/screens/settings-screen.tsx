@@ -2,6 +2,7 @@
 
 import { LANGUAGES, language, setLanguage, t, type Language } from "../core/language";
 import { s } from "../core/screen-texts";
+import { serverConfig } from "../core/server-config";
 import { setSingleKeys, singleKeysEnabled } from "../core/keys";
 import { location } from "../core/router";
 import { setTheme, theme, type Theme } from "../core/theme";
@@ -9,6 +10,7 @@ import { Switch } from "../ui/choices";
 import { Password, Profile, ProfileName } from "../settings/account";
 import { DeleteAccount } from "../settings/delete-account";
 import { ApiKeys } from "../settings/api-keys";
+import { Notifications } from "../settings/notifications";
 import { Section, SECTIONS } from "../settings/section";
 import { SecondFactor } from "../settings/second-factor";
 import { Sessions } from "../settings/sessions";
@@ -23,7 +25,7 @@ export function SettingsScreen() {
       </div>
       <div class="settings">
         <nav class="nav" aria-label={t.nav.settings}>
-          {SECTIONS.map((section) => (
+          {SECTIONS.filter((section) => section !== "notifications" || serverConfig.value?.mail_available).map((section) => (
             <a key={section} href={`#${section}`} aria-current={section === current ? "true" : undefined}>
               {s.settings.sections[section]}
             </a>
@@ -39,6 +41,7 @@ export function SettingsScreen() {
           </Section>
           <SecondFactor />
           <Sessions />
+          {serverConfig.value?.mail_available && <Notifications />}
           <ApiKeys />
           <Section id="device">
             <div class="card pad stack">

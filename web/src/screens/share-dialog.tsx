@@ -56,7 +56,9 @@ export function ShareDialog({ files, link: initialLink, onClose }: ShareDialogPr
           : await api.shares.update(link.id, shareChanges(saved, rules));
       keepLink(answer);
       setLink(answer);
-      setSaved(rules);
+      const stored = { ...rules, notifies: answer.notify_on_download };
+      setSaved(stored);
+      setRules(stored);
       if (link !== null) showToast(s.share.saved);
     } catch (cause) {
       setError(shareProblem(cause));

@@ -17,6 +17,8 @@ export interface LinkRules {
   readonly maxDownloads: number | null;
   readonly allowsDownload: boolean;
   readonly note: string;
+  /** Whether the owner gets a mail about downloads; null for the account's setting. */
+  readonly notifies: boolean | null;
 }
 
 export const EXPIRY_DAYS: Readonly<Record<"1" | "7" | "14", number>> = { "1": 1, "7": 7, "14": 14 };
@@ -39,6 +41,7 @@ export function newLinkRules(now: Date): LinkRules {
     maxDownloads: null,
     allowsDownload: true,
     note: "",
+    notifies: null,
   };
 }
 
@@ -53,6 +56,7 @@ export function rulesOf(link: Share): LinkRules {
     maxDownloads: link.max_downloads,
     allowsDownload: link.allows_download,
     note: link.note ?? "",
+    notifies: link.notify_on_download,
   };
 }
 
@@ -66,6 +70,7 @@ export function shareBody(rules: LinkRules, fileIds: readonly string[]): ShareCr
     max_downloads: rules.maxDownloads,
     allows_download: rules.allowsDownload,
     note: rules.note.trim() === "" ? null : rules.note.trim(),
+    ...(rules.notifies === null ? {} : { notify_on_download: rules.notifies }),
   };
 }
 
@@ -80,6 +85,7 @@ export function shareChanges(before: LinkRules, after: LinkRules): ShareUpdate {
     ...(before.hasPassword && !after.hasPassword ? { password: null } : {}),
     ...(before.maxDownloads === after.maxDownloads ? {} : { max_downloads: after.maxDownloads }),
     ...(before.allowsDownload === after.allowsDownload ? {} : { allows_download: after.allowsDownload }),
+    ...(after.notifies === null || before.notifies === after.notifies ? {} : { notify_on_download: after.notifies }),
     ...(before.note.trim() === after.note.trim() ? {} : { note: after.note.trim() === "" ? null : after.note.trim() }),
   };
 }
