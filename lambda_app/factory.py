@@ -35,6 +35,7 @@ from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.callers import CallerRepository, caller_statements
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
+from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
@@ -68,6 +69,7 @@ from lambda_app.repositories.notifications.settings import NotificationSettingRe
 from lambda_app.repositories.sharing.caller_links import CallerLinkRepository, link_statements
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.repositories.sharing.grants import FileGrantRepository
+from lambda_app.repositories.sharing.link_files import LinkFileRepository
 from lambda_app.repositories.sharing.link_tokens import LinkTokenRepository
 from lambda_app.repositories.sharing.named_access import NamedAccessRepository
 from lambda_app.repositories.sharing.open_access import OpenAccessRepository
@@ -79,6 +81,7 @@ from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.callers import CallerService
 from lambda_app.services.accounts.deletions import AccountDeletionService
+from lambda_app.services.accounts.device_logins import DeviceLoginService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
 from lambda_app.services.accounts.request_limits import RequestLimits
@@ -116,6 +119,8 @@ from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
 from lambda_app.services.sharing.link_downloads import LinkDownloadService
+from lambda_app.services.sharing.link_files import LinkFileService
+from lambda_app.services.sharing.link_mail import LinkMailService, LinkMailSettings
 from lambda_app.services.sharing.link_tokens import LinkTokenEncryption
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
@@ -297,6 +302,10 @@ class Services:
         """The API key service of one unit of work."""
         return ApiKeyService(api_keys=ApiKeyRepository(session))
 
+    def device_logins(self, session: Session) -> DeviceLoginService:
+        """The service for device sign-ins, for one unit of work."""
+        return DeviceLoginService(device_logins=DeviceLoginRepository(session), sessions=self.sessions(session))
+
     def recovery(self, session: Session) -> RecoveryService:
         """The service for password resets and e-mail verification, for one unit of work."""
         return RecoveryService(
@@ -367,6 +376,7 @@ class Services:
         """The maintenance service of one unit of work."""
         return MaintenanceService(
             sessions=SessionRepository(session),
+            device_logins=DeviceLoginRepository(session),
             mail_tokens=MailTokenRepository(session),
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),
@@ -455,6 +465,24 @@ class Services:
             share_tokens=ShareTokens(self.keys),
             cipher=self._link_cipher(),
             recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
+        )
+
+    def link_files(self, session: Session) -> LinkFileService:
+        """The service that adds files to links and removes them, for one unit of work."""
+        return LinkFileService(link_files=LinkFileRepository(session), shares=self.shares(session))
+
+    def link_mail(self, session: Session) -> LinkMailService:
+        """The service that mails links to recipients, for one unit of work."""
+        settings = self.settings
+        return LinkMailService(
+            shares=self.shares(session),
+            allowances=MailAllowanceRepository(session),
+            audit=AuditRepository(session),
+            settings=LinkMailSettings(
+                policy=MailPolicy(can_send=settings.can_send_mail, public_url=settings.public_url),
+                link_base=settings.api_url or settings.public_url,
+                brand=settings.brand_name,
+            ),
         )
 
     def share_links(self, session: Session) -> ShareLinkService:

@@ -10,6 +10,7 @@ from lambda_app.factory import Services
 from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.deletions import AccountDeletionService
+from lambda_app.services.accounts.device_logins import DeviceLoginService
 from lambda_app.services.accounts.recovery import RecoveryService
 from lambda_app.services.accounts.second_factor import SecondFactorService
 from lambda_app.services.accounts.sessions import SessionService
@@ -28,6 +29,8 @@ from lambda_app.services.notifications.settings import NotificationSettingServic
 from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
+from lambda_app.services.sharing.link_files import LinkFileService
+from lambda_app.services.sharing.link_mail import LinkMailService
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.share_links import ShareLinkService
 from lambda_app.services.sharing.shares import ShareService
@@ -86,8 +89,11 @@ UsageDep = Annotated[UsageService, _service(Services.usage)]
 AuthenticationDep = Annotated[AuthenticationService, _service(Services.authentication)]
 SessionsDep = Annotated[SessionService, _service(Services.sessions)]
 ApiKeysDep = Annotated[ApiKeyService, _service(Services.api_keys)]
+DeviceLoginsDep = Annotated[DeviceLoginService, _service(Services.device_logins)]
 AccountDeletionsDep = Annotated[AccountDeletionService, _service(Services.account_deletions)]
 SecondFactorsDep = Annotated[SecondFactorService, _service(Services.second_factors)]
+LinkMailDep = Annotated[LinkMailService, _service(Services.link_mail)]
+LinkFilesDep = Annotated[LinkFileService, _service(Services.link_files)]
 SharesDep = Annotated[ShareService, _service(Services.shares)]
 ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]
 RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]

@@ -1,6 +1,7 @@
 """The SQLAlchemy tables."""
 
 from lambda_app.models.accounts.api_keys import ApiKey
+from lambda_app.models.accounts.device_logins import DeviceLogin
 from lambda_app.models.accounts.mail_allowances import MailAllowance
 from lambda_app.models.accounts.mail_tokens import MailPurpose, MailToken
 from lambda_app.models.accounts.recovery_codes import RecoveryCode
@@ -27,7 +28,16 @@ from lambda_app.models.notifications import (
 )
 from lambda_app.models.sharing.file_requests import FileRequest, OpenFileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
-from lambda_app.models.sharing.shares import OpenShare, Share, ShareAudience, ShareDetails, ShareDownload, ShareFile, ShareRecipient
+from lambda_app.models.sharing.shares import (
+    LinkSummary,
+    OpenShare,
+    Share,
+    ShareAudience,
+    ShareDetails,
+    ShareDownload,
+    ShareFile,
+    ShareRecipient,
+)
 from lambda_app.models.webhooks import DeliveryStatus, Webhook, WebhookDelivery
 
 __all__ = [
@@ -50,6 +60,7 @@ __all__ = [
     "AuditTile",
     "Base",
     "DeliveryStatus",
+    "DeviceLogin",
     "EventCursor",
     "File",
     "FileGrant",
@@ -57,6 +68,7 @@ __all__ = [
     "FileStatus",
     "GrantRole",
     "IdempotencyKey",
+    "LinkSummary",
     "MailAllowance",
     "MailPurpose",
     "MailToken",

@@ -127,6 +127,11 @@ ERRORS: dict[str, ErrorSpec] = {
     "email_taken": ErrorSpec(409, "Another account has this e-mail address."),
     "user_not_found": ErrorSpec(404, "No account has this id or e-mail address."),
     "own_role": ErrorSpec(409, "Superusers cannot change their own role."),
+    "authorization_pending": ErrorSpec(400, "No user has approved the sign-in yet. Ask again after `interval` seconds."),
+    "access_denied": ErrorSpec(400, "The user denied the sign-in."),
+    "expired_token": ErrorSpec(400, "The device code is unknown, expired or used. Start the sign-in again."),
+    "device_login_not_found": ErrorSpec(404, "No program waits for this code."),
+    "too_many_device_logins": ErrorSpec(429, "Too many sign-ins from this network wait for approval."),
     "api_key_not_found": ErrorSpec(404, "The caller has no API key with this id."),
     "too_many_api_keys": ErrorSpec(409, "The account has the maximum number of API keys."),
     # Files and uploads.
@@ -192,6 +197,13 @@ ERRORS: dict[str, ErrorSpec] = {
     "slug_taken": ErrorSpec(409, "Another share link has this slug."),
     "too_many_shares": ErrorSpec(409, "The account has the maximum number of share links."),
     "too_many_slugs": ErrorSpec(409, "The account has the maximum number of slugs."),
+    "too_many_link_files": ErrorSpec(
+        409, "The share link would open too many files.", {"file_count": _whole_number("How many files the link has now.")}
+    ),
+    "share_expired": ErrorSpec(409, "The share link has expired."),
+    "share_address_unknown": ErrorSpec(409, "The server cannot read the address of the share link. Give it a new one."),
+    "sender_not_verified": ErrorSpec(403, "The caller has not confirmed the own e-mail address."),
+    "too_many_mails": ErrorSpec(429, "The account has sent too many mails. Wait before the next one."),
     "recipient_not_found": ErrorSpec(404, "Some recipients have no account.", {"unknown": _texts("The recipients that have no account.")}),
     "expired_already": ErrorSpec(422, "`expires_at` is in the past."),
     "link_not_found": ErrorSpec(404, "The link does not exist, is closed, or is not for this caller. The response does not tell which."),

@@ -4,6 +4,7 @@ from datetime import timedelta
 from functools import partial
 
 from lambda_app.core import clock
+from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
@@ -23,10 +24,11 @@ EVENT_RETENTION = timedelta(days=30)
 class MaintenanceService:
     """Deletes rows that no request needs any more, and counts what the statistics show."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a repository for each kind of row
         self,
         *,
         sessions: SessionRepository,
+        device_logins: DeviceLoginRepository,
         mail_tokens: MailTokenRepository,
         mail_allowances: MailAllowanceRepository,
         attempts: SignInAttemptRepository,
@@ -36,6 +38,7 @@ class MaintenanceService:
         events: EventDispatchRepository,
     ) -> None:
         self._sessions = sessions
+        self._device_logins = device_logins
         self._mail_tokens = mail_tokens
         self._mail_allowances = mail_allowances
         self._attempts = attempts
@@ -56,6 +59,7 @@ class MaintenanceService:
         now = clock.now()
         steps = {
             "sessions": partial(self._sessions.purge, ended_before=now - ENDED_RETENTION),
+            "device_logins": partial(self._device_logins.purge, expired_before=now),
             "mail_tokens": partial(self._mail_tokens.purge, expired_before=now - ENDED_RETENTION),
             "mail_allowances": partial(self._mail_allowances.purge),
             "sign_in_attempts": partial(self._attempts.purge),

@@ -113,6 +113,11 @@ ROWS: dict[str, Row] = {
     "POST /session": Row(for_everyone(403), json={"email": "x@example.com", "password": "x"}),
     "POST /session/refresh": Row(for_everyone(403)),
     "DELETE /session": Row(for_everyone(403)),
+    # Unknown codes; tests/integration/api/test_device_logins.py has the other cases.
+    "POST /login/device": Row(for_everyone(200), json={"client": "we-upload"}),
+    "POST /login/device/token": Row(for_everyone(400), json={"device_code": "x"}),
+    "GET /users/me/device-logins/{user_code}": Row(for_signed_in(403) | dict.fromkeys(SIGNED_IN, 404)),
+    "POST /users/me/device-logins/{user_code}": Row(for_signed_in(403) | dict.fromkeys(SIGNED_IN, 404), json={"decision": "approve"}),
     "POST /login/forgot-password": Row(for_everyone(503), json={"email": "x@example.com"}),
     "POST /login/reset-password": Row(for_everyone(410), json={"token": "x", "password": "a good password"}),
     "POST /login/verification": Row(for_everyone(503), json={"email": "x@example.com"}),
@@ -182,6 +187,11 @@ ROWS: dict[str, Row] = {
     "GET /shares/{share_id}": Row(for_share_owner(200)),
     "GET /shares/{share_id}/receipts": Row(for_share_owner(200)),
     "PATCH /shares/{share_id}": Row(for_share_owner(200), json={"note": "x"}),
+    "POST /shares/{share_id}/files": Row(only_for_request_owner(200), json={"file_ids": ["{file}"]}),
+    # The link does not have the file.
+    "DELETE /shares/{share_id}/files/{file_id}": Row(for_share_owner(404)),
+    # The test sends no mail.
+    "POST /shares/{share_id}/mail": Row(for_signed_in(503, scope="shares"), json={"addresses": ["x@example.com"]}),
     "POST /shares/{share_id}/rotate": Row(only_for_request_owner(200)),
     "POST /file-requests/{request_id}/rotate": Row(only_for_request_owner(200)),
     "DELETE /shares/{share_id}": Row(for_share_owner(204)),
@@ -208,6 +218,10 @@ ROWS: dict[str, Row] = {
     "POST /r/{token}/files": Row(for_everyone(201), json=FILE),
     "POST /r/{token}/files/{file_id}/complete": Row(for_everyone(404), json={"guest_token": "x"}),
     "POST /r/{token}/files/{file_id}/receipt": Row(for_everyone(404), json={"guest_token": "x"}),
+    "POST /r/{token}/multipart": Row(for_everyone(201), json=FILE),
+    "POST /r/{token}/files/{file_id}/parts": Row(for_everyone(404), json={"guest_token": "x", "parts": [{"number": 1}]}),
+    "POST /r/{token}/files/{file_id}/uploaded-parts": Row(for_everyone(404), json={"guest_token": "x"}),
+    "POST /r/{token}/files/{file_id}/abort": Row(for_everyone(404), json={"guest_token": "x"}),
     "POST /upload-tokens": Row(for_signed_in(201, scope="files:write"), json={}),
     "GET /upload-tokens": Row(for_signed_in(200, scope="files:read")),
     "DELETE /upload-tokens/{upload_token_id}": Row(only_for_archive_owner(204, scope="files:write")),
@@ -290,6 +304,7 @@ class World:
             "{share_id}": lambda: str(self.share()["id"]),
             "/s/{token}": lambda: str(self.share()["url"]),
             "{archive_id}": self._archive,
+            "{user_code}": lambda: "BCDF-GHJK",
         }
         for name, create in factories.items():
             if name in template:
@@ -299,9 +314,13 @@ class World:
 
     def share(self, **options: Any) -> dict[str, Any]:
         """Create a share link to a file of the owner."""
+        return make_share(self._client, self.owner, self.shared_file(), **options)
+
+    def shared_file(self) -> str:
+        """Return the available file of the owner to which the links lead."""
         if self._shared is None:
             self._shared = str(make_file(self._client, self.owner, filename="secret-name.txt")["id"])
-        return make_share(self._client, self.owner, self._shared, **options)
+        return self._shared
 
     def _archive(self) -> str:
         """Create an archive of one file. Repeated calls return the same archive unless it was deleted."""

@@ -127,6 +127,20 @@ class FileTransitionRepository:
         ).add_cte(logged.cte("logged"))
         return ThrottledUpload(*self._session.execute(statement.execution_options(**OWN_TRANSACTION)).one())
 
+    def guests_blocked_until(self, sources: Sequence[str]) -> datetime | None:
+        """Return until when the throttle refuses uploads of these sources; None if it admits them. `reserve_for_guest` checks again."""
+        return self._session.execute(select(blocked_until(sources, clock.now()))).scalar_one()
+
+    def abort_guest_upload(self, file_id: UUID, *, guest_token_hash: str) -> File | None:
+        """Mark a guest's multipart upload in progress as deleting, and release its quota and its place in the request.
+
+        None if the file is no such upload. An upload in one request cannot be aborted: its object may be stored already, and its deletion
+        would count against the deletion allowance of the request's owner.
+        """
+        is_theirs = (File.id == file_id, File.guest_token_hash == guest_token_hash)
+        in_progress = (File.status == FileStatus.PENDING, File.part_size_bytes.is_not(None))
+        return self._transition(*is_theirs, *in_progress, after=FileStatus.DELETING, action="file.upload_aborted")
+
     def accept(self, file_id: UUID, *, detected_content_type: str | None, crc64nvme: str | None = None) -> File | None:
         """Make a pending file available; None if it is no longer pending.
 

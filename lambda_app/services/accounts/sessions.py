@@ -248,7 +248,11 @@ class SessionService:
         if self._sessions.end(session_id, user_id=user.id, action="session.revoked") is None:
             raise NotFoundError("Session not found", code="session_not_found")
 
-    def _open(self, user: User, email: str) -> SignedIn:
+    def open_approved(self, user: User) -> SignedIn:
+        """Open a session that the user has approved in another one."""
+        return self._open(user, None)
+
+    def _open(self, user: User, email: str | None) -> SignedIn:
         now, context, refresh_token = clock.now(), request_context(), new_secret()
         session = UserSession(
             id=uuid4(),
@@ -261,7 +265,7 @@ class SessionService:
             user_agent=context.user_agent,
         )
         signed_in = self._signed_in(user, session, refresh_token)
-        self._sessions.open(session, hash_secret(refresh_token), attempt=attempt_keys(email))
+        self._sessions.open(session, hash_secret(refresh_token), attempt=None if email is None else attempt_keys(email))
         return signed_in
 
     def _signed_in(self, user: User, session: UserSession, refresh_token: str) -> SignedIn:

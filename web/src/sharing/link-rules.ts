@@ -16,6 +16,7 @@ export interface LinkRules {
   readonly password: string;
   readonly maxDownloads: number | null;
   readonly allowsDownload: boolean;
+  readonly title: string;
   readonly note: string;
   /** Whether the owner gets a mail about downloads; null for the account's setting. */
   readonly notifies: boolean | null;
@@ -40,6 +41,7 @@ export function newLinkRules(now: Date): LinkRules {
     password: "",
     maxDownloads: null,
     allowsDownload: true,
+    title: "",
     note: "",
     notifies: null,
   };
@@ -55,9 +57,14 @@ export function rulesOf(link: Share): LinkRules {
     password: "",
     maxDownloads: link.max_downloads,
     allowsDownload: link.allows_download,
+    title: link.title ?? "",
     note: link.note ?? "",
     notifies: link.notify_on_download,
   };
+}
+
+function textOrNull(text: string): string | null {
+  return text.trim() === "" ? null : text.trim();
 }
 
 export function shareBody(rules: LinkRules, fileIds: readonly string[]): ShareCreate {
@@ -69,7 +76,8 @@ export function shareBody(rules: LinkRules, fileIds: readonly string[]): ShareCr
     password: rules.hasPassword ? rules.password : null,
     max_downloads: rules.maxDownloads,
     allows_download: rules.allowsDownload,
-    note: rules.note.trim() === "" ? null : rules.note.trim(),
+    title: textOrNull(rules.title),
+    note: textOrNull(rules.note),
     ...(rules.notifies === null ? {} : { notify_on_download: rules.notifies }),
   };
 }
@@ -86,7 +94,8 @@ export function shareChanges(before: LinkRules, after: LinkRules): ShareUpdate {
     ...(before.maxDownloads === after.maxDownloads ? {} : { max_downloads: after.maxDownloads }),
     ...(before.allowsDownload === after.allowsDownload ? {} : { allows_download: after.allowsDownload }),
     ...(after.notifies === null || before.notifies === after.notifies ? {} : { notify_on_download: after.notifies }),
-    ...(before.note.trim() === after.note.trim() ? {} : { note: after.note.trim() === "" ? null : after.note.trim() }),
+    ...(before.title.trim() === after.title.trim() ? {} : { title: textOrNull(after.title) }),
+    ...(before.note.trim() === after.note.trim() ? {} : { note: textOrNull(after.note) }),
   };
 }
 
