@@ -38,9 +38,7 @@ def create_file_request(
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> NewFileRequest:
     """Create a link by which people without an account can upload files to the caller."""
-    # Without the choices that earlier versions did not know, a request is the same as before the upgrade.
-    unknown = {"notify_on_upload"} if parameters.notify_on_upload is None else None
-    route, body = "POST /file-requests", parameters.model_dump_json(exclude=unknown)
+    route, body = "POST /file-requests", parameters.identity()
     keyed = None if idempotency_key is None else KeyedRequest.of(user_id=user.id, route=route, key=idempotency_key, body=body)
     created = file_requests.create(user, parameters, keyed=keyed)
     response.headers["Cache-Control"] = "no-store"

@@ -76,6 +76,13 @@ class FileRequestCreate(RequestModel):
         description="Whether the owner gets a mail about received files; by default the setting `request_uploads` of the account decides.",
     )
 
+    def identity(self) -> str:
+        """Return the text by which two requests with one idempotency key are compared.
+
+        Choices that earlier versions did not know are left out if they were not made, so that a repetition after an upgrade is the same.
+        """
+        return self.model_dump_json(exclude={"notify_on_upload"} if self.notify_on_upload is None else None)
+
 
 class FileRequestUpdate(RequestModel):
     """Changes of a file request. Omitted fields are not changed."""
