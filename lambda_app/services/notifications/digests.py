@@ -57,6 +57,9 @@ class DigestSender:
     def _deliver(self, claimed: ClaimedDigest) -> bool | None:
         """Send a claimed mail. True: sent. False: failed. None: there was nothing to send, or its turn has not come."""
         recipient = claimed.recipient
+        if claimed.attempts >= ATTEMPTS_MAX:
+            # Each attempt ended its process.
+            return self._drop(claimed)
         if recipient is None or not claimed.content:
             self._digests.complete(claimed.user_id, now=clock.now(), pause=MAIL_PAUSE, was_sent=False)
             return None
@@ -74,11 +77,14 @@ class DigestSender:
 
     def _fail(self, claimed: ClaimedDigest) -> bool:
         if claimed.attempts + 1 >= ATTEMPTS_MAX:
-            logger.error("A mail with notifications is dropped after %s attempts", claimed.attempts + 1)
-            self._digests.complete(claimed.user_id, now=clock.now(), pause=MAIL_PAUSE, was_sent=False)
-        else:
-            delay = min(RETRY_FIRST * 2**claimed.attempts, RETRY_LONGEST)
-            self._digests.postpone(claimed.user_id, until=clock.now() + delay)
+            return self._drop(claimed)
+        delay = min(RETRY_FIRST * 2**claimed.attempts, RETRY_LONGEST)
+        self._digests.postpone(claimed.user_id, until=clock.now() + delay)
+        return False
+
+    def _drop(self, claimed: ClaimedDigest) -> bool:
+        logger.error("A mail with notifications is dropped after %s attempts", ATTEMPTS_MAX)
+        self._digests.complete(claimed.user_id, now=clock.now(), pause=MAIL_PAUSE, was_sent=False)
         return False
 
     def _is_admitted(self, recipient: Recipient) -> bool:

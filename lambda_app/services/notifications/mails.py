@@ -17,6 +17,13 @@ from lambda_app.services.notifications.texts import Texts, texts_for
 
 GROUPS_MAX = 50
 """Links, file requests and announcements in one mail."""
+ORDER = (
+    NotificationKind.NEW_SIGN_INS,
+    NotificationKind.LINK_EXPIRY,
+    NotificationKind.REQUEST_UPLOADS,
+    NotificationKind.LINK_DOWNLOADS,
+)
+"""The most urgent first. Of a long mail, the end is cut."""
 NAME_MAX_LENGTH = 80
 _BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
@@ -37,9 +44,8 @@ class NotificationMails:
         mailbox = self._tokens.mailbox_of(recipient.email)
         token = self._tokens.sign_unsubscription(Unsubscription(recipient.user_id, mailbox, tuple(kind.value for kind in kinds)))
         unsubscribe_url = f"{self._base_url}/unsubscribe/{token}"
-        paragraphs = [paragraph for each in content[:GROUPS_MAX] for paragraph in self._group(recipient, each, texts, zone)]
-        if NotificationKind.NEW_SIGN_INS in kinds:
-            paragraphs += [texts.sign_in_advice, f"{self._public_url}/settings#password"]
+        ordered = sorted(content, key=lambda each: ORDER.index(NotificationKind(each["kind"])))
+        paragraphs = [paragraph for each in ordered[:GROUPS_MAX] for paragraph in self._group(recipient, each, texts, zone)]
         if len(content) > GROUPS_MAX:
             paragraphs.append(texts.more_groups)
         paragraphs += [texts.settings, f"{self._public_url}/settings#notifications", texts.unsubscribe, unsubscribe_url]
@@ -74,6 +80,9 @@ class NotificationMails:
         hidden = each["count"] - sum(item["count"] for item in items.values())
         more = [texts.more_items(hidden)] if hidden > 0 else []
         yield "\n".join([heading, *(f"- {line}" for line in (*lines, *more))])
+        if kind is NotificationKind.NEW_SIGN_INS:
+            yield texts.sign_in_advice
+            yield f"{self._public_url}/settings#password"
 
 
 def _sign_in(item: dict[str, Any], texts: Texts, zone: ZoneInfo) -> str:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text as sql
 from we_upload.receipts import verify_receipt
 
+from lambda_app.core.security.notification_tokens import NotificationTokens, Unsubscription
 from tests.e2e.browser.conftest import Site
 from tests.e2e.browser.steps import Results, Steps, choose_action, console_messages, delay_receipt, failures, keeps_policy, sign_in
 from tests.support.accounts import Account, make_account, make_file
@@ -112,6 +113,9 @@ def results(
         {"see": member.email},
     ]
     confirm: Steps = [{"click": "New address", "within": "dialog"}]
+    tokens = NotificationTokens(site.services.link_keys)
+    kinds = Unsubscription(member.id, tokens.mailbox_of(member.email), ("request_uploads",))
+    unsubscribing = f"{site.url}/unsubscribe/{tokens.sign_unsubscription(kinds)}"
     jobs: dict[str, Any] = {
         "known address": [
             *(
@@ -161,7 +165,8 @@ def results(
             *(*sign_in(member.email, member.password), {"see": "Files", "role": "heading"}, {"open": f"{site.url}/settings"}),
             *({"see": "Until you confirm the address"}, {"idle": True}, {"axe": True}),
             *({"see": "Mails are sent once you have confirmed your address."}, {"click": "A link expires within a day", "role": "switch"}),
-            {"see": "Changes saved"},
+            *({"see": "Changes saved"}, {"open": unsubscribing}, {"see": "Files received through your file requests"}, {"axe": True}),
+            *({"resize": 320}, {"press": "Turn off"}, {"see": "These mails are off"}, {"axe": True}),
         ],
     }
     account, (code, other, *_) = careful
@@ -235,7 +240,8 @@ def test_switches_choose_the_mails_of_an_account_and_of_a_link(
         query = sql("SELECT to_jsonb(s) - 'user_id' FROM notification_setting s WHERE user_id = :id")
         settings = connection.execute(query, {"id": member.id}).scalar_one()
 
-    assert results["unconfirmed"]["path"] == "/settings"
+    assert results["unconfirmed"]["path"].startswith("/unsubscribe/")
+    assert max(results["unconfirmed"]["widths"]) <= 320
     assert settings == {"link_downloads": False, "request_uploads": False, "link_expiry": True, "new_sign_ins": True}
     assert client.get(f"/api/v1/shares/{link['id']}", headers=owner.headers).json()["notify_on_download"] is True
 
@@ -299,7 +305,7 @@ def test_buttons_for_many_files_fit_a_narrow_screen(results: Results) -> None:
 def test_pages_have_no_accessibility_violations(results: Results) -> None:
     reports = [report for result in results.values() for report in result["axe"]]
 
-    assert len(reports) == 16
+    assert len(reports) == 18
     assert [report["violations"] for report in reports if report["violations"]] == []
 
 
