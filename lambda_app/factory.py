@@ -36,17 +36,21 @@ from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.callers import CallerRepository, caller_statements
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
 from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
+from lambda_app.repositories.accounts.exports import ExportRepository
+from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.accounts.transfers import OwnershipTransferRepository
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.archives.archives import ArchiveRepository
 from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.audit_log import AuditLogRepository
+from lambda_app.repositories.audit_names import AuditNameRepository
 from lambda_app.repositories.events.dispatch import EventDispatchRepository
 from lambda_app.repositories.events.feed import CallerEventRepository
 from lambda_app.repositories.files.batch_transitions import FileBatchTransitionRepository
@@ -82,15 +86,20 @@ from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.callers import CallerService
 from lambda_app.services.accounts.deletions import AccountDeletionService
 from lambda_app.services.accounts.device_logins import DeviceLoginService
+from lambda_app.services.accounts.exports import ExportService
+from lambda_app.services.accounts.factor_policy import FactorPolicy
+from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
 from lambda_app.services.accounts.request_limits import RequestLimits
 from lambda_app.services.accounts.second_factor import SecondFactorService, SecondFactorVerifier
 from lambda_app.services.accounts.sessions import SessionPolicy, SessionService
+from lambda_app.services.accounts.transfers import FileMover, TransferService
 from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
+from lambda_app.services.archives.export_data import ExportPreparation
 from lambda_app.services.archives.sweep import ArchiveSweepService
 from lambda_app.services.audit_sealing import AuditEras, AuditSealer
 from lambda_app.services.events.dispatch import EventDispatcher
@@ -274,8 +283,12 @@ class Services:
             policy=SessionPolicy(
                 lifetime=timedelta(days=self.settings.refresh_token_expire_days),
                 requires_verified_email=self.settings.require_verified_email,
+                factor=self._factor_policy(),
             ),
         )
+
+    def _factor_policy(self) -> FactorPolicy:
+        return FactorPolicy(self.settings.require_second_factor)
 
     def second_factors(self, session: Session) -> SecondFactorService:
         """The service for second factors, for one unit of work."""
@@ -285,6 +298,7 @@ class Services:
             verifier=self._second_factor(session),
             login_throttle=self._login_throttle(session),
             cipher=self._link_cipher(),
+            policy=self._factor_policy(),
             issuer=ISSUER,
         )
 
@@ -315,7 +329,7 @@ class Services:
             named_access=NamedAccessRepository(session),
             open_access=OpenAccessRepository(session),
             passwords=self.passwords,
-            policy=MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url),
+            policy=self._mail_policy(),
         )
 
     def notification_settings(self, session: Session) -> NotificationSettingService:
@@ -346,9 +360,25 @@ class Services:
         """The service that prolongs share links by links in mail, for one unit of work."""
         return LinkProlongationService(links=ProlongationRepository(session), tokens=NotificationTokens(self.link_keys))
 
+    def invitations(self, session: Session) -> InvitationService:
+        """The invitation service of one unit of work."""
+        return InvitationService(
+            invitations=InvitationRepository(session),
+            allowances=MailAllowanceRepository(session),
+            users=UserRepository(session),
+            accounts=self.users(session),
+            files=FileRepository(session),
+            named_access=NamedAccessRepository(session),
+            policy=self._mail_policy(),
+            by_users=self.settings.invitations_by_users,
+        )
+
+    def _mail_policy(self) -> MailPolicy:
+        return MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url)
+
     def administration(self, session: Session) -> AdministrationService:
         """The administration service of one unit of work."""
-        return AdministrationService(audit=AuditRepository(session), stats=StatsRepository(session))
+        return AdministrationService(audit=AuditRepository(session), names=AuditNameRepository(session), stats=StatsRepository(session))
 
     def audit_log(self, session: Session) -> AuditLogRepository:
         """The tree over the audit log, for commands that verify it."""
@@ -378,6 +408,8 @@ class Services:
             sessions=SessionRepository(session),
             device_logins=DeviceLoginRepository(session),
             mail_tokens=MailTokenRepository(session),
+            invitations=InvitationRepository(session),
+            transfers=OwnershipTransferRepository(session),
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),
             share_links=ShareLinkRepository(session),
@@ -545,6 +577,7 @@ class Services:
             tombstones=self._tombstones(session),
             keys=IdempotencyRepository(session),
             accounts=AccountDeletionRepository(session),
+            mover=self._file_mover(session),
             store=self._store(session),
         )
 
@@ -560,8 +593,34 @@ class Services:
 
     def archive_builds(self, session: Session) -> ArchiveBuildService:
         """The service that builds archives, for one unit of work."""
-        return ArchiveBuildService(
-            transitions=ArchiveTransitionRepository(session), store=self._store(session), retention=self._archive_retention()
+        transitions, store = ArchiveTransitionRepository(session), self._store(session)
+        exports = ExportPreparation(exports=ExportRepository(session), transitions=transitions, store=store)
+        return ArchiveBuildService(transitions=transitions, exports=exports, store=store, retention=self._archive_retention())
+
+    def transfers(self, session: Session) -> TransferService:
+        """The service of ownership transfers, for one unit of work."""
+        return TransferService(
+            transfers=OwnershipTransferRepository(session),
+            users=UserRepository(session),
+            recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
+            login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
+            allowances=MailAllowanceRepository(session),
+            mover=self._file_mover(session),
+        )
+
+    def _file_mover(self, session: Session) -> FileMover:
+        return FileMover(OwnershipTransferRepository(session), self._default_quota())
+
+    def exports(self, session: Session) -> ExportService:
+        """The export service of one unit of work."""
+        return ExportService(
+            exports=ExportRepository(session),
+            transitions=ArchiveTransitionRepository(session),
+            login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
+            store=self._store(session),
+            retention=self._archive_retention(),
         )
 
     def archive_sweep(self, session: Session) -> ArchiveSweepService:

@@ -57,6 +57,14 @@ class Environment(StrEnum):
     PROD = "prod"
 
 
+class FactorRequirement(StrEnum):
+    """Whose accounts must have a second factor."""
+
+    NONE = ""
+    SUPERUSERS = "superusers"
+    ALL = "all"
+
+
 def _split_commas(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
@@ -108,6 +116,8 @@ class Settings(BaseModel):
     """Public base URL of this API, including the stage; prefix of share links and file requests. None: links have only a path."""
     require_verified_email: bool = False
     """Whether users must verify their e-mail address before they can sign in."""
+    require_second_factor: FactorRequirement = FactorRequirement.NONE
+    """Whose accounts must have a second factor: `superusers`, `all`, or by default only those for which a superuser requires one."""
     s3_bucket_name: str = Field(min_length=3, max_length=63)
     """The bucket that holds the uploaded objects."""
     aws_region: str = Field(default="us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
@@ -132,6 +142,8 @@ class Settings(BaseModel):
     """Hours for which a finished zip archive is available."""
     open_registration: bool = True
     """Whether anonymous callers may create accounts; superusers always may."""
+    invitations_by_users: bool = False
+    """Whether users may invite addresses to their files, and so to create an account. Superusers always may."""
     backend_cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
     """Comma-separated origins whose pages may call the API. Never `*`."""
     origin_key_arns: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
@@ -280,9 +292,11 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _can_verify_email(self) -> Self:
+    def _can_send_required_mail(self) -> Self:
         if self.require_verified_email and not self.can_send_mail:
             raise ValueError("REQUIRE_VERIFIED_EMAIL requires MAIL_FROM")
+        if self.invitations_by_users and not self.can_send_mail:
+            raise ValueError("INVITATIONS_BY_USERS requires MAIL_FROM")
         return self
 
     @property

@@ -11,9 +11,12 @@ from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.deletions import AccountDeletionService
 from lambda_app.services.accounts.device_logins import DeviceLoginService
+from lambda_app.services.accounts.exports import ExportService
+from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.recovery import RecoveryService
 from lambda_app.services.accounts.second_factor import SecondFactorService
 from lambda_app.services.accounts.sessions import SessionService
+from lambda_app.services.accounts.transfers import TransferService
 from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
@@ -94,6 +97,9 @@ AccountDeletionsDep = Annotated[AccountDeletionService, _service(Services.accoun
 SecondFactorsDep = Annotated[SecondFactorService, _service(Services.second_factors)]
 LinkMailDep = Annotated[LinkMailService, _service(Services.link_mail)]
 LinkFilesDep = Annotated[LinkFileService, _service(Services.link_files)]
+ExportsDep = Annotated[ExportService, _service(Services.exports)]
+TransfersDep = Annotated[TransferService, _service(Services.transfers)]
+InvitationsDep = Annotated[InvitationService, _service(Services.invitations)]
 SharesDep = Annotated[ShareService, _service(Services.shares)]
 ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]
 RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]

@@ -2,11 +2,13 @@
 
 from lambda_app.models.accounts.api_keys import ApiKey
 from lambda_app.models.accounts.device_logins import DeviceLogin
+from lambda_app.models.accounts.invitations import Invitation
 from lambda_app.models.accounts.mail_allowances import MailAllowance
 from lambda_app.models.accounts.mail_tokens import MailPurpose, MailToken
 from lambda_app.models.accounts.recovery_codes import RecoveryCode
 from lambda_app.models.accounts.sessions import RefreshToken, UserSession
 from lambda_app.models.accounts.sign_in_attempts import AttemptKind, SignInAttempt
+from lambda_app.models.accounts.transfers import OwnershipTransfer, TransferStatus
 from lambda_app.models.accounts.users import User
 from lambda_app.models.archives import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, ShareArchiveDownload
 from lambda_app.models.audit import AuditChainEvent, AuditCheckpoint, AuditEra, AuditEvent, AuditHead, AuditLogKey, AuditTile
@@ -68,6 +70,7 @@ __all__ = [
     "FileStatus",
     "GrantRole",
     "IdempotencyKey",
+    "Invitation",
     "LinkSummary",
     "MailAllowance",
     "MailPurpose",
@@ -79,6 +82,7 @@ __all__ = [
     "NotificationSetting",
     "OpenFileRequest",
     "OpenShare",
+    "OwnershipTransfer",
     "PublishedEvent",
     "RecoveryCode",
     "RefreshToken",
@@ -93,6 +97,7 @@ __all__ = [
     "SignInPlace",
     "SweepPosition",
     "Tombstone",
+    "TransferStatus",
     "UploadHour",
     "UploadToken",
     "UploadTokenFile",

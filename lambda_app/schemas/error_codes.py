@@ -98,6 +98,10 @@ ERRORS: dict[str, ErrorSpec] = {
     "too_many_attempts": ErrorSpec(429, "Too many failed attempts with a password. Wait before the next one."),
     "second_factor_required": ErrorSpec(403, "The account has a second factor: send a code as `otp`."),
     "bad_second_factor": ErrorSpec(401, "The code of the second factor is wrong, or was used before."),
+    "second_factor_enrolment_required": ErrorSpec(
+        403, "The account must have a second factor: set it up, then refresh the session. Until then it can do nothing else."
+    ),
+    "second_factor_mandatory": ErrorSpec(409, "The account must have a second factor."),
     "second_factor_on": ErrorSpec(409, "The second factor is already on."),
     "second_factor_off": ErrorSpec(409, "The account has no second factor, or its set-up was not started."),
     "own_second_factor": ErrorSpec(409, "Superusers turn off their own second factor with its code."),
@@ -127,6 +131,15 @@ ERRORS: dict[str, ErrorSpec] = {
     "email_taken": ErrorSpec(409, "Another account has this e-mail address."),
     "user_not_found": ErrorSpec(404, "No account has this id or e-mail address."),
     "own_role": ErrorSpec(409, "Superusers cannot change their own role."),
+    "invitation_not_found": ErrorSpec(404, "The caller has no invitation with this id."),
+    "invitations_closed": ErrorSpec(403, "Users cannot send invitations on this server."),
+    "too_many_invitations": ErrorSpec(409, "The account has the maximum number of invitations that wait for their recipients."),
+    "too_many_invitation_mails": ErrorSpec(429, "Too many invitations were sent. Wait before the next one."),
+    "sign_in_required": ErrorSpec(403, "The invited address has an account: send its access token."),
+    "transfer_not_found": ErrorSpec(404, "The caller has no transfer with this id that the caller can change so."),
+    "transfer_open": ErrorSpec(409, "Another transfer of the account waits for consent or is in progress."),
+    "transfer_to_self": ErrorSpec(409, "The files belong to the recipient already."),
+    "transfer_closed": ErrorSpec(409, "The transfer was declined or withdrawn, or has expired."),
     "authorization_pending": ErrorSpec(400, "No user has approved the sign-in yet. Ask again after `interval` seconds."),
     "access_denied": ErrorSpec(400, "The user denied the sign-in."),
     "expired_token": ErrorSpec(400, "The device code is unknown, expired or used. Start the sign-in again."),
@@ -233,6 +246,8 @@ ERRORS: dict[str, ErrorSpec] = {
     "too_many_uploads": ErrorSpec(429, "Too many uploads from this network."),
     # Archives.
     "archive_not_found": ErrorSpec(404, "The archive does not exist, or is not one of the caller."),
+    "export_not_found": ErrorSpec(404, "No export of the account was requested, or it has expired."),
+    "too_many_exports": ErrorSpec(429, "An account can be exported once a day."),
     "archive_expired": ErrorSpec(410, "The archive has expired. Request a new one."),
     "archive_too_large": ErrorSpec(413, "The files are too large for one archive.", {"max_bytes": _MAX_BYTES}),
     "too_many_archives": ErrorSpec(

@@ -5,17 +5,19 @@ from functools import partial
 
 from lambda_app.core import clock
 from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
+from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.accounts.transfers import OwnershipTransferRepository
 from lambda_app.repositories.events.dispatch import EventDispatchRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.sharing.share_links import RESUME_WITHIN, ShareLinkRepository
 from lambda_app.repositories.stats import STATS_DAYS, StatsRepository
 
 ENDED_RETENTION = timedelta(days=30)
-"""How long ended sessions and expired mail tokens are stored. Until then, the reuse of a session's refresh token is detected."""
+"""How long ended sessions, and expired mail tokens and invitations are stored. Until then, the reuse of a refresh token is detected."""
 
 EVENT_RETENTION = timedelta(days=30)
 """How long published events are stored."""
@@ -30,6 +32,8 @@ class MaintenanceService:
         sessions: SessionRepository,
         device_logins: DeviceLoginRepository,
         mail_tokens: MailTokenRepository,
+        invitations: InvitationRepository,
+        transfers: OwnershipTransferRepository,
         mail_allowances: MailAllowanceRepository,
         attempts: SignInAttemptRepository,
         share_links: ShareLinkRepository,
@@ -40,6 +44,8 @@ class MaintenanceService:
         self._sessions = sessions
         self._device_logins = device_logins
         self._mail_tokens = mail_tokens
+        self._invitations = invitations
+        self._transfers = transfers
         self._mail_allowances = mail_allowances
         self._attempts = attempts
         self._share_links = share_links
@@ -61,6 +67,8 @@ class MaintenanceService:
             "sessions": partial(self._sessions.purge, ended_before=now - ENDED_RETENTION),
             "device_logins": partial(self._device_logins.purge, expired_before=now),
             "mail_tokens": partial(self._mail_tokens.purge, expired_before=now - ENDED_RETENTION),
+            "invitations": partial(self._invitations.purge, expired_before=now - ENDED_RETENTION),
+            "transfers": partial(self._transfers.purge, ended_before=now - ENDED_RETENTION),
             "mail_allowances": partial(self._mail_allowances.purge),
             "sign_in_attempts": partial(self._attempts.purge),
             "upload_tokens": partial(self._upload_tokens.purge, expired_before=now - ENDED_RETENTION),

@@ -57,7 +57,7 @@ from lambda_app.repositories.notifications.settings import default_of
 from lambda_app.repositories.sharing.states import in_state
 from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
 from lambda_app.schemas.page import Cursor
-from lambda_app.schemas.sharing.states import LinkFilter
+from lambda_app.schemas.sharing.states import LinkFilter, LinkState
 
 SLUG_CONSTRAINT = "uq_share_slug"
 
@@ -182,6 +182,13 @@ class ShareRepository:
             condition = and_(condition, Share.revoked_at.is_(None), has_title)
         if filters.state is not None:
             condition = and_(condition, in_state(Share, filters.state, at=clock.now()))
+        return self._page(condition, limit=limit, after=after)
+
+    def page_of_user(self, owner_id: UUID, *, state: LinkState | None, limit: int, after: Cursor | None) -> list[ShareDetails]:
+        """Return up to `limit` links of the owner after the cursor, newest first. For superusers, who may manage all links."""
+        condition: ColumnElement[bool] = Share.owner_id == owner_id
+        if state is not None:
+            condition = and_(condition, in_state(Share, state, at=clock.now()))
         return self._page(condition, limit=limit, after=after)
 
     def page_of_file(self, file_id: UUID, user: User, *, limit: int, after: Cursor | None) -> list[ShareDetails]:

@@ -161,6 +161,23 @@ def list_shares(
     return _present_page(page, request, response, presenter, limit)
 
 
+@router.get("/users/{user_id}/shares", response_model=list[Share], responses=problem_responses("permission_denied"))
+def list_user_shares(  # noqa: PLR0913, PLR0917 - the parameters of a page
+    user_id: UUID,
+    request: Request,
+    response: Response,
+    user: CurrentUserDep,
+    shares: SharesDep,
+    presenter: PresenterDep,
+    state: LinkStateQuery = None,
+    limit: LimitQuery = 100,
+    cursor: CursorQuery = None,
+) -> list[Share]:
+    """List the share links of a user, newest first, without their addresses. Superusers only; `DELETE /shares/{share_id}` revokes one."""
+    page = shares.page_of_user(user, user_id, state=state, limit=limit, after=_decode_cursor(cursor))
+    return _present_page(page, request, response, presenter, limit)
+
+
 @router.get("/shares/{share_id}", response_model=Share, responses=problem_responses("share_not_found"))
 def get_share(share_id: UUID, user: CurrentUserDep, shares: SharesDep, presenter: PresenterDep) -> Share:
     """Return the settings of a share link, and how often it was opened and used for downloads."""

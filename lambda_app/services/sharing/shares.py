@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError, UnavailableError
+from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError, PermissionDeniedError, UnavailableError
 from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.random_tokens import hash_secret, new_link_token
@@ -19,7 +19,7 @@ from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareLimits
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.shares import ShareOptions, ShareUpdate
-from lambda_app.schemas.sharing.states import LinkFilter
+from lambda_app.schemas.sharing.states import LinkFilter, LinkState
 from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestInProgressError
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
@@ -150,6 +150,12 @@ class ShareService:
         """Return the user's own links, newest first. Raises MalformedRequestError for a cursor of another order."""
         rows = self._shares.page_of_owner(user, filters, limit=limit + 1, after=_checked(after))
         return self._page(user, rows, limit)
+
+    def page_of_user(self, viewer: User, owner_id: UUID, *, state: LinkState | None, limit: int, after: Cursor | None) -> SharePage:
+        """Return the links of any user, without their addresses; superusers only. Raises PermissionDeniedError, MalformedRequestError."""
+        if not viewer.is_superuser:
+            raise PermissionDeniedError
+        return self._page(viewer, self._shares.page_of_user(owner_id, state=state, limit=limit + 1, after=_checked(after)), limit)
 
     def page_of_file(self, user: User, file_id: UUID, *, limit: int, after: Cursor | None) -> SharePage:
         """Return the links of all users to a file. Raises NoSuchFileError, FileForbiddenError, MalformedRequestError."""

@@ -50,6 +50,8 @@ def test_every_override_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> N
         "OPEN_REGISTRATION": "false",
         "PUBLIC_URL": "http://app.test:5173",
         "REQUIRE_VERIFIED_EMAIL": "true",
+        "INVITATIONS_BY_USERS": "true",
+        "REQUIRE_SECOND_FACTOR": "superusers",
     }
     monkeypatch.setenv(name, values.get(name, "3"))
 
