@@ -17,7 +17,7 @@ from tests.support.shares import change_share, make_share
 
 SETTINGS = "/api/v1/users/me/notifications"
 ALL_OFF = {"link_downloads": False, "request_uploads": False, "link_expiry": False, "new_sign_ins": False}
-ONE_CLICK = {"content": "List-Unsubscribe=One-Click", "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
+ONE_CLICK: dict[str, Any] = {"content": "List-Unsubscribe=One-Click", "headers": {"Content-Type": "application/x-www-form-urlencoded"}}
 
 
 @pytest.fixture
@@ -57,14 +57,14 @@ def audited(services: Services, action: str, subject: str) -> Sequence[Any]:
 def test_get_shows_a_button_and_changes_nothing(client: httpx.Client, owner: Account, tokens: NotificationTokens) -> None:
     path = unsubscription(tokens, owner, "link_downloads", "new_sign_ins")
 
-    for headers in ({}, {"Sec-Purpose": "prefetch"}, {"User-Agent": "GoogleImageProxy"}):
-        page = client.get(path, headers=headers)
-        assert page.status_code == 200
+    pages = [client.get(path, headers=each) for each in ({}, {"Sec-Purpose": "prefetch"}, {"User-Agent": "GoogleImageProxy"})]
     client.head(path)
 
-    assert '<form method="post">' in page.text
-    assert "Downloads of your share links" in page.text
-    assert "expire within a day" not in page.text
+    (page,) = {(page.status_code, page.text) for page in pages}
+    assert page[0] == 200
+    assert '<form method="post">' in page[1]
+    assert "Downloads of your share links" in page[1]
+    assert "expire within a day" not in page[1]
     assert settings_of(client, owner) == dict.fromkeys(ALL_OFF, True)
 
 
