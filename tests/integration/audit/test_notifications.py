@@ -389,6 +389,24 @@ def test_sign_in_from_a_new_network_or_browser_is_announced(stage: Stage) -> Non
     assert all("change your password at once" in mail.text for mail in stage.mails)
 
 
+def test_sign_in_through_the_api_is_announced_with_its_address_and_browser(stage: Stage) -> None:
+    owner = stage.make_owner()
+    form = {"username": owner.email, "password": owner.password}
+    stage.api.post("/api/v1/login/token", data=form, headers={"User-Agent": FIREFOX}).raise_for_status()
+    stage.log.seal()
+    run_dispatch(stage.services, budget_seconds=30)
+
+    stage.run()
+
+    (mail,) = [mail for mail in stage.mails if mail.to == owner.email]
+    assert mail.subject == "A new sign-in to your account"
+    (data,) = stage.scalars(
+        "SELECT data FROM published_event WHERE owner_id = :id AND data ->> 'user_agent' = :agent", id=owner.id, agent=FIREFOX
+    )
+    assert f": Firefox, {data['source_address']}\n" in mail.text
+    assert "https://files.test/settings#password" in mail.text
+
+
 def test_place_is_new_again_after_90_days(stage: Stage) -> None:
     owner = stage.make_owner()
     stage.sign_in(owner, "2001:db8:1:1::1", FIREFOX)
