@@ -84,12 +84,18 @@ class Settings(BaseModel):
     """Path prefix of the versioned API."""
     database_url: SecretStr
     """`postgresql://user:password@host:5432/name?sslmode=verify-full`; see `db/engine`."""
+    database_read_host: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$")
+    """Host, and port if it differs, of a standby that serves reads which may be some seconds old. None: the database serves them."""
     database_iam_auth: bool = False
     """Authenticate to PostgreSQL with an IAM token generated at connect, instead of the password in the URL."""
     database_pool_size: int = Field(default=1, ge=1, le=50)
     """Connections of one process. 1 in Lambda, where requests never overlap."""
     database_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
     """Longest wait for one response of the database."""
+    database_sign_in_seconds: float | None = Field(default=None, gt=0, le=60)
+    """Longest wait for a connection and the sign-in on it. None: `database_timeout_seconds`."""
+    database_pauses: bool = False
+    """Whether the database pauses when it is idle. A connection that it does not accept in time then means that it is starting."""
     database_secret_arn: str | None = None
     """ARN of the Secrets Manager secret with the database owner's password (JSON, as RDS creates it); used by migrations."""
     database_app_role: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_]{0,62}$")
@@ -146,6 +152,10 @@ class Settings(BaseModel):
     """Hours for which a finished zip archive is available."""
     previews_enabled: bool = False
     """Whether a preview worker is deployed: previews are requested from it, and shown."""
+    scans_for_malware: bool = False
+    """Whether GuardDuty scans the bucket. The content of new files is then withheld until their scan finds no threat."""
+    serves_unscannable: bool = False
+    """Whether files that GuardDuty cannot scan are served. For `scans_for_malware` only."""
     open_registration: bool = True
     """Whether anonymous callers may create accounts; superusers always may."""
     password_sign_in: bool = True

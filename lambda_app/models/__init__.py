@@ -15,13 +15,21 @@ from lambda_app.models.archives import UNFINISHED, Archive, ArchiveFile, Archive
 from lambda_app.models.audit import AuditChainEvent, AuditCheckpoint, AuditEra, AuditEvent, AuditHead, AuditLogKey, AuditTile
 from lambda_app.models.base import Base
 from lambda_app.models.events import EventCursor, PublishedEvent
-from lambda_app.models.files.files import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus
+from lambda_app.models.files.files import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus, ScanStatus
 from lambda_app.models.files.idempotency import IdempotencyKey
 from lambda_app.models.files.previews import FilePreview, PreviewState
 from lambda_app.models.files.sweep import SweepPosition
 from lambda_app.models.files.tombstones import Tombstone
 from lambda_app.models.files.upload_hours import UploadHour
 from lambda_app.models.files.upload_tokens import UploadToken, UploadTokenFile
+from lambda_app.models.notifications import (
+    Notification,
+    NotificationCursor,
+    NotificationDigest,
+    NotificationKind,
+    NotificationSetting,
+    SignInPlace,
+)
 from lambda_app.models.sharing.file_requests import FileRequest, OpenFileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
 from lambda_app.models.sharing.shares import (
@@ -70,6 +78,11 @@ __all__ = [
     "MailAllowance",
     "MailPurpose",
     "MailToken",
+    "Notification",
+    "NotificationCursor",
+    "NotificationDigest",
+    "NotificationKind",
+    "NotificationSetting",
     "OpenFileRequest",
     "OpenShare",
     "OwnershipTransfer",
@@ -77,6 +90,7 @@ __all__ = [
     "PublishedEvent",
     "RecoveryCode",
     "RefreshToken",
+    "ScanStatus",
     "Share",
     "ShareArchiveDownload",
     "ShareAudience",
@@ -85,6 +99,7 @@ __all__ = [
     "ShareFile",
     "ShareRecipient",
     "SignInAttempt",
+    "SignInPlace",
     "SweepPosition",
     "Tombstone",
     "TransferStatus",

@@ -11,9 +11,10 @@ from sqlalchemy import true
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, PermissionDeniedError
 from lambda_app.core.identity import assertions, id_tokens
-from lambda_app.core.security import password_rules, passwords, share_tokens, tokens
+from lambda_app.core.security import notification_tokens, password_rules, passwords, share_tokens, tokens
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.log_keys import LogVerifier
+from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.db import engine
 from lambda_app.db import errors as db_errors
 from lambda_app.dependencies import browser_sessions, same_origin
@@ -59,6 +60,8 @@ from lambda_app.repositories.files import files as file_rows
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
+from lambda_app.repositories.notifications import prolongation
+from lambda_app.repositories.notifications.digests import DigestRepository
 from lambda_app.repositories.sharing import caller_links, guest_throttle
 from lambda_app.repositories.sharing import share_links as share_link_rows
 from lambda_app.repositories.sharing import shares as share_rows
@@ -80,8 +83,19 @@ from lambda_app.services.accounts import (
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
 from lambda_app.services.audit_sealing import AuditSealer, LogMismatchError
-from lambda_app.services.files import batch_changes, caller_files, files, idempotency, sweep, upload_tokens, upload_verification, uploads
+from lambda_app.services.files import (
+    batch_changes,
+    caller_files,
+    files,
+    idempotency,
+    scans,
+    sweep,
+    upload_tokens,
+    upload_verification,
+    uploads,
+)
 from lambda_app.services.files.upload_completion import FileNotAvailableError
+from lambda_app.services.notifications.settings import NotificationSettingService
 from lambda_app.services.sharing import shares
 from lambda_app.storage import content, signed_headers
 from tests.mutation import behaviours
@@ -101,6 +115,7 @@ class Guard:
     """Below `tests`; at least one of them has to fail then."""
 
 
+INFECTED = "test_infected_file_is_refused_everywhere_and_listed_for_the_owner_and_administrators"
 API = "integration/api/"
 IDENTITY = f"{API}test_identity_sign_in.py::"
 ID_TOKENS = "unit/core/identity/test_id_tokens.py"
@@ -866,7 +881,7 @@ GUARDS = (
     Guard(
         "an assertion is bound to the browser",
         assertions._content,
-        (DropCheck(assertions.hash_secret),),
+        (DropCheck(hash_secret),),
         (f"{IDENTITY}test_stolen_fragment_is_of_no_use_in_another_browser",),
     ),
     Guard(
@@ -995,9 +1010,58 @@ GUARDS = (
         ("integration/audit/test_receipts.py::test_receipt_is_for_users_who_may_manage_the_file",),
     ),
     Guard(
+        "a file is not signed for download while a malware scan withholds it",
+        scans.withheld_error,
+        (Replace(lambda _: None),),
+        ("integration/handlers/test_scan_results.py::test_file_is_withheld_until_its_scan_finds_no_threat",),
+    ),
+    Guard(
+        "a withheld file is neither zipped nor downloaded through links",
+        file_access.is_served,
+        (Replace(true),),
+        (f"integration/handlers/test_scan_results.py::{INFECTED}",),
+    ),
+    Guard(
+        "only superusers list and release withheld files",
+        scans._require_superuser,
+        (Replace(lambda _: None),),
+        ("integration/handlers/test_scan_results.py::test_superuser_releases_a_false_alarm",),
+    ),
+    Guard(
         "a change and its audit event are one statement",
         audit.audited_change,
         (Replace(behaviours.change_without_event),),
         (f"{API}test_audit.py",),
+    ),
+    # Notifications
+    Guard(
+        "the link of a notification is signed for one purpose",
+        notification_tokens._signature,
+        (Replace(lambda *_: "x" * 43),),
+        ("unit/core/test_notification_tokens.py",),
+    ),
+    Guard(
+        "the link of a notification ends with the address",
+        NotificationSettingService._is_addressed_to,
+        (Replace(lambda *_: True),),
+        (f"{API}test_notification_links.py::test_refused_links_show_the_same_page",),
+    ),
+    Guard(
+        "the link of a notification prolongs a link once",
+        prolongation._expiring,
+        (DropCondition(Share.expires_at, times=2),),
+        (f"{API}test_notification_links.py::test_link_is_not_prolonged",),
+    ),
+    Guard(
+        "the link of a notification prolongs a link of its user",
+        prolongation._expiring,
+        (DropCondition(Share.owner_id),),
+        (f"{API}test_notification_links.py::test_link_is_not_prolonged",),
+    ),
+    Guard(
+        "notifications need a confirmed address",
+        DigestRepository._recipient,
+        (DropCondition(User.email_verified_at),),
+        ("integration/audit/test_notifications.py::test_unproven_and_disabled_accounts_get_no_mail",),
     ),
 )

@@ -1,7 +1,7 @@
 /** The calls of the API, in groups. */
 
 import type * as api from "./api-types.js";
-import { ApiError } from "./errors.js";
+import { ApiError, readApiError } from "./errors.js";
 import { createHttp, type CallOptions, type Http } from "./http.js";
 import {
   createSession,
@@ -44,7 +44,7 @@ export interface CreateOptions extends CallOptions {
 export type Client = ReturnType<typeof createClient>;
 
 export function createClient(options: ClientOptions) {
-  const send: typeof fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
+  const send = whenStarted(options.fetch ?? ((input, init) => globalThis.fetch(input, init)));
   const signIn: SignInSession = createSession({
     mode: options.session ?? (typeof document === "undefined" ? "token" : "cookie"),
     apiUrl: `${options.baseUrl.replace(/\/+$/, "")}/api/v1`,
@@ -65,6 +65,18 @@ export function createClient(options: ClientOptions) {
     shares: shareCalls(http),
     grants: grantCalls(http),
     archives: archiveCalls(http),
+  };
+}
+
+/** Repeat a request that found the server's database starting. It has changed nothing, so any method can be repeated. */
+function whenStarted(send: typeof fetch): typeof fetch {
+  return async (input, init) => {
+    for (let left = 12; ; left--) {
+      const response = await send(input, init);
+      if (left === 0 || response.status !== 503 || (await readApiError(response.clone())).code !== "database_starting") return response;
+      // As Retry-After asks for.
+      await new Promise((resolve) => setTimeout(resolve, 5000));
+    }
   };
 }
 
@@ -117,6 +129,9 @@ function accountCalls(http: Http, session: SignInSession) {
       return all;
     },
     endSession: (sessionId: string) => http.call("delete", "/api/v1/users/me/sessions/{session_id}", { path: { session_id: sessionId } }),
+    /** Which mails the account gets. */
+    notifications: (options?: CallOptions) => http.call("get", "/api/v1/users/me/notifications", { ...options }),
+    updateNotifications: (body: api.NotificationSettingsUpdate) => http.call("patch", "/api/v1/users/me/notifications", { body }),
     /** The program that shows this code and waits for approval. */
     deviceLogin: (userCode: string) => http.call("get", "/api/v1/users/me/device-logins/{user_code}", { path: { user_code: userCode } }),
     decideDeviceLogin: (userCode: string, decision: "approve" | "deny") =>
@@ -168,6 +183,9 @@ function fileCalls(http: Http) {
         signal: options.signal,
       }),
     restore: (fileId: string) => http.call("post", "/api/v1/files/{file_id}/restore", { path: { file_id: fileId } }),
+    /** The signed receipt of an available file; `receipt_not_ready` for about a minute after the upload. */
+    receipt: (fileId: string, options?: CallOptions) =>
+      http.call("get", "/api/v1/files/{file_id}/receipt", { path: { file_id: fileId }, ...options }),
     /** A presigned URL; it expires within minutes, so ask for it when it is needed. */
     downloadUrl: (fileId: string, options?: CallOptions) =>
       http.call("get", "/api/v1/files/download/{file_id}", { path: { file_id: fileId }, ...options }),
@@ -211,6 +229,9 @@ function shareCalls(http: Http) {
       }),
     get: (shareId: string, options?: CallOptions) =>
       http.call("get", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, ...options }),
+    /** The receipts of the newest downloads through a link. */
+    receipts: (shareId: string, options?: CallOptions) =>
+      http.call("get", "/api/v1/shares/{share_id}/receipts", { path: { share_id: shareId }, ...options }),
     update: (shareId: string, body: api.ShareUpdate) =>
       http.call("patch", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, body }),
     /** Give a link a new address; the old one stops working. */

@@ -5,6 +5,7 @@ export { createAdministration } from "./administration.js";
 export { createFileRequestCalls } from "./file-requests.js";
 export { createGuestCalls } from "./guests.js";
 export { createPreviews, type Previews } from "./previews.js";
+export { createAccountServices, type AccountServices } from "./account-services.js";
 export { BATCH_MAX_FILES, createFileBatches, type BatchResult, type FileBatches } from "./batches.js";
 export { createClient, isApiError, type Client, type ClientOptions, type CreateOptions, type PageOptions } from "./client.js";
 export { ApiError, ConnectionError, type FieldProblem } from "./errors.js";

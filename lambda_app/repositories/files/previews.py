@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import CTE, Insert, insert, literal, select, update
+from sqlalchemy import CTE, Insert, and_, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
 from lambda_app.models import File, FilePreview, FileStatus, PreviewState, User
-from lambda_app.repositories.files.file_access import readable_by
+from lambda_app.repositories.files.file_access import is_served, readable_by
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
 PREVIEWED = (FileStatus.AVAILABLE, FileStatus.TRASHED)
@@ -42,7 +42,7 @@ class PreviewRepository:
         permission = readable_by(viewer).label("is_permitted")
         query = (
             select(File.id, FilePreview, File.owner_id, permission)
-            .outerjoin(FilePreview, (FilePreview.file_id == File.id) & File.status.in_(PREVIEWED))
+            .outerjoin(FilePreview, and_(FilePreview.file_id == File.id, File.status.in_(PREVIEWED), is_served()))
             .where(File.id.in_(file_ids), File.status != FileStatus.DELETING)
         )
         rows = self._session.execute(query.execution_options(populate_existing=True))
@@ -53,7 +53,8 @@ class PreviewRepository:
         query = (
             select(FilePreview)
             .join(File, File.id == FilePreview.file_id)
-            .where(FilePreview.file_id.in_(file_ids), FilePreview.state == PreviewState.READY, File.status == FileStatus.AVAILABLE)
+            .where(FilePreview.file_id.in_(file_ids), FilePreview.state == PreviewState.READY)
+            .where(File.status == FileStatus.AVAILABLE, is_served())
         )
         return {preview.file_id: preview for preview in self._session.execute(query).scalars()}
 

@@ -8,7 +8,15 @@ from lambda_app.routers.http.page_formats import FILTERS
 from lambda_app.routers.http.templating import load_template, page_source, source_digest
 from lambda_app.storage.content import safe_filename
 
-_DEFAULTS = {"opened": None, "archive": None, "form": None, "action": "", "message": None, "has_back_link": False, "thumbnails": {}}
+_DEFAULTS: dict[str, Any] = {
+    "opened": None,
+    "archive": None,
+    "form": None,
+    "action": "",
+    "message": None,
+    "has_back_link": False,
+    "thumbnails": {},
+}
 
 
 def render_link_page(branding: Branding, *, root_path: str, **values: Any) -> str:

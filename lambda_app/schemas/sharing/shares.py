@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
+from lambda_app.models.files.files import ScanStatus
 from lambda_app.models.sharing.shares import NOTE_MAX_LENGTH, SHARE_TITLE_MAX_LENGTH, SLUG_MAX_LENGTH, ShareAudience
 from lambda_app.schemas.accounts.users import Email, OneTimeCode, SubmittedPassword, normalise_email
 from lambda_app.schemas.base import RequestModel, ResponseModel, examples, refuse_null
@@ -143,6 +144,11 @@ class ShareOptions(RequestModel):
     allows_download: bool = Field(default=True, strict=True, description="If false, visitors see only names and sizes.")
     title: Title | None = Field(default=None, description="A heading for visitors and for the list of links.")
     note: Note | None = Field(default=None, description="Shown to the visitors of the link.")
+    notify_on_download: bool | None = Field(
+        default=None,
+        strict=True,
+        description="Whether the owner gets a mail about downloads; by default the setting `link_downloads` of the account decides.",
+    )
 
     @model_validator(mode="after")
     def _recipients_match_audience(self) -> "ShareOptions":
@@ -206,8 +212,9 @@ class ShareUpdate(RequestModel):
     allows_download: bool | None = Field(default=None, strict=True, description="If false, visitors see only names and sizes.")
     title: Title | None = Field(default=None, description="The new heading; null removes it.")
     note: Note | None = Field(default=None, description="The new text for visitors; null removes it.")
+    notify_on_download: bool | None = Field(default=None, strict=True, description="Whether the owner gets a mail about downloads.")
 
-    _cannot_be_cleared = field_validator("audience", "recipients", "allows_download", mode="before")(refuse_null)
+    _cannot_be_cleared = field_validator("audience", "recipients", "allows_download", "notify_on_download", mode="before")(refuse_null)
 
 
 class Share(ResponseModel):
@@ -236,6 +243,7 @@ class Share(ResponseModel):
     pending_recipients: list[str] = Field(description="Recipients whose account has not confirmed the address yet. They have no access.")
     allows_download: bool = Field(description="If false, visitors see only names and sizes.")
     note: str | None = Field(description="A text for visitors.")
+    notify_on_download: bool = Field(description="Whether the owner gets a mail about downloads.")
     owner_id: UUID = Field(description="The user who created the link.")
     created_at: Timestamp = Field(description="When it was created.")
     updated_at: Timestamp = Field(description="When it was last changed.")
@@ -249,7 +257,11 @@ class LinkedFile(ResponseModel):
     filename: str = Field(description="Name of the file.")
     content_type: str = Field(description="The declared media type.")
     size_bytes: int = Field(description="Size of the content.")
-    download_url: str | None = Field(description="Relative to the host; null if the link does not allow downloads.")
+    scan_status: ScanStatus = Field(description="Result of the malware scan, as for files.")
+    is_withheld: bool = Field(description="Whether the content cannot be downloaded because of the malware scan.")
+    download_url: str | None = Field(
+        description="Relative to the host; null if the link does not allow downloads, or if the malware scan withholds the file."
+    )
 
 
 class OpenedShare(ResponseModel):

@@ -20,6 +20,7 @@ from lambda_app.schemas.files.files import Disposition, FileUpdate
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.authentication import require_scope
 from lambda_app.services.files.preview_requests import delete_previews, is_previewable
+from lambda_app.services.files.scans import withheld_error
 from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, declared_or_known_type, inline_content_type, served_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
 
@@ -209,7 +210,12 @@ def _require_revision(file: File, revisions: Collection[int] | None) -> None:
 def sign_download(
     store: ObjectStore, file: File | DownloadableFile, *, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
 ) -> Download:
-    """Sign a download as an attachment, with a content type that browsers do not execute. Raises UnavailableError."""
+    """Sign a download as an attachment, with a content type that browsers do not execute.
+
+    Raises FileNotScannedError, FileInfectedError, FileUnscannableError, UnavailableError.
+    """
+    if refusal := withheld_error(file):
+        raise refusal
     content_type = download_content_type(file)
     request = store.presign_download(
         key=file.s3_key, filename=file.filename, content_type=content_type, method=method, lifetime_seconds=lifetime_seconds
@@ -218,10 +224,12 @@ def sign_download(
 
 
 def sign_inline(store: ObjectStore, file: File | DownloadableFile, *, is_owner: bool) -> Download | None:
-    """Sign a download that a page shows; None for a file that a browser should only save. Raises UnavailableError.
+    """Sign a download that a page shows; None for a file that a browser should only save. Raises the errors of `sign_download`.
 
     A player requests parts of a video for as long as it plays, so the URL of audio and video is valid for the whole default lifetime.
     """
+    if refusal := withheld_error(file):
+        raise refusal
     content_type = None if file.detected_content_type else inline_content_type(declared_or_known_type(file.content_type, file.filename))
     if content_type is None:
         return None

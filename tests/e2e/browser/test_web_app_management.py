@@ -1,23 +1,32 @@
 """Addresses of links and file requests, changes of many files, and the administration of accounts, in the web app in a real browser."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import pytest
 from sqlalchemy import text as sql
+from we_upload.receipts import verify_receipt
 
 from infra.local.object_store import ObjectStoreServer
 from infra.local.workers import running_workers
+from lambda_app.core import clock
+from lambda_app.core.security.notification_tokens import NotificationTokens, Unsubscription
+from lambda_app.core.security.random_tokens import hash_secret, new_secret
+from lambda_app.models import Invitation
 from tests.e2e.browser.conftest import Site
-from tests.e2e.browser.steps import Results, Steps, choose_action, console_messages, failures, keeps_policy, sign_in
+from tests.e2e.browser.steps import Results, Steps, choose_action, console_messages, delay_receipt, failures, keeps_policy, sign_in
 from tests.support import preview_samples as samples
 from tests.support.accounts import Account, make_account, make_file
 from tests.support.second_factor import set_up
 from tests.support.shares import make_share
 
 TITLE = "Photos of the feast"
+INVITED, INVITED_PASSWORD = "invited-in-a-browser@example.com", "a sentence is a good password"
 RECIPIENT = "grace@example.com"
 MANY = 12
 """Files of the account that changes many."""
@@ -32,7 +41,9 @@ def owner(site: Site, client: httpx.Client) -> Account:
 @pytest.fixture(scope="module")
 def link(client: httpx.Client, owner: Account) -> dict[str, Any]:
     """A link whose address the server knows."""
-    return make_share(client, owner, make_file(client, owner, filename="plan.pdf")["id"])
+    share = make_share(client, owner, file_id := make_file(client, owner, filename="plan.pdf")["id"])
+    assert client.get(f"{share['url']}/files/{file_id}").status_code == 302
+    return share
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +107,25 @@ def program(client: httpx.Client) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def invitation(site: Site, operator: Account) -> str:
+    """The token of an invitation to create an account."""
+    token, now = new_secret(), clock.now()
+    times = {"created_at": now, "sent_at": now, "expires_at": now + timedelta(days=1)}
+    with site.services.unit_of_work() as session:
+        session.add(Invitation(id=uuid4(), inviter_id=operator.id, email=INVITED, token_hash=hash_secret(token), **times))
+    return token
+
+
+@pytest.fixture(scope="module")
+def unprotected(site: Site) -> Account:
+    """An account that must set up a second factor."""
+    account = make_account(site.services)
+    with site.services.engine.begin() as connection:
+        connection.execute(sql('UPDATE "user" SET requires_second_factor = true WHERE id = :id'), {"id": account.id})
+    return account
+
+
+@pytest.fixture(scope="module")
 def results(
     site: Site,
     link: dict[str, Any],
@@ -109,7 +139,10 @@ def results(
     photographer: Account,
     s3_server: ObjectStoreServer,
     program: dict[str, Any],
+    invitation: str,
+    unprotected: Account,
     visit: Callable[[dict[str, Any]], Results],
+    sealing: Callable[[], AbstractContextManager[None]],
 ) -> Results:
     """The results of all jobs, run in one browser."""
     assert all((link["url"], old_link["url"], request_url))
@@ -121,6 +154,9 @@ def results(
         {"see": member.email},
     ]
     confirm: Steps = [{"click": "New address", "within": "dialog"}]
+    tokens = NotificationTokens(site.services.link_keys)
+    kinds = Unsubscription(member.id, tokens.mailbox_of(member.email), ("request_uploads",))
+    unsubscribing = f"{site.url}/unsubscribe/{tokens.sign_unsubscription(kinds)}"
     jobs: dict[str, Any] = {
         "previews": [
             *(*sign_in(photographer.email, photographer.password), {"see": "Files", "role": "heading"}),
@@ -129,7 +165,18 @@ def results(
             *({"key": "ArrowRight"}, {"see": "Pages"}, {"picture": ".stage img.pic"}, {"axe": True}),
         ],
         "known address": [
-            *(*as_owner, {"open": f"{site.url}/links"}, {"click": "plan.pdf"}, {"see": "You can copy it again under Links."}),
+            *(
+                *as_owner,
+                {"click": "plan.pdf"},
+                delay_receipt("/receipt$", "GET"),
+                {"click": "Receipt"},
+                {"see": "in about a minute"},
+            ),
+            *({"see": "in the log"}, {"axe": True}, {"download": "Download receipt", "role": "button", "isText": True}),
+            *({"open": f"{site.url}/links"}, {"click": "plan.pdf"}, {"see": "You can copy it again under Links."}),
+            *({"click": "Mail", "role": "switch"}, {"see": "When people download"}, {"click": "Save changes"}, {"see": "Changes saved"}),
+            *({"click": "Receipts of downloads"}, {"see": "Download receipt: plan.pdf", "role": "button"}, {"axe": True}),
+            *({"download": "Download receipt: plan.pdf", "role": "button", "isText": True}, {"key": "Escape"}),
             {"visitor": "Link", "steps": [{"see": "plan.pdf"}]},
             *({"fill": "Title", "value": "Plans of March"}, {"click": "Save changes"}, {"see": "Changes saved"}),
             *({"click": "Add files"}, {"click": "old.pdf", "role": "checkbox"}, {"axe": True}, {"click": "Add 1 file"}),
@@ -158,12 +205,30 @@ def results(
             ),
         ],
         "files of one account": [
-            *(*as_operator, *find_member, *choose_action(member.email, "Show files"), {"see": "notes of the member.txt"}),
+            *(*as_operator, *find_member, *choose_action(member.email, "Sessions and links"), {"see": "Unknown program"}),
+            *({"see": "None"}, {"axe": True}, {"key": "Escape"}, *choose_action(member.email, "Show in audit log")),
+            *({"see": "file.available"}, {"see": "notes of the member.txt"}, {"axe": True}, *find_member),
+            *(*choose_action(member.email, "Show files"), {"see": "notes of the member.txt"}),
             *({"see": member.email}, {"axe": True}, {"resize": 320}),
         ],
         "unconfirmed": [
             *(*sign_in(member.email, member.password), {"see": "Files", "role": "heading"}, {"open": f"{site.url}/settings"}),
-            *({"see": "Until you confirm the address"}, {"idle": True}, {"axe": True}),
+            *({"see": "Until you confirm the address"}, {"see": "file.available"}, {"idle": True}, {"axe": True}),
+            *({"click": "Request export"}, {"fill": "Current password", "value": member.password, "within": "dialog"}),
+            *({"click": "Request export", "within": "dialog"}, {"see": "The export is being built."}),
+            *({"see": "Mails are sent once you have confirmed your address."}, {"click": "A link expires within a day", "role": "switch"}),
+            *({"see": "Changes saved"}, {"open": unsubscribing}, {"see": "Files received through your file requests"}, {"axe": True}),
+            *({"resize": 320}, {"press": "Turn off"}, {"see": "These mails are off"}, {"axe": True}),
+        ],
+        "invitation": [
+            *({"open": f"{site.url}/invitation#token={invitation}"}, {"see": "Choose a password for your new account."}, {"axe": True}),
+            *({"fill": "New password", "value": INVITED_PASSWORD}, {"click": "Accept"}, {"see": "The invitation is accepted."}),
+            *({"click": "To the sign-in", "role": "link"}, *sign_in(INVITED, INVITED_PASSWORD), {"see": "Files", "role": "heading"}),
+        ],
+        "required factor": [
+            *(*sign_in(unprotected.email, unprotected.password), {"see": "Set up a second factor", "role": "heading"}, {"axe": True}),
+            *({"open": f"{site.url}/settings"}, {"see": "Set up a second factor", "role": "heading"}, {"click": "Sign out"}),
+            {"see": "Sign in"},
         ],
     }
     account, (code, other, *_) = careful
@@ -204,7 +269,7 @@ def results(
     ]
     # The last job changes what the others see.
     role = jobs.pop("role")
-    with running_workers(site.services, s3_server.events, s3_server.previews):
+    with sealing(), running_workers(site.services, s3_server.events, s3_server.previews):
         return visit(keeps_policy({name: {"url": f"{site.url}/", "steps": steps} for name, steps in {**jobs, "role": role}.items()}))
 
 
@@ -227,6 +292,33 @@ def test_new_address_replaces_the_old_one(results: Results, client: httpx.Client
     assert results["lost address"]["path"] == "/links"
     assert client.get(link["url"]).status_code == 200
     assert client.get(old_link["url"]).status_code == 404
+
+
+def test_switches_choose_the_mails_of_an_account_and_of_a_link(
+    results: Results, site: Site, client: httpx.Client, owner: Account, link: dict[str, Any], member: Account
+) -> None:
+    # The member became a superuser, which ended all sessions.
+    with site.services.engine.connect() as connection:
+        query = sql("SELECT to_jsonb(s) - 'user_id' FROM notification_setting s WHERE user_id = :id")
+        settings = connection.execute(query, {"id": member.id}).scalar_one()
+
+    assert results["unconfirmed"]["path"].startswith("/unsubscribe/")
+    assert max(results["unconfirmed"]["widths"]) <= 320
+    assert settings == {"link_downloads": False, "request_uploads": False, "link_expiry": True, "new_sign_ins": True}
+    assert client.get(f"/api/v1/shares/{link['id']}", headers=owner.headers).json()["notify_on_download"] is True
+
+
+def test_owner_saves_receipts_that_verify(results: Results, client: httpx.Client, link: dict[str, Any]) -> None:
+    of_file, of_download = results["known address"]["downloads"]
+    keys = client.get("/.well-known/we-upload/log-key").text
+
+    (arrival,) = verify_receipt(of_file["text"].encode(), keys)
+    download, file = verify_receipt(of_download["text"].encode(), keys)
+
+    assert of_file["name"] == of_download["name"] == "plan.pdf.receipt.json"
+    assert (arrival.action, arrival.details["filename"]) == ("file.available", "plan.pdf")
+    assert (download.action, download.subject) == ("share.downloaded", f"share:{link['id']}")
+    assert file.details == arrival.details
 
 
 def test_new_address_of_a_request_replaces_the_old_one(results: Results, client: httpx.Client, request_url: str) -> None:
@@ -255,6 +347,12 @@ def test_approved_program_is_signed_in(results: Results, client: httpx.Client, o
     assert me["id"] == str(owner.id)
 
 
+def test_invited_person_has_an_account_with_a_confirmed_address(results: Results, client: httpx.Client, operator: Account) -> None:
+    assert results["invitation"]["path"] == "/files"
+    found = client.get("/api/v1/users/", params={"search": INVITED}, headers=operator.headers).raise_for_status().json()
+    assert [(account["email"], account["email_verified"]) for account in found] == [(INVITED, True)]
+
+
 def test_many_files_are_changed_by_one_request(results: Results, client: httpx.Client, collector: tuple[Account, list[str]]) -> None:
     account, _ = collector
     paths = [urlsplit(url).path for url in results["many files"]["requests"]]
@@ -275,7 +373,7 @@ def test_buttons_for_many_files_fit_a_narrow_screen(results: Results) -> None:
 def test_pages_have_no_accessibility_violations(results: Results) -> None:
     reports = [report for result in results.values() for report in result["axe"]]
 
-    assert len(reports) == 16
+    assert len(reports) == 20
     assert [report["violations"] for report in reports if report["violations"]] == []
 
 
@@ -287,6 +385,8 @@ def test_browser_reports_neither_errors_nor_violations_of_the_policy(results: Re
     messages = console_messages(results)
 
     # The browser itself reports the refusals.
-    for name in ("role", "second factor", "turns the factor on"):
-        assert [message for message in messages.pop(name, []) if "403" not in message and "401" not in message] == []
+    refused = ("role", "second factor", "turns the factor on", "invitation", "required factor", "unconfirmed")
+    refusals = {**dict.fromkeys(refused, ("401", "403", "404")), "known address": ("409",)}
+    for name, statuses in refusals.items():
+        assert [message for message in messages.pop(name, []) if not any(status in message for status in statuses)] == []
     assert messages == {}

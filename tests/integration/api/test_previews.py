@@ -333,6 +333,21 @@ def test_inline_video_of_another_user_can_be_played_for_longer_than_a_download(
     assert ["X-Amz-Expires=900&" in url for url in urls] == [True, False]
 
 
+def test_file_that_a_scan_withholds_is_neither_shown_nor_previewed(api: httpx.Client, previewing: Services, owner: Account) -> None:
+    file = make_file(api, owner, samples.picture("PNG"), **PNG)
+    report(previewing, file["id"])
+    share = make_share(api, owner, file["id"])
+    with previewing.unit_of_work() as session:
+        row = session.get_one(File, UUID(file["id"]))
+        row.scan_status, row.is_withheld = "infected", True
+
+    inline = api.get(f"{FILES}/download/{file['id']}", params={"disposition": "inline"}, headers=owner.headers)
+
+    assert_problem(inline, 403, "file_infected")
+    assert preview_of(api, file["id"], owner)["small"] is None
+    assert "<img" not in api.get(share["url"], headers=BROWSER).text
+
+
 def test_mode_of_the_download_is_checked(client: httpx.Client, owner: Account) -> None:
     assert_problem(
         client.get(f"{FILES}/download/{uuid4()}", params={"disposition": "execute"}, headers=owner.headers), 422, "malformed_request"

@@ -12,6 +12,7 @@ import { deleteFiles, downloadFiles } from "../files/file-actions";
 import type { FileList } from "../files/file-list";
 import { forgetThumbnail, thumbnails, wantThumbnails } from "../files/thumbnails";
 import { renameFile, shareFiles } from "../files/open-dialogs";
+import { showFileReceipt } from "../receipts/receipt-dialogs";
 import { CopyButton, CopyField } from "../ui/copy";
 import { Badge, ErrorNote, IconButton } from "../ui/controls";
 import { FileName } from "../ui/file-name";
@@ -166,7 +167,7 @@ function Content({ file, preview }: { readonly file: FileInfo; readonly preview:
   const [error, setError] = useState<unknown>(null);
   const [isBroken, setBroken] = useState(false);
   const type = file.detected_content_type ?? file.content_type;
-  const kind = file.status !== "available" ? "none" : showable(type, file.filename);
+  const kind = file.status !== "available" || file.is_withheld ? "none" : showable(type, file.filename);
   useEffect(() => {
     if (kind === "none") return;
     const controller = new AbortController();
@@ -229,8 +230,8 @@ function NoPreview({ file, isBroken }: { readonly file: FileInfo; readonly isBro
   return (
     <div class="lb-none">
       <Icon name={KIND_ICONS[fileKind(file.content_type, file.filename)]} size="l" />
-      <p class="strong">{isBroken ? s.preview.broken : file.status === "available" ? s.preview.none : t.files.statuses[file.status]}</p>
-      {file.status === "available" && (
+      <p class="strong">{isBroken ? s.preview.broken : file.status !== "available" ? t.files.statuses[file.status] : file.is_withheld ? s.preview.scans[file.scan_status] : s.preview.none}</p>
+      {file.status === "available" && !file.is_withheld && (
         <button type="button" class="btn" onClick={() => void downloadFiles([file])}>
           <Icon name="download" />
           <span>{t.actions.download}</span>
@@ -319,6 +320,12 @@ function Details({ file, preview, isMine, onRename, onClose }: DetailsProps) {
             </dd>
           </div>
         )}
+        {file.scan_status !== "none" && (
+          <div>
+            <dt>{s.preview.scan}</dt>
+            <dd>{file.scan_status === "infected" && !file.is_withheld ? s.preview.released : s.preview.scans[file.scan_status]}</dd>
+          </div>
+        )}
         {file.file_request_id !== null && (
           <div>
             <dt>{s.preview.source}</dt>
@@ -343,6 +350,12 @@ function Details({ file, preview, isMine, onRename, onClose }: DetailsProps) {
           </Badge>
         )}
         {file.sha256 !== null && <CopyButton text={file.sha256} label={s.preview.copyDigest} class="small" />}
+        {isMine && file.status === "available" && (
+          <button type="button" class="btn small" onClick={() => showFileReceipt(file)}>
+            <Icon name="shield" size="s" />
+            <span>{s.receipts.receipt}</span>
+          </button>
+        )}
         {isMine && (
           <button type="button" class="btn small" onClick={onRename}>
             {t.actions.rename}
