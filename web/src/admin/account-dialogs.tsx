@@ -2,7 +2,6 @@
 
 import type { User, UserUpdate } from "@we-upload/client";
 import { accounts } from "../core/account-services";
-import { api } from "../core/api";
 import { administration } from "./administration";
 import { t } from "../core/language";
 import { s } from "../core/screen-texts";

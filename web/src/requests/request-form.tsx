@@ -2,7 +2,6 @@
 
 import type { FileRequest } from "@we-upload/client";
 import { useEffect, useState } from "preact/hooks";
-import { api } from "../core/api";
 import { fileRequests } from "./file-requests";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
