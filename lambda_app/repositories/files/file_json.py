@@ -26,6 +26,8 @@ def file_json(file: Any = File, *, names_owner: bool = False) -> ColumnElement[s
         owner_display_name=name_for_visitors(file.owner_id) if names_owner else cast(null(), Text),
         status=file.status,
         detected_content_type=file.detected_content_type,
+        scan_status=file.scan_status,
+        is_withheld=file.is_withheld,
         upload_expires_at=case((file.status == FileStatus.PENDING, json_time(file.upload_expires_at)), else_=null()),
         part_size_bytes=file.part_size_bytes,
         purge_at=json_time(file.purge_at),

@@ -91,7 +91,7 @@ class FileRepository:
 
     def require_manageable(self, file_id: UUID, user: User) -> File:
         """Return the file if `user` may manage it. Raises NoSuchFileError, FileForbiddenError."""
-        return self._require(file_id, manageable_by(user))
+        return self._require(file_id, user, None)
 
     def list_states(self, file_ids: Sequence[UUID], user: User) -> list[FileState]:
         """Return the state of each of these files that exists, to tell the user why a request for them was refused."""
@@ -100,7 +100,7 @@ class FileRepository:
 
     def require_changeable(self, file_id: UUID, user: User, fields: Collection[str]) -> File:
         """Return the file if `user` may change these fields. Raises NoSuchFileError, FileForbiddenError."""
-        return self._require(file_id, changeable_by(user, fields))
+        return self._require(file_id, user, frozenset(fields))
 
     def require_public(self, file_id: UUID) -> File:
         """Return an available public file. Raises NoSuchFileError for every other file."""
@@ -156,9 +156,9 @@ class FileRepository:
             raise FileChangedError
         return file
 
-    def _require(self, file_id: UUID, permission: ColumnElement[bool]) -> File:
-        query = select(File, permission.label("is_permitted")).where(File.id == file_id, File.status != FileStatus.DELETING)
-        row = self._session.execute(query.execution_options(populate_existing=True)).one_or_none()
+    def _require(self, file_id: UUID, user: User, changed_fields: frozenset[str] | None) -> File:
+        statement = _permitted(changed_fields, is_superuser=user.is_superuser)
+        row = self._session.execute(statement, {"file_id": file_id, "user_id": user.id}, execution_options=_AS_STORED).one_or_none()
         if row is None:
             raise NoSuchFileError
         file, is_permitted = row
@@ -174,6 +174,15 @@ _AS_STORED: Final = {"synchronize_session": False, "populate_existing": True}
 @cache
 def _get() -> Select[File]:
     return select(File).where(File.id == bindparam("file_id"))
+
+
+@cache
+def _permitted(changed_fields: frozenset[str] | None, *, is_superuser: bool) -> Select[File, bool]:
+    """Return the query for a file, and whether the user may change these fields, or without fields, whether the user may manage it."""
+    user = SimpleNamespace(id=bindparam("user_id", type_=User.id.type), is_superuser=is_superuser)
+    permission = manageable_by(user) if changed_fields is None else changeable_by(user, changed_fields)
+    query = select(File, permission.label("is_permitted"))
+    return query.where(File.id == bindparam("file_id"), File.status != FileStatus.DELETING)
 
 
 @cache
