@@ -11,9 +11,10 @@ from sqlalchemy import true
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, PermissionDeniedError
 from lambda_app.core.identity import assertions, id_tokens
-from lambda_app.core.security import password_rules, passwords, share_tokens, tokens
+from lambda_app.core.security import notification_tokens, password_rules, passwords, share_tokens, tokens
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.log_keys import LogVerifier
+from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.db import engine
 from lambda_app.db import errors as db_errors
 from lambda_app.dependencies import browser_sessions, same_origin
@@ -59,6 +60,8 @@ from lambda_app.repositories.files import files as file_rows
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
+from lambda_app.repositories.notifications import prolongation
+from lambda_app.repositories.notifications.digests import DigestRepository
 from lambda_app.repositories.sharing import caller_links, guest_throttle
 from lambda_app.repositories.sharing import share_links as share_link_rows
 from lambda_app.repositories.sharing import shares as share_rows
@@ -92,6 +95,7 @@ from lambda_app.services.files import (
     uploads,
 )
 from lambda_app.services.files.upload_completion import FileNotAvailableError
+from lambda_app.services.notifications.settings import NotificationSettingService
 from lambda_app.services.sharing import shares
 from lambda_app.storage import content, signed_headers
 from tests.mutation import behaviours
@@ -877,7 +881,7 @@ GUARDS = (
     Guard(
         "an assertion is bound to the browser",
         assertions._content,
-        (DropCheck(assertions.hash_secret),),
+        (DropCheck(hash_secret),),
         (f"{IDENTITY}test_stolen_fragment_is_of_no_use_in_another_browser",),
     ),
     Guard(
@@ -1028,5 +1032,36 @@ GUARDS = (
         audit.audited_change,
         (Replace(behaviours.change_without_event),),
         (f"{API}test_audit.py",),
+    ),
+    # Notifications
+    Guard(
+        "the link of a notification is signed for one purpose",
+        notification_tokens._signature,
+        (Replace(lambda *_: "x" * 43),),
+        ("unit/core/test_notification_tokens.py",),
+    ),
+    Guard(
+        "the link of a notification ends with the address",
+        NotificationSettingService._is_addressed_to,
+        (Replace(lambda *_: True),),
+        (f"{API}test_notification_links.py::test_refused_links_show_the_same_page",),
+    ),
+    Guard(
+        "the link of a notification prolongs a link once",
+        prolongation._expiring,
+        (DropCondition(Share.expires_at, times=2),),
+        (f"{API}test_notification_links.py::test_link_is_not_prolonged",),
+    ),
+    Guard(
+        "the link of a notification prolongs a link of its user",
+        prolongation._expiring,
+        (DropCondition(Share.owner_id),),
+        (f"{API}test_notification_links.py::test_link_is_not_prolonged",),
+    ),
+    Guard(
+        "notifications need a confirmed address",
+        DigestRepository._recipient,
+        (DropCondition(User.email_verified_at),),
+        ("integration/audit/test_notifications.py::test_unproven_and_disabled_accounts_get_no_mail",),
     ),
 )

@@ -28,6 +28,8 @@ export type UserCreate = Body<"/api/v1/users/", "post">;
 export type ServerConfig = Result<"/api/v1/config", "get">;
 export type Usage = Result<"/api/v1/users/me/usage", "get">;
 export type SessionInfo = Result<"/api/v1/users/me/sessions", "get">[number];
+export type NotificationSettings = Result<"/api/v1/users/me/notifications", "get">;
+export type NotificationSettingsUpdate = Body<"/api/v1/users/me/notifications", "patch">;
 export type ApiKey = Result<"/api/v1/users/me/api-keys", "get">[number];
 export type ApiKeyCreate = Body<"/api/v1/users/me/api-keys", "post">;
 export type NewApiKey = Result<"/api/v1/users/me/api-keys", "post">;
@@ -62,6 +64,8 @@ export type PartRequest = Body<"/api/v1/files/{file_id}/parts", "post">["parts"]
 export type SignedPart = Result<"/api/v1/files/{file_id}/parts", "post">["parts"][number];
 export type UploadedParts = Result<"/api/v1/files/{file_id}/parts", "get">;
 export type UploadCompletion = Body<"/api/v1/files/{file_id}/complete", "post">;
+/** To verify it, keep it as compact JSON with the members in their order: `JSON.stringify(receipt)`. */
+export type Receipt = Result<"/api/v1/files/{file_id}/receipt", "get">;
 export type FileDownload = Result<"/api/v1/files/download/{file_id}", "get">;
 
 export type FileResult = Result<"/api/v1/files/delete", "post">["results"][number];

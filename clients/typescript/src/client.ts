@@ -132,6 +132,9 @@ function accountCalls(http: Http, session: SignInSession) {
       return all;
     },
     endSession: (sessionId: string) => http.call("delete", "/api/v1/users/me/sessions/{session_id}", { path: { session_id: sessionId } }),
+    /** Which mails the account gets. */
+    notifications: (options?: CallOptions) => http.call("get", "/api/v1/users/me/notifications", { ...options }),
+    updateNotifications: (body: api.NotificationSettingsUpdate) => http.call("patch", "/api/v1/users/me/notifications", { body }),
     /** The program that shows this code and waits for approval. */
     deviceLogin: (userCode: string) => http.call("get", "/api/v1/users/me/device-logins/{user_code}", { path: { user_code: userCode } }),
     decideDeviceLogin: (userCode: string, decision: "approve" | "deny") =>
@@ -183,6 +186,9 @@ function fileCalls(http: Http) {
         signal: options.signal,
       }),
     restore: (fileId: string) => http.call("post", "/api/v1/files/{file_id}/restore", { path: { file_id: fileId } }),
+    /** The signed receipt of an available file; `receipt_not_ready` for about a minute after the upload. */
+    receipt: (fileId: string, options?: CallOptions) =>
+      http.call("get", "/api/v1/files/{file_id}/receipt", { path: { file_id: fileId }, ...options }),
     /** A presigned URL; it expires within minutes, so ask for it when it is needed. */
     downloadUrl: (fileId: string, options?: CallOptions) =>
       http.call("get", "/api/v1/files/download/{file_id}", { path: { file_id: fileId }, ...options }),
@@ -226,6 +232,9 @@ function shareCalls(http: Http) {
       }),
     get: (shareId: string, options?: CallOptions) =>
       http.call("get", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, ...options }),
+    /** The receipts of the newest downloads through a link. */
+    receipts: (shareId: string, options?: CallOptions) =>
+      http.call("get", "/api/v1/shares/{share_id}/receipts", { path: { share_id: shareId }, ...options }),
     update: (shareId: string, body: api.ShareUpdate) =>
       http.call("patch", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, body }),
     /** Give a link a new address; the old one stops working. */

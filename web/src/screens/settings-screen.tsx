@@ -2,15 +2,16 @@
 
 import { LANGUAGES, language, setLanguage, t, type Language } from "../core/language";
 import { s } from "../core/screen-texts";
+import { serverConfig } from "../core/server-config";
 import { setSingleKeys, singleKeysEnabled } from "../core/keys";
 import { location } from "../core/router";
-import { serverConfig } from "../core/server-config";
 import { setTheme, theme, type Theme } from "../core/theme";
 import { Switch } from "../ui/choices";
 import { Password, Profile, ProfileName } from "../settings/account";
 import { Activity } from "../settings/activity";
 import { DeleteAccount } from "../settings/delete-account";
 import { ApiKeys } from "../settings/api-keys";
+import { Notifications } from "../settings/notifications";
 import { useConnectAddress } from "../settings/connect-program";
 import { OwnData } from "../settings/own-data";
 import { Section, SECTIONS } from "../settings/section";
@@ -49,6 +50,7 @@ export function SettingsScreen() {
           <SecondFactor />
           <Sessions />
           <Activity />
+          {serverConfig.value?.mail_available && <Notifications />}
           <ApiKeys />
           <Section id="device">
             <div class="card pad stack">
@@ -70,6 +72,7 @@ export function SettingsScreen() {
 /** Whether the server has what the section is about. */
 function isShown(section: (typeof SECTIONS)[number]): boolean {
   const config = serverConfig.value;
+  if (section === "notifications") return config?.mail_available === true;
   if (section === "password") return config?.password_sign_in !== false;
   return section !== "providers" || (config?.sign_in_providers.length ?? 0) > 0;
 }
