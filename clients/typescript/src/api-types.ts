@@ -104,7 +104,7 @@ export type UserFilters = Query<"/api/v1/users/", "get">;
 export type OpenedFileRequest = Result<"/r/{token}", "get">;
 export type GuestFileCreate = Body<"/r/{token}/files", "post">;
 export type GuestMultipartCreate = Body<"/r/{token}/multipart", "post">;
-export type GuestParts = Body<"/r/{token}/files/{file_id}/parts", "post">;
+export type GuestPartsBody = Body<"/r/{token}/files/{file_id}/parts", "post">;
 export type GuestUpload = Result<"/r/{token}/files", "post">;
 export type GuestFile = Result<"/r/{token}/files/{file_id}/complete", "post">;
 
