@@ -6,8 +6,8 @@ import { BRAND_NAME } from "./core/brand";
 import { language, t } from "./core/language";
 import { loadScreens } from "./core/lazy";
 import { location, navigate, nextPath, PUBLIC_PATHS, SIGNED_IN_PATHS } from "./core/router";
-import { sessionState, startSession } from "./core/session";
-import { SignInScreen, SignUpScreen } from "./screens/sign-in-screens";
+import { mustEnrol, sessionState, startSession } from "./core/session";
+import { SignInScreen } from "./screens/sign-in-screens";
 import { FilesScreen } from "./screens/files-screen";
 import { SkeletonRows } from "./files/file-table";
 import { Shell } from "./shell";
@@ -18,17 +18,19 @@ import { MenuView } from "./ui/menu";
 import { ToastView } from "./ui/toast-view";
 
 type Screen = ComponentType;
-type ScreenPath = (typeof PUBLIC_PATHS)[number] | (typeof SIGNED_IN_PATHS)[number];
-type StartPath = "/files" | "/sign-in" | "/sign-up";
+/** The screen of an account that has to set up a second factor, at every address. */
+const ENROLMENT = "enrolment";
+type ScreenPath = typeof ENROLMENT | (typeof PUBLIC_PATHS)[number] | (typeof SIGNED_IN_PATHS)[number];
+type StartPath = "/files" | "/sign-in";
 
 const START_SCREENS: Readonly<Partial<Record<ScreenPath, Screen>> & Record<StartPath, Screen>> = {
   "/files": FilesScreen,
   "/sign-in": SignInScreen,
-  "/sign-up": SignUpScreen,
 };
 
 /** Screens that are loaded when the first of them is opened. */
 const LAZY_SCREENS: Readonly<Record<Exclude<ScreenPath, StartPath>, (screens: Awaited<ReturnType<typeof loadScreens>>) => Screen>> = {
+  "/sign-up": (screens) => screens.SignUpScreen,
   "/shared": (screens) => screens.SharedScreen,
   "/links": (screens) => screens.LinksScreen,
   "/requests": (screens) => screens.RequestsScreen,
@@ -38,6 +40,8 @@ const LAZY_SCREENS: Readonly<Record<Exclude<ScreenPath, StartPath>, (screens: Aw
   "/forgot-password": (screens) => screens.ForgotPasswordScreen,
   "/reset-password": (screens) => screens.ResetPasswordScreen,
   "/verify-email": (screens) => screens.VerifyEmailScreen,
+  "/invitation": (screens) => screens.InvitationScreen,
+  [ENROLMENT]: (screens) => screens.EnrolmentScreen,
 };
 
 function ScreenAt({ path }: { readonly path: ScreenPath }) {
@@ -124,6 +128,7 @@ function CurrentScreen() {
     return <ScreenAt path={path} />;
   }
   if (state === "unreachable") return <Unreachable />;
+  if (mustEnrol()) return <ScreenAt path={ENROLMENT} />;
   if (state !== "signed-in") return <div class="skel-page" role="status" aria-label={t.states.loading} />;
   return <Shell>{isOneOf(path, SIGNED_IN_PATHS) ? <ScreenAt path={path} /> : path === "/" ? null : <NotFound />}</Shell>;
 }

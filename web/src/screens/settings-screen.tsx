@@ -2,18 +2,21 @@
 
 import { LANGUAGES, language, setLanguage, t, type Language } from "../core/language";
 import { s } from "../core/screen-texts";
-import { serverConfig } from "../core/server-config";
 import { setSingleKeys, singleKeysEnabled } from "../core/keys";
 import { location } from "../core/router";
+import { serverConfig } from "../core/server-config";
 import { setTheme, theme, type Theme } from "../core/theme";
 import { Switch } from "../ui/choices";
 import { Password, Profile, ProfileName } from "../settings/account";
+import { Activity } from "../settings/activity";
 import { DeleteAccount } from "../settings/delete-account";
 import { ApiKeys } from "../settings/api-keys";
 import { Notifications } from "../settings/notifications";
 import { useConnectAddress } from "../settings/connect-program";
+import { OwnData } from "../settings/own-data";
 import { Section, SECTIONS } from "../settings/section";
 import { SecondFactor } from "../settings/second-factor";
+import { SignInProviders } from "../settings/sign-in-providers";
 import { Sessions } from "../settings/sessions";
 import { SelectField } from "../ui/form-dialog";
 
@@ -27,7 +30,7 @@ export function SettingsScreen() {
       </div>
       <div class="settings">
         <nav class="nav" aria-label={t.nav.settings}>
-          {SECTIONS.filter((section) => section !== "notifications" || serverConfig.value?.mail_available).map((section) => (
+          {SECTIONS.filter(isShown).map((section) => (
             <a key={section} href={`#${section}`} aria-current={section === current ? "true" : undefined}>
               {s.settings.sections[section]}
             </a>
@@ -38,12 +41,16 @@ export function SettingsScreen() {
             <ProfileName />
             <Profile />
           </Section>
-          <Section id="password">
-            <Password />
-          </Section>
+          {serverConfig.value?.password_sign_in !== false && (
+            <Section id="password">
+              <Password />
+            </Section>
+          )}
+          <SignInProviders />
           <SecondFactor />
           <Sessions />
           {serverConfig.value?.mail_available && <Notifications />}
+          <Activity />
           <ApiKeys />
           <Section id="device">
             <div class="card pad stack">
@@ -54,11 +61,20 @@ export function SettingsScreen() {
               </label>
             </div>
           </Section>
+          <OwnData />
           <DeleteAccount />
         </div>
       </div>
     </>
   );
+}
+
+/** Whether the server has what the section is about. */
+function isShown(section: (typeof SECTIONS)[number]): boolean {
+  const config = serverConfig.value;
+  if (section === "password") return config?.password_sign_in !== false;
+  if (section === "notifications") return config?.mail_available === true;
+  return section !== "providers" || (config?.sign_in_providers.length ?? 0) > 0;
 }
 
 /** Language and theme of this device. */

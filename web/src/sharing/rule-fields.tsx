@@ -1,7 +1,7 @@
 /** Title, who, until when, password, limit, address and note of a link. */
 
 import { useEffect, useId, useState } from "preact/hooks";
-import { fmt, t } from "../core/language";
+import { fmt } from "../core/language";
 import { s } from "../core/screen-texts";
 import { serverConfig } from "../core/server-config";
 import { loadNotificationSettings, notificationSettings } from "../settings/notification-store";
@@ -96,7 +96,7 @@ export function RuleFields({ rules, change, hadPassword, slug, setSlug }: RuleFi
                 maxLength={1024}
                 onInput={(event) => change({ password: event.currentTarget.value })}
               />
-              {rules.password !== "" && <CopyButton text={rules.password} label={t.copy.copy} class="small" />}
+              {rules.password !== "" && <CopyButton text={rules.password} label={s.copy.copy} class="small" />}
             </div>
           ) : (
             <span class="soft">{s.share.noPassword}</span>
