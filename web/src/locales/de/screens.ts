@@ -403,7 +403,7 @@ export const screens: ScreenTexts = {
     denied: "Die Anmeldung wurde abgelehnt",
   },
   settings: {
-    sections: { profile: "Profil", password: "Passwort", providers: "Anmeldeanbieter", factor: "Zweiter Faktor", sessions: "Sitzungen", activity: "Aktivität", notifications: "Benachrichtigungen", keys: "API-Schlüssel", device: "Dieses Gerät", data: "Ihre Daten", end: "Konto löschen" },
+    sections: { profile: "Profil", password: "Passwort", providers: "Anmeldeanbieter", factor: "Zweiter Faktor", sessions: "Sitzungen", notifications: "Benachrichtigungen", activity: "Aktivität", keys: "API-Schlüssel", device: "Dieses Gerät", data: "Ihre Daten", end: "Konto löschen" },
     deleteAccount: "Konto löschen",
     deleteAccountTitle: "Ihr Konto löschen?",
     deleteAccountText: "Ihre Links schließen sofort. Konto und Dateien werden nach einer Frist gelöscht; bis dahin behält eine Anmeldung sie.",

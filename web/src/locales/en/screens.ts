@@ -410,7 +410,7 @@ export const screens = {
     denied: "The sign-in was denied",
   },
   settings: {
-    sections: { profile: "Profile", password: "Password", providers: "Sign-in providers", factor: "Second factor", sessions: "Sessions", activity: "Activity", notifications: "Notifications", keys: "API keys", device: "This device", data: "Your data", end: "Delete account" },
+    sections: { profile: "Profile", password: "Password", providers: "Sign-in providers", factor: "Second factor", sessions: "Sessions", notifications: "Notifications", activity: "Activity", keys: "API keys", device: "This device", data: "Your data", end: "Delete account" },
     deleteAccount: "Delete account",
     deleteAccountTitle: "Delete your account?",
     deleteAccountText: "Your links close at once. Account and files are deleted after a period of grace; until then, a sign-in keeps them.",
