@@ -30,7 +30,8 @@ STATEMENTS: dict[str, Callable[[], Any]] = {
     "changeable file": partial(files._permitted.__wrapped__, frozenset({"filename"}), is_superuser=False),
     "update": partial(files._update.__wrapped__, frozenset({"description", "filename"}), is_superuser=False, has_revisions=True),
     "visibility": partial(files._update.__wrapped__, frozenset({"is_public"}), is_superuser=True, has_revisions=False),
-    "completion": transitions._accept.__wrapped__,
+    "completion": partial(transitions._accept.__wrapped__, False),
+    "completion with a scan": partial(transitions._accept.__wrapped__, True),
     **{move.action: partial(transitions._managed_move.__wrapped__, move, is_superuser=False, has_revisions=True) for move in MOVES},
 }
 
