@@ -12,11 +12,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Self
 
+from pydantic import SecretStr
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, configure_mappers, sessionmaker
 
-from lambda_app.core.aws import AwsAccess, AwsCredentials
+from lambda_app.core.aws import AwsAccess, AwsCredentials, object_of_arn
 from lambda_app.core.identity.assertions import Assertions
 from lambda_app.core.mail import Mailer, build_mailer
 from lambda_app.core.security.keys import SigningKeys
@@ -61,6 +62,7 @@ from lambda_app.repositories.files.caller_lists import CallerListRepository
 from lambda_app.repositories.files.caller_uploads import CallerUploadRepository, UploadLimits, upload_statements
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
+from lambda_app.repositories.files.scans import ScanRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
@@ -95,7 +97,7 @@ from lambda_app.services.accounts.second_factor import SecondFactorService, Seco
 from lambda_app.services.accounts.sessions import SessionPolicy, SessionService
 from lambda_app.services.accounts.transfers import FileMover, TransferService
 from lambda_app.services.accounts.users import UserService
-from lambda_app.services.administration import AdministrationService
+from lambda_app.services.administration import AdministrationReads, AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
 from lambda_app.services.archives.export_data import ExportPreparation
@@ -111,6 +113,7 @@ from lambda_app.services.files.caller_uploads import CallerUploadService
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.idempotency import IdempotencyService
 from lambda_app.services.files.quota import DeletionAllowance, Quota
+from lambda_app.services.files.scans import ScanService
 from lambda_app.services.files.sweep import SweepService
 from lambda_app.services.files.upload_batches import UploadBatchService
 from lambda_app.services.files.upload_completion import UploadCompletion
@@ -133,6 +136,7 @@ from lambda_app.storage.checkpoint_copies import CheckpointCopies
 from lambda_app.storage.connection_releasing import ConnectionReleasingStore
 from lambda_app.storage.object_store import ObjectStore
 from lambda_app.storage.s3 import S3ObjectStore
+from lambda_app.storage.scan_tags import ScanTags
 
 ISSUER = "We-Upload"
 """Name under which authenticator apps list an account."""
@@ -160,6 +164,8 @@ class Services:
     database_probe: DatabaseProbe
     origin_verifier: OriginVerifier | None
     """None when callers reach the API directly, without CloudFront."""
+    read_engine: Engine | None = None
+    """The engine of a standby, for reads that may be some seconds old."""
     identity_keys: SigningKeys | None = None
     """The keys of the sign-in with identity providers; None without providers."""
 
@@ -183,6 +189,7 @@ class Services:
             database_probe=DatabaseProbe(engine, timeout_seconds=DATABASE_PROBE_SECONDS),
             origin_verifier=_origin_verifier(settings, aws),
             identity_keys=identity_keys(settings, aws),
+            read_engine=_read_engine(settings, aws),
         )
 
     @contextmanager
@@ -373,7 +380,23 @@ class Services:
 
     def administration(self, session: Session) -> AdministrationService:
         """The administration service of one unit of work."""
-        return AdministrationService(audit=AuditRepository(session), names=AuditNameRepository(session), stats=StatsRepository(session))
+
+        @contextmanager
+        def on_database() -> Iterator[AdministrationReads]:
+            yield AdministrationReads(AuditRepository(session), AuditNameRepository(session), StatsRepository(session))
+
+        return AdministrationService([on_database] if self.read_engine is None else [self._reads_on_standby, on_database])
+
+    @contextmanager
+    def _reads_on_standby(self) -> Iterator[AdministrationReads]:
+        # The caller is authenticated by the database itself: a standby may not know yet that a session has ended.
+        with session_scope(create_session_factory(self._require_read_engine())) as session:
+            yield AdministrationReads(AuditRepository(session), AuditNameRepository(session), StatsRepository(session))
+
+    def _require_read_engine(self) -> Engine:
+        if self.read_engine is None:
+            raise ValueError("The settings have no DATABASE_READ_HOST")
+        return self.read_engine
 
     def audit_log(self, session: Session) -> AuditLogRepository:
         """The tree over the audit log, for commands that verify it."""
@@ -481,6 +504,14 @@ class Services:
             transitions=self._transitions(session),
             tombstones=self._tombstones(session),
             store=self._store(session),
+        )
+
+    def scans(self, session: Session) -> ScanService:
+        """The service of malware scans, for one unit of work."""
+        return ScanService(
+            scans=ScanRepository(session),
+            tags=ScanTags(self.settings, self.aws),
+            serves_unscannable=self.settings.serves_unscannable,
         )
 
     def shares(self, session: Session) -> ShareService:
@@ -631,6 +662,8 @@ class Services:
     def before_snapshot(self) -> None:
         """Close connections and drop cached keys, which a SnapStart snapshot must not contain."""
         self.engine.dispose()
+        if self.read_engine is not None:
+            self.read_engine.dispose()
         self.keys.clear_cache()
         self.link_keys.clear_cache()
         if self.identity_keys:
@@ -644,8 +677,9 @@ class Services:
         for statement in (*file_statements(), *caller_statements(), *upload_statements(), *link_statements()):
             statement.prepare()
         self.passwords.verify("", None)
-        if self.settings.secret_key_arn or self.settings.link_key_arn or self.settings.origin_key_arns:
-            self.aws.client("secretsmanager")
+        arns = (self.settings.secret_key_arn, self.settings.link_key_arn, *self.settings.origin_key_arns)
+        for service in {"secretsmanager" if object_of_arn(arn) is None else "s3" for arn in arns if arn}:
+            self.aws.client(service)
         if self.settings.mail_from:
             self.aws.client("sesv2")
 
@@ -665,13 +699,17 @@ class Services:
             link_keys=keys,
             tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=self.settings.access_token_expire_minutes)),
             origin_verifier=None,
+            read_engine=None,
         )
 
     def _store(self, session: Session) -> ObjectStore:
         return ConnectionReleasingStore(self.store, session)
 
     def _transitions(self, session: Session) -> FileTransitionRepository:
-        return FileTransitionRepository(session, deletion_allowance_bytes=self.settings.user_deletion_bytes)
+        settings = self.settings
+        return FileTransitionRepository(
+            session, deletion_allowance_bytes=settings.user_deletion_bytes, scans_for_malware=settings.scans_for_malware
+        )
 
     def _tombstones(self, session: Session) -> TombstoneRepository:
         return TombstoneRepository(session, deletion_allowance_bytes=self.settings.user_deletion_bytes)
@@ -744,6 +782,16 @@ def identity_keys(settings: Settings, aws: AwsAccess) -> SigningKeys | None:
 def _origin_verifier(settings: Settings, aws: AwsAccess) -> OriginVerifier | None:
     arns = settings.origin_key_arns
     return OriginVerifier([partial(aws.secret, arn) for arn in arns]) if arns else None
+
+
+def _read_engine(settings: Settings, aws: AwsAccess) -> Engine | None:
+    if settings.database_read_host is None:
+        return None
+    host, _, port = settings.database_read_host.partition(":")
+    url = make_url(settings.database_url.get_secret_value()).set(host=host)
+    url = url.set(port=int(port)) if port else url
+    there = settings.model_copy(update={"database_url": SecretStr(url.render_as_string(hide_password=False))})
+    return create_database_engine(there, password_source=_password_source(there, aws))
 
 
 def _signing_keys(settings: Settings, aws: AwsAccess) -> SigningKeys:

@@ -1,7 +1,7 @@
 """The Lambda functions: one FunctionSpec each, and a role with exactly the permissions of the spec."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Flag, StrEnum, auto
 from functools import cached_property
 from pathlib import Path
@@ -14,18 +14,23 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_logs_destinations as destinations
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.components.file_bucket import ARCHIVE_REQUESTS, ARCHIVES, UNSCANNED_TAG, UNSCANNED_VALUE
+from infra.components.file_bucket import ARCHIVE_REQUESTS, ARCHIVES, RELEASER_TAG, RELEASER_VALUE, UNSCANNED_TAG, UNSCANNED_VALUE
 from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import log_retention
-from infra.config import ARCHIVE_TIMEOUT_SECONDS, FUNCTION_TIMEOUT_SECONDS, StageConfig
+from infra.config import ARCHIVE_TIMEOUT_SECONDS, FUNCTION_TIMEOUT_SECONDS, STARTING_TIMEOUT_SECONDS, StageConfig
 from infra.package.artifact import Artifact
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY_ROTATION_DAYS = 30
+DAILY_HOUR = 3
+"""Hour (UTC) of the schedules of a stage whose database pauses."""
+AUDITED_REQUEST = '{ $.message = "request" && $.audit_leaves[0] = "*" }'
+"""Pattern of the log lines of requests that wrote audit events (routers/http/request_middleware)."""
 LIVE = "live"
 """The alias that takes traffic. To roll back, point it at an older version."""
 
@@ -53,6 +58,10 @@ class Permission(Flag):
     """Read the secrets of this service at the identity providers."""
     SEAL_AUDIT_LOG = auto()
     """Sign checkpoints of the audit log and copy them to the bucket."""
+    READ_SCAN_TAGS = auto()
+    """Read the tag that the malware scan writes."""
+    RELEASE_SCANNED = auto()
+    """Replace that tag with the one that makes an object readable, and with no other."""
 
 
 class Trigger(StrEnum):
@@ -61,6 +70,7 @@ class Trigger(StrEnum):
     REQUEST = "request"
     UPLOAD = "upload"
     ARCHIVE = "archive"
+    SCAN = "scan"
     SCHEDULE = "schedule"
     DEPLOY = "deploy"
     ROTATION = "rotation"
@@ -78,6 +88,10 @@ class FunctionSpec:
     memory_mib: int = 512
     timeout_seconds: int = FUNCTION_TIMEOUT_SECONDS
     minutes: int = 0
+    daily_minute: int = 0
+    """Minute after `DAILY_HOUR` of a scheduled function in a stage whose database pauses. All in one hour start the database once."""
+    follows_audited_requests: bool = False
+    """Whether it also runs after requests that wrote audit events, in a stage whose database pauses."""
     concurrency: str | None = "worker_concurrency"
     """The stage setting that limits its concurrent executions. None: one at a time."""
 
@@ -110,6 +124,7 @@ FUNCTIONS = (
         | Permission.REQUEST_ARCHIVES
         | Permission.READ_SIGNING_KEY
         | Permission.READ_LINK_KEY
+        | Permission.RELEASE_SCANNED
         | Permission.READ_IDENTITY_KEY
         | Permission.SEND_MAIL,
         memory_mib=1769,
@@ -131,6 +146,12 @@ FUNCTIONS = (
         timeout_seconds=ARCHIVE_TIMEOUT_SECONDS,
     ),
     FunctionSpec(
+        name="ScanResults",
+        handler="lambda_app.handlers.scan_results.handler",
+        trigger=Trigger.SCAN,
+        permissions=Permission.USE_DATABASE | Permission.READ_SCAN_TAGS,
+    ),
+    FunctionSpec(
         name="Sweep",
         handler="lambda_app.handlers.sweep.handler",
         trigger=Trigger.SCHEDULE,
@@ -142,6 +163,7 @@ FUNCTIONS = (
         | Permission.SWEEP_ARCHIVES,
         timeout_seconds=240,
         minutes=15,
+        daily_minute=10,
     ),
     FunctionSpec(
         name="Seal",
@@ -151,6 +173,9 @@ FUNCTIONS = (
         permissions=Permission.USE_DATABASE | Permission.SEAL_AUDIT_LOG,
         timeout_seconds=50,
         minutes=1,
+        # After the sweep, which also writes audit events.
+        daily_minute=15,
+        follows_audited_requests=True,
         concurrency=None,
     ),
     FunctionSpec(
@@ -190,6 +215,23 @@ IDENTITY = FunctionSpec(
     memory_mib=1024,
 )
 """Calls the identity providers, outside the VPC. Only in stages with `identity_providers`."""
+
+
+def functions_of(config: StageConfig) -> tuple[FunctionSpec, ...]:
+    """Return the functions as the stage needs them.
+
+    In a stage whose database pauses, those that no caller waits for have time for its start, and the keys in S3 have their own rotation.
+    """
+    specs = tuple(spec for spec in FUNCTIONS if spec.trigger is not Trigger.SCAN or config.scans_for_malware)
+    return tuple(_starting(spec) for spec in specs) if config.pauses_when_idle else specs
+
+
+def _starting(spec: FunctionSpec) -> FunctionSpec:
+    if spec.trigger is Trigger.REQUEST:
+        return spec
+    handler = "lambda_app.handlers.rotate_stored_key.handler" if spec.trigger is Trigger.ROTATION else spec.handler
+    return replace(spec, handler=handler, timeout_seconds=max(spec.timeout_seconds, STARTING_TIMEOUT_SECONDS))
+
 
 OBJECT_ACTIONS = {
     Permission.READ_OBJECTS: ("s3:GetObject", "s3:ListMultipartUploadParts"),
@@ -247,6 +289,7 @@ class AppFunction(Construct):
         snapshots = context.snapshots and spec.has_snapshots
         self.workers: int = getattr(context.config, spec.concurrency) if spec.concurrency else 1
         config, artifact = context.config, context.artifact
+        self._config = config
         self.log_group = logs.LogGroup(self, "Log", retention=log_retention(config), removal_policy=RemovalPolicy.DESTROY)
         self.role = self._role(in_vpc=context.vpc is not None)
         self.function = lambda_.Function(
@@ -288,6 +331,8 @@ class AppFunction(Construct):
     def _role(self, *, in_vpc: bool) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         self.log_group.grant_write(role)
+        if self._config.scans_for_malware and Permission.RELEASE_SCANNED in self.spec.permissions:
+            Tags.of(role).add(RELEASER_TAG, RELEASER_VALUE)
         if Permission.READ_UNSCANNED in self.spec.permissions:
             # By tag: the bucket's stack is deployed first, so its policy cannot name the role.
             Tags.of(role).add(UNSCANNED_TAG, UNSCANNED_VALUE)
@@ -316,14 +361,39 @@ class AppFunction(Construct):
         return role
 
 
-def run_on_schedule(function: AppFunction) -> events.Rule:
-    """Invoke the function's live version every `minutes` of its spec."""
+def run_on_schedule(function: AppFunction, *, once_a_day: bool = False) -> events.Rule:
+    """Invoke the function's live version every `minutes` of its spec, or once a day."""
+    daily = events.Schedule.cron(hour=str(DAILY_HOUR), minute=str(function.spec.daily_minute))
     return events.Rule(
         function,
         "Schedule",
-        schedule=events.Schedule.rate(Duration.minutes(function.spec.minutes)),
+        schedule=daily if once_a_day else events.Schedule.rate(Duration.minutes(function.spec.minutes)),
         # The next run also does the work of a failed one.
         targets=[targets.LambdaFunction(function.live, retry_attempts=0)],
+    )
+
+
+def run_monthly(function: AppFunction) -> None:
+    """Invoke the function every `KEY_ROTATION_DAYS`."""
+    events.Rule(
+        function,
+        "Schedule",
+        schedule=events.Schedule.rate(Duration.days(KEY_ROTATION_DAYS)),
+        targets=[targets.LambdaFunction(function.function)],
+    )
+
+
+def run_after_audited_requests(function: AppFunction, *, requests: logs.ILogGroup) -> None:
+    """Invoke the function's live version with the log lines of requests that wrote audit events.
+
+    CloudWatch Logs does it, some seconds later, so that no caller waits for it. The database has just served the request, so it is awake.
+    """
+    logs.SubscriptionFilter(
+        function,
+        "AfterRequests",
+        log_group=requests,
+        destination=destinations.LambdaDestination(function.live),
+        filter_pattern=logs.FilterPattern.literal(AUDITED_REQUEST),
     )
 
 

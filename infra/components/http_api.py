@@ -114,7 +114,8 @@ class HttpApi(Construct):
             http_api=self.api,
             stage_name="$default",
             auto_deploy=True,
-            detailed_metrics_enabled=True,
+            # Billed for each route that had requests.
+            detailed_metrics_enabled=not config.pauses_when_idle,
             throttle=gateway.ThrottleSettings(rate_limit=config.requests_per_second, burst_limit=2 * config.requests_per_second),
             domain_mapping=gateway.DomainMappingOptions(domain_name=domain) if domain else None,
         )
@@ -126,7 +127,10 @@ class HttpApi(Construct):
         )
         limits = {"ThrottlingRateLimit": config.sign_ins_per_second, "ThrottlingBurstLimit": 2 * config.sign_ins_per_second}
         # Detailed metrics are billed per route.
-        resource.route_settings = {route: {**limits, "DetailedMetricsEnabled": route.endswith(SIGN_IN)} for route in limited}
+        measured = "" if config.pauses_when_idle else SIGN_IN
+        resource.route_settings = {
+            route: {**limits, "DetailedMetricsEnabled": bool(measured) and route.endswith(measured)} for route in limited
+        }
         # The stage settings may only name routes that exist.
         stage.node.add_dependency(*routes)
         return stage

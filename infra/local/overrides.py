@@ -15,7 +15,10 @@ FIXED = frozenset(
         "AWS_ENDPOINT_URL",
         "DATABASE_APP_ROLE",
         "DATABASE_IAM_AUTH",
+        "DATABASE_PAUSES",
+        "DATABASE_READ_HOST",
         "DATABASE_SECRET_ARN",
+        "DATABASE_SIGN_IN_SECONDS",
         "DATABASE_URL",
         "ENVIRONMENT",
         "GATEWAY_HAS_COSTLY_ROUTES",
@@ -31,9 +34,11 @@ FIXED = frozenset(
         "ORIGIN_KEY_ARNS",
         "S3_BUCKET_NAME",
         "S3_PUBLIC_ENDPOINT_URL",
+        "SCANS_FOR_MALWARE",
         "SECRET_KEY",
         "SECRET_KEY_ARN",
         "SERVES_IDENTITY_ROUTES",
+        "SERVES_UNSCANNABLE",
         "WEB_APP_FOLDER",
     }
 )

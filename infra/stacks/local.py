@@ -109,7 +109,7 @@ class LocalApiStack(Stack):
         functions = {
             spec.name: AppFunction(self, spec.name, spec=spec, context=app_context(spec))
             for spec in FUNCTIONS
-            if spec.exists and spec.trigger is not Trigger.ROTATION
+            if spec.exists and spec.trigger not in (Trigger.ROTATION, Trigger.SCAN)
         }
         for function in functions.values():
             if function.spec.is_published:

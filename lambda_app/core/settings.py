@@ -4,6 +4,7 @@ pydantic-settings would do the same but adds 120 ms to every cold start (docs/ad
 """
 
 import os
+import re
 import secrets
 import unicodedata
 from collections.abc import Mapping
@@ -44,6 +45,8 @@ def validate_secret_key(key: str, *, name: str = "SECRET_KEY") -> None:
 UNUSED_BUCKET = "unused.invalid"
 """The bucket of a command that uses none. No bucket has this name: `.invalid` is reserved (RFC 2606)."""
 
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+
 
 class MissingSettingsError(ValueError):
     """Environment variables that a command needs are not set. The message names all of them."""
@@ -81,12 +84,18 @@ class Settings(BaseModel):
     """Path prefix of the versioned API."""
     database_url: SecretStr
     """`postgresql://user:password@host:5432/name?sslmode=verify-full`; see `db/engine`."""
+    database_read_host: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$")
+    """Host, and port if it differs, of a standby that serves reads which may be some seconds old. None: the database serves them."""
     database_iam_auth: bool = False
     """Authenticate to PostgreSQL with an IAM token generated at connect, instead of the password in the URL."""
     database_pool_size: int = Field(default=1, ge=1, le=50)
     """Connections of one process. 1 in Lambda, where requests never overlap."""
     database_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
     """Longest wait for one response of the database."""
+    database_sign_in_seconds: float | None = Field(default=None, gt=0, le=60)
+    """Longest wait for a connection and the sign-in on it. None: `database_timeout_seconds`."""
+    database_pauses: bool = False
+    """Whether the database pauses when it is idle. A connection that it does not accept in time then means that it is starting."""
     database_secret_arn: str | None = None
     """ARN of the Secrets Manager secret with the database owner's password (JSON, as RDS creates it); used by migrations."""
     database_app_role: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_]{0,62}$")
@@ -141,6 +150,10 @@ class Settings(BaseModel):
     """Days for which deleted files can be restored; 0 deletes them immediately."""
     archive_retention_hours: int = Field(default=24, ge=1, le=168)
     """Hours for which a finished zip archive is available."""
+    scans_for_malware: bool = False
+    """Whether GuardDuty scans the bucket. The content of new files is then withheld until their scan finds no threat."""
+    serves_unscannable: bool = False
+    """Whether files that GuardDuty cannot scan are served. For `scans_for_malware` only."""
     open_registration: bool = True
     """Whether anonymous callers may create accounts; superusers always may."""
     password_sign_in: bool = True
@@ -169,6 +182,8 @@ class Settings(BaseModel):
     """Folder of the built web app (`web/dist`). None: the one inside the Lambda package; without either, the API serves no web app."""
     brand_name: str = Field(default=DEFAULT_BRAND_NAME, min_length=1, max_length=40)
     """Name of the service on its pages and in the web app."""
+    abuse_email: str | None = None
+    """Address to which recipients and guests report abuse. None: the pages have no link for it."""
     brand_accent: str | None = None
     """Accent colour, `#rrggbb`, dark enough to be read on a light page. The dark theme derives a lighter one. None: the product's."""
     brand_logo_file: Path | None = None
@@ -253,6 +268,13 @@ class Settings(BaseModel):
         # Direction marks could make the name, and text beside it, read as something else.
         if value != value.strip() or any(unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp") for letter in value):
             raise ValueError("must be one line without white space at its ends and without invisible characters")
+        return value
+
+    @field_validator("abuse_email")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not _ADDRESS.fullmatch(value):
+            raise ValueError("must be an e-mail address such as abuse@example.com")
         return value
 
     @field_validator("brand_accent")

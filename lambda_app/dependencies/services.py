@@ -24,6 +24,7 @@ from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.files.batch_changes import FileBatchChangeService
 from lambda_app.services.files.batches import FileBatchService
 from lambda_app.services.files.files import FileService
+from lambda_app.services.files.scans import ScanService
 from lambda_app.services.files.upload_batches import UploadBatchService
 from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTokenService
 from lambda_app.services.files.uploads import UploadService
@@ -105,3 +106,4 @@ ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]
 RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]
 ReceiptsDep = Annotated[ReceiptService, _service(Services.receipts)]
 AdministrationDep = Annotated[AdministrationService, _service(Services.administration)]
+ScansDep = Annotated[ScanService, _service(Services.scans)]

@@ -38,6 +38,7 @@ class ErrorSpec:
 
 _MISSING_COUNT = _whole_number("How many there are in all. The list has only the first ones.")
 _FILE_STATUS = _text("The status of the file.")
+_SCAN_STATUS = _text("The result of the malware scan.")
 _FILE_ID = {"type": "string", "format": "uuid", "description": "The file, where the request names several."}
 _FILE_OF_SEVERAL: dict[str, Any] = {"members": {"file_id": _FILE_ID}, "optional": frozenset({"file_id"})}
 _MAX_BYTES = _whole_number("The largest allowed size, in bytes.")
@@ -46,6 +47,9 @@ _FIELD_ERRORS = {
     "items": {"$ref": "#/components/schemas/FieldProblem"},
     "description": "The invalid fields, at most 20. Absent where the error is not about one field.",
 }
+
+WITHHELD = ("file_not_scanned", "file_infected", "file_unscannable")
+"""Errors of requests for the content of a file that a malware scan withholds."""
 
 GLOBAL_ERRORS: dict[str, ErrorSpec] = {
     "internal_error": ErrorSpec(500, "An unexpected error. Report it with the `request_id`."),
@@ -88,6 +92,7 @@ ERRORS: dict[str, ErrorSpec] = {
     "too_many_requests": ErrorSpec(429, "The caller sends too many requests."),
     "unavailable": ErrorSpec(503, "A service that the API needs does not respond. Repeat the request."),
     "database_unavailable": ErrorSpec(503, "The database does not respond or has no free connection. Repeat the request."),
+    "database_starting": ErrorSpec(503, "The database was paused and is starting. Nothing was changed. Repeat the request."),
     "database_unreachable": ErrorSpec(503, "The health check could not reach the database."),
     "serialization_conflict": ErrorSpec(503, "Another request changed the same rows at the same time. Repeat the request."),
     "store_unavailable": ErrorSpec(503, "The object store does not respond. Repeat the request."),
@@ -170,6 +175,10 @@ ERRORS: dict[str, ErrorSpec] = {
         frozenset({"file_status", "file_id"}),
     ),
     "not_in_trash": ErrorSpec(409, "The file is not in the trash.", {"file_status": _FILE_STATUS}),
+    "file_not_scanned": ErrorSpec(409, "The file is being scanned for malware. Repeat the request."),
+    "file_infected": ErrorSpec(403, "The malware scan found a threat. The content is not served."),
+    "file_unscannable": ErrorSpec(403, "The malware scan was not possible. The content is not served."),
+    "file_not_withheld": ErrorSpec(409, "No result of a malware scan withholds the file.", {"scan_status": _SCAN_STATUS}),
     "receipt_not_found": ErrorSpec(
         404, "The audit log has no event of this file: it is not available, or was completed by an earlier version."
     ),

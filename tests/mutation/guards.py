@@ -81,7 +81,17 @@ from lambda_app.services.accounts import (
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
 from lambda_app.services.audit_sealing import AuditSealer, LogMismatchError
-from lambda_app.services.files import batch_changes, caller_files, files, idempotency, sweep, upload_tokens, upload_verification, uploads
+from lambda_app.services.files import (
+    batch_changes,
+    caller_files,
+    files,
+    idempotency,
+    scans,
+    sweep,
+    upload_tokens,
+    upload_verification,
+    uploads,
+)
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.sharing import shares
 from lambda_app.storage import content, signed_headers
@@ -102,6 +112,7 @@ class Guard:
     """Below `tests`; at least one of them has to fail then."""
 
 
+INFECTED = "test_infected_file_is_refused_everywhere_and_listed_for_the_owner_and_administrators"
 API = "integration/api/"
 IDENTITY = f"{API}test_identity_sign_in.py::"
 ID_TOKENS = "unit/core/identity/test_id_tokens.py"
@@ -994,6 +1005,24 @@ GUARDS = (
         files.FileService.get_managed_file,
         (Replace(lambda self, _, file_id: self._files.get(file_id)),),
         ("integration/audit/test_receipts.py::test_receipt_is_for_users_who_may_manage_the_file",),
+    ),
+    Guard(
+        "a file is not signed for download while a malware scan withholds it",
+        scans.withheld_error,
+        (Replace(lambda _: None),),
+        ("integration/handlers/test_scan_results.py::test_file_is_withheld_until_its_scan_finds_no_threat",),
+    ),
+    Guard(
+        "a withheld file is neither zipped nor downloaded through links",
+        file_access.is_served,
+        (Replace(true),),
+        (f"integration/handlers/test_scan_results.py::{INFECTED}",),
+    ),
+    Guard(
+        "only superusers list and release withheld files",
+        scans._require_superuser,
+        (Replace(lambda _: None),),
+        ("integration/handlers/test_scan_results.py::test_superuser_releases_a_false_alarm",),
     ),
     Guard(
         "a change and its audit event are one statement",

@@ -176,6 +176,8 @@ ROWS: dict[str, Row] = {
     "GET /events": Row(for_signed_in(200, scope="events:read")),
     "GET /admin/stats": Row(for_superusers(200)),
     "GET /admin/audit": Row(for_superusers(200)),
+    "GET /admin/withheld-files": Row(for_superusers(200)),
+    "POST /admin/withheld-files/{file_id}/release": Row(for_superusers(409)),
     "POST /files/upload": Row(for_signed_in(201, scope="files:write"), json=FILE),
     "POST /files/uploads": Row(for_signed_in(200, scope="files:write"), json={"files": [FILE]}),
     "POST /files/status": Row(for_signed_in(200, scope="files:read"), json={"file_ids": [str(UUID(int=0))]}),

@@ -40,6 +40,7 @@ def test_make_help_lists_the_overrides() -> None:
 @pytest.mark.parametrize("name", sorted(OVERRIDES))
 def test_every_override_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     values = {
+        "ABUSE_EMAIL": "abuse@example.com",
         "API_URL": "http://files.test:8000",
         "API_V1_STR": "/v1",
         "AWS_REGION": "eu-west-1",

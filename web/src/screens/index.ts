@@ -7,6 +7,8 @@ export * as bulk from "../files/bulk";
 export { changeVisibility } from "../files/visibility";
 export { zipFiles } from "../files/zip";
 export { AdminScreen } from "./admin-screen";
+export { EnrolmentScreen } from "./enrolment-screen";
+export { InvitationScreen } from "./invitation-screen";
 export { KeysDialog } from "./keys-dialog";
 export { LinksScreen } from "./links-screen";
 export { MoreSheet } from "./more-sheet";

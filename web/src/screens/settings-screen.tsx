@@ -8,9 +8,11 @@ import { serverConfig } from "../core/server-config";
 import { setTheme, theme, type Theme } from "../core/theme";
 import { Switch } from "../ui/choices";
 import { Password, Profile, ProfileName } from "../settings/account";
+import { Activity } from "../settings/activity";
 import { DeleteAccount } from "../settings/delete-account";
 import { ApiKeys } from "../settings/api-keys";
 import { useConnectAddress } from "../settings/connect-program";
+import { OwnData } from "../settings/own-data";
 import { Section, SECTIONS } from "../settings/section";
 import { SecondFactor } from "../settings/second-factor";
 import { SignInProviders } from "../settings/sign-in-providers";
@@ -46,6 +48,7 @@ export function SettingsScreen() {
           <SignInProviders />
           <SecondFactor />
           <Sessions />
+          <Activity />
           <ApiKeys />
           <Section id="device">
             <div class="card pad stack">
@@ -56,6 +59,7 @@ export function SettingsScreen() {
               </label>
             </div>
           </Section>
+          <OwnData />
           <DeleteAccount />
         </div>
       </div>

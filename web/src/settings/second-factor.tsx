@@ -20,7 +20,7 @@ function proof(fields: FormData): { readonly current_password?: string; readonly
   return { otp: textOf(fields, "otp"), ...ownCredentials(fields) };
 }
 
-function turnOn(): void {
+export function turnOnSecondFactor(): void {
   const start = async (fields: FormData) => {
     const setup = await api.accounts.startSecondFactor(ownCredentials(fields));
     showDialog((close) => <ConfirmFactor setup={setup} onClose={close} />);
@@ -35,8 +35,10 @@ function turnOn(): void {
 function ConfirmFactor({ setup, onClose }: { readonly setup: FactorSetup; readonly onClose: () => void }) {
   const confirm = async (fields: FormData) => {
     const { recovery_codes: codes } = await api.accounts.confirmSecondFactor(textOf(fields, "otp"));
-    await showState(s.factor.isOn);
+    // A session that had to set the factor up can do everything from its next refresh on. The codes come first: they are shown once.
     showCodes(codes);
+    await api.accounts.refresh();
+    await showState(s.factor.isOn);
   };
   return (
     <FormDialog title={s.factor.turnOn} submit={s.factor.confirm} act={confirm} onClose={onClose}>
@@ -85,7 +87,7 @@ function showCodes(codes: readonly string[]): void {
       onConfirm={close}
       footer={
         <>
-          <CopyButton text={codes.join("\n")} label={t.copy.copy} class="" />
+          <CopyButton text={codes.join("\n")} label={s.copy.copy} class="" />
           <span class="grow" />
           <button type="button" class="btn primary" onClick={close}>
             {s.share.done}
@@ -124,7 +126,7 @@ export function SecondFactor() {
               </button>
             </>
           ) : (
-            <button type="button" class="btn" onClick={turnOn}>
+            <button type="button" class="btn" onClick={turnOnSecondFactor}>
               {s.factor.turnOn}
             </button>
           )}
