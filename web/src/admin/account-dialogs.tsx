@@ -7,7 +7,7 @@ import { t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { showToast } from "../core/toasts";
 import { NewPassword } from "../screens/new-password";
-import { OneTimeCode, ownCredentials } from "../settings/own-credentials";
+import { CurrentPassword, OneTimeCode, ownCredentials } from "../settings/own-credentials";
 import { Field } from "../ui/controls";
 import { FormDialog, textOf } from "../ui/form-dialog";
 
@@ -20,7 +20,7 @@ interface AccountDialogProps {
 function OwnPassword() {
   return (
     <>
-      <Field label={s.admin.ownPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} hint={s.admin.ownPasswordHint} />
+      <CurrentPassword label={s.admin.ownPassword} hint={s.admin.ownPasswordHint} />
       <OneTimeCode />
     </>
   );
