@@ -5,7 +5,7 @@ import { accounts } from "../core/account-services";
 import { t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { showToast } from "../core/toasts";
-import { NewPassword } from "../screens/account-page";
+import { NewPassword } from "../screens/new-password";
 import { OneTimeCode, ownCredentials } from "../settings/own-credentials";
 import { Field } from "../ui/controls";
 import { FormDialog, textOf } from "../ui/form-dialog";
