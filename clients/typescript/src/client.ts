@@ -66,7 +66,6 @@ export function createClient(options: ClientOptions) {
     grants: grantCalls(http),
     fileRequests: fileRequestCalls(http),
     archives: archiveCalls(http),
-    admin: adminCalls(http),
     guests: guestCalls(http),
   };
 }
@@ -303,20 +302,6 @@ function archiveCalls(http: Http) {
         await sleep(delayMs, options.signal);
       }
     },
-  };
-}
-
-function adminCalls(http: Http) {
-  return {
-    users: (filters: api.UserFilters = {}, options?: CallOptions) => http.page("/api/v1/users/", { query: filters, ...options }),
-    user: (userId: string, options?: CallOptions) => http.call("get", "/api/v1/users/{user_id}", { path: { user_id: userId }, ...options }),
-    updateUser: (userId: string, body: api.UserUpdate) => http.call("put", "/api/v1/users/{user_id}", { path: { user_id: userId }, body }),
-    usage: (userId: string, options?: CallOptions) =>
-      http.call("get", "/api/v1/users/{user_id}/usage", { path: { user_id: userId }, ...options }),
-    endSessions: (userId: string) => http.call("delete", "/api/v1/users/{user_id}/sessions", { path: { user_id: userId } }),
-    stats: (options?: CallOptions) => http.call("get", "/api/v1/admin/stats", { ...options }),
-    audit: (filters: api.AuditFilters = {}, options?: CallOptions) =>
-      http.call("get", "/api/v1/admin/audit", { query: filters, ...options }),
   };
 }
 
