@@ -30,13 +30,13 @@ const START_SCREENS: Readonly<Partial<Record<ScreenPath, Screen>> & Record<Start
 
 /** Screens that are loaded when the first of them is opened. */
 const LAZY_SCREENS: Readonly<Record<Exclude<ScreenPath, StartPath>, (screens: Awaited<ReturnType<typeof loadScreens>>) => Screen>> = {
+  "/sign-up": (screens) => screens.SignUpScreen,
   "/shared": (screens) => screens.SharedScreen,
   "/links": (screens) => screens.LinksScreen,
   "/requests": (screens) => screens.RequestsScreen,
   "/trash": (screens) => screens.TrashScreen,
   "/settings": (screens) => screens.SettingsScreen,
   "/admin": (screens) => screens.AdminScreen,
-  "/sign-up": (screens) => screens.SignUpScreen,
   "/forgot-password": (screens) => screens.ForgotPasswordScreen,
   "/reset-password": (screens) => screens.ResetPasswordScreen,
   "/verify-email": (screens) => screens.VerifyEmailScreen,

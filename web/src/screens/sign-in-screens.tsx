@@ -30,35 +30,35 @@ export function SignInScreen() {
     <AccountPage title={t.signIn.title(BRAND_NAME)}>
       {Providers && <Providers />}
       {serverConfig.value?.password_sign_in !== false && (
-      <form class="stack" ref={form} onSubmit={onSubmit}>
-        <Field label={t.signIn.email} isBig type="email" name="email" autoComplete="username" required autoFocus maxLength={254} />
-        <Field
-          label={t.signIn.password}
-          isBig
-          type="password"
-          name="password"
-          autoComplete="current-password"
-          required
-          maxLength={1024}
-          aside={
-            serverConfig.value?.mail_available !== false && (
-              <a class="link" href="forgot-password">
-                {t.signIn.forgot}
-              </a>
-            )
-          }
-        />
-        {needs.code && <Field label={t.signIn.code} isBig name="otp" autoComplete="one-time-code" required maxLength={32} />}
-        {needs.decision && (
-          <label class="row">
-            <input type="checkbox" name="keep" required />
-            {t.signIn.keepAccount}
-          </label>
-        )}
-        {error !== null && <FieldError text={problemText(error)} />}
-        {isUnconfirmed && <ConfirmAgain email={() => String(new FormData(form.current ?? undefined).get("email"))} />}
-        <SubmitButton isBusy={isBusy} label={isBusy ? t.signIn.busy : t.signIn.submit} class="primary big block" />
-      </form>
+        <form class="stack" ref={form} onSubmit={onSubmit}>
+          <Field label={t.signIn.email} isBig type="email" name="email" autoComplete="username" required autoFocus maxLength={254} />
+          <Field
+            label={t.signIn.password}
+            isBig
+            type="password"
+            name="password"
+            autoComplete="current-password"
+            required
+            maxLength={1024}
+            aside={
+              serverConfig.value?.mail_available !== false && (
+                <a class="link" href="forgot-password">
+                  {t.signIn.forgot}
+                </a>
+              )
+            }
+          />
+          {needs.code && <Field label={t.signIn.code} isBig name="otp" autoComplete="one-time-code" required maxLength={32} />}
+          {needs.decision && (
+            <label class="row">
+              <input type="checkbox" name="keep" required />
+              {t.signIn.keepAccount}
+            </label>
+          )}
+          {error !== null && <FieldError text={problemText(error)} />}
+          {isUnconfirmed && <ConfirmAgain email={() => String(new FormData(form.current ?? undefined).get("email"))} />}
+          <SubmitButton isBusy={isBusy} label={isBusy ? t.signIn.busy : t.signIn.submit} class="primary big block" />
+        </form>
       )}
       {serverConfig.value?.registration_open !== false && (
         <p class="soft">

@@ -7,7 +7,8 @@ import { t } from "../core/language";
 import { problemText } from "../core/problems";
 import { signIn } from "../core/session";
 import { Field, FieldError, SubmitButton } from "../ui/controls";
-import { AccountPage, NewPassword, useForm } from "./account-page";
+import { AccountPage, useForm } from "./account-page";
+import { NewPassword } from "./new-password";
 
 export function SignUpScreen() {
   const [isConfirming, setConfirming] = useState(false);
