@@ -6,7 +6,7 @@ from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
-from lambda_app.routers import admin, config, docs, events, health, receipts
+from lambda_app.routers import admin, config, docs, events, health, receipts, webhooks
 from lambda_app.routers.accounts import api_keys, browser_sessions, deletions, login, second_factors, sessions, users
 from lambda_app.routers.archives import archives, share_archives
 from lambda_app.routers.files import batches, files, public_files, upload_tokens, uploads, uppy
@@ -36,6 +36,7 @@ API_ROUTERS = (
     archives.router,
     receipts.router,
     events.router,
+    webhooks.router,
     files.router,
     shares.router,
     grants.router,

@@ -70,6 +70,8 @@ from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepo
 from lambda_app.repositories.sharing.share_links import ShareLinkRepository
 from lambda_app.repositories.sharing.shares import ShareRepository
 from lambda_app.repositories.stats import StatsRepository
+from lambda_app.repositories.webhooks.deliveries import WebhookDeliveryRepository
+from lambda_app.repositories.webhooks.webhooks import WebhookRepository
 from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.callers import CallerService
@@ -111,6 +113,8 @@ from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 from lambda_app.services.sharing.share_links import ShareLinkService
 from lambda_app.services.sharing.shares import ShareService
+from lambda_app.services.webhooks.batches import WebhookBatchService
+from lambda_app.services.webhooks.webhooks import WebhookService
 from lambda_app.storage.checkpoint_copies import CheckpointCopies
 from lambda_app.storage.connection_releasing import ConnectionReleasingStore
 from lambda_app.storage.object_store import ObjectStore
@@ -466,6 +470,19 @@ class Services:
     def event_dispatcher(self, session: Session) -> EventDispatcher:
         """The dispatcher of events, for one unit of work."""
         return EventDispatcher(events=EventDispatchRepository(session))
+
+    def webhooks(self, session: Session) -> WebhookService:
+        """The service of webhooks, for one unit of work."""
+        return WebhookService(
+            webhooks=WebhookRepository(session),
+            deliveries=WebhookDeliveryRepository(session),
+            cipher=self._link_cipher(),
+            allow_loopback=self.settings.webhook_allow_loopback,
+        )
+
+    def webhook_batches(self, session: Session, *, lease: timedelta) -> WebhookBatchService:
+        """The service of webhook batches, for one unit of work."""
+        return WebhookBatchService(deliveries=WebhookDeliveryRepository(session), cipher=self._link_cipher(), lease=lease)
 
     def usage(self, session: Session) -> UsageService:
         """The usage service of one unit of work."""

@@ -58,6 +58,7 @@ def application_settings(overrides: Mapping[str, str], secrets: Secrets, databas
         "DATABASE_URL": database_url,
         "SECRET_KEY": secrets.secret_key,
         "LOG_SIGNING_KEY": secrets.log_signing_key,
+        "WEBHOOK_ALLOW_LOOPBACK": "true",
         "S3_BUCKET_NAME": store.bucket,
         "AWS_REGION": store.region,
         "AWS_ENDPOINT_URL": store.endpoint_url,

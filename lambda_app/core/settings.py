@@ -130,6 +130,8 @@ class Settings(BaseModel):
     """Days for which deleted files can be restored; 0 deletes them immediately."""
     archive_retention_hours: int = Field(default=24, ge=1, le=168)
     """Hours for which a finished zip archive is available."""
+    webhook_allow_loopback: bool = False
+    """Whether webhooks may have addresses of the own host, also with http. For development only."""
     open_registration: bool = True
     """Whether anonymous callers may create accounts; superusers always may."""
     backend_cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
@@ -264,6 +266,8 @@ class Settings(BaseModel):
     def _refuses_weak_secrets(self) -> Self:
         if self.is_local:
             return self
+        if self.webhook_allow_loopback:
+            raise ValueError("WEBHOOK_ALLOW_LOOPBACK is allowed only in local mode: users could reach services of the host")
         if self.mail_folder is not None:
             raise ValueError("MAIL_FOLDER is allowed only in local mode, because mail contains secrets")
         if self.mail_from is not None and not self.public_url.startswith("https://"):

@@ -29,6 +29,7 @@ from lambda_app.services.sharing.grants import GrantService
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.share_links import ShareLinkService
 from lambda_app.services.sharing.shares import ShareService
+from lambda_app.services.webhooks.webhooks import WebhookService
 
 T = TypeVar("T")
 
@@ -90,4 +91,5 @@ SharesDep = Annotated[ShareService, _service(Services.shares)]
 ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]
 RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]
 ReceiptsDep = Annotated[ReceiptService, _service(Services.receipts)]
+WebhooksDep = Annotated[WebhookService, _service(Services.webhooks)]
 AdministrationDep = Annotated[AdministrationService, _service(Services.administration)]

@@ -20,7 +20,7 @@ from lambda_app.models.files.upload_tokens import UploadToken, UploadTokenFile
 from lambda_app.models.sharing.file_requests import FileRequest, OpenFileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
 from lambda_app.models.sharing.shares import OpenShare, Share, ShareAudience, ShareDetails, ShareDownload, ShareFile, ShareRecipient
-from lambda_app.models.webhooks import DeliveryStatus, Webhook, WebhookDelivery
+from lambda_app.models.webhooks import DeliveryStatus, ShownDelivery, Webhook, WebhookDelivery
 
 __all__ = [
     "CHARGED",
@@ -64,6 +64,7 @@ __all__ = [
     "ShareDownload",
     "ShareFile",
     "ShareRecipient",
+    "ShownDelivery",
     "SignInAttempt",
     "SweepPosition",
     "Tombstone",
