@@ -57,8 +57,9 @@ class UploadEvents:
 
     def delete(self, messages: Iterable[dict[str, str]]) -> None:
         """Delete messages that have been processed."""
-        for message in messages:
-            self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["receiptHandle"])
+        entries = [{"Id": str(number), "ReceiptHandle": message["receiptHandle"]} for number, message in enumerate(messages)]
+        if entries:
+            self.sqs.delete_message_batch(QueueUrl=self.url, Entries=entries)
 
 
 @dataclass(frozen=True)

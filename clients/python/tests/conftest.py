@@ -35,6 +35,8 @@ class FakeServer:
         self.has_groups = True
         self.refused_members: list[int] = []
         self.completes_by_event = True
+        self.verified_by_status = 0
+        """How many stored files each request for statuses makes available, as late events do."""
         self.tokens = {API_KEY}
         self.lock = threading.Lock()
         self.on_put: Callable[[str], None] = lambda _: None
@@ -206,6 +208,9 @@ def _api(fake: FakeServer, method: str, route: str, path: str, body: Any, header
                 results[index] = {"upload": None, "error": refusal}
             return 200, {"results": results}
         case "POST /files/status":
+            late = [one for one in body["file_ids"] if one in fake.stored and fake.files[one]["status"] == "pending"]
+            for one in late[: fake.verified_by_status]:
+                fake.files[one]["status"] = "available"
             states = {one: fake.files[one]["status"] if one in fake.files else "not_found" for one in body["file_ids"]}
             return 200, {"files": [{"id": one, "status": status} for one, status in states.items()]}
         case "POST /files/multipart":
@@ -284,5 +289,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small parts, and short waits between tries."""
     monkeypatch.setattr(retries, "FIRST_DELAY_SECONDS", 0.005)
     monkeypatch.setattr(uploads, "SETTLE_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(uploads, "EVENTS_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(uploads, "EVENTS_PATIENCE_SECONDS", 0.05)
     monkeypatch.setattr(uploads, "SINGLE_MAX_BYTES", 4 * PART_BYTES)
     monkeypatch.setattr(part_uploads, "PARTS_PER_GROUP", 4)

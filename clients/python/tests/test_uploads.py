@@ -199,6 +199,15 @@ def test_many_small_files_are_started_by_one_request(client: Client, server: Any
     assert {file["status"] for file in server.files.values()} == {"available"}
 
 
+def test_late_events_verify_many_small_files(client: Client, server: Any, tmp_path: Path) -> None:
+    server.completes_by_event, server.verified_by_status = False, 10
+
+    results = client.upload_many(make_files(tmp_path, 30))
+
+    assert [result.error for result in results] == [None] * 30
+    assert server.calls == {"POST /files/uploads": 1, "POST /files/status": 3}
+
+
 def test_files_that_no_event_has_verified_are_completed_one_by_one(client: Client, server: Any, tmp_path: Path) -> None:
     server.completes_by_event = False
 

@@ -53,7 +53,7 @@ def api(log: OwnLog) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def make_owner(api: httpx.Client, log: OwnLog) -> Callable[[], Account]:
-    return lambda: make_account(api, log.services)
+    return lambda: make_account(log.services)
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_grant_is_published_to_owner_and_recipient(api: httpx.Client, log: OwnLo
 def test_grant_to_an_unconfirmed_address_is_not_published_to_the_account(
     api: httpx.Client, log: OwnLog, make_owner: Callable[[], Account]
 ) -> None:
-    owner, stranger = make_owner(), make_account(api, log.services, is_verified=False)
+    owner, stranger = make_owner(), make_account(log.services, is_verified=False)
     file = make_file(api, owner)
     grants = f"/api/v1/files/{file['id']}/grants"
     assert api.put(grants, json={"email": stranger.email}, headers=owner.headers).status_code == 200

@@ -37,6 +37,10 @@ LOST = ("upload_lost", "upload_rejected", "idempotent_file_gone", "file_not_avai
 STARTS_MAX = 3
 SETTLE_PAUSE_SECONDS = 0.05
 """Pause while the last files of a group are being sent."""
+EVENTS_PAUSE_SECONDS = 0.25
+"""Pause between two questions whether the events have verified further files."""
+EVENTS_PATIENCE_SECONDS = 5.0
+"""How long no file of a group may become verified before each is completed by a call."""
 
 
 class Uploader:
@@ -240,8 +244,11 @@ class Uploader:
             job.entry.state = STARTED
             self._add(job, lambda job: self._send_whole(job, request, lambda refused: group.renewed(job, refused)), URGENT)
 
-    def _settle(self, group: list[Job]) -> None:
-        """Finish the files that the events of the store have verified, and complete the others. Runs when nothing is queued."""
+    def _settle(self, group: list[Job], *, verified_at: float | None = None) -> None:
+        """Finish the files that the events of the store have verified, and complete the others. Runs when nothing is queued.
+
+        `verified_at` is the time of the last progress that the events made.
+        """
         unfinished = [job for job in group if job.result.error is None and job.entry.state != DONE]
         if not unfinished or self._account is None:
             return
@@ -256,6 +263,14 @@ class Uploader:
             job.result.file_id = job.entry.file_id
             job.transfer.enter(State.DONE)
         self._journal.save(job.entry for job in done)
-        for job in unfinished:
-            if job.entry.state != DONE:
-                self._add(job, self._complete, NORMAL)
+        left = [job for job in unfinished if job.entry.state != DONE]
+        now = time.monotonic()
+        if done or verified_at is None:
+            verified_at = now
+        is_pending = any(statuses.get(job.entry.file_id) == "pending" for job in left)
+        if is_pending and now - verified_at < EVENTS_PATIENCE_SECONDS:
+            self._cancelled.wait(EVENTS_PAUSE_SECONDS)
+            self._lanes.add(lambda: self._settle(group, verified_at=verified_at), IDLE)
+            return
+        for job in left:
+            self._add(job, self._complete, NORMAL)
