@@ -53,12 +53,12 @@ def application_settings(overrides: Mapping[str, str], secrets: Secrets, databas
     """Return the settings of the API as environment variables."""
     return {
         "DATABASE_POOL_SIZE": str(DATABASE_POOL_SIZE),
+        "WEBHOOK_ALLOW_LOOPBACK": "true",
         **overrides,
         "ENVIRONMENT": Environment.LOCAL.value,
         "DATABASE_URL": database_url,
         "SECRET_KEY": secrets.secret_key,
         "LOG_SIGNING_KEY": secrets.log_signing_key,
-        "WEBHOOK_ALLOW_LOOPBACK": "true",
         "S3_BUCKET_NAME": store.bucket,
         "AWS_REGION": store.region,
         "AWS_ENDPOINT_URL": store.endpoint_url,

@@ -19,6 +19,7 @@ from sqlalchemy import (
     column,
     func,
     insert,
+    join,
     literal,
     or_,
     select,
@@ -175,9 +176,10 @@ def _deliveries_of(added: CTE) -> tuple[CTE, CTE]:
     now = clock.now()
     wants = and_(Webhook.is_enabled, or_(Webhook.event_types.is_(None), added.c.type == any_(Webhook.event_types)))
     columns = (Webhook.id.label("webhook_id"), added.c.id.label("event_id"), literal(now, WebhookDelivery.next_attempt_at.type))
-    own = select(*columns).join(added, Webhook.owner_id == added.c.owner_id).where(wants, ~Webhook.for_all_users)
+    own = select(*columns).select_from(Webhook).join(added, Webhook.owner_id == added.c.owner_id).where(wants, ~Webhook.for_all_users)
     is_superuser = and_(User.id == Webhook.owner_id, User.is_active, User.is_superuser)
-    for_all = select(*columns).select_from(added).join(Webhook, Webhook.for_all_users).join(User, is_superuser).where(wants)
+    receivers = join(join(added, Webhook, Webhook.for_all_users), User, is_superuser)
+    for_all = select(*columns).select_from(receivers).where(wants)
     rows = union_all(own, for_all)
     queued = insert_or_ignore(WebhookDelivery).from_select(["webhook_id", "event_id", "next_attempt_at"], rows, include_defaults=False)
     queued_rows = queued.on_conflict_do_nothing().returning(WebhookDelivery.webhook_id).cte("queued")

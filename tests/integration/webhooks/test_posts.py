@@ -21,12 +21,12 @@ from tests.support.receivers import answer, http_receiver, raw_receiver
 LIMIT = 0.5
 
 
-def post(url: str, *, timeout_seconds: float = LIMIT, **options: bool) -> Answer:
-    return Poster(**{"allow_loopback": True, **options}, timeout_seconds=timeout_seconds).post(url, b'{"a":1}', {"webhook-id": "1"})
+def post(url: str, *, allow_loopback: bool = True) -> Answer:
+    return Poster(allow_loopback=allow_loopback, timeout_seconds=LIMIT).post(url, b'{"a":1}', {"webhook-id": "1"})
 
 
 @pytest.fixture
-def dns(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[str]]]:
+def dns(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """Names and their addresses, in place of the resolver."""
     names: dict[str, list[str]] = {}
     original = socket.getaddrinfo
@@ -37,7 +37,7 @@ def dns(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[str]]]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in names[host]]
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    yield names
+    return names
 
 
 def test_accepted_request_has_the_headers_and_the_body() -> None:
