@@ -1,6 +1,7 @@
 """The batches of deliveries: which one is sent next, and what its result means for deliveries and webhook."""
 
 import json
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -85,7 +86,7 @@ class WebhookBatchService:
             webhook.next_due_at = _later(self._deliveries.first_due_at(webhook.id), now)
             if webhook.failure_count >= BREAKER_FAILURES and webhook.next_due_at is not None:
                 webhook.next_due_at = _later(webhook.next_due_at, now + retry_delay(webhook.failure_count - BREAKER_FAILURES + 1))
-            if webhook.failing_since is not None and webhook.failing_since <= now - RETRY_WITHIN:
+            if _is_dead(webhook, pending.values(), now):
                 _disable(webhook, DISABLED_BECAUSE_FAILING)
                 self._deliveries.record_disabling(webhook)
             self._deliveries.save()
@@ -127,6 +128,15 @@ def _record_outcome(delivery: WebhookDelivery, outcome: Outcome) -> None:
         delivery.status = DeliveryStatus.FAILED.value
     else:
         delivery.next_attempt_at = next_attempt_at
+
+
+def _is_dead(webhook: Webhook, sent: Iterable[WebhookDelivery], now: datetime) -> bool:
+    """Whether the receiver has accepted nothing for three days, or while all attempts of a delivery failed."""
+    failing_since = webhook.failing_since
+    if failing_since is None:
+        return False
+    ended = [delivery.first_attempt_at for delivery in sent if delivery.status == DeliveryStatus.FAILED]
+    return failing_since <= now - RETRY_WITHIN or any(start is not None and failing_since <= start for start in ended)
 
 
 def _disable(webhook: Webhook, reason: str) -> None:

@@ -302,15 +302,16 @@ def test_slow_receiver_does_not_hold_up_others(api: httpx.Client, log: OwnLog, o
         answer(request)
 
     with http_receiver(wait) as slow:
-        create(api, owner, slow.url)
-        fast = create(api, owner, receiver.url)
-        publish(log, owner, count=5)
+        create(api, owner, slow.url, event_types=["share.opened"])
+        fast = create(api, owner, receiver.url, event_types=["file.available"])
         poster = Poster(allow_loopback=True, timeout_seconds=10)
+        publish(log, owner, kind="share.opened")
         waiting = threading.Thread(target=send_due_batch, args=[log.services, poster.post])
         waiting.start()
-        while not slow.received and not receiver.received:
-            pass
-        send_all(log, poster)
+        while not slow.received:
+            threading.Event().wait(0.01)
+        publish(log, owner, kind="share.opened", count=3)
+        publish(log, owner, kind="file.available", count=5)
         send_all(log, poster)
         delivered = len(deliveries_of(api, owner, fast, status="delivered"))
         concurrent = len(slow.received)
