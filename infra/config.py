@@ -16,6 +16,8 @@ BUCKET_CORS_SECONDS = 3600
 GATEWAY_TIMEOUT_SECONDS = 29
 """HTTP API ends every request after 30 s; a longer timeout has no effect."""
 FUNCTION_TIMEOUT_SECONDS = 20
+WEBHOOK_TIMEOUT_SECONDS = 60
+"""Longer than a batch of webhook messages may take: 20 s and one more attempt."""
 ARCHIVE_TIMEOUT_SECONDS = 900
 """One run of the archive worker: Lambda's maximum. The worker stops earlier and requeues the archive."""
 PROXY_BORROW_TIMEOUT_SECONDS = 5

@@ -119,6 +119,7 @@ from lambda_app.storage.checkpoint_copies import CheckpointCopies
 from lambda_app.storage.connection_releasing import ConnectionReleasingStore
 from lambda_app.storage.object_store import ObjectStore
 from lambda_app.storage.s3 import S3ObjectStore
+from lambda_app.storage.webhook_objects import WebhookObjects
 
 ISSUER = "We-Upload"
 """Name under which authenticator apps list an account."""
@@ -602,6 +603,13 @@ def _link_keys(settings: Settings, aws: AwsAccess, *, signing_keys: SigningKeys)
     if settings.link_key is not None:
         return SigningKeys.fixed(settings.link_key.get_secret_value())
     return SigningKeys(partial(aws.secret, settings.link_key_arn)) if settings.link_key_arn else signing_keys
+
+
+def webhook_objects(settings: Settings, aws: AwsAccess) -> WebhookObjects:
+    """Return the batches of webhook messages in S3. Not part of Services: the function that sends them has no database."""
+    if settings.webhook_key_arn is None:
+        raise ValueError("Set WEBHOOK_KEY_ARN: batches of webhook messages cannot be encrypted without a key")
+    return WebhookObjects(settings, aws, LinkTokenCipher(SigningKeys(partial(aws.secret, settings.webhook_key_arn))))
 
 
 def _log_signer(settings: Settings, aws: AwsAccess) -> LogSigner:

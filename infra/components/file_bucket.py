@@ -18,6 +18,7 @@ from infra.config import (
     BUCKET_REQUEST_HEADERS,
     FUNCTION_TIMEOUT_SECONDS,
     PRESIGNED_URL_SECONDS,
+    WEBHOOK_TIMEOUT_SECONDS,
     StageConfig,
 )
 
@@ -27,6 +28,10 @@ ARCHIVES = "archives/"
 """Prefix of the keys of all zips."""
 ARCHIVE_REQUESTS = "archive-requests/"
 """Prefix of the keys of the empty marker objects whose events start the archive worker."""
+WEBHOOK_WORK = "webhook-work/"
+"""Prefix of the keys of encrypted batches of webhook messages, whose events start the function that sends them."""
+WEBHOOK_RESULTS = "webhook-results/"
+"""Prefix of the keys of their encrypted results, whose events start the function that records them."""
 CHECKPOINTS = "audit-log/checkpoints/"
 """Prefix of the copies of the audit log's checkpoints."""
 ARCHIVES_DAYS = 8
@@ -45,7 +50,7 @@ ABANDONED_PARTS_DAYS = 70
 
 
 class FileBucket(Construct):
-    """The bucket, the queue of its upload events and the queue of its archive requests."""
+    """The bucket, and the queues of its upload events, archive requests and webhooks."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
         super().__init__(scope, construct_id)
@@ -85,6 +90,19 @@ class FileBucket(Construct):
             retention_period=Duration.days(4),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.archive_dead_letters, max_receive_count=5),
         )
+        self.webhook_dead_letters = sqs.Queue(self, "WebhookDeadLetters", retention_period=Duration.days(14), enforce_ssl=True)
+        self.webhook_work, self.webhook_results = (
+            sqs.Queue(
+                self,
+                name,
+                enforce_ssl=True,
+                visibility_timeout=Duration.seconds(6 * WEBHOOK_TIMEOUT_SECONDS),
+                # Later, the deliveries are queued again.
+                retention_period=Duration.days(1),
+                dead_letter_queue=sqs.DeadLetterQueue(queue=self.webhook_dead_letters, max_receive_count=5),
+            )
+            for name in ("WebhookWork", "WebhookResults")
+        )
         suppress_nag(
             self.bucket,
             "AwsSolutions-S1",
@@ -123,7 +141,7 @@ class FileBucket(Construct):
                 s3.LifecycleRule(
                     id=prefix.strip("/"), prefix=prefix, expiration=Duration.days(days), noncurrent_version_expiration=Duration.days(1)
                 )
-                for prefix, days in ((ARCHIVES, ARCHIVES_DAYS), (ARCHIVE_REQUESTS, 1))
+                for prefix, days in ((ARCHIVES, ARCHIVES_DAYS), (ARCHIVE_REQUESTS, 1), (WEBHOOK_WORK, 1), (WEBHOOK_RESULTS, 1))
             ),
             s3.LifecycleRule(
                 id="trash", noncurrent_version_expiration=Duration.days(self._config.noncurrent_days), expired_object_delete_marker=True
@@ -145,7 +163,12 @@ class FileBucket(Construct):
 
     def _notify_queues(self) -> None:
         # Not add_event_notification, which adds a function of the CDK with s3:PutBucketNotification on every bucket.
-        queues = {UPLOADS: self.events, ARCHIVE_REQUESTS: self.archive_requests}
+        queues = {
+            UPLOADS: self.events,
+            ARCHIVE_REQUESTS: self.archive_requests,
+            WEBHOOK_WORK: self.webhook_work,
+            WEBHOOK_RESULTS: self.webhook_results,
+        }
         for queue in queues.values():
             queue.add_to_resource_policy(
                 iam.PolicyStatement(

@@ -18,10 +18,10 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.components.file_bucket import ARCHIVE_REQUESTS, ARCHIVES, UNSCANNED_TAG, UNSCANNED_VALUE
+from infra.components.file_bucket import ARCHIVE_REQUESTS, ARCHIVES, UNSCANNED_TAG, UNSCANNED_VALUE, WEBHOOK_RESULTS, WEBHOOK_WORK
 from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import log_retention
-from infra.config import ARCHIVE_TIMEOUT_SECONDS, FUNCTION_TIMEOUT_SECONDS, StageConfig
+from infra.config import ARCHIVE_TIMEOUT_SECONDS, FUNCTION_TIMEOUT_SECONDS, WEBHOOK_TIMEOUT_SECONDS, StageConfig
 from infra.package.artifact import Artifact
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,6 +50,10 @@ class Permission(Flag):
     SEND_MAIL = auto()
     SEAL_AUDIT_LOG = auto()
     """Sign checkpoints of the audit log and copy them to the bucket."""
+    QUEUE_WEBHOOKS = auto()
+    """Write encrypted batches of webhook messages to the bucket, and read their results."""
+    SEND_WEBHOOKS = auto()
+    """Read these batches, and write their results."""
 
 
 class Trigger(StrEnum):
@@ -58,6 +62,9 @@ class Trigger(StrEnum):
     REQUEST = "request"
     UPLOAD = "upload"
     ARCHIVE = "archive"
+    WEBHOOK_WORK = "webhook_work"
+    WEBHOOK_RESULT = "webhook_result"
+    """Results, and a schedule too."""
     SCHEDULE = "schedule"
     DEPLOY = "deploy"
     ROTATION = "rotation"
@@ -77,6 +84,8 @@ class FunctionSpec:
     minutes: int = 0
     concurrency: str | None = "worker_concurrency"
     """The stage setting that limits its concurrent executions. None: one at a time."""
+    in_vpc: bool = True
+    """False for a function that sends to the internet. It has no access to the database."""
 
     @property
     def is_published(self) -> bool:
@@ -150,6 +159,24 @@ FUNCTIONS = (
         concurrency=None,
     ),
     FunctionSpec(
+        name="WebhookQueue",
+        handler="lambda_app.handlers.webhook_queue.handler",
+        trigger=Trigger.WEBHOOK_RESULT,
+        # The key of the links also encrypts the secrets of webhooks.
+        permissions=Permission.USE_DATABASE | Permission.READ_LINK_KEY | Permission.QUEUE_WEBHOOKS,
+        timeout_seconds=50,
+        minutes=1,
+    ),
+    FunctionSpec(
+        name="WebhookDelivery",
+        handler="lambda_app.handlers.webhook_delivery.handler",
+        trigger=Trigger.WEBHOOK_WORK,
+        # Requests to addresses that users choose: no database, no other key, no objects of files, no network of ours.
+        permissions=Permission.SEND_WEBHOOKS,
+        timeout_seconds=WEBHOOK_TIMEOUT_SECONDS,
+        in_vpc=False,
+    ),
+    FunctionSpec(
         name="RotateSigningKey",
         handler="lambda_app.handlers.rotate_signing_key.handler",
         trigger=Trigger.ROTATION,
@@ -197,6 +224,10 @@ _ARCHIVE_ACTIONS: Mapping[Permission, Mapping[str, tuple[str, ...]]] = {
     },
 }
 
+_WEBHOOK_ACTIONS: Mapping[Permission, Mapping[str, tuple[str, ...]]] = {
+    Permission.QUEUE_WEBHOOKS: {WEBHOOK_WORK: ("s3:PutObject",), WEBHOOK_RESULTS: ("s3:GetObject", "s3:DeleteObject")},
+    Permission.SEND_WEBHOOKS: {WEBHOOK_WORK: ("s3:GetObject", "s3:DeleteObject"), WEBHOOK_RESULTS: ("s3:PutObject",)},
+}
 
 CHECKPOINT_ACTIONS = ("s3:PutObject", "s3:GetObject")
 """Actions of the sealer on the copies of checkpoints. It cannot delete them."""
@@ -207,6 +238,16 @@ def archive_actions(permissions: Permission) -> dict[str, tuple[str, ...]]:
     return {
         prefix: actions
         for permission, granted in _ARCHIVE_ACTIONS.items()
+        if permission in permissions
+        for prefix, actions in granted.items()
+    }
+
+
+def webhook_actions(permissions: Permission) -> dict[str, tuple[str, ...]]:
+    """Return the S3 actions on batches of webhook messages and their results, by key prefix."""
+    return {
+        prefix: actions
+        for permission, granted in _WEBHOOK_ACTIONS.items()
         if permission in permissions
         for prefix, actions in granted.items()
     }
@@ -299,6 +340,8 @@ class AppFunction(Construct):
                 "Resource::*",
                 reason="Network interfaces have no id before they exist, and X-Ray actions take no resource.",
             )
+        else:
+            suppress_nag(role, "AwsSolutions-IAM5", "Resource::*", reason="X-Ray actions take no resource.")
         return role
 
 

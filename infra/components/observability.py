@@ -159,6 +159,15 @@ class Observability(Construct):
         self._alarm("ArchiveQueueAge", waiting, over=7200, periods=2, meaning="An archive request has waited for over two hours.")
         self._alarm("ArchiveDeadLetters", lost, over=0, meaning="An archive request failed five times.")
 
+        ages = [
+            queue.metric_approximate_age_of_oldest_message(statistic="Maximum", period=FIVE_MINUTES)
+            for queue in (files.webhook_work, files.webhook_results)
+        ]
+        unsent = files.webhook_dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
+        for name, waiting in zip(("WebhookWorkAge", "WebhookResultsAge"), ages, strict=True):
+            self._alarm(name, waiting, over=900, periods=2, entry="WebhookQueueAge", meaning="Webhook messages wait for over 15 minutes.")
+        self._alarm("WebhookDeadLetters", unsent, over=0, meaning="The sending of webhooks or the recording of their results failed.")
+
     def _watch_malware_plan(self, data: DataStack) -> None:
         """Notify when GuardDuty cannot scan the bucket any more: new files then stay unreadable."""
         rule = events.Rule(

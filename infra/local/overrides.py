@@ -30,6 +30,7 @@ FIXED = frozenset(
         "S3_PUBLIC_ENDPOINT_URL",
         "SECRET_KEY",
         "SECRET_KEY_ARN",
+        "WEBHOOK_KEY_ARN",
         "WEB_APP_FOLDER",
     }
 )

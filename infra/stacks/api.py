@@ -21,6 +21,7 @@ from infra.components.functions import (
     run_on_rotation,
     run_on_schedule,
     run_on_upload,
+    webhook_actions,
 )
 from infra.components.http_api import HttpApi
 from infra.components.journeys import Journeys
@@ -78,16 +79,24 @@ class ApiStack(Stack):
         }
 
         def app_environment(spec: FunctionSpec) -> dict[str, str]:
-            keys = {Permission.READ_LINK_KEY: ("LINK_KEY_ARN", data.link_key), Permission.SEAL_AUDIT_LOG: ("LOG_KEY_ARN", data.log_key)}
+            keys = {
+                Permission.READ_LINK_KEY: ("LINK_KEY_ARN", data.link_key),
+                Permission.SEAL_AUDIT_LOG: ("LOG_KEY_ARN", data.log_key),
+                Permission.QUEUE_WEBHOOKS: ("WEBHOOK_KEY_ARN", data.webhook_key),
+            }
+            if Permission.SEND_WEBHOOKS in spec.permissions:
+                # Nothing that it could leak: neither the database's address nor the ARNs of other keys.
+                outside = {name: common[name] for name in ("ENVIRONMENT", "S3_BUCKET_NAME", "LOG_LEVEL")}
+                return {**outside, "WEBHOOK_KEY_ARN": data.webhook_key.secret_arn}
             return app | {name: secret.secret_arn for permission, (name, secret) in keys.items() if permission in spec.permissions}
 
-        def function_context(environment: dict[str, str]) -> FunctionContext:
+        def function_context(environment: dict[str, str], *, in_vpc: bool = True) -> FunctionContext:
             return FunctionContext(
                 config=config,
                 artifact=artifact,
                 environment=environment,
-                vpc=network.network.vpc,
-                security_group=network.network.function_group,
+                vpc=network.network.vpc if in_vpc else None,
+                security_group=network.network.function_group if in_vpc else None,
             )
 
         self.migration = Migration(self, "Migration", context=function_context(owner))
@@ -101,7 +110,7 @@ class ApiStack(Stack):
             reason="All copies of checkpoints: their keys contain the size of the log.",
         )
         self.functions = {
-            spec.name: AppFunction(self, spec.name, spec=spec, context=function_context(app_environment(spec)))
+            spec.name: AppFunction(self, spec.name, spec=spec, context=function_context(app_environment(spec), in_vpc=spec.in_vpc))
             for spec in FUNCTIONS
             if spec.exists
         }
@@ -159,6 +168,11 @@ class ApiStack(Stack):
             run_on_upload(function, events_of_bucket=self._data.files.events)
         elif function.spec.trigger is Trigger.ARCHIVE:
             run_on_upload(function, events_of_bucket=self._data.files.archive_requests, batch_size=1)
+        elif function.spec.trigger is Trigger.WEBHOOK_WORK:
+            run_on_upload(function, events_of_bucket=self._data.files.webhook_work, batch_size=1)
+        elif function.spec.trigger is Trigger.WEBHOOK_RESULT:
+            run_on_upload(function, events_of_bucket=self._data.files.webhook_results)
+            run_on_schedule(function)
         elif function.spec.trigger is Trigger.SCHEDULE:
             run_on_schedule(function)
         elif function.spec.trigger is Trigger.ROTATION:
@@ -183,6 +197,7 @@ class ApiStack(Stack):
                 f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{prefix}*",
                 reason="All archives and queue markers: their keys are generated at run time.",
             )
+        self._grant_webhooks(function)
         if Permission.USE_DATABASE in permissions:
             data.database.grant_connect(role)
         if Permission.LIST_UPLOADS in permissions:
@@ -204,6 +219,19 @@ class ApiStack(Stack):
             _allow_reading(role, *(key.secret_arn for key in self._origin_keys.accepted))
         if self._config.mail_from and Permission.SEND_MAIL in permissions:
             _allow_sending_mail(role, self._config)
+
+    def _grant_webhooks(self, function: AppFunction) -> None:
+        data, role = self._data, function.role
+        if actions := webhook_actions(function.spec.permissions):
+            _allow_reading(role, data.webhook_key.secret_arn)
+        for prefix, granted in actions.items():
+            data.files.grant_objects(role, *granted, prefix=prefix)
+            suppress_nag(
+                role,
+                "AwsSolutions-IAM5",
+                f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{prefix}*",
+                reason="All batches of webhook messages: their keys are generated at run time.",
+            )
 
 
 def _allow_reading(role: iam.Role, *secret_arns: str) -> None:

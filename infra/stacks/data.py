@@ -38,6 +38,12 @@ class DataStack(Stack):
             config,
             not_rotated_here="A rotation must encrypt the stored addresses again before the old key is removed, which an operator starts.",
         )
+        self.webhook_key = self._make_key(
+            "WebhookKey",
+            "We-Upload: key that encrypts webhook messages on their way to the function that sends them",
+            config,
+            not_rotated_here="Rotated by the operator: what it encrypted is gone after a day, and lost batches are sent again.",
+        )
         if config.recovery_region:
             DailyBackups(self, "Backups", config=config, database=self.database.backup_resource)
         if config.makes_mail_identity:

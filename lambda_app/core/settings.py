@@ -43,6 +43,9 @@ def validate_secret_key(key: str, *, name: str = "SECRET_KEY") -> None:
 UNUSED_BUCKET = "unused.invalid"
 """The bucket of a command that uses none. No bucket has this name: `.invalid` is reserved (RFC 2606)."""
 
+UNUSED_DATABASE = "postgresql://unused@unused.invalid/unused?sslmode=verify-full"
+"""The database of a function that has none."""
+
 
 class MissingSettingsError(ValueError):
     """Environment variables that a command needs are not set. The message names all of them."""
@@ -90,6 +93,8 @@ class Settings(BaseModel):
     """Key that encrypts the tokens of links for their owners, in the formats of `secret_key`. None: derived from the signing keys."""
     link_key_arn: str | None = None
     """ARN of the Secrets Manager secret that replaces `link_key`."""
+    webhook_key_arn: str | None = None
+    """ARN of the Secrets Manager secret that encrypts webhook messages in S3, on their way to the function that sends them."""
     log_signing_key: SecretStr | None = None
     """Secret from which the key is derived that signs the audit log's checkpoints, at least 32 bytes. Only the sealer needs it."""
     log_key_arn: str | None = None
@@ -184,6 +189,12 @@ class Settings(BaseModel):
         if not has_signing_key:
             source["SECRET_KEY"] = secrets.token_urlsafe(48)
         return cls.from_environment(source)
+
+    @classmethod
+    def without_database(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings of a function that has no database. Its signing key is random. Raises what `from_environment` raises."""
+        source = dict(os.environ if environ is None else environ)
+        return cls.from_environment({**source, "DATABASE_URL": UNUSED_DATABASE, "SECRET_KEY": secrets.token_urlsafe(48)})
 
     @property
     def is_local(self) -> bool:
