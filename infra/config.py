@@ -33,7 +33,7 @@ PRESIGNED_URL_SECONDS = 900
 CLOUDFRONT_REGION = "us-east-1"
 """CloudFront reads web ACLs and certificates from this region only."""
 
-SHARED_WORKERS, SINGLE_WORKERS = 3, 5
+SHARED_WORKERS, SINGLE_WORKERS = 5, 5
 """Functions with `worker_concurrency` each, and functions that run one at a time (infra/components/functions.py, migration.py)."""
 
 RESERVED_CONNECTION_SHARE = 0.2

@@ -115,9 +115,9 @@ def test_only_s3_of_this_account_can_write_to_the_event_queues(prod: Synthesised
     statements = [statement for policy in prod.of_type("AWS::SQS::QueuePolicy") for statement in policy["PolicyDocument"]["Statement"]]
     allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
 
-    assert [statement["Principal"] for statement in allowed] == [{"Service": "s3.amazonaws.com"}] * 2
+    assert [statement["Principal"] for statement in allowed] == [{"Service": "s3.amazonaws.com"}] * 4
     assert all(statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}} for statement in allowed)
-    assert sum(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in statements) == 4
+    assert sum(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in statements) == 7
 
 
 def test_upload_events_go_to_a_queue_with_a_dead_letter_queue(prod: Synthesised) -> None:

@@ -151,14 +151,14 @@ def test_result_that_cannot_be_written_is_redelivered_and_nothing_is_lost(
 def test_lost_batch_is_queued_again_after_its_lease(
     api: httpx.Client, log: OwnLog, owner: Account, aws: Aws, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    webhook = create_with_test_event(api, owner, receiver.url)
+    create_with_test_event(api, owner, receiver.url)
     aws.queue()
     [lost] = aws.keys("webhook-work/")
     log.services.aws.call("s3", "delete_object", Bucket=aws.settings.s3_bucket_name, Key=lost)
     aws.queue()
     assert aws.keys("webhook-work/") == []
 
-    log.run(f"UPDATE webhook SET leased_until = now() - interval '1 second' WHERE id = '{webhook['id']}'")
+    log.run("UPDATE webhook SET leased_until = now() - interval '1 second' WHERE is_enabled")
     aws.queue()
     aws.send(*aws.keys("webhook-work/"))
 
