@@ -122,6 +122,10 @@ class StageConfig:
     open_registration: bool = True
     require_verified_email: bool = False
     """Whether users must confirm their address before they can sign in; needs `mail_from`."""
+    require_second_factor: str | None = None
+    """Whose accounts must have a second factor: `superusers` or `all`. None: those for which a superuser requires one."""
+    invitations_by_users: bool = False
+    """Whether users may invite addresses without an account to their files; needs `mail_from`."""
     recovery_region: str | None = None
     """Another region that receives a copy of each daily backup of the database (AWS Backup). None: no copies."""
     replicates_objects: bool = False
@@ -175,11 +179,15 @@ class StageConfig:
             raise ConfigError("origin_key must be 1 or more")
 
     def _check_mail(self) -> None:
+        if self.require_second_factor not in (None, "superusers", "all"):
+            raise ConfigError("require_second_factor must be superusers or all")
         if self.public_url is not None and not self.public_url.startswith("https://"):
             raise ConfigError("public_url must be an https:// address")
         if self.mail_from is None:
             if self.require_verified_email:
                 raise ConfigError("require_verified_email needs mail_from, which sends the mail to confirm an address")
+            if self.invitations_by_users:
+                raise ConfigError("invitations_by_users needs mail_from, which sends the invitations")
             if self.mail_identity is not None or self.makes_mail_identity:
                 raise ConfigError("mail_identity and makes_mail_identity need mail_from")
             return
@@ -247,7 +255,16 @@ STAGES = {
     ),
 }
 
-_TEXT_OVERRIDES = ("domain_name", "certificate_arn", "alarm_email", "mail_from", "mail_identity", "public_url", "recovery_region")
+_TEXT_OVERRIDES = (
+    "domain_name",
+    "certificate_arn",
+    "alarm_email",
+    "mail_from",
+    "mail_identity",
+    "public_url",
+    "recovery_region",
+    "require_second_factor",
+)
 _FLAG_OVERRIDES = (
     "uses_kms",
     "replicates_objects",
@@ -256,6 +273,7 @@ _FLAG_OVERRIDES = (
     "serves_unscannable",
     "open_registration",
     "require_verified_email",
+    "invitations_by_users",
     "firewall",
     "makes_mail_identity",
 )

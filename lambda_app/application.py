@@ -7,7 +7,19 @@ from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.routers import admin, config, docs, events, health, receipts, webhooks
-from lambda_app.routers.accounts import api_keys, browser_sessions, deletions, login, second_factors, sessions, users
+from lambda_app.routers.accounts import (
+    api_keys,
+    browser_sessions,
+    deletions,
+    device_logins,
+    exports,
+    invitations,
+    login,
+    second_factors,
+    sessions,
+    transfers,
+    users,
+)
 from lambda_app.routers.archives import archives, share_archives
 from lambda_app.routers.files import batches, files, public_files, upload_tokens, uploads, uppy
 from lambda_app.routers.http.branding import add_branding
@@ -16,6 +28,7 @@ from lambda_app.routers.http.html_errors import HtmlErrorMiddleware
 from lambda_app.routers.http.openapi.document import complete_document, operation_id
 from lambda_app.routers.http.problems import install_problem_handlers
 from lambda_app.routers.http.request_middleware import RequestMiddleware
+from lambda_app.routers.http.route_index import index_routes
 from lambda_app.routers.http.trailing_slash import TrailingSlashMiddleware
 from lambda_app.routers.sharing import file_requests, grants, public_uploads, share_links, shares
 from lambda_app.routers.web_app import add_web_app
@@ -25,9 +38,14 @@ API_ROUTERS = (
     config.router,
     browser_sessions.router,
     sessions.router,
+    sessions.user_router,
     api_keys.router,
     second_factors.router,
     deletions.router,
+    exports.router,
+    admin.own_router,
+    transfers.router,
+    device_logins.router,
     users.router,
     batches.router,
     uploads.router,
@@ -40,7 +58,9 @@ API_ROUTERS = (
     files.router,
     shares.router,
     grants.router,
+    invitations.router,
     file_requests.router,
+    file_requests.user_router,
 )
 """Served below the API prefix. A route with a literal segment must precede a route whose path parameter matches the same path."""
 ROOT_ROUTERS = (
@@ -67,6 +87,8 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=operation_id,
+        # The access log replaces it. Traces would contain paths, and with them the tokens of links.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     services = app.state.services = services or Services.build(settings)
     install_problem_handlers(app)
@@ -80,6 +102,7 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         router.add_to(app)
     branding = add_branding(app, settings)
     add_web_app(app, settings.web_app_folder, bucket_url=bucket_url(settings), branding=branding)
+    index_routes(app)
     app.add_middleware(TrailingSlashMiddleware)
     app.add_middleware(HtmlErrorMiddleware)
     app.add_middleware(RequestMiddleware, origin_verifier=lambda: app.state.services.origin_verifier)

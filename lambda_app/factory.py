@@ -34,17 +34,22 @@ from lambda_app.db.session import create_session_factory, session_scope
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.callers import CallerRepository, caller_statements
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
+from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
+from lambda_app.repositories.accounts.exports import ExportRepository
+from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.accounts.transfers import OwnershipTransferRepository
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.archives.archives import ArchiveRepository
 from lambda_app.repositories.archives.sweep import ArchiveSweepRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.audit_log import AuditLogRepository
+from lambda_app.repositories.audit_names import AuditNameRepository
 from lambda_app.repositories.events.dispatch import EventDispatchRepository
 from lambda_app.repositories.events.feed import CallerEventRepository
 from lambda_app.repositories.files.batch_transitions import FileBatchTransitionRepository
@@ -63,6 +68,7 @@ from lambda_app.repositories.files.usage import UsageRepository
 from lambda_app.repositories.sharing.caller_links import CallerLinkRepository, link_statements
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.repositories.sharing.grants import FileGrantRepository
+from lambda_app.repositories.sharing.link_files import LinkFileRepository
 from lambda_app.repositories.sharing.link_tokens import LinkTokenRepository
 from lambda_app.repositories.sharing.named_access import NamedAccessRepository
 from lambda_app.repositories.sharing.open_access import OpenAccessRepository
@@ -76,15 +82,21 @@ from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.callers import CallerService
 from lambda_app.services.accounts.deletions import AccountDeletionService
+from lambda_app.services.accounts.device_logins import DeviceLoginService
+from lambda_app.services.accounts.exports import ExportService
+from lambda_app.services.accounts.factor_policy import FactorPolicy
+from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
 from lambda_app.services.accounts.request_limits import RequestLimits
 from lambda_app.services.accounts.second_factor import SecondFactorService, SecondFactorVerifier
 from lambda_app.services.accounts.sessions import SessionPolicy, SessionService
+from lambda_app.services.accounts.transfers import FileMover, TransferService
 from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
+from lambda_app.services.archives.export_data import ExportPreparation
 from lambda_app.services.archives.sweep import ArchiveSweepService
 from lambda_app.services.audit_sealing import AuditEras, AuditSealer
 from lambda_app.services.events.dispatch import EventDispatcher
@@ -108,6 +120,8 @@ from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
 from lambda_app.services.sharing.link_downloads import LinkDownloadService
+from lambda_app.services.sharing.link_files import LinkFileService
+from lambda_app.services.sharing.link_mail import LinkMailService, LinkMailSettings
 from lambda_app.services.sharing.link_tokens import LinkTokenEncryption
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
@@ -264,8 +278,12 @@ class Services:
             policy=SessionPolicy(
                 lifetime=timedelta(days=self.settings.refresh_token_expire_days),
                 requires_verified_email=self.settings.require_verified_email,
+                factor=self._factor_policy(),
             ),
         )
+
+    def _factor_policy(self) -> FactorPolicy:
+        return FactorPolicy(self.settings.require_second_factor)
 
     def second_factors(self, session: Session) -> SecondFactorService:
         """The service for second factors, for one unit of work."""
@@ -275,6 +293,7 @@ class Services:
             verifier=self._second_factor(session),
             login_throttle=self._login_throttle(session),
             cipher=self._link_cipher(),
+            policy=self._factor_policy(),
             issuer=ISSUER,
         )
 
@@ -292,6 +311,10 @@ class Services:
         """The API key service of one unit of work."""
         return ApiKeyService(api_keys=ApiKeyRepository(session))
 
+    def device_logins(self, session: Session) -> DeviceLoginService:
+        """The service for device sign-ins, for one unit of work."""
+        return DeviceLoginService(device_logins=DeviceLoginRepository(session), sessions=self.sessions(session))
+
     def recovery(self, session: Session) -> RecoveryService:
         """The service for password resets and e-mail verification, for one unit of work."""
         return RecoveryService(
@@ -301,12 +324,28 @@ class Services:
             named_access=NamedAccessRepository(session),
             open_access=OpenAccessRepository(session),
             passwords=self.passwords,
-            policy=MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url),
+            policy=self._mail_policy(),
         )
+
+    def invitations(self, session: Session) -> InvitationService:
+        """The invitation service of one unit of work."""
+        return InvitationService(
+            invitations=InvitationRepository(session),
+            allowances=MailAllowanceRepository(session),
+            users=UserRepository(session),
+            accounts=self.users(session),
+            files=FileRepository(session),
+            named_access=NamedAccessRepository(session),
+            policy=self._mail_policy(),
+            by_users=self.settings.invitations_by_users,
+        )
+
+    def _mail_policy(self) -> MailPolicy:
+        return MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url)
 
     def administration(self, session: Session) -> AdministrationService:
         """The administration service of one unit of work."""
-        return AdministrationService(audit=AuditRepository(session), stats=StatsRepository(session))
+        return AdministrationService(audit=AuditRepository(session), names=AuditNameRepository(session), stats=StatsRepository(session))
 
     def audit_log(self, session: Session) -> AuditLogRepository:
         """The tree over the audit log, for commands that verify it."""
@@ -334,7 +373,10 @@ class Services:
         """The maintenance service of one unit of work."""
         return MaintenanceService(
             sessions=SessionRepository(session),
+            device_logins=DeviceLoginRepository(session),
             mail_tokens=MailTokenRepository(session),
+            invitations=InvitationRepository(session),
+            transfers=OwnershipTransferRepository(session),
             mail_allowances=MailAllowanceRepository(session),
             attempts=SignInAttemptRepository(session),
             share_links=ShareLinkRepository(session),
@@ -424,6 +466,24 @@ class Services:
             recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
         )
 
+    def link_files(self, session: Session) -> LinkFileService:
+        """The service that adds files to links and removes them, for one unit of work."""
+        return LinkFileService(link_files=LinkFileRepository(session), shares=self.shares(session))
+
+    def link_mail(self, session: Session) -> LinkMailService:
+        """The service that mails links to recipients, for one unit of work."""
+        settings = self.settings
+        return LinkMailService(
+            shares=self.shares(session),
+            allowances=MailAllowanceRepository(session),
+            audit=AuditRepository(session),
+            settings=LinkMailSettings(
+                policy=MailPolicy(can_send=settings.can_send_mail, public_url=settings.public_url),
+                link_base=settings.api_url or settings.public_url,
+                brand=settings.brand_name,
+            ),
+        )
+
     def share_links(self, session: Session) -> ShareLinkService:
         """The service for visitors of share links, for one unit of work."""
         return ShareLinkService(
@@ -497,6 +557,7 @@ class Services:
             tombstones=self._tombstones(session),
             keys=IdempotencyRepository(session),
             accounts=AccountDeletionRepository(session),
+            mover=self._file_mover(session),
             store=self._store(session),
         )
 
@@ -512,8 +573,34 @@ class Services:
 
     def archive_builds(self, session: Session) -> ArchiveBuildService:
         """The service that builds archives, for one unit of work."""
-        return ArchiveBuildService(
-            transitions=ArchiveTransitionRepository(session), store=self._store(session), retention=self._archive_retention()
+        transitions, store = ArchiveTransitionRepository(session), self._store(session)
+        exports = ExportPreparation(exports=ExportRepository(session), transitions=transitions, store=store)
+        return ArchiveBuildService(transitions=transitions, exports=exports, store=store, retention=self._archive_retention())
+
+    def transfers(self, session: Session) -> TransferService:
+        """The service of ownership transfers, for one unit of work."""
+        return TransferService(
+            transfers=OwnershipTransferRepository(session),
+            users=UserRepository(session),
+            recipient_lookup=RecipientLookup(RecipientLookupRepository(session)),
+            login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
+            allowances=MailAllowanceRepository(session),
+            mover=self._file_mover(session),
+        )
+
+    def _file_mover(self, session: Session) -> FileMover:
+        return FileMover(OwnershipTransferRepository(session), self._default_quota())
+
+    def exports(self, session: Session) -> ExportService:
+        """The export service of one unit of work."""
+        return ExportService(
+            exports=ExportRepository(session),
+            transitions=ArchiveTransitionRepository(session),
+            login_throttle=self._login_throttle(session),
+            second_factor=self._second_factor(session),
+            store=self._store(session),
+            retention=self._archive_retention(),
         )
 
     def archive_sweep(self, session: Session) -> ArchiveSweepService:

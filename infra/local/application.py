@@ -1,5 +1,6 @@
 """The API of a local run: its settings, its database, its first superuser, and the server in this process."""
 
+import gc
 import os
 import signal
 import socket
@@ -181,6 +182,8 @@ def serve(
                 return
 
     watcher = threading.Thread(target=watch, daemon=True)
+    # As in lambda_app/main.py: with Python's thresholds, a full collection of the modules' objects stops all requests for 50 ms.
+    gc.set_threshold(50_000, 10, 10)
     api.config.load()
     # uvicorn sets its own handlers only while its loop runs, and then restores these.
     handlers = {number: signal.signal(number, api.handle_exit) for number in STOP_SIGNALS}

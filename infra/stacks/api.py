@@ -143,6 +143,8 @@ class ApiStack(Stack):
             "GATEWAY_HAS_COSTLY_ROUTES": "true",
             # Only together with MAIL_FROM: without it, the settings are refused.
             "REQUIRE_VERIFIED_EMAIL": "true" if self._config.require_verified_email else None,
+            "REQUIRE_SECOND_FACTOR": self._config.require_second_factor,
+            "INVITATIONS_BY_USERS": "true" if self._config.invitations_by_users else None,
             # Without domain_name the address is the gateway's, which is created after the function; the API then returns links as paths.
             "API_URL": None if domain is None else f"https://{domain}",
         }

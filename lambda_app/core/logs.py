@@ -13,6 +13,8 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 ROOT = "lambda_app"
 """Parent of all loggers of this package."""
 
+_JSON = json.JSONEncoder(default=str)
+
 
 class JsonFormatter(logging.Formatter):
     """Renders a record as one line of JSON. The entries of `extra={"fields": {...}}` become members of the object."""
@@ -30,7 +32,7 @@ class JsonFormatter(logging.Formatter):
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _JSON.encode(line)
 
 
 def configure_logs(level: str) -> None:
@@ -42,5 +44,7 @@ def configure_logs(level: str) -> None:
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(JsonFormatter())
         logger.addHandler(handler)
+    # Otherwise each record looks up the thread, the process and the task, which no line contains.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # Mangum logs the path of each request, which may contain a secret token.
     logging.getLogger("mangum").setLevel(logging.WARNING)

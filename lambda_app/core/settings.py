@@ -60,6 +60,14 @@ class Environment(StrEnum):
     PROD = "prod"
 
 
+class FactorRequirement(StrEnum):
+    """Whose accounts must have a second factor."""
+
+    NONE = ""
+    SUPERUSERS = "superusers"
+    ALL = "all"
+
+
 def _split_commas(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
@@ -113,6 +121,8 @@ class Settings(BaseModel):
     """Public base URL of this API, including the stage; prefix of share links and file requests. None: links have only a path."""
     require_verified_email: bool = False
     """Whether users must verify their e-mail address before they can sign in."""
+    require_second_factor: FactorRequirement = FactorRequirement.NONE
+    """Whose accounts must have a second factor: `superusers`, `all`, or by default only those for which a superuser requires one."""
     s3_bucket_name: str = Field(min_length=3, max_length=63)
     """The bucket that holds the uploaded objects."""
     aws_region: str = Field(default="us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
@@ -139,6 +149,8 @@ class Settings(BaseModel):
     """Whether webhooks may have addresses of the own host, also with http. For development only."""
     open_registration: bool = True
     """Whether anonymous callers may create accounts; superusers always may."""
+    invitations_by_users: bool = False
+    """Whether users may invite addresses to their files, and so to create an account. Superusers always may."""
     backend_cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
     """Comma-separated origins whose pages may call the API. Never `*`."""
     origin_key_arns: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
@@ -295,9 +307,11 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _can_verify_email(self) -> Self:
+    def _can_send_required_mail(self) -> Self:
         if self.require_verified_email and not self.can_send_mail:
             raise ValueError("REQUIRE_VERIFIED_EMAIL requires MAIL_FROM")
+        if self.invitations_by_users and not self.can_send_mail:
+            raise ValueError("INVITATIONS_BY_USERS requires MAIL_FROM")
         return self
 
     @property

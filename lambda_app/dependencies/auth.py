@@ -8,7 +8,7 @@ from fastapi.security import OAuth2
 from starlette.requests import HTTPConnection
 
 from lambda_app.core.errors import NotAuthenticatedError
-from lambda_app.dependencies.scopes import scope_of
+from lambda_app.dependencies.scopes import is_enrolment, scope_of
 from lambda_app.dependencies.services import AuthenticationDep
 from lambda_app.models import User
 
@@ -42,9 +42,13 @@ TokenDep = Annotated[str | None, Depends(BearerToken())]
 def get_caller(request: Request, token: TokenDep, authentication: AuthenticationDep) -> User | None:
     """Return the signed-in user, or None for an anonymous caller.
 
-    Raises NotAuthenticatedError for an invalid token or API key, ScopeMissingError for an API key without the scope of this route.
+    Raises NotAuthenticatedError for an invalid token or API key, ScopeMissingError for an API key without the scope of this route,
+    EnrolmentRequiredError for a user who must set up a second factor first.
     """
-    return None if token is None else authentication.authenticate(token, scope=scope_of(request.method, request.scope["route"].path))
+    if token is None:
+        return None
+    method, route = request.method, request.scope["route"].path
+    return authentication.authenticate(token, scope=scope_of(method, route), is_enrolment=is_enrolment(method, route))
 
 
 CallerDep = Annotated[User | None, Depends(get_caller, scope="function")]

@@ -15,7 +15,8 @@ from starlette.requests import HTTPConnection
 
 from lambda_app.core.errors import AppError, NotAuthenticatedError
 from lambda_app.dependencies.auth import BearerToken
-from lambda_app.dependencies.scopes import scope_of
+from lambda_app.dependencies.inline_threadpool import is_inline
+from lambda_app.dependencies.scopes import is_enrolment, scope_of
 from lambda_app.factory import Services
 from lambda_app.services.accounts.callers import SubmittedCredential
 
@@ -28,6 +29,7 @@ STATEMENT_THREADS = 40
 _SUBMITTED = "we_upload.credential"
 _limiter: RunVar[CapacityLimiter] = RunVar("statement_threads")
 _scope_of = lru_cache(maxsize=512)(scope_of)
+_is_enrolment = lru_cache(maxsize=512)(is_enrolment)
 
 
 class OptionalCredential(BearerToken):
@@ -41,7 +43,8 @@ class OptionalCredential(BearerToken):
         text = await super().__call__(request)
         if text is None:
             return None
-        submitted = SubmittedCredential(text, _scope_of(request.scope["method"], request.scope["route"].path))
+        method, route = request.scope["method"], request.scope["route"].path
+        submitted = SubmittedCredential(text, _scope_of(method, route), _is_enrolment(method, route))
         request.scope[_SUBMITTED] = submitted
         return submitted
 
@@ -80,6 +83,8 @@ async def refusal_before(request: Request) -> AppError | None:
 
 async def run_statement(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
     """Call the function, which executes a statement, in a worker thread; within Lambda in this thread."""
+    if is_inline():
+        return function(*arguments, **keywords)
     limiter = _limiter.get(None)
     if limiter is None:
         limiter = CapacityLimiter(STATEMENT_THREADS)

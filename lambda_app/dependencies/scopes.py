@@ -8,16 +8,23 @@ _READ_METHODS = ("GET", "HEAD")
 _READ_BATCHES = re.compile(r"/files/(status|downloads)$")
 """POST, because a query string would be too short for the ids."""
 _OWN_ACCOUNT = re.compile(r"(/login/test-token|/users/me)$")
+_ENROLMENT = re.compile(r"/users/me/second-factor(/confirm)?$|/login/(logout|logout-everywhere|test-token)$|/session$")
+
+
+def is_enrolment(method: str, route: str) -> bool:
+    """Whether the route is open to a user who must set up a second factor first: to set it up, to sign out, to read the own account."""
+    return _ENROLMENT.search(route) is not None or (method in _READ_METHODS and route.endswith("/users/me"))
 
 
 def scope_of(method: str, route: str) -> Scope | None:
     """Return the scope that an API key needs for a route template; None allows any key.
 
-    Managing shares, grants and file requests needs `shares`. Opening a link and creating an archive need `files:read`. The feed of events
-    needs `events:read`: it has sign-ins and links too. Files, their storage usage and upload tokens need `files:read` or `files:write`, by
-    method. Any key can read the account that it belongs to. All other routes, including changes of the account, need `admin`.
+    Managing shares, grants, invitations and file requests needs `shares`. Opening a link and creating an archive need `files:read`. The
+    feed of events needs `events:read`: it has sign-ins and links too. Files, their storage usage and upload tokens need `files:read` or
+    `files:write`, by method. Any key can read the account that it belongs to. All other routes, including changes of the account, need
+    `admin`.
     """
-    if re.search(r"/(shares|grants|file-requests)(/|$)", route):
+    if re.search(r"/(shares|grants|file-requests)(/|$)|/invitations(?!/accept)(/|$)", route):
         return Scope.SHARES
     if "/s/{" in route or re.search(r"/archives(/|$)", route):
         return Scope.FILES_READ

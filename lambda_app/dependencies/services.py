@@ -10,9 +10,13 @@ from lambda_app.factory import Services
 from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.deletions import AccountDeletionService
+from lambda_app.services.accounts.device_logins import DeviceLoginService
+from lambda_app.services.accounts.exports import ExportService
+from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.recovery import RecoveryService
 from lambda_app.services.accounts.second_factor import SecondFactorService
 from lambda_app.services.accounts.sessions import SessionService
+from lambda_app.services.accounts.transfers import TransferService
 from lambda_app.services.accounts.users import UserService
 from lambda_app.services.administration import AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
@@ -26,6 +30,8 @@ from lambda_app.services.files.usage import UsageService
 from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
+from lambda_app.services.sharing.link_files import LinkFileService
+from lambda_app.services.sharing.link_mail import LinkMailService
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.share_links import ShareLinkService
 from lambda_app.services.sharing.shares import ShareService
@@ -85,8 +91,14 @@ UsageDep = Annotated[UsageService, _service(Services.usage)]
 AuthenticationDep = Annotated[AuthenticationService, _service(Services.authentication)]
 SessionsDep = Annotated[SessionService, _service(Services.sessions)]
 ApiKeysDep = Annotated[ApiKeyService, _service(Services.api_keys)]
+DeviceLoginsDep = Annotated[DeviceLoginService, _service(Services.device_logins)]
 AccountDeletionsDep = Annotated[AccountDeletionService, _service(Services.account_deletions)]
 SecondFactorsDep = Annotated[SecondFactorService, _service(Services.second_factors)]
+LinkMailDep = Annotated[LinkMailService, _service(Services.link_mail)]
+LinkFilesDep = Annotated[LinkFileService, _service(Services.link_files)]
+ExportsDep = Annotated[ExportService, _service(Services.exports)]
+TransfersDep = Annotated[TransferService, _service(Services.transfers)]
+InvitationsDep = Annotated[InvitationService, _service(Services.invitations)]
 SharesDep = Annotated[ShareService, _service(Services.shares)]
 ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]
 RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]

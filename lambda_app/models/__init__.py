@@ -1,11 +1,14 @@
 """The SQLAlchemy tables."""
 
 from lambda_app.models.accounts.api_keys import ApiKey
+from lambda_app.models.accounts.device_logins import DeviceLogin
+from lambda_app.models.accounts.invitations import Invitation
 from lambda_app.models.accounts.mail_allowances import MailAllowance
 from lambda_app.models.accounts.mail_tokens import MailPurpose, MailToken
 from lambda_app.models.accounts.recovery_codes import RecoveryCode
 from lambda_app.models.accounts.sessions import RefreshToken, UserSession
 from lambda_app.models.accounts.sign_in_attempts import AttemptKind, SignInAttempt
+from lambda_app.models.accounts.transfers import OwnershipTransfer, TransferStatus
 from lambda_app.models.accounts.users import User
 from lambda_app.models.archives import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, ShareArchiveDownload
 from lambda_app.models.audit import AuditChainEvent, AuditCheckpoint, AuditEra, AuditEvent, AuditHead, AuditLogKey, AuditTile
@@ -19,7 +22,16 @@ from lambda_app.models.files.upload_hours import UploadHour
 from lambda_app.models.files.upload_tokens import UploadToken, UploadTokenFile
 from lambda_app.models.sharing.file_requests import FileRequest, OpenFileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
-from lambda_app.models.sharing.shares import OpenShare, Share, ShareAudience, ShareDetails, ShareDownload, ShareFile, ShareRecipient
+from lambda_app.models.sharing.shares import (
+    LinkSummary,
+    OpenShare,
+    Share,
+    ShareAudience,
+    ShareDetails,
+    ShareDownload,
+    ShareFile,
+    ShareRecipient,
+)
 from lambda_app.models.webhooks import DeliveryStatus, ShownDelivery, Webhook, WebhookDelivery
 
 __all__ = [
@@ -42,6 +54,7 @@ __all__ = [
     "AuditTile",
     "Base",
     "DeliveryStatus",
+    "DeviceLogin",
     "EventCursor",
     "File",
     "FileGrant",
@@ -49,11 +62,14 @@ __all__ = [
     "FileStatus",
     "GrantRole",
     "IdempotencyKey",
+    "Invitation",
+    "LinkSummary",
     "MailAllowance",
     "MailPurpose",
     "MailToken",
     "OpenFileRequest",
     "OpenShare",
+    "OwnershipTransfer",
     "PublishedEvent",
     "RecoveryCode",
     "RefreshToken",
@@ -68,6 +84,7 @@ __all__ = [
     "SignInAttempt",
     "SweepPosition",
     "Tombstone",
+    "TransferStatus",
     "UploadHour",
     "UploadToken",
     "UploadTokenFile",

@@ -46,6 +46,8 @@ class Archive(Timestamps, Base):
     """The user who requested it, and the only one who may see it; None for an archive of a share link."""
     share_id: Mapped[UUID | None] = mapped_column(ForeignKey("share.id", ondelete="CASCADE"))
     """The share link through which a visitor requested it; None for an archive of a user."""
+    is_export: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether it is the export of the requester's account, with a JSON document and all files. Exports count in no limit."""
     holder_id: Mapped[UUID]
     """The user whose limits it counts against: the user who requested it, or the owner of the share link."""
     number: Mapped[int]

@@ -1,12 +1,13 @@
 """Writes and lists of audit events. `audit_log` reads and seals the Merkle tree over them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import CTE, ColumnElement, Insert, Select, Text, Update, cast, func, insert, literal, select
+from sqlalchemy import CTE, ColumnElement, Insert, Select, Text, Update, bindparam, cast, func, insert, literal, select
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 
@@ -40,6 +41,18 @@ def audit_entry(
         "source_address": context.source_address,
         "request_id": request_id.get(),
     }
+
+
+ENTRY: Mapping[str, Any] = {
+    name: bindparam(f"audit_{name}", type_=AuditEvent.__table__.c[name].type)
+    for name in ("at", "action", "actor_id", "credential", "subject", "details", "source_address", "request_id")
+}
+"""The columns of an event, as the parameters of a statement that is built once. Their values are `entry_parameters`."""
+
+
+def entry_parameters(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of the parameters in ENTRY for the columns of an event (`audit_entry`)."""
+    return {f"audit_{name}": value for name, value in entry.items()}
 
 
 def compiled_audit_entry(
@@ -77,7 +90,7 @@ def audit_insert(entry: Mapping[str, Any]) -> Insert:
 
 def audit_insert_each(rows: CTE, entry: Mapping[str, Any]) -> Insert:
     """Return the statement that adds the event once per row of `rows`."""
-    columns = [literal(value, AuditEvent.__table__.c[name].type) for name, value in entry.items()]
+    columns = [as_column(value, AuditEvent.__table__.c[name].type) for name, value in entry.items()]
     return insert(AuditEvent).from_select(list(entry), select(*columns).select_from(rows))
 
 
@@ -162,6 +175,22 @@ class AuditRepository:
         if len(events) < limit:
             events += self._session.execute(_page(AuditChainEvent, filters, limit - len(events))).scalars()
         return events
+
+    def page_of_user(self, user_id: UUID, filters: AuditFilter, *, limit: int) -> list[AuditEvent | AuditChainEvent]:
+        """Return up to `limit` events that the user caused or that are about the user's account, newest first."""
+        # Two queries, because each reads its index in the order of the list and stops at the limit.
+        filtered = replace(filters, actor_id=user_id), replace(filters, subject=f"user:{user_id}")
+        events = _newest([row for own in filtered for row in self._session.execute(_page(AuditEvent, own, limit)).scalars()], limit)
+        left = limit - len(events)
+        if not left:
+            return events
+        earlier = [row for own in filtered for row in self._session.execute(_page(AuditChainEvent, own, left)).scalars()]
+        return events + _newest(earlier, left)
+
+
+def _newest(events: Sequence[PagedEvent], limit: int) -> list[AuditEvent | AuditChainEvent]:
+    distinct = {event.seq: event for event in events}
+    return [distinct[seq] for seq in sorted(distinct, reverse=True)[:limit]]
 
 
 def _page(table: type[PagedEvent], filters: AuditFilter, limit: int) -> Select[PagedEvent]:

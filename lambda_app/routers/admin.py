@@ -1,4 +1,4 @@
-"""Routes for superusers: statistics and the audit log."""
+"""Routes of the audit log, and of the statistics for superusers."""
 
 from typing import Annotated
 from uuid import UUID
@@ -6,17 +6,21 @@ from uuid import UUID
 from fastapi import Query, Request, Response
 
 from lambda_app import models
+from lambda_app.core.devices import network_of
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import AdministrationDep
 from lambda_app.routers.http.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
-from lambda_app.schemas.admin import AuditEvent, AuditFilter, DayTotal, FileTotals, Stats, UserTotals
+from lambda_app.schemas.admin import AuditEvent, AuditFilter, DayTotal, FileTotals, OwnAuditEvent, Stats, UserTotals
 from lambda_app.schemas.page import AuditCursor
 from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS, Instant
 
 router = Router(prefix="/admin", tags=["admin"])
+own_router = Router(prefix="/users/me", tags=["users"])
+
+_Event = models.AuditEvent | models.AuditChainEvent
 
 ActorQuery = Annotated[UUID | None, Query(description="Only events of this user.")]
 SubjectQuery = Annotated[
@@ -59,8 +63,8 @@ def list_audit_events(  # noqa: PLR0913, PLR0917 - a filter has a parameter for 
     action: ActionQuery = None,
     since: SinceQuery = None,
     until: UntilQuery = None,
-) -> list[models.AuditEvent | models.AuditChainEvent]:
-    """List audit events, newest first. Superusers only.
+) -> list[AuditEvent]:
+    """List audit events with the names of actors and subjects, newest first. Superusers only.
 
     `X-Next-Cursor` and `Link` lead to the next page; `before` with the `seq` of the last event also does. All filters that are set apply
     together.
@@ -71,4 +75,47 @@ def list_audit_events(  # noqa: PLR0913, PLR0917 - a filter has a parameter for 
     filters = AuditFilter(actor_id=actor_id, subject=subject, action=action, since=since, until=until, before_seq=before)
     page = administration.page_audit_events(user, filters, limit=limit)
     set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
-    return page.events
+    return [_named(event, page.names) for event in page.events]
+
+
+@own_router.get("/audit", response_model=list[OwnAuditEvent], responses=problem_responses())
+def list_own_audit_events(
+    request: Request,
+    response: Response,
+    user: CurrentUserDep,
+    administration: AdministrationDep,
+    limit: LimitQuery = 100,
+    cursor: CursorQuery = None,
+    since: SinceQuery = None,
+    until: UntilQuery = None,
+) -> list[OwnAuditEvent]:
+    """List the events that the caller caused, and those about the caller's account, newest first.
+
+    Of other users' events, the network is not returned. `X-Next-Cursor` and `Link` lead to the next page.
+    """
+    filters = AuditFilter(since=since, until=until, before_seq=None if cursor is None else AuditCursor.decode(cursor).seq)
+    page = administration.page_own_audit_events(user, filters, limit=limit)
+    set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
+    return [_own(event, page.names, user.id) for event in page.events]
+
+
+def _named(event: _Event, names: dict[str, str]) -> AuditEvent:
+    found = {"actor_name": names.get(f"user:{event.actor_id}"), "subject_name": names.get(event.subject or "")}
+    return AuditEvent.model_validate(event).model_copy(update=found)
+
+
+def _own(event: _Event, names: dict[str, str], user_id: UUID) -> OwnAuditEvent:
+    shown = AuditEvent.model_validate(event)
+    is_own, is_anonymous = event.actor_id == user_id, event.actor_id is None
+    return OwnAuditEvent(
+        seq=shown.seq,
+        at=shown.at,
+        action=shown.action,
+        is_own=is_own,
+        credential=shown.credential if is_own else None,
+        subject=shown.subject,
+        subject_name=names.get(shown.subject or ""),
+        details=shown.details,
+        source_address=shown.source_address if is_own else None,
+        network=network_of(shown.source_address) if is_own or is_anonymous else None,
+    )

@@ -22,6 +22,8 @@ async def get_config(request: Request, services: ServicesDep) -> ServerConfig:
         version=__version__,
         registration_open=settings.open_registration,
         mail_available=settings.can_send_mail,
+        invitations_by_users=settings.invitations_by_users,
+        second_factor_required_for=settings.require_second_factor,
         email_verification_required=settings.require_verified_email,
         trash_retention_days=settings.trash_retention_days,
         single_upload_max_bytes=SINGLE_PUT_MAX_BYTES,

@@ -34,6 +34,7 @@ APP_PATHS = (
     "/forgot-password",
     "/reset-password",
     "/verify-email",
+    "/invitation",
 )
 """Paths of the app's screens, in `web/src/core/router.ts`. None of them may hide a path of the API."""
 PACKAGED_FOLDER = Path(__file__).parents[1] / "web_app"

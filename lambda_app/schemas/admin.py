@@ -31,8 +31,12 @@ class AuditEvent(ResponseModel):
     at: Timestamp = Field(description="When it happened.")
     action: str = Field(description="What happened, for example `file.deleted`.")
     actor_id: UUID | None = Field(description="The user who did it; null for the system and for guests.")
+    actor_name: str | None = Field(default=None, description="The e-mail address of the actor; null if the account is deleted.")
     credential: str | None = Field(description="The credential that was used, for example `session:<id>`.")
     subject: str | None = Field(description="What it was about, for example `file:<id>`.")
+    subject_name: str | None = Field(
+        default=None, description="Its current name: an address, a file name, a title. Null if it has none or is deleted."
+    )
     details: dict[str, Any] = Field(description="Further facts, by action.")
     source_address: str | None = Field(description="Network address of the request.")
     request_id: str | None = Field(description="Id of the request.")
@@ -42,6 +46,25 @@ class AuditEvent(ResponseModel):
     @classmethod
     def _parse(cls, value: Any) -> Any:
         return json.loads(value) if isinstance(value, str) else value or {}
+
+
+class OwnAuditEvent(ResponseModel):
+    """An event that the caller caused, or that is about the caller's account."""
+
+    seq: int = Field(description="Number of the event.")
+    at: Timestamp = Field(description="When it happened.")
+    action: str = Field(description="What happened, for example `file.deleted`.")
+    is_own: bool = Field(
+        description="Whether the caller did it. Otherwise an administrator, the system, or a person who was not signed in."
+    )
+    credential: str | None = Field(description="The credential of the caller, for example `session:<id>`; null for events of others.")
+    subject: str | None = Field(description="What it was about, for example `file:<id>`.")
+    subject_name: str | None = Field(description="Its current name, if it belongs to the caller.")
+    details: dict[str, Any] = Field(description="Further facts, by action.")
+    source_address: str | None = Field(description="Network address of the request, for events of the caller.")
+    network: str | None = Field(
+        description="The network from which the request came, as a prefix such as `203.0.113.0/24`; null for events of other users."
+    )
 
 
 class UserTotals(BaseModel):

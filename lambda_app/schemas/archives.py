@@ -53,6 +53,22 @@ class Archive(ResponseModel):
     expires_at: Timestamp | None = Field(description="When the archive is deleted; null until it is ready or has failed.")
 
 
+class AccountExport(ResponseModel):
+    """The export of an account: a zip with `export.json` and all files."""
+
+    status: ArchiveStatus = Field(description="Whether the export is being built, is ready, or has failed.")
+    file_count: int = Field(description="Number of files in the zip, with `export.json`; 0 until that is known.")
+    size_bytes: int = Field(description="Size of the zip.")
+    done_bytes: int = Field(description="How much of the zip is built.")
+    error_code: str | None = Field(description="Why the export failed, as in an archive. It can be requested again after an hour.")
+    created_at: Timestamp = Field(description="When it was requested.")
+    expires_at: Timestamp | None = Field(description="When the export is deleted; null until it is ready or has failed.")
+    download_url: str | None = Field(
+        default=None, description="A presigned URL of the zip; null until it is ready. Each response contains a new one."
+    )
+    download_expires_at: Timestamp | None = Field(default=None, description="Until when `download_url` is valid.")
+
+
 class LinkedArchive(Archive):
     """A zip archive of a share link's files. Once it is ready, `download_url` redirects to its bytes and counts as one download."""
 

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from lambda_app.core.settings import FactorRequirement
 from lambda_app.schemas.base import ResponseModel
 
 
@@ -11,6 +12,10 @@ class ServerConfig(ResponseModel):
     version: str = Field(description="Version of the server.")
     registration_open: bool = Field(description="Whether anyone may create an account.")
     mail_available: bool = Field(description="Whether the server can send mail, for example to reset a password.")
+    invitations_by_users: bool = Field(description="Whether users can invite an address by mail to one of their files.")
+    second_factor_required_for: FactorRequirement = Field(
+        description="Whose accounts must have a second factor: `superusers`, `all`, or an empty text."
+    )
     email_verification_required: bool = Field(description="Whether users must confirm their e-mail address before they can sign in.")
     trash_retention_days: int = Field(description="Days for which a deleted file can be restored. 0: a deleted file is gone.")
     single_upload_max_bytes: int = Field(description="Largest file that one request can upload. Larger files need a multipart upload.")

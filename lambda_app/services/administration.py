@@ -6,6 +6,7 @@ from typing import NamedTuple
 from lambda_app.core.errors import PermissionDeniedError
 from lambda_app.models import AuditChainEvent, AuditEvent, User
 from lambda_app.repositories.audit import AuditRepository
+from lambda_app.repositories.audit_names import AuditNameRepository
 from lambda_app.repositories.stats import STATS_DAYS, StatsRepository, StatusTotal
 from lambda_app.schemas.admin import AuditFilter
 from lambda_app.schemas.page import AuditCursor
@@ -24,13 +25,16 @@ class AuditPage(NamedTuple):
 
     events: list[AuditEvent | AuditChainEvent]
     next_cursor: AuditCursor | None
+    names: dict[str, str]
+    """The names of actors (as `user:<id>`) and subjects that exist."""
 
 
 class AdministrationService:
-    """Read access for superusers to data of all accounts."""
+    """Read access for superusers to data of all accounts, and for users to the events of their own account."""
 
-    def __init__(self, *, audit: AuditRepository, stats: StatsRepository) -> None:
+    def __init__(self, *, audit: AuditRepository, names: AuditNameRepository, stats: StatsRepository) -> None:
         self._audit = audit
+        self._names = names
         self._stats = stats
 
     def get_stats(self, viewer: User) -> Stats:
@@ -42,8 +46,25 @@ class AdministrationService:
         """Return one page of the audit log, newest first. Raises PermissionDeniedError."""
         _require_superuser(viewer)
         rows = self._audit.page(filters, limit=limit + 1)
-        events = rows[:limit]
-        return AuditPage(events, AuditCursor(events[-1].seq) if len(rows) > limit else None)
+        events, next_cursor = _one_page(rows, limit)
+        actors = {f"user:{event.actor_id}" for event in events if event.actor_id is not None}
+        names = self._names.find(actors | {event.subject for event in events if event.subject is not None})
+        return AuditPage(events, next_cursor, names)
+
+    def page_own_audit_events(self, user: User, filters: AuditFilter, *, limit: int) -> AuditPage:
+        """Return one page of the events that the user caused or that are about the user's account, newest first.
+
+        Only what belongs to the user has a name.
+        """
+        rows = self._audit.page_of_user(user.id, filters, limit=limit + 1)
+        events, next_cursor = _one_page(rows, limit)
+        names = self._names.find({event.subject for event in events if event.subject is not None}, of_owner=user.id)
+        return AuditPage(events, next_cursor, names)
+
+
+def _one_page(rows: list[AuditEvent | AuditChainEvent], limit: int) -> tuple[list[AuditEvent | AuditChainEvent], AuditCursor | None]:
+    events = rows[:limit]
+    return events, AuditCursor(events[-1].seq) if len(rows) > limit else None
 
 
 def _require_superuser(viewer: User) -> None:

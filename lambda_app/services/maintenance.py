@@ -4,17 +4,20 @@ from datetime import timedelta
 from functools import partial
 
 from lambda_app.core import clock
+from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
+from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import SignInAttemptRepository
+from lambda_app.repositories.accounts.transfers import OwnershipTransferRepository
 from lambda_app.repositories.events.dispatch import EventDispatchRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.sharing.share_links import RESUME_WITHIN, ShareLinkRepository
 from lambda_app.repositories.stats import STATS_DAYS, StatsRepository
 
 ENDED_RETENTION = timedelta(days=30)
-"""How long ended sessions and expired mail tokens are stored. Until then, the reuse of a session's refresh token is detected."""
+"""How long ended sessions, and expired mail tokens and invitations are stored. Until then, the reuse of a refresh token is detected."""
 
 EVENT_RETENTION = timedelta(days=30)
 """How long published events are stored."""
@@ -23,11 +26,14 @@ EVENT_RETENTION = timedelta(days=30)
 class MaintenanceService:
     """Deletes rows that no request needs any more, and counts what the statistics show."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a repository for each kind of row
         self,
         *,
         sessions: SessionRepository,
+        device_logins: DeviceLoginRepository,
         mail_tokens: MailTokenRepository,
+        invitations: InvitationRepository,
+        transfers: OwnershipTransferRepository,
         mail_allowances: MailAllowanceRepository,
         attempts: SignInAttemptRepository,
         share_links: ShareLinkRepository,
@@ -36,7 +42,10 @@ class MaintenanceService:
         events: EventDispatchRepository,
     ) -> None:
         self._sessions = sessions
+        self._device_logins = device_logins
         self._mail_tokens = mail_tokens
+        self._invitations = invitations
+        self._transfers = transfers
         self._mail_allowances = mail_allowances
         self._attempts = attempts
         self._share_links = share_links
@@ -56,7 +65,10 @@ class MaintenanceService:
         now = clock.now()
         steps = {
             "sessions": partial(self._sessions.purge, ended_before=now - ENDED_RETENTION),
+            "device_logins": partial(self._device_logins.purge, expired_before=now),
             "mail_tokens": partial(self._mail_tokens.purge, expired_before=now - ENDED_RETENTION),
+            "invitations": partial(self._invitations.purge, expired_before=now - ENDED_RETENTION),
+            "transfers": partial(self._transfers.purge, ended_before=now - ENDED_RETENTION),
             "mail_allowances": partial(self._mail_allowances.purge),
             "sign_in_attempts": partial(self._attempts.purge),
             "upload_tokens": partial(self._upload_tokens.purge, expired_before=now - ENDED_RETENTION),

@@ -16,7 +16,7 @@ WEBHOOK_RESULT_PREFIX = "webhook-results/"
 
 _ID = "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _KEY = re.compile(KEY_PREFIX + _ID)
-_ARCHIVE_KEY = re.compile(ARCHIVE_PREFIX + _ID)
+_ARCHIVE_KEY = re.compile(ARCHIVE_PREFIX + _ID + r"(?:\.json)?")
 _REQUEST_KEY = re.compile(REQUEST_PREFIX + _ID)
 _WEBHOOK_WORK_KEY = re.compile(WEBHOOK_WORK_PREFIX + _ID)
 _WEBHOOK_RESULT_KEY = re.compile(WEBHOOK_RESULT_PREFIX + _ID)
@@ -38,8 +38,13 @@ def archive_key(archive_id: UUID) -> str:
     return f"{ARCHIVE_PREFIX}{archive_id}"
 
 
+def export_document_key(archive_id: UUID) -> str:
+    """Return the key of the JSON document of an export, which is stored until its zip is ready."""
+    return f"{ARCHIVE_PREFIX}{archive_id}.json"
+
+
 def archive_id_of(key: str) -> UUID | None:
-    """Return the id of the archive with this key, None for the key of another kind of object."""
+    """Return the id of the archive with this key, or with this key of its document, None for the key of another kind of object."""
     match = _ARCHIVE_KEY.fullmatch(key)
     return UUID(match[1]) if match else None
 

@@ -19,6 +19,7 @@ from tests.benchmarks.emulator import measure_under_emulator
 from tests.benchmarks.lists import measure_lists
 from tests.benchmarks.plots import draw_all
 from tests.benchmarks.report import exceeded_budgets, tables_of, write_into
+from tests.benchmarks.server import measure_server
 from tests.benchmarks.signing import measure_signing
 from tests.benchmarks.testbed import Testbed, running_testbed
 from tests.benchmarks.warm import measure_latency, measure_load, measure_requests, measure_wire
@@ -60,6 +61,7 @@ def measurements(sampling: Sampling) -> dict[str, Callable[[Testbed, list[Candid
         "imports": lambda testbed, candidates: measure_imports(testbed, candidates, rounds=max(1, sampling.cold_rounds // 3)),
         "wire": measure_wire,
         "requests": lambda testbed, candidates: measure_requests(testbed, candidates, rounds=sampling.rounds, times=sampling.times),
+        "server": lambda testbed, candidates: measure_server(testbed, candidates, rounds=sampling.rounds),
         "load": lambda testbed, candidates: measure_load(testbed, candidates, rounds=3, seconds=sampling.load_seconds),
         "latency": lambda testbed, candidates: measure_latency(testbed, candidates, delays_ms=(0, 1, 2, 5), times=sampling.latency_times),
         "contention": lambda testbed, candidates: measure_contention(testbed, candidates, times=sampling.contention_times),

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.lists import SHARED_PAGES
-from tests.benchmarks.scenarios import BESIDE_BARE_MAX, BESIDE_FLOOR_MAX, BESIDE_OWN_MAX, BESIDE_PLAIN_MAX, SCENARIOS
+from tests.benchmarks.scenarios import (
+    BESIDE_BARE_MAX,
+    BESIDE_FLOOR_MAX,
+    BESIDE_OWN_MAX,
+    BESIDE_PLAIN_MAX,
+    SCENARIOS,
+    SERVER_BESIDE_HANDLER_MAX,
+)
 
 COLD_RATIO_MAX = 1.0
 """Of a start without a snapshot, relative to the plain app: no worse (docs/adr/0017-cold-start-budget.md)."""
@@ -52,6 +59,7 @@ def tables_of(figures: dict[str, Any]) -> list[Table]:
         "imports": _imports,
         "wire": _wire,
         "requests": _requests,
+        "server": _server,
         "load": _load,
         "latency": _latency,
         "contention": _contention,
@@ -94,6 +102,7 @@ def _budget_rows(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
             for name, (other, allowed) in BESIDE_OWN_MAX.items()
             if name in requests
         ]
+    rows += _server_rows(figures.get("server"))
     if cold := figures.get("cold"):
         for budget, kind, allowed in (
             ("first response after a snapshot, relative to the plain app", "best_after_snapshot_cpu_ms", AFTER_SNAPSHOT_RATIO_MAX),
@@ -118,6 +127,16 @@ def _budget_rows(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
             ratio = times[largest] / times[smallest]
             name = f"{page} at {int(largest):,} files, relative to {int(smallest):,}"
             rows.append((name, f"{LIST_RATIO_MAX:g}x", f"{ratio:.2f}x", ratio <= LIST_RATIO_MAX))
+    return rows
+
+
+def _server_rows(figures: dict[str, Any] | None) -> list[tuple[str, str, str, bool]]:
+    rows: list[tuple[str, str, str, bool]] = []
+    if figures is None:
+        return rows
+    for name, allowed in SERVER_BESIDE_HANDLER_MAX.items():
+        ratio = _beside_handler(figures[name]["ours"])
+        rows.append((f"{name} under a server, relative to the handler", f"{allowed:g}x", f"{ratio:.2f}x", ratio <= allowed))
     return rows
 
 
@@ -225,6 +244,20 @@ def _requests(figures: dict[str, Any]) -> Table:
 
 def _ratio(by_name: dict[str, Any], peer: str, kind: str) -> str:
     return f"{by_name['ours'][kind] / by_name[peer][kind]:.2f}" if peer in by_name else ""
+
+
+def _server(figures: dict[str, Any]) -> Table:
+    names = _names(figures)
+    rows = []
+    for scenario, by_name in figures.items():
+        cells = [(f"{by_name[name]['server_ms']:.2f}", f"{by_name[name]['handler_ms']:.2f}") for name in names]
+        rows.append((scenario, *(cell for pair in cells for cell in pair), *(f"{_beside_handler(by_name[name]):.2f}" for name in names)))
+    columns = (*(column for name in names for column in (f"{name}: server", "handler")), *(f"{name}: server/handler" for name in names))
+    return Table("server", "Processor time under uvicorn, best samples", ("request under a server, ms", *columns), rows)
+
+
+def _beside_handler(measured: dict[str, float]) -> float:
+    return measured["server_ms"] / measured["handler_ms"]
 
 
 def _load(figures: dict[str, Any]) -> Table:

@@ -94,6 +94,8 @@ BESIDE_FLOOR_MAX = {"get": 2.5, "download": 2.5, "upload": 2.5, "list of 100": 2
 """Processor time relative to one statement without a framework."""
 BESIDE_PLAIN_MAX = {"sign-in": 1.1}
 """Processor time relative to the plain app."""
+SERVER_BESIDE_HANDLER_MAX = {"get": 1.3, "list of 100": 1.3}
+"""Processor time under a server relative to the Lambda handler."""
 BESIDE_OWN_MAX = {"link download": ("download", 1.8)}
 """Processor time relative to another request of this application."""
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import true
-from starlette.datastructures import MutableHeaders
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, PermissionDeniedError
@@ -54,7 +53,7 @@ from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.repositories.files import batch_transitions, file_access, transitions
 from lambda_app.repositories.files import batches as batch_reads
-from lambda_app.repositories.files.files import FileRepository
+from lambda_app.repositories.files import files as file_rows
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
@@ -161,7 +160,7 @@ GUARDS = (
     ),
     Guard(
         "a conditional change checks the revision",
-        FileRepository.update,
+        file_rows._update,
         (DropCondition(File.revision),),
         (f"{API}test_file_lists.py::test_conditional_update_returns_412_after_another_update",),
     ),
@@ -198,7 +197,7 @@ GUARDS = (
     ),
     Guard(
         "only a pending file becomes available",
-        transitions.FileTransitionRepository.accept,
+        transitions._accept,
         (DropCondition(FileStatus.PENDING),),
         (f"{API}test_races.py", "integration/lifecycle/test_event_orders.py"),
     ),
@@ -241,7 +240,7 @@ GUARDS = (
     ),
     Guard(
         "only a charged file releases quota",
-        transitions.FileTransitionRepository._transition,
+        transitions._moves,
         (DropCondition(CHARGED),),
         (f"{API}test_quota.py", "integration/lifecycle"),
     ),
@@ -290,7 +289,7 @@ GUARDS = (
     ),
     Guard(
         "a refresh token has one successor",
-        session_rows.SessionRepository.rotate,
+        session_rows._rotate,
         (DropCondition(RefreshToken.used_at),),
         (f"{API}test_sessions.py::test_concurrent_refreshes_all_get_the_same_successor",),
     ),
@@ -876,7 +875,7 @@ GUARDS = (
     Guard(
         "every response has the security headers",
         security_headers.set_defaults,
-        (Replace(lambda _, message: MutableHeaders(raw=message["headers"])),),
+        (Replace(lambda *_: None),),
         (f"{API}test_security_headers.py",),
     ),
     Guard(

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,7 +15,10 @@ from fastapi import FastAPI
 from sqlalchemy import text
 from starlette.routing import Route
 
+from lambda_app.core import clock
 from lambda_app.factory import Services
+from lambda_app.models import Invitation, OwnershipTransfer, User
+from lambda_app.routers.http.route_index import RouteIndex
 from tests.support.accounts import Account, make_file, start_upload
 from tests.support.forgeries import LIFETIME_SECONDS, Victim
 from tests.support.shares import make_share
@@ -113,6 +117,11 @@ ROWS: dict[str, Row] = {
     "POST /session": Row(for_everyone(403), json={"email": "x@example.com", "password": "x"}),
     "POST /session/refresh": Row(for_everyone(403)),
     "DELETE /session": Row(for_everyone(403)),
+    # Unknown codes; tests/integration/api/test_device_logins.py has the other cases.
+    "POST /login/device": Row(for_everyone(200), json={"client": "we-upload"}),
+    "POST /login/device/token": Row(for_everyone(400), json={"device_code": "x"}),
+    "GET /users/me/device-logins/{user_code}": Row(for_signed_in(403) | dict.fromkeys(SIGNED_IN, 404)),
+    "POST /users/me/device-logins/{user_code}": Row(for_signed_in(403) | dict.fromkeys(SIGNED_IN, 404), json={"decision": "approve"}),
     "POST /login/forgot-password": Row(for_everyone(503), json={"email": "x@example.com"}),
     "POST /login/reset-password": Row(for_everyone(410), json={"token": "x", "password": "a good password"}),
     "POST /login/verification": Row(for_everyone(503), json={"email": "x@example.com"}),
@@ -131,16 +140,30 @@ ROWS: dict[str, Row] = {
     # The password is wrong; tests/integration/api/test_account_deletion.py has the other cases.
     "DELETE /users/me": Row(for_signed_in(403), json={"current_password": "wrong"}),
     "DELETE /users/{user_id}": Row(for_signed_in(403), json={"current_password": "wrong"}),
+    "POST /users/me/export": Row(for_signed_in(403), json={"current_password": "wrong"}),
+    "GET /users/me/export": Row(for_signed_in(404)),
+    # The password is wrong; tests/integration/api/test_transfers.py has the other cases.
+    "POST /users/{user_id}/transfer": Row(for_signed_in(403), json={"email": "x@example.com", "current_password": "wrong"}),
+    "GET /transfers": Row(for_signed_in(200)),
+    "POST /transfers/{transfer_id}/accept": Row(only_for_owner(200)),
+    "POST /transfers/{transfer_id}/decline": Row(only_for_owner(204)),
+    "DELETE /transfers/{transfer_id}": Row(for_signed_in(404) | {"superuser": 204, "superuser's admin key": 204}),
     "POST /users/{user_id}/deletion/cancel": Row(for_superusers(409)),
     "GET /users/{user_id}": Row(for_owner(200)),
     "PATCH /users/{user_id}": Row(for_owner(200), json={}),
     "PUT /users/{user_id}": Row(for_owner(200), json={}),
     "DELETE /users/{user_id}/sessions": Row(for_superusers(204), ends_credentials=True),
+    "GET /users/{user_id}/sessions": Row(for_superusers(200)),
+    "DELETE /users/{user_id}/sessions/{session_id}": Row(for_superusers(204)),
+    "GET /users/{user_id}/shares": Row(for_superusers(200)),
+    "GET /users/{user_id}/file-requests": Row(for_superusers(200)),
+    "DELETE /users/{user_id}/file-requests/{request_id}": Row(for_superusers(204)),
     "GET /users/me/sessions": Row(for_signed_in(200)),
     "DELETE /users/me/sessions/{session_id}": Row(only_for_owner(204)),
     "POST /users/me/api-keys": Row(for_signed_in(201), json={"name": "n", "scopes": ["shares"]}),
     "GET /users/me/api-keys": Row(for_signed_in(200)),
     "DELETE /users/me/api-keys/{key_id}": Row(only_for_owner(204)),
+    "GET /users/me/audit": Row(for_signed_in(200)),
     "GET /events": Row(for_signed_in(200, scope="events:read")),
     "POST /webhooks": Row(for_signed_in(201), json={"url": "https://example.com/hooks"}),
     "GET /webhooks": Row(for_signed_in(200)),
@@ -184,6 +207,11 @@ ROWS: dict[str, Row] = {
     "GET /shares/{share_id}": Row(for_share_owner(200)),
     "GET /shares/{share_id}/receipts": Row(for_share_owner(200)),
     "PATCH /shares/{share_id}": Row(for_share_owner(200), json={"note": "x"}),
+    "POST /shares/{share_id}/files": Row(only_for_request_owner(200), json={"file_ids": ["{file}"]}),
+    # The link does not have the file.
+    "DELETE /shares/{share_id}/files/{file_id}": Row(for_share_owner(404)),
+    # The test sends no mail.
+    "POST /shares/{share_id}/mail": Row(for_signed_in(503, scope="shares"), json={"addresses": ["x@example.com"]}),
     "POST /shares/{share_id}/rotate": Row(only_for_request_owner(200)),
     "POST /file-requests/{request_id}/rotate": Row(only_for_request_owner(200)),
     "DELETE /shares/{share_id}": Row(for_share_owner(204)),
@@ -200,6 +228,13 @@ ROWS: dict[str, Row] = {
     "PUT /files/{file_id}/grants": Row(for_owner(200, scope="shares"), json={"user_id": "{viewer}"}),
     "GET /files/{file_id}/grants": Row(for_owner(200, scope="shares")),
     "DELETE /files/{file_id}/grants/{user_id}": Row(for_owner(204, scope="shares")),
+    # Mail is not configured, and users cannot invite: tests/integration/api/test_invitations.py has the other cases.
+    "POST /invitations": Row(for_superusers(503), json={"email": "new-{random}@example.com"}),
+    "POST /files/{file_id}/invitations": Row(for_superusers(503), json={"email": "new-{random}@example.com"}),
+    "GET /invitations": Row(for_signed_in(200, scope="shares")),
+    "POST /invitations/accept": Row(for_signed_in(410) | {"anonymous": 410}, json={"token": "x"}),
+    "POST /invitations/{invitation_id}/resend": Row(for_share_owner(403) | {"superuser": 503, "superuser's admin key": 503}),
+    "DELETE /invitations/{invitation_id}": Row(for_share_owner(204)),
     "POST /file-requests": Row(for_signed_in(201, scope="shares"), json={"title": "secret-name"}),
     "GET /file-requests": Row(for_signed_in(200, scope="shares")),
     "GET /file-requests/{request_id}": Row(only_for_request_owner(200)),
@@ -210,6 +245,10 @@ ROWS: dict[str, Row] = {
     "POST /r/{token}/files": Row(for_everyone(201), json=FILE),
     "POST /r/{token}/files/{file_id}/complete": Row(for_everyone(404), json={"guest_token": "x"}),
     "POST /r/{token}/files/{file_id}/receipt": Row(for_everyone(404), json={"guest_token": "x"}),
+    "POST /r/{token}/multipart": Row(for_everyone(201), json=FILE),
+    "POST /r/{token}/files/{file_id}/parts": Row(for_everyone(404), json={"guest_token": "x", "parts": [{"number": 1}]}),
+    "POST /r/{token}/files/{file_id}/uploaded-parts": Row(for_everyone(404), json={"guest_token": "x"}),
+    "POST /r/{token}/files/{file_id}/abort": Row(for_everyone(404), json={"guest_token": "x"}),
     "POST /upload-tokens": Row(for_signed_in(201, scope="files:write"), json={}),
     "GET /upload-tokens": Row(for_signed_in(200, scope="files:read")),
     "DELETE /upload-tokens/{upload_token_id}": Row(only_for_archive_owner(204, scope="files:write")),
@@ -227,6 +266,8 @@ ROWS: dict[str, Row] = {
 def routes(app: FastAPI) -> Iterator[tuple[str, str]]:
     """Yield method and path of all routes, including those that are not in the OpenAPI document."""
     for route in app.routes:
+        if isinstance(route, RouteIndex):
+            continue
         for found in [route] if isinstance(route, Route) else route.effective_route_contexts():  # type: ignore[attr-defined]  # FastAPI's route class is not public
             yield from ((method, found.path) for method in sorted(found.methods or ()) if method != "HEAD")
 
@@ -241,6 +282,7 @@ class World:
 
     def __init__(self, client: httpx.Client, services: Services, make_user: Callable[..., Account]) -> None:
         self._client = client
+        self._services = services
         self._shared: str | None = None
         self._file: str | None = None
         self.owner, self.superuser, disabled = make_user(), make_user(is_superuser=True), make_user()
@@ -276,6 +318,8 @@ class World:
     def path(self, template: str) -> str:
         """Replace the parameters of the path with ids of new data of the owner."""
         factories: Mapping[str, Callable[[], str]] = {
+            "{invitation_id}": self._invitation,
+            "{transfer_id}": self._transfer,
             "{upload_token_id}": lambda: str(self.upload_token()["id"]),
             "/uppy/{token}/s3/multipart/{upload_id}": self._uppy_upload,
             "/uppy/{token}": lambda: f"/uppy/{self.upload_token()['token']}",
@@ -292,6 +336,7 @@ class World:
             "{share_id}": lambda: str(self.share()["id"]),
             "/s/{token}": lambda: str(self.share()["url"]),
             "{archive_id}": self._archive,
+            "{user_code}": lambda: "BCDF-GHJK",
         }
         for name, create in factories.items():
             if name in template:
@@ -301,9 +346,13 @@ class World:
 
     def share(self, **options: Any) -> dict[str, Any]:
         """Create a share link to a file of the owner."""
+        return make_share(self._client, self.owner, self.shared_file(), **options)
+
+    def shared_file(self) -> str:
+        """Return the available file of the owner to which the links lead."""
         if self._shared is None:
             self._shared = str(make_file(self._client, self.owner, filename="secret-name.txt")["id"])
-        return make_share(self._client, self.owner, self._shared, **options)
+        return self._shared
 
     def _webhook(self) -> str:
         """Create a webhook of the owner, in place of the last one."""
@@ -325,6 +374,26 @@ class World:
             self._file = make_file(self._client, self.owner)["id"]
         response = self._client.post(f"{PREFIX}/archives", json={"file_ids": [self._file]}, headers=self.owner.headers)
         return str(response.json()["id"])
+
+    def _invitation(self) -> str:
+        now, invitation_id = clock.now(), uuid4()
+        times = {"created_at": now, "sent_at": now, "expires_at": now + timedelta(days=1)}
+        invitation = Invitation(
+            id=invitation_id, inviter_id=self.owner.id, email=f"{invitation_id}@example.com", token_hash=invitation_id.hex, **times
+        )
+        with self._services.unit_of_work() as session:
+            session.add(invitation)
+        return str(invitation_id)
+
+    def _transfer(self) -> str:
+        """Create a transfer of a new user's files to the owner."""
+        now, transfer_id, giver_id = clock.now(), uuid4(), uuid4()
+        times = {"created_at": now, "expires_at": now + timedelta(days=1)}
+        with self._services.unit_of_work() as session:
+            session.add(User(id=giver_id, email=f"{giver_id}@example.com", hashed_password="x", created_at=now, updated_at=now))
+            session.flush()
+            session.add(OwnershipTransfer(id=transfer_id, from_id=giver_id, to_id=self.owner.id, status="requested", **times))
+        return str(transfer_id)
 
     def request(self) -> dict[str, Any]:
         """Create a file request of the owner."""

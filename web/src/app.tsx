@@ -102,7 +102,7 @@ export function App() {
   useEffect(() => {
     if (state === "signed-out" && !isPublic) {
       closeAllDialogs();
-      const next = path === "/" || path === "/files" ? "" : `?next=${encodeURIComponent(path)}`;
+      const next = path === "/" || path === "/files" ? "" : `?next=${encodeURIComponent(path + window.location.hash)}`;
       navigate(`/sign-in${next}`, { replace: true });
     }
     if (state === "signed-in" && (path === "/" || path === "/sign-in" || path === "/sign-up")) navigate(nextPath(), { replace: true });

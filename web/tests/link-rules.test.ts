@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { screens as de } from "../src/locales/de/screens";
 import { screens as en } from "../src/locales/en/screens";
+import { linkName } from "../src/links/link-name";
 import { closesIn, newLinkRules, readAddresses, ruleSentence, shareBody, shareChanges, strongParts, suggestPassword, type LinkRules } from "../src/sharing/link-rules";
 
 const now = new Date("2026-11-27T17:00:30Z");
@@ -71,6 +72,7 @@ describe("what the API is asked for", () => {
       password: null,
       max_downloads: null,
       allows_download: true,
+      title: null,
       note: null,
     });
   });
@@ -79,6 +81,7 @@ describe("what the API is asked for", () => {
     expect(shareChanges(rules(), rules())).toEqual({});
     expect(shareChanges(rules(), rules({ maxDownloads: 3 }))).toEqual({ max_downloads: 3 });
     expect(shareChanges(rules({ note: "old" }), rules({ note: "" }))).toEqual({ note: null });
+    expect(shareChanges(rules(), rules({ title: " Plans " }))).toEqual({ title: "Plans" });
   });
 
   it("keeps a password unless another is typed, and takes it away when it is switched off", () => {
@@ -86,6 +89,16 @@ describe("what the API is asked for", () => {
     expect(shareChanges(before, rules({ hasPassword: true }))).toEqual({});
     expect(shareChanges(before, rules({ hasPassword: true, password: "new one" }))).toEqual({ password: "new one" });
     expect(shareChanges(before, rules())).toEqual({ password: null });
+  });
+});
+
+describe("the name of a link", () => {
+  const link = { title: "Plans", slug: "plans", first_filenames: ["a.pdf"] };
+
+  it("is its title, else its own address, else its first file", () => {
+    expect(linkName(link)).toBe("Plans");
+    expect(linkName({ ...link, title: null })).toBe("plans");
+    expect(linkName({ ...link, title: null, slug: null })).toBe("a.pdf");
   });
 });
 

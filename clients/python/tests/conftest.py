@@ -260,12 +260,20 @@ def _api(fake: FakeServer, method: str, route: str, path: str, body: Any, header
         case "POST /r/TOKEN/files":
             one = fake.add_file(body)
             return 201, {**fake.signed(one), "guest_token": f"guest-{one}"}
-        case "POST /r/TOKEN/files/ID/complete":
-            one = path.split("/")[4]
-            if body["guest_token"] != f"guest-{one}":
-                return 404, {"status": 404, "code": "file_not_found", "detail": "Not found"}
-            fake.files[one]["status"] = "available"
-            return 200, {"file_id": one, "status": "available"}
+        case "POST /r/TOKEN/multipart":
+            status, answer = _api(fake, method, "/files/multipart", "/api/v1/files/multipart", body, {"Idempotency-Key": str(uuid4())})
+            return status, {**answer, "guest_token": f"guest-{answer['file_id']}"}
+        case guests if guests.startswith("POST /r/TOKEN/files/ID/"):
+            if body["guest_token"] != f"guest-{file_id}":
+                return not_found
+            action = guests.rpartition("/")[2]
+            same = {
+                "uploaded-parts": ("GET", "/parts"),
+                "abort": ("DELETE", ""),
+                "parts": ("POST", "/parts"),
+                "complete": ("POST", "/complete"),
+            }
+            return _api(fake, same[action][0], f"/files/ID{same[action][1]}", path, body, headers)
     return 404, {"status": 404, "code": "not_found", "detail": f"{method} {route}"}
 
 

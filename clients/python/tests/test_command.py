@@ -239,6 +239,64 @@ def test_command_without_credentials_names_login(
     assert "we-upload login https://files.example.com" in capsys.readouterr().err
 
 
+@pytest.fixture
+def terminal(signed_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal without a graphical browser, of a user who is not signed in."""
+    for name in ("WE_UPLOAD_API_KEY", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+
+STARTED = {
+    "device_code": "secret",
+    "user_code": "BCDF-GHJK",
+    "verification_uri_complete": "https://x.test/settings#connect=BCDF-GHJK",
+    "interval": 5,
+}
+PENDING: tuple[int, dict[str, Any], dict[str, str]] = (400, {"status": 400, "code": "authorization_pending", "detail": "Not yet"}, {})
+
+
+@pytest.mark.usefixtures("terminal")
+def test_login_waits_for_approval_in_the_browser(server: Any, signed_in: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tokens = {"access_token": "access", "refresh_token": "refresh"}
+    user = {"id": "1", "email": "ada@example.com", "is_superuser": False, "email_verified": True}
+    server.refusals = [(200, STARTED, {}), PENDING, PENDING, (200, tokens, {}), (200, user, {})]
+
+    assert main(["login", server.url]) == 0
+
+    printed = capsys.readouterr()
+    assert "BCDF-GHJK" in printed.err
+    assert "https://x.test/settings#connect=BCDF-GHJK" in printed.err
+    assert "Signed in" in printed.err
+    assert server.calls["POST /login/device/token"] == 3
+    assert CredentialStore().load(server.url) == {"email": "ada@example.com", **tokens}
+
+
+@pytest.mark.usefixtures("terminal")
+def test_login_that_is_denied_in_the_browser_stores_nothing(server: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    server.refusals = [(200, STARTED, {}), PENDING, (400, {"status": 400, "code": "access_denied", "detail": "The sign-in was denied"}, {})]
+
+    assert main(["login", server.url]) == 1
+
+    assert "The sign-in was denied" in capsys.readouterr().err
+    assert CredentialStore().load(server.url) is None
+
+
+@pytest.mark.usefixtures("terminal")
+def test_login_at_a_server_without_browser_sign_in_prompts_for_an_address(
+    server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.refusals = [(404, {"status": 404, "code": "no_such_route", "detail": "Not found"}, {})]
+
+    monkeypatch.setattr("we_upload.cli.account.enter_password", lambda **_: "")
+
+    assert main(["login", server.url]) == 2
+
+    assert "E-mail at" in capsys.readouterr().err
+
+
 def test_unusable_journal_is_reported_and_the_file_uploaded(
     server: Any, signed_in: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

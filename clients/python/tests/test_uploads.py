@@ -337,6 +337,47 @@ def test_guest_upload_needs_no_account_and_continues_with_its_token(server: Any,
     assert len(server.files) == 1
 
 
+def test_interrupted_large_upload_of_a_guest_continues_with_the_missing_parts(server: Any, tmp_path: Path) -> None:
+    content = os.urandom(20_000)
+    path = tmp_path / "film.mp4"
+    path.write_bytes(content)
+    journal = Journal(tmp_path / "journal")
+    with Client(server.url) as client:
+        server.on_put = lambda _: client.cancelled.set() if len(server.puts) >= 9 else None
+        with pytest.raises(Exception, match="cancelled"):
+            client.send_to(f"{server.url}/r/TOKEN", [UploadItem(FileSource(path), "film.mp4")], journal=journal, run="run")
+        time.sleep(0.3)  # requests whose client has given up may still arrive
+        before = {key for key in server.puts if int(key.partition("/")[2]) in server.parts[key.partition("/")[0]]}
+        server.puts.clear()
+        server.on_put = lambda _: None
+        client.cancelled.clear()
+        [result] = client.send_to(f"{server.url}/r/TOKEN", [UploadItem(FileSource(path), "film.mp4")], journal=journal, run="run")
+
+    assert result.error is None
+    assert server.content_of("film.mp4") == content
+    assert before
+    assert not before & set(server.puts)
+    assert server.calls["POST /r/TOKEN/multipart"] == 1
+
+
+def test_guest_deletes_the_parts_of_a_file_that_has_changed(server: Any, tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    path.write_bytes(os.urandom(20_000))
+    journal = Journal(tmp_path / "journal")
+    with Client(server.url) as client:
+        server.on_put = lambda _: client.cancelled.set()
+        with pytest.raises(Exception, match="cancelled"):
+            client.send_to(f"{server.url}/r/TOKEN", [UploadItem(FileSource(path), "film.mp4")], journal=journal, run="run")
+        server.on_put = lambda _: None
+        client.cancelled.clear()
+        path.write_bytes(new := os.urandom(21_000))
+        client.send_to(f"{server.url}/r/TOKEN", [UploadItem(FileSource(path), "film.mp4")], journal=journal, run="run")
+
+    assert server.content_of("film.mp4") == new
+    assert len(server.files) == 1
+    assert server.calls["POST /r/TOKEN/files/ID/abort"] == 1
+
+
 def test_conflict_keeps_the_code_and_the_further_members(client: Client, server: Any) -> None:
     server.refusals = [(409, {"status": 409, "code": "parts_missing", "detail": "Some parts", "missing_parts": [3]}, {})]
 

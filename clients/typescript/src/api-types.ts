@@ -61,6 +61,7 @@ export type StartedUpload = Result<"/api/v1/files/uploads", "post">["results"][n
 export type Share = Result<"/api/v1/shares/{share_id}", "get">;
 export type ShareCreate = Body<"/api/v1/shares", "post">;
 export type ShareUpdate = Body<"/api/v1/shares/{share_id}", "patch">;
+export type ShareMail = Body<"/api/v1/shares/{share_id}/mail", "post">;
 export type ShareAudience = Share["audience"];
 export type OpenedShare = Result<"/s/{token}", "get">;
 export type ShareToken = Result<"/s/{token}", "post">;
@@ -85,6 +86,8 @@ export type UserFilters = Query<"/api/v1/users/", "get">;
 
 export type OpenedFileRequest = Result<"/r/{token}", "get">;
 export type GuestFileCreate = Body<"/r/{token}/files", "post">;
+export type GuestMultipartCreate = Body<"/r/{token}/multipart", "post">;
+export type GuestParts = Body<"/r/{token}/files/{file_id}/parts", "post">;
 export type GuestUpload = Result<"/r/{token}/files", "post">;
 export type GuestFile = Result<"/r/{token}/files/{file_id}/complete", "post">;
 

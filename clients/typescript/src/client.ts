@@ -120,6 +120,10 @@ function accountCalls(http: Http, session: SignInSession) {
       return all;
     },
     endSession: (sessionId: string) => http.call("delete", "/api/v1/users/me/sessions/{session_id}", { path: { session_id: sessionId } }),
+    /** The program that shows this code and waits for approval. */
+    deviceLogin: (userCode: string) => http.call("get", "/api/v1/users/me/device-logins/{user_code}", { path: { user_code: userCode } }),
+    decideDeviceLogin: (userCode: string, decision: "approve" | "deny") =>
+      http.call("post", "/api/v1/users/me/device-logins/{user_code}", { path: { user_code: userCode }, body: { decision } }),
     apiKeys: (options?: CallOptions) => http.call("get", "/api/v1/users/me/api-keys", { ...options }),
     createApiKey: (body: api.ApiKeyCreate) => http.call("post", "/api/v1/users/me/api-keys", { body }),
     deleteApiKey: (keyId: string) => http.call("delete", "/api/v1/users/me/api-keys/{key_id}", { path: { key_id: keyId } }),
@@ -214,6 +218,13 @@ function shareCalls(http: Http) {
       http.call("patch", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, body }),
     /** Give a link a new address; the old one stops working. */
     rotate: (shareId: string) => http.call("post", "/api/v1/shares/{share_id}/rotate", { path: { share_id: shareId } }),
+    /** Add files to a link, behind those that it has. */
+    addFiles: (shareId: string, fileIds: readonly string[]) =>
+      http.call("post", "/api/v1/shares/{share_id}/files", { path: { share_id: shareId }, body: { file_ids: [...fileIds] } }),
+    /** Mail the address of a link. */
+    mail: (shareId: string, body: api.ShareMail) => http.call("post", "/api/v1/shares/{share_id}/mail", { path: { share_id: shareId }, body }),
+    removeFile: (shareId: string, fileId: string) =>
+      http.call("delete", "/api/v1/shares/{share_id}/files/{file_id}", { path: { share_id: shareId, file_id: fileId } }),
     revoke: (shareId: string) => http.call("delete", "/api/v1/shares/{share_id}", { path: { share_id: shareId } }),
     /** Revoke every link that contains the file. */
     revokeForFile: (fileId: string) => http.call("delete", "/api/v1/files/{file_id}/shares", { path: { file_id: fileId } }),
@@ -300,6 +311,14 @@ function guestCalls(http: Http) {
     open: (token: string, options?: CallOptions) => http.call("get", "/r/{token}", { path: { token }, isAnonymous: true, ...options }),
     startUpload: (token: string, body: api.GuestFileCreate, options?: CallOptions) =>
       http.call("post", "/r/{token}/files", { path: { token }, body, isAnonymous: true, ...options }),
+    startMultipart: (token: string, body: api.GuestMultipartCreate, options?: CallOptions) =>
+      http.call("post", "/r/{token}/multipart", { path: { token }, body, isAnonymous: true, ...options }),
+    signParts: (token: string, fileId: string, body: api.GuestParts, options?: CallOptions) =>
+      http.call("post", "/r/{token}/files/{file_id}/parts", { path: { token, file_id: fileId }, body, isAnonymous: true, ...options }),
+    listParts: (token: string, fileId: string, body: { readonly guest_token: string }, options?: CallOptions) =>
+      http.call("post", "/r/{token}/files/{file_id}/uploaded-parts", { path: { token, file_id: fileId }, body, isAnonymous: true, ...options }),
+    abort: (token: string, fileId: string, body: { readonly guest_token: string }, options?: CallOptions) =>
+      http.call("post", "/r/{token}/files/{file_id}/abort", { path: { token, file_id: fileId }, body, isAnonymous: true, ...options }),
     complete: (token: string, fileId: string, body: { readonly guest_token: string }, options?: CallOptions) =>
       http.call("post", "/r/{token}/files/{file_id}/complete", {
         path: { token, file_id: fileId },

@@ -18,6 +18,8 @@ ALGORITHM = "HS256"
 ISSUER = "we-upload"
 AUDIENCE = "we-upload-api"
 ACCESS_TOKEN_TYPE = "access"  # noqa: S105 - a claim's value, not a secret
+ENROLMENT_CLAIM = "enrol"
+"""Claim of a token whose user has to set up a second factor. Absent in all other tokens."""
 TOKEN_MAX_BYTES = 4096
 """Longer tokens are rejected without parsing, which would be work for an unauthenticated caller."""
 EPOCH_MAX = 2**31 - 1
@@ -50,6 +52,8 @@ class AccessClaims:
     token_epoch: int
     token_id: UUID
     expires_at: datetime
+    must_enrol: bool
+    """Whether the user has to set up a second factor first: the token is good for nothing else."""
 
 
 class AccessTokens:
@@ -59,8 +63,11 @@ class AccessTokens:
         self._keys = keys
         self._lifetime = lifetime
 
-    def issue(self, user_id: UUID, *, session_id: UUID, token_epoch: int) -> AccessToken:
-        """Return a new access token for the user's session. Raises UnavailableError when the keys cannot be fetched."""
+    def issue(self, user_id: UUID, *, session_id: UUID, token_epoch: int, must_enrol: bool = False) -> AccessToken:
+        """Return a new access token for the user's session. Raises UnavailableError when the keys cannot be fetched.
+
+        `must_enrol` limits the token to setting up a second factor.
+        """
         key = self._keys.current()
         issued_at = clock.now()
         expires_at = (issued_at + self._lifetime).replace(microsecond=0)
@@ -75,6 +82,8 @@ class AccessTokens:
             "aud": AUDIENCE,
             "typ": ACCESS_TOKEN_TYPE,
         }
+        if must_enrol:
+            claims[ENROLMENT_CLAIM] = True
         value = jwt.encode(claims, _jwk(key), algorithm=ALGORITHM, headers={"kid": key.kid})
         return AccessToken(value=value, expires_in=int(self._lifetime.total_seconds()), expires_at=expires_at)
 
@@ -120,6 +129,8 @@ class AccessTokens:
             raise ValueError("issued in the future, or with too long a lifetime")
         if type(claims["epoch"]) is not int or not 0 <= claims["epoch"] <= EPOCH_MAX:
             raise ValueError("epoch must be an integer that fits the database column")
+        if claims.get(ENROLMENT_CLAIM, True) is not True:
+            raise ValueError("the claim of an enrolment is true or absent")
         # python-jose accepts a token during the second of `exp`; RFC 7519, section 4.1.4, requires rejection from `exp` on.
         if clock.now().timestamp() >= expires_at:
             raise ValueError("expired")
@@ -129,6 +140,7 @@ class AccessTokens:
             token_epoch=claims["epoch"],
             token_id=UUID(claims["jti"]),
             expires_at=datetime.fromtimestamp(expires_at, UTC),
+            must_enrol=ENROLMENT_CLAIM in claims,
         )
 
 

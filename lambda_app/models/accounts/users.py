@@ -67,8 +67,13 @@ class User(Timestamps, Base):
     totp_last_step: Mapped[int | None] = mapped_column(BigInteger)
     """Time step of the last accepted code (RFC 6238). Codes of this step and of earlier ones are refused."""
 
+    requires_second_factor: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+    """Whether a superuser requires a second factor for this account, in addition to the setting of the deployment."""
+
     deletion_at: Mapped[datetime | None]
     """When the account and everything in it is deleted; None unless that was requested. Until then the account is disabled."""
+    export_requested_at: Mapped[datetime | None]
+    """When the user last requested an export of the account."""
     deletion_is_own: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     """Whether the user requested the deletion, and so can cancel it by a sign-in. Otherwise only a superuser can."""
 

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.base import Base
 
+GRANTS_PER_FILE = 100
+
 
 class GrantRole(StrEnum):
     """What a grantee may do with an available file."""

@@ -1,5 +1,6 @@
 """The tables of share links: files, audience and rules of each (docs/adr/0013-share-links.md)."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
@@ -15,6 +16,9 @@ from lambda_app.models.files.files import File
 
 SLUG_MAX_LENGTH = 64
 NOTE_MAX_LENGTH = 1000
+SUMMARY_NAMES = 3
+"""Number of file names in the summary of a link."""
+SHARE_TITLE_MAX_LENGTH = 200
 
 
 class ShareAudience(StrEnum):
@@ -65,6 +69,8 @@ class Share(Timestamps, Base):
     audience: Mapped[str] = mapped_column(String(16), server_default=ShareAudience.ANYONE.value)
     allows_download: Mapped[bool] = mapped_column(server_default=text("true"))
     """False: the link shows names and sizes only."""
+    title: Mapped[str | None] = mapped_column(String(SHARE_TITLE_MAX_LENGTH))
+    """The heading for the owner's list and for visitors."""
     note: Mapped[str | None] = mapped_column(String(NOTE_MAX_LENGTH))
     """The owner's message to the visitors of the link."""
     revoked_at: Mapped[datetime | None]
@@ -111,6 +117,15 @@ class ShareDownload(Base):
     at: Mapped[datetime]
 
 
+class LinkSummary(NamedTuple):
+    """What a link currently opens, in brief."""
+
+    file_count: int
+    size_bytes: int
+    first_filenames: Sequence[str]
+    """The names of the first `SUMMARY_NAMES` files, in the owner's order."""
+
+
 class ShareDetails(NamedTuple):
     """A link with its files and its recipients."""
 
@@ -119,6 +134,7 @@ class ShareDetails(NamedTuple):
     recipients: list[str]
     pending_recipients: list[str]
     """Those of the recipients who have not confirmed the address by which they are named."""
+    summary: LinkSummary = LinkSummary(0, 0, ())
 
 
 class OpenShare(NamedTuple):

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, insert, literal, or_, select, update
 from sqlalchemy.orm import Session, make_transient
 
 from lambda_app.core import clock
@@ -27,6 +27,14 @@ def is_valid_key(now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]
     )
 
 
+# Nearly every request with an API key executes this.
+_KEY_WITH_OWNER = (
+    select(ApiKey, User)
+    .join(User, is_valid_key(bindparam("now", type_=ApiKey.created_at.type)))
+    .where(ApiKey.key_hash == bindparam("key_hash"))
+)
+
+
 class ApiKeyRepository:
     """Reads and writes the rows of `api_key`."""
 
@@ -35,8 +43,7 @@ class ApiKeyRepository:
 
     def get_with_owner(self, key_hash: str) -> tuple[ApiKey, User] | None:
         """Return a valid key and its active owner, in one query; None if the key is unknown, revoked or expired."""
-        query = select(ApiKey, User).join(User, is_valid_key(clock.now())).where(ApiKey.key_hash == key_hash)
-        row = self._session.execute(query).one_or_none()
+        row = self._session.execute(_KEY_WITH_OWNER, {"now": clock.now(), "key_hash": key_hash}).one_or_none()
         return None if row is None else (row[0], row[1])
 
     def record_use(self, key: ApiKey) -> None:

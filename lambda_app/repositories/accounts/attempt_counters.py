@@ -9,6 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.dml import ReturningInsert
 
 from lambda_app.models import SignInAttempt
+from lambda_app.repositories.statements import as_column
 
 LONGEST_DELAY_SECONDS = 900
 
@@ -19,7 +20,7 @@ _LARGEST_EXPONENT = 16
 def count_attempts(
     rows: Select[Any],
     *,
-    now: datetime,
+    now: datetime | ColumnElement[datetime],
     reset_before: ColumnElement[datetime] | datetime,
     blocked_until: Callable[[ColumnElement[int]], ColumnElement[datetime | None]],
 ) -> ReturningInsert[str, int, int, datetime | None]:
@@ -30,7 +31,7 @@ def count_attempts(
     is not counted and must be refused. PostgreSQL locks the counters in the order of `rows`.
     """
     columns = ["key", "kind", "failures", "since"]
-    new = insert(SignInAttempt).from_select(columns, rows.add_columns(literal(now, SignInAttempt.since.type)), include_defaults=False)
+    new = insert(SignInAttempt).from_select(columns, rows.add_columns(as_column(now, SignInAttempt.since.type)), include_defaults=False)
     is_old = SignInAttempt.since < reset_before
     failures = case((is_old, new.excluded.failures), else_=SignInAttempt.failures + new.excluded.failures)
     return new.on_conflict_do_update(
@@ -44,11 +45,13 @@ def count_attempts(
     ).returning(SignInAttempt.key, SignInAttempt.kind, SignInAttempt.failures, SignInAttempt.blocked_until)
 
 
-def delay_after(excess: ColumnElement[int], now: datetime, *, first_seconds: int = 1) -> ColumnElement[datetime | None]:
+def delay_after(
+    excess: ColumnElement[int], now: datetime | ColumnElement[datetime], *, first_seconds: int = 1
+) -> ColumnElement[datetime | None]:
     """Return the end of the delay after `excess` attempts more than are free: `first_seconds`, then twice as long each time.
 
     None if `excess` is not positive.
     """
     exponent = func.least(excess, _LARGEST_EXPONENT) - 1
     seconds = func.least(first_seconds * func.power(2, exponent), LONGEST_DELAY_SECONDS)
-    return case((excess <= 0, null()), else_=literal(now, SignInAttempt.since.type) + seconds * literal(timedelta(seconds=1), Interval))
+    return case((excess <= 0, null()), else_=as_column(now, SignInAttempt.since.type) + seconds * literal(timedelta(seconds=1), Interval))

@@ -153,7 +153,8 @@ _RECORD_USE = CompiledStatement(
 )
 
 
-_SHOWN = ("email", "is_active", "email_verified_at", "display_name", "locale", "time_zone", "totp_confirmed_at", "shows_name_on_links",
+_SHOWN = ("email", "is_active", "email_verified_at", "display_name", "locale", "time_zone", "totp_confirmed_at",
+    "requires_second_factor", "shows_name_on_links",
     "deletion_at", "created_at", "updated_at")  # fmt: skip
 """The columns that the account as the API shows it has beside those of `Caller`."""
 
@@ -172,6 +173,7 @@ def _account(kind: CredentialKind) -> Select[Any]:
         locale=user.locale,
         time_zone=user.time_zone,
         has_second_factor=user.totp_confirmed_at.is_not(None),
+        requires_second_factor=user.requires_second_factor,
         shows_name_on_links=user.shows_name_on_links,
         deletion_at=json_time(user.deletion_at),
         created_at=json_time(user.created_at),

@@ -64,6 +64,14 @@ class MailAllowanceRepository:
         query = select(func.count()).select_from(to_address).execution_options(**OWN_TRANSACTION)
         return self._session.execute(query).scalar_one() == 1
 
+    def full_until(self, kind: str, requester: MailRequester, *, mails: int) -> datetime | None:
+        """Return until when the requester's limit does not admit so many mails of the kind; None if it does. `consume` checks again."""
+        now = clock.now()
+        row = (MailAllowance.key == hash_secret(f"{kind}|by|{requester.name}"), MailAllowance.since > now - MAIL_WINDOW)
+        sent = func.cardinality(MailAllowance.parties)
+        since = self._session.execute(select(MailAllowance.since).where(*row, sent + mails > requester.mails)).scalar_one_or_none()
+        return None if since is None else since + MAIL_WINDOW
+
     def purge(self) -> int:
         """Delete rows whose window has ended, in batches; return how many."""
         return delete_in_batches(self._session, MailAllowance, MailAllowance.since < clock.now() - MAIL_WINDOW)

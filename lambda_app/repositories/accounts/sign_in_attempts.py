@@ -3,9 +3,28 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, SmallInteger, String, Update, and_, case, cast, column, func, literal, null, select, update
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Select,
+    SmallInteger,
+    String,
+    Update,
+    and_,
+    any_,
+    bindparam,
+    case,
+    cast,
+    column,
+    func,
+    literal,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, aliased
 from sqlalchemy.sql.dml import ReturningInsert
@@ -14,7 +33,7 @@ from lambda_app.core import clock
 from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.models import AttemptKind, SignInAttempt, User
 from lambda_app.repositories.accounts.attempt_counters import count_attempts, delay_after
-from lambda_app.repositories.audit import audit_insert_each, audited_writes
+from lambda_app.repositories.audit import ENTRY, audit_insert_each, audited_writes, entry_parameters
 from lambda_app.repositories.batch_delete import delete_in_batches
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
@@ -31,8 +50,26 @@ RESET_ADDRESS_AFTER = timedelta(hours=1)
 RESET_AFTER = timedelta(hours=24)
 """Age at which the other counters start again."""
 
+# The parameters of the statements, which are built once.
+_TIME = SignInAttempt.since.type
+_NOW = bindparam("attempted_at", type_=_TIME)
+_DAY_BEFORE, _HOUR_BEFORE = bindparam("day_before_attempt", type_=_TIME), bindparam("hour_before_attempt", type_=_TIME)
+_KEYS = bindparam("attempt_keys", type_=ARRAY(String))
+_KEY_KINDS = bindparam("attempt_kinds", type_=ARRAY(SmallInteger))
+_ACCOUNT_KEY = bindparam("attempt_account", type_=SignInAttempt.key.type)
+_EMAIL = bindparam("attempt_email", type_=User.email.type)
+
 _KINDS = (AttemptKind.ACCOUNT, AttemptKind.ADDRESS, AttemptKind.PAIR)
 _NETWORK_KINDS = (AttemptKind.ADDRESS, *FREE_ATTEMPTS_PER_WIDER_NETWORK)
+
+# The parameters of the statements, which are built once.
+_TIME = SignInAttempt.since.type
+_NOW = bindparam("attempted_at", type_=_TIME)
+_DAY_BEFORE, _HOUR_BEFORE = bindparam("day_before_attempt", type_=_TIME), bindparam("hour_before_attempt", type_=_TIME)
+_KEYS = bindparam("attempt_keys", type_=ARRAY(String))
+_KEY_KINDS = bindparam("attempt_kinds", type_=ARRAY(SmallInteger))
+_ACCOUNT_KEY = bindparam("attempt_account", type_=SignInAttempt.key.type)
+_EMAIL = bindparam("attempt_email", type_=User.email.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +96,11 @@ class AttemptKeys:
     def all(self) -> tuple[str, ...]:
         """All of them, in the order of their kinds."""
         return self.account, self.address, self.pair, *self.wider
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameter of `reset_attempt`."""
+        return {_KEYS.key: list(self.all)}
 
     @property
     def kinds(self) -> tuple[AttemptKind, ...]:
@@ -92,14 +134,16 @@ class SignInAttemptRepository:
         counters, so that a flood of refused attempts does not fill the table.
         """
         now = clock.now()
-        delays = _current_delays(keys, now)
-        counted = _count(keys, delays, now).cte("counted")
-        # The counter of the account never blocks. A concurrent attempt can block the others while this one waits for their locks.
-        own_count = select(func.count()).select_from(counted).where(counted.c.kind != AttemptKind.ACCOUNT).scalar_subquery()
-        query = select(User, own_count.label("own_count"), delays).select_from(
-            delays.outerjoin(User, User.email == literal(email, User.email.type))
-        )
-        row = self._session.execute(query.execution_options(**OWN_TRANSACTION)).one()
+        values = {
+            **keys.parameters,
+            _KEY_KINDS.key: list(map(int, keys.kinds)),
+            _ACCOUNT_KEY.key: keys.account,
+            _EMAIL.key: email,
+            _NOW.key: now,
+            _DAY_BEFORE.key: now - RESET_AFTER,
+            _HOUR_BEFORE.key: now - RESET_ADDRESS_AFTER,
+        }
+        row = self._session.execute(_admit(), values, execution_options=OWN_TRANSACTION).one()
         return Admission(
             user=row[0],
             is_admitted=row.own_count == len(keys.all) - 1 and row.blocked_until is None,
@@ -112,46 +156,31 @@ class SignInAttemptRepository:
 
         A flood of attempts therefore adds one event per delay.
         """
-        longest = (
-            select(SignInAttempt.key)
-            .where(_blocks(keys, clock.now()), _is_unrecorded())
-            .order_by(SignInAttempt.blocked_until.desc())
-            .limit(1)
-            .with_for_update()
-            .cte("longest")
-            .prefix_with("MATERIALIZED", dialect="postgresql")
-        )
-        recorded = (
-            update(SignInAttempt)
-            .where(SignInAttempt.key.in_(select(longest.c.key)))
-            .values(noted_until=SignInAttempt.blocked_until)
-            .returning(SignInAttempt.key)
-            .cte("recorded")
-        )
-        logged = audit_insert_each(recorded, entry).cte("logged")
-        self._session.execute(select(literal(1)).add_cte(recorded, logged).execution_options(**OWN_TRANSACTION))
+        values = {**keys.parameters, **entry_parameters(entry), _NOW.key: clock.now()}
+        self._session.execute(_record_refusal(), values, execution_options=OWN_TRANSACTION)
 
     def reset_refused(self, keys: AttemptKeys, entry: Mapping[str, Any]) -> None:
         """Take an attempt back, add the event and commit; for a request that is refused for another reason."""
-        self._session.execute(audited_writes(reset_attempt(keys), entry=entry).execution_options(**OWN_TRANSACTION))
+        self._session.execute(audited_writes(reset_attempt(), entry=entry), keys.parameters, execution_options=OWN_TRANSACTION)
 
     def reset_durably(self, keys: AttemptKeys) -> None:
         """Take an attempt back after its success and commit, even if the request is refused later."""
-        self._session.execute(reset_attempt(keys).execution_options(**OWN_TRANSACTION))
+        self._session.execute(reset_attempt(), keys.parameters, execution_options=OWN_TRANSACTION)
 
     def purge(self) -> int:
         """Delete counters that would start again anyway, in batches; return how many."""
         return delete_in_batches(self._session, SignInAttempt, SignInAttempt.since < clock.now() - RESET_AFTER)
 
 
-def reset_attempt(keys: AttemptKeys) -> Update:
+@cache
+def reset_attempt() -> Update:
     """Return the statement that takes an attempt back after its success: the pair starts again, the others count one less.
 
-    Lock order: the counters by kind, as in `SignInAttemptRepository.admit`.
+    Its parameters are `AttemptKeys.parameters`. Lock order: the counters by kind, as in `SignInAttemptRepository.admit`.
     """
     locked = (
         select(SignInAttempt.key)
-        .where(SignInAttempt.key.in_(keys.all))
+        .where(SignInAttempt.key == any_(_KEYS))
         .order_by(SignInAttempt.kind)
         .with_for_update()
         .cte("locked")
@@ -168,11 +197,15 @@ def reset_attempt(keys: AttemptKeys) -> Update:
 
 def reset_before(now: datetime) -> ColumnElement[datetime]:
     """Return the time before which a counter must have begun to start again."""
-    return case((SignInAttempt.kind.in_(_NETWORK_KINDS), now - RESET_ADDRESS_AFTER), else_=now - RESET_AFTER)
+    return _by_kind(of_networks=literal(now - RESET_ADDRESS_AFTER, _TIME), of_others=literal(now - RESET_AFTER, _TIME))
 
 
-def _blocks(keys: AttemptKeys, now: datetime) -> ColumnElement[bool]:
-    return and_(SignInAttempt.key.in_(keys.all), SignInAttempt.blocked_until > now)
+def _by_kind(*, of_networks: ColumnElement[datetime], of_others: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    return case((SignInAttempt.kind.in_(_NETWORK_KINDS), of_networks), else_=of_others)
+
+
+def _blocks() -> ColumnElement[bool]:
+    return and_(SignInAttempt.key == any_(_KEYS), SignInAttempt.blocked_until > _NOW)
 
 
 def _is_unrecorded() -> ColumnElement[bool]:
@@ -180,29 +213,56 @@ def _is_unrecorded() -> ColumnElement[bool]:
     return SignInAttempt.noted_until.is_distinct_from(SignInAttempt.blocked_until)
 
 
-def _current_delays(keys: AttemptKeys, now: datetime) -> CTE:
-    """Return one row: the end of the longest delay, and whether one of them has no event; NULL if no counter blocks."""
-    return (
+@cache
+def _admit() -> Select[Any]:
+    # One row: the end of the longest delay, and whether one of them has no event; NULL if no counter blocks.
+    delays = (
         select(
             func.max(SignInAttempt.blocked_until).label("blocked_until"),
             func.bool_or(_is_unrecorded()).label("is_unrecorded"),
         )
-        .where(_blocks(keys, now))
+        .where(_blocks())
         .cte("delays")
     )
+    counted = _count(delays).cte("counted")
+    # The counter of the account never blocks. A concurrent attempt can block the others while this one waits for their locks.
+    own_count = select(func.count()).select_from(counted).where(counted.c.kind != AttemptKind.ACCOUNT).scalar_subquery()
+    return select(User, own_count.label("own_count"), delays).select_from(delays.outerjoin(User, User.email == _EMAIL))
 
 
-def _count(keys: AttemptKeys, delays: CTE, now: datetime) -> ReturningInsert[str, int, int, datetime | None]:
+@cache
+def _record_refusal() -> Select[Any]:
+    longest = (
+        select(SignInAttempt.key)
+        .where(_blocks(), _is_unrecorded())
+        .order_by(SignInAttempt.blocked_until.desc())
+        .limit(1)
+        .with_for_update()
+        .cte("longest")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    recorded = (
+        update(SignInAttempt)
+        .where(SignInAttempt.key.in_(select(longest.c.key)))
+        .values(noted_until=SignInAttempt.blocked_until)
+        .returning(SignInAttempt.key)
+        .cte("recorded")
+    )
+    logged = audit_insert_each(recorded, ENTRY).cte("logged")
+    return select(literal(1)).add_cte(recorded, logged)
+
+
+def _count(delays: CTE) -> ReturningInsert[str, int, int, datetime | None]:
     """Return the upsert that counts the attempt on its counters, unless one of them blocks."""
     # Not VALUES, which SQLAlchemy would compile again for each sign-in: 10 ms.
-    arrays = literal(list(keys.all), ARRAY(String)), cast(literal(list(map(int, keys.kinds)), ARRAY(SmallInteger)), ARRAY(SmallInteger))
+    arrays = _KEYS, cast(_KEY_KINDS, ARRAY(SmallInteger))
     columns = column("key", String), column("kind", SmallInteger)
     counters = func.unnest(*arrays).table_valued(*columns, name="counters").render_derived()
     rows = select(counters.c.key, counters.c.kind, literal(1)).join_from(counters, delays, delays.c.blocked_until.is_(None))
     account = aliased(SignInAttempt)
     is_attacked = (
         select(account.key)
-        .where(account.key == keys.account, account.failures >= ATTACKED_ACCOUNT_FAILURES, account.since >= now - RESET_AFTER)
+        .where(account.key == _ACCOUNT_KEY, account.failures >= ATTACKED_ACCOUNT_FAILURES, account.since >= _DAY_BEFORE)
         .exists()
     )
     free = case(
@@ -213,7 +273,7 @@ def _count(keys: AttemptKeys, delays: CTE, now: datetime) -> ReturningInsert[str
     )
     return count_attempts(
         rows.order_by(counters.c.kind),
-        now=now,
-        reset_before=reset_before(now),
-        blocked_until=lambda failures: case((SignInAttempt.kind == AttemptKind.ACCOUNT, null()), else_=delay_after(failures - free, now)),
+        now=_NOW,
+        reset_before=_by_kind(of_networks=_HOUR_BEFORE, of_others=_DAY_BEFORE),
+        blocked_until=lambda failures: case((SignInAttempt.kind == AttemptKind.ACCOUNT, null()), else_=delay_after(failures - free, _NOW)),
     )

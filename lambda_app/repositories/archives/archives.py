@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, Uuid, cast, column, exists, false, func, or_, select
+from sqlalchemy import ColumnElement, Text, Uuid, and_, cast, column, exists, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
@@ -72,7 +72,9 @@ class ArchiveRepository:
 
     def require(self, archive_id: UUID, user: User) -> FoundArchive:
         """Return an archive that `user` requested. Raises NoSuchArchiveError."""
-        return self._require(archive_id, Archive.user_id == user.id, downloadable_by(user), File.owner_id == user.id)
+        return self._require(
+            archive_id, and_(Archive.user_id == user.id, ~Archive.is_export), downloadable_by(user), File.owner_id == user.id
+        )
 
     def require_of_link(self, archive_id: UUID, share: Share) -> FoundArchive:
         """Return an archive requested through the link; its visitors own none of the files. Raises NoSuchArchiveError."""
@@ -80,7 +82,7 @@ class ArchiveRepository:
 
     def page(self, user: User, *, limit: int, after: Cursor | None) -> list[Archive]:
         """Return up to `limit` of the user's archives after the cursor, newest first."""
-        query = select(Archive).where(Archive.user_id == user.id, Archive.status != ArchiveStatus.DELETING)
+        query = select(Archive).where(Archive.user_id == user.id, ~Archive.is_export, Archive.status != ArchiveStatus.DELETING)
         return list(self._session.execute(newest_page(query, Archive, limit=limit, after=after)).scalars())
 
     def _require(

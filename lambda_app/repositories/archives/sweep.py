@@ -26,8 +26,8 @@ class ArchiveSweepRepository:
         return self._list(or_(is_expired, Archive.status == ArchiveStatus.DELETING), after=after, limit=limit)
 
     def list_ready(self, *, after: UUID | None, limit: int) -> list[Archive]:
-        """Return the archives that can be downloaded."""
-        return self._list(Archive.status == ArchiveStatus.READY, after=after, limit=limit)
+        """Return the archives that can be downloaded, without exports: an owner keeps the export when files are deleted."""
+        return self._list(and_(Archive.status == ArchiveStatus.READY, ~Archive.is_export), after=after, limit=limit)
 
     def list_claimable(self, now: datetime, *, limit: int) -> list[UUID]:
         """Return the archives that a worker may claim, oldest first."""

@@ -7,12 +7,13 @@ Lock order in all of them: the archive, its files.
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
     CTE,
     BigInteger,
+    ColumnElement,
     DateTime,
     Integer,
     String,
@@ -35,9 +36,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
-from lambda_app.db.session import violated_constraint
-from lambda_app.models import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, Share, User
+from lambda_app.db.session import own_transaction, violated_constraint
+from lambda_app.models import UNFINISHED, Archive, ArchiveFile, ArchiveStatus, File, Share, User
 from lambda_app.models.archives import IS_CURRENT
+from lambda_app.repositories.accounts.exports import WITH_OBJECT
 from lambda_app.repositories.archives.archives import has_all_files
 from lambda_app.repositories.audit import audit_insert_for, audited_change, details_of
 from lambda_app.repositories.files.file_access import downloadable_by, link_is_live, reached_by
@@ -46,6 +48,19 @@ from lambda_app.repositories.statements import OWN_TRANSACTION, json_parameter
 NUMBER_GRACE = timedelta(minutes=1)
 """How long the highest number of a holder stays reserved; longer than any statement takes."""
 _NUMBER_INDEX = "ux_archive_holder_id_is_linked_number"
+
+
+ENTRIES_PER_STATEMENT = 5000
+
+
+class ArchiveEntry(NamedTuple):
+    """A row of `archive_file`, for the worker."""
+
+    file_id: UUID
+    name: str
+    size_bytes: int
+    modified_at: datetime
+    crc32: int | None
 
 
 class NumberTakenError(Exception):
@@ -59,7 +74,14 @@ class ArchiveTransitionRepository:
         self._session = session
 
     def start(
-        self, archive: Archive, entries: Sequence[Mapping[str, Any]], *, unfinished_max: int, stored_bytes_max: int, expires_at: datetime
+        self,
+        archive: Archive,
+        entries: Sequence[Mapping[str, Any]],
+        *,
+        unfinished_max: int,
+        stored_bytes_max: int,
+        expires_at: datetime,
+        action: str = "archive.requested",
     ) -> Archive | None:
         """Insert the queued archive with its entries, or return the current one of an identical request; commit.
 
@@ -68,7 +90,8 @@ class ArchiveTransitionRepository:
         """
         is_linked = Archive.share_id.is_(None) if archive.share_id is None else Archive.share_id.is_not(None)
         # An identical request adds no archive. The object of an archive that is being deleted may still exist, so it counts.
-        is_other = not_(and_(Archive.fingerprint == archive.fingerprint, IS_CURRENT))
+        # Exports count in no limit.
+        is_other = and_(not_(and_(Archive.fingerprint == archive.fingerprint, IS_CURRENT)), ~Archive.is_export)
         is_stored = and_(Archive.status != ArchiveStatus.FAILED, is_other)
         held = (
             select(
@@ -97,17 +120,10 @@ class ArchiveTransitionRepository:
             .returning(*Archive.__table__.columns)
             .cte("stored")
         )
-        files = func.jsonb_to_recordset(json_parameter([dict(entry) for entry in entries])).table_valued(
-            column("position", Integer),
-            column("file_id", Uuid),
-            column("name", String),
-            column("size_bytes", BigInteger),
-            column("modified_at", DateTime(timezone=True)),
-        )
-        files = files.render_derived(name="files", with_types=True)
+        files = _entry_rows(entries)
         rows = select(stored.c.id, *files.c).select_from(stored.join(files, stored.c.id == archive.id))
         listed = insert(ArchiveFile).from_select(["archive_id", *files.c.keys()], rows).returning(ArchiveFile.position).cte("listed")
-        logged = audit_insert_for(stored, "archive.requested", kind="archive").cte("logged")
+        logged = audit_insert_for(stored, action, kind="archive").cte("logged")
         statement = select(aliased(Archive, stored)).add_cte(listed, logged)
         try:
             return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
@@ -130,14 +146,36 @@ class ArchiveTransitionRepository:
             self._session.expunge(archive)
         return archive
 
-    def list_entries(self, archive_id: UUID) -> list[ArchiveFile]:
-        """Return the archive's files in order."""
-        query = select(ArchiveFile).where(ArchiveFile.archive_id == archive_id).order_by(ArchiveFile.position)
-        return list(self._session.execute(query.execution_options(populate_existing=True)).scalars())
+    def list_entries(self, archive_id: UUID) -> list[ArchiveEntry]:
+        """Return the archive's files in order. Not as objects of the session: an export can have 100,000."""
+        columns = (getattr(ArchiveFile, name) for name in ArchiveEntry._fields)
+        query = select(*columns).where(ArchiveFile.archive_id == archive_id).order_by(ArchiveFile.position)
+        return [ArchiveEntry(*row) for row in self._session.execute(query)]
+
+    def set_entries(self, archive: Archive, entries: Sequence[Mapping[str, Any]], *, size_bytes: int) -> bool:
+        """Record the entries and the size of an export that a worker has prepared, as one transaction; False if the lease is lost.
+
+        Lock order: the archive, its entries.
+        """
+        is_leased = (Archive.id == archive.id, Archive.status == ArchiveStatus.BUILDING, Archive.lease_id == archive.lease_id)
+        with own_transaction(self._session):
+            changed = update(Archive).where(*is_leased).values(file_count=len(entries), size_bytes=size_bytes).returning(Archive.id)
+            changed = changed.execution_options(synchronize_session=False)
+            if self._session.execute(changed).scalar_one_or_none() is None:
+                return False
+            self._session.execute(
+                delete(ArchiveFile).where(ArchiveFile.archive_id == archive.id).execution_options(synchronize_session=False)
+            )
+            for start in range(0, len(entries), ENTRIES_PER_STATEMENT):
+                rows = _entry_rows(entries[start : start + ENTRIES_PER_STATEMENT])
+                added = select(literal(archive.id, ArchiveFile.archive_id.type), *rows.c)
+                self._session.execute(insert(ArchiveFile).from_select(["archive_id", *rows.c.keys()], added))
+        archive.file_count, archive.size_bytes = len(entries), size_bytes
+        return True
 
     def has_all_files(self, archive: Archive, *, first: int, last: int) -> bool:
         """Whether the requester may still download every file from position `first` to `last`."""
-        positions = ArchiveFile.position.between(first, last)
+        positions: ColumnElement[bool] = ArchiveFile.position.between(first, last)
         if archive.share_id is not None:
             link = link_is_live(clock.now()), Share.allows_download.is_(True)
             query = select(has_all_files(reached_by(Share), positions)).select_from(Archive).join(Share, Share.id == Archive.share_id)
@@ -146,7 +184,12 @@ class ArchiveTransitionRepository:
         user = self._session.execute(requester).scalar_one_or_none()
         if user is None:
             return False
-        query = select(has_all_files(downloadable_by(user), positions)).select_from(Archive).where(Archive.id == archive.id)
+        permission = downloadable_by(user)
+        if archive.is_export:
+            # The document has the id of the archive in place of a file's, and the export contains the trash.
+            permission = and_(File.owner_id == user.id, File.status.in_(WITH_OBJECT))
+            positions = and_(positions, ArchiveFile.position > 0)
+        query = select(has_all_files(permission, positions)).select_from(Archive).where(Archive.id == archive.id)
         return bool(self._session.execute(query).scalar_one_or_none())
 
     def restart_upload(self, archive: Archive, *, upload_id: str) -> bool:
@@ -178,7 +221,7 @@ class ArchiveTransitionRepository:
         An archive that is being deleted is returned again, so that an interrupted deletion can be repeated.
         """
         # A row of size 0 only reserves its number: see `remove`.
-        change = update(Archive).where(Archive.id == archive_id, Archive.user_id == user.id, Archive.size_bytes > 0)
+        change = update(Archive).where(Archive.id == archive_id, Archive.user_id == user.id, ~Archive.is_export, Archive.size_bytes > 0)
         change = change.values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=clock.now())
         statement = audited_change(change.returning(*Archive.__table__.columns), Archive, "archive.deleted")
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
@@ -249,6 +292,17 @@ class ArchiveTransitionRepository:
         if action is not None:
             statement = statement.add_cte(_audited(cte, action))
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
+
+
+def _entry_rows(entries: Sequence[Mapping[str, Any]]) -> Any:
+    rows = func.jsonb_to_recordset(json_parameter([dict(entry) for entry in entries])).table_valued(
+        column("position", Integer),
+        column("file_id", Uuid),
+        column("name", String),
+        column("size_bytes", BigInteger),
+        column("modified_at", DateTime(timezone=True)),
+    )
+    return rows.render_derived(name="files", with_types=True)
 
 
 def _audited(archive: CTE, action: str) -> CTE:

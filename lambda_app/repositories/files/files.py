@@ -1,18 +1,38 @@
 """Queries on files. Each query for a file also checks the caller's permission."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, Final, NamedTuple, Self
 from unicodedata import normalize
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Select, any_, asc, collate, desc, func, literal, select, true, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Integer,
+    Select,
+    any_,
+    asc,
+    bindparam,
+    collate,
+    desc,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import TypeEngine
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotFoundError, PermissionDeniedError, PreconditionFailedError
 from lambda_app.models import NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus, User
-from lambda_app.repositories.audit import audited_change
+from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_for, entry_parameters
 from lambda_app.repositories.files.file_access import Viewer, changeable_by, listed_for, manageable_by, public, shared_files
 from lambda_app.repositories.statements import as_column
 from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderField
@@ -66,7 +86,7 @@ class FileRepository:
 
     def get(self, file_id: UUID) -> File | None:
         """Return the file as currently stored, without a permission check; for internal work, never for a response."""
-        return self._session.execute(select(File).where(File.id == file_id).execution_options(populate_existing=True)).scalar_one_or_none()
+        return self._session.execute(_get(), {"file_id": file_id}, execution_options=_AS_STORED).scalar_one_or_none()
 
     def require_manageable(self, file_id: UUID, user: User) -> File:
         """Return the file if `user` may manage it. Raises NoSuchFileError, FileForbiddenError."""
@@ -114,21 +134,18 @@ class FileRepository:
 
         Raises NoSuchFileError, FileForbiddenError, FileChangedError.
         """
-        change = (
-            update(File)
-            .where(File.id == file_id, File.status != FileStatus.DELETING, changeable_by(user, changes))
-            .values(**changes, updated_at=clock.now(), revision=File.revision + 1)
-        )
-        if revisions is not None:
-            change = change.where(File.revision.in_(revisions))
-        options = {"synchronize_session": False, "populate_existing": True}
+        statement = _update(frozenset(changes), is_superuser=user.is_superuser, has_revisions=revisions is not None)
+        values = {
+            "file_id": file_id,
+            "user_id": user.id,
+            "changed_at": clock.now(),
+            "revisions": [] if revisions is None else list(revisions),
+            **{f"new_{name}": value for name, value in changes.items()},
+        }
         if "is_public" in changes:
-            # This changes who may read the file, so it is audited.
             details = {"is_public": changes["is_public"]}
-            logged = audited_change(change.returning(*File.__table__.columns), File, "file.visibility_changed", details=details)
-            file = self._session.execute(logged.execution_options(**options)).scalar_one_or_none()
-        else:
-            file = self._session.execute(change.returning(File).execution_options(**options)).scalar_one_or_none()
+            values |= entry_parameters(audit_entry("file.visibility_changed", details=details))
+        file = self._session.execute(statement, values, execution_options=_AS_STORED).scalar_one_or_none()
         if file is None:
             self.require_changeable(file_id, user, changes)
             raise FileChangedError
@@ -143,6 +160,34 @@ class FileRepository:
         if not is_permitted:
             raise FileForbiddenError
         return file
+
+
+_AS_STORED: Final = {"synchronize_session": False, "populate_existing": True}
+"""Execution options: the rows that are returned replace those that the session loaded before."""
+
+
+@cache
+def _get() -> Select[File]:
+    return select(File).where(File.id == bindparam("file_id"))
+
+
+@cache
+def _update(fields: frozenset[str], *, is_superuser: bool, has_revisions: bool) -> ReturningUpdate[File] | Select[File]:
+    """Return the statement that changes these columns; if they decide who may read the file, the change is audited."""
+    user = SimpleNamespace(id=bindparam("user_id", type_=User.id.type), is_superuser=is_superuser)
+    values = {name: bindparam(f"new_{name}", type_=File.__table__.c[name].type) for name in sorted(fields)}
+    change = (
+        update(File)
+        .where(File.id == bindparam("file_id"), File.status != FileStatus.DELETING, changeable_by(user, fields))
+        .values(**values, updated_at=bindparam("changed_at", type_=File.updated_at.type), revision=File.revision + 1)
+    )
+    if has_revisions:
+        change = change.where(File.revision == any_(bindparam("revisions", type_=ARRAY(Integer))))
+    if "is_public" not in fields:
+        return change.returning(File)
+    changed = change.returning(*File.__table__.columns).cte("changed")
+    logged = audit_insert_for(changed, "file.visibility_changed", kind=File.__tablename__, entry=ENTRY)
+    return select(aliased(File, changed)).add_cte(logged.cte("logged"))
 
 
 SORT_TYPES: Mapping[OrderField, TypeEngine[Any]] = {

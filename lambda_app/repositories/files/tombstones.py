@@ -88,7 +88,7 @@ class TombstoneRepository:
         return delete_in_batches(self._session, Tombstone, Tombstone.expires_at < before, Tombstone.charged_until.is_(None))
 
 
-def charged_until(now: datetime) -> ColumnElement[datetime | None]:
+def charged_until(now: datetime | ColumnElement[datetime]) -> ColumnElement[datetime | None]:
     """When the upload URL of a charged file expires; null if it has expired, or the file is uploaded in parts.
 
     S3 refuses the URLs of parts once the multipart upload is aborted or completed. The deadline of any other upload is the expiry of
@@ -100,7 +100,7 @@ def charged_until(now: datetime) -> ColumnElement[datetime | None]:
     return case((is_charged, url_expires_at), else_=null())
 
 
-def remembered_until(now: datetime) -> ColumnElement[datetime | None]:
+def remembered_until(now: datetime | ColumnElement[datetime]) -> ColumnElement[datetime | None]:
     """Until when an object may still arrive for the file; null if none can.
 
     The completion of a multipart upload can end after the file was deleted.

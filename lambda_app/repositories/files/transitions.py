@@ -10,9 +10,9 @@ A file that ends while a presigned URL could still store its object leaves a tom
 Lock order in all of them: the idempotency key, the file, the file request, the owner, the throttle counter of a guest.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -22,10 +22,12 @@ from sqlalchemy import (
     ColumnElement,
     Executable,
     Insert,
+    Select,
     Text,
     Update,
     and_,
     any_,
+    bindparam,
     case,
     delete,
     exists,
@@ -44,7 +46,7 @@ from sqlalchemy.orm import Session, aliased
 from lambda_app.core import clock
 from lambda_app.models import CHARGED, File, FileRequest, FileStatus, Tombstone, User
 from lambda_app.repositories.accounts.deletions import belongs_to_deleted_account
-from lambda_app.repositories.audit import audit_insert_for, details_of
+from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_for, details_of, entry_parameters
 from lambda_app.repositories.files.deletions import deleted_bytes_now, with_deletion
 from lambda_app.repositories.files.file_access import manageable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
@@ -127,20 +129,33 @@ class FileTransitionRepository:
         ).add_cte(logged.cte("logged"))
         return ThrottledUpload(*self._session.execute(statement.execution_options(**OWN_TRANSACTION)).one())
 
+    def guests_blocked_until(self, sources: Sequence[str]) -> datetime | None:
+        """Return until when the throttle refuses uploads of these sources; None if it admits them. `reserve_for_guest` checks again."""
+        return self._session.execute(select(blocked_until(sources, clock.now()))).scalar_one()
+
+    def abort_guest_upload(self, file_id: UUID, *, guest_token_hash: str) -> File | None:
+        """Mark a guest's multipart upload in progress as deleting, and release its quota and its place in the request.
+
+        None if the file is no such upload. An upload in one request cannot be aborted: its object may be stored already, and its deletion
+        would count against the deletion allowance of the request's owner.
+        """
+        is_theirs = (File.id == file_id, File.guest_token_hash == guest_token_hash)
+        in_progress = (File.status == FileStatus.PENDING, File.part_size_bytes.is_not(None))
+        return self._transition(*is_theirs, *in_progress, after=FileStatus.DELETING, action="file.upload_aborted")
+
     def accept(self, file_id: UUID, *, detected_content_type: str | None, crc64nvme: str | None = None) -> File | None:
         """Make a pending file available; None if it is no longer pending.
 
         The event has what a receipt proves: name, size, the SHA-256 that S3 enforced, and the checksum `crc64nvme` that S3 computed.
         """
-        values = {"upload_id": None, "detected_content_type": detected_content_type}
-        return self._transition(
-            File.id == file_id,
-            File.status == FileStatus.PENDING,
-            after=FileStatus.AVAILABLE,
-            action="file.available",
-            details=partial(_stored_content, crc64nvme=crc64nvme),
-            **values,
-        )
+        values = {
+            "file_id": file_id,
+            "moved_at": clock.now(),
+            "recognised_type": detected_content_type,
+            "stored_crc64nvme": crc64nvme,
+            **entry_parameters(audit_entry("file.available")),
+        }
+        return self._session.execute(_accept(), values, execution_options=OWN_TRANSACTION).scalar_one_or_none()
 
     def reject(self, file_id: UUID) -> File | None:
         """Reject a pending file and release its quota, once its upload URL has expired; None if it is no longer pending."""
@@ -204,59 +219,13 @@ class FileTransitionRepository:
         *conditions: ColumnElement[bool],
         after: FileStatus,
         action: str | None = None,
-        details: Callable[[CTE], ColumnElement[str]] | None = None,
         **values: Any,
     ) -> File | None:
         """Change the file, and audit it as `action`. The event has the name and the owner, because the row may soon be deleted."""
-        now = clock.now()
-        # The row is locked first, because the release depends on its current state and not on one that was read before.
-        found = (
-            select(
-                File.id,
-                File.owner_id,
-                File.size_bytes,
-                File.status,
-                File.file_request_id,
-                and_(File.status == FileStatus.PENDING, File.part_size_bytes.is_not(None)).label("is_multipart_in_progress"),
-                charged_until(now).label("charged_until"),
-                remembered_until(now).label("remembered_until"),
-            )
-            .where(*conditions)
-            .with_for_update(key_share=True)
-            .execution_options(populate_existing=True)
-            .cte("found")
+        statement = _moves(
+            *conditions, after=after, action=action, now=clock.now(), allowance_bytes=self._deletion_allowance_bytes, values=values
         )
-        changes = {"status": after, "updated_at": now, "revision": File.revision + 1, **values}
-        moved = update(File).where(File.id == found.c.id).values(changes).returning(*File.__table__.columns).cte("moved")
-        statement = select(aliased(File, moved))
-        parts = [moved]
-        if after not in CHARGED:
-            # A guest's upload that is not completed no longer counts for its request.
-            is_incomplete = (FileRequest.id == found.c.file_request_id, found.c.status == FileStatus.PENDING)
-            decrement = update(FileRequest).where(*is_incomplete).values(file_count=FileRequest.file_count - 1)
-            uncounted = decrement.returning(FileRequest.id).cte("uncounted")
-            # Always true. PostgreSQL has to run `uncounted` first to count its rows, which locks the request before the owner.
-            is_after_request = select(func.count()).select_from(uncounted).scalar_subquery() >= 0
-            parts.append(uncounted)
-            # A presigned URL may still store the object: a tombstone takes over the charge until the URL expires.
-            parts.append(tombstone_insert(found).returning(Tombstone.file_id).cte("remembered"))
-            is_released = found.c.charged_until.is_(None)
-            release = update(User).where(User.id == found.c.owner_id, found.c.status.in_(CHARGED), is_after_request)
-            # An expired upload stored nothing, and a multipart upload in progress stores parts, which have no versions.
-            is_stored = false() if after is FileStatus.EXPIRED else not_(found.c.is_multipart_in_progress)
-            deleted = case((is_stored, found.c.size_bytes), else_=0)
-            changed = {
-                "bytes_used": User.bytes_used - case((is_released, found.c.size_bytes), else_=0),
-                "files_count": User.files_count - case((is_released, 1), else_=0),
-                **with_deletion(deleted, now, allowance_bytes=self._deletion_allowance_bytes),
-            }
-            parts.append(release.values(changed).returning(User.id).cte("released"))
-        logged = []
-        if action is not None:
-            event = audit_insert_for(moved, action, kind="file", details=(details or file_details)(moved))
-            logged = [event.cte("logged")]
-        statement = statement.add_cte(*parts[1:], *logged)
-        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
+        return self._session.execute(statement, execution_options=OWN_TRANSACTION).scalar_one_or_none()
 
     def _has_room(self, file: File, *, default_bytes: int, default_files: int) -> ColumnElement[bool]:
         return has_room_for(
@@ -266,6 +235,86 @@ class FileTransitionRepository:
             default_files=default_files,
             allowance_bytes=self._deletion_allowance_bytes,
         )
+
+
+def _moves(
+    *conditions: ColumnElement[bool],
+    after: FileStatus,
+    action: str | None,
+    now: datetime | ColumnElement[datetime],
+    allowance_bytes: int,
+    values: Mapping[str, Any],
+    details: Callable[[CTE], ColumnElement[str]] | None = None,
+    entry: Mapping[str, Any] | None = None,
+) -> Select[File]:
+    """Return the statement that moves the file which meets the conditions to the state `after`, and audits the `action`.
+
+    `entry` is ENTRY for a statement that is built once.
+    """
+    # The row is locked first, because the release depends on its current state and not on one that was read before.
+    found = (
+        select(
+            File.id,
+            File.owner_id,
+            File.size_bytes,
+            File.status,
+            File.file_request_id,
+            and_(File.status == FileStatus.PENDING, File.part_size_bytes.is_not(None)).label("is_multipart_in_progress"),
+            charged_until(now).label("charged_until"),
+            remembered_until(now).label("remembered_until"),
+        )
+        .where(*conditions)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+        .cte("found")
+    )
+    changes = {"status": after, "updated_at": now, "revision": File.revision + 1, **values}
+    moved = update(File).where(File.id == found.c.id).values(changes).returning(*File.__table__.columns).cte("moved")
+    statement = select(aliased(File, moved))
+    parts = [moved]
+    if after not in CHARGED:
+        # A guest's upload that is not completed no longer counts for its request.
+        is_incomplete = (FileRequest.id == found.c.file_request_id, found.c.status == FileStatus.PENDING)
+        decrement = update(FileRequest).where(*is_incomplete).values(file_count=FileRequest.file_count - 1)
+        uncounted = decrement.returning(FileRequest.id).cte("uncounted")
+        # Always true. PostgreSQL has to run `uncounted` first to count its rows, which locks the request before the owner.
+        is_after_request = select(func.count()).select_from(uncounted).scalar_subquery() >= 0
+        parts.append(uncounted)
+        # A presigned URL may still store the object: a tombstone takes over the charge until the URL expires.
+        parts.append(tombstone_insert(found).returning(Tombstone.file_id).cte("remembered"))
+        is_released = found.c.charged_until.is_(None)
+        release = update(User).where(User.id == found.c.owner_id, found.c.status.in_(CHARGED), is_after_request)
+        # An expired upload stored nothing, and a multipart upload in progress stores parts, which have no versions.
+        is_stored = false() if after is FileStatus.EXPIRED else not_(found.c.is_multipart_in_progress)
+        deleted = case((is_stored, found.c.size_bytes), else_=0)
+        changed = {
+            "bytes_used": User.bytes_used - case((is_released, found.c.size_bytes), else_=0),
+            "files_count": User.files_count - case((is_released, 1), else_=0),
+            **with_deletion(deleted, now, allowance_bytes=allowance_bytes),
+        }
+        parts.append(release.values(changed).returning(User.id).cte("released"))
+    logged = []
+    if action is not None:
+        event = audit_insert_for(moved, action, kind="file", details=(details or file_details)(moved), entry=entry)
+        logged = [event.cte("logged")]
+    return statement.add_cte(*parts[1:], *logged)
+
+
+@cache
+def _accept() -> Select[File]:
+    values = {"upload_id": None, "detected_content_type": bindparam("recognised_type", type_=File.detected_content_type.type)}
+    return _moves(
+        File.id == bindparam("file_id"),
+        File.status == FileStatus.PENDING,
+        after=FileStatus.AVAILABLE,
+        action="file.available",
+        now=bindparam("moved_at", type_=File.updated_at.type),
+        # Only transitions that release the quota use it.
+        allowance_bytes=0,
+        values=values,
+        details=partial(_stored_content, crc64nvme=bindparam("stored_crc64nvme", type_=Text())),
+        entry=ENTRY,
+    )
 
 
 def has_room_for(size_bytes: Any, *, now: Any, default_bytes: Any, default_files: Any, allowance_bytes: Any) -> ColumnElement[bool]:
@@ -301,8 +350,8 @@ def file_details(file: CTE) -> ColumnElement[str]:
     return details_of(**{name: file.c[name] for name in ("filename", "size_bytes", "owner_id", "file_request_id")})
 
 
-def _stored_content(file: CTE, *, crc64nvme: str | None) -> ColumnElement[str]:
-    members = {name: file.c[name] for name in ("filename", "size_bytes", "sha256")} | {"crc64nvme": literal(crc64nvme, Text)}
+def _stored_content(file: CTE, *, crc64nvme: ColumnElement[str]) -> ColumnElement[str]:
+    members = {name: file.c[name] for name in ("filename", "size_bytes", "sha256")} | {"crc64nvme": crc64nvme}
     owner = {"owner_id": case((file.c.file_request_id.is_(None), file.c.owner_id)), "file_request_id": file.c.file_request_id}
     return details_of(**members, **owner)
 

@@ -9,13 +9,12 @@ from sqlalchemy.orm import Session, aliased
 from lambda_app.core import clock
 from lambda_app.db.session import own_transaction
 from lambda_app.models import File, FileGrant, FileStatus, GrantRole, User
+from lambda_app.models.sharing.grants import GRANTS_PER_FILE
 from lambda_app.repositories.audit import audit_insert_for, details_of
 from lambda_app.repositories.files.file_access import granted_to, manageable_by
 from lambda_app.repositories.files.files import FileForbiddenError, NoSuchFileError
 from lambda_app.repositories.sharing.named_access import is_confirmed
 from lambda_app.repositories.statements import OWN_TRANSACTION
-
-GRANTS_PER_FILE = 100
 
 
 class FileGrantRepository:

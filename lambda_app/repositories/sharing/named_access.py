@@ -3,10 +3,15 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, literal, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, literal, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from lambda_app.models import FileGrant, ShareRecipient, User
+from lambda_app.core import clock
+from lambda_app.models import File, FileGrant, FileStatus, Invitation, ShareRecipient, User
+from lambda_app.models.sharing.grants import GRANTS_PER_FILE
+from lambda_app.repositories.accounts.invitations import is_by_permitted_inviter
+from lambda_app.repositories.audit import audit_insert_for
 
 
 def is_confirmed(email: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -15,7 +20,7 @@ def is_confirmed(email: ColumnElement[Any]) -> ColumnElement[bool]:
 
 
 class NamedAccessRepository:
-    """Gives effect to pending grants and pending recipients of share links."""
+    """Gives effect to pending grants, pending recipients of share links, and invitations."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -24,7 +29,7 @@ class NamedAccessRepository:
         """Give effect to everything that is pending for the user at this confirmed address, within the caller's transaction.
 
         The caller must have locked the user in an earlier statement: a grant that waits for that lock must be visible here, or see
-        the confirmed address. Lock order: the user, grants, recipients.
+        the confirmed address. Lock order: the user, grants, recipients, invitations.
         """
         grants = update(FileGrant).where(FileGrant.user_id == user_id, FileGrant.email == email, FileGrant.is_pending)
         recipients = update(ShareRecipient).where(
@@ -33,3 +38,40 @@ class NamedAccessRepository:
         activated = grants.values(is_pending=False).returning(literal(1)).cte("activated_grants")
         named = recipients.values(is_pending=False).returning(literal(1)).cte("activated_recipients")
         self._session.execute(select(literal(1)).add_cte(activated, named))
+        self._accept_invitations(user_id, email)
+
+    def _accept_invitations(self, user_id: UUID, email: str) -> None:
+        """Make grants of the invitations of the address that are in force, and delete all of them.
+
+        The limit of grants per file is not exact here: the files are not locked, because transitions lock a file before its users.
+        """
+        now = clock.now()
+        others = select(func.count()).where(FileGrant.file_id == File.id, FileGrant.user_id != user_id).correlate(File).scalar_subquery()
+        columns = FileGrant.__table__.c
+        values = {
+            "file_id": File.id,
+            "user_id": literal(user_id, columns.user_id.type),
+            "owner_id": File.owner_id,
+            "file_created_at": File.created_at,
+            "role": Invitation.role,
+            "email": Invitation.email,
+            "is_pending": literal(False),
+            "created_at": literal(now, columns.created_at.type),
+            "updated_at": literal(now, columns.updated_at.type),
+        }
+        rows = select(*values.values()).join_from(Invitation, File, File.id == Invitation.file_id)
+        rows = rows.where(
+            Invitation.email == email,
+            Invitation.expires_at > now,
+            is_by_permitted_inviter(),
+            File.status != FileStatus.DELETING,
+            File.owner_id != user_id,
+            others < GRANTS_PER_FILE,
+        )
+        added = insert(FileGrant).from_select(list(values), rows)
+        changes = {"role": added.excluded.role, "email": added.excluded.email, "is_pending": False, "updated_at": now}
+        granted = added.on_conflict_do_update(constraint="pk_file_grant", set_=changes).returning(*columns).cte("granted")
+        details = {"user_id": user_id, "by": "invitation"}
+        logged = audit_insert_for(granted, "file.shared", kind="file", key="file_id", details=details)
+        self._session.execute(select(literal(1)).add_cte(granted, logged.cte("logged")))
+        self._session.execute(delete(Invitation).where(Invitation.email == email).execution_options(synchronize_session=False))

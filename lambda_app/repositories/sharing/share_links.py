@@ -93,7 +93,8 @@ class ShareLinkRepository:
     def record_sign_in(self, share: Share, user: User, *, attempt: AttemptKeys) -> None:
         """Reset the counters of the sign-in attempt, audit the sign-in for the link, and commit."""
         entry = audit_entry("share.signed_in", subject=f"{Share.__tablename__}:{share.id}", actor_id=user.id)
-        self._session.execute(audited_writes(reset_attempt(attempt), entry=entry).execution_options(**OWN_TRANSACTION))
+        statement = audited_writes(reset_attempt(), entry=entry)
+        self._session.execute(statement, attempt.parameters, execution_options=OWN_TRANSACTION)
 
     def grant_archive(self, address: str, archive_id: UUID, access: AccessContext, *, visitor: str) -> Archive | None:
         """Count and audit the download of an archive as one download, commit, and return it; None if the visitor may not download it.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -15,6 +15,7 @@ from sqlalchemy import (
     Update,
     Uuid,
     and_,
+    collate,
     column,
     delete,
     exists,
@@ -36,14 +37,15 @@ from sqlalchemy.orm import Session, aliased
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.db.session import own_transaction, violated_constraint
-from lambda_app.models import Archive, ArchiveStatus, File, Share, ShareDetails, ShareFile, ShareRecipient, User
+from lambda_app.models import Archive, ArchiveStatus, File, LinkSummary, Share, ShareDetails, ShareFile, ShareRecipient, User
+from lambda_app.models.sharing.shares import SUMMARY_NAMES
 from lambda_app.repositories.audit import audit_insert_for
-from lambda_app.repositories.files.file_access import links_manageable_by, manageable_by, shareable_by
+from lambda_app.repositories.files.file_access import links_manageable_by, manageable_by, offered_by, shareable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
 from lambda_app.repositories.sharing.states import in_state
 from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
 from lambda_app.schemas.page import Cursor
-from lambda_app.schemas.sharing.states import LinkState
+from lambda_app.schemas.sharing.states import LinkFilter, LinkState
 
 SLUG_CONSTRAINT = "uq_share_slug"
 
@@ -82,16 +84,27 @@ class ShareLimits:
         return room
 
 
+class LockedFile(NamedTuple):
+    """A file that its sharer has locked."""
+
+    id: UUID
+    owner_id: UUID
+    filename: str
+    size_bytes: int
+
+
 class ShareRepository:
     """Reads and writes the rows of `share`, `share_file` and `share_recipient`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, details: ShareDetails, owner: User, user_ids: Mapping[str, UUID], *, limits: ShareLimits, with_key: bool) -> bool:
-        """Insert the link and commit; False if the owner may not share every file, or the new link would exceed `limits`.
+    def add(
+        self, details: ShareDetails, owner: User, user_ids: Mapping[str, UUID], *, limits: ShareLimits, with_key: bool
+    ) -> ShareDetails | None:
+        """Insert the link, commit, and return it with its summary; None if the owner may not share every file, or has no room for it.
 
-        With `with_key`, also mark the idempotency key that holds the id of this link as done; False if another request has taken the
+        With `with_key`, also mark the idempotency key that holds the id of this link as done; None if another request has taken the
         key over. Raises SlugTakenError.
 
         Lock order: the idempotency key, the files by id, the owner and the recipients by id, the link that had the slug.
@@ -101,11 +114,12 @@ class ShareRepository:
         share = details.share
         with own_transaction(self._session):
             if with_key and self._session.execute(lock_key(user_id=owner.id, resource_id=share.id)).one_or_none() is None:
-                return False
-            file_owners = self._lock_files(details.file_ids, owner, user_ids.values())
-            if len(file_owners) < len(details.file_ids):
-                return False
-            share.needs_superuser = any(owner_id != owner.id for owner_id in file_owners)
+                return None
+            locked = {file.id: file for file in lock_files(self._session, details.file_ids, owner, user_ids.values())}
+            if len(locked) < len(details.file_ids):
+                return None
+            files = [locked[file_id] for file_id in details.file_ids]
+            share.needs_superuser = any(file.owner_id != owner.id for file in files)
             if share.slug is not None:
                 self._session.execute(_release_slug(share, limits))
             created = _insert(share, limits).returning(Share.id, Share.owner_id).cte("created")
@@ -118,7 +132,10 @@ class ShareRepository:
                 parts.append(completed.returning(literal(1).label("done")).cte("completed"))
             logged = audit_insert_for(created, "share.created", kind=Share.__tablename__, details=_audit_details(details))
             rows = self._execute(select(created.c.id).add_cte(*parts, logged.cte("logged")))
-            return rows.one_or_none() is not None
+            if rows.one_or_none() is None:
+                return None
+        names = [file.filename for file in files[:SUMMARY_NAMES]]
+        return details._replace(summary=LinkSummary(len(files), sum(file.size_bytes for file in files), names))
 
     def count_live(self, owner_id: UUID) -> int:
         """Return the number of the user's links that are not revoked."""
@@ -140,9 +157,23 @@ class ShareRepository:
             raise NoSuchShareError
         return _as_details(row)
 
-    def page_of_owner(self, user: User, *, state: LinkState | None, limit: int, after: Cursor | None) -> list[ShareDetails]:
-        """Return up to `limit` of the user's own links that the user may manage, after the cursor, newest first."""
+    def page_of_owner(self, user: User, filters: LinkFilter, *, limit: int, after: Cursor | None) -> list[ShareDetails]:
+        """Return up to `limit` of the user's own links that the user may manage, after the cursor, newest first.
+
+        With a title, only links that are not revoked and whose title contains the text, in any case. An account has a bounded number of
+        links that are not revoked, so PostgreSQL reads them all.
+        """
         condition = and_(Share.owner_id == user.id, links_manageable_by(user))
+        if filters.title is not None:
+            has_title = func.strpos(_as_searched(Share.title), _as_searched(literal(filters.title))) > 0
+            condition = and_(condition, Share.revoked_at.is_(None), has_title)
+        if filters.state is not None:
+            condition = and_(condition, in_state(Share, filters.state, at=clock.now()))
+        return self._page(condition, limit=limit, after=after)
+
+    def page_of_user(self, owner_id: UUID, *, state: LinkState | None, limit: int, after: Cursor | None) -> list[ShareDetails]:
+        """Return up to `limit` links of the owner after the cursor, newest first. For superusers, who may manage all links."""
+        condition: ColumnElement[bool] = Share.owner_id == owner_id
         if state is not None:
             condition = and_(condition, in_state(Share, state, at=clock.now()))
         return self._page(condition, limit=limit, after=after)
@@ -241,21 +272,6 @@ class ShareRepository:
         logged = audit_insert_for(revoked, "share.revoked", kind=Share.__tablename__)
         return list(self._execute(select(aliased(Share, revoked)).add_cte(ended, logged.cte("logged"))).scalars())
 
-    def _lock_files(self, file_ids: Sequence[UUID], owner: User, recipient_ids: Iterable[UUID]) -> Sequence[UUID]:
-        """Lock those of the files that the owner may share, then the users; return the files' owners.
-
-        The files are locked in the mode of a foreign key. The owner and the recipients are locked in one order, so that two users can
-        name each other at the same time. Nothing if the owner may not share all of the files, or the credentials of the request have
-        ended since it was authenticated: then the owner's role may have changed too.
-        """
-        shareable = select(File.id, File.owner_id).where(File.id.in_(file_ids), shareable_by(owner)).order_by(File.id)
-        files = shareable.with_for_update(read=True, key_share=True).cte("shared_files")
-        has_all = select(func.count()).select_from(files).scalar_subquery() == len(file_ids)
-        users = select(User.id, User.token_epoch, User.is_active).where(User.id.in_({owner.id, *recipient_ids}), has_all)
-        locked = users.order_by(User.id).with_for_update(key_share=True).cte("locked_users")
-        is_current = and_(locked.c.id == owner.id, locked.c.token_epoch == owner.token_epoch, locked.c.is_active)
-        return self._session.execute(select(files.c.owner_id).where(exists(select(locked.c.id).where(is_current)))).scalars().all()
-
     def _page(self, condition: ColumnElement[bool], *, limit: int, after: Cursor | None) -> list[ShareDetails]:
         query = newest_page(_with_details(Share).where(condition), Share, limit=limit, after=after)
         return [_as_details(row) for row in self._session.execute(query)]
@@ -265,6 +281,28 @@ class ShareRepository:
             return self._session.execute(statement.execution_options(**OWN_TRANSACTION))
         except IntegrityError as error:
             raise SlugTakenError if violated_constraint(error) == SLUG_CONSTRAINT else error from error
+
+
+def lock_files(session: Session, file_ids: Sequence[UUID], owner: User, recipient_ids: Iterable[UUID] = ()) -> list[LockedFile]:
+    """Lock those of the files that the owner may share, then the users; return the files.
+
+    The files are locked in the mode of a foreign key. The owner and the recipients are locked in one order, so that two users can
+    name each other at the same time. Nothing if the owner may not share all of the files, or the credentials of the request have
+    ended since it was authenticated: then the owner's role may have changed too.
+    """
+    columns = (File.id, File.owner_id, File.filename, File.size_bytes)
+    shareable = select(*columns).where(File.id.in_(file_ids), shareable_by(owner)).order_by(File.id)
+    files = shareable.with_for_update(read=True, key_share=True).cte("shared_files")
+    has_all = select(func.count()).select_from(files).scalar_subquery() == len(file_ids)
+    users = select(User.id, User.token_epoch, User.is_active).where(User.id.in_({owner.id, *recipient_ids}), has_all)
+    locked = users.order_by(User.id).with_for_update(key_share=True).cte("locked_users")
+    is_current = and_(locked.c.id == owner.id, locked.c.token_epoch == owner.token_epoch, locked.c.is_active)
+    rows = session.execute(select(*files.c).where(exists(select(locked.c.id).where(is_current))))
+    return [LockedFile(*row) for row in rows]
+
+
+def _as_searched(text: Any) -> ColumnElement[str]:
+    return collate(func.lower(func.normalize(text)), "C")
 
 
 def _live_of(owner_id: UUID) -> Select[int]:
@@ -333,16 +371,26 @@ def _with_details(link: Any) -> Select[Any]:
     files = select(func.array_agg(aggregate_order_by(ShareFile.file_id, ShareFile.position)))
     names = select(func.array_agg(aggregate_order_by(ShareRecipient.named_as, ShareRecipient.named_as)))
     pending = names.where(ShareRecipient.share_id == link.id, ShareRecipient.is_pending)
+    # A link has at most 100 files, so a page of links reads a bounded number of rows, each by its key.
+    first_names = func.array_agg(aggregate_order_by(File.filename, ShareFile.position, File.id))
+    numbers = func.json_build_array(func.count(), func.coalesce(func.sum(File.size_bytes), 0), func.to_json(first_names[1:SUMMARY_NAMES]))
+    summary = select(numbers).select_from(ShareFile).join(File, File.id == ShareFile.file_id)
     return select(
         link,
         files.where(ShareFile.share_id == link.id).scalar_subquery().label("file_ids"),
         names.where(ShareRecipient.share_id == link.id).scalar_subquery().label("recipients"),
         pending.scalar_subquery().label("pending_recipients"),
+        summary.where(ShareFile.share_id == link.id, offered_by(link)).scalar_subquery().label("summary"),
     ).execution_options(populate_existing=True)
 
 
 def _as_details(row: Any) -> ShareDetails:
-    return ShareDetails(row[0], row.file_ids or [], row.recipients or [], row.pending_recipients or [])
+    return ShareDetails(row[0], row.file_ids or [], row.recipients or [], row.pending_recipients or [], _as_summary(row.summary))
+
+
+def _as_summary(numbers: Sequence[Any]) -> LinkSummary:
+    file_count, size_bytes, names = numbers
+    return LinkSummary(file_count, size_bytes, names or [])
 
 
 def _audit_details(details: ShareDetails) -> dict[str, Any]:

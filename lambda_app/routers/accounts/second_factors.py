@@ -37,7 +37,8 @@ def start_second_factor(proof: PasswordProof, user: CurrentUserDep, factors: Sec
 def confirm_second_factor(proof: CodeProof, user: CurrentUserDep, factors: SecondFactorsDep, response: Response) -> RecoveryCodes:
     """Turn the second factor on with a code of the authenticator app, and return the recovery codes.
 
-    From then on a sign-in needs `otp`, and so does every change that needs `current_password`.
+    From then on a sign-in needs `otp`, and so does every change that needs `current_password`. A session that had to set it up can do
+    everything after its next refresh.
     """
     response.headers["Cache-Control"] = "no-store"
     return RecoveryCodes(recovery_codes=factors.confirm(user, otp=proof.otp))
@@ -61,11 +62,16 @@ def renew_recovery_codes(proof: FactorProof, user: CurrentUserDep, factors: Seco
     "/me/second-factor/disable",
     status_code=204,
     responses=problem_responses(
-        "current_password_required", "second_factor_required", "bad_second_factor", "second_factor_off", "too_many_attempts"
+        "current_password_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "second_factor_off",
+        "second_factor_mandatory",
+        "too_many_attempts",
     ),
 )
 def disable_second_factor(proof: FactorProof, user: CurrentUserDep, factors: SecondFactorsDep) -> None:
-    """Turn the second factor off and delete the recovery codes."""
+    """Turn the second factor off and delete the recovery codes. Not possible for an account that must have one."""
     factors.turn_off(user, current_password=proof.current_password, otp=proof.otp)
 
 

@@ -1,9 +1,11 @@
-"""Routes of the caller's own sessions."""
+"""Routes of the caller's own sessions, and for superusers of those of all users."""
 
 from uuid import UUID
 
 from fastapi import Request, Response
 
+from lambda_app import models
+from lambda_app.core.devices import device_of, network_of
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import SessionsDep
 from lambda_app.routers.http.paging import CursorQuery, LimitQuery, set_page_headers
@@ -14,8 +16,9 @@ from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.sessions import current_session_id
 
 router = Router(prefix="/users/me", tags=["credentials"])
+user_router = Router(prefix="/users/{user_id}", tags=["users"])
 
-_COLUMNS = Session.model_fields.keys() - {"is_current"}
+_COLUMNS = ("id", "created_at", "last_used_at", "expires_at", "source_address", "user_agent")
 
 
 @router.get("/sessions", response_model=list[Session], responses=problem_responses())
@@ -31,13 +34,46 @@ def list_sessions(
 
     `X-Next-Cursor` and `Link` lead to the next page.
     """
-    current = current_session_id()
     page = sessions.page_sessions(user, limit=limit, after=None if cursor is None else Cursor.decode(cursor))
     set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
-    return [Session(**{name: getattr(row, name) for name in _COLUMNS}, is_current=row.id == current) for row in page.sessions]
+    return [shown_session(row) for row in page.sessions]
 
 
 @router.delete("/sessions/{session_id}", status_code=204, responses=problem_responses("session_not_found"))
 def revoke_session(session_id: UUID, user: CurrentUserDep, sessions: SessionsDep) -> None:
     """End one of the caller's sessions. Its access and refresh tokens are refused from the next request on."""
     sessions.revoke(user, session_id)
+
+
+@user_router.get("/sessions", response_model=list[Session], responses=problem_responses("permission_denied", "user_not_found"))
+def list_user_sessions(
+    user_id: UUID,
+    user: CurrentUserDep,
+    sessions: SessionsDep,
+    request: Request,
+    response: Response,
+    limit: LimitQuery = 100,
+    cursor: CursorQuery = None,
+) -> list[Session]:
+    """List the active sessions of a user, newest first. Superusers only."""
+    page = sessions.page_sessions_of(user, user_id, limit=limit, after=None if cursor is None else Cursor.decode(cursor))
+    set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
+    return [shown_session(row) for row in page.sessions]
+
+
+@user_router.delete("/sessions/{session_id}", status_code=204, responses=problem_responses("permission_denied", "session_not_found"))
+def revoke_session_of_user(user_id: UUID, session_id: UUID, user: CurrentUserDep, sessions: SessionsDep) -> None:
+    """End one session of a user. Superusers only."""
+    sessions.revoke_of(user, user_id, session_id)
+
+
+def shown_session(row: models.UserSession) -> Session:
+    """Return a session as the API shows it: with its device and network."""
+    device = device_of(row.user_agent)
+    return Session(
+        **{name: getattr(row, name) for name in _COLUMNS},
+        network=network_of(row.source_address),
+        browser=device.browser,
+        system=device.system,
+        is_current=row.id == current_session_id(),
+    )

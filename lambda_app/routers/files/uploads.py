@@ -1,5 +1,6 @@
 """Routes of uploads: in one request or in parts."""
 
+from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from lambda_app.schemas.files.uploads import (
     UploadedParts,
 )
 from lambda_app.services.files.idempotency import KeyedRequest
+from lambda_app.services.files.parts import SignedPart
 from lambda_app.storage.parts import plan_parts
 
 router = Router(prefix="/files", tags=["files"])
@@ -105,19 +107,7 @@ def sign_parts(file_id: UUID, parameters: PartsRequest, user: CurrentUserDep, up
     """Return presigned URLs for these parts. A part can be signed and sent again, for example after an error."""
     signed = uploads.sign_parts(user, file_id, parameters.parts)
     response.headers["Cache-Control"] = "no-store"
-    return PartUploads(
-        parts=[
-            PartUpload(
-                number=part.number,
-                size_bytes=part.size_bytes,
-                upload_url=part.request.url,
-                method=part.request.method,
-                headers=part.request.headers,
-                expires_at=part.request.expires_at,
-            )
-            for part in signed
-        ]
-    )
+    return present_parts(signed)
 
 
 @router.get(
@@ -154,6 +144,23 @@ def complete_upload(
     Idempotent.
     """
     return uploads.complete_upload(user, file_id, crc64nvme=completion.crc64nvme if completion else None)
+
+
+def present_parts(signed: Sequence[SignedPart]) -> PartUploads:
+    """Return the presigned requests of parts as responses have them."""
+    return PartUploads(
+        parts=[
+            PartUpload(
+                number=part.number,
+                size_bytes=part.size_bytes,
+                upload_url=part.request.url,
+                method=part.request.method,
+                headers=part.request.headers,
+                expires_at=part.request.expires_at,
+            )
+            for part in signed
+        ]
+    )
 
 
 def _keyed_request(user: models.User, route: str, key: str | None, body: BaseModel) -> KeyedRequest | None:

@@ -27,6 +27,9 @@ COSTLY_ROUTES = (
     "POST /api/v1/users/{user_id}/second-factor/reset",
     "DELETE /api/v1/users/me",
     "DELETE /api/v1/users/{user_id}",
+    "POST /api/v1/invitations/accept",
+    "POST /api/v1/users/me/export",
+    "POST /api/v1/users/{user_id}/transfer",
 )
 """As the gateway's route keys. Add new routes at the end: the gateway's resources are named by their position."""
 SLASH_ROUTES = ("POST /api/v1/users/",)

@@ -10,7 +10,7 @@ from mangum.adapter import DEFAULT_TEXT_MIME_TYPES
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lambda_app.core.errors import AppError
-from lambda_app.routers.http import inline_threadpool
+from lambda_app.dependencies import inline_threadpool
 from lambda_app.routers.http.costly_routes import is_costly
 from lambda_app.routers.http.problems import PROBLEM_MEDIA_TYPE, problem_body, problem_response
 from lambda_app.routers.http.request_middleware import UNRECOGNISED_PATH
@@ -73,7 +73,7 @@ class GatewayHandler:
         # The gateway did not recognise the path of a costly route, and its lower rate limit did not apply.
         is_default = self._has_costly_routes and event.get("routeKey") == DEFAULT_ROUTE
         scope[UNRECOGNISED_PATH] = is_default and is_costly(scope["method"], path)
-        with inline_threadpool.inline_threadpool():
+        with inline_threadpool.InlineThreadpool():
             await self._app(scope, receive, send)
 
 

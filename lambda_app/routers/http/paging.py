@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from fastapi import Query, Request, Response
 from pydantic import AfterValidator
 
-from lambda_app.routers.http.query_parameters import query_names
 from lambda_app.schemas.page import CURSOR_MAX_LENGTH, AuditCursor, Cursor
 from lambda_app.schemas.text import ONLY_DIGITS
 
@@ -42,7 +41,7 @@ def set_page_headers(request: Request, response: Response, *, limit: int, next_c
         return
     text = next_cursor.encode()
     # Only parameters of the route: other parameters would be echoed in a header, at any length.
-    known = set(query_names(request.scope["route"].dependant)) - {"skip", "before", "limit", "cursor"}
+    known = request.scope["route"].query_names - {"skip", "before", "limit", "cursor"}
     query = [(name, value) for name, value in request.query_params.multi_items() if name in known]
     response.headers["X-Next-Cursor"] = text
     response.headers["Link"] = f'<?{urlencode([*query, ("limit", str(limit)), ("cursor", text)])}>; rel="next"'

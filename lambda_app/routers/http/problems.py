@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.params import Form
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 
 from lambda_app.core import logs
 from lambda_app.core.errors import AppError, MalformedRequestError
@@ -140,7 +141,7 @@ def install_problem_handlers(app: FastAPI) -> None:
 def _allowed_methods(request: Request) -> list[str]:
     # RFC 9110, section 15.5.6. Starlette lists only the methods of the first matching route, but each method here is a route of its own.
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    routes = request.app.router.routes
+    routes = [route for route in request.app.router.routes if isinstance(route, Route)]
     found = next((route.path for route in routes if route.path_regex.fullmatch(path)), None)
     return sorted({method for route in routes if route.path == found for method in route.methods or ()})
 

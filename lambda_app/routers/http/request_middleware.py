@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 from uuid import uuid4
@@ -56,7 +57,8 @@ class RequestMiddleware:
         started_at = time.perf_counter()
         request_id = _request_id(scope)
         token = logs.request_id.set(request_id)
-        context = set_request_context(_context(scope))
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        context = set_request_context(_context(scope, headers))
         status: int | None = None
         verifier = self._get_origin_verifier()
 
@@ -64,13 +66,14 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                set_defaults(message)["X-Request-Id"] = request_id
+                set_defaults(message)
+                message["headers"].append((b"x-request-id", request_id.encode()))
             await send(message)
 
         try:
-            _verify_origin(scope, verifier)
+            _verify_origin(headers, verifier)
             _refuse_other_spelling(scope)
-            body = await _read_body(scope, receive)
+            body = await _read_body(headers, receive)
             await self._app(scope, _replay(body, receive), send_with_headers)
         except (TooLargeError, DirectAccessError, PathSpellingError, UnavailableError) as error:
             if error.status >= AppError.status:
@@ -89,11 +92,10 @@ class RequestMiddleware:
             logs.request_id.reset(token)
 
 
-def _verify_origin(scope: Scope, verifier: OriginVerifier | None) -> None:
+def _verify_origin(headers: Mapping[bytes, bytes], verifier: OriginVerifier | None) -> None:
     # The first request of a process fetches the secret, which blocks; in Lambda no other request has to wait for it.
     if verifier is None:
         return
-    headers = dict(scope["headers"])
     verifier.require(headers.get(ORIGIN_VERIFY_HEADER))
     # The peer is a CloudFront server that many callers share; rate limits by its address would affect them all.
     request_context().source_address = _address(headers.get(VIEWER_ADDRESS_HEADER, b"").decode("latin-1"))
@@ -104,8 +106,8 @@ def _refuse_other_spelling(scope: Scope) -> None:
         raise PathSpellingError
 
 
-async def _read_body(scope: Scope, receive: Receive) -> bytes:
-    declared = dict(scope["headers"]).get(b"content-length", b"")
+async def _read_body(headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    declared = headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared[:20]) > BODY_MAX_BYTES:
         raise _too_large()
     chunks: list[bytes] = []
@@ -144,14 +146,15 @@ def _request_id(scope: Scope) -> str:
     return str(gateway_id if is_valid else uuid4())
 
 
-def _context(scope: Scope) -> RequestContext:
+def _context(scope: Scope, headers: Mapping[bytes, bytes]) -> RequestContext:
     # The peer of the socket, or in the gateway's event. X-Forwarded-For and similar headers are not used: the caller controls them.
     peer = scope.get("client")
-    agent = dict(scope["headers"]).get(b"user-agent", b"").decode("latin-1")
-    printable = "".join(char for char in agent if char.isprintable())[:USER_AGENT_MAX_LENGTH]
-    return RequestContext(source_address=_address(peer[0]) if peer else None, user_agent=printable or None)
+    agent = headers.get(b"user-agent", b"").decode("latin-1")
+    printable = (agent if agent.isprintable() else "".join(filter(str.isprintable, agent)))[:USER_AGENT_MAX_LENGTH]
+    return RequestContext(source_address=_address(peer[0]) if peer and isinstance(peer[0], str) else None, user_agent=printable or None)
 
 
+@lru_cache(maxsize=256)
 def _address(text: str) -> str | None:
     try:
         return str(ip_address(text))

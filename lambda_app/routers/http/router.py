@@ -7,9 +7,9 @@ access log, the scopes of API keys and the `Allow` header need.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 
-from lambda_app.routers.http.query_parameters import refuse_unknown_parameters
+from lambda_app.routers.http.query_parameters import ParameterRoute, StrictRoute
 
 
 class Router(APIRouter):
@@ -29,9 +29,9 @@ class Router(APIRouter):
 
     def add_to(self, app: FastAPI, *, prefix: str = "", include_in_schema: bool = True, is_strict: bool = False) -> None:
         """Register all routes on the application, below `prefix`. If `is_strict`, they refuse unknown query parameters."""
-        dependencies = [Depends(refuse_unknown_parameters)] if is_strict else []
+        route_class = StrictRoute if is_strict else ParameterRoute
         for path, endpoint, options in self._declarations:
             is_shown = include_in_schema and self.include_in_schema and options.get("include_in_schema", True)
             tags = [*self.tags, *(options.get("tags") or ())]
-            changes = {"include_in_schema": is_shown, "tags": tags, "dependencies": [*dependencies, *(options.get("dependencies") or ())]}
+            changes = {"include_in_schema": is_shown, "tags": tags, "route_class_override": route_class}
             app.router.add_api_route(prefix + self.prefix + path, endpoint, **options | changes)

@@ -1,6 +1,5 @@
 """Default security headers of all responses: responses are data that browsers must not render, cache, frame or refer from."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import Message
 
 DEFAULTS = (
@@ -17,9 +16,7 @@ DEFAULTS = (
 _RAW = tuple((name.encode(), value.encode()) for name, value in DEFAULTS)
 
 
-def set_defaults(message: Message) -> MutableHeaders:
-    """Add the missing default headers to a message of type `http.response.start`; return its headers."""
-    headers = MutableHeaders(raw=message["headers"])
+def set_defaults(message: Message) -> None:
+    """Add the missing default headers to a message of type `http.response.start`."""
     present = {name for name, _ in message["headers"]}
     message["headers"].extend(pair for pair in _RAW if pair[0] not in present)
-    return headers

@@ -1,10 +1,15 @@
 "use strict";
 (() => {
   const HASHED_MAX_BYTES = 64 * 1024 * 1024; // computing the digest needs the whole file in memory
+  const PARTS_FROM_BYTES = 16 * 1024 * 1024; // larger files are sent in parts and can be resumed
+  const FILES_MAX = 3; // files that are sent at once
+  const LANES = 4; // parts of one file that are sent at once
+  const TRIES_MAX = 6; // of one request, without a success; time without a network does not count
+  const STALLED_MS = 120_000; // a dead connection reports nothing by itself
   const MEDIA_TYPE = /^[\w!#$%&'+.^`|~-]+\/[\w!#$%&'+.^`|~-]+$/;
   const NO_CONNECTION = "The connection failed, or the file has changed since you chose it. Try again.";
   const REFUSED_STATUSES = [400, 403]; // from S3: the content does not match the declaration, or the upload URL has expired
-  const LOST_UPLOAD_CODES = ["upload_rejected", "file_not_available", "link_not_found"]; // a retry must start a new upload
+  const LOST_UPLOAD_CODES = ["upload_rejected", "file_not_available", "link_not_found", "upload_lost"]; // a retry must start a new upload
   const SCAN_PENDING = "upload_withheld"; // the file has arrived; a malware scan must finish before the owner can download it
   const MAX_WAIT_SECONDS_BY_CODE = { [SCAN_PENDING]: 30 };
   const MAX_WAIT_SECONDS = 3600; // covers the rate limit of a network from which many files were sent
@@ -15,14 +20,17 @@
   const maxBytes = Number(form.dataset.maxSizeBytes);
   const entries = [];
   const waiting = [];
-  let isSendingAll = false;
+  let activeFiles = 0;
+  let lastStart = Promise.resolve();
 
   /** A failure with a message for the user. Without `canRetry` a retry cannot succeed. */
   class UploadError extends Error {
-    constructor(text, { code = "", canRetry = true } = {}) {
+    constructor(text, { code = "", canRetry = true, isConnection = false, isBad = true } = {}) {
       super(text);
       this.code = code;
       this.canRetry = canRetry;
+      this.isConnection = isConnection;
+      this.isBad = isBad;
     }
   }
 
@@ -34,10 +42,10 @@
       try {
         response = await fetch(path, { method: "POST", credentials: "omit", headers, body: JSON.stringify(body) });
       } catch {
-        throw new UploadError(NO_CONNECTION);
+        throw new UploadError(NO_CONNECTION, { isConnection: true });
       }
       const result = await response.json().catch(() => null);
-      if (response.ok && result !== null) return result;
+      if (response.ok && (result !== null || response.status === 204)) return result;
       const code = result?.code ?? "";
       const pause = Number(response.headers.get("Retry-After"));
       waited += pause;
@@ -56,24 +64,64 @@
     return [problem.detail, ...fields].join(". ");
   }
 
+  /** POST an idempotent request, and repeat it while the connection fails. */
+  async function postRepeatedly(path, body, onPause) {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await post(path, body, onPause);
+      } catch (error) {
+        if (!error.isConnection || tries >= TRIES_MAX) throw error;
+        if (await waitForNetwork(tries)) tries = 0;
+      }
+    }
+  }
+
+  /** Wait before a retry. Returns whether the browser had no network, in which case the retry does not count. */
+  async function waitForNetwork(tries) {
+    const isOffline = navigator.onLine === false;
+    await new Promise((resolve) => {
+      if (isOffline) addEventListener("online", resolve, { once: true });
+      setTimeout(resolve, isOffline ? 60_000 : Math.min(30_000, 500 * 2 ** tries) * (0.5 + Math.random() / 2));
+    });
+    return isOffline;
+  }
+
+  async function sha256(blob) {
+    const bytes = await blob.arrayBuffer().catch(() => {
+      throw new UploadError("This file cannot be read. Choose it again.", { canRetry: false });
+    });
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  }
+
   async function declare(file) {
     const declaration = {
       filename: file.name,
       content_type: MEDIA_TYPE.test(file.type) ? file.type : "application/octet-stream",
       size_bytes: file.size,
     };
-    if (globalThis.crypto?.subtle && file.size <= HASHED_MAX_BYTES) {
-      const bytes = await file.arrayBuffer().catch(() => {
-        throw new UploadError("This file cannot be read. Choose it again.", { canRetry: false });
-      });
-      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-      declaration.sha256 = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
-    }
+    const hasDigest = Boolean(globalThis.crypto?.subtle);
+    if (file.size > PARTS_FROM_BYTES) declaration.has_part_digests = hasDigest;
+    else if (hasDigest && file.size <= HASHED_MAX_BYTES) declaration.sha256 = await sha256(file);
     return declaration;
   }
 
-  /** Send the file to S3. Resolves to the response status, or to 0 without a response. */
-  function put(upload, file, onProgress) {
+  /** Declare the file. One after another, so that the files take the places of the request in the order in which they were chosen. */
+  function start(entry, onPause) {
+    const isInParts = entry.file.size > PARTS_FROM_BYTES;
+    const started = lastStart.then(async () => {
+      const declaration = await declare(entry.file);
+      entry.upload = await post(`${base}/${isInParts ? "multipart" : "files"}`, declaration, onPause);
+      if (!isInParts) return;
+      entry.upload.has_part_digests = declaration.has_part_digests;
+      remember();
+    });
+    lastStart = started.catch(() => {});
+    return started;
+  }
+
+  /** Send the file or a part to S3. Resolves to the response status, or to 0 without a response. */
+  function put(upload, file, onProgress, signal) {
     return new Promise((resolve) => {
       const request = new XMLHttpRequest();
       request.open(upload.method, upload.upload_url);
@@ -81,10 +129,80 @@
         // Scripts must not set Content-Length; the browser does.
         if (name.toLowerCase() !== "content-length") request.setRequestHeader(name, value);
       }
-      request.upload.addEventListener("progress", (event) => onProgress(event.loaded));
-      request.addEventListener("loadend", () => resolve(request.status));
+      let watchdog;
+      const abort = () => request.abort();
+      request.upload.addEventListener("progress", (event) => {
+        clearTimeout(watchdog);
+        watchdog = setTimeout(abort, STALLED_MS);
+        onProgress(event.loaded);
+      });
+      signal?.addEventListener("abort", abort, { once: true });
+      request.addEventListener("loadend", () => {
+        clearTimeout(watchdog);
+        signal?.removeEventListener("abort", abort);
+        resolve(request.status);
+      });
       request.send(file);
     });
+  }
+
+  function sliceOf(entry, number) {
+    const { part_size_bytes: size } = entry.upload;
+    return entry.file.slice((number - 1) * size, number * size);
+  }
+
+  /** Return the parts that S3 has from the bytes that the file has now. The file may have changed since the page was loaded before. */
+  async function heldParts(entry, path, onPause) {
+    const { parts } = await postRepeatedly(`${path}/uploaded-parts`, { guest_token: entry.upload.guest_token }, onPause);
+    const held = new Set();
+    for (const part of parts) {
+      const body = sliceOf(entry, part.number);
+      const isSame = !entry.upload.has_part_digests || part.sha256 === await sha256(body);
+      if (isSame && part.size_bytes === body.size) held.add(part.number);
+    }
+    return held;
+  }
+
+  /** Send the parts that S3 does not have, several at once. */
+  async function sendParts(entry, onPause) {
+    const path = `${base}/files/${entry.upload.file_id}`;
+    const sent = new Map();
+    const showProgress = (number, bytes) => {
+      sent.set(number, bytes);
+      entry.progress.value = [...sent.values()].reduce((sum, size) => sum + size, 0);
+    };
+    const held = await heldParts(entry, path, onPause);
+    for (const number of held) showProgress(number, sliceOf(entry, number).size);
+    const missing = Array.from({ length: entry.upload.part_count }, (_, index) => index + 1).filter((number) => !held.has(number));
+    const stop = new AbortController();
+    const signal = AbortSignal.any([stop.signal, entry.cancellation.signal]);
+    const lane = async () => {
+      while (missing.length > 0 && !signal.aborted) await sendPart(entry, path, missing.shift(), { signal, onPause, showProgress });
+    };
+    const results = await Promise.allSettled(Array.from({ length: LANES }, () => lane().catch((error) => {
+      stop.abort();
+      throw error;
+    })));
+    entry.cancellation.signal.throwIfAborted();
+    const failed = results.find((result) => result.status === "rejected");
+    if (failed) throw failed.reason;
+  }
+
+  async function sendPart(entry, path, number, { signal, onPause, showProgress }) {
+    const { guest_token, has_part_digests: hasDigest } = entry.upload;
+    const body = sliceOf(entry, number);
+    const part = hasDigest ? { number, sha256: await sha256(body) } : { number };
+    for (let tries = 1; !signal.aborted; tries++) {
+      // A new signature for each try, because the old one may have expired.
+      const { parts } = await postRepeatedly(`${path}/parts`, { guest_token, parts: [part] }, onPause);
+      if (signal.aborted) return;
+      const code = await put(parts[0], body, (bytes) => showProgress(number, bytes), signal);
+      if (code === 200) return showProgress(number, body.size);
+      showProgress(number, 0);
+      if (code === 404) throw new UploadError("The upload has ended. Try again.", { code: "upload_lost" });
+      if (tries >= TRIES_MAX) throw new UploadError(code === 0 ? NO_CONNECTION : `The storage refused a part (${code}). Try again.`);
+      if (!signal.aborted && await waitForNetwork(tries)) tries = 0;
+    }
   }
 
   // Progress stays in the entry, so a retry resumes there. It does not count as another file of the request, unless the response to the first
@@ -92,8 +210,21 @@
   async function upload(entry) {
     const onPause = (until) => show(entry, `Waiting until ${until.toLocaleTimeString()} …`);
     if (entry.file.size > maxBytes) throw new UploadError("This file is larger than this request allows.", { canRetry: false });
-    entry.upload ??= await post(`${base}/files`, await declare(entry.file), onPause);
-    if (!entry.isStored) {
+    if (!entry.upload) await start(entry, onPause);
+    const isInParts = Boolean(entry.upload.part_count);
+    if (!entry.isStored && isInParts) {
+      entry.cancellation = new AbortController();
+      show(entry, "Sending …", { isSending: true });
+      try {
+        await sendParts(entry, onPause);
+      } catch (error) {
+        if (LOST_UPLOAD_CODES.includes(error.code)) forget(entry);
+        // Completed before, if its response was lost: the completion tells.
+        if (error.code !== "not_in_parts") throw error;
+      }
+      entry.isStored = true;
+      show(entry, "Checking …", { isSending: true });
+    } else if (!entry.isStored) {
       show(entry, "Sending …", { isSending: true });
       const code = await put(entry.upload, entry.file, (bytes) => { entry.progress.value = bytes; });
       entry.isStored = code === 200 || code === 412; // 412: an earlier attempt has already stored the file
@@ -102,12 +233,12 @@
       if (!entry.isStored) throw new UploadError(`The file was refused (${code}): it has changed, or sending it took too long. Try again.`);
     }
     try {
-      await post(`${base}/files/${entry.upload.file_id}/complete`, { guest_token: entry.upload.guest_token }, onPause);
+      await postRepeatedly(`${base}/files/${entry.upload.file_id}/complete`, { guest_token: entry.upload.guest_token }, onPause);
       return "Received";
     } catch (error) {
       if (error.code === SCAN_PENDING) return "Received; the malware scan is running";
-      if (LOST_UPLOAD_CODES.includes(error.code)) Object.assign(entry, { upload: null, isStored: false });
-      if (error.code === "upload_missing") entry.isStored = false;
+      if (LOST_UPLOAD_CODES.includes(error.code)) forget(entry);
+      if (error.code === "upload_missing" || error.code === "parts_missing") entry.isStored = false;
       throw error;
     }
   }
@@ -121,18 +252,71 @@
       show(entry, result);
     } catch (error) {
       const isExpected = error instanceof UploadError;
-      show(entry, isExpected ? error.message : "Something went wrong. Try again.", { isBad: true, canRetry: !isExpected || error.canRetry });
+      const text = isExpected ? error.message : "Something went wrong. Try again.";
+      show(entry, text, { isBad: !isExpected || error.isBad, canRetry: !isExpected || error.canRetry });
+    }
+    remember();
+  }
+
+  /** Stop an upload in parts and delete what was sent, so that it takes no place of the request. */
+  async function cancel(entry) {
+    const { file_id, guest_token } = entry.upload;
+    entry.cancellation.abort(new UploadError("Cancelled", { isBad: false, canRetry: !entry.needsFile }));
+    forget(entry);
+    show(entry, "Cancelled", { canRetry: !entry.needsFile });
+    await postRepeatedly(`${base}/files/${file_id}/abort`, { guest_token }, () => {}).catch(() => {}); // the server ends it later
+    await showPlacesLeft();
+  }
+
+  function forget(entry) {
+    Object.assign(entry, { upload: null, isStored: false });
+    remember();
+  }
+
+  /** Keep the unfinished uploads for a reload of this page. */
+  function remember() {
+    const unfinished = entries.filter((entry) => entry.upload?.part_count && !entry.isReceived);
+    const kept = unfinished.map(({ file: { name, size, lastModified }, upload }) => ({ name, size, lastModified, upload }));
+    try {
+      sessionStorage.setItem(`we-upload:${base}`, JSON.stringify(kept));
+    } catch {
+      // Without storage, the upload works; only a reload ends it.
     }
   }
 
+  /** Show the unfinished uploads of an earlier load of this page. */
+  function restore() {
+    let kept = [];
+    try {
+      kept = JSON.parse(sessionStorage.getItem(`we-upload:${base}`)) ?? [];
+    } catch {
+      // Nothing can be restored.
+    }
+    for (const { upload, ...file } of kept) {
+      const entry = makeEntry(file);
+      Object.assign(entry, { upload, needsFile: true });
+      show(entry, "Sent in part. Choose this file again to continue.");
+    }
+    list.hidden = kept.length === 0;
+  }
+
+  function isSameFile(one, other) {
+    return one.name === other.name && one.size === other.size && one.lastModified === other.lastModified;
+  }
+
   async function sendAll() {
-    if (isSendingAll) return;
-    isSendingAll = true;
+    if (activeFiles >= FILES_MAX) return;
+    activeFiles += 1;
     while (waiting.length > 0) await send(waiting.shift());
-    isSendingAll = false;
+    activeFiles -= 1;
+    if (activeFiles > 0) return;
     const missing = entries.filter((entry) => !entry.isReceived).map((entry) => entry.name);
     const summary = `Received: ${entries.length - missing.length} of ${entries.length}.`;
     status.textContent = missing.length > 0 ? `${summary} Not received: ${missing.join(", ")}.` : summary;
+    await showPlacesLeft();
+  }
+
+  async function showPlacesLeft() {
     const response = await fetch(base, { credentials: "omit", headers: { Accept: "application/json" } }).catch(() => null);
     if (response?.ok) left.textContent = String((await response.json()).files_left);
   }
@@ -148,6 +332,7 @@
     entry.result.className = isBad ? "result message" : "result";
     entry.progress.hidden = !isSending;
     entry.retry.hidden = !canRetry;
+    entry.cancel.hidden = !entry.upload?.part_count || entry.isStored || entry.isReceived;
   }
 
   /** Format a size as the template formats the size limit: three digits at most, in units of 1000. */
@@ -172,12 +357,21 @@
     const name = file.name.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "");
     element("bdi", "", element("span", "name", item)).textContent = name;
     element("span", "details", item).textContent = formatSize(file.size);
-    const entry = { file, name, upload: null, isStored: false, isReceived: false };
+    const entry = { file, name, upload: null, isStored: false, isReceived: false, needsFile: false, cancellation: new AbortController() };
     entry.progress = element("progress", "", item);
     entry.progress.max = Math.max(file.size, 1);
     entry.progress.value = 0;
     entry.progress.setAttribute("aria-label", `Sending ${name}`);
     entry.result = element("p", "result", item);
+    entry.cancel = element("button", "", item);
+    entry.cancel.type = "button";
+    entry.cancel.textContent = "Cancel";
+    entry.cancel.setAttribute("aria-label", `Cancel: ${name}`);
+    entry.cancel.addEventListener("click", () => {
+      item.tabIndex = -1;
+      item.focus();
+      cancel(entry);
+    });
     entry.retry = element("button", "", item);
     entry.retry.type = "button";
     entry.retry.textContent = "Try again";
@@ -196,11 +390,15 @@
     const files = [...chosen.files];
     form.reset();
     list.hidden = false;
-    files.map(makeEntry).forEach(queue);
+    for (const file of files) {
+      const restored = entries.find((entry) => entry.needsFile && entry.upload && isSameFile(entry.file, file));
+      queue(Object.assign(restored ?? makeEntry(file), { file, needsFile: false }));
+    }
   });
   addEventListener("beforeunload", (event) => {
-    if (isSendingAll) event.preventDefault();
+    if (activeFiles > 0) event.preventDefault();
   });
+  restore();
   document.getElementById("without-script").hidden = true;
   form.hidden = false;
 })();

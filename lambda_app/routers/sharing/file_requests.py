@@ -19,6 +19,7 @@ from lambda_app.services.files.idempotency import KeyedRequest
 from lambda_app.services.sharing.file_requests import AddressedFileRequest, OwnedFileRequest
 
 router = Router(prefix="/file-requests", tags=["file requests"])
+user_router = Router(prefix="/users/{user_id}/file-requests", tags=["file requests"])
 
 RequestStateQuery = Annotated[LinkState | None, Query(description="Only file requests in this state. By default all that are not revoked.")]
 
@@ -92,6 +93,31 @@ def replace_file_request_address(
 def revoke_file_request(request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep) -> None:
     """Revoke a file request: its link stops working. Files that were uploaded to it are not deleted."""
     file_requests.revoke(user, request_id)
+
+
+@user_router.get("", response_model=list[FileRequest], responses=problem_responses("permission_denied"))
+def list_user_file_requests(  # noqa: PLR0913, PLR0917 - the parameters of a page
+    user_id: UUID,
+    request: Request,
+    response: Response,
+    user: CurrentUserDep,
+    file_requests: FileRequestsDep,
+    public_url: PublicUrlDep,
+    state: RequestStateQuery = None,
+    limit: LimitQuery = 100,
+    cursor: CursorQuery = None,
+) -> list[FileRequest]:
+    """List the file requests of a user, newest first, without their addresses. Superusers only."""
+    after = None if cursor is None else Cursor.decode(cursor)
+    page = file_requests.page_of_user(user, user_id, state=state, limit=limit, after=after)
+    set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
+    return [_present(found, public_url) for found in page.requests]
+
+
+@user_router.delete("/{request_id}", status_code=204, responses=problem_responses("permission_denied", "file_request_not_found"))
+def revoke_file_request_of_user(user_id: UUID, request_id: UUID, user: CurrentUserDep, file_requests: FileRequestsDep) -> None:
+    """Revoke a file request of a user. Superusers only. Files that were uploaded to it are not deleted."""
+    file_requests.revoke_of_user(user, user_id, request_id)
 
 
 def _present(found: OwnedFileRequest, public_url: str) -> FileRequest:

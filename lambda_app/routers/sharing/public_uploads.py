@@ -3,17 +3,20 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import Request
+from fastapi import Request, Response
 
 from lambda_app.dependencies.services import PublicUploadsDep, ReceiptsDep, ServicesDep
+from lambda_app.routers.files.uploads import present_parts
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.request_classification import prefers_html
 from lambda_app.routers.http.router import Router
 from lambda_app.routers.sharing.file_request_pages import request_page
 from lambda_app.schemas.files.files import DeclaredFile
+from lambda_app.schemas.files.uploads import DeclaredMultipart, Part, PartUploads, UploadedParts
 from lambda_app.schemas.receipts import Receipt
-from lambda_app.schemas.sharing.file_requests import GuestCompletion, GuestFile, GuestUpload, OpenRequest
+from lambda_app.schemas.sharing.file_requests import GuestCompletion, GuestFile, GuestMultipartUpload, GuestParts, GuestUpload, OpenRequest
 from lambda_app.services.sharing.public_uploads import FileRequestClosedError
+from lambda_app.storage.parts import plan_parts
 from lambda_app.storage.s3 import bucket_url
 
 router = Router(prefix="/r/{token}", tags=["public uploads"])
@@ -73,6 +76,76 @@ def start_public_upload(token: str, declared: DeclaredFile, uploads: PublicUploa
         expires_at=request.expires_at,
         guest_token=upload.guest_token,
     )
+
+
+@router.post(
+    "/multipart",
+    status_code=201,
+    response_model=GuestMultipartUpload,
+    responses=problem_responses(
+        "link_not_found",
+        "file_request_full",
+        "content_type_refused",
+        "no_room",
+        "file_too_large",
+        "too_large",
+        "too_many_uploads",
+        "store_unavailable",
+    ),
+)
+def start_public_multipart_upload(
+    token: str, declared: DeclaredMultipart, uploads: PublicUploadsDep, response: Response
+) -> GuestMultipartUpload:
+    """Start a multipart upload to a file request: declare a file whose content is sent in parts.
+
+    Get presigned URLs from `POST /r/{token}/files/{file_id}/parts` shortly before you send the parts, send each part, then call
+    `POST /r/{token}/files/{file_id}/complete`. To resume, get the uploaded parts from `POST /r/{token}/files/{file_id}/uploaded-parts`.
+    """
+    started = uploads.start_multipart(token, declared)
+    response.headers["Cache-Control"] = "no-store"
+    plan = plan_parts(started.file.size_bytes)
+    return GuestMultipartUpload(
+        file_id=started.file.id,
+        part_size_bytes=plan.part_size_bytes,
+        part_count=plan.count,
+        expires_at=started.file.upload_expires_at,
+        guest_token=started.guest_token,
+    )
+
+
+@router.post(
+    "/files/{file_id}/parts",
+    response_model=PartUploads,
+    responses=problem_responses(
+        "link_not_found", "not_in_parts", "upload_lost", "no_such_part", "part_digests_differ", "store_unavailable"
+    ),
+)
+def sign_public_parts(token: str, file_id: str, parameters: GuestParts, uploads: PublicUploadsDep, response: Response) -> PartUploads:
+    """Return presigned URLs for these parts of a guest's upload. A part can be signed and sent again, for example after an error."""
+    signed = uploads.sign_parts(token, _require_id(file_id), parameters.guest_token, parameters.parts)
+    response.headers["Cache-Control"] = "no-store"
+    return present_parts(signed)
+
+
+@router.post(
+    "/files/{file_id}/uploaded-parts",
+    response_model=UploadedParts,
+    responses=problem_responses("link_not_found", "not_in_parts", "upload_lost", "store_unavailable"),
+)
+def list_public_parts(token: str, file_id: str, completion: GuestCompletion, uploads: PublicUploadsDep) -> UploadedParts:
+    """List the parts that have been uploaded. POST, because URLs are logged and the `guest_token` is not."""
+    plan, parts = uploads.list_parts(token, _require_id(file_id), completion.guest_token)
+    return UploadedParts(part_size_bytes=plan.part_size_bytes, part_count=plan.count, parts=[Part.model_validate(part) for part in parts])
+
+
+@router.post(
+    "/files/{file_id}/abort",
+    status_code=204,
+    responses=problem_responses("link_not_found", "not_in_parts", "store_unavailable"),
+)
+def abort_public_upload(token: str, file_id: str, completion: GuestCompletion, uploads: PublicUploadsDep) -> None:
+    """End a multipart upload in progress: delete its parts. It no longer counts for the file request or the owner's quota."""
+    uploads.abort(token, _require_id(file_id), completion.guest_token)
 
 
 @router.post(

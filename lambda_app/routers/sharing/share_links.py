@@ -182,6 +182,7 @@ def _opened_share(opened: OpenShare, path: str) -> OpenedShare:
             for file in opened.files
         ],
         sender_name=opened.sender_name,
+        title=share.title,
         note=share.note,
         expires_at=share.expires_at,
         downloads_left=None if share.max_downloads is None else max(0, share.max_downloads - share.download_count),

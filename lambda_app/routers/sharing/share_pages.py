@@ -14,6 +14,7 @@ from lambda_app.routers.http.branding import branding_of
 from lambda_app.routers.http.link_template import FORM_PAGE_HEADERS, render_link_page
 from lambda_app.schemas.archives import LinkedArchive
 from lambda_app.schemas.sharing.shares import OpenedShare
+from lambda_app.schemas.text import DIRECTION_MARKS
 
 _ARCHIVE_TITLES = {
     ArchiveStatus.QUEUED: "The zip is queued",
@@ -27,7 +28,8 @@ REFRESH_SECONDS = 4
 
 def files_page(request: Request, opened: OpenedShare, path: str) -> HTMLResponse:
     """Return the page of the files that the link at `path` offers."""
-    page = render_link_page(branding_of(request.scope), root_path=_root_path(request), title="Shared files", opened=opened, action=path)
+    title = DIRECTION_MARKS.sub("", opened.title or "").strip() or "Shared files"
+    page = render_link_page(branding_of(request.scope), root_path=_root_path(request), title=title, opened=opened, action=path)
     return HTMLResponse(page, headers=FORM_PAGE_HEADERS)
 
 

@@ -129,9 +129,10 @@ class UserSelfUpdate(RequestModel):
 
 
 class UserUpdate(UserSelfUpdate):
-    """Changes of an account. Only a superuser can change `is_active`, `is_superuser`, `email_verified` and the quota.
+    """Changes of an account.
 
-    A new e-mail, password or role needs the current password of the user who changes the account.
+    Only a superuser can change `is_active`, `is_superuser`, `email_verified`, `requires_second_factor` and the quota. A new
+    e-mail, password, role or requirement needs the current password of the user who changes the account.
     """
 
     model_config = examples({"quota_bytes": 1099511627776, "quota_files": None}, {"is_active": False})
@@ -139,12 +140,15 @@ class UserUpdate(UserSelfUpdate):
     is_active: bool | None = Field(default=None, strict=True, description="Whether the user can sign in. Superusers only.")
     is_superuser: bool | None = Field(default=None, strict=True, description="Whether the user is a superuser. Superusers only.")
     email_verified: bool | None = Field(default=None, strict=True, description="Whether the address is known to belong to the user.")
+    requires_second_factor: bool | None = Field(
+        default=None, strict=True, description="Whether the account must have a second factor. Superusers only."
+    )
     quota_bytes: int | None = Field(default=None, strict=True, ge=0, le=2**62, description="Maximum stored bytes; null means the default.")
     quota_files: int | None = Field(
         default=None, strict=True, ge=0, le=2**31 - 1, description="Maximum number of files; null means the default."
     )
 
-    _cannot_be_null = field_validator("is_active", "is_superuser", "email_verified", mode="before")(refuse_null)
+    _cannot_be_null = field_validator("is_active", "is_superuser", "email_verified", "requires_second_factor", mode="before")(refuse_null)
 
 
 class User(ResponseModel):
@@ -159,6 +163,9 @@ class User(ResponseModel):
     locale: str | None = Field(description="Language tag (BCP 47) for pages and mails; null means the browser's.")
     time_zone: str | None = Field(description="IANA name of the time zone in which times are shown; null means the browser's.")
     has_second_factor: bool = Field(description="Whether a sign-in needs a one-time code.")
+    requires_second_factor: bool = Field(
+        description="Whether a superuser requires a second factor for this account. The server may require one of others too."
+    )
     shows_name_on_links: bool = Field(description="Whether visitors of the user's share links and file requests see `display_name`.")
     deletion_at: Timestamp | None = Field(description="When the account is deleted with everything in it; null unless that was requested.")
     created_at: Timestamp = Field(description="When it was created.")

@@ -15,7 +15,7 @@ PARTS_PER_CALL = 100
 CRC64NVME_PATTERN = "^[0-9A-Za-z+/]{11}=$"
 
 
-class MultipartCreate(RequestModel):
+class DeclaredMultipart(RequestModel):
     """The declaration of a file to upload in parts.
 
     It has no SHA-256 of the whole file, because S3 does not compute one for multipart uploads. Each part can have its own SHA-256, and
@@ -34,6 +34,20 @@ class MultipartCreate(RequestModel):
         default=False, strict=True, description="Whether each part is signed with its SHA-256, which S3 then checks."
     )
     description: Description | None = Field(default=None, description="A text about the file.")
+
+
+class MultipartCreate(DeclaredMultipart):
+    """The declaration of a file to upload in parts, and its visibility.
+
+    It has no SHA-256 of the whole file, because S3 does not compute one for multipart uploads. Each part can have its own SHA-256, and
+    the completion can have the CRC64NVME of the whole file.
+    """
+
+    model_config = examples(
+        {"filename": "recording.mp4", "content_type": "video/mp4", "size_bytes": 7340032000},
+        {"filename": "backup.tar", "content_type": "application/x-tar", "size_bytes": 734003200, "has_part_digests": True},
+    )
+
     is_public: bool = Field(default=False, strict=True, description="Whether anyone who knows the id can read the file.")
 
 

@@ -10,12 +10,13 @@ from lambda_app.models.sharing.file_requests import CONTENT_TYPE_RULE_MAX_LENGTH
 from lambda_app.schemas.accounts.sessions import Secret
 from lambda_app.schemas.base import RequestModel, ResponseModel, examples, refuse_null
 from lambda_app.schemas.files.files import FileUploadResponse
+from lambda_app.schemas.files.uploads import MultipartUpload, PartsRequest
 from lambda_app.schemas.media_types import normalize_media_range
 from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES, Instant, Timestamp
 
 MAX_SIZE_DEFAULT_BYTES = 1024**3
-MAX_SIZE_LIMIT_BYTES = 5 * 1024**3
-"""Guests upload a file in one PUT, for which S3 allows 5 GiB."""
+MAX_SIZE_LIMIT_BYTES = 10_000 * 5 * 1024**3
+"""The largest file of a multipart upload: 10,000 parts of 5 GiB. Guests upload a file of more than 5 GiB in parts."""
 MAX_FILES_DEFAULT = 100
 MAX_FILES_LIMIT = 10_000
 CONTENT_TYPE_RULES_MAX_COUNT = 50
@@ -128,6 +129,26 @@ class GuestUpload(FileUploadResponse):
     """A presigned upload request. `guest_token` completes this upload and appears in this response only."""
 
     guest_token: str = Field(repr=False, description="Completes this upload. Only this response contains it.")
+
+
+class GuestMultipartUpload(MultipartUpload):
+    """A multipart upload of a guest. `guest_token` signs, lists and completes its parts and appears in this response only."""
+
+    guest_token: str = Field(repr=False, description="Continues and completes this upload. Only this response contains it.")
+
+
+class GuestParts(PartsRequest):
+    """The parts to sign, and the `guest_token` of their upload."""
+
+    model_config = examples(
+        {"guest_token": "Yk3q9vXr0Zc1LdT7wPsN5uHbE8fJmA2gKoQiVxCy4Rt", "parts": [{"number": 1}, {"number": 2}]},
+        {
+            "guest_token": "m8Tn2QxWc5Lr9KzB1vYdH7sJpF4gEoUa6iRyNtCkX3w",
+            "parts": [{"number": 1, "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}],
+        },
+    )
+
+    guest_token: Secret = Field(repr=False, description="The token of the upload, from its start.")
 
 
 class GuestCompletion(RequestModel):

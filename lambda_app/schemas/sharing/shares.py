@@ -9,15 +9,17 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
-from lambda_app.models.sharing.shares import NOTE_MAX_LENGTH, SLUG_MAX_LENGTH, ShareAudience
-from lambda_app.schemas.accounts.users import OneTimeCode, SubmittedPassword, normalise_email
+from lambda_app.models.sharing.shares import NOTE_MAX_LENGTH, SHARE_TITLE_MAX_LENGTH, SLUG_MAX_LENGTH, ShareAudience
+from lambda_app.schemas.accounts.users import Email, OneTimeCode, SubmittedPassword, normalise_email
 from lambda_app.schemas.base import RequestModel, ResponseModel, examples, refuse_null
-from lambda_app.schemas.text import ONE_LINE, SEVERAL_LINES, Instant, Timestamp
+from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES, Instant, Timestamp
 
 T = TypeVar("T")
 
 FILES_PER_SHARE = 100
 RECIPIENTS_PER_SHARE = 100
+MAIL_RECIPIENTS_MAX = 20
+"""Recipients of one request to mail a link."""
 SLUG_MIN_LENGTH = 3
 TOKEN_LENGTH = 22
 """Length of a random token, in characters. Slugs of this length are refused, so that tokens and slugs can be told apart."""
@@ -115,7 +117,9 @@ Recipient = Annotated[
     AfterValidator(_normalise_recipient),
 ]
 Recipients = Annotated[list[Recipient], Field(max_length=RECIPIENTS_PER_SHARE), AfterValidator(_once_each)]
+FileIds = Annotated[list[UUID], Field(min_length=1, max_length=FILES_PER_SHARE), AfterValidator(_once_each)]
 Expiry = Annotated[Instant, AfterValidator(_refuse_far_future)]
+Title = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=SHARE_TITLE_MAX_LENGTH), ONE_LINE, NOT_BLANK]
 Note = Annotated[str, StringConstraints(strict=True, max_length=NOTE_MAX_LENGTH), SEVERAL_LINES]
 MaxDownloads = Annotated[int, Field(strict=True, ge=1, le=MAX_DOWNLOADS_LIMIT)]
 SharePassword = Annotated[SubmittedPassword, StringConstraints(min_length=SHARE_PASSWORD_MIN_LENGTH, max_length=PASSWORD_MAX_LENGTH)]
@@ -137,6 +141,7 @@ class ShareOptions(RequestModel):
     )
     recipients: Recipients = Field(default=[], description="E-mail addresses or ids of users, for the audience `named`.")
     allows_download: bool = Field(default=True, strict=True, description="If false, visitors see only names and sizes.")
+    title: Title | None = Field(default=None, description="A heading for visitors and for the list of links.")
     note: Note | None = Field(default=None, description="Shown to the visitors of the link.")
 
     @model_validator(mode="after")
@@ -159,9 +164,31 @@ class ShareCreate(ShareOptions):
         },
     )
 
-    file_ids: Annotated[list[UUID], Field(min_length=1, max_length=FILES_PER_SHARE), AfterValidator(_once_each)] = Field(
-        description="The files of the link."
+    file_ids: FileIds = Field(description="The files of the link.")
+
+
+class LinkFiles(RequestModel):
+    """Files to add to a share link."""
+
+    model_config = examples(
+        {"file_ids": ["5d1f0a4c-93be-4f6e-8c1d-7e2a9b3c4d5e"]},
+        {"file_ids": ["0b8f7d3e-6a52-4c0d-9a5e-2f6f4b1c7a10", "7a1c2b3d-4e5f-4061-8273-849aabbccdde"]},
     )
+
+    file_ids: FileIds = Field(description="The files to add, behind those that the link has. A file that it has keeps its place.")
+
+
+class ShareMail(RequestModel):
+    """Who receives the address of a share link by mail."""
+
+    model_config = examples(
+        {"addresses": ["grace@example.com"]}, {"addresses": ["grace@example.com", "alan@example.com"], "message": "As promised."}
+    )
+
+    addresses: Annotated[list[Email], Field(min_length=1, max_length=MAIL_RECIPIENTS_MAX), AfterValidator(_once_each)] = Field(
+        description="The recipients. They need no account."
+    )
+    message: Note | None = Field(default=None, description="A text for the recipients. The mail quotes it.")
 
 
 class ShareUpdate(RequestModel):
@@ -177,6 +204,7 @@ class ShareUpdate(RequestModel):
     audience: ShareAudience | None = Field(default=None, description="Who can open the link.")
     recipients: Recipients | None = Field(default=None, description="E-mail addresses or ids of users, for the audience `named`.")
     allows_download: bool | None = Field(default=None, strict=True, description="If false, visitors see only names and sizes.")
+    title: Title | None = Field(default=None, description="The new heading; null removes it.")
     note: Note | None = Field(default=None, description="The new text for visitors; null removes it.")
 
     _cannot_be_cleared = field_validator("audience", "recipients", "allows_download", mode="before")(refuse_null)
@@ -192,7 +220,11 @@ class Share(ResponseModel):
         "`POST …/rotate` gives a new one.",
     )
     slug: str | None = Field(description="The chosen address; null for a random token.")
+    title: str | None = Field(description="A heading for visitors and for the list of links.")
     file_ids: list[UUID] = Field(description="The files of the link.")
+    file_count: int = Field(description="Number of files that the link opens now: not of those in the trash.")
+    size_bytes: int = Field(description="Size of these files together.")
+    first_filenames: list[str] = Field(description="Names of the first three of these files.")
     has_password: bool = Field(description="Whether visitors must send a password.")
     expires_at: Timestamp | None = Field(description="When the link stops working; null means never.")
     max_downloads: int | None = Field(description="Maximum number of downloads, over all files; null means no limit.")
@@ -225,6 +257,7 @@ class OpenedShare(ResponseModel):
 
     files: list[LinkedFile] = Field(description="The files of the link.")
     sender_name: str | None = Field(description="Name of the person who shared the files, if that person shows it. It is not verified.")
+    title: str | None = Field(description="The heading that the owner chose.")
     note: str | None = Field(description="A text of the owner.")
     expires_at: Timestamp | None = Field(description="When the link stops working; null means never.")
     downloads_left: int | None = Field(description="Downloads that are left; null means no limit.")

@@ -10,6 +10,7 @@ from lambda_app.models import User
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.schemas.accounts.api_keys import Scope
+from lambda_app.services.accounts.factor_policy import EnrolmentRequiredError
 
 
 class ScopeMissingError(PermissionDeniedError):
@@ -27,20 +28,23 @@ class AuthenticationService:
         self._api_keys = api_keys
         self._tokens = tokens
 
-    def authenticate(self, credential: str, *, scope: Scope | None) -> User:
+    def authenticate(self, credential: str, *, scope: Scope | None, is_enrolment: bool = False) -> User:
         """Return the active user to whom the credential belongs.
 
         `scope` is the scope that an API key must have; with None, any API key is accepted. Access tokens have no scopes.
+        `is_enrolment`: the request is open to users who must set up a second factor first.
 
-        Raises NotAuthenticatedError, ScopeMissingError, UnavailableError.
+        Raises NotAuthenticatedError, ScopeMissingError, EnrolmentRequiredError, UnavailableError.
         """
-        return self._by_api_key(credential, scope) if is_api_key(credential) else self._by_access_token(credential)
+        return self._by_api_key(credential, scope) if is_api_key(credential) else self._by_access_token(credential, is_enrolment)
 
-    def _by_access_token(self, token: str) -> User:
+    def _by_access_token(self, token: str, is_enrolment: bool) -> User:
         claims = self._tokens.read(token)
         user = self._sessions.get_user_of(claims.session_id, claims.user_id, claims.token_epoch)
         if user is None:
             raise NotAuthenticatedError
+        if claims.must_enrol and not is_enrolment:
+            raise EnrolmentRequiredError
         _set_actor(user, f"session:{claims.session_id}")
         return user
 

@@ -9,6 +9,7 @@ from lambda_app.core.security.tokens import AccessTokens
 from lambda_app.repositories.accounts.callers import Caller, CallerRepository, Credential, api_key_credential, session_credential
 from lambda_app.schemas.accounts.api_keys import Scope
 from lambda_app.services.accounts.authentication import require_scope
+from lambda_app.services.accounts.factor_policy import EnrolmentRequiredError
 
 
 @dataclass(slots=True)
@@ -17,6 +18,8 @@ class SubmittedCredential:
 
     text: str = field(repr=False)
     scope: Scope | None
+    is_enrolment: bool = False
+    """Whether the request is open to users who must set up a second factor first."""
     is_checked: bool = False
     """Whether the database has decided about it. An error before that must not be answered without a check: see `require_checked`."""
 
@@ -29,12 +32,19 @@ class CallerService:
         self._tokens = tokens
 
     def read(self, submitted: SubmittedCredential) -> Credential:
-        """Return the parameters of the statement that authenticates. Raises NotAuthenticatedError, UnavailableError."""
+        """Return the parameters of the statement that authenticates.
+
+        The token itself shows whether its user must set up a second factor first, so the check precedes the statement, which may write.
+
+        Raises NotAuthenticatedError, EnrolmentRequiredError, UnavailableError.
+        """
         if is_api_key(submitted.text):
             if not has_valid_checksum(submitted.text):
                 raise NotAuthenticatedError
             return api_key_credential(hash_secret(submitted.text))
         claims = self._tokens.read(submitted.text)
+        if claims.must_enrol and not submitted.is_enrolment:
+            raise EnrolmentRequiredError
         return session_credential(user_id=claims.user_id, session_id=claims.session_id, token_epoch=claims.token_epoch)
 
     def accept(self, submitted: SubmittedCredential, credential: Credential, caller: Caller | None) -> Caller:

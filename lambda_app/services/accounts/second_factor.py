@@ -20,6 +20,7 @@ from lambda_app.core.security.totp import (
 from lambda_app.models import User
 from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
 from lambda_app.repositories.accounts.users import UserRepository
+from lambda_app.services.accounts.factor_policy import FactorPolicy
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose
 
 _RESET_MAIL = """An administrator has turned off two-factor sign-in of your account. You can turn it on again in the settings.
@@ -47,6 +48,13 @@ class SecondFactorOnError(ConflictError):
 
     code = "second_factor_on"
     message = "Two-factor sign-in is already on; turn it off before you set it up again"
+
+
+class MandatoryFactorError(ConflictError):
+    """The account must have a second factor."""
+
+    code = "second_factor_mandatory"
+    message = "Your account must have a second factor; you can replace the recovery codes, but not turn it off"
 
 
 class NoSecondFactorError(ConflictError):
@@ -109,6 +117,7 @@ class SecondFactorService:
         verifier: SecondFactorVerifier,
         login_throttle: LoginThrottle,
         cipher: LinkTokenCipher,
+        policy: FactorPolicy,
         issuer: str,
     ) -> None:
         self._factors = factors
@@ -116,6 +125,7 @@ class SecondFactorService:
         self._verifier = verifier
         self._login_throttle = login_throttle
         self._cipher = cipher
+        self._policy = policy
         self._issuer = issuer
 
     def start(self, user: User, *, current_password: str) -> FactorSecret:
@@ -155,8 +165,13 @@ class SecondFactorService:
         return self._new_recovery_codes(user, action="second_factor.recovery_codes_renewed")
 
     def turn_off(self, user: User, *, current_password: str, otp: str) -> None:
-        """Turn the second factor off. Raises CurrentPasswordError, NoSecondFactorError, BadSecondFactorError, ThrottledError."""
+        """Turn the second factor off.
+
+        Raises CurrentPasswordError, NoSecondFactorError, BadSecondFactorError, MandatoryFactorError, ThrottledError.
+        """
         self._require_both(user, current_password, otp)
+        if self._policy.requires_factor(user):
+            raise MandatoryFactorError
         if not self._factors.clear(user.id, action="second_factor.disabled"):
             raise NoSecondFactorError
 

@@ -17,6 +17,7 @@ from lambda_app.repositories.accounts.sessions import SessionRepository, Success
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
+from lambda_app.services.accounts.factor_policy import EnrolmentRequiredError, FactorPolicy
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose, attempt_keys
 from lambda_app.services.accounts.second_factor import SecondFactorVerifier
 
@@ -99,6 +100,7 @@ class SessionPolicy:
 
     lifetime: timedelta
     requires_verified_email: bool
+    factor: FactorPolicy
 
 
 class SessionService:
@@ -157,6 +159,16 @@ class SessionService:
             user = self._keep(user, keeps_account=keeps_account)
         if self._passwords.needs_rehash(user.hashed_password):
             self._users.replace_hash(user, self._passwords.hash(password))
+        return user
+
+    def verify_visitor(self, *, email: str, password: str, otp: str | None) -> User:
+        """Return the user with these credentials, who opens no session and so cannot set up a second factor.
+
+        Raises EnrolmentRequiredError, and the errors of `verify_credentials`.
+        """
+        user = self.verify_credentials(email=email, password=password, otp=otp)
+        if self._policy.factor.must_enrol(user):
+            raise EnrolmentRequiredError
         return user
 
     def _keep(self, user: User, *, keeps_account: bool) -> User:
@@ -243,12 +255,29 @@ class SessionService:
         last = sessions[-1] if len(rows) > limit else None
         return SessionPage(sessions, None if last is None else Cursor(_NEWEST_FIRST, last.created_at, last.id))
 
+    def page_sessions_of(self, administrator: User, user_id: UUID, *, limit: int, after: Cursor | None) -> SessionPage:
+        """Return one page of the active sessions of any user; superusers only. Raises PermissionDeniedError, NotFoundError."""
+        if not administrator.is_superuser:
+            raise PermissionDeniedError
+        return self.page_sessions(self._users.require(user_id), limit=limit, after=after)
+
+    def revoke_of(self, administrator: User, user_id: UUID, session_id: UUID) -> None:
+        """End one session of any user; superusers only. Raises PermissionDeniedError, NotFoundError."""
+        if not administrator.is_superuser:
+            raise PermissionDeniedError
+        if self._sessions.end(session_id, user_id=user_id, action="session.revoked") is None:
+            raise NotFoundError("Session not found", code="session_not_found")
+
     def revoke(self, user: User, session_id: UUID) -> None:
         """End one of the user's sessions. Raises NotFoundError."""
         if self._sessions.end(session_id, user_id=user.id, action="session.revoked") is None:
             raise NotFoundError("Session not found", code="session_not_found")
 
-    def _open(self, user: User, email: str) -> SignedIn:
+    def open_approved(self, user: User) -> SignedIn:
+        """Open a session that the user has approved in another one."""
+        return self._open(user, None)
+
+    def _open(self, user: User, email: str | None) -> SignedIn:
         now, context, refresh_token = clock.now(), request_context(), new_secret()
         session = UserSession(
             id=uuid4(),
@@ -261,11 +290,12 @@ class SessionService:
             user_agent=context.user_agent,
         )
         signed_in = self._signed_in(user, session, refresh_token)
-        self._sessions.open(session, hash_secret(refresh_token), attempt=attempt_keys(email))
+        self._sessions.open(session, hash_secret(refresh_token), attempt=None if email is None else attempt_keys(email))
         return signed_in
 
     def _signed_in(self, user: User, session: UserSession, refresh_token: str) -> SignedIn:
-        access_token = self._tokens.issue(user.id, session_id=session.id, token_epoch=session.token_epoch)
+        must_enrol = self._policy.factor.must_enrol(user)
+        access_token = self._tokens.issue(user.id, session_id=session.id, token_epoch=session.token_epoch, must_enrol=must_enrol)
         return SignedIn(access_token, refresh_token, session_expires_at=session.expires_at)
 
 

@@ -28,7 +28,7 @@ QUOTA_FIELDS = frozenset({"quota_bytes", "quota_files"})
 """Fields that only a superuser can change; None means the default quota."""
 PROFILE_FIELDS = frozenset({"display_name", "locale", "time_zone", "shows_name_on_links"})
 """Fields that users set for themselves. Superusers can clear them, because others read the name."""
-PROTECTED_FIELDS = frozenset({"email", "password", "is_superuser"})
+PROTECTED_FIELDS = frozenset({"email", "password", "is_superuser", "requires_second_factor"})
 """Fields that decide who controls an account and with which power. Changing them requires the editor's own current password, also for
 another user's account: a stolen session of a superuser must not suffice to take accounts over."""
 REGISTRATION_KIND = "register"
@@ -111,10 +111,19 @@ class UserService:
             raise TooManyRegistrationsError.until(clock.now() + MAIL_WINDOW)
         return self._create(registration, is_superuser=False)
 
+    def register_invited(self, registration: UserCreate) -> User:
+        """Create an account with a confirmed address. The caller has verified an invitation that was mailed to it.
+
+        Raises EmailTakenError, WeakPasswordError.
+        """
+        validate_password_strength(registration.password, email=registration.email)
+        return self._create(registration, is_superuser=False, is_confirmed=True)
+
     def create_superuser(self, registration: UserCreate) -> User:
         """Create a superuser. For the operator's command line only. Raises EmailTakenError, WeakPasswordError."""
         validate_password_strength(registration.password, email=registration.email)
-        return self._create(registration, is_superuser=True)
+        # The operator enters the address, so it needs no verification.
+        return self._create(registration, is_superuser=True, is_confirmed=True)
 
     def reset_password(self, email: str, password: str) -> User:
         """Set a new password and end all sessions of the account. For the operator's command line only.
@@ -212,6 +221,8 @@ class UserService:
             raise PermissionDeniedError("Only a superuser can change quotas")
         if "email_verified" in changes and not editor.is_superuser:
             raise PermissionDeniedError("Only a superuser can change email_verified; users confirm their address by mail")
+        if "requires_second_factor" in changes and not editor.is_superuser:
+            raise PermissionDeniedError("Only a superuser can change requires_second_factor")
         if not changes.keys() & ROLE_FIELDS:
             return
         if not editor.is_superuser:
@@ -226,7 +237,7 @@ class UserService:
         except ValueError:
             return None
 
-    def _create(self, registration: UserCreate, *, is_superuser: bool) -> User:
+    def _create(self, registration: UserCreate, *, is_superuser: bool, is_confirmed: bool = False) -> User:
         now = clock.now()
         user = User(
             id=uuid4(),
@@ -235,8 +246,7 @@ class UserService:
             is_active=True,
             is_superuser=is_superuser,
             token_epoch=0,
-            # The operator enters the superuser's address, so it needs no verification.
-            email_verified_at=now if is_superuser else None,
+            email_verified_at=now if is_confirmed else None,
             created_at=now,
             updated_at=now,
         )
@@ -245,7 +255,7 @@ class UserService:
 
 def _audit_entry_of(changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the audit log's action and details for a change. The details contain neither passwords nor addresses."""
-    shown = sorted(changes.keys() & (ROLE_FIELDS | QUOTA_FIELDS | {"email_verified"}))
+    shown = sorted(changes.keys() & (ROLE_FIELDS | QUOTA_FIELDS | {"email_verified", "requires_second_factor"}))
     details = {"fields": sorted(changes), **{name: changes[name] for name in shown}}
     if changes.keys() <= PROFILE_FIELDS:
         return "user.profile_changed", details
@@ -254,6 +264,7 @@ def _audit_entry_of(changes: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         "email": "user.email_changed",
         "is_superuser": "user.role_changed",
         "email_verified": "user.email_verified" if changes.get("email_verified") else "user.email_unverified",
+        "requires_second_factor": "second_factor.required" if changes.get("requires_second_factor") else "second_factor.optional",
         "quota_bytes": "user.quota_changed",
         "quota_files": "user.quota_changed",
         "is_active": "user.enabled" if changes.get("is_active") else "user.disabled",

@@ -14,8 +14,9 @@ from lambda_app.core.errors import StoreUnavailableError, UnavailableError
 from lambda_app.models import Archive
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.services.archives.archives import CONTENT_TYPE, FILE_WITHHELD, FILES_CHANGED
+from lambda_app.services.archives.export_data import ExportPreparation
 from lambda_app.services.archives.parts import FileMissingError, Part, PartBuilder
-from lambda_app.storage.keys import archive_request_key
+from lambda_app.storage.keys import archive_request_key, export_document_key
 from lambda_app.storage.object_store import MultipartResult, ObjectStore, ObjectWithheldError, StoredPart
 
 LEASE = timedelta(minutes=5)
@@ -60,8 +61,11 @@ class _BudgetExceededError(Exception):
 class ArchiveBuildService:
     """Builds archives. Two workers on the same archive are safe: both write the same bytes, and only the lease holder can finish it."""
 
-    def __init__(self, *, transitions: ArchiveTransitionRepository, store: ObjectStore, retention: timedelta) -> None:
+    def __init__(
+        self, *, transitions: ArchiveTransitionRepository, exports: ExportPreparation, store: ObjectStore, retention: timedelta
+    ) -> None:
         self._transitions = transitions
+        self._exports = exports
         self._store = store
         self._retention = retention
 
@@ -77,6 +81,8 @@ class ArchiveBuildService:
         try:
             # Delete the processed queue marker: only a new object triggers the next event.
             self._store.delete(archive_request_key(archive.id))
+            if archive.is_export and not self._exports.prepare(archive):
+                raise _SupersededError  # noqa: TRY301 - as when a part finds that the lease is lost
             attempt.run()
         except _SupersededError:
             return BuildResult.SUPERSEDED
@@ -88,7 +94,18 @@ class ArchiveBuildService:
             if self._transitions.release_lease(archive):
                 self._store.put_marker(archive_request_key(archive.id))
             return BuildResult.UNFINISHED
-        return BuildResult.READY if self._transitions.finish(archive, expires_at=clock.now() + self._retention) else BuildResult.SUPERSEDED
+        return self._finish(archive)
+
+    def _finish(self, archive: Archive) -> BuildResult:
+        if not self._transitions.finish(archive, expires_at=clock.now() + self._retention):
+            return BuildResult.SUPERSEDED
+        self._delete_document(archive)
+        return BuildResult.READY
+
+    def _delete_document(self, archive: Archive) -> None:
+        # After a crash before this point, the sweep deletes it with the archive.
+        if archive.is_export:
+            self._store.delete(export_document_key(archive.id))
 
     def _schedule_retry(self, archive: Archive, error: UnavailableError) -> BuildResult:
         """Queue a retry after a delay, unless it cannot succeed. Raise the error when too many consecutive attempts have failed."""
@@ -118,6 +135,7 @@ class ArchiveBuildService:
         if archive.upload_id is not None:
             self._store.abort_multipart(archive.s3_key, archive.upload_id)
         self._store.delete(archive.s3_key)
+        self._delete_document(archive)
         return BuildResult.FAILED
 
 

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
-from lambda_app.models import Archive, ArchiveFile
-from lambda_app.storage.keys import object_key
+from lambda_app.models import Archive
+from lambda_app.repositories.archives.transitions import ArchiveEntry
+from lambda_app.storage.keys import export_document_key, object_key
 from lambda_app.storage.object_store import ByteSource, ObjectStore
 from lambda_app.storage.parts import PartPlan
 from lambda_app.storage.zip_layout import Kind, Segment, ZipEntry, ZipLayout
@@ -43,8 +44,9 @@ class PartBuilder:
     the part is incomplete. Only the last header of a part can lack its checksum, so at most one part is incomplete at a time.
     """
 
-    def __init__(self, archive: Archive, entries: Sequence[ArchiveFile], store: ObjectStore) -> None:
+    def __init__(self, archive: Archive, entries: Sequence[ArchiveEntry], store: ObjectStore) -> None:
         self._layout = ZipLayout([ZipEntry(entry.name, entry.size_bytes, entry.modified_at) for entry in entries])
+        self._archive_id = archive.id
         self._file_ids = [entry.file_id for entry in entries]
         self._sizes = [entry.size_bytes for entry in entries]
         self._crc32s = [0 if entry.size_bytes == 0 else entry.crc32 for entry in entries]
@@ -123,7 +125,10 @@ class PartBuilder:
         """Yield the open object if it is at this offset; otherwise open the entry's object there."""
         if self._cursor is None or (self._cursor.index, self._cursor.position) != (index, offset):
             self._close()
-            source = self._store.open(object_key(self._file_ids[index]), offset=offset)
+            file_id = self._file_ids[index]
+            # The document of an export has the id of the archive.
+            key = export_document_key(file_id) if file_id == self._archive_id else object_key(file_id)
+            source = self._store.open(key, offset=offset)
             if source is None:
                 raise FileMissingError
             self._cursor = _Cursor(index, offset, source)

@@ -17,6 +17,7 @@ from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
+from lambda_app.services.accounts.transfers import MOVING_SECONDS, FileMover
 from lambda_app.services.files.idempotency import KEY_LIFETIME
 from lambda_app.services.files.upload_verification import UploadVerification, VerificationResult
 from lambda_app.storage.keys import file_id_of, object_key
@@ -78,10 +79,12 @@ class SweepService:
         tombstones: TombstoneRepository,
         keys: IdempotencyRepository,
         accounts: AccountDeletionRepository,
+        mover: FileMover,
         store: ObjectStore,
     ) -> None:
         self._files = files
         self._accounts = accounts
+        self._mover = mover
         self._transitions = transitions
         self._tombstones = tombstones
         self._keys = keys
@@ -96,6 +99,7 @@ class SweepService:
             tombstones=self._tombstones,
             keys=self._keys,
             accounts=self._accounts,
+            mover=self._mover,
             store=self._store,
             verification=self._verification,
             now=clock.now(),
@@ -120,6 +124,7 @@ class _Run:
     tombstones: TombstoneRepository
     keys: IdempotencyRepository
     accounts: AccountDeletionRepository
+    mover: FileMover
     store: ObjectStore
     verification: UploadVerification
     now: datetime
@@ -130,6 +135,8 @@ class _Run:
     def steps(self) -> list[Iterator[None]]:
         rejected_before = self.now - REJECTED_RETENTION
         return [
+            # First: the files of an account must be moved before the account is deleted.
+            self._move_files(),
             self._each(lambda after: self.files.list_overdue(self.now, after=after, limit=PAGE_ROWS), self._end_upload),
             self._each(lambda after: self.files.list_ended(after=after, limit=PAGE_ROWS), self._finish),
             self._each(
@@ -209,6 +216,14 @@ class _Run:
         if purged is not None:
             self.report.purged += 1
             self._finish(purged)
+
+    def _move_files(self) -> Iterator[None]:
+        after: UUID | None = None
+        while not self.is_dry and (found := self.mover.transfers.list_moving(after=after, limit=PAGE_ROWS)):
+            for transfer_id in found:
+                after = transfer_id
+                self._try(partial(self.mover.move, transfer_id, seconds=MOVING_SECONDS))
+                yield
 
     def _delete_account(self, user_id: UUID) -> None:
         if self.is_dry:

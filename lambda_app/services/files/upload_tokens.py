@@ -16,9 +16,10 @@ from lambda_app.schemas.files.uploads import MultipartCreate, PartRequest
 from lambda_app.schemas.sharing.file_requests import matching_rules
 from lambda_app.services.accounts.authentication import current_api_key_id
 from lambda_app.services.files.files import FileService
+from lambda_app.services.files.parts import SignedPart
 from lambda_app.services.files.quota import Quota
 from lambda_app.services.files.upload_completion import NoPartsError
-from lambda_app.services.files.uploads import SignedPart, UploadService
+from lambda_app.services.files.uploads import UploadService
 from lambda_app.storage.content import declared_or_known_type
 from lambda_app.storage.object_store import StoredPart
 

@@ -1,4 +1,4 @@
-"""Uploads: start, sign and list parts, complete. `services/files/upload_completion` has the rules of completion."""
+"""Uploads: start, sign and list parts, complete. `upload_completion` has the rules of completion, `parts` those of parts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import AppError, GoneError, MalformedRequestError, TooLargeError, UnavailableError
+from lambda_app.core.errors import AppError, GoneError, TooLargeError, UnavailableError
 from lambda_app.models import File, FileStatus, User
 from lambda_app.models.files.files import SLOWEST_UPLOAD_BYTES_PER_SECOND
 from lambda_app.repositories.accounts.callers import Caller
@@ -17,11 +17,12 @@ from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.schemas.accounts.api_keys import Scope
 from lambda_app.schemas.files.files import DeclaredFile, FileCreate
-from lambda_app.schemas.files.uploads import MultipartCreate, PartRequest
+from lambda_app.schemas.files.uploads import DeclaredMultipart, MultipartCreate, PartRequest
 from lambda_app.services.accounts.authentication import require_scope
 from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestInProgressError
+from lambda_app.services.files.parts import PartUploads, SignedPart
 from lambda_app.services.files.quota import DeletionAllowance, DeletionAllowanceUsedError, Quota, QuotaExceededError
-from lambda_app.services.files.upload_completion import NoPartsError, UploadCompletion, UploadLostError, plan_of
+from lambda_app.services.files.upload_completion import UploadCompletion
 from lambda_app.storage.keys import object_key
 from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES, ObjectStore, PresignedRequest, StoredPart
 from lambda_app.storage.parts import MULTIPART_MAX_BYTES, PartPlan, plan_parts
@@ -44,15 +45,6 @@ class StartedUpload:
     """A pending file and the presigned request that uploads its bytes."""
 
     file: File
-    request: PresignedRequest
-
-
-@dataclass(frozen=True, slots=True)
-class SignedPart:
-    """A presigned request that uploads one part."""
-
-    number: int
-    size_bytes: int
     request: PresignedRequest
 
 
@@ -79,6 +71,7 @@ class UploadService:
         self._store = store
         self._default_quota = default_quota
         self._deletion_allowance = deletion_allowance
+        self._parts = PartUploads(store)
         self._completion = UploadCompletion(files=files, transitions=transitions, tombstones=tombstones, store=store)
 
     def start_upload(self, owner: User | Caller, declared: FileCreate, *, keyed: KeyedRequest | None = None) -> StartedUpload:
@@ -101,17 +94,14 @@ class UploadService:
     def start_multipart(self, owner: User, declared: MultipartCreate, *, keyed: KeyedRequest | None = None) -> File:
         """Create a pending file whose bytes are uploaded in parts. Raises the errors of `start_upload`."""
         require_scopes(declared)
-        if declared.size_bytes > MULTIPART_MAX_BYTES:
-            raise TooLargeError(f"A file can have at most {MULTIPART_MAX_BYTES} bytes", extra={"max_bytes": MULTIPART_MAX_BYTES})
+        require_multipart_size(declared.size_bytes)
         file = new_file(owner.id, declared)
         existing_id = None if keyed is None else self._idempotency.claim(keyed, file.id)
         if existing_id is not None:
             return self._require_existing(owner, existing_id)
         file.part_size_bytes = plan_parts(declared.size_bytes).part_size_bytes
         file.has_part_digests = declared.has_part_digests
-        file.upload_expires_at = (
-            file.created_at + MULTIPART_LIFETIME + timedelta(seconds=file.size_bytes / SLOWEST_MULTIPART_BYTES_PER_SECOND)
-        )
+        file.upload_expires_at = file.created_at + MULTIPART_LIFETIME + slowest_multipart_transfer(file.size_bytes)
         with self._idempotency.release_on_error(keyed, file.id):
             if not self._has_room(owner, file) or self._deletion_allowance.seconds_left(owner, clock.now()):
                 # Avoids starting an upload in S3 that the reservation below would refuse. The counters may be out of date.
@@ -128,27 +118,12 @@ class UploadService:
         return file
 
     def sign_parts(self, user: User, file_id: UUID, requested: Sequence[PartRequest]) -> list[SignedPart]:
-        """Sign the requests that upload these parts. A part can be signed and uploaded again.
-
-        Raises NoPartsError, UploadLostError, MalformedRequestError, NoSuchFileError, FileForbiddenError, UnavailableError.
-        """
-        file, upload_id, plan = self._require_parts(user, file_id)
-        signed = [self._sign_part(file, upload_id, plan, part) for part in requested]
-        # S3 would refuse every part only after its bytes were sent.
-        if not self._store.has_multipart(file.s3_key, upload_id):
-            raise UploadLostError
-        return signed
+        """Sign the requests that upload these parts. Raises NoSuchFileError, FileForbiddenError and the errors of `PartUploads.sign`."""
+        return self._parts.sign(self._files.require_manageable(file_id, user), requested)
 
     def list_parts(self, user: User, file_id: UUID) -> tuple[PartPlan, list[StoredPart]]:
-        """Return the part plan of the upload, and the parts that were uploaded.
-
-        Raises UploadLostError, NoPartsError, NoSuchFileError, FileForbiddenError, UnavailableError.
-        """
-        file, upload_id, plan = self._require_parts(user, file_id)
-        parts = self._store.list_parts(file.s3_key, upload_id)
-        if parts is None:
-            raise UploadLostError
-        return plan, parts
+        """Return the part plan and the uploaded parts. Raises NoSuchFileError, FileForbiddenError and the errors of `PartUploads.list`."""
+        return self._parts.list(self._files.require_manageable(file_id, user))
 
     def complete_upload(self, user: User, file_id: UUID, *, crc64nvme: str | None = None) -> File:
         """Make the file available if its object in S3 matches the declared file; idempotent.
@@ -208,22 +183,6 @@ class UploadService:
     def _sign_upload(self, file: File) -> PresignedRequest:
         return self._store.presign_upload(key=file.s3_key, size_bytes=file.size_bytes, content_type=file.content_type, sha256=file.sha256)
 
-    def _require_parts(self, user: User, file_id: UUID) -> tuple[File, str, PartPlan]:
-        file = self._files.require_manageable(file_id, user)
-        if file.status != FileStatus.PENDING or file.upload_id is None:
-            raise NoPartsError(extra={"file_status": file.status})
-        return file, file.upload_id, plan_of(file)
-
-    def _sign_part(self, file: File, upload_id: str, plan: PartPlan, part: PartRequest) -> SignedPart:
-        length = plan.length_of(part.number)
-        if length is None:
-            raise MalformedRequestError(f"Parts are numbered from 1 to {plan.count}", code="no_such_part")
-        if (part.sha256 is not None) != file.has_part_digests:
-            rule = "Each part of this upload needs a sha256" if file.has_part_digests else "Parts of this upload must not have a sha256"
-            raise MalformedRequestError(rule, code="part_digests_differ")
-        request = self._store.presign_part(key=file.s3_key, upload_id=upload_id, number=part.number, size_bytes=length, sha256=part.sha256)
-        return SignedPart(part.number, length, request)
-
 
 def require_scopes(declared: FileCreate | MultipartCreate) -> None:
     """Raise ScopeMissingError for a public file, if an API key without the scope `shares` authenticated the request."""
@@ -243,12 +202,12 @@ def require_single_upload(declared: FileCreate) -> None:
         )
 
 
-def new_file(owner_id: UUID | None, declared: DeclaredFile | MultipartCreate) -> File:
+def new_file(owner_id: UUID | None, declared: DeclaredFile | DeclaredMultipart) -> File:
     """Return a pending file that is not stored yet. `owner_id` is None where the inserting statement determines the owner."""
     return File(**pending_columns(declared), owner_id=owner_id)
 
 
-def pending_columns(declared: DeclaredFile | MultipartCreate) -> dict[str, Any]:
+def pending_columns(declared: DeclaredFile | DeclaredMultipart) -> dict[str, Any]:
     """Return the columns of a new pending file, without its owner and the end of its upload."""
     file_id, now = uuid4(), clock.now()
     return {
@@ -266,3 +225,14 @@ def pending_columns(declared: DeclaredFile | MultipartCreate) -> dict[str, Any]:
 def abandoned_at(file: File | DeclaredFile, request: PresignedRequest) -> datetime:
     """Return when an upload counts as abandoned: the URL's expiry plus the transfer time at the slowest speed."""
     return request.expires_at + timedelta(seconds=file.size_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND)
+
+
+def require_multipart_size(size_bytes: int) -> None:
+    """Raise TooLargeError if a file of this size cannot be uploaded in parts."""
+    if size_bytes > MULTIPART_MAX_BYTES:
+        raise TooLargeError(f"A file can have at most {MULTIPART_MAX_BYTES} bytes", extra={"max_bytes": MULTIPART_MAX_BYTES})
+
+
+def slowest_multipart_transfer(size_bytes: int) -> timedelta:
+    """Return how long the parts of a file may take at the slowest speed."""
+    return timedelta(seconds=size_bytes / SLOWEST_MULTIPART_BYTES_PER_SECOND)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError
+from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError, PermissionDeniedError
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.security.random_tokens import derive_secret, hash_secret, new_secret
@@ -109,6 +109,22 @@ class FileRequestService:
         requests = rows[:limit]
         next_cursor = Cursor(NEWEST_FIRST, requests[-1].created_at, requests[-1].id) if len(rows) > limit else None
         return FileRequestPage([self._with_token(row) for row in requests], next_cursor)
+
+    def page_of_user(self, viewer: User, owner_id: UUID, *, state: LinkState | None, limit: int, after: Cursor | None) -> FileRequestPage:
+        """Return one page of any user's requests, without their addresses; superusers only. Raises PermissionDeniedError."""
+        if not viewer.is_superuser:
+            raise PermissionDeniedError
+        rows = self._requests.page(owner_id=owner_id, state=state, order=NEWEST_FIRST, limit=limit + 1, after=after)
+        requests = rows[:limit]
+        next_cursor = Cursor(NEWEST_FIRST, requests[-1].created_at, requests[-1].id) if len(rows) > limit else None
+        return FileRequestPage([OwnedFileRequest(row, None) for row in requests], next_cursor)
+
+    def revoke_of_user(self, editor: User, owner_id: UUID, request_id: UUID) -> None:
+        """Revoke a request of any user; superusers only. Raises PermissionDeniedError, FileRequestNotFoundError."""
+        if not editor.is_superuser:
+            raise PermissionDeniedError
+        changes = {"revoked_at": clock.now(), "encrypted_token": None}
+        _require_found(self._requests.update(request_id, owner_id=owner_id, changes=changes, action="file_request.revoked"))
 
     def require(self, owner: User, request_id: UUID) -> OwnedFileRequest:
         """Return one of the user's requests. Raises FileRequestNotFoundError."""

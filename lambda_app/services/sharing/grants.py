@@ -4,9 +4,10 @@ from uuid import UUID
 
 from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.models import FileGrant, User
+from lambda_app.models.sharing.grants import GRANTS_PER_FILE
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.files.files import FileRepository
-from lambda_app.repositories.sharing.grants import GRANTS_PER_FILE, FileGrantRepository
+from lambda_app.repositories.sharing.grants import FileGrantRepository
 from lambda_app.schemas.sharing.grants import GrantCreate
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 

@@ -145,7 +145,7 @@ class ShareLinkService:
         if share.audience == ShareAudience.ANYONE:
             raise MalformedRequestError("This link needs no account; send only its password, if it has one", code="no_account_needed")
         email = credentials.email or ""
-        user = self._sessions.verify_credentials(email=email, password=credentials.account_password or "", otp=credentials.otp)
+        user = self._sessions.verify_visitor(email=email, password=credentials.account_password or "", otp=credentials.otp)
         self._links.record_sign_in(share, user, attempt=attempt_keys(email))
         return self._share_tokens.sign(ShareToken(share.id, previous.password_version, user.id, user.token_epoch), address=address)
 

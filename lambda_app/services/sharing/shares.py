@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError, UnavailableError
+from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError, PermissionDeniedError, UnavailableError
 from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.random_tokens import hash_secret, new_link_token
@@ -19,7 +19,7 @@ from lambda_app.repositories.sharing.shares import NoSuchShareError, ShareLimits
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.schemas.sharing.shares import ShareOptions, ShareUpdate
-from lambda_app.schemas.sharing.states import LinkState
+from lambda_app.schemas.sharing.states import LinkFilter, LinkState
 from lambda_app.services.files.idempotency import IdempotencyService, KeyedRequest, RequestInProgressError
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
@@ -137,17 +137,25 @@ class ShareService:
             share = self._new_share(user, share_id, options, address)
             details = ShareDetails(share, list(file_ids), sorted(user_ids), sorted(found.unconfirmed & user_ids.keys()))
             limits = ShareLimits(SHARES_PER_USER, SLUGS_PER_USER, slug_kept_since=share.created_at - SLUG_RETENTION)
-            if not self._shares.add(details, user, user_ids, limits=limits, with_key=keyed is not None):
+            created = self._shares.add(details, user, user_ids, limits=limits, with_key=keyed is not None)
+            if created is None:
                 raise self._refusal(user, file_ids, with_key=keyed is not None, slug=options.slug)
-        return SharedLink(details, address)
+        return SharedLink(created, address)
 
     def get(self, user: User, share_id: UUID) -> SharedLink:
         """Return a link that the user may manage. Raises NoSuchShareError."""
         return self._with_address(user, self._shares.require(share_id, user))
 
-    def page(self, user: User, *, state: LinkState | None, limit: int, after: Cursor | None) -> SharePage:
+    def page(self, user: User, filters: LinkFilter, *, limit: int, after: Cursor | None) -> SharePage:
         """Return the user's own links, newest first. Raises MalformedRequestError for a cursor of another order."""
-        return self._page(user, self._shares.page_of_owner(user, state=state, limit=limit + 1, after=_checked(after)), limit)
+        rows = self._shares.page_of_owner(user, filters, limit=limit + 1, after=_checked(after))
+        return self._page(user, rows, limit)
+
+    def page_of_user(self, viewer: User, owner_id: UUID, *, state: LinkState | None, limit: int, after: Cursor | None) -> SharePage:
+        """Return the links of any user, without their addresses; superusers only. Raises PermissionDeniedError, MalformedRequestError."""
+        if not viewer.is_superuser:
+            raise PermissionDeniedError
+        return self._page(viewer, self._shares.page_of_user(owner_id, state=state, limit=limit + 1, after=_checked(after)), limit)
 
     def page_of_file(self, user: User, file_id: UUID, *, limit: int, after: Cursor | None) -> SharePage:
         """Return the links of all users to a file. Raises NoSuchFileError, FileForbiddenError, MalformedRequestError."""
@@ -207,18 +215,22 @@ class ShareService:
         if not self._shares.revoke_all_of_file(file_id, user):
             self._files.require_manageable(file_id, user)
 
-    def _refusal(self, user: User, file_ids: Sequence[UUID], *, with_key: bool, slug: str | None = None) -> Exception:
-        """Return the error for a link that could not be created."""
+    def require_shareable(self, user: User, file_ids: Sequence[UUID]) -> None:
+        """Raise NoSuchFileError, FileForbiddenError or FileNotAvailableError for the first file that the user may not share."""
         files = {file.id: file for file in self._files.list_states(file_ids, user)}
         for file_id in file_ids:
             if file_id not in files:
-                return NoSuchFileError(extra={"file_id": str(file_id)})
+                raise NoSuchFileError(extra={"file_id": str(file_id)})
             if not files[file_id].is_manageable:
-                return FileForbiddenError(extra={"file_id": str(file_id)})
+                raise FileForbiddenError(extra={"file_id": str(file_id)})
             if files[file_id].status != FileStatus.AVAILABLE:
-                return FileNotAvailableError(
+                raise FileNotAvailableError(
                     "Only available files can be shared", extra={"file_id": str(file_id), "file_status": files[file_id].status}
                 )
+
+    def _refusal(self, user: User, file_ids: Sequence[UUID], *, with_key: bool, slug: str | None = None) -> Exception:
+        """Return the error for a link that could not be created, or raise that of a file."""
+        self.require_shareable(user, file_ids)
         if self._shares.count_live(user.id) >= SHARES_PER_USER:
             return TooManySharesError()
         if slug is not None and self._shares.count_slugs(user.id, kept_since=clock.now() - SLUG_RETENTION) >= SLUGS_PER_USER:
@@ -242,6 +254,7 @@ class ShareService:
             open_count=0,
             audience=options.audience,
             allows_download=options.allows_download,
+            title=options.title,
             note=options.note,
             created_at=now,
             updated_at=now,

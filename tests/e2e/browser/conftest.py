@@ -40,14 +40,23 @@ class Site:
 
     url: str
     services: Services
+    mail_folder: Path
 
 
 @pytest.fixture(scope="session")
-def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[Site]:
+def site(settings: Settings, s3_server: ObjectStoreServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The API and the web app, served over HTTP."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    changes = {"api_url": url, "database_pool_size": 5, "trash_retention_days": 30, "web_app_folder": web_app.build()}
+    mail_folder = tmp_path_factory.mktemp("mail")
+    changes = {
+        "mail_folder": str(mail_folder),
+        "public_url": url,
+        "api_url": url,
+        "database_pool_size": 5,
+        "trash_retention_days": 30,
+        "web_app_folder": web_app.build(),
+    }
     site_settings = settings.model_copy(update=changes)
     services = Services.build(site_settings)
     server = uvicorn.Server(uvicorn.Config(create_app(site_settings, services), log_level="warning", lifespan="off"))
@@ -58,7 +67,7 @@ def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[Site]:
         thread.start()
         while not server.started:
             time.sleep(0.01)
-        yield Site(url, services)
+        yield Site(url, services, mail_folder)
         server.should_exit = True
         thread.join()
     services.engine.dispose()

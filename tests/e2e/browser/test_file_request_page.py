@@ -20,6 +20,8 @@ LARGE = ("large.png", "image/png", b"x" * 2_001)
 PAGE = ("page.html", "text/html", b"<script>alert(document.domain)</script>")
 HOSTILE = ("<img src=x onerror=alert(1)>\u202egnp.txt", "text/plain", b"")
 MARKUP = "<img src=x onerror=alert(2)><script>alert(3)</script>"
+FILM: dict[str, Any] = {"name": "film.mp4", "type": "video/mp4", "size": 40 * 1024**2}
+"""Five parts of 8 MiB."""
 INSPECT = [{"axe": True}, {"resize": 320}, {"resize": 1280}]
 OPEN_UNTIL = clock.now() + timedelta(days=30)
 CLOSED = "This link does not exist or is no longer available"
@@ -30,6 +32,12 @@ def send(*files: tuple[str, str, bytes]) -> list[dict[str, Any]]:
     """Return the steps that choose and send files with the keyboard."""
     chosen = [{"name": name, "type": type_, "base64": base64.b64encode(body).decode()} for name, type_, body in files]
     return [{"tab": "Files to send"}, {"choose": chosen}, {"tab": "Send", "role": "button"}, {"key": "Enter"}]
+
+
+def send_film(*, is_kept: bool = False) -> list[dict[str, Any]]:
+    """Return the steps that choose and send the film, for the first time or again."""
+    chosen = {**FILM, "isKept": is_kept}
+    return [{"tab": "Files to send"}, {"choose": [chosen]}, {"tab": "Send", "role": "button"}, {"key": "Enter"}]
 
 
 def make_request(client: httpx.Client, owner: Account, **fields: Any) -> dict[str, Any]:
@@ -71,6 +79,8 @@ def requests(client: httpx.Client, owner: Account) -> dict[str, dict[str, Any]]:
         "hostile": {"title": MARKUP, "note": MARKUP},
         "interrupted": {},
         "throttled": {},
+        "parts": {},
+        "cancelled": {"max_files": 1},
         "revoked meanwhile": {},
         "revoked": {},
         "others": {},
@@ -111,6 +121,24 @@ def results(
         "throttled": {
             "url": url["throttled"],
             "steps": [{"busy": "too_many_uploads"}, *send(REPORT), {"see": "Waiting until"}, {"see": "Received: 1 of 1."}],
+        },
+        "parts": {
+            "url": url["parts"],
+            "steps": [
+                # Part 2 is sent again by itself when the line is back. Part 3 is under way when the page is loaded again.
+                *({"store": "wait", "address": "partNumber=3&"}, {"store": "fail", "address": "partNumber=2&"}),
+                *(*send_film(), {"stored": 3}, {"store": "work", "address": "partNumber=2&"}, {"stored": 4}),
+                *({"reload": True}, {"see": "Sent in part."}, {"store": "work", "address": "partNumber=3&"}, {"axe": True}),
+                *(*send(PICTURE), *send_film(is_kept=True), {"see": "Received: 2 of 2."}),
+            ],
+        },
+        "cancelled": {
+            "url": url["cancelled"],
+            "steps": [
+                *({"store": "wait"}, *send_film(), {"see": "Sending …"}, {"tab": "Cancel: film.mp4", "role": "button"}, {"key": "Enter"}),
+                *({"see": "Cancelled"}, {"see": "you can still send: 1"}),
+                *({"store": "work"}, {"tab": "Try again: film.mp4", "role": "button"}, {"key": "Enter"}, {"see": "Received: 1 of 1."}),
+            ],
         },
         "uploading": {
             "url": url["others"],
@@ -165,6 +193,28 @@ def test_interrupted_upload_is_resumed_as_the_same_file(results: Results, client
     assert received(client, owner, requests["interrupted"]) == as_received(REPORT)
     assert request["file_count"] == 1
     assert "Try again" not in results["interrupted"]["text"]
+
+
+def test_large_file_is_sent_in_parts_and_resumed_after_a_broken_line_and_a_reload(
+    results: Results, client: httpx.Client, owner: Account, requests: Results
+) -> None:
+    files = client.get("/api/v1/files", params={"file_request_id": requests["parts"]["id"]}, headers=owner.headers).json()
+    attempts = [url.split("partNumber=")[1].split("&")[0] for url in results["parts"]["requests"] if "partNumber=" in url]
+
+    assert {(file["filename"], file["size_bytes"], file["status"]) for file in files} == {
+        ("film.mp4", FILM["size"], "available"),
+        (PICTURE[0], len(PICTURE[2]), "available"),
+    }
+    # Parts that were stored are not sent again.
+    assert [attempts.count(number) for number in "145"] == [1, 1, 1]
+    assert attempts.count("3") == 2
+
+
+def test_cancelled_upload_leaves_its_place_to_the_next(results: Results, client: httpx.Client, owner: Account, requests: Results) -> None:
+    files = client.get("/api/v1/files", params={"file_request_id": requests["cancelled"]["id"]}, headers=owner.headers).json()
+
+    assert [(file["filename"], file["status"]) for file in files] == [("film.mp4", "available")]
+    assert results["cancelled"]["statuses"].count(204) == 1
 
 
 def test_page_retries_after_the_requested_delay(results: Results, client: httpx.Client, owner: Account, requests: Results) -> None:
@@ -241,7 +291,7 @@ def test_injected_script_is_blocked(results: Results) -> None:
 def test_page_has_no_accessibility_violations(results: Results) -> None:
     checked = {name: result["axe"] for name, result in results.items() if result["axe"]}
 
-    assert sorted(checked) == ["inspected", "interrupted", "refused, inspected", "unknown, inspected", "uploading"]
+    assert sorted(checked) == ["inspected", "interrupted", "parts", "refused, inspected", "unknown, inspected", "uploading"]
     assert {name: [each["violations"] for each in found] for name, found in checked.items()} == {
         name: [[]] * len(found) for name, found in checked.items()
     }

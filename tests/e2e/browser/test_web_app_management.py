@@ -15,6 +15,7 @@ from tests.support.second_factor import set_up
 from tests.support.shares import make_share
 
 TITLE = "Photos of the feast"
+RECIPIENT = "grace@example.com"
 MANY = 12
 """Files of the account that changes many."""
 
@@ -76,6 +77,13 @@ def collector(site: Site, client: httpx.Client) -> tuple[Account, list[str]]:
 
 
 @pytest.fixture(scope="module")
+def program(client: httpx.Client) -> dict[str, Any]:
+    """A program that waits for approval."""
+    started = client.post("/api/v1/login/device", json={"client": "backup script"}).raise_for_status().json()
+    return dict(started)
+
+
+@pytest.fixture(scope="module")
 def results(
     site: Site,
     link: dict[str, Any],
@@ -86,6 +94,7 @@ def results(
     member: Account,
     careful: tuple[Account, list[str]],
     collector: tuple[Account, list[str]],
+    program: dict[str, Any],
     visit: Callable[[dict[str, Any]], Results],
 ) -> Results:
     """The results of all jobs, run in one browser."""
@@ -102,6 +111,12 @@ def results(
         "known address": [
             *(*as_owner, {"open": f"{site.url}/links"}, {"click": "plan.pdf"}, {"see": "You can copy it again under Links."}),
             {"visitor": "Link", "steps": [{"see": "plan.pdf"}]},
+            *({"fill": "Title", "value": "Plans of March"}, {"click": "Save changes"}, {"see": "Changes saved"}),
+            *({"click": "Add files"}, {"click": "old.pdf", "role": "checkbox"}, {"axe": True}, {"click": "Add 1 file"}),
+            *({"click": "Remove plan.pdf from the link"}, {"gone": "plan.pdf"}, {"axe": True}, {"resize": 320}),
+            *({"click": "Send by mail"}, {"fill": "E-mail addresses, up to 20", "value": RECIPIENT}, {"axe": True}),
+            *({"click": "Send"}, {"see": "Mail sent to 1 address"}),
+            {"visitor": "Link", "steps": [{"see": "Plans of March"}, {"see": "old.pdf"}]},
         ],
         "lost address": [
             *(*as_owner, {"open": f"{site.url}/links"}, {"see": "The server cannot show some of these addresses."}),
@@ -162,6 +177,11 @@ def results(
         *({"click": "To trash"}, {"see": f"{MANY - 1} files moved to the trash"}, {"open": f"{site.url}/trash"}, {"click": "Empty trash"}),
         *({"click": "Empty trash", "within": "dialog"}, {"see": "The trash is empty"}),
     ]
+    jobs["program"] = [
+        *({"open": program["verification_uri_complete"]}, *sign_in(owner.email, owner.password), {"see": "Connect a program"}),
+        *({"axe": True}, {"click": "Continue", "within": "dialog"}, {"see": "Sign in “backup script” to your account?"}, {"axe": True}),
+        *({"click": "Approve", "within": "dialog"}, {"see": "The program is signed in"}),
+    ]
     # The last job changes what the others see.
     role = jobs.pop("role")
     return visit(keeps_policy({name: {"url": f"{site.url}/", "steps": steps} for name, steps in {**jobs, "role": role}.items()}))
@@ -169,6 +189,17 @@ def results(
 
 def test_every_job_completed(results: Results) -> None:
     assert failures(results) == {}
+
+
+def test_files_of_a_link_change_and_its_address_is_mailed(
+    results: Results, site: Site, client: httpx.Client, owner: Account, link: dict[str, Any]
+) -> None:
+    assert "failed" not in results["known address"]
+    changed = client.get(f"/api/v1/shares/{link['id']}", headers=owner.headers).json()
+    (mail,) = [path.read_text() for path in site.mail_folder.glob("*.eml") if f"To: {RECIPIENT}" in path.read_text()]
+
+    assert (changed["title"], changed["first_filenames"]) == ("Plans of March", ["old.pdf"])
+    assert link["url"] in mail
 
 
 def test_new_address_replaces_the_old_one(results: Results, client: httpx.Client, link: dict[str, Any], old_link: dict[str, Any]) -> None:
@@ -196,6 +227,13 @@ def test_account_is_closed_with_password_and_code(results: Results, client: http
     assert client.get("/api/v1/users/me", headers=account.headers).status_code in (401, 403)
 
 
+def test_approved_program_is_signed_in(results: Results, client: httpx.Client, owner: Account, program: dict[str, Any]) -> None:
+    assert results["program"]["path"] == "/settings"
+    tokens = client.post("/api/v1/login/device/token", json={"device_code": program["device_code"]}).raise_for_status().json()
+    me = client.get("/api/v1/users/me", headers={"Authorization": f"Bearer {tokens['access_token']}"}).json()
+    assert me["id"] == str(owner.id)
+
+
 def test_many_files_are_changed_by_one_request(results: Results, client: httpx.Client, collector: tuple[Account, list[str]]) -> None:
     account, _ = collector
     paths = [urlsplit(url).path for url in results["many files"]["requests"]]
@@ -216,7 +254,7 @@ def test_buttons_for_many_files_fit_a_narrow_screen(results: Results) -> None:
 def test_pages_have_no_accessibility_violations(results: Results) -> None:
     reports = [report for result in results.values() for report in result["axe"]]
 
-    assert len(reports) == 9
+    assert len(reports) == 14
     assert [report["violations"] for report in reports if report["violations"]] == []
 
 

@@ -4,7 +4,7 @@
 //
 // Steps of users: fill, press, follow, download, open, resize; with the keyboard: tab, key, choose (files).
 // Other steps: see (wait for a text), progress (read the progress bars), axe (check accessibility), call (send an API request),
-// store (let requests to S3 fail, wait or work), busy (let the API return 429 once per URL), place (note how far a navigation is from the left), frame (show the page in another site's
+// store (let requests to S3, or those with an `address`, fail, wait or work), stored (wait until S3 has stored n bodies), busy (let the API return 429 once per URL), place (note how far a navigation is from the left), frame (show the page in another site's
 // frame), attack (try what an injected script could do).
 // Steps for the web app, which changes screens without a navigation: click (role, within), type, upload (files by the mouse), gone (wait until
 // a text has gone), focused (wait until a field has the focus), idle (wait until nothing loads), reload, secondTab (steps in a new tab of the same browser), visitor (steps at the address in a field, in another browser),
@@ -49,7 +49,7 @@ async function visit(job) {
   });
   context.setDefaultTimeout(STEP_MS);
   const page = await context.newPage();
-  const result = { console: [], requests: [], referrers: [], statuses: [], dialogs: 0, downloads: [], axe: [], widths: [], progress: [], marks: [], places: [], interactive: null };
+  const result = { console: [], requests: [], referrers: [], statuses: [], dialogs: 0, downloads: [], axe: [], widths: [], progress: [], marks: [], places: [], stored: 0, interactive: null };
   watch(page, result);
   if (job.storage) await page.addInitScript((entries) => entries.forEach(([name, value]) => localStorage.setItem(name, value)), Object.entries(job.storage));
   if (job.cpuSlowdown) await slowDown(page, job.cpuSlowdown);
@@ -75,7 +75,15 @@ function watch(page, result) {
   page.on("request", (request) => result.requests.push(request.url()));
   page.on("request", (request) => result.referrers.push(...[request.headers().referer].filter(Boolean)));
   page.on("response", (response) => result.statuses.push(response.status()));
-  page.on("dialog", (dialog) => { result.dialogs += 1; return dialog.dismiss(); });
+  page.on("response", (response) => {
+    if (response.ok() && response.request().method() === "PUT" && response.url().includes("X-Amz-Signature")) result.stored += 1;
+  });
+  page.on("dialog", (dialog) => {
+    // The question of a page with an upload in progress. Dismissed, it would stop a reload.
+    if (dialog.type() === "beforeunload") return dialog.accept();
+    result.dialogs += 1;
+    return dialog.dismiss();
+  });
   // Playwright enables file choosers only when there is a listener, and asynchronously: a listener added later could be too late.
   page.on("filechooser", () => {});
 }
@@ -161,10 +169,14 @@ async function runStep(step, page, result) {
     const response = await fetch(step.call, { method: step.method, headers: step.headers });
     if (!response.ok) throw new Error(`${step.method}: ${response.status}`);
   } else if (step.store) {
-    const address = /X-Amz-Signature/;
+    const address = new RegExp(step.address ?? "X-Amz-Signature");
     await page.unroute(address);
     if (step.store === "fail") await page.route(address, (route) => route.abort("connectionreset"));
     if (step.store === "wait") await page.route(address, () => {});
+  } else if (step.stored) {
+    for (const endsAt = Date.now() + STEP_MS; result.stored < step.stored; await new Promise((resolve) => { setTimeout(resolve, 50); })) {
+      if (Date.now() > endsAt) throw new Error(`only ${result.stored} bodies were stored`);
+    }
   } else if (step.busy) {
     // The first request to each URL gets 429.
     const refused = new Set();

@@ -43,6 +43,8 @@ def test_route_returns_the_expected_status_for_every_caller(
                 body = body | {"email": body["email"].format(random=uuid4())}
             if isinstance(body, dict) and "user_id" in body:
                 body = body | {"user_id": body["user_id"].format(viewer=used_world.viewer.id)}
+            if isinstance(body, dict) and "file_ids" in body:
+                body = body | {"file_ids": [file.format(file=used_world.shared_file()) for file in body["file_ids"]]}
 
             response = client.request(name.split(maxsplit=1)[0], used_world.path(template), json=body, headers=used_world.headers(caller))
 

@@ -45,7 +45,6 @@ from lambda_app.schemas.files.files import DeclaredFile
 from lambda_app.schemas.sharing.file_requests import MAX_SIZE_LIMIT_BYTES, FileRequestCreate, FileRequestUpdate
 from lambda_app.services.files.idempotency import KeyedRequest
 from lambda_app.services.sharing.public_uploads import FileRequestFullError, NoRoomError
-from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES
 from tests.support.accounts import Account, make_file, put_object
 from tests.support.gateway import GatewayTransport, payload_v1
 from tests.support.locks import hold_until_blocked
@@ -853,10 +852,6 @@ def test_concurrent_guests_owner_and_sweep_keep_the_counters_consistent(
     assert file_count_of(services, request) == pending_count
     assert pending_count > 0
     assert_quota_is_exact(services, [owner.id])
-
-
-def test_guest_files_fit_into_one_put() -> None:
-    assert MAX_SIZE_LIMIT_BYTES == SINGLE_PUT_MAX_BYTES
 
 
 def test_link_works_after_key_rotation(client: httpx.Client, settings: Settings, services: Services, owner: Account) -> None:

@@ -19,9 +19,9 @@ from lambda_app.db.engine import create_database_engine
 from lambda_app.db.session import create_session_factory
 from lambda_app.factory import Services
 from lambda_app.models import File, FileGrant, FileStatus, User
+from lambda_app.models.sharing.grants import GRANTS_PER_FILE
 from lambda_app.repositories.accounts.sign_in_attempts import FREE_ATTEMPTS_PER_ADDRESS
 from lambda_app.repositories.accounts.users import UserRepository
-from lambda_app.repositories.sharing.grants import GRANTS_PER_FILE
 from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.schemas.files.files import FileUpdate
 from lambda_app.schemas.sharing.grants import GrantCreate

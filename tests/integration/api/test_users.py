@@ -22,6 +22,7 @@ EMPTY_PROFILE = {
     **dict.fromkeys(("display_name", "locale", "time_zone", "deletion_at")),
     "shows_name_on_links": False,
     "has_second_factor": False,
+    "requires_second_factor": False,
 }
 
 

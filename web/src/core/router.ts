@@ -49,7 +49,7 @@ export function setQuery(changes: Readonly<Record<string, string | null>>): void
 /** Return the screen to show after the sign-in. Only paths of this app: anyone can make an address with another one. */
 export function nextPath(): string {
   const next = location.value.query.get("next") ?? "";
-  return SIGNED_IN_PATHS.find((path) => path === next) ?? "/files";
+  return SIGNED_IN_PATHS.some((path) => path === next.split("#")[0]) ? next : "/files";
 }
 
 /** Whether a click on a link leads to another screen of the app, and not to another page, tab or window. */

@@ -9,8 +9,8 @@ import { Field } from "../ui/controls";
 import { FormDialog, SelectField, textOf, TextAreaField } from "../ui/form-dialog";
 
 const DAYS = [7, 14, 30, 90, 365] as const;
-/** File sizes to choose from; the last is the most that one request takes. */
-const SIZES = [10_000_000, 100_000_000, 1_000_000_000, 5_368_709_120] as const;
+/** File sizes to choose from. */
+const SIZES = [10_000_000, 100_000_000, 1_000_000_000, 5_000_000_000, 50_000_000_000] as const;
 const TYPES = ["any", "image", "pdf", "video"] as const;
 const TYPE_PATTERNS: Readonly<Record<(typeof TYPES)[number], readonly string[] | null>> = {
   any: null,

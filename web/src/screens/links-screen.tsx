@@ -1,14 +1,13 @@
 /** The account's share links: state, counts, change, revoke. */
 
 import type { Share } from "@we-upload/client";
-import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
-import { api } from "../core/api";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { location, navigate, setQuery } from "../core/router";
 import { showToast } from "../core/toasts";
 import { editLink } from "../files/open-dialogs";
+import { linkName } from "../links/link-name";
 import { linkState, type LinkState } from "../links/link-state";
 import { isOpen, links, linksError, loadLinks } from "../links/link-store";
 import { copyAddress, openAddress } from "../sharing/link-address";
@@ -18,7 +17,6 @@ import { FileName } from "../ui/file-name";
 import { Icon } from "../ui/icon";
 import type { IconName } from "../ui/icon-paths";
 import type { MenuItem } from "../ui/menu";
-import { fileList } from "./files-screen";
 import { revokeLink, rotateLink } from "./share-dialog";
 
 type Filter = "all" | "open" | "closed";
@@ -27,6 +25,7 @@ const STEP = 50;
 
 export function LinksScreen() {
   const [shown, setShown] = useState(STEP);
+  const [search, setSearch] = useState("");
   useEffect(() => {
     void loadLinks();
   }, []);
@@ -34,7 +33,8 @@ export function LinksScreen() {
   const value = location.value.query.get("state");
   const filter: Filter = value === "open" || value === "closed" ? value : "all";
   const open = all?.filter(isOpen) ?? [];
-  const chosen = all === null ? [] : filter === "all" ? all : filter === "open" ? open : all.filter((link) => !isOpen(link));
+  const inState = all === null ? [] : filter === "all" ? all : filter === "open" ? open : all.filter((link) => !isOpen(link));
+  const chosen = inState.filter((link) => hasText(link, search));
   const newLink = () => {
     navigate("/files");
     showToast(s.links.selectFiles, { icon: "link" });
@@ -66,6 +66,15 @@ export function LinksScreen() {
                     </button>
                   ))}
                 </div>
+                <input
+                  class="input find"
+                  type="search"
+                  aria-label={s.linkFiles.search}
+                  placeholder={s.linkFiles.search}
+                  value={search}
+                  maxLength={200}
+                  onInput={(event) => setSearch(event.currentTarget.value)}
+                />
               </div>
               {chosen.length === 0 ? (
                 <Empty title={s.links.noneOfThese} />
@@ -84,6 +93,12 @@ export function LinksScreen() {
   );
 }
 
+/** Whether the title, the address or one of the first names has the text. */
+function hasText(link: Share, text: string): boolean {
+  const wanted = text.trim().toLowerCase();
+  return [link.title ?? "", link.slug ?? "", ...link.first_filenames].some((part) => part.toLowerCase().includes(wanted));
+}
+
 function columns(): readonly Column<Share>[] {
   return [
     { head: s.links.link, class: "name", cell: (link) => <LinkName link={link} /> },
@@ -92,7 +107,7 @@ function columns(): readonly Column<Share>[] {
     { head: s.links.opened, class: "num wide roomy", cell: (link) => fmt.number(link.open_count) },
     { head: s.links.downloads, class: "num wide", cell: downloadsOf },
     { head: s.share.closes, class: "wide nowrap", cell: closesOf },
-    actionsColumn(nameOfLink, menu),
+    actionsColumn(linkName, menu),
   ];
 }
 
@@ -150,37 +165,9 @@ function audienceOf(link: Share): string {
   return link.has_password ? `${who} · ${s.links.password}` : who;
 }
 
-/** Names of files that are not in the list, by their ids. */
-const fileNames = signal<ReadonlyMap<string, string>>(new Map());
-const asked = new Set<string>();
-
-/** Return the name of a file, and read it if it is not known yet. */
-function nameOf(fileId: string): string | null {
-  const listed = fileList.items.value.find((file) => file.id === fileId);
-  return listed?.filename ?? fileNames.value.get(fileId) ?? null;
-}
-
-function readName(fileId: string): void {
-  if (nameOf(fileId) !== null || asked.has(fileId)) return;
-  asked.add(fileId);
-  const keep = (name: string) => {
-    fileNames.value = new Map(fileNames.value).set(fileId, name);
-  };
-  api.files.get(fileId).then(
-    (file) => keep(file.filename),
-    () => keep(s.links.fileGone),
-  );
-}
-
-function nameOfLink(link: Share): string {
-  return link.slug ?? nameOf(link.file_ids[0] ?? "") ?? "…";
-}
-
 function LinkName({ link }: { readonly link: Share }) {
   const state = linkState(link);
-  const [firstFile = ""] = link.file_ids;
-  useEffect(() => readName(firstFile), [firstFile]);
-  const name = nameOfLink(link);
+  const name = linkName(link);
   const address = link.url === null ? (link.slug === null ? null : `/s/${link.slug}`) : new URL(link.url, window.location.href).pathname;
   return (
     <>
@@ -192,7 +179,7 @@ function LinkName({ link }: { readonly link: Share }) {
         </button>
       )}
       <span class="two">
-        {s.links.fileCount(link.file_ids.length)}
+        {s.links.fileCount(link.file_count)} · {fmt.bytes(link.size_bytes)}
         <span class="phone-in"> · {s.links.downloadsCount(downloadsOf(link), link.download_count)}</span>
         {address !== null && (
           <span class="desk-only">

@@ -9,12 +9,14 @@ import { Switch } from "../ui/choices";
 import { Password, Profile, ProfileName } from "../settings/account";
 import { DeleteAccount } from "../settings/delete-account";
 import { ApiKeys } from "../settings/api-keys";
+import { useConnectAddress } from "../settings/connect-program";
 import { Section, SECTIONS } from "../settings/section";
 import { SecondFactor } from "../settings/second-factor";
 import { Sessions } from "../settings/sessions";
 import { SelectField } from "../ui/form-dialog";
 
 export function SettingsScreen() {
+  useConnectAddress();
   const current = location.value.hash === "" ? "profile" : location.value.hash;
   return (
     <>

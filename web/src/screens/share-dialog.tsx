@@ -6,10 +6,13 @@ import { api } from "../core/api";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { problemText, showProblem } from "../core/problems";
+import { serverConfig } from "../core/server-config";
 import { showToast } from "../core/toasts";
 import { keepLink } from "../links/link-store";
 import { newLinkRules, ruleSentence, rulesOf, shareBody, shareChanges, strongParts, type LinkRules } from "../sharing/link-rules";
 import { AddressField, QrCode } from "../sharing/link-address";
+import { AddToLink, LinkFiles } from "../sharing/link-files";
+import { MailLink } from "../sharing/mail-link";
 import { PeopleWithAccess } from "../sharing/people";
 import { RuleFields } from "../sharing/rule-fields";
 import { ConfirmDialog, Dialog } from "../ui/dialog";
@@ -64,6 +67,10 @@ export function ShareDialog({ files, link: initialLink, onClose }: ShareDialogPr
     }
   }
 
+  const addToLink = () => {
+    onClose();
+    showDialog((close) => <AddToLink files={files} onClose={close} />);
+  };
   const subtitle = files.length > 0 ? `${s.share.filesLine(files[0]?.filename ?? "", files.length)} · ${fmt.bytes(files.reduce((sum, file) => sum + file.size_bytes, 0))}` : undefined;
   return (
     <Dialog
@@ -101,9 +108,20 @@ export function ShareDialog({ files, link: initialLink, onClose }: ShareDialogPr
               <QrCode url={link.url} />
             </div>
           ) : (
-            link === null && <p class="hint">{s.share.beforeCreate}</p>
+            link === null && (
+              <div class="stack g2">
+                <p class="hint">{s.share.beforeCreate}</p>
+                <div class="row">
+                  <button type="button" class="btn small" onClick={addToLink}>
+                    <Icon name="plus" size="s" />
+                    <span>{s.linkFiles.addToLink}</span>
+                  </button>
+                </div>
+              </div>
+            )
           )}
           {files.length > 0 && <PeopleWithAccess files={files} />}
+          {link !== null && <LinkFiles link={link} onChanged={setLink} />}
           {link !== null && <LinkFigures link={link} />}
         </div>
       </div>
@@ -174,6 +192,12 @@ function LinkAddress({ link, onRotated }: { readonly link: Share; readonly onRot
             <Icon name="globe" size="s" />
             <span>{t.actions.open}</span>
           </a>
+        )}
+        {url !== null && serverConfig.value?.mail_available && (
+          <button type="button" class="btn small" onClick={() => showDialog((close) => <MailLink link={link} onClose={close} />)}>
+            <Icon name="mail" size="s" />
+            <span>{s.linkMail.open}</span>
+          </button>
         )}
         <button type="button" class="btn small" onClick={() => rotateLink(link, onRotated)}>
           <Icon name="retry" size="s" />

@@ -13,6 +13,7 @@ import { Loaded, useLoaded } from "../ui/data-table";
 import { ConfirmDialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
 import { Icon } from "../ui/icon";
+import { connectProgram } from "./connect-program";
 import { Section } from "./section";
 
 export function Sessions() {
@@ -42,11 +43,16 @@ export function Sessions() {
     <Section
       id="sessions"
       action={
-        others.length > 0 && (
-          <button type="button" class="link" onClick={() => void end(others)}>
-            {s.settings.endOthers}
+        <span class="row g4">
+          <button type="button" class="link" onClick={() => connectProgram()}>
+            {s.connect.title}
           </button>
-        )
+          {others.length > 0 && (
+            <button type="button" class="link" onClick={() => void end(others)}>
+              {s.settings.endOthers}
+            </button>
+          )}
+        </span>
       }
     >
       <Loaded value={sessions} error={error} onRetry={load} skeletonCount={2}>

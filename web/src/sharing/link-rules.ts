@@ -16,6 +16,7 @@ export interface LinkRules {
   readonly password: string;
   readonly maxDownloads: number | null;
   readonly allowsDownload: boolean;
+  readonly title: string;
   readonly note: string;
 }
 
@@ -38,6 +39,7 @@ export function newLinkRules(now: Date): LinkRules {
     password: "",
     maxDownloads: null,
     allowsDownload: true,
+    title: "",
     note: "",
   };
 }
@@ -52,8 +54,13 @@ export function rulesOf(link: Share): LinkRules {
     password: "",
     maxDownloads: link.max_downloads,
     allowsDownload: link.allows_download,
+    title: link.title ?? "",
     note: link.note ?? "",
   };
+}
+
+function textOrNull(text: string): string | null {
+  return text.trim() === "" ? null : text.trim();
 }
 
 export function shareBody(rules: LinkRules, fileIds: readonly string[]): ShareCreate {
@@ -65,7 +72,8 @@ export function shareBody(rules: LinkRules, fileIds: readonly string[]): ShareCr
     password: rules.hasPassword ? rules.password : null,
     max_downloads: rules.maxDownloads,
     allows_download: rules.allowsDownload,
-    note: rules.note.trim() === "" ? null : rules.note.trim(),
+    title: textOrNull(rules.title),
+    note: textOrNull(rules.note),
   };
 }
 
@@ -80,7 +88,8 @@ export function shareChanges(before: LinkRules, after: LinkRules): ShareUpdate {
     ...(before.hasPassword && !after.hasPassword ? { password: null } : {}),
     ...(before.maxDownloads === after.maxDownloads ? {} : { max_downloads: after.maxDownloads }),
     ...(before.allowsDownload === after.allowsDownload ? {} : { allows_download: after.allowsDownload }),
-    ...(before.note.trim() === after.note.trim() ? {} : { note: after.note.trim() === "" ? null : after.note.trim() }),
+    ...(before.title.trim() === after.title.trim() ? {} : { title: textOrNull(after.title) }),
+    ...(before.note.trim() === after.note.trim() ? {} : { note: textOrNull(after.note) }),
   };
 }
 

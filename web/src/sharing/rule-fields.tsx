@@ -1,4 +1,4 @@
-/** Who, until when, password, limit, address and note of a link. */
+/** Title, who, until when, password, limit, address and note of a link. */
 
 import { useId, useState } from "preact/hooks";
 import { fmt, t } from "../core/language";
@@ -26,6 +26,20 @@ export function RuleFields({ rules, change, hadPassword, slug, setSlug }: RuleFi
   const [people, setPeople] = useState(rules.recipients.join(", "));
   return (
     <div class="stack">
+      <div class="rule">
+        <label class="label" for={`${id}-title`}>
+          {s.linkFiles.heading}
+        </label>
+        <input
+          class="input"
+          id={`${id}-title`}
+          maxLength={200}
+          dir="auto"
+          placeholder={s.linkFiles.headingPlaceholder}
+          value={rules.title}
+          onInput={(event) => change({ title: event.currentTarget.value })}
+        />
+      </div>
       <fieldset class="rule top">
         <legend class="sr">{s.share.who}</legend>
         <span class="label" aria-hidden="true">

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from we_upload.errors import UploadError
 from we_upload.http import Api, Transport
-from we_upload.journal import Journal
+from we_upload.journal import Journal, UploadEntry
 from we_upload.links import FileRequestLink, ShareLink
 from we_upload.models import File, FileRequest, PartPlan, ServerConfig, Share, Usage, User
 from we_upload.progress import Progress
@@ -115,7 +115,7 @@ class Client:
 
     def parts(self, file_id: str) -> PartPlan:
         """Return the parts of an unfinished upload that the store holds."""
-        return AccountUploads(self.api).parts(file_id)
+        return AccountUploads(self.api).parts(UploadEntry("", "", 0, 0, file_id=file_id))
 
     # Transfers
 

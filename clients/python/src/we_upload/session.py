@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from we_upload.errors import NotSignedInError
+from we_upload.errors import NotSignedInError, ProblemError
 from we_upload.http import Api
 
 
@@ -95,6 +95,26 @@ def sign_in(api: Api, email: str, password: str, otp: str | None = None) -> Toke
     """Open a session. Raises NotSignedInError for wrong credentials, NotAllowedError `second_factor_required` if a code is missing."""
     form = {"username": email, "password": password, **({"otp": otp} if otp else {})}
     return _tokens(_anonymous(api).call("POST", "/login/token", form=form, is_repeatable=False).json())
+
+
+def start_device_login(api: Api, client: str) -> dict[str, Any]:
+    """Start a sign-in that a user approves at a browser. Returns the members of a device authorization response (RFC 8628)."""
+    started: dict[str, Any] = _anonymous(api).call("POST", "/login/device", json_body={"client": client}, is_repeatable=False).json()
+    return started
+
+
+def wait_for_approval(api: Api, started: dict[str, Any], wait: Callable[[float], object]) -> Tokens:
+    """Ask until the user has approved the sign-in. Raises ProblemError `access_denied` or `expired_token`.
+
+    `wait` is called with the seconds before each question.
+    """
+    while True:
+        wait(started["interval"])
+        try:
+            return _tokens(_anonymous(api).call("POST", "/login/device/token", json_body={"device_code": started["device_code"]}).json())
+        except ProblemError as error:
+            if error.code != "authorization_pending":
+                raise
 
 
 def refresh(api: Api, refresh_token: str) -> Tokens:

@@ -18,6 +18,8 @@ TAGS = {
     "archives": "Several files as one zip.",
     "login": "Sign in and out, refresh tokens, reset a password, confirm an e-mail address.",
     "users": "Accounts and their storage usage.",
+    "invitations": "Invitations by mail: to create an account, or to use a file.",
+    "transfers": "All files of one account, handed over to another account.",
     "second factor": "One-time codes of an authenticator app at sign-in.",
     "credentials": "The caller's own sessions and API keys.",
     "receipts": "Signed proofs of what was stored and downloaded, and the keys that verify them.",

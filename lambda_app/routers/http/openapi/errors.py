@@ -11,7 +11,7 @@ from lambda_app.dependencies.services import get_session
 from lambda_app.routers.http.openapi.dependencies import calls_of
 from lambda_app.routers.http.openapi.security import API_KEY
 from lambda_app.routers.http.problems import ERROR_CODES_KEY, PROBLEM_MEDIA_TYPE, title_of
-from lambda_app.routers.http.query_parameters import refuse_unknown_parameters
+from lambda_app.routers.http.query_parameters import StrictRoute
 from lambda_app.schemas.error_codes import ERRORS
 
 _ALWAYS_DECLARED = "422"
@@ -19,7 +19,6 @@ _BODY = ("bad_request", "body_too_large", "unsupported_media_type")
 _SERVICES = ("unavailable", "database_unavailable", "serialization_conflict")
 """Signing keys, secrets and the database: each request with credentials or a session needs them."""
 _BY_DEPENDENCY = {
-    refuse_unknown_parameters: ("unknown_parameter",),
     require_trusted_origin: ("cross_site_form",),
     require_same_origin_session: ("session_header_missing", "cross_origin_session"),
     get_session: _SERVICES,
@@ -73,6 +72,8 @@ def _derived(operation: dict[str, Any], route: RouteContext) -> Iterator[str]:
     yield "malformed_request"
     if "requestBody" in operation:
         yield from _BODY
+    if isinstance(route.original_route, StrictRoute):
+        yield "unknown_parameter"
     calls = calls_of(route)
     for dependency, codes in _BY_DEPENDENCY.items():
         if dependency in calls:
@@ -84,6 +85,7 @@ def _derived(operation: dict[str, Any], route: RouteContext) -> Iterator[str]:
         yield from _BY_PARAMETER.get(parameter["name"], ())
     if operation["security"]:
         yield "not_authenticated"
+        yield "second_factor_enrolment_required"
         yield from _SERVICES
         if any(requirement.get(API_KEY) for requirement in operation["security"]):
             yield "insufficient_scope"

@@ -1,7 +1,9 @@
 """`login` and `logout`."""
 
 import os
+import platform
 import sys
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -9,9 +11,11 @@ from we_upload.cli.output import UsageError, say
 from we_upload.cli.store import CredentialStore, account, anonymous, store_tokens
 from we_upload.cli.values import enter_password
 from we_upload.client import Client
-from we_upload.errors import NotAllowedError
+from we_upload.errors import NotAllowedError, NotFoundError
 from we_upload.models import User
-from we_upload.session import Session, Token
+from we_upload.session import Session, Token, Tokens, start_device_login, wait_for_approval
+
+CLIENT_NAME_MAX = 100
 
 
 def log_in(options: Any) -> None:
@@ -25,6 +29,12 @@ def log_in(options: Any) -> None:
         say(f"Warning: the connection to {server} is not encrypted. Others in the network can read your password.")
     email = options.email
     if not email and not options.api_key:
+        tokens = _approved_in_browser(client, opens=not options.no_browser) if sys.stdin.isatty() else None
+        if tokens is not None:
+            client.api.credentials = Session(client.api, tokens)
+            user = client.me()
+            _report(server, user, is_in_keyring=store_tokens(store, server, user.email, tokens, is_default=True))
+            return
         email = _enter(f"E-mail at {server} (leave it empty to enter an API key): ")
     if email:
         user = _sign_in(client, email, _secret("Password: "))
@@ -38,8 +48,7 @@ def log_in(options: Any) -> None:
         client.api.credentials = Token(key)
         user = client.me()
         is_in_keyring = store.save(server, user.email, {"api_key": key})
-    place = "the keyring" if is_in_keyring else "a file that only you can read"
-    say(f"Signed in to {server} as {user.email}. The credentials are in {place}.")
+    _report(server, user, is_in_keyring=is_in_keyring)
 
 
 def log_out(options: Any) -> None:
@@ -55,6 +64,34 @@ def log_out(options: Any) -> None:
     else:
         say(f"Deleted the API key for {url} from this computer. It stays valid until you revoke it in the settings of your account.")
     CredentialStore().forget(url)
+
+
+def _report(server: str, user: User, *, is_in_keyring: bool) -> None:
+    place = "the keyring" if is_in_keyring else "a file that only you can read"
+    say(f"Signed in to {server} as {user.email}. The credentials are in {place}.")
+
+
+def _approved_in_browser(client: Client, *, opens: bool) -> Tokens | None:
+    """Return the tokens of a sign-in that the user approves in the web app; None for a server without this way."""
+    name = f"we-upload on {platform.node() or 'this computer'}"[:CLIENT_NAME_MAX]
+    try:
+        started = start_device_login(client.api, name)
+    except NotFoundError:
+        return None
+    say(f"Code: {started['user_code']}")
+    say(f"Open {started['verification_uri_complete']} in a browser, compare the code, and approve the sign-in. Waiting...")
+    if opens and _has_browser():
+        import webbrowser
+
+        webbrowser.open(started["verification_uri_complete"])
+    return wait_for_approval(client.api, started, time.sleep)
+
+
+def _has_browser() -> bool:
+    """Whether a graphical browser can open: not over SSH, and not a browser that would take over this terminal."""
+    if os.environ.get("SSH_CONNECTION"):
+        return False
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _sign_in(client: Client, email: str, password: str) -> User:

@@ -89,12 +89,13 @@ def _add_account_commands(commands: Any) -> None:
         "login [URL]",
         "account:log_in",
         "sign in to a server",
-        "Sign in with an e-mail address and a password, or with an API key. Without a terminal, the secret is the first line of standard "
-        "input, and a one-time code the second.",
+        "Sign in with the web app in a browser, with an e-mail address and a password, or with an API key. Without a terminal, name "
+        "--email or --api-key; the secret is the first line of standard input, and a one-time code the second.",
     )
     login.add_argument("url", nargs="?", metavar="URL", help="address of the server, such as https://files.example.com")
     way = login.add_mutually_exclusive_group()
     way.add_argument("--email", metavar="ADDRESS", help="sign in with this address and a password")
+    login.add_argument("--no-browser", action="store_true", help="only print the address for the browser")
     way.add_argument("--api-key", action="store_true", help="sign in with an API key (scopes files:read, files:write, shares)")
     _command(commands, "logout", "account:log_out", "sign out and delete the stored credentials")
 
@@ -200,9 +201,7 @@ def _add_link_commands(commands: Any) -> None:
     request.add_argument("title", metavar="TITLE", help="what visitors see first")
     request.add_argument("--expires", metavar="TIME", help="when the request closes (default: in 30 days)")
     request.add_argument("--max-files", type=_positive, metavar="N", help="number of files in all (default: 100)")
-    request.add_argument(
-        "--max-size", metavar="SIZE", help="size of one file, such as 200MB (default and limit of the server: 1 GiB, 5 GiB)"
-    )
+    request.add_argument("--max-size", metavar="SIZE", help="size of one file, such as 200MB (default: 1 GiB)")
     request.add_argument(
         "--type", action="append", default=[], dest="types", metavar="TYPE", help="accepted media type, such as image/*; repeatable"
     )

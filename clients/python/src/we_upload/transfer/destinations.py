@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from we_upload.errors import NotFoundError, ProblemError, problem_error
-from we_upload.http import Api
+from we_upload.http import Answer, Api
 from we_upload.journal import UploadEntry
 from we_upload.models import File, Part, PartPlan
 
@@ -69,6 +69,22 @@ class Destination(Protocol):
         """Complete an upload."""
         ...
 
+    def start_parts(self, declared: Declaration, entry: UploadEntry, key: str) -> PartPlan:
+        """Start an upload in parts. The store checks the SHA-256 of each. Sets `entry.file_id`."""
+        ...
+
+    def parts(self, entry: UploadEntry) -> PartPlan:
+        """Return the parts that the store holds."""
+        ...
+
+    def sign_parts(self, entry: UploadEntry, digests: Sequence[tuple[int, str]]) -> dict[int, SignedRequest]:
+        """Return presigned requests for parts, by number."""
+        ...
+
+    def discard(self, entry: UploadEntry) -> None:
+        """Delete an unfinished upload, if it still exists."""
+        ...
+
 
 class AccountUploads:
     """Uploads to the account of the caller."""
@@ -114,23 +130,21 @@ class AccountUploads:
         body = {**declared.body(), "has_part_digests": True}
         answer = self._api.call("POST", "/files/multipart", json_body=body, headers={"Idempotency-Key": key}).json()
         entry.file_id = answer["file_id"]
-        return PartPlan(answer["part_size_bytes"], answer["part_count"], [])
+        return _plan_of(answer)
 
-    def parts(self, file_id: str) -> PartPlan:
+    def parts(self, entry: UploadEntry) -> PartPlan:
         """Return the parts that the store holds."""
-        answer = self._api.call("GET", f"/files/{file_id}/parts").json()
-        return PartPlan(answer["part_size_bytes"], answer["part_count"], [Part.of(part) for part in answer["parts"]])
+        return _plan_of(self._api.call("GET", f"/files/{entry.file_id}/parts").json())
 
-    def sign_parts(self, file_id: str, digests: Sequence[tuple[int, str]]) -> dict[int, SignedRequest]:
+    def sign_parts(self, entry: UploadEntry, digests: Sequence[tuple[int, str]]) -> dict[int, SignedRequest]:
         """Return presigned requests for parts, by number."""
-        wanted = [{"number": number, "sha256": sha256} for number, sha256 in digests]
-        signed = self._api.call("POST", f"/files/{file_id}/parts", json_body={"parts": wanted}).json()["parts"]
-        return {part["number"]: SignedRequest.of(part) for part in signed}
+        signed = self._api.call("POST", f"/files/{entry.file_id}/parts", json_body={"parts": _wanted(digests)}).json()
+        return _signed_parts(signed)
 
-    def discard(self, file_id: str) -> None:
+    def discard(self, entry: UploadEntry) -> None:
         """Delete an unfinished upload, if it still exists."""
         try:
-            self._api.call("DELETE", f"/files/{file_id}", query={"permanent": True})
+            self._api.call("DELETE", f"/files/{entry.file_id}", query={"permanent": True})
         except NotFoundError:
             pass
         except ProblemError:
@@ -139,11 +153,12 @@ class AccountUploads:
 
 
 class GuestUploads:
-    """Uploads to a file request: one request for each file, at most 5 GiB. Needs no account."""
+    """Uploads to a file request. Needs no account."""
 
     def __init__(self, api: Api, token: str) -> None:
         self._api = api
-        self._path = f"{api.base_url}/r/{token}/files"
+        self._request_path = f"{api.base_url}/r/{token}"
+        self._path = f"{self._request_path}/files"
 
     def start(self, declared: Declaration, sha256: str, entry: UploadEntry, key: str) -> SignedRequest:  # noqa: ARG002 - as Destination
         """Start an upload. An unfinished one is continued while its URL is valid."""
@@ -167,8 +182,48 @@ class GuestUploads:
 
     def complete(self, entry: UploadEntry) -> None:
         """Complete an upload with its guest token."""
-        token = json.loads(entry.request)["token"]
-        self._api.call("POST", f"{self._path}/{entry.file_id}/complete", json_body={"guest_token": token})
+        self._call(entry, "complete")
+
+    def start_parts(self, declared: Declaration, entry: UploadEntry, key: str) -> PartPlan:  # noqa: ARG002 - as Destination
+        """Start an upload in parts. The store checks the SHA-256 of each."""
+        body = {**declared.body(), "has_part_digests": True}
+        answer = self._api.call("POST", f"{self._request_path}/multipart", json_body=body, is_repeatable=False).json()
+        entry.file_id = answer["file_id"]
+        entry.request = json.dumps({"token": answer["guest_token"], "is_in_parts": True})
+        return _plan_of(answer)
+
+    def parts(self, entry: UploadEntry) -> PartPlan:
+        """Return the parts that the store holds."""
+        return _plan_of(self._call(entry, "uploaded-parts").json())
+
+    def sign_parts(self, entry: UploadEntry, digests: Sequence[tuple[int, str]]) -> dict[int, SignedRequest]:
+        """Return presigned requests for parts, by number."""
+        return _signed_parts(self._call(entry, "parts", parts=_wanted(digests)).json())
+
+    def discard(self, entry: UploadEntry) -> None:
+        """End an unfinished upload in parts, if it still exists. The server ends one in one request by itself."""
+        if json.loads(entry.request or "{}").get("is_in_parts"):
+            try:
+                self._call(entry, "abort")
+            except ProblemError:
+                # The server ends it by itself when its time is over.
+                return
+
+    def _call(self, entry: UploadEntry, action: str, **values: Any) -> Answer:
+        body = {"guest_token": json.loads(entry.request)["token"], **values}
+        return self._api.call("POST", f"{self._path}/{entry.file_id}/{action}", json_body=body)
+
+
+def _plan_of(answer: dict[str, Any]) -> PartPlan:
+    return PartPlan(answer["part_size_bytes"], answer["part_count"], [Part.of(part) for part in answer.get("parts", [])])
+
+
+def _wanted(digests: Sequence[tuple[int, str]]) -> list[dict[str, Any]]:
+    return [{"number": number, "sha256": sha256} for number, sha256 in digests]
+
+
+def _signed_parts(answer: dict[str, Any]) -> dict[int, SignedRequest]:
+    return {part["number"]: SignedRequest.of(part) for part in answer["parts"]}
 
 
 def split_link(url: str, kind: str) -> tuple[str, str]:

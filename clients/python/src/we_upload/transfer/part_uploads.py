@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from we_upload.errors import ConflictError, NotFoundError
 from we_upload.models import File, PartPlan
-from we_upload.transfer.destinations import AccountUploads, SignedRequest
+from we_upload.transfer.destinations import Destination, SignedRequest
 from we_upload.transfer.jobs import Job
 from we_upload.transfer.sending import Sender
 from we_upload.transfer.sources import digest_of
@@ -41,13 +41,13 @@ class PartUploads:
 
     def __init__(
         self,
-        destination: AccountUploads,
+        destination: Destination,
         sender: Sender,
         *,
         add: Callable[[Job, Step], None],
         on_started: Callable[[Job], None],
         on_sent: Callable[[Job], None],
-        on_done: Callable[[Job, File], None],
+        on_done: Callable[[Job, File | None], None],
         cancelled: threading.Event,
     ) -> None:
         self._destination = destination
@@ -63,7 +63,7 @@ class PartUploads:
         plan = None
         if job.entry.file_id:
             try:
-                plan = self._destination.parts(job.entry.file_id)
+                plan = self._destination.parts(job.entry)
             except (NotFoundError, ConflictError):
                 if self._was_completed(job):
                     return
@@ -89,7 +89,7 @@ class PartUploads:
         try:
             file = self._destination.complete(job.entry)
         except (NotFoundError, ConflictError):
-            self._destination.discard(job.entry.file_id)
+            self._destination.discard(job.entry)
             job.entry.restart()
             return False
         job.transfer.skipped(job.declared.size_bytes)
@@ -108,7 +108,7 @@ class PartUploads:
         for number in numbers:
             offset, length = parts.range_of(number, job.declared.size_bytes)
             digests.append((number, digest_of(job.item.source, offset, length, cancelled=self._cancelled)))
-        signed = self._destination.sign_parts(job.entry.file_id, digests)
+        signed = self._destination.sign_parts(job.entry, digests)
         with parts.lock:
             parts.ready += len(numbers)
             parts.is_preparing = False
@@ -119,9 +119,7 @@ class PartUploads:
     def _sending(self, job: Job, parts: _Parts, number: int, digest: str, request: SignedRequest) -> Step:
         def send() -> None:
             offset, length = parts.range_of(number, job.declared.size_bytes)
-            self._sender.send(
-                job, offset, length, request, lambda _: self._destination.sign_parts(job.entry.file_id, [(number, digest)])[number]
-            )
+            self._sender.send(job, offset, length, request, lambda _: self._destination.sign_parts(job.entry, [(number, digest)])[number])
             with parts.lock:
                 parts.left -= 1
                 parts.ready -= 1

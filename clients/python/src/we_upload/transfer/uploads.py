@@ -103,8 +103,8 @@ class Uploader:
         entry = known.get(item.path)
         is_changed = entry is not None and (entry.size_bytes, entry.mtime_ns) != (item.source.size_bytes, item.source.mtime_ns)
         is_old = entry is not None and not entry.file_id and time.time() - entry.changed_at > IDEMPOTENCY_SECONDS
-        if entry is not None and is_changed and entry.file_id and entry.state != DONE and self._account:
-            self._account.discard(entry.file_id)
+        if entry is not None and is_changed and entry.file_id and entry.state != DONE:
+            self._destination.discard(entry)
         if entry is None or is_changed or is_old:
             entry = UploadEntry(self._run, item.path, item.source.size_bytes, item.source.mtime_ns)
         return Job(item, item.declaration(), entry, self._progress.add(item.path, item.source.size_bytes), UploadResult(item))
@@ -142,8 +142,8 @@ class Uploader:
             self._discard(job)
 
     def _discard(self, job: Job) -> None:
-        if job.entry.file_id and self._account:
-            self._account.discard(job.entry.file_id)
+        if job.entry.file_id:
+            self._destination.discard(job.entry)
         job.entry.restart()
         self._journal.save([job.entry])
 
@@ -154,10 +154,10 @@ class Uploader:
         if job.entry.state == SENT:
             job.transfer.skipped(job.declared.size_bytes)
             self._complete(job)
-        elif job.declared.size_bytes > SINGLE_MAX_BYTES and self._account:
+        elif job.declared.size_bytes > SINGLE_MAX_BYTES:
             job.transfer.enter(State.SENDING)
             parts = PartUploads(
-                self._account,
+                self._destination,
                 self._sender,
                 add=lambda job, step: self._lanes.add(lambda: self._guarded(job, step), URGENT),
                 on_started=self._started,

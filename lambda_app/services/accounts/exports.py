@@ -1,0 +1,138 @@
+"""The export of an account: everything that is stored about a user, as JSON with the files in a zip (docs/adr/0043-account-exports.md)."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import uuid4
+
+from lambda_app.core import clock
+from lambda_app.core.errors import NotFoundError, TooManyRequestsError
+from lambda_app.core.mail import Mail
+from lambda_app.models import Archive, ArchiveStatus, User
+from lambda_app.repositories.accounts.exports import ExportRepository
+from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository, NumberTakenError
+from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose
+from lambda_app.services.accounts.second_factor import SecondFactorVerifier
+from lambda_app.services.archives.archives import CONTENT_TYPE, PART_SIZE_BYTES, REQUEUE_GRACE
+from lambda_app.storage.keys import archive_key, archive_request_key
+from lambda_app.storage.object_store import ObjectStore, PresignedRequest
+
+EXPORT_INTERVAL = timedelta(days=1)
+RETRY_INTERVAL = timedelta(hours=1)
+"""Shortest time after the request of an export that has failed."""
+EXPORT_FILENAME = "we-upload-export.zip"
+NUMBER_ATTEMPTS = 6
+_UNLIMITED = 2**31 - 1
+
+_MAIL = """An export of your account was requested: all data and files of the account as one zip.
+
+If this wasn't you, change your password at once. That ends all sessions, so that only you can download the export.
+"""
+
+
+class TooManyExportsError(TooManyRequestsError):
+    """The user has requested an export already."""
+
+    code = "too_many_exports"
+    message = "An account can be exported once a day; use the export that exists, or wait"
+
+
+class NoExportError(NotFoundError):
+    """No export was requested, or it has expired."""
+
+    code = "export_not_found"
+    message = "There is no export; request one"
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An export, and the presigned download once it is ready."""
+
+    archive: Archive
+    request: PresignedRequest | None = None
+
+
+class ExportService:
+    """Requests exports and returns their state. The archive worker builds them; they count in no quota."""
+
+    def __init__(
+        self,
+        *,
+        exports: ExportRepository,
+        transitions: ArchiveTransitionRepository,
+        login_throttle: LoginThrottle,
+        second_factor: SecondFactorVerifier,
+        store: ObjectStore,
+        retention: timedelta,
+    ) -> None:
+        self._exports = exports
+        self._transitions = transitions
+        self._login_throttle = login_throttle
+        self._second_factor = second_factor
+        self._store = store
+        self._retention = retention
+
+    def start(self, user: User, *, current_password: str, otp: str | None) -> tuple[Archive, Mail | None]:
+        """Request an export, or return the one that is being built or is ready. Return the mail to the owner for a new one.
+
+        Raises CurrentPasswordError, SecondFactorRequiredError, BadSecondFactorError, ThrottledError, TooManyExportsError, UnavailableError.
+        """
+        self._login_throttle.require_password(user, current_password, purpose=PasswordPurpose.CHANGE)
+        self._second_factor.require(user, otp)
+        current = self._exports.get_current(user.id)
+        if current is not None and current.status != ArchiveStatus.FAILED:
+            if current.status == ArchiveStatus.QUEUED:
+                # The first notification of the worker may be lost.
+                self._store.put_marker(archive_request_key(current.id))
+            return current, None
+        allowed_at = self._exports.claim(user.id, interval=EXPORT_INTERVAL, interval_after_failure=RETRY_INTERVAL)
+        if allowed_at is not None:
+            raise TooManyExportsError.until(allowed_at)
+        archive = self._queue(user)
+        self._store.put_marker(archive_request_key(archive.id))
+        return archive, Mail(to=user.email, subject="An export of your account was requested", text=_MAIL)
+
+    def get(self, user: User) -> Export:
+        """Return the newest export of the user, with a presigned download if it is ready. Raises NoExportError."""
+        archive = self._exports.get_current(user.id)
+        if archive is None:
+            raise NoExportError
+        if archive.status != ArchiveStatus.READY:
+            return Export(archive)
+        request = self._store.presign_download(key=archive.s3_key, filename=archive.filename, content_type=CONTENT_TYPE)
+        return Export(archive, request)
+
+    def _queue(self, user: User) -> Archive:
+        now, archive_id = clock.now(), uuid4()
+        archive = Archive(
+            id=archive_id,
+            user_id=user.id,
+            holder_id=user.id,
+            is_export=True,
+            fingerprint=hashlib.sha256(f"export {user.id}".encode()).hexdigest(),
+            filename=EXPORT_FILENAME,
+            status=ArchiveStatus.QUEUED,
+            s3_key=archive_key(archive_id),
+            # Not known before the worker has prepared the export.
+            file_count=0,
+            size_bytes=1,
+            part_size_bytes=PART_SIZE_BYTES,
+            lease_until=now + REQUEUE_GRACE,
+            created_at=now,
+            updated_at=now,
+        )
+        for _ in range(NUMBER_ATTEMPTS):
+            try:
+                stored = self._transitions.start(
+                    archive,
+                    [],
+                    unfinished_max=_UNLIMITED,
+                    stored_bytes_max=2**62,
+                    expires_at=now + self._retention,
+                    action="account.export_requested",
+                )
+            except NumberTakenError:
+                continue
+            if stored is not None:
+                return stored
+        raise TooManyExportsError
