@@ -16,6 +16,7 @@ from tests.support.shares import make_share
 
 TITLE = "Photos of the feast"
 RECIPIENT = "grace@example.com"
+HOOK = "http://127.0.0.1:9/hook"
 MANY = 12
 """Files of the account that changes many."""
 
@@ -162,7 +163,18 @@ def results(
         *(*as_owner, {"open": f"{site.url}/settings"}, {"click": "Turn on second factor"}),
         *({"fill": "Current password", "value": owner.password, "within": "dialog"}, {"click": "Next"}, {"see": "Scan the code"}),
         *({"axe": True}, {"fill": "Code", "value": "000000", "within": "dialog"}, {"click": "Turn on", "within": "dialog"}),
-        {"see": "This code is wrong or was used already."},
+        *({"see": "This code is wrong or was used already."}, {"key": "Escape"}),
+        # No server listens at the address.
+        *({"click": "Add webhook"}, {"see": "Receives POST requests"}, {"click": "Only these events", "role": "radio"}, {"axe": True}),
+        *({"fill": "Address", "value": "https://10.0.0.1/", "within": "dialog"}, {"click": "Add", "within": "dialog"}),
+        *({"see": "Choose at least one event."}, {"click": "share.downloaded", "role": "checkbox"}, {"click": "Add", "within": "dialog"}),
+        *({"see": "The address must be a public https address"}, {"fill": "Address", "value": HOOK, "within": "dialog"}),
+        *({"click": "Add", "within": "dialog"}, {"see": "Copy the secret now."}, {"axe": True}),
+        *(*choose_action(HOOK, "Send a test"), {"see": "The test is on its way."}, *choose_action(HOOK, "Deliveries")),
+        *({"see": "webhook.test"}, {"see": "Waiting"}, {"axe": True}, {"resize": 320}, {"resize": 1280}, {"key": "Escape"}),
+        *(*choose_action(HOOK, "New secret"), {"click": "New secret", "within": "dialog"}, *choose_action(HOOK, "Turn off")),
+        *({"see": "The webhook is off"}, *choose_action(HOOK, "Delete"), {"click": "Delete", "within": "dialog"}),
+        *({"see": "The webhook is deleted"}, {"see": "No webhooks."}),
     ]
     account, (first, *_) = collector
     gone = {"call": f"{site.url}/api/v1/files/{first}?permanent=true", "method": "DELETE", "headers": account.headers}

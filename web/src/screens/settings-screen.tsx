@@ -13,6 +13,7 @@ import { useConnectAddress } from "../settings/connect-program";
 import { Section, SECTIONS } from "../settings/section";
 import { SecondFactor } from "../settings/second-factor";
 import { Sessions } from "../settings/sessions";
+import { Webhooks } from "../settings/webhooks";
 import { SelectField } from "../ui/form-dialog";
 
 export function SettingsScreen() {
@@ -42,6 +43,7 @@ export function SettingsScreen() {
           <SecondFactor />
           <Sessions />
           <ApiKeys />
+          <Webhooks />
           <Section id="device">
             <div class="card pad stack">
               <DevicePreferences />

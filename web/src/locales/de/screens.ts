@@ -37,6 +37,11 @@ export const screens: ScreenTexts = {
     madePrivate: (count) => plural(count, "Die Datei ist wieder privat", `${number(count)} Dateien sind wieder privat`),
   },
   problemCodes: {
+    bad_webhook_url: "Die Adresse muss eine öffentliche https-Adresse ohne Benutzername und Passwort sein.",
+    too_many_webhooks: "Sie haben die höchste Zahl an Webhooks. Löschen Sie zuerst einen.",
+    webhook_disabled: "Der Webhook ist ausgeschaltet. Schalten Sie ihn zuerst ein.",
+    webhook_not_found: "Dieser Webhook wurde gelöscht.",
+    webhook_delivery_not_found: "Diese Zustellung ist älter als 30 Tage.",
     current_password_required: "Geben Sie das aktuelle Passwort ein.",
     mail_not_configured: "Dieser Server kann keine Mail senden. Wenden Sie sich an den Betreiber.",
     link_expired: "Dieser Link ist abgelaufen. Fordern Sie einen neuen an.",
@@ -310,7 +315,7 @@ export const screens: ScreenTexts = {
     denied: "Die Anmeldung wurde abgelehnt",
   },
   settings: {
-    sections: { profile: "Profil", password: "Passwort", factor: "Zweiter Faktor", sessions: "Sitzungen", keys: "API-Schlüssel", device: "Dieses Gerät", end: "Konto löschen" },
+    sections: { profile: "Profil", password: "Passwort", factor: "Zweiter Faktor", sessions: "Sitzungen", keys: "API-Schlüssel", hooks: "Webhooks", device: "Dieses Gerät", end: "Konto löschen" },
     deleteAccount: "Konto löschen",
     deleteAccountTitle: "Ihr Konto löschen?",
     deleteAccountText: "Ihre Links schließen sofort. Konto und Dateien werden nach einer Frist gelöscht; bis dahin behält eine Anmeldung sie.",

@@ -45,6 +45,11 @@ export const screens = {
   },
   /** Sentences for error codes, beside those of the start. */
   problemCodes: {
+    bad_webhook_url: "The address must be a public https address without user name and password.",
+    too_many_webhooks: "You have the maximum number of webhooks. Delete one first.",
+    webhook_disabled: "The webhook is off. Turn it on first.",
+    webhook_not_found: "This webhook was deleted.",
+    webhook_delivery_not_found: "This delivery is older than 30 days.",
     current_password_required: "Enter the current password.",
     mail_not_configured: "This server cannot send mail. Ask its operator for help.",
     link_expired: "This link has expired. Request a new one.",
@@ -317,7 +322,7 @@ export const screens = {
     denied: "The sign-in was denied",
   },
   settings: {
-    sections: { profile: "Profile", password: "Password", factor: "Second factor", sessions: "Sessions", keys: "API keys", device: "This device", end: "Delete account" },
+    sections: { profile: "Profile", password: "Password", factor: "Second factor", sessions: "Sessions", keys: "API keys", hooks: "Webhooks", device: "This device", end: "Delete account" },
     deleteAccount: "Delete account",
     deleteAccountTitle: "Delete your account?",
     deleteAccountText: "Your links close at once. Account and files are deleted after a period of grace; until then, a sign-in keeps them.",
