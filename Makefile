@@ -22,13 +22,14 @@ help: ## List all targets and variables
 	@echo "  WORKERS         number of processes that run tests in parallel (default: auto)"
 	@echo "  SIZE            size of make test-slow: reduced or full (default: reduced)"
 	@echo "  BENCH           options of make bench: --docs, --rows 1000000, --only cold, --compare other-checkout"
-	@echo "  STAGE           stage that make deploy deploys: dev, staging or prod (default: dev)"
+	@echo "  STAGE           stage that make deploy deploys: small, dev, staging or prod (default: dev)"
 	@echo "  CDK             options of the cdk command"
 	@echo "  ARGS            operator command of make admin: make admin ARGS=\"sweep --dry-run\""
 	@echo "Settings of the API for make run, on its command line or in the environment; see docs/configuration.md:"
-	@echo "  ACCESS_TOKEN_EXPIRE_MINUTES, ACCOUNT_DELETION_DAYS, API_URL, API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION, BACKEND_CORS_ORIGINS,"
-	@echo "  BRAND_ACCENT, BRAND_LOGO_FILE, BRAND_NAME, DATABASE_POOL_SIZE, DATABASE_TIMEOUT_SECONDS, INVITATIONS_BY_USERS, LOG_LEVEL,"
-	@echo "  OPEN_REGISTRATION, PRESIGNED_URL_EXPIRATION, PUBLIC_URL, REFRESH_TOKEN_EXPIRE_DAYS, REQUIRE_SECOND_FACTOR, REQUIRE_VERIFIED_EMAIL,"
+	@echo "  ABUSE_EMAIL, ACCESS_TOKEN_EXPIRE_MINUTES, ACCOUNT_DELETION_DAYS, API_URL, API_V1_STR, ARCHIVE_RETENTION_HOURS, AWS_REGION,"
+	@echo "  BACKEND_CORS_ORIGINS, BRAND_ACCENT, BRAND_LOGO_FILE, BRAND_NAME, DATABASE_POOL_SIZE, DATABASE_TIMEOUT_SECONDS, IDENTITY_PROVIDERS, INVITATIONS_BY_USERS,"
+	@echo "  LOG_LEVEL, OPEN_REGISTRATION, PASSWORD_SIGN_IN, PRESIGNED_URL_EXPIRATION, PUBLIC_URL, REFRESH_TOKEN_EXPIRE_DAYS,"
+	@echo "  REQUIRE_SECOND_FACTOR, REQUIRE_VERIFIED_EMAIL,"
 	@echo "  TRASH_RETENTION_DAYS, USER_DELETION_BYTES, USER_QUOTA_BYTES, USER_QUOTA_FILES, WEBHOOK_ALLOW_LOOPBACK"
 
 setup: ## Create or update the virtual environments
@@ -179,7 +180,7 @@ package: setup-infra ## Build the deployment package for Python 3.13, without Do
 	@"$(INFRA_BIN)/python" -m infra.package $(if $(AUTHORITIES),--authorities "$(AUTHORITIES)")
 
 synth: package ## Write the CloudFormation templates of all stages to cdk.out; needs no AWS account
-	@for stage in dev staging prod; do \
+	@for stage in small dev staging prod; do \
 		$(CDK_RUN) synth --quiet --output "cdk.out/$$stage" -c stage=$$stage $(CDK) & started="$$started $$!"; \
 	done; for synthesis in $$started; do wait $$synthesis || failed=1; done; test -z "$$failed"
 

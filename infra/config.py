@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from lambda_app.core.identity.providers import parse_providers, require_consistent
+
 BUCKET_METHODS = ("GET", "HEAD", "PUT")
 """Methods that web pages may use with a presigned URL (bucket CORS)."""
 BUCKET_REQUEST_HEADERS = ("content-type", "content-length", "if-none-match", "x-amz-checksum-*", "x-amz-sdk-checksum-algorithm", "range")
@@ -33,7 +35,21 @@ PRESIGNED_URL_SECONDS = 900
 CLOUDFRONT_REGION = "us-east-1"
 """CloudFront reads web ACLs and certificates from this region only."""
 
-SHARED_WORKERS, SINGLE_WORKERS = 5, 5
+STARTING_TIMEOUT_SECONDS = 120
+"""Timeout of a function that waits for a paused database to start, where no caller waits."""
+STARTING_SIGN_IN_SECONDS = 45
+"""How long such a function waits; the last attempt may take as long again.
+
+Aurora starts in about 15 s, and in 30 s or more after a day without connections (Aurora user guide, "Auto-pause").
+"""
+PAUSED_SIGN_IN_SECONDS = 2
+"""How long the API waits for a database that pauses, before it returns 503."""
+AUTO_PAUSE_SECONDS = 300
+"""Idle time after which the database pauses: the shortest that Aurora allows."""
+IDLE_SESSION_SECONDS = 60
+"""Idle time after which a database that pauses closes a connection. A function that Lambda has frozen cannot close its own."""
+
+SHARED_WORKERS, SINGLE_WORKERS = 3, 5
 """Functions with `worker_concurrency` each, and functions that run one at a time (infra/components/functions.py, migration.py)."""
 
 RESERVED_CONNECTION_SHARE = 0.2
@@ -74,9 +90,17 @@ class StageConfig:
     min_capacity_units: float = 0.5
     max_capacity_units: float = 4
     """Aurora capacity units (2 GiB of memory each)."""
+    pauses_when_idle: bool = False
+    """Whether the database pauses when it is not used (`min_capacity_units` is 0).
+
+    The stage then has what costs nothing while idle: no RDS Proxy, no interface endpoints, no snapshots, keys in S3, few alarms; and no
+    schedule that starts the database more than daily.
+    """
     database_connections: int = 100
     """`max_connections` of PostgreSQL at this size; docs/deploy.md shows how it follows from memory."""
     backup_days: int = 14
+    reads_from_standby: bool = False
+    """Whether statistics and lists of the audit log are read from Aurora's standby, through a read-only endpoint of the proxy."""
     protects_data: bool = True
     """Termination protection, deletion protection, and buckets and databases that remain when their stack is deleted."""
     api_concurrency: int = 50
@@ -108,6 +132,8 @@ class StageConfig:
     """Whether the data stack creates the SES identity. Otherwise it must exist."""
     public_url: str | None = None
     """Base address of the links in mail, https:// only."""
+    abuse_email: str | None = None
+    """Address to which recipients of links report abuse."""
     alarm_email: str | None = None
     monthly_budget: int = 400
     """Dollars of a month at which `alarm_email` gets a warning, for the resources with the stage's tag."""
@@ -122,6 +148,12 @@ class StageConfig:
     open_registration: bool = True
     require_verified_email: bool = False
     """Whether users must confirm their address before they can sign in; needs `mail_from`."""
+    identity_providers: str | None = None
+    """The JSON list of `IDENTITY_PROVIDERS`, without client secrets; needs `domain_name`. None: only passwords."""
+    identity_secrets: str | None = None
+    """ARN of the operator's secret with the client secrets of the providers, in the region of the stack."""
+    password_sign_in: bool = True
+    """Whether accounts can sign in with a password; false needs `identity_providers`."""
     require_second_factor: str | None = None
     """Whose accounts must have a second factor: `superusers` or `all`. None: those for which a superuser requires one."""
     invitations_by_users: bool = False
@@ -143,6 +175,10 @@ class StageConfig:
             raise ConfigError("domain_name and certificate_arn come together")
         self._check_firewall()
         self._check_mail()
+        self._check_pausing()
+        if self.reads_from_standby and (self.database is not DatabaseKind.AURORA or self.pauses_when_idle):
+            raise ConfigError(f"{self.name}: reads_from_standby needs a standby, which this database does not have")
+        self._check_identity_providers()
         if self.serves_unscannable and not self.scans_for_malware:
             raise ConfigError("serves_unscannable needs scans_for_malware")
         if self.recovery_region is None and (self.replicates_objects or self.vault_lock is not VaultLock.NONE):
@@ -150,8 +186,8 @@ class StageConfig:
         if self.replicates_objects and self.uses_kms:
             raise ConfigError("replicates_objects cannot be combined with uses_kms: the key of the bucket exists in one region only")
         usable = int(self.database_connections * (1 - RESERVED_CONNECTION_SHARE))
-        if self.api_concurrency + SHARED_WORKERS * self.worker_concurrency > usable:
-            raise ConfigError(f"{self.name}: api_concurrency and three workers together exceed {usable} database connections")
+        if self.api_concurrency + self._shared_executions > usable:
+            raise ConfigError(f"{self.name}: api_concurrency and the workers together exceed {usable} database connections")
         if not 2 <= self.availability_zones <= 3:
             raise ConfigError("availability_zones is 2 or 3: RDS Proxy needs two")
         if self.zones and len(set(self.zones)) != self.availability_zones:
@@ -162,13 +198,36 @@ class StageConfig:
         """The concurrent executions that the stage's functions reserve together."""
         if not self.reserves_concurrency:
             return 0
-        return self.api_concurrency + SHARED_WORKERS * self.worker_concurrency + SINGLE_WORKERS
+        return self.api_concurrency + self._shared_executions + SINGLE_WORKERS
+
+    @property
+    def _shared_executions(self) -> int:
+        shared = SHARED_WORKERS + self.scans_for_malware + (1 if self.identity_providers else 0) + (2 if self.sends_webhooks else 0)
+        return shared * self.worker_concurrency
+
+    @property
+    def sends_webhooks(self) -> bool:
+        """Whether the stage has the functions that send webhooks. They would start a database that pauses each minute."""
+        return not self.pauses_when_idle
 
     @property
     def bucket_origins(self) -> tuple[str, ...]:
         """Origins whose pages may use the bucket: `cors_origins` and the origin of the API's own upload page (`/r/{token}`)."""
         own = [f"https://{self.domain_name}"] if self.domain_name else []
         return tuple(dict.fromkeys((*self.cors_origins, *own)))
+
+    def _check_pausing(self) -> None:
+        if self.pauses_when_idle != (self.min_capacity_units == 0):
+            raise ConfigError("pauses_when_idle and min_capacity_units = 0 come together")
+        if not self.pauses_when_idle:
+            return
+        if self.database is not DatabaseKind.AURORA:
+            raise ConfigError("pauses_when_idle needs Aurora: an instance does not pause")
+        if self.mail_from is not None or self.firewall:
+            # SES needs an interface endpoint, and the API reads CloudFront's key through another one.
+            raise ConfigError(f"{self.name}: mail_from and firewall need an interface endpoint, which pauses_when_idle leaves out")
+        if self.releases_gradually:
+            raise ConfigError(f"{self.name}: releases_gradually needs alarms, which pauses_when_idle leaves out")
 
     def _check_firewall(self) -> None:
         if self.firewall and self.certificate_arn is None:
@@ -196,6 +255,23 @@ class StageConfig:
         name, _, domain = self.mail_from.partition("@")
         if not name or "." not in domain or any(char in self.mail_from for char in " <>*,"):
             raise ConfigError("mail_from must be a bare address such as files@example.com")
+
+    def _check_identity_providers(self) -> None:
+        if self.identity_providers is None:
+            if self.identity_secrets is not None or not self.password_sign_in:
+                raise ConfigError("identity_secrets and password_sign_in=false need identity_providers")
+            return
+        if self.domain_name is None:
+            raise ConfigError("identity_providers needs domain_name: the providers redirect to a fixed address")
+        try:
+            providers = parse_providers(self.identity_providers)
+            require_consistent(providers, is_local=False)
+        except ValueError as error:
+            raise ConfigError(f"identity_providers {error}") from None
+        if any(provider.client_secret is not None for provider in providers):
+            raise ConfigError("identity_providers must not contain client_secret, which templates would show; put it into identity_secrets")
+        if self.identity_secrets is not None and ":secretsmanager:" not in self.identity_secrets:
+            raise ConfigError("identity_secrets must be the ARN of a Secrets Manager secret")
 
     @property
     def verified_sender(self) -> str:
@@ -243,6 +319,23 @@ STAGES = {
         sign_ins_per_second=50,
         monthly_budget=1000,
     ),
+    "small": StageConfig(
+        name="small",
+        environment="prod",
+        pauses_when_idle=True,
+        min_capacity_units=0,
+        max_capacity_units=2,
+        backup_days=7,
+        api_concurrency=20,
+        worker_concurrency=2,
+        reserves_concurrency=False,
+        releases_gradually=False,
+        open_registration=False,
+        monthly_budget=10,
+        log_days=30,
+        requests_per_second=20,
+        sign_ins_per_second=5,
+    ),
     LOCAL: StageConfig(
         name=LOCAL,
         environment="local",
@@ -263,16 +356,20 @@ _TEXT_OVERRIDES = (
     "mail_identity",
     "public_url",
     "recovery_region",
+    "identity_providers",
+    "identity_secrets",
     "require_second_factor",
 )
 _FLAG_OVERRIDES = (
     "uses_kms",
     "replicates_objects",
+    "reads_from_standby",
     "releases_gradually",
     "scans_for_malware",
     "serves_unscannable",
     "open_registration",
     "require_verified_email",
+    "password_sign_in",
     "invitations_by_users",
     "firewall",
     "makes_mail_identity",

@@ -25,6 +25,8 @@ BROWSER = CHECKOUT / "tests" / "e2e" / "browser"
 """Folder of the npm packages that contain the headless browser and its driver."""
 UPPY_PAGES = (BROWSER / "uppy5", BROWSER / "uppy6")
 """Folders of the pages with stock Uppy, each with its packages and a bundler."""
+OPENID_PROVIDER = BROWSER / "openid"
+"""Folder of the OpenID provider for the tests of the sign-in with identity providers."""
 CLIENTS = CHECKOUT / "tests" / "clients"
 """Folder of the npm packages that check the OpenAPI document and generate TypeScript clients."""
 CLIENT_GENERATOR = VirtualEnvironment(CHECKOUT / f".venv-clients-{VERSION}", CHECKOUT / "requirements/clients.txt")
@@ -38,6 +40,7 @@ def main(wanted: str = "deployment") -> None:
     with writable_checkout(), exclusive_lock(CHECKOUT / ".local" / "toolchain.lock", refusal=refusal):
         if wanted == "browser":
             _install_node_packages(BROWSER, "the browser", npm=_packaged_npm())
+            _install_node_packages(OPENID_PROVIDER, "the OpenID provider", npm=_packaged_npm())
             for folder in UPPY_PAGES:
                 _install_node_packages(folder, f"{folder.name} for its test page", npm=_packaged_npm())
             return

@@ -5,7 +5,7 @@ from fastapi import FastAPI
 from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
-from lambda_app.factory import Services
+from lambda_app.factory import IdentityServices, Services
 from lambda_app.routers import admin, config, docs, events, health, receipts, webhooks
 from lambda_app.routers.accounts import (
     api_keys,
@@ -13,6 +13,8 @@ from lambda_app.routers.accounts import (
     deletions,
     device_logins,
     exports,
+    identities,
+    identity_flows,
     invitations,
     login,
     second_factors,
@@ -42,6 +44,7 @@ API_ROUTERS = (
     api_keys.router,
     second_factors.router,
     deletions.router,
+    identities.router,
     exports.router,
     admin.own_router,
     transfers.router,
@@ -100,6 +103,9 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
         router.add_to(app, prefix=settings.api_v1_str, is_strict=True)
     for router in ROOT_ROUTERS:
         router.add_to(app)
+    if settings.serves_identity_routes:
+        app.state.identity = IdentityServices.build(settings, services.aws)
+        identity_flows.router.add_to(app)
     branding = add_branding(app, settings)
     add_web_app(app, settings.web_app_folder, bucket_url=bucket_url(settings), branding=branding)
     index_routes(app)
@@ -109,6 +115,17 @@ def create_app(settings: Settings, services: Services | None = None) -> FastAPI:
     if settings.backend_cors_origins:
         # Outside RequestMiddleware, so that its errors carry the CORS headers too.
         app.add_middleware(Cors, origins=settings.backend_cors_origins)
+    return app
+
+
+def create_identity_app(settings: Settings, services: IdentityServices | None = None) -> FastAPI:
+    """Create the application of the function outside the VPC, which serves only the sign-in at identity providers."""
+    configure_logs(settings.log_level)
+    app = FastAPI(redirect_slashes=False, openapi_url=None, docs_url=None, redoc_url=None)
+    services = app.state.identity = services or IdentityServices.build(settings)
+    install_problem_handlers(app)
+    identity_flows.router.add_to(app)
+    app.add_middleware(RequestMiddleware, origin_verifier=lambda: services.origin_verifier)
     return app
 
 

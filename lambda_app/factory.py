@@ -12,11 +12,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Self
 
+from pydantic import SecretStr
 from sqlalchemy import Engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session, configure_mappers, sessionmaker
 
-from lambda_app.core.aws import AwsAccess, AwsCredentials
+from lambda_app.core.aws import AwsAccess, AwsCredentials, object_of_arn
+from lambda_app.core.identity.assertions import Assertions
 from lambda_app.core.mail import Mailer, build_mailer
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
@@ -36,6 +38,7 @@ from lambda_app.repositories.accounts.callers import CallerRepository, caller_st
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
 from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
 from lambda_app.repositories.accounts.exports import ExportRepository
+from lambda_app.repositories.accounts.identities import IdentityRepository
 from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
@@ -59,6 +62,7 @@ from lambda_app.repositories.files.caller_lists import CallerListRepository
 from lambda_app.repositories.files.caller_uploads import CallerUploadRepository, UploadLimits, upload_statements
 from lambda_app.repositories.files.files import FileRepository
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
+from lambda_app.repositories.files.scans import ScanRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
@@ -85,6 +89,8 @@ from lambda_app.services.accounts.deletions import AccountDeletionService
 from lambda_app.services.accounts.device_logins import DeviceLoginService
 from lambda_app.services.accounts.exports import ExportService
 from lambda_app.services.accounts.factor_policy import FactorPolicy
+from lambda_app.services.accounts.identities import IdentityPolicy, IdentityService
+from lambda_app.services.accounts.identity_flows import ClientSecrets, IdentityFlows
 from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.accounts.recovery import MailPolicy, RecoveryService
@@ -93,7 +99,7 @@ from lambda_app.services.accounts.second_factor import SecondFactorService, Seco
 from lambda_app.services.accounts.sessions import SessionPolicy, SessionService
 from lambda_app.services.accounts.transfers import FileMover, TransferService
 from lambda_app.services.accounts.users import UserService
-from lambda_app.services.administration import AdministrationService
+from lambda_app.services.administration import AdministrationReads, AdministrationService
 from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.archives.builds import ArchiveBuildService
 from lambda_app.services.archives.export_data import ExportPreparation
@@ -109,6 +115,7 @@ from lambda_app.services.files.caller_uploads import CallerUploadService
 from lambda_app.services.files.files import FileService
 from lambda_app.services.files.idempotency import IdempotencyService
 from lambda_app.services.files.quota import DeletionAllowance, Quota
+from lambda_app.services.files.scans import ScanService
 from lambda_app.services.files.sweep import SweepService
 from lambda_app.services.files.upload_batches import UploadBatchService
 from lambda_app.services.files.upload_completion import UploadCompletion
@@ -133,6 +140,7 @@ from lambda_app.storage.checkpoint_copies import CheckpointCopies
 from lambda_app.storage.connection_releasing import ConnectionReleasingStore
 from lambda_app.storage.object_store import ObjectStore
 from lambda_app.storage.s3 import S3ObjectStore
+from lambda_app.storage.scan_tags import ScanTags
 from lambda_app.storage.webhook_objects import WebhookObjects
 
 ISSUER = "We-Upload"
@@ -161,6 +169,10 @@ class Services:
     database_probe: DatabaseProbe
     origin_verifier: OriginVerifier | None
     """None when callers reach the API directly, without CloudFront."""
+    read_engine: Engine | None = None
+    """The engine of a standby, for reads that may be some seconds old."""
+    identity_keys: SigningKeys | None = None
+    """The keys of the sign-in with identity providers; None without providers."""
 
     @classmethod
     def build(cls, settings: Settings, aws: AwsAccess | None = None) -> Self:
@@ -180,9 +192,9 @@ class Services:
             tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=settings.access_token_expire_minutes)),
             mailer=build_mailer(settings, aws),
             database_probe=DatabaseProbe(engine, timeout_seconds=DATABASE_PROBE_SECONDS),
-            origin_verifier=OriginVerifier([partial(aws.secret, arn) for arn in settings.origin_key_arns])
-            if settings.origin_key_arns
-            else None,
+            origin_verifier=_origin_verifier(settings, aws),
+            identity_keys=identity_keys(settings, aws),
+            read_engine=_read_engine(settings, aws),
         )
 
     @contextmanager
@@ -258,6 +270,7 @@ class Services:
             named_access=NamedAccessRepository(session),
             open_registration=self.settings.open_registration,
             requires_verified_email=self.settings.require_verified_email,
+            accepts_passwords=self.settings.password_sign_in,
         )
 
     def authentication(self, session: Session) -> AuthenticationService:
@@ -278,7 +291,29 @@ class Services:
             policy=SessionPolicy(
                 lifetime=timedelta(days=self.settings.refresh_token_expire_days),
                 requires_verified_email=self.settings.require_verified_email,
+                accepts_passwords=self.settings.password_sign_in,
                 factor=self._factor_policy(),
+            ),
+        )
+
+    def identities(self, session: Session) -> IdentityService:
+        """The service of sign-ins with identity providers, for one unit of work."""
+        return IdentityService(
+            assertions=None if self.identity_keys is None else Assertions(self.identity_keys),
+            identities=IdentityRepository(session),
+            users=UserRepository(session),
+            session_rows=SessionRepository(session),
+            factors=SecondFactorRepository(session),
+            open_access=OpenAccessRepository(session),
+            named_access=NamedAccessRepository(session),
+            sessions=self.sessions(session),
+            second_factor=self._second_factor(session),
+            login_throttle=self._login_throttle(session),
+            limits=RequestLimits(MailAllowanceRepository(session)),
+            policy=IdentityPolicy(
+                providers={provider.id: provider for provider in self.settings.identity_providers},
+                open_registration=self.settings.open_registration,
+                accepts_passwords=self.settings.password_sign_in,
             ),
         )
 
@@ -321,6 +356,7 @@ class Services:
             mail_tokens=MailTokenRepository(session),
             allowances=MailAllowanceRepository(session),
             users=UserRepository(session),
+            identities=IdentityRepository(session),
             named_access=NamedAccessRepository(session),
             open_access=OpenAccessRepository(session),
             passwords=self.passwords,
@@ -341,11 +377,31 @@ class Services:
         )
 
     def _mail_policy(self) -> MailPolicy:
-        return MailPolicy(can_send=self.settings.can_send_mail, public_url=self.settings.public_url)
+        return MailPolicy(
+            can_send=self.settings.can_send_mail,
+            public_url=self.settings.public_url,
+            accepts_passwords=self.settings.password_sign_in,
+        )
 
     def administration(self, session: Session) -> AdministrationService:
         """The administration service of one unit of work."""
-        return AdministrationService(audit=AuditRepository(session), names=AuditNameRepository(session), stats=StatsRepository(session))
+
+        @contextmanager
+        def on_database() -> Iterator[AdministrationReads]:
+            yield AdministrationReads(AuditRepository(session), AuditNameRepository(session), StatsRepository(session))
+
+        return AdministrationService([on_database] if self.read_engine is None else [self._reads_on_standby, on_database])
+
+    @contextmanager
+    def _reads_on_standby(self) -> Iterator[AdministrationReads]:
+        # The caller is authenticated by the database itself: a standby may not know yet that a session has ended.
+        with session_scope(create_session_factory(self._require_read_engine())) as session:
+            yield AdministrationReads(AuditRepository(session), AuditNameRepository(session), StatsRepository(session))
+
+    def _require_read_engine(self) -> Engine:
+        if self.read_engine is None:
+            raise ValueError("The settings have no DATABASE_READ_HOST")
+        return self.read_engine
 
     def audit_log(self, session: Session) -> AuditLogRepository:
         """The tree over the audit log, for commands that verify it."""
@@ -373,6 +429,7 @@ class Services:
         """The maintenance service of one unit of work."""
         return MaintenanceService(
             sessions=SessionRepository(session),
+            identities=IdentityRepository(session),
             device_logins=DeviceLoginRepository(session),
             mail_tokens=MailTokenRepository(session),
             invitations=InvitationRepository(session),
@@ -454,6 +511,14 @@ class Services:
             store=self._store(session),
         )
 
+    def scans(self, session: Session) -> ScanService:
+        """The service of malware scans, for one unit of work."""
+        return ScanService(
+            scans=ScanRepository(session),
+            tags=ScanTags(self.settings, self.aws),
+            serves_unscannable=self.settings.serves_unscannable,
+        )
+
     def shares(self, session: Session) -> ShareService:
         """The share service of one unit of work."""
         return ShareService(
@@ -478,7 +543,7 @@ class Services:
             allowances=MailAllowanceRepository(session),
             audit=AuditRepository(session),
             settings=LinkMailSettings(
-                policy=MailPolicy(can_send=settings.can_send_mail, public_url=settings.public_url),
+                policy=self._mail_policy(),
                 link_base=settings.api_url or settings.public_url,
                 brand=settings.brand_name,
             ),
@@ -615,8 +680,12 @@ class Services:
     def before_snapshot(self) -> None:
         """Close connections and drop cached keys, which a SnapStart snapshot must not contain."""
         self.engine.dispose()
+        if self.read_engine is not None:
+            self.read_engine.dispose()
         self.keys.clear_cache()
         self.link_keys.clear_cache()
+        if self.identity_keys:
+            self.identity_keys.clear_cache()
         if self.origin_verifier:
             self.origin_verifier.clear_cache()
 
@@ -626,8 +695,9 @@ class Services:
         for statement in (*file_statements(), *caller_statements(), *upload_statements(), *link_statements()):
             statement.prepare()
         self.passwords.verify("", None)
-        if self.settings.secret_key_arn or self.settings.link_key_arn or self.settings.origin_key_arns:
-            self.aws.client("secretsmanager")
+        arns = (self.settings.secret_key_arn, self.settings.link_key_arn, *self.settings.origin_key_arns)
+        for service in {"secretsmanager" if object_of_arn(arn) is None else "s3" for arn in arns if arn}:
+            self.aws.client(service)
         if self.settings.mail_from:
             self.aws.client("sesv2")
 
@@ -647,13 +717,17 @@ class Services:
             link_keys=keys,
             tokens=AccessTokens(keys=keys, lifetime=timedelta(minutes=self.settings.access_token_expire_minutes)),
             origin_verifier=None,
+            read_engine=None,
         )
 
     def _store(self, session: Session) -> ObjectStore:
         return ConnectionReleasingStore(self.store, session)
 
     def _transitions(self, session: Session) -> FileTransitionRepository:
-        return FileTransitionRepository(session, deletion_allowance_bytes=self.settings.user_deletion_bytes)
+        settings = self.settings
+        return FileTransitionRepository(
+            session, deletion_allowance_bytes=settings.user_deletion_bytes, scans_for_malware=settings.scans_for_malware
+        )
 
     def _tombstones(self, session: Session) -> TombstoneRepository:
         return TombstoneRepository(session, deletion_allowance_bytes=self.settings.user_deletion_bytes)
@@ -675,7 +749,67 @@ class Services:
         )
 
     def _login_throttle(self, session: Session) -> LoginThrottle:
-        return LoginThrottle(attempts=SignInAttemptRepository(session), audit=AuditRepository(session), passwords=self.passwords)
+        return LoginThrottle(
+            attempts=SignInAttemptRepository(session),
+            sessions=SessionRepository(session),
+            audit=AuditRepository(session),
+            passwords=self.passwords,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityServices:
+    """What the routes of the sign-in at identity providers use: no database, no bucket and no signing key."""
+
+    settings: Settings
+    aws: AwsAccess
+    flows: IdentityFlows
+    origin_verifier: OriginVerifier | None
+    keys: SigningKeys | None
+    """None without providers."""
+
+    @classmethod
+    def build(cls, settings: Settings, aws: AwsAccess | None = None) -> Self:
+        """Create the objects from the settings. They call the providers on first use."""
+        aws = aws or AwsAccess(settings)
+        keys = identity_keys(settings, aws)
+        arn = settings.identity_secrets_arn
+        flows = IdentityFlows(
+            settings.identity_providers if keys else (),
+            keys=keys or SigningKeys.fixed(secrets.token_urlsafe(48)),
+            client_secrets=ClientSecrets(partial(aws.secret, arn) if arn else None),
+            accepts_loopback=settings.is_local,
+        )
+        return cls(settings, aws, flows, _origin_verifier(settings, aws), keys)
+
+    def before_snapshot(self) -> None:
+        """Drop cached keys, which a SnapStart snapshot must not contain."""
+        if self.keys:
+            self.keys.clear_cache()
+        if self.origin_verifier:
+            self.origin_verifier.clear_cache()
+
+
+def identity_keys(settings: Settings, aws: AwsAccess) -> SigningKeys | None:
+    """Return the keys of the sign-in with identity providers; None if the settings have none."""
+    if settings.identity_key is not None:
+        return SigningKeys.fixed(settings.identity_key.get_secret_value())
+    return SigningKeys(partial(aws.secret, settings.identity_key_arn)) if settings.identity_key_arn else None
+
+
+def _origin_verifier(settings: Settings, aws: AwsAccess) -> OriginVerifier | None:
+    arns = settings.origin_key_arns
+    return OriginVerifier([partial(aws.secret, arn) for arn in arns]) if arns else None
+
+
+def _read_engine(settings: Settings, aws: AwsAccess) -> Engine | None:
+    if settings.database_read_host is None:
+        return None
+    host, _, port = settings.database_read_host.partition(":")
+    url = make_url(settings.database_url.get_secret_value()).set(host=host)
+    url = url.set(port=int(port)) if port else url
+    there = settings.model_copy(update={"database_url": SecretStr(url.render_as_string(hide_password=False))})
+    return create_database_engine(there, password_source=_password_source(there, aws))
 
 
 def _signing_keys(settings: Settings, aws: AwsAccess) -> SigningKeys:

@@ -14,6 +14,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^@we-upload\/client$/, replacement: `${client}index.ts` },
+      { find: /^@we-upload\/client\/identities$/, replacement: `${client}identities.ts` },
       { find: /^@we-upload\/client\/hash-worker/, replacement: `${client}hash-worker.ts` },
       { find: /^hash-wasm$/, replacement: hashWasm },
     ],

@@ -1,6 +1,8 @@
 """The bucket of uploaded objects. Its policy denies every request that the API would not sign."""
 
 from aws_cdk import Aws, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -18,6 +20,7 @@ from infra.config import (
     BUCKET_REQUEST_HEADERS,
     FUNCTION_TIMEOUT_SECONDS,
     PRESIGNED_URL_SECONDS,
+    STARTING_TIMEOUT_SECONDS,
     WEBHOOK_TIMEOUT_SECONDS,
     StageConfig,
 )
@@ -41,6 +44,10 @@ MALWARE_TAG = "GuardDutyMalwareScanStatus"
 MALWARE_CLEAN = "NO_THREATS_FOUND"
 MALWARE_UNSCANNABLE = "UNSUPPORTED"
 """Password-protected, too large, or an archive with too many files or levels (GuardDuty user guide, "Quotas")."""
+MALWARE_RELEASED = "RELEASED"
+"""Our own value: an administrator has decided that the object is served (`storage/scan_tags`)."""
+RELEASER_TAG, RELEASER_VALUE = "WeUploadReleases", "allowed"
+"""Tag of the role that may write it."""
 UNSCANNED_TAG, UNSCANNED_VALUE = "WeUploadUnscanned", "read"
 """Tag of the roles that may read an object before it was scanned: to verify an upload, never to serve it."""
 
@@ -77,7 +84,7 @@ class FileBucket(Construct):
             "Events",
             enforce_ssl=True,
             # Six times the worker's timeout, as AWS recommends for queues that trigger Lambda.
-            visibility_timeout=Duration.seconds(6 * FUNCTION_TIMEOUT_SECONDS),
+            visibility_timeout=Duration.seconds(6 * (STARTING_TIMEOUT_SECONDS if config.pauses_when_idle else FUNCTION_TIMEOUT_SECONDS)),
             retention_period=Duration.days(4),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=5),
         )
@@ -90,8 +97,26 @@ class FileBucket(Construct):
             retention_period=Duration.days(4),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.archive_dead_letters, max_receive_count=5),
         )
-        self.webhook_dead_letters = sqs.Queue(self, "WebhookDeadLetters", retention_period=Duration.days(14), enforce_ssl=True)
-        self.webhook_work, self.webhook_results = (
+        self.webhook_dead_letters, self.webhook_work, self.webhook_results = (
+            self._webhook_queues() if config.sends_webhooks else (None, None, None)
+        )
+        suppress_nag(
+            self.bucket,
+            "AwsSolutions-S1",
+            reason="S3 access logs contain presigned URLs with their signatures; S3 data events in CloudTrail do not.",
+        )
+        self.scan_dead_letters, self.scan_results = self._scan_queues() if config.scans_for_malware else (None, None)
+        self._notify_queues()
+        self._replication_role = self._replicate() if config.replicates_objects else None
+        self._deny_weak_signatures()
+        self._deny_overwriting()
+        if config.scans_for_malware:
+            self._deny_unscanned_objects()
+
+    def _webhook_queues(self) -> tuple[sqs.Queue, sqs.Queue, sqs.Queue]:
+        """Return the queues of webhook batches and of their results, after their queue of dead letters."""
+        dead = sqs.Queue(self, "WebhookDeadLetters", retention_period=Duration.days(14), enforce_ssl=True)
+        work, results = (
             sqs.Queue(
                 self,
                 name,
@@ -99,21 +124,49 @@ class FileBucket(Construct):
                 visibility_timeout=Duration.seconds(6 * WEBHOOK_TIMEOUT_SECONDS),
                 # Later, the deliveries are queued again.
                 retention_period=Duration.days(1),
-                dead_letter_queue=sqs.DeadLetterQueue(queue=self.webhook_dead_letters, max_receive_count=5),
+                dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=5),
             )
             for name in ("WebhookWork", "WebhookResults")
         )
-        suppress_nag(
-            self.bucket,
-            "AwsSolutions-S1",
-            reason="S3 access logs contain presigned URLs with their signatures; S3 data events in CloudTrail do not.",
+        return dead, work, results
+
+    def _scan_queues(self) -> tuple[sqs.Queue, sqs.Queue]:
+        """Return the queue of the scan results, which GuardDuty sends through EventBridge, after its queue of dead letters."""
+        dead = sqs.Queue(self, "ScanDeadLetters", retention_period=Duration.days(14), enforce_ssl=True)
+        timeout = STARTING_TIMEOUT_SECONDS if self._config.pauses_when_idle else FUNCTION_TIMEOUT_SECONDS
+        results = sqs.Queue(
+            self,
+            "ScanResults",
+            enforce_ssl=True,
+            visibility_timeout=Duration.seconds(6 * timeout),
+            retention_period=Duration.days(4),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=5),
         )
-        self._notify_queues()
-        self._replication_role = self._replicate() if config.replicates_objects else None
-        self._deny_weak_signatures()
-        self._deny_overwriting()
-        if config.scans_for_malware:
-            self._deny_unscanned_objects()
+        events.Rule(
+            self,
+            "ScanResultRule",
+            description="Results of the malware scans of the bucket",
+            event_pattern=events.EventPattern(
+                source=["aws.guardduty"],
+                detail_type=["GuardDuty Malware Protection Object Scan Result"],
+                detail={"s3ObjectDetails": {"bucketName": [self.bucket.bucket_name]}},
+            ),
+            targets=[targets.SqsQueue(results)],
+        )
+        return dead, results
+
+    def grant_scan_tags(self, grantee: iam.IGrantable) -> None:
+        """Allow `grantee` to read the tags of uploads."""
+        self.grant_objects(grantee, "s3:GetObjectTagging")
+
+    def grant_release(self, grantee: iam.IGrantable) -> None:
+        """Allow `grantee` to give an upload the tag of a released object. The bucket's policy refuses other tags."""
+        statement = iam.PolicyStatement(
+            actions=["s3:PutObjectTagging"],
+            resources=[self.bucket.arn_for_objects(f"{UPLOADS}*")],
+            conditions={"StringEquals": {f"s3:RequestObjectTag/{MALWARE_TAG}": MALWARE_RELEASED}},
+        )
+        grantee.grant_principal.add_to_principal_policy(statement)
 
     def grant_listing_uploads(self, grantee: iam.IGrantable) -> None:
         """Allow `grantee` to list the multipart uploads in progress."""
@@ -163,12 +216,9 @@ class FileBucket(Construct):
 
     def _notify_queues(self) -> None:
         # Not add_event_notification, which adds a function of the CDK with s3:PutBucketNotification on every bucket.
-        queues = {
-            UPLOADS: self.events,
-            ARCHIVE_REQUESTS: self.archive_requests,
-            WEBHOOK_WORK: self.webhook_work,
-            WEBHOOK_RESULTS: self.webhook_results,
-        }
+        queues = {UPLOADS: self.events, ARCHIVE_REQUESTS: self.archive_requests}
+        if self.webhook_work and self.webhook_results:
+            queues |= {WEBHOOK_WORK: self.webhook_work, WEBHOOK_RESULTS: self.webhook_results}
         for queue in queues.values():
             queue.add_to_resource_policy(
                 iam.PolicyStatement(
@@ -282,7 +332,7 @@ class FileBucket(Construct):
     def _deny_unscanned_objects(self) -> None:
         scan = MalwareScan(self, "Malware", bucket=self.bucket, prefix=UPLOADS, key=self.key)
         objects = [self.bucket.arn_for_objects(f"{UPLOADS}*")]
-        readable = [MALWARE_CLEAN, *([MALWARE_UNSCANNABLE] if self._config.serves_unscannable else [])]
+        readable = [MALWARE_CLEAN, MALWARE_RELEASED, *([MALWARE_UNSCANNABLE] if self._config.serves_unscannable else [])]
         scanner: dict[str, object] = {"aws:PrincipalArn": scan.role.role_arn}
         self._deny(
             "OnlyCleanObjects",
@@ -290,15 +340,16 @@ class FileBucket(Construct):
             resources=objects,
             conditions={
                 "StringNotEquals": {
-                    f"s3:ExistingObjectTag/{MALWARE_TAG}": readable if len(readable) > 1 else MALWARE_CLEAN,
+                    f"s3:ExistingObjectTag/{MALWARE_TAG}": readable,
                     f"aws:PrincipalTag/{UNSCANNED_TAG}": UNSCANNED_VALUE,
                 },
                 "ArnNotEquals": scanner,
             },
         )
-        self._deny(
-            "OnlyTheScannerTags",
-            actions=["s3:PutObjectTagging", "s3:PutObjectVersionTagging"],
-            resources=objects,
-            conditions={"ArnNotEquals": scanner},
-        )
+        tagging = ["s3:PutObjectTagging", "s3:PutObjectVersionTagging"]
+        # Two statements: one role besides the scanner may write tags, and that role only the tag of a released object.
+        for sid, allowed in (
+            ("OnlyTheScannerTags", {f"aws:PrincipalTag/{RELEASER_TAG}": RELEASER_VALUE}),
+            ("OnlyReleasesByOthers", {f"s3:RequestObjectTag/{MALWARE_TAG}": MALWARE_RELEASED}),
+        ):
+            self._deny(sid, actions=tagging, resources=objects, conditions={"StringNotEquals": dict(allowed), "ArnNotEquals": scanner})

@@ -1,7 +1,7 @@
 """The Lambda functions: one FunctionSpec each, and a role with exactly the permissions of the spec."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Flag, StrEnum, auto
 from functools import cached_property
 from pathlib import Path
@@ -14,18 +14,38 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_lambda_event_sources as event_sources
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_logs_destinations as destinations
 from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from infra.components.file_bucket import ARCHIVE_REQUESTS, ARCHIVES, UNSCANNED_TAG, UNSCANNED_VALUE, WEBHOOK_RESULTS, WEBHOOK_WORK
+from infra.components.file_bucket import (
+    ARCHIVE_REQUESTS,
+    ARCHIVES,
+    RELEASER_TAG,
+    RELEASER_VALUE,
+    UNSCANNED_TAG,
+    UNSCANNED_VALUE,
+    WEBHOOK_RESULTS,
+    WEBHOOK_WORK,
+)
 from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import log_retention
-from infra.config import ARCHIVE_TIMEOUT_SECONDS, FUNCTION_TIMEOUT_SECONDS, WEBHOOK_TIMEOUT_SECONDS, StageConfig
+from infra.config import (
+    ARCHIVE_TIMEOUT_SECONDS,
+    FUNCTION_TIMEOUT_SECONDS,
+    STARTING_TIMEOUT_SECONDS,
+    WEBHOOK_TIMEOUT_SECONDS,
+    StageConfig,
+)
 from infra.package.artifact import Artifact
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY_ROTATION_DAYS = 30
+DAILY_HOUR = 3
+"""Hour (UTC) of the schedules of a stage whose database pauses."""
+AUDITED_REQUEST = '{ $.message = "request" && $.audit_leaves[0] = "*" }'
+"""Pattern of the log lines of requests that wrote audit events (routers/http/request_middleware)."""
 LIVE = "live"
 """The alias that takes traffic. To roll back, point it at an older version."""
 
@@ -48,12 +68,19 @@ class Permission(Flag):
     READ_LINK_KEY = auto()
     ROTATE_SIGNING_KEY = auto()
     SEND_MAIL = auto()
+    READ_IDENTITY_KEY = auto()
+    READ_CLIENT_SECRETS = auto()
+    """Read the secrets of this service at the identity providers."""
     SEAL_AUDIT_LOG = auto()
     """Sign checkpoints of the audit log and copy them to the bucket."""
     QUEUE_WEBHOOKS = auto()
     """Write encrypted batches of webhook messages to the bucket, and read their results."""
     SEND_WEBHOOKS = auto()
     """Read these batches, and write their results."""
+    READ_SCAN_TAGS = auto()
+    """Read the tag that the malware scan writes."""
+    RELEASE_SCANNED = auto()
+    """Replace that tag with the one that makes an object readable, and with no other."""
 
 
 class Trigger(StrEnum):
@@ -65,6 +92,7 @@ class Trigger(StrEnum):
     WEBHOOK_WORK = "webhook_work"
     WEBHOOK_RESULT = "webhook_result"
     """Results, and a schedule too."""
+    SCAN = "scan"
     SCHEDULE = "schedule"
     DEPLOY = "deploy"
     ROTATION = "rotation"
@@ -82,6 +110,10 @@ class FunctionSpec:
     memory_mib: int = 512
     timeout_seconds: int = FUNCTION_TIMEOUT_SECONDS
     minutes: int = 0
+    daily_minute: int = 0
+    """Minute after `DAILY_HOUR` of a scheduled function in a stage whose database pauses. All in one hour start the database once."""
+    follows_audited_requests: bool = False
+    """Whether it also runs after requests that wrote audit events, in a stage whose database pauses."""
     concurrency: str | None = "worker_concurrency"
     """The stage setting that limits its concurrent executions. None: one at a time."""
     in_vpc: bool = True
@@ -116,6 +148,8 @@ FUNCTIONS = (
         | Permission.REQUEST_ARCHIVES
         | Permission.READ_SIGNING_KEY
         | Permission.READ_LINK_KEY
+        | Permission.RELEASE_SCANNED
+        | Permission.READ_IDENTITY_KEY
         | Permission.SEND_MAIL,
         memory_mib=1769,
         concurrency="api_concurrency",
@@ -136,6 +170,12 @@ FUNCTIONS = (
         timeout_seconds=ARCHIVE_TIMEOUT_SECONDS,
     ),
     FunctionSpec(
+        name="ScanResults",
+        handler="lambda_app.handlers.scan_results.handler",
+        trigger=Trigger.SCAN,
+        permissions=Permission.USE_DATABASE | Permission.READ_SCAN_TAGS,
+    ),
+    FunctionSpec(
         name="Sweep",
         handler="lambda_app.handlers.sweep.handler",
         trigger=Trigger.SCHEDULE,
@@ -147,6 +187,7 @@ FUNCTIONS = (
         | Permission.SWEEP_ARCHIVES,
         timeout_seconds=240,
         minutes=15,
+        daily_minute=10,
     ),
     FunctionSpec(
         name="Seal",
@@ -156,6 +197,9 @@ FUNCTIONS = (
         permissions=Permission.USE_DATABASE | Permission.SEAL_AUDIT_LOG,
         timeout_seconds=50,
         minutes=1,
+        # After the sweep, which also writes audit events.
+        daily_minute=15,
+        follows_audited_requests=True,
         concurrency=None,
     ),
     FunctionSpec(
@@ -203,6 +247,36 @@ FUNCTIONS = (
     ),
 )
 """The stacks leave out a spec whose handler module does not exist."""
+
+IDENTITY = FunctionSpec(
+    name="Identity",
+    handler="lambda_app.identity_main.handler",
+    trigger=Trigger.REQUEST,
+    # It receives what others send, so it has no database, no bucket and none of the other keys.
+    permissions=Permission.READ_IDENTITY_KEY | Permission.READ_CLIENT_SECRETS,
+    memory_mib=1024,
+)
+"""Calls the identity providers, outside the VPC. Only in stages with `identity_providers`."""
+
+
+def functions_of(config: StageConfig) -> tuple[FunctionSpec, ...]:
+    """Return the functions as the stage needs them.
+
+    In a stage whose database pauses, those that no caller waits for have time for its start, and the keys in S3 have their own rotation.
+    """
+    left_out = set() if config.scans_for_malware else {Trigger.SCAN}
+    if not config.sends_webhooks:
+        left_out |= {Trigger.WEBHOOK_WORK, Trigger.WEBHOOK_RESULT}
+    specs = tuple(spec for spec in FUNCTIONS if spec.trigger not in left_out)
+    return tuple(_starting(spec) for spec in specs) if config.pauses_when_idle else specs
+
+
+def _starting(spec: FunctionSpec) -> FunctionSpec:
+    if spec.trigger is Trigger.REQUEST:
+        return spec
+    handler = "lambda_app.handlers.rotate_stored_key.handler" if spec.trigger is Trigger.ROTATION else spec.handler
+    return replace(spec, handler=handler, timeout_seconds=max(spec.timeout_seconds, STARTING_TIMEOUT_SECONDS))
+
 
 OBJECT_ACTIONS = {
     Permission.READ_OBJECTS: ("s3:GetObject", "s3:ListMultipartUploadParts"),
@@ -274,6 +348,7 @@ class AppFunction(Construct):
         snapshots = context.snapshots and spec.has_snapshots
         self.workers: int = getattr(context.config, spec.concurrency) if spec.concurrency else 1
         config, artifact = context.config, context.artifact
+        self._config = config
         self.log_group = logs.LogGroup(self, "Log", retention=log_retention(config), removal_policy=RemovalPolicy.DESTROY)
         self.role = self._role(in_vpc=context.vpc is not None)
         self.function = lambda_.Function(
@@ -315,6 +390,8 @@ class AppFunction(Construct):
     def _role(self, *, in_vpc: bool) -> iam.Role:
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
         self.log_group.grant_write(role)
+        if self._config.scans_for_malware and Permission.RELEASE_SCANNED in self.spec.permissions:
+            Tags.of(role).add(RELEASER_TAG, RELEASER_VALUE)
         if Permission.READ_UNSCANNED in self.spec.permissions:
             # By tag: the bucket's stack is deployed first, so its policy cannot name the role.
             Tags.of(role).add(UNSCANNED_TAG, UNSCANNED_VALUE)
@@ -334,25 +411,48 @@ class AppFunction(Construct):
                     resources=["*"],
                 )
             )
-            suppress_nag(
-                role,
-                "AwsSolutions-IAM5",
-                "Resource::*",
-                reason="Network interfaces have no id before they exist, and X-Ray actions take no resource.",
-            )
-        else:
-            suppress_nag(role, "AwsSolutions-IAM5", "Resource::*", reason="X-Ray actions take no resource.")
+        suppress_nag(
+            role,
+            "AwsSolutions-IAM5",
+            "Resource::*",
+            reason="Network interfaces have no id before they exist, and X-Ray actions take no resource.",
+        )
         return role
 
 
-def run_on_schedule(function: AppFunction) -> events.Rule:
-    """Invoke the function's live version every `minutes` of its spec."""
+def run_on_schedule(function: AppFunction, *, once_a_day: bool = False) -> events.Rule:
+    """Invoke the function's live version every `minutes` of its spec, or once a day."""
+    daily = events.Schedule.cron(hour=str(DAILY_HOUR), minute=str(function.spec.daily_minute))
     return events.Rule(
         function,
         "Schedule",
-        schedule=events.Schedule.rate(Duration.minutes(function.spec.minutes)),
+        schedule=daily if once_a_day else events.Schedule.rate(Duration.minutes(function.spec.minutes)),
         # The next run also does the work of a failed one.
         targets=[targets.LambdaFunction(function.live, retry_attempts=0)],
+    )
+
+
+def run_monthly(function: AppFunction) -> None:
+    """Invoke the function every `KEY_ROTATION_DAYS`."""
+    events.Rule(
+        function,
+        "Schedule",
+        schedule=events.Schedule.rate(Duration.days(KEY_ROTATION_DAYS)),
+        targets=[targets.LambdaFunction(function.function)],
+    )
+
+
+def run_after_audited_requests(function: AppFunction, *, requests: logs.ILogGroup) -> None:
+    """Invoke the function's live version with the log lines of requests that wrote audit events.
+
+    CloudWatch Logs does it, some seconds later, so that no caller waits for it. The database has just served the request, so it is awake.
+    """
+    logs.SubscriptionFilter(
+        function,
+        "AfterRequests",
+        log_group=requests,
+        destination=destinations.LambdaDestination(function.live),
+        filter_pattern=logs.FilterPattern.literal(AUDITED_REQUEST),
     )
 
 

@@ -17,6 +17,8 @@ from lambda_app.routers.http.cors import EXPOSED_HEADERS, METHODS, REQUEST_HEADE
 from lambda_app.routers.http.costly_routes import COSTLY_ROUTES
 
 SIGN_IN = "login/token"
+IDENTITY_ROUTES = ("GET /sign-in/{provider}", "GET /sign-in/{provider}/callback")
+"""The routes of the function outside the VPC."""
 
 ACCESS_LOG = {
     "request_id": "$context.requestId",
@@ -34,10 +36,27 @@ ACCESS_LOG = {
 }
 
 
+def _integration(name: str, function: lambda_.IFunction) -> integrations.HttpLambdaIntegration:
+    return integrations.HttpLambdaIntegration(
+        name,
+        function,
+        timeout=Duration.seconds(GATEWAY_TIMEOUT_SECONDS),
+        payload_format_version=gateway.PayloadFormatVersion.VERSION_2_0,
+    )
+
+
 class HttpApi(Construct):
     """The gateway. `url` is the address for clients."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, function: lambda_.IFunction) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        config: StageConfig,
+        function: lambda_.IFunction,
+        identity: lambda_.IFunction | None = None,
+    ) -> None:
         super().__init__(scope, construct_id)
         self._config = config
         domain = self._domain()
@@ -50,12 +69,7 @@ class HttpApi(Construct):
             # With a custom domain the generated address would bypass everything in front of that domain.
             disable_execute_api_endpoint=domain is not None,
         )
-        integration = integrations.HttpLambdaIntegration(
-            "Function",
-            function,
-            timeout=Duration.seconds(GATEWAY_TIMEOUT_SECONDS),
-            payload_format_version=gateway.PayloadFormatVersion.VERSION_2_0,
-        )
+        integration = _integration("Function", function)
         routes = [
             gateway.HttpRoute(self, "Default", http_api=self.api, route_key=gateway.HttpRouteKey.DEFAULT, integration=integration),
             *(
@@ -69,16 +83,30 @@ class HttpApi(Construct):
                 for index, (method, path) in enumerate(route.split() for route in COSTLY_ROUTES)
             ),
         ]
+        limited = [*COSTLY_ROUTES]
+        if identity is not None:
+            limited += IDENTITY_ROUTES
+            to_identity = _integration("Identity", identity)
+            routes += [
+                gateway.HttpRoute(
+                    self,
+                    f"SignIn{index}",
+                    http_api=self.api,
+                    route_key=gateway.HttpRouteKey.with_(route.removeprefix("GET "), gateway.HttpMethod.GET),
+                    integration=to_identity,
+                )
+                for index, route in enumerate(IDENTITY_ROUTES)
+            ]
         suppress_nag(
             self,
             "AwsSolutions-APIG4",
             reason="The application authorises: it must refuse a revoked token at once, and a gateway authorizer caches its decisions.",
         )
         self.access_log = logs.LogGroup(self, "AccessLog", retention=log_retention(config), removal_policy=RemovalPolicy.DESTROY)
-        self.stage = self._stage(routes, domain)
+        self.stage = self._stage(routes, domain, limited)
         self.url = f"https://{config.domain_name}" if config.domain_name else self.api.api_endpoint
 
-    def _stage(self, routes: list[gateway.HttpRoute], domain: gateway.DomainName | None) -> gateway.HttpStage:
+    def _stage(self, routes: list[gateway.HttpRoute], domain: gateway.DomainName | None, limited: list[str]) -> gateway.HttpStage:
         config = self._config
         stage = gateway.HttpStage(
             self,
@@ -86,7 +114,8 @@ class HttpApi(Construct):
             http_api=self.api,
             stage_name="$default",
             auto_deploy=True,
-            detailed_metrics_enabled=True,
+            # Billed for each route that had requests.
+            detailed_metrics_enabled=not config.pauses_when_idle,
             throttle=gateway.ThrottleSettings(rate_limit=config.requests_per_second, burst_limit=2 * config.requests_per_second),
             domain_mapping=gateway.DomainMappingOptions(domain_name=domain) if domain else None,
         )
@@ -98,7 +127,10 @@ class HttpApi(Construct):
         )
         limits = {"ThrottlingRateLimit": config.sign_ins_per_second, "ThrottlingBurstLimit": 2 * config.sign_ins_per_second}
         # Detailed metrics are billed per route.
-        resource.route_settings = {route: {**limits, "DetailedMetricsEnabled": route.endswith(SIGN_IN)} for route in COSTLY_ROUTES}
+        measured = "" if config.pauses_when_idle else SIGN_IN
+        resource.route_settings = {
+            route: {**limits, "DetailedMetricsEnabled": bool(measured) and route.endswith(measured)} for route in limited
+        }
         # The stage settings may only name routes that exist.
         stage.node.add_dependency(*routes)
         return stage

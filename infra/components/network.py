@@ -36,12 +36,16 @@ class Network(Construct):
             # The id of S3's prefix list differs per region; without a gateway the VPC has no other destinations.
             allow_all_outbound=True,
         )
-        self.secrets_endpoint = self.vpc.add_interface_endpoint(
-            "SecretsManager", service=ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER, subnets=self._endpoint_subnets(config), open=False
-        )
-        self.secrets_endpoint.connections.allow_default_port_from(self.function_group, "Functions read their secrets")
+        if not config.pauses_when_idle:
+            self._add_secrets_endpoint(config)
         if config.mail_from:
             self._add_mail_endpoint(config)
+
+    def _add_secrets_endpoint(self, config: StageConfig) -> None:
+        endpoint = self.vpc.add_interface_endpoint(
+            "SecretsManager", service=ec2.InterfaceVpcEndpointAwsService.SECRETS_MANAGER, subnets=self._endpoint_subnets(config), open=False
+        )
+        endpoint.connections.allow_default_port_from(self.function_group, "Functions read their secrets")
 
     def _add_mail_endpoint(self, config: StageConfig) -> None:
         # The SES API; `email-smtp` would need separate SMTP credentials.

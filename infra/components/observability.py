@@ -22,6 +22,12 @@ FIVE_MINUTES = Duration.minutes(5)
 OVER = cloudwatch.ComparisonOperator.GREATER_THAN_THRESHOLD
 
 
+FEW_ALARMS = ("ApiErrorLines", "SealErrorLines", "SweepErrorLines", "ServerErrors", "DeadLetters", "ArchiveDeadLetters", "ScanDeadLetters")
+"""The alarms of a stage whose database pauses: each alarm has a monthly price, also while nothing happens."""
+STARTING_ERRORS = 30
+"""5xx answers in five minutes that such a stage may give: while the database starts, callers get 503 and repeat the request."""
+
+
 class Observability(Construct):
     """The alarms, their topic and the dashboard."""
 
@@ -53,7 +59,8 @@ class Observability(Construct):
             self._watch_malware_plan(data)
         dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(12))
         alarms = list(self.alarms.values())
-        dashboard.add_widgets(cloudwatch.GraphWidget(title="Request time from the application log, ms", left=request_times, width=24))
+        if request_times:
+            dashboard.add_widgets(cloudwatch.GraphWidget(title="Request time from the application log, ms", left=request_times, width=24))
         dashboard.add_widgets(cloudwatch.AlarmStatusWidget(alarms=alarms, title="Alarms", width=24))
         dashboard.add_widgets(*(cloudwatch.GraphWidget(title=name, left=[alarm.metric], width=6) for name, alarm in self.alarms.items()))
 
@@ -68,6 +75,8 @@ class Observability(Construct):
         entry: str = "",
         is_always_measured: bool = False,
     ) -> None:
+        if self._config.pauses_when_idle and name not in FEW_ALARMS:
+            return
         alarm = cloudwatch.Alarm(
             self,
             name,
@@ -111,6 +120,9 @@ class Observability(Construct):
             )
             found = lines.metric(statistic="Sum", period=FIVE_MINUTES)
             self._alarm(f"{name}ErrorLines", found, over=0, entry="ErrorLines", meaning=f"{name} logged an unexpected error.")
+            # A metric has a price in each month in which it has values. And a database that pauses is not sealed each minute.
+            if self._config.pauses_when_idle:
+                continue
             if name == "Seal":
                 self._watch_sealing(function)
             if name == "Api":
@@ -144,7 +156,8 @@ class Observability(Construct):
     def _watch_gateway(self, api: HttpApi) -> None:
         failures = api.api.metric_server_error(statistic="Sum", period=FIVE_MINUTES)
         latency = api.api.metric_latency(statistic="p95", period=FIVE_MINUTES)
-        self._alarm("ServerErrors", failures, over=5, meaning="Callers received 5xx responses.")
+        most = STARTING_ERRORS if self._config.pauses_when_idle else 5
+        self._alarm("ServerErrors", failures, over=most, meaning="Callers received 5xx responses.")
         self._alarm("Latency", latency, over=2000, periods=3, meaning="5 % of the requests take over two seconds.")
 
     def _watch_queue(self, data: DataStack) -> None:
@@ -159,17 +172,19 @@ class Observability(Construct):
         self._alarm("ArchiveQueueAge", waiting, over=7200, periods=2, meaning="An archive request has waited for over two hours.")
         self._alarm("ArchiveDeadLetters", lost, over=0, meaning="An archive request failed five times.")
 
-        ages = [
-            queue.metric_approximate_age_of_oldest_message(statistic="Maximum", period=FIVE_MINUTES)
-            for queue in (files.webhook_work, files.webhook_results)
-        ]
-        unsent = files.webhook_dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
-        for name, waiting in zip(("WebhookWorkAge", "WebhookResultsAge"), ages, strict=True):
-            self._alarm(name, waiting, over=900, periods=2, entry="WebhookQueueAge", meaning="Webhook messages wait for over 15 minutes.")
-        self._alarm("WebhookDeadLetters", unsent, over=0, meaning="The sending of webhooks or the recording of their results failed.")
+        if files.webhook_work and files.webhook_results and files.webhook_dead_letters:
+            for name, queue in (("WebhookWorkAge", files.webhook_work), ("WebhookResultsAge", files.webhook_results)):
+                waits = queue.metric_approximate_age_of_oldest_message(statistic="Maximum", period=FIVE_MINUTES)
+                meaning = "Webhook messages wait for over 15 minutes."
+                self._alarm(name, waits, over=900, periods=2, entry="WebhookQueueAge", meaning=meaning)
+            unsent = files.webhook_dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
+            self._alarm("WebhookDeadLetters", unsent, over=0, meaning="The sending of webhooks or the recording of their results failed.")
 
     def _watch_malware_plan(self, data: DataStack) -> None:
-        """Notify when GuardDuty cannot scan the bucket any more: new files then stay unreadable."""
+        """Notify when GuardDuty cannot scan the bucket any more, or results are not recorded: new files then stay unreadable."""
+        if data.files.scan_dead_letters:
+            lost = data.files.scan_dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
+            self._alarm("ScanDeadLetters", lost, over=0, meaning="The processing of a scan result failed five times.")
         rule = events.Rule(
             self,
             "MalwarePlan",
@@ -185,6 +200,8 @@ class Observability(Construct):
 
     def _watch_database(self, data: DataStack) -> None:
         database = data.database
+        if database.proxy is None:
+            return
         proxy = {"ProxyName": database.proxy.db_proxy_name}
 
         def metric(name: str, dimensions: dict[str, str], statistic: str) -> cloudwatch.Metric:

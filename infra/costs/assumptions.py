@@ -19,6 +19,15 @@ TRACE_SHARE = 0.05
 """X-Ray's default rule also samples the first request of each second."""
 SWEEP_SECONDS = 2.0
 SWEEP_MINUTES = 15
+POLLS_IN_PARALLEL = 5
+POLL_SECONDS = 20
+"""Lambda polls an empty queue with this number of requests, each of which waits this long."""
+QUEUES = 2
+DAILY_STARTS = 1
+"""How often the schedules start a database that pauses."""
+AWAKE_MINUTES = 8
+"""How long it then runs: the work, and five minutes without a connection."""
+AWAKE_CAPACITY_UNITS = 1
 SECRET_CALL_SECONDS = 300
 """A running instance reads the secrets again after this time."""
 KEPT_SNAPSHOTS = 2

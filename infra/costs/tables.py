@@ -15,10 +15,10 @@ COUNTS = ROOT / "tests" / "infra" / "resource_counts.json"
 """The number of alarms and secrets of each stage, as the template tests verify them."""
 
 API_GB, WORKER_GB = 1.73, 0.5
-BILLED_STAGES = ("dev", "staging", "prod")
+BILLED_STAGES = ("small", "dev", "staging", "prod")
 MILLION = 1_000_000
 
-COUNTED_AS = {"dev": "dev", "staging": "prod", "prod": "prod"}
+COUNTED_AS = {"small": "small", "dev": "dev", "staging": "prod", "prod": "prod"}
 """The recorded set of settings with the same resources as the stage. Staging has those of prod, in two zones."""
 
 
@@ -33,6 +33,10 @@ class Item:
         return f"{self.arithmetic} = {self.amount:,.2f}" if self.arithmetic else f"{self.amount:,.2f}"
 
 
+NONE = Item("none", 0.0)
+"""What a stage does not have."""
+
+
 def read_prices(path: Path = PRICES) -> dict[str, dict[str, Any]]:
     """Return the prices by service and name."""
     return tomllib.loads(path.read_text())
@@ -41,24 +45,30 @@ def read_prices(path: Path = PRICES) -> dict[str, dict[str, Any]]:
 def idle_items(stage: StageConfig, prices: dict[str, dict[str, Any]], counts: dict[str, dict[str, int]]) -> dict[str, Item]:
     """Return what a stage costs in a month without requests."""
     resources = counts[COUNTED_AS[stage.name]]
+    pauses = stage.pauses_when_idle
     endpoint_zones = stage.availability_zones if stage.protects_data else 1
     hour, cache = prices["network"]["endpoint_zone_hour"], prices["lambda"]["snapshot_cache_gb_second"]
-    secrets, alarms = resources["AWS::SecretsManager::Secret"] + 1, resources["AWS::CloudWatch::Alarm"]
+    # RDS creates the secret of the owner's password.
+    secrets, alarms = resources.get("AWS::SecretsManager::Secret", 0) + (not pauses), resources["AWS::CloudWatch::Alarm"]
     cloudwatch = prices["cloudwatch"]
-    metrics = 1
+    metrics = 0 if pauses else 1
     # A burn-rate alarm compares two metrics in each of its two windows, and each metric is billed as an alarm.
-    composites = resources["AWS::CloudWatch::CompositeAlarm"]
+    composites = resources.get("AWS::CloudWatch::CompositeAlarm", 0)
     alarms += 2 * composites
-    runs = use.HOURS * 60 / use.SWEEP_MINUTES
+    runs = use.HOURS / 24 * use.DAILY_STARTS if pauses else use.HOURS * 60 / use.SWEEP_MINUTES
+    poll = prices["sqs"]["request_million"]
+    polls = use.QUEUES * use.POLLS_IN_PARALLEL * use.SECONDS / use.POLL_SECONDS / MILLION
     sweep = runs * (prices["lambda"]["request_million"] / MILLION + use.SWEEP_SECONDS * WORKER_GB * prices["lambda"]["gb_second_arm"])
     return {
         "database": _database(stage, prices),
         "storage and backups of 10 GB": _storage(stage, prices),
         "RDS Proxy": _proxy(stage, prices),
-        "endpoint for Secrets Manager": Item(
-            f"{endpoint_zones} zones × {hour} × {use.HOURS}".replace("1 zones", "1 zone"), endpoint_zones * hour * use.HOURS
-        ),
-        "snapshots of the Api function, two versions": Item(
+        "endpoint for Secrets Manager": NONE
+        if pauses
+        else Item(f"{endpoint_zones} zones × {hour} × {use.HOURS}".replace("1 zones", "1 zone"), endpoint_zones * hour * use.HOURS),
+        "snapshots of the Api function, two versions": NONE
+        if pauses
+        else Item(
             f"{use.KEPT_SNAPSHOTS} × {API_GB} GB × {cache:.10f} × {use.SECONDS:,} s", use.KEPT_SNAPSHOTS * API_GB * cache * use.SECONDS
         ),
         "secrets, alarms, metrics": Item(
@@ -69,7 +79,8 @@ def idle_items(stage: StageConfig, prices: dict[str, dict[str, Any]], counts: di
             + composites * cloudwatch["composite_alarm_month"]
             + metrics * cloudwatch["metric_month"],
         ),
-        "sweep, every 15 minutes": Item(f"{runs:,.0f} runs of {use.SWEEP_SECONDS:.0f} s", sweep),
+        "sweep": Item(f"{runs:,.0f} runs of {use.SWEEP_SECONDS:.0f} s", sweep),
+        "Lambda's polling of two queues": Item(f"{polls:.2f} M × {poll:.2f}", polls * poll),
     }
 
 
@@ -79,6 +90,12 @@ def _database(stage: StageConfig, prices: dict[str, dict[str, Any]]) -> Item:
         hour = database["t4g_micro_hour"]
         return Item(f"{stage.instance_class} {hour} × {use.HOURS}", hour * use.HOURS)
     hour = database["acu_hour"]
+    if stage.pauses_when_idle:
+        starts, awake = use.HOURS / 24 * use.DAILY_STARTS, use.AWAKE_MINUTES / 60
+        return Item(
+            f"{starts:.0f} starts × {use.AWAKE_MINUTES} min × {use.AWAKE_CAPACITY_UNITS} ACU × {hour}",
+            starts * awake * use.AWAKE_CAPACITY_UNITS * hour,
+        )
     return Item(f"2 × {stage.min_capacity_units:g} ACU × {hour} × {use.HOURS}", 2 * stage.min_capacity_units * hour * use.HOURS)
 
 
@@ -93,6 +110,8 @@ def _storage(stage: StageConfig, prices: dict[str, dict[str, Any]]) -> Item:
 
 
 def _proxy(stage: StageConfig, prices: dict[str, dict[str, Any]]) -> Item:
+    if stage.pauses_when_idle:
+        return NONE
     database = prices["database"]
     hour = database["proxy_vcpu_hour"]
     if stage.database is DatabaseKind.INSTANCE:
@@ -182,7 +201,7 @@ def render() -> dict[str, str]:
     stages = [idle_items(STAGES[name], prices, counts) for name in BILLED_STAGES]
     idle = ["| | " + " | ".join(BILLED_STAGES) + " |", "|---" * 4 + "|"]
     idle += [f"| {name} | " + " | ".join(str(stage[name]) for stage in stages) + " |" for name in stages[0]]
-    sums = [f"**{sum(item.amount for item in stage.values()):,.0f}**" for stage in stages]
+    sums = [f"**{sum(item.amount for item in stage.values()):,.2f}**" for stage in stages]
     idle += ["| **sum** | " + " | ".join(sums) + " |"]
     uploads, options = upload_items(prices), option_items(prices)
     total = sum(item.amount for item in uploads.values())

@@ -60,6 +60,7 @@ def application_settings(overrides: Mapping[str, str], secrets: Secrets, databas
         "DATABASE_URL": database_url,
         "SECRET_KEY": secrets.secret_key,
         "LOG_SIGNING_KEY": secrets.log_signing_key,
+        "IDENTITY_KEY": secrets.identity_key,
         "S3_BUCKET_NAME": store.bucket,
         "AWS_REGION": store.region,
         "AWS_ENDPOINT_URL": store.endpoint_url,

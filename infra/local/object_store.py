@@ -194,10 +194,12 @@ def _set_up_events(s3: Any, sqs: Any) -> UploadEvents:
 def _create_application_user(iam: Any) -> None:
     """Create the user of the application's access key, with the permissions of the API function's role."""
     objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"]
+    # Of the roles of a stage with malware scans.
+    tags = ["s3:GetObjectTagging", "s3:PutObjectTagging"]
     # Without ListBucket S3 returns 403 instead of 404 for a missing object.
     bucket = ["s3:ListBucket", "s3:ListBucketMultipartUploads"]
     statements = [
-        {"Effect": "Allow", "Action": objects, "Resource": f"arn:aws:s3:::{BUCKET}/*"},
+        {"Effect": "Allow", "Action": [*objects, *tags], "Resource": f"arn:aws:s3:::{BUCKET}/*"},
         {"Effect": "Allow", "Action": bucket, "Resource": f"arn:aws:s3:::{BUCKET}"},
     ]
     iam.create_user(UserName=APPLICATION_USER)

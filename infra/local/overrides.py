@@ -15,10 +15,16 @@ FIXED = frozenset(
         "AWS_ENDPOINT_URL",
         "DATABASE_APP_ROLE",
         "DATABASE_IAM_AUTH",
+        "DATABASE_PAUSES",
+        "DATABASE_READ_HOST",
         "DATABASE_SECRET_ARN",
+        "DATABASE_SIGN_IN_SECONDS",
         "DATABASE_URL",
         "ENVIRONMENT",
         "GATEWAY_HAS_COSTLY_ROUTES",
+        "IDENTITY_KEY",
+        "IDENTITY_KEY_ARN",
+        "IDENTITY_SECRETS_ARN",
         "LINK_KEY",
         "LINK_KEY_ARN",
         "LOG_KEY_ARN",
@@ -28,8 +34,11 @@ FIXED = frozenset(
         "ORIGIN_KEY_ARNS",
         "S3_BUCKET_NAME",
         "S3_PUBLIC_ENDPOINT_URL",
+        "SCANS_FOR_MALWARE",
         "SECRET_KEY",
         "SECRET_KEY_ARN",
+        "SERVES_IDENTITY_ROUTES",
+        "SERVES_UNSCANNABLE",
         "WEBHOOK_KEY_ARN",
         "WEB_APP_FOLDER",
     }
@@ -59,7 +68,14 @@ def read_overrides(named: Iterable[str] = ()) -> dict[str, str]:
             raise LocalError(_unknown(name, OWN_VARIABLES | known))
     overrides = {name: os.environ[name] for name in OVERRIDES if os.environ.get(name)}
     # The values of the fixed settings only need to be valid here.
-    fixed = {"ENVIRONMENT": "local", "DATABASE_URL": "x", "SECRET_KEY": "x", "S3_BUCKET_NAME": "xxx", "MAIL_FOLDER": "x"}
+    fixed = {
+        "ENVIRONMENT": "local",
+        "DATABASE_URL": "x",
+        "SECRET_KEY": "x",
+        "S3_BUCKET_NAME": "xxx",
+        "MAIL_FOLDER": "x",
+        "IDENTITY_KEY": "x",
+    }
     try:
         Settings.from_environment({**overrides, **fixed})
     except ValidationError as error:

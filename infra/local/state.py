@@ -92,6 +92,7 @@ class Secrets:
     s3_key_id: str = field(default_factory=lambda: f"AKIA{secrets.token_hex(8).upper()}")
     s3_secret: str = field(default_factory=lambda: secrets.token_urlsafe(32))
     log_signing_key: str = field(default_factory=lambda: secrets.token_urlsafe(48))
+    identity_key: str = field(default_factory=lambda: secrets.token_urlsafe(48))
 
 
 def generate_secrets() -> Secrets:

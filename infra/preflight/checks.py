@@ -103,11 +103,13 @@ def check_zones(account: Account) -> Iterator[Finding]:
 
 def _lacking(account: Account, zones: set[str]) -> dict[str, set[str]]:
     """Return the zones, by id or name, that lack each service."""
+    offered = {zone["Name"] for option in _orderable(account) for zone in option["AvailabilityZones"]}
+    if account.config.pauses_when_idle:
+        return {"the database": zones - offered}
     names = ["secretsmanager", *(["email"] if account.config.mail_from else [])]
     services = [f"com.amazonaws.{account.region}.{name}" for name in names]
     details = account.client("ec2").describe_vpc_endpoint_services(ServiceNames=services)["ServiceDetails"]
     lacking = {f"the endpoint {detail['ServiceName']}": zones - set(detail["AvailabilityZones"]) for detail in details}
-    offered = {zone["Name"] for option in _orderable(account) for zone in option["AvailabilityZones"]}
     return {"RDS Proxy": set(WITHOUT_RDS_PROXY), "the database": zones - offered, **lacking}
 
 
@@ -154,6 +156,22 @@ def check_engine(account: Account) -> Iterator[Finding]:
         yield ok("engine", f"{engine} {version} as {instance_class}.")
 
 
+def check_pausing(account: Account) -> Iterator[Finding]:
+    """Whether the engine pauses and lets the owner sign in by IAM, which a stage whose database pauses needs."""
+    if not account.config.pauses_when_idle:
+        return
+    engine, _ = _engine(account)
+    version = _default_version(account)
+    found = account.client("rds").describe_db_engine_versions(Engine=engine, EngineVersion=version)["DBEngineVersions"] if version else []
+    smallest = min((item.get("ServerlessV2FeaturesSupport", {}).get("MinCapacity", 0.5) for item in found), default=None)
+    if smallest is None:
+        return  # `check_engine` reports it.
+    if smallest > 0:
+        yield error("pausing", f"{engine} {version} does not pause: its smallest capacity is {smallest:g}.", "Deploy to another region.")
+    else:
+        yield ok("pausing", f"{engine} {version} pauses when it is idle.")
+
+
 def check_concurrency(account: Account) -> Iterator[Finding]:
     """Whether the account's concurrency limit admits the stage's reservations."""
     limit = account.client("lambda").get_account_settings()["AccountLimit"]
@@ -182,11 +200,8 @@ def check_concurrency(account: Account) -> Iterator[Finding]:
 
 def check_names(account: Account) -> Iterator[Finding]:
     """Whether names and quotas of the account are free for a new stage."""
-    proxy = f"we-upload-{account.config.name}"
-    if account.stack_status("Data") is None and or_none(lambda: account.client("rds").describe_db_proxies(DBProxyName=proxy)):
-        yield error("names", f"An RDS Proxy {proxy} exists, but not the stack that would own it.", f"Delete the proxy {proxy}.")
-    else:
-        yield ok("names", f"The name {proxy} is free, or belongs to the stage.")
+    if not account.config.pauses_when_idle:
+        yield _proxy_name(account)
     if account.stack_status("Network") is not None:
         return
     service, code = VPC_QUOTA
@@ -198,6 +213,13 @@ def check_names(account: Account) -> Iterator[Finding]:
         )
     else:
         yield ok("names", f"The region has {used} of {allowed} VPCs.")
+
+
+def _proxy_name(account: Account) -> Finding:
+    proxy = f"we-upload-{account.config.name}"
+    if account.stack_status("Data") is None and or_none(lambda: account.client("rds").describe_db_proxies(DBProxyName=proxy)):
+        return error("names", f"An RDS Proxy {proxy} exists, but not the stack that would own it.", f"Delete the proxy {proxy}.")
+    return ok("names", f"The name {proxy} is free, or belongs to the stage.")
 
 
 def check_domain(account: Account) -> Iterator[Finding]:
@@ -289,6 +311,7 @@ CHECKS: tuple[Check, ...] = (
     check_stacks,
     check_zones,
     check_engine,
+    check_pausing,
     check_concurrency,
     check_names,
     check_domain,

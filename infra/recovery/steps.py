@@ -30,6 +30,8 @@ class Stage:
     """Identifier of the Aurora cluster; None for a single instance."""
     instances: tuple[str, ...]
     """Writer first."""
+    has_proxy: bool
+    """Whether the functions reach the database through RDS Proxy."""
     functions: tuple[str, ...]
     outputs: dict[str, str]
 
@@ -62,6 +64,7 @@ def read_stage(cloudformation: Any, name: str) -> Stage:
         name=name,
         cluster=next(iter(ids(data, "AWS::RDS::DBCluster")), None),
         instances=tuple(item["PhysicalResourceId"] for item in members),
+        has_proxy=bool(ids(data, "AWS::RDS::DBProxy")),
         functions=tuple(ids(api, "AWS::Lambda::Function")),
         outputs={output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])},
     )
@@ -96,7 +99,8 @@ class Restore:
         try:
             self.create_database()
             self.exchange_databases()
-            self.connect_proxy()
+            if self.stage.has_proxy:
+                self.connect_proxy()
             self.migrate()
         except BaseException:
             self.report("The functions stay stopped. Correct the cause and run the same command again, with the same --label.")
@@ -161,7 +165,9 @@ class Restore:
                 EnableIAMDatabaseAuthentication=True,
                 CopyTagsToSnapshot=True,
                 DeletionProtection=source["DeletionProtection"],
-                ServerlessV2ScalingConfiguration={key: scaling[key] for key in ("MinCapacity", "MaxCapacity")},
+                ServerlessV2ScalingConfiguration={
+                    key: scaling[key] for key in ("MinCapacity", "MaxCapacity", "SecondsUntilAutoPause") if key in scaling
+                },
                 Tags=source.get("TagList", []),
             )
             self.report(f"Restoring {identifier} to {self._new(identifier)}")
@@ -174,7 +180,7 @@ class Restore:
                     Engine=source["Engine"],
                     PromotionTier=tier,
                     PubliclyAccessible=False,
-                    EnablePerformanceInsights=True,
+                    EnablePerformanceInsights=self.stage.has_proxy,
                 )
 
     def _create_instance(self, identifier: str) -> None:

@@ -10,7 +10,7 @@ from infra.components.database import APP_USER
 from infra.components.file_bucket import CHECKPOINTS, UPLOADS
 from infra.components.functions import (
     CHECKPOINT_ACTIONS,
-    FUNCTIONS,
+    IDENTITY,
     OBJECT_ACTIONS,
     AppFunction,
     FunctionContext,
@@ -18,6 +18,9 @@ from infra.components.functions import (
     Permission,
     Trigger,
     archive_actions,
+    functions_of,
+    run_after_audited_requests,
+    run_monthly,
     run_on_rotation,
     run_on_schedule,
     run_on_upload,
@@ -31,7 +34,7 @@ from infra.components.network import mail_identity_arn
 from infra.components.objectives import Objectives
 from infra.components.observability import Observability
 from infra.components.releases import CanaryRelease
-from infra.config import PRESIGNED_URL_SECONDS, REPLY_TIMEOUT_SECONDS, StageConfig
+from infra.config import PAUSED_SIGN_IN_SECONDS, PRESIGNED_URL_SECONDS, REPLY_TIMEOUT_SECONDS, STARTING_SIGN_IN_SECONDS, StageConfig
 from infra.package.artifact import Artifact
 from infra.package.contents import DATABASE_AUTHORITIES
 from infra.stacks.data import DataStack
@@ -40,6 +43,10 @@ from infra.stacks.network import NetworkStack
 
 BUCKET_ARN_EXPORT = "ExportsOutputFnGetAttFilesBucket7C17EE2EArn267E46EA"
 """Name under which the data stack exports the bucket's ARN, which is part of the id of a cdk-nag finding."""
+
+
+AUTHORITIES = f"/var/task/{DATABASE_AUTHORITIES}"
+"""Path of the certificate authorities of RDS in a function."""
 
 
 class ApiStack(Stack):
@@ -60,66 +67,34 @@ class ApiStack(Stack):
         self._config = config
         self._data = data
         self._origin_keys = OriginKeys(self, "OriginKeys", generation=config.origin_key) if firewall else None
-        common = {
-            "ENVIRONMENT": config.environment,
-            "S3_BUCKET_NAME": data.files.bucket.bucket_name,
-            "SECRET_KEY_ARN": data.signing_key.secret_arn,
-            "PRESIGNED_URL_EXPIRATION": str(PRESIGNED_URL_SECONDS),
-            "DATABASE_TIMEOUT_SECONDS": str(REPLY_TIMEOUT_SECONDS),
-            "BACKEND_CORS_ORIGINS": ",".join(config.cors_origins),
-            "OPEN_REGISTRATION": str(config.open_registration).lower(),
-            "LOG_LEVEL": "INFO",
-        }
-        app = {**common, "DATABASE_URL": data.database.app_url, "DATABASE_IAM_AUTH": "true", **self._optional_variables()}
-        owner = {
-            **common,
-            "DATABASE_URL": data.database.owner_url(authorities=f"/var/task/{DATABASE_AUTHORITIES}"),
-            "DATABASE_SECRET_ARN": data.database.secret.secret_arn,
-            "DATABASE_APP_ROLE": APP_USER,
-        }
-
-        def app_environment(spec: FunctionSpec) -> dict[str, str]:
-            keys = {
-                Permission.READ_LINK_KEY: ("LINK_KEY_ARN", data.link_key),
-                Permission.SEAL_AUDIT_LOG: ("LOG_KEY_ARN", data.log_key),
-                Permission.QUEUE_WEBHOOKS: ("WEBHOOK_KEY_ARN", data.webhook_key),
-            }
-            if Permission.SEND_WEBHOOKS in spec.permissions:
-                # Nothing that it could leak: neither the database's address nor the ARNs of other keys.
-                outside = {name: common[name] for name in ("ENVIRONMENT", "S3_BUCKET_NAME", "LOG_LEVEL")}
-                return {**outside, "WEBHOOK_KEY_ARN": data.webhook_key.secret_arn}
-            return app | {name: secret.secret_arn for permission, (name, secret) in keys.items() if permission in spec.permissions}
 
         def function_context(environment: dict[str, str], *, in_vpc: bool = True) -> FunctionContext:
             return FunctionContext(
                 config=config,
                 artifact=artifact,
                 environment=environment,
+                snapshots=not config.pauses_when_idle,
                 vpc=network.network.vpc if in_vpc else None,
                 security_group=network.network.function_group if in_vpc else None,
             )
 
-        self.migration = Migration(self, "Migration", context=function_context(owner))
-        data.database.grant_owner(self.migration.migrate.role)
-        # After a restore it starts a new era of the audit log, for which it reads where the old one ended.
-        data.files.grant_objects(self.migration.migrate.role, *CHECKPOINT_ACTIONS, prefix=CHECKPOINTS)
-        suppress_nag(
-            self.migration.migrate.role,
-            "AwsSolutions-IAM5",
-            f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{CHECKPOINTS}*",
-            reason="All copies of checkpoints: their keys contain the size of the log.",
-        )
+        self.migration = Migration(self, "Migration", context=function_context(self._owner_variables()))
+        self._grant_migration()
         self.functions = {
-            spec.name: AppFunction(self, spec.name, spec=spec, context=function_context(app_environment(spec), in_vpc=spec.in_vpc))
-            for spec in FUNCTIONS
+            spec.name: AppFunction(self, spec.name, spec=spec, context=function_context(self._app_variables(spec), in_vpc=spec.in_vpc))
+            for spec in functions_of(config)
             if spec.exists
         }
         for function in self.functions.values():
             self._wire(function)
-        self.api = HttpApi(self, "Gateway", config=config, function=self.functions["Api"].live)
-        observed = [*self.functions.values(), self.migration.migrate]
+        identity = self._make_identity_function(artifact) if config.identity_providers else None
+        self.api = HttpApi(
+            self, "Gateway", config=config, function=self.functions["Api"].live, identity=identity.live if identity else None
+        )
+        observed = [*self.functions.values(), *([identity] if identity else []), self.migration.migrate]
         observability = Observability(self, "Observability", config=config, functions=observed, api=self.api, data=data)
-        Objectives(self, "Objectives", api=self.api, topic=observability.topic)
+        if not config.pauses_when_idle:
+            Objectives(self, "Objectives", api=self.api, topic=observability.topic)
         others = [function.log_group for function in observed if function.spec.name != "Api"]
         Journeys(self, "Journeys", config=config, requests=self.functions["Api"].log_group, others=others)
         if config.releases_gradually:
@@ -135,10 +110,80 @@ class ApiStack(Stack):
         CfnOutput(self, "SweepFunction", value=self.functions["Sweep"].function.function_name)
         CfnOutput(self, "MigrateFunction", value=self.migration.migrate.function.function_name)
 
+    def _common_variables(self) -> dict[str, str]:
+        config = self._config
+        return {
+            "ENVIRONMENT": config.environment,
+            "S3_BUCKET_NAME": self._data.files.bucket.bucket_name,
+            "SECRET_KEY_ARN": self._data.signing_key.arn,
+            "PRESIGNED_URL_EXPIRATION": str(PRESIGNED_URL_SECONDS),
+            "DATABASE_TIMEOUT_SECONDS": str(REPLY_TIMEOUT_SECONDS),
+            "BACKEND_CORS_ORIGINS": ",".join(config.cors_origins),
+            "OPEN_REGISTRATION": str(config.open_registration).lower(),
+            "SCANS_FOR_MALWARE": str(config.scans_for_malware).lower(),
+            "SERVES_UNSCANNABLE": str(config.serves_unscannable).lower(),
+            "LOG_LEVEL": "INFO",
+        }
+
+    def _owner_variables(self) -> dict[str, str]:
+        data = self._data
+        variables = self._common_variables() | {
+            "DATABASE_URL": data.database.owner_url(authorities=AUTHORITIES),
+            "DATABASE_APP_ROLE": APP_USER,
+        }
+        if data.database.secret is not None:
+            return variables | {"DATABASE_SECRET_ARN": data.database.secret.secret_arn}
+        # The migrate function creates the keys that do not exist yet.
+        keys = {"LINK_KEY_ARN": data.link_key.arn, "LOG_KEY_ARN": data.log_key.arn}
+        if data.identity_key is not None:
+            keys["IDENTITY_KEY_ARN"] = data.identity_key.arn
+        return variables | {"DATABASE_IAM_AUTH": "true", **keys, **_pausing_variables(STARTING_SIGN_IN_SECONDS)}
+
+    def _app_variables(self, spec: FunctionSpec) -> dict[str, str]:
+        data = self._data
+        url = {"DATABASE_URL": data.database.app_url(authorities=AUTHORITIES), "DATABASE_IAM_AUTH": "true"}
+        keys = {
+            Permission.READ_LINK_KEY: ("LINK_KEY_ARN", data.link_key),
+            Permission.SEAL_AUDIT_LOG: ("LOG_KEY_ARN", data.log_key),
+            Permission.QUEUE_WEBHOOKS: ("WEBHOOK_KEY_ARN", data.webhook_key),
+            Permission.SEND_WEBHOOKS: ("WEBHOOK_KEY_ARN", data.webhook_key),
+        }
+        own = {name: key.arn for permission, (name, key) in keys.items() if key and permission in spec.permissions}
+        if not spec.in_vpc:
+            # Nothing that it could leak: neither the address of the database nor the ARNs of other keys.
+            common = self._common_variables()
+            return {name: common[name] for name in ("ENVIRONMENT", "S3_BUCKET_NAME", "LOG_LEVEL")} | own
+        if self._config.pauses_when_idle:
+            is_awaited = spec.trigger is Trigger.REQUEST
+            own |= _pausing_variables(PAUSED_SIGN_IN_SECONDS if is_awaited else STARTING_SIGN_IN_SECONDS)
+        if data.database.read_host is not None and spec.trigger is Trigger.REQUEST:
+            own |= {"DATABASE_READ_HOST": data.database.read_host}
+        if spec.trigger is Trigger.REQUEST:
+            # The network of the API has no access to the providers.
+            own |= {**self._identity_variables(), "SERVES_IDENTITY_ROUTES": "false"}
+        return self._common_variables() | url | self._optional_variables() | own
+
+    def _grant_migration(self) -> None:
+        data, role = self._data, self.migration.migrate.role
+        data.database.grant_owner(role)
+        # After a restore it starts a new era of the audit log, for which it reads where the old one ended.
+        data.files.grant_objects(role, *CHECKPOINT_ACTIONS, prefix=CHECKPOINTS)
+        suppress_nag(
+            role,
+            "AwsSolutions-IAM5",
+            f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{CHECKPOINTS}*",
+            reason="All copies of checkpoints: their keys contain the size of the log.",
+        )
+        if self._config.pauses_when_idle:
+            for key in (data.signing_key, data.link_key, data.log_key, data.identity_key):
+                if key is not None:
+                    key.allow_writing(role)
+
     def _optional_variables(self) -> dict[str, str]:
         domain = self._config.domain_name
         variables = {
             "MAIL_FROM": self._config.mail_from,
+            "ABUSE_EMAIL": self._config.abuse_email,
             "PUBLIC_URL": self._config.public_url,
             "GATEWAY_HAS_COSTLY_ROUTES": "true",
             # Only together with MAIL_FROM: without it, the settings are refused.
@@ -151,6 +196,36 @@ class ApiStack(Stack):
         if self._origin_keys:
             variables["ORIGIN_KEY_ARNS"] = ",".join(key.secret_arn for key in self._origin_keys.accepted)
         return {name: value for name, value in variables.items() if value}
+
+    def _identity_variables(self) -> dict[str, str]:
+        config, key = self._config, self._data.identity_key
+        if config.identity_providers is None or key is None:
+            return {}
+        return {
+            "IDENTITY_PROVIDERS": config.identity_providers,
+            "IDENTITY_KEY_ARN": key.arn,
+            "PASSWORD_SIGN_IN": str(config.password_sign_in).lower(),
+        }
+
+    def _make_identity_function(self, artifact: Artifact) -> AppFunction:
+        config = self._config
+        variables = {
+            "ENVIRONMENT": config.environment,
+            "API_URL": f"https://{config.domain_name}",
+            "LOG_LEVEL": "INFO",
+            **self._identity_variables(),
+            **({"IDENTITY_SECRETS_ARN": config.identity_secrets} if config.identity_secrets else {}),
+            **({"ORIGIN_KEY_ARNS": ",".join(key.secret_arn for key in self._origin_keys.accepted)} if self._origin_keys else {}),
+        }
+        # Without a VPC: the VPC has no way to the providers.
+        function = AppFunction(
+            self,
+            IDENTITY.name,
+            spec=IDENTITY,
+            context=FunctionContext(config=config, artifact=artifact, environment=variables, snapshots=not config.pauses_when_idle),
+        )
+        self._grant(function)
+        return function
 
     def _attach_cloudfront(self, firewall: FirewallStack, keys: OriginKeys) -> None:
         # The id stays "FrontDoor": another logical id would replace the distribution, and two cannot have the same domain.
@@ -166,19 +241,29 @@ class ApiStack(Stack):
             # The alias moves to the new version only after the migration that it needs.
             function.live.node.add_dependency(self.migration.step)
         self._grant(function)
-        if function.spec.trigger is Trigger.UPLOAD:
-            run_on_upload(function, events_of_bucket=self._data.files.events)
-        elif function.spec.trigger is Trigger.ARCHIVE:
-            run_on_upload(function, events_of_bucket=self._data.files.archive_requests, batch_size=1)
-        elif function.spec.trigger is Trigger.WEBHOOK_WORK:
-            run_on_upload(function, events_of_bucket=self._data.files.webhook_work, batch_size=1)
-        elif function.spec.trigger is Trigger.WEBHOOK_RESULT:
-            run_on_upload(function, events_of_bucket=self._data.files.webhook_results)
+        files = self._data.files
+        queue, batch_size = {
+            Trigger.UPLOAD: (files.events, 10),
+            Trigger.ARCHIVE: (files.archive_requests, 1),
+            Trigger.SCAN: (files.scan_results, 10),
+            Trigger.WEBHOOK_WORK: (files.webhook_work, 1),
+            Trigger.WEBHOOK_RESULT: (files.webhook_results, 10),
+        }.get(function.spec.trigger, (None, 0))
+        if queue:
+            run_on_upload(function, events_of_bucket=queue, batch_size=batch_size)
+        if function.spec.trigger is Trigger.WEBHOOK_RESULT:
             run_on_schedule(function)
         elif function.spec.trigger is Trigger.SCHEDULE:
-            run_on_schedule(function)
+            run_on_schedule(function, once_a_day=self._config.pauses_when_idle)
+            if self._config.pauses_when_idle and function.spec.follows_audited_requests:
+                run_after_audited_requests(function, requests=self.functions["Api"].log_group)
         elif function.spec.trigger is Trigger.ROTATION:
-            run_on_rotation(function, secret=self._data.signing_key)
+            if self._data.signing_key.secret is None:
+                self._data.signing_key.allow_reading(function.role)
+                self._data.signing_key.allow_writing(function.role)
+                run_monthly(function)
+            else:
+                run_on_rotation(function, secret=self._data.signing_key.secret)
 
     def _grant(self, function: AppFunction) -> None:
         data, permissions, role = self._data, function.spec.permissions, function.role
@@ -200,14 +285,15 @@ class ApiStack(Stack):
                 reason="All archives and queue markers: their keys are generated at run time.",
             )
         self._grant_webhooks(function)
+        self._grant_scans(role, permissions)
         if Permission.USE_DATABASE in permissions:
             data.database.grant_connect(role)
         if Permission.LIST_UPLOADS in permissions:
             data.files.grant_listing_uploads(role)
         if Permission.READ_SIGNING_KEY in permissions:
-            _allow_reading(role, data.signing_key.secret_arn)
+            data.signing_key.allow_reading(role)
         if Permission.SEAL_AUDIT_LOG in permissions:
-            _allow_reading(role, data.log_key.secret_arn)
+            data.log_key.allow_reading(role)
             data.files.grant_objects(role, *CHECKPOINT_ACTIONS, prefix=CHECKPOINTS)
             suppress_nag(
                 role,
@@ -216,7 +302,8 @@ class ApiStack(Stack):
                 reason="All copies of checkpoints: their keys contain the size of the log.",
             )
         if Permission.READ_LINK_KEY in permissions:
-            _allow_reading(role, data.link_key.secret_arn)
+            data.link_key.allow_reading(role)
+        self._grant_identity_secrets(function)
         if self._origin_keys and function.spec.trigger is Trigger.REQUEST:
             _allow_reading(role, *(key.secret_arn for key in self._origin_keys.accepted))
         if self._config.mail_from and Permission.SEND_MAIL in permissions:
@@ -224,8 +311,8 @@ class ApiStack(Stack):
 
     def _grant_webhooks(self, function: AppFunction) -> None:
         data, role = self._data, function.role
-        if actions := webhook_actions(function.spec.permissions):
-            _allow_reading(role, data.webhook_key.secret_arn)
+        if (actions := webhook_actions(function.spec.permissions)) and data.webhook_key:
+            data.webhook_key.allow_reading(role)
         for prefix, granted in actions.items():
             data.files.grant_objects(role, *granted, prefix=prefix)
             suppress_nag(
@@ -234,6 +321,32 @@ class ApiStack(Stack):
                 f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{prefix}*",
                 reason="All batches of webhook messages: their keys are generated at run time.",
             )
+
+    def _grant_identity_secrets(self, function: AppFunction) -> None:
+        permissions, key = function.spec.permissions, self._data.identity_key
+        if key and Permission.READ_IDENTITY_KEY in permissions:
+            key.allow_reading(function.role)
+        if self._config.identity_secrets and Permission.READ_CLIENT_SECRETS in permissions:
+            _allow_reading(function.role, self._config.identity_secrets)
+
+    def _grant_scans(self, role: iam.Role, permissions: Permission) -> None:
+        if not self._config.scans_for_malware:
+            return
+        if Permission.READ_SCAN_TAGS in permissions:
+            self._data.files.grant_scan_tags(role)
+        if Permission.RELEASE_SCANNED in permissions:
+            self._data.files.grant_release(role)
+        if (Permission.READ_SCAN_TAGS | Permission.RELEASE_SCANNED) & permissions:
+            suppress_nag(
+                role,
+                "AwsSolutions-IAM5",
+                f"Resource::{self._data.stack_name}:{BUCKET_ARN_EXPORT}/{UPLOADS}*",
+                reason="All objects below the upload prefix: their keys are generated at run time.",
+            )
+
+
+def _pausing_variables(sign_in_seconds: int) -> dict[str, str]:
+    return {"DATABASE_PAUSES": "true", "DATABASE_SIGN_IN_SECONDS": str(sign_in_seconds)}
 
 
 def _allow_reading(role: iam.Role, *secret_arns: str) -> None:

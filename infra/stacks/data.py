@@ -8,6 +8,7 @@ from constructs import Construct
 from infra.components.backups import DailyBackups
 from infra.components.database import Database
 from infra.components.file_bucket import FileBucket
+from infra.components.keys import Key, KeyBucket
 from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import Network
 from infra.config import StageConfig
@@ -20,29 +21,48 @@ class DataStack(Stack):
         super().__init__(scope, construct_id, termination_protection=config.protects_data, description="We-Upload: data")
         self.files = FileBucket(self, "Files", config=config)
         self.database = Database(self, "Database", config=config, vpc=network.vpc, function_group=network.function_group)
-        self.signing_key = self._make_key(
+        stored = KeyBucket(self, "Keys", config=config) if config.pauses_when_idle else None
+
+        def make(construct_id: str, name: str, description: str, not_rotated_here: str) -> Key:
+            return stored.key(name) if stored else self._make_key(construct_id, description, config, not_rotated_here=not_rotated_here)
+
+        self.signing_key = make(
             "SigningKey",
+            "signing-key",
             "We-Upload: key of the access tokens",
-            config,
-            not_rotated_here="RotateSigningKey rotates it each 30 days by a schedule in the API stack; the rule checks this stack only.",
+            "RotateSigningKey rotates it each 30 days by a schedule in the API stack; the rule checks this stack only.",
         )
-        self.log_key = self._make_key(
+        self.log_key = make(
             "LogKey",
+            "log-key",
             "We-Upload: key that signs the checkpoints of the audit log",
-            config,
-            not_rotated_here="Rotated by the operator (docs/security.md): verifiers that pin the public key must learn of the new one.",
+            "Rotated by the operator (docs/security.md): verifiers that pin the public key must learn of the new one.",
         )
-        self.link_key = self._make_key(
+        self.link_key = make(
             "LinkKey",
+            "link-key",
             "We-Upload: key that encrypts the addresses of links for their owners",
-            config,
-            not_rotated_here="A rotation must encrypt the stored addresses again before the old key is removed, which an operator starts.",
+            "A rotation must encrypt the stored addresses again before the old key is removed, which an operator starts.",
         )
-        self.webhook_key = self._make_key(
-            "WebhookKey",
-            "We-Upload: key that encrypts webhook messages on their way to the function that sends them",
-            config,
-            not_rotated_here="Rotated by the operator: what it encrypted is gone after a day, and lost batches are sent again.",
+        self.identity_key = (
+            make(
+                "IdentityKey",
+                "identity-key",
+                "We-Upload: key of the sign-in with identity providers",
+                "Replaced by the operator: it protects values that are valid for minutes (docs/security.md).",
+            )
+            if config.identity_providers
+            else None
+        )
+        self.webhook_key = (
+            make(
+                "WebhookKey",
+                "webhook-key",
+                "We-Upload: key that encrypts webhook messages on their way to the function that sends them",
+                "Rotated by the operator: what it encrypted is gone after a day, and lost batches are sent again.",
+            )
+            if config.sends_webhooks
+            else None
         )
         if config.recovery_region:
             DailyBackups(self, "Backups", config=config, database=self.database.backup_resource)
@@ -50,7 +70,7 @@ class DataStack(Stack):
             self._make_mail_identity(config)
         CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name, description="Bucket of the uploaded objects")
 
-    def _make_key(self, construct_id: str, description: str, config: StageConfig, *, not_rotated_here: str) -> secretsmanager.Secret:
+    def _make_key(self, construct_id: str, description: str, config: StageConfig, *, not_rotated_here: str) -> Key:
         """Return a random secret, from which the functions derive a key. `not_rotated_here`: why it has no schedule of its own."""
         secret = secretsmanager.Secret(
             self,
@@ -61,7 +81,7 @@ class DataStack(Stack):
             removal_policy=RemovalPolicy.RETAIN if config.protects_data else RemovalPolicy.DESTROY,
         )
         suppress_nag(secret, "AwsSolutions-SMG4", reason=not_rotated_here)
-        return secret
+        return Key(secret.secret_arn, secret)
 
     def _make_mail_identity(self, config: StageConfig) -> None:
         sender = config.verified_sender

@@ -123,7 +123,7 @@ class LocalApiStack(Stack):
         functions = {
             spec.name: AppFunction(self, spec.name, spec=spec, context=app_context(spec))
             for spec in FUNCTIONS
-            if spec.exists and spec.trigger is not Trigger.ROTATION
+            if spec.exists and spec.trigger not in (Trigger.ROTATION, Trigger.SCAN)
         }
         for function in functions.values():
             if function.spec.is_published:
@@ -133,9 +133,9 @@ class LocalApiStack(Stack):
                 run_on_upload(function, events_of_bucket=data.files.events)
             elif function.spec.trigger is Trigger.ARCHIVE:
                 run_on_upload(function, events_of_bucket=data.files.archive_requests, batch_size=1)
-            elif function.spec.trigger is Trigger.WEBHOOK_WORK:
+            elif function.spec.trigger is Trigger.WEBHOOK_WORK and data.files.webhook_work:
                 run_on_upload(function, events_of_bucket=data.files.webhook_work, batch_size=1)
-            elif function.spec.trigger is Trigger.WEBHOOK_RESULT:
+            elif function.spec.trigger is Trigger.WEBHOOK_RESULT and data.files.webhook_results:
                 run_on_upload(function, events_of_bucket=data.files.webhook_results)
                 run_on_schedule(function)
             elif function.spec.trigger is Trigger.SCHEDULE:

@@ -35,6 +35,9 @@ MAX_ATTEMPTS = 2
 CREDENTIALS_MIN_SECONDS = 60
 """Credentials that expire sooner are not used for signing: the URL could expire before the client uses it."""
 
+SECRET_MAX_BYTES = 64 * 1024
+"""The longest value of a secret, in Secrets Manager and in S3."""
+
 DATABASE_TOKEN_SECONDS = 900
 """Validity of a database token; RDS accepts no other value."""
 
@@ -211,8 +214,22 @@ class AwsAccess:
         return read
 
     def secret(self, arn: str) -> str:
-        """Return the current value of a Secrets Manager secret. Raises AwsResponseError and UnavailableError, as `call` does."""
-        return str(self.call("secretsmanager", "get_secret_value", SecretId=arn)["SecretString"])
+        """Return the current value of a secret: in Secrets Manager, or in an object of S3 (`arn:aws:s3:::BUCKET/KEY`).
+
+        Raises AwsResponseError and UnavailableError.
+        """
+        stored = object_of_arn(arn)
+        if stored is None:
+            return str(self.call("secretsmanager", "get_secret_value", SecretId=arn)["SecretString"])
+        bucket, key = stored
+        try:
+            response = self.call("s3", "get_object", Bucket=bucket, Key=key)
+            return self.read(response["Body"], SECRET_MAX_BYTES).decode()
+        except AwsResponseError as error:
+            raise AwsResponseError(http_status=error.http_status, aws_code=error.aws_code) from error
+        except StoreUnavailableError as error:
+            # The key is missing, not a file.
+            raise UnavailableError from error
 
     def _sign(
         self,
@@ -260,6 +277,16 @@ class AwsAccess:
         core = CoreSession()
         core.register_component("credential_provider", _SharedCredentialProvider(source))
         return Session(botocore_session=core).client(service, self._region, endpoint_url=self._endpoint_url, config=config)
+
+
+def object_of_arn(arn: str) -> tuple[str, str] | None:
+    """Return bucket and key of the ARN of an S3 object; None for an ARN of another service."""
+    match arn.split(":", 5):
+        case ["arn", _, "s3", "", "", name] if "/" in name:
+            bucket, _, key = name.partition("/")
+            return bucket, key
+        case _:
+            return None
 
 
 class _SharedCredentialProvider:

@@ -10,6 +10,9 @@ from typing import Any, ClassVar, Self
 
 from lambda_app.core import clock
 
+STARTING_RETRY_SECONDS = 5
+"""When to repeat a request that found the database starting."""
+
 
 class AppError(Exception):
     """Base class of all errors that are reported to the caller.
@@ -137,6 +140,16 @@ class DatabaseUnavailableError(UnavailableError):
 
     code = "database_unavailable"
     message = "The database does not respond at the moment; try again shortly"
+
+
+class DatabaseStartingError(UnavailableError):
+    """The database does not accept connections yet: it was paused, or it restarts. The request has changed nothing."""
+
+    code = "database_starting"
+    message = "The service was idle and is starting, which takes about 15 seconds; try again in a moment"
+
+    def __init__(self) -> None:
+        super().__init__(headers={"Retry-After": str(STARTING_RETRY_SECONDS)})
 
 
 class StoreUnavailableError(UnavailableError):

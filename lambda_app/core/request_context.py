@@ -28,6 +28,12 @@ set_request_context = _current.set
 reset_request_context = _current.reset
 
 
+def current_session_id() -> UUID | None:
+    """Return the id of the session that authenticated the current request; None for an API key."""
+    kind, _, identity = (request_context().credential or "").partition(":")
+    return UUID(identity) if kind == "session" else None
+
+
 def request_context() -> RequestContext:
     """Return the context of the current request. For commands and event handlers it is empty."""
     return _current.get() or RequestContext()

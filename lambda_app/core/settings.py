@@ -4,6 +4,7 @@ pydantic-settings would do the same but adds 120 ms to every cold start (docs/ad
 """
 
 import os
+import re
 import secrets
 import unicodedata
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from lambda_app.core.colours import require_readable_accent
+from lambda_app.core.identity.providers import IdentityProvider, parse_providers, require_consistent
 
 SECRET_KEY_MIN_BYTES = 32
 """HMAC-SHA-256 requires a key at least as long as its output (RFC 7518, section 3.2)."""
@@ -45,6 +47,7 @@ UNUSED_BUCKET = "unused.invalid"
 
 UNUSED_DATABASE = "postgresql://unused@unused.invalid/unused?sslmode=verify-full"
 """The database of a function that has none."""
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
 class MissingSettingsError(ValueError):
@@ -83,12 +86,18 @@ class Settings(BaseModel):
     """Path prefix of the versioned API."""
     database_url: SecretStr
     """`postgresql://user:password@host:5432/name?sslmode=verify-full`; see `db/engine`."""
+    database_read_host: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]+(:[0-9]{1,5})?$")
+    """Host, and port if it differs, of a standby that serves reads which may be some seconds old. None: the database serves them."""
     database_iam_auth: bool = False
     """Authenticate to PostgreSQL with an IAM token generated at connect, instead of the password in the URL."""
     database_pool_size: int = Field(default=1, ge=1, le=50)
     """Connections of one process. 1 in Lambda, where requests never overlap."""
     database_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
     """Longest wait for one response of the database."""
+    database_sign_in_seconds: float | None = Field(default=None, gt=0, le=60)
+    """Longest wait for a connection and the sign-in on it. None: `database_timeout_seconds`."""
+    database_pauses: bool = False
+    """Whether the database pauses when it is idle. A connection that it does not accept in time then means that it is starting."""
     database_secret_arn: str | None = None
     """ARN of the Secrets Manager secret with the database owner's password (JSON, as RDS creates it); used by migrations."""
     database_app_role: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_]{0,62}$")
@@ -147,8 +156,25 @@ class Settings(BaseModel):
     """Hours for which a finished zip archive is available."""
     webhook_allow_loopback: bool = False
     """Whether webhooks may have addresses of the own host, also with http. For development only."""
+    scans_for_malware: bool = False
+    """Whether GuardDuty scans the bucket. The content of new files is then withheld until their scan finds no threat."""
+    serves_unscannable: bool = False
+    """Whether files that GuardDuty cannot scan are served. For `scans_for_malware` only."""
     open_registration: bool = True
     """Whether anonymous callers may create accounts; superusers always may."""
+    password_sign_in: bool = True
+    """Whether accounts can sign in with a password of this service. Without it, only identity providers remain."""
+    identity_providers: Annotated[tuple[IdentityProvider, ...], BeforeValidator(parse_providers)] = ()
+    """OpenID providers with which people can sign in, as a JSON list (`core/identity/providers`)."""
+    identity_key: SecretStr | None = None
+    """Key of the sign-in with identity providers, at least 32 bytes, or a JSON document of keys: it encrypts the cookie of the flow and
+    signs the assertion that leads to a session."""
+    identity_key_arn: str | None = None
+    """ARN of the Secrets Manager secret that replaces `identity_key`."""
+    identity_secrets_arn: str | None = None
+    """ARN of the Secrets Manager secret with the client secrets: a JSON object from the id of a provider to its secret."""
+    serves_identity_routes: bool = True
+    """Whether this process serves `/sign-in/{provider}`, which calls the providers. False in a network without access to them."""
     invitations_by_users: bool = False
     """Whether users may invite addresses to their files, and so to create an account. Superusers always may."""
     backend_cors_origins: Annotated[tuple[str, ...], BeforeValidator(_split_commas)] = ()
@@ -162,6 +188,8 @@ class Settings(BaseModel):
     """Folder of the built web app (`web/dist`). None: the one inside the Lambda package; without either, the API serves no web app."""
     brand_name: str = Field(default=DEFAULT_BRAND_NAME, min_length=1, max_length=40)
     """Name of the service on its pages and in the web app."""
+    abuse_email: str | None = None
+    """Address to which recipients and guests report abuse. None: the pages have no link for it."""
     brand_accent: str | None = None
     """Accent colour, `#rrggbb`, dark enough to be read on a light page. The dark theme derives a lighter one. None: the product's."""
     brand_logo_file: Path | None = None
@@ -208,6 +236,13 @@ class Settings(BaseModel):
         source = dict(os.environ if environ is None else environ)
         return cls.from_environment({**source, "DATABASE_URL": UNUSED_DATABASE, "SECRET_KEY": secrets.token_urlsafe(48)})
 
+    @classmethod
+    def for_identity(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings of the function that serves `/sign-in/{provider}`, which has no database, no bucket and no signing key."""
+        source = dict(os.environ if environ is None else environ)
+        unused = {"DATABASE_URL": f"postgresql://{UNUSED_BUCKET}/unused", "S3_BUCKET_NAME": UNUSED_BUCKET}
+        return cls.from_environment({**source, **unused, "SECRET_KEY": secrets.token_urlsafe(48)})
+
     @property
     def is_local(self) -> bool:
         """Whether the process runs in local development or a test."""
@@ -247,6 +282,13 @@ class Settings(BaseModel):
             raise ValueError("must be one line without white space at its ends and without invisible characters")
         return value
 
+    @field_validator("abuse_email")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value is not None and not _ADDRESS.fullmatch(value):
+            raise ValueError("must be an e-mail address such as abuse@example.com")
+        return value
+
     @field_validator("brand_accent")
     @classmethod
     def _is_readable(cls, value: str | None) -> str | None:
@@ -283,6 +325,21 @@ class Settings(BaseModel):
             raise ValueError("set only one of LINK_KEY and LINK_KEY_ARN")
         if self.log_signing_key is not None and self.log_key_arn is not None:
             raise ValueError("set only one of LOG_SIGNING_KEY and LOG_KEY_ARN")
+        if self.identity_key is not None and self.identity_key_arn is not None:
+            raise ValueError("set only one of IDENTITY_KEY and IDENTITY_KEY_ARN")
+        return self
+
+    @model_validator(mode="after")
+    def _can_use_its_providers(self) -> Self:
+        require_consistent(self.identity_providers, is_local=self.is_local)
+        if not self.identity_providers:
+            if not self.password_sign_in:
+                raise ValueError("PASSWORD_SIGN_IN=false requires IDENTITY_PROVIDERS: without either, users cannot sign in")
+            return self
+        if self.identity_key is None and self.identity_key_arn is None:
+            raise ValueError("IDENTITY_PROVIDERS requires IDENTITY_KEY or IDENTITY_KEY_ARN; generate a key with: openssl rand -base64 48")
+        if not self.is_local and not (self.api_url or "").startswith("https://"):
+            raise ValueError("IDENTITY_PROVIDERS requires API_URL to be an https:// URL, to which the providers redirect")
         return self
 
     @model_validator(mode="after")
@@ -301,6 +358,8 @@ class Settings(BaseModel):
             validate_secret_key(self.link_key.get_secret_value(), name="LINK_KEY")
         if self.log_signing_key is not None:
             validate_secret_key(self.log_signing_key.get_secret_value(), name="LOG_SIGNING_KEY")
+        if self.identity_key is not None:
+            validate_secret_key(self.identity_key.get_secret_value(), name="IDENTITY_KEY")
         password = urlsplit(self.database_url.get_secret_value()).password
         if password is not None and password.lower() in (*PLACEHOLDER_SECRETS, "postgres"):
             raise ValueError("The password in DATABASE_URL is a placeholder; set a strong one")
@@ -313,6 +372,10 @@ class Settings(BaseModel):
         if self.invitations_by_users and not self.can_send_mail:
             raise ValueError("INVITATIONS_BY_USERS requires MAIL_FROM")
         return self
+
+    def identity_provider(self, provider_id: str) -> IdentityProvider | None:
+        """Return the provider with this id; None if there is none."""
+        return next((provider for provider in self.identity_providers if provider.id == provider_id), None)
 
     @property
     def can_send_mail(self) -> bool:

@@ -6,6 +6,7 @@ two classes share state.
 
 from collections.abc import Callable, Sequence
 from enum import Enum
+from time import monotonic, sleep
 from typing import Any, Self
 
 from pg8000.core import IDLE, IN_FAILED_TRANSACTION, Context  # type: ignore[import-untyped]  # ships no type information
@@ -21,7 +22,16 @@ from pg8000.dbapi import (  # type: ignore[import-untyped]  # ships no type info
 from scramp import ScramException  # type: ignore[import-untyped]  # ships no type information
 
 from lambda_app.core.request_context import request_context
-from lambda_app.db.errors import CANNOT_CONNECT, FAILED_TRANSACTION, SERVER_WENT_AWAY, ConnectionLostError, error_field, server_error
+from lambda_app.db.errors import (
+    CANNOT_CONNECT,
+    CANNOT_CONNECT_NOW,
+    CONNECTION_FAILURE,
+    FAILED_TRANSACTION,
+    SERVER_WENT_AWAY,
+    ConnectionLostError,
+    error_field,
+    server_error,
+)
 from lambda_app.db.messages import BEGIN, COMMIT, DESCRIBE_PORTAL, EXECUTE, ROLLBACK, SYNC, TERMINATE, bind, parse
 from lambda_app.db.rows import FAST_READERS, decode_rows
 from lambda_app.db.transport import Transport
@@ -32,6 +42,9 @@ PIPELINE_MAX_STATEMENTS = 256
 DESCRIPTIONS_MAX = 256
 """Row descriptions that a connection caches. pg8000 would parse the description in every response, which takes 40 µs."""
 
+
+RETRY_SECONDS = 0.5
+"""Pause between two attempts to sign in to a server that starts."""
 
 AUDIT_LEAF = b"CWU001"
 """Code field of the notice that the trigger `audit_event_fill` sends for each event: its message is the leaf."""
@@ -46,6 +59,16 @@ class TransactionMode(Enum):
     """Needs a transaction; BEGIN is sent in the same flush if none is open."""
     OWN_TRANSACTION = "own_transaction"
     """Commits by itself (autocommit), unless a transaction is already open."""
+
+
+def _may_be_starting(error: Error) -> bool:
+    """Whether a failed sign-in is that to a server that starts.
+
+    A wrong password, or a certificate that cannot be verified (a ValueError), does not become right by waiting.
+    """
+    if isinstance(error, ConnectionLostError):
+        return not isinstance(error.__cause__, (ScramException, LookupError, ValueError))
+    return error_field(error, "C") == CANNOT_CONNECT_NOW
 
 
 class Reply(Context):  # type: ignore[misc]  # its base is untyped
@@ -63,6 +86,7 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
     """Sends one flush and waits once per statement. Keeps no session state on the server, and never assigns a reply to the wrong statement.
 
     `open_transport` and `password` are called at every sign-in, including the one that replaces a connection that has died.
+    `starting_seconds` is for a server that pauses: how long a sign-in is tried again. After that time it is reported as starting (57P03).
     `is_synchronized` is False while a reply is awaited. It stays False when the wait is interrupted, and the connection is then unusable.
     """
 
@@ -74,8 +98,10 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         password: Callable[[], str],
         database: str,
         application_name: str,
+        starting_seconds: float | None = None,
     ) -> None:
         self._open_transport = open_transport
+        self._starting_seconds = starting_seconds
         self._get_password = password
         self._sign_in_parameters = {"user": user, "database": database, "application_name": application_name}
         self._usock: Transport | None = None
@@ -84,6 +110,20 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         self._sign_in()
 
     def _sign_in(self) -> None:
+        started_at = monotonic()
+        while True:
+            try:
+                self._attempt_sign_in()
+            except Error as error:
+                if self._starting_seconds is None or not _may_be_starting(error):
+                    raise
+                if monotonic() - started_at + RETRY_SECONDS >= self._starting_seconds:
+                    raise ConnectionLostError(f"The database is starting: {error}", sqlstate=CANNOT_CONNECT_NOW) from error
+                sleep(RETRY_SECONDS)
+            else:
+                return
+
+    def _attempt_sign_in(self) -> None:
         self.is_synchronized = False
         self._uncommitted_leaves = []
         password = self._get_password()
@@ -206,7 +246,11 @@ class WireConnection(Connection):  # type: ignore[misc]  # its base is untyped
         try:
             self._sign_in()
         except Error as error:
-            raise ConnectionLostError(f"The connection to the database was lost and reconnecting failed: {error}") from error
+            # Nothing was executed, and a server that starts is no outage.
+            state = CANNOT_CONNECT_NOW if error_field(error, "C") == CANNOT_CONNECT_NOW else CONNECTION_FAILURE
+            raise ConnectionLostError(
+                f"The connection to the database was lost and reconnecting failed: {error}", sqlstate=state
+            ) from error
 
     def _exchange(self, flush: bytes) -> Reply:
         transport = self._require_transport()

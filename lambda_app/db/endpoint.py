@@ -41,6 +41,10 @@ class Endpoint:
     root_certificates: str | None
     """Path of a file with trusted certificate authorities; None: those of the system."""
     timeout_seconds: float
+    sign_in_seconds: float | None = None
+    """Longest wait for a connection and the sign-in on it. None: `timeout_seconds`."""
+    pauses: bool = False
+    """Whether the server pauses when it is idle."""
 
     @classmethod
     def from_settings(cls, settings: Settings, *, password_source: Callable[[], str] | None = None) -> Self:
@@ -67,6 +71,8 @@ class Endpoint:
             is_encrypted=is_encrypted,
             root_certificates=root_certificates,
             timeout_seconds=settings.database_timeout_seconds,
+            sign_in_seconds=settings.database_sign_in_seconds,
+            pauses=settings.database_pauses,
         )
 
     @cached_property
@@ -75,16 +81,23 @@ class Endpoint:
         return ssl.create_default_context(cafile=self.root_certificates) if self.is_encrypted else None
 
     def connect(self, *, timeout_seconds: float | None = None) -> WireConnection:
-        """Open a connection. `timeout_seconds` limits the sign-in as a whole, and then each reply.
+        """Open a connection. `timeout_seconds` limits the sign-in as a whole, and then each reply; it replaces the endpoint's own limits.
 
         Raises ConnectionLostError, or the DBAPI error with which the server rejects the sign-in.
         """
         return WireConnection(
-            open_transport=partial(Transport.open, self.address, tls=self.tls, timeout_seconds=timeout_seconds or self.timeout_seconds),
+            open_transport=partial(
+                Transport.open,
+                self.address,
+                tls=self.tls,
+                timeout_seconds=timeout_seconds or self.timeout_seconds,
+                sign_in_seconds=timeout_seconds or self.sign_in_seconds,
+            ),
             user=self.user,
             password=self.password,
             database=self.database,
             application_name=APPLICATION_NAME,
+            starting_seconds=(timeout_seconds or self.sign_in_seconds or self.timeout_seconds) if self.pauses else None,
         )
 
 

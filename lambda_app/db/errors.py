@@ -18,6 +18,8 @@ StatementFailedError = DBAPIError
 
 CONNECTION_FAILURE = "08006"
 CANNOT_CONNECT = "08001"
+CANNOT_CONNECT_NOW = "57P03"
+"""The server is starting. PostgreSQL sends it itself; a database that pauses may leave the connection without an answer instead."""
 FAILED_TRANSACTION = "25P02"
 INVALID_CHARACTER = "22021"
 INVALID_VALUE = "22023"

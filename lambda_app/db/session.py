@@ -9,9 +9,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
-from lambda_app.core.errors import AppError, DatabaseUnavailableError, MalformedRequestError, UnavailableError
+from lambda_app.core.errors import AppError, DatabaseStartingError, DatabaseUnavailableError, MalformedRequestError, UnavailableError
 from lambda_app.db.dialect import require_wire_connection
-from lambda_app.db.errors import ConnectionLostError, error_field
+from lambda_app.db.errors import CANNOT_CONNECT_NOW, ConnectionLostError, error_field
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +94,7 @@ def _roll_back(session: Session) -> None:
 def translate_database_error(error: BaseException) -> AppError | None:
     """Return the AppError to report for a database error; None when the error is a defect or not a database error.
 
+    DatabaseStartingError: the database does not accept connections yet; nothing was executed.
     DatabaseUnavailableError: connection lost, timeout or no free connection.
     UnavailableError: a conflict (code `serialization_conflict`).
     MalformedRequestError: a value that PostgreSQL cannot store.
@@ -106,7 +107,7 @@ def translate_database_error(error: BaseException) -> AppError | None:
     if sqlstate in SERIALIZATION_CONFLICTS:
         return UnavailableError(code="serialization_conflict")
     if isinstance(error.orig, ConnectionLostError) or sqlstate[:2] in _UNAVAILABLE_CLASSES:
-        return DatabaseUnavailableError()
+        return DatabaseStartingError() if sqlstate == CANNOT_CONNECT_NOW else DatabaseUnavailableError()
     if sqlstate[:2] == _BAD_VALUE_CLASS:
         return MalformedRequestError()
     return None

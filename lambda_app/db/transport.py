@@ -44,12 +44,13 @@ class Transport:
         self._unsent = b""
 
     @classmethod
-    def open(cls, address: Address, *, tls: ssl.SSLContext | None, timeout_seconds: float) -> Self:
-        """Connect, with a TLS handshake if `tls` is not None. `timeout_seconds` also covers the sign-in that follows.
+    def open(cls, address: Address, *, tls: ssl.SSLContext | None, timeout_seconds: float, sign_in_seconds: float | None = None) -> Self:
+        """Connect, with a TLS handshake if `tls` is not None.
 
+        `sign_in_seconds` (default: `timeout_seconds`) limits this and the sign-in that follows, `timeout_seconds` each later reply.
         Raises ConnectionLostError (08001): unreachable, timeout, no TLS, or an invalid certificate.
         """
-        deadline = monotonic() + timeout_seconds
+        deadline = monotonic() + (timeout_seconds if sign_in_seconds is None else sign_in_seconds)
         try:
             plain = _connect(address, deadline)
         except (OSError, UnicodeError) as error:

@@ -8,12 +8,15 @@ _READ_METHODS = ("GET", "HEAD")
 _READ_BATCHES = re.compile(r"/files/(status|downloads)$")
 """POST, because a query string would be too short for the ids."""
 _OWN_ACCOUNT = re.compile(r"(/login/test-token|/users/me)$")
-_ENROLMENT = re.compile(r"/users/me/second-factor(/confirm)?$|/login/(logout|logout-everywhere|test-token)$|/session$")
+_ENROLMENT = re.compile(r"/users/me/(second-factor(/confirm)?|proof)$|/login/(logout|logout-everywhere|test-token)$|/session$")
 
 
 def is_enrolment(method: str, route: str) -> bool:
-    """Whether the route is open to a user who must set up a second factor first: to set it up, to sign out, to read the own account."""
-    return _ENROLMENT.search(route) is not None or (method in _READ_METHODS and route.endswith("/users/me"))
+    """Whether the route is open to a user who must set up a second factor first.
+
+    That is: to set it up, to prove who they are for that, to sign out, to read the own account.
+    """
+    return _ENROLMENT.search(route) is not None or (method in _READ_METHODS and route.endswith(("/users/me", "/users/me/identities")))
 
 
 def scope_of(method: str, route: str) -> Scope | None:

@@ -12,6 +12,7 @@ from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.deletions import AccountDeletionService
 from lambda_app.services.accounts.device_logins import DeviceLoginService
 from lambda_app.services.accounts.exports import ExportService
+from lambda_app.services.accounts.identities import IdentityService
 from lambda_app.services.accounts.invitations import InvitationService
 from lambda_app.services.accounts.recovery import RecoveryService
 from lambda_app.services.accounts.second_factor import SecondFactorService
@@ -23,6 +24,7 @@ from lambda_app.services.archives.archives import ArchiveService
 from lambda_app.services.files.batch_changes import FileBatchChangeService
 from lambda_app.services.files.batches import FileBatchService
 from lambda_app.services.files.files import FileService
+from lambda_app.services.files.scans import ScanService
 from lambda_app.services.files.upload_batches import UploadBatchService
 from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTokenService
 from lambda_app.services.files.uploads import UploadService
@@ -91,6 +93,7 @@ UsageDep = Annotated[UsageService, _service(Services.usage)]
 AuthenticationDep = Annotated[AuthenticationService, _service(Services.authentication)]
 SessionsDep = Annotated[SessionService, _service(Services.sessions)]
 ApiKeysDep = Annotated[ApiKeyService, _service(Services.api_keys)]
+IdentitiesDep = Annotated[IdentityService, _service(Services.identities)]
 DeviceLoginsDep = Annotated[DeviceLoginService, _service(Services.device_logins)]
 AccountDeletionsDep = Annotated[AccountDeletionService, _service(Services.account_deletions)]
 SecondFactorsDep = Annotated[SecondFactorService, _service(Services.second_factors)]
@@ -105,3 +108,4 @@ RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]
 ReceiptsDep = Annotated[ReceiptService, _service(Services.receipts)]
 WebhooksDep = Annotated[WebhookService, _service(Services.webhooks)]
 AdministrationDep = Annotated[AdministrationService, _service(Services.administration)]
+ScansDep = Annotated[ScanService, _service(Services.scans)]

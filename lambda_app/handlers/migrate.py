@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from lambda_app.core.aws import AwsAccess
+from lambda_app.core.aws import AwsAccess, object_of_arn
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.db import migrations, roles
@@ -22,6 +22,7 @@ from lambda_app.factory import Services
 from lambda_app.repositories.audit_log import AuditLogRepository
 from lambda_app.services.audit_sealing import AuditEras
 from lambda_app.storage.checkpoint_copies import CheckpointCopies
+from lambda_app.storage.stored_keys import StoredKeys
 
 RESPONSE_TIMEOUT_SECONDS = 10.0
 """Longest wait for S3 to accept the response to CloudFormation."""
@@ -64,6 +65,7 @@ def migrate(*, new_era: str | None = None) -> dict[str, Any]:
     """
     settings = Settings.from_environment()
     configure_logs(settings.log_level)
+    _create_missing_keys(settings)
     engine, before = _sign_in(settings)
     try:
         if before is not None and not migrations.is_known(before):
@@ -78,6 +80,14 @@ def migrate(*, new_era: str | None = None) -> dict[str, Any]:
         engine.dispose()
     logger.info("the schema is up to date", extra={"fields": {"before": before, "after": after}})
     return {"before": before, "after": after, **era}
+
+
+def _create_missing_keys(settings: Settings) -> None:
+    """Create the keys of a stage that has them in S3. Secrets Manager generates the others."""
+    keys = StoredKeys(AwsAccess(settings))
+    for arn in (settings.secret_key_arn, settings.link_key_arn, settings.log_key_arn, settings.identity_key_arn):
+        if arn is not None and object_of_arn(arn) is not None and keys.create_missing(arn):
+            logger.info("created a key", extra={"fields": {"arn": arn}})
 
 
 def _start_era(settings: Settings, engine: Engine, reason: str) -> int:

@@ -2,6 +2,7 @@
 
 from lambda_app.models.accounts.api_keys import ApiKey
 from lambda_app.models.accounts.device_logins import DeviceLogin
+from lambda_app.models.accounts.identities import UsedAssertion, UserIdentity
 from lambda_app.models.accounts.invitations import Invitation
 from lambda_app.models.accounts.mail_allowances import MailAllowance
 from lambda_app.models.accounts.mail_tokens import MailPurpose, MailToken
@@ -14,7 +15,7 @@ from lambda_app.models.archives import UNFINISHED, Archive, ArchiveFile, Archive
 from lambda_app.models.audit import AuditChainEvent, AuditCheckpoint, AuditEra, AuditEvent, AuditHead, AuditLogKey, AuditTile
 from lambda_app.models.base import Base
 from lambda_app.models.events import EventCursor, PublishedEvent
-from lambda_app.models.files.files import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus
+from lambda_app.models.files.files import CHARGED, NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus, ScanStatus
 from lambda_app.models.files.idempotency import IdempotencyKey
 from lambda_app.models.files.sweep import SweepPosition
 from lambda_app.models.files.tombstones import Tombstone
@@ -73,6 +74,7 @@ __all__ = [
     "PublishedEvent",
     "RecoveryCode",
     "RefreshToken",
+    "ScanStatus",
     "Share",
     "ShareArchiveDownload",
     "ShareAudience",
@@ -88,7 +90,9 @@ __all__ = [
     "UploadHour",
     "UploadToken",
     "UploadTokenFile",
+    "UsedAssertion",
     "User",
+    "UserIdentity",
     "UserSession",
     "Webhook",
     "WebhookDelivery",

@@ -9,12 +9,13 @@ from lambda_app import models
 from lambda_app.core.devices import network_of
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.dependencies.auth import CurrentUserDep
-from lambda_app.dependencies.services import AdministrationDep
+from lambda_app.dependencies.services import AdministrationDep, ScansDep
 from lambda_app.routers.http.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
 from lambda_app.schemas.admin import AuditEvent, AuditFilter, DayTotal, FileTotals, OwnAuditEvent, Stats, UserTotals
-from lambda_app.schemas.page import AuditCursor
+from lambda_app.schemas.files.files import File
+from lambda_app.schemas.page import AuditCursor, Cursor
 from lambda_app.schemas.text import ONE_LINE, ONLY_DIGITS, Instant
 
 router = Router(prefix="/admin", tags=["admin"])
@@ -47,6 +48,29 @@ def get_stats(user: CurrentUserDep, administration: AdministrationDep) -> Stats:
         files=[FileTotals.model_validate(total) for total in stats.files],
         uploads_by_day=[DayTotal(day=day, uploads=uploads) for day, uploads in stats.uploads_by_day],
     )
+
+
+@router.get("/withheld-files", response_model=list[File], responses=problem_responses("permission_denied"))
+def list_withheld_files(
+    request: Request, response: Response, user: CurrentUserDep, scans: ScansDep, limit: LimitQuery = 100, cursor: CursorQuery = None
+) -> list[models.File]:
+    """List the files of all users that a result of the malware scan withholds, newest first. Superusers only.
+
+    Delete a file permanently with `DELETE /files/{file_id}?permanent=true`, or release it.
+    """
+    page = scans.page_withheld(user, limit=limit, after=None if cursor is None else Cursor.decode(cursor))
+    set_page_headers(request, response, limit=limit, next_cursor=page.next_cursor)
+    return page.files
+
+
+@router.post(
+    "/withheld-files/{file_id}/release",
+    response_model=File,
+    responses=problem_responses("permission_denied", "file_not_found", "file_not_withheld", "store_unavailable"),
+)
+def release_withheld_file(file_id: UUID, user: CurrentUserDep, scans: ScansDep) -> models.File:
+    """Serve a file in spite of the result of its malware scan, for example after a false alarm. Audited. Superusers only."""
+    return scans.release(user, file_id)
 
 
 @router.get("/audit", response_model=list[AuditEvent], responses=problem_responses("permission_denied", "before_with_cursor"))

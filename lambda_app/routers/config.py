@@ -6,7 +6,7 @@ from lambda_app import __version__
 from lambda_app.dependencies.services import ServicesDep
 from lambda_app.routers.http.branding import branding_of
 from lambda_app.routers.http.router import Router
-from lambda_app.schemas.config import ServerConfig
+from lambda_app.schemas.config import ServerConfig, SignInProvider
 from lambda_app.schemas.files.files import SIZE_MAX_BYTES
 from lambda_app.storage.object_store import SINGLE_PUT_MAX_BYTES
 from lambda_app.storage.parts import MULTIPART_MAX_BYTES, PART_MAX_BYTES, PART_MIN_BYTES, PARTS_MAX_COUNT
@@ -20,8 +20,10 @@ async def get_config(request: Request, services: ServicesDep) -> ServerConfig:
     settings, branding = services.settings, branding_of(request.scope)
     return ServerConfig(
         version=__version__,
-        registration_open=settings.open_registration,
+        registration_open=settings.open_registration and settings.password_sign_in,
         mail_available=settings.can_send_mail,
+        password_sign_in=settings.password_sign_in,
+        sign_in_providers=[SignInProvider(id=provider.id, name=provider.name) for provider in settings.identity_providers],
         invitations_by_users=settings.invitations_by_users,
         second_factor_required_for=settings.require_second_factor,
         email_verification_required=settings.require_verified_email,

@@ -6,12 +6,21 @@ from lambda_app.core.settings import FactorRequirement
 from lambda_app.schemas.base import ResponseModel
 
 
+class SignInProvider(ResponseModel):
+    """An identity provider with which users can sign in: the browser navigates to `/sign-in/{id}`."""
+
+    id: str = Field(description="Id of the provider, part of the path.")
+    name: str = Field(description="Name to show.")
+
+
 class ServerConfig(ResponseModel):
     """What a client must know before a user signs in: what this server offers, and its limits."""
 
     version: str = Field(description="Version of the server.")
-    registration_open: bool = Field(description="Whether anyone may create an account.")
+    registration_open: bool = Field(description="Whether anyone may create an account with a password.")
     mail_available: bool = Field(description="Whether the server can send mail, for example to reset a password.")
+    password_sign_in: bool = Field(description="Whether users can sign in with a password. Otherwise only providers remain.")
+    sign_in_providers: list[SignInProvider] = Field(description="The identity providers, in the order of the settings.")
     invitations_by_users: bool = Field(description="Whether users can invite an address by mail to one of their files.")
     second_factor_required_for: FactorRequirement = Field(
         description="Whose accounts must have a second factor: `superusers`, `all`, or an empty text."

@@ -38,6 +38,7 @@ class ErrorSpec:
 
 _MISSING_COUNT = _whole_number("How many there are in all. The list has only the first ones.")
 _FILE_STATUS = _text("The status of the file.")
+_SCAN_STATUS = _text("The result of the malware scan.")
 _FILE_ID = {"type": "string", "format": "uuid", "description": "The file, where the request names several."}
 _FILE_OF_SEVERAL: dict[str, Any] = {"members": {"file_id": _FILE_ID}, "optional": frozenset({"file_id"})}
 _MAX_BYTES = _whole_number("The largest allowed size, in bytes.")
@@ -46,6 +47,9 @@ _FIELD_ERRORS = {
     "items": {"$ref": "#/components/schemas/FieldProblem"},
     "description": "The invalid fields, at most 20. Absent where the error is not about one field.",
 }
+
+WITHHELD = ("file_not_scanned", "file_infected", "file_unscannable")
+"""Errors of requests for the content of a file that a malware scan withholds."""
 
 GLOBAL_ERRORS: dict[str, ErrorSpec] = {
     "internal_error": ErrorSpec(500, "An unexpected error. Report it with the `request_id`."),
@@ -88,6 +92,7 @@ ERRORS: dict[str, ErrorSpec] = {
     "too_many_requests": ErrorSpec(429, "The caller sends too many requests."),
     "unavailable": ErrorSpec(503, "A service that the API needs does not respond. Repeat the request."),
     "database_unavailable": ErrorSpec(503, "The database does not respond or has no free connection. Repeat the request."),
+    "database_starting": ErrorSpec(503, "The database was paused and is starting. Nothing was changed. Repeat the request."),
     "database_unreachable": ErrorSpec(503, "The health check could not reach the database."),
     "serialization_conflict": ErrorSpec(503, "Another request changed the same rows at the same time. Repeat the request."),
     "store_unavailable": ErrorSpec(503, "The object store does not respond. Repeat the request."),
@@ -117,6 +122,18 @@ ERRORS: dict[str, ErrorSpec] = {
     "refresh_token_reused": ErrorSpec(401, "The refresh token was used before, so its session has ended. Sign in again."),
     "refresh_token_superseded": ErrorSpec(401, "A newer refresh token was used before this one, so the session has ended. Sign in again."),
     "too_many_refreshes": ErrorSpec(429, "The session was refreshed too often. Wait before the next refresh."),
+    "password_sign_in_closed": ErrorSpec(403, "This server accepts no passwords. Sign in with one of its sign-in providers."),
+    "bad_assertion": ErrorSpec(401, "The assertion has expired, was used, or is of another browser. Start the sign-in again."),
+    "sign_in_expired": ErrorSpec(403, "The browser has no started sign-in at this provider. Start it again."),
+    "sign_in_cancelled": ErrorSpec(403, "The person cancelled the sign-in at the provider, or the provider refused it."),
+    "bad_id_token": ErrorSpec(401, "The provider sent an ID token that cannot be accepted."),
+    "provider_unavailable": ErrorSpec(503, "The sign-in provider does not respond as expected. Try again later."),
+    "no_account": ErrorSpec(403, "No account belongs to the identity, and none can be created; or the account is disabled."),
+    "fresh_sign_in_required": ErrorSpec(403, "The change needs a fresh proof of the user: `POST /users/me/proof`."),
+    "identity_taken": ErrorSpec(409, "The identity is linked to an account already."),
+    "identity_not_found": ErrorSpec(404, "The caller has no linked identity with this id."),
+    "last_sign_in_method": ErrorSpec(409, "The identity is the only way to sign in to the account."),
+    "too_many_identities": ErrorSpec(409, "The account has the maximum number of linked identities."),
     "no_session": ErrorSpec(401, "The request has no session cookie."),
     "session_header_missing": ErrorSpec(403, "The header `X-We-Upload-Session: 1` is missing."),
     "cross_origin_session": ErrorSpec(403, "A page of another origin sent the request."),
@@ -163,6 +180,10 @@ ERRORS: dict[str, ErrorSpec] = {
         frozenset({"file_status", "file_id"}),
     ),
     "not_in_trash": ErrorSpec(409, "The file is not in the trash.", {"file_status": _FILE_STATUS}),
+    "file_not_scanned": ErrorSpec(409, "The file is being scanned for malware. Repeat the request."),
+    "file_infected": ErrorSpec(403, "The malware scan found a threat. The content is not served."),
+    "file_unscannable": ErrorSpec(403, "The malware scan was not possible. The content is not served."),
+    "file_not_withheld": ErrorSpec(409, "No result of a malware scan withholds the file.", {"scan_status": _SCAN_STATUS}),
     "receipt_not_found": ErrorSpec(
         404, "The audit log has no event of this file: it is not available, or was completed by an earlier version."
     ),

@@ -1,15 +1,22 @@
-"""Statistics and the audit log, for superusers."""
+"""Statistics and the audit log, for superusers. Both may be some seconds old, so a standby can serve them."""
 
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import date
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from lambda_app.core.errors import PermissionDeniedError
+from lambda_app.core.errors import DatabaseStartingError, DatabaseUnavailableError, PermissionDeniedError
 from lambda_app.models import AuditChainEvent, AuditEvent, User
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.audit_names import AuditNameRepository
 from lambda_app.repositories.stats import STATS_DAYS, StatsRepository, StatusTotal
 from lambda_app.schemas.admin import AuditFilter
 from lambda_app.schemas.page import AuditCursor
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
 
 
 class Stats(NamedTuple):
@@ -29,37 +36,65 @@ class AuditPage(NamedTuple):
     """The names of actors (as `user:<id>`) and subjects that exist."""
 
 
+class AdministrationReads(NamedTuple):
+    """The repositories on one connection."""
+
+    audit: AuditRepository
+    names: AuditNameRepository
+    stats: StatsRepository
+
+
+Source = Callable[[], AbstractContextManager[AdministrationReads]]
+"""Opens the repositories on a standby or on the database."""
+
+
 class AdministrationService:
     """Read access for superusers to data of all accounts, and for users to the events of their own account."""
 
-    def __init__(self, *, audit: AuditRepository, names: AuditNameRepository, stats: StatsRepository) -> None:
-        self._audit = audit
-        self._names = names
-        self._stats = stats
+    def __init__(self, sources: Sequence[Source]) -> None:
+        """Read from the first of the `sources` that responds."""
+        self._sources = sources
 
     def get_stats(self, viewer: User) -> Stats:
         """Return the statistics. Raises PermissionDeniedError."""
         _require_superuser(viewer)
-        return Stats(*self._stats.totals(), self._stats.uploads_by_day(days=STATS_DAYS))
+        return self._read(lambda reads: Stats(*reads.stats.totals(), reads.stats.uploads_by_day(days=STATS_DAYS)))
 
     def page_audit_events(self, viewer: User, filters: AuditFilter, *, limit: int) -> AuditPage:
         """Return one page of the audit log, newest first. Raises PermissionDeniedError."""
         _require_superuser(viewer)
-        rows = self._audit.page(filters, limit=limit + 1)
-        events, next_cursor = _one_page(rows, limit)
-        actors = {f"user:{event.actor_id}" for event in events if event.actor_id is not None}
-        names = self._names.find(actors | {event.subject for event in events if event.subject is not None})
-        return AuditPage(events, next_cursor, names)
+
+        def read(reads: AdministrationReads) -> AuditPage:
+            events, next_cursor = _one_page(reads.audit.page(filters, limit=limit + 1), limit)
+            actors = {f"user:{event.actor_id}" for event in events if event.actor_id is not None}
+            names = reads.names.find(actors | {event.subject for event in events if event.subject is not None})
+            return AuditPage(events, next_cursor, names)
+
+        return self._read(read)
 
     def page_own_audit_events(self, user: User, filters: AuditFilter, *, limit: int) -> AuditPage:
         """Return one page of the events that the user caused or that are about the user's account, newest first.
 
         Only what belongs to the user has a name.
         """
-        rows = self._audit.page_of_user(user.id, filters, limit=limit + 1)
-        events, next_cursor = _one_page(rows, limit)
-        names = self._names.find({event.subject for event in events if event.subject is not None}, of_owner=user.id)
-        return AuditPage(events, next_cursor, names)
+
+        def read(reads: AdministrationReads) -> AuditPage:
+            events, next_cursor = _one_page(reads.audit.page_of_user(user.id, filters, limit=limit + 1), limit)
+            names = reads.names.find({event.subject for event in events if event.subject is not None}, of_owner=user.id)
+            return AuditPage(events, next_cursor, names)
+
+        return self._read(read)
+
+    def _read(self, read: Callable[[AdministrationReads], T]) -> T:
+        *standbys, primary = self._sources
+        for source in standbys:
+            try:
+                with source() as reads:
+                    return read(reads)
+            except (DatabaseUnavailableError, DatabaseStartingError) as error:
+                logger.warning("The standby does not respond; reading from the database itself: %s", error)
+        with primary() as reads:
+            return read(reads)
 
 
 def _one_page(rows: list[AuditEvent | AuditChainEvent], limit: int) -> tuple[list[AuditEvent | AuditChainEvent], AuditCursor | None]:

@@ -5,6 +5,7 @@ from functools import partial
 
 from lambda_app.core import clock
 from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
+from lambda_app.repositories.accounts.identities import IdentityRepository
 from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
@@ -30,6 +31,7 @@ class MaintenanceService:
         self,
         *,
         sessions: SessionRepository,
+        identities: IdentityRepository,
         device_logins: DeviceLoginRepository,
         mail_tokens: MailTokenRepository,
         invitations: InvitationRepository,
@@ -42,6 +44,7 @@ class MaintenanceService:
         events: EventDispatchRepository,
     ) -> None:
         self._sessions = sessions
+        self._identities = identities
         self._device_logins = device_logins
         self._mail_tokens = mail_tokens
         self._invitations = invitations
@@ -65,6 +68,7 @@ class MaintenanceService:
         now = clock.now()
         steps = {
             "sessions": partial(self._sessions.purge, ended_before=now - ENDED_RETENTION),
+            "used_assertions": partial(self._identities.purge_assertions, expired_before=now),
             "device_logins": partial(self._device_logins.purge, expired_before=now),
             "mail_tokens": partial(self._mail_tokens.purge, expired_before=now - ENDED_RETENTION),
             "invitations": partial(self._invitations.purge, expired_before=now - ENDED_RETENTION),

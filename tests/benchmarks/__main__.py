@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.package.contents import ROOT
+from tests.benchmarks.answers import measure_answers
 from tests.benchmarks.candidates import Candidate, build_candidates
 from tests.benchmarks.cold import measure_cold_starts, measure_imports
 from tests.benchmarks.contention import measure_contention
@@ -40,15 +41,20 @@ class Sampling:
     latency_times: int = 24
     contention_times: int = 100
     list_times: int = 30
+    answer_times: int = 200
     rows: int = 100_000
 
 
 NOT_MEASURED = {"contention": ("bare", "floor")} | dict.fromkeys(("cold", "emulator", "imports", "load", "signing", "lists"), ("floor",))
 """Candidates that a measurement leaves out."""
 
-QUICK = Sampling(cold_rounds=4, rounds=8, times=16, load_seconds=1.0, latency_times=9, contention_times=40, list_times=10, rows=100_000)
+QUICK = Sampling(
+    cold_rounds=4, rounds=8, times=16, load_seconds=1.0, latency_times=9, contention_times=40, list_times=10, answer_times=60, rows=100_000
+)
 """About a third of the samples."""
-SMALL = Sampling(cold_rounds=1, rounds=2, times=8, load_seconds=0.1, latency_times=3, contention_times=5, list_times=3, rows=1000)
+SMALL = Sampling(
+    cold_rounds=1, rounds=2, times=8, load_seconds=0.1, latency_times=3, contention_times=5, list_times=3, answer_times=2, rows=1000
+)
 """Only verifies that everything runs."""
 
 
@@ -66,6 +72,7 @@ def measurements(sampling: Sampling) -> dict[str, Callable[[Testbed, list[Candid
         "latency": lambda testbed, candidates: measure_latency(testbed, candidates, delays_ms=(0, 1, 2, 5), times=sampling.latency_times),
         "contention": lambda testbed, candidates: measure_contention(testbed, candidates, times=sampling.contention_times),
         "signing": measure_signing,
+        "answers": lambda testbed, candidates: measure_answers(testbed, candidates, times=sampling.answer_times),
         "lists": lambda testbed, candidates: measure_lists(testbed, candidates, sizes=sizes, times=sampling.list_times),
     }
 

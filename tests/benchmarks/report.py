@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.answers import DIFFERENCE_MAX_MS
 from tests.benchmarks.lists import SHARED_PAGES
 from tests.benchmarks.scenarios import (
     BESIDE_BARE_MAX,
@@ -65,6 +66,7 @@ def tables_of(figures: dict[str, Any]) -> list[Table]:
         "contention": _contention,
         "lists": _lists,
         "signing": _signing,
+        "answers": _answers,
     }
     return [_machine(figures), _budgets(figures), *(build(figures[name]) for name, build in builders.items() if figures.get(name))]
 
@@ -127,6 +129,9 @@ def _budget_rows(figures: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
             ratio = times[largest] / times[smallest]
             name = f"{page} at {int(largest):,} files, relative to {int(smallest):,}"
             rows.append((name, f"{LIST_RATIO_MAX:g}x", f"{ratio:.2f}x", ratio <= LIST_RATIO_MAX))
+    for code, medians in figures.get("answers", {}).items():
+        apart = max(medians.values()) - min(medians.values())
+        rows.append((f"sign-ins with {code}, apart", f"{DIFFERENCE_MAX_MS:g} ms", f"{apart:.2f} ms", apart <= DIFFERENCE_MAX_MS))
     return rows
 
 
@@ -297,3 +302,12 @@ def _signing(figures: dict[str, Any]) -> Table:
     kinds = ("upload", "part", "download")
     rows = [(name, *(f"{by_kind[kind]:,.0f}" for kind in kinds)) for name, by_kind in figures.items()]
     return Table("signing", "Signed URLs per second of processor time", ("signed by", *kinds), rows)
+
+
+def _answers(figures: dict[str, Any]) -> Table:
+    rows = [
+        (kind, code, f"{median:.2f}", f"{median - min(medians.values()):.2f}")
+        for code, medians in figures.items()
+        for kind, median in medians.items()
+    ]
+    return Table("answers", "Refused sign-ins, median in ms", ("attempt", "answer", "median", "beyond the fastest"), rows)

@@ -20,6 +20,7 @@ EVERYTHING = {
     "stage": "prod",
     "uses_kms": "true",
     "scans_for_malware": "true",
+    "reads_from_standby": "true",
     "alarm_email": "ops@example.com",
     "cors_origins": "https://app.example.com,https://www.example.com",
     "domain_name": "files.example.com",
@@ -39,8 +40,25 @@ BEHIND_FIREWALL = {
     "recovery_region": "eu-west-1",
     "replicates_objects": "true",
     "vault_lock": "compliance",
+    "identity_providers": '[{"id": "company", "name": "Company", "issuer": "https://login.example.com", "client_id": "we-upload"}]',
+    "identity_secrets": "arn:aws:secretsmanager:eu-central-1:111122223333:secret:client-secrets-AbCdEf",
+    "password_sign_in": "false",
 }
-"""Staging behind CloudFront, with mail and copies in another region."""
+"""Staging behind CloudFront, with mail, an identity provider, and copies in another region."""
+
+
+SMALL = {
+    "stage": "small",
+    "uses_kms": "true",
+    "scans_for_malware": "true",
+    "serves_unscannable": "true",
+    "alarm_email": "me@example.com",
+    "domain_name": "files.example.com",
+    "certificate_arn": "arn:aws:acm:us-east-1:111122223333:certificate/0b0e0b0e-0000-4000-8000-000000000000",
+    "recovery_region": "eu-west-1",
+    "vault_lock": "governance",
+}
+"""The stage whose database pauses, with every option that can be combined with it."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +130,12 @@ def prod(synthesise: Callable[..., Synthesised]) -> Synthesised:
 def dev(synthesise: Callable[..., Synthesised]) -> Synthesised:
     """The stacks of dev with default settings."""
     return synthesise(stage="dev")
+
+
+@pytest.fixture(scope="session")
+def small(synthesise: Callable[..., Synthesised]) -> Synthesised:
+    """The stacks of small with default settings."""
+    return synthesise(stage="small")
 
 
 @pytest.fixture(scope="session")

@@ -131,6 +131,47 @@ def test_sign_in_routes_have_a_lower_rate_limit(prod: Synthesised) -> None:
         assert (limit["ThrottlingRateLimit"], limit["ThrottlingBurstLimit"]) == (50, 100)
 
 
+def test_sign_in_at_providers_runs_outside_the_vpc_without_database_and_signing_key(behind_firewall: Synthesised) -> None:
+    function = functions(behind_firewall)["lambda_app.identity_main.handler"]
+    environment = function["Environment"]["Variables"]
+    policies = [value for key, value in behind_firewall.api["Resources"].items() if key.startswith("IdentityRoleDefaultPolicy")]
+    statements = [statement for policy in policies for statement in policy["Properties"]["PolicyDocument"]["Statement"]]
+    actions = {action for one in statements for action in (one["Action"] if isinstance(one["Action"], list) else [one["Action"]])}
+    resources = json.dumps([one["Resource"] for one in statements if one["Action"] == "secretsmanager:GetSecretValue"])
+
+    assert "VpcConfig" not in function
+    assert set(environment) == {
+        *("ENVIRONMENT", "API_URL", "LOG_LEVEL", "IDENTITY_PROVIDERS", "IDENTITY_KEY_ARN", "IDENTITY_SECRETS_ARN"),
+        *("ORIGIN_KEY_ARNS", "PASSWORD_SIGN_IN"),
+    }
+    assert "client_secret" not in environment["IDENTITY_PROVIDERS"]
+    assert actions <= {
+        *("secretsmanager:GetSecretValue", "xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+        *("logs:CreateLogStream", "logs:PutLogEvents"),
+    }
+    assert "IdentityKey" in resources
+    assert "client-secrets-AbCdEf" in resources
+    assert "SigningKey" not in resources
+    assert "LinkKey" not in resources
+
+
+def test_gateway_sends_only_the_routes_of_the_sign_in_there(behind_firewall: Synthesised, prod: Synthesised) -> None:
+    integrations = {
+        key: value for key, value in behind_firewall.api["Resources"].items() if value["Type"] == "AWS::ApiGatewayV2::Integration"
+    }
+    (identity,) = [key for key, value in integrations.items() if "IdentityLive" in json.dumps(value["Properties"]["IntegrationUri"])]
+    routes = behind_firewall.of_type("AWS::ApiGatewayV2::Route")
+    (stage,) = behind_firewall.of_type("AWS::ApiGatewayV2::Stage")
+
+    there = {route["RouteKey"] for route in routes if identity in json.dumps(route["Target"])}
+    assert there == {"GET /sign-in/{provider}", "GET /sign-in/{provider}/callback"}
+    assert there <= set(stage["RouteSettings"])
+    api = functions(behind_firewall)["lambda_app.main.handler"]["Environment"]["Variables"]
+    assert (api["SERVES_IDENTITY_ROUTES"], api["PASSWORD_SIGN_IN"]) == ("false", "false")
+    assert "IDENTITY_SECRETS_ARN" not in api
+    assert "lambda_app.identity_main.handler" not in functions(prod)
+
+
 def test_gateway_allows_configured_origins_only(everything: Synthesised, prod: Synthesised) -> None:
     cors = everything.only("AWS::ApiGatewayV2::Api")["CorsConfiguration"]
 

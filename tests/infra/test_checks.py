@@ -13,11 +13,18 @@ from aws_cdk import App, Stack
 from aws_cdk import aws_s3 as s3
 
 from infra.app import add_nag_checks
-from tests.infra.conftest import BEHIND_FIREWALL, EVERYTHING, Synthesised
+from tests.infra.conftest import BEHIND_FIREWALL, EVERYTHING, SMALL, Synthesised
 
 COUNTS = Path(__file__).parent / "resource_counts.json"
 
-SETTINGS = {"dev": {"stage": "dev"}, "firewall": BEHIND_FIREWALL, "prod": {"stage": "prod"}, "everything": EVERYTHING}
+SETTINGS = {
+    "dev": {"stage": "dev"},
+    "firewall": BEHIND_FIREWALL,
+    "prod": {"stage": "prod"},
+    "everything": EVERYTHING,
+    "small": {"stage": "small"},
+    "small-everything": SMALL,
+}
 """Staging with default settings adds nothing to these; `make synth` checks it with cdk-nag too."""
 
 ALLOWED_WILDCARDS = {

@@ -1,11 +1,12 @@
 """Validation of stage settings."""
 
 from dataclasses import FrozenInstanceError, replace
+from typing import Any
 
 import pytest
 
 from infra.components.database import POSTGRES_MAJOR
-from infra.components.functions import FUNCTIONS
+from infra.components.functions import functions_of
 from infra.components.migration import MIGRATE
 from infra.config import (
     FUNCTION_TIMEOUT_SECONDS,
@@ -25,6 +26,27 @@ from tests.infra.conftest import ROOT, Synthesised
 def test_wildcard_or_malformed_origin_is_refused(origin: str) -> None:
     with pytest.raises(ConfigError, match="cors_origins"):
         replace(STAGES["prod"], cors_origins=(origin,))
+
+
+PROVIDER = '[{"id": "a", "name": "A", "issuer": "https://a.example.com", "client_id": "c"}]'
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"identity_providers": PROVIDER}, "domain_name"),
+        ({"identity_providers": "[{", "domain_name": "f.example.com"}, "JSON"),
+        ({"identity_providers": PROVIDER.replace("https", "http"), "domain_name": "f.example.com"}, "issuer"),
+        ({"identity_providers": PROVIDER.replace("}", ', "client_secret": "x"}'), "domain_name": "f.example.com"}, "identity_secrets"),
+        ({"identity_providers": PROVIDER, "domain_name": "f.example.com", "identity_secrets": "plain text"}, "ARN"),
+        ({"password_sign_in": False}, "identity_providers"),
+    ],
+    ids=["no_domain", "no_json", "plain_http", "with_secret", "no_arn", "no_way_to_sign_in"],
+)
+def test_unusable_identity_providers_are_refused(changes: dict[str, Any], message: str) -> None:
+    certificate = {"certificate_arn": "arn:aws:acm:us-east-1:1:certificate/1"} if "domain_name" in changes else {}
+    with pytest.raises(ConfigError, match=message):
+        replace(STAGES["prod"], **changes, **certificate)
 
 
 def test_domain_without_certificate_is_refused() -> None:
@@ -48,7 +70,7 @@ def test_stage_is_immutable() -> None:
 
 
 def test_unknown_stage_is_named_in_the_refusal() -> None:
-    with pytest.raises(ConfigError, match="dev, staging, prod, local, not 'production'"):
+    with pytest.raises(ConfigError, match="dev, staging, prod, small, local, not 'production'"):
         stage_config({"stage": "production"}.get)
 
 
@@ -112,7 +134,8 @@ def test_reserved_concurrency_matches_the_deployment_guide() -> None:
 
     assert "dev reserves nothing" in text
     for name in ("staging", "prod"):
-        executions = [getattr(STAGES[name], spec.concurrency) if spec.concurrency else 1 for spec in (*FUNCTIONS, MIGRATE) if spec.exists]
+        specs = [spec for spec in (*functions_of(STAGES[name]), MIGRATE) if spec.exists]
+        executions = [getattr(STAGES[name], spec.concurrency) if spec.concurrency else 1 for spec in specs]
         assert f"{name} reserves {sum(executions)}" in text
         assert STAGES[name].reserved_executions == sum(executions)
     assert STAGES["dev"].reserved_executions == 0

@@ -271,7 +271,7 @@ def test_object_without_a_clean_scan_result_cannot_be_read(everything: Synthesis
     assert statement["Effect"] == "Deny"
     assert statement["Action"] == ["s3:GetObject", "s3:GetObjectVersion"]
     assert statement["Condition"]["StringNotEquals"] == {
-        "s3:ExistingObjectTag/GuardDutyMalwareScanStatus": "NO_THREATS_FOUND",
+        "s3:ExistingObjectTag/GuardDutyMalwareScanStatus": ["NO_THREATS_FOUND", "RELEASED"],
         "aws:PrincipalTag/WeUploadUnscanned": "read",
     }
     assert list(statement["Condition"]["ArnNotEquals"]) == ["aws:PrincipalArn"]
@@ -286,14 +286,67 @@ def test_only_functions_that_serve_no_bytes_can_read_unscanned_objects(everythin
     assert {name.partition("Role")[0] for name in tagged} == {"api/ObjectCreated", "api/Sweep"}
 
 
-def test_only_the_scanner_can_write_a_scan_result(everything: Synthesised) -> None:
-    statement = bucket_statements(everything)["OnlyTheScannerTags"]
+def test_only_the_scanner_can_write_a_scan_result_and_only_the_api_can_release(everything: Synthesised, prod: Synthesised) -> None:
+    statements = bucket_statements(everything)
+    conditions = {
+        "OnlyTheScannerTags": {"aws:PrincipalTag/WeUploadReleases": "allowed"},
+        "OnlyReleasesByOthers": {"s3:RequestObjectTag/GuardDutyMalwareScanStatus": "RELEASED"},
+    }
 
-    assert statement["Effect"] == "Deny"
-    assert statement["Action"] == ["s3:PutObjectTagging", "s3:PutObjectVersionTagging"]
-    # A PUT could also set tags, but the API signs no x-amz-tagging header and its role has no PutObjectTagging.
-    roles = [document for policy in everything.of_type("AWS::IAM::Policy") for document in policy["PolicyDocument"]["Statement"]]
-    assert sum("s3:PutObjectTagging" in statement["Action"] for statement in roles) == 1
+    for sid, condition in conditions.items():
+        assert statements[sid]["Effect"] == "Deny"
+        assert statements[sid]["Action"] == ["s3:PutObjectTagging", "s3:PutObjectVersionTagging"]
+        assert statements[sid]["Condition"]["StringNotEquals"] == condition
+        assert list(statements[sid]["Condition"]["ArnNotEquals"]) == ["aws:PrincipalArn"]
+    tag = {"Key": "WeUploadReleases", "Value": "allowed"}
+    roles = {name: part.get("Properties", {}) for name, part in everything.resources.items() if part["Type"] == "AWS::IAM::Role"}
+    assert [name.partition("Role")[0] for name, role in roles.items() if tag in role.get("Tags", [])] == ["api/Api"]
+    # A PUT could also set tags, but the API signs no x-amz-tagging header.
+    written = [
+        statement
+        for policy in everything.of_type("AWS::IAM::Policy")
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "s3:PutObjectTagging" in statement["Action"]
+    ]
+    conditions_of_writers = {json.dumps(statement.get("Condition")) for statement in written}
+    assert conditions_of_writers == {"null", json.dumps({"StringEquals": {"s3:RequestObjectTag/GuardDutyMalwareScanStatus": "RELEASED"}})}
+    assert len(written) == 2
+    assert not [policy for policy in prod.of_type("AWS::IAM::Policy") if "ObjectTagging" in json.dumps(policy)]
+
+
+def test_scan_results_reach_a_function_that_can_read_tags_and_no_content(everything: Synthesised, prod: Synthesised) -> None:
+    (rule,) = [rule for rule in everything.of_type("AWS::Events::Rule") if "Object Scan Result" in json.dumps(rule.get("EventPattern"))]
+    policies = [json.dumps(part) for name, part in everything.resources.items() if name.startswith("api/ScanResultsRoleDefaultPolicy")]
+    mappings = [mapping for mapping in everything.of_type("AWS::Lambda::EventSourceMapping") if "ScanResultsLive" in json.dumps(mapping)]
+
+    assert rule["EventPattern"]["detail"] == {"s3ObjectDetails": {"bucketName": [{"Ref": bucket_id(everything)}]}}
+    assert "ScanResults" in json.dumps(rule["Targets"])
+    assert [mapping["FunctionResponseTypes"] for mapping in mappings] == [["ReportBatchItemFailures"]]
+    assert len(policies) == 1
+    assert "s3:GetObjectTagging" in policies[0]
+    assert not any(action in policies[0] for action in ('"s3:GetObject"', "s3:PutObject", "s3:DeleteObject"))
+    assert not [function for function in prod.of_type("AWS::Lambda::Function") if "scan_results" in function["Handler"]]
+
+
+def test_standby_serves_reads_of_the_api_through_a_read_only_endpoint(everything: Synthesised, prod: Synthesised) -> None:
+    endpoint = everything.only("AWS::RDS::DBProxyEndpoint")
+    informed = {
+        function["Handler"]
+        for function in everything.of_type("AWS::Lambda::Function")
+        if "DATABASE_READ_HOST" in function["Environment"]["Variables"]
+    }
+
+    assert endpoint["TargetRole"] == "READ_ONLY"
+    assert len(endpoint["VpcSubnetIds"]) == 3
+    assert len(endpoint["VpcSecurityGroupIds"]) == 1
+    assert informed == {"lambda_app.main.handler"}
+    assert not prod.of_type("AWS::RDS::DBProxyEndpoint")
+
+
+def bucket_id(stacks: Synthesised) -> str:
+    """The logical id of the bucket of the files."""
+    (found,) = [name for name, part in stacks.data["Resources"].items() if part["Type"] == "AWS::S3::Bucket"]
+    return str(found)
 
 
 def test_prod_stacks_have_termination_protection(prod: Synthesised, dev: Synthesised) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import true
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, PermissionDeniedError
+from lambda_app.core.identity import assertions, id_tokens
 from lambda_app.core.security import password_rules, passwords, share_tokens, tokens
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.log_keys import LogVerifier
@@ -43,6 +44,7 @@ from lambda_app.models import (
 from lambda_app.models.files.files import CHARGED
 from lambda_app.repositories import audit
 from lambda_app.repositories.accounts import callers as caller_rows
+from lambda_app.repositories.accounts import identities as identity_rows
 from lambda_app.repositories.accounts import mail_tokens
 from lambda_app.repositories.accounts import sessions as session_rows
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
@@ -63,11 +65,32 @@ from lambda_app.repositories.sharing import shares as share_rows
 from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepository
 from lambda_app.routers.http import costly_routes, problems, request_middleware, security_headers, templating
 from lambda_app.routers.sharing import file_request_pages, share_links
-from lambda_app.services.accounts import api_keys, authentication, callers, login_throttle, recovery, second_factor, sessions, users
+from lambda_app.services.accounts import (
+    api_keys,
+    authentication,
+    callers,
+    identities,
+    identity_flows,
+    login_throttle,
+    recovery,
+    second_factor,
+    sessions,
+    users,
+)
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
 from lambda_app.services.audit_sealing import AuditSealer, LogMismatchError
-from lambda_app.services.files import batch_changes, caller_files, files, idempotency, sweep, upload_tokens, upload_verification, uploads
+from lambda_app.services.files import (
+    batch_changes,
+    caller_files,
+    files,
+    idempotency,
+    scans,
+    sweep,
+    upload_tokens,
+    upload_verification,
+    uploads,
+)
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.sharing import shares
 from lambda_app.storage import content, signed_headers
@@ -88,7 +111,10 @@ class Guard:
     """Below `tests`; at least one of them has to fail then."""
 
 
+INFECTED = "test_infected_file_is_refused_everywhere_and_listed_for_the_owner_and_administrators"
 API = "integration/api/"
+IDENTITY = f"{API}test_identity_sign_in.py::"
+ID_TOKENS = "unit/core/identity/test_id_tokens.py"
 
 GUARDS = (
     # Ownership
@@ -823,6 +849,77 @@ GUARDS = (
         (Replace(lambda *_: None),),
         (f"{API}test_second_factor.py",),
     ),
+    # Identity providers
+    Guard(
+        "an ID token is for this client",
+        id_tokens._validate_recipient,
+        (Replace(lambda *_: None),),
+        (ID_TOKENS,),
+    ),
+    Guard(
+        "an ID token has not expired",
+        id_tokens._validate_time,
+        (Replace(lambda *_: None),),
+        (ID_TOKENS,),
+    ),
+    Guard(
+        "an ID token has the nonce of this sign-in",
+        id_tokens._validate_sign_in,
+        (Replace(lambda *_: None),),
+        (ID_TOKENS,),
+    ),
+    Guard(
+        "keys of another type or size do not verify ID tokens",
+        id_tokens._algorithm_of,
+        (Replace(lambda _, member: id_tokens.ALGORITHMS.get(str(member.get("kty"))) if isinstance(member, dict) else None),),
+        (ID_TOKENS,),
+    ),
+    Guard(
+        "an assertion is bound to the browser",
+        assertions._content,
+        (DropCheck(assertions.hash_secret),),
+        (f"{IDENTITY}test_stolen_fragment_is_of_no_use_in_another_browser",),
+    ),
+    Guard(
+        "an assertion serves one purpose",
+        assertions._content,
+        (
+            Replace(
+                lambda content, claims, *, binding, purpose: content({**claims, "purpose": purpose.value}, binding=binding, purpose=purpose)
+            ),
+        ),
+        (f"{IDENTITY}test_assertion_serves_only_the_purpose_it_was_started_for",),
+    ),
+    Guard(
+        "an assertion is used once",
+        identity_rows.IdentityRepository.use_assertion,
+        (Replace(lambda *_, **__: True),),
+        (f"{IDENTITY}test_assertion_is_accepted_once",),
+    ),
+    Guard(
+        "a response belongs to a sign-in that this browser started",
+        identity_flows.IdentityFlows.find_flow,
+        (DropCheck(identity_flows.SignInExpiredError),),
+        (f"{IDENTITY}test_response_of_another_sign_in_is_refused",),
+    ),
+    Guard(
+        "an address counts only if a trusted provider has verified it",
+        identities._proven_address,
+        (Replace(lambda *arguments: arguments[1].email),),
+        (f"{IDENTITY}test_unproven_address_leads_to_no_account",),
+    ),
+    Guard(
+        "linking needs a fresh proof",
+        identities.IdentityService._require_fresh_proof,
+        (Replace(lambda *_: None),),
+        (f"{IDENTITY}test_user_links_and_unlinks_an_identity_with_a_fresh_proof",),
+    ),
+    Guard(
+        "a closed sign-in with passwords refuses the right password",
+        sessions.SessionService.verify_credentials,
+        (DropCheck(sessions.PasswordSignInClosedError),),
+        (f"{IDENTITY}test_closed_password_sign_in_refuses_every_use_of_a_password",),
+    ),
     # Disclosure
     Guard(
         "a validation error does not repeat the input",
@@ -907,6 +1004,24 @@ GUARDS = (
         files.FileService.get_managed_file,
         (Replace(lambda self, _, file_id: self._files.get(file_id)),),
         ("integration/audit/test_receipts.py::test_receipt_is_for_users_who_may_manage_the_file",),
+    ),
+    Guard(
+        "a file is not signed for download while a malware scan withholds it",
+        scans.withheld_error,
+        (Replace(lambda _: None),),
+        ("integration/handlers/test_scan_results.py::test_file_is_withheld_until_its_scan_finds_no_threat",),
+    ),
+    Guard(
+        "a withheld file is neither zipped nor downloaded through links",
+        file_access.is_served,
+        (Replace(true),),
+        (f"integration/handlers/test_scan_results.py::{INFECTED}",),
+    ),
+    Guard(
+        "only superusers list and release withheld files",
+        scans._require_superuser,
+        (Replace(lambda _: None),),
+        ("integration/handlers/test_scan_results.py::test_superuser_releases_a_false_alarm",),
     ),
     Guard(
         "a change and its audit event are one statement",

@@ -115,6 +115,10 @@ ROWS: dict[str, Row] = {
     "POST /login/test-token": Row(for_signed_in(200, scope=None)),
     # The header against cross-site requests is missing.
     "POST /session": Row(for_everyone(403), json={"email": "x@example.com", "password": "x"}),
+    "POST /session/assertion": Row(for_everyone(403), json={"assertion": "x"}),
+    # The provider is unknown; tests/integration/api/test_identity_sign_in.py has the other cases.
+    "GET /sign-in/{provider}": Row(for_everyone(404)),
+    "GET /sign-in/{provider}/callback": Row(for_everyone(404)),
     "POST /session/refresh": Row(for_everyone(403)),
     "DELETE /session": Row(for_everyone(403)),
     # Unknown codes; tests/integration/api/test_device_logins.py has the other cases.
@@ -137,6 +141,11 @@ ROWS: dict[str, Row] = {
     "POST /users/me/second-factor/recovery-codes": Row(for_signed_in(409), json={"current_password": "wrong", "otp": "123456"}),
     "POST /users/me/second-factor/disable": Row(for_signed_in(409), json={"current_password": "wrong", "otp": "123456"}),
     "POST /users/{user_id}/second-factor/reset": Row(for_superusers(403), json={"current_password": "wrong"}),
+    # There is no proof, and API keys cannot prove: tests/integration/api/test_identity_sign_in.py has the other cases.
+    "GET /users/me/identities": Row(for_signed_in(200)),
+    "POST /users/me/identities": Row(for_signed_in(403), json={"assertion": "x"}),
+    "DELETE /users/me/identities/{identity_id}": Row(for_signed_in(403)),
+    "POST /users/me/proof": Row(for_signed_in(403), json={"current_password": "wrong"}),
     # The password is wrong; tests/integration/api/test_account_deletion.py has the other cases.
     "DELETE /users/me": Row(for_signed_in(403), json={"current_password": "wrong"}),
     "DELETE /users/{user_id}": Row(for_signed_in(403), json={"current_password": "wrong"}),
@@ -176,6 +185,8 @@ ROWS: dict[str, Row] = {
     "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/replay": Row(only_for_owner(202)),
     "GET /admin/stats": Row(for_superusers(200)),
     "GET /admin/audit": Row(for_superusers(200)),
+    "GET /admin/withheld-files": Row(for_superusers(200)),
+    "POST /admin/withheld-files/{file_id}/release": Row(for_superusers(409)),
     "POST /files/upload": Row(for_signed_in(201, scope="files:write"), json=FILE),
     "POST /files/uploads": Row(for_signed_in(200, scope="files:write"), json={"files": [FILE]}),
     "POST /files/status": Row(for_signed_in(200, scope="files:read"), json={"file_ids": [str(UUID(int=0))]}),
@@ -333,6 +344,8 @@ class World:
             "{session_id}": self._session,
             "{webhook_id}/deliveries/{delivery_id}": self._delivery,
             "{webhook_id}": self._webhook,
+            "{provider}": lambda: "unknown",
+            "{identity_id}": lambda: str(uuid4()),
             "{share_id}": lambda: str(self.share()["id"]),
             "/s/{token}": lambda: str(self.share()["url"]),
             "{archive_id}": self._archive,

@@ -6,7 +6,7 @@ import { BRAND_NAME } from "./core/brand";
 import { language, t } from "./core/language";
 import { loadScreens } from "./core/lazy";
 import { location, navigate, nextPath, PUBLIC_PATHS, SIGNED_IN_PATHS } from "./core/router";
-import { sessionState, startSession } from "./core/session";
+import { mustEnrol, sessionState, startSession } from "./core/session";
 import { SignInScreen, SignUpScreen } from "./screens/sign-in-screens";
 import { FilesScreen } from "./screens/files-screen";
 import { SkeletonRows } from "./files/file-table";
@@ -18,7 +18,9 @@ import { MenuView } from "./ui/menu";
 import { ToastView } from "./ui/toast-view";
 
 type Screen = ComponentType;
-type ScreenPath = (typeof PUBLIC_PATHS)[number] | (typeof SIGNED_IN_PATHS)[number];
+/** The screen of an account that has to set up a second factor, at every address. */
+const ENROLMENT = "enrolment";
+type ScreenPath = typeof ENROLMENT | (typeof PUBLIC_PATHS)[number] | (typeof SIGNED_IN_PATHS)[number];
 type StartPath = "/files" | "/sign-in" | "/sign-up";
 
 const START_SCREENS: Readonly<Partial<Record<ScreenPath, Screen>> & Record<StartPath, Screen>> = {
@@ -38,6 +40,8 @@ const LAZY_SCREENS: Readonly<Record<Exclude<ScreenPath, StartPath>, (screens: Aw
   "/forgot-password": (screens) => screens.ForgotPasswordScreen,
   "/reset-password": (screens) => screens.ResetPasswordScreen,
   "/verify-email": (screens) => screens.VerifyEmailScreen,
+  "/invitation": (screens) => screens.InvitationScreen,
+  [ENROLMENT]: (screens) => screens.EnrolmentScreen,
 };
 
 function ScreenAt({ path }: { readonly path: ScreenPath }) {
@@ -124,6 +128,7 @@ function CurrentScreen() {
     return <ScreenAt path={path} />;
   }
   if (state === "unreachable") return <Unreachable />;
+  if (mustEnrol()) return <ScreenAt path={ENROLMENT} />;
   if (state !== "signed-in") return <div class="skel-page" role="status" aria-label={t.states.loading} />;
   return <Shell>{isOneOf(path, SIGNED_IN_PATHS) ? <ScreenAt path={path} /> : path === "/" ? null : <NotFound />}</Shell>;
 }

@@ -41,6 +41,19 @@ export type Scope = ApiKey["scopes"][number];
 export type FactorSetup = Result<"/api/v1/users/me/second-factor", "post">;
 export type FactorProof = Body<"/api/v1/users/me/second-factor/disable", "post">;
 export type AccountProof = Body<"/api/v1/users/me", "delete">;
+export type AccountExport = Result<"/api/v1/users/me/export", "get">;
+export type OwnAuditEvent = Result<"/api/v1/users/me/audit", "get">[number];
+export type ActivityFilters = Query<"/api/v1/users/me/audit", "get">;
+export type Invitation = Result<"/api/v1/invitations", "get">[number];
+export type InvitationFilters = Query<"/api/v1/invitations", "get">;
+export type FileInvitationCreate = Body<"/api/v1/files/{file_id}/invitations", "post">;
+export type Transfer = Result<"/api/v1/transfers", "get">[number];
+export type TransferCreate = Body<"/api/v1/users/{user_id}/transfer", "post">;
+export type SignInMethods = Result<"/api/v1/users/me/identities", "get">;
+export type LinkedIdentity = SignInMethods["identities"][number];
+export type UserProof = Body<"/api/v1/users/me/proof", "post">;
+/** What a sign-in at a provider is started for. Its assertion is of use for this only. */
+export type SignInPurpose = "sign_in" | "link" | "proof";
 export type TokenPair = Result<"/api/v1/login/token", "post">;
 
 export type FileInfo = Result<"/api/v1/files/{file_id}", "get">;

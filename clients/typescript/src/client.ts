@@ -1,7 +1,7 @@
 /** The calls of the API, in groups. */
 
 import type * as api from "./api-types.js";
-import { ApiError } from "./errors.js";
+import { ApiError, readApiError } from "./errors.js";
 import { createHttp, type CallOptions, type Http } from "./http.js";
 import {
   createSession,
@@ -44,7 +44,7 @@ export interface CreateOptions extends CallOptions {
 export type Client = ReturnType<typeof createClient>;
 
 export function createClient(options: ClientOptions) {
-  const send: typeof fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
+  const send = whenStarted(options.fetch ?? ((input, init) => globalThis.fetch(input, init)));
   const signIn: SignInSession = createSession({
     mode: options.session ?? (typeof document === "undefined" ? "token" : "cookie"),
     apiUrl: `${options.baseUrl.replace(/\/+$/, "")}/api/v1`,
@@ -68,6 +68,18 @@ export function createClient(options: ClientOptions) {
     archives: archiveCalls(http),
     admin: adminCalls(http),
     guests: guestCalls(http),
+  };
+}
+
+/** Repeat a request that found the server's database starting. It has changed nothing, so any method can be repeated. */
+function whenStarted(send: typeof fetch): typeof fetch {
+  return async (input, init) => {
+    for (let left = 12; ; left--) {
+      const response = await send(input, init);
+      if (left === 0 || response.status !== 503 || (await readApiError(response.clone())).code !== "database_starting") return response;
+      // As Retry-After asks for.
+      await new Promise((resolve) => setTimeout(resolve, 5000));
+    }
   };
 }
 
@@ -99,7 +111,7 @@ function accountCalls(http: Http, session: SignInSession) {
     /** A new password ends every session, this one too. */
     updateMe: (body: api.SelfUpdate) => http.call("put", "/api/v1/users/me", { body }),
     /** Get a secret for an authenticator app. The second factor is off until a code confirms it. */
-    startSecondFactor: (body: { readonly current_password: string }) => http.call("post", "/api/v1/users/me/second-factor", { body }),
+    startSecondFactor: (body: { readonly current_password?: string }) => http.call("post", "/api/v1/users/me/second-factor", { body }),
     /** Turn the second factor on; returns the recovery codes, once. */
     confirmSecondFactor: (otp: string) => http.call("post", "/api/v1/users/me/second-factor/confirm", { body: { otp } }),
     renewRecoveryCodes: (body: api.FactorProof) => http.call("post", "/api/v1/users/me/second-factor/recovery-codes", { body }),

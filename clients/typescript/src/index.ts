@@ -1,6 +1,7 @@
 /** Client for a We-Upload server: typed calls, sessions, and an uploader. */
 
 export * from "./api-types.js";
+export { createAccountServices, type AccountServices } from "./account-services.js";
 export { BATCH_MAX_FILES, createFileBatches, type BatchResult, type FileBatches } from "./batches.js";
 export { createClient, isApiError, type Client, type ClientOptions, type CreateOptions, type PageOptions } from "./client.js";
 export { ApiError, ConnectionError, type FieldProblem } from "./errors.js";

@@ -1,4 +1,4 @@
-"""Access tokens: JSON Web Tokens signed with HMAC-SHA-256 (docs/adr/0009-access-token-signing.md). The only module that imports jose."""
+"""Access tokens: JSON Web Tokens signed with HMAC-SHA-256 (docs/adr/0009-access-token-signing.md)."""
 
 import re
 from dataclasses import dataclass

@@ -35,6 +35,8 @@ class UserSession(Base):
     refresh_count: Mapped[int] = mapped_column(server_default=text("0"))
     """Refreshes in that window."""
     revoked_at: Mapped[datetime | None]
+    proved_at: Mapped[datetime | None]
+    """When the user last proved in this session who they are, for changes of the account."""
     source_address: Mapped[str | None] = mapped_column(String(ADDRESS_MAX_LENGTH))
     user_agent: Mapped[str | None] = mapped_column(String(USER_AGENT_MAX_LENGTH))
 

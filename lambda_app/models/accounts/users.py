@@ -32,7 +32,8 @@ class User(Timestamps, Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(String(EMAIL_MAX_LENGTH), unique=True)
-    hashed_password: Mapped[str] = mapped_column(String(255))
+    hashed_password: Mapped[str | None] = mapped_column(String(255))
+    """None: the account has no password, only identities at sign-in providers."""
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     is_superuser: Mapped[bool] = mapped_column(server_default=text("false"))
     bytes_used: Mapped[int] = mapped_column(BigInteger, default=0, server_default=text("0"))

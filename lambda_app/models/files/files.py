@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import DDL, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, collate, event, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, query_expression
 
 from lambda_app.models.base import Base, Timestamps
 
@@ -20,6 +20,18 @@ class FileStatus(StrEnum):
     REJECTED = "rejected"
     EXPIRED = "expired"
     DELETING = "deleting"
+
+
+class ScanStatus(StrEnum):
+    """The result of the malware scan of a file's object."""
+
+    NONE = "none"
+    """Not scanned: the file became available while scans were off."""
+    PENDING = "pending"
+    CLEAN = "clean"
+    INFECTED = "infected"
+    UNSCANNABLE = "unscannable"
+    """Encrypted, too large, or the scan failed."""
 
 
 CHARGED = (FileStatus.PENDING, FileStatus.AVAILABLE, FileStatus.TRASHED)
@@ -36,6 +48,7 @@ class File(Timestamps, Base):
     __table_args__ = (
         CheckConstraint(f"status IN ({', '.join(repr(status.value) for status in FileStatus)})", name="status"),
         CheckConstraint("size_bytes >= 0", name="size_bytes"),
+        CheckConstraint(f"scan_status IN ({', '.join(repr(status.value) for status in ScanStatus)})", name="scan_status"),
         Index("ix_file_owner_id_created_at_id", "owner_id", text("created_at DESC"), text("id DESC")),
     )
 
@@ -61,6 +74,9 @@ class File(Timestamps, Base):
     """Whether the client sends the SHA-256 of every part."""
     detected_content_type: Mapped[str | None] = mapped_column(String(100))
     """Type recognised from the first bytes, if it differs from the declared type."""
+    scan_status: Mapped[str] = mapped_column(String(12), server_default=ScanStatus.NONE.value)
+    is_withheld: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether the content must not be served: its scan has no result yet, or a result for which no administrator has released it."""
     purge_at: Mapped[datetime | None]
     """When a file in the trash is deleted permanently."""
     file_request_id: Mapped[UUID | None] = mapped_column(ForeignKey("file_request.id", ondelete="SET NULL"))
@@ -69,6 +85,8 @@ class File(Timestamps, Base):
     """SHA-256 of the token with which only that guest can complete the upload."""
     revision: Mapped[int] = mapped_column(server_default=text("1"))
     """Incremented with every change; the entity tag is derived from it."""
+    owner_display_name: Mapped[str | None] = query_expression()
+    """The name that the owner shows to others, where a query reads it: in lists of files that are shared with the caller. Not a column."""
 
 
 NAME_SORT = collate(func.lower(func.normalize(File.filename)), "C")
@@ -101,6 +119,8 @@ Index(
     File.id,
     postgresql_where=text("status IN ('pending', 'trashed', 'rejected', 'expired', 'deleting')"),
 )
+
+Index("ix_file_withheld", File.created_at.desc(), File.id.desc(), postgresql_where=text("is_withheld AND scan_status <> 'pending'"))
 
 TRIGRAMS_FUNCTION = """
 CREATE FUNCTION trigrams(content text) RETURNS text[] LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$

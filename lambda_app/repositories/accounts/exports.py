@@ -34,6 +34,7 @@ from lambda_app.models import (
     ShareRecipient,
     UploadToken,
     User,
+    UserIdentity,
     UserSession,
     Webhook,
 )
@@ -97,6 +98,7 @@ SECTIONS: Final = (
         frozenset({"token_epoch", "refresh_key_id"})),
     Section("api_keys", ApiKey, lambda user_id: ApiKey.user_id == user_id, (ApiKey.created_at, ApiKey.id),
         frozenset({"key_hash", "token_epoch"})),
+    Section("identities", UserIdentity, lambda user_id: UserIdentity.user_id == user_id, (UserIdentity.created_at, UserIdentity.id)),
     Section("mails_with_links", MailToken, lambda user_id: MailToken.user_id == user_id, (MailToken.created_at, MailToken.token_hash),
         frozenset({"token_hash", "token_epoch"})),
     Section("files", File, lambda user_id: File.owner_id == user_id, (File.created_at, File.id),
@@ -131,6 +133,7 @@ SECTIONS: Final = (
 """What an export contains, in the order of its JSON document."""
 NOT_EXPORTED: Final = {
     "refresh_token": "hashes of secrets; the sessions are exported",
+    "used_assertion": "ids of sign-ins at providers, for minutes; the identities are exported",
     "recovery_code": "hashes of secrets",
     "sign_in_attempt": "counters without names, for an hour",
     "mail_allowance": "counters without names, for half an hour",

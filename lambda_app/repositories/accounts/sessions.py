@@ -1,5 +1,6 @@
 """Queries on sessions and their refresh tokens."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -156,14 +157,32 @@ class SessionRepository:
         values = {"now": clock.now(), "user_id": user_id, "session_id": session_id, "token_epoch": token_epoch}
         return self._session.execute(_USER_OF_SESSION, values).scalar_one_or_none()
 
-    def open(self, session: UserSession, token_hash: str, *, attempt: AttemptKeys | None = None) -> None:
+    def open(
+        self,
+        session: UserSession,
+        token_hash: str,
+        *,
+        attempt: AttemptKeys | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
         """Add a session and its first refresh token, audit it, and reset the counters of `attempt`, within the caller's transaction."""
-        entry = audit_entry("sign_in.succeeded", actor_id=session.user_id, subject=f"user_session:{session.id}")
+        entry = audit_entry("sign_in.succeeded", actor_id=session.user_id, subject=f"user_session:{session.id}", details=details)
         values = {f"new_{name}": getattr(session, name) for name in _NEW_SESSION}
         values |= {"new_token_hash": token_hash, **entry_parameters(entry)}
         if attempt is not None:
             values |= attempt.parameters
         self._session.execute(_open(resets_attempt=attempt is not None), values)
+
+    def mark_proved(self, session_id: UUID) -> None:
+        """Record, within the caller's transaction, that the user of the session has just proved who they are; audit it."""
+        change = update(UserSession).where(UserSession.id == session_id).values(proved_at=clock.now()).returning(*UserSession.__table__.c)
+        statement = audited_change(change, UserSession, "session.proved")
+        self._session.execute(statement.execution_options(populate_existing=True))
+
+    def has_proof(self, session_id: UUID, *, user_id: UUID, since: datetime) -> bool:
+        """Whether the user proved in this session who they are, after this time."""
+        query = select(literal(1)).where(UserSession.id == session_id, UserSession.user_id == user_id, UserSession.proved_at > since)
+        return self._session.execute(query).scalar_one_or_none() is not None
 
     def rotate(self, token_hash: str, *, successor: Successor, lifetime: timedelta) -> tuple[UserSession, User] | None:
         """Use up a refresh token, add its successor and commit; None if the token is used or not valid, or the session is at its limit.

@@ -155,7 +155,7 @@ class FileBatchTransitionRepository:
         locked_requests = requests.with_for_update(key_share=True).cte("locked_requests")
         decrement = update(FileRequest).where(FileRequest.id == incomplete.c.id, FileRequest.id == locked_requests.c.id)
         uncounted = decrement.values(file_count=FileRequest.file_count - incomplete.c.files).returning(FileRequest.id).cte("uncounted")
-        remembered = tombstone_insert(ended).returning(Tombstone.file_id).cte("remembered")
+        remembered = tombstone_insert(ended, now).returning(Tombstone.file_id).cte("remembered")
         is_released = ended.c.charged_until.is_(None)
         sums = (
             select(

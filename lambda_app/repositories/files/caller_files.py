@@ -36,6 +36,8 @@ class DownloadableFile(NamedTuple):
     detected_content_type: str | None
     status: str
     owner_id: UUID
+    scan_status: str
+    is_withheld: bool
 
 
 class FoundFile(NamedTuple):

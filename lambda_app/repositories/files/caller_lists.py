@@ -20,7 +20,7 @@ from lambda_app.repositories.accounts.callers import AUTHENTICATE, Caller, Crede
 from lambda_app.repositories.files.file_access import Viewer
 from lambda_app.repositories.files.file_json import file_json
 from lambda_app.repositories.files.files import LIKE_ESCAPE, SORT_TYPES, Listed
-from lambda_app.schemas.files.file_lists import FileFilter, FileOrder
+from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, Shared
 from lambda_app.schemas.page import Cursor
 
 SHAPES_MAX = 256
@@ -141,7 +141,8 @@ def _page(shape: _Shape) -> Select[Any]:
     if shape.has_cursor:
         after = parameter("after_value", SORT_TYPES[shape.order.field]), parameter("after_id", File.id.type)
     skip: Any = parameter("skip", Integer()) if shape.has_skip else 0
-    return listed.page(file_json(listed.entity), shape.order, skip=skip, limit=parameter("limit", Integer()), after=after)
+    row = file_json(listed.entity, names_owner=shape.filters.shared is Shared.WITH_ME)
+    return listed.page(row, shape.order, skip=skip, limit=parameter("limit", Integer()), after=after)
 
 
 def _count(shape: _Shape) -> Select[Any]:

@@ -24,6 +24,8 @@ def deleted_bytes_now(now: datetime | ColumnElement[datetime], *, allowance_byte
     return func.greatest(0, User.deleted_bytes - cast(func.floor(grown_back), BigInteger))
 
 
-def with_deletion(size_bytes: ColumnElement[int], now: datetime | ColumnElement[datetime], *, allowance_bytes: int) -> dict[str, Any]:
+def with_deletion(
+    size_bytes: ColumnElement[int], now: datetime | ColumnElement[datetime], *, allowance_bytes: int | ColumnElement[int]
+) -> dict[str, Any]:
     """Return the values of an update of the user that count a deleted object of `size_bytes`."""
     return {"deleted_bytes": deleted_bytes_now(now, allowance_bytes=allowance_bytes) + size_bytes, "deleted_bytes_at": now}

@@ -54,7 +54,12 @@ def changeable_by(user: Viewer, fields: Collection[str] = ()) -> ColumnElement[b
 
 def downloadable_by(viewer: Viewer | None) -> ColumnElement[bool]:
     """The files that `viewer` may currently download."""
-    return and_(File.status == FileStatus.AVAILABLE, readable_by(viewer))
+    return and_(File.status == FileStatus.AVAILABLE, is_served(), readable_by(viewer))
+
+
+def is_served() -> ColumnElement[bool]:
+    """The files whose content no malware scan withholds."""
+    return File.is_withheld.is_(False)
 
 
 def manageable_by(user: Viewer) -> ColumnElement[bool]:
@@ -131,13 +136,16 @@ class AccessContext:
 
 
 def reached_by(link: Any) -> ColumnElement[bool]:
-    """The files that a link (`Share` or an alias of it) opens: linked, available, and its active owner may still share them."""
+    """The files that can be downloaded through a link (`Share` or an alias of it): linked, served, and offered by the link."""
     is_linked = exists().where(ShareFile.share_id == link.id, ShareFile.file_id == File.id)
-    return and_(is_linked.correlate_except(ShareFile), offered_by(link))
+    return and_(is_linked.correlate_except(ShareFile), is_served(), offered_by(link))
 
 
 def offered_by(link: Any) -> ColumnElement[bool]:
-    """The same for files that the statement has already joined with `share_file`."""
+    """The files that a link opens, of those that the statement has joined with `share_file`.
+
+    They are available, and their active owner may still share them. They are listed even if a malware scan withholds their content.
+    """
     is_the_sharers = or_(File.owner_id == _Sharer.id, and_(link.needs_superuser, _Sharer.is_superuser))
     may_be_shared = exists().where(_Sharer.id == link.owner_id, _Sharer.is_active, is_the_sharers)
     return and_(File.status == FileStatus.AVAILABLE, may_be_shared.correlate_except(_Sharer))

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, null
+from sqlalchemy import ColumnElement, Text, and_, case, cast, func, null
 
 from lambda_app.models import File, FileStatus
+from lambda_app.repositories.accounts.profiles import name_for_visitors
 from lambda_app.repositories.json_rows import json_object, json_time
 
 
-def file_json(file: Any = File) -> ColumnElement[str]:
-    """Return the JSON object of a row of `file`, or of an alias of it."""
+def file_json(file: Any = File, *, names_owner: bool = False) -> ColumnElement[str]:
+    """Return the JSON object of a row of `file`, or of an alias of it; with `names_owner`, with the name that its owner shows to others."""
     is_open = and_(file.is_public, file.status == FileStatus.AVAILABLE)
     return json_object(
         file,
@@ -22,8 +23,11 @@ def file_json(file: Any = File) -> ColumnElement[str]:
         is_public=file.is_public,
         s3_key=file.s3_key,
         owner_id=file.owner_id,
+        owner_display_name=name_for_visitors(file.owner_id) if names_owner else cast(null(), Text),
         status=file.status,
         detected_content_type=file.detected_content_type,
+        scan_status=file.scan_status,
+        is_withheld=file.is_withheld,
         upload_expires_at=case((file.status == FileStatus.PENDING, json_time(file.upload_expires_at)), else_=null()),
         part_size_bytes=file.part_size_bytes,
         purge_at=json_time(file.purge_at),

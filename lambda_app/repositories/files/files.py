@@ -25,17 +25,18 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session, aliased, with_expression
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import TypeEngine
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotFoundError, PermissionDeniedError, PreconditionFailedError
 from lambda_app.models import NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus, User
+from lambda_app.repositories.accounts.profiles import name_for_visitors
 from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_for, entry_parameters
 from lambda_app.repositories.files.file_access import Viewer, changeable_by, listed_for, manageable_by, public, shared_files
 from lambda_app.repositories.statements import as_column
-from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderField
+from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderField, Shared
 from lambda_app.schemas.page import Cursor
 
 
@@ -90,7 +91,7 @@ class FileRepository:
 
     def require_manageable(self, file_id: UUID, user: User) -> File:
         """Return the file if `user` may manage it. Raises NoSuchFileError, FileForbiddenError."""
-        return self._require(file_id, manageable_by(user))
+        return self._require(file_id, user, None)
 
     def list_states(self, file_ids: Sequence[UUID], user: User) -> list[FileState]:
         """Return the state of each of these files that exists, to tell the user why a request for them was refused."""
@@ -99,7 +100,7 @@ class FileRepository:
 
     def require_changeable(self, file_id: UUID, user: User, fields: Collection[str]) -> File:
         """Return the file if `user` may change these fields. Raises NoSuchFileError, FileForbiddenError."""
-        return self._require(file_id, changeable_by(user, fields))
+        return self._require(file_id, user, frozenset(fields))
 
     def require_public(self, file_id: UUID) -> File:
         """Return an available public file. Raises NoSuchFileError for every other file."""
@@ -115,7 +116,11 @@ class FileRepository:
         """
         rows = Listed.of(user, filters, is_descending=order.is_descending)
         last = None if after is None else (after.value_for(order), after.id)
-        return list(self._session.execute(rows.page(rows.entity, order, skip=skip, limit=limit, after=last)).scalars())
+        query = rows.page(rows.entity, order, skip=skip, limit=limit, after=last)
+        if filters.shared is Shared.WITH_ME:
+            name = with_expression(rows.entity.owner_display_name, name_for_visitors(rows.entity.owner_id))
+            query = query.options(name).execution_options(populate_existing=True)
+        return list(self._session.execute(query).scalars())
 
     def count(self, user: Viewer, filters: FileFilter, *, up_to: int) -> int:
         """Return the number of files in the user's list, or `up_to` if there are more, so that PostgreSQL stops there."""
@@ -151,9 +156,9 @@ class FileRepository:
             raise FileChangedError
         return file
 
-    def _require(self, file_id: UUID, permission: ColumnElement[bool]) -> File:
-        query = select(File, permission.label("is_permitted")).where(File.id == file_id, File.status != FileStatus.DELETING)
-        row = self._session.execute(query.execution_options(populate_existing=True)).one_or_none()
+    def _require(self, file_id: UUID, user: User, changed_fields: frozenset[str] | None) -> File:
+        statement = _permitted(changed_fields, is_superuser=user.is_superuser)
+        row = self._session.execute(statement, {"file_id": file_id, "user_id": user.id}, execution_options=_AS_STORED).one_or_none()
         if row is None:
             raise NoSuchFileError
         file, is_permitted = row
@@ -169,6 +174,15 @@ _AS_STORED: Final = {"synchronize_session": False, "populate_existing": True}
 @cache
 def _get() -> Select[File]:
     return select(File).where(File.id == bindparam("file_id"))
+
+
+@cache
+def _permitted(changed_fields: frozenset[str] | None, *, is_superuser: bool) -> Select[File, bool]:
+    """Return the query for a file, and whether the user may change these fields, or without fields, whether the user may manage it."""
+    user = SimpleNamespace(id=bindparam("user_id", type_=User.id.type), is_superuser=is_superuser)
+    permission = manageable_by(user) if changed_fields is None else changeable_by(user, changed_fields)
+    query = select(File, permission.label("is_permitted"))
+    return query.where(File.id == bindparam("file_id"), File.status != FileStatus.DELETING)
 
 
 @cache

@@ -110,11 +110,11 @@ def remembered_until(now: datetime | ColumnElement[datetime]) -> ColumnElement[d
     return last_upload + literal(LATE_UPLOAD_MARGIN)
 
 
-def tombstone_insert(ended: CTE) -> Insert:
-    """Return the statement that adds a tombstone for each of the files in `ended` for which an object may still arrive.
+def tombstone_insert(ended: CTE, now: datetime | ColumnElement[datetime]) -> Insert:
+    """Return the statement that adds a tombstone for each of the files in `ended` for which an object may still arrive at `now`.
 
     `ended` has the columns of `charged_until` and `remembered_until`.
     """
     values = select(ended.c.id, ended.c.owner_id, ended.c.size_bytes, ended.c.charged_until, ended.c.remembered_until)
     names = ["file_id", "owner_id", "size_bytes", "charged_until", "expires_at"]
-    return insert(Tombstone).from_select(names, values.where(ended.c.remembered_until > clock.now())).on_conflict_do_nothing()
+    return insert(Tombstone).from_select(names, values.where(ended.c.remembered_until > now)).on_conflict_do_nothing()

@@ -13,7 +13,8 @@ Lock order in all of them: the idempotency key, the file, the file request, the 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache, partial
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
@@ -22,6 +23,7 @@ from sqlalchemy import (
     ColumnElement,
     Executable,
     Insert,
+    Integer,
     Select,
     Text,
     Update,
@@ -41,10 +43,11 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
-from lambda_app.models import CHARGED, File, FileRequest, FileStatus, Tombstone, User
+from lambda_app.models import CHARGED, File, FileRequest, FileStatus, ScanStatus, Tombstone, User
 from lambda_app.repositories.accounts.deletions import belongs_to_deleted_account
 from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_for, details_of, entry_parameters
 from lambda_app.repositories.files.deletions import deleted_bytes_now, with_deletion
@@ -63,9 +66,10 @@ _GONE = (FileStatus.DELETING, FileStatus.EXPIRED)
 class FileTransitionRepository:
     """Moves files from one state to the next."""
 
-    def __init__(self, session: Session, *, deletion_allowance_bytes: int) -> None:
+    def __init__(self, session: Session, *, deletion_allowance_bytes: int, scans_for_malware: bool = False) -> None:
         self._session = session
         self._deletion_allowance_bytes = deletion_allowance_bytes
+        self._scans_for_malware = scans_for_malware
 
     def reserve(self, file: File, *, default_bytes: int, default_files: int, with_key: bool = False) -> bool:
         """Insert the pending file, charge its owner and commit; False if the quota does not suffice or the deletion allowance is used.
@@ -155,7 +159,7 @@ class FileTransitionRepository:
             "stored_crc64nvme": crc64nvme,
             **entry_parameters(audit_entry("file.available")),
         }
-        return self._session.execute(_accept(), values, execution_options=OWN_TRANSACTION).scalar_one_or_none()
+        return self._session.execute(_accept(self._scans_for_malware), values, execution_options=OWN_TRANSACTION).scalar_one_or_none()
 
     def reject(self, file_id: UUID) -> File | None:
         """Reject a pending file and release its quota, once its upload URL has expired; None if it is no longer pending."""
@@ -179,13 +183,11 @@ class FileTransitionRepository:
 
     def trash(self, file_id: UUID, user: User, *, purge_at: datetime, revisions: Collection[int] | None = None) -> File | None:
         """Move an available file to the trash, where it stays charged; None if there is none that the user may manage."""
-        conditions = (File.id == file_id, File.status == FileStatus.AVAILABLE, manageable_by(user), *_has_one_of(revisions))
-        return self._transition(*conditions, after=FileStatus.TRASHED, action="file.trashed", purge_at=purge_at)
+        return self._move_managed(_TRASH, file_id, user, revisions, purge_at=purge_at)
 
     def restore(self, file_id: UUID, user: User, *, revisions: Collection[int] | None = None) -> File | None:
         """Restore a file from the trash; None if the trash has none that the user may manage."""
-        conditions = (File.id == file_id, File.status == FileStatus.TRASHED, manageable_by(user), *_has_one_of(revisions))
-        return self._transition(*conditions, after=FileStatus.AVAILABLE, action="file.restored", purge_at=None)
+        return self._move_managed(_RESTORE, file_id, user, revisions)
 
     def start_deleting(self, file_id: UUID, user: User, *, revisions: Collection[int] | None = None) -> File | None:
         """Mark the file as deleting before its object is deleted, and release its quota, once its upload URL has expired.
@@ -194,8 +196,7 @@ class FileTransitionRepository:
 
         A file that is being deleted is returned again, so that an interrupted deletion can be repeated.
         """
-        conditions = (File.id == file_id, manageable_by(user), *_has_one_of(revisions))
-        return self._transition(*conditions, after=FileStatus.DELETING, action="file.deleted")
+        return self._move_managed(_DELETE, file_id, user, revisions)
 
     def purge(self, file_id: UUID, *, before: FileStatus, overdue_at: datetime) -> File | None:
         """Start deleting a trashed or rejected file whose retention has ended; None if it is not such a file."""
@@ -213,6 +214,21 @@ class FileTransitionRepository:
         """Delete the row after its object was deleted."""
         statement = delete(File).where(File.id == file_id, File.status.in_(_GONE))
         self._session.execute(statement.execution_options(**OWN_TRANSACTION))
+
+    def _move_managed(
+        self, move: "_Move", file_id: UUID, user: User, revisions: Collection[int] | None, *, purge_at: datetime | None = None
+    ) -> File | None:
+        values = {
+            "file_id": file_id,
+            "user_id": user.id,
+            "revisions": [] if revisions is None else list(revisions),
+            "moved_at": clock.now(),
+            "new_purge_at": purge_at,
+            "deletion_allowance": self._deletion_allowance_bytes,
+            **entry_parameters(audit_entry(move.action)),
+        }
+        statement = _managed_move(move, is_superuser=user.is_superuser, has_revisions=revisions is not None)
+        return self._session.execute(statement, values, execution_options=OWN_TRANSACTION).scalar_one_or_none()
 
     def _transition(
         self,
@@ -242,7 +258,7 @@ def _moves(
     after: FileStatus,
     action: str | None,
     now: datetime | ColumnElement[datetime],
-    allowance_bytes: int,
+    allowance_bytes: int | ColumnElement[int],
     values: Mapping[str, Any],
     details: Callable[[CTE], ColumnElement[str]] | None = None,
     entry: Mapping[str, Any] | None = None,
@@ -281,7 +297,7 @@ def _moves(
         is_after_request = select(func.count()).select_from(uncounted).scalar_subquery() >= 0
         parts.append(uncounted)
         # A presigned URL may still store the object: a tombstone takes over the charge until the URL expires.
-        parts.append(tombstone_insert(found).returning(Tombstone.file_id).cte("remembered"))
+        parts.append(tombstone_insert(found, now).returning(Tombstone.file_id).cte("remembered"))
         is_released = found.c.charged_until.is_(None)
         release = update(User).where(User.id == found.c.owner_id, found.c.status.in_(CHARGED), is_after_request)
         # An expired upload stored nothing, and a multipart upload in progress stores parts, which have no versions.
@@ -301,8 +317,14 @@ def _moves(
 
 
 @cache
-def _accept() -> Select[File]:
-    values = {"upload_id": None, "detected_content_type": bindparam("recognised_type", type_=File.detected_content_type.type)}
+def _accept(scans_for_malware: bool) -> Select[File]:
+    recognised = bindparam("recognised_type", type_=File.detected_content_type.type)
+    values: dict[str, Any] = {"upload_id": None, "detected_content_type": recognised}
+    if scans_for_malware:
+        # The result may have arrived first.
+        has_none = File.scan_status == ScanStatus.NONE
+        values["scan_status"] = case((has_none, ScanStatus.PENDING.value), else_=File.scan_status)
+        values["is_withheld"] = case((has_none, true()), else_=File.is_withheld)
     return _moves(
         File.id == bindparam("file_id"),
         File.status == FileStatus.PENDING,
@@ -317,6 +339,38 @@ def _accept() -> Select[File]:
     )
 
 
+class _Move(NamedTuple):
+    """A transition that a user requests for a file that the user may manage; without `before`, from any state."""
+
+    before: FileStatus | None
+    after: FileStatus
+    action: str
+
+
+_TRASH = _Move(FileStatus.AVAILABLE, FileStatus.TRASHED, "file.trashed")
+_RESTORE = _Move(FileStatus.TRASHED, FileStatus.AVAILABLE, "file.restored")
+_DELETE = _Move(None, FileStatus.DELETING, "file.deleted")
+
+
+@cache
+def _managed_move(move: _Move, *, is_superuser: bool, has_revisions: bool) -> Select[File]:
+    user = SimpleNamespace(id=bindparam("user_id", type_=User.id.type), is_superuser=is_superuser)
+    conditions = [File.id == bindparam("file_id"), manageable_by(user)]
+    if move.before is not None:
+        conditions.append(File.status == move.before)
+    if has_revisions:
+        conditions.append(File.revision == any_(bindparam("revisions", type_=ARRAY(Integer))))
+    return _moves(
+        *conditions,
+        after=move.after,
+        action=move.action,
+        now=bindparam("moved_at", type_=File.updated_at.type),
+        allowance_bytes=bindparam("deletion_allowance", type_=BigInteger()),
+        values={} if move is _DELETE else {"purge_at": bindparam("new_purge_at", type_=File.purge_at.type)},
+        entry=ENTRY,
+    )
+
+
 def has_room_for(size_bytes: Any, *, now: Any, default_bytes: Any, default_files: Any, allowance_bytes: Any) -> ColumnElement[bool]:
     """Whether the quota of the user suffices for one more file, and the deletion allowance is not used. Values or parameters."""
     return and_(
@@ -324,10 +378,6 @@ def has_room_for(size_bytes: Any, *, now: Any, default_bytes: Any, default_files
         User.files_count < func.coalesce(User.quota_files, default_files),
         deleted_bytes_now(now, allowance_bytes=allowance_bytes) <= as_column(allowance_bytes, BigInteger()),
     )
-
-
-def _has_one_of(revisions: Collection[int] | None) -> tuple[ColumnElement[bool], ...]:
-    return () if revisions is None else (File.revision.in_(revisions),)
 
 
 def _accepts(file: File, content_types: Sequence[str]) -> list[ColumnElement[bool]]:

@@ -20,6 +20,7 @@ from lambda_app.repositories.audit import audit_entry, audit_insert_for, audited
 from lambda_app.repositories.batch_delete import delete_in_batches
 from lambda_app.repositories.files.file_access import (
     AccessContext,
+    is_served,
     link_has_downloads_left,
     link_is_for,
     link_is_live,
@@ -88,7 +89,11 @@ class ShareLinkRepository:
 
     def check(self, address: str, file_id: UUID, access: AccessContext) -> File | None:
         """Return the file if the visitor may download it now, without counting it; None otherwise."""
-        return self._file(file_id, *_is_downloadable(address, access), link_has_downloads_left())
+        return self._file(file_id, *_is_downloadable(address, access), link_has_downloads_left(), is_served())
+
+    def get_withheld(self, address: str, file_id: UUID, access: AccessContext) -> File | None:
+        """Return the file if the visitor could download it, but a malware scan withholds it."""
+        return self._file(file_id, *_is_downloadable(address, access), File.is_withheld.is_(True))
 
     def record_sign_in(self, share: Share, user: User, *, attempt: AttemptKeys) -> None:
         """Reset the counters of the sign-in attempt, audit the sign-in for the link, and commit."""
@@ -209,7 +214,7 @@ class FileDownload:
 
     def is_served_by_link(self, _access: AccessContext) -> ColumnElement[bool]:
         """The links that open it."""
-        return link_opens_a_file(File.id == self.id)
+        return link_opens_a_file(File.id == self.id, is_served())
 
     def was_granted(self, visitor: Any, *, after: Any) -> ColumnElement[bool]:
         """The links through which the visitor downloaded it after this time."""

@@ -4,10 +4,12 @@ from fastapi import Request, Response
 
 from lambda_app.core.errors import NotAuthenticatedError
 from lambda_app.dependencies.auth import TokenDep, get_caller
-from lambda_app.dependencies.browser_sessions import SAME_ORIGIN_SESSION, SessionCookie, SessionCookieDep
-from lambda_app.dependencies.services import AuthenticationDep, SessionsDep
+from lambda_app.dependencies.browser_sessions import SAME_ORIGIN_SESSION, BindingCookieDep, SessionCookie, SessionCookieDep
+from lambda_app.dependencies.mail import OutgoingMailDep
+from lambda_app.dependencies.services import AuthenticationDep, IdentitiesDep, ServicesDep, SessionsDep
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
+from lambda_app.schemas.accounts.identities import AssertionSignIn
 from lambda_app.schemas.accounts.sessions import BrowserSession, SignIn
 from lambda_app.services.accounts.sessions import SignedIn
 
@@ -31,6 +33,7 @@ class NoSessionError(NotAuthenticatedError):
         "bad_second_factor",
         "account_deletion_pending",
         "too_many_attempts",
+        "password_sign_in_closed",
     ),
     dependencies=[SAME_ORIGIN_SESSION],
 )
@@ -46,6 +49,47 @@ def start_session(credentials: SignIn, sessions: SessionsDep, cookie: SessionCoo
     if cookie.value is not None:
         sessions.sign_out(cookie.value)
     return _browser_session(signed_in, cookie, response)
+
+
+@router.post(
+    "/assertion",
+    response_model=BrowserSession,
+    responses=problem_responses(
+        "bad_assertion",
+        "no_account",
+        "email_not_verified",
+        "second_factor_required",
+        "bad_second_factor",
+        "account_deletion_pending",
+        "email_taken",
+        "identity_taken",
+        "too_many_attempts",
+        "too_many_registrations",
+    ),
+    dependencies=[SAME_ORIGIN_SESSION],
+)
+def start_session_with_assertion(
+    sign_in: AssertionSignIn,
+    outgoing: OutgoingMailDep,
+    identities: IdentitiesDep,
+    sessions: SessionsDep,
+    cookie: SessionCookieDep,
+    binding: BindingCookieDep,
+    services: ServicesDep,
+    response: Response,
+) -> BrowserSession:
+    """Sign in a browser that came back from a sign-in provider: as `POST /session`, with an assertion instead of a password.
+
+    The assertion is accepted only in the browser that started the sign-in. If the answer is 403 `second_factor_required` or
+    `account_deletion_pending`, send it again with `otp` or `keep_account`.
+    """
+    signed_in = identities.sign_in(sign_in.assertion, binding=binding.value, otp=sign_in.otp, keeps_account=sign_in.keep_account)
+    if cookie.value is not None:
+        sessions.sign_out(cookie.value)
+    binding.clear(response)
+    if signed_in.mail is not None and services.settings.can_send_mail:
+        outgoing.add(signed_in.mail)
+    return _browser_session(signed_in.signed_in, cookie, response)
 
 
 @router.post(

@@ -14,6 +14,7 @@ from lambda_app.schemas.accounts.users import User
 _DELETION_ERRORS = (
     "permission_denied",
     "current_password_required",
+    "fresh_sign_in_required",
     "second_factor_required",
     "bad_second_factor",
     "last_superuser",

@@ -20,6 +20,7 @@ router = Router(prefix="/users/me/export", tags=["users"])
     response_model=AccountExport,
     responses=problem_responses(
         "current_password_required",
+        "fresh_sign_in_required",
         "second_factor_required",
         "bad_second_factor",
         "too_many_attempts",

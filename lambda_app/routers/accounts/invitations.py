@@ -89,7 +89,9 @@ def list_invitations(
 @router.post(
     "/invitations/accept",
     response_model=User,
-    responses=problem_responses("link_expired", "password_required", "sign_in_required", "email_taken", "weak_password"),
+    responses=problem_responses(
+        "link_expired", "password_required", "password_sign_in_closed", "sign_in_required", "email_taken", "weak_password"
+    ),
 )
 def accept_invitation(acceptance: InvitationAcceptance, caller: CallerDep, invitations: InvitationsDep) -> models.User:
     """Accept an invitation with the token from the mail, and return the account.

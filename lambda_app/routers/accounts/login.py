@@ -37,6 +37,7 @@ router = Router(prefix="/login", tags=["login"])
         "bad_second_factor",
         "account_deletion_pending",
         "too_many_attempts",
+        "password_sign_in_closed",
     ),
     dependencies=[Depends(require_trusted_origin)],
 )
@@ -96,7 +97,12 @@ async def get_token_owner(user: CurrentUserDep) -> models.User:
     return user
 
 
-@router.post("/forgot-password", status_code=202, response_model=MailRequested, responses=problem_responses("mail_not_configured"))
+@router.post(
+    "/forgot-password",
+    status_code=202,
+    response_model=MailRequested,
+    responses=problem_responses("mail_not_configured", "password_sign_in_closed"),
+)
 def request_password_reset(parameters: EmailOnly, outgoing: OutgoingMailDep, recovery: RecoveryDep, services: ServicesDep) -> MailRequested:
     """Send a mail with a link for resetting the password, if the address belongs to an account.
 
@@ -107,7 +113,7 @@ def request_password_reset(parameters: EmailOnly, outgoing: OutgoingMailDep, rec
     return MailRequested(detail="If the address belongs to an account, it receives a mail with a link to reset the password")
 
 
-@router.post("/reset-password", status_code=204, responses=problem_responses("link_expired", "weak_password"))
+@router.post("/reset-password", status_code=204, responses=problem_responses("link_expired", "weak_password", "password_sign_in_closed"))
 def reset_password(reset: PasswordReset, recovery: RecoveryDep) -> None:
     """Set a new password with the token from the mail. This ends all sessions and revokes all API keys of the account.
 
@@ -130,7 +136,11 @@ def request_email_verification(
     return MailRequested(detail="If the address belongs to an account and is not confirmed, it receives a mail with a link to confirm it")
 
 
-@router.post("/verify-email", status_code=204, responses=problem_responses("password_required", "link_expired", "weak_password"))
+@router.post(
+    "/verify-email",
+    status_code=204,
+    responses=problem_responses("password_required", "link_expired", "weak_password", "password_sign_in_closed"),
+)
 def verify_email(confirmation: EmailConfirmation, caller: CallerDep, recovery: RecoveryDep) -> None:
     """Confirm an e-mail address with the token from the mail.
 

@@ -17,7 +17,7 @@ router = Router(prefix="/users", tags=["second factor"])
 @router.post(
     "/me/second-factor",
     response_model=FactorSetup,
-    responses=problem_responses("current_password_required", "second_factor_on", "too_many_attempts"),
+    responses=problem_responses("current_password_required", "fresh_sign_in_required", "second_factor_on", "too_many_attempts"),
 )
 def start_second_factor(proof: PasswordProof, user: CurrentUserDep, factors: SecondFactorsDep, response: Response) -> FactorSetup:
     """Create the secret for an authenticator app. The second factor is off until `POST …/confirm` proves that the app has it.
@@ -48,7 +48,12 @@ def confirm_second_factor(proof: CodeProof, user: CurrentUserDep, factors: Secon
     "/me/second-factor/recovery-codes",
     response_model=RecoveryCodes,
     responses=problem_responses(
-        "current_password_required", "second_factor_required", "bad_second_factor", "second_factor_off", "too_many_attempts"
+        "current_password_required",
+        "fresh_sign_in_required",
+        "second_factor_required",
+        "bad_second_factor",
+        "second_factor_off",
+        "too_many_attempts",
     ),
 )
 def renew_recovery_codes(proof: FactorProof, user: CurrentUserDep, factors: SecondFactorsDep, response: Response) -> RecoveryCodes:
@@ -63,6 +68,7 @@ def renew_recovery_codes(proof: FactorProof, user: CurrentUserDep, factors: Seco
     status_code=204,
     responses=problem_responses(
         "current_password_required",
+        "fresh_sign_in_required",
         "second_factor_required",
         "bad_second_factor",
         "second_factor_off",
@@ -81,6 +87,7 @@ def disable_second_factor(proof: FactorProof, user: CurrentUserDep, factors: Sec
     responses=problem_responses(
         "permission_denied",
         "current_password_required",
+        "fresh_sign_in_required",
         "second_factor_required",
         "bad_second_factor",
         "user_not_found",

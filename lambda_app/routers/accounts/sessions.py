@@ -6,6 +6,7 @@ from fastapi import Request, Response
 
 from lambda_app import models
 from lambda_app.core.devices import device_of, network_of
+from lambda_app.core.request_context import current_session_id
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.services import SessionsDep
 from lambda_app.routers.http.paging import CursorQuery, LimitQuery, set_page_headers
@@ -13,7 +14,6 @@ from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
 from lambda_app.schemas.accounts.sessions import Session
 from lambda_app.schemas.page import Cursor
-from lambda_app.services.accounts.sessions import current_session_id
 
 router = Router(prefix="/users/me", tags=["credentials"])
 user_router = Router(prefix="/users/{user_id}", tags=["users"])

@@ -24,6 +24,7 @@ router = Router(tags=["transfers"])
     responses=problem_responses(
         "permission_denied",
         "current_password_required",
+        "fresh_sign_in_required",
         "second_factor_required",
         "bad_second_factor",
         "user_not_found",

@@ -30,6 +30,8 @@ ActiveQuery = Annotated[bool | None, Query(description="Only active accounts (tr
 _SELF_UPDATE_ERRORS = (
     "permission_denied",
     "current_password_required",
+    "fresh_sign_in_required",
+    "password_sign_in_closed",
     "second_factor_required",
     "bad_second_factor",
     "email_taken",
@@ -45,7 +47,7 @@ router = Router(prefix="/users", tags=["users"])
     "/",
     status_code=201,
     response_model=User,
-    responses=problem_responses("registration_closed", "email_taken", "weak_password", "too_many_registrations"),
+    responses=problem_responses("registration_closed", "password_sign_in_closed", "email_taken", "weak_password", "too_many_registrations"),
 )
 def create_user(
     registration: UserCreate,

@@ -24,6 +24,7 @@ from lambda_app.routers.sharing.share_links import (
 )
 from lambda_app.routers.sharing.share_pages import archive_page
 from lambda_app.schemas.archives import LinkedArchive
+from lambda_app.schemas.error_codes import WITHHELD
 from lambda_app.schemas.sharing.shares import LinkAddress
 from lambda_app.services.archives.archives import ArchiveDownload
 
@@ -43,6 +44,7 @@ router = Router(prefix="/s/{token}/archives", tags=["share links"])
             "share_listing_only",
             "robots_get_no_files",
             "cross_site_form",
+            *WITHHELD,
             "no_room",
             "archive_too_large",
             "too_many_archives",

@@ -14,6 +14,7 @@ from lambda_app.routers.http.paging import set_page_headers
 from lambda_app.routers.http.preconditions import IfMatchDep
 from lambda_app.routers.http.problems import JSON_MEDIA_TYPE, problem_responses
 from lambda_app.routers.http.router import Router
+from lambda_app.schemas.error_codes import WITHHELD
 from lambda_app.schemas.files.files import File, FileDownloadResponse, FileUpdate
 
 router = Router(prefix="/files", tags=["files"])
@@ -27,7 +28,7 @@ PermanentQuery = Annotated[bool, Query(description="Delete the file at once inst
 @router.get(
     "/download/{file_id}",
     response_model=FileDownloadResponse,
-    responses=problem_responses("file_forbidden", "file_not_found", "file_not_available", "store_unavailable"),
+    responses=problem_responses("file_forbidden", "file_not_found", "file_not_available", *WITHHELD, "store_unavailable"),
 )
 async def get_download_url(file_id: UUID, credential: CredentialDep, request: Request) -> Response:
     """Return a presigned URL from which the file can be downloaded. Public files need no credentials."""

@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
@@ -27,6 +27,7 @@ class Branding:
     logo: bytes | None = None
     logo_type: str = ""
     host: str | None = None
+    abuse_email: str | None = None
 
     @classmethod
     def read(cls, settings: Settings) -> "Branding":
@@ -38,12 +39,17 @@ class Branding:
             logo=None if logo is None else logo.read_bytes(),
             logo_type="" if logo is None else _LOGO_TYPES[logo.suffix.lower()],
             host=None if settings.api_url is None else urlsplit(settings.api_url).netloc,
+            abuse_email=settings.abuse_email,
         )
 
     @cached_property
     def logo_path(self) -> str | None:
         """The path of the logo below the API's root, with its digest, so that a new logo is not taken from a cache."""
         return None if self.logo is None else f"{LOGO_PATH}?{hashlib.sha256(self.logo).hexdigest()[:16]}"
+
+    def abuse_url(self, path: str) -> str | None:
+        """Return the address of a mail that reports the link at this path; None where the operator receives no reports."""
+        return None if self.abuse_email is None else f"mailto:{quote(self.abuse_email, safe='@')}?subject={quote(f'Abuse report: {path}')}"
 
     @cached_property
     def style(self) -> str:

@@ -27,6 +27,7 @@ COSTLY_ROUTES = (
     "POST /api/v1/users/{user_id}/second-factor/reset",
     "DELETE /api/v1/users/me",
     "DELETE /api/v1/users/{user_id}",
+    "POST /api/v1/users/me/proof",
     "POST /api/v1/invitations/accept",
     "POST /api/v1/users/me/export",
     "POST /api/v1/users/{user_id}/transfer",

@@ -29,11 +29,17 @@ _PROMPTS = ("share_password_required", "not_authenticated")
 """Codes of responses that only request credentials; a browser that opens the link gets them as a page with status 200."""
 _CLOSED = ("link_not_found", "not_found")
 """Codes of links that are not open. One page for all reasons, so that it does not reveal which."""
+_REFRESHED = ("database_starting", "file_not_scanned")
+"""Codes of pages that reload after the seconds of Retry-After."""
 _TITLES: dict[str | int, str] = {
     "archive_not_found": "This zip does not exist",
     "archive_expired": "This zip has expired",
     "too_many_archives": "Too many zips at once",
     "no_room": "No zip of these files",
+    "database_starting": "One moment, please",
+    "file_not_scanned": "The file is being scanned",
+    "file_infected": "The file is not safe",
+    "file_unscannable": "The file cannot be scanned",
     404: "This link is not available",
     429: "Too many attempts",
     503: "Not available right now",
@@ -106,6 +112,9 @@ class _HtmlErrorResponse:
         headers["Content-Type"] = "text/html; charset=utf-8"
         headers["Content-Length"] = str(len(page))
         headers.update(FORM_PAGE_HEADERS)
+        if self._is_get and code in _REFRESHED:
+            # The browser repeats the request by itself, also where scripts are off. A form would have to be sent again.
+            headers["Refresh"] = headers["Retry-After"]
         await self._send({**start, "status": 200 if is_prompt else status, "headers": headers.raw})
         await self._send({"type": "http.response.body", "body": page})
 

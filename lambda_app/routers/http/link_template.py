@@ -13,7 +13,9 @@ _DEFAULTS = {"opened": None, "archive": None, "form": None, "action": "", "messa
 
 def render_link_page(branding: Branding, *, root_path: str, **values: Any) -> str:
     """Render the template. Values that are not passed are empty. `root_path` is the path of the API's root, such as `/dev`."""
-    return str(_template(branding).render(**{**_DEFAULTS, "base": root_path, **values}))
+    # A page that shows only an error is no link of another person.
+    path = values.get("action") if any(values.get(part) for part in ("opened", "archive", "form")) else None
+    return str(_template(branding).render(**{**_DEFAULTS, "base": root_path, "report_path": path, **values}))
 
 
 FORM_PAGE_HEADERS = {"Referrer-Policy": "same-origin"}

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from lambda_app.core import logs
-from lambda_app.core.errors import AppError, MalformedRequestError
+from lambda_app.core.errors import AppError, DatabaseStartingError, MalformedRequestError
 from lambda_app.dependencies.callers import refusal_before
 from lambda_app.routers.http.validation_messages import validation_message
 from lambda_app.schemas.error_codes import ERRORS
@@ -104,7 +104,9 @@ def install_problem_handlers(app: FastAPI) -> None:
         if error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
             error = await refusal_before(request) or error
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.error("refused: %s", error.code, exc_info=error)
+            # A database that starts is no fault to notify the operator of.
+            level = logging.INFO if isinstance(error, DatabaseStartingError) else logging.ERROR
+            logger.log(level, "refused: %s", error.code, exc_info=error)
         return problem_response(status=error.status, code=error.code, detail=error.message, extra=error.extra, headers=error.headers)
 
     @app.exception_handler(RequestValidationError)

@@ -20,7 +20,7 @@ from lambda_app.schemas.text import DIRECTION_MARKS
 def request_page(request: Request, file_request: OpenRequest, *, bucket_url: str) -> HTMLResponse:
     """Return the page of an open request, whose script may upload to `bucket_url`. HtmlErrorMiddleware adds the other headers."""
     branding = branding_of(request.scope)
-    page = _template(branding).render(file_request=file_request, base=request.scope.get("root_path", ""))
+    page = _template(branding).render(file_request=file_request, base=request.scope.get("root_path", ""), report_path=request.url.path)
     return HTMLResponse(page, headers={"Content-Security-Policy": _policy(branding, bucket_url)})
 
 

@@ -11,11 +11,12 @@ from lambda_app.core.errors import PermissionDeniedError
 from lambda_app.dependencies.callers import run_statement, services_of
 from lambda_app.dependencies.services import ShareLinksDep
 from lambda_app.dependencies.share_links import FORM_TYPE, LinkVisitorDep, ShareCredentialsDep, VisitorDep, share_token_cookie
-from lambda_app.models import OpenShare
+from lambda_app.models import OpenShare, ScanStatus
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.request_classification import is_prefetch, is_range_resume, is_robot, prefers_html, prefers_json
 from lambda_app.routers.http.router import Router
 from lambda_app.routers.sharing.share_pages import files_page
+from lambda_app.schemas.error_codes import WITHHELD
 from lambda_app.schemas.sharing.shares import LinkAddress, LinkDownload, LinkedFile, OpenedShare, UnlockedShare
 from lambda_app.storage.object_store import PresignedRequest
 
@@ -79,6 +80,7 @@ def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links:
         "too_many_attempts",
         "no_account_needed",
         "bad_credentials",
+        "password_sign_in_closed",
         "email_not_verified",
         "second_factor_required",
         "bad_second_factor",
@@ -116,7 +118,9 @@ def unlock_share(token: LinkAddress, request: Request, submitted: ShareCredentia
     response_class=RedirectResponse,
     responses={
         **DOWNLOAD_RESPONSES,
-        **problem_responses("link_not_found", "share_password_required", "share_listing_only", "robots_get_no_files", "store_unavailable"),
+        **problem_responses(
+            "link_not_found", "share_password_required", "share_listing_only", "robots_get_no_files", *WITHHELD, "store_unavailable"
+        ),
     },
 )
 async def download_shared_file(
@@ -177,7 +181,9 @@ def _opened_share(opened: OpenShare, path: str) -> OpenedShare:
                 filename=file.filename,
                 content_type=file.content_type,
                 size_bytes=file.size_bytes,
-                download_url=f"{path}/files/{file.id}" if share.allows_download else None,
+                scan_status=ScanStatus(file.scan_status),
+                is_withheld=file.is_withheld,
+                download_url=f"{path}/files/{file.id}" if share.allows_download and not file.is_withheld else None,
             )
             for file in opened.files
         ],

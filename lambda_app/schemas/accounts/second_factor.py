@@ -7,11 +7,11 @@ from lambda_app.schemas.base import RequestModel, ResponseModel, examples
 
 
 class PasswordProof(RequestModel):
-    """The current password of the caller."""
+    """The current password of the caller. Not needed within five minutes after `POST /users/me/proof` in the same session."""
 
     model_config = examples({"current_password": "correct horse battery staple"}, {"current_password": "a sentence is a good password"})
 
-    current_password: SubmittedPassword = Field(repr=False, description="The current password of the caller.")
+    current_password: SubmittedPassword | None = Field(default=None, repr=False, description="The current password of the caller.")
 
 
 class FactorProof(PasswordProof):

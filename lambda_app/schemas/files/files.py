@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, computed_field, field_validator
 
-from lambda_app.models.files.files import FileStatus
+from lambda_app.models.files.files import FileStatus, ScanStatus
 from lambda_app.schemas.base import RequestModel, ResponseModel, examples, refuse_null
 from lambda_app.schemas.media_types import normalize_media_type
 from lambda_app.schemas.text import NOT_BLANK, ONE_LINE, SEVERAL_LINES, Timestamp
@@ -103,11 +103,22 @@ class File(ResponseModel):
     is_public: bool = Field(description="Whether anyone who knows the id can read the file.")
     s3_key: str = Field(description="Key of the object in the bucket.")
     owner_id: UUID = Field(description="The user who owns the file.")
+    owner_display_name: str | None = Field(
+        description="In lists of files that are shared with the caller: the name that the owner shows to others. Null in other responses."
+    )
     status: FileStatus = Field(
         description="`pending` until the upload is complete, then `available` or `rejected`; `expired` if it was never completed; "
         "`trashed` in the trash."
     )
     detected_content_type: str | None = Field(description="The content type detected from the bytes, if it contradicts `content_type`.")
+    scan_status: ScanStatus = Field(
+        description="Result of the malware scan: `none` where the server did not scan, `pending` until there is one, then `clean`, "
+        "`infected` or `unscannable`."
+    )
+    is_withheld: bool = Field(
+        description="Whether the content cannot be downloaded because of the malware scan. Superusers can release a file whose scan has a "
+        "result."
+    )
     upload_expires_at: Timestamp | None = Field(
         description="When a pending upload is given up if it is not completed; null for files in other states."
     )

@@ -4,7 +4,7 @@ import re
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, computed_field, field_validator
 
 from lambda_app.schemas.base import RequestModel, ResponseModel, examples
 from lambda_app.schemas.files.files import SIZE_MAX_BYTES, ContentType, Description, Filename, Sha256
@@ -117,6 +117,12 @@ class UploadedParts(ResponseModel):
     part_size_bytes: int = Field(description="Size of each part except the last.")
     part_count: int = Field(description="Number of parts of the whole file.")
     parts: list[Part] = Field(description="The parts that were uploaded, by number.")
+
+    @computed_field(description="Size of these parts together.")  # type: ignore[prop-decorator]  # pydantic documents this order
+    @property
+    def bytes_received(self) -> int:
+        """Return the size of the parts together."""
+        return sum(part.size_bytes for part in self.parts)
 
 
 def _refuse_other_checksums(value: str) -> str:

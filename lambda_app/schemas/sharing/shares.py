@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, field_validator, 
 
 from lambda_app.core.security.passwords import PASSWORD_MAX_LENGTH
 from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
+from lambda_app.models.files.files import ScanStatus
 from lambda_app.models.sharing.shares import NOTE_MAX_LENGTH, SHARE_TITLE_MAX_LENGTH, SLUG_MAX_LENGTH, ShareAudience
 from lambda_app.schemas.accounts.users import Email, OneTimeCode, SubmittedPassword, normalise_email
 from lambda_app.schemas.base import RequestModel, ResponseModel, examples, refuse_null
@@ -249,7 +250,11 @@ class LinkedFile(ResponseModel):
     filename: str = Field(description="Name of the file.")
     content_type: str = Field(description="The declared media type.")
     size_bytes: int = Field(description="Size of the content.")
-    download_url: str | None = Field(description="Relative to the host; null if the link does not allow downloads.")
+    scan_status: ScanStatus = Field(description="Result of the malware scan, as for files.")
+    is_withheld: bool = Field(description="Whether the content cannot be downloaded because of the malware scan.")
+    download_url: str | None = Field(
+        description="Relative to the host; null if the link does not allow downloads, or if the malware scan withholds the file."
+    )
 
 
 class OpenedShare(ResponseModel):

@@ -54,7 +54,7 @@ class AccountDeletionService:
         self._second_factor = second_factor
         self._grace = grace
 
-    def request(self, editor: User, user_id: UUID, *, current_password: str, otp: str | None) -> tuple[User, Mail]:
+    def request(self, editor: User, user_id: UUID, *, current_password: str | None, otp: str | None) -> tuple[User, Mail]:
         """Close the account and schedule its deletion: the editor's own, or any account for a superuser.
 
         Return the account and the mail to its owner. Everything that the account opened to others is closed, and its sessions, access

@@ -7,12 +7,12 @@ from uuid import uuid4
 
 from lambda_app.core import clock
 from lambda_app.core.errors import AppError, NotFoundError, PermissionDeniedError, TooManyRequestsError
-from lambda_app.core.request_context import request_context
+from lambda_app.core.request_context import current_session_id, request_context
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
 from lambda_app.models import DeviceLogin, User
 from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
 from lambda_app.services.accounts.login_throttle import networks_of
-from lambda_app.services.accounts.sessions import SessionService, SignedIn, current_session_id
+from lambda_app.services.accounts.sessions import SessionService, SignedIn
 
 LIFETIME = timedelta(minutes=10)
 POLL_SECONDS = 5

@@ -72,7 +72,7 @@ class ExportService:
         self._store = store
         self._retention = retention
 
-    def start(self, user: User, *, current_password: str, otp: str | None) -> tuple[Archive, Mail | None]:
+    def start(self, user: User, *, current_password: str | None, otp: str | None) -> tuple[Archive, Mail | None]:
         """Request an export, or return the one that is being built or is ready. Return the mail to the owner for a new one.
 
         Raises CurrentPasswordError, SecondFactorRequiredError, BadSecondFactorError, ThrottledError, TooManyExportsError, UnavailableError.

@@ -25,7 +25,7 @@ from lambda_app.schemas.accounts.users import UserCreate
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.recovery import MailPolicy, MailTokenSpentError, PasswordRequiredError
-from lambda_app.services.accounts.sessions import EmailNotVerifiedError
+from lambda_app.services.accounts.sessions import EmailNotVerifiedError, PasswordSignInClosedError
 from lambda_app.services.accounts.users import UserService
 from lambda_app.services.sharing.grants import OwnFileError
 
@@ -200,7 +200,7 @@ class InvitationService:
         The token proves who reads the address. Without an account, `password` becomes the password of a new one, whose address is
         confirmed. An existing account must be the caller's: the reader of the mail may not be the person who registered the address.
 
-        Raises MailTokenSpentError, PasswordRequiredError, SignInRequiredError, WeakPasswordError.
+        Raises MailTokenSpentError, PasswordRequiredError, PasswordSignInClosedError, SignInRequiredError, WeakPasswordError.
         """
         invitation = self._invitations.get_valid(hash_secret(token), for_files=self._by_users)
         if invitation is None:
@@ -210,6 +210,8 @@ class InvitationService:
         if user is None:
             if password is None:
                 raise PasswordRequiredError("Choose a password for your new account and send it as `password`")
+            if not self._policy.accepts_passwords:
+                raise PasswordSignInClosedError
             # The password is checked and hashed before the token is redeemed, so the reader can try again with the same link.
             user = self._accounts.register_invited(UserCreate(email=email, password=password))
         elif caller is None or caller.id != user.id:

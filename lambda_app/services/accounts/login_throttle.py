@@ -1,12 +1,15 @@
 """Rate limiting of password attempts."""
 
 import ipaddress
+from datetime import timedelta
 from enum import StrEnum
 
+from lambda_app.core import clock
 from lambda_app.core.errors import PermissionDeniedError, TooManyRequestsError
-from lambda_app.core.request_context import request_context
+from lambda_app.core.request_context import current_session_id, request_context
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.models import Share, User
+from lambda_app.repositories.accounts.sessions import SessionRepository
 from lambda_app.repositories.accounts.sign_in_attempts import Admission, AttemptKeys, SignInAttemptRepository
 from lambda_app.repositories.audit import AuditRepository, audit_entry
 from lambda_app.schemas.accounts.users import normalise_email
@@ -15,6 +18,8 @@ IPV6_CUSTOMER_BITS = (64, 56, 48)
 """Prefix lengths in bits that count as one source. Providers assign at least a /64, often a /56 or a /48, within which a client can
 change its address."""
 TYPED_NAME_MAX_LENGTH = 254
+PROOF_LIFETIME = timedelta(minutes=5)
+"""How long the proof of a session is fresh."""
 
 
 class ThrottledError(TooManyRequestsError):
@@ -31,6 +36,13 @@ class CurrentPasswordError(PermissionDeniedError):
     message = "The current password is missing or wrong"
 
 
+class FreshSignInRequiredError(PermissionDeniedError):
+    """A change of the account needs a proof of the user, and the account has no password or the change takes none."""
+
+    code = "fresh_sign_in_required"
+    message = "Prove first who you are: by POST /users/me/proof with your password, or with a new sign-in at a linked provider"
+
+
 class PasswordPurpose(StrEnum):
     """What a password is submitted for. The values are prefixes of actions in the audit log."""
 
@@ -45,8 +57,11 @@ class PasswordPurpose(StrEnum):
 class LoginThrottle:
     """Verifies passwords and limits the rate of failed attempts. Each failure is written to the audit log."""
 
-    def __init__(self, *, attempts: SignInAttemptRepository, audit: AuditRepository, passwords: PasswordHasher) -> None:
+    def __init__(
+        self, *, attempts: SignInAttemptRepository, sessions: SessionRepository, audit: AuditRepository, passwords: PasswordHasher
+    ) -> None:
         self._attempts = attempts
+        self._sessions = sessions
         self._audit = audit
         self._passwords = passwords
 
@@ -76,13 +91,24 @@ class LoginThrottle:
         self._audit.add_durably(f"{PasswordPurpose.SIGN_IN}.failed", subject=f"user:{user.id}", details={"reason": reason})
 
     def require_password(self, user: User, password: str | None, *, purpose: PasswordPurpose) -> None:
-        """Return if it is the current password of the signed-in user. Raises CurrentPasswordError, ThrottledError.
+        """Return if it is the current password of the signed-in user. Without one, a fresh proof of the current session is enough.
 
         Throttled like a sign-in: otherwise an attacker with a stolen access token could guess the password here without limit.
+
+        Raises CurrentPasswordError, FreshSignInRequiredError for an account without a password, ThrottledError.
         """
+        if password is None and self.has_fresh_proof(user):
+            return
+        if password is None and user.hashed_password is None:
+            raise FreshSignInRequiredError
         if password is None or self.verify_password(email=user.email, password=password, purpose=purpose) is None:
             raise CurrentPasswordError
         self.reset(user.email)
+
+    def has_fresh_proof(self, user: User) -> bool:
+        """Whether the user proved in the current session, within PROOF_LIFETIME, who they are. Never with an API key."""
+        session_id = current_session_id()
+        return session_id is not None and self._sessions.has_proof(session_id, user_id=user.id, since=clock.now() - PROOF_LIFETIME)
 
     def count_code(self, user: User) -> None:
         """Count an attempt with a one-time code, until `reset_code`. Raises ThrottledError.

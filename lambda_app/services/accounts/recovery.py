@@ -13,6 +13,7 @@ from lambda_app.core.security.password_rules import validate_password_strength
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
 from lambda_app.models import MailPurpose, User
+from lambda_app.repositories.accounts.identities import IdentityRepository
 from lambda_app.repositories.accounts.mail_allowances import (
     MAIL_WINDOW,
     MAILS_BY_ACCOUNT,
@@ -24,6 +25,7 @@ from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.sharing.named_access import NamedAccessRepository
 from lambda_app.repositories.sharing.open_access import OpenAccessRepository
 from lambda_app.services.accounts.request_limits import RequestLimits
+from lambda_app.services.accounts.sessions import PasswordSignInClosedError
 from lambda_app.services.accounts.users import AccountChange
 
 RESET_LIFETIME = timedelta(minutes=30)
@@ -36,10 +38,11 @@ if RESET_LIFETIME < MAIL_WINDOW or VERIFICATION_LIFETIME < MAIL_WINDOW:
 
 @dataclass(frozen=True, slots=True)
 class MailPolicy:
-    """Whether mail can be sent, and the base URL of the links in it."""
+    """Whether mail can be sent, the base URL of the links in it, and whether accounts can have passwords."""
 
     can_send: bool
     public_url: str
+    accepts_passwords: bool
 
 
 class MailTokenSpentError(GoneError):
@@ -71,6 +74,7 @@ class RecoveryService:
         mail_tokens: MailTokenRepository,
         allowances: MailAllowanceRepository,
         users: UserRepository,
+        identities: IdentityRepository,
         named_access: NamedAccessRepository,
         open_access: OpenAccessRepository,
         passwords: PasswordHasher,
@@ -80,6 +84,7 @@ class RecoveryService:
         self._allowances = allowances
         self._limits = RequestLimits(allowances)
         self._users = users
+        self._identities = identities
         self._named_access = named_access
         self._open_access = open_access
         self._passwords = passwords
@@ -90,6 +95,7 @@ class RecoveryService:
 
         None when the mail limit is reached, which does not depend on whether there is an account.
         """
+        self._require_passwords()
         if not self._limits.admit(MailPurpose.RESET_PASSWORD, email=email):
             return None
         mail = self._mail(
@@ -109,6 +115,7 @@ class RecoveryService:
         If the address was not confirmed before, another person may have registered it: everything that the account opened to others
         is closed too.
         """
+        self._require_passwords()
         user = self._require_user(token, MailPurpose.RESET_PASSWORD)
         self._take_over(user, token, MailPurpose.RESET_PASSWORD, password)
 
@@ -159,18 +166,24 @@ class RecoveryService:
         or contain its current password. Any other password becomes the new one: then everything that the account opened to others
         is closed, and every session and API key ends.
 
-        Raises MailTokenSpentError, PasswordRequiredError, WeakPasswordError.
+        Raises MailTokenSpentError, PasswordRequiredError, WeakPasswordError, PasswordSignInClosedError.
         """
         user = self._require_user(token, MailPurpose.VERIFY_EMAIL)
         is_own = caller is not None and caller.id == user.id
         if not is_own and password is None:
             raise PasswordRequiredError
+        if not is_own:
+            self._require_passwords()
         if is_own or self._passwords.verify(password or "", user.hashed_password):
             self._redeem(token, MailPurpose.VERIFY_EMAIL)
             self._named_access.activate(user.id, email=user.email)
             self._users.update(user.id, {"email_verified_at": clock.now()}, action="user.email_verified")
         else:
             self._take_over(user, token, MailPurpose.VERIFY_EMAIL, password or "")
+
+    def _require_passwords(self) -> None:
+        if not self._policy.accepts_passwords:
+            raise PasswordSignInClosedError
 
     def _take_over(self, user: User, token: str, purpose: MailPurpose, password: str) -> None:
         """Redeem the token, set the password, confirm the address and end every session."""
@@ -182,6 +195,8 @@ class RecoveryService:
             # Before the account is locked: transitions of files lock the file first.
             details["closed"] = self._open_access.close_all(user.id)
         self._redeem(token, purpose)
+        if user.email_verified_at is None:
+            details["identities"] = self._identities.remove_all(user.id)
         self._mail_tokens.invalidate_all(user.id, MailPurpose.RESET_PASSWORD)
         self._named_access.activate(user.id, email=user.email)
         changes = {"hashed_password": hashed_password, "email_verified_at": user.email_verified_at or clock.now()}

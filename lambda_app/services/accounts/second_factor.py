@@ -128,7 +128,7 @@ class SecondFactorService:
         self._policy = policy
         self._issuer = issuer
 
-    def start(self, user: User, *, current_password: str) -> FactorSecret:
+    def start(self, user: User, *, current_password: str | None) -> FactorSecret:
         """Create the secret of a second factor, which stays off until `confirm`. A secret of an earlier start is replaced.
 
         Raises CurrentPasswordError, SecondFactorOnError, ThrottledError.
@@ -159,12 +159,12 @@ class SecondFactorService:
         self._login_throttle.reset_code(user)
         return self._new_recovery_codes(user)
 
-    def renew_recovery_codes(self, user: User, *, current_password: str, otp: str) -> list[str]:
+    def renew_recovery_codes(self, user: User, *, current_password: str | None, otp: str) -> list[str]:
         """Replace the recovery codes. Raises CurrentPasswordError, NoSecondFactorError, BadSecondFactorError, ThrottledError."""
         self._require_both(user, current_password, otp)
         return self._new_recovery_codes(user, action="second_factor.recovery_codes_renewed")
 
-    def turn_off(self, user: User, *, current_password: str, otp: str) -> None:
+    def turn_off(self, user: User, *, current_password: str | None, otp: str) -> None:
         """Turn the second factor off.
 
         Raises CurrentPasswordError, NoSecondFactorError, BadSecondFactorError, MandatoryFactorError, ThrottledError.
@@ -175,7 +175,7 @@ class SecondFactorService:
         if not self._factors.clear(user.id, action="second_factor.disabled"):
             raise NoSecondFactorError
 
-    def reset(self, administrator: User, user_id: UUID, *, current_password: str, otp: str | None) -> Mail:
+    def reset(self, administrator: User, user_id: UUID, *, current_password: str | None, otp: str | None) -> Mail:
         """Turn the second factor of another account off, and return the mail to its owner. Superusers only.
 
         Raises PermissionDeniedError, CurrentPasswordError, NotFoundError, NoSecondFactorError, ConflictError, ThrottledError.
@@ -194,7 +194,7 @@ class SecondFactorService:
             raise NoSecondFactorError
         return Mail(to=user.email, subject="Two-factor sign-in was turned off", text=_RESET_MAIL)
 
-    def _require_both(self, user: User, current_password: str, otp: str) -> None:
+    def _require_both(self, user: User, current_password: str | None, otp: str) -> None:
         if not user.has_second_factor:
             raise NoSecondFactorError
         self._login_throttle.require_password(user, current_password, purpose=PasswordPurpose.CHANGE)

@@ -1,12 +1,14 @@
 """Sessions: sign-in, refresh, sign-out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, NotFoundError, PermissionDeniedError, TooManyRequestsError
-from lambda_app.core.request_context import request_context
+from lambda_app.core.request_context import current_session_id, request_context
 from lambda_app.core.security.keys import SigningKey, SigningKeys
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.random_tokens import derive_secret, hash_secret, new_secret
@@ -14,6 +16,7 @@ from lambda_app.core.security.tokens import AccessToken, AccessTokens
 from lambda_app.models import User, UserSession
 from lambda_app.repositories.accounts.deletions import AccountDeletionRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository, Successor
+from lambda_app.repositories.accounts.sign_in_attempts import AttemptKeys
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
@@ -46,6 +49,13 @@ class AccountDeletionPendingError(PermissionDeniedError):
 
     code = "account_deletion_pending"
     message = "This account is going to be deleted; to keep it, sign in with keep_account set to true"
+
+
+class PasswordSignInClosedError(PermissionDeniedError):
+    """The operator has closed the sign-in with passwords of this service."""
+
+    code = "password_sign_in_closed"
+    message = "This service accepts no passwords; sign in with one of its sign-in providers"
 
 
 class BadRefreshTokenError(NotAuthenticatedError):
@@ -96,10 +106,11 @@ class SessionPage:
 
 @dataclass(frozen=True, slots=True)
 class SessionPolicy:
-    """How long an unused session lasts, and whether sign-in needs a verified e-mail address."""
+    """How long an unused session lasts, whether sign-in needs a verified e-mail address, and whether passwords are accepted."""
 
     lifetime: timedelta
     requires_verified_email: bool
+    accepts_passwords: bool
     factor: FactorPolicy
 
 
@@ -134,7 +145,8 @@ class SessionService:
 
         Raises the errors of `verify_credentials`.
         """
-        return self._open(self.verify_credentials(email=email, password=password, otp=otp, keeps_account=keeps_account), email)
+        user = self.verify_credentials(email=email, password=password, otp=otp, keeps_account=keeps_account)
+        return self.open(user, attempt=attempt_keys(email))
 
     def verify_credentials(self, *, email: str, password: str, otp: str | None, keeps_account: bool = False) -> User:
         """Return the user with this e-mail and password, and this one-time code if the account has a second factor.
@@ -146,19 +158,30 @@ class SessionService:
             EmailNotVerifiedError: the credentials are correct, but the address must be verified first.
             AccountDeletionPendingError: the user asked to delete the account, and `keeps_account` does not cancel that.
             SecondFactorRequiredError, BadSecondFactorError: the password is correct, but the code is missing or wrong.
+            PasswordSignInClosedError: no password is accepted.
             ThrottledError: too many failed attempts.
         """
+        if not self._policy.accepts_passwords:
+            raise PasswordSignInClosedError
         user = self._login_throttle.verify_password(email=email, password=password, purpose=PasswordPurpose.SIGN_IN)
         if user is None:
             raise BadCredentialsError
+        user = self.require_admitted(user, otp=otp, keeps_account=keeps_account)
+        if user.hashed_password is not None and self._passwords.needs_rehash(user.hashed_password):
+            self._users.replace_hash(user, self._passwords.hash(password))
+        return user
+
+    def require_admitted(self, user: User, *, otp: str | None, keeps_account: bool) -> User:
+        """Return the user, who has proven who they are, if the account may be used now.
+
+        Raises EmailNotVerifiedError, SecondFactorRequiredError, BadSecondFactorError, AccountDeletionPendingError, ThrottledError.
+        """
         if self._policy.requires_verified_email and user.email_verified_at is None:
             self._login_throttle.record_refused_sign_in(user, reason="email_not_verified")
             raise EmailNotVerifiedError
         self._second_factor.require(user, otp)
         if user.deletion_at is not None:
             user = self._keep(user, keeps_account=keeps_account)
-        if self._passwords.needs_rehash(user.hashed_password):
-            self._users.replace_hash(user, self._passwords.hash(password))
         return user
 
     def verify_visitor(self, *, email: str, password: str, otp: str | None) -> User:
@@ -275,9 +298,10 @@ class SessionService:
 
     def open_approved(self, user: User) -> SignedIn:
         """Open a session that the user has approved in another one."""
-        return self._open(user, None)
+        return self.open(user)
 
-    def _open(self, user: User, email: str | None) -> SignedIn:
+    def open(self, user: User, *, attempt: AttemptKeys | None = None, details: Mapping[str, Any] | None = None) -> SignedIn:
+        """Start a session for a user who was admitted. `attempt` names the counters of failed attempts to reset."""
         now, context, refresh_token = clock.now(), request_context(), new_secret()
         session = UserSession(
             id=uuid4(),
@@ -290,7 +314,7 @@ class SessionService:
             user_agent=context.user_agent,
         )
         signed_in = self._signed_in(user, session, refresh_token)
-        self._sessions.open(session, hash_secret(refresh_token), attempt=None if email is None else attempt_keys(email))
+        self._sessions.open(session, hash_secret(refresh_token), attempt=attempt, details=details)
         return signed_in
 
     def _signed_in(self, user: User, session: UserSession, refresh_token: str) -> SignedIn:
@@ -301,9 +325,3 @@ class SessionService:
 
 def _derive_successor(key: SigningKey, refresh_token: str) -> str:
     return derive_secret(key.secret, purpose="refresh token", name=refresh_token)
-
-
-def current_session_id() -> UUID | None:
-    """Return the id of the session that authenticated the current request; None for an API key."""
-    kind, _, identity = (request_context().credential or "").partition(":")
-    return UUID(identity) if kind == "session" else None

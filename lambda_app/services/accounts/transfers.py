@@ -108,7 +108,7 @@ class TransferService:
         self._mover = mover
 
     def offer(
-        self, editor: User, user_id: UUID, *, recipient: str, current_password: str, otp: str | None
+        self, editor: User, user_id: UUID, *, recipient: str, current_password: str | None, otp: str | None
     ) -> tuple[FoundTransfer, Mail | None]:
         """Offer all files of the account to the account with the address `recipient`; return the mail to it, if one may be sent.
 

@@ -20,6 +20,7 @@ from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose
 from lambda_app.services.accounts.request_limits import RequestLimits
 from lambda_app.services.accounts.second_factor import SecondFactorVerifier
+from lambda_app.services.accounts.sessions import PasswordSignInClosedError
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 
 ROLE_FIELDS = frozenset({"is_active", "is_superuser"})
@@ -83,6 +84,7 @@ class UserService:
         named_access: NamedAccessRepository,
         open_registration: bool,
         requires_verified_email: bool,
+        accepts_passwords: bool,
     ) -> None:
         self._users = users
         self._shares = shares
@@ -94,6 +96,7 @@ class UserService:
         self._named_access = named_access
         self._open_registration = open_registration
         self._requires_verified_email = requires_verified_email
+        self._accepts_passwords = accepts_passwords
 
     def register(self, registration: UserCreate, *, registrar: User | None) -> User:
         """Create an account. `registrar` is the signed-in caller, if any; when registration is closed, it must be a superuser.
@@ -101,11 +104,13 @@ class UserService:
         Registrations are counted, except by superusers, before the password is hashed and before the result reveals whether the
         address has an account.
 
-        Raises RegistrationClosedError, WeakPasswordError, TooManyRegistrationsError, EmailTakenError.
+        Raises RegistrationClosedError, PasswordSignInClosedError, WeakPasswordError, TooManyRegistrationsError, EmailTakenError.
         """
         is_by_superuser = registrar is not None and registrar.is_superuser
         if not self._open_registration and not is_by_superuser:
             raise RegistrationClosedError
+        if not self._accepts_passwords and not is_by_superuser:
+            raise PasswordSignInClosedError
         validate_password_strength(registration.password, email=registration.email)
         if not is_by_superuser and not self._limits.admit(REGISTRATION_KIND, email=registration.email):
             raise TooManyRegistrationsError.until(clock.now() + MAIL_WINDOW)
@@ -177,6 +182,8 @@ class UserService:
             raise ConflictError("This account is going to be deleted; cancel the deletion first", code="deletion_pending")
         if not changes:
             return AccountChange(self.get_user(editor, user_id), None)
+        if "password" in changes and not self._accepts_passwords:
+            raise PasswordSignInClosedError
         if changes.keys() & PROTECTED_FIELDS:
             self._login_throttle.require_password(editor, current_password, purpose=PasswordPurpose.CHANGE)
             self._second_factor.require(editor, otp)

@@ -18,6 +18,7 @@ from lambda_app.schemas.files.file_lists import FileOrder, Order
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.files.files import READER_DOWNLOAD_URL_TTL_SECONDS
 from lambda_app.services.files.quota import Quota, QuotaExceededError
+from lambda_app.services.files.scans import withheld_error
 from lambda_app.storage.keys import archive_key, archive_request_key
 from lambda_app.storage.object_store import ObjectStore, PresignedRequest
 from lambda_app.storage.parts import MIB
@@ -134,6 +135,8 @@ class ArchiveService:
     def start_for_link(self, share: Share, files: Sequence[File]) -> Archive:
         """Queue an archive of a share link's files, and notify the worker. Visitors who request the same files share one archive.
 
+        Files that a malware scan withholds are left out. Raises the error of the first one if it withholds all.
+
         The limits apply to all links of the owner together: a limit per link could be evaded by creating and revoking links. As for
         the owner's own archives, a quota of 0 bytes excludes them. Raises NoRoomForArchiveError, TooLargeError, TooManyArchivesError,
         UnavailableError.
@@ -141,6 +144,10 @@ class ArchiveService:
         owner = self._archives.get_holder(share.owner_id)
         if owner is None or self._default_quota.of(owner).bytes == 0:
             raise NoRoomForArchiveError
+        refusals = [withheld_error(file) for file in files]
+        if refusals and refusals[0] is not None and all(refusals):
+            raise refusals[0]
+        files = [file for file, refusal in zip(files, refusals, strict=True) if refusal is None]
         archive = _new_archive(files, filename=DEFAULT_FILENAME, share_id=share.id, holder_id=share.owner_id)
         return self._queue(archive, files)
 

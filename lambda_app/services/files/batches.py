@@ -8,6 +8,7 @@ from lambda_app.models import File, FileStatus, User
 from lambda_app.repositories.files.batches import FileBatchRepository
 from lambda_app.repositories.files.files import FileForbiddenError, NoSuchFileError
 from lambda_app.services.files.files import READER_DOWNLOAD_URL_TTL_SECONDS, Download, download_content_type
+from lambda_app.services.files.scans import withheld_error
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.storage.object_store import ObjectStore
 
@@ -39,6 +40,8 @@ class FileBatchService:
             return NoSuchFileError() if file is None else FileForbiddenError()
         if file.status != FileStatus.AVAILABLE:
             return FileNotAvailableError(extra={"file_status": file.status})
+        if refusal := withheld_error(file):
+            return refusal
         content_type = download_content_type(file)
         lifetime = None if viewer is not None and viewer.id == file.owner_id else READER_DOWNLOAD_URL_TTL_SECONDS
         request = self._store.presign_download(

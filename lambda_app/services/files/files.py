@@ -19,6 +19,7 @@ from lambda_app.schemas.files.file_lists import FileFilter, FileOrder, OrderFiel
 from lambda_app.schemas.files.files import FileUpdate
 from lambda_app.schemas.page import Cursor
 from lambda_app.services.accounts.authentication import require_scope
+from lambda_app.services.files.scans import withheld_error
 from lambda_app.storage.content import FALLBACK_CONTENT_TYPE, served_content_type
 from lambda_app.storage.object_store import DownloadMethod, ObjectStore, PresignedRequest
 
@@ -204,7 +205,12 @@ def _require_revision(file: File, revisions: Collection[int] | None) -> None:
 def sign_download(
     store: ObjectStore, file: File | DownloadableFile, *, method: DownloadMethod = "GET", lifetime_seconds: int | None = None
 ) -> Download:
-    """Sign a download as an attachment, with a content type that browsers do not execute. Raises UnavailableError."""
+    """Sign a download as an attachment, with a content type that browsers do not execute.
+
+    Raises FileNotScannedError, FileInfectedError, FileUnscannableError, UnavailableError.
+    """
+    if refusal := withheld_error(file):
+        raise refusal
     content_type = download_content_type(file)
     request = store.presign_download(
         key=file.s3_key, filename=file.filename, content_type=content_type, method=method, lifetime_seconds=lifetime_seconds

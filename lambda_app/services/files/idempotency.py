@@ -9,7 +9,7 @@ from uuid import UUID
 
 from lambda_app.core import clock
 from lambda_app.core.errors import AppError, ConflictError, MalformedRequestError
-from lambda_app.db.errors import ConnectionLostError, StatementFailedError
+from lambda_app.db.errors import CANNOT_CONNECT_NOW, ConnectionLostError, StatementFailedError, sqlstate_of
 from lambda_app.models import IdempotencyKey
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 
@@ -130,5 +130,9 @@ class IdempotencyService:
         # It is unknown whether the lost statement took effect. If it created the resource, the key is marked done and is not
         # released. If it is still running, it will find the key released and create nothing. After a timeout there is no second
         # attempt: the request would wait for the database twice.
-        if isinstance(error.orig, ConnectionLostError) and not isinstance(error.orig.__cause__, TimeoutError):
+        # The same holds for a database that starts.
+        lost = error.orig
+        if not isinstance(lost, ConnectionLostError) or sqlstate_of(error) == CANNOT_CONNECT_NOW:
+            return
+        if not isinstance(lost.__cause__, TimeoutError):
             self._keys.release_after_reconnect(user_id=request.user_id, resource_id=resource_id)

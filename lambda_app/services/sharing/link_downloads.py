@@ -61,7 +61,7 @@ class LinkDownloadService:
             if granted.file is not None:
                 return sign_download(self._store, granted.file, lifetime_seconds=LINK_DOWNLOAD_URL_TTL_SECONDS).request
         with self._in_steps() as links:
-            raise links.refusal_of_download(address, Visitor(caller, share_token))
+            raise links.refusal_of_download(address, Visitor(caller, share_token), file_id)
 
     def sign_head(self, address: str, file_id: UUID, submitted: SubmittedCredential | None, share_token: str | None) -> PresignedRequest:
         """Sign a HEAD request, which is not counted. Raises the errors of `start_download`."""

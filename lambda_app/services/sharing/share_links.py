@@ -19,6 +19,7 @@ from lambda_app.services.accounts.login_throttle import LoginThrottle, attempt_k
 from lambda_app.services.accounts.sessions import SessionService
 from lambda_app.services.archives.archives import CONTENT_TYPE as ARCHIVE_CONTENT_TYPE
 from lambda_app.services.files.files import sign_download
+from lambda_app.services.files.scans import withheld_error
 from lambda_app.storage.object_store import ObjectStore, PresignedRequest
 
 
@@ -88,13 +89,20 @@ class ShareLinkService:
         """Sign a HEAD request for a download, which is not counted. Raises ListingOnlyError and the errors of `open`."""
         file = self._links.check(address, file_id, self._access_context(address, visitor))
         if file is None:
-            raise self.refusal_of_download(address, visitor)
+            raise self.refusal_of_download(address, visitor, file_id)
         return sign_download(self._store, file, method="HEAD", lifetime_seconds=LINK_DOWNLOAD_URL_TTL_SECONDS).request
 
-    def refusal_of_download(self, address: str, visitor: Visitor) -> AppError:
-        """Return the error for a download that was not granted: ListingOnlyError, or raise one of the errors of `open`."""
-        found = self._require_open(address, self._access_context(address, visitor))
-        return NoSuchLinkError() if found.share.allows_download else ListingOnlyError()
+    def refusal_of_download(self, address: str, visitor: Visitor, file_id: UUID) -> AppError:
+        """Return the error for a download that was not granted, or raise one of the errors of `open`.
+
+        The error is ListingOnlyError, or that of a file which a malware scan withholds.
+        """
+        access = self._access_context(address, visitor)
+        found = self._require_open(address, access)
+        if not found.share.allows_download:
+            return ListingOnlyError()
+        withheld = self._links.get_withheld(address, file_id, access)
+        return (None if withheld is None else withheld_error(withheld)) or NoSuchLinkError()
 
     def open_for_download(self, address: str, visitor: Visitor) -> OpenShare:
         """Return the link's files if the link allows downloads, without counting. Raises ListingOnlyError and the errors of `open`."""

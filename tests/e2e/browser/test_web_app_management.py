@@ -1,14 +1,18 @@
 """Addresses of links and file requests, changes of many files, and the administration of accounts, in the web app in a real browser."""
 
-import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import pytest
 from sqlalchemy import text as sql
 
+from lambda_app.core import clock
+from lambda_app.core.security.random_tokens import hash_secret, new_secret
+from lambda_app.models import Invitation
 from tests.e2e.browser.conftest import Site
 from tests.e2e.browser.steps import Results, Steps, choose_action, console_messages, failures, keeps_policy, sign_in
 from tests.support.accounts import Account, make_account, make_file
@@ -16,6 +20,7 @@ from tests.support.second_factor import set_up
 from tests.support.shares import make_share
 
 TITLE = "Photos of the feast"
+INVITED, INVITED_PASSWORD = "invited-in-a-browser@example.com", "a sentence is a good password"
 RECIPIENT = "grace@example.com"
 HOOK = "http://127.0.0.1:9/hook"
 MANY = 12
@@ -86,6 +91,25 @@ def program(client: httpx.Client) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
+def invitation(site: Site, operator: Account) -> str:
+    """The token of an invitation to create an account."""
+    token, now = new_secret(), clock.now()
+    times = {"created_at": now, "sent_at": now, "expires_at": now + timedelta(days=1)}
+    with site.services.unit_of_work() as session:
+        session.add(Invitation(id=uuid4(), inviter_id=operator.id, email=INVITED, token_hash=hash_secret(token), **times))
+    return token
+
+
+@pytest.fixture(scope="module")
+def unprotected(site: Site) -> Account:
+    """An account that must set up a second factor."""
+    account = make_account(site.services)
+    with site.services.engine.begin() as connection:
+        connection.execute(sql('UPDATE "user" SET requires_second_factor = true WHERE id = :id'), {"id": account.id})
+    return account
+
+
+@pytest.fixture(scope="module")
 def results(
     site: Site,
     link: dict[str, Any],
@@ -97,6 +121,8 @@ def results(
     careful: tuple[Account, list[str]],
     collector: tuple[Account, list[str]],
     program: dict[str, Any],
+    invitation: str,
+    unprotected: Account,
     visit: Callable[[dict[str, Any]], Results],
 ) -> Results:
     """The results of all jobs, run in one browser."""
@@ -140,12 +166,27 @@ def results(
             ),
         ],
         "files of one account": [
-            *(*as_operator, *find_member, *choose_action(member.email, "Show files"), {"see": "notes of the member.txt"}),
+            *(*as_operator, *find_member, *choose_action(member.email, "Sessions and links"), {"see": "Unknown program"}),
+            *({"see": "None"}, {"axe": True}, {"key": "Escape"}, *choose_action(member.email, "Show in audit log")),
+            *({"see": "file.available"}, {"see": "notes of the member.txt"}, {"axe": True}, *find_member),
+            *(*choose_action(member.email, "Show files"), {"see": "notes of the member.txt"}),
             *({"see": member.email}, {"axe": True}, {"resize": 320}),
         ],
         "unconfirmed": [
             *(*sign_in(member.email, member.password), {"see": "Files", "role": "heading"}, {"open": f"{site.url}/settings"}),
-            *({"see": "Until you confirm the address"}, {"idle": True}, {"axe": True}),
+            *({"see": "Until you confirm the address"}, {"see": "file.available"}, {"idle": True}, {"axe": True}),
+            *({"click": "Request export"}, {"fill": "Current password", "value": member.password, "within": "dialog"}),
+            *({"click": "Request export", "within": "dialog"}, {"see": "The export is being built."}, {"resize": 320}),
+        ],
+        "invitation": [
+            *({"open": f"{site.url}/invitation#token={invitation}"}, {"see": "Choose a password for your new account."}, {"axe": True}),
+            *({"fill": "New password", "value": INVITED_PASSWORD}, {"click": "Accept"}, {"see": "The invitation is accepted."}),
+            *({"click": "To the sign-in", "role": "link"}, *sign_in(INVITED, INVITED_PASSWORD), {"see": "Files", "role": "heading"}),
+        ],
+        "required factor": [
+            *(*sign_in(unprotected.email, unprotected.password), {"see": "Set up a second factor", "role": "heading"}, {"axe": True}),
+            *({"open": f"{site.url}/settings"}, {"see": "Set up a second factor", "role": "heading"}, {"click": "Sign out"}),
+            {"see": "Sign in"},
         ],
     }
     account, (code, other, *_) = careful
@@ -247,6 +288,12 @@ def test_approved_program_is_signed_in(results: Results, client: httpx.Client, o
     assert me["id"] == str(owner.id)
 
 
+def test_invited_person_has_an_account_with_a_confirmed_address(results: Results, client: httpx.Client, operator: Account) -> None:
+    assert results["invitation"]["path"] == "/files"
+    found = client.get("/api/v1/users/", params={"search": INVITED}, headers=operator.headers).raise_for_status().json()
+    assert [(account["email"], account["email_verified"]) for account in found] == [(INVITED, True)]
+
+
 def test_many_files_are_changed_by_one_request(results: Results, client: httpx.Client, collector: tuple[Account, list[str]]) -> None:
     account, _ = collector
     paths = [urlsplit(url).path for url in results["many files"]["requests"]]
@@ -267,7 +314,7 @@ def test_buttons_for_many_files_fit_a_narrow_screen(results: Results) -> None:
 def test_pages_have_no_accessibility_violations(results: Results) -> None:
     reports = [report for result in results.values() for report in result["axe"]]
 
-    assert len(reports) == 17
+    assert len(reports) == 21
     assert [report["violations"] for report in reports if report["violations"]] == []
 
 
@@ -279,6 +326,6 @@ def test_browser_reports_neither_errors_nor_violations_of_the_policy(results: Re
     messages = console_messages(results)
 
     # The browser itself reports the refusals.
-    for name in ("role", "second factor", "turns the factor on"):
-        assert [message for message in messages.pop(name, []) if not re.search("status of (401|403|422)", message)] == []
+    for name in ("role", "second factor", "turns the factor on", "invitation", "required factor", "unconfirmed"):
+        assert [message for message in messages.pop(name, []) if not re.search("status of (401|403|404|422)", message)] == []
     assert messages == {}

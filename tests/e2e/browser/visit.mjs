@@ -3,10 +3,11 @@
 //   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [...], dark?, script?, width?, keepsPolicy?, storage?, cpuSlowdown?}}
 //
 // Steps of users: fill, press, follow, download, open, resize; with the keyboard: tab, key, choose (files).
+// At the test's OpenID provider: provider (sign in and agree).
 // Other steps: see (wait for a text), progress (read the progress bars), axe (check accessibility), call (send an API request),
 // store (let requests to S3, or those with an `address`, fail, wait or work), stored (wait until S3 has stored n bodies), busy (let the API return 429 once per URL), place (note how far a navigation is from the left), frame (show the page in another site's
 // frame), attack (try what an injected script could do).
-// Steps for the web app, which changes screens without a navigation: click (role, within), type, upload (files by the mouse), gone (wait until
+// Steps for the web app, which changes screens without a navigation: click (role, within), check, type, upload (files by the mouse), gone (wait until
 // a text has gone), focused (wait until a field has the focus), idle (wait until nothing loads), reload, secondTab (steps in a new tab of the same browser), visitor (steps at the address in a field, in another browser),
 // newTab (close the tab at once, and run steps in a new one), network (off or on), refuse (answer requests with an error), uploadFolder, paste, drop,
 // append (change a file on the disk), slow (limit uploads to n bytes per second), sent (wait until all uploads together have reached n percent), shot (save a screenshot). A file has `base64`, or `size` for a large one; with `isKept`, it is the one that an earlier step made.
@@ -114,6 +115,10 @@ async function runStep(step, page, result) {
   } else if (step.choose) {
     const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Enter")]);
     await chooser.setFiles(await chosenFiles(step.choose));
+  } else if (step.provider) {
+    await signInAtProvider(page, step.provider);
+  } else if (step.check) {
+    await page.getByLabel(step.check, { exact: true }).check();
   } else if (step.click) {
     await target(step, page).click();
   } else if (step.type) {
@@ -206,6 +211,21 @@ async function runStep(step, page, result) {
     await page.evaluate(axeSource);
     const report = await page.evaluate(() => globalThis.axe.run());
     result.axe.push({ violations: report.violations.map((rule) => `${rule.id}: ${rule.nodes.map((node) => node.html)}`), passes: report.passes.length });
+  }
+}
+
+/** Sign in at the test's OpenID provider, and agree. */
+async function signInAtProvider(page, login) {
+  await page.waitForURL(/\/\/localhost:/);
+  while (page.url().includes("//localhost:")) {
+    const field = page.locator('input[name="login"]');
+    const button = page.getByRole("button", { name: /^(Sign-in|Continue)$/ });
+    await button.waitFor();
+    if (await field.isVisible()) {
+      await field.fill(login);
+      await page.locator('input[name="password"]').fill("any password");
+    }
+    await Promise.all([page.waitForNavigation(), button.click()]);
   }
 }
 

@@ -13,6 +13,7 @@ UNSUPPORTED_TYPES: dict[str, dict[str, str]] = {
     "AWS::EC2::FlowLog": {},
     "AWS::EC2::SecurityGroupEgress": {},
     "AWS::EC2::SecurityGroupIngress": {},
+    "AWS::GuardDuty::MalwareProtectionPlan": {},
     "AWS::Logs::QueryDefinition": {},
     "AWS::RDS::DBProxy": {"Endpoint": "127.0.0.1", "DBProxyArn": "arn:aws:rds:us-east-1:000000000000:db-proxy:prx-emulated"},
     "AWS::RDS::DBProxyTargetGroup": {},
@@ -23,6 +24,7 @@ UNSUPPORTED_TYPES: dict[str, dict[str, str]] = {
 MISSING_ATTRIBUTES = {
     ("AWS::EC2::VPC", "CidrBlock"): "10.0.0.0/16",
     **{("AWS::SES::EmailIdentity", f"DkimDNSToken{part}{number}"): "emulated" for part in ("Name", "Value") for number in (1, 2, 3)},
+    ("AWS::RDS::DBCluster", "Endpoint.Address"): "127.0.0.1",
     ("AWS::RDS::DBInstance", "MasterUserSecret.SecretArn"): "arn:aws:secretsmanager:us-east-1:000000000000:secret:rds-owner",
 }
 """Attributes that the emulator does not return, with substitutes."""

@@ -21,6 +21,7 @@ from infra.package.__main__ import build
 from infra.package.artifact import Artifact
 from tests.e2e.deploy.assembly import adapt
 from tests.e2e.deploy.cloud import ACCOUNT, CDK, REGION, ROOT, Cloud, DeployError, running_cloud
+from tests.support.pausing import PausingProxy
 
 STACK = "WeUpload-dev"
 MIGRATIONS = "lambda_app/db/migrations/versions"
@@ -28,7 +29,7 @@ MIGRATIONS = "lambda_app/db/migrations/versions"
 
 @dataclass(frozen=True)
 class Deployment:
-    """The dev stage in the emulated account, and the PostgreSQL that replaces RDS."""
+    """A stage in the emulated account, and the PostgreSQL that replaces RDS."""
 
     cloud: Cloud
     postgres: Postgres
@@ -36,13 +37,16 @@ class Deployment:
     app_password: str
     package: Artifact
     folder: Path
+    stage: str = "dev"
+    proxy: PausingProxy | None = None
+    """What the application connects to instead of PostgreSQL itself."""
 
     def deploy(self, package: Artifact, **settings: str) -> str:
         """Synthesise the app with these settings, adapt it to the emulator and deploy all stacks. Return the command's output."""
         assembly = self.folder / f"assembly-{package.digest[:12]}"
         shutil.rmtree(assembly, ignore_errors=True)
         command = [str(CDK), "synth", "--quiet", "--output", str(assembly), "--app", f"{sys.executable} -m infra.app", "--no-notices"]
-        context = {"stage": "dev", "package": str(package.zip.parent), **settings}
+        context = {"stage": self.stage, "package": str(package.zip.parent), **settings}
         command += [part for name, value in context.items() for part in ("--context", f"{name}={value}")]
         synthesis = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if synthesis.returncode:
@@ -50,7 +54,9 @@ class Deployment:
         here = {"ENVIRONMENT": "local", "AWS_ENDPOINT_URL": self.cloud.endpoint_url, "S3_PUBLIC_ENDPOINT_URL": self.cloud.endpoint_url}
         as_owner = self.postgres.url(self.database)
         as_app = as_owner.replace(f"postgres:{self.postgres.password}@", f"we_upload:{self.app_password}@")
-        owner = here | {"DATABASE_URL": as_owner, "DATABASE_SECRET_ARN": None}
+        if self.proxy is not None:
+            as_app = self.proxy.url_for(as_app)
+        owner = here | {"DATABASE_URL": as_owner, "DATABASE_SECRET_ARN": None, "DATABASE_IAM_AUTH": None}
         app = here | {"DATABASE_URL": as_app, "DATABASE_IAM_AUTH": None}
         handlers = {path.stem for path in (ROOT / "lambda_app" / "handlers").glob("[!_]*.py")}
         environments = {f"lambda_app.handlers.{name}.handler": app for name in handlers}

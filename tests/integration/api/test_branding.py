@@ -65,6 +65,26 @@ def test_pages_show_name_logo_and_accent(branded: httpx.Client, owner: Account) 
         assert policy_of(response)["img-src"] == "'self'"
 
 
+def test_recipients_and_guests_can_report_abuse(settings: Settings, services: Services) -> None:
+    owner = make_account(services)
+    app = create_app(settings.model_copy(update={"abuse_email": "abuse+files@example.com"}), services)
+    with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url="https://api.test", headers=BROWSER) as client:
+        file = str(make_file(client, owner)["id"])
+        urls = [make_share(client, owner, file, **options)["url"] for options in ({}, {"password": "swordfish"})]
+        urls.append(client.post("/api/v1/file-requests", json={"title": "Photos"}, headers=owner.headers).json()["url"])
+        for url in urls:
+            (link,) = [anchor for anchor in Page(client.get(url)).all("a") if str(anchor["href"]).startswith("mailto:")]
+            assert link["href"] == f"mailto:abuse%2Bfiles@example.com?subject=Abuse%20report%3A%20{url}"
+        # A page that does not exist is no link of another person.
+        assert "mailto:" not in client.get("/s/none").text
+
+
+def test_pages_have_no_link_for_reports_without_an_address(branded: httpx.Client, owner: Account) -> None:
+    share = make_share(branded, owner, str(make_file(branded, owner)["id"]))
+
+    assert "mailto:" not in branded.get(share["url"]).text
+
+
 def test_web_app_starts_with_name_logo_and_accent(branded: httpx.Client) -> None:
     response = branded.get("/files")
 

@@ -20,6 +20,8 @@ def test_configuration_is_public(client: httpx.Client, settings: Settings) -> No
         "version": __version__,
         "registration_open": True,
         "mail_available": settings.can_send_mail,
+        "password_sign_in": True,
+        "sign_in_providers": [],
         "invitations_by_users": False,
         "second_factor_required_for": "",
         "email_verification_required": False,

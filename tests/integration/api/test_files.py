@@ -72,6 +72,8 @@ def test_downloaded_file_equals_the_uploaded_file(client: httpx.Client, owner: A
         "owner_id": str(owner.id),
         "status": "available",
         "detected_content_type": None,
+        "scan_status": "none",
+        "is_withheld": False,
         "is_multipart": False,
         "part_size_bytes": None,
         "upload_expires_at": None,

@@ -100,6 +100,24 @@ def test_guests_of_file_requests_read_the_name_only_if_the_owner_shows_it(client
     assert ("Dana Ölund" in page.text) is is_shown
 
 
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_recipients_of_a_file_read_the_name_only_if_the_owner_shows_it(
+    client: httpx.Client, owner: Account, stranger: Account, is_shown: bool
+) -> None:
+    client.patch(ME, json=PROFILE | {"shows_name_on_links": is_shown}, headers=owner.headers)
+    file = make_file(client, owner, filename="ab.txt")
+    assert file["owner_display_name"] is None
+    grant = {"user_id": str(stranger.id), "role": "viewer"}
+    assert client.put(f"/api/v1/files/{file['id']}/grants", json=grant, headers=owner.headers).status_code == 200
+
+    # A text of fewer than three characters is searched by another statement.
+    for query in ({}, {"q": "ab.txt"}, {"q": "ab"}):
+        listed = client.get("/api/v1/files", params={"shared": "with_me", **query}, headers=stranger.headers).json()[0]
+        assert (listed["id"], listed["owner_display_name"]) == (file["id"], PROFILE["display_name"] if is_shown else None)
+    own = client.get("/api/v1/files", params={"shared": "by_me"}, headers=owner.headers).json()[0]
+    assert (own["id"], own["owner_display_name"]) == (file["id"], None)
+
+
 def test_markup_in_a_name_is_shown_as_text(client: httpx.Client, owner: Account) -> None:
     client.patch(ME, json={"display_name": "<script>alert(1)</script>", "shows_name_on_links": True}, headers=owner.headers)
     share = make_share(client, owner, make_file(client, owner)["id"])

@@ -22,6 +22,8 @@ from tests.support.shares import make_share
 ME = "/api/v1/users/me"
 OPEN = {
     "GET /users/me",
+    "GET /users/me/identities",
+    "POST /users/me/proof",
     "POST /users/me/second-factor",
     "POST /users/me/second-factor/confirm",
     "POST /login/logout",

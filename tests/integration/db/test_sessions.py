@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, exc, insert, select, text
 from sqlalchemy.engine import make_url
 
-from lambda_app.core.errors import DatabaseUnavailableError, MalformedRequestError, UnavailableError
+from lambda_app.core.errors import DatabaseStartingError, DatabaseUnavailableError, MalformedRequestError, UnavailableError
 from lambda_app.db.health import DatabaseProbe
 from lambda_app.db.session import create_session_factory, session_scope, translate_database_error
 from tests.integration.db.notes import note
@@ -148,6 +148,7 @@ def test_probe_closes_its_connection(make_engine: Callable[..., Engine], proxy: 
         ("40P01", UnavailableError, "serialization_conflict"),
         ("57014", DatabaseUnavailableError, "database_unavailable"),
         ("53300", DatabaseUnavailableError, "database_unavailable"),
+        ("57P03", DatabaseStartingError, "database_starting"),
         ("08P01", DatabaseUnavailableError, "database_unavailable"),
         ("22001", MalformedRequestError, "malformed_request"),
         ("22P02", MalformedRequestError, "malformed_request"),

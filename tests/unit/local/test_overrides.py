@@ -40,13 +40,16 @@ def test_make_help_lists_the_overrides() -> None:
 @pytest.mark.parametrize("name", sorted(OVERRIDES))
 def test_every_override_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     values = {
+        "ABUSE_EMAIL": "abuse@example.com",
         "API_URL": "http://files.test:8000",
         "API_V1_STR": "/v1",
         "AWS_REGION": "eu-west-1",
         "BACKEND_CORS_ORIGINS": "https://app.example.com",
         "BRAND_ACCENT": "#7a1fa2",
         "BRAND_LOGO_FILE": str(CHECKOUT / "web" / "src" / "assets" / "logo.svg"),
+        "IDENTITY_PROVIDERS": '[{"id": "a", "name": "A", "issuer": "https://a.example.com", "client_id": "c"}]',
         "LOG_LEVEL": "DEBUG",
+        "PASSWORD_SIGN_IN": "true",
         "OPEN_REGISTRATION": "false",
         "PUBLIC_URL": "http://app.test:5173",
         "REQUIRE_VERIFIED_EMAIL": "true",

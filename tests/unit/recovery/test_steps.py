@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,8 @@ class FakeAccount:
     def restore_db_cluster_to_point_in_time(self, *, DBClusterIdentifier: str, SourceDBClusterIdentifier: str, **settings: Any) -> None:
         assert settings["EnableIAMDatabaseAuthentication"] is True
         assert settings["DBClusterParameterGroupName"] == "parameters"
-        self.clusters[DBClusterIdentifier] = self._source() | {"Content": f"backup of {SourceDBClusterIdentifier}"}
+        scaling = {"ServerlessV2ScalingConfiguration": settings["ServerlessV2ScalingConfiguration"]}
+        self.clusters[DBClusterIdentifier] = self._source() | scaling | {"Content": f"backup of {SourceDBClusterIdentifier}"}
 
     def create_db_instance(self, *, DBInstanceIdentifier: str, DBClusterIdentifier: str, **_: Any) -> None:
         self.instances[DBInstanceIdentifier] = self._member(DBInstanceIdentifier, DBClusterIdentifier)
@@ -178,6 +180,7 @@ STAGE = Stage(
     name="prod",
     cluster=CLUSTER,
     instances=(WRITER, STANDBY),
+    has_proxy=True,
     functions=tuple(FUNCTIONS),
     outputs={"MigrateFunction": "Migrate", "SweepFunction": "Sweep", "AdminFunction": "Admin"},
 )
@@ -258,7 +261,7 @@ def test_single_instance_is_restored(restore: Callable[..., Restore]) -> None:
     del account.instances[STANDBY]
     account.target = WRITER
 
-    restore(account, Stage("prod", None, (WRITER,), STAGE.functions, STAGE.outputs)).run()
+    restore(account, replace(STAGE, cluster=None, instances=(WRITER,))).run()
 
     assert account.instances[WRITER]["Content"] == "backup"
     assert set(account.instances) == {WRITER, f"{WRITER}-damaged-{LABEL}"}
@@ -292,3 +295,16 @@ def test_time_is_in_utc() -> None:
     assert parse_time(None) is None
     assert str(parse_time("2026-11-28T05:00:00+01:00")) == "2026-11-28 04:00:00+00:00"
     assert steps.WAIT_SECONDS >= 1800
+
+
+def test_stage_without_a_proxy_is_restored_and_keeps_its_pause(restore: Callable[..., Restore]) -> None:
+    account = FakeAccount()
+    scaling = {"MinCapacity": 0.0, "MaxCapacity": 2.0, "SecondsUntilAutoPause": 300}
+    account.clusters[CLUSTER]["ServerlessV2ScalingConfiguration"] = scaling
+    proxied = account.target
+
+    restore(account, replace(STAGE, instances=(WRITER,), has_proxy=False)).run()
+
+    assert account.clusters[CLUSTER]["Content"] == f"backup of {CLUSTER}"
+    assert account.clusters[CLUSTER]["ServerlessV2ScalingConfiguration"] == scaling
+    assert account.target == proxied

@@ -1,6 +1,7 @@
 /** Changes of another account that need the superuser's own password: role, address, password. */
 
 import type { User, UserUpdate } from "@we-upload/client";
+import { accounts } from "../core/account-services";
 import { api } from "../core/api";
 import { t } from "../core/language";
 import { s } from "../core/screen-texts";
@@ -76,6 +77,46 @@ export function PasswordDialog(props: AccountDialogProps) {
     >
       <p class="soft">{s.admin.setPasswordText}</p>
       <NewPassword label={s.reset.password} isBig={false} />
+      <OwnPassword />
+    </FormDialog>
+  );
+}
+
+/** Require a second factor of an account, or leave it to the server's rule. */
+export function FactorDialog(props: AccountDialogProps) {
+  const { account, onClose } = props;
+  const save = saver(props);
+  const isRequired = !account.requires_second_factor;
+  const title = isRequired ? s.leaving.requireFactor : s.leaving.factorOptional;
+  return (
+    <FormDialog title={title} subtitle={account.email} submit={title} act={(fields) => save(fields, { requires_second_factor: isRequired })} onClose={onClose}>
+      <p class="soft">{isRequired ? s.leaving.requireFactorText : s.leaving.factorOptionalText}</p>
+      <OwnPassword />
+    </FormDialog>
+  );
+}
+
+/** Offer all files of an account to another account. */
+export function TransferDialog({ account, onClose }: AccountDialogProps) {
+  const offer = async (fields: FormData) => {
+    const transfer = await accounts.transfers.offer(account.id, { email: textOf(fields, "email"), ...ownCredentials(fields) });
+    showToast(s.leaving.transfer.to(transfer.to_email), { icon: "files" });
+  };
+  return (
+    <FormDialog title={s.leaving.transfer.start} subtitle={account.email} submit={s.leaving.transfer.start} act={offer} onClose={onClose}>
+      <p class="soft">{s.leaving.transfer.text}</p>
+      <Field label={s.leaving.transfer.recipient} type="email" name="email" required maxLength={254} autoComplete="off" autoFocus />
+      <OwnPassword />
+    </FormDialog>
+  );
+}
+
+/** Close an account, which is deleted after the period of grace. */
+export function DeletionDialog({ account, onClose, onSaved }: AccountDialogProps) {
+  const remove = async (fields: FormData) => onSaved(await accounts.ofUser.deleteUser(account.id, ownCredentials(fields)));
+  return (
+    <FormDialog title={s.settings.deleteAccount} subtitle={account.email} submit={s.settings.deleteAccount} isDangerous act={remove} onClose={onClose}>
+      <p class="soft">{s.leaving.deletionText}</p>
       <OwnPassword />
     </FormDialog>
   );

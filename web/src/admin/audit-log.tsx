@@ -11,12 +11,15 @@ import { DataTable, Loaded, ShowMore, type Column } from "../ui/data-table";
 import { Icon } from "../ui/icon";
 
 const AUDIT_STEP = 100;
+const DAY_MS = 86_400_000;
 
 export function AuditLog() {
   const [events, setEvents] = useState<readonly AuditEvent[] | null>(null);
   const [hasMore, setMore] = useState(false);
   const [error, setError] = useState<unknown>(null);
   const [action, setAction] = useState("");
+  const [since, setSince] = useState("");
+  const [until, setUntil] = useState("");
   const actor = location.value.query.get("actor");
   async function load(before: number | null): Promise<void> {
     setError(null);
@@ -25,6 +28,9 @@ export function AuditLog() {
         limit: AUDIT_STEP,
         ...(before === null ? {} : { before }),
         ...(actor === null ? {} : { actor_id: actor }),
+        // The days of the reader's time zone; the last one is included.
+        ...(since === "" ? {} : { since: new Date(`${since}T00:00`).toISOString() }),
+        ...(until === "" ? {} : { until: new Date(new Date(`${until}T00:00`).getTime() + DAY_MS).toISOString() }),
         ...(action.trim() === "" ? {} : { action: action.trim() }),
       });
       setEvents((known) => (before === null ? page : [...(known ?? []), ...page]));
@@ -33,7 +39,7 @@ export function AuditLog() {
       setError(cause);
     }
   }
-  useEffect(() => void load(null), [actor, action]);
+  useEffect(() => void load(null), [actor, action, since, until]);
   return (
     <section class="card">
       <div class="pad row between tight wrap">
@@ -44,6 +50,8 @@ export function AuditLog() {
               {s.admin.oneAccount} <Icon name="x" size="s" />
             </button>
           )}
+          <input class="input day" type="date" aria-label={s.leaving.since} value={since} onChange={(event) => setSince(event.currentTarget.value)} />
+          <input class="input day" type="date" aria-label={s.leaving.until} value={until} onChange={(event) => setUntil(event.currentTarget.value)} />
           <div class="search">
             <label class="sr" for="audit-action">
               {s.admin.action}
@@ -73,11 +81,12 @@ function columns(): readonly Column<AuditEvent>[] {
         <>
           <span class="mono strong">{event.action}</span>
           <span class="two" title={event.subject ?? ""}>
-            {[event.subject, Object.keys(event.details).length > 0 ? JSON.stringify(event.details) : ""].filter(Boolean).join(" · ")}
+            {[event.subject_name ?? event.subject, Object.keys(event.details).length > 0 ? JSON.stringify(event.details) : ""].filter(Boolean).join(" · ")}
           </span>
         </>
       ),
     },
+    { head: s.admin.user, class: "wide", cell: (event) => event.actor_name ?? "–" },
     { head: s.admin.source, class: "wide nowrap", cell: (event) => event.source_address ?? "–" },
     {
       head: s.admin.time,

@@ -7,6 +7,7 @@ import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { showProblem } from "../core/problems";
 import { navigate } from "../core/router";
+import { serverConfig } from "../core/server-config";
 import { user } from "../core/session";
 import { showToast } from "../core/toasts";
 import { Avatar, Badge, Empty } from "../ui/controls";
@@ -15,7 +16,9 @@ import { ConfirmDialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
 import { Icon } from "../ui/icon";
 import type { MenuItem } from "../ui/menu";
-import { AddressDialog, PasswordDialog, RoleDialog } from "./account-dialogs";
+import { showAccess } from "./account-access";
+import { AddressDialog, DeletionDialog, FactorDialog, PasswordDialog, RoleDialog, TransferDialog } from "./account-dialogs";
+import { invite, showInvitations } from "./invitations";
 import { QuotaDialog } from "./quota-dialog";
 
 const PEOPLE_STEP = 50;
@@ -70,6 +73,9 @@ export function People() {
       : ([{ label: s.admin.confirmEmail, icon: "check", run: () => void update(account, { email_verified: true }, s.admin.emailConfirmed(account.email)) }] as const)),
     { label: s.admin.setPassword, icon: "key", run: () => openDialog(PasswordDialog, account) },
     { label: account.is_superuser ? s.admin.demote : s.admin.promote, icon: "shield", run: () => openDialog(RoleDialog, account) },
+    { label: account.requires_second_factor ? s.leaving.factorOptional : s.leaving.requireFactor, icon: "shield", run: () => openDialog(FactorDialog, account) },
+    { label: s.leaving.transfer.start, icon: "files", run: () => openDialog(TransferDialog, account) },
+    ...(account.deletion_at === null ? ([{ label: s.settings.deleteAccount, icon: "trash", isDangerous: true, run: () => openDialog(DeletionDialog, account) }] as const) : []),
     account.is_active
       ? { label: s.admin.disable, icon: "x", isDangerous: true, run: () => confirmDisable(account) }
       : { label: s.admin.enable, icon: "check", run: () => void update(account, { is_active: true }, s.admin.enabled(account.email)) },
@@ -81,6 +87,7 @@ export function People() {
       icon: "chart",
       run: () => showDialog((close) => <QuotaDialog account={account} usage={usages.get(account.id) ?? null} onClose={close} onSaved={() => void readUsage(account)} />),
     },
+    { label: s.leaving.access, icon: "key", run: () => showAccess(account) },
     { label: s.admin.showAudit, icon: "list", run: () => navigate(`/admin?tab=audit&actor=${account.id}`) },
     { label: s.admin.endSessions, icon: "out", run: () => void api.admin.endSessions(account.id).then(() => showToast(s.admin.sessionsEnded, { icon: "out" }), showProblem) },
     // Changes of the own account are in the settings.
@@ -108,6 +115,16 @@ export function People() {
     <section class="card">
       <div class="pad row between tight wrap">
         <h2>{s.admin.tabs.people}</h2>
+        {serverConfig.value?.mail_available !== false && (
+          <div class="row wrap">
+            <button type="button" class="btn small" onClick={showInvitations}>
+              {s.leaving.invitations}
+            </button>
+            <button type="button" class="btn small" onClick={invite}>
+              {s.leaving.invite}
+            </button>
+          </div>
+        )}
         <div class="search">
           <label class="sr" for="people-search">
             {s.admin.searchPeople}

@@ -4,7 +4,7 @@ import { signal } from "@preact/signals";
 import { BASE_PATH, appHref } from "./base-path";
 
 /** App paths have one segment, so that the relative addresses of scripts and styles hold on each of them. */
-export const PUBLIC_PATHS = ["/sign-in", "/sign-up", "/forgot-password", "/reset-password", "/verify-email"] as const;
+export const PUBLIC_PATHS = ["/sign-in", "/sign-up", "/forgot-password", "/reset-password", "/verify-email", "/invitation"] as const;
 export const SIGNED_IN_PATHS = ["/files", "/shared", "/links", "/requests", "/trash", "/settings", "/admin"] as const;
 export type AppPath = (typeof PUBLIC_PATHS)[number] | (typeof SIGNED_IN_PATHS)[number] | "/";
 

@@ -6,6 +6,7 @@ import { api, onSessionEnd } from "./api";
 import { t } from "./language";
 import { readPreference, writePreference } from "./preferences";
 import { navigate, nextPath } from "./router";
+import { serverConfig } from "./server-config";
 import { showToast } from "./toasts";
 
 export type SessionState = "starting" | "unreachable" | "signed-out" | "signed-in";
@@ -21,7 +22,15 @@ export function onSignOut(reset: () => void): void {
   resets.push(reset);
 }
 
-function enter(account: User): void {
+/** Whether the account must have a second factor and has none: the session can only set it up. */
+export function mustEnrol(): boolean {
+  const account = user.value;
+  const rule = serverConfig.value?.second_factor_required_for;
+  // Each rule includes superusers.
+  return account !== null && !account.has_second_factor && (account.requires_second_factor || rule === "all" || (!!rule && account.is_superuser));
+}
+
+export function enter(account: User): void {
   user.value = account;
   writePreference("session", "1");
   sessionState.value = "signed-in";

@@ -185,12 +185,20 @@ function linkWords(file: FileInfo): string | null {
   return words.length === 0 ? null : words.join(" · ");
 }
 
+/** Return why the file cannot be downloaded, or null. */
+function stateOf(file: FileInfo) {
+  if (file.status !== "available") return file.status;
+  if (!file.is_withheld) return null;
+  return file.scan_status === "infected" ? "infected" : "unscanned";
+}
+
 function StateCell({ file }: { readonly file: FileInfo }) {
-  if (file.status !== "available") {
-    const isBad = file.status === "rejected";
+  const state = stateOf(file);
+  if (state !== null) {
+    const isBad = state === "rejected" || state === "infected";
     return (
-      <Badge tone={isBad ? "bad" : "plain"} icon={isBad ? "alert" : file.status === "pending" ? "upload" : "clock"}>
-        {t.files.statuses[file.status]}
+      <Badge tone={isBad ? "bad" : "plain"} icon={isBad ? "alert" : state === "pending" ? "upload" : "clock"}>
+        {t.files.statuses[state]}
       </Badge>
     );
   }
@@ -245,15 +253,17 @@ function columnsFor(query: FileQuery): readonly FileColumn[] {
     },
     {
       ...sizeColumn(<SortButton label={t.files.size} ascending="size" descending="-size" query={query} />, sortedAs(query, "size", "-size")),
-      folded: (file) =>
-        [
-          file.status === "available" ? null : t.files.statuses[file.status],
+      folded: (file) => {
+        const state = stateOf(file);
+        return [
+          state && t.files.statuses[state],
           fmt.bytes(file.size_bytes),
           fmt.moment(new Date(file.created_at)),
           linkWords(file),
         ]
           .filter((text) => text !== null)
-          .join(" · "),
+          .join(" · ");
+      },
     },
   ];
 }

@@ -147,7 +147,7 @@ function Content({ file }: { readonly file: FileInfo }) {
   const [error, setError] = useState<unknown>(null);
   const [isBroken, setBroken] = useState(false);
   const type = file.detected_content_type ?? file.content_type;
-  const kind = file.status !== "available" ? "none" : showable(type, file.filename);
+  const kind = file.status !== "available" || file.is_withheld ? "none" : showable(type, file.filename);
   useEffect(() => {
     if (kind === "none") return;
     const controller = new AbortController();
@@ -195,8 +195,8 @@ function NoPreview({ file, isBroken }: { readonly file: FileInfo; readonly isBro
   return (
     <div class="lb-none">
       <Icon name={KIND_ICONS[fileKind(file.content_type, file.filename)]} size="l" />
-      <p class="strong">{isBroken ? s.preview.broken : file.status === "available" ? s.preview.none : t.files.statuses[file.status]}</p>
-      {file.status === "available" && (
+      <p class="strong">{isBroken ? s.preview.broken : file.status !== "available" ? t.files.statuses[file.status] : file.is_withheld ? s.preview.scans[file.scan_status] : s.preview.none}</p>
+      {file.status === "available" && !file.is_withheld && (
         <button type="button" class="btn" onClick={() => void downloadFiles([file])}>
           <Icon name="download" />
           <span>{t.actions.download}</span>
@@ -264,6 +264,12 @@ function Details({ file, isMine, onRename, onClose }: DetailsProps) {
             <dd>
               <CopyField value={new URL(file.public_path.replace(/^\//, ""), document.baseURI).href} label={s.preview.publicAddress} />
             </dd>
+          </div>
+        )}
+        {file.scan_status !== "none" && (
+          <div>
+            <dt>{s.preview.scan}</dt>
+            <dd>{file.scan_status === "infected" && !file.is_withheld ? s.preview.released : s.preview.scans[file.scan_status]}</dd>
           </div>
         )}
         {file.file_request_id !== null && (

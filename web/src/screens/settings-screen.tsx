@@ -4,14 +4,18 @@ import { LANGUAGES, language, setLanguage, t, type Language } from "../core/lang
 import { s } from "../core/screen-texts";
 import { setSingleKeys, singleKeysEnabled } from "../core/keys";
 import { location } from "../core/router";
+import { serverConfig } from "../core/server-config";
 import { setTheme, theme, type Theme } from "../core/theme";
 import { Switch } from "../ui/choices";
 import { Password, Profile, ProfileName } from "../settings/account";
+import { Activity } from "../settings/activity";
 import { DeleteAccount } from "../settings/delete-account";
 import { ApiKeys } from "../settings/api-keys";
 import { useConnectAddress } from "../settings/connect-program";
+import { OwnData } from "../settings/own-data";
 import { Section, SECTIONS } from "../settings/section";
 import { SecondFactor } from "../settings/second-factor";
+import { SignInProviders } from "../settings/sign-in-providers";
 import { Sessions } from "../settings/sessions";
 import { Webhooks } from "../settings/webhooks";
 import { SelectField } from "../ui/form-dialog";
@@ -26,7 +30,7 @@ export function SettingsScreen() {
       </div>
       <div class="settings">
         <nav class="nav" aria-label={t.nav.settings}>
-          {SECTIONS.map((section) => (
+          {SECTIONS.filter(isShown).map((section) => (
             <a key={section} href={`#${section}`} aria-current={section === current ? "true" : undefined}>
               {s.settings.sections[section]}
             </a>
@@ -37,11 +41,15 @@ export function SettingsScreen() {
             <ProfileName />
             <Profile />
           </Section>
-          <Section id="password">
-            <Password />
-          </Section>
+          {serverConfig.value?.password_sign_in !== false && (
+            <Section id="password">
+              <Password />
+            </Section>
+          )}
+          <SignInProviders />
           <SecondFactor />
           <Sessions />
+          <Activity />
           <ApiKeys />
           <Webhooks />
           <Section id="device">
@@ -53,11 +61,19 @@ export function SettingsScreen() {
               </label>
             </div>
           </Section>
+          <OwnData />
           <DeleteAccount />
         </div>
       </div>
     </>
   );
+}
+
+/** Whether the server has what the section is about. */
+function isShown(section: (typeof SECTIONS)[number]): boolean {
+  const config = serverConfig.value;
+  if (section === "password") return config?.password_sign_in !== false;
+  return section !== "providers" || (config?.sign_in_providers.length ?? 0) > 0;
 }
 
 /** Language and theme of this device. */

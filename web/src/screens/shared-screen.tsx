@@ -20,10 +20,11 @@ onSignOut(() => sharedList.clear());
 
 function columns(): readonly FileColumn[] {
   return [
+    { id: "from", head: s.shared.from, class: "wide nowrap", cell: (file) => file.owner_display_name ?? s.shared.unnamed },
     { id: "added", head: t.files.added, class: "wide nowrap col-added", cell: (file) => fmt.moment(new Date(file.created_at)) },
     {
       ...sizeColumn(t.files.size),
-      folded: (file) => `${fmt.bytes(file.size_bytes)} · ${fmt.moment(new Date(file.created_at))}`,
+      folded: (file) => `${file.owner_display_name ?? s.shared.unnamed} · ${fmt.bytes(file.size_bytes)} · ${fmt.moment(new Date(file.created_at))}`,
     },
   ];
 }

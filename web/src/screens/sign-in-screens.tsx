@@ -1,10 +1,12 @@
 /** Sign in and sign up. */
 
 import { ApiError } from "@we-upload/client";
-import { useRef, useState } from "preact/hooks";
+import type { ComponentType } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../core/api";
 import { BRAND_NAME } from "../core/brand";
 import { t } from "../core/language";
+import { loadScreens } from "../core/lazy";
 import { problemText } from "../core/problems";
 import { serverConfig } from "../core/server-config";
 import { signIn } from "../core/session";
@@ -18,9 +20,16 @@ export function SignInScreen() {
   const needs = useRef({ code: false, decision: false }).current;
   needs.code ||= code === "second_factor_required";
   needs.decision ||= code === "account_deletion_pending";
+  const [Providers, setProviders] = useState<ComponentType | null>(null);
+  const count = serverConfig.value?.sign_in_providers.length;
+  useEffect(() => {
+    if (count) void loadScreens().then((screens) => setProviders(() => screens.SignInProviders));
+  }, [count]);
   const isUnconfirmed = code === "email_not_verified";
   return (
     <AccountPage title={t.signIn.title(BRAND_NAME)}>
+      {Providers && <Providers />}
+      {serverConfig.value?.password_sign_in !== false && (
       <form class="stack" ref={form} onSubmit={onSubmit}>
         <Field label={t.signIn.email} isBig type="email" name="email" autoComplete="username" required autoFocus maxLength={254} />
         <Field
@@ -50,6 +59,7 @@ export function SignInScreen() {
         {isUnconfirmed && <ConfirmAgain email={() => String(new FormData(form.current ?? undefined).get("email"))} />}
         <SubmitButton isBusy={isBusy} label={isBusy ? t.signIn.busy : t.signIn.submit} class="primary big block" />
       </form>
+      )}
       {serverConfig.value?.registration_open !== false && (
         <p class="soft">
           {t.signIn.newHere}{" "}

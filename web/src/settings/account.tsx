@@ -11,7 +11,7 @@ import { signOut, user } from "../core/session";
 import { showToast } from "../core/toasts";
 import { Badge, Field, FieldError, SubmitButton } from "../ui/controls";
 import { Icon } from "../ui/icon";
-import { OneTimeCode, ownCredentials } from "./own-credentials";
+import { CurrentPassword, OneTimeCode, ownCredentials } from "./own-credentials";
 import { NewPassword } from "../screens/account-page";
 
 /** Run what a form of the settings does. */
@@ -80,7 +80,7 @@ export function Profile() {
           hint={s.settings.emailHint}
         />
         {!isChanged && user.value !== null && <Confirmation account={user.value} />}
-        {isChanged && <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required hint={s.settings.currentHint} />}
+        {isChanged && <CurrentPassword hint={s.settings.currentHint} />}
         {isChanged && <OneTimeCode />}
       </div>
       {error !== null && <FieldError text={error} />}
@@ -142,7 +142,7 @@ export function Password() {
     <form class="card pad stack" ref={form} onSubmit={onSubmit}>
       <input type="email" name="username" autoComplete="username" value={user.value?.email} hidden readOnly />
       <div class="form2">
-        <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} />
+        <CurrentPassword />
         <NewPassword label={s.reset.password} isBig={false} />
         <OneTimeCode />
       </div>

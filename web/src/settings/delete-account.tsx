@@ -5,10 +5,9 @@ import { fmt } from "../core/language";
 import { s } from "../core/screen-texts";
 import { leaveClosedAccount } from "../core/session";
 import { showToast } from "../core/toasts";
-import { Field } from "../ui/controls";
 import { showDialog } from "../ui/dialog-host";
 import { FormDialog } from "../ui/form-dialog";
-import { OneTimeCode, ownCredentials } from "./own-credentials";
+import { CurrentPassword, OneTimeCode, ownCredentials } from "./own-credentials";
 import { Section } from "./section";
 
 function confirmDelete(): void {
@@ -19,7 +18,7 @@ function confirmDelete(): void {
   };
   showDialog((close) => (
     <FormDialog title={s.settings.deleteAccountTitle} subtitle={s.settings.deleteAccountText} submit={s.settings.deleteAccount} isDangerous act={remove} onClose={close}>
-      <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} autoFocus />
+      <CurrentPassword isFirst />
       <OneTimeCode />
     </FormDialog>
   ));

@@ -12,26 +12,22 @@ import { CopyButton, CopyField } from "../ui/copy";
 import { Dialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
 import { FormDialog, textOf } from "../ui/form-dialog";
-import { OneTimeCode, ownCredentials } from "./own-credentials";
+import { CurrentPassword, OneTimeCode, ownCredentials } from "./own-credentials";
 import { Section } from "./section";
 
-function Password() {
-  return <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} autoFocus />;
-}
-
 /** The password and code that each of these changes needs. */
-function proof(fields: FormData): { readonly current_password: string; readonly otp: string } {
+function proof(fields: FormData): { readonly current_password?: string; readonly otp: string } {
   return { otp: textOf(fields, "otp"), ...ownCredentials(fields) };
 }
 
-function turnOn(): void {
+export function turnOnSecondFactor(): void {
   const start = async (fields: FormData) => {
     const setup = await api.accounts.startSecondFactor(ownCredentials(fields));
     showDialog((close) => <ConfirmFactor setup={setup} onClose={close} />);
   };
   showDialog((close) => (
     <FormDialog title={s.factor.turnOn} subtitle={s.factor.text} submit={s.factor.next} act={start} onClose={close}>
-      <Password />
+      <CurrentPassword isFirst />
     </FormDialog>
   ));
 }
@@ -39,8 +35,10 @@ function turnOn(): void {
 function ConfirmFactor({ setup, onClose }: { readonly setup: FactorSetup; readonly onClose: () => void }) {
   const confirm = async (fields: FormData) => {
     const { recovery_codes: codes } = await api.accounts.confirmSecondFactor(textOf(fields, "otp"));
-    await showState(s.factor.isOn);
+    // A session that had to set the factor up can do everything from its next refresh on. The codes come first: they are shown once.
     showCodes(codes);
+    await api.accounts.refresh();
+    await showState(s.factor.isOn);
   };
   return (
     <FormDialog title={s.factor.turnOn} submit={s.factor.confirm} act={confirm} onClose={onClose}>
@@ -56,7 +54,7 @@ function renewCodes(): void {
   const renew = async (fields: FormData) => showCodes((await api.accounts.renewRecoveryCodes(proof(fields))).recovery_codes);
   showDialog((close) => (
     <FormDialog title={s.factor.newCodes} subtitle={s.factor.newCodesText} submit={s.factor.newCodes} act={renew} onClose={close}>
-      <Password />
+      <CurrentPassword isFirst />
       <OneTimeCode />
     </FormDialog>
   ));
@@ -69,7 +67,7 @@ function turnOff(): void {
   };
   showDialog((close) => (
     <FormDialog title={s.factor.turnOff} subtitle={s.factor.turnOffText} submit={s.factor.turnOff} isDangerous act={disable} onClose={close}>
-      <Password />
+      <CurrentPassword isFirst />
       <OneTimeCode />
     </FormDialog>
   ));
@@ -89,7 +87,7 @@ function showCodes(codes: readonly string[]): void {
       onConfirm={close}
       footer={
         <>
-          <CopyButton text={codes.join("\n")} label={t.copy.copy} class="" />
+          <CopyButton text={codes.join("\n")} label={s.copy.copy} class="" />
           <span class="grow" />
           <button type="button" class="btn primary" onClick={close}>
             {s.share.done}
@@ -128,7 +126,7 @@ export function SecondFactor() {
               </button>
             </>
           ) : (
-            <button type="button" class="btn" onClick={turnOn}>
+            <button type="button" class="btn" onClick={turnOnSecondFactor}>
               {s.factor.turnOn}
             </button>
           )}

@@ -69,7 +69,7 @@ export function Sessions() {
                   <span class="grow">
                     <span class="strong">{name}</span>
                     <span class="two wrapit">
-                      {[session.source_address, session.is_current ? s.settings.since(fmt.moment(new Date(session.created_at))) : s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))]
+                      {[session.network, session.is_current ? s.settings.since(fmt.moment(new Date(session.created_at))) : s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))]
                         .filter(Boolean)
                         .join(" · ")}
                     </span>

@@ -1,6 +1,5 @@
 /** The address of a link or a file request: to copy, to open, and as a QR code. */
 
-import { t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { showToast } from "../core/toasts";
 import { CopyField } from "../ui/copy";
@@ -32,9 +31,9 @@ export function QrCode({ url }: { readonly url: string }) {
 export async function copyAddress(url: string): Promise<void> {
   try {
     await navigator.clipboard.writeText(url);
-    showToast(t.copy.announced);
+    showToast(s.copy.announced);
   } catch {
-    showToast(t.copy.failed, { isError: true });
+    showToast(s.copy.failed, { isError: true });
   }
 }
 

@@ -2,10 +2,14 @@
 
 import type { FileInfo, Grant } from "@we-upload/client";
 import { useEffect, useState } from "preact/hooks";
+import { accounts } from "../core/account-services";
 import { api } from "../core/api";
 import { s } from "../core/screen-texts";
 import { problemText, showProblem } from "../core/problems";
+import { serverConfig } from "../core/server-config";
 import { user } from "../core/session";
+import { showToast } from "../core/toasts";
+import { PendingInvitations } from "../admin/invitations";
 import { Avatar, FieldError, IconButton } from "../ui/controls";
 import { Select } from "../ui/form-dialog";
 
@@ -16,6 +20,8 @@ export function PeopleWithAccess({ files }: { readonly files: readonly FileInfo[
   const [email, setEmail] = useState("");
   const [isBusy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
+  const [sent, setSent] = useState(0);
+  const invites = serverConfig.value?.invitations_by_users ?? false;
   const [only] = files;
   const isOne = files.length === 1 && only !== undefined;
   useEffect(() => {
@@ -29,7 +35,15 @@ export function PeopleWithAccess({ files }: { readonly files: readonly FileInfo[
     setBusy(true);
     setError(null);
     try {
-      for (const file of files) keep(await api.grants.put(file.id, { email: email.trim(), role: "viewer" }));
+      const address = email.trim();
+      if (invites) {
+        // Not a grant where there is an account: that would tell whether there is one.
+        for (const file of files) await accounts.invitations.sendForFile(file.id, { email: address, role: "viewer" });
+        showToast(s.leaving.invited(address), { icon: "mail" });
+        setSent((count) => count + 1);
+      } else {
+        for (const file of files) keep(await api.grants.put(file.id, { email: address, role: "viewer" }));
+      }
       setEmail("");
     } catch (cause) {
       setError(problemText(cause));
@@ -107,6 +121,7 @@ export function PeopleWithAccess({ files }: { readonly files: readonly FileInfo[
         </button>
       </form>
       {error !== null && <FieldError text={error} />}
+      {invites && isOne && <PendingInvitations key={sent} filters={{ file_id: only.id }} emptyText="" />}
     </div>
   );
 }

@@ -1,7 +1,7 @@
 /** Title, who, until when, password, limit, address and note of a link. */
 
 import { useId, useState } from "preact/hooks";
-import { fmt, t } from "../core/language";
+import { fmt } from "../core/language";
 import { s } from "../core/screen-texts";
 import { Segments, Switch } from "../ui/choices";
 import { CopyButton } from "../ui/copy";
@@ -92,7 +92,7 @@ export function RuleFields({ rules, change, hadPassword, slug, setSlug }: RuleFi
                 maxLength={1024}
                 onInput={(event) => change({ password: event.currentTarget.value })}
               />
-              {rules.password !== "" && <CopyButton text={rules.password} label={t.copy.copy} class="small" />}
+              {rules.password !== "" && <CopyButton text={rules.password} label={s.copy.copy} class="small" />}
             </div>
           ) : (
             <span class="soft">{s.share.noPassword}</span>

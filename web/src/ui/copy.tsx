@@ -1,7 +1,7 @@
 /** Copy a text to the clipboard. */
 
 import { useRef, useState } from "preact/hooks";
-import { t } from "../core/language";
+import { s } from "../core/screen-texts";
 import { showToast } from "../core/toasts";
 import { Icon } from "./icon";
 
@@ -13,7 +13,7 @@ export function CopyButton({ text, label, class: extra = "primary small" }: { re
     try {
       await navigator.clipboard.writeText(text);
     } catch {
-      showToast(t.copy.failed, { isError: true });
+      showToast(s.copy.failed, { isError: true });
       return;
     }
     setCopied(true);
@@ -24,10 +24,10 @@ export function CopyButton({ text, label, class: extra = "primary small" }: { re
     <>
       <button type="button" class={`btn ${extra}`} onClick={() => void copy()}>
         <Icon name={isCopied ? "check" : "copy"} size="s" />
-        <span>{isCopied ? t.copy.copied : label}</span>
+        <span>{isCopied ? s.copy.copied : label}</span>
       </button>
       <span class="sr" role="status">
-        {isCopied ? t.copy.announced : ""}
+        {isCopied ? s.copy.announced : ""}
       </span>
     </>
   );
@@ -38,7 +38,7 @@ export function CopyField({ value, label }: { readonly value: string; readonly l
   return (
     <div class="combo">
       <input class="mono" readOnly value={value} aria-label={label} onFocus={(event) => event.currentTarget.select()} />
-      <CopyButton text={value} label={t.copy.copy} />
+      <CopyButton text={value} label={s.copy.copy} />
     </div>
   );
 }

@@ -26,6 +26,7 @@ ADVICE = {
     "upload_rejected": "Upload the file again.",
     "idempotent_file_gone": "Upload the file again.",
     "database_unavailable": "Try again in a minute.",
+    "database_starting": "Try again in a minute.",
     "store_unavailable": "Try again in a minute.",
     "connection_failed": "Check the network and the address of the server, then run the same command again; it continues where it stopped.",
     "file_changed": "Upload the file again once no other program writes to it.",

@@ -9,6 +9,7 @@ import { SentBytes, SpeedMeter } from "./progress.js";
 import { retryCall, type RetryPolicy } from "./retry.js";
 import { sendBytes } from "./send.js";
 import { requireUnchanged, type LocalFile } from "./source.js";
+import { BATCHED_MAX_BYTES, type UploadStarts } from "./starts.js";
 import type { Hasher, Transport, UploadCalls, UploadFailure, UploadItem, UploadRecord, UploadState } from "./types.js";
 
 /** What all uploads of an uploader share. */
@@ -17,6 +18,7 @@ export interface TaskContext {
   readonly hasher: Hasher;
   readonly transport: Transport;
   readonly pool: LanePool;
+  readonly starts: UploadStarts;
   readonly lanes: { readonly start: number; readonly max: number };
   readonly triesMax: number;
   readonly random: () => number;
@@ -51,15 +53,20 @@ export class UploadTask {
   /** A declaration was sent whose answer may be lost. */
   private mayBeDeclared: boolean;
   private isDiscarded = false;
+  /** The batch of an earlier page load cannot be repeated: what it started is deleted, and the file is sent again. */
+  private mustRestart: boolean;
+  /** Others that are started with this file need not wait for it any more. */
+  private arrived: () => void = () => {};
   private shown: UploadItem | null = null;
 
   constructor(
     private readonly context: TaskContext,
     private readonly kept: UploadRecord,
     private file: Blob | null,
-    isRestored: boolean,
+    private readonly isRestored: boolean,
   ) {
     this.fileId = kept.fileId;
+    this.mustRestart = isRestored && kept.isBatched === true;
     this.idempotencyKey = kept.idempotencyKey;
     this.mayBeDeclared = isRestored;
   }
@@ -78,6 +85,11 @@ export class UploadTask {
 
   get isSettled(): boolean {
     return this.state === "verified" || this.state === "failed" || this.state === "cancelled";
+  }
+
+  /** Whether it is started together with others. */
+  get isSmall(): boolean {
+    return !this.kept.isMultipart && this.kept.sizeBytes <= BATCHED_MAX_BYTES;
   }
 
   get isActive(): boolean {
@@ -123,9 +135,11 @@ export class UploadTask {
     if (this.run !== null) return this.run.ended;
     const controller = new AbortController();
     this.error = null;
+    if (this.isSmall) this.arrived = this.context.starts.announce();
     const ended = this.upload(controller.signal)
       .catch((error: unknown) => this.stop(error, controller.signal))
       .finally(() => {
+        this.arrived();
         this.run = null;
         this.waits = 0;
         this.sent.clearInFlight();
@@ -173,6 +187,7 @@ export class UploadTask {
     this.stored = this.kept.isMultipart ? await this.sendInParts(this.file, signal) : await this.sendWhole(this.file, signal);
     this.sent.restart(this.kept.sizeBytes);
     this.setState("verified");
+    this.context.starts.forget(this.idempotencyKey);
     await this.context.forget(this.id);
   }
 
@@ -201,11 +216,18 @@ export class UploadTask {
   // One request with the whole file
 
   private async sendWhole(file: Blob, signal: AbortSignal): Promise<api.FileInfo> {
+    if (this.mustRestart) {
+      await this.deleteStarted();
+      this.mustRestart = false;
+      this.fileId = null;
+    }
     if (this.sha256 === null) {
       this.enter("hashing", signal);
       this.sha256 = await this.context.hasher.sha256(file, { signal });
     }
-    let signed: api.FileUpload | null = (await this.declare(signal)) as api.FileUpload;
+    const declared = this.declare(signal);
+    this.arrived();
+    let signed: api.FileUpload | null = (await declared) as api.FileUpload;
     this.enter("sending", signal);
     await sendBytes(
       {
@@ -235,13 +257,19 @@ export class UploadTask {
       this.mayBeDeclared = true;
       const answer = this.kept.isMultipart
         ? await calls.startMultipart({ ...declared, has_part_digests: this.kept.hasPartDigests }, options)
-        : await calls.startUpload({ ...declared, sha256: this.sha256 }, options);
+        : await this.startWhole({ ...declared, sha256: this.sha256 });
       this.fileId = answer.file_id;
       return answer;
     });
     signal.throwIfAborted();
     await this.context.keep(this.record);
     return upload;
+  }
+
+  private startWhole(body: api.FileCreate): Promise<api.FileUpload> {
+    const { starts } = this.context;
+    const mayBeKnown = this.isRestored && this.kept.isBatched !== true;
+    return mayBeKnown ? starts.startAlone(body, this.idempotencyKey) : starts.start(body, this.idempotencyKey);
   }
 
   // Parts
@@ -251,7 +279,7 @@ export class UploadTask {
     const isResumed = this.mayBeDeclared;
     const started = this.fileId === null ? ((await this.declare(signal)) as api.MultipartUpload) : null;
     if (!this.kept.hasPartDigests) this.startChecksum(file);
-    let parts = started === null || isResumed ? await this.listParts(signal) : { ...started, parts: [] };
+    let parts = started === null || isResumed ? await this.listParts(signal) : { ...started, parts: [], bytes_received: 0 };
     for (let round = 1; ; round++) {
       // Without a list, the upload takes no parts any more: it was completed before, or has ended. `complete` tells.
       if (parts !== null) await this.sendMissing(file, parts, signal);
@@ -318,26 +346,39 @@ export class UploadTask {
   private async complete(file: Blob, completion: api.UploadCompletion, signal: AbortSignal): Promise<api.FileInfo> {
     await requireUnchanged(file, this.kept);
     this.enter("checking", signal);
-    return retryCall(this.policy, signal, () => this.context.calls.complete(this.requireId(), completion));
+    return retryCall(this.policy, signal, async () => {
+      // Of many small files, only some are completed at once.
+      const release = this.isSmall ? await this.context.pool.acquire(signal) : () => {};
+      try {
+        return await this.context.calls.complete(this.requireId(), completion);
+      } finally {
+        release();
+      }
+    });
+  }
+
+  private async deleteStarted(): Promise<void> {
+    const fileId = this.fileId;
+    if (fileId === null) return;
+    await retryCall(this.policy, new AbortController().signal, async () => {
+      try {
+        await this.context.calls.delete(fileId, { permanent: true });
+      } catch (error) {
+        if (!(error instanceof ApiError && error.status === 404)) throw error;
+      }
+    });
   }
 
   private async discard(): Promise<void> {
-    const fileId = this.fileId;
-    if (fileId !== null) {
-      await retryCall(this.policy, new AbortController().signal, async () => {
-        try {
-          await this.context.calls.delete(fileId, { permanent: true });
-        } catch (error) {
-          if (!(error instanceof ApiError && error.status === 404)) throw error;
-        }
-      });
-    }
+    await this.deleteStarted();
+    this.context.starts.forget(this.idempotencyKey);
     this.isDiscarded = this.state === "cancelled";
     await this.context.forget(this.id);
   }
 
   private get record(): UploadRecord {
-    return { ...this.kept, fileId: this.fileId, idempotencyKey: this.idempotencyKey };
+    const isBatched = this.context.starts.isBatched(this.idempotencyKey);
+    return { ...this.kept, fileId: this.fileId, idempotencyKey: this.idempotencyKey, isBatched };
   }
 
   private requireId(): string {

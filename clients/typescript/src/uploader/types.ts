@@ -8,6 +8,8 @@ import type { Locks } from "../session.js";
 /** The calls that the uploader makes; `client.files` has them. */
 export interface UploadCalls {
   startUpload(body: api.FileCreate, options?: CreateOptions): Promise<api.FileUpload>;
+  /** Starts up to 100 uploads, with one result for each, in the same order. Without it, each file is started alone. */
+  startUploads?(body: api.UploadBatch, options?: CreateOptions): Promise<readonly api.StartedUpload[]>;
   startMultipart(body: api.MultipartCreate, options?: CreateOptions): Promise<api.MultipartUpload>;
   signParts(fileId: string, parts: readonly api.PartRequest[], options?: CallOptions): Promise<readonly api.SignedPart[]>;
   listParts(fileId: string, options?: CallOptions): Promise<api.UploadedParts>;
@@ -185,6 +187,8 @@ export interface UploadRecord {
   readonly isPublic: boolean;
   readonly isMultipart: boolean;
   readonly hasPartDigests: boolean;
+  /** Started with other files, so that the idempotency key does not lead to the file. */
+  readonly isBatched?: boolean;
   readonly handle: FileHandle | null;
   readonly addedAt: number;
 }
@@ -209,7 +213,7 @@ export interface UploaderOptions {
    * `part-sha256`: the store compares a SHA-256 of each part on arrival; a part is read before it is signed.
    */
   readonly multipartDigest?: "crc64nvme" | "part-sha256";
-  /** Files that are sent side by side. */
+  /** Files that are sent side by side; small files, which are started together, do not count. */
   readonly filesMax?: number;
   /** Requests of one file at its start, and at most. */
   readonly lanes?: { readonly start?: number; readonly max?: number };

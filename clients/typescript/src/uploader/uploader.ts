@@ -1,5 +1,6 @@
 /** The queue of uploads: it starts them, notifies listeners, and stores what the next page load needs. */
 
+import type { Http } from "../http.js";
 import { defaultLocks } from "../session.js";
 import { UploadClaims } from "./claims.js";
 import { createWorkerHasher } from "./worker-hasher.js";
@@ -8,6 +9,7 @@ import { UploadEvents } from "./events.js";
 import { LanePool } from "./lanes.js";
 import { SpeedMeter } from "./progress.js";
 import { describeSource, readHandle, requireSameFile } from "./source.js";
+import { UploadStarts } from "./starts.js";
 import { defaultStateStore } from "./state-store.js";
 import { randomId, UploadTask, type TaskContext } from "./task.js";
 import { UploadSums } from "./totals.js";
@@ -19,7 +21,11 @@ export const SINGLE_MAX_BYTES = 64 * 1024 ** 2;
 /** Speeds fall while nothing is sent, so listeners are notified again. */
 const IDLE_EVENT_MS = 1000;
 
-export function createUploader(client: { readonly files: UploadCalls }, options: UploaderOptions): Uploader {
+/** Small files in progress. More are begun when half of them have ended, so that many are started together. */
+const SMALL_FILES_MAX = 100;
+
+export function createUploader(client: { readonly files: UploadCalls; readonly http?: Http }, options: UploaderOptions): Uploader {
+  const calls = withBatches(client);
   const tasks = new Map<string, UploadTask>();
   const hasher = options.hasher ?? hasherOf(options);
   const store = options.stateStore === undefined ? defaultStateStore() : options.stateStore;
@@ -35,10 +41,11 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
   let isClosed = false;
 
   const context: TaskContext = {
-    calls: client.files,
+    calls,
     hasher,
     transport: options.transport ?? defaultTransport(),
     pool: new LanePool(options.lanesMax ?? 12),
+    starts: new UploadStarts(calls, randomId),
     lanes: { start: options.lanes?.start ?? 4, max: lanesMax },
     triesMax: options.triesMax ?? 8,
     random: options.random ?? Math.random,
@@ -63,7 +70,7 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
   let idleTimer: ReturnType<typeof setInterval> | null = null;
 
   function watchSpeed(): void {
-    const isActive = activeCount > 0 && !isClosed;
+    const isActive = activeCount + smallCount > 0 && !isClosed;
     if (isActive && idleTimer === null) {
       idleTimer = setInterval(() => {
         for (const task of tasks.values()) {
@@ -89,19 +96,25 @@ export function createUploader(client: { readonly files: UploadCalls }, options:
 
   const queue = new Set<UploadTask>();
   let activeCount = 0;
+  let smallCount = 0;
 
   function enqueue(task: UploadTask): void {
     if (task.state === "waiting" && !task.isActive && !task.needsFile) queue.add(task);
   }
 
   function schedule(): void {
+    const takesSmall = smallCount <= SMALL_FILES_MAX / 2;
     for (const task of queue) {
-      if (isClosed || activeCount >= filesMax) break;
+      const canStartSmall = takesSmall && smallCount < SMALL_FILES_MAX;
+      if (isClosed || (activeCount >= filesMax && !canStartSmall)) break;
+      if (task.isSmall ? !canStartSmall : activeCount >= filesMax) continue;
       queue.delete(task);
       if (task.state !== "waiting") continue;
-      activeCount++;
+      if (task.isSmall) smallCount++;
+      else activeCount++;
       void task.start().then(() => {
-        activeCount--;
+        if (task.isSmall) smallCount--;
+        else activeCount--;
         // Paused and resumed while its requests were ending: it waits for the next run.
         enqueue(task);
         schedule();
@@ -273,6 +286,18 @@ function isMatch(task: UploadTask, file: Blob, relativePath: string | null): boo
   } catch {
     return false;
   }
+}
+
+/** Return the calls, with the one that starts many files where the client can make it. */
+function withBatches({ files, http }: { readonly files: UploadCalls; readonly http?: Http }): UploadCalls {
+  if (files.startUploads !== undefined || http === undefined) return files;
+  return {
+    ...files,
+    async startUploads(body, options = {}) {
+      const headers = { "Idempotency-Key": options.idempotencyKey };
+      return (await http.call("post", "/api/v1/files/uploads", { body, headers, signal: options.signal })).results;
+    },
+  };
 }
 
 function hasherOf(options: UploaderOptions): Hasher {

@@ -115,6 +115,7 @@ export class FakeServer {
     if (!this.accessTokens.has((request.headers.get("Authorization") ?? "").replace("Bearer ", "")))
       return problem(401, "not_authenticated");
     if (route === "GET /users/me") return json(200, { id: "u1", email: "ada@example.com" });
+    if (route === "POST /files/uploads") return this.declareMany(request, body["files"] as Record<string, unknown>[]);
     if (route === "POST /files/upload" || route === "POST /files/multipart") return this.declare(request, body);
     const [, id = "", action = ""] = /^\/api\/v1\/files\/([^/]+)\/?(\w*)$/.exec(path) ?? [];
     const file = this.files.get(id);
@@ -147,8 +148,19 @@ export class FakeServer {
     return json(200, { access_token: this.issueToken(), expires_in: 600, refresh_token: this.refreshToken, token_type: "bearer" });
   }
 
-  private declare(request: Seen, body: Record<string, unknown>): Response {
+  private async declareMany(request: Seen, files: Record<string, unknown>[]): Promise<Response> {
     const key = request.headers.get("Idempotency-Key") ?? "";
+    const results = files.map(async (body, index) => {
+      const response = this.declare(request, body, `${key}/${index}`);
+      const answer = (await response.json()) as Record<string, unknown>;
+      if (response.ok) return { upload: answer, error: null };
+      const { status, code, detail, ...extra } = answer;
+      return { upload: null, error: { status, code, detail, extra } };
+    });
+    return json(200, { results: await Promise.all(results) });
+  }
+
+  private declare(request: Seen, body: Record<string, unknown>, key = request.headers.get("Idempotency-Key") ?? ""): Response {
     let file = this.files.get(this.byKey.get(key) ?? "");
     if (file === undefined) {
       const size = Number(body["size_bytes"]);

@@ -18,6 +18,7 @@ TAGS = {
     "archives": "Several files as one zip.",
     "login": "Sign in and out, refresh tokens, reset a password, confirm an e-mail address.",
     "users": "Accounts and their storage usage.",
+    "sign-in providers": "Sign-in with identity providers: linked identities, and fresh proofs of the user.",
     "invitations": "Invitations by mail: to create an account, or to use a file.",
     "transfers": "All files of one account, handed over to another account.",
     "second factor": "One-time codes of an authenticator app at sign-in.",

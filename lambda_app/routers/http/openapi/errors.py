@@ -16,7 +16,7 @@ from lambda_app.schemas.error_codes import ERRORS
 
 _ALWAYS_DECLARED = "422"
 _BODY = ("bad_request", "body_too_large", "unsupported_media_type")
-_SERVICES = ("unavailable", "database_unavailable", "serialization_conflict")
+_SERVICES = ("unavailable", "database_unavailable", "database_starting", "serialization_conflict")
 """Signing keys, secrets and the database: each request with credentials or a session needs them."""
 _BY_DEPENDENCY = {
     require_trusted_origin: ("cross_site_form",),

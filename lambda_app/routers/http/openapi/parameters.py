@@ -11,6 +11,7 @@ PATH_DESCRIPTIONS = {
     "share_id": "Id of the share link. It is not the token of its URL.",
     "request_id": "Id of the file request. It is not the token of its URL.",
     "archive_id": "Id of the archive.",
+    "identity_id": "Id of the linked identity.",
     "invitation_id": "Id of the invitation.",
     "transfer_id": "Id of the transfer.",
     "key_id": "Id of the API key.",

@@ -1,0 +1,786 @@
+"""Sign-in with an identity provider: the flow, the attacks on it, accounts and their linking, fresh proofs, closed passwords."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
+
+import httpx
+import pytest
+import time_machine
+from fastapi import FastAPI
+from pydantic import SecretStr
+from sqlalchemy import select
+
+from lambda_app.application import create_app, create_identity_app
+from lambda_app.core import clock
+from lambda_app.core.identity import http as provider_http
+from lambda_app.core.identity.providers import IdentityProvider
+from lambda_app.core.security.totp import totp_code
+from lambda_app.core.settings import Settings
+from lambda_app.factory import IdentityServices, Services, identity_keys
+from lambda_app.models import AuditEvent, User, UserIdentity
+from lambda_app.routers.http.gateway import GatewayHandler
+from tests.support.accounts import Account
+from tests.support.gateway import GatewayTransport, MakeEvent, payload_v1, payload_v2
+from tests.support.identity import CLIENT_ID, at_hash, rsa_jwk, signed
+from tests.support.openid_provider import CLIENT_SECRET, MinimalProvider, minimal_provider
+from tests.support.problems import assert_problem, assert_unauthenticated
+from tests.support.second_factor import current_step, set_up
+
+API = "/api/v1"
+SESSION = f"{API}/session"
+ASSERTION = f"{SESSION}/assertion"
+ME = f"{API}/users/me"
+IDENTITIES = f"{ME}/identities"
+PROOF = f"{ME}/proof"
+ORIGIN = "https://api.test"
+PAGE = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin", "X-We-Upload-Session": "1"}
+CHECKOUT = Path(__file__).parents[3]
+FLOW = "__Host-we-upload-flow"
+BINDING = "__Host-we-upload-binding"
+
+
+@dataclass
+class Site:
+    """An API with providers, and the provider behind all of them."""
+
+    settings: Settings
+    services: Services
+    provider: MinimalProvider
+    app: FastAPI
+
+    @cached_property
+    def identity(self) -> IdentityServices:
+        """What the routes of the flow use."""
+        return IdentityServices.build(self.settings, self.services.aws)
+
+    def changed(self, **changes: Any) -> "Site":
+        """Return the site with other settings."""
+        settings = self.settings.model_copy(update=changes)
+        return Site(settings, replace(self.services, settings=settings), self.provider, self.app)
+
+    def with_provider(self, **changes: Any) -> "Site":
+        """Return the site with another setting of its first provider."""
+        first, *others = self.settings.identity_providers
+        return self.changed(identity_providers=(first.model_copy(update=changes), *others))
+
+    def browser(self, *, make_event: Any = None) -> httpx.Client:
+        """Return a page of the site, with a cookie jar of its own."""
+        return httpx.Client(transport=SiteTransport(self, make_event or payload_v2), base_url=ORIGIN, headers=PAGE)
+
+    def user(self, email: str) -> User | None:
+        """Return the account with this address."""
+        with self.services.unit_of_work() as session:
+            return session.execute(select(User).where(User.email == email)).scalar_one_or_none()
+
+    def identities(self, email: str) -> list[UserIdentity]:
+        """Return the identities of the account with this address."""
+        with self.services.unit_of_work() as session:
+            query = select(UserIdentity).join(User, User.id == UserIdentity.user_id).where(User.email == email)
+            return list(session.execute(query).scalars())
+
+
+class SiteTransport(GatewayTransport):
+    """Gives the shared application the services of one site for each request: creating an application takes long."""
+
+    def __init__(self, site: Site, make_event: MakeEvent) -> None:
+        super().__init__(GatewayHandler(site.app), make_event)
+        self._site = site
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Serve one request in process."""
+        self._site.app.state.services, self._site.app.state.identity = self._site.services, self._site.identity
+        return super().handle_request(request)
+
+
+@pytest.fixture(scope="module")
+def shared_app(settings: Settings, services: Services) -> FastAPI:
+    return create_app(settings, services)
+
+
+@pytest.fixture(scope="module")
+def shared_provider() -> Iterator[MinimalProvider]:
+    with minimal_provider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def site(settings: Settings, services: Services, shared_provider: MinimalProvider, shared_app: FastAPI) -> Site:
+    """An API with two providers: `trusted`, whose verified addresses count, and `other`, whose addresses do not."""
+    fresh = MinimalProvider(shared_provider.issuer)
+    shared_provider.__dict__.update(fresh.__dict__)
+    shared_provider.claims = {"sub": f"person-{uuid4()}", "email": f"{uuid4()}@example.com"}
+    common = {"issuer": shared_provider.issuer, "client_id": CLIENT_ID, "client_secret": SecretStr(CLIENT_SECRET)}
+    providers = (
+        IdentityProvider(id="trusted", name="Trusted", trusted_email=True, **common),
+        IdentityProvider(id="other", name="Other", **common),
+    )
+    changed = settings.model_copy(
+        update={"identity_providers": providers, "identity_key": SecretStr("i" * 20 + "0123456789abcdef"), "api_url": ORIGIN}
+    )
+    return Site(
+        changed, replace(services, settings=changed, identity_keys=identity_keys(changed, services.aws)), shared_provider, shared_app
+    )
+
+
+def start(browser: httpx.Client, provider: str = "trusted", **parameters: str) -> str:
+    """Start a sign-in, and return the authorization request."""
+    response = browser.get(f"/sign-in/{provider}", params=parameters)
+    assert response.status_code == 303, response.text
+    return response.headers["location"]
+
+
+def come_back(browser: httpx.Client, parameters: dict[str, str], provider: str = "trusted") -> dict[str, str]:
+    """Take the response of the provider to the callback, and return the members of the fragment."""
+    # The provider's page is on another site.
+    response = browser.get(f"/sign-in/{provider}/callback", params=parameters, headers={"Sec-Fetch-Site": "cross-site"})
+    assert response.status_code == 303, response.text
+    location = urlsplit(response.headers["location"])
+    assert (location.scheme, location.netloc, location.query) == ("", "", "")
+    assert location.path in ("/sign-in", "/settings")
+    assert response.headers["cache-control"] == "no-store"
+    return dict(parse_qsl(location.fragment))
+
+
+def at_provider(site: Site, browser: httpx.Client, provider: str = "trusted", **parameters: str) -> str:
+    """Go to the provider and come back; return the assertion."""
+    return come_back(browser, site.provider.authorize(start(browser, provider, **parameters)), provider)["assertion"]
+
+
+def sign_in(site: Site, browser: httpx.Client, provider: str = "trusted", **members: Any) -> httpx.Response:
+    """Sign in with the identity that the provider currently states."""
+    return browser.post(ASSERTION, json={"assertion": at_provider(site, browser, provider), **members})
+
+
+def bearer(response: httpx.Response) -> dict[str, str]:
+    assert response.status_code == 200, response.text
+    return {"Authorization": f"Bearer {response.json()['access_token']}"}
+
+
+def make_session(browser: httpx.Client, account: Account) -> dict[str, str]:
+    """Sign in with the password; return the credentials."""
+    return bearer(browser.post(SESSION, json={"email": account.email, "password": account.password}))
+
+
+# The flow
+
+
+def test_authorization_request_has_pkce_state_and_nonce_and_hides_the_cookie(site: Site) -> None:
+    browser = site.browser()
+    response = browser.get("/sign-in/trusted")
+
+    url = urlsplit(response.headers["location"])
+    request = dict(parse_qsl(url.query))
+    assert f"{url.scheme}://{url.netloc}{url.path}" == f"{site.provider.issuer}/authorization_endpoint"
+    assert {name: request[name] for name in ("response_type", "client_id", "redirect_uri", "scope", "code_challenge_method")} == {
+        "response_type": "code",
+        "client_id": CLIENT_ID,
+        "redirect_uri": f"{ORIGIN}/sign-in/trusted/callback",
+        "scope": "openid email",
+        "code_challenge_method": "S256",
+    }
+    assert {len(request[name]) for name in ("state", "nonce", "code_challenge")} == {43}
+    (cookie,) = response.headers.get_list("set-cookie")
+    assert cookie.startswith(f"{FLOW}=")
+    assert all(part in cookie for part in ("HttpOnly", "Secure", "SameSite=lax", "Path=/", "Max-Age=600"))
+    assert request["state"] not in cookie
+
+
+def test_person_gets_an_account_and_returns_to_it(site: Site) -> None:
+    browser, email = site.browser(), site.provider.claims["email"]
+    first = sign_in(site, browser)
+
+    account = browser.get(ME, headers=bearer(first)).json()
+    assert (account["email"], account["email_verified"], account["is_superuser"]) == (email, True, False)
+    assert first.headers["cache-control"] == "no-store"
+    assert FLOW not in browser.cookies
+    assert BINDING not in browser.cookies
+    methods = browser.get(IDENTITIES, headers=bearer(first)).json()
+    assert not methods["has_password"]
+    assert [identity["provider"] for identity in methods["identities"]] == ["trusted"]
+    # Another address at the provider, the same person.
+    site.provider.claims["email"] = "changed@example.com"
+    again = sign_in(site, site.browser())
+    assert browser.get(ME, headers=bearer(again)).json()["id"] == account["id"]
+    assert browser.get(IDENTITIES, headers=bearer(again)).json()["identities"][0]["email"] == "changed@example.com"
+    assert_problem(browser.post(SESSION, json={"email": email, "password": "x" * 20}), 401, "bad_credentials")
+
+
+def test_flow_works_below_a_stage_prefix(site: Site) -> None:
+    browser = site.changed(api_url=f"{ORIGIN}/dev").browser(make_event=payload_v1)
+    location = start(browser)
+
+    assert dict(parse_qsl(urlsplit(location).query))["redirect_uri"] == f"{ORIGIN}/dev/sign-in/trusted/callback"
+    response = browser.get("/sign-in/trusted/callback", params=site.provider.authorize(location))
+    assert response.headers["location"].startswith("/dev/sign-in#")
+    assert f"{FLOW}.dev" not in browser.cookies
+
+
+def test_new_sign_in_ends_the_session_that_the_browser_had(site: Site, owner: Account) -> None:
+    browser = site.browser()
+    old = make_session(browser, owner)
+
+    new = bearer(sign_in(site, browser))
+
+    assert_unauthenticated(browser.get(ME, headers=old))
+    assert browser.get(ME, headers=new).status_code == 200
+
+
+def test_config_lists_the_providers_without_their_settings(site: Site) -> None:
+    config = site.browser().get(f"{API}/config").json()
+
+    assert config["password_sign_in"] is True
+    assert config["sign_in_providers"] == [{"id": "trusted", "name": "Trusted"}, {"id": "other", "name": "Other"}]
+    assert CLIENT_ID not in json.dumps(config)
+
+
+def test_function_outside_the_vpc_serves_only_the_flow(site: Site) -> None:
+    app = create_identity_app(site.settings, site.identity)
+    with httpx.Client(transport=GatewayTransport(GatewayHandler(app)), base_url=ORIGIN) as browser:
+        assert "assertion" in come_back(browser, site.provider.authorize(start(browser)))
+        for path in ("/", "/sign-in", "/health", "/openapi.json", ME, f"{API}/config", "/sign-in/trusted/other"):
+            assert browser.get(path).status_code == 404
+        assert browser.post("/sign-in/trusted").status_code == 405
+    assert not hasattr(app.state, "services")
+
+
+def test_entry_point_outside_the_vpc_needs_only_its_own_settings() -> None:
+    provider = {"id": "company", "name": "Company", "issuer": "https://login.example.com", "client_id": "c"}
+    environment = {
+        "IDENTITY_PROVIDERS": json.dumps([provider]),
+        "IDENTITY_KEY": "Kd9Hb5Gm2Ja7Ef0Zp4vYw8sTq1LrN6uXc3",
+        "API_URL": "https://files.example.com",
+    }
+    code = "from lambda_app.identity_main import handler; print(handler.__class__.__name__)"
+    command = [sys.executable, "-c", code]
+    finished = subprocess.run(command, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+
+    assert finished.stdout == "GatewayHandler\n", finished.stderr
+
+
+def test_unknown_provider_is_not_found(site: Site) -> None:
+    assert site.browser().get("/sign-in/unknown").status_code == 404
+    assert site.browser().get("/sign-in/unknown/callback").status_code == 404
+
+
+# Attacks on the flow
+
+
+def test_page_of_another_site_cannot_start_a_sign_in(site: Site) -> None:
+    for value in ("cross-site", "same-site"):
+        response = site.browser().get("/sign-in/trusted", headers={"Sec-Fetch-Site": value})
+        assert response.headers["location"] == "/sign-in#purpose=sign_in"
+        assert "set-cookie" not in response.headers
+
+
+def test_redirect_leads_nowhere_else(site: Site) -> None:
+    browser = site.browser()
+    for name in ("next", "return_to", "redirect_uri", "state", "post_login"):
+        location = start(browser, **{name: "https://evil.example.com/"})
+        assert "evil" not in location
+    parameters = site.provider.authorize(start(browser))
+    response = browser.get("/sign-in/trusted/callback", params={**parameters, "next": "//evil.example.com"})
+    assert response.headers["location"].startswith("/sign-in#")
+    assert "evil" not in response.headers["location"]
+
+
+def test_host_header_does_not_change_the_callback_url(site: Site) -> None:
+    response = site.browser().get("/sign-in/trusted", headers={"Host": "evil.example.com", "X-Forwarded-Host": "evil.example.com"})
+
+    assert "evil" not in response.headers["location"]
+
+
+def test_response_that_was_started_in_another_browser_is_refused(site: Site) -> None:
+    attacker, victim = site.browser(), site.browser()
+    parameters = site.provider.authorize(start(attacker))
+
+    assert come_back(victim, parameters) == {"purpose": "sign_in", "error": "sign_in_expired"}
+    start(victim)
+    assert come_back(victim, parameters) == {"purpose": "sign_in", "error": "sign_in_expired"}
+    # The attacker's own browser still has its flow.
+    assert "assertion" in come_back(attacker, parameters)
+
+
+def test_stolen_fragment_is_of_no_use_in_another_browser(site: Site) -> None:
+    victim, attacker = site.browser(), site.browser()
+    stolen = at_provider(site, victim)
+
+    assert_problem(attacker.post(ASSERTION, json={"assertion": stolen}), 401, "bad_assertion")
+    at_provider(site, attacker)
+    assert_problem(attacker.post(ASSERTION, json={"assertion": stolen}), 401, "bad_assertion")
+
+
+def test_attackers_assertion_does_not_sign_a_victim_in(site: Site) -> None:
+    victim, attacker = site.browser(), site.browser()
+    planted = at_provider(site, attacker)
+    at_provider(site, victim)
+
+    assert_problem(victim.post(ASSERTION, json={"assertion": planted}), 401, "bad_assertion")
+
+
+def test_assertion_is_accepted_once(site: Site) -> None:
+    browser = site.browser()
+    assertion = at_provider(site, browser)
+    binding = browser.cookies[BINDING]
+    bearer(browser.post(ASSERTION, json={"assertion": assertion}))
+
+    replay = browser.post(ASSERTION, json={"assertion": assertion}, headers={"Cookie": f"{BINDING}={binding}"})
+
+    assert_problem(replay, 401, "bad_assertion")
+
+
+def test_response_of_the_provider_is_accepted_once(site: Site) -> None:
+    browser = site.browser()
+    parameters = site.provider.authorize(start(browser))
+    flow = browser.cookies[FLOW]
+    assert "assertion" in come_back(browser, parameters)
+
+    assert come_back(browser, parameters)["error"] == "sign_in_expired"
+    browser.cookies.set(FLOW, flow, domain="api.test")
+    assert come_back(browser, parameters)["error"] == "sign_in_expired"
+
+
+def test_assertion_expires_after_a_minute(site: Site) -> None:
+    browser = site.browser()
+    assertion, binding = at_provider(site, browser), browser.cookies[BINDING]
+    with time_machine.travel(clock.now() + timedelta(seconds=61), tick=False):
+        response = browser.post(ASSERTION, json={"assertion": assertion}, headers={"Cookie": f"{BINDING}={binding}"})
+
+    assert_problem(response, 401, "bad_assertion")
+
+
+def test_sign_in_that_takes_too_long_is_refused(site: Site) -> None:
+    browser = site.browser()
+    parameters, flow = site.provider.authorize(start(browser)), browser.cookies[FLOW]
+    with time_machine.travel(clock.now() + timedelta(minutes=11), tick=False):
+        browser.cookies.set(FLOW, flow, domain="api.test")
+        assert come_back(browser, parameters)["error"] == "sign_in_expired"
+
+
+def test_other_origins_cannot_use_an_assertion(site: Site) -> None:
+    browser = site.browser()
+    assertion = at_provider(site, browser)
+    other = {"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site"}
+
+    assert_problem(browser.post(ASSERTION, json={"assertion": assertion}, headers=other), 403, "cross_origin_session")
+    without = {name: value for name, value in PAGE.items() if name != "X-We-Upload-Session"}
+    browser.headers = httpx.Headers(without)
+    assert_problem(browser.post(ASSERTION, json={"assertion": assertion}), 403, "session_header_missing")
+
+
+MIX_UPS: dict[str, Callable[[dict[str, str], str], dict[str, str]]] = {
+    "response_names_another_issuer": lambda sent, _: {**sent, "iss": "https://evil.example.com"},
+    "response_lacks_the_issuer": lambda sent, _: {name: value for name, value in sent.items() if name != "iss"},
+    "no_state": lambda sent, _: {name: value for name, value in sent.items() if name != "state"},
+    "other_state": lambda sent, _: {**sent, "state": "x" * 43},
+    "no_code": lambda sent, _: {name: value for name, value in sent.items() if name != "code"},
+    "long_code": lambda sent, _: {**sent, "code": "x" * 5000},
+    "unknown_code": lambda sent, _: {**sent, "code": "never-issued"},
+}
+
+
+@pytest.mark.parametrize("name", MIX_UPS)
+def test_response_of_another_sign_in_is_refused(site: Site, name: str) -> None:
+    browser = site.browser()
+    parameters = site.provider.authorize(start(browser))
+
+    assert come_back(browser, MIX_UPS[name](parameters, ""))["error"] == "sign_in_expired"
+
+
+def test_response_at_the_callback_of_another_provider_is_refused(site: Site) -> None:
+    browser = site.browser()
+    parameters = site.provider.authorize(start(browser, "trusted"))
+
+    assert come_back(browser, parameters, "other")["error"] == "sign_in_expired"
+
+
+def test_repeated_parameter_is_refused(site: Site) -> None:
+    browser = site.browser()
+    sent = site.provider.authorize(start(browser))
+    response = browser.get("/sign-in/trusted/callback", params=[*sent.items(), ("code", "another")])
+
+    assert "error=sign_in_expired" in response.headers["location"]
+
+
+def test_refusal_of_the_provider_is_reported_without_its_text(site: Site) -> None:
+    browser = site.browser()
+    sent = site.provider.authorize(start(browser))
+    refusal = {"state": sent["state"], "iss": sent["iss"], "error": "access_denied", "error_description": "<script>"}
+
+    assert come_back(browser, refusal) == {"purpose": "sign_in", "error": "sign_in_cancelled"}
+    # An error that does not belong to a sign-in of this browser ends none.
+    assert come_back(browser, {"error": "access_denied"})["error"] == "sign_in_expired"
+
+
+BAD_TOKENS: dict[str, dict[str, Any]] = {
+    "other_audience": {"aud": "another-client"},
+    "other_issuer": {"iss": "https://evil.example.com"},
+    "expired": {"exp": 1_700_000_000},
+    "other_nonce": {"nonce": "another"},
+    "other_access_token": {"at_hash": at_hash("another")},
+}
+
+
+@pytest.mark.parametrize("name", BAD_TOKENS)
+def test_id_token_that_is_not_for_this_sign_in_is_refused(site: Site, name: str) -> None:
+    site.provider.claims |= BAD_TOKENS[name]
+    browser = site.browser()
+
+    assert come_back(browser, site.provider.authorize(start(browser)))["error"] == "bad_id_token"
+    assert BINDING not in browser.cookies
+
+
+def test_id_token_of_another_key_or_algorithm_is_refused(site: Site) -> None:
+    secret = b"0123456789abcdef0123456789abcdef"
+    for sign in (
+        lambda claims: signed(claims, algorithm="HS256", key=secret, kid="r1"),
+        lambda claims: signed(claims, algorithm="none", key="", kid="r1"),
+        lambda claims: signed(claims, kid="unknown"),
+    ):
+        site.provider.sign = sign
+        browser = site.browser()
+        assert come_back(browser, site.provider.authorize(start(browser)))["error"] == "bad_id_token"
+
+
+def test_new_key_of_the_provider_is_fetched_and_the_documents_are_cached(site: Site) -> None:
+    site.provider.keys = [rsa_jwk(kid="old")]
+    browser = site.browser()
+    assert come_back(browser, site.provider.authorize(start(browser)))["error"] == "bad_id_token"
+    site.provider.keys = [rsa_jwk()]
+    site.provider.requests.clear()
+
+    # An unknown key id causes another fetch, but not again and again.
+    assert come_back(browser, site.provider.authorize(start(browser)))["error"] == "bad_id_token"
+    assert site.provider.requests == ["/token_endpoint"]
+    other = site.changed().browser()
+    assert "assertion" in come_back(other, site.provider.authorize(start(other)))
+    assert "assertion" in come_back(other, site.provider.authorize(start(other)))
+    assert site.provider.requests.count("/jwks_uri") == 1
+    assert site.provider.requests.count("/.well-known/openid-configuration") == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"discovery_changes": {"issuer": "https://evil.example.com"}},
+        {"discovery_changes": {"token_endpoint": "http://evil.example.com/token"}},
+        {"discovery_changes": {"authorization_endpoint": "javascript:alert(1)"}},
+        {"discovery_changes": {"jwks_uri": None}},
+        {"padding": "x" * 70_000},
+        {"status": 500},
+        {"status": 302},
+    ],
+    ids=["other_issuer", "plain_http", "script", "no_keys", "oversized", "error", "redirect"],
+)
+def test_unusable_discovery_document_is_refused(site: Site, change: dict[str, Any]) -> None:
+    for name, value in change.items():
+        setattr(site.provider, name, value)
+    response = site.browser().get("/sign-in/trusted")
+
+    assert response.headers["location"] == "/sign-in#purpose=sign_in&error=provider_unavailable"
+    assert "/elsewhere" not in site.provider.requests
+
+
+def test_slow_provider_does_not_hold_the_request(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider_http, "TIMEOUT_SECONDS", 0.2)
+    site.provider.drip_seconds = 0.05
+    begun_at = clock.now()
+    response = site.browser().get("/sign-in/trusted")
+
+    assert response.headers["location"] == "/sign-in#purpose=sign_in&error=provider_unavailable"
+    assert clock.now() - begun_at < timedelta(seconds=2)
+
+
+def test_wrong_client_secret_is_reported_as_an_outage(site: Site) -> None:
+    browser = site.with_provider(client_secret=SecretStr("wrong")).browser()
+
+    assert come_back(browser, site.provider.authorize(start(browser)))["error"] == "provider_unavailable"
+
+
+# Accounts
+
+
+def test_verified_address_of_a_trusted_provider_leads_to_the_account_and_tells_its_owner(site: Site, owner: Account) -> None:
+    site.provider.claims["email"] = owner.email.upper()
+    browser = site.browser()
+
+    assert browser.get(ME, headers=bearer(sign_in(site, browser))).json()["id"] == str(owner.id)
+    # The password and other sessions stay.
+    assert browser.get(ME, headers=owner.headers).status_code == 200
+    make_session(site.browser(), owner)
+    with site.services.unit_of_work() as session:
+        event = session.execute(
+            select(AuditEvent).where(AuditEvent.subject == f"user:{owner.id}", AuditEvent.action == "identity.linked")
+        ).scalar_one()
+        assert json.loads(event.details) == {"by": "address", "provider": "trusted"}
+        assert event.actor_id == owner.id
+
+
+@pytest.mark.parametrize(
+    ("provider", "claims"),
+    [("other", {}), ("trusted", {"email_verified": False}), ("trusted", {"email_verified": None}), ("trusted", {"email": None})],
+    ids=["untrusted", "unverified", "unknown", "no_address"],
+)
+def test_unproven_address_leads_to_no_account(site: Site, owner: Account, provider: str, claims: dict[str, Any]) -> None:
+    site.provider.claims |= {"email": owner.email, **claims}
+
+    assert_problem(sign_in(site, site.browser(), provider), 403, "no_account")
+    assert site.identities(owner.email) == []
+
+
+def test_takeover_removes_everything_that_a_squatter_set_up(site: Site, make_user: Callable[..., Account]) -> None:
+    squatter = make_user(is_verified=False)
+    attacker = site.browser()
+    mallory = make_session(attacker, squatter)
+    site.provider.claims = {"sub": f"mallory-{uuid4()}", "email": squatter.email}
+    attacker.post(PROOF, json={"current_password": squatter.password}, headers=mallory)
+    linked = attacker.post(IDENTITIES, json={"assertion": at_provider(site, attacker, "other", purpose="link")}, headers=mallory)
+    assert linked.status_code == 201, linked.text
+    key = attacker.post(f"{ME}/api-keys", json={"name": "n", "scopes": ["admin"]}, headers=mallory).json()["key"]
+    with site.services.unit_of_work() as session:
+        user = session.get_one(User, squatter.id)
+        user.totp_secret, user.totp_confirmed_at = "planted", clock.now()
+    mallorys = dict(site.provider.claims)
+    site.provider.claims = {"sub": f"victim-{uuid4()}", "email": squatter.email}
+    victim = site.browser()
+
+    signed_in = bearer(sign_in(site, victim))
+
+    account = victim.get(ME, headers=signed_in).json()
+    assert (account["id"], account["email_verified"]) == (str(squatter.id), True)
+    for credentials in (mallory, squatter.headers, {"Authorization": f"Bearer {key}"}):
+        assert_unauthenticated(attacker.get(ME, headers=credentials))
+    assert_problem(attacker.post(SESSION, json={"email": squatter.email, "password": squatter.password}), 401, "bad_credentials")
+    assert [identity.provider for identity in site.identities(squatter.email)] == ["trusted"]
+    site.provider.claims = mallorys
+    assert_problem(sign_in(site, attacker, "other"), 403, "no_account")
+
+
+def test_reset_by_mail_of_an_unproven_account_removes_linked_identities(site: Site, make_user: Callable[..., Account]) -> None:
+    owner = make_user(is_verified=False)
+    browser = site.browser()
+    session_of_owner = make_session(browser, owner)
+    browser.post(PROOF, json={"current_password": owner.password}, headers=session_of_owner)
+    browser.post(IDENTITIES, json={"assertion": at_provider(site, browser, "other", purpose="link")}, headers=session_of_owner)
+    assert len(site.identities(owner.email)) == 1
+    with site.services.unit_of_work() as session:
+        recovery = replace(site.services, settings=site.settings.model_copy(update={"mail_from": "a@example.com"})).recovery(session)
+        mail = recovery.start_password_reset(owner.email)
+    assert mail is not None
+    assert mail.link is not None
+    with site.services.unit_of_work() as session:
+        site.services.recovery(session).complete_password_reset(mail.link.partition("token=")[2], "another good password")
+
+    assert site.identities(owner.email) == []
+
+
+def test_unproven_account_of_a_superuser_is_not_taken_over(site: Site, make_user: Callable[..., Account]) -> None:
+    superuser = make_user(is_superuser=True, is_verified=False)
+    site.provider.claims["email"] = superuser.email
+
+    assert_problem(sign_in(site, site.browser()), 403, "no_account")
+
+
+def test_disabled_account_stays_closed(site: Site) -> None:
+    browser = site.browser()
+    sign_in(site, browser)
+    with site.services.unit_of_work() as session:
+        user = session.execute(select(User).where(User.email == site.provider.claims["email"])).scalar_one()
+        user.is_active = False
+
+    assert_problem(sign_in(site, browser), 403, "no_account")
+
+
+def test_closed_registration_creates_accounts_only_where_the_provider_may(site: Site) -> None:
+    closed = site.changed(open_registration=False)
+    assert_problem(sign_in(closed, closed.browser()), 403, "no_account")
+    assert closed.user(site.provider.claims["email"]) is None
+    allowed = closed.with_provider(creates_accounts=True, allowed_domains=("example.com",))
+    bearer(sign_in(allowed, allowed.browser()))
+    site.provider.claims = {"sub": "x", "email": f"{uuid4()}@example.com.evil.org"}
+    assert_problem(sign_in(allowed, allowed.browser()), 403, "no_account")
+
+
+def test_provider_with_another_issuer_does_not_inherit_the_identities(site: Site, services: Services) -> None:
+    sign_in(site, site.browser())
+    with services.unit_of_work() as session:
+        (identity,) = session.execute(select(UserIdentity).where(UserIdentity.subject == site.provider.claims["sub"])).scalars()
+        identity.issuer = "https://the-issuer-before.example.com"
+    site.provider.claims["email_verified"] = False
+
+    assert_problem(sign_in(site, site.browser()), 403, "no_account")
+
+
+def test_second_factor_is_demanded_and_has_more_time(site: Site, owner: Account, client: httpx.Client) -> None:
+    secret, recovery_codes = set_up(client, owner)
+    site.provider.claims["email"] = owner.email
+    browser = site.browser()
+    assertion, binding = at_provider(site, browser), browser.cookies[BINDING]
+    cookie = {"Cookie": f"{BINDING}={binding}"}
+    assert_problem(browser.post(ASSERTION, json={"assertion": assertion}), 403, "second_factor_required")
+    assert_problem(browser.post(ASSERTION, json={"assertion": assertion, "otp": "000000"}), 401, "bad_second_factor")
+    assert site.identities(owner.email) == []
+
+    with time_machine.travel(clock.now() + timedelta(minutes=4), tick=False):
+        code = totp_code(secret, current_step())
+        signed_in = browser.post(ASSERTION, json={"assertion": assertion, "otp": code}, headers=cookie)
+        assert signed_in.status_code == 200, signed_in.text
+        again = browser.post(ASSERTION, json={"assertion": assertion, "otp": recovery_codes[0]}, headers=cookie)
+        assert_problem(again, 401, "bad_assertion")
+    other = site.browser()
+    late, binding = at_provider(site, other), other.cookies[BINDING]
+    with time_machine.travel(clock.now() + timedelta(minutes=5, seconds=1), tick=False):
+        response = other.post(ASSERTION, json={"assertion": late, "otp": recovery_codes[1]}, headers={"Cookie": f"{BINDING}={binding}"})
+        assert_problem(response, 401, "bad_assertion")
+
+
+def test_sign_in_cancels_the_deletion_of_the_account_only_if_asked_to(site: Site) -> None:
+    browser = site.browser()
+    credentials = bearer(sign_in(site, browser))
+    prove_at_provider(site, browser, credentials)
+    assert browser.request("DELETE", ME, json={}, headers=credentials).status_code == 202
+
+    assert_problem(sign_in(site, browser), 403, "account_deletion_pending")
+    bearer(sign_in(site, browser, keep_account=True))
+
+
+# Linking, unlinking and proofs
+
+
+def test_user_links_and_unlinks_an_identity_with_a_fresh_proof(site: Site, owner: Account) -> None:
+    browser = site.browser()
+    credentials = make_session(browser, owner)
+    assertion = at_provider(site, browser, "other", purpose="link")
+    assert_problem(browser.post(IDENTITIES, json={"assertion": assertion}, headers=credentials), 403, "fresh_sign_in_required")
+    assert_problem(browser.post(PROOF, json={"current_password": "wrong"}, headers=credentials), 403, "current_password_required")
+    assert browser.post(PROOF, json={"current_password": owner.password}, headers=credentials).status_code == 204
+
+    linked = browser.post(IDENTITIES, json={"assertion": assertion}, headers=credentials)
+
+    assert linked.status_code == 201, linked.text
+    assert (linked.json()["provider"], linked.json()["email"]) == ("other", site.provider.claims["email"])
+    assert browser.get(ME, headers=bearer(sign_in(site, site.browser(), "other"))).json()["id"] == str(owner.id)
+    identity = f"{IDENTITIES}/{linked.json()['id']}"
+    assert browser.delete(identity, headers=credentials).status_code == 204
+    assert_problem(browser.delete(identity, headers=credentials), 404, "identity_not_found")
+    assert_problem(sign_in(site, site.browser(), "other"), 403, "no_account")
+
+
+def test_identity_of_another_account_cannot_be_linked_or_unlinked(site: Site, owner: Account) -> None:
+    holder = site.browser()
+    holders = holder.get(IDENTITIES, headers=bearer(sign_in(site, holder))).json()["identities"]
+    browser = site.browser()
+    credentials = make_session(browser, owner)
+    browser.post(PROOF, json={"current_password": owner.password}, headers=credentials)
+
+    taken = browser.post(IDENTITIES, json={"assertion": at_provider(site, browser, purpose="link")}, headers=credentials)
+
+    assert_problem(taken, 409, "identity_taken")
+    assert_problem(browser.delete(f"{IDENTITIES}/{holders[0]['id']}", headers=credentials), 404, "identity_not_found")
+
+
+def test_assertion_serves_only_the_purpose_it_was_started_for(site: Site, owner: Account) -> None:
+    browser = site.browser()
+    credentials = make_session(browser, owner)
+    browser.post(PROOF, json={"current_password": owner.password}, headers=credentials)
+    for purpose, path in (("sign_in", IDENTITIES), ("sign_in", PROOF), ("link", ASSERTION), ("link", PROOF), ("proof", IDENTITIES)):
+        site.provider.claims["auth_time"] = int(clock.now().timestamp())
+        assertion = at_provider(site, browser, "other", purpose=purpose)
+        assert_problem(browser.post(path, json={"assertion": assertion}, headers=credentials), 401, "bad_assertion")
+
+
+def test_only_way_to_sign_in_cannot_be_unlinked(site: Site) -> None:
+    browser = site.browser()
+    credentials = bearer(sign_in(site, browser))
+    prove_at_provider(site, browser, credentials)
+    (identity,) = browser.get(IDENTITIES, headers=credentials).json()["identities"]
+
+    assert_problem(browser.delete(f"{IDENTITIES}/{identity['id']}", headers=credentials), 409, "last_sign_in_method")
+    assert len(browser.get(IDENTITIES, headers=credentials).json()["identities"]) == 1
+
+
+def prove_at_provider(site: Site, browser: httpx.Client, credentials: dict[str, str], **members: Any) -> httpx.Response:
+    """Authenticate again at the provider, and prove that to the API."""
+    site.provider.claims["auth_time"] = int(clock.now().timestamp())
+    assertion = at_provider(site, browser, purpose="proof")
+    del site.provider.claims["auth_time"]
+    return browser.post(PROOF, json={"assertion": assertion, **members}, headers=credentials)
+
+
+def test_account_without_a_password_proves_itself_by_a_new_sign_in(site: Site) -> None:
+    browser = site.browser()
+    credentials = bearer(sign_in(site, browser))
+    assert_problem(browser.request("DELETE", ME, json={}, headers=credentials), 403, "fresh_sign_in_required")
+    assert_problem(browser.post(PROOF, json={}, headers=credentials), 403, "current_password_required")
+    request = dict(parse_qsl(urlsplit(start(browser, purpose="proof")).query))
+    assert (request["prompt"], request["max_age"]) == ("login", "0")
+
+    assert prove_at_provider(site, browser, credentials).status_code == 204
+
+    # The proof is of this session only, and does not renew itself.
+    other = site.browser()
+    elsewhere = bearer(sign_in(site, other))
+    assert_problem(other.request("DELETE", ME, json={}, headers=elsewhere), 403, "fresh_sign_in_required")
+    assert_problem(browser.post(PROOF, json={}, headers=credentials), 403, "current_password_required")
+    with time_machine.travel(clock.now() + timedelta(minutes=5, seconds=1), tick=False):
+        assert_problem(browser.request("DELETE", ME, json={}, headers=credentials), 403, "fresh_sign_in_required")
+    assert browser.patch(ME, json={"password": "a sentence as password"}, headers=credentials).status_code == 200
+    body = {"email": site.provider.claims["email"], "password": "a sentence as password"}
+    assert site.browser().post(SESSION, json=body).status_code == 200
+
+
+def test_old_authentication_at_the_provider_is_no_proof(site: Site) -> None:
+    browser = site.browser()
+    sign_in(site, browser)
+    for auth_time in (None, int(clock.now().timestamp()) - 3600):
+        site.provider.claims["auth_time"] = auth_time
+        back = come_back(browser, site.provider.authorize(start(browser, purpose="proof")))
+        assert back == {"purpose": "proof", "error": "bad_id_token"}
+
+
+def test_proof_of_another_person_is_refused(site: Site, owner: Account) -> None:
+    browser = site.browser()
+    credentials = make_session(browser, owner)
+
+    assert_problem(prove_at_provider(site, browser, credentials), 401, "bad_assertion")
+
+
+def test_api_key_can_neither_prove_nor_link(site: Site, owner: Account, make_key: Callable[..., Account]) -> None:
+    key = make_key(owner, "admin").headers
+    browser = site.browser()
+
+    assert_problem(browser.post(PROOF, json={"current_password": owner.password}, headers=key), 403, "permission_denied")
+    assertion = at_provider(site, browser, "other", purpose="link")
+    assert_problem(browser.post(IDENTITIES, json={"assertion": assertion}, headers=key), 403, "fresh_sign_in_required")
+
+
+# Closed password sign-in
+
+
+def test_closed_password_sign_in_refuses_every_use_of_a_password(site: Site, owner: Account, tmp_path: Path) -> None:
+    closed = site.changed(password_sign_in=False, mail_folder=str(tmp_path))
+    browser = closed.browser()
+    body = {"email": owner.email, "password": owner.password}
+    refused = [
+        browser.post(SESSION, json=body),
+        *(browser.post(f"{prefix}/login/token", data={"username": owner.email, "password": owner.password}) for prefix in (API, "")),
+        browser.post(f"{API}/login/forgot-password", json={"email": owner.email}),
+        browser.post(f"{API}/login/reset-password", json={"token": "x", "password": "a sentence as password"}),
+        browser.post(f"{API}/users", json={"email": f"{uuid4()}@example.com", "password": "a sentence as password"}),
+        browser.patch(ME, json={"password": "a sentence as password", "current_password": owner.password}, headers=owner.headers),
+    ]
+
+    for response in refused:
+        assert_problem(response, 403, "password_sign_in_closed")
+    assert browser.get(f"{API}/config").json()["password_sign_in"] is False
+    # Sessions go on, and the providers still work.
+    assert browser.get(ME, headers=owner.headers).status_code == 200
+    bearer(sign_in(closed, closed.browser()))

@@ -1,0 +1,84 @@
+/** The buttons of the sign-in providers, and the way back from one. */
+
+import { isApiError } from "@we-upload/client";
+import { useEffect, useState } from "preact/hooks";
+import { t } from "../core/language";
+import { codeText, problemText } from "../core/problems";
+import { nextPath } from "../core/router";
+import { s } from "../core/screen-texts";
+import { serverConfig } from "../core/server-config";
+import { enter } from "../core/session";
+import { identities, takeReturn } from "../settings/sign-in-methods";
+import { Field, FieldError } from "../ui/controls";
+import { showDialog } from "../ui/dialog-host";
+import { FormDialog, textOf } from "../ui/form-dialog";
+
+/** The screen to show after the sign-in, for this tab. */
+const NEXT = "we-upload.next";
+
+export function SignInProviders() {
+  const [isBusy, setBusy] = useState(false);
+  const [error, setError] = useState<string | null>(null);
+  useEffect(() => {
+    const next = sessionStorage.getItem(NEXT);
+    const back = takeReturn(`/sign-in${next === null ? "" : `?next=${encodeURIComponent(next)}`}`);
+    if (back === null) return;
+    sessionStorage.removeItem(NEXT);
+    const { assertion } = back;
+    if (assertion === null) return setError(codeText(back.error ?? "") ?? null);
+    setBusy(true);
+    identities
+      .signIn(assertion)
+      .then(enter, (cause) => {
+        if (isApiError(cause, "second_factor_required") || isApiError(cause, "account_deletion_pending")) {
+          showDialog((close) => <FinishSignIn assertion={assertion} first={cause.code} onClose={close} />);
+        } else setError(problemText(cause));
+      })
+      .finally(() => setBusy(false));
+  }, []);
+  return (
+    <div class="stack" aria-busy={isBusy}>
+      {serverConfig.value?.sign_in_providers.map((provider) => (
+        <a key={provider.id} class="btn big block" href={identities.startUrl(provider.id)} onClick={() => sessionStorage.setItem(NEXT, nextPath())}>
+          {s.identity.continueWith(provider.name)}
+        </a>
+      ))}
+      {isBusy && (
+        <p class="soft" role="status">
+          {t.signIn.busy}
+        </p>
+      )}
+      {error !== null && <FieldError text={error} />}
+    </div>
+  );
+}
+
+interface FinishProps {
+  readonly assertion: string;
+  readonly first: string;
+  readonly onClose: () => void;
+}
+
+/** Asks for what the account needs besides the sign-in at the provider. */
+function FinishSignIn({ assertion, first, onClose }: FinishProps) {
+  const [needs, setNeeds] = useState({ code: first === "second_factor_required", decision: first === "account_deletion_pending" });
+  const finish = async (fields: FormData) => {
+    try {
+      enter(await identities.signIn(assertion, { otp: textOf(fields, "otp") || undefined, keepAccount: fields.has("keep") }));
+    } catch (cause) {
+      if (isApiError(cause, "account_deletion_pending")) setNeeds({ ...needs, decision: true });
+      throw cause;
+    }
+  };
+  return (
+    <FormDialog title={t.signIn.submit} submit={t.signIn.submit} act={finish} onClose={onClose}>
+      {needs.code && <Field label={t.signIn.code} name="otp" autoComplete="one-time-code" required maxLength={32} autoFocus />}
+      {needs.decision && (
+        <label class="row">
+          <input type="checkbox" name="keep" required />
+          {t.signIn.keepAccount}
+        </label>
+      )}
+    </FormDialog>
+  );
+}
