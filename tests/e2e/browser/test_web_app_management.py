@@ -1,5 +1,6 @@
 """Addresses of links and file requests, changes of many files, and the administration of accounts, in the web app in a real browser."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
