@@ -15,6 +15,7 @@ from lambda_app.core.outbound import addresses
 from lambda_app.core.security import password_rules, passwords, share_tokens, tokens
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.log_keys import LogVerifier
+from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.db import engine
 from lambda_app.db import errors as db_errors
 from lambda_app.dependencies import browser_sessions, same_origin
@@ -878,7 +879,7 @@ GUARDS = (
     Guard(
         "an assertion is bound to the browser",
         assertions._content,
-        (DropCheck(assertions.hash_secret),),
+        (DropCheck(hash_secret),),
         (f"{IDENTITY}test_stolen_fragment_is_of_no_use_in_another_browser",),
     ),
     Guard(

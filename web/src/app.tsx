@@ -7,7 +7,7 @@ import { language, t } from "./core/language";
 import { loadScreens } from "./core/lazy";
 import { location, navigate, nextPath, PUBLIC_PATHS, SIGNED_IN_PATHS } from "./core/router";
 import { mustEnrol, sessionState, startSession } from "./core/session";
-import { SignInScreen, SignUpScreen } from "./screens/sign-in-screens";
+import { SignInScreen } from "./screens/sign-in-screens";
 import { FilesScreen } from "./screens/files-screen";
 import { SkeletonRows } from "./files/file-table";
 import { Shell } from "./shell";
@@ -21,16 +21,16 @@ type Screen = ComponentType;
 /** The screen of an account that has to set up a second factor, at every address. */
 const ENROLMENT = "enrolment";
 type ScreenPath = typeof ENROLMENT | (typeof PUBLIC_PATHS)[number] | (typeof SIGNED_IN_PATHS)[number];
-type StartPath = "/files" | "/sign-in" | "/sign-up";
+type StartPath = "/files" | "/sign-in";
 
 const START_SCREENS: Readonly<Partial<Record<ScreenPath, Screen>> & Record<StartPath, Screen>> = {
   "/files": FilesScreen,
   "/sign-in": SignInScreen,
-  "/sign-up": SignUpScreen,
 };
 
 /** Screens that are loaded when the first of them is opened. */
 const LAZY_SCREENS: Readonly<Record<Exclude<ScreenPath, StartPath>, (screens: Awaited<ReturnType<typeof loadScreens>>) => Screen>> = {
+  "/sign-up": (screens) => screens.SignUpScreen,
   "/shared": (screens) => screens.SharedScreen,
   "/links": (screens) => screens.LinksScreen,
   "/requests": (screens) => screens.RequestsScreen,

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -42,13 +42,18 @@ def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[tuple[str
         client_secret=SecretStr("client-secret-of-the-tests"),
         trusted_email=True,
     )
-    changes = {
+    changes: dict[str, Any] = {
         "identity_providers": (provider,),
         "identity_key": SecretStr("i" * 20 + "0123456789abcdef"),
         "web_app_folder": web_app.build(),
     }
     with serving(settings, s3_server, **changes) as (url, services):
-        command = [Path(sys.executable).parent / "node", PROVIDER / "provider.mjs", str(port), f"{url}/sign-in/test/callback"]
+        command: list[str | Path] = [
+            Path(sys.executable).parent / "node",
+            PROVIDER / "provider.mjs",
+            str(port),
+            f"{url}/sign-in/test/callback",
+        ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout is not None
             assert any(line.strip() == "ready" for line in process.stdout)
@@ -61,8 +66,7 @@ def results(site: tuple[str, Services], visit: Callable[[dict[str, object]], Res
     """The results of all jobs, run in one browser."""
     url, services = site
     newcomer = f"new-{uuid4()}@example.com"
-    with httpx.Client(base_url=url, trust_env=False) as client:
-        member = make_account(services)
+    member = make_account(services)
     with_provider: Steps = [{"see": "Continue with Test login"}, *INSPECT, {"follow": "Continue with Test login"}]
     prove: Steps = [
         {"click": "Confirm with Test login", "role": "link", "within": "dialog"},

@@ -520,7 +520,7 @@ def test_verified_address_of_a_trusted_provider_leads_to_the_account_and_tells_i
         event = session.execute(
             select(AuditEvent).where(AuditEvent.subject == f"user:{owner.id}", AuditEvent.action == "identity.linked")
         ).scalar_one()
-        assert json.loads(event.details) == {"by": "address", "provider": "trusted"}
+        assert json.loads(event.details or "") == {"by": "address", "provider": "trusted"}
         assert event.actor_id == owner.id
 
 

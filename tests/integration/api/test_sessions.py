@@ -508,6 +508,7 @@ def test_sign_in_rehashes_a_password_with_weaker_parameters(client: httpx.Client
     with services.unit_of_work() as session:
         now = session.get_one(User, owner.id).hashed_password
     assert now != weak
+    assert now is not None
     assert not services.passwords.needs_rehash(now)
     assert sign_in(client, email=owner.email, password=owner.password)
 

@@ -6,7 +6,7 @@ import { api } from "../core/api";
 import { t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { showToast } from "../core/toasts";
-import { NewPassword } from "../screens/account-page";
+import { NewPassword } from "../screens/new-password";
 import { OneTimeCode, ownCredentials } from "../settings/own-credentials";
 import { Field } from "../ui/controls";
 import { FormDialog, textOf } from "../ui/form-dialog";

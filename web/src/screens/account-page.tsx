@@ -3,8 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { BRAND_NAME } from "../core/brand";
-import { LANGUAGES, language, setLanguage, t, type Language } from "../core/language";
-import { Field } from "../ui/controls";
+import { LANGUAGES, language, setLanguage, type Language } from "../core/language";
 import { Mark } from "../ui/icon";
 
 interface AccountPageProps {
@@ -69,22 +68,4 @@ export function useForm(act: (fields: Readonly<Record<string, string>>) => Promi
     }
   }
   return { isBusy, error, form, onSubmit: (event: SubmitEvent) => void submit(event) };
-}
-
-const PASSWORD_LENGTH_MIN = 8;
-
-export function NewPassword({ label, isBig = true }: { readonly label: string; readonly isBig?: boolean }) {
-  return (
-    <Field
-      label={label}
-      isBig={isBig}
-      type="password"
-      name="password"
-      autoComplete="new-password"
-      required
-      minLength={PASSWORD_LENGTH_MIN}
-      maxLength={1024}
-      hint={t.signUp.passwordHint(PASSWORD_LENGTH_MIN)}
-    />
-  );
 }

@@ -20,4 +20,5 @@ export { SettingsScreen } from "./settings-screen";
 export { ShareDialog } from "./share-dialog";
 export { SharedScreen } from "./shared-screen";
 export { SignInProviders } from "./sign-in-providers";
+export { SignUpScreen } from "./sign-up-screen";
 export { TrashScreen } from "./trash-screen";

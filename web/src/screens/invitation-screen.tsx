@@ -9,7 +9,8 @@ import { location, navigate } from "../core/router";
 import { s } from "../core/screen-texts";
 import { sessionState } from "../core/session";
 import { ErrorNote, FieldError, Note, SubmitButton } from "../ui/controls";
-import { AccountPage, NewPassword, useForm } from "./account-page";
+import { AccountPage, useForm } from "./account-page";
+import { NewPassword } from "./new-password";
 
 function mailedToken(): string | null {
   return new URLSearchParams(location.value.hash).get("token");

@@ -8,7 +8,8 @@ import { problemText } from "../core/problems";
 import { location, navigate } from "../core/router";
 import { s } from "../core/screen-texts";
 import { ErrorNote, Field, FieldError, Note, SubmitButton } from "../ui/controls";
-import { AccountPage, NewPassword, useForm } from "./account-page";
+import { AccountPage, useForm } from "./account-page";
+import { NewPassword } from "./new-password";
 
 /** The token of a mailed link. It is in the fragment, which browsers do not send. */
 function mailedToken(): string | null {

@@ -1,4 +1,4 @@
-/** Sign in and sign up. */
+/** Sign in. */
 
 import { ApiError } from "@we-upload/client";
 import type { ComponentType } from "preact";
@@ -11,7 +11,7 @@ import { problemText } from "../core/problems";
 import { serverConfig } from "../core/server-config";
 import { signIn } from "../core/session";
 import { Field, FieldError, Note, SubmitButton } from "../ui/controls";
-import { AccountPage, NewPassword, useForm } from "./account-page";
+import { AccountPage, useForm } from "./account-page";
 
 export function SignInScreen() {
   const { isBusy, error, form, onSubmit } = useForm(({ email = "", password = "", otp, keep }) => signIn({ email, password, otp, keepAccount: keep !== undefined }));
@@ -30,35 +30,35 @@ export function SignInScreen() {
     <AccountPage title={t.signIn.title(BRAND_NAME)}>
       {Providers && <Providers />}
       {serverConfig.value?.password_sign_in !== false && (
-      <form class="stack" ref={form} onSubmit={onSubmit}>
-        <Field label={t.signIn.email} isBig type="email" name="email" autoComplete="username" required autoFocus maxLength={254} />
-        <Field
-          label={t.signIn.password}
-          isBig
-          type="password"
-          name="password"
-          autoComplete="current-password"
-          required
-          maxLength={1024}
-          aside={
-            serverConfig.value?.mail_available !== false && (
-              <a class="link" href="forgot-password">
-                {t.signIn.forgot}
-              </a>
-            )
-          }
-        />
-        {needs.code && <Field label={t.signIn.code} isBig name="otp" autoComplete="one-time-code" required maxLength={32} />}
-        {needs.decision && (
-          <label class="row">
-            <input type="checkbox" name="keep" required />
-            {t.signIn.keepAccount}
-          </label>
-        )}
-        {error !== null && <FieldError text={problemText(error)} />}
-        {isUnconfirmed && <ConfirmAgain email={() => String(new FormData(form.current ?? undefined).get("email"))} />}
-        <SubmitButton isBusy={isBusy} label={isBusy ? t.signIn.busy : t.signIn.submit} class="primary big block" />
-      </form>
+        <form class="stack" ref={form} onSubmit={onSubmit}>
+          <Field label={t.signIn.email} isBig type="email" name="email" autoComplete="username" required autoFocus maxLength={254} />
+          <Field
+            label={t.signIn.password}
+            isBig
+            type="password"
+            name="password"
+            autoComplete="current-password"
+            required
+            maxLength={1024}
+            aside={
+              serverConfig.value?.mail_available !== false && (
+                <a class="link" href="forgot-password">
+                  {t.signIn.forgot}
+                </a>
+              )
+            }
+          />
+          {needs.code && <Field label={t.signIn.code} isBig name="otp" autoComplete="one-time-code" required maxLength={32} />}
+          {needs.decision && (
+            <label class="row">
+              <input type="checkbox" name="keep" required />
+              {t.signIn.keepAccount}
+            </label>
+          )}
+          {error !== null && <FieldError text={problemText(error)} />}
+          {isUnconfirmed && <ConfirmAgain email={() => String(new FormData(form.current ?? undefined).get("email"))} />}
+          <SubmitButton isBusy={isBusy} label={isBusy ? t.signIn.busy : t.signIn.submit} class="primary big block" />
+        </form>
       )}
       {serverConfig.value?.registration_open !== false && (
         <p class="soft">
@@ -80,45 +80,5 @@ function ConfirmAgain({ email }: { readonly email: () => string }) {
     <button type="button" class="link left" onClick={() => void api.accounts.sendVerification(email()).then(() => setSent(true))}>
       {t.signIn.sendConfirmation}
     </button>
-  );
-}
-
-export function SignUpScreen() {
-  const [isConfirming, setConfirming] = useState(false);
-  const { isBusy, error, form, onSubmit } = useForm(async ({ email = "", password = "" }) => {
-    await api.accounts.signUp({ email, password });
-    try {
-      await signIn({ email, password });
-    } catch (cause) {
-      // Servers that want a confirmed address refuse the sign-in until then.
-      if (!(cause instanceof ApiError) || cause.status >= 500) throw cause;
-      setConfirming(true);
-    }
-  });
-  if (isConfirming) {
-    return (
-      <AccountPage title={t.signUp.confirmTitle}>
-        <p class="soft">{t.signUp.confirmText}</p>
-        <a class="btn big block" href="sign-in">
-          {t.signIn.toSignIn}
-        </a>
-      </AccountPage>
-    );
-  }
-  return (
-    <AccountPage title={t.signUp.title}>
-      <form class="stack" ref={form} onSubmit={onSubmit}>
-        <Field label={t.signIn.email} isBig type="email" name="email" autoComplete="username" required autoFocus maxLength={254} />
-        <NewPassword label={t.signIn.password} />
-        {error !== null && <FieldError text={problemText(error)} />}
-        <SubmitButton isBusy={isBusy} label={isBusy ? t.signUp.busy : t.signUp.submit} class="primary big block" />
-      </form>
-      <p class="soft">
-        {t.signUp.haveAccount}{" "}
-        <a class="strong" href="sign-in">
-          {t.signIn.submit}
-        </a>
-      </p>
-    </AccountPage>
   );
 }

@@ -12,7 +12,7 @@ import { showToast } from "../core/toasts";
 import { Badge, Field, FieldError, SubmitButton } from "../ui/controls";
 import { Icon } from "../ui/icon";
 import { CurrentPassword, OneTimeCode, ownCredentials } from "./own-credentials";
-import { NewPassword } from "../screens/account-page";
+import { NewPassword } from "../screens/new-password";
 
 /** Run what a form of the settings does. */
 function useSettingsForm(act: (fields: FormData) => Promise<void>) {

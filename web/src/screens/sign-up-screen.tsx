@@ -1,0 +1,51 @@
+/** Sign up. */
+
+import { ApiError } from "@we-upload/client";
+import { useState } from "preact/hooks";
+import { api } from "../core/api";
+import { t } from "../core/language";
+import { problemText } from "../core/problems";
+import { signIn } from "../core/session";
+import { Field, FieldError, SubmitButton } from "../ui/controls";
+import { AccountPage, useForm } from "./account-page";
+import { NewPassword } from "./new-password";
+
+export function SignUpScreen() {
+  const [isConfirming, setConfirming] = useState(false);
+  const { isBusy, error, form, onSubmit } = useForm(async ({ email = "", password = "" }) => {
+    await api.accounts.signUp({ email, password });
+    try {
+      await signIn({ email, password });
+    } catch (cause) {
+      // Servers that want a confirmed address refuse the sign-in until then.
+      if (!(cause instanceof ApiError) || cause.status >= 500) throw cause;
+      setConfirming(true);
+    }
+  });
+  if (isConfirming) {
+    return (
+      <AccountPage title={t.signUp.confirmTitle}>
+        <p class="soft">{t.signUp.confirmText}</p>
+        <a class="btn big block" href="sign-in">
+          {t.signIn.toSignIn}
+        </a>
+      </AccountPage>
+    );
+  }
+  return (
+    <AccountPage title={t.signUp.title}>
+      <form class="stack" ref={form} onSubmit={onSubmit}>
+        <Field label={t.signIn.email} isBig type="email" name="email" autoComplete="username" required autoFocus maxLength={254} />
+        <NewPassword label={t.signIn.password} />
+        {error !== null && <FieldError text={problemText(error)} />}
+        <SubmitButton isBusy={isBusy} label={isBusy ? t.signUp.busy : t.signUp.submit} class="primary big block" />
+      </form>
+      <p class="soft">
+        {t.signUp.haveAccount}{" "}
+        <a class="strong" href="sign-in">
+          {t.signIn.submit}
+        </a>
+      </p>
+    </AccountPage>
+  );
+}
