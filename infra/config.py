@@ -18,6 +18,8 @@ BUCKET_CORS_SECONDS = 3600
 GATEWAY_TIMEOUT_SECONDS = 29
 """HTTP API ends every request after 30 s; a longer timeout has no effect."""
 FUNCTION_TIMEOUT_SECONDS = 20
+WEBHOOK_TIMEOUT_SECONDS = 60
+"""Longer than a batch of webhook messages may take: 20 s and one more attempt."""
 ARCHIVE_TIMEOUT_SECONDS = 900
 """One run of the archive worker: Lambda's maximum. The worker stops earlier and requeues the archive."""
 PROXY_BORROW_TIMEOUT_SECONDS = 5
@@ -200,8 +202,13 @@ class StageConfig:
 
     @property
     def _shared_executions(self) -> int:
-        shared = SHARED_WORKERS + self.scans_for_malware + (1 if self.identity_providers else 0)
+        shared = SHARED_WORKERS + self.scans_for_malware + (1 if self.identity_providers else 0) + (2 if self.sends_webhooks else 0)
         return shared * self.worker_concurrency
+
+    @property
+    def sends_webhooks(self) -> bool:
+        """Whether the stage has the functions that send webhooks. They would start a database that pauses each minute."""
+        return not self.pauses_when_idle
 
     @property
     def bucket_origins(self) -> tuple[str, ...]:

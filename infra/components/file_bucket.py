@@ -21,6 +21,7 @@ from infra.config import (
     FUNCTION_TIMEOUT_SECONDS,
     PRESIGNED_URL_SECONDS,
     STARTING_TIMEOUT_SECONDS,
+    WEBHOOK_TIMEOUT_SECONDS,
     StageConfig,
 )
 
@@ -30,6 +31,10 @@ ARCHIVES = "archives/"
 """Prefix of the keys of all zips."""
 ARCHIVE_REQUESTS = "archive-requests/"
 """Prefix of the keys of the empty marker objects whose events start the archive worker."""
+WEBHOOK_WORK = "webhook-work/"
+"""Prefix of the keys of encrypted batches of webhook messages, whose events start the function that sends them."""
+WEBHOOK_RESULTS = "webhook-results/"
+"""Prefix of the keys of their encrypted results, whose events start the function that records them."""
 CHECKPOINTS = "audit-log/checkpoints/"
 """Prefix of the copies of the audit log's checkpoints."""
 ARCHIVES_DAYS = 8
@@ -52,7 +57,7 @@ ABANDONED_PARTS_DAYS = 70
 
 
 class FileBucket(Construct):
-    """The bucket, the queue of its upload events and the queue of its archive requests."""
+    """The bucket, and the queues of its upload events, archive requests and webhooks."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
         super().__init__(scope, construct_id)
@@ -92,6 +97,9 @@ class FileBucket(Construct):
             retention_period=Duration.days(4),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.archive_dead_letters, max_receive_count=5),
         )
+        self.webhook_dead_letters, self.webhook_work, self.webhook_results = (
+            self._webhook_queues() if config.sends_webhooks else (None, None, None)
+        )
         suppress_nag(
             self.bucket,
             "AwsSolutions-S1",
@@ -104,6 +112,23 @@ class FileBucket(Construct):
         self._deny_overwriting()
         if config.scans_for_malware:
             self._deny_unscanned_objects()
+
+    def _webhook_queues(self) -> tuple[sqs.Queue, sqs.Queue, sqs.Queue]:
+        """Return the queues of webhook batches and of their results, after their queue of dead letters."""
+        dead = sqs.Queue(self, "WebhookDeadLetters", retention_period=Duration.days(14), enforce_ssl=True)
+        work, results = (
+            sqs.Queue(
+                self,
+                name,
+                enforce_ssl=True,
+                visibility_timeout=Duration.seconds(6 * WEBHOOK_TIMEOUT_SECONDS),
+                # Later, the deliveries are queued again.
+                retention_period=Duration.days(1),
+                dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=5),
+            )
+            for name in ("WebhookWork", "WebhookResults")
+        )
+        return dead, work, results
 
     def _scan_queues(self) -> tuple[sqs.Queue, sqs.Queue]:
         """Return the queue of the scan results, which GuardDuty sends through EventBridge, after its queue of dead letters."""
@@ -169,7 +194,7 @@ class FileBucket(Construct):
                 s3.LifecycleRule(
                     id=prefix.strip("/"), prefix=prefix, expiration=Duration.days(days), noncurrent_version_expiration=Duration.days(1)
                 )
-                for prefix, days in ((ARCHIVES, ARCHIVES_DAYS), (ARCHIVE_REQUESTS, 1))
+                for prefix, days in ((ARCHIVES, ARCHIVES_DAYS), (ARCHIVE_REQUESTS, 1), (WEBHOOK_WORK, 1), (WEBHOOK_RESULTS, 1))
             ),
             s3.LifecycleRule(
                 id="trash", noncurrent_version_expiration=Duration.days(self._config.noncurrent_days), expired_object_delete_marker=True
@@ -192,6 +217,8 @@ class FileBucket(Construct):
     def _notify_queues(self) -> None:
         # Not add_event_notification, which adds a function of the CDK with s3:PutBucketNotification on every bucket.
         queues = {UPLOADS: self.events, ARCHIVE_REQUESTS: self.archive_requests}
+        if self.webhook_work and self.webhook_results:
+            queues |= {WEBHOOK_WORK: self.webhook_work, WEBHOOK_RESULTS: self.webhook_results}
         for queue in queues.values():
             queue.add_to_resource_policy(
                 iam.PolicyStatement(

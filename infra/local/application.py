@@ -54,6 +54,7 @@ def application_settings(overrides: Mapping[str, str], secrets: Secrets, databas
     """Return the settings of the API as environment variables."""
     return {
         "DATABASE_POOL_SIZE": str(DATABASE_POOL_SIZE),
+        "WEBHOOK_ALLOW_LOOPBACK": "true",
         **overrides,
         "ENVIRONMENT": Environment.LOCAL.value,
         "DATABASE_URL": database_url,

@@ -164,6 +164,11 @@ ERRORS: dict[str, ErrorSpec] = {
     "too_many_device_logins": ErrorSpec(429, "Too many sign-ins from this network wait for approval."),
     "api_key_not_found": ErrorSpec(404, "The caller has no API key with this id."),
     "too_many_api_keys": ErrorSpec(409, "The account has the maximum number of API keys."),
+    "webhook_not_found": ErrorSpec(404, "The caller has no webhook with this id."),
+    "webhook_delivery_not_found": ErrorSpec(404, "The webhook has no delivery with this id."),
+    "webhook_disabled": ErrorSpec(409, "The webhook is disabled. Enable it first."),
+    "too_many_webhooks": ErrorSpec(409, "The account has the maximum number of webhooks."),
+    "bad_webhook_url": ErrorSpec(422, "The address must be a public https URL without user name, password and fragment."),
     # Files and uploads.
     "file_not_found": ErrorSpec(404, "The file does not exist, or the caller may not know that it exists.", **_FILE_OF_SEVERAL),
     "file_forbidden": ErrorSpec(403, "The caller may see the file, but not do this with it.", **_FILE_OF_SEVERAL),

@@ -9,11 +9,17 @@ ARCHIVE_PREFIX = "archives/"
 """Key prefix of archives."""
 REQUEST_PREFIX = "archive-requests/"
 """Key prefix of the marker objects whose creation events start the archive worker."""
+WEBHOOK_WORK_PREFIX = "webhook-work/"
+"""Key prefix of the batches of webhook messages whose creation events start the function that sends them."""
+WEBHOOK_RESULT_PREFIX = "webhook-results/"
+"""Key prefix of the results of these batches."""
 
 _ID = "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _KEY = re.compile(KEY_PREFIX + _ID)
 _ARCHIVE_KEY = re.compile(ARCHIVE_PREFIX + _ID + r"(?:\.json)?")
 _REQUEST_KEY = re.compile(REQUEST_PREFIX + _ID)
+_WEBHOOK_WORK_KEY = re.compile(WEBHOOK_WORK_PREFIX + _ID)
+_WEBHOOK_RESULT_KEY = re.compile(WEBHOOK_RESULT_PREFIX + _ID)
 
 
 def object_key(file_id: UUID) -> str:
@@ -51,4 +57,26 @@ def archive_request_key(archive_id: UUID) -> str:
 def requested_archive_of(key: str) -> UUID | None:
     """Return the id of the archive that the marker with this key requests, None for the key of another kind of object."""
     match = _REQUEST_KEY.fullmatch(key)
+    return UUID(match[1]) if match else None
+
+
+def webhook_work_key(batch_id: UUID) -> str:
+    """Return the key of a batch of webhook messages."""
+    return f"{WEBHOOK_WORK_PREFIX}{batch_id}"
+
+
+def webhook_work_of(key: str) -> UUID | None:
+    """Return the id of the batch with this key, None for the key of another kind of object."""
+    match = _WEBHOOK_WORK_KEY.fullmatch(key)
+    return UUID(match[1]) if match else None
+
+
+def webhook_result_key(batch_id: UUID) -> str:
+    """Return the key of the result of a batch."""
+    return f"{WEBHOOK_RESULT_PREFIX}{batch_id}"
+
+
+def webhook_result_of(key: str) -> UUID | None:
+    """Return the id of the batch whose result has this key, None for the key of another kind of object."""
+    match = _WEBHOOK_RESULT_KEY.fullmatch(key)
     return UUID(match[1]) if match else None

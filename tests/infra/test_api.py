@@ -201,7 +201,7 @@ def test_every_alarm_has_an_action_and_a_runbook_entry(everything: Synthesised) 
     silent = [alarm["Properties"] for key, alarm in all_alarms if "AlarmActions" not in alarm["Properties"] and "Alarm" in alarm["Type"]]
     alarms = [alarm["Properties"] for _, alarm in all_alarms if "AlarmActions" in alarm["Properties"]]
 
-    assert len(alarms) == 11 + 3 * len(functions(everything)) + len(BURN_RATES)
+    assert len(alarms) == 14 + 3 * len(functions(everything)) + len(BURN_RATES)
     assert len(silent) == 3 + 2 * len(BURN_RATES)
     assert {alarm["AlarmDescription"].rpartition("#")[2] for alarm in silent} <= entries
     for alarm in alarms:

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from infra.config import PROXY_BORROW_TIMEOUT_SECONDS
 from tests.infra.conftest import Synthesised
 
@@ -113,14 +115,14 @@ def test_only_s3_of_this_account_can_write_to_the_event_queues(prod: Synthesised
     statements = [statement for policy in prod.of_type("AWS::SQS::QueuePolicy") for statement in policy["PolicyDocument"]["Statement"]]
     allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
 
-    assert [statement["Principal"] for statement in allowed] == [{"Service": "s3.amazonaws.com"}] * 2
+    assert [statement["Principal"] for statement in allowed] == [{"Service": "s3.amazonaws.com"}] * 4
     assert all(statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}} for statement in allowed)
-    assert sum(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in statements) == 4
+    assert sum(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in statements) == 7
 
 
 def test_upload_events_go_to_a_queue_with_a_dead_letter_queue(prod: Synthesised) -> None:
     bucket = next(resource for resource in prod.resources.values() if resource["Type"] == "AWS::S3::Bucket")
-    notification, _ = bucket["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
+    notification, *_ = bucket["Properties"]["NotificationConfiguration"]["QueueConfigurations"]
     queue = prod.resources[f"data/{notification['Queue']['Fn::GetAtt'][0]}"]
     policies = [key.removeprefix("data/") for key, resource in prod.resources.items() if resource["Type"] == "AWS::SQS::QueuePolicy"]
 
@@ -133,13 +135,29 @@ def test_upload_events_go_to_a_queue_with_a_dead_letter_queue(prod: Synthesised)
 
 def test_archive_requests_go_to_their_own_queue(prod: Synthesised) -> None:
     bucket = prod.only("AWS::S3::Bucket")
-    _, notification = bucket["NotificationConfiguration"]["QueueConfigurations"]
+    _, notification, *_ = bucket["NotificationConfiguration"]["QueueConfigurations"]
     queue = prod.resources[f"data/{notification['Queue']['Fn::GetAtt'][0]}"]["Properties"]
 
     assert notification["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "archive-requests/"}]
     assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
     # Six times the worker's timeout, as AWS recommends.
     assert queue["VisibilityTimeout"] == 6 * 900
+
+
+@pytest.mark.parametrize("prefix", ["webhook-work/", "webhook-results/"])
+def test_webhook_objects_have_their_own_queue_and_expire(prod: Synthesised, prefix: str) -> None:
+    bucket = prod.only("AWS::S3::Bucket")
+    (notification,) = [
+        found
+        for found in bucket["NotificationConfiguration"]["QueueConfigurations"]
+        if found["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": prefix}]
+    ]
+    queue = prod.resources[f"data/{notification['Queue']['Fn::GetAtt'][0]}"]["Properties"]
+    (rule,) = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if rule.get("Prefix") == prefix]
+
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
+    assert queue["VisibilityTimeout"] == 6 * 60
+    assert (rule["ExpirationInDays"], rule["NoncurrentVersionExpiration"]["NoncurrentDays"]) == (1, 1)
 
 
 def test_archives_expire_after_days(prod: Synthesised) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import true
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, PermissionDeniedError
 from lambda_app.core.identity import assertions, id_tokens
+from lambda_app.core.outbound import addresses
 from lambda_app.core.security import notification_tokens, password_rules, passwords, share_tokens, tokens
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.log_keys import LogVerifier
@@ -1076,6 +1077,12 @@ GUARDS = (
         scans._require_superuser,
         (Replace(lambda _: None),),
         ("integration/handlers/test_scan_results.py::test_superuser_releases_a_false_alarm",),
+    ),
+    Guard(
+        "a webhook reaches public addresses only",
+        addresses.is_permitted,
+        (Replace(lambda *_, **__: True),),
+        ("unit/core/test_outbound_addresses.py",),
     ),
     Guard(
         "a change and its audit event are one statement",

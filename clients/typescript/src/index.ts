@@ -11,5 +11,6 @@ export type * from "./uploader/types.js";
 export { createUploader, SINGLE_MAX_BYTES } from "./uploader/uploader.js";
 export { plannedPartSize } from "./uploader/plan.js";
 export { indexedDbStateStore, memoryStateStore } from "./uploader/state-store.js";
+export { createWebhooks, type Webhooks } from "./webhooks.js";
 export { fetchTransport, xhrTransport } from "./uploader/transport.js";
 export { createGuestParts, createLinkChanges, type GuestParts, type LinkChanges } from "./sharing.js";

@@ -25,6 +25,7 @@ from tests.support.shares import make_share
 TITLE = "Photos of the feast"
 INVITED, INVITED_PASSWORD = "invited-in-a-browser@example.com", "a sentence is a good password"
 RECIPIENT = "grace@example.com"
+HOOK = "http://127.0.0.1:9/hook"
 MANY = 12
 """Files of the account that changes many."""
 
@@ -227,7 +228,18 @@ def results(
         *(*as_owner, {"open": f"{site.url}/settings"}, {"click": "Turn on second factor"}),
         *({"fill": "Current password", "value": owner.password, "within": "dialog"}, {"click": "Next"}, {"see": "Scan the code"}),
         *({"axe": True}, {"fill": "Code", "value": "000000", "within": "dialog"}, {"click": "Turn on", "within": "dialog"}),
-        {"see": "This code is wrong or was used already."},
+        *({"see": "This code is wrong or was used already."}, {"key": "Escape"}),
+        # No server listens at the address.
+        *({"click": "Add webhook"}, {"see": "Receives POST requests"}, {"click": "Only these events", "role": "radio"}, {"axe": True}),
+        *({"fill": "Address", "value": "https://10.0.0.1/", "within": "dialog"}, {"click": "Add", "within": "dialog"}),
+        *({"see": "Choose at least one event."}, {"click": "share.downloaded", "role": "checkbox"}, {"click": "Add", "within": "dialog"}),
+        *({"see": "The address must be a public https address"}, {"fill": "Address", "value": HOOK, "within": "dialog"}),
+        *({"click": "Add", "within": "dialog"}, {"see": "Copy the secret now."}, {"axe": True}),
+        *(*choose_action(HOOK, "Send a test"), {"see": "The test is on its way."}, *choose_action(HOOK, "Deliveries")),
+        *({"see": "webhook.test"}, {"see": "Waiting"}, {"axe": True}, {"resize": 320}, {"resize": 1280}, {"key": "Escape"}),
+        *(*choose_action(HOOK, "New secret"), {"click": "New secret", "within": "dialog"}, *choose_action(HOOK, "Turn off")),
+        *({"see": "The webhook is off"}, *choose_action(HOOK, "Delete"), {"click": "Delete", "within": "dialog"}),
+        *({"see": "The webhook is deleted"}, {"see": "No webhooks."}),
     ]
     account, (first, *_) = collector
     gone = {"call": f"{site.url}/api/v1/files/{first}?permanent=true", "method": "DELETE", "headers": account.headers}
@@ -353,7 +365,7 @@ def test_buttons_for_many_files_fit_a_narrow_screen(results: Results) -> None:
 def test_pages_have_no_accessibility_violations(results: Results) -> None:
     reports = [report for result in results.values() for report in result["axe"]]
 
-    assert len(reports) == 22
+    assert len(reports) == 23
     assert [report["violations"] for report in reports if report["violations"]] == []
 
 
@@ -366,6 +378,6 @@ def test_browser_reports_neither_errors_nor_violations_of_the_policy(results: Re
 
     # The browser itself reports the refusals.
     for name in ("role", "second factor", "turns the factor on", "invitation", "required factor", "unconfirmed", "known address"):
-        refusals = ("401", "403", "404", "409")
+        refusals = ("401", "403", "404", "409", "422")
         assert [message for message in messages.pop(name, []) if not any(status in message for status in refusals)] == []
     assert messages == {}

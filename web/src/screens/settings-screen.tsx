@@ -18,6 +18,7 @@ import { Section, SECTIONS } from "../settings/section";
 import { SecondFactor } from "../settings/second-factor";
 import { SignInProviders } from "../settings/sign-in-providers";
 import { Sessions } from "../settings/sessions";
+import { Webhooks } from "../settings/webhooks";
 import { SelectField } from "../ui/form-dialog";
 
 export function SettingsScreen() {
@@ -52,6 +53,7 @@ export function SettingsScreen() {
           {serverConfig.value?.mail_available && <Notifications />}
           <Activity />
           <ApiKeys />
+          <Webhooks />
           <Section id="device">
             <div class="card pad stack">
               <DevicePreferences />
