@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -28,10 +29,12 @@ STATEMENTS: dict[str, Callable[[], Executable]] = {
     "changeable file": lambda: files._permitted.__wrapped__(frozenset({"filename"}), is_superuser=False),
     "update": lambda: files._update.__wrapped__(frozenset({"description", "filename"}), is_superuser=False, has_revisions=True),
     "visibility": lambda: files._update.__wrapped__(frozenset({"is_public"}), is_superuser=True, has_revisions=False),
-    "completion": transitions._accept.__wrapped__,
-} | {
-    move.action: lambda move=move: transitions._managed_move.__wrapped__(move, is_superuser=False, has_revisions=True)  # type: ignore[misc]  # a default argument
-    for move in (transitions._TRASH, transitions._RESTORE, transitions._DELETE)
+    "completion": partial(transitions._accept.__wrapped__, False),
+    "completion before a scan": partial(transitions._accept.__wrapped__, True),
+    **{
+        str(move.action): partial(transitions._managed_move.__wrapped__, move, is_superuser=False, has_revisions=True)
+        for move in (transitions._TRASH, transitions._RESTORE, transitions._DELETE)
+    },
 }
 
 

@@ -2,7 +2,6 @@
 
 import type { User, UserUpdate } from "@we-upload/client";
 import { accounts } from "../core/account-services";
-import { api } from "../core/api";
 import { t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { showToast } from "../core/toasts";
@@ -29,7 +28,7 @@ function OwnPassword() {
 /** Return a function that sends changes together with the superuser's password. */
 function saver({ account, onSaved }: AccountDialogProps) {
   return async (fields: FormData, changes: UserUpdate) => {
-    onSaved(await api.admin.updateUser(account.id, { ...changes, ...ownCredentials(fields) }));
+    onSaved(await accounts.admin.updateUser(account.id, { ...changes, ...ownCredentials(fields) }));
     showToast(s.share.saved, { icon: "user" });
   };
 }
