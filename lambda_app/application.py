@@ -17,6 +17,8 @@ from lambda_app.routers.accounts import (
     identity_flows,
     invitations,
     login,
+    notification_pages,
+    notifications,
     second_factors,
     sessions,
     transfers,
@@ -49,6 +51,7 @@ API_ROUTERS = (
     admin.own_router,
     transfers.router,
     device_logins.router,
+    notifications.router,
     users.router,
     batches.router,
     uploads.router,
@@ -73,6 +76,7 @@ ROOT_ROUTERS = (
     public_files.router,
     public_uploads.router,
     uppy.router,
+    notification_pages.router,
 )
 """Served at the root, because people read, print and type these URLs."""
 

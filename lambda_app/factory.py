@@ -23,6 +23,7 @@ from lambda_app.core.mail import Mailer, build_mailer
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.security.log_keys import LogSigner
+from lambda_app.core.security.notification_tokens import NotificationTokens
 from lambda_app.core.security.origin_verifier import OriginVerifier
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.core.security.share_tokens import ShareTokens
@@ -69,6 +70,10 @@ from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.repositories.files.upload_batches import UploadBatchRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.files.usage import UsageRepository
+from lambda_app.repositories.notifications.collection import CollectionRepository
+from lambda_app.repositories.notifications.digests import DigestRepository
+from lambda_app.repositories.notifications.prolongation import ProlongationRepository
+from lambda_app.repositories.notifications.settings import NotificationSettingRepository
 from lambda_app.repositories.sharing.caller_links import CallerLinkRepository, link_statements
 from lambda_app.repositories.sharing.file_requests import FileRequestRepository
 from lambda_app.repositories.sharing.grants import FileGrantRepository
@@ -121,6 +126,11 @@ from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTo
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
 from lambda_app.services.maintenance import MaintenanceService
+from lambda_app.services.notifications.collector import NotificationCollector
+from lambda_app.services.notifications.digests import DigestSender
+from lambda_app.services.notifications.mails import NotificationMails
+from lambda_app.services.notifications.prolongation import LinkProlongationService
+from lambda_app.services.notifications.settings import NotificationSettingService
 from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
@@ -357,6 +367,34 @@ class Services:
             passwords=self.passwords,
             policy=self._mail_policy(),
         )
+
+    def notification_settings(self, session: Session) -> NotificationSettingService:
+        """The service of notification settings, for one unit of work."""
+        return NotificationSettingService(
+            settings=NotificationSettingRepository(session), users=UserRepository(session), tokens=NotificationTokens(self.link_keys)
+        )
+
+    def notification_collector(self, session: Session) -> NotificationCollector:
+        """The collector of notifications, for one unit of work."""
+        return NotificationCollector(collection=CollectionRepository(session), can_send=self.settings.can_send_mail)
+
+    def digest_sender(self, session: Session) -> DigestSender:
+        """The sender of mails with notifications, for one unit of work."""
+        settings = self.settings
+        return DigestSender(
+            digests=DigestRepository(session),
+            allowances=MailAllowanceRepository(session),
+            mails=NotificationMails(
+                tokens=NotificationTokens(self.link_keys),
+                base_url=settings.api_url or settings.public_url,
+                public_url=settings.public_url,
+            ),
+            mailer=self.mailer,
+        )
+
+    def link_prolongation(self, session: Session) -> LinkProlongationService:
+        """The service that prolongs share links by links in mail, for one unit of work."""
+        return LinkProlongationService(links=ProlongationRepository(session), tokens=NotificationTokens(self.link_keys))
 
     def invitations(self, session: Session) -> InvitationService:
         """The invitation service of one unit of work."""

@@ -169,8 +169,8 @@ FUNCTIONS = (
         name="Seal",
         handler="lambda_app.handlers.seal.handler",
         trigger=Trigger.SCHEDULE,
-        # The only role that can read the private key of the audit log.
-        permissions=Permission.USE_DATABASE | Permission.SEAL_AUDIT_LOG,
+        # The only role that can read the private key of the audit log. It also sends notifications, whose links the link key signs.
+        permissions=Permission.USE_DATABASE | Permission.SEAL_AUDIT_LOG | Permission.READ_LINK_KEY | Permission.SEND_MAIL,
         timeout_seconds=50,
         minutes=1,
         # After the sweep, which also writes audit events.

@@ -113,9 +113,10 @@ def sweep(services: "Services", *, period: float) -> float:
 
 
 def seal(services: "Services") -> float:
-    """Seal the audit log, and publish sealed events."""
-    from lambda_app.handlers.seal import run_dispatch, run_seal
+    """Seal the audit log, publish sealed events, and send mail about them."""
+    from lambda_app.handlers.seal import run_dispatch, run_notifications, run_seal
 
     run_seal(services)
     run_dispatch(services, budget_seconds=SWEEP_SECONDS)
+    run_notifications(services, budget_seconds=SWEEP_SECONDS)
     return SEAL_PERIOD_SECONDS

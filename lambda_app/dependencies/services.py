@@ -29,6 +29,8 @@ from lambda_app.services.files.upload_batches import UploadBatchService
 from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTokenService
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
+from lambda_app.services.notifications.prolongation import LinkProlongationService
+from lambda_app.services.notifications.settings import NotificationSettingService
 from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
 from lambda_app.services.sharing.grants import GrantService
@@ -105,5 +107,7 @@ SharesDep = Annotated[ShareService, _service(Services.shares)]
 ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]
 RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]
 ReceiptsDep = Annotated[ReceiptService, _service(Services.receipts)]
+NotificationSettingsDep = Annotated[NotificationSettingService, _service(Services.notification_settings)]
+LinkProlongationDep = Annotated[LinkProlongationService, _service(Services.link_prolongation)]
 AdministrationDep = Annotated[AdministrationService, _service(Services.administration)]
 ScansDep = Annotated[ScanService, _service(Services.scans)]

@@ -1,4 +1,4 @@
-"""The Lambda entry point of the audit log's sealer and of the event dispatcher behind it, invoked each minute."""
+"""The Lambda entry point of the audit log's sealer, and of what follows the sealed events, invoked each minute."""
 
 import logging
 from dataclasses import asdict
@@ -11,13 +11,17 @@ from lambda_app.services.audit_sealing import LogMismatchError
 DISPATCH_SECONDS = 20.0
 """Time limit for the dispatcher in one run; the next run continues."""
 
+NOTIFICATION_SECONDS = 5.0
+"""Time limit for the collector of notifications, and for the sender of their mails. One call of SES can take longer."""
+
 logger = logging.getLogger(__name__)
 
 
 def handler(_event: dict[str, Any] | None, _context: Any) -> dict[str, Any]:
-    """Seal all events of ended transactions, and publish sealed ones. Returns the counts of both reports."""
+    """Seal all events of ended transactions, publish sealed ones, and send mail about them. Returns the counts of all reports."""
     services = process_services()
-    return run_seal(services) | run_dispatch(services, budget_seconds=DISPATCH_SECONDS)
+    counts = run_seal(services) | run_dispatch(services, budget_seconds=DISPATCH_SECONDS)
+    return counts | run_notifications(services, budget_seconds=NOTIFICATION_SECONDS)
 
 
 def run_seal(services: Services) -> dict[str, Any]:
@@ -42,3 +46,16 @@ def run_dispatch(services: Services, *, budget_seconds: float) -> dict[str, Any]
         fields = asdict(services.event_dispatcher(session).run(budget_seconds=budget_seconds))
     logger.info("dispatch", extra={"fields": fields})
     return fields
+
+
+def run_notifications(services: Services, *, budget_seconds: float) -> dict[str, Any]:
+    """Collect notifications and send the mails that are due, each within the time budget, and return the counts."""
+    with services.unit_of_work() as session:
+        collected = services.notification_collector(session).run(budget_seconds=budget_seconds)
+    counts = {"collected_events": collected.read, "mails_sent": 0, "mails_failed": 0}
+    if services.settings.can_send_mail:
+        with services.unit_of_work() as session:
+            report = services.digest_sender(session).run(budget_seconds=budget_seconds)
+        counts |= {"mails_sent": report.sent, "mails_failed": report.failed}
+    logger.info("notifications", extra={"fields": counts})
+    return counts

@@ -21,6 +21,14 @@ from lambda_app.models.files.sweep import SweepPosition
 from lambda_app.models.files.tombstones import Tombstone
 from lambda_app.models.files.upload_hours import UploadHour
 from lambda_app.models.files.upload_tokens import UploadToken, UploadTokenFile
+from lambda_app.models.notifications import (
+    Notification,
+    NotificationCursor,
+    NotificationDigest,
+    NotificationKind,
+    NotificationSetting,
+    SignInPlace,
+)
 from lambda_app.models.sharing.file_requests import FileRequest, OpenFileRequest
 from lambda_app.models.sharing.grants import FileGrant, GrantRole
 from lambda_app.models.sharing.shares import (
@@ -68,6 +76,11 @@ __all__ = [
     "MailAllowance",
     "MailPurpose",
     "MailToken",
+    "Notification",
+    "NotificationCursor",
+    "NotificationDigest",
+    "NotificationKind",
+    "NotificationSetting",
     "OpenFileRequest",
     "OpenShare",
     "OwnershipTransfer",
@@ -83,6 +96,7 @@ __all__ = [
     "ShareFile",
     "ShareRecipient",
     "SignInAttempt",
+    "SignInPlace",
     "SweepPosition",
     "Tombstone",
     "TransferStatus",

@@ -267,7 +267,6 @@ ERRORS: dict[str, ErrorSpec] = {
     "too_many_uploads": ErrorSpec(429, "Too many uploads from this network."),
     # Archives.
     "archive_not_found": ErrorSpec(404, "The archive does not exist, or is not one of the caller."),
-    "export_not_found": ErrorSpec(404, "No export of the account was requested, or it has expired."),
     "too_many_exports": ErrorSpec(429, "An account can be exported once a day."),
     "archive_expired": ErrorSpec(410, "The archive has expired. Request a new one."),
     "archive_too_large": ErrorSpec(413, "The files are too large for one archive.", {"max_bytes": _MAX_BYTES}),

@@ -15,7 +15,7 @@ def test_mail_is_off_by_default(prod: Synthesised, dev: Synthesised) -> None:
         assert ".email" not in json.dumps(stacks.of_type("AWS::EC2::VPCEndpoint"))
 
 
-def test_only_the_api_can_send_mail_and_only_as_the_sender(behind_firewall: Synthesised) -> None:
+def test_only_the_api_and_the_sealer_can_send_mail_and_only_as_the_sender(behind_firewall: Synthesised) -> None:
     allowed = {
         name: statement
         for name, part in behind_firewall.api["Resources"].items()
@@ -24,11 +24,12 @@ def test_only_the_api_can_send_mail_and_only_as_the_sender(behind_firewall: Synt
         if "ses:" in json.dumps(statement)
     }
 
-    ((name, statement),) = allowed.items()
-    assert name.startswith("ApiRole")
-    assert statement["Action"] == "ses:SendEmail"
-    assert statement["Condition"] == {"StringEquals": {"ses:FromAddress": "files@mail.example.com"}}
-    assert json.dumps(statement["Resource"]).endswith(':identity/mail.example.com"]]}')
+    # The sealer's function also sends notifications.
+    assert sorted(name.partition("Role")[0] for name in allowed) == ["Api", "Seal"]
+    for statement in allowed.values():
+        assert statement["Action"] == "ses:SendEmail"
+        assert statement["Condition"] == {"StringEquals": {"ses:FromAddress": "files@mail.example.com"}}
+        assert json.dumps(statement["Resource"]).endswith(':identity/mail.example.com"]]}')
 
 
 def test_api_receives_sender_and_public_url(behind_firewall: Synthesised) -> None:

@@ -106,7 +106,7 @@ def test_rotation_function_can_rotate_the_signing_key_and_nothing_else(resources
     assert not any(other in policy for other in ("s3:", "rds-db:connect", "GetRandomPassword"))
 
 
-def test_only_the_api_and_the_admin_function_know_and_read_the_link_key(resources: dict[str, Any]) -> None:
+def test_only_three_functions_know_and_read_the_link_key(resources: dict[str, Any]) -> None:
     readers = {
         key.partition("Role")[0]
         for key, value in resources.items()
@@ -116,8 +116,9 @@ def test_only_the_api_and_the_admin_function_know_and_read_the_link_key(resource
     informed = {part["Handler"] for part in functions if "LINK_KEY_ARN" in part["Environment"]["Variables"]}
     (api,) = [part for part in functions if part["Handler"] == "lambda_app.main.handler"]
 
-    assert readers == {"Api", "Admin"}
-    assert informed == {"lambda_app.main.handler", "lambda_app.handlers.admin.handler"}
+    # The sealer's function signs the links of notifications.
+    assert readers == {"Api", "Admin", "Seal"}
+    assert informed == {"lambda_app.main.handler", "lambda_app.handlers.admin.handler", "lambda_app.handlers.seal.handler"}
     assert "LinkKey" in json.dumps(api["Environment"]["Variables"]["LINK_KEY_ARN"])
     (secrets,) = [
         statement

@@ -11,7 +11,7 @@ from sqlalchemy import true
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, PermissionDeniedError
 from lambda_app.core.identity import assertions, id_tokens
-from lambda_app.core.security import password_rules, passwords, share_tokens, tokens
+from lambda_app.core.security import notification_tokens, password_rules, passwords, share_tokens, tokens
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.log_keys import LogVerifier
 from lambda_app.core.security.random_tokens import hash_secret
@@ -46,6 +46,7 @@ from lambda_app.models.files.files import CHARGED
 from lambda_app.repositories import audit
 from lambda_app.repositories.accounts import callers as caller_rows
 from lambda_app.repositories.accounts import identities as identity_rows
+from lambda_app.repositories.accounts import invitations as invitation_rows
 from lambda_app.repositories.accounts import mail_tokens
 from lambda_app.repositories.accounts import sessions as session_rows
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
@@ -60,6 +61,8 @@ from lambda_app.repositories.files import files as file_rows
 from lambda_app.repositories.files.idempotency import IdempotencyRepository
 from lambda_app.repositories.files.sweep import SweepRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
+from lambda_app.repositories.notifications import prolongation
+from lambda_app.repositories.notifications.digests import DigestRepository
 from lambda_app.repositories.sharing import caller_links, guest_throttle
 from lambda_app.repositories.sharing import share_links as share_link_rows
 from lambda_app.repositories.sharing import shares as share_rows
@@ -70,14 +73,19 @@ from lambda_app.services.accounts import (
     api_keys,
     authentication,
     callers,
+    exports,
     identities,
     identity_flows,
+    invitations,
     login_throttle,
     recovery,
     second_factor,
     sessions,
+    transfers,
     users,
 )
+from lambda_app.services.accounts import callers as caller_services
+from lambda_app.services.accounts.factor_policy import EnrolmentRequiredError
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
 from lambda_app.services.audit_sealing import AuditSealer, LogMismatchError
@@ -92,7 +100,9 @@ from lambda_app.services.files import (
     upload_verification,
     uploads,
 )
+from lambda_app.services.files.quota import QuotaExceededError
 from lambda_app.services.files.upload_completion import FileNotAvailableError
+from lambda_app.services.notifications.settings import NotificationSettingService
 from lambda_app.services.sharing import shares
 from lambda_app.storage import content, signed_headers
 from tests.mutation import behaviours
@@ -118,6 +128,49 @@ IDENTITY = f"{API}test_identity_sign_in.py::"
 ID_TOKENS = "unit/core/identity/test_id_tokens.py"
 
 GUARDS = (
+    # Leaving and inviting
+    Guard(
+        "a session that must set up a second factor does nothing else, where the statement authenticates",
+        caller_services.CallerService.read,
+        (DropCheck(EnrolmentRequiredError),),
+        (f"{API}test_required_second_factor.py::test_setting_for_all_applies_to_users",),
+    ),
+    Guard(
+        "a session that must set up a second factor does nothing else",
+        authentication.AuthenticationService._by_access_token,
+        (DropCheck(EnrolmentRequiredError),),
+        (f"{API}test_required_second_factor.py::test_session_without_the_factor_can_only_set_it_up",),
+    ),
+    Guard(
+        "the mail of an invitation alone does not open an account that exists",
+        invitations.InvitationService.accept,
+        (DropCheck(invitations.SignInRequiredError),),
+        (f"{API}test_invitations.py::test_owner_of_the_account_accepts_when_signed_in",),
+    ),
+    Guard(
+        "an invitation ends with the right of its inviter",
+        invitation_rows.InvitationRepository.get_valid,
+        (Read(invitation_rows._in_force, instead=lambda: ()),),
+        (f"{API}test_invitations.py::test_invitation_that_is_not_in_force_creates_no_account",),
+    ),
+    Guard(
+        "users hand over only their own files",
+        transfers.TransferService.offer,
+        (DropCheck(PermissionDeniedError),),
+        (f"{API}test_transfers.py::test_superuser_hands_over_the_files_of_an_account_that_is_closed",),
+    ),
+    Guard(
+        "files that are handed over fit into the quota",
+        transfers.TransferService._require_acceptable,
+        (DropCheck(QuotaExceededError),),
+        (f"{API}test_transfers.py::test_files_must_fit_into_the_quota_of_the_recipient",),
+    ),
+    Guard(
+        "an account is exported once a day",
+        exports.ExportService.start,
+        (DropCheck(exports.TooManyExportsError),),
+        (f"{API}test_exports.py::test_account_is_exported_once_a_day",),
+    ),
     # Ownership
     Guard(
         "only the owner manages a file",
@@ -1029,5 +1082,36 @@ GUARDS = (
         audit.audited_change,
         (Replace(behaviours.change_without_event),),
         (f"{API}test_audit.py",),
+    ),
+    # Notifications
+    Guard(
+        "the link of a notification is signed for one purpose",
+        notification_tokens._signature,
+        (Replace(lambda *_: "x" * 43),),
+        ("unit/core/test_notification_tokens.py",),
+    ),
+    Guard(
+        "the link of a notification ends with the address",
+        NotificationSettingService._is_addressed_to,
+        (Replace(lambda *_: True),),
+        (f"{API}test_notification_links.py::test_refused_links_show_the_same_page",),
+    ),
+    Guard(
+        "the link of a notification prolongs a link once",
+        prolongation._expiring,
+        (DropCondition(Share.expires_at, times=2),),
+        (f"{API}test_notification_links.py::test_link_is_not_prolonged",),
+    ),
+    Guard(
+        "the link of a notification prolongs a link of its user",
+        prolongation._expiring,
+        (DropCondition(Share.owner_id),),
+        (f"{API}test_notification_links.py::test_link_is_not_prolonged",),
+    ),
+    Guard(
+        "notifications need a confirmed address",
+        DigestRepository._recipient,
+        (DropCondition(User.email_verified_at),),
+        ("integration/audit/test_notifications.py::test_unproven_and_disabled_accounts_get_no_mail",),
     ),
 )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email import message_from_bytes
+from email.policy import default
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -38,8 +39,8 @@ class Mailing(NamedTuple):
     def sent(self) -> list[tuple[str, str]]:
         """Return recipient and text of each mail, oldest first."""
         paths = sorted(self.folder.glob("*.eml"), key=lambda path: path.stat().st_mtime_ns)
-        messages = [message_from_bytes(path.read_bytes()) for path in paths]
-        return [(str(message["To"]), message.get_payload(decode=True).decode()) for message in messages]  # type: ignore[union-attr]
+        messages = [message_from_bytes(path.read_bytes(), policy=default) for path in paths]
+        return [(str(message["To"]), message.get_body(("plain",)).get_content()) for message in messages]  # type: ignore[union-attr]
 
     def mails(self) -> list[str]:
         """Return the text of each mail, oldest first."""

@@ -21,7 +21,7 @@ def test_package_contains_every_data_file() -> None:
     package = Path(__file__).parents[2] / "lambda_app"
     others = {path.relative_to(package).as_posix() for path in package.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
 
-    templates = {f"{name}.html" for name in ("base", "docs", "file_request", "icons", "share")}
+    templates = {f"{name}.html" for name in ("base", "docs", "file_request", "icons", "notice", "share")}
     sources = {"docs.css", "docs.js", "file_request.css", "file_request.js", "share.css", "tokens.css"}
     pages = {f"routers/pages/{name}" for name in templates | sources}
     assert others == {"core/security/common_passwords.txt", *pages}

@@ -80,6 +80,9 @@ describe("what the API is asked for", () => {
   it("is only what has changed", () => {
     expect(shareChanges(rules(), rules())).toEqual({});
     expect(shareChanges(rules(), rules({ maxDownloads: 3 }))).toEqual({ max_downloads: 3 });
+    expect(shareChanges(rules({ notifies: false }), rules({ notifies: true }))).toEqual({ notify_on_download: true });
+    expect(shareBody(rules({ notifies: false }), ["1"]).notify_on_download).toBe(false);
+    expect(shareBody(rules(), ["1"])).not.toHaveProperty("notify_on_download");
     expect(shareChanges(rules({ note: "old" }), rules({ note: "" }))).toEqual({ note: null });
     expect(shareChanges(rules(), rules({ title: " Plans " }))).toEqual({ title: "Plans" });
   });

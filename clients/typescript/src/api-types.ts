@@ -28,6 +28,8 @@ export type UserCreate = Body<"/api/v1/users/", "post">;
 export type ServerConfig = Result<"/api/v1/config", "get">;
 export type Usage = Result<"/api/v1/users/me/usage", "get">;
 export type SessionInfo = Result<"/api/v1/users/me/sessions", "get">[number];
+export type NotificationSettings = Result<"/api/v1/users/me/notifications", "get">;
+export type NotificationSettingsUpdate = Body<"/api/v1/users/me/notifications", "patch">;
 export type ApiKey = Result<"/api/v1/users/me/api-keys", "get">[number];
 export type ApiKeyCreate = Body<"/api/v1/users/me/api-keys", "post">;
 export type NewApiKey = Result<"/api/v1/users/me/api-keys", "post">;
@@ -35,7 +37,7 @@ export type Scope = ApiKey["scopes"][number];
 export type FactorSetup = Result<"/api/v1/users/me/second-factor", "post">;
 export type FactorProof = Body<"/api/v1/users/me/second-factor/disable", "post">;
 export type AccountProof = Body<"/api/v1/users/me", "delete">;
-export type AccountExport = Result<"/api/v1/users/me/export", "get">;
+export type AccountExport = Result<"/api/v1/users/me/export", "post">;
 export type OwnAuditEvent = Result<"/api/v1/users/me/audit", "get">[number];
 export type ActivityFilters = Query<"/api/v1/users/me/audit", "get">;
 export type Invitation = Result<"/api/v1/invitations", "get">[number];
@@ -62,6 +64,8 @@ export type PartRequest = Body<"/api/v1/files/{file_id}/parts", "post">["parts"]
 export type SignedPart = Result<"/api/v1/files/{file_id}/parts", "post">["parts"][number];
 export type UploadedParts = Result<"/api/v1/files/{file_id}/parts", "get">;
 export type UploadCompletion = Body<"/api/v1/files/{file_id}/complete", "post">;
+/** To verify it, keep it as compact JSON with the members in their order: `JSON.stringify(receipt)`. */
+export type Receipt = Result<"/api/v1/files/{file_id}/receipt", "get">;
 export type FileDownload = Result<"/api/v1/files/download/{file_id}", "get">;
 
 export type FileResult = Result<"/api/v1/files/delete", "post">["results"][number];
@@ -100,7 +104,7 @@ export type UserFilters = Query<"/api/v1/users/", "get">;
 export type OpenedFileRequest = Result<"/r/{token}", "get">;
 export type GuestFileCreate = Body<"/r/{token}/files", "post">;
 export type GuestMultipartCreate = Body<"/r/{token}/multipart", "post">;
-export type GuestParts = Body<"/r/{token}/files/{file_id}/parts", "post">;
+export type GuestPartsBody = Body<"/r/{token}/files/{file_id}/parts", "post">;
 export type GuestUpload = Result<"/r/{token}/files", "post">;
 export type GuestFile = Result<"/r/{token}/files/{file_id}/complete", "post">;
 

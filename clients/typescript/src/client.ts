@@ -66,7 +66,6 @@ export function createClient(options: ClientOptions) {
     grants: grantCalls(http),
     fileRequests: fileRequestCalls(http),
     archives: archiveCalls(http),
-    admin: adminCalls(http),
     guests: guestCalls(http),
   };
 }
@@ -132,6 +131,9 @@ function accountCalls(http: Http, session: SignInSession) {
       return all;
     },
     endSession: (sessionId: string) => http.call("delete", "/api/v1/users/me/sessions/{session_id}", { path: { session_id: sessionId } }),
+    /** Which mails the account gets. */
+    notifications: (options?: CallOptions) => http.call("get", "/api/v1/users/me/notifications", { ...options }),
+    updateNotifications: (body: api.NotificationSettingsUpdate) => http.call("patch", "/api/v1/users/me/notifications", { body }),
     /** The program that shows this code and waits for approval. */
     deviceLogin: (userCode: string) => http.call("get", "/api/v1/users/me/device-logins/{user_code}", { path: { user_code: userCode } }),
     decideDeviceLogin: (userCode: string, decision: "approve" | "deny") =>
@@ -183,6 +185,9 @@ function fileCalls(http: Http) {
         signal: options.signal,
       }),
     restore: (fileId: string) => http.call("post", "/api/v1/files/{file_id}/restore", { path: { file_id: fileId } }),
+    /** The signed receipt of an available file; `receipt_not_ready` for about a minute after the upload. */
+    receipt: (fileId: string, options?: CallOptions) =>
+      http.call("get", "/api/v1/files/{file_id}/receipt", { path: { file_id: fileId }, ...options }),
     /** A presigned URL; it expires within minutes, so ask for it when it is needed. */
     downloadUrl: (fileId: string, options?: CallOptions) =>
       http.call("get", "/api/v1/files/download/{file_id}", { path: { file_id: fileId }, ...options }),
@@ -226,17 +231,13 @@ function shareCalls(http: Http) {
       }),
     get: (shareId: string, options?: CallOptions) =>
       http.call("get", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, ...options }),
+    /** The receipts of the newest downloads through a link. */
+    receipts: (shareId: string, options?: CallOptions) =>
+      http.call("get", "/api/v1/shares/{share_id}/receipts", { path: { share_id: shareId }, ...options }),
     update: (shareId: string, body: api.ShareUpdate) =>
       http.call("patch", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, body }),
     /** Give a link a new address; the old one stops working. */
     rotate: (shareId: string) => http.call("post", "/api/v1/shares/{share_id}/rotate", { path: { share_id: shareId } }),
-    /** Add files to a link, behind those that it has. */
-    addFiles: (shareId: string, fileIds: readonly string[]) =>
-      http.call("post", "/api/v1/shares/{share_id}/files", { path: { share_id: shareId }, body: { file_ids: [...fileIds] } }),
-    /** Mail the address of a link. */
-    mail: (shareId: string, body: api.ShareMail) => http.call("post", "/api/v1/shares/{share_id}/mail", { path: { share_id: shareId }, body }),
-    removeFile: (shareId: string, fileId: string) =>
-      http.call("delete", "/api/v1/shares/{share_id}/files/{file_id}", { path: { share_id: shareId, file_id: fileId } }),
     revoke: (shareId: string) => http.call("delete", "/api/v1/shares/{share_id}", { path: { share_id: shareId } }),
     /** Revoke every link that contains the file. */
     revokeForFile: (fileId: string) => http.call("delete", "/api/v1/files/{file_id}/shares", { path: { file_id: fileId } }),
@@ -304,33 +305,11 @@ function archiveCalls(http: Http) {
   };
 }
 
-function adminCalls(http: Http) {
-  return {
-    users: (filters: api.UserFilters = {}, options?: CallOptions) => http.page("/api/v1/users/", { query: filters, ...options }),
-    user: (userId: string, options?: CallOptions) => http.call("get", "/api/v1/users/{user_id}", { path: { user_id: userId }, ...options }),
-    updateUser: (userId: string, body: api.UserUpdate) => http.call("put", "/api/v1/users/{user_id}", { path: { user_id: userId }, body }),
-    usage: (userId: string, options?: CallOptions) =>
-      http.call("get", "/api/v1/users/{user_id}/usage", { path: { user_id: userId }, ...options }),
-    endSessions: (userId: string) => http.call("delete", "/api/v1/users/{user_id}/sessions", { path: { user_id: userId } }),
-    stats: (options?: CallOptions) => http.call("get", "/api/v1/admin/stats", { ...options }),
-    audit: (filters: api.AuditFilters = {}, options?: CallOptions) =>
-      http.call("get", "/api/v1/admin/audit", { query: filters, ...options }),
-  };
-}
-
 function guestCalls(http: Http) {
   return {
     open: (token: string, options?: CallOptions) => http.call("get", "/r/{token}", { path: { token }, isAnonymous: true, ...options }),
     startUpload: (token: string, body: api.GuestFileCreate, options?: CallOptions) =>
       http.call("post", "/r/{token}/files", { path: { token }, body, isAnonymous: true, ...options }),
-    startMultipart: (token: string, body: api.GuestMultipartCreate, options?: CallOptions) =>
-      http.call("post", "/r/{token}/multipart", { path: { token }, body, isAnonymous: true, ...options }),
-    signParts: (token: string, fileId: string, body: api.GuestParts, options?: CallOptions) =>
-      http.call("post", "/r/{token}/files/{file_id}/parts", { path: { token, file_id: fileId }, body, isAnonymous: true, ...options }),
-    listParts: (token: string, fileId: string, body: { readonly guest_token: string }, options?: CallOptions) =>
-      http.call("post", "/r/{token}/files/{file_id}/uploaded-parts", { path: { token, file_id: fileId }, body, isAnonymous: true, ...options }),
-    abort: (token: string, fileId: string, body: { readonly guest_token: string }, options?: CallOptions) =>
-      http.call("post", "/r/{token}/files/{file_id}/abort", { path: { token, file_id: fileId }, body, isAnonymous: true, ...options }),
     complete: (token: string, fileId: string, body: { readonly guest_token: string }, options?: CallOptions) =>
       http.call("post", "/r/{token}/files/{file_id}/complete", {
         path: { token, file_id: fileId },

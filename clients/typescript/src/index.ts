@@ -12,3 +12,4 @@ export { createUploader, SINGLE_MAX_BYTES } from "./uploader/uploader.js";
 export { plannedPartSize } from "./uploader/plan.js";
 export { indexedDbStateStore, memoryStateStore } from "./uploader/state-store.js";
 export { fetchTransport, xhrTransport } from "./uploader/transport.js";
+export { createGuestParts, createLinkChanges, type GuestParts, type LinkChanges } from "./sharing.js";

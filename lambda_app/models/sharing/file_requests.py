@@ -38,6 +38,8 @@ class FileRequest(Timestamps, Base):
     allowed_content_types: Mapped[list[str] | None] = mapped_column(ARRAY(String(CONTENT_TYPE_RULE_MAX_LENGTH)))
     """Media types or ranges such as `image/*`, in lower case; None accepts any type."""
     expires_at: Mapped[datetime]
+    notify_on_upload: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether received files are announced to the owner by mail."""
     revoked_at: Mapped[datetime | None]
     file_count: Mapped[int] = mapped_column(server_default=text("0"))
     """Uploads that were started and not rejected, expired or deleted while pending."""

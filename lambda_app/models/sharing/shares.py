@@ -41,6 +41,7 @@ class Share(Timestamps, Base):
         CheckConstraint("download_count >= 0 AND open_count >= 0", name="counts"),
         Index("ix_share_owner_id_created_at_id", "owner_id", text("created_at DESC"), text("id DESC")),
         Index("ix_share_owner_id_live", "owner_id", postgresql_where=text("revoked_at IS NULL")),
+        Index("ix_share_expires_at_live", "expires_at", postgresql_where=text("revoked_at IS NULL AND expires_at IS NOT NULL")),
         Index("ix_share_owner_id_slug", "owner_id", "revoked_at", postgresql_where=text("slug IS NOT NULL")),
     )
 
@@ -73,6 +74,8 @@ class Share(Timestamps, Base):
     """The heading for the owner's list and for visitors."""
     note: Mapped[str | None] = mapped_column(String(NOTE_MAX_LENGTH))
     """The owner's message to the visitors of the link."""
+    notify_on_download: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether downloads are announced to the owner by mail."""
     revoked_at: Mapped[datetime | None]
 
 

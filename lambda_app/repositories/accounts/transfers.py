@@ -114,8 +114,11 @@ class OwnershipTransferRepository:
             zips = zips.values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=now)
             self._session.execute(zips.execution_options(synchronize_session=False))
             counts = {}
+            # The new owner has not asked for mail about them.
+            silent = {"links": {"notify_on_download": False}, "file_requests": {"notify_on_upload": False}}
             for name, change in (("links", links), ("file_requests", requests)):
-                moved = change.values(owner_id=transfer.to_id, updated_at=now).execution_options(synchronize_session=False)
+                moved = change.values(owner_id=transfer.to_id, updated_at=now, **silent[name])
+                moved = moved.execution_options(synchronize_session=False)
                 counts[name] = self._session.execute(moved).rowcount  # type: ignore[attr-defined]  # the result of an UPDATE has it
             self._set(transfer, {"status": TransferStatus.MOVING, "accepted_at": now})
             self._audit(transfer, "ownership.accepted", counts)

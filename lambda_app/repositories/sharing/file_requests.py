@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.db.session import own_transaction
-from lambda_app.models import File, FileRequest, FileStatus, OpenFileRequest, User
+from lambda_app.models import File, FileRequest, FileStatus, NotificationKind, OpenFileRequest, User
 from lambda_app.repositories.accounts.profiles import name_for_visitors
 from lambda_app.repositories.audit import audit_insert_for, audited_change
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
+from lambda_app.repositories.notifications.settings import default_of
 from lambda_app.repositories.sharing.states import in_state
 from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
 from lambda_app.schemas.files.file_lists import FileOrder
@@ -114,9 +115,12 @@ class FileRequestRepository:
         """Insert the request, mark its idempotency key as done, and audit it; None if its owner has too many."""
         others = select(func.count()).where(*_owned_by(request.owner_id)).scalar_subquery()
         table = FileRequest.__table__
-        names = [column.key for column in table.c if getattr(request, column.key) is not None]
-        values = [literal(getattr(request, name), table.c[name].type) for name in names]
-        rows = select(*values).where(others < REQUESTS_PER_USER)
+        values: dict[str, ColumnElement[Any]] = {
+            column.key: literal(getattr(request, column.key), column.type) for column in table.c if getattr(request, column.key) is not None
+        }
+        values.setdefault("notify_on_upload", default_of(NotificationKind.REQUEST_UPLOADS, request.owner_id))
+        names = list(values)
+        rows = select(*values.values()).where(others < REQUESTS_PER_USER)
         created = insert(FileRequest).from_select(names, rows, include_defaults=False).returning(*table.c).cte("created")
         completed = complete_key(user_id=created.c.owner_id, resource_id=created.c.id).returning(literal(1)).cte("completed")
         details = {"expires_at": request.expires_at, "max_files": request.max_files, "max_size_bytes": request.max_size_bytes}

@@ -37,11 +37,23 @@ from sqlalchemy.orm import Session, aliased
 from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.db.session import own_transaction, violated_constraint
-from lambda_app.models import Archive, ArchiveStatus, File, LinkSummary, Share, ShareDetails, ShareFile, ShareRecipient, User
+from lambda_app.models import (
+    Archive,
+    ArchiveStatus,
+    File,
+    LinkSummary,
+    NotificationKind,
+    Share,
+    ShareDetails,
+    ShareFile,
+    ShareRecipient,
+    User,
+)
 from lambda_app.models.sharing.shares import SUMMARY_NAMES
 from lambda_app.repositories.audit import audit_insert_for
 from lambda_app.repositories.files.file_access import links_manageable_by, manageable_by, offered_by, shareable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
+from lambda_app.repositories.notifications.settings import default_of
 from lambda_app.repositories.sharing.states import in_state
 from lambda_app.repositories.statements import OWN_TRANSACTION, newest_page
 from lambda_app.schemas.page import Cursor
@@ -122,7 +134,7 @@ class ShareRepository:
             share.needs_superuser = any(file.owner_id != owner.id for file in files)
             if share.slug is not None:
                 self._session.execute(_release_slug(share, limits))
-            created = _insert(share, limits).returning(Share.id, Share.owner_id).cte("created")
+            created = _insert(share, limits).returning(Share.id, Share.owner_id, Share.notify_on_download).cte("created")
             parts = [_insert_files(details, created).returning(literal(1).label("done")).cte("files")]
             if user_ids:
                 recipients = insert(ShareRecipient).from_select(*_recipient_rows(user_ids, created, _named_users(user_ids)))
@@ -131,9 +143,10 @@ class ShareRepository:
                 completed = complete_key(user_id=created.c.owner_id, resource_id=created.c.id)
                 parts.append(completed.returning(literal(1).label("done")).cte("completed"))
             logged = audit_insert_for(created, "share.created", kind=Share.__tablename__, details=_audit_details(details))
-            rows = self._execute(select(created.c.id).add_cte(*parts, logged.cte("logged")))
-            if rows.one_or_none() is None:
+            row = self._execute(select(created.c.notify_on_download).add_cte(*parts, logged.cte("logged"))).one_or_none()
+            if row is None:
                 return None
+            share.notify_on_download = row[0]
         names = [file.filename for file in files[:SUMMARY_NAMES]]
         return details._replace(summary=LinkSummary(len(files), sum(file.size_bytes for file in files), names))
 
@@ -330,9 +343,9 @@ def _release_slug(share: Share, limits: ShareLimits) -> Update:
 
 def _insert(share: Share, limits: ShareLimits) -> Insert:
     """Return the insert of the link, if its owner has room for it."""
-    columns = _columns(share)
-    values = [literal(value, Share.__table__.c[name].type) for name, value in columns.items()]
-    return insert(Share).from_select(list(columns), select(*values).where(*limits.of(share)), include_defaults=False)
+    columns: dict[str, ColumnElement[Any]] = {name: literal(value, Share.__table__.c[name].type) for name, value in _columns(share).items()}
+    columns.setdefault("notify_on_download", default_of(NotificationKind.LINK_DOWNLOADS, share.owner_id))
+    return insert(Share).from_select(list(columns), select(*columns.values()).where(*limits.of(share)), include_defaults=False)
 
 
 def _insert_files(details: ShareDetails, created: CTE) -> Insert:

@@ -13,6 +13,7 @@
   const SCAN_PENDING = "upload_withheld"; // the file has arrived; a malware scan must finish before the owner can download it
   const MAX_WAIT_SECONDS_BY_CODE = { [SCAN_PENDING]: 30 };
   const MAX_WAIT_SECONDS = 3600; // covers the rate limit of a network from which many files were sent
+  const RECEIVED = "Received";
   const FINAL_CODES = ["file_too_large", "content_type_refused", "malformed_request"]; // a retry cannot succeed
 
   const [form, chosen, status, list, left] = ["form", "chosen", "status", "sent", "left"].map((id) => document.getElementById(id));
@@ -234,7 +235,7 @@
     }
     try {
       await postRepeatedly(`${base}/files/${entry.upload.file_id}/complete`, { guest_token: entry.upload.guest_token }, onPause);
-      return "Received";
+      return RECEIVED;
     } catch (error) {
       if (error.code === SCAN_PENDING) return "Received; the malware scan is running";
       if (LOST_UPLOAD_CODES.includes(error.code)) forget(entry);
@@ -250,6 +251,7 @@
       const result = await upload(entry);
       entry.isReceived = true;
       show(entry, result);
+      entry.receipt.hidden = result !== RECEIVED;
     } catch (error) {
       const isExpected = error instanceof UploadError;
       const text = isExpected ? error.message : "Something went wrong. Try again.";
@@ -282,6 +284,27 @@
     } catch {
       // Without storage, the upload works; only a reload ends it.
     }
+  }
+
+  /** Save the receipt. The server has it about a minute after the upload. */
+  async function saveReceipt(entry) {
+    const onPause = () => show(entry, "Received. The receipt will be available in about a minute; it is then saved.");
+    entry.receipt.hidden = true;
+    try {
+      const path = `${base}/files/${entry.upload.file_id}/receipt`;
+      const receipt = await postRepeatedly(path, { guest_token: entry.upload.guest_token }, onPause);
+      const anchor = document.createElement("a");
+      // Compact, with the members in their order: these are the bytes that the server sent, and only these verify.
+      anchor.href = URL.createObjectURL(new Blob([JSON.stringify(receipt)], { type: "application/json" }));
+      anchor.download = `${entry.name}.receipt.json`;
+      anchor.click();
+      URL.revokeObjectURL(anchor.href);
+      show(entry, "Received. The receipt is saved. Anyone can check it with “we-upload verify”.");
+    } catch (error) {
+      show(entry, error instanceof UploadError ? error.message : "Something went wrong. Try again.", { isBad: true });
+    }
+    entry.receipt.hidden = false;
+    entry.receipt.focus();
   }
 
   /** Show the unfinished uploads of an earlier load of this page. */
@@ -380,6 +403,16 @@
       item.tabIndex = -1;
       item.focus(); // the focused button disappears; keep the focus position
       queue(entry);
+    });
+    entry.receipt = element("button", "", item);
+    entry.receipt.type = "button";
+    entry.receipt.hidden = true;
+    entry.receipt.textContent = "Download receipt";
+    entry.receipt.setAttribute("aria-label", `Download receipt: ${name}`);
+    entry.receipt.addEventListener("click", () => {
+      item.tabIndex = -1;
+      item.focus();
+      saveReceipt(entry);
     });
     entries.push(entry);
     return entry;

@@ -39,7 +39,7 @@ def create_file_request(
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> NewFileRequest:
     """Create a link by which people without an account can upload files to the caller."""
-    route, body = "POST /file-requests", parameters.model_dump_json()
+    route, body = "POST /file-requests", parameters.identity()
     keyed = None if idempotency_key is None else KeyedRequest.of(user_id=user.id, route=route, key=idempotency_key, body=body)
     created = file_requests.create(user, parameters, keyed=keyed)
     response.headers["Cache-Control"] = "no-store"

@@ -70,6 +70,18 @@ class FileRequestCreate(RequestModel):
         default=None, description="Content types that guests can upload; null allows any."
     )
     expires_at: Instant | None = Field(default=None, description="At most 366 days from now; 30 days by default.")
+    notify_on_upload: bool | None = Field(
+        default=None,
+        strict=True,
+        description="Whether the owner gets a mail about received files; by default the setting `request_uploads` of the account decides.",
+    )
+
+    def identity(self) -> str:
+        """Return the text by which two requests with one idempotency key are compared.
+
+        Choices that earlier versions did not know are left out if they were not made, so that a repetition after an upgrade is the same.
+        """
+        return self.model_dump_json(exclude={"notify_on_upload"} if self.notify_on_upload is None else None)
 
 
 class FileRequestUpdate(RequestModel):
@@ -84,7 +96,11 @@ class FileRequestUpdate(RequestModel):
     allowed_content_types: ContentTypeRules | None = Field(default=None, description="The new content types; null allows any.")
     expires_at: Instant | None = Field(default=None, description="When the link stops working. At most 366 days from now.")
 
-    _cannot_be_cleared = field_validator("title", "max_size_bytes", "max_files", "expires_at", mode="before")(refuse_null)
+    notify_on_upload: bool | None = Field(default=None, strict=True, description="Whether the owner gets a mail about received files.")
+
+    _cannot_be_cleared = field_validator("title", "max_size_bytes", "max_files", "expires_at", "notify_on_upload", mode="before")(
+        refuse_null
+    )
 
 
 class FileRequest(ResponseModel):
@@ -100,6 +116,7 @@ class FileRequest(ResponseModel):
     max_files: int = Field(description="Maximum number of files in all.")
     allowed_content_types: list[str] | None = Field(description="Content types that guests can upload; null allows any.")
     expires_at: Timestamp = Field(description="When the link stops working.")
+    notify_on_upload: bool = Field(description="Whether the owner gets a mail about received files.")
     file_count: int = Field(description="Number of started uploads, except those that failed or expired.")
     created_at: Timestamp = Field(description="When it was created.")
     updated_at: Timestamp = Field(description="When it was last changed.")

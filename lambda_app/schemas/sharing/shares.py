@@ -144,6 +144,11 @@ class ShareOptions(RequestModel):
     allows_download: bool = Field(default=True, strict=True, description="If false, visitors see only names and sizes.")
     title: Title | None = Field(default=None, description="A heading for visitors and for the list of links.")
     note: Note | None = Field(default=None, description="Shown to the visitors of the link.")
+    notify_on_download: bool | None = Field(
+        default=None,
+        strict=True,
+        description="Whether the owner gets a mail about downloads; by default the setting `link_downloads` of the account decides.",
+    )
 
     @model_validator(mode="after")
     def _recipients_match_audience(self) -> "ShareOptions":
@@ -207,8 +212,9 @@ class ShareUpdate(RequestModel):
     allows_download: bool | None = Field(default=None, strict=True, description="If false, visitors see only names and sizes.")
     title: Title | None = Field(default=None, description="The new heading; null removes it.")
     note: Note | None = Field(default=None, description="The new text for visitors; null removes it.")
+    notify_on_download: bool | None = Field(default=None, strict=True, description="Whether the owner gets a mail about downloads.")
 
-    _cannot_be_cleared = field_validator("audience", "recipients", "allows_download", mode="before")(refuse_null)
+    _cannot_be_cleared = field_validator("audience", "recipients", "allows_download", "notify_on_download", mode="before")(refuse_null)
 
 
 class Share(ResponseModel):
@@ -237,6 +243,7 @@ class Share(ResponseModel):
     pending_recipients: list[str] = Field(description="Recipients whose account has not confirmed the address yet. They have no access.")
     allows_download: bool = Field(description="If false, visitors see only names and sizes.")
     note: str | None = Field(description="A text for visitors.")
+    notify_on_download: bool = Field(description="Whether the owner gets a mail about downloads.")
     owner_id: UUID = Field(description="The user who created the link.")
     created_at: Timestamp = Field(description="When it was created.")
     updated_at: Timestamp = Field(description="When it was last changed.")

@@ -256,6 +256,7 @@ class ShareService:
             allows_download=options.allows_download,
             title=options.title,
             note=options.note,
+            notify_on_download=options.notify_on_download,
             created_at=now,
             updated_at=now,
         )
@@ -273,7 +274,9 @@ class ShareService:
         return replace(found, user_ids={name: user_id for user_id, name in by_id.items()})
 
     def _keyed_request(self, user: User, route: str, key: str, options: ShareOptions) -> KeyedRequest:
-        body: dict[str, Any] = options.model_dump(mode="json", exclude={"password"})
+        # Without the choices that earlier versions did not know, a request is the same as before the upgrade.
+        unknown = {"notify_on_download"} if options.notify_on_download is None else set()
+        body: dict[str, Any] = options.model_dump(mode="json", exclude={"password", *unknown})
         # The fingerprint is stored, and an unkeyed fast hash would expose the password to guessing. So the password is hashed with
         # a signing key: one fingerprint for each key that may have been current at the first request.
         passwords = [None] if options.password is None else self._share_tokens.derive_link_tokens("fingerprint", key, options.password)

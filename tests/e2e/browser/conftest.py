@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ FONTCONFIG = """<?xml version="1.0"?>
 """The browser unpacks its fonts below TMPDIR, but its own configuration names /tmp/fonts. Without fonts all text is invisible."""
 BROWSER_SECONDS = 1_200
 """For one run of the browser. The steps have time limits of their own, so this one ends only a browser that hangs."""
+SEAL_PERIOD_SECONDS = 0.5
 
 Jobs = dict[str, dict[str, Any]]
 
@@ -78,6 +80,33 @@ def client(site: Site) -> Iterator[httpx.Client]:
     """A client of the API."""
     with httpx.Client(base_url=site.url, trust_env=False) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def sealing(site: Site) -> Callable[[], AbstractContextManager[None]]:
+    """Return a context manager that seals the audit log in a thread, as a local run does, and at its start and end."""
+
+    def seal() -> None:
+        with site.services.unit_of_work() as session:
+            site.services.sealer(session).run()
+
+    @contextmanager
+    def running() -> Iterator[None]:
+        seal()
+        finished = threading.Event()
+
+        def repeat() -> None:
+            while not finished.wait(SEAL_PERIOD_SECONDS):
+                seal()
+
+        thread = threading.Thread(target=repeat, daemon=True)
+        thread.start()
+        yield
+        finished.set()
+        thread.join()
+        seal()
+
+    return running
 
 
 @pytest.fixture(scope="session")

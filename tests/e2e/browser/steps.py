@@ -23,6 +23,11 @@ def keeps_policy(jobs: dict[str, Any]) -> dict[str, Any]:
     return {name: {**job, "keepsPolicy": True} for name, job in jobs.items()}
 
 
+def delay_receipt(address: str, method: str) -> dict[str, Any]:
+    """Return the step that lets the first request for a receipt at the address come too early."""
+    return {"refuse": {"address": address, "method": method, "status": 409, "code": "receipt_not_ready", "times": 1, "retryAfter": 1}}
+
+
 def failures(results: Results) -> dict[str, str]:
     """Return the failed step of each job that did not complete."""
     return {name: result["failed"] for name, result in results.items() if "failed" in result}

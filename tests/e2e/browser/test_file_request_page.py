@@ -2,15 +2,19 @@
 
 import base64
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from we_upload.receipts import verify_receipt
 
 from lambda_app.core import clock
 from tests.e2e.browser.conftest import Site
+from tests.e2e.browser.steps import delay_receipt
 from tests.support.accounts import Account, make_account, sha256_hex
 
 Results = dict[str, Any]
@@ -92,7 +96,12 @@ def requests(client: httpx.Client, owner: Account) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def results(
-    site: Site, client: httpx.Client, owner: Account, requests: dict[str, dict[str, Any]], visit: Callable[[dict[str, Any]], Results]
+    site: Site,
+    client: httpx.Client,
+    owner: Account,
+    requests: dict[str, dict[str, Any]],
+    visit: Callable[[dict[str, Any]], Results],
+    sealing: Callable[[], AbstractContextManager[None]],
 ) -> Results:
     """The results of all jobs, run in one browser."""
     url = {name: request["url"] for name, request in requests.items()}
@@ -102,10 +111,19 @@ def results(
     refused = [*send(LARGE, PAGE, small), {"see": "Received: 1 of 3. Not received: large.png, page.html."}]
     full = [*send(REPORT, PICTURE), {"see": f"Received: 1 of 2. Not received: {PICTURE[0]}."}, {"see": "you can still send: 0"}]
     again = [{"tab": f"Try again: {REPORT[0]}", "role": "button"}, {"key": "Enter"}]
+    receipt_button = f"Download receipt: {PICTURE[0]}"
     jobs: dict[str, Any] = {
         "open": {
             "url": url["open"],
-            "steps": [*send(REPORT, PICTURE), {"see": "Received: 2 of 2."}, {"see": "you can still send: 98"}, {"progress": True}],
+            "steps": [
+                *(*send(REPORT, PICTURE), {"see": "Received: 2 of 2."}, {"see": "you can still send: 98"}, {"progress": True}),
+                *(
+                    delay_receipt("/receipt$", "POST"),
+                    {"click": receipt_button},
+                    {"see": "available in about a minute"},
+                ),
+                *({"see": "The receipt is saved."}, {"download": receipt_button, "role": "button", "isText": True}),
+            ],
         },
         "refused": {"url": url["refused"], "steps": refused},
         "refused, inspected": {"url": url["refused, inspected"], "steps": [*refused, *INSPECT], "dark": True},
@@ -158,7 +176,8 @@ def results(
             ],
         },
     }
-    return visit(jobs)
+    with sealing():
+        return visit(jobs)
 
 
 def test_every_job_completed(results: Results) -> None:
@@ -170,6 +189,17 @@ def test_files_sent_by_keyboard_belong_to_the_owner(results: Results, client: ht
     assert results["open"]["progress"] == [[len(REPORT[2]), len(REPORT[2])], [len(PICTURE[2]), len(PICTURE[2])]]
     for part in ("Photos of the feast", "With <b>love</b>.", "Largest file: 1.07 GB", "Open for 29 more days", "307 KB"):
         assert part in results["open"]["text"]
+
+
+def test_guest_saves_a_receipt_that_verifies(results: Results, client: httpx.Client, tmp_path: Path) -> None:
+    (saved,) = results["open"]["downloads"]
+    keys = client.get("/.well-known/we-upload/log-key").text
+    (tmp_path / "picture").write_bytes(PICTURE[2])
+
+    (event,) = verify_receipt(saved["text"].encode(), keys, file=tmp_path / "picture")
+
+    assert saved["name"] == f"{PICTURE[0]}.receipt.json"
+    assert (event.action, event.details["filename"]) == ("file.available", PICTURE[0])
 
 
 def test_refused_files_show_messages_and_others_are_sent(results: Results, client: httpx.Client, owner: Account, requests: Results) -> None:

@@ -1,6 +1,7 @@
 """Addresses of links and file requests, changes of many files, and the administration of accounts, in the web app in a real browser."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,12 +10,14 @@ from uuid import uuid4
 import httpx
 import pytest
 from sqlalchemy import text as sql
+from we_upload.receipts import verify_receipt
 
 from lambda_app.core import clock
+from lambda_app.core.security.notification_tokens import NotificationTokens, Unsubscription
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
 from lambda_app.models import Invitation
 from tests.e2e.browser.conftest import Site
-from tests.e2e.browser.steps import Results, Steps, choose_action, console_messages, failures, keeps_policy, sign_in
+from tests.e2e.browser.steps import Results, Steps, choose_action, console_messages, delay_receipt, failures, keeps_policy, sign_in
 from tests.support.accounts import Account, make_account, make_file
 from tests.support.second_factor import set_up
 from tests.support.shares import make_share
@@ -35,7 +38,9 @@ def owner(site: Site, client: httpx.Client) -> Account:
 @pytest.fixture(scope="module")
 def link(client: httpx.Client, owner: Account) -> dict[str, Any]:
     """A link whose address the server knows."""
-    return make_share(client, owner, make_file(client, owner, filename="plan.pdf")["id"])
+    share = make_share(client, owner, file_id := make_file(client, owner, filename="plan.pdf")["id"])
+    assert client.get(f"{share['url']}/files/{file_id}").status_code == 302
+    return share
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +128,7 @@ def results(
     invitation: str,
     unprotected: Account,
     visit: Callable[[dict[str, Any]], Results],
+    sealing: Callable[[], AbstractContextManager[None]],
 ) -> Results:
     """The results of all jobs, run in one browser."""
     assert all((link["url"], old_link["url"], request_url))
@@ -134,9 +140,23 @@ def results(
         {"see": member.email},
     ]
     confirm: Steps = [{"click": "New address", "within": "dialog"}]
+    tokens = NotificationTokens(site.services.link_keys)
+    kinds = Unsubscription(member.id, tokens.mailbox_of(member.email), ("request_uploads",))
+    unsubscribing = f"{site.url}/unsubscribe/{tokens.sign_unsubscription(kinds)}"
     jobs: dict[str, Any] = {
         "known address": [
-            *(*as_owner, {"open": f"{site.url}/links"}, {"click": "plan.pdf"}, {"see": "You can copy it again under Links."}),
+            *(
+                *as_owner,
+                {"click": "plan.pdf"},
+                delay_receipt("/receipt$", "GET"),
+                {"click": "Receipt"},
+                {"see": "in about a minute"},
+            ),
+            *({"see": "in the log"}, {"axe": True}, {"download": "Download receipt", "role": "button", "isText": True}),
+            *({"open": f"{site.url}/links"}, {"click": "plan.pdf"}, {"see": "You can copy it again under Links."}),
+            *({"click": "Mail", "role": "switch"}, {"see": "When people download"}, {"click": "Save changes"}, {"see": "Changes saved"}),
+            *({"click": "Receipts of downloads"}, {"see": "Download receipt: plan.pdf", "role": "button"}, {"axe": True}),
+            *({"download": "Download receipt: plan.pdf", "role": "button", "isText": True}, {"key": "Escape"}),
             {"visitor": "Link", "steps": [{"see": "plan.pdf"}]},
             *({"fill": "Title", "value": "Plans of March"}, {"click": "Save changes"}, {"see": "Changes saved"}),
             *({"click": "Add files"}, {"click": "old.pdf", "role": "checkbox"}, {"axe": True}, {"click": "Add 1 file"}),
@@ -175,7 +195,10 @@ def results(
             *(*sign_in(member.email, member.password), {"see": "Files", "role": "heading"}, {"open": f"{site.url}/settings"}),
             *({"see": "Until you confirm the address"}, {"see": "file.available"}, {"idle": True}, {"axe": True}),
             *({"click": "Request export"}, {"fill": "Current password", "value": member.password, "within": "dialog"}),
-            *({"click": "Request export", "within": "dialog"}, {"see": "The export is being built."}, {"resize": 320}),
+            *({"click": "Request export", "within": "dialog"}, {"see": "The export is being built."}, {"resize": 320}, {"resize": 1280}),
+            *({"see": "Mails are sent once you have confirmed your address."}, {"click": "A link expires within a day", "role": "switch"}),
+            *({"see": "Changes saved"}, {"open": unsubscribing}, {"see": "Files received through your file requests"}, {"axe": True}),
+            *({"resize": 320}, {"press": "Turn off"}, {"see": "These mails are off"}, {"axe": True}),
         ],
         "invitation": [
             *({"open": f"{site.url}/invitation#token={invitation}"}, {"see": "Choose a password for your new account."}, {"axe": True}),
@@ -226,7 +249,8 @@ def results(
     ]
     # The last job changes what the others see.
     role = jobs.pop("role")
-    return visit(keeps_policy({name: {"url": f"{site.url}/", "steps": steps} for name, steps in {**jobs, "role": role}.items()}))
+    with sealing():
+        return visit(keeps_policy({name: {"url": f"{site.url}/", "steps": steps} for name, steps in {**jobs, "role": role}.items()}))
 
 
 def test_every_job_completed(results: Results) -> None:
@@ -248,6 +272,33 @@ def test_new_address_replaces_the_old_one(results: Results, client: httpx.Client
     assert results["lost address"]["path"] == "/links"
     assert client.get(link["url"]).status_code == 200
     assert client.get(old_link["url"]).status_code == 404
+
+
+def test_switches_choose_the_mails_of_an_account_and_of_a_link(
+    results: Results, site: Site, client: httpx.Client, owner: Account, link: dict[str, Any], member: Account
+) -> None:
+    # The member became a superuser, which ended all sessions.
+    with site.services.engine.connect() as connection:
+        query = sql("SELECT to_jsonb(s) - 'user_id' FROM notification_setting s WHERE user_id = :id")
+        settings = connection.execute(query, {"id": member.id}).scalar_one()
+
+    assert results["unconfirmed"]["path"].startswith("/unsubscribe/")
+    assert results["unconfirmed"]["widths"][-1] <= 320
+    assert settings == {"link_downloads": False, "request_uploads": False, "link_expiry": True, "new_sign_ins": True}
+    assert client.get(f"/api/v1/shares/{link['id']}", headers=owner.headers).json()["notify_on_download"] is True
+
+
+def test_owner_saves_receipts_that_verify(results: Results, client: httpx.Client, link: dict[str, Any]) -> None:
+    of_file, of_download = results["known address"]["downloads"]
+    keys = client.get("/.well-known/we-upload/log-key").text
+
+    (arrival,) = verify_receipt(of_file["text"].encode(), keys)
+    download, file = verify_receipt(of_download["text"].encode(), keys)
+
+    assert of_file["name"] == of_download["name"] == "plan.pdf.receipt.json"
+    assert (arrival.action, arrival.details["filename"]) == ("file.available", "plan.pdf")
+    assert (download.action, download.subject) == ("share.downloaded", f"share:{link['id']}")
+    assert file.details == arrival.details
 
 
 def test_new_address_of_a_request_replaces_the_old_one(results: Results, client: httpx.Client, request_url: str) -> None:
@@ -302,7 +353,7 @@ def test_buttons_for_many_files_fit_a_narrow_screen(results: Results) -> None:
 def test_pages_have_no_accessibility_violations(results: Results) -> None:
     reports = [report for result in results.values() for report in result["axe"]]
 
-    assert len(reports) == 18
+    assert len(reports) == 22
     assert [report["violations"] for report in reports if report["violations"]] == []
 
 
@@ -314,6 +365,7 @@ def test_browser_reports_neither_errors_nor_violations_of_the_policy(results: Re
     messages = console_messages(results)
 
     # The browser itself reports the refusals.
-    for name in ("role", "second factor", "turns the factor on", "invitation", "required factor", "unconfirmed"):
-        assert [message for message in messages.pop(name, []) if not any(status in message for status in ("401", "403", "404"))] == []
+    for name in ("role", "second factor", "turns the factor on", "invitation", "required factor", "unconfirmed", "known address"):
+        refusals = ("401", "403", "404", "409")
+        assert [message for message in messages.pop(name, []) if not any(status in message for status in refusals)] == []
     assert messages == {}

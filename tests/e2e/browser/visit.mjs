@@ -97,10 +97,11 @@ async function runStep(step, page, result) {
   } else if (step.download) {
     // The zip is built first, while its page refreshes.
     const options = { timeout: 2 * STEP_MS };
-    const link = page.getByRole("link", { name: step.download });
+    const link = page.getByRole(step.role ?? "link", { name: step.download });
     const [download] = await Promise.all([page.waitForEvent("download", options), link.click(options)]);
     const bytes = await readFile(await download.path());
-    result.downloads.push({ name: download.suggestedFilename(), sha256: createHash("sha256").update(bytes).digest("hex") });
+    const text = step.isText ? { text: bytes.toString("utf8") } : {};
+    result.downloads.push({ name: download.suggestedFilename(), sha256: createHash("sha256").update(bytes).digest("hex"), ...text });
   } else if (step.follow) {
     await Promise.all([page.waitForNavigation(), page.getByRole("link", { name: step.follow }).click()]);
   } else if (step.open) {
@@ -249,12 +250,12 @@ async function slowDown(page, rate) {
 }
 
 /** Answer the first `times` requests whose address and method match with this status, as the server would; the later ones pass. */
-async function refuse(page, { address, method, status, code, times }) {
+async function refuse(page, { address, method, status, code, times, retryAfter }) {
   let left = times;
   await page.route(new RegExp(address), (route) => {
     if (left === 0 || route.request().method() !== method) return route.continue();
     left -= 1;
-    const headers = { "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*" };
+    const headers = { "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "*", ...(retryAfter && { "Retry-After": String(retryAfter) }) };
     const isXml = address.includes("X-Amz");
     const body = isXml ? `<?xml version="1.0"?><Error><Code>${code}</Code></Error>` : JSON.stringify({ code, status, detail: "Refused", title: "Refused" });
     return route.fulfill({ status, headers, contentType: isXml ? "application/xml" : "application/problem+json", body });

@@ -284,7 +284,7 @@ def test_repeated_creation_with_an_idempotency_key_returns_the_same_link(
 
 def _create_again(services: Services, session: Any, owner: Account, key: str) -> int:
     parameters = FileRequestCreate(title="x")
-    keyed = KeyedRequest.of(user_id=owner.id, route="POST /file-requests", key=key, body=parameters.model_dump_json())
+    keyed = KeyedRequest.of(user_id=owner.id, route="POST /file-requests", key=key, body=parameters.identity())
     try:
         services.file_requests(session).create(session.get_one(User, owner.id), parameters, keyed=keyed)
     except GoneError as error:

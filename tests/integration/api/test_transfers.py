@@ -64,8 +64,8 @@ def test_files_links_and_requests_move_and_nothing_else_does(
     files = [make_file(client, owner, str(number).encode()) for number in range(3)]
     with_trash.delete(f"/api/v1/files/{files[2]['id']}", headers=owner.headers)
     pending = start_upload(client, owner, b"later")
-    share = make_share(client, owner, files[0]["id"])
-    request = client.post("/api/v1/file-requests", json={"title": "Send"}, headers=owner.headers).json()
+    share = make_share(client, owner, files[0]["id"], notify_on_download=True)
+    request = client.post("/api/v1/file-requests", json={"title": "Send", "notify_on_upload": True}, headers=owner.headers).json()
     for account in (heir, stranger):
         client.put(f"/api/v1/files/{files[0]['id']}/grants", json={"user_id": str(account.id)}, headers=owner.headers)
     transfer_id = offered(client, owner, heir)
@@ -83,7 +83,9 @@ def test_files_links_and_requests_move_and_nothing_else_does(
     assert client.get(share["url"]).status_code == 200
     assert [link["id"] for link in client.get("/api/v1/shares", headers=heir.headers).json()] == [share["id"]]
     assert client.get("/api/v1/shares", headers=owner.headers).json() == []
-    assert [row["id"] for row in client.get("/api/v1/file-requests", headers=heir.headers).json()] == [request["id"]]
+    (moved_request,) = client.get("/api/v1/file-requests", headers=heir.headers).json()
+    assert (moved_request["id"], moved_request["notify_on_upload"]) == (request["id"], False)
+    assert client.get(f"/api/v1/shares/{share['id']}", headers=heir.headers).json()["notify_on_download"] is False
     grants = client.get(f"/api/v1/files/{files[0]['id']}/grants", headers=heir.headers).json()
     assert [grant["user_id"] for grant in grants] == [str(stranger.id)]
     assert put_object(pending, b"later").status_code == 200

@@ -1,8 +1,10 @@
 """Mail through Amazon SES, with the error when SES rejects it, and mail in files."""
 
 from email import message_from_bytes
+from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
+from typing import Any
 
 import boto3  # type: ignore[import-untyped]  # ships no type information
 import pytest
@@ -13,7 +15,7 @@ from pydantic import SecretStr
 
 from lambda_app.core.aws import AwsAccess, AwsCredentials
 from lambda_app.core.errors import UnavailableError
-from lambda_app.core.mail import FileMailer, Mail, SesMailer, build_mailer
+from lambda_app.core.mail import FileMailer, Mail, MailDesign, SesMailer, build_mailer
 from lambda_app.core.settings import Settings
 
 SENDER = "no-reply@example.com"
@@ -44,7 +46,8 @@ def test_mail_is_sent_from_the_configured_sender(mailer: SesMailer) -> None:
     (sent,) = ses_backends[DEFAULT_ACCOUNT_ID]["us-east-1"].sent_messages
     assert sent.source == SENDER
     assert sent.destinations["ToAddresses"] == [MAIL.to]
-    assert (sent.subject, sent.body) == (MAIL.subject, MAIL.text)
+    # The emulator keeps only the HTML part of a mail with both.
+    assert (sent.subject, sent.body) == (MAIL.subject, MailDesign().render(MAIL))
 
 
 @mock_aws
@@ -55,14 +58,91 @@ def test_unverified_sender_raises_unavailable_without_secrets(mailer: SesMailer)
     assert "s3cr3t" not in str(refused.value) + repr(MAIL)
 
 
+def written(folder: Path, mail: Mail, design: MailDesign | None = None) -> EmailMessage:
+    """Return the mail that the mailer has written to a file."""
+    FileMailer(folder, design or MailDesign()).send(mail)
+    (path,) = folder.glob("*.eml")
+    message = message_from_bytes(path.read_bytes(), policy=default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def part(message: EmailMessage, kind: str) -> str:
+    found = message.get_body((kind,))
+    assert found is not None
+    return str(found.get_content())
+
+
 def test_mail_in_a_file_contains_its_text_and_link_unchanged(tmp_path: Path) -> None:
     link = f"https://app.example.com/reset-password#token={'s3cr3t=' * 30}"
     mail = Mail(to="someone@example.org", subject="Reset your password", text=f"Grüße\n\n{link}\n", link=link)
 
-    FileMailer(tmp_path).send(mail)
+    message = written(tmp_path, mail)
 
     (path,) = tmp_path.glob("*.eml")
     assert link in path.read_text()
     assert "Grüße" in path.read_text()
-    message = message_from_bytes(path.read_bytes(), policy=default)
-    assert (message["To"], message["Subject"], message.get_content()) == (mail.to, mail.subject, mail.text)
+    assert message.get_content_type() == "multipart/alternative"
+    assert (message["To"], message["Subject"], part(message, "plain")) == (mail.to, mail.subject, mail.text)
+    assert f'<a href="{link}"' in part(message, "html")
+
+
+def test_text_of_others_stays_text_in_the_html_part(tmp_path: Path) -> None:
+    hostile = '<img src=x onerror=alert(1)>"&</style><script>alert(2)</script>'
+    mail = Mail(to="someone@example.org", subject=hostile, text=f"Files:\n- {hostile}\n- b.txt\n\n{hostile}\n")
+
+    html = part(written(tmp_path, mail, MailDesign(brand=hostile)), "html")
+
+    escaped = "&lt;img src=x onerror=alert(1)&gt;&quot;&amp;&lt;/style&gt;&lt;script&gt;alert(2)&lt;/script&gt;"
+    assert html.count(escaped) == 4
+    assert "<img" not in html
+    assert "<script" not in html
+    assert "<li><bdi>b.txt</bdi></li>" in html
+
+
+def test_html_part_loads_nothing(tmp_path: Path) -> None:
+    html = part(written(tmp_path, MAIL), "html")
+
+    assert not [name for name in ("src=", "url(", "@import", "<link", "<script", "<form", "background=") if name in html]
+
+
+def test_subject_cannot_begin_another_header(tmp_path: Path) -> None:
+    mail = Mail(to="someone@example.org", subject="Photos\r\nBcc: victim@example.org\u2028\x00X: y", text="text")
+
+    message = written(tmp_path, mail)
+
+    assert message["Subject"] == "Photos Bcc: victim@example.org X: y"
+    assert message["Bcc"] is None
+
+
+def test_only_notifications_have_headers_to_unsubscribe(tmp_path: Path) -> None:
+    url = "https://app.example.com/unsubscribe/token"
+    notification = written(tmp_path / "one", Mail(to="a@example.org", subject="News", text="text", unsubscribe_url=url))
+    other = written(tmp_path / "two", MAIL)
+
+    assert (notification["List-Unsubscribe"], notification["List-Unsubscribe-Post"]) == (f"<{url}>", "List-Unsubscribe=One-Click")
+    assert [name for name in other if name.lower().startswith("list-")] == []
+
+
+def test_ses_gets_both_parts_and_the_headers_to_unsubscribe() -> None:
+    class Recorder(AwsAccess):
+        def __init__(self) -> None:
+            self.sent: dict[str, Any] = {}
+
+        def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+            self.sent = {"call": (service, operation), **parameters}
+            return {}
+
+    recorder = Recorder()
+    mail = Mail(to="a@example.org", subject="News", text="text\n", unsubscribe_url="https://app.example.com/unsubscribe/token")
+
+    SesMailer(recorder, sender=SENDER, design=MailDesign()).send(mail)
+
+    simple = recorder.sent["Content"]["Simple"]
+    assert recorder.sent["call"] == ("sesv2", "send_email")
+    assert simple["Body"]["Text"]["Data"] == mail.text
+    assert simple["Body"]["Html"]["Data"] == MailDesign().render(mail)
+    assert simple["Headers"] == [
+        {"Name": "List-Unsubscribe", "Value": f"<{mail.unsubscribe_url}>"},
+        {"Name": "List-Unsubscribe-Post", "Value": "List-Unsubscribe=One-Click"},
+    ]

@@ -1,10 +1,12 @@
 /** The form of a file request. */
 
 import type { FileRequest } from "@we-upload/client";
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { api } from "../core/api";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
+import { serverConfig } from "../core/server-config";
+import { loadNotificationSettings, notificationSettings } from "../settings/notification-store";
 import { Field } from "../ui/controls";
 import { FormDialog, SelectField, textOf, TextAreaField } from "../ui/form-dialog";
 
@@ -35,6 +37,9 @@ interface RequestFormProps {
 export function RequestForm({ request, onClose, onSaved }: RequestFormProps) {
   /** The same key for each try, so that a lost answer does not lead to two requests. */
   const [key] = useState(() => crypto.randomUUID());
+  useEffect(loadNotificationSettings, []);
+  const [chosen, setNotifies] = useState<boolean | null>(request?.notify_on_upload ?? null);
+  const notifies = chosen ?? notificationSettings.value?.request_uploads ?? false;
   async function save(fields: FormData): Promise<void> {
     const days = textOf(fields, "days");
     const type = textOf(fields, "type");
@@ -42,6 +47,7 @@ export function RequestForm({ request, onClose, onSaved }: RequestFormProps) {
     const body = {
       title: textOf(fields, "title"),
       note: note === "" ? null : note,
+      ...(serverConfig.value?.mail_available ? { notify_on_upload: fields.has("notify_on_upload") } : {}),
       max_files: Number(textOf(fields, "max_files")),
       max_size_bytes: Number(textOf(fields, "max_size_bytes")),
       ...(type === "other" ? {} : { allowed_content_types: TYPE_PATTERNS[type as (typeof TYPES)[number]]?.slice() ?? null }),
@@ -77,6 +83,12 @@ export function RequestForm({ request, onClose, onSaved }: RequestFormProps) {
           options={[...TYPES.map((choice) => [choice, s.requests.types[choice]] as const), ...(type === "other" ? [["other", request?.allowed_content_types?.join(", ") ?? ""] as const] : [])]}
         />
       </div>
+      {serverConfig.value?.mail_available && (
+        <label class="radio">
+          <input type="checkbox" name="notify_on_upload" checked={notifies} onChange={(event) => setNotifies(event.currentTarget.checked)} />
+          <span>{s.notify.onUpload}</span>
+        </label>
+      )}
     </FormDialog>
   );
 }

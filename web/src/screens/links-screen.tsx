@@ -10,6 +10,7 @@ import { editLink } from "../files/open-dialogs";
 import { linkName } from "../links/link-name";
 import { linkState, type LinkState } from "../links/link-state";
 import { isOpen, links, linksError, loadLinks } from "../links/link-store";
+import { showLinkReceipts } from "../receipts/receipt-dialogs";
 import { copyAddress, openAddress } from "../sharing/link-address";
 import { Badge, Empty, type Tone } from "../ui/controls";
 import { actionsColumn, DataTable, Loaded, ShowMore, type Column } from "../ui/data-table";
@@ -118,7 +119,9 @@ function lacksAddress(link: Share): boolean {
 
 function menu(link: Share): readonly MenuItem[] {
   const { url } = link;
-  if (link.revoked_at !== null) return [];
+  const receipts: readonly MenuItem[] =
+    link.download_count === 0 ? [] : [{ label: s.receipts.linkTitle, icon: "shield", run: () => showLinkReceipts(link) }];
+  if (link.revoked_at !== null) return receipts;
   return [
     ...(url === null
       ? []
@@ -128,6 +131,7 @@ function menu(link: Share): readonly MenuItem[] {
         ] as const)),
     { label: s.links.change, icon: "gear", run: () => editLink(link) },
     { label: s.links.rotate, icon: "retry", run: () => rotateLink(link, editLink) },
+    ...receipts,
     { label: s.share.revoke, icon: "trash", isDangerous: true, run: () => revokeLink(link, () => {}) },
   ];
 }

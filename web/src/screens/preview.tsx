@@ -10,6 +10,7 @@ import { user } from "../core/session";
 import { deleteFiles, downloadFiles } from "../files/file-actions";
 import type { FileList } from "../files/file-list";
 import { renameFile, shareFiles } from "../files/open-dialogs";
+import { showFileReceipt } from "../receipts/receipt-dialogs";
 import { CopyButton, CopyField } from "../ui/copy";
 import { Badge, ErrorNote, IconButton } from "../ui/controls";
 import { FileName } from "../ui/file-name";
@@ -296,6 +297,12 @@ function Details({ file, isMine, onRename, onClose }: DetailsProps) {
           </Badge>
         )}
         {file.sha256 !== null && <CopyButton text={file.sha256} label={s.preview.copyDigest} class="small" />}
+        {isMine && file.status === "available" && (
+          <button type="button" class="btn small" onClick={() => showFileReceipt(file)}>
+            <Icon name="shield" size="s" />
+            <span>{s.receipts.receipt}</span>
+          </button>
+        )}
         {isMine && (
           <button type="button" class="btn small" onClick={onRename}>
             {t.actions.rename}

@@ -11,6 +11,7 @@ import { Password, Profile, ProfileName } from "../settings/account";
 import { Activity } from "../settings/activity";
 import { DeleteAccount } from "../settings/delete-account";
 import { ApiKeys } from "../settings/api-keys";
+import { Notifications } from "../settings/notifications";
 import { useConnectAddress } from "../settings/connect-program";
 import { OwnData } from "../settings/own-data";
 import { Section, SECTIONS } from "../settings/section";
@@ -48,6 +49,7 @@ export function SettingsScreen() {
           <SignInProviders />
           <SecondFactor />
           <Sessions />
+          {serverConfig.value?.mail_available && <Notifications />}
           <Activity />
           <ApiKeys />
           <Section id="device">
@@ -71,6 +73,7 @@ export function SettingsScreen() {
 function isShown(section: (typeof SECTIONS)[number]): boolean {
   const config = serverConfig.value;
   if (section === "password") return config?.password_sign_in !== false;
+  if (section === "notifications") return config?.mail_available === true;
   return section !== "providers" || (config?.sign_in_providers.length ?? 0) > 0;
 }
 

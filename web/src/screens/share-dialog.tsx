@@ -9,6 +9,7 @@ import { problemText, showProblem } from "../core/problems";
 import { serverConfig } from "../core/server-config";
 import { showToast } from "../core/toasts";
 import { keepLink } from "../links/link-store";
+import { showLinkReceipts } from "../receipts/receipt-dialogs";
 import { newLinkRules, ruleSentence, rulesOf, shareBody, shareChanges, strongParts, type LinkRules } from "../sharing/link-rules";
 import { AddressField, QrCode } from "../sharing/link-address";
 import { AddToLink, LinkFiles } from "../sharing/link-files";
@@ -58,7 +59,9 @@ export function ShareDialog({ files, link: initialLink, onClose }: ShareDialogPr
           : await api.shares.update(link.id, shareChanges(saved, rules));
       keepLink(answer);
       setLink(answer);
-      setSaved(rules);
+      const stored = { ...rules, notifies: answer.notify_on_download };
+      setSaved(stored);
+      setRules(stored);
       if (link !== null) showToast(s.share.saved);
     } catch (cause) {
       setError(shareProblem(cause));
@@ -123,6 +126,14 @@ export function ShareDialog({ files, link: initialLink, onClose }: ShareDialogPr
           {files.length > 0 && <PeopleWithAccess files={files} />}
           {link !== null && <LinkFiles link={link} onChanged={setLink} />}
           {link !== null && <LinkFigures link={link} />}
+          {link !== null && link.download_count > 0 && (
+            <div class="row">
+              <button type="button" class="btn small" onClick={() => showLinkReceipts(link)}>
+                <Icon name="shield" size="s" />
+                <span>{s.receipts.linkTitle}</span>
+              </button>
+            </div>
+          )}
         </div>
       </div>
     </Dialog>

@@ -18,6 +18,8 @@ export interface LinkRules {
   readonly allowsDownload: boolean;
   readonly title: string;
   readonly note: string;
+  /** Whether the owner gets a mail about downloads; null for the account's setting. */
+  readonly notifies: boolean | null;
 }
 
 export const EXPIRY_DAYS: Readonly<Record<"1" | "7" | "14", number>> = { "1": 1, "7": 7, "14": 14 };
@@ -41,6 +43,7 @@ export function newLinkRules(now: Date): LinkRules {
     allowsDownload: true,
     title: "",
     note: "",
+    notifies: null,
   };
 }
 
@@ -56,6 +59,7 @@ export function rulesOf(link: Share): LinkRules {
     allowsDownload: link.allows_download,
     title: link.title ?? "",
     note: link.note ?? "",
+    notifies: link.notify_on_download,
   };
 }
 
@@ -74,6 +78,7 @@ export function shareBody(rules: LinkRules, fileIds: readonly string[]): ShareCr
     allows_download: rules.allowsDownload,
     title: textOrNull(rules.title),
     note: textOrNull(rules.note),
+    ...(rules.notifies === null ? {} : { notify_on_download: rules.notifies }),
   };
 }
 
@@ -88,6 +93,7 @@ export function shareChanges(before: LinkRules, after: LinkRules): ShareUpdate {
     ...(before.hasPassword && !after.hasPassword ? { password: null } : {}),
     ...(before.maxDownloads === after.maxDownloads ? {} : { max_downloads: after.maxDownloads }),
     ...(before.allowsDownload === after.allowsDownload ? {} : { allows_download: after.allowsDownload }),
+    ...(after.notifies === null || before.notifies === after.notifies ? {} : { notify_on_download: after.notifies }),
     ...(before.title.trim() === after.title.trim() ? {} : { title: textOrNull(after.title) }),
     ...(before.note.trim() === after.note.trim() ? {} : { note: textOrNull(after.note) }),
   };

@@ -1,8 +1,10 @@
 /** Title, who, until when, password, limit, address and note of a link. */
 
-import { useId, useState } from "preact/hooks";
+import { useEffect, useId, useState } from "preact/hooks";
 import { fmt } from "../core/language";
 import { s } from "../core/screen-texts";
+import { serverConfig } from "../core/server-config";
+import { loadNotificationSettings, notificationSettings } from "../settings/notification-store";
 import { Segments, Switch } from "../ui/choices";
 import { CopyButton } from "../ui/copy";
 import { closesIn, EXPIRY_DAYS, readAddresses, suggestPassword, type Expiry, type LinkRules } from "./link-rules";
@@ -23,6 +25,8 @@ const EXPIRIES = ["1", "7", "14", "never", "date"] as const;
 export function RuleFields({ rules, change, hadPassword, slug, setSlug }: RuleFieldsProps) {
   const id = useId();
   const [hasSlug, setHasSlug] = useState(false);
+  useEffect(loadNotificationSettings, []);
+  const notifies = rules.notifies ?? notificationSettings.value?.link_downloads ?? false;
   const [people, setPeople] = useState(rules.recipients.join(", "));
   return (
     <div class="stack">
@@ -140,6 +144,17 @@ export function RuleFields({ rules, change, hadPassword, slug, setSlug }: RuleFi
           <span class="soft">{rules.allowsDownload ? s.share.downloadAllowed : s.share.downloadForbidden}</span>
         </div>
       </div>
+      {serverConfig.value?.mail_available && (
+        <div class="rule">
+          <label class="label" for={`${id}-mail`}>
+            {s.notify.mail}
+          </label>
+          <div class="row g3">
+            <Switch id={`${id}-mail`} label={s.notify.mail} isOn={notifies} onChange={(isOn) => change({ notifies: isOn })} />
+            <span class="soft">{notifies ? s.notify.onDownload : s.notify.off}</span>
+          </div>
+        </div>
+      )}
       {slug !== null && (
         <div class="rule top">
           <label class="label" for={`${id}-slug`}>

@@ -31,6 +31,7 @@ TAGS = {
     "upload tokens": "Short-lived tokens with which a page uploads files for the caller.",
     "uppy": "What stock Uppy 6 calls with its option `companionEndpoint`, below an upload token.",
     "public files": "The permanent links of public files.",
+    "notifications": "Pages behind the links in notifications, for people and mail programs.",
     "config": "What the server offers, and its limits.",
     "health": "Checks for monitoring and load balancers.",
 }

@@ -1,0 +1,257 @@
+"""What the collector of notifications reads, and what it stores for the next mail to each user."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    String,
+    Uuid,
+    and_,
+    case,
+    column,
+    exists,
+    func,
+    literal,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.orm import Session
+
+from lambda_app.db.session import own_transaction
+from lambda_app.models import (
+    File,
+    FileRequest,
+    Notification,
+    NotificationCursor,
+    NotificationDigest,
+    NotificationKind,
+    NotificationSetting,
+    PublishedEvent,
+    Share,
+    ShareFile,
+    SignInPlace,
+)
+from lambda_app.repositories.batch_delete import delete_in_batches
+from lambda_app.repositories.statements import json_parameter
+
+ITEMS_MAX = 20
+"""Different items that a mail names for one link or request. The others are only counted."""
+ABOUT = "about"
+"""Key of `Notification.items` under which the link or request is described."""
+
+
+class CollectedEvent(NamedTuple):
+    """A published event."""
+
+    id: int
+    owner_id: UUID
+    type: str
+    at: datetime
+    subject: str
+    data: dict[str, Any]
+
+
+class CursorPosition(NamedTuple):
+    """What the collector has read."""
+
+    event_id: int
+    expiry_until: datetime
+
+
+class Place(NamedTuple):
+    """A network and a browser of a sign-in, as a hash."""
+
+    user_id: UUID
+    place_hash: str
+
+
+@dataclass(slots=True)
+class NewNotification:
+    """What a batch of events adds to a notification."""
+
+    user_id: UUID
+    kind: NotificationKind
+    subject: str
+    first_at: datetime
+    last_at: datetime
+    count: int = 0
+    items: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, time: datetime, key: str, **item: Any) -> None:
+        """Count one event about an item."""
+        self.count += 1
+        self.first_at, self.last_at = min(self.first_at, time), max(self.last_at, time)
+        if key in self.items:
+            self.items[key]["count"] += 1
+        else:
+            self.items[key] = {**item, "count": 1}
+
+
+class CollectionRepository:
+    """Reads published events behind the cursor, and writes notifications in the same transaction."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @contextmanager
+    def collecting(self) -> Iterator[CursorPosition | None]:
+        """Open the collector's transaction, and commit it at the end. Yields the cursor; None if another collector is at work."""
+        with own_transaction(self._session):
+            query = select(NotificationCursor.event_id, NotificationCursor.expiry_until).where(NotificationCursor.id == 1)
+            row = self._session.execute(query.with_for_update(skip_locked=True)).one_or_none()
+            yield None if row is None else CursorPosition(*row)
+
+    def move_cursor(self, **to: Any) -> None:
+        """Set parts of the cursor."""
+        self._session.execute(update(NotificationCursor).where(NotificationCursor.id == 1).values(**to))
+
+    def newest_event(self) -> int:
+        """Return the id of the newest published event; 0 without one."""
+        return self._session.execute(select(func.coalesce(func.max(PublishedEvent.id), 0))).scalar_one()
+
+    def list_events(self, after: int, *, limit: int) -> list[CollectedEvent]:
+        """Return up to `limit` events behind the id. Ids grow in the order of the commits, because one dispatcher writes them."""
+        query = select(*(PublishedEvent.__table__.c[name] for name in CollectedEvent._fields))
+        rows = self._session.execute(query.where(PublishedEvent.id > after).order_by(PublishedEvent.id).limit(limit))
+        return [CollectedEvent(*row) for row in rows]
+
+    def notifying_links(self, ids: Collection[UUID]) -> Mapping[UUID, dict[str, Any]]:
+        """Return the description of those of the links whose downloads are announced."""
+        return {row.id: _about(row) for row in self._session.execute(_links().where(Share.id.in_(ids), Share.notify_on_download))}
+
+    def notifying_requests(self, ids: Collection[UUID]) -> Mapping[UUID, dict[str, Any]]:
+        """Return the description of those of the file requests whose files are announced."""
+        query = select(FileRequest.id, FileRequest.title).where(FileRequest.id.in_(ids), FileRequest.notify_on_upload)
+        return {row.id: {"name": row.title} for row in self._session.execute(query)}
+
+    def users_without_sign_in_mail(self, ids: Collection[UUID]) -> set[UUID]:
+        """Return the users who have turned the mail about new sign-ins off."""
+        query = select(NotificationSetting.user_id).where(NotificationSetting.user_id.in_(ids), NotificationSetting.new_sign_ins.is_(False))
+        return set(self._session.execute(query).scalars())
+
+    def see_places(self, places: Mapping[Place, datetime], *, since: datetime) -> set[Place]:
+        """Store the places of sign-ins, in their order, and return those that are new: not seen since `since`, for a user with places.
+
+        The first sign-in of an account is not new: there is nothing to compare it with.
+        """
+        users = {place.user_id for place in places}
+        has_place = exists().where(SignInPlace.user_id == column("id"), SignInPlace.seen_at >= since)
+        rows = func.jsonb_to_recordset(json_parameter([{"id": user_id} for user_id in users])).table_valued(column("id", Uuid))
+        with_places = set(self._session.execute(select(rows.render_derived(name="users", with_types=True)).where(has_place)).scalars())
+        pair = tuple_(SignInPlace.user_id, SignInPlace.place_hash)
+        query = select(SignInPlace.user_id, SignInPlace.place_hash).where(pair.in_(list(places)), SignInPlace.seen_at >= since)
+        known = {Place(*row) for row in self._session.execute(query)}
+        given = json_parameter([{**place._asdict(), "seen_at": at} for place, at in places.items()])
+        seen = func.jsonb_to_recordset(given).table_valued(
+            column("user_id", Uuid), column("place_hash", String), column("seen_at", DateTime(timezone=True))
+        )
+        seen = seen.render_derived(name="seen", with_types=True)
+        adding = insert(SignInPlace).from_select(["user_id", "place_hash", "seen_at"], select(*seen.c))
+        later = func.greatest(SignInPlace.seen_at, adding.excluded.seen_at)
+        keys = [SignInPlace.user_id, SignInPlace.place_hash]
+        self._session.execute(adding.on_conflict_do_update(index_elements=keys, set_={"seen_at": later}))
+        new = set()
+        for place in places:
+            if place not in known and place.user_id in with_places:
+                new.add(place)
+            with_places.add(place.user_id)
+        return new
+
+    def list_expiring(self, *, after: datetime, until: datetime) -> list[NewNotification]:
+        """Return the announcements of open links that expire in this time and whose owners want to know."""
+        query = (
+            _links()
+            .add_columns(Share.owner_id, Share.expires_at)
+            .join(NotificationSetting, and_(NotificationSetting.user_id == Share.owner_id, NotificationSetting.link_expiry))
+            .where(Share.revoked_at.is_(None), Share.expires_at > after, Share.expires_at <= until)
+        )
+        found = []
+        for row in self._session.execute(query):
+            expires_at = row.expires_at.isoformat()
+            kind = NotificationKind.LINK_EXPIRY
+            notification = NewNotification(row.owner_id, kind, f"share:{row.id}", row.expires_at, row.expires_at)
+            notification.items[ABOUT] = {**_about(row), "share_id": str(row.id), "expires_at": expires_at}
+            notification.count = 1
+            found.append(notification)
+        return found
+
+    def add(self, notifications: Sequence[NewNotification]) -> None:
+        """Add to the notifications that wait. Their digests are scheduled before: a sender locks the digest, then its notifications."""
+        if not notifications:
+            return
+        keys = [(each.user_id, each.kind.value, each.subject) for each in notifications]
+        key = tuple_(Notification.user_id, Notification.kind, Notification.subject)
+        query = select(Notification.user_id, Notification.kind, Notification.subject, Notification.items).where(key.in_(keys))
+        waiting = {(row[0], row[1], row[2]): row[3] for row in self._session.execute(query.with_for_update())}
+        for each, its_key in zip(notifications, keys, strict=True):
+            each.items = _merged(waiting.get(its_key, {}), each.items)
+        given = json_parameter([asdict(each) for each in notifications])
+        columns: list[Any] = [
+            column("user_id", Uuid),
+            column("kind", String),
+            column("subject", String),
+            column("count", BigInteger),
+            column("items", JSONB),
+            column("first_at", DateTime(timezone=True)),
+            column("last_at", DateTime(timezone=True)),
+        ]
+        rows = func.jsonb_to_recordset(given).table_valued(*columns).render_derived(name="rows", with_types=True)
+        adding = insert(Notification).from_select([each.name for each in columns], select(*rows.c))
+        changes = {
+            "count": Notification.count + adding.excluded.count,
+            "items": adding.excluded["items"],
+            "first_at": func.least(Notification.first_at, adding.excluded.first_at),
+            "last_at": func.greatest(Notification.last_at, adding.excluded.last_at),
+        }
+        primary = [Notification.user_id, Notification.kind, Notification.subject]
+        self._session.execute(adding.on_conflict_do_update(index_elements=primary, set_=changes))
+
+    def schedule(self, user_ids: Collection[UUID], *, at: datetime, pause: timedelta) -> None:
+        """Have the next mail to these users sent at this time, but not within `pause` of their last one. An earlier time stays."""
+        if not user_ids:
+            return
+        given = json_parameter([{"id": user_id} for user_id in sorted(user_ids)])
+        rows = func.jsonb_to_recordset(given).table_valued(column("id", Uuid)).render_derived(name="users", with_types=True)
+        table = NotificationDigest
+        adding = insert(table).from_select(["user_id", "due_at"], select(rows.c.id, literal(at, table.due_at.type)))
+        due_at = func.greatest(adding.excluded.due_at, table.sent_at + pause)
+        # While a mail is being sent again, its time stays.
+        earlier = case((table.attempts > 0, table.due_at), else_=func.least(table.due_at, due_at))
+        self._session.execute(adding.on_conflict_do_update(index_elements=[table.user_id], set_={"due_at": earlier}))
+
+    def purge_places(self, *, before: datetime) -> int:
+        """Delete the places that were last seen before this time, in batches; return how many."""
+        return delete_in_batches(self._session, SignInPlace, SignInPlace.seen_at < before)
+
+
+def _links() -> Any:
+    """Return the query for links with the name of their first file and the number of all."""
+    of_link = select(File.filename).join(ShareFile, ShareFile.file_id == File.id).where(ShareFile.share_id == Share.id)
+    first = of_link.order_by(ShareFile.position, File.id).limit(1).scalar_subquery()
+    count = select(func.count()).select_from(ShareFile).where(ShareFile.share_id == Share.id).scalar_subquery()
+    return select(Share.id, Share.slug, first.label("filename"), count.label("file_count"))
+
+
+def _about(link: Any) -> dict[str, Any]:
+    return {"name": link.filename or link.slug or "", "more": max(0, link.file_count - 1)}
+
+
+def _merged(waiting: dict[str, Any], added: dict[str, Any]) -> dict[str, Any]:
+    """Return the items of a notification with those that are added. The first `ITEMS_MAX` are named; of these, the count is exact."""
+    merged = {key: dict(item) for key, item in waiting.items()}
+    for key, item in added.items():
+        if key == ABOUT:
+            merged[ABOUT] = item
+        elif key in merged:
+            merged[key]["count"] += item["count"]
+        elif len(merged.keys() - {ABOUT}) < ITEMS_MAX:
+            merged[key] = item
+    return merged
