@@ -18,6 +18,8 @@ BUCKET_CORS_SECONDS = 3600
 GATEWAY_TIMEOUT_SECONDS = 29
 """HTTP API ends every request after 30 s; a longer timeout has no effect."""
 FUNCTION_TIMEOUT_SECONDS = 20
+WEBHOOK_TIMEOUT_SECONDS = 60
+"""Longer than a batch of webhook messages may take: 20 s and one more attempt."""
 ARCHIVE_TIMEOUT_SECONDS = 900
 """One run of the archive worker: Lambda's maximum. The worker stops earlier and requeues the archive."""
 PREVIEW_TIMEOUT_SECONDS = 60
@@ -188,7 +190,9 @@ class StageConfig:
         if self.replicates_objects and self.uses_kms:
             raise ConfigError("replicates_objects cannot be combined with uses_kms: the key of the bucket exists in one region only")
         usable = int(self.database_connections * (1 - RESERVED_CONNECTION_SHARE))
-        if self.api_concurrency + self._shared_executions > usable:
+        # The preview worker has no connection.
+        connected = self._shared_executions - self.makes_previews * self.worker_concurrency
+        if self.api_concurrency + connected > usable:
             raise ConfigError(f"{self.name}: api_concurrency and the workers together exceed {usable} database connections")
         if not 2 <= self.availability_zones <= 3:
             raise ConfigError("availability_zones is 2 or 3: RDS Proxy needs two")
@@ -204,8 +208,14 @@ class StageConfig:
 
     @property
     def _shared_executions(self) -> int:
-        shared = SHARED_WORKERS + self.makes_previews + self.scans_for_malware + (1 if self.identity_providers else 0)
+        shared = SHARED_WORKERS + self.makes_previews + self.scans_for_malware
+        shared += (1 if self.identity_providers else 0) + (2 if self.sends_webhooks else 0)
         return shared * self.worker_concurrency
+
+    @property
+    def sends_webhooks(self) -> bool:
+        """Whether the stage has the functions that send webhooks. They would start a database that pauses each minute."""
+        return not self.pauses_when_idle
 
     @property
     def bucket_origins(self) -> tuple[str, ...]:

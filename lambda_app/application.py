@@ -6,7 +6,7 @@ from lambda_app import __version__
 from lambda_app.core.logs import configure_logs
 from lambda_app.core.settings import Settings
 from lambda_app.factory import IdentityServices, Services
-from lambda_app.routers import admin, config, docs, events, health, receipts
+from lambda_app.routers import admin, config, docs, events, health, receipts, webhooks
 from lambda_app.routers.accounts import (
     api_keys,
     browser_sessions,
@@ -61,6 +61,7 @@ API_ROUTERS = (
     archives.router,
     receipts.router,
     events.router,
+    webhooks.router,
     files.router,
     shares.router,
     grants.router,

@@ -86,6 +86,8 @@ from lambda_app.repositories.sharing.recipient_lookup import RecipientLookupRepo
 from lambda_app.repositories.sharing.share_links import ShareLinkRepository
 from lambda_app.repositories.sharing.shares import ShareRepository
 from lambda_app.repositories.stats import StatsRepository
+from lambda_app.repositories.webhooks.deliveries import WebhookDeliveryRepository
+from lambda_app.repositories.webhooks.webhooks import WebhookRepository
 from lambda_app.services.accounts.api_keys import ApiKeyService
 from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.callers import CallerService
@@ -144,11 +146,14 @@ from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.recipient_lookup import RecipientLookup
 from lambda_app.services.sharing.share_links import ShareLinkService
 from lambda_app.services.sharing.shares import ShareService
+from lambda_app.services.webhooks.batches import WebhookBatchService
+from lambda_app.services.webhooks.webhooks import WebhookService
 from lambda_app.storage.checkpoint_copies import CheckpointCopies
 from lambda_app.storage.connection_releasing import ConnectionReleasingStore
 from lambda_app.storage.object_store import ObjectStore
 from lambda_app.storage.s3 import S3ObjectStore
 from lambda_app.storage.scan_tags import ScanTags
+from lambda_app.storage.webhook_objects import WebhookObjects
 
 ISSUER = "We-Upload"
 """Name under which authenticator apps list an account."""
@@ -639,6 +644,19 @@ class Services:
         """The dispatcher of events, for one unit of work."""
         return EventDispatcher(events=EventDispatchRepository(session))
 
+    def webhooks(self, session: Session) -> WebhookService:
+        """The service of webhooks, for one unit of work."""
+        return WebhookService(
+            webhooks=WebhookRepository(session),
+            deliveries=WebhookDeliveryRepository(session),
+            cipher=self._link_cipher(),
+            allow_loopback=self.settings.webhook_allow_loopback,
+        )
+
+    def webhook_batches(self, session: Session, *, lease: timedelta) -> WebhookBatchService:
+        """The service of webhook batches, for one unit of work."""
+        return WebhookBatchService(deliveries=WebhookDeliveryRepository(session), cipher=self._link_cipher(), lease=lease)
+
     def usage(self, session: Session) -> UsageService:
         """The usage service of one unit of work."""
         return UsageService(usage=UsageRepository(session), default_quota=self._default_quota())
@@ -854,6 +872,13 @@ def _link_keys(settings: Settings, aws: AwsAccess, *, signing_keys: SigningKeys)
     if settings.link_key is not None:
         return SigningKeys.fixed(settings.link_key.get_secret_value())
     return SigningKeys(partial(aws.secret, settings.link_key_arn)) if settings.link_key_arn else signing_keys
+
+
+def webhook_objects(settings: Settings, aws: AwsAccess) -> WebhookObjects:
+    """Return the batches of webhook messages in S3. Not part of Services: the function that sends them has no database."""
+    if settings.webhook_key_arn is None:
+        raise ValueError("Set WEBHOOK_KEY_ARN: batches of webhook messages cannot be encrypted without a key")
+    return WebhookObjects(settings, aws, LinkTokenCipher(SigningKeys(partial(aws.secret, settings.webhook_key_arn))))
 
 
 def _log_signer(settings: Settings, aws: AwsAccess) -> LogSigner:

@@ -4,15 +4,18 @@ import type { Plugin } from "vite";
 import { screens as deScreens } from "./src/locales/de/screens.ts";
 import { start as deStart } from "./src/locales/de/start.ts";
 import { uploads as deUploads } from "./src/locales/de/uploads.ts";
+import { webhooks as deWebhooks } from "./src/locales/de/webhooks.ts";
 import { screens as enScreens } from "./src/locales/en/screens.ts";
 import { start as enStart } from "./src/locales/en/start.ts";
 import { uploads as enUploads } from "./src/locales/en/uploads.ts";
+import { webhooks as enWebhooks } from "./src/locales/en/webhooks.ts";
 
 /** Name, English texts and texts in the other language. */
 export const CATALOGUES = [
   ["start", enStart, deStart],
   ["screens", enScreens, deScreens],
   ["uploads", enUploads, deUploads],
+  ["webhooks", enWebhooks, deWebhooks],
 ] as const;
 
 /** Return each text with its path. */

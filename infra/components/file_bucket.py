@@ -22,6 +22,7 @@ from infra.config import (
     PRESIGNED_URL_SECONDS,
     PREVIEW_TIMEOUT_SECONDS,
     STARTING_TIMEOUT_SECONDS,
+    WEBHOOK_TIMEOUT_SECONDS,
     StageConfig,
 )
 
@@ -37,6 +38,10 @@ PREVIEW_REQUESTS = "preview-requests/"
 """Prefix of the keys of the empty marker objects whose events start the preview worker."""
 PREVIEW_RESULTS = "preview-results/"
 """Prefix of the keys of the preview worker's results, whose events go to the queue of upload events."""
+WEBHOOK_WORK = "webhook-work/"
+"""Prefix of the keys of encrypted batches of webhook messages, whose events start the function that sends them."""
+WEBHOOK_RESULTS = "webhook-results/"
+"""Prefix of the keys of their encrypted results, whose events start the function that records them."""
 CHECKPOINTS = "audit-log/checkpoints/"
 """Prefix of the copies of the audit log's checkpoints."""
 ARCHIVES_DAYS = 8
@@ -59,7 +64,7 @@ ABANDONED_PARTS_DAYS = 70
 
 
 class FileBucket(Construct):
-    """The bucket, and the queues of its upload events, its archive requests and its preview requests."""
+    """The bucket, and the queues of its upload events, archive requests, preview requests and webhooks."""
 
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig) -> None:
         super().__init__(scope, construct_id)
@@ -108,6 +113,9 @@ class FileBucket(Construct):
             retention_period=Duration.days(4),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.preview_dead_letters, max_receive_count=5),
         )
+        self.webhook_dead_letters, self.webhook_work, self.webhook_results = (
+            self._webhook_queues() if config.sends_webhooks else (None, None, None)
+        )
         suppress_nag(
             self.bucket,
             "AwsSolutions-S1",
@@ -120,6 +128,23 @@ class FileBucket(Construct):
         self._deny_overwriting()
         if config.scans_for_malware:
             self._deny_unscanned_objects()
+
+    def _webhook_queues(self) -> tuple[sqs.Queue, sqs.Queue, sqs.Queue]:
+        """Return the queues of webhook batches and of their results, after their queue of dead letters."""
+        dead = sqs.Queue(self, "WebhookDeadLetters", retention_period=Duration.days(14), enforce_ssl=True)
+        work, results = (
+            sqs.Queue(
+                self,
+                name,
+                enforce_ssl=True,
+                visibility_timeout=Duration.seconds(6 * WEBHOOK_TIMEOUT_SECONDS),
+                # Later, the deliveries are queued again.
+                retention_period=Duration.days(1),
+                dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=5),
+            )
+            for name in ("WebhookWork", "WebhookResults")
+        )
+        return dead, work, results
 
     def _scan_queues(self) -> tuple[sqs.Queue, sqs.Queue]:
         """Return the queue of the scan results, which GuardDuty sends through EventBridge, after its queue of dead letters."""
@@ -186,7 +211,10 @@ class FileBucket(Construct):
                 s3.LifecycleRule(
                     id=prefix.strip("/"), prefix=prefix, expiration=Duration.days(days), noncurrent_version_expiration=Duration.days(1)
                 )
-                for prefix, days in ((ARCHIVES, ARCHIVES_DAYS), (ARCHIVE_REQUESTS, 1), (PREVIEW_REQUESTS, 1), (PREVIEW_RESULTS, 1))
+                for prefix, days in (
+                    (ARCHIVES, ARCHIVES_DAYS),
+                    *((prefix, 1) for prefix in (ARCHIVE_REQUESTS, PREVIEW_REQUESTS, PREVIEW_RESULTS, WEBHOOK_WORK, WEBHOOK_RESULTS)),
+                )
             ),
             # A preview shows what its file contains, so it does not stay longer than the file can be restored from the trash.
             s3.LifecycleRule(id="previews", prefix=PREVIEWS, noncurrent_version_expiration=Duration.days(1)),
@@ -216,6 +244,8 @@ class FileBucket(Construct):
             PREVIEW_REQUESTS: self.preview_requests,
             PREVIEW_RESULTS: self.events,
         }
+        if self.webhook_work and self.webhook_results:
+            queues |= {WEBHOOK_WORK: self.webhook_work, WEBHOOK_RESULTS: self.webhook_results}
         for queue in dict.fromkeys(queues.values()):
             queue.add_to_resource_policy(
                 iam.PolicyStatement(

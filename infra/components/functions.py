@@ -30,6 +30,8 @@ from infra.components.file_bucket import (
     UNSCANNED_TAG,
     UNSCANNED_VALUE,
     UPLOADS,
+    WEBHOOK_RESULTS,
+    WEBHOOK_WORK,
 )
 from infra.components.nag_suppressions import suppress_nag
 from infra.components.network import log_retention
@@ -38,6 +40,7 @@ from infra.config import (
     FUNCTION_TIMEOUT_SECONDS,
     PREVIEW_TIMEOUT_SECONDS,
     STARTING_TIMEOUT_SECONDS,
+    WEBHOOK_TIMEOUT_SECONDS,
     StageConfig,
 )
 from infra.package.artifact import Artifact
@@ -82,6 +85,10 @@ class Permission(Flag):
     """Read the secrets of this service at the identity providers."""
     SEAL_AUDIT_LOG = auto()
     """Sign checkpoints of the audit log and copy them to the bucket."""
+    QUEUE_WEBHOOKS = auto()
+    """Write encrypted batches of webhook messages to the bucket, and read their results."""
+    SEND_WEBHOOKS = auto()
+    """Read these batches, and write their results."""
     READ_SCAN_TAGS = auto()
     """Read the tag that the malware scan writes."""
     RELEASE_SCANNED = auto()
@@ -95,6 +102,9 @@ class Trigger(StrEnum):
     UPLOAD = "upload"
     ARCHIVE = "archive"
     PREVIEW = "preview"
+    WEBHOOK_WORK = "webhook_work"
+    WEBHOOK_RESULT = "webhook_result"
+    """Results, and a schedule too."""
     SCAN = "scan"
     SCHEDULE = "schedule"
     DEPLOY = "deploy"
@@ -119,6 +129,8 @@ class FunctionSpec:
     """Whether it also runs after requests that wrote audit events, in a stage whose database pauses."""
     concurrency: str | None = "worker_concurrency"
     """The stage setting that limits its concurrent executions. None: one at a time."""
+    in_vpc: bool = True
+    """False for a function that sends to the internet. It has no access to the database."""
 
     @property
     def is_published(self) -> bool:
@@ -210,6 +222,24 @@ FUNCTIONS = (
         concurrency=None,
     ),
     FunctionSpec(
+        name="WebhookQueue",
+        handler="lambda_app.handlers.webhook_queue.handler",
+        trigger=Trigger.WEBHOOK_RESULT,
+        # The key of the links also encrypts the secrets of webhooks.
+        permissions=Permission.USE_DATABASE | Permission.READ_LINK_KEY | Permission.QUEUE_WEBHOOKS,
+        timeout_seconds=50,
+        minutes=1,
+    ),
+    FunctionSpec(
+        name="WebhookDelivery",
+        handler="lambda_app.handlers.webhook_delivery.handler",
+        trigger=Trigger.WEBHOOK_WORK,
+        # Requests to addresses that users choose: no database, no other key, no objects of files, no network of ours.
+        permissions=Permission.SEND_WEBHOOKS,
+        timeout_seconds=WEBHOOK_TIMEOUT_SECONDS,
+        in_vpc=False,
+    ),
+    FunctionSpec(
         name="RotateSigningKey",
         handler="lambda_app.handlers.rotate_signing_key.handler",
         trigger=Trigger.ROTATION,
@@ -264,7 +294,10 @@ def functions_of(config: StageConfig) -> tuple[FunctionSpec, ...]:
 
     In a stage whose database pauses, those that no caller waits for have time for its start, and the keys in S3 have their own rotation.
     """
-    specs = tuple(spec for spec in FUNCTIONS if spec.trigger is not Trigger.SCAN or config.scans_for_malware)
+    left_out = set() if config.scans_for_malware else {Trigger.SCAN}
+    if not config.sends_webhooks:
+        left_out |= {Trigger.WEBHOOK_WORK, Trigger.WEBHOOK_RESULT}
+    specs = tuple(spec for spec in FUNCTIONS if spec.trigger not in left_out)
     return tuple(_starting(spec) for spec in specs) if config.pauses_when_idle else specs
 
 
@@ -308,6 +341,10 @@ _WORKER_ACTIONS: Mapping[Permission, Mapping[str, tuple[str, ...]]] = {
     },
 }
 
+_WEBHOOK_ACTIONS: Mapping[Permission, Mapping[str, tuple[str, ...]]] = {
+    Permission.QUEUE_WEBHOOKS: {WEBHOOK_WORK: ("s3:PutObject",), WEBHOOK_RESULTS: ("s3:GetObject", "s3:DeleteObject")},
+    Permission.SEND_WEBHOOKS: {WEBHOOK_WORK: ("s3:GetObject", "s3:DeleteObject"), WEBHOOK_RESULTS: ("s3:PutObject",)},
+}
 
 CHECKPOINT_ACTIONS = ("s3:PutObject", "s3:GetObject")
 """Actions of the sealer on the copies of checkpoints. It cannot delete them."""
@@ -318,6 +355,16 @@ def worker_actions(permissions: Permission) -> dict[str, tuple[str, ...]]:
     return {
         prefix: actions
         for permission, granted in _WORKER_ACTIONS.items()
+        if permission in permissions
+        for prefix, actions in granted.items()
+    }
+
+
+def webhook_actions(permissions: Permission) -> dict[str, tuple[str, ...]]:
+    """Return the S3 actions on batches of webhook messages and their results, by key prefix."""
+    return {
+        prefix: actions
+        for permission, granted in _WEBHOOK_ACTIONS.items()
         if permission in permissions
         for prefix, actions in granted.items()
     }

@@ -178,6 +178,14 @@ class Observability(Construct):
         self._alarm("PreviewQueueAge", unseen, over=7200, periods=2, meaning="A preview request has waited for over two hours.")
         self._alarm("PreviewDeadLetters", failed, over=0, meaning="A preview request failed five times.")
 
+        if files.webhook_work and files.webhook_results and files.webhook_dead_letters:
+            for name, queue in (("WebhookWorkAge", files.webhook_work), ("WebhookResultsAge", files.webhook_results)):
+                waits = queue.metric_approximate_age_of_oldest_message(statistic="Maximum", period=FIVE_MINUTES)
+                meaning = "Webhook messages wait for over 15 minutes."
+                self._alarm(name, waits, over=900, periods=2, entry="WebhookQueueAge", meaning=meaning)
+            unsent = files.webhook_dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
+            self._alarm("WebhookDeadLetters", unsent, over=0, meaning="The sending of webhooks or the recording of their results failed.")
+
     def _watch_malware_plan(self, data: DataStack) -> None:
         """Notify when GuardDuty cannot scan the bucket any more, or results are not recorded: new files then stay unreadable."""
         if data.files.scan_dead_letters:

@@ -26,7 +26,6 @@ SWEEP_MINUTES = 15
 POLLS_IN_PARALLEL = 5
 POLL_SECONDS = 20
 """Lambda polls an empty queue with this number of requests, each of which waits this long."""
-QUEUES = 2
 DAILY_STARTS = 1
 """How often the schedules start a database that pauses."""
 AWAKE_MINUTES = 8

@@ -57,7 +57,8 @@ def idle_items(stage: StageConfig, prices: dict[str, dict[str, Any]], counts: di
     alarms += 2 * composites
     runs = use.HOURS / 24 * use.DAILY_STARTS if pauses else use.HOURS * 60 / use.SWEEP_MINUTES
     poll = prices["sqs"]["request_million"]
-    polls = use.QUEUES * use.POLLS_IN_PARALLEL * use.SECONDS / use.POLL_SECONDS / MILLION
+    queues = resources["AWS::Lambda::EventSourceMapping"]
+    polls = queues * use.POLLS_IN_PARALLEL * use.SECONDS / use.POLL_SECONDS / MILLION
     sweep = runs * (prices["lambda"]["request_million"] / MILLION + use.SWEEP_SECONDS * WORKER_GB * prices["lambda"]["gb_second_arm"])
     return {
         "database": _database(stage, prices),
@@ -80,7 +81,7 @@ def idle_items(stage: StageConfig, prices: dict[str, dict[str, Any]], counts: di
             + metrics * cloudwatch["metric_month"],
         ),
         "sweep": Item(f"{runs:,.0f} runs of {use.SWEEP_SECONDS:.0f} s", sweep),
-        "Lambda's polling of two queues": Item(f"{polls:.2f} M × {poll:.2f}", polls * poll),
+        "Lambda's polling of the queues": Item(f"{queues} queues: {polls:.2f} M × {poll:.2f}", polls * poll),
     }
 
 

@@ -55,6 +55,7 @@ def application_settings(overrides: Mapping[str, str], secrets: Secrets, databas
     return {
         "DATABASE_POOL_SIZE": str(DATABASE_POOL_SIZE),
         "PREVIEWS_ENABLED": "true",
+        "WEBHOOK_ALLOW_LOOPBACK": "true",
         **overrides,
         "ENVIRONMENT": Environment.LOCAL.value,
         "DATABASE_URL": database_url,

@@ -39,6 +39,7 @@ FIXED = frozenset(
         "SECRET_KEY_ARN",
         "SERVES_IDENTITY_ROUTES",
         "SERVES_UNSCANNABLE",
+        "WEBHOOK_KEY_ARN",
         "WEB_APP_FOLDER",
     }
 )

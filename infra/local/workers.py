@@ -10,6 +10,7 @@ from infra.local.object_store import PreviewRequests, UploadEvents
 from lambda_app.core.settings import Settings
 
 if TYPE_CHECKING:
+    from lambda_app.core.outbound.posts import Poster
     from lambda_app.factory import Services
 
 POLL_SECONDS = 0.5
@@ -25,13 +26,15 @@ SEAL_PERIOD_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 60.0
 """The emulator joins the parts of a large archive in memory."""
 ERROR_PAUSE_SECONDS = 5.0
+WEBHOOK_LANES = 4
+"""Webhooks to which batches are sent at the same time."""
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def local_workers(events: UploadEvents | None, previews: PreviewRequests | None = None) -> Iterator[None]:
-    """Run all workers until the block ends: archives, the sweep, the audit log's sealer, the events of uploads, and previews."""
+    """Run all workers until the block ends: archives, the sweep, the audit log's sealer, webhooks, the events of uploads, and previews."""
     from lambda_app.core.aws import AwsAccess
     from lambda_app.factory import Services
 
@@ -56,11 +59,15 @@ def running_workers(
 
     A thread that is still busy then is abandoned, as a Lambda function may be: its lease expires, and the next sweep does its work.
     """
+    from lambda_app.core.outbound.posts import Poster
+
     finished = threading.Event()
+    poster = Poster(allow_loopback=services.settings.webhook_allow_loopback)
     steps: list[Callable[[], float]] = [
         lambda: build_one_archive(services),
         lambda: sweep(services, period=sweep_period),
         lambda: seal(services),
+        *[lambda: send_webhooks(services, poster)] * WEBHOOK_LANES,
     ]
     if events is not None:
         steps.append(lambda: consume_events(services, events))
@@ -126,6 +133,13 @@ def sweep(services: "Services", *, period: float) -> float:
     from lambda_app.handlers.sweep import run_sweep
 
     return period if run_sweep(services, budget_seconds=SWEEP_SECONDS)["is_finished"] else POLL_SECONDS
+
+
+def send_webhooks(services: "Services", poster: "Poster") -> float:
+    """Send the webhook deliveries of the receiver that has waited longest, if there is one."""
+    from lambda_app.handlers.webhooks import send_due_batch
+
+    return 0.0 if send_due_batch(services, poster.post) else POLL_SECONDS
 
 
 def seal(services: "Services") -> float:

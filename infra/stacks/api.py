@@ -24,6 +24,7 @@ from infra.components.functions import (
     run_on_rotation,
     run_on_schedule,
     run_on_upload,
+    webhook_actions,
     worker_actions,
 )
 from infra.components.http_api import HttpApi
@@ -69,20 +70,20 @@ class ApiStack(Stack):
         self._data = data
         self._origin_keys = OriginKeys(self, "OriginKeys", generation=config.origin_key) if firewall else None
 
-        def function_context(environment: dict[str, str]) -> FunctionContext:
+        def function_context(environment: dict[str, str], *, in_vpc: bool = True) -> FunctionContext:
             return FunctionContext(
                 config=config,
                 artifact=artifact,
                 environment=environment,
                 snapshots=not config.pauses_when_idle,
-                vpc=network.network.vpc,
-                security_group=network.network.function_group,
+                vpc=network.network.vpc if in_vpc else None,
+                security_group=network.network.function_group if in_vpc else None,
             )
 
         self.migration = Migration(self, "Migration", context=function_context(self._owner_variables()))
         self._grant_migration()
         self.functions = {
-            spec.name: AppFunction(self, spec.name, spec=spec, context=function_context(self._app_variables(spec)))
+            spec.name: AppFunction(self, spec.name, spec=spec, context=function_context(self._app_variables(spec), in_vpc=spec.in_vpc))
             for spec in functions_of(config)
             if spec.exists
         }
@@ -152,8 +153,17 @@ class ApiStack(Stack):
     def _app_variables(self, spec: FunctionSpec) -> dict[str, str]:
         data = self._data
         url = {"DATABASE_URL": data.database.app_url(authorities=AUTHORITIES), "DATABASE_IAM_AUTH": "true"}
-        keys = {Permission.READ_LINK_KEY: ("LINK_KEY_ARN", data.link_key), Permission.SEAL_AUDIT_LOG: ("LOG_KEY_ARN", data.log_key)}
-        own = {name: key.arn for permission, (name, key) in keys.items() if permission in spec.permissions}
+        keys = {
+            Permission.READ_LINK_KEY: ("LINK_KEY_ARN", data.link_key),
+            Permission.SEAL_AUDIT_LOG: ("LOG_KEY_ARN", data.log_key),
+            Permission.QUEUE_WEBHOOKS: ("WEBHOOK_KEY_ARN", data.webhook_key),
+            Permission.SEND_WEBHOOKS: ("WEBHOOK_KEY_ARN", data.webhook_key),
+        }
+        own = {name: key.arn for permission, (name, key) in keys.items() if key and permission in spec.permissions}
+        if not spec.in_vpc:
+            # Nothing that it could leak: neither the address of the database nor the ARNs of other keys.
+            common = self._common_variables()
+            return {name: common[name] for name in ("ENVIRONMENT", "S3_BUCKET_NAME", "LOG_LEVEL")} | own
         if self._config.pauses_when_idle:
             is_awaited = spec.trigger is Trigger.REQUEST
             own |= _pausing_variables(PAUSED_SIGN_IN_SECONDS if is_awaited else STARTING_SIGN_IN_SECONDS)
@@ -242,14 +252,19 @@ class ApiStack(Stack):
             # The alias moves to the new version only after the migration that it needs.
             function.live.node.add_dependency(self.migration.step)
         self._grant(function)
-        if function.spec.trigger is Trigger.UPLOAD:
-            run_on_upload(function, events_of_bucket=self._data.files.events)
-        elif function.spec.trigger is Trigger.ARCHIVE:
-            run_on_upload(function, events_of_bucket=self._data.files.archive_requests, batch_size=1)
-        elif function.spec.trigger is Trigger.PREVIEW:
-            run_on_upload(function, events_of_bucket=self._data.files.preview_requests, batch_size=1)
-        elif function.spec.trigger is Trigger.SCAN and self._data.files.scan_results:
-            run_on_upload(function, events_of_bucket=self._data.files.scan_results)
+        files = self._data.files
+        queue, batch_size = {
+            Trigger.UPLOAD: (files.events, 10),
+            Trigger.ARCHIVE: (files.archive_requests, 1),
+            Trigger.PREVIEW: (files.preview_requests, 1),
+            Trigger.SCAN: (files.scan_results, 10),
+            Trigger.WEBHOOK_WORK: (files.webhook_work, 1),
+            Trigger.WEBHOOK_RESULT: (files.webhook_results, 10),
+        }.get(function.spec.trigger, (None, 0))
+        if queue:
+            run_on_upload(function, events_of_bucket=queue, batch_size=batch_size)
+        if function.spec.trigger is Trigger.WEBHOOK_RESULT:
+            run_on_schedule(function)
         elif function.spec.trigger is Trigger.SCHEDULE:
             run_on_schedule(function, once_a_day=self._config.pauses_when_idle)
             if self._config.pauses_when_idle and function.spec.follows_audited_requests:
@@ -281,6 +296,7 @@ class ApiStack(Stack):
                 f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{prefix}*",
                 reason="All archives, previews and markers: their keys are generated at run time.",
             )
+        self._grant_webhooks(function)
         self._grant_scans(role, permissions)
         if Permission.USE_DATABASE in permissions:
             data.database.grant_connect(role)
@@ -304,6 +320,19 @@ class ApiStack(Stack):
             _allow_reading(role, *(key.secret_arn for key in self._origin_keys.accepted))
         if self._config.mail_from and Permission.SEND_MAIL in permissions:
             _allow_sending_mail(role, self._config)
+
+    def _grant_webhooks(self, function: AppFunction) -> None:
+        data, role = self._data, function.role
+        if (actions := webhook_actions(function.spec.permissions)) and data.webhook_key:
+            data.webhook_key.allow_reading(role)
+        for prefix, granted in actions.items():
+            data.files.grant_objects(role, *granted, prefix=prefix)
+            suppress_nag(
+                role,
+                "AwsSolutions-IAM5",
+                f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{prefix}*",
+                reason="All batches of webhook messages: their keys are generated at run time.",
+            )
 
     def _grant_identity_secrets(self, function: AppFunction) -> None:
         permissions, key = function.spec.permissions, self._data.identity_key

@@ -54,6 +54,16 @@ class DataStack(Stack):
             if config.identity_providers
             else None
         )
+        self.webhook_key = (
+            make(
+                "WebhookKey",
+                "webhook-key",
+                "We-Upload: key that encrypts webhook messages on their way to the function that sends them",
+                "Rotated by the operator: what it encrypted is gone after a day, and lost batches are sent again.",
+            )
+            if config.sends_webhooks
+            else None
+        )
         if config.recovery_region:
             DailyBackups(self, "Backups", config=config, database=self.database.backup_resource)
         if config.makes_mail_identity:

@@ -23,6 +23,7 @@ from infra.components.functions import (
     Trigger,
     run_on_schedule,
     run_on_upload,
+    webhook_actions,
     worker_actions,
 )
 from infra.components.migration import Migration
@@ -66,6 +67,12 @@ class LocalDataStack(Stack):
             generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
             removal_policy=RemovalPolicy.DESTROY,
         )
+        self.webhook_key = secretsmanager.Secret(
+            self,
+            "WebhookKey",
+            generate_secret_string=secretsmanager.SecretStringGenerator(password_length=64, exclude_punctuation=True),
+            removal_policy=RemovalPolicy.DESTROY,
+        )
         CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name)
         CfnOutput(self, "Queue", value=self.files.events.queue_url)
         CfnOutput(self, "SigningKeyArn", value=self.signing_key.secret_arn)
@@ -77,6 +84,8 @@ class LocalDataStack(Stack):
             (Permission.READ_SIGNING_KEY, self.signing_key),
             (Permission.READ_LINK_KEY, self.link_key),
             (Permission.SEAL_AUDIT_LOG, self.log_key),
+            (Permission.QUEUE_WEBHOOKS, self.webhook_key),
+            (Permission.SEND_WEBHOOKS, self.webhook_key),
         ):
             if permission in function.spec.permissions:
                 secret.grant_read(function.role)
@@ -99,7 +108,12 @@ class LocalApiStack(Stack):
         app = common | {"DATABASE_URL": addresses.app_database}
 
         def app_context(spec: FunctionSpec) -> FunctionContext:
-            keys = {Permission.READ_LINK_KEY: ("LINK_KEY_ARN", data.link_key), Permission.SEAL_AUDIT_LOG: ("LOG_KEY_ARN", data.log_key)}
+            keys = {
+                Permission.READ_LINK_KEY: ("LINK_KEY_ARN", data.link_key),
+                Permission.SEAL_AUDIT_LOG: ("LOG_KEY_ARN", data.log_key),
+                Permission.QUEUE_WEBHOOKS: ("WEBHOOK_KEY_ARN", data.webhook_key),
+                Permission.SEND_WEBHOOKS: ("WEBHOOK_KEY_ARN", data.webhook_key),
+            }
             own = {name: secret.secret_arn for permission, (name, secret) in keys.items() if permission in spec.permissions}
             return FunctionContext(config=config, artifact=artifact, environment=app | own, snapshots=False)
 
@@ -119,6 +133,11 @@ class LocalApiStack(Stack):
                 run_on_upload(function, events_of_bucket=data.files.events)
             elif function.spec.trigger is Trigger.ARCHIVE:
                 run_on_upload(function, events_of_bucket=data.files.archive_requests, batch_size=1)
+            elif function.spec.trigger is Trigger.WEBHOOK_WORK and data.files.webhook_work:
+                run_on_upload(function, events_of_bucket=data.files.webhook_work, batch_size=1)
+            elif function.spec.trigger is Trigger.WEBHOOK_RESULT and data.files.webhook_results:
+                run_on_upload(function, events_of_bucket=data.files.webhook_results)
+                run_on_schedule(function)
             elif function.spec.trigger is Trigger.SCHEDULE:
                 run_on_schedule(function)
         api = rest.LambdaRestApi(
@@ -136,7 +155,9 @@ def _grant(function: AppFunction, data: LocalDataStack) -> None:
     actions = [action for permission, granted in OBJECT_ACTIONS.items() if permission in permissions for action in granted]
     if actions:
         data.files.grant_objects(function.role, *actions)
-    for prefix, granted in worker_actions(permissions).items():
+    for prefix, worker in worker_actions(permissions).items():
+        data.files.grant_objects(function.role, *worker, prefix=prefix)
+    for prefix, granted in webhook_actions(permissions).items():
         data.files.grant_objects(function.role, *granted, prefix=prefix)
     if Permission.LIST_UPLOADS in permissions:
         data.files.grant_listing_uploads(function.role)

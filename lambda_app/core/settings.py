@@ -45,6 +45,8 @@ def validate_secret_key(key: str, *, name: str = "SECRET_KEY") -> None:
 UNUSED_BUCKET = "unused.invalid"
 """The bucket of a command that uses none. No bucket has this name: `.invalid` is reserved (RFC 2606)."""
 
+UNUSED_DATABASE = "postgresql://unused@unused.invalid/unused?sslmode=verify-full"
+"""The database of a function that has none."""
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 
 
@@ -108,6 +110,8 @@ class Settings(BaseModel):
     """Key that encrypts the tokens of links for their owners, in the formats of `secret_key`. None: derived from the signing keys."""
     link_key_arn: str | None = None
     """ARN of the Secrets Manager secret that replaces `link_key`."""
+    webhook_key_arn: str | None = None
+    """ARN of the Secrets Manager secret that encrypts webhook messages in S3, on their way to the function that sends them."""
     log_signing_key: SecretStr | None = None
     """Secret from which the key is derived that signs the audit log's checkpoints, at least 32 bytes. Only the sealer needs it."""
     log_key_arn: str | None = None
@@ -152,6 +156,8 @@ class Settings(BaseModel):
     """Hours for which a finished zip archive is available."""
     previews_enabled: bool = False
     """Whether a preview worker is deployed: previews are requested from it, and shown."""
+    webhook_allow_loopback: bool = False
+    """Whether webhooks may have addresses of the own host, also with http. For development only."""
     scans_for_malware: bool = False
     """Whether GuardDuty scans the bucket. The content of new files is then withheld until their scan finds no threat."""
     serves_unscannable: bool = False
@@ -225,6 +231,12 @@ class Settings(BaseModel):
         if not has_signing_key:
             source["SECRET_KEY"] = secrets.token_urlsafe(48)
         return cls.from_environment(source)
+
+    @classmethod
+    def without_database(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read the settings of a function that has no database. Its signing key is random. Raises what `from_environment` raises."""
+        source = dict(os.environ if environ is None else environ)
+        return cls.from_environment({**source, "DATABASE_URL": UNUSED_DATABASE, "SECRET_KEY": secrets.token_urlsafe(48)})
 
     @classmethod
     def for_identity(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -336,6 +348,8 @@ class Settings(BaseModel):
     def _refuses_weak_secrets(self) -> Self:
         if self.is_local:
             return self
+        if self.webhook_allow_loopback:
+            raise ValueError("WEBHOOK_ALLOW_LOOPBACK is allowed only in local mode: users could reach services of the host")
         if self.mail_folder is not None:
             raise ValueError("MAIL_FOLDER is allowed only in local mode, because mail contains secrets")
         if self.mail_from is not None and not self.public_url.startswith("https://"):

@@ -40,6 +40,7 @@ from lambda_app.services.sharing.link_mail import LinkMailService
 from lambda_app.services.sharing.public_uploads import PublicUploadService
 from lambda_app.services.sharing.share_links import ShareLinkService
 from lambda_app.services.sharing.shares import ShareService
+from lambda_app.services.webhooks.webhooks import WebhookService
 
 T = TypeVar("T")
 
@@ -111,5 +112,6 @@ RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]
 ReceiptsDep = Annotated[ReceiptService, _service(Services.receipts)]
 NotificationSettingsDep = Annotated[NotificationSettingService, _service(Services.notification_settings)]
 LinkProlongationDep = Annotated[LinkProlongationService, _service(Services.link_prolongation)]
+WebhooksDep = Annotated[WebhookService, _service(Services.webhooks)]
 AdministrationDep = Annotated[AdministrationService, _service(Services.administration)]
 ScansDep = Annotated[ScanService, _service(Services.scans)]

@@ -42,7 +42,7 @@ from lambda_app.models.sharing.shares import (
     ShareFile,
     ShareRecipient,
 )
-from lambda_app.models.webhooks import DeliveryStatus, Webhook, WebhookDelivery
+from lambda_app.models.webhooks import DeliveryStatus, ShownDelivery, Webhook, WebhookDelivery
 
 __all__ = [
     "CHARGED",
@@ -98,6 +98,7 @@ __all__ = [
     "ShareDownload",
     "ShareFile",
     "ShareRecipient",
+    "ShownDelivery",
     "SignInAttempt",
     "SignInPlace",
     "SweepPosition",

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
@@ -91,3 +92,10 @@ class WebhookDelivery(Base):
     error: Mapped[str | None] = mapped_column(String(32))
     """Why the last attempt failed, as a code; None after a success."""
     duration_ms: Mapped[int | None]
+
+
+class ShownDelivery(NamedTuple):
+    """A delivery and the type of its event."""
+
+    delivery: WebhookDelivery
+    event_type: str

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import CTE, ColumnElement, Insert, Select, Text, Update, bindparam, cast, func, insert, literal, select
 from sqlalchemy.orm import Session, aliased
-from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 
 from lambda_app.core import clock
 from lambda_app.core.logs import request_id
@@ -95,7 +95,7 @@ def audit_insert_each(rows: CTE, entry: Mapping[str, Any]) -> Insert:
 
 
 def audited_change(
-    change: ReturningUpdate[Any] | ReturningInsert[Any],
+    change: ReturningUpdate[Any] | ReturningInsert[Any] | ReturningDelete[Any],
     model: type[T],
     action: str,
     *,

@@ -69,6 +69,12 @@ class AccountExport(ResponseModel):
     download_expires_at: Timestamp | None = Field(default=None, description="Until when `download_url` is valid.")
 
 
+class ExportState(ResponseModel):
+    """The export of the caller's account, if there is one."""
+
+    export: AccountExport | None = Field(description="The newest export; null if none was requested, or it has expired.")
+
+
 class LinkedArchive(Archive):
     """A zip archive of a share link's files. Once it is ready, `download_url` redirects to its bytes and counts as one download."""
 

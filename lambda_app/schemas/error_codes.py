@@ -164,6 +164,11 @@ ERRORS: dict[str, ErrorSpec] = {
     "too_many_device_logins": ErrorSpec(429, "Too many sign-ins from this network wait for approval."),
     "api_key_not_found": ErrorSpec(404, "The caller has no API key with this id."),
     "too_many_api_keys": ErrorSpec(409, "The account has the maximum number of API keys."),
+    "webhook_not_found": ErrorSpec(404, "The caller has no webhook with this id."),
+    "webhook_delivery_not_found": ErrorSpec(404, "The webhook has no delivery with this id."),
+    "webhook_disabled": ErrorSpec(409, "The webhook is disabled. Enable it first."),
+    "too_many_webhooks": ErrorSpec(409, "The account has the maximum number of webhooks."),
+    "bad_webhook_url": ErrorSpec(422, "The address must be a public https URL without user name, password and fragment."),
     # Files and uploads.
     "file_not_found": ErrorSpec(404, "The file does not exist, or the caller may not know that it exists.", **_FILE_OF_SEVERAL),
     "file_forbidden": ErrorSpec(403, "The caller may see the file, but not do this with it.", **_FILE_OF_SEVERAL),
@@ -267,7 +272,6 @@ ERRORS: dict[str, ErrorSpec] = {
     "too_many_uploads": ErrorSpec(429, "Too many uploads from this network."),
     # Archives.
     "archive_not_found": ErrorSpec(404, "The archive does not exist, or is not one of the caller."),
-    "export_not_found": ErrorSpec(404, "No export of the account was requested, or it has expired."),
     "too_many_exports": ErrorSpec(429, "An account can be exported once a day."),
     "archive_expired": ErrorSpec(410, "The archive has expired. Request a new one."),
     "archive_too_large": ErrorSpec(413, "The files are too large for one archive.", {"max_bytes": _MAX_BYTES}),

@@ -15,6 +15,10 @@ PREVIEW_REQUEST_PREFIX = "preview-requests/"
 """Key prefix of the marker objects whose creation events start the preview worker."""
 PREVIEW_RESULT_PREFIX = "preview-results/"
 """Key prefix of the worker's results. Their creation events start the function that records them."""
+WEBHOOK_WORK_PREFIX = "webhook-work/"
+"""Key prefix of the batches of webhook messages whose creation events start the function that sends them."""
+WEBHOOK_RESULT_PREFIX = "webhook-results/"
+"""Key prefix of the results of these batches."""
 
 _ID = "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _KEY = re.compile(KEY_PREFIX + _ID)
@@ -22,6 +26,8 @@ _ARCHIVE_KEY = re.compile(ARCHIVE_PREFIX + _ID + r"(?:\.json)?")
 _REQUEST_KEY = re.compile(REQUEST_PREFIX + _ID)
 _PREVIEW_KEY = re.compile(PREVIEW_PREFIX + _ID + "/(?:small|large)")
 _PREVIEW_RESULT_KEY = re.compile(PREVIEW_RESULT_PREFIX + _ID)
+_WEBHOOK_WORK_KEY = re.compile(WEBHOOK_WORK_PREFIX + _ID)
+_WEBHOOK_RESULT_KEY = re.compile(WEBHOOK_RESULT_PREFIX + _ID)
 
 
 def object_key(file_id: UUID) -> str:
@@ -86,4 +92,26 @@ def preview_result_key(file_id: UUID) -> str:
 def preview_result_of(key: str) -> UUID | None:
     """Return the id of the file whose preview the object with this key reports, None for the key of another kind of object."""
     match = _PREVIEW_RESULT_KEY.fullmatch(key)
+    return UUID(match[1]) if match else None
+
+
+def webhook_work_key(batch_id: UUID) -> str:
+    """Return the key of a batch of webhook messages."""
+    return f"{WEBHOOK_WORK_PREFIX}{batch_id}"
+
+
+def webhook_work_of(key: str) -> UUID | None:
+    """Return the id of the batch with this key, None for the key of another kind of object."""
+    match = _WEBHOOK_WORK_KEY.fullmatch(key)
+    return UUID(match[1]) if match else None
+
+
+def webhook_result_key(batch_id: UUID) -> str:
+    """Return the key of the result of a batch."""
+    return f"{WEBHOOK_RESULT_PREFIX}{batch_id}"
+
+
+def webhook_result_of(key: str) -> UUID | None:
+    """Return the id of the batch whose result has this key, None for the key of another kind of object."""
+    match = _WEBHOOK_RESULT_KEY.fullmatch(key)
     return UUID(match[1]) if match else None

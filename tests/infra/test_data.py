@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from infra.config import PROXY_BORROW_TIMEOUT_SECONDS
 from tests.infra.conftest import Synthesised
 
@@ -113,9 +115,9 @@ def test_only_s3_of_this_account_can_write_to_the_event_queues(prod: Synthesised
     statements = [statement for policy in prod.of_type("AWS::SQS::QueuePolicy") for statement in policy["PolicyDocument"]["Statement"]]
     allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
 
-    assert [statement["Principal"] for statement in allowed] == [{"Service": "s3.amazonaws.com"}] * 3
+    assert [statement["Principal"] for statement in allowed] == [{"Service": "s3.amazonaws.com"}] * 5
     assert all(statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}} for statement in allowed)
-    assert sum(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in statements) == 6
+    assert sum(statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} for statement in statements) == 9
 
 
 def test_upload_events_go_to_a_queue_with_a_dead_letter_queue(prod: Synthesised) -> None:
@@ -143,7 +145,7 @@ def test_archive_requests_go_to_their_own_queue(prod: Synthesised) -> None:
 
 
 def test_preview_requests_go_to_their_own_queue_and_results_to_that_of_uploads(prod: Synthesised) -> None:
-    uploads, _, requests, results = prod.only("AWS::S3::Bucket")["NotificationConfiguration"]["QueueConfigurations"]
+    uploads, _, requests, results, *_ = prod.only("AWS::S3::Bucket")["NotificationConfiguration"]["QueueConfigurations"]
     queue = prod.resources[f"data/{requests['Queue']['Fn::GetAtt'][0]}"]["Properties"]
 
     assert requests["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": "preview-requests/"}]
@@ -160,6 +162,22 @@ def test_deleted_previews_cannot_be_restored_for_longer_than_a_day(prod: Synthes
     assert "ExpirationInDays" not in rules["previews"]
     assert rules["previews"]["NoncurrentVersionExpiration"]["NoncurrentDays"] == 1
     assert {rules[name]["ExpirationInDays"] for name in ("preview-requests", "preview-results")} == {1}
+
+
+@pytest.mark.parametrize("prefix", ["webhook-work/", "webhook-results/"])
+def test_webhook_objects_have_their_own_queue_and_expire(prod: Synthesised, prefix: str) -> None:
+    bucket = prod.only("AWS::S3::Bucket")
+    (notification,) = [
+        found
+        for found in bucket["NotificationConfiguration"]["QueueConfigurations"]
+        if found["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": prefix}]
+    ]
+    queue = prod.resources[f"data/{notification['Queue']['Fn::GetAtt'][0]}"]["Properties"]
+    (rule,) = [rule for rule in bucket["LifecycleConfiguration"]["Rules"] if rule.get("Prefix") == prefix]
+
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == 5
+    assert queue["VisibilityTimeout"] == 6 * 60
+    assert (rule["ExpirationInDays"], rule["NoncurrentVersionExpiration"]["NoncurrentDays"]) == (1, 1)
 
 
 def test_archives_expire_after_days(prod: Synthesised) -> None:

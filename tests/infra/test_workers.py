@@ -54,6 +54,8 @@ def allowed(resources: dict[str, Any], name: str) -> dict[str, set[str]]:
         ("ObjectCreated", "lambda_app.handlers.object_created", 10),
         ("Archive", "lambda_app.handlers.archive", 1),
         ("Preview", "lambda_preview.handler", 1),
+        ("WebhookDelivery", "lambda_app.handlers.webhook_delivery", 1),
+        ("WebhookQueue", "lambda_app.handlers.webhook_queue", 10),
     ],
 )
 def test_events_go_to_the_live_version_and_only_failed_records_are_retried(
@@ -64,7 +66,7 @@ def test_events_go_to_the_live_version_and_only_failed_records_are_retried(
     functions = [resource["Properties"] for resource in resources.values() if resource["Type"] == "AWS::Lambda::Function"]
     (worker,) = [function for function in functions if function["Handler"] == f"{module}.handler"]
 
-    assert len(mappings) == 3
+    assert len(mappings) == 5
     assert mapping["BatchSize"] == batch_size
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert mapping["ScalingConfig"]["MaximumConcurrency"] == worker["ReservedConcurrentExecutions"]
@@ -133,7 +135,7 @@ def test_api_can_request_archives_and_not_write_them(resources: dict[str, Any]) 
     assert found["/archive-requests/*"] == {"s3:PutObject"}
 
 
-@pytest.mark.parametrize(("name", "rate"), [("Sweep", "rate(15 minutes)"), ("Seal", "rate(1 minute)")])
+@pytest.mark.parametrize(("name", "rate"), [("Sweep", "rate(15 minutes)"), ("Seal", "rate(1 minute)"), ("WebhookQueue", "rate(1 minute)")])
 def test_scheduled_function_runs_its_live_version(resources: dict[str, Any], name: str, rate: str) -> None:
     (rule,) = [
         value["Properties"]
@@ -162,7 +164,7 @@ def test_rotation_function_can_rotate_the_signing_key_and_nothing_else(resources
     assert not any(other in policy for other in ("s3:", "rds-db:connect", "GetRandomPassword"))
 
 
-def test_only_three_functions_know_and_read_the_link_key(resources: dict[str, Any]) -> None:
+def test_only_functions_that_need_the_link_key_know_and_read_it(resources: dict[str, Any]) -> None:
     readers = {
         key.partition("Role")[0]
         for key, value in resources.items()
@@ -172,9 +174,9 @@ def test_only_three_functions_know_and_read_the_link_key(resources: dict[str, An
     informed = {part["Handler"] for part in functions if "LINK_KEY_ARN" in part["Environment"]["Variables"]}
     (api,) = [part for part in functions if part["Handler"] == "lambda_app.main.handler"]
 
-    # The sealer's function signs the links of notifications.
-    assert readers == {"Api", "Admin", "Seal"}
-    assert informed == {"lambda_app.main.handler", "lambda_app.handlers.admin.handler", "lambda_app.handlers.seal.handler"}
+    # The sealer's function signs the links of notifications, the queue's decrypts the secrets of webhooks.
+    assert readers == {"Api", "Admin", "Seal", "WebhookQueue"}
+    assert informed == {f"lambda_app.{module}.handler" for module in ("main", "handlers.admin", "handlers.seal", "handlers.webhook_queue")}
     assert "LinkKey" in json.dumps(api["Environment"]["Variables"]["LINK_KEY_ARN"])
     (secrets,) = [
         statement
@@ -185,6 +187,45 @@ def test_only_three_functions_know_and_read_the_link_key(resources: dict[str, An
     ]
     assert secrets["Action"] == "secretsmanager:GetSecretValue"
     assert [re.findall("LinkKey|SigningKey", json.dumps(part))[0] for part in secrets["Resource"]] == ["LinkKey", "SigningKey"]
+
+
+def test_function_that_sends_webhooks_is_outside_the_vpc_and_reaches_nothing_but_its_batches(resources: dict[str, Any]) -> None:
+    (function,) = [
+        value["Properties"]
+        for value in resources.values()
+        if value["Type"] == "AWS::Lambda::Function" and value["Properties"]["Handler"] == "lambda_app.handlers.webhook_delivery.handler"
+    ]
+    (policy,) = [value for key, value in resources.items() if key.startswith("WebhookDeliveryRoleDefaultPolicy")]
+    text = json.dumps(policy)
+
+    assert "VpcConfig" not in function
+    assert set(function["Environment"]["Variables"]) == {"ENVIRONMENT", "S3_BUCKET_NAME", "LOG_LEVEL", "WEBHOOK_KEY_ARN"}
+    found = allowed(resources, "WebhookDelivery")
+    assert {end: actions for end, actions in found.items() if end.endswith("/*")} == {
+        "/webhook-work/*": {"s3:GetObject", "s3:DeleteObject"},
+        "/webhook-results/*": {"s3:PutObject"},
+    }
+    assert "rds-db" not in text
+    assert re.findall("(?:Link|Signing|Log|Webhook)Key", text) == ["WebhookKey"]
+
+
+def test_function_that_queues_webhooks_cannot_read_the_batches_that_it_wrote(resources: dict[str, Any]) -> None:
+    found = allowed(resources, "WebhookQueue")
+
+    assert {end: actions for end, actions in found.items() if end.endswith("/*")} == {
+        "/webhook-work/*": {"s3:PutObject"},
+        "/webhook-results/*": {"s3:GetObject", "s3:DeleteObject"},
+    }
+
+
+def test_all_other_functions_are_in_the_vpc(resources: dict[str, Any]) -> None:
+    outside = {
+        value["Properties"]["Handler"]
+        for value in resources.values()
+        if value["Type"] == "AWS::Lambda::Function" and "VpcConfig" not in value["Properties"]
+    }
+
+    assert {handler for handler in outside if handler.startswith("lambda_app.")} == {"lambda_app.handlers.webhook_delivery.handler"}
 
 
 def test_only_the_sweep_can_list_uploads(resources: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import true
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError, PermissionDeniedError
 from lambda_app.core.identity import assertions, id_tokens
+from lambda_app.core.outbound import addresses
 from lambda_app.core.security import notification_tokens, password_rules, passwords, share_tokens, tokens
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.log_keys import LogVerifier
@@ -46,6 +47,7 @@ from lambda_app.models.files.files import CHARGED
 from lambda_app.repositories import audit
 from lambda_app.repositories.accounts import callers as caller_rows
 from lambda_app.repositories.accounts import identities as identity_rows
+from lambda_app.repositories.accounts import invitations as invitation_rows
 from lambda_app.repositories.accounts import mail_tokens
 from lambda_app.repositories.accounts import sessions as session_rows
 from lambda_app.repositories.accounts.api_keys import ApiKeyRepository
@@ -72,14 +74,19 @@ from lambda_app.services.accounts import (
     api_keys,
     authentication,
     callers,
+    exports,
     identities,
     identity_flows,
+    invitations,
     login_throttle,
     recovery,
     second_factor,
     sessions,
+    transfers,
     users,
 )
+from lambda_app.services.accounts import callers as caller_services
+from lambda_app.services.accounts.factor_policy import EnrolmentRequiredError
 from lambda_app.services.accounts.login_throttle import LoginThrottle
 from lambda_app.services.archives import archives, builds
 from lambda_app.services.audit_sealing import AuditSealer, LogMismatchError
@@ -94,6 +101,7 @@ from lambda_app.services.files import (
     upload_verification,
     uploads,
 )
+from lambda_app.services.files.quota import QuotaExceededError
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.notifications.settings import NotificationSettingService
 from lambda_app.services.sharing import shares
@@ -121,6 +129,49 @@ IDENTITY = f"{API}test_identity_sign_in.py::"
 ID_TOKENS = "unit/core/identity/test_id_tokens.py"
 
 GUARDS = (
+    # Leaving and inviting
+    Guard(
+        "a session that must set up a second factor does nothing else, where the statement authenticates",
+        caller_services.CallerService.read,
+        (DropCheck(EnrolmentRequiredError),),
+        (f"{API}test_required_second_factor.py::test_setting_for_all_applies_to_users",),
+    ),
+    Guard(
+        "a session that must set up a second factor does nothing else",
+        authentication.AuthenticationService._by_access_token,
+        (DropCheck(EnrolmentRequiredError),),
+        (f"{API}test_required_second_factor.py::test_session_without_the_factor_can_only_set_it_up",),
+    ),
+    Guard(
+        "the mail of an invitation alone does not open an account that exists",
+        invitations.InvitationService.accept,
+        (DropCheck(invitations.SignInRequiredError),),
+        (f"{API}test_invitations.py::test_owner_of_the_account_accepts_when_signed_in",),
+    ),
+    Guard(
+        "an invitation ends with the right of its inviter",
+        invitation_rows.InvitationRepository.get_valid,
+        (Read(invitation_rows._in_force, instead=lambda: ()),),
+        (f"{API}test_invitations.py::test_invitation_that_is_not_in_force_creates_no_account",),
+    ),
+    Guard(
+        "users hand over only their own files",
+        transfers.TransferService.offer,
+        (DropCheck(PermissionDeniedError),),
+        (f"{API}test_transfers.py::test_superuser_hands_over_the_files_of_an_account_that_is_closed",),
+    ),
+    Guard(
+        "files that are handed over fit into the quota",
+        transfers.TransferService._require_acceptable,
+        (DropCheck(QuotaExceededError),),
+        (f"{API}test_transfers.py::test_files_must_fit_into_the_quota_of_the_recipient",),
+    ),
+    Guard(
+        "an account is exported once a day",
+        exports.ExportService.start,
+        (DropCheck(exports.TooManyExportsError),),
+        (f"{API}test_exports.py::test_account_is_exported_once_a_day",),
+    ),
     # Ownership
     Guard(
         "only the owner manages a file",
@@ -1026,6 +1077,12 @@ GUARDS = (
         scans._require_superuser,
         (Replace(lambda _: None),),
         ("integration/handlers/test_scan_results.py::test_superuser_releases_a_false_alarm",),
+    ),
+    Guard(
+        "a webhook reaches public addresses only",
+        addresses.is_permitted,
+        (Replace(lambda *_, **__: True),),
+        ("unit/core/test_outbound_addresses.py",),
     ),
     Guard(
         "a change and its audit event are one statement",

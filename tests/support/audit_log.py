@@ -1,20 +1,40 @@
 """An audit log in a database of its own, with the only copies in the bucket."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
+import httpx
+import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 
+from infra.local.object_store import ObjectStoreServer
+from lambda_app.application import create_app
 from lambda_app.core.security.log_keys import LogVerifier
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
+from lambda_app.handlers.seal import run_dispatch
 from lambda_app.repositories.audit import AuditRepository
+from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.services.audit_sealing import SealReport
 from lambda_app.services.audit_verification import AuditVerification
 from lambda_app.storage.checkpoint_copies import COPY_PREFIX
+from tests.support.gateway import GatewayTransport
 
 TABLES = ("audit_event", "audit_tile", "audit_checkpoint", "audit_log_key", "audit_chain_event", "audit_head")
+
+
+@contextmanager
+def own_log(settings: Settings, database_url: str, s3_server: ObjectStoreServer, **changes: object) -> Iterator["OwnLog"]:
+    """Yield a log in its own database, with changed settings and with the credentials of the emulator."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
+        environment.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_access_key)
+        log = OwnLog(settings.model_copy(update=changes), database_url)
+        yield log
+        log.close()
 
 
 class OwnLog:
@@ -42,6 +62,18 @@ class OwnLog:
         for number in range(count):
             with self.services.unit_of_work() as session:
                 AuditRepository(session).add(f"{prefix}.{number}", subject=f"file:{number}", details={"n": number, "text": 'é "\\ 🔑'})
+
+    @contextmanager
+    def client(self) -> Iterator[httpx.Client]:
+        """Yield a client of the API with this log."""
+        handler = GatewayHandler(create_app(self.services.settings, self.services))
+        with httpx.Client(transport=GatewayTransport(handler), base_url="https://api.test") as client:
+            yield client
+
+    def publish(self) -> dict[str, Any]:
+        """Run the sealer and the dispatcher."""
+        self.seal()
+        return run_dispatch(self.services, budget_seconds=30)
 
     def seal(self) -> SealReport:
         """Run the sealer."""

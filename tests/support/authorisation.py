@@ -150,7 +150,7 @@ ROWS: dict[str, Row] = {
     "DELETE /users/me": Row(for_signed_in(403), json={"current_password": "wrong"}),
     "DELETE /users/{user_id}": Row(for_signed_in(403), json={"current_password": "wrong"}),
     "POST /users/me/export": Row(for_signed_in(403), json={"current_password": "wrong"}),
-    "GET /users/me/export": Row(for_signed_in(404)),
+    "GET /users/me/export": Row(for_signed_in(200)),
     # The password is wrong; tests/integration/api/test_transfers.py has the other cases.
     "POST /users/{user_id}/transfer": Row(for_signed_in(403), json={"email": "x@example.com", "current_password": "wrong"}),
     "GET /transfers": Row(for_signed_in(200)),
@@ -181,6 +181,15 @@ ROWS: dict[str, Row] = {
     "DELETE /users/me/api-keys/{key_id}": Row(only_for_owner(204)),
     "GET /users/me/audit": Row(for_signed_in(200)),
     "GET /events": Row(for_signed_in(200, scope="events:read")),
+    "POST /webhooks": Row(for_signed_in(201), json={"url": "https://example.com/hooks"}),
+    "GET /webhooks": Row(for_signed_in(200)),
+    "GET /webhooks/{webhook_id}": Row(only_for_owner(200)),
+    "PATCH /webhooks/{webhook_id}": Row(only_for_owner(200), json={"description": "x"}),
+    "DELETE /webhooks/{webhook_id}": Row(only_for_owner(204)),
+    "POST /webhooks/{webhook_id}/rotate-secret": Row(only_for_owner(200)),
+    "POST /webhooks/{webhook_id}/test": Row(only_for_owner(202)),
+    "GET /webhooks/{webhook_id}/deliveries": Row(only_for_owner(200)),
+    "POST /webhooks/{webhook_id}/deliveries/{delivery_id}/replay": Row(only_for_owner(202)),
     "GET /admin/stats": Row(for_superusers(200)),
     "GET /admin/audit": Row(for_superusers(200)),
     "GET /admin/withheld-files": Row(for_superusers(200)),
@@ -344,6 +353,8 @@ class World:
             "{file_id}": lambda: str(start_upload(self._client, self.owner, filename="secret-name.txt")["file_id"]),
             "{key_id}": lambda: str(self.key(self.owner, "shares")["id"]),
             "{session_id}": self._session,
+            "{webhook_id}/deliveries/{delivery_id}": self._delivery,
+            "{webhook_id}": self._webhook,
             "{provider}": lambda: "unknown",
             "{identity_id}": lambda: str(uuid4()),
             "{share_id}": lambda: str(self.share()["id"]),
@@ -366,6 +377,20 @@ class World:
         if self._shared is None:
             self._shared = str(make_file(self._client, self.owner, filename="secret-name.txt")["id"])
         return self._shared
+
+    def _webhook(self) -> str:
+        """Create a webhook of the owner, in place of the last one."""
+        webhooks = f"{PREFIX}/webhooks"
+        for listed in self._client.get(webhooks, headers=self.owner.headers).json():
+            self._client.delete(f"{webhooks}/{listed['id']}", headers=self.owner.headers)
+        created = self._client.post(webhooks, json={"url": "https://example.com/hooks"}, headers=self.owner.headers).json()
+        return str(created["id"])
+
+    def _delivery(self) -> str:
+        """Create a webhook of the owner with a delivery."""
+        webhook = self._webhook()
+        tested = self._client.post(f"{PREFIX}/webhooks/{webhook}/test", headers=self.owner.headers).json()
+        return f"{webhook}/deliveries/{tested['id']}"
 
     def _archive(self) -> str:
         """Create an archive of one file. Repeated calls return the same archive unless it was deleted."""

@@ -16,6 +16,7 @@ export function createAccountServices(http: Http) {
     activity: (filters: api.ActivityFilters = {}, options?: CallOptions) => http.page("/api/v1/users/me/audit", { query: filters, ...options }),
     invitations: invitationCalls(http),
     transfers: transferCalls(http),
+    admin: adminCalls(http),
     ofUser: userCalls(http),
   };
 }
@@ -67,5 +68,19 @@ function userCalls(http: Http) {
     /** Close an account and delete it later. */
     deleteUser: (userId: string, body: api.AccountProof) =>
       http.call("delete", "/api/v1/users/{user_id}", { path: { user_id: userId }, body }),
+  };
+}
+
+function adminCalls(http: Http) {
+  return {
+    users: (filters: api.UserFilters = {}, options?: CallOptions) => http.page("/api/v1/users/", { query: filters, ...options }),
+    user: (userId: string, options?: CallOptions) => http.call("get", "/api/v1/users/{user_id}", { path: { user_id: userId }, ...options }),
+    updateUser: (userId: string, body: api.UserUpdate) => http.call("put", "/api/v1/users/{user_id}", { path: { user_id: userId }, body }),
+    usage: (userId: string, options?: CallOptions) =>
+      http.call("get", "/api/v1/users/{user_id}/usage", { path: { user_id: userId }, ...options }),
+    endSessions: (userId: string) => http.call("delete", "/api/v1/users/{user_id}/sessions", { path: { user_id: userId } }),
+    stats: (options?: CallOptions) => http.call("get", "/api/v1/admin/stats", { ...options }),
+    audit: (filters: api.AuditFilters = {}, options?: CallOptions) =>
+      http.call("get", "/api/v1/admin/audit", { query: filters, ...options }),
   };
 }

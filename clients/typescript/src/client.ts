@@ -236,13 +236,6 @@ function shareCalls(http: Http) {
       http.call("patch", "/api/v1/shares/{share_id}", { path: { share_id: shareId }, body }),
     /** Give a link a new address; the old one stops working. */
     rotate: (shareId: string) => http.call("post", "/api/v1/shares/{share_id}/rotate", { path: { share_id: shareId } }),
-    /** Add files to a link, behind those that it has. */
-    addFiles: (shareId: string, fileIds: readonly string[]) =>
-      http.call("post", "/api/v1/shares/{share_id}/files", { path: { share_id: shareId }, body: { file_ids: [...fileIds] } }),
-    /** Mail the address of a link. */
-    mail: (shareId: string, body: api.ShareMail) => http.call("post", "/api/v1/shares/{share_id}/mail", { path: { share_id: shareId }, body }),
-    removeFile: (shareId: string, fileId: string) =>
-      http.call("delete", "/api/v1/shares/{share_id}/files/{file_id}", { path: { share_id: shareId, file_id: fileId } }),
     revoke: (shareId: string) => http.call("delete", "/api/v1/shares/{share_id}", { path: { share_id: shareId } }),
     /** Revoke every link that contains the file. */
     revokeForFile: (fileId: string) => http.call("delete", "/api/v1/files/{file_id}/shares", { path: { file_id: fileId } }),

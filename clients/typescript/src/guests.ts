@@ -8,14 +8,6 @@ export function createGuestCalls({ http }: { readonly http: Http }) {
     open: (token: string, options?: CallOptions) => http.call("get", "/r/{token}", { path: { token }, isAnonymous: true, ...options }),
     startUpload: (token: string, body: api.GuestFileCreate, options?: CallOptions) =>
       http.call("post", "/r/{token}/files", { path: { token }, body, isAnonymous: true, ...options }),
-    startMultipart: (token: string, body: api.GuestMultipartCreate, options?: CallOptions) =>
-      http.call("post", "/r/{token}/multipart", { path: { token }, body, isAnonymous: true, ...options }),
-    signParts: (token: string, fileId: string, body: api.GuestParts, options?: CallOptions) =>
-      http.call("post", "/r/{token}/files/{file_id}/parts", { path: { token, file_id: fileId }, body, isAnonymous: true, ...options }),
-    listParts: (token: string, fileId: string, body: { readonly guest_token: string }, options?: CallOptions) =>
-      http.call("post", "/r/{token}/files/{file_id}/uploaded-parts", { path: { token, file_id: fileId }, body, isAnonymous: true, ...options }),
-    abort: (token: string, fileId: string, body: { readonly guest_token: string }, options?: CallOptions) =>
-      http.call("post", "/r/{token}/files/{file_id}/abort", { path: { token, file_id: fileId }, body, isAnonymous: true, ...options }),
     complete: (token: string, fileId: string, body: { readonly guest_token: string }, options?: CallOptions) =>
       http.call("post", "/r/{token}/files/{file_id}/complete", {
         path: { token, file_id: fileId },

@@ -1,7 +1,6 @@
 /** Client for a We-Upload server: typed calls, sessions, and an uploader. */
 
 export * from "./api-types.js";
-export { createAdministration } from "./administration.js";
 export { createFileRequestCalls } from "./file-requests.js";
 export { createGuestCalls } from "./guests.js";
 export { createPreviews, type Previews } from "./previews.js";
@@ -15,4 +14,6 @@ export type * from "./uploader/types.js";
 export { createUploader, SINGLE_MAX_BYTES } from "./uploader/uploader.js";
 export { plannedPartSize } from "./uploader/plan.js";
 export { indexedDbStateStore, memoryStateStore } from "./uploader/state-store.js";
+export { createWebhooks, type Webhooks } from "./webhooks.js";
 export { fetchTransport, xhrTransport } from "./uploader/transport.js";
+export { createGuestParts, createLinkChanges, type GuestParts, type LinkChanges } from "./sharing.js";

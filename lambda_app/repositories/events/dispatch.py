@@ -8,21 +8,31 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
+    CTE,
     DateTime,
     Integer,
     String,
     Uuid,
+    and_,
+    any_,
+    case,
     column,
     func,
     insert,
+    join,
     literal,
+    or_,
     select,
     tuple_,
+    union_all,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import insert as insert_or_ignore
 from sqlalchemy.orm import Session
 
+from lambda_app.core import clock
+from lambda_app.core.webhooks import BREAKER_FAILURES
 from lambda_app.db.session import own_transaction
 from lambda_app.models import (
     Archive,
@@ -36,6 +46,8 @@ from lambda_app.models import (
     Share,
     User,
     UserSession,
+    Webhook,
+    WebhookDelivery,
 )
 from lambda_app.repositories.batch_delete import delete_in_batches
 from lambda_app.repositories.statements import json_parameter
@@ -132,7 +144,7 @@ class EventDispatchRepository:
         return found
 
     def add(self, events: Sequence[NewEvent]) -> int:
-        """Insert the events of users that exist, in this order; return how many."""
+        """Insert the events of users that exist, in this order, with a delivery for each webhook that wants them; return how many."""
         if not events:
             return 0
         given = json_parameter([{"position": position, **asdict(event)} for position, event in enumerate(events)])
@@ -151,12 +163,30 @@ class EventDispatchRepository:
         owners = select(User.id).where(User.id.in_({event.owner_id for event in events})).order_by(User.id)
         locked = owners.with_for_update(read=True, key_share=True).cte("locked")
         ordered = select(*(rows.c[name] for name in names)).join(locked, locked.c.id == rows.c.owner_id).order_by(rows.c.position)
-        added = insert(PublishedEvent).from_select(names, ordered).returning(table.id)
-        return len(self._session.execute(added).all())
+        added = insert(PublishedEvent).from_select(names, ordered).returning(table.id, table.owner_id, table.type).cte("added")
+        return int(self._session.execute(select(func.count()).select_from(added).add_cte(*_deliveries_of(added))).scalar_one())
 
     def purge(self, *, before: datetime) -> int:
         """Delete events from before this time, in batches; return how many."""
         return delete_in_batches(self._session, PublishedEvent, PublishedEvent.at < before)
+
+
+def _deliveries_of(added: CTE) -> tuple[CTE, CTE]:
+    """Return the parts that queue the new events for the webhooks of their users, and for those for all users."""
+    now = clock.now()
+    wants = and_(Webhook.is_enabled, or_(Webhook.event_types.is_(None), added.c.type == any_(Webhook.event_types)))
+    columns = (Webhook.id.label("webhook_id"), added.c.id.label("event_id"), literal(now, WebhookDelivery.next_attempt_at.type))
+    own = select(*columns).select_from(Webhook).join(added, Webhook.owner_id == added.c.owner_id).where(wants, ~Webhook.for_all_users)
+    is_superuser = and_(User.id == Webhook.owner_id, User.is_active, User.is_superuser)
+    receivers = join(join(added, Webhook, Webhook.for_all_users), User, is_superuser)
+    for_all = select(*columns).select_from(receivers).where(wants)
+    rows = union_all(own, for_all)
+    queued = insert_or_ignore(WebhookDelivery).from_select(["webhook_id", "event_id", "next_attempt_at"], rows, include_defaults=False)
+    queued_rows = queued.on_conflict_do_nothing().returning(WebhookDelivery.webhook_id).cte("queued")
+    # A receiver that is down keeps its pause.
+    earliest = case((Webhook.failure_count >= BREAKER_FAILURES, Webhook.next_due_at), else_=func.least(Webhook.next_due_at, now))
+    due = update(Webhook).where(Webhook.id.in_(select(queued_rows.c.webhook_id))).values(next_due_at=func.coalesce(earliest, now))
+    return queued_rows, due.returning(Webhook.id).cte("due")
 
 
 class _Kind(NamedTuple):

@@ -9,7 +9,7 @@ from lambda_app.dependencies.services import ExportsDep, ServicesDep
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
 from lambda_app.schemas.accounts.second_factor import AccountProof
-from lambda_app.schemas.archives import AccountExport
+from lambda_app.schemas.archives import AccountExport, ExportState
 
 router = Router(prefix="/users/me/export", tags=["users"])
 
@@ -41,12 +41,14 @@ def request_export(
     return archive
 
 
-@router.get("", response_model=AccountExport, responses=problem_responses("export_not_found", "store_unavailable"))
-def get_export(user: CurrentUserDep, exports: ExportsDep, response: Response) -> AccountExport:
+@router.get("", response_model=ExportState, responses=problem_responses("store_unavailable"))
+def get_export(user: CurrentUserDep, exports: ExportsDep, response: Response) -> ExportState:
     """Return the state of the caller's export, and a download URL once it is ready."""
-    export = exports.get(user)
+    found = exports.get(user)
     response.headers["Cache-Control"] = "no-store"
-    state = AccountExport.model_validate(export.archive)
-    if export.request is None:
-        return state
-    return state.model_copy(update={"download_url": export.request.url, "download_expires_at": export.request.expires_at})
+    if found is None:
+        return ExportState(export=None)
+    state = AccountExport.model_validate(found.archive)
+    if found.request is not None:
+        state = state.model_copy(update={"download_url": found.request.url, "download_expires_at": found.request.expires_at})
+    return ExportState(export=state)

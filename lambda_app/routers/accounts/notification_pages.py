@@ -89,7 +89,7 @@ def _page(
 ) -> HTMLResponse:
     branding = branding_of(request.scope)
     base = request.scope.get("root_path", "")
-    page = _template(branding).render(base=base, title=title, texts=texts, items=items, button=button)
+    page = _template(branding).render(base=base, title=title, texts=texts, items=items, button=button, report_path=None)
     return HTMLResponse(page, status_code=status, headers=link_page_headers(branding) | FORM_PAGE_HEADERS)
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import NotFoundError, TooManyRequestsError
+from lambda_app.core.errors import TooManyRequestsError
 from lambda_app.core.mail import Mail
 from lambda_app.models import Archive, ArchiveStatus, User
 from lambda_app.repositories.accounts.exports import ExportRepository
@@ -35,13 +35,6 @@ class TooManyExportsError(TooManyRequestsError):
 
     code = "too_many_exports"
     message = "An account can be exported once a day; use the export that exists, or wait"
-
-
-class NoExportError(NotFoundError):
-    """No export was requested, or it has expired."""
-
-    code = "export_not_found"
-    message = "There is no export; request one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +85,11 @@ class ExportService:
         self._store.put_marker(archive_request_key(archive.id))
         return archive, Mail(to=user.email, subject="An export of your account was requested", text=_MAIL)
 
-    def get(self, user: User) -> Export:
-        """Return the newest export of the user, with a presigned download if it is ready. Raises NoExportError."""
+    def get(self, user: User) -> Export | None:
+        """Return the newest export of the user, with a presigned download if it is ready; None if there is none or it has expired."""
         archive = self._exports.get_current(user.id)
         if archive is None:
-            raise NoExportError
+            return None
         if archive.status != ArchiveStatus.READY:
             return Export(archive)
         request = self._store.presign_download(key=archive.s3_key, filename=archive.filename, content_type=CONTENT_TYPE)

@@ -150,6 +150,13 @@ def _key_event(event: SealedEvent, subject: str, _objects: Objects) -> Iterator[
         yield NewEvent(event.actor_id, _KEY_TYPES[event.action], event.at, subject, data)
 
 
+def _webhook_event(event: SealedEvent, subject: str, _objects: Objects) -> Iterator[NewEvent]:
+    details = _details(event)
+    if (owner_id := _uuid(details.get("owner_id"))) is not None:
+        data = {"webhook_id": _id_of(subject), **_chosen(details, "reason")}
+        yield NewEvent(owner_id, EventType.WEBHOOK_DISABLED, event.at, subject, data)
+
+
 _Maker = Callable[[SealedEvent, str, Objects], Iterator[NewEvent]]
 _MAKERS: dict[str, _Maker] = {
     **dict.fromkeys(_FILE_TYPES, _file_event),
@@ -160,6 +167,7 @@ _MAKERS: dict[str, _Maker] = {
     "sign_in.succeeded": _sign_in_event,
     **dict.fromkeys(_USER_TYPES, _user_event),
     "user.updated": _fields_event,
+    "webhook.disabled": _webhook_event,
     **dict.fromkeys(_KEY_TYPES, _key_event),
 }
 

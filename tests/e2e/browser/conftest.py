@@ -58,6 +58,7 @@ def site(settings: Settings, s3_server: ObjectStoreServer, tmp_path_factory: pyt
         "database_pool_size": 5,
         "trash_retention_days": 30,
         "previews_enabled": True,
+        "webhook_allow_loopback": True,
         "web_app_folder": web_app.build(),
     }
     site_settings = settings.model_copy(update=changes)

@@ -171,8 +171,11 @@ def test_infected_file_is_withheld_after_its_scan(small: Deployment, account: Ac
         tags = {"TagSet": [{"Key": "GuardDutyMalwareScanStatus", "Value": "THREATS_FOUND"}]}
         small.cloud.client("s3").put_object_tagging(Bucket=bucket, Key=key, Tagging=tags)
         detail = {"s3ObjectDetails": {"bucketName": bucket, "objectKey": key}, "scanResultDetails": {"scanResultStatus": "THREATS_FOUND"}}
-        event = {"Source": "aws.guardduty", "DetailType": "GuardDuty Malware Protection Object Scan Result", "Detail": json.dumps(detail)}
-        small.cloud.client("events").put_events(Entries=[event])
+        event = {"source": "aws.guardduty", "detail-type": "GuardDuty Malware Protection Object Scan Result", "detail": detail}
+        # Into the queue: as in AWS, only AWS's services may send events with such a source. The rule is tested in the template.
+        sqs = small.cloud.client("sqs")
+        (queue,) = [url for url in sqs.list_queues()["QueueUrls"] if "ScanResults" in url]
+        sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(event))
 
         deadline = time.monotonic() + WORKER_SECONDS
         while api.get(f"/api/v1/files/{upload['file_id']}").json()["scan_status"] != "infected":

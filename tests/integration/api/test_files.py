@@ -74,6 +74,7 @@ def test_downloaded_file_equals_the_uploaded_file(client: httpx.Client, owner: A
         "detected_content_type": None,
         "scan_status": "none",
         "is_withheld": False,
+        "owner_display_name": None,
         "is_multipart": False,
         "part_size_bytes": None,
         "upload_expires_at": None,

@@ -12,7 +12,6 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from infra.local.object_store import ObjectStoreServer
-from lambda_app.application import create_app
 from lambda_app.core import clock
 from lambda_app.core.settings import Settings
 from lambda_app.handlers.seal import run_dispatch
@@ -20,12 +19,10 @@ from lambda_app.models import PublishedEvent
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.events.dispatch import EventDispatchRepository
 from lambda_app.repositories.files.transitions import FileTransitionRepository
-from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.services.events import dispatch
 from lambda_app.services.maintenance import EVENT_RETENTION
 from tests.support.accounts import Account, make_account, make_file, put_object, start_upload
-from tests.support.audit_log import OwnLog
-from tests.support.gateway import GatewayTransport
+from tests.support.audit_log import OwnLog, own_log
 from tests.support.problems import assert_problem
 from tests.support.shares import make_share
 
@@ -35,19 +32,14 @@ EVENTS = "/api/v1/events"
 @pytest.fixture(scope="module")
 def log(settings: Settings, make_migrated_database: Callable[[], str], s3_server: ObjectStoreServer) -> Iterator[OwnLog]:
     """One log for all tests of this module, which look only at the events of their own accounts. The trash is on."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ACCESS_KEY_ID", s3_server.access_key_id)
-        environment.setenv("AWS_SECRET_ACCESS_KEY", s3_server.secret_access_key)
-        own = OwnLog(settings.model_copy(update={"trash_retention_days": 30}), make_migrated_database())
+    with own_log(settings, make_migrated_database(), s3_server, trash_retention_days=30) as own:
         yield own
-        own.close()
 
 
 @pytest.fixture(scope="module")
 def api(log: OwnLog) -> Iterator[httpx.Client]:
     """A client of the API with this log."""
-    handler = GatewayHandler(create_app(log.services.settings, log.services))
-    with httpx.Client(transport=GatewayTransport(handler), base_url="https://api.test") as client:
+    with log.client() as client:
         yield client
 
 
@@ -59,11 +51,6 @@ def make_owner(api: httpx.Client, log: OwnLog) -> Callable[[], Account]:
 @pytest.fixture
 def owner(make_owner: Callable[[], Account]) -> Account:
     return make_owner()
-
-
-def publish(log: OwnLog) -> dict[str, Any]:
-    log.seal()
-    return run_dispatch(log.services, budget_seconds=30)
 
 
 def page_of(api: httpx.Client, account: Account, **parameters: Any) -> dict[str, Any]:
@@ -89,7 +76,7 @@ def test_owner_follows_the_life_of_a_file_even_after_its_row_is_gone(api: httpx.
     api.post(f"{path}/restore", headers=owner.headers)
     api.delete(path, params={"permanent": "true"}, headers=owner.headers)
 
-    publish(log)
+    log.publish()
 
     shown = {"file_id": file["id"], "filename": "plan.txt", "size_bytes": 5}
     types = ("file.available", "file.trashed", "file.restored", "file.deleted")
@@ -102,7 +89,7 @@ def test_batches_of_files_publish_one_event_for_each_file(api: httpx.Client, log
     for action in ("delete", "restore", "purge"):
         assert api.post(f"/api/v1/files/{action}", json=ids, headers=owner.headers).status_code == 200
 
-    publish(log)
+    log.publish()
 
     for kind in ("file.trashed", "file.restored", "file.deleted"):
         assert {data["filename"] for _, data in events_of(api, owner, kind)} == {"0.txt", "1.txt"}, kind
@@ -114,7 +101,7 @@ def test_rejected_file_is_published_to_its_owner(api: httpx.Client, log: OwnLog,
         transitions = FileTransitionRepository(session, deletion_allowance_bytes=1)
         assert transitions.reject(UUID(upload["file_id"])) is not None
 
-    publish(log)
+    log.publish()
 
     assert [data["file_id"] for _, data in events_of(api, owner, "file.rejected")] == [upload["file_id"]]
 
@@ -126,7 +113,7 @@ def test_owner_of_a_link_learns_of_downloads_but_not_who_made_them(api: httpx.Cl
     assert api.get(f"{share['url']}/files/{file['id']}").status_code in {200, 302, 303, 307}
     api.delete(f"/api/v1/shares/{share['id']}", headers=owner.headers)
 
-    publish(log)
+    log.publish()
 
     link = {"share_id": share["id"]}
     downloaded = {**link, "file_id": file["id"], "filename": "plan.txt", "size_bytes": 5}
@@ -146,7 +133,7 @@ def test_guest_upload_is_published_as_file_and_as_received(api: httpx.Client, lo
     completed = api.post(f"/r/{request['token']}/files/{upload['file_id']}/complete", json={"guest_token": upload["guest_token"]})
     assert completed.status_code == 200, completed.text
 
-    publish(log)
+    log.publish()
 
     data = {"file_id": upload["file_id"], "filename": "guest.txt", "size_bytes": 5, "file_request_id": request["id"]}
     assert events_of(api, owner, "file.available", "file_request.received", "file_request.created") == [
@@ -163,7 +150,7 @@ def test_grant_is_published_to_owner_and_recipient(api: httpx.Client, log: OwnLo
     api.put(grants, json={"user_id": str(recipient.id)}, headers=owner.headers)
     api.delete(f"{grants}/{recipient.id}", headers=owner.headers)
 
-    publish(log)
+    log.publish()
 
     data = {"file_id": file["id"], "filename": "plan.txt", "size_bytes": 5, "role": "viewer"}
     as_owner = {**data, "user_id": str(recipient.id), "is_recipient": False}
@@ -181,7 +168,7 @@ def test_grant_to_an_unconfirmed_address_is_not_published_to_the_account(
     assert api.put(grants, json={"email": stranger.email}, headers=owner.headers).status_code == 200
     assert api.delete(f"{grants}/{stranger.id}", headers=owner.headers).status_code == 204
 
-    publish(log)
+    log.publish()
 
     assert [kind for kind in types_of(api, owner) if kind.startswith("grant.")] == ["grant.added", "grant.removed"]
     assert types_of(api, stranger) == ["account.signed_in"]
@@ -194,7 +181,7 @@ def test_account_learns_of_sign_ins_and_changes_of_its_credentials(api: httpx.Cl
     form = {"username": changed["email"], "password": changed["password"]}
     token = api.post("/api/v1/login/token", data=form).json()["access_token"]
 
-    publish(log)
+    log.publish()
 
     again = Account(owner.id, changed["email"], changed["password"], token)
     signed_in, key, *changes, _ = page_of(api, again)["events"]
@@ -211,7 +198,7 @@ def test_archive_is_published_when_it_is_ready(api: httpx.Client, log: OwnLog, o
     with log.services.unit_of_work() as session:
         log.services.archive_builds(session).build(archive["id"], budget_seconds=20)
 
-    publish(log)
+    log.publish()
 
     [(_, data)] = events_of(api, owner, "archive.ready")
     assert data == {"archive_id": archive["id"], "filename": "all.zip", "file_count": 1, "size_bytes": archive["size_bytes"]}
@@ -224,14 +211,14 @@ def test_archive_that_fails_is_published_with_its_reason(api: httpx.Client, log:
     with log.services.unit_of_work() as session:
         log.services.archive_builds(session).build(archive["id"], budget_seconds=20)
 
-    publish(log)
+    log.publish()
 
     [(_, data)] = events_of(api, owner, "archive.failed")
     assert data["error_code"] == api.get(f"/api/v1/archives/{archive['id']}", headers=owner.headers).json()["error_code"]
 
 
 def test_unsealed_event_is_not_published(api: httpx.Client, log: OwnLog, owner: Account) -> None:
-    publish(log)
+    log.publish()
     make_file(api, owner)
 
     run_dispatch(log.services, budget_seconds=30)
@@ -284,12 +271,12 @@ def test_concurrent_dispatchers_publish_each_event_once(
 
 
 def test_dispatcher_continues_in_a_new_era(api: httpx.Client, log: OwnLog, owner: Account) -> None:
-    publish(log)
+    log.publish()
     with log.services.unit_of_work() as session:
         log.services.audit_eras(session).start(reason="test")
     make_file(api, owner)
 
-    publish(log)
+    log.publish()
 
     assert types_of(api, owner) == ["account.signed_in", "file.available"]
 
@@ -304,7 +291,7 @@ def test_erased_event_publishes_nothing_and_stops_nothing(api: httpx.Client, log
         assert event is not None
         audit.erase(event, ["details", "subject"])
 
-    publish(log)
+    log.publish()
 
     assert [data["filename"] for _, data in events_of(api, owner, "file.available")] == ["kept.txt"]
 
@@ -312,13 +299,13 @@ def test_erased_event_publishes_nothing_and_stops_nothing(api: httpx.Client, log
 def test_cursor_pages_through_events_and_then_waits_for_new_ones(api: httpx.Client, log: OwnLog, owner: Account) -> None:
     for number in range(3):
         make_file(api, owner, filename=f"{number}.txt")
-    publish(log)
+    log.publish()
 
     first = page_of(api, owner, limit=2)
     second = page_of(api, owner, limit=100, after=first["next"])
     empty = page_of(api, owner, after=second["next"])
     make_file(api, owner, filename="new.txt")
-    publish(log)
+    log.publish()
     third = page_of(api, owner, after=empty["next"])
 
     assert [len(page["events"]) for page in (first, second, empty, third)] == [2, 2, 0, 1]
@@ -329,7 +316,7 @@ def test_cursor_pages_through_events_and_then_waits_for_new_ones(api: httpx.Clie
 
 def test_filter_by_type_returns_only_that_type(api: httpx.Client, log: OwnLog, owner: Account) -> None:
     make_file(api, owner)
-    publish(log)
+    log.publish()
 
     assert [event["type"] for event in page_of(api, owner, type="file.available")["events"]] == ["file.available"]
 
@@ -342,14 +329,14 @@ def test_bad_parameters_of_the_feed_return_422(api: httpx.Client, owner: Account
 def test_user_sees_no_events_of_other_users(api: httpx.Client, log: OwnLog, make_owner: Callable[[], Account]) -> None:
     owner, other = make_owner(), make_owner()
     make_file(api, owner)
-    publish(log)
+    log.publish()
 
     assert types_of(api, other) == ["account.signed_in"]
 
 
 def test_key_sees_the_events_of_its_own_account(api: httpx.Client, log: OwnLog, owner: Account) -> None:
     made = api.post("/api/v1/users/me/api-keys", json={"name": "n", "scopes": ["events:read"]}, headers=owner.headers).json()
-    publish(log)
+    log.publish()
     key = Account(owner.id, owner.email, owner.password, made["key"])
 
     assert page_of(api, key) == page_of(api, owner)
@@ -357,7 +344,7 @@ def test_key_sees_the_events_of_its_own_account(api: httpx.Client, log: OwnLog, 
 
 def test_sweep_deletes_events_after_their_retention(api: httpx.Client, log: OwnLog, owner: Account) -> None:
     make_file(api, owner)
-    publish(log)
+    log.publish()
     expired = (PublishedEvent.owner_id == owner.id) & (PublishedEvent.type == "account.signed_in")
     with log.services.engine.begin() as connection:
         connection.execute(update(PublishedEvent).where(expired).values(at=clock.now() - EVENT_RETENTION - timedelta(minutes=1)))
@@ -370,13 +357,13 @@ def test_sweep_deletes_events_after_their_retention(api: httpx.Client, log: OwnL
 
 
 def test_events_of_a_deleted_account_are_deleted_and_later_ones_dropped(api: httpx.Client, log: OwnLog, owner: Account) -> None:
-    publish(log)
+    log.publish()
     with log.services.engine.begin() as connection:
         connection.execute(text('DELETE FROM "user" WHERE id = :id'), {"id": owner.id})
     with log.services.unit_of_work() as session:
         AuditRepository(session).add("password.changed", subject=f"user:{owner.id}")
 
-    publish(log)
+    log.publish()
 
     with log.services.engine.begin() as connection:
         assert connection.execute(select(func.count()).where(PublishedEvent.owner_id == owner.id)).scalar_one() == 0

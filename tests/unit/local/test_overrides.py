@@ -56,6 +56,7 @@ def test_every_override_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> N
         "REQUIRE_VERIFIED_EMAIL": "true",
         "INVITATIONS_BY_USERS": "true",
         "REQUIRE_SECOND_FACTOR": "superusers",
+        "WEBHOOK_ALLOW_LOOPBACK": "true",
     }
     monkeypatch.setenv(name, values.get(name, "3"))
 

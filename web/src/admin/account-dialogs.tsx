@@ -2,12 +2,11 @@
 
 import type { User, UserUpdate } from "@we-upload/client";
 import { accounts } from "../core/account-services";
-import { administration } from "./administration";
 import { t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { showToast } from "../core/toasts";
 import { NewPassword } from "../screens/new-password";
-import { OneTimeCode, ownCredentials } from "../settings/own-credentials";
+import { CurrentPassword, OneTimeCode, ownCredentials } from "../settings/own-credentials";
 import { Field } from "../ui/controls";
 import { FormDialog, textOf } from "../ui/form-dialog";
 
@@ -20,7 +19,7 @@ interface AccountDialogProps {
 function OwnPassword() {
   return (
     <>
-      <Field label={s.admin.ownPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} hint={s.admin.ownPasswordHint} />
+      <CurrentPassword label={s.admin.ownPassword} hint={s.admin.ownPasswordHint} />
       <OneTimeCode />
     </>
   );
@@ -29,7 +28,7 @@ function OwnPassword() {
 /** Return a function that sends changes together with the superuser's password. */
 function saver({ account, onSaved }: AccountDialogProps) {
   return async (fields: FormData, changes: UserUpdate) => {
-    onSaved(await administration.updateUser(account.id, { ...changes, ...ownCredentials(fields) }));
+    onSaved(await accounts.admin.updateUser(account.id, { ...changes, ...ownCredentials(fields) }));
     showToast(s.share.saved, { icon: "user" });
   };
 }

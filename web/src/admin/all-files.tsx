@@ -3,7 +3,7 @@
 import type { FileInfo } from "@we-upload/client";
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { administration } from "./administration";
+import { accounts } from "../core/account-services";
 import { fmt, t } from "../core/language";
 import { location, navigate } from "../core/router";
 import { s } from "../core/screen-texts";
@@ -33,7 +33,7 @@ function Owner({ accountId }: { readonly accountId: string }) {
   useEffect(() => {
     if (emails.value.has(accountId)) return;
     keepEmail(accountId, "");
-    administration.user(accountId).then(
+    accounts.admin.user(accountId).then(
       (account) => keepEmail(accountId, account.email),
       () => keepEmail(accountId, s.people.unnamed),
     );

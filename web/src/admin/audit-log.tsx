@@ -2,7 +2,7 @@
 
 import type { AuditEvent } from "@we-upload/client";
 import { useEffect, useState } from "preact/hooks";
-import { administration } from "./administration";
+import { accounts } from "../core/account-services";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { location, navigate } from "../core/router";
@@ -24,7 +24,7 @@ export function AuditLog() {
   async function load(before: number | null): Promise<void> {
     setError(null);
     try {
-      const page = await administration.audit({
+      const page = await accounts.admin.audit({
         limit: AUDIT_STEP,
         ...(before === null ? {} : { before }),
         ...(actor === null ? {} : { actor_id: actor }),

@@ -3,13 +3,13 @@
 import type { Stats } from "@we-upload/client";
 import { useState } from "preact/hooks";
 import { BarChart } from "./bar-chart";
-import { administration } from "./administration";
+import { accounts } from "../core/account-services";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { DataTable, Loaded, useLoaded } from "../ui/data-table";
 
 export function Overview() {
-  const { value, error, load } = useLoaded(() => administration.stats());
+  const { value, error, load } = useLoaded(() => accounts.admin.stats());
   return (
     <Loaded value={value} error={error} onRetry={load} skeletonCount={4}>
       {(stats) => <Figures stats={stats} />}

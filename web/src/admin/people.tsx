@@ -2,7 +2,7 @@
 
 import type { Usage, User, UserUpdate } from "@we-upload/client";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { administration } from "./administration";
+import { accounts } from "../core/account-services";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { showProblem } from "../core/problems";
@@ -37,7 +37,7 @@ export function People() {
     const request = ++newest.current;
     setError(null);
     try {
-      const { items, nextCursor } = await administration.users({
+      const { items, nextCursor } = await accounts.admin.users({
         limit: PEOPLE_STEP,
         ...(cursor === null ? {} : { cursor }),
         ...(text === "" ? {} : { search: text }),
@@ -47,7 +47,7 @@ export function People() {
       setPeople((before) => (cursor === null ? items : [...(before ?? []), ...items]));
       setNext(nextCursor);
       for (const account of items) {
-        const usage = await administration.usage(account.id);
+        const usage = await accounts.admin.usage(account.id);
         setUsages((before) => new Map(before).set(account.id, usage));
       }
     } catch (cause) {
@@ -56,10 +56,10 @@ export function People() {
   }
   useEffect(() => void load(null, ""), []);
   const replace = (account: User) => setPeople((before) => before?.map((other) => (other.id === account.id ? account : other)) ?? null);
-  const readUsage = (account: User) => administration.usage(account.id).then((usage) => setUsages((before) => new Map(before).set(account.id, usage)), showProblem);
+  const readUsage = (account: User) => accounts.admin.usage(account.id).then((usage) => setUsages((before) => new Map(before).set(account.id, usage)), showProblem);
   const update = async (account: User, changes: UserUpdate, text: string) => {
     try {
-      replace(await administration.updateUser(account.id, changes));
+      replace(await accounts.admin.updateUser(account.id, changes));
       showToast(text, { icon: "user" });
     } catch (cause) {
       showProblem(cause);
@@ -89,7 +89,7 @@ export function People() {
     },
     { label: s.leaving.access, icon: "key", run: () => showAccess(account) },
     { label: s.admin.showAudit, icon: "list", run: () => navigate(`/admin?tab=audit&actor=${account.id}`) },
-    { label: s.admin.endSessions, icon: "out", run: () => void administration.endSessions(account.id).then(() => showToast(s.admin.sessionsEnded, { icon: "out" }), showProblem) },
+    { label: s.admin.endSessions, icon: "out", run: () => void accounts.admin.endSessions(account.id).then(() => showToast(s.admin.sessionsEnded, { icon: "out" }), showProblem) },
     // Changes of the own account are in the settings.
     ...(account.id === user.value?.id ? [] : changes(account)),
   ];

@@ -1,7 +1,7 @@
 /** Change how much an account may keep. */
 
 import type { Usage, User, UserUpdate } from "@we-upload/client";
-import { administration } from "./administration";
+import { accounts } from "../core/account-services";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { showToast } from "../core/toasts";
@@ -19,7 +19,7 @@ interface QuotaProps {
 
 export function QuotaDialog({ account, usage, onClose, onSaved }: QuotaProps) {
   async function save(changes: UserUpdate): Promise<void> {
-    await administration.updateUser(account.id, changes);
+    await accounts.admin.updateUser(account.id, changes);
     onSaved();
     showToast(s.share.saved);
   }

@@ -186,16 +186,12 @@ function linkWords(file: FileInfo): string | null {
 }
 
 /** Return why the file cannot be downloaded, or null. */
-function stateOf(file: FileInfo) {
-  if (file.status !== "available") return file.status;
-  if (!file.is_withheld) return null;
-  return file.scan_status === "infected" ? "infected" : "unscanned";
-}
+const stateOf = (file: FileInfo) => (file.status !== "available" ? file.status : file.is_withheld ? "withheld" : null);
 
 function StateCell({ file }: { readonly file: FileInfo }) {
   const state = stateOf(file);
   if (state !== null) {
-    const isBad = state === "rejected" || state === "infected";
+    const isBad = state === "rejected" || state === "withheld";
     return (
       <Badge tone={isBad ? "bad" : "plain"} icon={isBad ? "alert" : state === "pending" ? "upload" : "clock"}>
         {t.files.statuses[state]}

@@ -2,9 +2,9 @@
 
 import { LANGUAGES, language, setLanguage, t, type Language } from "../core/language";
 import { s } from "../core/screen-texts";
-import { serverConfig } from "../core/server-config";
 import { setSingleKeys, singleKeysEnabled } from "../core/keys";
 import { location } from "../core/router";
+import { serverConfig } from "../core/server-config";
 import { setTheme, theme, type Theme } from "../core/theme";
 import { Switch } from "../ui/choices";
 import { Password, Profile, ProfileName } from "../settings/account";
@@ -18,6 +18,7 @@ import { Section, SECTIONS } from "../settings/section";
 import { SecondFactor } from "../settings/second-factor";
 import { SignInProviders } from "../settings/sign-in-providers";
 import { Sessions } from "../settings/sessions";
+import { Webhooks } from "../settings/webhooks";
 import { SelectField } from "../ui/form-dialog";
 
 export function SettingsScreen() {
@@ -49,9 +50,10 @@ export function SettingsScreen() {
           <SignInProviders />
           <SecondFactor />
           <Sessions />
-          <Activity />
           {serverConfig.value?.mail_available && <Notifications />}
+          <Activity />
           <ApiKeys />
+          <Webhooks />
           <Section id="device">
             <div class="card pad stack">
               <DevicePreferences />
@@ -72,8 +74,8 @@ export function SettingsScreen() {
 /** Whether the server has what the section is about. */
 function isShown(section: (typeof SECTIONS)[number]): boolean {
   const config = serverConfig.value;
-  if (section === "notifications") return config?.mail_available === true;
   if (section === "password") return config?.password_sign_in !== false;
+  if (section === "notifications") return config?.mail_available === true;
   return section !== "providers" || (config?.sign_in_providers.length ?? 0) > 0;
 }
 

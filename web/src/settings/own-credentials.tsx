@@ -1,24 +1,31 @@
 /** The credentials that a change of an account needs besides the session. */
 
 import type { ComponentChildren } from "preact";
+import { useEffect } from "preact/hooks";
 import { t } from "../core/language";
 import { s } from "../core/screen-texts";
+import { serverConfig } from "../core/server-config";
 import { user } from "../core/session";
 import { Field } from "../ui/controls";
-import { identities, providerName, signInMethods } from "./sign-in-methods";
+import { identities, loadSignInMethods, providerName, signInMethods } from "./sign-in-methods";
 
 interface CurrentPasswordProps {
+  readonly label?: string;
   readonly hint?: ComponentChildren;
   /** Whether it gets the focus. */
   readonly isFirst?: boolean;
 }
 
 /** The field for the current password. An account without one proves itself by a new sign-in at a provider before the change. */
-export function CurrentPassword({ hint, isFirst = false }: CurrentPasswordProps) {
+export function CurrentPassword({ label = s.settings.currentPassword, hint, isFirst = false }: CurrentPasswordProps) {
   const methods = signInMethods.value;
+  useEffect(() => {
+    // Until it is known, and if it cannot be read, the account is taken for one with a password.
+    if (methods === null && serverConfig.value?.sign_in_providers.length) loadSignInMethods().catch(() => null);
+  }, []);
   if (methods === null || methods.has_password) {
     return (
-      <Field label={s.settings.currentPassword} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} hint={hint} autoFocus={isFirst} />
+      <Field label={label} type="password" name="current_password" autoComplete="current-password" required maxLength={1024} hint={hint} autoFocus={isFirst} />
     );
   }
   return (

@@ -1,7 +1,6 @@
 /** Taking the own data along: an export of the account, and handing all files over to another account. */
 
 import type { AccountExport, Transfer } from "@we-upload/client";
-import { isApiError } from "@we-upload/client";
 import { useEffect, useState } from "preact/hooks";
 import { accounts } from "../core/account-services";
 import { fmt, t } from "../core/language";
@@ -29,8 +28,7 @@ function OwnPassword({ isFirst = false }: { readonly isFirst?: boolean }) {
 function ExportCard() {
   const [state, setState] = useState<AccountExport | null>(null);
   const isRunning = state?.status === "queued" || state?.status === "building";
-  // Without an export there is nothing to show. A late answer must not hide one that was requested meanwhile.
-  const read = () => accounts.exportState().then(setState, (cause) => (isApiError(cause, "export_not_found") ? undefined : showProblem(cause)));
+  const read = () => accounts.exportState().then(({ export: found }) => setState(found), showProblem);
   useEffect(() => void read(), []);
   useEffect(() => {
     if (!isRunning) return;
@@ -52,11 +50,10 @@ function ExportCard() {
   async function download(): Promise<void> {
     try {
       // The address is valid for minutes only.
-      const fresh = await accounts.exportState();
+      const { export: fresh } = await accounts.exportState();
       setState(fresh);
-      if (fresh.download_url !== null) window.location.assign(fresh.download_url);
+      if (fresh?.download_url) window.location.assign(fresh.download_url);
     } catch (cause) {
-      setState(null);
       showProblem(cause);
     }
   }

@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 import { s } from "../core/screen-texts";
 
 /** In the order of the screen. */
-export const SECTIONS = ["profile", "password", "providers", "factor", "sessions", "activity", "notifications", "keys", "device", "data", "end"] as const;
+export const SECTIONS = ["profile", "password", "providers", "factor", "sessions", "notifications", "activity", "keys", "hooks", "device", "data", "end"] as const;
 
 interface SectionProps {
   readonly id: (typeof SECTIONS)[number];

@@ -8,6 +8,7 @@ import { problemText, showProblem } from "../core/problems";
 import { s } from "../core/screen-texts";
 import { user } from "../core/session";
 import { showToast } from "../core/toasts";
+import { linkChanges } from "../links/link-changes";
 import { linkName } from "../links/link-name";
 import { isOpen, keepLink, links, loadLinks } from "../links/link-store";
 import { FieldError, IconButton } from "../ui/controls";
@@ -46,7 +47,7 @@ export function LinkFiles({ link, onChanged }: LinkFilesProps) {
 
   async function remove(fileId: string): Promise<void> {
     try {
-      await api.shares.removeFile(link.id, fileId);
+      await linkChanges.removeFile(link.id, fileId);
       keep(await api.shares.get(link.id));
     } catch (error) {
       showProblem(error);
@@ -128,7 +129,7 @@ function ChooseFiles({ link, onAdded, onClose }: ChooseFilesProps) {
     setBusy(true);
     setError(null);
     try {
-      onAdded(await api.shares.addFiles(link.id, [...chosen]));
+      onAdded(await linkChanges.addFiles(link.id, [...chosen]));
       onClose();
     } catch (cause) {
       setError(problemText(cause));
@@ -195,7 +196,7 @@ export function AddToLink({ files, onClose }: { readonly files: readonly FileInf
   }, []);
   const open = links.value?.filter((link) => isOpen(link) && link.owner_id === user.value?.id) ?? [];
   async function add(fields: FormData): Promise<void> {
-    const changed = await api.shares.addFiles(
+    const changed = await linkChanges.addFiles(
       textOf(fields, "link"),
       files.map((file) => file.id),
     );

@@ -1,10 +1,10 @@
 /** Mail the address of a link. */
 
 import type { Share } from "@we-upload/client";
-import { api } from "../core/api";
 import { s } from "../core/screen-texts";
 import { user } from "../core/session";
 import { showToast } from "../core/toasts";
+import { linkChanges } from "../links/link-changes";
 import { linkName } from "../links/link-name";
 import { FormDialog, FormError, TextAreaField, textOf } from "../ui/form-dialog";
 import { readAddresses } from "./link-rules";
@@ -18,7 +18,7 @@ export function MailLink({ link, onClose }: { readonly link: Share; readonly onC
     if (addresses.length === 0) throw new FormError(s.share.nameSomeone);
     if (addresses.length > RECIPIENTS_MAX) throw new FormError(s.linkMail.tooMany(RECIPIENTS_MAX));
     const message = textOf(fields, "message");
-    await api.shares.mail(link.id, { addresses: [...addresses], message: message === "" ? null : message });
+    await linkChanges.mail(link.id, { addresses: [...addresses], message: message === "" ? null : message });
     showToast(s.linkMail.sent(addresses.length), { icon: "check" });
   }
   return (

@@ -25,6 +25,7 @@ TAGS = {
     "credentials": "The caller's own sessions and API keys.",
     "receipts": "Signed proofs of what was stored and downloaded, and the keys that verify them.",
     "events": "What happened to the caller's files, links, requests, archives and account.",
+    "webhooks": "Addresses that receive the caller's events, and deliveries to them.",
     "admin": "Statistics and the audit log, for superusers.",
     "share links": "What visitors of a share link use. Browsers get pages, programs JSON.",
     "public uploads": "What guests of a file request use. No account is needed.",

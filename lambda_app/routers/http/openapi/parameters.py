@@ -16,6 +16,8 @@ PATH_DESCRIPTIONS = {
     "transfer_id": "Id of the transfer.",
     "key_id": "Id of the API key.",
     "session_id": "Id of the session.",
+    "webhook_id": "Id of the webhook.",
+    "delivery_id": "Id of the delivery, which is the `webhook-id` of its message.",
     "upload_token_id": "Id of the upload token. It is not the token itself.",
     "token": "The token of the link, from its URL.",
 }

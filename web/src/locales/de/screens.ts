@@ -37,6 +37,11 @@ export const screens: ScreenTexts = {
     madePrivate: (count) => plural(count, "Die Datei ist wieder privat", `${number(count)} Dateien sind wieder privat`),
   },
   problemCodes: {
+    bad_webhook_url: "Die Adresse muss eine öffentliche https-Adresse ohne Benutzername und Passwort sein.",
+    too_many_webhooks: "Sie haben die höchste Zahl an Webhooks. Löschen Sie zuerst einen.",
+    webhook_disabled: "Der Webhook ist ausgeschaltet. Schalten Sie ihn zuerst ein.",
+    webhook_not_found: "Dieser Webhook wurde gelöscht.",
+    webhook_delivery_not_found: "Diese Zustellung ist älter als 30 Tage.",
     sign_in_expired: "Diese Anmeldung hat zu lange gedauert oder begann in einem anderen Browser. Beginnen Sie sie noch einmal.",
     sign_in_cancelled: "Die Anmeldung beim Anbieter wurde abgebrochen.",
     bad_id_token: "Der Anbieter hat ein Token geschickt, das nicht angenommen werden kann. Beginnen Sie die Anmeldung noch einmal.",
@@ -407,7 +412,7 @@ export const screens: ScreenTexts = {
     denied: "Die Anmeldung wurde abgelehnt",
   },
   settings: {
-    sections: { profile: "Profil", password: "Passwort", providers: "Anmeldeanbieter", factor: "Zweiter Faktor", sessions: "Sitzungen", activity: "Aktivität", notifications: "Benachrichtigungen", keys: "API-Schlüssel", device: "Dieses Gerät", data: "Ihre Daten", end: "Konto löschen" },
+    sections: { profile: "Profil", password: "Passwort", providers: "Anmeldeanbieter", factor: "Zweiter Faktor", sessions: "Sitzungen", notifications: "Benachrichtigungen", activity: "Aktivität", keys: "API-Schlüssel", hooks: "Webhooks", device: "Dieses Gerät", data: "Ihre Daten", end: "Konto löschen" },
     deleteAccount: "Konto löschen",
     deleteAccountTitle: "Ihr Konto löschen?",
     deleteAccountText: "Ihre Links schließen sofort. Konto und Dateien werden nach einer Frist gelöscht; bis dahin behält eine Anmeldung sie.",

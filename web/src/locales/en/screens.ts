@@ -45,6 +45,11 @@ export const screens = {
   },
   /** Sentences for error codes, beside those of the start. */
   problemCodes: {
+    bad_webhook_url: "The address must be a public https address without user name and password.",
+    too_many_webhooks: "You have the maximum number of webhooks. Delete one first.",
+    webhook_disabled: "The webhook is off. Turn it on first.",
+    webhook_not_found: "This webhook was deleted.",
+    webhook_delivery_not_found: "This delivery is older than 30 days.",
     sign_in_expired: "This sign-in took too long or was started in another browser. Start it again.",
     sign_in_cancelled: "The sign-in at the provider was cancelled.",
     bad_id_token: "The provider sent a token that cannot be accepted. Start the sign-in again.",
@@ -414,7 +419,7 @@ export const screens = {
     denied: "The sign-in was denied",
   },
   settings: {
-    sections: { profile: "Profile", password: "Password", providers: "Sign-in providers", factor: "Second factor", sessions: "Sessions", activity: "Activity", notifications: "Notifications", keys: "API keys", device: "This device", data: "Your data", end: "Delete account" },
+    sections: { profile: "Profile", password: "Password", providers: "Sign-in providers", factor: "Second factor", sessions: "Sessions", notifications: "Notifications", activity: "Activity", keys: "API keys", hooks: "Webhooks", device: "This device", data: "Your data", end: "Delete account" },
     deleteAccount: "Delete account",
     deleteAccountTitle: "Delete your account?",
     deleteAccountText: "Your links close at once. Account and files are deleted after a period of grace; until then, a sign-in keeps them.",

@@ -1,0 +1,59 @@
+"""Queries on webhooks."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from lambda_app.core import clock
+from lambda_app.db.session import own_transaction
+from lambda_app.models import User, Webhook
+from lambda_app.repositories.audit import AuditRepository, audited_change
+from lambda_app.repositories.statements import OWN_TRANSACTION
+
+KIND = "webhook"
+
+
+class WebhookRepository:
+    """Reads and writes the rows of `webhook`. Each change is audited in its transaction; addresses and secrets are not."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def add(self, webhook: Webhook, *, webhooks_max: int) -> bool:
+        """Insert the webhook and commit; False if its owner has `webhooks_max`. The lock on the user makes the limit exact."""
+        with own_transaction(self._session):
+            self._session.execute(select(User.id).where(User.id == webhook.owner_id).with_for_update(key_share=True))
+            count = select(func.count()).select_from(Webhook).where(Webhook.owner_id == webhook.owner_id)
+            if self._session.execute(count).scalar_one() >= webhooks_max:
+                return False
+            self._session.add(webhook)
+            self._session.flush()
+            details = {"event_types": webhook.event_types, "for_all_users": webhook.for_all_users}
+            AuditRepository(self._session).add("webhook.created", subject=f"{KIND}:{webhook.id}", details=details)
+            return True
+
+    def list_for_owner(self, owner_id: UUID) -> list[Webhook]:
+        """Return the webhooks of the user, the oldest first."""
+        query = select(Webhook).where(Webhook.owner_id == owner_id).order_by(Webhook.created_at, Webhook.id)
+        return list(self._session.execute(query.execution_options(populate_existing=True)).scalars())
+
+    def get(self, webhook_id: UUID, *, owner_id: UUID) -> Webhook | None:
+        """Return a webhook of the user."""
+        query = select(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id)
+        return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
+
+    def update(self, webhook_id: UUID, *, owner_id: UUID, changes: Mapping[str, Any], action: str, fields: list[str]) -> Webhook | None:
+        """Change a webhook of the user, audit it as `action` and commit; None if there is none."""
+        change = update(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id)
+        change = change.values(**changes, updated_at=clock.now())
+        statement = audited_change(change.returning(*Webhook.__table__.c), Webhook, action, details={"fields": fields})
+        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
+
+    def remove(self, webhook_id: UUID, *, owner_id: UUID) -> bool:
+        """Delete a webhook of the user with its deliveries, audit it and commit; False if there is none."""
+        removed = delete(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id)
+        statement = audited_change(removed.returning(*Webhook.__table__.c), Webhook, "webhook.deleted")
+        return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
