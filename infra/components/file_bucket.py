@@ -121,7 +121,10 @@ class FileBucket(Construct):
             "AwsSolutions-S1",
             reason="S3 access logs contain presigned URLs with their signatures; S3 data events in CloudTrail do not.",
         )
-        self.scan_dead_letters, self.scan_results = self._scan_queues() if config.scans_for_malware else (None, None)
+        self.scan_dead_letters: sqs.Queue | None = None
+        self.scan_results: sqs.Queue | None = None
+        if config.scans_for_malware:
+            self.scan_dead_letters, self.scan_results = self._scan_queues()
         self._notify_queues()
         self._replication_role = self._replicate() if config.replicates_objects else None
         self._deny_weak_signatures()
