@@ -1,4 +1,4 @@
-"""The tables of notifications by mail: settings, cursor of the collector, waiting notifications (docs/adr/0040-notifications.md)."""
+"""The tables of notifications by mail: settings, cursor of the collector, waiting notifications (docs/adr/0039-notifications.md)."""
 
 from datetime import datetime
 from enum import StrEnum

@@ -1,1 +1,1 @@
-"""Sign-in with identity providers: settings, requests and tokens (docs/adr/0041-identity-providers.md)."""
+"""Sign-in with identity providers: settings, requests and tokens (docs/adr/0040-identity-providers.md)."""

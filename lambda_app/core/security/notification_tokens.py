@@ -1,7 +1,7 @@
 """Tokens of the links in notifications: they turn notifications off, or prolong a share link.
 
 They work without a sign-in, so each names its user, its purpose and its only effect. They are signed with a key that is derived for this
-purpose from the link keys: a mail is opened long after the signing keys have rotated (docs/adr/0040-notifications.md).
+purpose from the link keys: a mail is opened long after the signing keys have rotated (docs/adr/0039-notifications.md).
 """
 
 import base64

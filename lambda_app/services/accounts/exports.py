@@ -1,4 +1,4 @@
-"""The export of an account: everything that is stored about a user, as JSON with the files in a zip (docs/adr/0043-account-exports.md)."""
+"""The export of an account: everything that is stored about a user, as JSON with the files in a zip (docs/adr/0042-account-exports.md)."""
 
 import hashlib
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Sign-in with an identity provider: the account of an identity, linking, and fresh proofs (docs/adr/0041-identity-providers.md)."""
+"""Sign-in with an identity provider: the account of an identity, linking, and fresh proofs (docs/adr/0040-identity-providers.md)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Invitations by mail: superusers invite people to create an account, owners invite them to a file (docs/adr/0042-invitations.md)."""
+"""Invitations by mail: superusers invite people to create an account, owners invite them to a file (docs/adr/0041-invitations.md)."""
 
 from datetime import timedelta
 from typing import NamedTuple
