@@ -113,9 +113,11 @@ class FileBucket(Construct):
             retention_period=Duration.days(4),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.preview_dead_letters, max_receive_count=5),
         )
-        self.webhook_dead_letters, self.webhook_work, self.webhook_results = (
-            self._webhook_queues() if config.sends_webhooks else (None, None, None)
-        )
+        self.webhook_dead_letters: sqs.Queue | None = None
+        self.webhook_work: sqs.Queue | None = None
+        self.webhook_results: sqs.Queue | None = None
+        if config.sends_webhooks:
+            self.webhook_dead_letters, self.webhook_work, self.webhook_results = self._webhook_queues()
         suppress_nag(
             self.bucket,
             "AwsSolutions-S1",

@@ -44,7 +44,7 @@ PROVIDER = '[{"id": "a", "name": "A", "issuer": "https://a.example.com", "client
     ids=["no_domain", "no_json", "plain_http", "with_secret", "no_arn", "no_way_to_sign_in"],
 )
 def test_unusable_identity_providers_are_refused(changes: dict[str, Any], message: str) -> None:
-    certificate = {"certificate_arn": "arn:aws:acm:us-east-1:1:certificate/1"} if "domain_name" in changes else {}
+    certificate: dict[str, Any] = {"certificate_arn": "arn:aws:acm:us-east-1:1:certificate/1"} if "domain_name" in changes else {}
     with pytest.raises(ConfigError, match=message):
         replace(STAGES["prod"], **changes, **certificate)
 
