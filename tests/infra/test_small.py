@@ -117,7 +117,7 @@ def test_schedules_start_the_database_once_a_day(small: Synthesised) -> None:
     rules = {rule["ScheduleExpression"] for rule in small.of_type("AWS::Events::Rule") if "ScheduleExpression" in rule}
     scheduled = [spec for spec in FUNCTIONS if spec.minutes and spec.exists and spec.name != "WebhookQueue"]
 
-    # Within one pause of the database (five minutes without a connection); the monthly rotation does not connect. The stage sends no webhooks.
+    # Within one pause of the database (five minutes without a connection). The monthly rotation does not connect, and webhooks are off.
     assert rules == {f"cron({spec.daily_minute} 3 * * ? *)" for spec in scheduled} | {"rate(30 days)"}
     assert max(spec.daily_minute for spec in scheduled) - min(spec.daily_minute for spec in scheduled) <= 10
 
