@@ -95,6 +95,7 @@ def test_charts_are_written_as_svg(tmp_path: Path) -> None:
     assert "60 ms" in chart
 
 
+@pytest.mark.slow
 def test_candidates_serve_every_scenario_with_the_expected_round_trips(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Uses the installed packages instead of the locked wheels, so that nothing is downloaded."""
     monkeypatch.setattr(candidates, "BUILD", tmp_path)

@@ -183,6 +183,7 @@ def test_killed_upload_sends_no_finished_part_again(site: Site, ada: Person, ben
     assert (ben.folder / "big.bin").read_bytes() == source.read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_upload_of_many_files_sends_no_finished_file_again(site: Site, ada: Person) -> None:
     (ada.folder / "many").mkdir()
     for number in range(60):
@@ -358,6 +359,7 @@ def test_fresh_environment_installs_the_command(ada: Person, ben: Person, tmp_pa
     assert "big.bin" in page.text
 
 
+@pytest.mark.slow
 def test_examples_of_the_documentation_run_as_printed(ada: Person) -> None:
     page = (CHECKOUT / "docs" / "clients.md").read_text(encoding="utf-8")
     sections = [section for section in page.split("\n## ") if section.partition("\n")[0] not in TESTED_ELSEWHERE]

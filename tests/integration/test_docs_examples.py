@@ -52,6 +52,7 @@ def address(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[str]:
     services.engine.dispose()
 
 
+@pytest.mark.slow
 def test_all_curl_examples_succeed_as_printed(address: str, tmp_path: Path) -> None:
     blocks = [block for page in WITH_EXAMPLES for block in examples(page) if "curl" in block]
     script = "\n".join(["set -euo pipefail", *blocks]).replace(DOCUMENTED_ADDRESS, address)

@@ -144,6 +144,7 @@ def servers_of(run: Run) -> list[psutil.Process]:
     return psutil.Process(run.process.pid).children(recursive=True)
 
 
+@pytest.mark.slow
 def test_data_survives_ctrl_c_and_a_restart(tmp_path: Path) -> None:
     with running(tmp_path) as first:
         assert get(first, "/health/db") == {"status": "ok"}
@@ -217,6 +218,7 @@ def test_killed_run_leaves_no_server_and_does_not_block_the_next_run(tmp_path: P
         assert sign_in(successor, credentials)["access_token"]
 
 
+@pytest.mark.slow
 def test_second_run_of_the_same_folder_is_refused(tmp_path: Path) -> None:
     with running(tmp_path) as first, closing(Run(tmp_path)) as second:
         assert second.wait() == 1
@@ -293,6 +295,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_workers_complete_and_sweep_and_presigned_urls_survive_a_restart(tmp_path: Path) -> None:
     body = b"bytes that arrive without a call of complete"
     with running(tmp_path) as first:
@@ -360,6 +363,7 @@ def make_command(*variables: str) -> list[str]:
     return ["/usr/bin/env", "make", "run", f"PYTHON={sys.executable}", *variables]
 
 
+@pytest.mark.slow
 def test_make_passes_settings_and_ends_the_api_when_it_is_killed(tmp_path: Path) -> None:
     # The shell stays, so that the end of make is not the end of the session, which would send SIGHUP.
     command = ("/bin/sh", "-c", '"$@"; sleep 60', "sh", *make_command("OPEN_REGISTRATION=false", "REQUIRE_VERIFIED_EMAIL=true"))

@@ -32,6 +32,7 @@ class EmulatedSession:
         return self._cloud.client(service)
 
 
+@pytest.mark.slow
 def test_account_that_is_not_bootstrapped_is_reported(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["--stage", "dev"], open_session=partial(EmulatedSession, cloud))
 
@@ -41,6 +42,7 @@ def test_account_that_is_not_bootstrapped_is_reported(cloud: Cloud, capsys: pyte
     assert f"cdk bootstrap aws://{ACCOUNT}/{REGION}" in output
 
 
+@pytest.mark.slow
 def test_bootstrapped_account_and_its_stacks_are_found(cloud: Cloud) -> None:
     cloud.client("ssm").put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="30", Type="String")
     template = '{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}'

@@ -78,6 +78,7 @@ def run_function(handler: Callable[[Any, Any], dict[str, Any]], event: dict[str,
     return handler(event, None)
 
 
+@pytest.mark.slow
 def test_stage_works_after_its_database_was_restored_on_another_server(
     make_migrated_database: Callable[[], str],
     open_api: Callable[..., tuple[httpx.Client, Services]],

@@ -817,6 +817,7 @@ def test_concurrent_probes_reveal_no_more_than_sequential_ones(
     assert_quota_is_exact(services, [owner.id])
 
 
+@pytest.mark.slow
 def test_concurrent_guests_owner_and_sweep_keep_the_counters_consistent(
     client: httpx.Client, concurrent_services: Services, services: Services, owner: Account
 ) -> None:

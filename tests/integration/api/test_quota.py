@@ -137,6 +137,7 @@ def test_upload_does_not_change_the_usage_of_others(client: httpx.Client, owner:
     assert usage_of(client, other)["bytes_used"] == 0
 
 
+@pytest.mark.slow
 def test_concurrent_uploads_fill_the_quota_exactly(settings: Settings, services: Services, make_user: Callable[..., Account]) -> None:
     engine = create_database_engine(settings.model_copy(update={"database_pool_size": CONNECTIONS, "database_timeout_seconds": 60.0}))
     crowd = replace(services, engine=engine, session_factory=create_session_factory(engine))
