@@ -389,7 +389,7 @@ def test_examples_of_the_documentation_run_as_printed(ada: Person) -> None:
     )
 
     assert run.returncode == 0, run.stdout + run.stderr
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     # A link of the command, one of the library and one of curl; both examples in parts end with a verified file.
     assert len(re.findall(r"/s/[\w-]{22}$", run.stdout, re.MULTILINE)) == 3
     assert run.stdout.count("available") >= 2

@@ -149,6 +149,7 @@ NOT_EXPORTED: Final = {
     "notification_digest": "the mail that is sent next, made from published_events",
     "sign_in_place": "hashes of networks and browsers; the sessions are exported",
     "idempotency_key": "keys of the client's requests, for a day",
+    "file_preview": "state of images that are made from the files",
     "share_file": "in share_links",
     "share_download": "hashes of visitors, for an hour",
     "share_archive_download": "hashes of visitors, for an hour",

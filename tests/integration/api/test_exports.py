@@ -116,7 +116,10 @@ def test_every_table_and_every_secret_column_is_decided() -> None:
         assert [name for name in shown if any(word in name for word in SECRET_WORDS)] == [], section.name
 
 
-def test_export_of_another_user_is_never_returned(client: httpx.Client, services: Services, owner: Account, stranger: Account) -> None:
+def test_export_of_another_user_is_never_returned(
+    client: httpx.Client, services: Services, owner: Account, make_user: Callable[..., Account]
+) -> None:
+    stranger = make_user()
     request(client, owner)
     build(services, owner)
     archive = archive_of(services, owner)

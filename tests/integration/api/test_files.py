@@ -84,7 +84,7 @@ def test_downloaded_file_equals_the_uploaded_file(client: httpx.Client, owner: A
         "created_at": None,
         "updated_at": None,
     }
-    assert set(download.json()) == {"download_url", "filename", "content_type", "expires_at"}
+    assert set(download.json()) == {"download_url", "filename", "content_type", "disposition", "expires_at"}
     assert fetched.content == body
     assert fetched.headers["content-type"] == "application/zip"
     assert fetched.headers["content-disposition"].startswith("attachment;")

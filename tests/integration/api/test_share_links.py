@@ -80,9 +80,12 @@ def test_link_lists_its_files_and_serves_them(client: httpx.Client, owner: Accou
                 "content_type": "application/pdf",
                 "size_bytes": len(BODY),
                 "download_url": f"{share['url']}/files/{file}",
+                "scan_status": "none",
+                "is_withheld": False,
             }
         ],
         "sender_name": None,
+        "title": None,
         "note": "Hello",
         "expires_at": None,
         "downloads_left": 2,

@@ -29,8 +29,8 @@ STATEMENTS: dict[str, Callable[[], Executable]] = {
     "changeable file": lambda: files._permitted.__wrapped__(frozenset({"filename"}), is_superuser=False),
     "update": lambda: files._update.__wrapped__(frozenset({"description", "filename"}), is_superuser=False, has_revisions=True),
     "visibility": lambda: files._update.__wrapped__(frozenset({"is_public"}), is_superuser=True, has_revisions=False),
-    "completion": partial(transitions._accept.__wrapped__, False),
-    "completion before a scan": partial(transitions._accept.__wrapped__, True),
+    "completion": partial(transitions._accept.__wrapped__, False, False),
+    "completion before a scan and a preview": partial(transitions._accept.__wrapped__, True, True),
     **{
         str(move.action): partial(transitions._managed_move.__wrapped__, move, is_superuser=False, has_revisions=True)
         for move in (transitions._TRASH, transitions._RESTORE, transitions._DELETE)
