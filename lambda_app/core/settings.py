@@ -243,7 +243,7 @@ class Settings(BaseModel):
         """Read the settings of the function that serves `/sign-in/{provider}`, which has no database, no bucket and no signing key."""
         source = dict(os.environ if environ is None else environ)
         unused = {"DATABASE_URL": f"postgresql://{UNUSED_BUCKET}/unused", "S3_BUCKET_NAME": UNUSED_BUCKET}
-        return cls.from_environment({**source, **unused, "SECRET_KEY": secrets.token_urlsafe(48)})
+        return cls.from_environment({**source, **unused, "SECRET_KEY": secrets.token_urlsafe(48), "SECRET_KEY_ARN": ""})
 
     @property
     def is_local(self) -> bool:
