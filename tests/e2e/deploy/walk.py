@@ -1,6 +1,7 @@
 """A walk through the whole product that every deployment must pass."""
 
 import secrets
+import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -9,6 +10,7 @@ import httpx
 from tests.support.loopback import loopback_client
 
 PASSWORD = "a long enough password"
+LONGEST_START_SECONDS = 60
 
 
 def sign_in(api: httpx.Client, email: str) -> None:
@@ -19,8 +21,17 @@ def sign_in(api: httpx.Client, email: str) -> None:
 
 
 def use_token(api: httpx.Client, email: str, password: str) -> None:
-    """Sign in, and use the token for all later requests."""
-    token = api.post("/api/v1/login/token", data={"username": email, "password": password})
+    """Sign in, and use the token for all later requests. Repeats the request while the database starts, as every client has to."""
+    deadline = time.monotonic() + LONGEST_START_SECONDS
+    while True:
+        token = api.post("/api/v1/login/token", data={"username": email, "password": password})
+        if (
+            token.status_code != HTTPStatus.SERVICE_UNAVAILABLE
+            or token.json()["code"] != "database_starting"
+            or time.monotonic() > deadline
+        ):
+            break
+        time.sleep(token.json()["retry_after_seconds"])
     assert token.status_code == HTTPStatus.OK, token.text
     api.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
 
