@@ -16,7 +16,7 @@ from tests.support import preview_samples as samples
 ROOT = Path(__file__).parents[3]
 WEBP = b"RIFF\x04\0\0\0WEBP"
 CONFINED = """
-import os, signal, socket, subprocess, sys, threading
+import fcntl, os, signal, socket, subprocess, sys, threading
 sys.path.insert(0, sys.argv[1])
 from lambda_preview import seccomp
 assert seccomp.install()
@@ -28,6 +28,7 @@ attempts = {
     "fork": os.fork,
     "execute": lambda: os.execv("/bin/true", ["true"]),
     "signal": lambda: os.kill(os.getppid(), 0),
+    "signal-by-pipe": lambda: fcntl.fcntl(1, fcntl.F_SETOWN, os.getppid()),
     "write": lambda: os.open("/tmp/preview-test", os.O_CREAT | os.O_WRONLY),
     "chdir": lambda: os.chdir("/"),
 }
