@@ -5,11 +5,13 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from lambda_preview import sandbox, seccomp
 from lambda_preview.failures import PreviewFailedError, Reason
+from lambda_preview.limits import BLOCK_BYTES
 from lambda_preview.pipes import HEADER, LENGTH, READ, RENDERED, Rendered
 from tests.support import preview_samples as samples
 
@@ -117,6 +119,18 @@ def test_misbehaving_decoder_is_a_failure(monkeypatch: pytest.MonkeyPatch, code:
         run_child(monkeypatch, code, time_limit_seconds=0.3 if "sleep" in code else 20)
 
     assert failed.value.reason is reason
+
+
+def test_decoder_that_does_not_read_the_answer_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = HEADER.pack(READ, 0, BLOCK_BYTES)
+    code = f"import os, time; os.write(1, {request!r}); time.sleep(5)"
+
+    started_at = monotonic()
+    with pytest.raises(PreviewFailedError) as failed:
+        run_child(monkeypatch, code, size_bytes=BLOCK_BYTES, time_limit_seconds=0.5)
+
+    assert failed.value.reason is Reason.OUT_OF_LIMITS
+    assert monotonic() - started_at < 4
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 0), (0, 101), (90, 11), (2**63, 1), (0, 2**31)])
