@@ -144,6 +144,17 @@ def sweep(dry_run: bool, seconds: float) -> None:
 
 
 @cli.command()
+@click.option("--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="Number of previews.")
+def request_previews(limit: int) -> None:
+    """Request previews of files from before previews were enabled, oldest first. Run it again for the next ones."""
+    with _services() as services, services.unit_of_work() as session:
+        if not services.settings.previews_enabled:
+            raise click.ClickException("there is no preview worker: PREVIEWS_ENABLED is false")
+        requested = services.previews(session).request_missing(limit=limit)
+    click.echo(f"requested {requested} previews; the next sweep starts the worker")
+
+
+@cli.command()
 @click.option("--seconds", type=click.FloatRange(min=1), default=3600.0, show_default=True, help="Time limit of one archive.")
 def build_archives(seconds: float) -> None:
     """Build all queued archives, as the archive worker does."""

@@ -21,7 +21,7 @@ from lambda_preview.limits import (
     SMALL_PIXELS,
     TIME_LIMIT_SECONDS,
 )
-from lambda_preview.pipes import FAILED, HEADER, LENGTH, READ, RENDERED, Rendered, write_all
+from lambda_preview.pipes import FAILED, HEADER, LENGTH, READ, RENDERED, Rendered
 
 PACKAGES = Path(__file__).resolve().parents[1]
 FACTS_MAX_BYTES = 4096
@@ -59,6 +59,8 @@ class _Conversation:
         if child.stdin is None or child.stdout is None:
             raise ValueError("the child needs pipes")
         self._input, self._output = child.stdin.fileno(), child.stdout.fileno()
+        # An answer is larger than the pipe: a write must not wait for a child that does not read.
+        os.set_blocking(self._input, False)
         self._size_bytes = size_bytes
         self._fetch = fetch
         self._deadline = deadline
@@ -82,24 +84,36 @@ class _Conversation:
             raise PreviewFailedError(Reason.BROKEN)
         content = self._fetch(offset, length)
         try:
-            write_all(self._input, LENGTH.pack(len(content)) + content)
+            self._send(LENGTH.pack(len(content)) + content)
         except BrokenPipeError as error:
             raise PreviewFailedError(Reason.OUT_OF_LIMITS) from error
+
+    def _send(self, content: bytes) -> None:
+        left = memoryview(content)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._input, selectors.EVENT_WRITE)
+            while left:
+                self._wait(selector)
+                left = left[os.write(self._input, left) :]
 
     def _receive(self, length: int) -> bytes:
         content = bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(self._output, selectors.EVENT_READ)
             while len(content) < length:
-                left = self._deadline - monotonic()
-                if left <= 0 or not selector.select(left):
-                    raise PreviewFailedError(Reason.OUT_OF_LIMITS)
+                self._wait(selector)
                 chunk = os.read(self._output, length - len(content))
                 if not chunk:
                     # It was killed, or crashed.
                     raise PreviewFailedError(Reason.OUT_OF_LIMITS)
                 content += chunk
         return bytes(content)
+
+    def _wait(self, selector: selectors.BaseSelector) -> None:
+        """Wait until the pipe is ready. Raises PreviewFailedError at the deadline."""
+        left_seconds = self._deadline - monotonic()
+        if left_seconds <= 0 or not selector.select(left_seconds):
+            raise PreviewFailedError(Reason.OUT_OF_LIMITS)
 
 
 def _reason(body: bytes) -> Reason:

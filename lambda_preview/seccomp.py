@@ -39,7 +39,6 @@ _CALLS = {
     "nanosleep": (35, 101),
     "getpid": (39, 172),
     "exit": (60, 93),
-    "fcntl": (72, 25),
     "gettimeofday": (96, 169),
     "getrusage": (98, 165),
     "sysinfo": (99, 179),

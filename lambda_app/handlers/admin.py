@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from lambda_app.cli import cli
 from lambda_app.core.logs import configure_logs
 
-COMMANDS = ("prove-consistency", "purge", "recount-usage", "reencrypt-links", "reset-password", "verify-audit")
+COMMANDS = ("prove-consistency", "purge", "recount-usage", "reencrypt-links", "request-previews", "reset-password", "verify-audit")
 """The other commands have functions of their own, or need none: `migrate` (which also starts a new era), `create-superuser`, `sweep`,
 `build-archives`, `seal-audit`, `openapi`. `erase-audit` needs the owner of the tables."""
 

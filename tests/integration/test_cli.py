@@ -28,6 +28,7 @@ from lambda_app.routers.http.gateway import GatewayHandler
 from lambda_app.services.archives.sweep import ArchiveSweepReport, ArchiveSweepService
 from lambda_app.services.files import usage
 from lambda_app.services.files.sweep import SweepReport, SweepService
+from tests.support import preview_samples as samples
 from tests.support.accounts import Account, make_file, sign_in, start_upload
 from tests.support.gateway import GatewayTransport
 from tests.support.locks import wait_until_blocked
@@ -221,7 +222,22 @@ COMMANDS = [
     ("reencrypt-links",),
     ("sweep",),
     ("build-archives",),
+    ("request-previews",),
 ]
+
+
+def test_previews_of_earlier_files_are_requested_up_to_the_limit(run: Run, client: httpx.Client, owner: Account) -> None:
+    for _ in range(2):
+        make_file(client, owner, samples.picture("PNG"), filename="a.png", content_type="image/png")
+
+    code, output = run("request-previews", "--limit", "1", PREVIEWS_ENABLED="true", S3_BUCKET_NAME=None, SECRET_KEY=None)
+
+    assert (code, output) == (0, "requested 1 previews; the next sweep starts the worker\n")
+    assert run("request-previews", "--limit", "0", PREVIEWS_ENABLED="true")[0] == 2
+
+
+def test_previews_are_not_requested_without_a_worker(run: Run) -> None:
+    assert run("request-previews", PREVIEWS_ENABLED="false") == (1, "Error: there is no preview worker: PREVIEWS_ENABLED is false\n")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
@@ -236,7 +252,7 @@ def test_command_names_the_cause_when_it_cannot_use_the_database(
     url = make_url(settings.database_url.get_secret_value())
     unreachable = f"postgresql://app@{host}/{database}" if host else url.set(database=database).render_as_string(hide_password=False)
 
-    code, output = run(*command, text="a good password\n", DATABASE_URL=unreachable)
+    code, output = run(*command, text="a good password\n", DATABASE_URL=unreachable, PREVIEWS_ENABLED="true")
 
     assert code == 1
     assert message in output

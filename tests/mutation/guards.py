@@ -101,11 +101,13 @@ from lambda_app.services.files import (
     upload_verification,
     uploads,
 )
+from lambda_app.services.files.previews import PreviewService
 from lambda_app.services.files.quota import QuotaExceededError
 from lambda_app.services.files.upload_completion import FileNotAvailableError
 from lambda_app.services.notifications.settings import NotificationSettingService
 from lambda_app.services.sharing import shares
 from lambda_app.storage import content, signed_headers
+from lambda_preview import images
 from tests.mutation import behaviours
 from tests.mutation.edits import DropArgument, DropCheck, DropCondition, Edit, Read, Replace
 
@@ -1077,6 +1079,18 @@ GUARDS = (
         scans._require_superuser,
         (Replace(lambda _: None),),
         ("integration/handlers/test_scan_results.py::test_superuser_releases_a_false_alarm",),
+    ),
+    Guard(
+        "an image with too many pixels is not decoded for its preview",
+        images._require_decodable,
+        (Replace(lambda *_: None),),
+        ("unit/preview/test_decoder.py::test_image_with_too_many_pixels_is_not_decoded",),
+    ),
+    Guard(
+        "the preview of a file is for callers who may read the file",
+        PreviewService._sign,
+        (DropCheck(file_rows.NoSuchFileError, file_rows.FileForbiddenError),),
+        (f"{API}test_previews.py::test_preview_has_the_permissions_of_its_file",),
     ),
     Guard(
         "a webhook reaches public addresses only",

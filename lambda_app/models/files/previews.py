@@ -32,7 +32,7 @@ class FilePreview(Base):
     state: Mapped[str] = mapped_column(String(8))
     requested_at: Mapped[datetime]
     request_count: Mapped[int] = mapped_column(server_default=text("1"))
-    """How often the preview was requested. The sweep repeats a request without a result."""
+    """How often the preview was requested. The sweep repeats a request without a result, and makes the first one of an earlier file."""
     reason: Mapped[str | None] = mapped_column(String(20))
     """Why there is no preview, in the worker's words."""
     width: Mapped[int | None]

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import CTE, Insert, and_, insert, literal, select, update
+from sqlalchemy import CTE, Insert, and_, insert, literal, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
@@ -57,6 +58,35 @@ class PreviewRepository:
             .where(File.status == FileStatus.AVAILABLE, is_served())
         )
         return {preview.file_id: preview for preview in self._session.execute(query).scalars()}
+
+    def list_available(self, *, after: File | None, limit: int) -> list[tuple[File, bool]]:
+        """Return the available files whose content is served, oldest first, after `after`, and whether each has a preview's row."""
+        # Not only those without a row: a page reads as many files as it returns, however many have one.
+        query = select(File, FilePreview.file_id.is_not(None)).outerjoin(FilePreview, FilePreview.file_id == File.id)
+        query = query.where(File.status == FileStatus.AVAILABLE, is_served())
+        if after is not None:
+            last = tuple_(literal(after.created_at, File.created_at.type), literal(after.id, File.id.type))
+            query = query.where(tuple_(File.created_at, File.id) > last)
+        rows = self._session.execute(query.order_by(File.created_at, File.id).limit(limit))
+        return [(file, has_row) for file, has_row in rows]
+
+    def request_later(self, file_ids: Sequence[UUID]) -> int:
+        """Insert the pending previews of those files that are still available and have none, and commit. Returns how many these are.
+
+        They have not been requested yet. The time of their request is that of the file, so that the sweep finds them overdue.
+        """
+        found = select(File.id, literal(PreviewState.PENDING.value), File.created_at, literal(0)).where(
+            File.id.in_(file_ids), File.status == FileStatus.AVAILABLE
+        )
+        # Locked, so that the files are not deleted before the rows that refer to them are inserted.
+        rows = found.order_by(File.id).with_for_update(read=True, key_share=True)
+        statement = (
+            upsert(FilePreview)
+            .from_select(["file_id", "state", "requested_at", "request_count"], rows)
+            .on_conflict_do_nothing()
+            .returning(FilePreview.file_id)
+        )
+        return len(self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalars().all())
 
     def record(self, file_id: UUID, **result: Any) -> bool:
         """Store the result of a pending preview, and commit; False if the file has none or is being deleted."""

@@ -13,13 +13,14 @@ from lambda_app.repositories.files.files import FileForbiddenError, NoSuchFileEr
 from lambda_app.repositories.files.previews import PreviewedFile, PreviewRepository
 from lambda_app.schemas.files.previews import FailedReport, PreviewReport
 from lambda_app.services.files.files import READER_DOWNLOAD_URL_TTL_SECONDS
-from lambda_app.services.files.preview_requests import delete_previews
+from lambda_app.services.files.preview_requests import delete_previews, is_previewable
 from lambda_app.storage.keys import preview_keys, preview_result_key
 from lambda_app.storage.object_store import ObjectStore, PresignedRequest
 
 IMAGE_TYPE = "image/webp"
 IMAGE_NAME = "preview.webp"
 REPORT_MAX_BYTES = 4096
+PAGE_ROWS = 200
 
 _REPORT: TypeAdapter[PreviewReport] = TypeAdapter(PreviewReport)
 
@@ -36,7 +37,7 @@ class SignedPreview:
 
 
 class PreviewService:
-    """Records the results of the worker, and signs the images for callers who may read the file."""
+    """Requests previews of earlier files, records the results of the worker, and signs the images for callers who may read the file."""
 
     def __init__(self, *, previews: PreviewRepository, store: ObjectStore) -> None:
         self._previews = previews
@@ -69,6 +70,18 @@ class PreviewService:
         if not recorded and not self._previews.has_preview(file_id):
             delete_previews(self._store, [file_id])
         self._store.delete(preview_result_key(file_id))
+
+    def request_missing(self, *, limit: int) -> int:
+        """Request the previews of up to `limit` files that became available without a worker, oldest first; return how many.
+
+        The sweep sends the requests to the worker.
+        """
+        requested, last = 0, None
+        while requested < limit and (page := self._previews.list_available(after=last, limit=PAGE_ROWS)):
+            last = page[-1][0]
+            missing = [file.id for file, has_row in page if not has_row and is_previewable(file)][: limit - requested]
+            requested += self._previews.request_later(missing) if missing else 0
+        return requested
 
     def _sign_all(self, viewer: User | None, file_ids: Sequence[UUID], *, with_large: bool) -> list[SignedPreview | AppError]:
         found = self._previews.list_readable(file_ids, viewer)

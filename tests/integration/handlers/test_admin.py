@@ -16,9 +16,10 @@ def environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
     monkeypatch.setenv("SECRET_KEY", settings.secret_key.get_secret_value())
     monkeypatch.setenv("S3_BUCKET_NAME", settings.s3_bucket_name)
+    monkeypatch.setenv("PREVIEWS_ENABLED", "true")
 
 
-@pytest.mark.parametrize("command", ["purge", "recount-usage", "reencrypt-links", "verify-audit"])
+@pytest.mark.parametrize("command", ["purge", "recount-usage", "reencrypt-links", "request-previews", "verify-audit"])
 def test_command_returns_the_lines_that_it_prints(command: str, client: httpx.Client) -> None:
     result = admin.handler({"command": command}, None)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from lambda_preview import sandbox
+from lambda_preview import images, sandbox
 from lambda_preview.decoder import render
 from lambda_preview.failures import PreviewFailedError, Reason
 from lambda_preview.limits import BLOCK_BYTES, LARGE_MAX_BYTES, READ_LIMIT_BYTES, SMALL_MAX_BYTES
@@ -169,6 +169,20 @@ def test_hostile_file_has_no_preview(content: bytes, reason: Reason) -> None:
         in_child(content)
 
     assert failed.value.reason is reason
+
+
+@pytest.mark.parametrize("size", [(30_001, 1), (1, 30_001), (8_001, 8_000)])
+def test_image_with_too_many_pixels_is_not_decoded(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(_image: Image.Image, _pixels: int) -> Image.Image:
+        raise AssertionError
+
+    monkeypatch.setattr(images, "_as_displayed", decode)
+    content = samples.png_header(*size)
+
+    with pytest.raises(PreviewFailedError) as failed:
+        images.render_image(BlockFile(len(content), lambda offset, length: content[offset : offset + length]), "PNG")
+
+    assert failed.value.reason is Reason.TOO_LARGE
 
 
 def test_large_image_file_is_not_read() -> None:

@@ -5,18 +5,20 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
 from lambda_preview import sandbox, seccomp
 from lambda_preview.failures import PreviewFailedError, Reason
+from lambda_preview.limits import BLOCK_BYTES
 from lambda_preview.pipes import HEADER, LENGTH, READ, RENDERED, Rendered
 from tests.support import preview_samples as samples
 
 ROOT = Path(__file__).parents[3]
 WEBP = b"RIFF\x04\0\0\0WEBP"
 CONFINED = """
-import os, signal, socket, subprocess, sys, threading
+import fcntl, os, signal, socket, subprocess, sys, threading
 sys.path.insert(0, sys.argv[1])
 from lambda_preview import seccomp
 assert seccomp.install()
@@ -28,6 +30,7 @@ attempts = {
     "fork": os.fork,
     "execute": lambda: os.execv("/bin/true", ["true"]),
     "signal": lambda: os.kill(os.getppid(), 0),
+    "signal-by-pipe": lambda: fcntl.fcntl(1, fcntl.F_SETOWN, os.getppid()),
     "write": lambda: os.open("/tmp/preview-test", os.O_CREAT | os.O_WRONLY),
     "chdir": lambda: os.chdir("/"),
 }
@@ -116,6 +119,18 @@ def test_misbehaving_decoder_is_a_failure(monkeypatch: pytest.MonkeyPatch, code:
         run_child(monkeypatch, code, time_limit_seconds=0.3 if "sleep" in code else 20)
 
     assert failed.value.reason is reason
+
+
+def test_decoder_that_does_not_read_the_answer_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = HEADER.pack(READ, 0, BLOCK_BYTES)
+    code = f"import os, time; os.write(1, {request!r}); time.sleep(5)"
+
+    started_at = monotonic()
+    with pytest.raises(PreviewFailedError) as failed:
+        run_child(monkeypatch, code, size_bytes=BLOCK_BYTES, time_limit_seconds=0.5)
+
+    assert failed.value.reason is Reason.OUT_OF_LIMITS
+    assert monotonic() - started_at < 4
 
 
 @pytest.mark.parametrize(("offset", "length"), [(0, 0), (0, 101), (90, 11), (2**63, 1), (0, 2**31)])
