@@ -109,7 +109,8 @@ SECTIONS: Final = (
         frozenset({"s3_key", "upload_id", "guest_token_hash"})),
     Section("share_links", Share, lambda user_id: Share.owner_id == user_id, (Share.created_at, Share.id),
         frozenset({"token_hash", "encrypted_token", "hashed_password"}), (_files_of_share(), _recipients_of_share())),
-    Section("share_links_received", ShareRecipient, lambda user_id: ShareRecipient.user_id == user_id, (ShareRecipient.share_id,)),
+    Section("share_links_received", ShareRecipient,
+        lambda user_id: and_(ShareRecipient.user_id == user_id, ShareRecipient.is_pending.is_(False)), (ShareRecipient.share_id,)),
     Section("file_requests", FileRequest, lambda user_id: FileRequest.owner_id == user_id, (FileRequest.created_at, FileRequest.id),
         frozenset({"token_hash", "encrypted_token"})),
     Section("grants_given", FileGrant, lambda user_id: FileGrant.owner_id == user_id,
@@ -206,7 +207,8 @@ class ExportRepository:
     def claim(self, user_id: UUID, *, interval: timedelta, interval_after_failure: timedelta) -> datetime | None:
         """Record a request for an export and commit; return when the next one is allowed if this one is too early.
 
-        After an export that has failed, or that a malware scan withholds, the shorter interval applies. One statement, so that of two concurrent requests one is admitted.
+        After an export that has failed, or that a malware scan withholds, the shorter interval applies. One statement, so that of two
+        concurrent requests one is admitted.
         """
         now = clock.now()
         has_failed = exists(

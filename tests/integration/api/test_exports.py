@@ -201,6 +201,19 @@ def test_failed_export_can_be_requested_again_after_an_hour(client: httpx.Client
     assert read(client, owner)["status"] == "ready"
 
 
+def test_export_does_not_tell_which_links_wait_for_a_confirmed_address(
+    client: httpx.Client, services: Services, owner: Account, make_user: Callable[..., Account]
+) -> None:
+    waiting = make_user(is_verified=False)
+    file = make_file(client, owner)
+    share = make_share(client, owner, file["id"], audience="named", recipients=[waiting.email])
+    assert share["id"]
+    request(client, waiting)
+    build(services, waiting)
+
+    assert json.loads(download(read(client, waiting)).read("export.json"))["share_links_received"] == []
+
+
 def withhold(services: Services, file: dict[str, Any]) -> None:
     with services.engine.begin() as connection:
         connection.execute(text("UPDATE file SET scan_status = 'infected', is_withheld = true WHERE id = :id"), {"id": file["id"]})
