@@ -314,6 +314,7 @@ class Services:
             assertions=None if self.identity_keys is None else Assertions(self.identity_keys),
             identities=IdentityRepository(session),
             users=UserRepository(session),
+            invitations=InvitationRepository(session),
             session_rows=SessionRepository(session),
             factors=SecondFactorRepository(session),
             open_access=OpenAccessRepository(session),
@@ -326,6 +327,7 @@ class Services:
                 providers={provider.id: provider for provider in self.settings.identity_providers},
                 open_registration=self.settings.open_registration,
                 accepts_passwords=self.settings.password_sign_in,
+                invitations_by_users=self.settings.invitations_by_users,
             ),
         )
 

@@ -153,7 +153,7 @@ GUARDS = (
     Guard(
         "an invitation ends with the right of its inviter",
         invitation_rows.InvitationRepository.get_valid,
-        (Read(invitation_rows._in_force, instead=lambda: ()),),
+        (Read(invitation_rows._in_force, instead=lambda **_: ()),),
         (f"{API}test_invitations.py::test_invitation_that_is_not_in_force_creates_no_account",),
     ),
     Guard(

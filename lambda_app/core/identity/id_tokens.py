@@ -189,7 +189,8 @@ def _identity(claims: dict[str, Any], provider: IdentityProvider) -> Identity:
     # Providers write the claim as a boolean, a text or a number; anything else is not a confirmation.
     verified = claims.get(provider.email_verified_claim)
     is_verified = verified is True or (type(verified) is int and verified == 1) or verified in ("true", "1")
-    if not isinstance(email, str) or len(email) > EMAIL_MAX_LENGTH:
+    # Neither a NUL nor a lone surrogate can be stored.
+    if not isinstance(email, str) or len(email) > EMAIL_MAX_LENGTH or not email.isprintable():
         return Identity(subject, None, email_verified=False)
     return Identity(subject, email, email_verified=is_verified)
 

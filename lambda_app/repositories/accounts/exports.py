@@ -18,6 +18,7 @@ from lambda_app.core import clock
 from lambda_app.models import (
     ApiKey,
     Archive,
+    ArchiveFile,
     ArchiveStatus,
     AuditChainEvent,
     AuditEvent,
@@ -40,6 +41,7 @@ from lambda_app.models import (
     UserSession,
     Webhook,
 )
+from lambda_app.repositories.files.file_access import is_served
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
 PAGE_ROWS = 1000
@@ -107,7 +109,8 @@ SECTIONS: Final = (
         frozenset({"s3_key", "upload_id", "guest_token_hash"})),
     Section("share_links", Share, lambda user_id: Share.owner_id == user_id, (Share.created_at, Share.id),
         frozenset({"token_hash", "encrypted_token", "hashed_password"}), (_files_of_share(), _recipients_of_share())),
-    Section("share_links_received", ShareRecipient, lambda user_id: ShareRecipient.user_id == user_id, (ShareRecipient.share_id,)),
+    Section("share_links_received", ShareRecipient,
+        lambda user_id: and_(ShareRecipient.user_id == user_id, ShareRecipient.is_pending.is_(False)), (ShareRecipient.share_id,)),
     Section("file_requests", FileRequest, lambda user_id: FileRequest.owner_id == user_id, (FileRequest.created_at, FileRequest.id),
         frozenset({"token_hash", "encrypted_token"})),
     Section("grants_given", FileGrant, lambda user_id: FileGrant.owner_id == user_id,
@@ -156,6 +159,7 @@ NOT_EXPORTED: Final = {
     "archive_file": "the contents of zips",
     "upload_token_file": "links uploads to their token",
     "upload_hour": "totals of all users",
+    "file_preview": "made from the files",
     "tombstone": "ids of deleted files",
     "sweep_position": "state of the sweep",
     "audit_era": "state of the audit log",
@@ -197,17 +201,22 @@ class ExportRepository:
         )
         return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
 
+    def has_withheld_file(self, archive: Archive) -> bool:
+        """Whether a malware scan withholds a file of the export. A file that was deleted since is not withheld."""
+        return bool(self._session.execute(select(_has_withheld_file()).where(Archive.id == archive.id)).scalar_one_or_none())
+
     def claim(self, user_id: UUID, *, interval: timedelta, interval_after_failure: timedelta) -> datetime | None:
         """Record a request for an export and commit; return when the next one is allowed if this one is too early.
 
-        After a failed export, the shorter interval applies. One statement, so that of two concurrent requests one is admitted.
+        After an export that has failed, or that a malware scan withholds, the shorter interval applies. One statement, so that of two
+        concurrent requests one is admitted.
         """
         now = clock.now()
         has_failed = exists(
             select(Archive.id).where(
                 Archive.user_id == User.id,
                 Archive.is_export,
-                Archive.status == ArchiveStatus.FAILED,
+                or_(Archive.status == ArchiveStatus.FAILED, and_(Archive.status == ArchiveStatus.READY, _has_withheld_file())),
                 Archive.created_at >= User.export_requested_at,
             )
         )
@@ -219,14 +228,15 @@ class ExportRepository:
         statement = update(User).where(User.id == user_id, is_due).values(export_requested_at=now).returning(User.id)
         if self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None:
             return None
-        requested_at = self._session.execute(select(User.export_requested_at).where(User.id == user_id)).scalar_one_or_none()
-        return now + interval if requested_at is None else requested_at + interval
+        row = self._session.execute(select(User.export_requested_at, has_failed).where(User.id == user_id)).one_or_none()
+        requested_at, is_after_failure = row or (None, False)
+        return (requested_at or now) + (interval_after_failure if is_after_failure else interval)
 
     def list_files(self, user_id: UUID) -> Iterator[ExportedFile]:
-        """Yield the user's files whose content is stored, oldest first."""
+        """Yield the user's files whose content is stored and not withheld by a malware scan, oldest first."""
         section = next(section for section in SECTIONS if section.model is File)
         columns = [File.id, File.filename, File.size_bytes, File.created_at]
-        for rows in self._pages(section, user_id, columns, File.status.in_(WITH_OBJECT)):
+        for rows in self._pages(section, user_id, columns, File.status.in_(WITH_OBJECT), is_served()):
             yield from (ExportedFile(*row) for row in rows)
 
     def list_rows(self, section: Section, user_id: UUID) -> Iterator[dict[str, Any]]:
@@ -252,3 +262,8 @@ class ExportRepository:
                 after = rows[-1][:width]
             if len(rows) < PAGE_ROWS:
                 return
+
+
+def _has_withheld_file() -> ColumnElement[bool]:
+    """Whether a malware scan withholds a file of the row of `archive`."""
+    return exists().where(ArchiveFile.archive_id == Archive.id, File.id == ArchiveFile.file_id, ~is_served()).correlate(Archive)

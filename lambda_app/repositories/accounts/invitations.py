@@ -48,12 +48,15 @@ class InvitationRepository:
     def get_valid(self, token_hash: str, *, for_files: bool) -> Invitation | None:
         """Return the invitation of a token that is in force; None if there is none.
 
-        It is in force while the inviter may still invite. Without `for_files`, only invitations to create an account are.
+        It is in force while the inviter may still invite. Without `for_files`, only superusers may invite to a file.
         """
-        conditions = [Invitation.token_hash == token_hash, *_in_force()]
-        if not for_files:
-            conditions.append(Invitation.file_id.is_(None))
-        return self._session.execute(select(Invitation).where(*conditions)).scalar_one_or_none()
+        query = select(Invitation).where(Invitation.token_hash == token_hash, *_in_force(for_files=for_files))
+        return self._session.execute(query).scalar_one_or_none()
+
+    def admits(self, email: str, *, for_files: bool) -> bool:
+        """Whether an invitation that is in force admits a new account with this address."""
+        query = select(Invitation.id).where(Invitation.email == email, *_in_force(for_files=for_files)).limit(1)
+        return self._session.execute(query).scalar_one_or_none() is not None
 
     def renew(self, invitation_id: UUID, editor: User, *, token_hash: str, expires_at: datetime) -> Invitation | None:
         """Give the invitation a new token and audit it; None if the editor has no such invitation."""
@@ -113,8 +116,12 @@ def _managed_by(editor: User) -> ColumnElement[bool]:
     return Invitation.id.is_not(None) if editor.is_superuser else Invitation.inviter_id == editor.id
 
 
-def _in_force() -> tuple[ColumnElement[bool], ...]:
-    return Invitation.expires_at > clock.now(), is_by_permitted_inviter()
+def _in_force(*, for_files: bool) -> tuple[ColumnElement[bool], ...]:
+    conditions = Invitation.expires_at > clock.now(), is_by_permitted_inviter()
+    if for_files:
+        return conditions
+    is_by_superuser = exists(select(User.id).where(User.id == Invitation.inviter_id, User.is_superuser)).correlate(Invitation)
+    return *conditions, or_(Invitation.file_id.is_(None), is_by_superuser)
 
 
 def is_by_permitted_inviter() -> ColumnElement[bool]:

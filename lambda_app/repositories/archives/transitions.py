@@ -42,7 +42,7 @@ from lambda_app.models.archives import IS_CURRENT
 from lambda_app.repositories.accounts.exports import WITH_OBJECT
 from lambda_app.repositories.archives.archives import has_all_files
 from lambda_app.repositories.audit import audit_insert_for, audited_change, details_of
-from lambda_app.repositories.files.file_access import downloadable_by, link_is_live, reached_by
+from lambda_app.repositories.files.file_access import downloadable_by, is_served, link_is_live, reached_by
 from lambda_app.repositories.statements import OWN_TRANSACTION, json_parameter
 
 NUMBER_GRACE = timedelta(minutes=1)
@@ -187,7 +187,7 @@ class ArchiveTransitionRepository:
         permission = downloadable_by(user)
         if archive.is_export:
             # The document has the id of the archive in place of a file's, and the export contains the trash.
-            permission = and_(File.owner_id == user.id, File.status.in_(WITH_OBJECT))
+            permission = and_(File.owner_id == user.id, File.status.in_(WITH_OBJECT), is_served())
             positions = and_(positions, ArchiveFile.position > 0)
         query = select(has_all_files(permission, positions)).select_from(Archive).where(Archive.id == archive.id)
         return bool(self._session.execute(query).scalar_one_or_none())

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, Text, and_, delete, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -11,7 +11,7 @@ from lambda_app.core import clock
 from lambda_app.models import File, FileGrant, FileStatus, Invitation, ShareRecipient, User
 from lambda_app.models.sharing.grants import GRANTS_PER_FILE
 from lambda_app.repositories.accounts.invitations import is_by_permitted_inviter
-from lambda_app.repositories.audit import audit_insert_for
+from lambda_app.repositories.audit import audit_insert_for, details_of
 
 
 def is_confirmed(email: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -71,7 +71,9 @@ class NamedAccessRepository:
         added = insert(FileGrant).from_select(list(values), rows)
         changes = {"role": added.excluded.role, "email": added.excluded.email, "is_pending": False, "updated_at": now}
         granted = added.on_conflict_do_update(constraint="pk_file_grant", set_=changes).returning(*columns).cte("granted")
-        details = {"user_id": user_id, "by": "invitation"}
+        details = details_of(
+            by=literal("invitation", Text), **{name: granted.c[name] for name in ("user_id", "role", "owner_id", "is_pending")}
+        )
         logged = audit_insert_for(granted, "file.shared", kind="file", key="file_id", details=details)
         self._session.execute(select(literal(1)).add_cte(granted, logged.cte("logged")))
         self._session.execute(delete(Invitation).where(Invitation.email == email).execution_options(synchronize_session=False))

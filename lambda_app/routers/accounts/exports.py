@@ -48,7 +48,7 @@ def get_export(user: CurrentUserDep, exports: ExportsDep, response: Response) ->
     response.headers["Cache-Control"] = "no-store"
     if found is None:
         return ExportState(export=None)
-    state = AccountExport.model_validate(found.archive)
+    state = AccountExport.model_validate(found.archive).model_copy(update={"status": found.status, "error_code": found.error_code})
     if found.request is not None:
         state = state.model_copy(update={"download_url": found.request.url, "download_expires_at": found.request.expires_at})
     return ExportState(export=state)

@@ -105,7 +105,15 @@ def accept_invitation(acceptance: InvitationAcceptance, caller: CallerDep, invit
 @router.post(
     "/invitations/{invitation_id}/resend",
     response_model=Invitation,
-    responses=problem_responses("invitation_not_found", "invitations_closed", "too_many_invitation_mails", "mail_not_configured"),
+    responses=problem_responses(
+        "invitation_not_found",
+        "invitations_closed",
+        "email_not_verified",
+        "file_not_found",
+        "file_forbidden",
+        "too_many_invitation_mails",
+        "mail_not_configured",
+    ),
 )
 def resend_invitation(
     invitation_id: UUID, outgoing: OutgoingMailDep, user: CurrentUserDep, invitations: InvitationsDep

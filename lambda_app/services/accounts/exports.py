@@ -13,7 +13,7 @@ from lambda_app.repositories.accounts.exports import ExportRepository
 from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository, NumberTakenError
 from lambda_app.services.accounts.login_throttle import LoginThrottle, PasswordPurpose
 from lambda_app.services.accounts.second_factor import SecondFactorVerifier
-from lambda_app.services.archives.archives import CONTENT_TYPE, PART_SIZE_BYTES, REQUEUE_GRACE
+from lambda_app.services.archives.archives import CONTENT_TYPE, FILE_WITHHELD, PART_SIZE_BYTES, REQUEUE_GRACE
 from lambda_app.storage.keys import archive_key, archive_request_key
 from lambda_app.storage.object_store import ObjectStore, PresignedRequest
 
@@ -39,9 +39,11 @@ class TooManyExportsError(TooManyRequestsError):
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """An export, and the presigned download once it is ready."""
+    """An export, and the presigned download once it is ready. `status` and `error_code` replace those of the row."""
 
     archive: Archive
+    status: ArchiveStatus
+    error_code: str | None
     request: PresignedRequest | None = None
 
 
@@ -73,7 +75,8 @@ class ExportService:
         self._login_throttle.require_password(user, current_password, purpose=PasswordPurpose.CHANGE)
         self._second_factor.require(user, otp)
         current = self._exports.get_current(user.id)
-        if current is not None and current.status != ArchiveStatus.FAILED:
+        is_withheld = current is not None and self._is_withheld(current)
+        if current is not None and current.status != ArchiveStatus.FAILED and not is_withheld:
             if current.status == ArchiveStatus.QUEUED:
                 # The first notification of the worker may be lost.
                 self._store.put_marker(archive_request_key(current.id))
@@ -81,19 +84,30 @@ class ExportService:
         allowed_at = self._exports.claim(user.id, interval=EXPORT_INTERVAL, interval_after_failure=RETRY_INTERVAL)
         if allowed_at is not None:
             raise TooManyExportsError.until(allowed_at)
+        if current is not None and is_withheld:
+            # Otherwise it would be returned as the current one; the sweep deletes it.
+            self._transitions.withdraw(current.id)
         archive = self._queue(user)
         self._store.put_marker(archive_request_key(archive.id))
         return archive, Mail(to=user.email, subject="An export of your account was requested", text=_MAIL)
 
     def get(self, user: User) -> Export | None:
-        """Return the newest export of the user, with a presigned download if it is ready; None if there is none or it has expired."""
+        """Return the newest export of the user, with a presigned download if it is ready; None if there is none or it has expired.
+
+        The status is `failed` while a malware scan withholds one of its files.
+        """
         archive = self._exports.get_current(user.id)
         if archive is None:
             return None
+        if self._is_withheld(archive):
+            return Export(archive, ArchiveStatus.FAILED, FILE_WITHHELD)
         if archive.status != ArchiveStatus.READY:
-            return Export(archive)
+            return Export(archive, ArchiveStatus(archive.status), archive.error_code)
         request = self._store.presign_download(key=archive.s3_key, filename=archive.filename, content_type=CONTENT_TYPE)
-        return Export(archive, request)
+        return Export(archive, ArchiveStatus.READY, None, request)
+
+    def _is_withheld(self, archive: Archive) -> bool:
+        return archive.status == ArchiveStatus.READY and self._exports.has_withheld_file(archive)
 
     def _queue(self, user: User) -> Archive:
         now, archive_id = clock.now(), uuid4()

@@ -13,6 +13,7 @@ from lambda_app.core.mail import Mail
 from lambda_app.core.request_context import current_session_id
 from lambda_app.models import User, UserIdentity
 from lambda_app.repositories.accounts.identities import IdentityRepository, Subject
+from lambda_app.repositories.accounts.invitations import InvitationRepository
 from lambda_app.repositories.accounts.mail_allowances import MAIL_WINDOW
 from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
 from lambda_app.repositories.accounts.sessions import SessionRepository
@@ -66,6 +67,7 @@ class IdentityPolicy:
     providers: Mapping[str, IdentityProvider]
     open_registration: bool
     accepts_passwords: bool
+    invitations_by_users: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class IdentityService:
         assertions: Assertions | None,
         identities: IdentityRepository,
         users: UserRepository,
+        invitations: InvitationRepository,
         session_rows: SessionRepository,
         factors: SecondFactorRepository,
         open_access: OpenAccessRepository,
@@ -98,6 +101,7 @@ class IdentityService:
         self._assertions = assertions
         self._identities = identities
         self._users = users
+        self._invitations = invitations
         self._session_rows = session_rows
         self._factors = factors
         self._open_access = open_access
@@ -226,7 +230,7 @@ class IdentityService:
         return provider is not None and provider.issuer == identity.issuer
 
     def _register(self, assertion: Assertion, provider: IdentityProvider, email: str | None) -> SignedIn:
-        if email is None or not (self._policy.open_registration or provider.creates_accounts):
+        if email is None or not (self._policy.open_registration or provider.creates_accounts or self._is_invited(email)):
             raise NoAccountError
         if assertion.is_expired:
             raise BadAssertionError
@@ -248,7 +252,12 @@ class IdentityService:
         )
         self._users.add(user, action="user.registered")
         self._link(assertion, user, by="address")
+        self._named_access.activate(user.id, email=email)
         return self._sessions.open(user, details={"provider": provider.id})
+
+    def _is_invited(self, email: str) -> bool:
+        # The provider has proven who reads the address, as the token of the mail does.
+        return self._invitations.admits(email, for_files=self._policy.invitations_by_users)
 
     def _take_over(self, user: User) -> User:
         """Give an account with an unproven address to the person who has proven it, without anything that another person set up."""

@@ -38,7 +38,7 @@ _KIND = "invitation"
 _NEWEST_FIRST = FileOrder.of(Order.NEWEST_FIRST)
 
 # The mails contain no text that an inviter wrote, such as a file name: they could be used to send advertisements.
-_ACCOUNT_MAIL = """An administrator of {service} has invited you to create an account. Choose a password within seven days:
+_ACCOUNT_MAIL = """An administrator of {service} has invited you to create an account. {step} within seven days:
 
 {link}
 
@@ -48,7 +48,7 @@ _FILE_MAIL = """{inviter} wants to share a file with you. Accept the invitation 
 
 {link}
 
-If you have no account yet, you choose a password for a new one. If you do not know the sender, ignore this mail.
+{step} If you do not know the sender, ignore this mail.
 """
 
 
@@ -148,10 +148,7 @@ class InvitationService:
         if not self._by_users and not user.is_superuser:
             raise InvitationsClosedError
         self._require_mail()
-        if not user.email_verified:
-            # The mail names the sender by this address.
-            raise EmailNotVerifiedError("Confirm your own e-mail address before you invite people")
-        self._files.require_manageable(file_id, user)
+        self._require_may_share(user, file_id)
         if parameters.email == user.email:
             raise OwnFileError
         return self._send(user, parameters.email, file_id=file_id, role=parameters.role)
@@ -159,21 +156,26 @@ class InvitationService:
     def resend(self, user: User, invitation_id: UUID) -> SentInvitation:
         """Send the mail again with a new link; the earlier link becomes invalid.
 
-        Raises InvitationNotFoundError, InvitationsClosedError, MailNotConfiguredError, TooManyInvitationMailsError.
+        Nothing is sent for an invitation that could not be accepted, or that its inviter could not send now.
+
+        Raises InvitationNotFoundError, InvitationsClosedError, MailNotConfiguredError, EmailNotVerifiedError, NoSuchFileError,
+        FileForbiddenError, TooManyInvitationMailsError.
         """
         found = self._invitations.get(invitation_id, user)
         if found is None:
             raise InvitationNotFoundError
-        if not user.is_superuser and (not self._by_users or found.file_id is None):
+        inviter = self._users.require(found.inviter_id)
+        if not inviter.is_active or (not inviter.is_superuser and (not self._by_users or found.file_id is None)):
             raise InvitationsClosedError
         self._require_mail()
+        if found.file_id is not None:
+            self._require_may_share(inviter, found.file_id)
         self._count_mail(user, found.email)
         token = new_secret()
         expires_at = clock.now() + INVITATION_LIFETIME
         invitation = self._invitations.renew(invitation_id, user, token_hash=hash_secret(token), expires_at=expires_at)
         if invitation is None:
             raise InvitationNotFoundError
-        inviter = self._users.require(invitation.inviter_id)
         return SentInvitation(invitation, self._mail(inviter, invitation, token))
 
     def withdraw(self, user: User, invitation_id: UUID) -> None:
@@ -208,10 +210,11 @@ class InvitationService:
         email = invitation.email
         user = self._users.get_by_email(email)
         if user is None:
+            if not self._policy.accepts_passwords:
+                # A sign-in with a provider that has verified the address creates the account.
+                raise PasswordSignInClosedError
             if password is None:
                 raise PasswordRequiredError("Choose a password for your new account and send it as `password`")
-            if not self._policy.accepts_passwords:
-                raise PasswordSignInClosedError
             # The password is checked and hashed before the token is redeemed, so the reader can try again with the same link.
             user = self._accounts.register_invited(UserCreate(email=email, password=password))
         elif caller is None or caller.id != user.id:
@@ -251,10 +254,18 @@ class InvitationService:
         # Browsers do not send the fragment, so the token appears neither in the page's access log nor in a Referer header.
         link = f"{self._policy.public_url}/invitation#{urlencode({'token': token})}"
         if invitation.file_id is None:
-            text = _ACCOUNT_MAIL.format(service=self._policy.public_url, link=link)
+            step = "Choose a password" if self._policy.accepts_passwords else "Sign in with this address"
+            text = _ACCOUNT_MAIL.format(service=self._policy.public_url, step=step, link=link)
             return Mail(to=invitation.email, subject="You are invited to create an account", text=text, link=link)
-        text = _FILE_MAIL.format(inviter=inviter.email, link=link)
+        action = "choose a password for a new one" if self._policy.accepts_passwords else "sign in with this address first"
+        text = _FILE_MAIL.format(inviter=inviter.email, step=f"If you have no account yet, {action}.", link=link)
         return Mail(to=invitation.email, subject=f"{inviter.email} shares a file with you", text=text, link=link)
+
+    def _require_may_share(self, inviter: User, file_id: UUID) -> None:
+        if not inviter.email_verified:
+            # The mail names the sender by this address.
+            raise EmailNotVerifiedError("The inviter must confirm the own e-mail address before people are invited")
+        self._files.require_manageable(file_id, inviter)
 
     def _count_mail(self, user: User, email: str) -> None:
         requester = MailRequester(f"user|{user.id}", MAILS_BY_SUPERUSER if user.is_superuser else MAILS_BY_ACCOUNT)

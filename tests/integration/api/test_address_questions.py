@@ -246,6 +246,27 @@ def test_change_of_address_is_counted_together_with_failed_lookups(
         assert_problem(ask_by_change(client, user, owner.email), 429, "too_many_attempts")
 
 
+def test_offers_of_transfers_are_counted_together_with_failed_lookups(
+    client: httpx.Client, make_user: Callable[..., Account], owner: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PasswordHasher, "verify", lambda *_: True)
+    user = make_user()
+    file = make_file(client, user)
+
+    def offer(email: str) -> httpx.Response:
+        body = {"email": email, "current_password": user.password}
+        return client.post(f"{API}/users/{user.id}/transfer", json=body, headers=user.headers)
+
+    with time_machine.travel(clock.now(), tick=False):
+        for _ in range(FREE_ATTEMPTS_PER_ADDRESS + 1):
+            assert_problem(offer(new_address()), 404, "user_not_found")
+        # At the limit, known and unknown addresses get the same response, also from the other routes.
+        for email in (owner.email, new_address()):
+            assert_problem(offer(email), 429, "too_many_attempts")
+            granted = client.put(f"{API}/files/{file['id']}/grants", json={"email": email}, headers=user.headers)
+            assert_problem(granted, 429, "too_many_attempts")
+
+
 def test_repeated_change_to_one_address_and_to_the_own_address_is_possible(client: httpx.Client, make_user: Callable[..., Account]) -> None:
     user, moved = make_user(), new_address()
     for email in (user.email, moved, moved, moved):

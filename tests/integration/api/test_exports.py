@@ -16,6 +16,7 @@ from lambda_app.core.errors import AppError
 from lambda_app.factory import Services
 from lambda_app.models import Base, User
 from lambda_app.repositories.accounts.exports import NOT_EXPORTED, SECTIONS
+from lambda_app.repositories.archives.transitions import ArchiveTransitionRepository
 from lambda_app.storage.keys import archive_key, export_document_key
 from tests.support.accounts import Account, make_file, sha256_hex
 from tests.support.archives_api import run_worker
@@ -191,7 +192,9 @@ def test_failed_export_can_be_requested_again_after_an_hour(client: httpx.Client
     build(services, owner)
 
     assert (read(client, owner)["status"], read(client, owner)["error_code"]) == ("failed", "files_changed")
-    assert_problem(request(client, owner), 429, "too_many_exports")
+    refused = request(client, owner)
+    assert_problem(refused, 429, "too_many_exports")
+    assert 3500 < int(refused.headers["Retry-After"]) <= 3600
     client.delete(f"/api/v1/files/{file['id']}", headers=owner.headers)
     with services.engine.begin() as connection:
         earlier = "interval '61 minutes'"
@@ -199,6 +202,75 @@ def test_failed_export_can_be_requested_again_after_an_hour(client: httpx.Client
     assert request(client, owner).status_code == 202
     build(services, owner)
     assert read(client, owner)["status"] == "ready"
+
+
+def test_export_does_not_tell_which_links_wait_for_a_confirmed_address(
+    client: httpx.Client, services: Services, owner: Account, make_user: Callable[..., Account]
+) -> None:
+    waiting = make_user(is_verified=False)
+    file = make_file(client, owner)
+    share = make_share(client, owner, file["id"], audience="named", recipients=[waiting.email])
+    assert share["id"]
+    request(client, waiting)
+    build(services, waiting)
+
+    assert json.loads(download(read(client, waiting)).read("export.json"))["share_links_received"] == []
+
+
+def withhold(services: Services, file: dict[str, Any]) -> None:
+    with services.engine.begin() as connection:
+        connection.execute(text("UPDATE file SET scan_status = 'infected', is_withheld = true WHERE id = :id"), {"id": file["id"]})
+
+
+def test_export_leaves_out_files_that_a_malware_scan_withholds(client: httpx.Client, services: Services, owner: Account) -> None:
+    infected, clean = make_file(client, owner, filename="infected.txt"), make_file(client, owner, filename="clean.txt")
+    withhold(services, infected)
+    request(client, owner)
+    build(services, owner)
+
+    zipped = download(read(client, owner))
+
+    assert zipped.namelist() == ["export.json", "clean.txt"]
+    names = {row["id"]: row["zip_name"] for row in json.loads(zipped.read("export.json"))["files"]}
+    assert names == {infected["id"]: None, clean["id"]: "clean.txt"}
+
+
+def test_build_of_an_export_stops_when_a_file_is_found_infected(
+    client: httpx.Client, services: Services, owner: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = make_file(client, owner)
+    request(client, owner)
+    set_entries = ArchiveTransitionRepository.set_entries
+
+    def set_entries_before_the_result(*positional: Any, **named: Any) -> bool:
+        is_set = set_entries(*positional, **named)
+        withhold(services, file)
+        return is_set
+
+    monkeypatch.setattr(ArchiveTransitionRepository, "set_entries", set_entries_before_the_result)
+    build(services, owner)
+
+    assert (read(client, owner)["status"], read(client, owner)["error_code"]) == ("failed", "files_changed")
+
+
+def test_ready_export_is_closed_when_a_file_is_found_infected(client: httpx.Client, services: Services, owner: Account) -> None:
+    file = make_file(client, owner)
+    request(client, owner)
+    build(services, owner)
+    withhold(services, file)
+
+    state = read(client, owner)
+
+    assert (state["status"], state["error_code"], state["download_url"]) == ("failed", "file_withheld", None)
+    refused = request(client, owner)
+    assert_problem(refused, 429, "too_many_exports")
+    assert 3500 < int(refused.headers["Retry-After"]) <= 3600
+    with services.engine.begin() as connection:
+        earlier = "interval '61 minutes'"
+        connection.execute(text(f'UPDATE "user" SET export_requested_at = now() - {earlier} WHERE id = :id'), {"id": owner.id})  # noqa: S608 - a constant
+    assert request(client, owner).json()["status"] == "queued"
+    build(services, owner)
+    assert download(read(client, owner)).namelist() == ["export.json"]
 
 
 def test_export_is_charged_to_no_quota_and_no_limit_of_archives(client: httpx.Client, services: Services, owner: Account) -> None:

@@ -10,14 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 import time_machine
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from lambda_app.application import create_app, create_identity_app
 from lambda_app.core import clock
@@ -26,9 +26,9 @@ from lambda_app.core.identity.providers import IdentityProvider
 from lambda_app.core.security.totp import totp_code
 from lambda_app.core.settings import Settings
 from lambda_app.factory import IdentityServices, Services, identity_keys
-from lambda_app.models import AuditEvent, User, UserIdentity
+from lambda_app.models import AuditEvent, Invitation, User, UserIdentity
 from lambda_app.routers.http.gateway import GatewayHandler
-from tests.support.accounts import Account
+from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, MakeEvent, payload_v1, payload_v2
 from tests.support.identity import CLIENT_ID, at_hash, rsa_jwk, signed
 from tests.support.openid_provider import CLIENT_SECRET, MinimalProvider, minimal_provider
@@ -607,6 +607,59 @@ def test_closed_registration_creates_accounts_only_where_the_provider_may(site: 
     bearer(sign_in(allowed, allowed.browser()))
     site.provider.claims = {"sub": "x", "email": f"{uuid4()}@example.com.evil.org"}
     assert_problem(sign_in(allowed, allowed.browser()), 403, "no_account")
+
+
+def add_invitation(site: Site, inviter: Account, email: str, file_id: str | None = None) -> None:
+    now = clock.now()
+    with site.services.unit_of_work() as session:
+        invitation = Invitation(
+            id=uuid4(),
+            inviter_id=inviter.id,
+            email=email,
+            file_id=None if file_id is None else UUID(file_id),
+            role=None if file_id is None else "viewer",
+            token_hash=uuid4().hex * 2,
+            created_at=now,
+            sent_at=now,
+            expires_at=now + timedelta(days=1),
+        )
+        session.add(invitation)
+
+
+def test_new_account_of_a_provider_has_what_the_address_was_invited_to(site: Site, owner: Account, client: httpx.Client) -> None:
+    file = make_file(client, owner)
+    add_invitation(site, owner, site.provider.claims["email"], file["id"])
+    browser = site.browser()
+
+    credentials = bearer(sign_in(site, browser))
+
+    assert browser.get(f"{API}/files/{file['id']}", headers=credentials).status_code == 200
+
+
+@pytest.mark.parametrize("has_expired", [False, True])
+def test_invitation_admits_an_account_of_a_provider_where_registration_is_closed(site: Site, admin: Account, has_expired: bool) -> None:
+    closed, email = site.changed(open_registration=False), site.provider.claims["email"]
+    add_invitation(site, admin, email)
+    if has_expired:
+        with site.services.unit_of_work() as session:
+            session.execute(update(Invitation).where(Invitation.email == email).values(expires_at=clock.now()))
+        assert_problem(sign_in(closed, closed.browser()), 403, "no_account")
+        return
+
+    bearer(sign_in(closed, closed.browser()))
+
+    with site.services.unit_of_work() as session:
+        assert session.execute(select(Invitation).where(Invitation.email == email)).all() == []
+
+
+@pytest.mark.parametrize("by_users", [False, True])
+def test_invitation_of_a_user_admits_an_account_only_where_users_may_invite(
+    site: Site, owner: Account, client: httpx.Client, by_users: bool
+) -> None:
+    closed = site.changed(open_registration=False, invitations_by_users=by_users)
+    add_invitation(site, owner, site.provider.claims["email"], make_file(client, owner)["id"])
+
+    assert sign_in(closed, closed.browser()).status_code == (200 if by_users else 403)
 
 
 def test_provider_with_another_issuer_does_not_inherit_the_identities(site: Site, services: Services) -> None:

@@ -1,21 +1,27 @@
 """Invitations by mail: who may send them, what accepting them does, and what they reveal about an address."""
 
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
+from lambda_app.core import clock
 from lambda_app.core.errors import AppError
 from lambda_app.core.settings import Settings
-from lambda_app.models import User
+from lambda_app.models import AuditEvent, User
 from lambda_app.repositories.accounts.mail_allowances import MAILS_BY_ACCOUNT, MAILS_FOR_ADDRESS_BY_REQUESTER
+from lambda_app.repositories.events.dispatch import SealedEvent
 from lambda_app.schemas.accounts.invitations import FileInvitationCreate
 from lambda_app.services.accounts.invitations import TooManyInvitationsError
+from lambda_app.services.accounts.recovery import MailTokenSpentError
+from lambda_app.services.events.mapping import events_of
 from tests.support.accounts import Account, make_file, sign_in
 from tests.support.mailing import Mailing, mailing
 from tests.support.problems import assert_problem
@@ -224,6 +230,74 @@ def test_users_invite_only_where_the_server_allows_it(mail: Mailing, owner: Acco
 
     assert_problem(invite(mail, owner, address(), file), 403, "invitations_closed")
     assert mail.sent() == []
+
+
+def test_superuser_invites_to_a_file_where_users_may_not(mail: Mailing, admin: Account) -> None:
+    file, email = make_file(mail.client, admin), address()
+
+    assert invite(mail, admin, email, file).status_code == 201
+    assert accept(mail, mail.token(), password=PASSWORD).status_code == 200
+
+    assert grants_of(mail, admin, file) == [(email, "viewer", False)]
+
+
+def test_invitation_of_a_user_to_a_file_ends_with_the_setting(closed: Mailing, owner: Account) -> None:
+    invite(closed, owner, address(), make_file(closed.client, owner))
+    token = closed.token()
+    with closed.services.unit_of_work() as session:
+        settings = closed.services.settings.model_copy(update={"invitations_by_users": False})
+        with pytest.raises(MailTokenSpentError):
+            replace(closed.services, settings=settings).invitations(session).accept(token, caller=None, password=PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "code"),
+    [
+        ('UPDATE "user" SET email_verified_at = NULL WHERE id = :inviter', 403, "email_not_verified"),
+        ("UPDATE file SET owner_id = :other WHERE id = :file", 403, "file_forbidden"),
+        ('UPDATE "user" SET is_active = false WHERE id = :inviter', 403, "invitations_closed"),
+    ],
+)
+def test_mail_is_not_sent_again_for_what_the_inviter_could_not_send_now(
+    closed: Mailing, owner: Account, admin: Account, make_user: Callable[..., Account], change: str, status: int, code: str
+) -> None:
+    file = make_file(closed.client, owner)
+    invitation = invite(closed, owner, address(), file).json()
+    ids = {"inviter": owner.id, "file": file["id"], "other": make_user().id}
+    with closed.services.engine.begin() as connection:
+        connection.execute(text(change), {name: value for name, value in ids.items() if f":{name}" in change})
+
+    assert_problem(closed.client.post(f"{INVITATIONS}/{invitation['id']}/resend", headers=admin.headers), status, code)
+    assert len(closed.sent()) == 1
+
+
+def test_mails_name_no_password_where_passwords_are_closed(settings: Settings, tmp_path: Path, owner: Account, admin: Account) -> None:
+    with mailing(settings, tmp_path, password_sign_in=False, invitations_by_users=True) as made:
+        invite(made, admin, address())
+        invite(made, owner, address(), make_file(made.client, owner))
+
+        assert ["password" in body for body in made.mails()] == [False, False]
+        assert_problem(accept(made, made.token()), 403, "password_sign_in_closed")
+
+
+def test_accepted_invitation_is_an_event_of_owner_and_recipient(closed: Mailing, owner: Account) -> None:
+    file = make_file(closed.client, owner)
+    invite(closed, owner, address(), file, role="editor")
+    account = accept(closed, closed.token(), password=PASSWORD).json()
+
+    with closed.services.unit_of_work() as session:
+        query = select(AuditEvent.details).where(AuditEvent.subject == f"file:{file['id']}", AuditEvent.action == "file.shared")
+        (details,) = session.execute(query).scalars()
+
+    assert json.loads(details or "") == {
+        "user_id": account["id"],
+        "role": "editor",
+        "owner_id": str(owner.id),
+        "is_pending": False,
+        "by": "invitation",
+    }
+    shared = SealedEvent(1, 1, 1, clock.now(), "file.shared", None, f"file:{file['id']}", details, None)
+    assert [event.owner_id for event in events_of(shared, {})] == [owner.id, UUID(account["id"])]
 
 
 def test_only_the_owner_with_a_confirmed_address_invites_to_a_file(

@@ -85,6 +85,11 @@ def _rsa_signature(text: str) -> str:
     return base64.urlsafe_b64encode(RSA_KEY.sign(text.encode(), PKCS1v15(), SHA256())).decode().rstrip("=")
 
 
+@pytest.mark.parametrize("email", ["a\x00@example.com", "\ud800@example.com", "a\n@example.com", 7, ["a@example.com"], "a" * 400])
+def test_address_that_cannot_be_stored_counts_as_none(email: object) -> None:
+    assert verify(_encoded(claims(email=email))) == Identity("person-1", None, email_verified=False)
+
+
 def test_unsigned_token_is_refused() -> None:
     for algorithm in ("none", "None", "NONE", ""):
         header = base64.urlsafe_b64encode(json.dumps({"alg": algorithm, "kid": "r1"}).encode()).decode().rstrip("=")
