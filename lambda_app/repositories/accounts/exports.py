@@ -159,7 +159,6 @@ NOT_EXPORTED: Final = {
     "archive_file": "the contents of zips",
     "upload_token_file": "links uploads to their token",
     "upload_hour": "totals of all users",
-    "file_preview": "made from the files",
     "tombstone": "ids of deleted files",
     "sweep_position": "state of the sweep",
     "audit_era": "state of the audit log",
