@@ -32,6 +32,7 @@ from tests.support.accounts import Account
 from tests.support.gateway import GatewayTransport, MakeEvent, payload_v1, payload_v2
 from tests.support.identity import CLIENT_ID, at_hash, rsa_jwk, signed
 from tests.support.openid_provider import CLIENT_SECRET, MinimalProvider, minimal_provider
+from tests.support.other_ways import has_other_ways, open_other_ways
 from tests.support.problems import assert_problem, assert_unauthenticated
 from tests.support.second_factor import current_step, set_up
 
@@ -536,8 +537,9 @@ def test_unproven_address_leads_to_no_account(site: Site, owner: Account, provid
     assert site.identities(owner.email) == []
 
 
-def test_takeover_removes_everything_that_a_squatter_set_up(site: Site, make_user: Callable[..., Account]) -> None:
-    squatter = make_user(is_verified=False)
+def test_takeover_removes_everything_that_a_squatter_set_up(site: Site, make_user: Callable[..., Account], client: httpx.Client) -> None:
+    squatter, friend = make_user(is_verified=False), make_user()
+    offered = open_other_ways(client, site.services, squatter, friend)
     attacker = site.browser()
     mallory = make_session(attacker, squatter)
     site.provider.claims = {"sub": f"mallory-{uuid4()}", "email": squatter.email}
@@ -560,6 +562,8 @@ def test_takeover_removes_everything_that_a_squatter_set_up(site: Site, make_use
         assert_unauthenticated(attacker.get(ME, headers=credentials))
     assert_problem(attacker.post(SESSION, json={"email": squatter.email, "password": squatter.password}), 401, "bad_credentials")
     assert [identity.provider for identity in site.identities(squatter.email)] == ["trusted"]
+    assert not has_other_ways(site.services, squatter)
+    assert_problem(client.post(f"{API}/transfers/{offered}/accept", headers=friend.headers), 409, "transfer_closed")
     site.provider.claims = mallorys
     assert_problem(sign_in(site, attacker, "other"), 403, "no_account")
 
