@@ -39,6 +39,8 @@ class OwnershipTransfer(Base):
     from_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
     to_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
     status: Mapped[str] = mapped_column(String(16))
+    token_epoch: Mapped[int]
+    """The `token_epoch` of the giver at the offer. A reset of the password, for example, makes the offer invalid."""
     moved_files: Mapped[int] = mapped_column(server_default=text("0"))
     moved_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     is_blocked: Mapped[bool] = mapped_column(server_default=text("false"))

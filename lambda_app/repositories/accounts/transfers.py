@@ -48,9 +48,10 @@ class OwnershipTransferRepository:
         self._session = session
 
     def add(self, transfer: OwnershipTransfer) -> OwnershipTransfer | None:
-        """Add a transfer and audit it; None if the account has an open one. One that has expired is replaced."""
+        """Add a transfer and audit it; None if the account has an open one. One that cannot be accepted any more is replaced."""
         now = clock.now()
-        expired = OwnershipTransfer.from_id == transfer.from_id, *_is_requested(), OwnershipTransfer.expires_at <= now
+        is_invalid = or_(OwnershipTransfer.expires_at <= now, OwnershipTransfer.token_epoch != transfer.token_epoch)
+        expired = OwnershipTransfer.from_id == transfer.from_id, *_is_requested(), is_invalid
         ended = update(OwnershipTransfer).where(*expired).values(status=TransferStatus.DECLINED, ended_at=now)
         self._session.execute(ended.execution_options(synchronize_session=False))
         values = {column.key: value for column in OwnershipTransfer.__table__.c if (value := getattr(transfer, column.key)) is not None}

@@ -45,11 +45,11 @@ def offer_transfer(
 
     Users hand over their own files, superusers those of any account. Needs the caller's own password.
     """
-    offered, mail = transfers.offer(
+    offered, mails = transfers.offer(
         user, user_id, recipient=parameters.email, current_password=parameters.current_password, otp=parameters.otp
     )
     if services.settings.can_send_mail:
-        outgoing.add(mail)
+        outgoing.add(*mails)
     return _shown(offered)
 
 

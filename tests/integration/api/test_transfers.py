@@ -127,6 +127,45 @@ def test_ended_offer_cannot_be_accepted(client: httpx.Client, services: Services
     assert offer(client, owner, heir.email).status_code == 201
 
 
+@pytest.mark.parametrize("event", ["reset", "sign_out", "disabled", "closed_by_superuser"])
+def test_offer_ends_with_the_sessions_of_the_giver(
+    client: httpx.Client, services: Services, owner: Account, heir: Account, admin: Account, event: str
+) -> None:
+    file = make_file(client, owner)
+    transfer_id = offered(client, owner, heir)
+
+    if event == "reset":
+        with services.unit_of_work() as session:
+            services.users(session).reset_password(owner.email, "chosen by the operator")
+    elif event == "sign_out":
+        assert client.post("/api/v1/login/logout-everywhere", headers=owner.headers).status_code == 204
+    elif event == "disabled":
+        assert client.put(f"/api/v1/users/{owner.id}", json={"is_active": False}, headers=admin.headers).status_code == 200
+    else:
+        client.request("DELETE", f"/api/v1/users/{owner.id}", json={"current_password": admin.password}, headers=admin.headers)
+
+    assert_problem(accept(client, heir, transfer_id), 409, "transfer_closed")
+    assert owner_of(services, file) == owner.id
+    # An offer that is not valid any more does not have to be withdrawn first.
+    renewed = offer(client, owner, heir.email, by=admin)
+    assert renewed.status_code == 201, renewed.text
+    assert accept(client, heir, renewed.json()["id"]).json()["status"] == "done"
+
+
+@pytest.mark.parametrize("offered_by", ["owner", "superuser"])
+def test_files_of_an_account_that_its_owner_closed_can_be_accepted(
+    client: httpx.Client, services: Services, owner: Account, heir: Account, admin: Account, offered_by: str
+) -> None:
+    file = make_file(client, owner)
+    transfer_id = offered(client, owner, heir) if offered_by == "owner" else None
+    closed = client.request("DELETE", "/api/v1/users/me", json={"current_password": owner.password}, headers=owner.headers)
+    assert closed.status_code in (200, 202), closed.text
+    transfer_id = transfer_id or offer(client, owner, heir.email, by=admin).json()["id"]
+
+    assert accept(client, heir, transfer_id).json()["status"] == "done"
+    assert owner_of(services, file) == heir.id
+
+
 def test_offer_needs_password_and_second_factor(client: httpx.Client, owner: Account, heir: Account) -> None:
     assert_problem(offer(client, owner, heir.email, current_password="wrong password"), 403, "current_password_required")
     _, codes = set_up(client, owner)
@@ -218,12 +257,15 @@ def test_quotas_stay_exact_while_both_accounts_upload_and_files_move(
     assert usage["files_count"] <= 8
 
 
-def test_transfer_is_audited_and_the_recipient_receives_a_mail(mail: Mailing, owner: Account, heir: Account, admin: Account) -> None:
+def test_transfer_is_audited_and_both_accounts_receive_a_mail(mail: Mailing, owner: Account, heir: Account, admin: Account) -> None:
     file = make_file(mail.client, owner)
     transfer_id = offered(mail.client, owner, heir)
     accept(mail.client, heir, transfer_id)
 
-    assert [(to, owner.email in body) for to, body in mail.sent()] == [(heir.email, True)]
+    assert [(to, owner.email in body, heir.email in body) for to, body in mail.sent()] == [
+        (heir.email, True, False),
+        (owner.email, False, True),
+    ]
     subjects = (f"ownership_transfer:{transfer_id}", f"file:{file['id']}")
     found = [mail.client.get("/api/v1/admin/audit", params={"subject": subject}, headers=admin.headers).json() for subject in subjects]
     assert [event["action"] for event in found[0]] == ["ownership.transferred", "ownership.accepted", "ownership.offered"]

@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("from_id", sa.Uuid(), nullable=False),
         sa.Column("to_id", sa.Uuid(), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("token_epoch", sa.Integer(), nullable=False),
         sa.Column("moved_files", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("moved_bytes", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("is_blocked", sa.Boolean(), server_default=sa.text("false"), nullable=False),
