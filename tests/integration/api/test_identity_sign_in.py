@@ -10,14 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 import time_machine
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from lambda_app.application import create_app, create_identity_app
 from lambda_app.core import clock
@@ -25,8 +25,11 @@ from lambda_app.core.identity import http as provider_http
 from lambda_app.core.identity.providers import IdentityProvider
 from lambda_app.core.security.totp import totp_code
 from lambda_app.core.settings import Settings
+from lambda_app.db.engine import create_database_engine
 from lambda_app.factory import IdentityServices, Services, identity_keys
 from lambda_app.models import AuditEvent, User, UserIdentity
+from lambda_app.repositories.accounts.identities import IdentityRepository
+from lambda_app.repositories.sharing.open_access import OpenAccessRepository
 from lambda_app.routers.http.gateway import GatewayHandler
 from tests.support.accounts import Account
 from tests.support.gateway import GatewayTransport, MakeEvent, payload_v1, payload_v2
@@ -656,7 +659,70 @@ def test_sign_in_cancels_the_deletion_of_the_account_only_if_asked_to(site: Site
     bearer(sign_in(site, browser, keep_account=True))
 
 
+def change_before(monkeypatch: pytest.MonkeyPatch, method: tuple[type, str], site: Site, user_id: UUID, **columns: Any) -> None:
+    """Change columns of the account in another transaction, just before the method runs."""
+    original = getattr(*method)
+
+    def changed(*arguments: Any, **options: Any) -> Any:
+        # The request occupies the only connection of the site.
+        engine = create_database_engine(site.settings)
+        with engine.begin() as connection:
+            connection.execute(update(User).where(User.id == user_id).values(**columns))
+        engine.dispose()
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(*method, changed)
+
+
+@pytest.mark.parametrize(
+    ("columns", "status", "code"),
+    [
+        ({"email": "moved-away@example.com"}, 401, "bad_assertion"),
+        ({"token_epoch": User.token_epoch + 1}, 401, "bad_assertion"),
+        ({"is_superuser": True}, 403, "no_account"),
+        ({"is_active": False}, 403, "no_account"),
+    ],
+    ids=["address", "sessions", "superuser", "disabled"],
+)
+def test_account_that_changes_meanwhile_is_not_taken_over(
+    site: Site, make_user: Callable[..., Account], monkeypatch: pytest.MonkeyPatch, columns: dict[str, Any], status: int, code: str
+) -> None:
+    squatter = make_user(is_verified=False)
+    if "email" in columns:
+        columns = {"email": f"{uuid4()}@example.com"}
+    site.provider.claims["email"] = squatter.email
+    change_before(monkeypatch, (OpenAccessRepository, "close_all"), site, squatter.id, **columns)
+
+    assert_problem(sign_in(site, site.browser()), status, code)
+
+    with site.services.unit_of_work() as session:
+        user = session.get_one(User, squatter.id)
+        assert (user.email_verified_at, user.hashed_password is None) == (None, False)
+
+
+@pytest.mark.parametrize("column", ["email", "token_epoch"])
+def test_account_that_changes_meanwhile_is_not_linked(site: Site, owner: Account, monkeypatch: pytest.MonkeyPatch, column: str) -> None:
+    site.provider.claims["email"] = owner.email
+    values = {"email": f"{uuid4()}@example.com", "token_epoch": User.token_epoch + 1}
+    change_before(monkeypatch, (IdentityRepository, "use_assertion"), site, owner.id, **{column: values[column]})
+
+    assert_problem(sign_in(site, site.browser()), 401, "bad_assertion")
+    with site.services.unit_of_work() as session:
+        assert session.execute(select(UserIdentity).where(UserIdentity.user_id == owner.id)).first() is None
+
+
 # Linking, unlinking and proofs
+
+
+def test_ended_session_cannot_link_an_identity(site: Site, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = site.browser()
+    credentials = make_session(browser, owner)
+    assertion = at_provider(site, browser, "other", purpose="link")
+    browser.post(PROOF, json={"current_password": owner.password}, headers=credentials)
+    change_before(monkeypatch, (IdentityRepository, "use_assertion"), site, owner.id, token_epoch=User.token_epoch + 1)
+
+    assert_unauthenticated(browser.post(IDENTITIES, json={"assertion": assertion}, headers=credentials))
+    assert site.identities(owner.email) == []
 
 
 def test_user_links_and_unlinks_an_identity_with_a_fresh_proof(site: Site, owner: Account) -> None:
