@@ -571,20 +571,29 @@ def test_takeover_removes_everything_that_a_squatter_set_up(site: Site, make_use
     assert_problem(sign_in(site, attacker, "other"), 403, "no_account")
 
 
-def test_reset_by_mail_of_an_unproven_account_removes_linked_identities(site: Site, make_user: Callable[..., Account]) -> None:
-    owner = make_user(is_verified=False)
+@pytest.mark.parametrize("way", ["mail", "mail_to_unproven", "operator", "superuser"])
+def test_reset_of_the_password_removes_linked_identities(site: Site, make_user: Callable[..., Account], admin: Account, way: str) -> None:
+    owner = make_user(is_verified=way != "mail_to_unproven")
     browser = site.browser()
     session_of_owner = make_session(browser, owner)
     browser.post(PROOF, json={"current_password": owner.password}, headers=session_of_owner)
     browser.post(IDENTITIES, json={"assertion": at_provider(site, browser, "other", purpose="link")}, headers=session_of_owner)
     assert len(site.identities(owner.email)) == 1
-    with site.services.unit_of_work() as session:
-        recovery = replace(site.services, settings=site.settings.model_copy(update={"mail_from": "a@example.com"})).recovery(session)
-        mail = recovery.start_password_reset(owner.email)
-    assert mail is not None
-    assert mail.link is not None
-    with site.services.unit_of_work() as session:
-        site.services.recovery(session).complete_password_reset(mail.link.partition("token=")[2], "another good password")
+    new = "another good password"
+    if way == "operator":
+        with site.services.unit_of_work() as session:
+            site.services.users(session).reset_password(owner.email, new)
+    elif way == "superuser":
+        change = {"password": new, "current_password": admin.password}
+        assert browser.put(f"{API}/users/{owner.id}", json=change, headers=admin.headers).status_code == 200
+    else:
+        with site.services.unit_of_work() as session:
+            recovery = replace(site.services, settings=site.settings.model_copy(update={"mail_from": "a@example.com"})).recovery(session)
+            mail = recovery.start_password_reset(owner.email)
+        assert mail is not None
+        assert mail.link is not None
+        with site.services.unit_of_work() as session:
+            site.services.recovery(session).complete_password_reset(mail.link.partition("token=")[2], new)
 
     assert site.identities(owner.email) == []
 
@@ -712,6 +721,16 @@ def test_account_that_changes_meanwhile_is_not_linked(site: Site, owner: Account
 
 
 # Linking, unlinking and proofs
+
+
+def test_change_of_the_own_password_keeps_linked_identities(site: Site, owner: Account) -> None:
+    browser = site.browser()
+    site.provider.claims["email"] = owner.email
+    credentials = bearer(sign_in(site, browser))
+    change = {"password": "another good password", "current_password": owner.password}
+    assert browser.put(ME, json=change, headers=credentials).status_code == 200
+
+    assert len(site.identities(owner.email)) == 1
 
 
 def test_ended_session_cannot_link_an_identity(site: Site, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
