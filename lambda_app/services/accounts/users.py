@@ -228,8 +228,8 @@ class UserService:
         loses_role = changes.get("is_superuser") is False
         if not (loses_role or is_verified or is_reset):
             return {}
-        # Locked first, so that no link, grant or identity is created meanwhile, and because the account must be locked before the end of the
-        # audit log.
+        # Locked first, so that no link, grant or identity is created meanwhile, and because the account must be locked before the end
+        # of the audit log.
         user = self._users.lock(user_id)
         if is_verified:
             self._named_access.activate(user_id, email=changes.get("email", user.email))

@@ -1,6 +1,6 @@
 """Ownership transfers: who may offer and accept them, what moves, and that quotas stay exact."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -10,8 +10,10 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from lambda_app.db.engine import create_database_engine
 from lambda_app.factory import Services
-from lambda_app.models import User
+from lambda_app.models import OwnershipTransfer, User
+from lambda_app.repositories.accounts.transfers import OwnershipTransferRepository
 from lambda_app.schemas.files.files import FileCreate
 from lambda_app.services.files.quota import QuotaExceededError
 from lambda_app.storage.keys import object_key
@@ -229,6 +231,30 @@ def test_move_in_batches_stops_at_the_quota_and_the_sweep_continues(
     done = client.get(TRANSFERS, headers=owner.headers).json()[0]
     assert (done["status"], done["moved_files"], done["is_blocked"]) == ("done", 5, False)
     assert_quota_is_exact(services, (owner.id, heir.id))
+
+
+def test_transfer_is_not_done_when_the_files_of_one_batch_end_meanwhile(
+    client: httpx.Client, services: Services, owner: Account, heir: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambda_app.repositories.accounts.transfers.BATCH_FILES", 1)
+    older, newer = make_file(client, owner), make_file(client, owner)
+    transfer_id = offered(client, owner, heir)
+    original = OwnershipTransferRepository._lock_files
+
+    def ended(self: OwnershipTransferRepository, transfer: OwnershipTransfer, ids: Sequence[UUID]) -> list[Any]:
+        # The request occupies the only connection of the application.
+        engine = create_database_engine(services.settings)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE file SET status = 'deleting' WHERE id = :id"), {"id": newer["id"]})
+        engine.dispose()
+        return original(self, transfer, ids)
+
+    monkeypatch.setattr(OwnershipTransferRepository, "_lock_files", ended)
+
+    done = accept(client, heir, transfer_id).json()
+
+    assert (done["status"], done["moved_files"]) == ("done", 1)
+    assert owner_of(services, older) == heir.id
 
 
 def test_quotas_stay_exact_while_both_accounts_upload_and_files_move(
