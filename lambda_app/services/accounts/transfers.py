@@ -138,6 +138,8 @@ class TransferService:
             id=uuid4(),
             from_id=user_id,
             to_id=recipient_id,
+            from_email=giver.email,
+            to_email=recipient,
             status=TransferStatus.REQUESTED,
             token_epoch=_epoch_of(giver),
             created_at=now,

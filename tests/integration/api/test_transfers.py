@@ -76,7 +76,7 @@ def test_files_links_and_requests_move_and_nothing_else_does(
     done = accept(client, heir, transfer_id)
 
     assert done.status_code == 200, done.text
-    expected = {"status": "done", "moved_files": 3, "moved_bytes": 3, "left_files": 1, "left_bytes": 5, "is_blocked": False}
+    expected = {"status": "done", "moved_files": 3, "moved_bytes": 3, "left_files": None, "left_bytes": None, "is_blocked": False}
     assert {name: done.json()[name] for name in expected} == expected
     assert [owner_of(services, file) for file in files] == [heir.id] * 3
     for file in files:
@@ -127,6 +127,23 @@ def test_ended_offer_cannot_be_accepted(client: httpx.Client, services: Services
     assert_problem(accept(client, heir, transfer_id), 409, "transfer_closed")
     assert owner_of(services, file) == owner.id
     assert offer(client, owner, heir.email).status_code == 201
+
+
+def test_transfer_shows_the_addresses_of_the_offer_and_no_storage_after_its_end(
+    client: httpx.Client, services: Services, owner: Account, heir: Account
+) -> None:
+    make_file(client, owner)
+    transfer_id = offered(client, owner, heir)
+    set_columns(services, owner, email=f"{owner.id}@later.example.com")
+    set_columns(services, heir, email=f"{heir.id}@later.example.com")
+    names = ("from_email", "to_email", "left_files", "left_bytes")
+
+    (waiting,) = client.get(TRANSFERS, headers=heir.headers).json()
+    assert client.post(f"{TRANSFERS}/{transfer_id}/decline", headers=heir.headers).status_code == 204
+    (ended,) = client.get(TRANSFERS, headers=heir.headers).json()
+
+    assert [waiting[name] for name in names[:3]] == [owner.email, heir.email, 1]
+    assert [ended[name] for name in names] == [owner.email, heir.email, None, None]
 
 
 @pytest.mark.parametrize("event", ["reset", "sign_out", "disabled", "closed_by_superuser"])

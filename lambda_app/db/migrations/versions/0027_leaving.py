@@ -19,6 +19,8 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.Column("from_id", sa.Uuid(), nullable=False),
         sa.Column("to_id", sa.Uuid(), nullable=False),
+        sa.Column("from_email", sa.String(254), nullable=False),
+        sa.Column("to_email", sa.String(254), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("token_epoch", sa.Integer(), nullable=False),
         sa.Column("moved_files", sa.Integer(), server_default=sa.text("0"), nullable=False),
