@@ -273,6 +273,7 @@ class Services:
         """The user service of one unit of work."""
         return UserService(
             users=UserRepository(session),
+            identities=IdentityRepository(session),
             shares=ShareRepository(session),
             passwords=self.passwords,
             login_throttle=self._login_throttle(session),

@@ -413,10 +413,12 @@ class World:
         """Create a transfer of a new user's files to the owner."""
         now, transfer_id, giver_id = clock.now(), uuid4(), uuid4()
         times = {"created_at": now, "expires_at": now + timedelta(days=1)}
+        giver_email = f"{giver_id}@example.com"
+        values = {"from_email": giver_email, "to_email": self.owner.email, "token_epoch": 0, "status": "requested", **times}
         with self._services.unit_of_work() as session:
-            session.add(User(id=giver_id, email=f"{giver_id}@example.com", hashed_password="x", created_at=now, updated_at=now))
+            session.add(User(id=giver_id, email=giver_email, hashed_password="x", created_at=now, updated_at=now))
             session.flush()
-            session.add(OwnershipTransfer(id=transfer_id, from_id=giver_id, to_id=self.owner.id, status="requested", **times))
+            session.add(OwnershipTransfer(id=transfer_id, from_id=giver_id, to_id=self.owner.id, **values))
         return str(transfer_id)
 
     def request(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from lambda_app.models.accounts.users import EMAIL_MAX_LENGTH
 from lambda_app.models.base import Base
 
 
@@ -38,7 +39,12 @@ class OwnershipTransfer(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     from_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
     to_id: Mapped[UUID] = mapped_column(ForeignKey("user.id", ondelete="CASCADE"))
+    from_email: Mapped[str] = mapped_column(String(EMAIL_MAX_LENGTH))
+    """The addresses of both accounts at the offer. A later address of one account is not shown to the other."""
+    to_email: Mapped[str] = mapped_column(String(EMAIL_MAX_LENGTH))
     status: Mapped[str] = mapped_column(String(16))
+    token_epoch: Mapped[int]
+    """The `token_epoch` of the giver at the offer. A reset of the password, for example, makes the offer invalid."""
     moved_files: Mapped[int] = mapped_column(server_default=text("0"))
     moved_bytes: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     is_blocked: Mapped[bool] = mapped_column(server_default=text("false"))

@@ -48,9 +48,10 @@ class OwnershipTransferRepository:
         self._session = session
 
     def add(self, transfer: OwnershipTransfer) -> OwnershipTransfer | None:
-        """Add a transfer and audit it; None if the account has an open one. One that has expired is replaced."""
+        """Add a transfer and audit it; None if the account has an open one. One that cannot be accepted any more is replaced."""
         now = clock.now()
-        expired = OwnershipTransfer.from_id == transfer.from_id, *_is_requested(), OwnershipTransfer.expires_at <= now
+        is_invalid = or_(OwnershipTransfer.expires_at <= now, OwnershipTransfer.token_epoch != transfer.token_epoch)
+        expired = OwnershipTransfer.from_id == transfer.from_id, *_is_requested(), is_invalid
         ended = update(OwnershipTransfer).where(*expired).values(status=TransferStatus.DECLINED, ended_at=now)
         self._session.execute(ended.execution_options(synchronize_session=False))
         values = {column.key: value for column in OwnershipTransfer.__table__.c if (value := getattr(transfer, column.key)) is not None}
@@ -135,7 +136,8 @@ class OwnershipTransferRepository:
             transfer = self.lock(transfer_id)
             if transfer is None or transfer.status != TransferStatus.MOVING:
                 return False
-            files = self._lock_files(transfer)
+            picked = self._pick_files(transfer)
+            files = self._lock_files(transfer, picked)
             accounts = self._lock_accounts(transfer)
             giver, recipient = accounts.get(transfer.from_id), accounts.get(transfer.to_id)
             if giver is None or recipient is None or not recipient.is_active:
@@ -151,7 +153,7 @@ class OwnershipTransferRepository:
                 moved.append(file)
             if moved:
                 self._move(transfer, [file.id for file in moved], size_bytes=sum(file.size_bytes for file in moved))
-            if not files:
+            if not picked:
                 self._set(transfer, {"status": TransferStatus.DONE, "ended_at": clock.now(), "is_blocked": False})
                 self._audit(transfer, "ownership.transferred", {"files": transfer.moved_files, "bytes": transfer.moved_bytes})
                 return False
@@ -171,11 +173,17 @@ class OwnershipTransferRepository:
         has_ended = and_(OwnershipTransfer.expires_at < ended_before, OwnershipTransfer.status != TransferStatus.MOVING)
         return delete_in_batches(self._session, OwnershipTransfer, has_ended)
 
-    def _lock_files(self, transfer: OwnershipTransfer) -> list[Any]:
-        is_movable = File.owner_id == transfer.from_id, File.status.in_(MOVABLE), File.created_at <= transfer.accepted_at
-        picked = select(File.id).where(*is_movable).order_by(File.created_at.desc(), File.id.desc()).limit(BATCH_FILES)
-        ids = list(self._session.execute(picked).scalars())
-        query = select(File.id, File.size_bytes).where(File.id.in_(ids), *is_movable).order_by(File.id).with_for_update(key_share=True)
+    def _pick_files(self, transfer: OwnershipTransfer) -> list[UUID]:
+        query = select(File.id).where(*_is_movable(transfer)).order_by(File.created_at.desc(), File.id.desc()).limit(BATCH_FILES)
+        return list(self._session.execute(query).scalars())
+
+    def _lock_files(self, transfer: OwnershipTransfer, ids: Sequence[UUID]) -> list[Any]:
+        query = (
+            select(File.id, File.size_bytes)
+            .where(File.id.in_(ids), *_is_movable(transfer))
+            .order_by(File.id)
+            .with_for_update(key_share=True)
+        )
         # Locked files that a concurrent request has ended are left out. Another batch finds the next ones.
         return list(self._session.execute(query)) if ids else []
 
@@ -216,6 +224,10 @@ def _with_accounts() -> Any:
     giver, recipient = aliased(User, name="giver"), aliased(User, name="recipient")
     query = select(OwnershipTransfer, giver, recipient).join(giver, giver.id == OwnershipTransfer.from_id)
     return query.join(recipient, recipient.id == OwnershipTransfer.to_id)
+
+
+def _is_movable(transfer: OwnershipTransfer) -> tuple[ColumnElement[bool], ...]:
+    return File.owner_id == transfer.from_id, File.status.in_(MOVABLE), File.created_at <= transfer.accepted_at
 
 
 def _is_requested() -> tuple[ColumnElement[bool], ...]:

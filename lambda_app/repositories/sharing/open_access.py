@@ -6,11 +6,25 @@ from sqlalchemy import Delete, Update, delete, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
-from lambda_app.models import Archive, ArchiveStatus, File, FileGrant, FileRequest, Share
+from lambda_app.models import (
+    Archive,
+    ArchiveStatus,
+    File,
+    FileGrant,
+    FileRequest,
+    Invitation,
+    OwnershipTransfer,
+    Share,
+    TransferStatus,
+    Webhook,
+)
 
 
 class OpenAccessRepository:
-    """Revokes the links and file requests of an account, withdraws its grants, and makes its public files private."""
+    """Revokes the links and file requests of an account, and makes its public files private.
+
+    It also withdraws grants, invitations and the offer of all files, and deletes webhooks.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -18,12 +32,17 @@ class OpenAccessRepository:
     def close_all(self, user_id: UUID) -> dict[str, int]:
         """Close all of it within the caller's transaction; return how much of each kind was closed.
 
-        Lock order: links, archives, files, grants, file requests. The user comes later, as in the transitions of files.
+        Lock order: transfers, links, archives, files, grants, file requests, invitations, webhooks. The user comes later, as in the
+        transitions of files. The acceptance of a transfer locks the transfer first, and then accounts and links.
         """
         now = clock.now()
         of_links = (Archive.holder_id == user_id, Archive.share_id.is_not(None), Archive.status != ArchiveStatus.DELETING)
+        is_open = OwnershipTransfer.status.in_((TransferStatus.REQUESTED.value, TransferStatus.MOVING.value))
         revoked = {"revoked_at": now, "encrypted_token": None}
         steps: dict[str, Update | Delete] = {
+            "transfers": update(OwnershipTransfer)
+            .where(OwnershipTransfer.from_id == user_id, is_open)
+            .values(status=TransferStatus.DECLINED, ended_at=now),
             "shares": update(Share).where(Share.owner_id == user_id, Share.revoked_at.is_(None)).values(revoked),
             "archives": update(Archive).where(*of_links).values(status=ArchiveStatus.DELETING, lease_id=None, updated_at=now),
             "public_files": update(File)
@@ -31,6 +50,8 @@ class OpenAccessRepository:
             .values(is_public=False, updated_at=now, revision=File.revision + 1),
             "grants": delete(FileGrant).where(FileGrant.owner_id == user_id),
             "file_requests": update(FileRequest).where(FileRequest.owner_id == user_id, FileRequest.revoked_at.is_(None)).values(revoked),
+            "invitations": delete(Invitation).where(Invitation.inviter_id == user_id),
+            "webhooks": delete(Webhook).where(Webhook.owner_id == user_id),
         }
         return {kind: self._execute(statement) for kind, statement in steps.items()}
 

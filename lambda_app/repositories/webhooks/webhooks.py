@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
+from lambda_app.core.errors import NotAuthenticatedError
 from lambda_app.db.session import own_transaction
 from lambda_app.models import User, Webhook
 from lambda_app.repositories.audit import AuditRepository, audited_change
@@ -22,10 +23,16 @@ class WebhookRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, webhook: Webhook, *, webhooks_max: int) -> bool:
-        """Insert the webhook and commit; False if its owner has `webhooks_max`. The lock on the user makes the limit exact."""
+    def add(self, webhook: Webhook, *, owner_epoch: int, webhooks_max: int) -> bool:
+        """Insert the webhook and commit; False if its owner has `webhooks_max`. The lock on the user makes the limit exact.
+
+        `owner_epoch` is the user's `token_epoch` when the request was authenticated. Raises NotAuthenticatedError if the credentials of
+        the request have ended since.
+        """
         with own_transaction(self._session):
-            self._session.execute(select(User.id).where(User.id == webhook.owner_id).with_for_update(key_share=True))
+            owner = select(User.id).where(User.id == webhook.owner_id, User.token_epoch == owner_epoch, User.is_active)
+            if self._session.execute(owner.with_for_update(key_share=True)).one_or_none() is None:
+                raise NotAuthenticatedError
             count = select(func.count()).select_from(Webhook).where(Webhook.owner_id == webhook.owner_id)
             if self._session.execute(count).scalar_one() >= webhooks_max:
                 return False

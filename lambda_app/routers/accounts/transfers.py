@@ -7,6 +7,7 @@ from fastapi import Request, Response
 from lambda_app.dependencies.auth import CurrentUserDep
 from lambda_app.dependencies.mail import OutgoingMailDep
 from lambda_app.dependencies.services import ServicesDep, TransfersDep
+from lambda_app.models import TransferStatus
 from lambda_app.routers.http.paging import CursorQuery, LimitQuery, set_page_headers
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.router import Router
@@ -45,11 +46,11 @@ def offer_transfer(
 
     Users hand over their own files, superusers those of any account. Needs the caller's own password.
     """
-    offered, mail = transfers.offer(
+    offered, mails = transfers.offer(
         user, user_id, recipient=parameters.email, current_password=parameters.current_password, otp=parameters.otp
     )
     if services.settings.can_send_mail:
-        outgoing.add(mail)
+        outgoing.add(*mails)
     return _shown(offered)
 
 
@@ -95,11 +96,12 @@ def withdraw_transfer(transfer_id: UUID, user: CurrentUserDep, transfers: Transf
 
 def _shown(found: OfferedTransfer) -> Transfer:
     row, giver = found.transfer, found.giver
-    columns = ("id", "from_id", "to_id", "status", "moved_files", "moved_bytes", "is_blocked", "created_at", "expires_at", "ended_at")
+    columns = ("id", "from_id", "from_email", "to_id", "to_email", "status", "moved_files", "moved_bytes", "is_blocked")
+    times = ("created_at", "expires_at", "ended_at")
+    is_open = row.status in (TransferStatus.REQUESTED, TransferStatus.MOVING)
     return Transfer(
-        **{name: getattr(row, name) for name in columns},
-        from_email=giver.email,
-        to_email=found.recipient.email,
-        left_files=giver.files_count,
-        left_bytes=giver.bytes_used,
+        **{name: getattr(row, name) for name in columns + times},
+        # After the end, the storage of one account is no concern of the other.
+        left_files=giver.files_count if is_open else None,
+        left_bytes=giver.bytes_used if is_open else None,
     )

@@ -27,16 +27,16 @@ class Transfer(ResponseModel):
 
     id: UUID = Field(description="Id of the transfer.")
     from_id: UUID = Field(description="The account whose files are handed over.")
-    from_email: str = Field(description="Its address.")
+    from_email: str = Field(description="Its address at the offer.")
     to_id: UUID = Field(description="The account that receives them.")
-    to_email: str = Field(description="Its address.")
+    to_email: str = Field(description="Its address at the offer.")
     status: TransferStatus = Field(
         description="Whether it waits for the recipient, moves files, is done, or has been declined, withdrawn or has expired."
     )
     moved_files: int = Field(description="Number of files that have been moved.")
     moved_bytes: int = Field(description="Their total size.")
-    left_files: int = Field(description="Number of files that the first account has now.")
-    left_bytes: int = Field(description="Their total size.")
+    left_files: int | None = Field(description="Number of files that the first account has now; null once the transfer has ended.")
+    left_bytes: int | None = Field(description="Their total size; null once the transfer has ended.")
     is_blocked: bool = Field(description="Whether the next files do not fit into the recipient's quota. They are moved once they do.")
     created_at: Timestamp = Field(description="When it was offered.")
     expires_at: Timestamp = Field(description="Until when it can be accepted.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError, NotFoundError, PermissionDeniedError
+from lambda_app.core.errors import ConflictError, NotAuthenticatedError, NotFoundError, PermissionDeniedError
 from lambda_app.core.identity.assertions import CODE_LIFETIME, Assertion, Assertions, BadAssertionError, Purpose
 from lambda_app.core.identity.id_tokens import Identity
 from lambda_app.core.identity.providers import IdentityProvider
@@ -78,6 +78,15 @@ class IdentitySignIn:
     mail: Mail | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Proven:
+    """What an account was like when it was found by the address that the assertion proves."""
+
+    email: str
+    token_epoch: int
+    is_confirmed: bool
+
+
 class IdentityService:
     """Turns assertions into sessions, links and proofs."""
 
@@ -131,6 +140,7 @@ class IdentityService:
         if not (user.is_active or user.deletion_is_own) or (is_takeover and user.is_superuser):
             self._login_throttle.record_refused_sign_in(user, reason="disabled" if not user.is_active else "unproven")
             raise NoAccountError
+        proven = _Proven(email or user.email, user.token_epoch, is_confirmed=not is_takeover)
         if not is_takeover:
             self._require_timely(assertion, user)
             user = self._sessions.require_admitted(user, otp=otp, keeps_account=keeps_account)
@@ -140,21 +150,25 @@ class IdentityService:
         if found is not None:
             self._identities.record_use(found[0].id, email=assertion.identity.email)
             return IdentitySignIn(self._sessions.open(user, details={"provider": provider.id}), None)
-        user = self._take_over(user) if is_takeover else self._lock_with_address(user, is_proven=True)
+        user = self._take_over(user, proven) if is_takeover else self._lock_with_address(user, proven)
         self._link(assertion, user, by="address")
         return IdentitySignIn(self._sessions.open(user, details={"provider": provider.id}), _linked_mail(user, provider))
 
     def link(self, user: User, token: str, *, binding: str | None) -> tuple[UserIdentity, Mail]:
         """Link the identity of an assertion to the signed-in account; return it, and the mail to the owner.
 
-        Raises FreshSignInRequiredError, BadAssertionError, IdentityTakenError, TooManyIdentitiesError, UnavailableError.
+        Raises FreshSignInRequiredError, BadAssertionError, IdentityTakenError, TooManyIdentitiesError, NotAuthenticatedError,
+        UnavailableError.
         """
         self._require_fresh_proof(user)
         assertion, provider = self._read(token, binding=binding, purpose=Purpose.LINK)
         if assertion.is_expired:
             raise BadAssertionError
         self._use(assertion)
-        self._users.lock(user.id)
+        # A reset of the password ends the sessions and removes the identities. A request that it overtakes must not link another one.
+        epoch = user.token_epoch
+        if self._users.lock(user.id).token_epoch != epoch:
+            raise NotAuthenticatedError
         if len(self._identities.list_of(user.id)) >= IDENTITIES_MAX_COUNT:
             raise TooManyIdentitiesError
         return self._link(assertion, user, by="user"), _linked_mail(user, provider)
@@ -259,11 +273,13 @@ class IdentityService:
         # The provider has proven who reads the address, as the token of the mail does.
         return self._invitations.admits(email, for_files=self._policy.invitations_by_users)
 
-    def _take_over(self, user: User) -> User:
+    def _take_over(self, user: User, proven: _Proven) -> User:
         """Give an account with an unproven address to the person who has proven it, without anything that another person set up."""
         # Before the account is locked: transitions of files lock the file first.
         closed = self._open_access.close_all(user.id)
-        self._lock_with_address(user, is_proven=False)
+        locked = self._lock_with_address(user, proven)
+        if locked.is_superuser or not (locked.is_active or locked.deletion_is_own):
+            raise NoAccountError
         self._factors.clear(user.id, action="second_factor.reset")
         removed = self._identities.remove_all(user.id)
         self._named_access.activate(user.id, email=user.email)
@@ -277,10 +293,11 @@ class IdentityService:
         }
         return self._users.update(user.id, changes, action="user.taken_over", details=details, ends_sessions=True)
 
-    def _lock_with_address(self, user: User, *, is_proven: bool) -> User:
-        # The address, or whether it is proven, may have changed since the account was found.
+    def _lock_with_address(self, user: User, proven: _Proven) -> User:
+        """Lock the account that was found by its address. Raises BadAssertionError if it has changed since."""
+        # `lock` changes `user`, so the values from before are passed separately.
         locked = self._users.lock(user.id)
-        if locked.email != user.email or locked.email_verified != is_proven:
+        if _Proven(locked.email, locked.token_epoch, is_confirmed=locked.email_verified) != proven:
             raise BadAssertionError
         return locked
 

@@ -110,7 +110,9 @@ class RecoveryService:
         return mail or PLACEHOLDER
 
     def complete_password_reset(self, token: str, password: str) -> None:
-        """Set the new password, confirm the address and end every session. Raises MailTokenSpentError, WeakPasswordError.
+        """Set the new password, confirm the address, remove the linked identities and end every session.
+
+        Raises MailTokenSpentError, WeakPasswordError.
 
         If the address was not confirmed before, another person may have registered it: everything that the account opened to others
         is closed too.
@@ -186,7 +188,7 @@ class RecoveryService:
             raise PasswordSignInClosedError
 
     def _take_over(self, user: User, token: str, purpose: MailPurpose, password: str) -> None:
-        """Redeem the token, set the password, confirm the address and end every session."""
+        """Redeem the token, set the password, confirm the address, remove the linked identities and end every session."""
         # A weak password is refused before the token is redeemed, so the user can try again with the same link.
         validate_password_strength(password, email=user.email)
         hashed_password = self._passwords.hash(password)
@@ -195,8 +197,8 @@ class RecoveryService:
             # Before the account is locked: transitions of files lock the file first.
             details["closed"] = self._open_access.close_all(user.id)
         self._redeem(token, purpose)
-        if user.email_verified_at is None:
-            details["identities"] = self._identities.remove_all(user.id)
+        # Another person may have linked them. The owner links them again; a provider that is trusted for addresses does so by itself.
+        details["identities"] = self._identities.remove_all(user.id)
         self._mail_tokens.invalidate_all(user.id, MailPurpose.RESET_PASSWORD)
         self._named_access.activate(user.id, email=user.email)
         changes = {"hashed_password": hashed_password, "email_verified_at": user.email_verified_at or clock.now()}

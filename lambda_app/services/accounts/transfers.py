@@ -33,6 +33,11 @@ _MAIL = """{giver} wants to hand all files of an account over to you: {files} fi
 Sign in and open the settings to accept or decline. If you do nothing, the offer expires in seven days.
 """
 
+_GIVERS_MAIL = """All files of your account were offered to {recipient}: {files} files, {size} bytes. They move if the recipient accepts.
+
+If neither you nor an administrator did this, choose a new password: that makes the offer invalid. You can also withdraw it in the settings.
+"""
+
 
 class TransferNotFoundError(NotFoundError):
     """The caller has no transfer with this id that the caller can change so."""
@@ -109,8 +114,8 @@ class TransferService:
 
     def offer(
         self, editor: User, user_id: UUID, *, recipient: str, current_password: str | None, otp: str | None
-    ) -> tuple[FoundTransfer, Mail | None]:
-        """Offer all files of the account to the account with the address `recipient`; return the mail to it, if one may be sent.
+    ) -> tuple[FoundTransfer, list[Mail]]:
+        """Offer all files of the account to the account with the address `recipient`; return the mails to both, if they may be sent.
 
         The editor's own account, or any account for a superuser, also one that is going to be deleted.
 
@@ -133,17 +138,17 @@ class TransferService:
             id=uuid4(),
             from_id=user_id,
             to_id=recipient_id,
+            from_email=giver.email,
+            to_email=recipient,
             status=TransferStatus.REQUESTED,
+            token_epoch=_epoch_of(giver),
             created_at=now,
             expires_at=now + TRANSFER_LIFETIME,
         )
-        requester = MailRequester(f"user|{editor.id}", MAILS_BY_ACCOUNT)
-        may_mail = self._allowances.consume("transfer", email=recipient, requester=requester)
+        mails = self._mails(editor, giver, recipient)
         if self._transfers.add(transfer) is None:
             raise TransferOpenError
-        text = _MAIL.format(giver=giver.email, files=f"{giver.files_count:,}", size=f"{giver.bytes_used:,}")
-        mail = Mail(to=recipient, subject="Files are offered to you", text=text) if may_mail else None
-        return self._require(transfer.id), mail
+        return self._require(transfer.id), mails
 
     def page(self, user: User, *, limit: int, after: Cursor | None) -> TransferPage:
         """Return one page of the transfers from and to the user, newest first. Raises MalformedRequestError."""
@@ -168,7 +173,9 @@ class TransferService:
         transfer, giver, recipient = found
         now = clock.now()
         is_gone = giver.deletion_at is not None and giver.deletion_at <= now
-        if transfer.status != TransferStatus.REQUESTED or transfer.expires_at <= now or is_gone:
+        # The offer ends with the sessions of the giver, who may not be the person who made it.
+        is_stale = transfer.token_epoch != _epoch_of(giver)
+        if transfer.status != TransferStatus.REQUESTED or transfer.expires_at <= now or is_gone or is_stale:
             raise TransferClosedError
         quota = self._mover.default_quota.of(recipient)
         if recipient.bytes_used + giver.bytes_used > quota.bytes or recipient.files_count + giver.files_count > quota.files:
@@ -185,8 +192,25 @@ class TransferService:
         if not self._transfers.end(transfer_id, *conditions, action="ownership.withdrawn"):
             raise TransferNotFoundError
 
+    def _mails(self, editor: User, giver: User, recipient: str) -> list[Mail]:
+        requester = MailRequester(f"user|{editor.id}", MAILS_BY_ACCOUNT)
+        facts = {"giver": giver.email, "recipient": recipient, "files": f"{giver.files_count:,}", "size": f"{giver.bytes_used:,}"}
+        mails = (
+            ("transfer", Mail(to=recipient, subject="Files are offered to you", text=_MAIL.format(**facts))),
+            (
+                "transfer_offered",
+                Mail(to=giver.email, subject="Your files are offered to another account", text=_GIVERS_MAIL.format(**facts)),
+            ),
+        )
+        return [mail for kind, mail in mails if self._allowances.consume(kind, email=mail.to, requester=requester)]
+
     def _require(self, transfer_id: UUID) -> FoundTransfer:
         found = self._transfers.get(transfer_id)
         if found is None:
             raise TransferNotFoundError
         return found
+
+
+def _epoch_of(giver: User) -> int:
+    # Users may close their account after the offer, which ends their sessions. A disabled or closed account stays as it is.
+    return giver.token_epoch - (1 if giver.deletion_at is not None and giver.deletion_is_own else 0)

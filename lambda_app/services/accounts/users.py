@@ -10,6 +10,7 @@ from lambda_app.core.errors import ConflictError, NotFoundError, PermissionDenie
 from lambda_app.core.security.password_rules import validate_password_strength
 from lambda_app.core.security.passwords import PasswordHasher
 from lambda_app.models import User
+from lambda_app.repositories.accounts.identities import IdentityRepository
 from lambda_app.repositories.accounts.mail_allowances import MAIL_WINDOW
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.sharing.named_access import NamedAccessRepository
@@ -75,6 +76,7 @@ class UserService:
         self,
         *,
         users: UserRepository,
+        identities: IdentityRepository,
         shares: ShareRepository,
         passwords: PasswordHasher,
         login_throttle: LoginThrottle,
@@ -87,6 +89,7 @@ class UserService:
         accepts_passwords: bool,
     ) -> None:
         self._users = users
+        self._identities = identities
         self._shares = shares
         self._passwords = passwords
         self._login_throttle = login_throttle
@@ -131,7 +134,9 @@ class UserService:
         return self._create(registration, is_superuser=True, is_confirmed=True)
 
     def reset_password(self, email: str, password: str) -> User:
-        """Set a new password and end all sessions of the account. For the operator's command line only.
+        """Set a new password, remove the linked identities and end all sessions of the account.
+
+        For the operator's command line only.
 
         Raises NotFoundError, WeakPasswordError.
         """
@@ -140,7 +145,10 @@ class UserService:
             raise NotFoundError("User not found", code="user_not_found")
         validate_password_strength(password, email=user.email)
         changes = {"hashed_password": self._passwords.hash(password)}
-        return self._users.update(user.id, changes, action="password.reset", details={"by": "operator"}, ends_sessions=True)
+        # Locked first, so that no request of an ended session links another identity meanwhile.
+        self._users.lock(user.id)
+        details = {"by": "operator", "identities": self._identities.remove_all(user.id)}
+        return self._users.update(user.id, changes, action="password.reset", details=details, ends_sessions=True)
 
     def page_users(self, viewer: User, filters: UserFilter, *, skip: int, limit: int, after: Cursor | None) -> UserPage:
         """Return one page of accounts in order of registration; superusers only. Raises PermissionDeniedError, MalformedRequestError."""
@@ -206,22 +214,28 @@ class UserService:
         # Ended sessions and API keys stay invalid when a disabled account is enabled again. A change of the role ends them too: a key
         # must not gain power by a promotion, nor keep its scopes through a demotion and the next promotion.
         ends_sessions = "hashed_password" in changes or changes.get("is_active") is False or "is_superuser" in changes or must_verify
-        self._change_access(user_id, changes, is_verified=bool(is_verified))
+        is_reset = not is_self and "hashed_password" in changes
+        details |= self._change_access(user_id, changes, is_verified=bool(is_verified), is_reset=is_reset)
         user = self._users.update(user_id, changes, action=action, details=details, ends_sessions=ends_sessions)
         return AccountChange(user, previous_email)
 
-    def _change_access(self, user_id: UUID, changes: Mapping[str, Any], *, is_verified: bool) -> None:
-        """Give effect to what waits for a confirmed address, and revoke the links that need a role that the account loses."""
+    def _change_access(self, user_id: UUID, changes: Mapping[str, Any], *, is_verified: bool, is_reset: bool) -> dict[str, int]:
+        """Give effect to what waits for a confirmed address, and revoke the links that need a role that the account loses.
+
+        A reset of the password removes the linked identities, because another person may have linked them. Returns details for the audit
+        log.
+        """
         loses_role = changes.get("is_superuser") is False
-        if not loses_role and not is_verified:
-            return
-        # Locked first, so that no link or grant is created meanwhile, and because the account must be locked before the end of the
-        # audit log.
+        if not (loses_role or is_verified or is_reset):
+            return {}
+        # Locked first, so that no link, grant or identity is created meanwhile, and because the account must be locked before the end
+        # of the audit log.
         user = self._users.lock(user_id)
         if is_verified:
             self._named_access.activate(user_id, email=changes.get("email", user.email))
         if loses_role:
             self._shares.revoke_all_that_need_superuser(user_id)
+        return {"identities": self._identities.remove_all(user_id)} if is_reset else {}
 
     def _refuse_role_change(self, editor: User, changes: Mapping[str, Any], *, is_self: bool) -> None:
         if changes.keys() & QUOTA_FIELDS and not editor.is_superuser:

@@ -68,7 +68,10 @@ class WebhookService:
         self._allow_loopback = allow_loopback
 
     def create(self, user: User, parameters: WebhookCreate) -> WebhookSecret:
-        """Create a webhook. Raises MalformedRequestError, PermissionDeniedError, TooManyWebhooksError, UnavailableError."""
+        """Create a webhook.
+
+        Raises MalformedRequestError, PermissionDeniedError, TooManyWebhooksError, NotAuthenticatedError, UnavailableError.
+        """
         self._require_url(parameters.url)
         if parameters.for_all_users and not user.is_superuser:
             raise PermissionDeniedError
@@ -86,7 +89,7 @@ class WebhookService:
             created_at=now,
             updated_at=now,
         )
-        if not self._webhooks.add(webhook, webhooks_max=WEBHOOKS_PER_USER):
+        if not self._webhooks.add(webhook, owner_epoch=user.token_epoch, webhooks_max=WEBHOOKS_PER_USER):
             raise TooManyWebhooksError
         return WebhookSecret(webhook, secret)
 

@@ -25,13 +25,17 @@ from lambda_app.core.identity import http as provider_http
 from lambda_app.core.identity.providers import IdentityProvider
 from lambda_app.core.security.totp import totp_code
 from lambda_app.core.settings import Settings
+from lambda_app.db.engine import create_database_engine
 from lambda_app.factory import IdentityServices, Services, identity_keys
 from lambda_app.models import AuditEvent, Invitation, User, UserIdentity
+from lambda_app.repositories.accounts.identities import IdentityRepository
+from lambda_app.repositories.sharing.open_access import OpenAccessRepository
 from lambda_app.routers.http.gateway import GatewayHandler
 from tests.support.accounts import Account, make_file
 from tests.support.gateway import GatewayTransport, MakeEvent, payload_v1, payload_v2
 from tests.support.identity import CLIENT_ID, at_hash, rsa_jwk, signed
 from tests.support.openid_provider import CLIENT_SECRET, MinimalProvider, minimal_provider
+from tests.support.other_ways import has_other_ways, open_other_ways
 from tests.support.problems import assert_problem, assert_unauthenticated
 from tests.support.second_factor import current_step, set_up
 
@@ -536,8 +540,9 @@ def test_unproven_address_leads_to_no_account(site: Site, owner: Account, provid
     assert site.identities(owner.email) == []
 
 
-def test_takeover_removes_everything_that_a_squatter_set_up(site: Site, make_user: Callable[..., Account]) -> None:
-    squatter = make_user(is_verified=False)
+def test_takeover_removes_everything_that_a_squatter_set_up(site: Site, make_user: Callable[..., Account], client: httpx.Client) -> None:
+    squatter, friend = make_user(is_verified=False), make_user()
+    offered = open_other_ways(client, site.services, squatter, friend)
     attacker = site.browser()
     mallory = make_session(attacker, squatter)
     site.provider.claims = {"sub": f"mallory-{uuid4()}", "email": squatter.email}
@@ -560,24 +565,35 @@ def test_takeover_removes_everything_that_a_squatter_set_up(site: Site, make_use
         assert_unauthenticated(attacker.get(ME, headers=credentials))
     assert_problem(attacker.post(SESSION, json={"email": squatter.email, "password": squatter.password}), 401, "bad_credentials")
     assert [identity.provider for identity in site.identities(squatter.email)] == ["trusted"]
+    assert not has_other_ways(site.services, squatter)
+    assert_problem(client.post(f"{API}/transfers/{offered}/accept", headers=friend.headers), 409, "transfer_closed")
     site.provider.claims = mallorys
     assert_problem(sign_in(site, attacker, "other"), 403, "no_account")
 
 
-def test_reset_by_mail_of_an_unproven_account_removes_linked_identities(site: Site, make_user: Callable[..., Account]) -> None:
-    owner = make_user(is_verified=False)
+@pytest.mark.parametrize("way", ["mail", "mail_to_unproven", "operator", "superuser"])
+def test_reset_of_the_password_removes_linked_identities(site: Site, make_user: Callable[..., Account], admin: Account, way: str) -> None:
+    owner = make_user(is_verified=way != "mail_to_unproven")
     browser = site.browser()
     session_of_owner = make_session(browser, owner)
     browser.post(PROOF, json={"current_password": owner.password}, headers=session_of_owner)
     browser.post(IDENTITIES, json={"assertion": at_provider(site, browser, "other", purpose="link")}, headers=session_of_owner)
     assert len(site.identities(owner.email)) == 1
-    with site.services.unit_of_work() as session:
-        recovery = replace(site.services, settings=site.settings.model_copy(update={"mail_from": "a@example.com"})).recovery(session)
-        mail = recovery.start_password_reset(owner.email)
-    assert mail is not None
-    assert mail.link is not None
-    with site.services.unit_of_work() as session:
-        site.services.recovery(session).complete_password_reset(mail.link.partition("token=")[2], "another good password")
+    new = "another good password"
+    if way == "operator":
+        with site.services.unit_of_work() as session:
+            site.services.users(session).reset_password(owner.email, new)
+    elif way == "superuser":
+        change = {"password": new, "current_password": admin.password}
+        assert browser.put(f"{API}/users/{owner.id}", json=change, headers=admin.headers).status_code == 200
+    else:
+        with site.services.unit_of_work() as session:
+            recovery = replace(site.services, settings=site.settings.model_copy(update={"mail_from": "a@example.com"})).recovery(session)
+            mail = recovery.start_password_reset(owner.email)
+        assert mail is not None
+        assert mail.link is not None
+        with site.services.unit_of_work() as session:
+            site.services.recovery(session).complete_password_reset(mail.link.partition("token=")[2], new)
 
     assert site.identities(owner.email) == []
 
@@ -705,7 +721,80 @@ def test_sign_in_cancels_the_deletion_of_the_account_only_if_asked_to(site: Site
     bearer(sign_in(site, browser, keep_account=True))
 
 
+def change_before(monkeypatch: pytest.MonkeyPatch, method: tuple[type, str], site: Site, user_id: UUID, **columns: Any) -> None:
+    """Change columns of the account in another transaction, just before the method runs."""
+    original = getattr(*method)
+
+    def changed(*arguments: Any, **options: Any) -> Any:
+        # The request occupies the only connection of the site.
+        engine = create_database_engine(site.settings)
+        with engine.begin() as connection:
+            connection.execute(update(User).where(User.id == user_id).values(**columns))
+        engine.dispose()
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(*method, changed)
+
+
+@pytest.mark.parametrize(
+    ("columns", "status", "code"),
+    [
+        ({"email": "moved-away@example.com"}, 401, "bad_assertion"),
+        ({"token_epoch": User.token_epoch + 1}, 401, "bad_assertion"),
+        ({"is_superuser": True}, 403, "no_account"),
+        ({"is_active": False}, 403, "no_account"),
+    ],
+    ids=["address", "sessions", "superuser", "disabled"],
+)
+def test_account_that_changes_meanwhile_is_not_taken_over(
+    site: Site, make_user: Callable[..., Account], monkeypatch: pytest.MonkeyPatch, columns: dict[str, Any], status: int, code: str
+) -> None:
+    squatter = make_user(is_verified=False)
+    if "email" in columns:
+        columns = {"email": f"{uuid4()}@example.com"}
+    site.provider.claims["email"] = squatter.email
+    change_before(monkeypatch, (OpenAccessRepository, "close_all"), site, squatter.id, **columns)
+
+    assert_problem(sign_in(site, site.browser()), status, code)
+
+    with site.services.unit_of_work() as session:
+        user = session.get_one(User, squatter.id)
+        assert (user.email_verified_at, user.hashed_password is None) == (None, False)
+
+
+@pytest.mark.parametrize("column", ["email", "token_epoch"])
+def test_account_that_changes_meanwhile_is_not_linked(site: Site, owner: Account, monkeypatch: pytest.MonkeyPatch, column: str) -> None:
+    site.provider.claims["email"] = owner.email
+    values = {"email": f"{uuid4()}@example.com", "token_epoch": User.token_epoch + 1}
+    change_before(monkeypatch, (IdentityRepository, "use_assertion"), site, owner.id, **{column: values[column]})
+
+    assert_problem(sign_in(site, site.browser()), 401, "bad_assertion")
+    with site.services.unit_of_work() as session:
+        assert session.execute(select(UserIdentity).where(UserIdentity.user_id == owner.id)).first() is None
+
+
 # Linking, unlinking and proofs
+
+
+def test_change_of_the_own_password_keeps_linked_identities(site: Site, owner: Account) -> None:
+    browser = site.browser()
+    site.provider.claims["email"] = owner.email
+    credentials = bearer(sign_in(site, browser))
+    change = {"password": "another good password", "current_password": owner.password}
+    assert browser.put(ME, json=change, headers=credentials).status_code == 200
+
+    assert len(site.identities(owner.email)) == 1
+
+
+def test_ended_session_cannot_link_an_identity(site: Site, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = site.browser()
+    credentials = make_session(browser, owner)
+    assertion = at_provider(site, browser, "other", purpose="link")
+    browser.post(PROOF, json={"current_password": owner.password}, headers=credentials)
+    change_before(monkeypatch, (IdentityRepository, "use_assertion"), site, owner.id, token_epoch=User.token_epoch + 1)
+
+    assert_unauthenticated(browser.post(IDENTITIES, json={"assertion": assertion}, headers=credentials))
+    assert site.identities(owner.email) == []
 
 
 def test_user_links_and_unlinks_an_identity_with_a_fresh_proof(site: Site, owner: Account) -> None:

@@ -1,5 +1,6 @@
 """An address names an account only after its owner has confirmed it: registration by another person gains nothing."""
 
+import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +17,7 @@ from lambda_app.repositories.sharing.grants import FileGrantRepository
 from lambda_app.schemas.accounts.users import UserUpdate
 from tests.support.accounts import Account, make_account, make_file, sign_in
 from tests.support.mailing import Mailing
+from tests.support.other_ways import has_other_ways, open_other_ways
 from tests.support.problems import assert_problem, assert_unauthenticated
 from tests.support.shares import make_share
 
@@ -314,6 +316,7 @@ def test_nothing_that_the_squatter_made_stays_open(mail: Mailing, owner: Account
     link = make_share(client, squatter, shared["id"])
     request = client.post(f"{API}/file-requests", json={"title": "t"}, headers=squatter.headers).json()
     key = client.post(f"{API}/users/me/api-keys", json={"name": "n", "scopes": ["admin"]}, headers=squatter.headers).json()["key"]
+    offered = open_other_ways(client, mail.services, squatter, friend)
     awaited = make_file(client, owner)
     assert share_with(client, owner, awaited, email=squatter.email)["is_pending"] is True
 
@@ -330,6 +333,8 @@ def test_nothing_that_the_squatter_made_stays_open(mail: Mailing, owner: Account
     assert_problem(client.get(f"/r/{request['token']}"), 404, "link_not_found")
     assert_problem(client.get(public["public_path"]), 404, "file_not_found")
     assert not can_read(client, friend, shared)
+    assert_problem(client.post(f"{API}/transfers/{offered}/accept", headers=friend.headers), 409, "transfer_closed")
+    assert not has_other_ways(mail.services, squatter)
     with mail.services.engine.begin() as connection:
         tokens = """
             SELECT encrypted_token FROM share WHERE id = :share
@@ -339,7 +344,8 @@ def test_nothing_that_the_squatter_made_stays_open(mail: Mailing, owner: Account
     true_owner = Account(squatter.id, squatter.email, OWNERS_PASSWORD, sign_in(client, email=squatter.email, password=OWNERS_PASSWORD))
     assert can_read(client, true_owner, awaited)
     [(_, details)] = [event for event in events_of(mail.services, f"user:{squatter.id}") if event[0] == "password.reset"]
-    assert '"closed": {"archives": 0, "file_requests": 1, "grants": 1, "public_files": 1, "shares": 1}' in details
+    closed = dict.fromkeys(("file_requests", "grants", "invitations", "public_files", "shares", "transfers", "webhooks"), 1)
+    assert json.loads(details)["closed"] == {"archives": 0, **closed}
 
 
 def test_reset_of_a_confirmed_account_keeps_its_links(mail: Mailing) -> None:

@@ -1,6 +1,6 @@
 """Ownership transfers: who may offer and accept them, what moves, and that quotas stay exact."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -10,8 +10,10 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from lambda_app.db.engine import create_database_engine
 from lambda_app.factory import Services
-from lambda_app.models import User
+from lambda_app.models import OwnershipTransfer, User
+from lambda_app.repositories.accounts.transfers import OwnershipTransferRepository
 from lambda_app.schemas.files.files import FileCreate
 from lambda_app.services.files.quota import QuotaExceededError
 from lambda_app.storage.keys import object_key
@@ -74,7 +76,7 @@ def test_files_links_and_requests_move_and_nothing_else_does(
     done = accept(client, heir, transfer_id)
 
     assert done.status_code == 200, done.text
-    expected = {"status": "done", "moved_files": 3, "moved_bytes": 3, "left_files": 1, "left_bytes": 5, "is_blocked": False}
+    expected = {"status": "done", "moved_files": 3, "moved_bytes": 3, "left_files": None, "left_bytes": None, "is_blocked": False}
     assert {name: done.json()[name] for name in expected} == expected
     assert [owner_of(services, file) for file in files] == [heir.id] * 3
     for file in files:
@@ -125,6 +127,62 @@ def test_ended_offer_cannot_be_accepted(client: httpx.Client, services: Services
     assert_problem(accept(client, heir, transfer_id), 409, "transfer_closed")
     assert owner_of(services, file) == owner.id
     assert offer(client, owner, heir.email).status_code == 201
+
+
+def test_transfer_shows_the_addresses_of_the_offer_and_no_storage_after_its_end(
+    client: httpx.Client, services: Services, owner: Account, heir: Account
+) -> None:
+    make_file(client, owner)
+    transfer_id = offered(client, owner, heir)
+    set_columns(services, owner, email=f"{owner.id}@later.example.com")
+    set_columns(services, heir, email=f"{heir.id}@later.example.com")
+    names = ("from_email", "to_email", "left_files", "left_bytes")
+
+    (waiting,) = client.get(TRANSFERS, headers=heir.headers).json()
+    assert client.post(f"{TRANSFERS}/{transfer_id}/decline", headers=heir.headers).status_code == 204
+    (ended,) = client.get(TRANSFERS, headers=heir.headers).json()
+
+    assert [waiting[name] for name in names[:3]] == [owner.email, heir.email, 1]
+    assert [ended[name] for name in names] == [owner.email, heir.email, None, None]
+
+
+@pytest.mark.parametrize("event", ["reset", "sign_out", "disabled", "closed_by_superuser"])
+def test_offer_ends_with_the_sessions_of_the_giver(
+    client: httpx.Client, services: Services, owner: Account, heir: Account, admin: Account, event: str
+) -> None:
+    file = make_file(client, owner)
+    transfer_id = offered(client, owner, heir)
+
+    if event == "reset":
+        with services.unit_of_work() as session:
+            services.users(session).reset_password(owner.email, "chosen by the operator")
+    elif event == "sign_out":
+        assert client.post("/api/v1/login/logout-everywhere", headers=owner.headers).status_code == 204
+    elif event == "disabled":
+        assert client.put(f"/api/v1/users/{owner.id}", json={"is_active": False}, headers=admin.headers).status_code == 200
+    else:
+        client.request("DELETE", f"/api/v1/users/{owner.id}", json={"current_password": admin.password}, headers=admin.headers)
+
+    assert_problem(accept(client, heir, transfer_id), 409, "transfer_closed")
+    assert owner_of(services, file) == owner.id
+    # An offer that is not valid any more does not have to be withdrawn first.
+    renewed = offer(client, owner, heir.email, by=admin)
+    assert renewed.status_code == 201, renewed.text
+    assert accept(client, heir, renewed.json()["id"]).json()["status"] == "done"
+
+
+@pytest.mark.parametrize("offered_by", ["owner", "superuser"])
+def test_files_of_an_account_that_its_owner_closed_can_be_accepted(
+    client: httpx.Client, services: Services, owner: Account, heir: Account, admin: Account, offered_by: str
+) -> None:
+    file = make_file(client, owner)
+    transfer_id = offered(client, owner, heir) if offered_by == "owner" else None
+    closed = client.request("DELETE", "/api/v1/users/me", json={"current_password": owner.password}, headers=owner.headers)
+    assert closed.status_code in (200, 202), closed.text
+    transfer_id = transfer_id or offer(client, owner, heir.email, by=admin).json()["id"]
+
+    assert accept(client, heir, transfer_id).json()["status"] == "done"
+    assert owner_of(services, file) == heir.id
 
 
 def test_offer_needs_password_and_second_factor(client: httpx.Client, owner: Account, heir: Account) -> None:
@@ -192,6 +250,30 @@ def test_move_in_batches_stops_at_the_quota_and_the_sweep_continues(
     assert_quota_is_exact(services, (owner.id, heir.id))
 
 
+def test_transfer_is_not_done_when_the_files_of_one_batch_end_meanwhile(
+    client: httpx.Client, services: Services, owner: Account, heir: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambda_app.repositories.accounts.transfers.BATCH_FILES", 1)
+    older, newer = make_file(client, owner), make_file(client, owner)
+    transfer_id = offered(client, owner, heir)
+    original = OwnershipTransferRepository._lock_files
+
+    def ended(self: OwnershipTransferRepository, transfer: OwnershipTransfer, ids: Sequence[UUID]) -> list[Any]:
+        # The request occupies the only connection of the application.
+        engine = create_database_engine(services.settings)
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE file SET status = 'deleting' WHERE id = :id"), {"id": newer["id"]})
+        engine.dispose()
+        return original(self, transfer, ids)
+
+    monkeypatch.setattr(OwnershipTransferRepository, "_lock_files", ended)
+
+    done = accept(client, heir, transfer_id).json()
+
+    assert (done["status"], done["moved_files"]) == ("done", 1)
+    assert owner_of(services, older) == heir.id
+
+
 def test_quotas_stay_exact_while_both_accounts_upload_and_files_move(
     client: httpx.Client, services: Services, owner: Account, heir: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,12 +300,15 @@ def test_quotas_stay_exact_while_both_accounts_upload_and_files_move(
     assert usage["files_count"] <= 8
 
 
-def test_transfer_is_audited_and_the_recipient_receives_a_mail(mail: Mailing, owner: Account, heir: Account, admin: Account) -> None:
+def test_transfer_is_audited_and_both_accounts_receive_a_mail(mail: Mailing, owner: Account, heir: Account, admin: Account) -> None:
     file = make_file(mail.client, owner)
     transfer_id = offered(mail.client, owner, heir)
     accept(mail.client, heir, transfer_id)
 
-    assert [(to, owner.email in body) for to, body in mail.sent()] == [(heir.email, True)]
+    assert [(to, owner.email in body, heir.email in body) for to, body in mail.sent()] == [
+        (heir.email, True, False),
+        (owner.email, False, True),
+    ]
     subjects = (f"ownership_transfer:{transfer_id}", f"file:{file['id']}")
     found = [mail.client.get("/api/v1/admin/audit", params={"subject": subject}, headers=admin.headers).json() for subject in subjects]
     assert [event["action"] for event in found[0]] == ["ownership.transferred", "ownership.accepted", "ownership.offered"]

@@ -6,9 +6,12 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
+from lambda_app.core.errors import NotAuthenticatedError
+from lambda_app.models import User, Webhook
 from lambda_app.schemas.events import EventType
+from lambda_app.schemas.webhooks import WebhookCreate
 from lambda_app.services.webhooks.webhooks import WEBHOOKS_PER_USER
 from tests.support.accounts import Account, make_account
 from tests.support.audit_log import OwnLog
@@ -99,6 +102,20 @@ def test_number_of_webhooks_is_limited(api: httpx.Client, owner: Account) -> Non
         create(api, owner)
 
     assert_problem(api.post(WEBHOOKS, json={"url": URL}, headers=owner.headers), 409, "too_many_webhooks")
+
+
+@pytest.mark.parametrize("change", ["token_epoch = token_epoch + 1", "is_active = false"])
+def test_request_whose_credentials_end_meanwhile_creates_no_webhook(log: OwnLog, owner: Account, change: str) -> None:
+    with log.services.unit_of_work() as session:
+        user = session.get_one(User, owner.id)
+    with log.services.engine.begin() as connection:
+        connection.execute(text(f'UPDATE "user" SET {change} WHERE id = :id'), {"id": owner.id})  # noqa: S608 - a constant
+
+    with log.services.unit_of_work() as session, pytest.raises(NotAuthenticatedError):
+        log.services.webhooks(session).create(user, WebhookCreate(url=URL))
+
+    with log.services.unit_of_work() as session:
+        assert session.execute(select(Webhook).where(Webhook.owner_id == owner.id)).first() is None
 
 
 def test_only_superusers_create_a_webhook_for_all_users(api: httpx.Client, log: OwnLog, owner: Account) -> None:

@@ -125,7 +125,7 @@ function TransferCard() {
           <div class="row wrap between" key={transfer.id}>
             <span class="grow">
               <span class="strong wrapit">{isIncoming ? s.leaving.transfer.from(transfer.from_email) : s.leaving.transfer.to(transfer.to_email)}</span>
-              <span class="two wrapit">{s.leaving.transfer.amount(transfer.left_files, fmt.bytes(transfer.left_bytes))}</span>
+              <span class="two wrapit">{s.leaving.transfer.amount(transfer.left_files ?? 0, fmt.bytes(transfer.left_bytes ?? 0))}</span>
             </span>
             {transfer.status === "moving" && <Badge tone={transfer.is_blocked ? "warn" : "plain"} icon="clock">{transfer.is_blocked ? s.leaving.transfer.blocked : s.leaving.transfer.moving}</Badge>}
             {isIncoming && (
