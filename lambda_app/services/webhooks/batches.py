@@ -16,6 +16,7 @@ BATCH_MESSAGES = 50
 OWNER_PAUSE = timedelta(hours=1)
 """How long deliveries wait when their owner's account may not use the webhook, before it is checked again."""
 DISABLED_BECAUSE_FAILING = "failing"
+DISABLED_BECAUSE_UNREADABLE = "secret_unreadable"
 _PERSONAL = ("source_address", "user_agent")
 """Members that only the account itself receives, not a webhook for all users."""
 
@@ -57,7 +58,7 @@ class WebhookBatchService:
         secret = self._cipher.decrypt(webhook.encrypted_secret, row_id=webhook.id)
         if secret is None:
             # The key was removed. A rotation of the secret enables the webhook again.
-            _disable(webhook, "secret_unreadable")
+            _disable(webhook, DISABLED_BECAUSE_UNREADABLE)
             self._deliveries.record_disabling(webhook)
             return None
         secrets = [secret]
