@@ -32,6 +32,7 @@ class Webhook(Timestamps, Base):
     __table_args__ = (
         Index("ix_webhook_owner_id", "owner_id"),
         Index("ix_webhook_next_due_at", "next_due_at", postgresql_where=text("is_enabled")),
+        Index("ix_webhook_leased_until", "leased_until", postgresql_where=text("leased_until IS NOT NULL")),
         Index("ix_webhook_for_all_users", "id", postgresql_where=text("for_all_users")),
     )
 
@@ -71,6 +72,7 @@ class WebhookDelivery(Base):
         CheckConstraint(f"status IN ({', '.join(repr(status.value) for status in DeliveryStatus)})", name="status"),
         UniqueConstraint("webhook_id", "event_id", name="uq_webhook_delivery_webhook_id_event_id"),
         Index("ix_webhook_delivery_event_id", "event_id"),
+        Index("ix_webhook_delivery_webhook_id_status_event_id", "webhook_id", "status", "event_id"),
         Index("ix_webhook_delivery_pending", "webhook_id", "next_attempt_at", postgresql_where=text("status = 'pending'")),
     )
 

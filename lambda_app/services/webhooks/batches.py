@@ -29,13 +29,15 @@ class WebhookBatchService:
         self._cipher = cipher
         self._lease = lease
 
-    def lease_next(self) -> Batch | None:
+    def lease_next(self, *, leases_max: int | None = None) -> Batch | None:
         """Return the batch of the webhook that has waited longest; None if none is due. Raises UnavailableError.
 
-        A batch whose result does not arrive within the lease is sent again.
+        A batch whose result does not arrive within the lease is sent again. None also while `leases_max` webhooks are leased.
         """
         while True:
             with self._deliveries.transaction():
+                if leases_max is not None and self._deliveries.count_leases(limit=leases_max) >= leases_max:
+                    return None
                 found = self._deliveries.lock_due_webhook()
                 if found is None:
                     return None
@@ -65,9 +67,10 @@ class WebhookBatchService:
         if webhook.previous_secret_until is not None and webhook.previous_secret_until > now:
             previous = self._cipher.decrypt(webhook.encrypted_previous_secret, row_id=webhook.id)
             secrets += [] if previous is None else [previous]
-        webhook.lease_id, webhook.leased_until = uuid4(), now + self._lease
+        lease_id, leased_until = uuid4(), now + self._lease
+        webhook.lease_id, webhook.leased_until = lease_id, leased_until
         messages = [Message(delivery.id, message_body(delivery, for_all_users=webhook.for_all_users)) for delivery in due]
-        return Batch(webhook.lease_id, webhook.id, webhook.url, secrets, webhook.failure_count, messages)
+        return Batch(lease_id, webhook.id, webhook.url, secrets, webhook.failure_count, messages, leased_until)
 
     def record(self, result: BatchResult) -> bool:
         """Record the outcomes of a batch, and end its lease; False if the lease has ended, so that the batch is sent again."""

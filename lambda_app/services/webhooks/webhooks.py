@@ -49,6 +49,13 @@ class WebhookDisabledError(ConflictError):
     message = "The webhook is disabled; enable it first"
 
 
+class WebhookTestPendingError(ConflictError):
+    """The last test event was not delivered yet."""
+
+    code = "webhook_test_pending"
+    message = "A test of this webhook is pending; wait for its delivery, or replay it"
+
+
 @dataclass(frozen=True, slots=True)
 class WebhookSecret:
     """A webhook and its new secret."""
@@ -137,9 +144,15 @@ class WebhookService:
             raise NoSuchWebhookError
 
     def send_test(self, user: User, webhook_id: UUID) -> ShownDelivery:
-        """Queue an event of the type `webhook.test` for this webhook only. Raises NoSuchWebhookError, WebhookDisabledError."""
+        """Queue an event of the type `webhook.test` for this webhook only.
+
+        Raises NoSuchWebhookError, WebhookDisabledError, WebhookTestPendingError.
+        """
         webhook = self._require_enabled(user, webhook_id)
-        return self._deliveries.add_test(webhook, event_type=EventType.WEBHOOK_TEST, data={"webhook_id": str(webhook_id)})
+        added = self._deliveries.add_test(webhook, event_type=EventType.WEBHOOK_TEST, data={"webhook_id": str(webhook_id)})
+        if added is None:
+            raise WebhookTestPendingError
+        return added
 
     def page_deliveries(
         self, user: User, webhook_id: UUID, *, before: int | None, limit: int, status: DeliveryStatus | None
