@@ -29,6 +29,7 @@ from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.handlers.seal import run_dispatch, run_notifications
 from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.services.notifications import collector
 from lambda_app.services.notifications.digests import ATTEMPTS_MAX, LEASE
 from tests.support.accounts import Account, make_account, make_file, put_object
 from tests.support.audit_log import OwnLog
@@ -115,7 +116,7 @@ def stage(log: OwnLog, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """The API; events of earlier tests have been read, and their mails dropped."""
     log.run(
         "UPDATE notification_cursor SET event_id = (SELECT coalesce(max(id), 0) FROM published_event), "
-        "expiry_until = now() + interval '24 hours'",
+        "expiry_until = now() + interval '24 hours', expiry_share_id = NULL",
         "DELETE FROM notification",
         "DELETE FROM notification_digest",
         "DELETE FROM notification_setting",
@@ -372,6 +373,27 @@ def test_link_that_expires_is_announced_once_and_only_if_wanted(stage: Stage, ow
         stage.run()
 
     assert [re.findall(r"“(\w+)\.pdf”", mail.text) for mail in stage.mails] == [["tomorrow"]]
+
+
+def test_links_that_expire_at_the_same_time_are_announced_in_pages(
+    stage: Stage, owner: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file_id = make_file(stage.api, owner)["id"]
+    expires_at = stage.now + timedelta(hours=24.5)
+    for number in range(5):
+        make_share(stage.api, owner, file_id, expires_at=(expires_at + timedelta(seconds=number // 4)).isoformat())
+    monkeypatch.setattr(collector, "PAGE_LINKS", 2)
+    stage.wait(HOUR)
+    waiting = "SELECT count FROM notification WHERE user_id = :id"
+
+    # One transaction.
+    run_notifications(stage.services, budget_seconds=0)
+    after_one_page = stage.scalars(waiting, id=owner.id)
+    for _ in range(2):
+        stage.run()
+
+    assert after_one_page == [1] * 2
+    assert stage.scalars(waiting, id=owner.id) == [1] * 5
 
 
 def test_sign_in_from_a_new_network_or_browser_is_announced(stage: Stage) -> None:
