@@ -34,6 +34,7 @@ class Webhook(Timestamps, Base):
         Index("ix_webhook_next_due_at", "next_due_at", postgresql_where=text("is_enabled")),
         Index("ix_webhook_leased_until", "leased_until", postgresql_where=text("leased_until IS NOT NULL")),
         Index("ix_webhook_for_all_users", "id", postgresql_where=text("for_all_users")),
+        Index("ix_webhook_deleted_at", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -62,6 +63,8 @@ class Webhook(Timestamps, Base):
     encrypted_previous_secret: Mapped[str | None] = mapped_column(String(ENCRYPTED_SECRET_MAX_LENGTH))
     """The key before the last rotation, which signs too until `previous_secret_until`."""
     previous_secret_until: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    """When its owner deleted it. It is disabled then, and maintenance deletes its deliveries and the row."""
 
 
 class WebhookDelivery(Base):

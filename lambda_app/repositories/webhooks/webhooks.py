@@ -4,16 +4,18 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
 from lambda_app.db.session import own_transaction
-from lambda_app.models import User, Webhook
+from lambda_app.models import User, Webhook, WebhookDelivery
 from lambda_app.repositories.audit import AuditRepository, audited_change
+from lambda_app.repositories.batch_delete import delete_in_batches
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
 KIND = "webhook"
+_EXISTS = Webhook.deleted_at.is_(None)
 
 
 class WebhookRepository:
@@ -26,7 +28,7 @@ class WebhookRepository:
         """Insert the webhook and commit; False if its owner has `webhooks_max`. The lock on the user makes the limit exact."""
         with own_transaction(self._session):
             self._session.execute(select(User.id).where(User.id == webhook.owner_id).with_for_update(key_share=True))
-            count = select(func.count()).select_from(Webhook).where(Webhook.owner_id == webhook.owner_id)
+            count = select(func.count()).select_from(Webhook).where(Webhook.owner_id == webhook.owner_id, _EXISTS)
             if self._session.execute(count).scalar_one() >= webhooks_max:
                 return False
             self._session.add(webhook)
@@ -37,23 +39,34 @@ class WebhookRepository:
 
     def list_for_owner(self, owner_id: UUID) -> list[Webhook]:
         """Return the webhooks of the user, the oldest first."""
-        query = select(Webhook).where(Webhook.owner_id == owner_id).order_by(Webhook.created_at, Webhook.id)
+        query = select(Webhook).where(Webhook.owner_id == owner_id, _EXISTS).order_by(Webhook.created_at, Webhook.id)
         return list(self._session.execute(query.execution_options(populate_existing=True)).scalars())
 
     def get(self, webhook_id: UUID, *, owner_id: UUID) -> Webhook | None:
         """Return a webhook of the user."""
-        query = select(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id)
+        query = select(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id, _EXISTS)
         return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
 
     def update(self, webhook_id: UUID, *, owner_id: UUID, changes: Mapping[str, Any], action: str, fields: list[str]) -> Webhook | None:
         """Change a webhook of the user, audit it as `action` and commit; None if there is none."""
-        change = update(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id)
+        change = update(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id, _EXISTS)
         change = change.values(**changes, updated_at=clock.now())
         statement = audited_change(change.returning(*Webhook.__table__.c), Webhook, action, details={"fields": fields})
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
 
     def remove(self, webhook_id: UUID, *, owner_id: UUID) -> bool:
-        """Delete a webhook of the user with its deliveries, audit it and commit; False if there is none."""
-        removed = delete(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id)
+        """Mark a webhook of the user as deleted and stop it, audit it and commit; False if there is none. `purge` deletes the rows.
+
+        The result of a batch that is being sent is dropped.
+        """
+        removed = update(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id, _EXISTS)
+        removed = removed.values(deleted_at=clock.now(), is_enabled=False, lease_id=None, leased_until=None)
         statement = audited_change(removed.returning(*Webhook.__table__.c), Webhook, "webhook.deleted")
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
+
+    def purge(self) -> int:
+        """Delete the deliveries of deleted webhooks in batches, and the webhooks that have none left; return how many webhooks."""
+        deleted = Webhook.deleted_at.is_not(None)
+        delete_in_batches(self._session, WebhookDelivery, WebhookDelivery.webhook_id.in_(select(Webhook.id).where(deleted)))
+        has_deliveries = exists().where(WebhookDelivery.webhook_id == Webhook.id)
+        return delete_in_batches(self._session, Webhook, deleted, ~has_deliveries)

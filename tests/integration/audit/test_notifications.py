@@ -381,9 +381,7 @@ def test_link_that_expires_is_announced_once_and_only_if_wanted(stage: Stage, ow
     assert [re.findall(r"“(\w+)\.pdf”", mail.text) for mail in stage.mails] == [["tomorrow"]]
 
 
-def test_links_that_expire_at_the_same_time_are_announced_in_pages(
-    stage: Stage, owner: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_links_that_expire_at_the_same_time_are_announced_in_pages(stage: Stage, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     file_id = make_file(stage.api, owner)["id"]
     expires_at = stage.now + timedelta(hours=24.5)
     for number in range(5):

@@ -410,6 +410,30 @@ def test_deliveries_are_paged_from_the_newest_event(api: httpx.Client, log: OwnL
     assert len(set(ids)) == 5
 
 
+def test_deleted_webhook_is_gone_at_once_and_maintenance_deletes_its_rows(
+    api: httpx.Client, log: OwnLog, owner: Account, poster: Poster, receiver: Receiver
+) -> None:
+    webhook, kept = create(api, owner, receiver.url), create(api, owner, receiver.url)
+    publish(log, owner, count=3)
+    path = f"{WEBHOOKS}/{webhook['id']}"
+
+    assert api.delete(path, headers=owner.headers).status_code == 204
+
+    assert [each["id"] for each in api.get(WEBHOOKS, headers=owner.headers).json()] == [kept["id"]]
+    for method, url in (("GET", path), ("DELETE", path), ("POST", f"{path}/test"), ("POST", f"{path}/rotate-secret")):
+        assert_problem(api.request(method, url, headers=owner.headers), 404, "webhook_not_found")
+    assert_problem(api.patch(path, json={"is_enabled": True}, headers=owner.headers), 404, "webhook_not_found")
+    publish(log, owner)
+    send_all(log, poster)
+    assert len(receiver.received) == 4
+
+    with log.services.unit_of_work() as session:
+        assert log.services.maintenance(session).purge()["webhooks"] >= 1
+    with log.services.engine.connect() as connection:
+        query = select(Webhook.id, WebhookDelivery.id).outerjoin(WebhookDelivery).where(Webhook.owner_id == owner.id)
+        assert [str(row[0]) for row in connection.execute(query)] == [kept["id"]] * 4
+
+
 def test_deleted_account_or_webhook_takes_its_deliveries_along(api: httpx.Client, log: OwnLog, owner: Account, receiver: Receiver) -> None:
     webhook = create(api, owner, receiver.url)
     publish(log, owner)

@@ -65,7 +65,9 @@ def test_secret_of_another_row_cannot_be_decrypted(api: httpx.Client, log: OwnLo
 def test_rotation_enables_a_webhook_whose_secret_was_unreadable(api: httpx.Client, log: OwnLog, owner: Account) -> None:
     webhook = create(api, owner)
     path = f"{WEBHOOKS}/{webhook['id']}"
-    log.run(f"UPDATE webhook SET is_enabled = false, disabled_reason = 'secret_unreadable' WHERE id = '{webhook['id']}'")
+    with log.services.engine.begin() as connection:
+        disabling = text("UPDATE webhook SET is_enabled = false, disabled_reason = 'secret_unreadable' WHERE id = :id")
+        connection.execute(disabling, {"id": webhook["id"]})
 
     rotated = api.post(f"{path}/rotate-secret", headers=owner.headers).json()
 

@@ -61,6 +61,7 @@ def upgrade() -> None:
         sa.Column("encrypted_secret", sa.String(400), nullable=False),
         sa.Column("encrypted_previous_secret", sa.String(400), nullable=True),
         sa.Column("previous_secret_until", TIME, nullable=True),
+        sa.Column("deleted_at", TIME, nullable=True),
         sa.Column("created_at", TIME, server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", TIME, server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["owner_id"], ["user.id"], name=op.f("fk_webhook_owner_id"), ondelete="CASCADE"),
@@ -71,6 +72,7 @@ def upgrade() -> None:
     is_leased = sa.text("leased_until IS NOT NULL")
     op.create_index("ix_webhook_leased_until", "webhook", ["leased_until"], postgresql_where=is_leased)
     op.create_index("ix_webhook_for_all_users", "webhook", ["id"], postgresql_where=sa.text("for_all_users"))
+    op.create_index("ix_webhook_deleted_at", "webhook", ["deleted_at"], postgresql_where=sa.text("deleted_at IS NOT NULL"))
     op.create_table(
         "webhook_delivery",
         sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
