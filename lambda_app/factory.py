@@ -483,6 +483,7 @@ class Services:
             upload_tokens=UploadTokenRepository(session),
             stats=StatsRepository(session),
             events=EventDispatchRepository(session),
+            webhooks=WebhookRepository(session),
         )
 
     def files(self, session: Session) -> FileService:

@@ -11,13 +11,13 @@ import json
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import Any, Self
 from uuid import UUID
 
 from lambda_app.core import clock
-from lambda_app.core.outbound.posts import Answer
+from lambda_app.core.outbound.posts import TIMEOUT_SECONDS, Answer
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of secrets, not one
 SECRET_BYTES = 32
@@ -63,6 +63,12 @@ class Batch:
     failure_count: int
     """Failed attempts in a row before this batch."""
     messages: Sequence[Message] = field(repr=False)
+    leased_until: datetime
+    """The end of the lease. A later result is dropped, and another batch has the messages."""
+
+    def is_stale(self, now: datetime) -> bool:
+        """Whether the lease may end before the result of the batch."""
+        return self.leased_until <= now + timedelta(seconds=BATCH_SECONDS + TIMEOUT_SECONDS)
 
     def render(self) -> str:
         """Return the batch as JSON. It contains the secrets."""
@@ -74,7 +80,8 @@ class Batch:
         members: dict[str, Any] = json.loads(text)
         messages = [Message(UUID(message["id"]), message["body"]) for message in members["messages"]]
         ids = {name: UUID(members[name]) for name in ("id", "webhook_id")}
-        return cls(**{**members, **ids, "messages": messages})
+        leased_until = datetime.fromisoformat(members["leased_until"])
+        return cls(**{**members, **ids, "messages": messages, "leased_until": leased_until})
 
 
 @dataclass(frozen=True, slots=True)

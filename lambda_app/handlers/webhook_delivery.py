@@ -4,6 +4,7 @@ import logging
 from functools import cache
 from typing import Any, NamedTuple
 
+from lambda_app.core import clock
 from lambda_app.core.aws import AwsAccess
 from lambda_app.core.errors import AppError
 from lambda_app.core.logs import configure_logs
@@ -60,6 +61,10 @@ def _send(sender: Sender, key: str) -> None:
     batch = None if batch_id is None else sender.objects.get_work(batch_id)
     if batch is None:
         logger.info("ignored an object that is no batch to send")
+        return
+    if batch.is_stale(clock.now()):
+        logger.warning("A batch of the webhook %s waited in the queue for longer than its lease; it is queued again", batch.webhook_id)
+        sender.objects.delete_work(batch.id)
         return
     result = send_batch(batch, sender.post)
     sender.objects.put_result(result)

@@ -16,8 +16,11 @@ from lambda_app.storage.webhook_objects import WebhookObjects
 
 LEASE = timedelta(minutes=10)
 """How long the sending of a batch may take, with the time in both queues. Later it is sent again."""
-BATCHES_PER_RUN = 200
-"""Batches that one invocation queues. Results and the next minute continue."""
+LEASES_MAX = 40
+"""Leases at a time. Two senders, the fewest of a deployment, need 25 s for the slowest batch, so they send these within a lease.
+
+More senders are kept busy too: each result queues the next batch.
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +58,12 @@ def _record(services: Services, objects: WebhookObjects, key: str) -> None:
 
 
 def _queue_due(services: Services, objects: WebhookObjects) -> int:
-    for count in range(BATCHES_PER_RUN):
+    # An invocation ends also if results of other invocations keep ending leases.
+    for count in range(LEASES_MAX):
         with services.unit_of_work() as session:
-            batch = services.webhook_batches(session, lease=LEASE).lease_next()
+            batch = services.webhook_batches(session, lease=LEASE).lease_next(leases_max=LEASES_MAX)
         if batch is None:
             return count
         # Outside the transaction. If this fails, the lease ends and the batch is sent later.
         objects.put_work(batch)
-    return BATCHES_PER_RUN
+    return LEASES_MAX

@@ -51,6 +51,8 @@ class NotificationCursor(Base):
     """The last published event that was read."""
     expiry_until: Mapped[datetime]
     """Links that expire until this time have been announced."""
+    expiry_share_id: Mapped[UUID | None]
+    """Of the links that expire at this time, the last one that was announced; None: all of them were."""
 
 
 class Notification(Base):

@@ -32,7 +32,9 @@ class Webhook(Timestamps, Base):
     __table_args__ = (
         Index("ix_webhook_owner_id", "owner_id"),
         Index("ix_webhook_next_due_at", "next_due_at", postgresql_where=text("is_enabled")),
+        Index("ix_webhook_leased_until", "leased_until", postgresql_where=text("leased_until IS NOT NULL")),
         Index("ix_webhook_for_all_users", "id", postgresql_where=text("for_all_users")),
+        Index("ix_webhook_deleted_at", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -61,6 +63,8 @@ class Webhook(Timestamps, Base):
     encrypted_previous_secret: Mapped[str | None] = mapped_column(String(ENCRYPTED_SECRET_MAX_LENGTH))
     """The key before the last rotation, which signs too until `previous_secret_until`."""
     previous_secret_until: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+    """When its owner deleted it. It is disabled then, and maintenance deletes its deliveries and the row."""
 
 
 class WebhookDelivery(Base):
@@ -71,6 +75,7 @@ class WebhookDelivery(Base):
         CheckConstraint(f"status IN ({', '.join(repr(status.value) for status in DeliveryStatus)})", name="status"),
         UniqueConstraint("webhook_id", "event_id", name="uq_webhook_delivery_webhook_id_event_id"),
         Index("ix_webhook_delivery_event_id", "event_id"),
+        Index("ix_webhook_delivery_webhook_id_status_event_id", "webhook_id", "status", "event_id"),
         Index("ix_webhook_delivery_pending", "webhook_id", "next_attempt_at", postgresql_where=text("status = 'pending'")),
     )
 

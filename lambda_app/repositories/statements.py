@@ -1,10 +1,11 @@
 """Parts that the statements of several repositories share."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Text, cast, literal, tuple_
+from sqlalchemy import ColumnClause, ColumnElement, Select, TableValuedAlias, Text, Uuid, cast, column, func, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
@@ -32,3 +33,14 @@ def newest_page(query: Select[Row], model: Any, *, limit: int, after: Cursor | N
 def json_parameter(rows: Sequence[Any]) -> ColumnElement[Any]:
     """Return the rows as one JSON parameter, because RDS Proxy pins a connection for a statement longer than 16 kB."""
     return cast(literal(json.dumps(rows, default=str), Text), JSONB)
+
+
+def json_rows(name: str, rows: Sequence[Any], *columns: ColumnClause[Any]) -> TableValuedAlias:
+    """Return the rows as a table, from one JSON parameter."""
+    return func.jsonb_to_recordset(json_parameter(rows)).table_valued(*columns).render_derived(name=name, with_types=True)
+
+
+def is_one_of(column_of_ids: Any, ids: Iterable[UUID]) -> ColumnElement[bool]:
+    """Return the condition that the column has one of the ids, however many they are."""
+    found: ColumnElement[bool] = column_of_ids.in_(select(json_rows("ids", [{"id": each} for each in ids], column("id", Uuid)).c.id))
+    return found

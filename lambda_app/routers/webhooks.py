@@ -75,7 +75,7 @@ def rotate_webhook_secret(webhook_id: UUID, user: CurrentUserDep, webhooks: Webh
     "/{webhook_id}/test",
     status_code=202,
     response_model=WebhookDelivery,
-    responses=problem_responses("webhook_not_found", "webhook_disabled"),
+    responses=problem_responses("webhook_not_found", "webhook_disabled", "webhook_test_pending"),
 )
 def test_webhook(webhook_id: UUID, user: CurrentUserDep, webhooks: WebhooksDep) -> WebhookDelivery:
     """Send an event of the type `webhook.test`. The list of deliveries shows the answer, after a few seconds to two minutes."""

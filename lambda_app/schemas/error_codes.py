@@ -167,6 +167,7 @@ ERRORS: dict[str, ErrorSpec] = {
     "webhook_not_found": ErrorSpec(404, "The caller has no webhook with this id."),
     "webhook_delivery_not_found": ErrorSpec(404, "The webhook has no delivery with this id."),
     "webhook_disabled": ErrorSpec(409, "The webhook is disabled. Enable it first."),
+    "webhook_test_pending": ErrorSpec(409, "A test of this webhook is pending. Wait for its delivery, or replay it."),
     "too_many_webhooks": ErrorSpec(409, "The account has the maximum number of webhooks."),
     "bad_webhook_url": ErrorSpec(422, "The address must be a public https URL without user name, password and fragment."),
     # Files and uploads.

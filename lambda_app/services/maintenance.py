@@ -16,6 +16,7 @@ from lambda_app.repositories.events.dispatch import EventDispatchRepository
 from lambda_app.repositories.files.upload_tokens import UploadTokenRepository
 from lambda_app.repositories.sharing.share_links import RESUME_WITHIN, ShareLinkRepository
 from lambda_app.repositories.stats import STATS_DAYS, StatsRepository
+from lambda_app.repositories.webhooks.webhooks import WebhookRepository
 
 ENDED_RETENTION = timedelta(days=30)
 """How long ended sessions, and expired mail tokens and invitations are stored. Until then, the reuse of a refresh token is detected."""
@@ -42,6 +43,7 @@ class MaintenanceService:
         upload_tokens: UploadTokenRepository,
         stats: StatsRepository,
         events: EventDispatchRepository,
+        webhooks: WebhookRepository,
     ) -> None:
         self._sessions = sessions
         self._identities = identities
@@ -55,6 +57,7 @@ class MaintenanceService:
         self._upload_tokens = upload_tokens
         self._stats = stats
         self._events = events
+        self._webhooks = webhooks
 
     def count_uploads(self) -> int:
         """Count the uploads of the hours that have ended, so that the statistics need not; return the number of hours."""
@@ -77,6 +80,7 @@ class MaintenanceService:
             "sign_in_attempts": partial(self._attempts.purge),
             "upload_tokens": partial(self._upload_tokens.purge, expired_before=now - ENDED_RETENTION),
             "events": partial(self._events.purge, before=now - EVENT_RETENTION),
+            "webhooks": partial(self._webhooks.purge),
             "share_visitors": partial(self._share_links.purge_download_visitors, before=now - RESUME_WITHIN),
         }
         removed: dict[str, int] = {}

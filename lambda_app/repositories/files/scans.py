@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, literal_column, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
@@ -67,4 +67,5 @@ class ScanRepository:
 
 
 def _is_withheld_for_a_result() -> tuple[ColumnElement[bool], ...]:
-    return File.is_withheld.is_(True), File.scan_status != ScanStatus.PENDING
+    # As in the condition of the index: PostgreSQL cannot prove that from a parameter.
+    return File.is_withheld, File.scan_status != literal_column("'pending'")

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     DateTime,
     String,
     Uuid,
@@ -40,7 +41,7 @@ from lambda_app.models import (
     SignInPlace,
 )
 from lambda_app.repositories.batch_delete import delete_in_batches
-from lambda_app.repositories.statements import json_parameter
+from lambda_app.repositories.statements import is_one_of, json_rows
 
 ITEMS_MAX = 20
 """Different items that a mail names for one link or request. The others are only counted."""
@@ -64,6 +65,8 @@ class CursorPosition(NamedTuple):
 
     event_id: int
     expiry_until: datetime
+    expiry_share_id: UUID | None
+    """Of the links that expire at `expiry_until`, the last one that was announced; None: all of them were."""
 
 
 class Place(NamedTuple):
@@ -95,6 +98,14 @@ class NewNotification:
             self.items[key] = {**item, "count": 1}
 
 
+class ExpiringLink(NamedTuple):
+    """A link that expires soon, and its announcement."""
+
+    id: UUID
+    expires_at: datetime
+    notification: NewNotification
+
+
 class CollectionRepository:
     """Reads published events behind the cursor, and writes notifications in the same transaction."""
 
@@ -105,7 +116,8 @@ class CollectionRepository:
     def collecting(self) -> Iterator[CursorPosition | None]:
         """Open the collector's transaction, and commit it at the end. Yields the cursor; None if another collector is at work."""
         with own_transaction(self._session):
-            query = select(NotificationCursor.event_id, NotificationCursor.expiry_until).where(NotificationCursor.id == 1)
+            columns = [NotificationCursor.__table__.c[name] for name in CursorPosition._fields]
+            query = select(*columns).where(NotificationCursor.id == 1)
             row = self._session.execute(query.with_for_update(skip_locked=True)).one_or_none()
             yield None if row is None else CursorPosition(*row)
 
@@ -125,17 +137,17 @@ class CollectionRepository:
 
     def notifying_links(self, ids: Collection[UUID]) -> Mapping[UUID, dict[str, Any]]:
         """Return the description of those of the links whose downloads are announced."""
-        return {row.id: _about(row) for row in self._session.execute(_links().where(Share.id.in_(ids), Share.notify_on_download))}
+        return {row.id: _about(row) for row in self._session.execute(_links().where(is_one_of(Share.id, ids), Share.notify_on_download))}
 
     def notifying_requests(self, ids: Collection[UUID]) -> Mapping[UUID, dict[str, Any]]:
         """Return the description of those of the file requests whose files are announced."""
-        query = select(FileRequest.id, FileRequest.title).where(FileRequest.id.in_(ids), FileRequest.notify_on_upload)
+        query = select(FileRequest.id, FileRequest.title).where(is_one_of(FileRequest.id, ids), FileRequest.notify_on_upload)
         return {row.id: {"name": row.title} for row in self._session.execute(query)}
 
     def users_without_sign_in_mail(self, ids: Collection[UUID]) -> set[UUID]:
         """Return the users who have turned the mail about new sign-ins off."""
-        query = select(NotificationSetting.user_id).where(NotificationSetting.user_id.in_(ids), NotificationSetting.new_sign_ins.is_(False))
-        return set(self._session.execute(query).scalars())
+        query = select(NotificationSetting.user_id).where(is_one_of(NotificationSetting.user_id, ids))
+        return set(self._session.execute(query.where(NotificationSetting.new_sign_ins.is_(False))).scalars())
 
     def see_places(self, places: Mapping[Place, datetime], *, since: datetime) -> set[Place]:
         """Store the places of sign-ins, in their order, and return those that are new: not seen since `since`, for a user with places.
@@ -144,16 +156,14 @@ class CollectionRepository:
         """
         users = {place.user_id for place in places}
         has_place = exists().where(SignInPlace.user_id == column("id"), SignInPlace.seen_at >= since)
-        rows = func.jsonb_to_recordset(json_parameter([{"id": user_id} for user_id in users])).table_valued(column("id", Uuid))
-        with_places = set(self._session.execute(select(rows.render_derived(name="users", with_types=True)).where(has_place)).scalars())
-        pair = tuple_(SignInPlace.user_id, SignInPlace.place_hash)
-        query = select(SignInPlace.user_id, SignInPlace.place_hash).where(pair.in_(list(places)), SignInPlace.seen_at >= since)
+        rows = json_rows("users", [{"id": user_id} for user_id in users], column("id", Uuid))
+        with_places = set(self._session.execute(select(rows.c.id).where(has_place)).scalars())
+        given = [{**place._asdict(), "seen_at": at} for place, at in places.items()]
+        columns = (column("user_id", Uuid), column("place_hash", String), column("seen_at", DateTime(timezone=True)))
+        seen = json_rows("seen", given, *columns)
+        pair = tuple_(SignInPlace.user_id, SignInPlace.place_hash).in_(select(seen.c.user_id, seen.c.place_hash))
+        query = select(SignInPlace.user_id, SignInPlace.place_hash).where(pair, SignInPlace.seen_at >= since)
         known = {Place(*row) for row in self._session.execute(query)}
-        given = json_parameter([{**place._asdict(), "seen_at": at} for place, at in places.items()])
-        seen = func.jsonb_to_recordset(given).table_valued(
-            column("user_id", Uuid), column("place_hash", String), column("seen_at", DateTime(timezone=True))
-        )
-        seen = seen.render_derived(name="seen", with_types=True)
         adding = insert(SignInPlace).from_select(["user_id", "place_hash", "seen_at"], select(*seen.c))
         later = func.greatest(SignInPlace.seen_at, adding.excluded.seen_at)
         keys = [SignInPlace.user_id, SignInPlace.place_hash]
@@ -165,13 +175,21 @@ class CollectionRepository:
             with_places.add(place.user_id)
         return new
 
-    def list_expiring(self, *, after: datetime, until: datetime) -> list[NewNotification]:
-        """Return the announcements of open links that expire in this time and whose owners want to know."""
+    def list_expiring(self, *, after: datetime, after_share: UUID | None, until: datetime, limit: int) -> list[ExpiringLink]:
+        """Return up to `limit` announcements of open links that expire in this time and whose owners want to know, in order.
+
+        Of the links that expire at `after`, those behind `after_share` belong to them.
+        """
+        begin: ColumnElement[bool] = Share.expires_at > after
+        if after_share is not None:
+            begin = tuple_(Share.expires_at, Share.id) > tuple_(literal(after, Share.expires_at.type), literal(after_share, Share.id.type))
         query = (
             _links()
             .add_columns(Share.owner_id, Share.expires_at)
             .join(NotificationSetting, and_(NotificationSetting.user_id == Share.owner_id, NotificationSetting.link_expiry))
-            .where(Share.revoked_at.is_(None), Share.expires_at > after, Share.expires_at <= until)
+            .where(Share.revoked_at.is_(None), begin, Share.expires_at <= until)
+            .order_by(Share.expires_at, Share.id)
+            .limit(limit)
         )
         found = []
         for row in self._session.execute(query):
@@ -180,7 +198,7 @@ class CollectionRepository:
             notification = NewNotification(row.owner_id, kind, f"share:{row.id}", row.expires_at, row.expires_at)
             notification.items[ABOUT] = {**_about(row), "share_id": str(row.id), "expires_at": expires_at}
             notification.count = 1
-            found.append(notification)
+            found.append(ExpiringLink(row.id, row.expires_at, notification))
         return found
 
     def add(self, notifications: Sequence[NewNotification]) -> None:
@@ -188,22 +206,21 @@ class CollectionRepository:
         if not notifications:
             return
         keys = [(each.user_id, each.kind.value, each.subject) for each in notifications]
-        key = tuple_(Notification.user_id, Notification.kind, Notification.subject)
-        query = select(Notification.user_id, Notification.kind, Notification.subject, Notification.items).where(key.in_(keys))
+        named = [column("user_id", Uuid), column("kind", String), column("subject", String)]
+        wanted = json_rows("wanted", [dict(zip(("user_id", "kind", "subject"), key, strict=True)) for key in keys], *named)
+        is_wanted = tuple_(Notification.user_id, Notification.kind, Notification.subject).in_(select(*wanted.c))
+        query = select(Notification.user_id, Notification.kind, Notification.subject, Notification.items).where(is_wanted)
         waiting = {(row[0], row[1], row[2]): row[3] for row in self._session.execute(query.with_for_update())}
         for each, its_key in zip(notifications, keys, strict=True):
             each.items = _merged(waiting.get(its_key, {}), each.items)
-        given = json_parameter([asdict(each) for each in notifications])
         columns: list[Any] = [
-            column("user_id", Uuid),
-            column("kind", String),
-            column("subject", String),
+            *named,
             column("count", BigInteger),
             column("items", JSONB),
             column("first_at", DateTime(timezone=True)),
             column("last_at", DateTime(timezone=True)),
         ]
-        rows = func.jsonb_to_recordset(given).table_valued(*columns).render_derived(name="rows", with_types=True)
+        rows = json_rows("rows", [asdict(each) for each in notifications], *columns)
         adding = insert(Notification).from_select([each.name for each in columns], select(*rows.c))
         changes = {
             "count": Notification.count + adding.excluded.count,
@@ -218,13 +235,13 @@ class CollectionRepository:
         """Have the next mail to these users sent at this time, but not within `pause` of their last one. An earlier time stays."""
         if not user_ids:
             return
-        given = json_parameter([{"id": user_id} for user_id in sorted(user_ids)])
-        rows = func.jsonb_to_recordset(given).table_valued(column("id", Uuid)).render_derived(name="users", with_types=True)
+        rows = json_rows("users", [{"id": user_id} for user_id in sorted(user_ids)], column("id", Uuid))
         table = NotificationDigest
         adding = insert(table).from_select(["user_id", "due_at"], select(rows.c.id, literal(at, table.due_at.type)))
         due_at = func.greatest(adding.excluded.due_at, table.sent_at + pause)
-        # While a mail is being sent again, its time stays.
-        earlier = case((table.attempts > 0, table.due_at), else_=func.least(table.due_at, due_at))
+        # While a mail is being sent again, or waits because of a limit, its time stays.
+        is_composed = func.jsonb_typeof(table.content) == "array"
+        earlier = case((is_composed, table.due_at), else_=func.least(table.due_at, due_at))
         self._session.execute(adding.on_conflict_do_update(index_elements=[table.user_id], set_={"due_at": earlier}))
 
     def purge_places(self, *, before: datetime) -> int:

@@ -66,13 +66,16 @@ class DigestRepository:
         if was_sent:
             values["sent_at"] = now
         with own_transaction(self._session):
+            # A collector holds this lock while it adds notifications. The next statement sees them, because it has a newer snapshot.
+            self._session.execute(select(table.user_id).where(table.user_id == user_id).with_for_update())
             self._session.execute(update(table).where(table.user_id == user_id).values(values))
 
-    def postpone(self, user_id: UUID, *, until: datetime) -> None:
-        """End the claim and commit, so that the same mail is sent at a later time."""
+    def postpone(self, user_id: UUID, *, until: datetime, attempts: int) -> None:
+        """End the claim and commit, so that the same mail is sent at a later time, after this number of attempts."""
         table = NotificationDigest
+        values = {"claimed_until": None, "due_at": until, "attempts": attempts}
         with own_transaction(self._session):
-            self._session.execute(update(table).where(table.user_id == user_id).values(claimed_until=None, due_at=until))
+            self._session.execute(update(table).where(table.user_id == user_id).values(values))
 
     def release_connection(self) -> None:
         """Return the connection to the pool while a mail is sent."""

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Mapping
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, delete, func, literal, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Table, Update, cast, delete, func, literal, select, update
+from sqlalchemy.dialects.postgresql import JSONB, JSONPATH, insert
 from sqlalchemy.orm import Session
 
 from lambda_app.db.session import own_transaction
-from lambda_app.models import FileRequest, Notification, NotificationKind, NotificationSetting, Share
+from lambda_app.models import FileRequest, Notification, NotificationDigest, NotificationKind, NotificationSetting, Share
 from lambda_app.repositories.audit import audit_entry, audit_insert
 
 
@@ -41,7 +41,8 @@ class NotificationSettingRepository:
     def turn_off(self, user_id: UUID, kinds: Collection[NotificationKind]) -> None:
         """Turn kinds of notifications off, for all links and file requests of the account too; drop those that wait; audit and commit.
 
-        At most as many links and requests as an account may have are changed. Lock order: settings, links, requests, notifications.
+        A mail that failed is sent again without these kinds. At most as many links and requests as an account may have are changed.
+        Lock order: settings, links, requests, digest, notifications.
         """
         with own_transaction(self._session):
             self._write(user_id, dict.fromkeys(kinds, False))
@@ -53,6 +54,7 @@ class NotificationSettingRepository:
                     FileRequest.owner_id == user_id, FileRequest.revoked_at.is_(None), FileRequest.notify_on_upload
                 )
                 self._session.execute(requests.values(notify_on_upload=False).execution_options(synchronize_session=False))
+            self._session.execute(_composed_without(user_id, kinds).execution_options(synchronize_session=False))
             waiting = delete(Notification).where(Notification.user_id == user_id, Notification.kind.in_(kinds))
             self._session.execute(waiting.execution_options(synchronize_session=False))
             entry = audit_entry(
@@ -68,3 +70,12 @@ class NotificationSettingRepository:
         values = {kind.value: value for kind, value in changes.items()}
         statement = insert(table).values(user_id=user_id, **values)
         self._session.execute(statement.on_conflict_do_update(index_elements=[table.c.user_id], set_=values))
+
+
+def _composed_without(user_id: UUID, kinds: Collection[NotificationKind]) -> Update:
+    """Return the statement that removes these kinds from the mail that waits for another attempt."""
+    others = cast(literal("$[*] ? (!(@.kind == $kinds[*]))"), JSONPATH)
+    names = literal({"kinds": [kind.value for kind in kinds]}, JSONB)
+    content = func.jsonb_path_query_array(NotificationDigest.content, others, names)
+    is_composed = func.jsonb_typeof(NotificationDigest.content) == "array"
+    return update(NotificationDigest).where(NotificationDigest.user_id == user_id, is_composed).values(content=content)

@@ -1,16 +1,23 @@
-"""Queries on the encrypted tokens of share links and file requests, and the secrets of second factors, for their re-encryption."""
+"""Queries on the encrypted tokens of links, and the secrets of second factors and webhooks, for their re-encryption."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from lambda_app.models import FileRequest, Share, User
+from lambda_app.models import FileRequest, Share, User, Webhook
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
-TOKEN_COLUMNS: tuple[InstrumentedAttribute[str | None], ...] = (Share.encrypted_token, FileRequest.encrypted_token, User.totp_secret)
+TOKEN_COLUMNS: tuple[InstrumentedAttribute[Any], ...] = (
+    Share.encrypted_token,
+    FileRequest.encrypted_token,
+    User.totp_secret,
+    # In this order: a rotation meanwhile moves the secret to the second column.
+    Webhook.encrypted_secret,
+    Webhook.encrypted_previous_secret,
+)
 """Everything that the link key encrypts. Each is bound to the id of its row."""
 
 
@@ -27,7 +34,7 @@ class LinkTokenRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def page(self, column: InstrumentedAttribute[str | None], *, after: UUID | None, limit: int) -> Sequence[StoredToken]:
+    def page(self, column: InstrumentedAttribute[Any], *, after: UUID | None, limit: int) -> Sequence[StoredToken]:
         """Return up to `limit` encrypted tokens after the row `after`, in order of the ids."""
         model = column.class_
         query = select(model.id, column).where(column.is_not(None)).order_by(model.id).limit(limit)
@@ -35,7 +42,7 @@ class LinkTokenRepository:
             query = query.where(model.id > after)
         return [StoredToken(row[0], row[1] or "") for row in self._session.execute(query)]
 
-    def replace(self, column: InstrumentedAttribute[str | None], token: StoredToken, encrypted_token: str) -> bool:
+    def replace(self, column: InstrumentedAttribute[Any], token: StoredToken, encrypted_token: str) -> bool:
         """Replace an encrypted token and commit; False if it was changed meanwhile."""
         model = column.class_
         unchanged = (model.id == token.id, column == token.encrypted_token)

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
 from lambda_app.db.session import own_transaction
-from lambda_app.models import DeliveryStatus, PublishedEvent, ShownDelivery, User, Webhook, WebhookDelivery
+from lambda_app.models import DeliveryStatus, EventCursor, PublishedEvent, ShownDelivery, User, Webhook, WebhookDelivery
 from lambda_app.repositories.audit import AuditRepository
 
 
@@ -52,6 +52,11 @@ class WebhookDeliveryRepository:
         query = query.order_by(Webhook.next_due_at).limit(1).with_for_update(of=Webhook, skip_locked=True)
         row = self._session.execute(query.execution_options(populate_existing=True)).one_or_none()
         return None if row is None else (row[0], row[1])
+
+    def count_leases(self, *, limit: int) -> int:
+        """Return how many webhooks are leased, up to `limit`."""
+        leased = select(Webhook.id).where(Webhook.leased_until > clock.now()).limit(limit).subquery()
+        return self._session.execute(select(func.count()).select_from(leased)).scalar_one()
 
     def lock_leased_webhook(self, webhook_id: UUID, *, lease_id: UUID) -> Webhook | None:
         """Lock the webhook if this lease still holds it."""
@@ -132,10 +137,14 @@ class WebhookDeliveryRepository:
         query = query.where(WebhookDelivery.id == delivery_id).execution_options(populate_existing=True)
         return ShownDelivery(*self._session.execute(query).one())
 
-    def add_test(self, webhook: Webhook, *, event_type: str, data: Mapping[str, Any]) -> ShownDelivery:
-        """Add an event for this webhook only, make it due, and commit."""
+    def add_test(self, webhook: Webhook, *, event_type: str, data: Mapping[str, Any]) -> ShownDelivery | None:
+        """Add an event for this webhook only, make it due, and commit; None if one of this type and webhook is pending."""
         now = clock.now()
         with own_transaction(self._session):
+            # The lock of the dispatcher: readers rely on ids that grow in the order of the commits.
+            self._session.execute(select(EventCursor.id).where(EventCursor.id == 1).with_for_update())
+            if self._is_pending(webhook, event_type):
+                return None
             event = insert(PublishedEvent).values(
                 owner_id=webhook.owner_id, type=event_type, at=now, subject=f"webhook:{webhook.id}", data=data
             )
@@ -145,3 +154,10 @@ class WebhookDeliveryRepository:
             due = update(Webhook).where(Webhook.id == webhook.id)
             self._session.execute(due.values(next_due_at=func.least(func.coalesce(Webhook.next_due_at, now), now)))
         return ShownDelivery(delivery, event_type)
+
+    def _is_pending(self, webhook: Webhook, event_type: str) -> bool:
+        event = PublishedEvent
+        query = select(WebhookDelivery.id).join(event, event.id == WebhookDelivery.event_id)
+        query = query.where(event.owner_id == webhook.owner_id, event.type == event_type, WebhookDelivery.webhook_id == webhook.id)
+        pending = query.where(WebhookDelivery.status == DeliveryStatus.PENDING.value).limit(1)
+        return self._session.execute(pending).scalar_one_or_none() is not None

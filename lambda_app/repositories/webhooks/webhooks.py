@@ -4,17 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
 from lambda_app.core.errors import NotAuthenticatedError
 from lambda_app.db.session import own_transaction
-from lambda_app.models import User, Webhook
+from lambda_app.models import User, Webhook, WebhookDelivery
 from lambda_app.repositories.audit import AuditRepository, audited_change
+from lambda_app.repositories.batch_delete import delete_in_batches
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
 KIND = "webhook"
+_EXISTS = Webhook.deleted_at.is_(None)
 
 
 class WebhookRepository:
@@ -33,7 +35,7 @@ class WebhookRepository:
             owner = select(User.id).where(User.id == webhook.owner_id, User.token_epoch == owner_epoch, User.is_active)
             if self._session.execute(owner.with_for_update(key_share=True)).one_or_none() is None:
                 raise NotAuthenticatedError
-            count = select(func.count()).select_from(Webhook).where(Webhook.owner_id == webhook.owner_id)
+            count = select(func.count()).select_from(Webhook).where(Webhook.owner_id == webhook.owner_id, _EXISTS)
             if self._session.execute(count).scalar_one() >= webhooks_max:
                 return False
             self._session.add(webhook)
@@ -44,23 +46,34 @@ class WebhookRepository:
 
     def list_for_owner(self, owner_id: UUID) -> list[Webhook]:
         """Return the webhooks of the user, the oldest first."""
-        query = select(Webhook).where(Webhook.owner_id == owner_id).order_by(Webhook.created_at, Webhook.id)
+        query = select(Webhook).where(Webhook.owner_id == owner_id, _EXISTS).order_by(Webhook.created_at, Webhook.id)
         return list(self._session.execute(query.execution_options(populate_existing=True)).scalars())
 
     def get(self, webhook_id: UUID, *, owner_id: UUID) -> Webhook | None:
         """Return a webhook of the user."""
-        query = select(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id)
+        query = select(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id, _EXISTS)
         return self._session.execute(query.execution_options(populate_existing=True)).scalar_one_or_none()
 
     def update(self, webhook_id: UUID, *, owner_id: UUID, changes: Mapping[str, Any], action: str, fields: list[str]) -> Webhook | None:
         """Change a webhook of the user, audit it as `action` and commit; None if there is none."""
-        change = update(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id)
+        change = update(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id, _EXISTS)
         change = change.values(**changes, updated_at=clock.now())
         statement = audited_change(change.returning(*Webhook.__table__.c), Webhook, action, details={"fields": fields})
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none()
 
     def remove(self, webhook_id: UUID, *, owner_id: UUID) -> bool:
-        """Delete a webhook of the user with its deliveries, audit it and commit; False if there is none."""
-        removed = delete(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id)
+        """Mark a webhook of the user as deleted and stop it, audit it and commit; False if there is none. `purge` deletes the rows.
+
+        The result of a batch that is being sent is dropped.
+        """
+        removed = update(Webhook).where(Webhook.id == webhook_id, Webhook.owner_id == owner_id, _EXISTS)
+        removed = removed.values(deleted_at=clock.now(), is_enabled=False, lease_id=None, leased_until=None)
         statement = audited_change(removed.returning(*Webhook.__table__.c), Webhook, "webhook.deleted")
         return self._session.execute(statement.execution_options(**OWN_TRANSACTION)).scalar_one_or_none() is not None
+
+    def purge(self) -> int:
+        """Delete the deliveries of deleted webhooks in batches, and the webhooks that have none left; return how many webhooks."""
+        deleted = Webhook.deleted_at.is_not(None)
+        delete_in_batches(self._session, WebhookDelivery, WebhookDelivery.webhook_id.in_(select(Webhook.id).where(deleted)))
+        has_deliveries = exists().where(WebhookDelivery.webhook_id == Webhook.id)
+        return delete_in_batches(self._session, Webhook, deleted, ~has_deliveries)

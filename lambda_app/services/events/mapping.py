@@ -98,9 +98,11 @@ def _grant_event(event: SealedEvent, subject: str, objects: Objects) -> Iterator
     kind = _GRANT_TYPES[event.action]
     data = {"file_id": _id_of(subject), **(file.data if file else {}), **_chosen(details, "role")}
     yield NewEvent(owner_id, kind, event.at, subject, {**data, "user_id": str(grantee_id), "is_recipient": False})
-    # A grant to an address that the account has not confirmed is unknown to the account.
+    # A grant to an address that the account has not confirmed is unknown to the account. The current values of the row are hidden
+    # from a former recipient: the file may have been renamed since.
     if not details.get("is_pending"):
-        yield NewEvent(grantee_id, kind, event.at, subject, {**data, "is_recipient": True})
+        shown = data if kind == EventType.GRANT_ADDED else {"file_id": _id_of(subject), **_chosen(details, "role")}
+        yield NewEvent(grantee_id, kind, event.at, subject, {**shown, "is_recipient": True})
 
 
 def _link_event(event: SealedEvent, subject: str, objects: Objects) -> Iterator[NewEvent]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from time import monotonic
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from lambda_app.repositories.notifications.collection import (
     ABOUT,
     CollectedEvent,
     CollectionRepository,
+    CursorPosition,
     NewNotification,
     Place,
 )
@@ -20,6 +21,8 @@ from lambda_app.services.notifications.places import browser_of, network_of
 
 BATCH_EVENTS = 1000
 """Events in one transaction."""
+PAGE_LINKS = 1000
+"""Links that expire soon, in one transaction."""
 COLLECTION_TIME = timedelta(minutes=5)
 """Time from the first event to its mail, in which further events collect. A new sign-in is announced at once."""
 MAIL_PAUSE = timedelta(hours=1)
@@ -50,7 +53,7 @@ class NotificationCollector:
         self._can_send = can_send
 
     def run(self, *, budget_seconds: float) -> CollectionReport:
-        """Read all events behind the cursor, one transaction per batch, within the time budget; then the links that expire soon.
+        """Read all events behind the cursor and the links that expire soon, one transaction per batch, within the time budget.
 
         Places of sign-ins that no longer count are deleted.
         """
@@ -68,15 +71,16 @@ class NotificationCollector:
                     return CollectionReport(read, is_finished=False)
                 if not self._can_send:
                     # Mail that is set up later must not announce what happened long before.
-                    self._collection.move_cursor(event_id=self._collection.newest_event(), expiry_until=clock.now() + EXPIRY_NOTICE)
+                    self._collection.move_cursor(
+                        event_id=self._collection.newest_event(), expiry_until=clock.now() + EXPIRY_NOTICE, expiry_share_id=None
+                    )
                     return CollectionReport(read, is_finished=True)
                 events = self._collection.list_events(cursor.event_id, limit=BATCH_EVENTS)
                 self._collect(events)
                 if events:
                     self._collection.move_cursor(event_id=events[-1].id)
                 read += len(events)
-                if len(events) < BATCH_EVENTS:
-                    self._announce_expiries(cursor.expiry_until)
+                if len(events) < BATCH_EVENTS and self._announce_expiries(cursor):
                     return CollectionReport(read, is_finished=True)
             if monotonic() >= ends_at:
                 return CollectionReport(read, is_finished=False)
@@ -126,14 +130,20 @@ class NotificationCollector:
                 group.add(event.at, place.place_hash, **item)
         return list(grouped.values())
 
-    def _announce_expiries(self, announced_until: datetime) -> None:
+    def _announce_expiries(self, cursor: CursorPosition) -> bool:
+        """Announce the next links that expire soon; False if some are left."""
         now = clock.now()
         until = now + EXPIRY_NOTICE
-        if until <= announced_until:
-            return
+        if until <= cursor.expiry_until:
+            return True
         # A link that has expired meanwhile, while no collector ran, cannot be prolonged any more.
-        self._store(self._collection.list_expiring(after=max(now, announced_until), until=until), after=COLLECTION_TIME)
-        self._collection.move_cursor(expiry_until=until)
+        after, after_share = max((cursor.expiry_until, cursor.expiry_share_id), (now, None), key=lambda place: place[0])
+        links = self._collection.list_expiring(after=after, after_share=after_share, until=until, limit=PAGE_LINKS)
+        self._store([link.notification for link in links], after=COLLECTION_TIME)
+        is_end = len(links) < PAGE_LINKS
+        last, last_id = (until, None) if is_end else (links[-1].expires_at, links[-1].id)
+        self._collection.move_cursor(expiry_until=last, expiry_share_id=last_id)
+        return is_end
 
     def _store(self, notifications: Sequence[NewNotification], *, after: timedelta) -> None:
         self._collection.schedule({each.user_id for each in notifications}, at=clock.now() + after, pause=MAIL_PAUSE)

@@ -64,7 +64,7 @@ class DigestSender:
             self._digests.complete(claimed.user_id, now=clock.now(), pause=MAIL_PAUSE, was_sent=False)
             return None
         if not self._is_admitted(recipient):
-            self._digests.postpone(claimed.user_id, until=clock.now() + MAIL_WINDOW)
+            self._digests.postpone(claimed.user_id, until=clock.now() + MAIL_WINDOW, attempts=claimed.attempts)
             return None
         self._digests.release_connection()
         try:
@@ -79,7 +79,7 @@ class DigestSender:
         if claimed.attempts + 1 >= ATTEMPTS_MAX:
             return self._drop(claimed)
         delay = min(RETRY_FIRST * 2**claimed.attempts, RETRY_LONGEST)
-        self._digests.postpone(claimed.user_id, until=clock.now() + delay)
+        self._digests.postpone(claimed.user_id, until=clock.now() + delay, attempts=claimed.attempts + 1)
         return False
 
     def _drop(self, claimed: ClaimedDigest) -> bool:

@@ -98,7 +98,8 @@ class LinkMailService:
         admitted = [address for address in addresses if self._allowances.consume(MAIL_KIND, email=address, requester=requester)]
         url = f"{self._settings.link_base}/s/{found.address}"
         text = _text(user, share, found.details.summary.file_count, url=url, message=parameters.message, brand=self._settings.brand)
-        self._audit.add("share.mailed", subject=f"{Share.__tablename__}:{share.id}", details={"recipient_count": len(admitted)})
+        # The sender can read the event: the number of admitted ones would tell how many mails an address has received.
+        self._audit.add("share.mailed", subject=f"{Share.__tablename__}:{share.id}", details={"recipient_count": len(addresses)})
         return [Mail(to=address, subject=f"A link to files from {user.email}", text=text, link=url) for address in admitted]
 
 

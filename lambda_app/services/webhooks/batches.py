@@ -16,6 +16,7 @@ BATCH_MESSAGES = 50
 OWNER_PAUSE = timedelta(hours=1)
 """How long deliveries wait when their owner's account may not use the webhook, before it is checked again."""
 DISABLED_BECAUSE_FAILING = "failing"
+DISABLED_BECAUSE_UNREADABLE = "secret_unreadable"
 _PERSONAL = ("source_address", "user_agent")
 """Members that only the account itself receives, not a webhook for all users."""
 
@@ -28,13 +29,15 @@ class WebhookBatchService:
         self._cipher = cipher
         self._lease = lease
 
-    def lease_next(self) -> Batch | None:
+    def lease_next(self, *, leases_max: int | None = None) -> Batch | None:
         """Return the batch of the webhook that has waited longest; None if none is due. Raises UnavailableError.
 
-        A batch whose result does not arrive within the lease is sent again.
+        A batch whose result does not arrive within the lease is sent again. None also while `leases_max` webhooks are leased.
         """
         while True:
             with self._deliveries.transaction():
+                if leases_max is not None and self._deliveries.count_leases(limit=leases_max) >= leases_max:
+                    return None
                 found = self._deliveries.lock_due_webhook()
                 if found is None:
                     return None
@@ -57,16 +60,17 @@ class WebhookBatchService:
         secret = self._cipher.decrypt(webhook.encrypted_secret, row_id=webhook.id)
         if secret is None:
             # The key was removed. A rotation of the secret enables the webhook again.
-            _disable(webhook, "secret_unreadable")
+            _disable(webhook, DISABLED_BECAUSE_UNREADABLE)
             self._deliveries.record_disabling(webhook)
             return None
         secrets = [secret]
         if webhook.previous_secret_until is not None and webhook.previous_secret_until > now:
             previous = self._cipher.decrypt(webhook.encrypted_previous_secret, row_id=webhook.id)
             secrets += [] if previous is None else [previous]
-        webhook.lease_id, webhook.leased_until = uuid4(), now + self._lease
+        lease_id, leased_until = uuid4(), now + self._lease
+        webhook.lease_id, webhook.leased_until = lease_id, leased_until
         messages = [Message(delivery.id, message_body(delivery, for_all_users=webhook.for_all_users)) for delivery in due]
-        return Batch(webhook.lease_id, webhook.id, webhook.url, secrets, webhook.failure_count, messages)
+        return Batch(lease_id, webhook.id, webhook.url, secrets, webhook.failure_count, messages, leased_until)
 
     def record(self, result: BatchResult) -> bool:
         """Record the outcomes of a batch, and end its lease; False if the lease has ended, so that the batch is sent again."""

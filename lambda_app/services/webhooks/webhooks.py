@@ -14,6 +14,7 @@ from lambda_app.repositories.webhooks.deliveries import WebhookDeliveryRepositor
 from lambda_app.repositories.webhooks.webhooks import WebhookRepository
 from lambda_app.schemas.events import EventType
 from lambda_app.schemas.webhooks import WebhookCreate, WebhookUpdate
+from lambda_app.services.webhooks.batches import DISABLED_BECAUSE_UNREADABLE
 
 WEBHOOKS_PER_USER = 20
 OLD_SECRET_LIFETIME = timedelta(hours=24)
@@ -46,6 +47,13 @@ class WebhookDisabledError(ConflictError):
 
     code = "webhook_disabled"
     message = "The webhook is disabled; enable it first"
+
+
+class WebhookTestPendingError(ConflictError):
+    """The last test event was not delivered yet."""
+
+    code = "webhook_test_pending"
+    message = "A test of this webhook is pending; wait for its delivery, or replay it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +120,25 @@ class WebhookService:
             self._require_url(changes["url"])
         if changes.get("is_enabled"):
             # What waited is sent at once. Without deliveries, the next batch finds none and clears the time.
-            changes |= {"disabled_reason": None, "failing_since": None, "failure_count": 0, "next_due_at": clock.now()}
+            changes |= _enabling()
         elif changes.get("is_enabled") is False:
             changes["disabled_reason"] = None
         return self._changed(user, webhook_id, changes, action="webhook.updated", fields=fields)
 
     def rotate_secret(self, user: User, webhook_id: UUID) -> WebhookSecret:
-        """Replace the secret; the old one signs too for a day. Raises NoSuchWebhookError, UnavailableError."""
+        """Replace the secret; the old one signs too for a day, unless it is unreadable. Raises NoSuchWebhookError, UnavailableError.
+
+        A webhook that was disabled because of an unreadable secret is enabled again.
+        """
         webhook, secret = self.get(user, webhook_id), new_secret()
-        changes = {
+        changes: dict[str, object] = {
             "encrypted_secret": self._cipher.encrypt(secret, row_id=webhook_id),
-            "encrypted_previous_secret": webhook.encrypted_secret,
+            # The value of the row, which `reencrypt-links` may have changed meanwhile.
+            "encrypted_previous_secret": Webhook.encrypted_secret,
             "previous_secret_until": clock.now() + OLD_SECRET_LIFETIME,
         }
+        if webhook.disabled_reason == DISABLED_BECAUSE_UNREADABLE:
+            changes |= {"encrypted_previous_secret": None, "previous_secret_until": None, "is_enabled": True, **_enabling()}
         return WebhookSecret(self._changed(user, webhook_id, changes, action="webhook.secret_rotated", fields=["secret"]), secret)
 
     def delete(self, user: User, webhook_id: UUID) -> None:
@@ -133,9 +147,15 @@ class WebhookService:
             raise NoSuchWebhookError
 
     def send_test(self, user: User, webhook_id: UUID) -> ShownDelivery:
-        """Queue an event of the type `webhook.test` for this webhook only. Raises NoSuchWebhookError, WebhookDisabledError."""
+        """Queue an event of the type `webhook.test` for this webhook only.
+
+        Raises NoSuchWebhookError, WebhookDisabledError, WebhookTestPendingError.
+        """
         webhook = self._require_enabled(user, webhook_id)
-        return self._deliveries.add_test(webhook, event_type=EventType.WEBHOOK_TEST, data={"webhook_id": str(webhook_id)})
+        added = self._deliveries.add_test(webhook, event_type=EventType.WEBHOOK_TEST, data={"webhook_id": str(webhook_id)})
+        if added is None:
+            raise WebhookTestPendingError
+        return added
 
     def page_deliveries(
         self, user: User, webhook_id: UUID, *, before: int | None, limit: int, status: DeliveryStatus | None
@@ -169,3 +189,8 @@ class WebhookService:
             Target.parse(url, allow_loopback=self._allow_loopback)
         except BadUrlError as error:
             raise MalformedRequestError(f"url {error}", code="bad_webhook_url") from error
+
+
+def _enabling() -> dict[str, object]:
+    """Return the changes that end an automatic stop."""
+    return {"disabled_reason": None, "failing_since": None, "failure_count": 0, "next_due_at": clock.now()}

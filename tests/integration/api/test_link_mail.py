@@ -1,5 +1,6 @@
 """Mails with the address of a share link: what they say, who may send them, and how many."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -126,6 +127,17 @@ def test_senders_together_cannot_flood_an_inbox_and_do_not_learn_it(mail: Mailin
 
     assert [response.json() for response in responses] == [fresh] * 8
     assert [to for to, _ in mail.sent()].count("grace@example.com") == 5
+    for account, link in ((account, links[account.email]) for account in (sender, other)):
+        assert audited_recipients(mail, link) == ([1] * 5 if account is sender else [1] * 4)
+
+
+def audited_recipients(mail: Mailing, share: dict[str, Any]) -> list[int]:
+    """Return the number of recipients in each audit event of the link, and check that the events have nothing else."""
+    with mail.services.engine.connect() as connection:
+        query = text("SELECT details FROM audit_event WHERE subject = :subject AND action = 'share.mailed' ORDER BY seq")
+        found = [json.loads(details) for details in connection.execute(query, {"subject": f"share:{share['id']}"}).scalars()]
+    assert all(details.keys() == {"recipient_count"} for details in found)
+    return [details["recipient_count"] for details in found]
 
 
 def test_mail_is_audited_without_the_addresses(mail: Mailing, sender: Account) -> None:
@@ -134,7 +146,4 @@ def test_mail_is_audited_without_the_addresses(mail: Mailing, sender: Account) -
 
     send(mail, sender, share, "grace@example.com", "alan@example.com", message="secret words")
 
-    with mail.services.engine.connect() as connection:
-        query = text("SELECT details FROM audit_event WHERE subject = :subject AND action = 'share.mailed'")
-        details = connection.execute(query, {"subject": f"share:{share['id']}"}).scalar_one()
-    assert details == '{"recipient_count": 2}'
+    assert audited_recipients(mail, share) == [2]

@@ -28,11 +28,18 @@ from lambda_app.core.mail import FileMailer, Mail, MailDesign
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from lambda_app.handlers.seal import run_dispatch, run_notifications
+from lambda_app.models import NotificationKind
+from lambda_app.repositories.accounts.mail_allowances import MailAllowanceRepository
+from lambda_app.repositories.notifications.collection import CollectionRepository, NewNotification
+from lambda_app.repositories.notifications.digests import DigestRepository
+from lambda_app.repositories.notifications.settings import NotificationSettingRepository
 from lambda_app.routers.http.gateway import GatewayHandler
+from lambda_app.services.notifications import collector
 from lambda_app.services.notifications.digests import ATTEMPTS_MAX, LEASE
 from tests.support.accounts import Account, make_account, make_file, put_object
 from tests.support.audit_log import OwnLog
 from tests.support.gateway import GatewayTransport
+from tests.support.locks import wait_until_waiting
 from tests.support.shares import make_share
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:130.0) Gecko/20100101 Firefox/130.0"
@@ -115,7 +122,7 @@ def stage(log: OwnLog, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """The API; events of earlier tests have been read, and their mails dropped."""
     log.run(
         "UPDATE notification_cursor SET event_id = (SELECT coalesce(max(id), 0) FROM published_event), "
-        "expiry_until = now() + interval '24 hours'",
+        "expiry_until = now() + interval '24 hours', expiry_share_id = NULL",
         "DELETE FROM notification",
         "DELETE FROM notification_digest",
         "DELETE FROM notification_setting",
@@ -374,6 +381,25 @@ def test_link_that_expires_is_announced_once_and_only_if_wanted(stage: Stage, ow
     assert [re.findall(r"“(\w+)\.pdf”", mail.text) for mail in stage.mails] == [["tomorrow"]]
 
 
+def test_links_that_expire_at_the_same_time_are_announced_in_pages(stage: Stage, owner: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    file_id = make_file(stage.api, owner)["id"]
+    expires_at = stage.now + timedelta(hours=24.5)
+    for number in range(5):
+        make_share(stage.api, owner, file_id, expires_at=(expires_at + timedelta(seconds=number // 4)).isoformat())
+    monkeypatch.setattr(collector, "PAGE_LINKS", 2)
+    stage.wait(HOUR)
+    waiting = "SELECT count FROM notification WHERE user_id = :id"
+
+    # One transaction.
+    run_notifications(stage.services, budget_seconds=0)
+    after_one_page = stage.scalars(waiting, id=owner.id)
+    for _ in range(2):
+        stage.run()
+
+    assert after_one_page == [1] * 2
+    assert stage.scalars(waiting, id=owner.id) == [1] * 5
+
+
 def test_sign_in_from_a_new_network_or_browser_is_announced(stage: Stage) -> None:
     owner = stage.make_owner()
     stage.sign_in(owner, "203.0.113.5", FIREFOX)
@@ -456,6 +482,88 @@ def test_unsubscribe_link_of_a_mail_ends_its_kinds_only(stage: Stage, owner: Acc
     assert len(stage.mails) == 1
     (settings,) = stage.scalars("SELECT to_jsonb(s) - 'user_id' FROM notification_setting s WHERE user_id = :id", id=owner.id)
     assert settings == {"link_downloads": False, "request_uploads": True, "link_expiry": True, "new_sign_ins": True}
+
+
+def test_retry_after_an_unsubscription_leaves_its_kinds_out(stage: Stage, owner: Account, share: dict[str, Any]) -> None:
+    class Broken:
+        def send(self, mail: Mail) -> None:
+            raise UnavailableError
+
+    stage.download(owner, share, "a.txt")
+    stage.sign_in(owner, "203.0.113.5", FIREFOX)
+    stage.run()
+    stage.wait(COLLECTED)
+    working, stage.services = stage.services, replace(stage.services, mailer=Broken())
+    stage.sign_in(owner, "198.51.100.1", CHROME)
+    stage.run()
+    stage.services = working
+    with stage.services.unit_of_work() as session:
+        NotificationSettingRepository(session).turn_off(UUID(str(owner.id)), [NotificationKind.LINK_DOWNLOADS])
+    stage.wait(HOUR)
+    stage.run()
+
+    (mail,) = stage.mails
+    assert "Chrome" in mail.text
+    assert "download" not in mail.text
+
+
+def test_mail_of_which_nothing_is_wanted_any_more_is_not_sent(stage: Stage, owner: Account, share: dict[str, Any]) -> None:
+    class Broken:
+        def send(self, mail: Mail) -> None:
+            raise UnavailableError
+
+    stage.download(owner, share, "a.txt")
+    stage.run()
+    stage.wait(COLLECTED)
+    working, stage.services = stage.services, replace(stage.services, mailer=Broken())
+    stage.run()
+    stage.services = working
+    with stage.services.unit_of_work() as session:
+        NotificationSettingRepository(session).turn_off(UUID(str(owner.id)), [NotificationKind.LINK_DOWNLOADS])
+    stage.wait(HOUR)
+
+    assert (stage.run()["mails_sent"], stage.mails) == (0, [])
+    assert stage.scalars("SELECT due_at FROM notification_digest WHERE user_id = :id", id=owner.id) == [None]
+
+
+def test_refusal_by_the_limit_of_mails_is_no_attempt(
+    stage: Stage, owner: Account, share: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.download(owner, share, "a.txt")
+    stage.run()
+    with monkeypatch.context() as patched:
+        patched.setattr(MailAllowanceRepository, "consume", lambda *_arguments, **_named: False)
+        for _ in range(ATTEMPTS_MAX + 1):
+            stage.now += HOUR
+            patched.setattr(clock, "now", lambda: stage.now)
+            stage.run()
+    stage.wait(HOUR)
+
+    assert stage.run()["mails_sent"] == 1
+    assert "- a.txt" in stage.mails[0].text
+
+
+def test_notification_that_arrives_while_a_mail_is_completed_gets_a_mail(stage: Stage, owner: Account, share: dict[str, Any]) -> None:
+    stage.download(owner, share, "a.txt")
+    stage.run()
+    user_id = UUID(str(owner.id))
+
+    def complete() -> None:
+        with stage.services.unit_of_work() as session:
+            DigestRepository(session).complete(user_id, now=stage.now, pause=HOUR, was_sent=True)
+
+    stage.execute("DELETE FROM notification")
+    new = NewNotification(user_id, NotificationKind.LINK_DOWNLOADS, f"share:{share['id']}", stage.now, stage.now)
+    with ThreadPoolExecutor(1) as pool, stage.services.unit_of_work() as session:
+        collection = CollectionRepository(session)
+        with collection.collecting():
+            collection.schedule({user_id}, at=stage.now, pause=HOUR)
+            collection.add([new])
+            completing = pool.submit(complete)
+            wait_until_waiting(stage.services, count=1)
+        completing.result()
+
+    assert stage.scalars("SELECT due_at FROM notification_digest WHERE user_id = :id", id=user_id) == [stage.now + HOUR]
 
 
 def test_one_mailbox_with_many_accounts_gets_few_mails(stage: Stage) -> None:

@@ -4,6 +4,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from typing import Any
@@ -21,8 +22,11 @@ from lambda_app.handlers.webhooks import LEASE, send_due_batch
 from lambda_app.models import PublishedEvent, Webhook, WebhookDelivery
 from lambda_app.repositories.audit import AuditRepository
 from lambda_app.repositories.events.dispatch import EventDispatchRepository, NewEvent
+from lambda_app.repositories.webhooks.deliveries import WebhookDeliveryRepository
 from tests.support.accounts import Account, make_account
 from tests.support.audit_log import OwnLog
+from tests.support.locks import wait_until_waiting
+from tests.support.problems import assert_problem
 from tests.support.receivers import Received, Receiver, answer, http_receiver
 
 WEBHOOKS = "/api/v1/webhooks"
@@ -326,7 +330,8 @@ def test_batch_ends_when_the_receiver_fails_repeatedly() -> None:
     def refuse(_url: str, _body: bytes, _headers: dict[str, str]) -> Answer:
         return Answer("status", 500, "", 1)
 
-    batch = Batch(uuid4(), uuid4(), "https://example.com/", ["whsec_AAAA"], 0, [Message(uuid4(), "{}") for _ in range(20)])
+    messages = [Message(uuid4(), "{}") for _ in range(20)]
+    batch = Batch(uuid4(), uuid4(), "https://example.com/", ["whsec_AAAA"], 0, messages, clock.now())
 
     assert len(send_batch(batch, refuse).outcomes) == BREAKER_FAILURES
     assert len(send_batch(batch, refuse, budget_seconds=0).outcomes) == 1
@@ -362,6 +367,37 @@ def test_test_event_goes_to_its_webhook_only(api: httpx.Client, log: OwnLog, own
     assert deliveries_of(api, owner, other) == []
 
 
+def test_second_test_event_waits_until_the_first_one_has_arrived(
+    api: httpx.Client, log: OwnLog, owner: Account, poster: Poster, receiver: Receiver
+) -> None:
+    webhook, other = create(api, owner, receiver.url), create(api, owner, receiver.url)
+    paths = [f"{WEBHOOKS}/{each['id']}/test" for each in (webhook, other)]
+    api.post(paths[0], headers=owner.headers).raise_for_status()
+
+    assert_problem(api.post(paths[0], headers=owner.headers), 409, "webhook_test_pending")
+    assert api.post(paths[1], headers=owner.headers).status_code == 202
+    send_all(log, poster)
+    assert api.post(paths[0], headers=owner.headers).status_code == 202
+
+
+def test_test_event_waits_for_the_dispatcher(api: httpx.Client, log: OwnLog, owner: Account, receiver: Receiver) -> None:
+    """Readers of the feed rely on ids that grow in the order of the commits."""
+    webhook_id = UUID(create(api, owner, receiver.url)["id"])
+
+    def add_test() -> bool:
+        with log.services.unit_of_work() as session:
+            webhook = session.get_one(Webhook, webhook_id)
+            return WebhookDeliveryRepository(session).add_test(webhook, event_type="webhook.test", data={}) is not None
+
+    with ThreadPoolExecutor(1) as pool, log.services.unit_of_work() as session:
+        repository = EventDispatchRepository(session)
+        with repository.dispatching():
+            repository.add([NewEvent(owner.id, "file.available", clock.now(), f"file:{uuid4()}", {})])
+            testing = pool.submit(add_test)
+            wait_until_waiting(log.services, count=1)
+        assert testing.result()
+
+
 def test_deliveries_are_paged_from_the_newest_event(api: httpx.Client, log: OwnLog, owner: Account, receiver: Receiver) -> None:
     webhook = create(api, owner, receiver.url)
     publish(log, owner, count=5)
@@ -372,6 +408,30 @@ def test_deliveries_are_paged_from_the_newest_event(api: httpx.Client, log: OwnL
     ids = [delivery["event_id"] for delivery in first + second]
     assert ids == sorted(ids, reverse=True)
     assert len(set(ids)) == 5
+
+
+def test_deleted_webhook_is_gone_at_once_and_maintenance_deletes_its_rows(
+    api: httpx.Client, log: OwnLog, owner: Account, poster: Poster, receiver: Receiver
+) -> None:
+    webhook, kept = create(api, owner, receiver.url), create(api, owner, receiver.url)
+    publish(log, owner, count=3)
+    path = f"{WEBHOOKS}/{webhook['id']}"
+
+    assert api.delete(path, headers=owner.headers).status_code == 204
+
+    assert [each["id"] for each in api.get(WEBHOOKS, headers=owner.headers).json()] == [kept["id"]]
+    for method, url in (("GET", path), ("DELETE", path), ("POST", f"{path}/test"), ("POST", f"{path}/rotate-secret")):
+        assert_problem(api.request(method, url, headers=owner.headers), 404, "webhook_not_found")
+    assert_problem(api.patch(path, json={"is_enabled": True}, headers=owner.headers), 404, "webhook_not_found")
+    publish(log, owner)
+    send_all(log, poster)
+    assert len(receiver.received) == 4
+
+    with log.services.unit_of_work() as session:
+        assert log.services.maintenance(session).purge()["webhooks"] >= 1
+    with log.services.engine.connect() as connection:
+        query = select(Webhook.id, WebhookDelivery.id).outerjoin(WebhookDelivery).where(Webhook.owner_id == owner.id)
+        assert [str(row[0]) for row in connection.execute(query)] == [kept["id"]] * 4
 
 
 def test_deleted_account_or_webhook_takes_its_deliveries_along(api: httpx.Client, log: OwnLog, owner: Account, receiver: Receiver) -> None:

@@ -33,7 +33,9 @@ def test_example_accepts_a_message_and_refuses_changed_ones(verify: Verify) -> N
         return Answer(None, 204, "", 1)
 
     old, new = new_secret(), new_secret()
-    send_batch(Batch(uuid4(), uuid4(), "https://example.com/", [new, old], 0, [Message(uuid4(), '{"type":"file.available"}')]), post)
+    send_batch(
+        Batch(uuid4(), uuid4(), "https://example.com/", [new, old], 0, [Message(uuid4(), '{"type":"file.available"}')], clock.now()), post
+    )
 
     [(body, headers)] = sent
     assert verify(old, headers, body)

@@ -10,11 +10,13 @@ import httpx
 import pytest
 import standardwebhooks
 
+from lambda_app.core import clock
 from lambda_app.core.errors import UnavailableError
 from lambda_app.core.outbound.posts import Poster
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.settings import Settings
+from lambda_app.core.webhooks import BATCH_SECONDS
 from lambda_app.handlers import webhook_queue
 from lambda_app.handlers.webhook_delivery import Sender, send_batches
 from lambda_app.handlers.webhook_queue import run_webhooks
@@ -164,6 +166,37 @@ def test_lost_batch_is_queued_again_after_its_lease(
 
     assert len(receiver.received) == 1
     assert timedelta(minutes=1) < webhook_queue.LEASE
+
+
+def test_batch_that_outlived_its_lease_is_not_sent(
+    api: httpx.Client, log: OwnLog, owner: Account, aws: Aws, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_with_test_event(api, owner, receiver.url)
+    aws.queue()
+    late = clock.now() + webhook_queue.LEASE - timedelta(seconds=BATCH_SECONDS)
+    monkeypatch.setattr(clock, "now", lambda: late)
+
+    assert aws.send(*aws.keys("webhook-work/")) == {"batchItemFailures": []}
+
+    assert receiver.received == []
+    assert aws.keys("webhook-work/") == aws.keys("webhook-results/") == []
+
+
+def test_no_more_batches_are_queued_than_are_sent_within_a_lease(
+    api: httpx.Client, log: OwnLog, owner: Account, aws: Aws, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_queue, "LEASES_MAX", 2)
+    log.run("UPDATE webhook SET leased_until = NULL")
+    for _ in range(3):
+        create_with_test_event(api, owner, receiver.url)
+
+    aws.queue()
+    aws.queue()
+    queued = aws.keys("webhook-work/")
+    aws.send(*queued)
+    aws.queue(*aws.keys("webhook-results/"))
+
+    assert (len(queued), len(receiver.received), len(aws.keys("webhook-work/"))) == (2, 2, 1)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,17 @@
 """The routes of webhooks: limits, secrets, and who may use them."""
 
 import base64
+from dataclasses import replace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
 from sqlalchemy import select, text
 
 from lambda_app.core.errors import NotAuthenticatedError
+from lambda_app.core.security.keys import KeyRing, SigningKey, SigningKeys
+from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.models import User, Webhook
 from lambda_app.schemas.events import EventType
 from lambda_app.schemas.webhooks import WebhookCreate
@@ -60,6 +63,46 @@ def test_secret_of_another_row_cannot_be_decrypted(api: httpx.Client, log: OwnLo
 
     shown = api.get(f"{WEBHOOKS}/{own['id']}", headers=owner.headers).json()
     assert (shown["is_enabled"], shown["disabled_reason"]) == (False, "secret_unreadable")
+
+
+def test_rotation_enables_a_webhook_whose_secret_was_unreadable(api: httpx.Client, log: OwnLog, owner: Account) -> None:
+    webhook = create(api, owner)
+    path = f"{WEBHOOKS}/{webhook['id']}"
+    with log.services.engine.begin() as connection:
+        disabling = text("UPDATE webhook SET is_enabled = false, disabled_reason = 'secret_unreadable' WHERE id = :id")
+        connection.execute(disabling, {"id": webhook["id"]})
+
+    rotated = api.post(f"{path}/rotate-secret", headers=owner.headers).json()
+
+    shown = api.get(path, headers=owner.headers).json()
+    assert (shown["is_enabled"], shown["disabled_reason"], shown["previous_secret_until"]) == (True, None, None)
+    assert api.post(f"{path}/test", headers=owner.headers).status_code == 202
+    with log.services.unit_of_work() as session:
+        batch = log.services.webhook_batches(session, lease=log.services._archive_retention()).lease_next()
+    assert batch is not None
+    assert batch.secrets == [rotated["secret"]]
+
+
+def test_rotation_leaves_a_webhook_disabled_that_its_owner_disabled(api: httpx.Client, owner: Account) -> None:
+    path = f"{WEBHOOKS}/{create(api, owner)['id']}"
+    api.patch(path, json={"is_enabled": False}, headers=owner.headers)
+
+    assert api.post(f"{path}/rotate-secret", headers=owner.headers).json()["is_enabled"] is False
+
+
+def test_secrets_are_encrypted_again_with_the_current_key(log: OwnLog, api: httpx.Client, owner: Account) -> None:
+    webhook = create(api, owner)
+    rotated = api.post(f"{WEBHOOKS}/{webhook['id']}/rotate-secret", headers=owner.headers).json()
+    keys = SigningKeys.fixed(KeyRing(current=SigningKey.generate()).render())
+    with log.services.unit_of_work() as session:
+        replace(log.services, link_keys=keys).link_token_encryption(session).reencrypt()
+
+    cipher, row_id = LinkTokenCipher(keys), UUID(webhook["id"])
+    with log.services.engine.begin() as connection:
+        query = text("SELECT encrypted_secret, encrypted_previous_secret FROM webhook WHERE id = :id")
+        secrets = connection.execute(query, {"id": row_id}).one()
+        connection.execute(text("DELETE FROM webhook WHERE id = :id"), {"id": row_id})
+    assert [cipher.decrypt(secret, row_id=row_id) for secret in secrets] == [rotated["secret"], webhook["secret"]]
 
 
 @pytest.mark.parametrize(

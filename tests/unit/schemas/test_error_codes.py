@@ -26,7 +26,7 @@ def subclasses(base: type[T]) -> Iterator[type[T]]:
 
 def load_all_modules() -> None:
     for module in pkgutil.walk_packages([str(PACKAGE)], "lambda_app."):
-        if not module.name.startswith(("lambda_app.db.migrations.", "lambda_app.main", "lambda_app.handlers")):
+        if not module.name.startswith(("lambda_app.db.migrations.", "lambda_app.main", "lambda_app.identity_main", "lambda_app.handlers")):
             importlib.import_module(module.name)
 
 

@@ -61,6 +61,7 @@ def upgrade() -> None:
         sa.Column("encrypted_secret", sa.String(400), nullable=False),
         sa.Column("encrypted_previous_secret", sa.String(400), nullable=True),
         sa.Column("previous_secret_until", TIME, nullable=True),
+        sa.Column("deleted_at", TIME, nullable=True),
         sa.Column("created_at", TIME, server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", TIME, server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(["owner_id"], ["user.id"], name=op.f("fk_webhook_owner_id"), ondelete="CASCADE"),
@@ -68,7 +69,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_webhook_owner_id", "webhook", ["owner_id"])
     op.create_index("ix_webhook_next_due_at", "webhook", ["next_due_at"], postgresql_where=sa.text("is_enabled"))
+    is_leased = sa.text("leased_until IS NOT NULL")
+    op.create_index("ix_webhook_leased_until", "webhook", ["leased_until"], postgresql_where=is_leased)
     op.create_index("ix_webhook_for_all_users", "webhook", ["id"], postgresql_where=sa.text("for_all_users"))
+    op.create_index("ix_webhook_deleted_at", "webhook", ["deleted_at"], postgresql_where=sa.text("deleted_at IS NOT NULL"))
     op.create_table(
         "webhook_delivery",
         sa.Column("id", sa.Uuid(), server_default=sa.text("gen_random_uuid()"), nullable=False),
@@ -90,6 +94,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("webhook_id", "event_id", name="uq_webhook_delivery_webhook_id_event_id"),
     )
     op.create_index("ix_webhook_delivery_event_id", "webhook_delivery", ["event_id"])
+    op.create_index("ix_webhook_delivery_webhook_id_status_event_id", "webhook_delivery", ["webhook_id", "status", "event_id"])
     is_pending = sa.text("status = 'pending'")
     op.create_index("ix_webhook_delivery_pending", "webhook_delivery", ["webhook_id", "next_attempt_at"], postgresql_where=is_pending)
 

@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("id", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("event_id", sa.BigInteger(), nullable=False),
         sa.Column("expiry_until", _TIME, nullable=False),
+        sa.Column("expiry_share_id", sa.Uuid(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notification_cursor")),
     )
     op.execute(

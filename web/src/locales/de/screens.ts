@@ -40,6 +40,7 @@ export const screens: ScreenTexts = {
     bad_webhook_url: "Die Adresse muss eine öffentliche https-Adresse ohne Benutzername und Passwort sein.",
     too_many_webhooks: "Sie haben die höchste Zahl an Webhooks. Löschen Sie zuerst einen.",
     webhook_disabled: "Der Webhook ist ausgeschaltet. Schalten Sie ihn zuerst ein.",
+    webhook_test_pending: "Ein Test dieses Webhooks steht noch aus. Warten Sie auf seine Zustellung, oder wiederholen Sie ihn.",
     webhook_not_found: "Dieser Webhook wurde gelöscht.",
     webhook_delivery_not_found: "Diese Zustellung ist älter als 30 Tage.",
     sign_in_expired: "Diese Anmeldung hat zu lange gedauert oder begann in einem anderen Browser. Beginnen Sie sie noch einmal.",

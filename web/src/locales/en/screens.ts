@@ -48,6 +48,7 @@ export const screens = {
     bad_webhook_url: "The address must be a public https address without user name and password.",
     too_many_webhooks: "You have the maximum number of webhooks. Delete one first.",
     webhook_disabled: "The webhook is off. Turn it on first.",
+    webhook_test_pending: "A test of this webhook is pending. Wait for its delivery, or send it again.",
     webhook_not_found: "This webhook was deleted.",
     webhook_delivery_not_found: "This delivery is older than 30 days.",
     sign_in_expired: "This sign-in took too long or was started in another browser. Start it again.",
