@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, and_, literal_column, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
@@ -68,4 +68,4 @@ class ScanRepository:
 
 def _is_withheld_for_a_result() -> tuple[ColumnElement[bool], ...]:
     # As in the condition of the index: PostgreSQL cannot prove that from a parameter.
-    return File.is_withheld, File.scan_status != literal_column("'pending'")
+    return (and_(File.is_withheld, File.scan_status != literal_column("'pending'")),)
