@@ -197,7 +197,7 @@ def _is_beyond_the_document(case: schemathesis.Case[Any], answer: Response) -> b
     if answer.status_code in (410, 412, 413):  # expired, changed, or over a limit
         return str(answer.status_code) in case.operation.definition.raw["responses"]
     problem = answer.json()
-    if problem["code"] == "expired_token":  # RFC 8628 has status 400 for an unknown device code
+    if problem["code"] in ("expired_token", "authorization_pending"):  # RFC 8628 has status 400 for them
         return True
     if answer.status_code != 422 or problem["code"] != "malformed_request":  # for example a common password or an invalid cursor
         return bool(answer.status_code == 422)

@@ -31,10 +31,12 @@ _NAMES = {
     NotificationKind.LINK_EXPIRY: "Share links that expire within a day",
     NotificationKind.NEW_SIGN_INS: "Sign-ins from a new network or browser",
 }
-_RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
+_PAGE = {"text/html": {"schema": {"type": "string"}}}
+_RESPONSES: dict[int | str, dict[str, Any]] = {200: {"content": _PAGE}, **problem_responses("link_expired")}
+_RESPONSES[410]["content"] |= _PAGE
 
 
-@router.get("/unsubscribe/{token}", response_class=HTMLResponse, responses={**_RESPONSES, **problem_responses("link_expired")})
+@router.get("/unsubscribe/{token}", response_class=HTMLResponse, responses=_RESPONSES)
 def show_unsubscription(token: str, request: Request, settings: NotificationSettingsDep) -> HTMLResponse:
     """Show which notifications the link of a mail turns off, with a button. Changes nothing."""
     try:
@@ -44,7 +46,7 @@ def show_unsubscription(token: str, request: Request, settings: NotificationSett
     return _page(request, "Turn these mails off?", items=_names(found), button="Turn off")
 
 
-@router.post("/unsubscribe/{token}", response_class=HTMLResponse, responses={**_RESPONSES, **problem_responses("link_expired")})
+@router.post("/unsubscribe/{token}", response_class=HTMLResponse, responses=_RESPONSES)
 def unsubscribe(token: str, request: Request, settings: NotificationSettingsDep) -> HTMLResponse:
     """Turn off the notifications that the link of a mail names. Mail programs call it with one click (RFC 8058). Idempotent."""
     try:
@@ -54,7 +56,7 @@ def unsubscribe(token: str, request: Request, settings: NotificationSettingsDep)
     return _page(request, "These mails are off", "You can turn them on again in the settings of your account.", items=_names(found))
 
 
-@router.get("/prolong/{token}", response_class=HTMLResponse, responses={**_RESPONSES, **problem_responses("link_expired")})
+@router.get("/prolong/{token}", response_class=HTMLResponse, responses=_RESPONSES)
 def show_prolongation(token: str, request: Request, prolongation: LinkProlongationDep) -> HTMLResponse:
     """Show the share link that the link of a mail prolongs, with a button. Changes nothing."""
     try:
@@ -65,7 +67,7 @@ def show_prolongation(token: str, request: Request, prolongation: LinkProlongati
     return _page(request, "Keep the share link open?", text, button=f"Keep open for {PROLONGED_BY.days} more days")
 
 
-@router.post("/prolong/{token}", response_class=HTMLResponse, responses={**_RESPONSES, **problem_responses("link_expired")})
+@router.post("/prolong/{token}", response_class=HTMLResponse, responses=_RESPONSES)
 def prolong_link(token: str, request: Request, prolongation: LinkProlongationDep) -> HTMLResponse:
     """Move the expiry of a share link by seven days. The link of a mail works once."""
     try:

@@ -59,7 +59,12 @@ def complete(operation: dict[str, Any], route: RouteContext) -> None:
     for status, listed in by_status.items():
         if str(status) in unnamed:
             continue
+        # Pages have other types besides.
+        others = {
+            kind: content for kind, content in responses.get(str(status), {}).get("content", {}).items() if kind != PROBLEM_MEDIA_TYPE
+        }
         responses[str(status)] = _response(status, listed)
+        responses[str(status)]["content"] |= others
     operation["responses"] = dict(sorted(responses.items()))
 
 
