@@ -253,7 +253,8 @@ ROWS: dict[str, Row] = {
     "POST /files/{file_id}/invitations": Row(for_superusers(503), json={"email": "new-{random}@example.com"}),
     "GET /invitations": Row(for_signed_in(200, scope="shares")),
     "POST /invitations/accept": Row(for_signed_in(410) | {"anonymous": 410}, json={"token": "x"}),
-    "POST /invitations/{invitation_id}/resend": Row(for_share_owner(403) | {"superuser": 503, "superuser's admin key": 503}),
+    # The inviter is no superuser, and users may not invite.
+    "POST /invitations/{invitation_id}/resend": Row(for_share_owner(403)),
     "DELETE /invitations/{invitation_id}": Row(for_share_owner(204)),
     "POST /file-requests": Row(for_signed_in(201, scope="shares"), json={"title": "secret-name"}),
     "GET /file-requests": Row(for_signed_in(200, scope="shares")),
