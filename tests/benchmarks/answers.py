@@ -24,8 +24,8 @@ from tests.benchmarks.testbed import API, PASSWORD, BenchUser, Testbed
 from tests.support.gateway import GatewayTransport, payload_v2, unused_address
 
 WARM_UP_TIMES = 5
-COUNTERS_KEPT_TIMES = 20
-"""Attempts of each kind until the counters are deleted: an account accepts 50 wrong codes in an hour."""
+COUNTERS_KEPT_TIMES = 3
+"""Attempts of each kind until the counters are deleted, before a wrong code is delayed."""
 GROUPS = {
     "bad_credentials": (
         "unknown account",
