@@ -174,17 +174,20 @@ class ApiStack(Stack):
             own |= {**self._identity_variables(), "SERVES_IDENTITY_ROUTES": "false"}
         return self._common_variables() | url | self._optional_variables() | own
 
+    def _grant_checkpoints(self, role: iam.Role) -> None:
+        self._data.files.grant_objects(role, *CHECKPOINT_ACTIONS, prefix=CHECKPOINTS)
+        suppress_nag(
+            role,
+            "AwsSolutions-IAM5",
+            f"Resource::{self._data.stack_name}:{BUCKET_ARN_EXPORT}/{CHECKPOINTS}*",
+            reason="All copies of checkpoints: their keys contain the size of the log.",
+        )
+
     def _grant_migration(self) -> None:
         data, role = self._data, self.migration.migrate.role
         data.database.grant_owner(role)
         # After a restore it starts a new era of the audit log, for which it reads where the old one ended.
-        data.files.grant_objects(role, *CHECKPOINT_ACTIONS, prefix=CHECKPOINTS)
-        suppress_nag(
-            role,
-            "AwsSolutions-IAM5",
-            f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{CHECKPOINTS}*",
-            reason="All copies of checkpoints: their keys contain the size of the log.",
-        )
+        self._grant_checkpoints(role)
         if self._config.pauses_when_idle:
             for key in (data.signing_key, data.link_key, data.log_key, data.identity_key):
                 if key is not None:
@@ -306,13 +309,7 @@ class ApiStack(Stack):
             data.signing_key.allow_reading(role)
         if Permission.SEAL_AUDIT_LOG in permissions:
             data.log_key.allow_reading(role)
-            data.files.grant_objects(role, *CHECKPOINT_ACTIONS, prefix=CHECKPOINTS)
-            suppress_nag(
-                role,
-                "AwsSolutions-IAM5",
-                f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT}/{CHECKPOINTS}*",
-                reason="All copies of checkpoints: their keys contain the size of the log.",
-            )
+            self._grant_checkpoints(role)
         if Permission.READ_LINK_KEY in permissions:
             data.link_key.allow_reading(role)
         self._grant_identity_secrets(function)

@@ -62,15 +62,6 @@ _EMAIL = bindparam("attempt_email", type_=User.email.type)
 _KINDS = (AttemptKind.ACCOUNT, AttemptKind.ADDRESS, AttemptKind.PAIR)
 _NETWORK_KINDS = (AttemptKind.ADDRESS, *FREE_ATTEMPTS_PER_WIDER_NETWORK)
 
-# The parameters of the statements, which are built once.
-_TIME = SignInAttempt.since.type
-_NOW = bindparam("attempted_at", type_=_TIME)
-_DAY_BEFORE, _HOUR_BEFORE = bindparam("day_before_attempt", type_=_TIME), bindparam("hour_before_attempt", type_=_TIME)
-_KEYS = bindparam("attempt_keys", type_=ARRAY(String))
-_KEY_KINDS = bindparam("attempt_kinds", type_=ARRAY(SmallInteger))
-_ACCOUNT_KEY = bindparam("attempt_account", type_=SignInAttempt.key.type)
-_EMAIL = bindparam("attempt_email", type_=User.email.type)
-
 
 @dataclass(frozen=True, slots=True)
 class AttemptKeys:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import CTE, BigInteger, ColumnElement, Select, and_, case, cast, delete, func, literal, not_, select, update
+from sqlalchemy import CTE, BigInteger, ColumnElement, Select, case, cast, delete, func, literal, not_, select, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
@@ -17,7 +17,7 @@ from lambda_app.models import CHARGED, File, FileRequest, FileStatus, Tombstone,
 from lambda_app.repositories.audit import audit_insert_for, has_run
 from lambda_app.repositories.files.deletions import with_deletion
 from lambda_app.repositories.files.file_access import changeable_by, manageable_by
-from lambda_app.repositories.files.tombstones import charged_until, remembered_until, tombstone_insert
+from lambda_app.repositories.files.tombstones import columns_before_end, tombstone_insert
 from lambda_app.repositories.files.transitions import file_details
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
@@ -127,17 +127,7 @@ class FileBatchTransitionRepository:
 
     def _found(self, file_ids: Sequence[UUID], conditions: Sequence[ColumnElement[bool]], now: datetime) -> CTE:
         """Return the files that meet the conditions, locked in the order of their ids."""
-        columns = (
-            File.id,
-            File.owner_id,
-            File.size_bytes,
-            File.status,
-            File.file_request_id,
-            and_(File.status == FileStatus.PENDING, File.part_size_bytes.is_not(None)).label("is_multipart_in_progress"),
-            charged_until(now).label("charged_until"),
-            remembered_until(now).label("remembered_until"),
-        )
-        found = select(*columns).where(File.id.in_(file_ids), *conditions).order_by(File.id)
+        found = select(*columns_before_end(now)).where(File.id.in_(file_ids), *conditions).order_by(File.id)
         return found.with_for_update(key_share=True).cte("found")
 
     def _release(self, ended: CTE, now: datetime) -> list[CTE]:

@@ -5,6 +5,7 @@ Lock order: the tombstones in order of their ids, the owner.
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CTE, BigInteger, ColumnElement, Double, Insert, and_, case, cast, exists, func, literal, null, select, update
@@ -108,6 +109,21 @@ def remembered_until(now: datetime | ColumnElement[datetime]) -> ColumnElement[d
     is_completing = and_(File.part_size_bytes.is_not(None), File.status == FileStatus.PENDING)
     last_upload = case((File.part_size_bytes.is_(None), File.upload_expires_at), (is_completing, now), else_=null())
     return last_upload + literal(LATE_UPLOAD_MARGIN)
+
+
+def columns_before_end(now: datetime | ColumnElement[datetime]) -> tuple[Any, ...]:
+    """Return the columns of a file that decide what its end releases, and what `tombstone_insert` needs."""
+    is_in_progress = and_(File.status == FileStatus.PENDING, File.part_size_bytes.is_not(None))
+    return (
+        File.id,
+        File.owner_id,
+        File.size_bytes,
+        File.status,
+        File.file_request_id,
+        is_in_progress.label("is_multipart_in_progress"),
+        charged_until(now).label("charged_until"),
+        remembered_until(now).label("remembered_until"),
+    )
 
 
 def tombstone_insert(ended: CTE, now: datetime | ColumnElement[datetime]) -> Insert:

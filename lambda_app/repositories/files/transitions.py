@@ -54,7 +54,7 @@ from lambda_app.repositories.files.deletions import deleted_bytes_now, with_dele
 from lambda_app.repositories.files.file_access import manageable_by
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
 from lambda_app.repositories.files.previews import preview_insert
-from lambda_app.repositories.files.tombstones import charged_until, remembered_until, tombstone_insert
+from lambda_app.repositories.files.tombstones import columns_before_end, tombstone_insert
 from lambda_app.repositories.sharing.file_requests import live_request
 from lambda_app.repositories.sharing.guest_throttle import ThrottledUpload, blocked_until, count_guest_upload
 from lambda_app.repositories.statements import OWN_TRANSACTION, as_column
@@ -274,16 +274,7 @@ def _moves(
     """
     # The row is locked first, because the release depends on its current state and not on one that was read before.
     found = (
-        select(
-            File.id,
-            File.owner_id,
-            File.size_bytes,
-            File.status,
-            File.file_request_id,
-            and_(File.status == FileStatus.PENDING, File.part_size_bytes.is_not(None)).label("is_multipart_in_progress"),
-            charged_until(now).label("charged_until"),
-            remembered_until(now).label("remembered_until"),
-        )
+        select(*columns_before_end(now))
         .where(*conditions)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)

@@ -49,7 +49,7 @@ def _plural(count: int, one: str, many: str) -> str:
     return one if count == 1 else f"{count:,} {many}"
 
 
-def _zahl(count: int, one: str, many: str) -> str:
+def _german_count(count: int, one: str, many: str) -> str:
     return one if count == 1 else f"{count:,} {many}".replace(",", ".")
 
 
@@ -85,23 +85,23 @@ ENGLISH = Texts(
 GERMAN = Texts(
     language="de",
     subjects={
-        NotificationKind.LINK_DOWNLOADS: lambda count: f"{_zahl(count, 'Ein Download', 'Downloads')} über Ihre Links",
-        NotificationKind.REQUEST_UPLOADS: lambda count: f"{_zahl(count, 'Eine Datei', 'Dateien')} über Ihre Dateianfragen erhalten",
-        NotificationKind.LINK_EXPIRY: lambda count: f"{_zahl(count, 'Ein Link läuft', 'Links laufen')} innerhalb eines Tages ab",
+        NotificationKind.LINK_DOWNLOADS: lambda count: f"{_german_count(count, 'Ein Download', 'Downloads')} über Ihre Links",
+        NotificationKind.REQUEST_UPLOADS: lambda count: f"{_german_count(count, 'Eine Datei', 'Dateien')} über Ihre Dateianfragen erhalten",
+        NotificationKind.LINK_EXPIRY: lambda count: f"{_german_count(count, 'Ein Link läuft', 'Links laufen')} innerhalb eines Tages ab",
         NotificationKind.NEW_SIGN_INS: lambda _count: "Eine neue Anmeldung an Ihrem Konto",
     },
     mixed_subject="Neues zu Ihrem Konto, Ihren Links und Dateianfragen",
-    downloads=lambda link, count: f"{_zahl(count, '1 Download', 'Downloads')} über Ihren Link zu {link}:",
-    uploads=lambda request, count: f"{_zahl(count, '1 Datei', 'Dateien')} über Ihre Dateianfrage {request} erhalten:",
+    downloads=lambda link, count: f"{_german_count(count, '1 Download', 'Downloads')} über Ihren Link zu {link}:",
+    uploads=lambda request, count: f"{_german_count(count, '1 Datei', 'Dateien')} über Ihre Dateianfrage {request} erhalten:",
     expiry=lambda link, at: f"Ihr Link zu {link} läuft am {at} ab. Um ihn 7 Tage länger offen zu halten, öffnen Sie diese Seite:",
     sign_ins="Eine Anmeldung an Ihrem Konto aus einem Netz oder mit einem Browser, die dafür in den letzten 90 Tagen nicht benutzt wurden:",
     sign_in_advice="Wenn Sie das nicht waren, ändern Sie sofort Ihr Passwort. Das beendet auch alle Sitzungen:",
     unknown_browser="unbekanntes Programm",
     unknown_address="unbekannte Adresse",
-    more_items=lambda count: f"und {_zahl(count, '1 weitere', 'weitere')}",
+    more_items=lambda count: f"und {_german_count(count, '1 weitere', 'weitere')}",
     more_groups="Es gibt mehr, als diese Mail zeigen kann. Die Web-App zeigt alles.",
     zip_name="alle Dateien als Zip",
-    link=lambda name, more: f"„{name}“" + (f" und {_zahl(more, '1 weiteren Datei', 'weiteren Dateien')}" if more else ""),
+    link=lambda name, more: f"„{name}“" + (f" und {_german_count(more, '1 weiteren Datei', 'weiteren Dateien')}" if more else ""),
     request=lambda title: f"„{title}“",
     times=lambda count: f"{count:,}-mal".replace(",", "."),
     settings="In Ihren Einstellungen wählen Sie, welche Mails Sie erhalten:",
