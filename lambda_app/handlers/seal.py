@@ -44,7 +44,7 @@ def run_dispatch(services: Services, *, budget_seconds: float) -> dict[str, Any]
     """Publish sealed events within the time budget and return the counts of the report. It works while sealing has stopped, too."""
     with services.unit_of_work() as session:
         fields = asdict(services.event_dispatcher(session).run(budget_seconds=budget_seconds))
-    logger.info("dispatch", extra={"fields": fields})
+    logger.log(_level(fields["read"]), "dispatch", extra={"fields": fields})
     return fields
 
 
@@ -57,5 +57,10 @@ def run_notifications(services: Services, *, budget_seconds: float) -> dict[str,
         with services.unit_of_work() as session:
             report = services.digest_sender(session).run(budget_seconds=budget_seconds)
         counts |= {"mails_sent": report.sent, "mails_failed": report.failed}
-    logger.info("notifications", extra={"fields": counts})
+    logger.log(_level(*counts.values()), "notifications", extra={"fields": counts})
     return counts
+
+
+def _level(*counts: int) -> int:
+    """Return the log level of a run: it runs each minute, and most runs find nothing."""
+    return logging.INFO if any(counts) else logging.DEBUG
