@@ -50,8 +50,14 @@ export function AuditLog() {
               {s.admin.oneAccount} <Icon name="x" size="s" />
             </button>
           )}
-          <input class="input day" type="date" aria-label={s.leaving.since} value={since} onChange={(event) => setSince(event.currentTarget.value)} />
-          <input class="input day" type="date" aria-label={s.leaving.until} value={until} onChange={(event) => setUntil(event.currentTarget.value)} />
+          <label class="row day soft">
+            {s.leaving.since}
+            <input class="input" type="date" value={since} onChange={(event) => setSince(event.currentTarget.value)} />
+          </label>
+          <label class="row day soft">
+            {s.leaving.until}
+            <input class="input" type="date" value={until} onChange={(event) => setUntil(event.currentTarget.value)} />
+          </label>
           <div class="search">
             <label class="sr" for="audit-action">
               {s.admin.action}

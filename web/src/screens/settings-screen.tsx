@@ -1,5 +1,6 @@
 /** The account's settings: profile, password, sessions, API keys, and this device. */
 
+import { useEffect, useRef } from "preact/hooks";
 import { LANGUAGES, language, setLanguage, t, type Language } from "../core/language";
 import { s } from "../core/screen-texts";
 import { setSingleKeys, singleKeysEnabled } from "../core/keys";
@@ -23,14 +24,23 @@ import { SelectField } from "../ui/form-dialog";
 
 export function SettingsScreen() {
   useConnectAddress();
-  const current = location.value.hash === "" ? "profile" : location.value.hash;
+  const { hash } = location.value;
+  const current = hash === "" ? "profile" : hash;
+  const nav = useRef<HTMLElement>(null);
+  useEffect(() => {
+    if (hash === "") return;
+    // The browser looks for the section before this screen is loaded.
+    document.getElementById(hash)?.scrollIntoView();
+    const link = nav.current?.querySelector<HTMLElement>('[aria-current="true"]');
+    if (link) nav.current?.scrollTo({ left: link.offsetLeft - nav.current.offsetLeft });
+  }, [hash]);
   return (
     <>
       <div class="head">
         <h1>{t.nav.settings}</h1>
       </div>
       <div class="settings">
-        <nav class="nav" aria-label={t.nav.settings}>
+        <nav class="nav" ref={nav} aria-label={t.nav.settings}>
           {SECTIONS.filter(isShown).map((section) => (
             <a key={section} href={`#${section}`} aria-current={section === current ? "true" : undefined}>
               {s.settings.sections[section]}
