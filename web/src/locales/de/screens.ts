@@ -45,6 +45,7 @@ export const screens: ScreenTexts = {
     webhook_delivery_not_found: "Diese Zustellung ist älter als 30 Tage.",
     sign_in_expired: "Diese Anmeldung hat zu lange gedauert oder begann in einem anderen Browser. Beginnen Sie sie noch einmal.",
     sign_in_cancelled: "Die Anmeldung beim Anbieter wurde abgebrochen.",
+    no_provider_sign_out: "Dieser Anbieter bietet hier keine Abmeldung. Melden Sie sich auf seiner eigenen Seite ab.",
     bad_id_token: "Der Anbieter hat ein Token geschickt, das nicht angenommen werden kann. Beginnen Sie die Anmeldung noch einmal.",
     bad_assertion: "Diese Anmeldung ist abgelaufen oder wurde schon verwendet. Beginnen Sie sie noch einmal.",
     provider_unavailable: "Der Anbieter antwortet nicht wie erwartet. Versuchen Sie es später noch einmal.",
@@ -120,6 +121,8 @@ export const screens: ScreenTexts = {
     confirm: "Bestätigen",
     proved: "Bestätigt. Sie können Ihr Konto jetzt fünf Minuten lang ändern.",
     failed: "Die Anmeldung beim Anbieter ist nicht gelungen. Beginnen Sie sie noch einmal.",
+    stillSignedIn: (name) => `Sie sind vielleicht noch bei ${name} angemeldet.`,
+    signOutThere: "Auch dort abmelden",
   },
   again: {
     title: "Erneut anmelden",

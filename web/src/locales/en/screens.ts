@@ -53,6 +53,7 @@ export const screens = {
     webhook_delivery_not_found: "This delivery is older than 30 days.",
     sign_in_expired: "This sign-in took too long or was started in another browser. Start it again.",
     sign_in_cancelled: "The sign-in at the provider was cancelled.",
+    no_provider_sign_out: "This provider offers no sign-out here. Sign out on its own page.",
     bad_id_token: "The provider sent a token that cannot be accepted. Start the sign-in again.",
     bad_assertion: "This sign-in has expired or was used before. Start it again.",
     provider_unavailable: "The provider does not respond as expected. Try again later.",
@@ -128,6 +129,8 @@ export const screens = {
     confirm: "Confirm",
     proved: "Confirmed. You can now change your account for five minutes.",
     failed: "The sign-in at the provider did not succeed. Start it again.",
+    stillSignedIn: (name: string) => `You may still be signed in at ${name}.`,
+    signOutThere: "Sign out there too",
   },
   again: {
     title: "Sign in again",
