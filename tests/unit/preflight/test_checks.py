@@ -153,6 +153,37 @@ def test_stage_that_has_its_reservations_needs_no_more(account: Callable[..., Ac
     assert levels(checks.check_concurrency(account(*answers, config=STAGES["prod"]))) == ["ok"]
 
 
+@pytest.mark.parametrize(("region", "level"), [("ap-east-2", "error"), ("eu-central-1", "ok")])
+def test_region_must_offer_the_snapshots_of_functions(account: Callable[..., Account], region: str, level: str) -> None:
+    assert levels(checks.check_snapshots(account(region=region))) == [level]
+
+
+def test_stage_without_snapshots_is_deployed_to_any_region(account: Callable[..., Account]) -> None:
+    assert levels(checks.check_snapshots(account(region="ap-east-2", config=STAGES["small"]))) == []
+
+
+@pytest.mark.parametrize(
+    ("preferences", "level"),
+    [({"RDS": True, "Aurora": False}, "error"), ({"RDS": True}, "error"), ({"RDS": False, "Aurora": True}, "ok")],
+    ids=["refused", "unset", "allowed"],
+)
+def test_backups_of_a_cluster_need_the_opt_in_of_the_account(
+    account: Callable[..., Account], preferences: dict[str, bool], level: str
+) -> None:
+    config = replace(STAGES["prod"], recovery_region="eu-west-1")
+    answers = [("backup", "describe_region_settings", {"ResourceTypeOptInPreference": preferences})]
+
+    (found,) = checks.check_backups(account(*answers, config=config))
+
+    assert found.level == level
+    assert level == "ok" or found.remedy.endswith("update-region-settings --resource-type-opt-in-preference Aurora=true")
+
+
+@pytest.mark.parametrize("config", [STAGES["prod"], replace(STAGES["dev"], recovery_region="eu-west-1")], ids=["no copies", "instance"])
+def test_other_stages_need_no_opt_in(account: Callable[..., Account], config: StageConfig) -> None:
+    assert levels(checks.check_backups(account(config=config))) == []
+
+
 def stack(status: str) -> dict[str, Any]:
     return {"Stacks": [{"StackName": "WeUpload-dev-Data", "CreationTime": "2026-01-01T00:00:00Z", "StackStatus": status}]}
 
