@@ -205,7 +205,7 @@ class Observability(Construct):
         )
 
     def _watch_backups(self) -> None:
-        """Notify when the daily backup or its copy fails. A backup that is never started is no event; `make preflight` checks the opt-in."""
+        """Notify when the daily backup or its copy fails. No event tells of a backup that never starts; the preflight checks the opt-in."""
         name = vault_name(self._config)
         for kind, vault in (
             ("Backup", {"backupVaultName": [name]}),

@@ -109,9 +109,12 @@ def _lacking(account: Account, zones: set[str]) -> dict[str, set[str]]:
     if account.config.pauses_when_idle:
         return {"the database": zones - offered}
     names = ["secretsmanager", *(["email"] if account.config.mail_from else [])]
-    services = [f"com.amazonaws.{account.region}.{name}" for name in names]
-    details = account.client("ec2").describe_vpc_endpoint_services(ServiceNames=services)["ServiceDetails"]
-    lacking = {f"the endpoint {detail['ServiceName']}": zones - set(detail["AvailabilityZones"]) for detail in details}
+    lacking = {}
+    for service in (f"com.amazonaws.{account.region}.{name}" for name in names):
+        # A region that does not offer the service answers InvalidServiceName.
+        described = or_none(partial(account.client("ec2").describe_vpc_endpoint_services, ServiceNames=[service]))
+        found = described["ServiceDetails"] if described else []
+        lacking[f"the endpoint {service}"] = zones - {zone for detail in found for zone in detail["AvailabilityZones"]}
     return {"RDS Proxy": set(WITHOUT_RDS_PROXY), "the database": zones - offered, **lacking}
 
 

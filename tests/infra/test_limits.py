@@ -134,7 +134,9 @@ def test_queues_wait_longer_than_their_function_and_have_the_concurrency_that_sq
 
 def test_alarms_evaluate_at_most_a_day(stacks: Synthesised) -> None:
     for alarm in stacks.of_type("AWS::CloudWatch::Alarm"):
-        periods = [alarm["Period"]] if "Period" in alarm else [part["MetricStat"]["Period"] for part in alarm["Metrics"] if "MetricStat" in part]
+        periods = (
+            [alarm["Period"]] if "Period" in alarm else [part["MetricStat"]["Period"] for part in alarm["Metrics"] if "MetricStat" in part]
+        )
         assert max(periods) * alarm["EvaluationPeriods"] <= SECONDS_OF_A_DAY
         assert len(alarm.get("Metrics", [])) <= 10
 

@@ -35,7 +35,9 @@ def test_vaults_of_both_regions_have_the_same_name_and_lock(behind_firewall: Syn
 
 
 def test_failed_backups_and_copies_send_a_notification(behind_firewall: Synthesised, prod: Synthesised) -> None:
-    rules = [rule for rule in behind_firewall.of_type("AWS::Events::Rule") if "aws.backup" in rule.get("EventPattern", {}).get("source", [])]
+    rules = [
+        rule for rule in behind_firewall.of_type("AWS::Events::Rule") if "aws.backup" in rule.get("EventPattern", {}).get("source", [])
+    ]
     (topic,) = [key for key, resource in behind_firewall.api["Resources"].items() if resource["Type"] == "AWS::SNS::Topic"]
 
     assert [rule["EventPattern"]["detail-type"] for rule in rules] == [["Backup Job State Change"], ["Copy Job State Change"]]

@@ -40,7 +40,7 @@ def shape(plan: str) -> str:
 
 
 def differences(small: Plans, large: Plans) -> Iterator[tuple[str, StatementReads, StatementReads]]:
-    """Yield the statements, with their test, whose plan has another shape or which read far more blocks. Each statement once for a pair of plans."""
+    """Yield the statements, with their test, whose plan has another shape or which read far more blocks, once for each pair of plans."""
     seen = set()
     for test in sorted(small.keys() & large.keys()):
         for before, after in zip(small[test], large[test], strict=False):
@@ -69,4 +69,4 @@ def report(small: Plans, large: Plans) -> str:
 
 
 if __name__ == "__main__":
-    print(report(*(read_plans(Path(name)) for name in sys.argv[1:3])))  # noqa: T201 - output of the command
+    print(report(*(read_plans(Path(name)) for name in sys.argv[1:3])))

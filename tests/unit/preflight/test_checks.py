@@ -94,6 +94,19 @@ def test_zone_without_endpoint_or_database_is_an_error(account: Callable[..., Ac
     assert "-c zones=us-east-1b,us-east-1c" in found.remedy
 
 
+def test_region_without_the_endpoint_for_mail_is_an_error(account: Callable[..., Account]) -> None:
+    config = replace(STAGES["dev"], mail_from="files@mail.example.com", public_url="https://files.example.com")
+    unknown = ("ec2", "describe_vpc_endpoint_services", "InvalidServiceName")
+    described, offered, *rest = zones_answers()
+
+    found = list(checks.check_zones(account(described, offered, unknown, *rest, config=config)))
+
+    assert [finding.message for finding in found] == [
+        f"{zone} ({ZONES[zone]}) lacks the endpoint com.amazonaws.{REGION}.email." for zone in ("us-east-1a", "us-east-1b")
+    ]
+    assert found[0].remedy == f"Deploy to another region: {REGION} has only 0 usable zones."
+
+
 def test_first_zones_of_the_region_are_the_default(account: Callable[..., Account]) -> None:
     (found,) = checks.check_zones(account(*zones_answers()))
 
