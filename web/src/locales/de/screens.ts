@@ -452,6 +452,8 @@ export const screens: ScreenTexts = {
     thisOne: "Diese",
     since: (moment) => `seit ${moment}`,
     lastUsed: (moment) => `zuletzt benutzt ${moment}`,
+    network: (prefix) => `Netz ${prefix}`,
+    networkHint: "Das Netz ist der erste Teil der Adresse, von der die Anmeldung kam. Es nennt keinen Ort: Ein Mobilfunknetz ist in vielen Städten dasselbe. „Zuletzt benutzt“ ist auf zehn Minuten genau.",
     neverUsed: "nie benutzt",
     ends: (day) => `endet ${day}`,
     newKey: "Neuer Schlüssel",

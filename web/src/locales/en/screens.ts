@@ -459,6 +459,8 @@ export const screens = {
     thisOne: "This one",
     since: (moment: string) => `since ${moment}`,
     lastUsed: (moment: string) => `last used ${moment}`,
+    network: (prefix: string) => `network ${prefix}`,
+    networkHint: "The network is the first part of the address of the sign-in. It names no place: a mobile network is the same in many towns. “Last used” is within ten minutes.",
     neverUsed: "never used",
     ends: (day: string) => `ends ${day}`,
     newKey: "New key",
