@@ -59,7 +59,7 @@ export function AuditLog() {
             {s.leaving.until}
             <input class="input" type="date" value={until} onChange={(event) => setUntil(event.currentTarget.value)} />
           </label>
-          <div class="search">
+          <div class="search find">
             <label class="sr" for="audit-action">
               {s.admin.searchAction}
             </label>

@@ -106,6 +106,7 @@ export const screens: ScreenTexts = {
     idempotency_key_in_flight: "Dieselbe Anfrage läuft schon. Versuchen Sie es gleich noch einmal.",
   },
   identity: {
+    orPassword: "oder mit einem Passwort",
     continueWith: (name) => `Weiter mit ${name}`,
     text: "Mit einem verknüpften Anbieter melden Sie sich ohne das Passwort dieses Kontos an.",
     since: (day) => `verknüpft am ${day}`,

@@ -114,6 +114,7 @@ export const screens = {
     idempotency_key_in_flight: "The same request is under way. Try again in a moment.",
   },
   identity: {
+    orPassword: "or with a password",
     continueWith: (name: string) => `Continue with ${name}`,
     text: "With a linked provider you can sign in without the password of this account.",
     since: (day: string) => `linked on ${day}`,
