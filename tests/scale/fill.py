@@ -36,6 +36,7 @@ class Sizes:
 # Links and file requests have a limit for each account, so most of them belong to others, each of whom links to their own files.
 STATEMENTS = (
     "CREATE TEMPORARY TABLE scale_user AS SELECT n, gen_random_uuid() AS id FROM generate_series(1, :users) AS g (n)",
+    "CREATE INDEX ON scale_user (n)",
     "INSERT INTO \"user\" (id, email, hashed_password) SELECT id, 'user' || n || '@scale.example', 'x' FROM scale_user",
     """
     CREATE TEMPORARY TABLE owner_of AS
@@ -145,6 +146,7 @@ def fill(engine: Engine, sizes: Sizes, *, owner: UUID, viewer: UUID) -> None:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
         connection.execute(text("SET LOCAL maintenance_work_mem = '512MB'"))
         connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SET LOCAL work_mem = '256MB'"))
         with _without_indexes(connection):
             for statement in STATEMENTS:
                 # Numbers and ids of our own, as literals: the server cannot infer the types of parameters here.

@@ -17,6 +17,10 @@ _DEFAULTS: dict[str, Any] = {
     "is_closed": False,
     "has_back_link": False,
     "thumbnails": {},
+    "providers": (),
+    "takes_password": True,
+    "has_provider_sign_in": False,
+    "link": "",
 }
 
 

@@ -94,10 +94,10 @@ class IdentityFlows:
         self._client_secrets = client_secrets
         self._accepts_loopback = accepts_loopback
 
-    def start(self, provider_id: str, purpose: Purpose, *, redirect_uri: str) -> StartedFlow:
+    def start(self, provider_id: str, purpose: Purpose, *, redirect_uri: str, link: str = "") -> StartedFlow:
         """Return the authorization request. Raises NotFoundError for an unknown provider, ProviderUnavailableError, UnavailableError."""
         provider = self._require(provider_id)
-        metadata, flow = self._documents[provider.id].metadata(), Flow.start(provider.id, purpose)
+        metadata, flow = self._documents[provider.id].metadata(), Flow.start(provider.id, purpose, link=link)
         parameters = {
             "response_type": "code",
             "client_id": provider.client_id,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -17,8 +18,9 @@ from lambda_app.core.identity.providers import IdentityProvider
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from tests.e2e.browser.steps import Results, Steps, console_messages, failures, sign_in
-from tests.support.accounts import make_account
+from tests.support.accounts import make_account, make_file
 from tests.support.http_server import serving
+from tests.support.shares import make_share
 
 PROVIDER = Path(__file__).parent / "openid"
 INSPECT: Steps = [{"axe": True}]
@@ -69,6 +71,8 @@ def results(site: tuple[str, Services], visit: Callable[[dict[str, object]], Res
     url, services = site
     newcomer = f"new-{uuid4()}@example.com"
     member = make_account(services)
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        link = make_share(client, member, make_file(client, member, filename="plan.txt")["id"], audience="signed_in")["url"]
     with_provider: Steps = [{"see": "Continue with Test login"}, *INSPECT, {"follow": "Continue with Test login"}]
     prove: Steps = [
         {"click": "Confirm with Test login", "role": "link", "within": "dialog"},
@@ -79,6 +83,9 @@ def results(site: tuple[str, Services], visit: Callable[[dict[str, object]], Res
         *({"open": f"{url}/links"}, *with_provider, {"provider": newcomer}),
         # The deep link, and the session after a reload.
         *({"see": "Links", "role": "heading"}, {"reload": True}, {"see": "Links", "role": "heading"}),
+        # The page of the link has no script, and the provider still knows the person.
+        *({"open": link}, {"see": "This link is for users with an account."}, *INSPECT, {"follow": "Continue with Test login"}),
+        *({"see": "You have signed in."}, *INSPECT, {"press": "Open the link"}, {"see": "plan.txt"}),
         *({"open": f"{url}/settings"}, {"see": "Sign-in providers", "role": "heading"}, {"see": "linked on"}, *INSPECT),
         *({"click": "Delete account"}, {"see": "Your account has no password."}, *INSPECT, *prove),
         *({"click": "Delete account"}, {"click": "Delete account", "within": "dialog"}, {"see": "Your account is closed"}),

@@ -20,3 +20,12 @@ export function writePreference(name: PreferenceName, value: string | null): voi
     // Storage is blocked or full; the choice holds for this page.
   }
 }
+
+/** Call back with the new value when another tab changes it. */
+export function onPreferenceChange(name: PreferenceName, callback: (value: string | null) => void): () => void {
+  const listener = (event: StorageEvent) => {
+    if (event.key === `we-upload.${name}`) callback(event.newValue);
+  };
+  window.addEventListener("storage", listener);
+  return () => window.removeEventListener("storage", listener);
+}

@@ -13,6 +13,7 @@ import { Loaded, useLoaded } from "../ui/data-table";
 import { ConfirmDialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
 import { Icon } from "../ui/icon";
+import { signOutEverywhere } from "../screens/sign-in-again";
 import { connectProgram } from "./connect-program";
 import { Section } from "./section";
 
@@ -35,7 +36,7 @@ export function Sessions() {
         title={s.settings.endAllTitle}
         text={s.settings.endAllText}
         confirm={s.settings.endAll}
-        onConfirm={() => void api.accounts.signOutEverywhere().catch(showProblem)}
+        onConfirm={() => void signOutEverywhere()}
         onClose={close}
       />
     ));

@@ -124,6 +124,12 @@ export const screens: ScreenTexts = {
     proved: "Bestätigt. Sie können Ihr Konto jetzt fünf Minuten lang ändern.",
     failed: "Die Anmeldung beim Anbieter ist nicht gelungen. Beginnen Sie sie noch einmal.",
   },
+  again: {
+    title: "Erneut anmelden",
+    text: "Ihre Sitzung ist beendet. Melden Sie sich an, um weiterzumachen; Ihre Eingaben sind noch da.",
+    otherTab: "In einem neuen Tab mit einem Anbieter anmelden, dann zurückkommen",
+    leave: "Verwerfen und verlassen",
+  },
   forgot: {
     title: "Passwort vergessen?",
     text: "Geben Sie Ihre E-Mail-Adresse ein. Wir senden Ihnen einen Link für ein neues Passwort.",

@@ -132,6 +132,12 @@ export const screens = {
     proved: "Confirmed. You can now change your account for five minutes.",
     failed: "The sign-in at the provider did not succeed. Start it again.",
   },
+  again: {
+    title: "Sign in again",
+    text: "Your session has ended. Sign in to go on; what you typed is still there.",
+    otherTab: "Sign in with a provider in a new tab, then come back",
+    leave: "Discard and leave",
+  },
   forgot: {
     title: "Forgot your password?",
     text: "Enter your e-mail address. We send you a link to set a new password.",
