@@ -16,6 +16,10 @@ _DEFAULTS: dict[str, Any] = {
     "message": None,
     "has_back_link": False,
     "thumbnails": {},
+    "providers": (),
+    "takes_password": True,
+    "has_provider_sign_in": False,
+    "link": "",
 }
 
 

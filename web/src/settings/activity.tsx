@@ -36,7 +36,7 @@ export function Activity() {
                 <li key={event.seq}>
                   <span class="grow">
                     <span class="mono strong">{event.action}</span>
-                    <span class="two wrapit">{[event.subject_name, event.is_own ? "" : s.leaving.activity.byOthers, event.network].filter(Boolean).join(" · ")}</span>
+                    <span class="two wrapit">{[event.subject_name, event.is_own ? "" : s.leaving.activity.byOthers, event.network && s.settings.network(event.network)].filter(Boolean).join(" · ")}</span>
                   </span>
                   <time class="muted sm nowrap" dateTime={event.at} title={fmt.exact(new Date(event.at))}>
                     {fmt.moment(new Date(event.at))}
