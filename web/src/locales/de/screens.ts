@@ -465,15 +465,10 @@ export const screens: ScreenTexts = {
     browserOn: (browser, system) => `${browser} unter ${system}`,
     unknownBrowser: "Unbekanntes Programm",
     thisOne: "Diese",
-<<<<<<< HEAD
-    since: (moment) => `seit ${moment}`,
-    lastUsed: (moment) => `zuletzt benutzt ${moment}`,
-    network: (prefix) => `Netz ${prefix}`,
-    networkHint: "Das Netz ist der erste Teil der Adresse, von der die Anmeldung kam. Es nennt keinen Ort: Ein Mobilfunknetz ist in vielen Städten dasselbe. „Zuletzt benutzt“ ist auf zehn Minuten genau.",
-=======
     since: (moment) => `seit ${inside(moment)}`,
     lastUsed: (moment) => `zuletzt benutzt ${inside(moment)}`,
->>>>>>> screens
+    network: (prefix) => `Netz ${prefix}`,
+    networkHint: "Das Netz ist der erste Teil der Adresse, von der die Anmeldung kam. Es nennt keinen Ort: Ein Mobilfunknetz ist in vielen Städten dasselbe. „Zuletzt benutzt“ ist auf zehn Minuten genau.",
     neverUsed: "nie benutzt",
     ends: (day) => `endet ${day}`,
     newKey: "Neuer Schlüssel",

@@ -472,15 +472,10 @@ export const screens = {
     browserOn: (browser: string, system: string) => `${browser} on ${system}`,
     unknownBrowser: "Unknown program",
     thisOne: "This one",
-<<<<<<< HEAD
-    since: (moment: string) => `since ${moment}`,
-    lastUsed: (moment: string) => `last used ${moment}`,
-    network: (prefix: string) => `network ${prefix}`,
-    networkHint: "The network is the first part of the address of the sign-in. It names no place: a mobile network is the same in many towns. “Last used” is within ten minutes.",
-=======
     since: (moment: string) => `since ${inside(moment)}`,
     lastUsed: (moment: string) => `last used ${inside(moment)}`,
->>>>>>> screens
+    network: (prefix: string) => `network ${prefix}`,
+    networkHint: "The network is the first part of the address of the sign-in. It names no place: a mobile network is the same in many towns. “Last used” is within ten minutes.",
     neverUsed: "never used",
     ends: (day: string) => `ends ${day}`,
     newKey: "New key",
