@@ -135,7 +135,11 @@ def _owned_rows(user_id: UUID) -> Iterator[tuple[type[Base], ColumnElement[bool]
     yield SignInPlace, SignInPlace.user_id == user_id, BATCH_ROWS
     yield ShareDownload, ShareDownload.share_id.in_(links), BATCH_ROWS
     # Not with its archives, whose rows must stay until their objects are deleted.
-    yield Share, and_(Share.owner_id == user_id, ~exists(select(Archive.id).where(Archive.share_id == Share.id))), FEW_ROWS
+    yield (
+        Share,
+        and_(Share.owner_id == user_id, ~exists(select(Archive.id).where(Archive.holder_id == user_id, Archive.share_id == Share.id))),
+        FEW_ROWS,
+    )
     yield ShareRecipient, ShareRecipient.user_id == user_id, BATCH_ROWS
     yield FileGrant, FileGrant.user_id == user_id, BATCH_ROWS
     yield FileRequest, FileRequest.owner_id == user_id, BATCH_ROWS

@@ -172,7 +172,8 @@ def test_takeover_closes_what_was_opened_while_it_ran(site: Mailing, thread: Thr
     squatter = Squatter(site, is_verified=False)
     site.client.post(f"{API}/login/forgot-password", json={"email": squatter.account.email})
     token = site.token()
-    close_all, opened = OpenAccessRepository.close_all, []
+    close_all = OpenAccessRepository.close_all
+    opened: list[httpx.Response] = []
 
     def close_slowly(repository: OpenAccessRepository, *args: Any) -> dict[str, int]:
         closed = close_all(repository, *args)

@@ -301,14 +301,11 @@ def test_checkpoints_of_a_replaced_key_stay_valid(log: OwnLog) -> None:
         "TRUNCATE audit_chain_event",
     ],
 )
-def test_database_refuses_changes_of_the_log(log: OwnLog, statement: str) -> None:
-    log.add(1)
-    log.seal()
-
+def test_database_refuses_changes_of_the_log(lasting_log: OwnLog, statement: str) -> None:
     with pytest.raises(Exception, match="append-only"):
-        log.run(statement)
+        lasting_log.run(statement)
 
-    assert log.faults() == []
+    assert lasting_log.faults() == []
 
 
 def test_new_era_waits_for_writers_and_takes_their_events(log: OwnLog) -> None:
