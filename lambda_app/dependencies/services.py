@@ -30,7 +30,7 @@ from lambda_app.services.files.upload_batches import UploadBatchService
 from lambda_app.services.files.upload_tokens import TokenUploadService, UploadTokenService
 from lambda_app.services.files.uploads import UploadService
 from lambda_app.services.files.usage import UsageService
-from lambda_app.services.notifications.prolongation import LinkProlongationService
+from lambda_app.services.notifications.prolongation import ProlongationService
 from lambda_app.services.notifications.settings import NotificationSettingService
 from lambda_app.services.receipts import ReceiptService
 from lambda_app.services.sharing.file_requests import FileRequestService
@@ -111,7 +111,7 @@ ShareLinksDep = Annotated[ShareLinkService, _service(Services.share_links)]
 RecoveryDep = Annotated[RecoveryService, _service(Services.recovery)]
 ReceiptsDep = Annotated[ReceiptService, _service(Services.receipts)]
 NotificationSettingsDep = Annotated[NotificationSettingService, _service(Services.notification_settings)]
-LinkProlongationDep = Annotated[LinkProlongationService, _service(Services.link_prolongation)]
+ProlongationDep = Annotated[ProlongationService, _service(Services.prolongation)]
 WebhooksDep = Annotated[WebhookService, _service(Services.webhooks)]
 AdministrationDep = Annotated[AdministrationService, _service(Services.administration)]
 ScansDep = Annotated[ScanService, _service(Services.scans)]

@@ -425,7 +425,7 @@ export const screens = {
     link_downloads_hint: "You can choose for each link. Links that exist stay as they are.",
     request_uploads: "Files received through new file requests",
     request_uploads_hint: "You can choose for each request. Requests that exist stay as they are.",
-    link_expiry: "A link expires within a day",
+    link_expiry: "A link or file request expires within a day",
     link_expiry_hint: "The mail has a link that keeps it open for 7 more days.",
     new_sign_ins: "A sign-in from a new network or browser",
     new_sign_ins_hint: "New means: not used with this account in the last 90 days.",
