@@ -77,7 +77,13 @@ export function uppyAdapter(client: { readonly files: UploadCalls }, options: Up
     getChunkSize: (file: { readonly size: number }) => plannedPartSize(file.size),
 
     async getUploadParameters(file: UppyFile, { signal }: { readonly signal?: AbortSignal } = {}) {
-      const upload = await call(signal, () => files.startUpload(declare(file), { idempotencyKey: keyOf(file) }));
+      const key = keyOf(file);
+      const upload = await call(signal, () => files.startUpload(declare(file), { idempotencyKey: key }));
+      if (keys.get(file.id) !== key) {
+        // Removed or cancelled during the start.
+        await discard(upload.file_id);
+        throw new DOMException("The upload was cancelled.", "AbortError");
+      }
       singles.set(file.id, upload.file_id);
       return { method: "PUT" as const, url: upload.upload_url, headers: Object.fromEntries(sendableHeaders(upload.headers)) };
     },

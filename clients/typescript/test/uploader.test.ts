@@ -479,8 +479,9 @@ describe("pause, resume and cancel", () => {
       const id = addOne(uploader, file(size));
       await until(() => server.putsNow > 0);
       const cancelled = uploader.cancel(id);
-      expect(uploader.get(id)?.state).toBe("cancelled");
+      expect(uploader.get(id)?.state).toBe("cancelling");
       await cancelled;
+      expect(uploader.get(id)?.state).toBe("cancelled");
       expect(server.files.size).toBe(0);
       expect(server.calls("DELETE", /files/)[0]?.query.get("permanent")).toBe("true");
       expect(server.putsNow).toBe(0);

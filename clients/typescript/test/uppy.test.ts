@@ -93,4 +93,17 @@ describe("the adapter for Uppy 5", () => {
     remove({ id: "b" });
     await vi.waitFor(() => expect(server.files.size).toBe(0));
   });
+
+  test("what is removed while it is started leaves nothing on the server", async () => {
+    const { server, awsS3, remove } = setUp();
+    let answer = () => {};
+    server.fault = ({ path }) => (path.endsWith("/upload") ? new Promise((resolve) => (answer = () => resolve(undefined))) : undefined);
+    const started = awsS3.getUploadParameters({ id: "b", size: 5 });
+    await vi.waitFor(() => expect(server.calls("POST", /upload$/)).toHaveLength(1));
+    remove({ id: "b" });
+    answer();
+    await expect(started).rejects.toMatchObject({ name: "AbortError" });
+    expect(server.files.size).toBe(0);
+    expect(server.calls("DELETE", /files/)).toHaveLength(1);
+  });
 });

@@ -131,6 +131,7 @@ function UploadRow({ item }: { readonly item: UploadItem }) {
 
 function UploadActions({ item }: { readonly item: UploadItem }) {
   const cancel = <IconButton icon="x" label={u.cancelOne(item.name)} isSmall onClick={() => cancelUpload(item.id)} />;
+  if (item.state === "cancelling") return null;
   if (item.needsFile) {
     return (
       <>

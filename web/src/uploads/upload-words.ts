@@ -33,6 +33,8 @@ export function uploadWords(item: UploadItem): UploadWords {
       return { text: u.checking, icon: null, tone: "" };
     case "verified":
       return { text: `${u.verified} · ${fmt.bytes(item.sizeBytes)}`, icon: "ok", tone: "tone-ok" };
+    case "cancelling":
+      return { text: u.cancelling, icon: "x", tone: "" };
     case "cancelled":
       return { text: u.cancelled, icon: "x", tone: "" };
     case "failed":
@@ -47,7 +49,7 @@ function failureText({ error, sizeBytes }: UploadItem): string {
   return uploadCodes[error.code] ?? codeText(error.code) ?? error.message;
 }
 
-const ORDER: Readonly<Record<UploadItem["state"], number>> = { failed: 0, sending: 1, checking: 1, hashing: 1, paused: 2, waiting: 3, verified: 4, cancelled: 5 };
+const ORDER: Readonly<Record<UploadItem["state"], number>> = { failed: 0, sending: 1, checking: 1, hashing: 1, paused: 2, waiting: 3, verified: 4, cancelling: 5, cancelled: 5 };
 
 /** Put what needs attention and what moves on top. The order of each kind stays. */
 export function sortUploads(items: readonly UploadItem[]): readonly UploadItem[] {

@@ -16,6 +16,7 @@ interface Member {
 }
 
 interface Waiting extends Member {
+  readonly signal: AbortSignal;
   readonly resolve: (upload: api.FileUpload | Promise<api.FileUpload>) => void;
 }
 
@@ -44,14 +45,18 @@ export class UploadStarts {
     };
   }
 
-  /** Start an upload, or sign it again. The key names the upload: a repeated call with it leads to the same file. */
-  start(body: api.FileCreate, key: string): Promise<api.FileUpload> {
+  /**
+   * Start an upload, or sign it again. The key names the upload: a repeated call with it leads to the same file. A file that waits for others
+   * is not started after `signal` was aborted; a request that was sent is awaited, because its answer names the upload.
+   */
+  start(body: api.FileCreate, key: string, signal: AbortSignal): Promise<api.FileUpload> {
     const batch = this.batches.get(key);
     if (batch !== undefined) return batch.take(key);
     const isLarge = body.size_bytes > BATCHED_MAX_BYTES;
     if (isLarge || this.alone.has(key) || this.calls.startUploads === undefined) return this.startAlone(body, key);
-    return new Promise((resolve) => {
-      this.waiting.push({ key, body, resolve });
+    return new Promise((resolve, reject) => {
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      this.waiting.push({ key, body, signal, resolve });
       if (this.waiting.length === BATCH_MAX_FILES || this.announced === 0) this.flush();
       else this.timer ??= setTimeout(() => this.flush(), WAIT_MAX_MS);
     });
@@ -60,6 +65,11 @@ export class UploadStarts {
   /** Whether the upload was started with others. The server does not know its own key then. */
   isBatched(key: string): boolean {
     return this.batches.has(key);
+  }
+
+  /** Whether a request with this upload was sent. */
+  mayBeStarted(key: string): boolean {
+    return this.alone.has(key) || this.batches.has(key);
   }
 
   forget(key: string): void {
@@ -76,7 +86,7 @@ export class UploadStarts {
   private flush(): void {
     clearTimeout(this.timer);
     this.timer = undefined;
-    const members = this.waiting;
+    const members = this.waiting.filter(({ signal }) => !signal.aborted);
     this.waiting = [];
     if (members.length === 0) return;
     const [only] = members;

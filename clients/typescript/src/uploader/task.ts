@@ -19,6 +19,8 @@ export interface TaskContext {
   readonly transport: Transport;
   readonly pool: LanePool;
   readonly starts: UploadStarts;
+  /** Cancellations in progress. They free quota. */
+  readonly cancellations: Set<Promise<void>>;
   readonly lanes: { readonly start: number; readonly max: number };
   readonly triesMax: number;
   readonly random: () => number;
@@ -33,6 +35,8 @@ export interface TaskContext {
 /** The user stopped the upload, or the uploader was closed. */
 class Stopped extends Error {}
 
+/** Refusals that may not be repeated once a cancelled upload was deleted. */
+const FULL_CODES: ReadonlySet<string> = new Set(["quota_exceeded", "token_quota_exceeded"]);
 /** Rounds of sending the parts that the server reports as missing, before the upload fails. */
 const ROUNDS_MAX = 3;
 
@@ -52,7 +56,9 @@ export class UploadTask {
   private lifetime = new AbortController();
   /** A declaration was sent whose answer may be lost. */
   private mayBeDeclared: boolean;
-  private isDiscarded = false;
+  private cancellation: Promise<void> | null = null;
+  /** The server may know this upload by its own key, or must start it without others. */
+  private startsAlone: boolean;
   /** The batch of an earlier page load cannot be repeated: what it started is deleted, and the file is sent again. */
   private mustRestart: boolean;
   /** Others that are started with this file need not wait for it any more. */
@@ -67,6 +73,7 @@ export class UploadTask {
   ) {
     this.fileId = kept.fileId;
     this.mustRestart = isRestored && kept.isBatched === true;
+    this.startsAlone = isRestored && kept.isBatched !== true;
     this.idempotencyKey = kept.idempotencyKey;
     this.mayBeDeclared = isRestored;
   }
@@ -152,7 +159,7 @@ export class UploadTask {
 
   pause(): void {
     // While the server checks there is nothing to stop.
-    if (this.isSettled || this.state === "checking" || this.state === "paused") return;
+    if (this.isSettled || this.state === "checking" || this.state === "paused" || this.cancellation !== null) return;
     this.setState("paused");
     this.run?.controller.abort(new Stopped());
   }
@@ -163,15 +170,56 @@ export class UploadTask {
   }
 
   /** Stop, and delete on the server what was sent. Rejects if the server could not be told. */
-  async cancel(): Promise<void> {
-    if (this.state === "verified" || this.isDiscarded) return;
-    this.setState("cancelled");
+  cancel(): Promise<void> {
+    if (this.state === "verified" || this.state === "cancelled") return Promise.resolve();
+    if (this.cancellation !== null) return this.cancellation;
+    const { cancellations } = this.context;
+    this.setState("cancelling");
+    const ended = this.end().finally(() => cancellations.delete(ended));
+    cancellations.add(ended);
+    this.cancellation = ended;
+    return ended;
+  }
+
+  private async end(): Promise<void> {
     this.lifetime.abort(new Stopped());
     this.run?.controller.abort(new Stopped());
-    await this.run?.ended;
-    if (this.fileId === null && this.mayBeDeclared && this.file !== null)
-      await this.declare(new AbortController().signal).catch(() => null);
-    await this.discard();
+    let state: UploadState = "cancelled";
+    try {
+      // A start in progress is awaited: its answer names the upload.
+      await this.run?.ended;
+      if (this.fileId === null) await this.findStarted();
+      await this.discard();
+      this.stored = null;
+    } catch (error) {
+      state = "failed";
+      this.error = toFailure(error);
+      this.resetDigests(error);
+      throw error;
+    } finally {
+      this.cancellation = null;
+      this.setState(state);
+    }
+  }
+
+  /** Find the upload of a start whose answer was lost: the same request leads to the same file. */
+  private async findStarted(): Promise<void> {
+    const { isMultipart } = this.kept;
+    // Only a restored upload may be known by a request that this page has not sent.
+    const mayBeStarted = this.mayBeDeclared && (isMultipart || this.isRestored || this.context.starts.mayBeStarted(this.idempotencyKey));
+    if (!mayBeStarted) return;
+    if (!isMultipart) {
+      // The request has the digest of the file. Without it, the server deletes the upload when it expires.
+      if (this.file === null || this.mustRestart) return;
+      this.sha256 ??= await this.context.hasher.sha256(this.file).catch(() => null);
+      if (this.sha256 === null) return;
+    }
+    try {
+      this.fileId = (await this.requestStart(new AbortController().signal)).file_id;
+    } catch (error) {
+      // Refused: there is no upload.
+      if (!(error instanceof ApiError) || error.isRetryable || error.status === 401) throw error;
+    }
   }
 
   /** Stop all requests; the record stays for a later page load. */
@@ -194,10 +242,7 @@ export class UploadTask {
   private async stop(error: unknown, signal: AbortSignal): Promise<void> {
     if (signal.aborted && signal.reason instanceof Stopped) return;
     const failure = toFailure(error);
-    this.lifetime.abort(error);
-    this.lifetime = new AbortController();
-    this.crc64nvme = null;
-    this.sha256 = null;
+    this.resetDigests(error);
     if (isEnded(failure.code)) {
       await this.discard().catch(() => {
         // The server deletes what was never completed by itself, later. The failure to show is the first one.
@@ -211,6 +256,13 @@ export class UploadTask {
     }
     this.error = failure;
     this.setState("failed");
+  }
+
+  private resetDigests(reason: unknown): void {
+    this.lifetime.abort(reason);
+    this.lifetime = new AbortController();
+    this.crc64nvme = null;
+    this.sha256 = null;
   }
 
   // One request with the whole file
@@ -249,27 +301,36 @@ export class UploadTask {
 
   /** Declare the file. Not aborted midway: the answer has the id that a cancellation needs. */
   private async declare(signal: AbortSignal): Promise<api.FileUpload | api.MultipartUpload> {
-    const { name: filename, contentType: content_type, sizeBytes: size_bytes, description, isPublic: is_public } = this.kept;
-    const declared = { filename, content_type, size_bytes, is_public, ...(description === null ? {} : { description }) };
-    const options = { idempotencyKey: this.idempotencyKey };
-    const { calls } = this.context;
-    const upload = await retryCall(this.policy, signal, async (): Promise<api.FileUpload | api.MultipartUpload> => {
-      this.mayBeDeclared = true;
-      const answer = this.kept.isMultipart
-        ? await calls.startMultipart({ ...declared, has_part_digests: this.kept.hasPartDigests }, options)
-        : await this.startWhole({ ...declared, sha256: this.sha256 });
-      this.fileId = answer.file_id;
-      return answer;
+    const { cancellations, starts } = this.context;
+    const upload = await this.requestStart(signal).catch(async (error: unknown) => {
+      signal.throwIfAborted();
+      if (!(error instanceof ApiError && FULL_CODES.has(error.code)) || cancellations.size === 0) throw error;
+      await untilAborted(Promise.allSettled(cancellations), signal);
+      // Alone: a repeated start of many files would start the others again too.
+      starts.forget(this.idempotencyKey);
+      this.startsAlone = true;
+      return this.requestStart(signal);
     });
+    this.fileId = upload.file_id;
     signal.throwIfAborted();
     await this.context.keep(this.record);
     return upload;
   }
 
-  private startWhole(body: api.FileCreate): Promise<api.FileUpload> {
+  private requestStart(signal: AbortSignal): Promise<api.FileUpload | api.MultipartUpload> {
+    const { name: filename, contentType: content_type, sizeBytes: size_bytes, description, isPublic: is_public } = this.kept;
+    const declared = { filename, content_type, size_bytes, is_public, ...(description === null ? {} : { description }) };
+    const options = { idempotencyKey: this.idempotencyKey };
+    return retryCall(this.policy, signal, (): Promise<api.FileUpload | api.MultipartUpload> => {
+      this.mayBeDeclared = true;
+      if (!this.kept.isMultipart) return this.startWhole({ ...declared, sha256: this.sha256 }, signal);
+      return this.context.calls.startMultipart({ ...declared, has_part_digests: this.kept.hasPartDigests }, options);
+    });
+  }
+
+  private startWhole(body: api.FileCreate, signal: AbortSignal): Promise<api.FileUpload> {
     const { starts } = this.context;
-    const mayBeKnown = this.isRestored && this.kept.isBatched !== true;
-    return mayBeKnown ? starts.startAlone(body, this.idempotencyKey) : starts.start(body, this.idempotencyKey);
+    return this.startsAlone ? starts.startAlone(body, this.idempotencyKey) : starts.start(body, this.idempotencyKey, signal);
   }
 
   // Parts
@@ -372,7 +433,6 @@ export class UploadTask {
   private async discard(): Promise<void> {
     await this.deleteStarted();
     this.context.starts.forget(this.idempotencyKey);
-    this.isDiscarded = this.state === "cancelled";
     await this.context.forget(this.id);
   }
 
@@ -409,7 +469,8 @@ export class UploadTask {
   }
 
   private setState(state: UploadState): void {
-    if (this.state === state || this.state === "cancelled") return;
+    // A cancellation sets the state at its end.
+    if (this.state === state || this.state === "cancelled" || this.cancellation !== null) return;
     this.state = state;
     this.changed("state");
   }
@@ -418,6 +479,13 @@ export class UploadTask {
     this.refresh();
     this.context.onChange(this, kind);
   }
+}
+
+function untilAborted(promise: Promise<unknown>, signal: AbortSignal): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+    promise.then(resolve, reject);
+  });
 }
 
 /** `crypto.randomUUID` exists on https and localhost only. */

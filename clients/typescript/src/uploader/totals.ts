@@ -39,7 +39,7 @@ export class UploadSums {
 }
 
 function shareOf({ state, needsFile, local: { sizeBytes }, sentBytes }: UploadTask): Sums {
-  const isOut = state === "failed" || state === "cancelled";
+  const isOut = state === "failed" || state === "cancelling" || state === "cancelled";
   const isActive = !isOut && state !== "verified" && state !== "paused" && !needsFile;
   return {
     count: 1,

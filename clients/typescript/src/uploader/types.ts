@@ -47,9 +47,10 @@ export interface UploadSource {
  * - `checking`: everything was sent; the server compares size and digest
  * - `verified`: stored, with the size and digest that were declared
  * - `failed`: see `error`
+ * - `cancelling`: stopped; the server deletes what was sent
  * - `cancelled`: the server keeps nothing of it
  */
-export type UploadState = "waiting" | "hashing" | "sending" | "paused" | "checking" | "verified" | "failed" | "cancelled";
+export type UploadState = "waiting" | "hashing" | "sending" | "paused" | "checking" | "verified" | "failed" | "cancelling" | "cancelled";
 
 export interface UploadFailure {
   /** A code of the API, or `connection_lost`, `file_changed`, `file_unreadable`, `different_file`, `storage_refused`, `hashing_failed`. */
@@ -118,7 +119,10 @@ export interface Uploader {
   pause(id?: string): void;
   /** Go on with one upload, or all. Call it from a click: the browser may ask for access to the file. */
   resume(id?: string): void;
-  /** Stop an upload and delete on the server what was sent. Resolves when the server has confirmed it. */
+  /**
+   * Stop an upload and delete on the server what was sent. Resolves when the server has confirmed it. Rejects if the server cannot be reached;
+   * the upload has failed then, and can be cancelled or tried again.
+   */
   cancel(id: string): Promise<void>;
   /** Try a failed upload again. Parts that were sent stay. */
   retry(id: string): void;

@@ -46,6 +46,7 @@ export function createUploader(client: { readonly files: UploadCalls; readonly h
     transport: options.transport ?? defaultTransport(),
     pool: new LanePool(options.lanesMax ?? 12),
     starts: new UploadStarts(calls, randomId),
+    cancellations: new Set(),
     lanes: { start: options.lanes?.start ?? 4, max: lanesMax },
     triesMax: options.triesMax ?? 8,
     random: options.random ?? Math.random,
@@ -199,7 +200,7 @@ export function createUploader(client: { readonly files: UploadCalls; readonly h
     },
     get: (id) => tasks.get(id)?.snapshot ?? null,
     add(sources) {
-      const restored = [...tasks.values()].filter((task) => task.needsFile && !task.isSettled);
+      const restored = [...tasks.values()].filter((task) => task.needsFile && !task.isSettled && task.state !== "cancelling");
       const added = [...sources].map((source) => addSource(source instanceof Blob ? { file: source } : source, restored));
       schedule();
       return added.map((task) => task.snapshot);
@@ -257,7 +258,7 @@ export function createUploader(client: { readonly files: UploadCalls; readonly h
     },
     async attachFile(id, file) {
       const task = require(id);
-      if (!task.needsFile) throw differentFile();
+      if (!task.needsFile || task.state === "cancelling") throw differentFile();
       requireSameFile(file, task.local);
       attach(task, file);
       schedule();

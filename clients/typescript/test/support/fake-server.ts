@@ -44,7 +44,7 @@ export class FakeServer {
   refreshToken = "";
   hasSessionCookie = false;
   refreshes = 0;
-  private readonly byKey = new Map<string, string>();
+  private readonly byKey = new Map<string, { readonly fileId: string; readonly body: string }>();
   private counter = 0;
   private revoked = 0;
 
@@ -161,7 +161,9 @@ export class FakeServer {
   }
 
   private declare(request: Seen, body: Record<string, unknown>, key = request.headers.get("Idempotency-Key") ?? ""): Response {
-    let file = this.files.get(this.byKey.get(key) ?? "");
+    const known = this.byKey.get(key);
+    if (known !== undefined && known.body !== JSON.stringify(body)) return problem(409, "idempotency_key_reused");
+    let file = this.files.get(known?.fileId ?? "");
     if (file === undefined) {
       const size = Number(body["size_bytes"]);
       const used = [...this.files.values()].reduce((sum, other) => sum + other.size_bytes, 0);
@@ -179,7 +181,7 @@ export class FakeServer {
         parts: new Map(),
       };
       this.files.set(file.id, file);
-      this.byKey.set(key, file.id);
+      this.byKey.set(key, { fileId: file.id, body: JSON.stringify(body) });
     }
     if (file.isMultipart) return json(201, { file_id: file.id, ...this.plan(file), expires_at: "2100-01-01T00:00:00Z" });
     return json(201, { file_id: file.id, ...this.sign(`/put/${file.id}`, { "Content-Type": file.content_type }, file.size_bytes) });

@@ -18,6 +18,7 @@ export const uploads: UploadTexts = {
   hashing: "Prüfsumme wird berechnet…",
   checking: "Prüfsumme wird verglichen…",
   verified: "Angekommen und geprüft",
+  cancelling: "Wird abgebrochen…",
   cancelled: "Abgebrochen",
   pausedAt: (of) => `Angehalten bei ${of}`,
   retrying: (of) => `Keine Antwort, neuer Versuch · ${of}`,

@@ -16,6 +16,7 @@ export const uploads = {
   hashing: "Computing the fingerprint…",
   checking: "Checking the fingerprint…",
   verified: "Arrived and verified",
+  cancelling: "Cancelling…",
   cancelled: "Cancelled",
   pausedAt: (of: string) => `Paused at ${of}`,
   retrying: (of: string) => `No answer, trying again · ${of}`,
