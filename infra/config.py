@@ -51,6 +51,9 @@ AUTO_PAUSE_SECONDS = 300
 IDLE_SESSION_SECONDS = 60
 """Idle time after which a database that pauses closes a connection. A function that Lambda has frozen cannot close its own."""
 
+MAX_LOCK_DAYS = 3650
+"""Longest lock of a checkpoint: ten years, as in the API's settings."""
+
 SHARED_WORKERS, SINGLE_WORKERS = 3, 5
 """Functions with `worker_concurrency` each, and functions that run one at a time (infra/components/functions.py, migration.py)."""
 
@@ -170,6 +173,8 @@ class StageConfig:
     """Whether backups are locked against deletion until they expire."""
     noncurrent_days: int = 30
     """Days that the deleted version of an object can be restored."""
+    checkpoint_lock_days: int = 0
+    """Days for which Object Lock protects each copy of a checkpoint, in a bucket of its own. 0: the copies are not locked."""
 
     def __post_init__(self) -> None:
         """Check that the settings are consistent. Raises ConfigError."""
@@ -185,10 +190,7 @@ class StageConfig:
         self._check_identity_providers()
         if self.serves_unscannable and not self.scans_for_malware:
             raise ConfigError("serves_unscannable needs scans_for_malware")
-        if self.recovery_region is None and (self.replicates_objects or self.vault_lock is not VaultLock.NONE):
-            raise ConfigError("replicates_objects and vault_lock need recovery_region")
-        if self.replicates_objects and self.uses_kms:
-            raise ConfigError("replicates_objects cannot be combined with uses_kms: the key of the bucket exists in one region only")
+        self._check_copies()
         usable = int(self.database_connections * (1 - RESERVED_CONNECTION_SHARE))
         # The preview worker has no connection.
         connected = self._shared_executions - self.makes_previews * self.worker_concurrency
@@ -235,6 +237,14 @@ class StageConfig:
             raise ConfigError(f"{self.name}: mail_from and firewall need an interface endpoint, which pauses_when_idle leaves out")
         if self.releases_gradually:
             raise ConfigError(f"{self.name}: releases_gradually needs alarms, which pauses_when_idle leaves out")
+
+    def _check_copies(self) -> None:
+        if not 0 <= self.checkpoint_lock_days <= MAX_LOCK_DAYS:
+            raise ConfigError(f"checkpoint_lock_days must be from 0 to {MAX_LOCK_DAYS}: no principal can shorten a lock")
+        if self.recovery_region is None and (self.replicates_objects or self.vault_lock is not VaultLock.NONE):
+            raise ConfigError("replicates_objects and vault_lock need recovery_region")
+        if self.replicates_objects and self.uses_kms:
+            raise ConfigError("replicates_objects cannot be combined with uses_kms: the key of the bucket exists in one region only")
 
     def _check_firewall(self) -> None:
         if self.firewall and self.certificate_arn is None:
@@ -387,7 +397,7 @@ _FLAG_OVERRIDES = (
     "makes_mail_identity",
 )
 _LIST_OVERRIDES = ("cors_origins", "zones")
-_NUMBER_OVERRIDES = ("requests_per_address", "origin_key", "monthly_budget")
+_NUMBER_OVERRIDES = ("requests_per_address", "origin_key", "monthly_budget", "checkpoint_lock_days")
 
 
 def stage_config(context: Callable[[str], Any]) -> StageConfig:

@@ -606,6 +606,7 @@ class Services:
             audit=AuditRepository(session),
             login_throttle=self._login_throttle(session),
             sessions=self.sessions(session),
+            identities=self.identities(session),
             share_tokens=ShareTokens(self.keys),
             store=self._store(session),
             previews=PreviewRepository(session) if self.settings.previews_enabled else None,

@@ -129,6 +129,12 @@ class FunctionSpec:
     """Whether it also runs after requests that wrote audit events, in a stage whose database pauses."""
     concurrency: str | None = "worker_concurrency"
     """The stage setting that limits its concurrent executions. None: one at a time."""
+    starts_again: bool = False
+    """Whether a run may lead to the next run of the same function, through an object and a queue.
+
+    Lambda stops such a chain after about 16 runs unless the function allows it (Lambda developer guide, "Use Lambda recursive loop
+    detection"). The chain ends by itself: a run that makes no progress is repeated a limited number of times.
+    """
     in_vpc: bool = True
     """False for a function that sends to the internet. It has no access to the database."""
 
@@ -186,6 +192,8 @@ FUNCTIONS = (
         # Checksums and digests take half of the time, so the worker gets one full vCPU and its network bandwidth.
         memory_mib=1769,
         timeout_seconds=ARCHIVE_TIMEOUT_SECONDS,
+        # A large archive is continued after 15 minutes.
+        starts_again=True,
     ),
     FunctionSpec(
         name="ScanResults",
@@ -229,6 +237,8 @@ FUNCTIONS = (
         permissions=Permission.USE_DATABASE | Permission.READ_LINK_KEY | Permission.QUEUE_WEBHOOKS,
         timeout_seconds=50,
         minutes=1,
+        # The result of a batch leads to the next batch of its receiver, for as long as messages wait.
+        starts_again=True,
     ),
     FunctionSpec(
         name="WebhookDelivery",
@@ -237,6 +247,7 @@ FUNCTIONS = (
         # Requests to addresses that users choose: no database, no other key, no objects of files, no network of ours.
         permissions=Permission.SEND_WEBHOOKS,
         timeout_seconds=WEBHOOK_TIMEOUT_SECONDS,
+        starts_again=True,
         in_vpc=False,
     ),
     FunctionSpec(
@@ -412,6 +423,7 @@ class AppFunction(Construct):
             vpc=context.vpc,
             vpc_subnets=ec2.SubnetSelection(subnet_type=ec2.SubnetType.PRIVATE_ISOLATED) if context.vpc else None,
             security_groups=[context.security_group] if context.security_group else None,
+            recursive_loop=lambda_.RecursiveLoop.ALLOW if spec.starts_again else None,
             snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if snapshots else None,
             # Older versions stay, so that the alias can be rolled back.
             current_version_options=lambda_.VersionOptions(removal_policy=RemovalPolicy.RETAIN),

@@ -70,6 +70,10 @@ class HttpApi(Construct):
             disable_execute_api_endpoint=domain is not None,
         )
         integration = _integration("Function", function)
+        # The permission of the default route (`/*/*`) is valid for all routes. Another one for each route would fill the function's policy,
+        # which has at most 20 kB. Not `scope_permission_to_route=False`: its pattern `/*/*/*` does not match the default route.
+        permitted = lambda_.Function.from_function_attributes(self, "Permitted", function_arn=function.function_arn, skip_permissions=True)
+        limited_integration = _integration("Limited", permitted)
         routes = [
             gateway.HttpRoute(self, "Default", http_api=self.api, route_key=gateway.HttpRouteKey.DEFAULT, integration=integration),
             *(
@@ -78,7 +82,7 @@ class HttpApi(Construct):
                     f"Costly{index}",
                     http_api=self.api,
                     route_key=gateway.HttpRouteKey.with_(path, gateway.HttpMethod[method]),
-                    integration=integration,
+                    integration=limited_integration,
                 )
                 for index, (method, path) in enumerate(route.split() for route in COSTLY_ROUTES)
             ),

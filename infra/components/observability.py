@@ -13,6 +13,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from infra.components.backups import vault_name
 from infra.components.functions import AppFunction
 from infra.components.http_api import HttpApi
 from infra.config import DatabaseKind, StageConfig
@@ -57,6 +58,8 @@ class Observability(Construct):
         self._watch_database(data)
         if config.scans_for_malware:
             self._watch_malware_plan(data)
+        if config.recovery_region:
+            self._watch_backups()
         dashboard = cloudwatch.Dashboard(self, "Dashboard", default_interval=Duration.hours(12))
         alarms = list(self.alarms.values())
         if request_times:
@@ -191,16 +194,38 @@ class Observability(Construct):
         if data.files.scan_dead_letters:
             lost = data.files.scan_dead_letters.metric_approximate_number_of_messages_visible(statistic="Maximum", period=FIVE_MINUTES)
             self._alarm("ScanDeadLetters", lost, over=0, meaning="The processing of a scan result failed five times.")
-        rule = events.Rule(
-            self,
+        self._notify(
             "MalwarePlan",
-            description="The malware scan of the bucket does not work. See docs/runbook.md#malwareplan",
-            event_pattern=events.EventPattern(
+            "The malware scan of the bucket does not work.",
+            events.EventPattern(
                 source=["aws.guardduty"],
                 detail_type=["GuardDuty Malware Protection Resource Status Warning", "GuardDuty Malware Protection Resource Status Error"],
                 detail={"s3BucketDetails": {"bucketName": [data.files.bucket.bucket_name]}},
             ),
         )
+
+    def _watch_backups(self) -> None:
+        """Notify when the daily backup or its copy fails. No event tells of a backup that never starts; the preflight checks the opt-in."""
+        name = vault_name(self._config)
+        for kind, vault in (
+            ("Backup", {"backupVaultName": [name]}),
+            ("Copy", {"sourceBackupVaultArn": [{"suffix": f":backup-vault:{name}"}]}),
+        ):
+            self._notify(
+                f"{kind}Jobs",
+                f"A {kind.lower()} job of the database has failed.",
+                events.EventPattern(
+                    source=["aws.backup"],
+                    detail_type=[f"{kind} Job State Change"],
+                    detail={"state": ["FAILED", "ABORTED", "EXPIRED"], **vault},
+                ),
+                entry="BackupJobs",
+            )
+
+    def _notify(self, name: str, meaning: str, pattern: events.EventPattern, *, entry: str = "") -> None:
+        """Send the events to the topic of the alarms."""
+        description = f"{meaning} See docs/runbook.md#{(entry or name).lower()}"
+        rule = events.Rule(self, name, description=description, event_pattern=pattern)
         # By role: a statement for EventBridge in the topic's policy cannot be limited to this account.
         rule.add_target(targets.SnsTopic(self.topic, authorize_using_role=True))
 

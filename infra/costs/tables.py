@@ -164,7 +164,7 @@ def upload_items(prices: dict[str, dict[str, Any]]) -> dict[str, Item]:
 def option_items(prices: dict[str, dict[str, Any]]) -> dict[str, Item]:
     """Return what each option adds, and what the bytes cost."""
     waf, calls, gigabytes = prices["waf"], use.CALLS_PER_UPLOAD, use.FILE_MB * MILLION / 1000
-    cloudfront, kms, guard = prices["cloudfront"], prices["kms"], prices["guardduty"]
+    cloudfront, kms = prices["cloudfront"], prices["kms"]
     forwarded = cloudfront["request_ten_thousand"] * 100 + cloudfront["function_million"] + waf["request_million"]
     endpoint = prices["network"]["endpoint_zone_hour"] * use.HOURS
     return {
@@ -180,9 +180,14 @@ def option_items(prices: dict[str, dict[str, Any]]) -> dict[str, Item]:
         "`mail_from`, each month and zone: endpoint for SES": Item(f"{prices['network']['endpoint_zone_hour']} × {use.HOURS}", endpoint),
         "a thousand mails": Item("", prices["mail"]["thousand"]),
         "`uses_kms`, each month": Item("", kms["key_month"]),
-        "`scans_for_malware`, a million uploads of 10 MB": Item(
-            f"1,000,000 × {guard['object_thousand']} / 1,000 + {gigabytes:,.0f} GB × {guard['gb']:.2f}",
-            1000 * guard["object_thousand"] + gigabytes * guard["gb"],
+        "`scans_for_malware`, a million uploads of 10 MB": _scans(prices, gigabytes),
+        "`recovery_region`, each month: daily copies of a database of 10 GB, as long as in prod": _copies(prices),
+        "`replicates_objects`, a million uploads of 10 MB, and a month of their copies": Item(
+            f"{gigabytes:,.0f} GB × {prices['network']['other_region_gb']:.2f} + 1 M PUT × {prices['s3']['put_thousand'] * 1000:.2f}"
+            f" + {gigabytes:,.0f} GB × {prices['s3']['storage_gb_month']}",
+            gigabytes * prices["network"]["other_region_gb"]
+            + 1000 * prices["s3"]["put_thousand"]
+            + gigabytes * prices["s3"]["storage_gb_month"],
         ),
         "`makes_previews`, a million photos of 10 MB": _previews(prices),
         "a thousand cold starts of the Api function": Item(
@@ -195,6 +200,29 @@ def option_items(prices: dict[str, dict[str, Any]]) -> dict[str, Item]:
             f"{gigabytes:,.0f} GB × {prices['network']['internet_gb']}", gigabytes * prices["network"]["internet_gb"]
         ),
     }
+
+
+def _scans(prices: dict[str, dict[str, Any]], gigabytes: float) -> Item:
+    """GuardDuty reads each object once and writes a tag, which S3 bills as requests and by the month."""
+    guard, s3 = prices["guardduty"], prices["s3"]
+    return Item(
+        f"1,000,000 × {guard['object_thousand']} / 1,000 + {gigabytes:,.0f} GB × {guard['gb']:.2f}"
+        f" + 1 M PUT × {s3['put_thousand'] * 1000:.2f} + 1 M × {s3['get_thousand'] * 1000:.2f}"
+        f" + 1 M tags × {s3['tag_ten_thousand_month']} / 10,000",
+        1000 * (guard["object_thousand"] + s3["put_thousand"] + s3["get_thousand"])
+        + gigabytes * guard["gb"]
+        + 100 * s3["tag_ten_thousand_month"],
+    )
+
+
+def _copies(prices: dict[str, dict[str, Any]]) -> Item:
+    """Each copy of an Aurora snapshot is a full one. In the stage's own region, snapshots within the retention of its backups are free."""
+    kept, backup, transfer = STAGES["prod"].backup_days, prices["database"]["backup_gb_month"], prices["network"]["other_region_gb"]
+    days = round(use.HOURS / 24)
+    return Item(
+        f"{kept} × {use.DATABASE_GB} GB × {backup} + {days} × {use.DATABASE_GB} GB × {transfer:.2f}",
+        kept * use.DATABASE_GB * backup + days * use.DATABASE_GB * transfer,
+    )
 
 
 def _previews(prices: dict[str, dict[str, Any]]) -> Item:

@@ -18,6 +18,8 @@ from lambda_preview.storage import REQUEST_PREFIX, PreviewStore
 
 EMULATOR = Path(__file__).with_name("emulator.py")
 BUCKET = "we-upload-local"
+TEST_BUCKETS = "we-upload-test-"
+"""Prefix of the names of buckets that tests create, with the application's key: it may do anything with them."""
 EVENT_PREFIXES = ("uploads/", "preview-results/")
 """Prefixes of the keys whose events the worker of uploads consumes, as in AWS."""
 QUEUE = "we-upload-uploads"
@@ -236,6 +238,7 @@ def _create_application_user(iam: Any) -> None:
     statements = [
         {"Effect": "Allow", "Action": [*objects, *tags], "Resource": f"arn:aws:s3:::{BUCKET}/*"},
         {"Effect": "Allow", "Action": bucket, "Resource": f"arn:aws:s3:::{BUCKET}"},
+        {"Effect": "Allow", "Action": "s3:*", "Resource": f"arn:aws:s3:::{TEST_BUCKETS}*"},
     ]
     iam.create_user(UserName=APPLICATION_USER)
     policy = json.dumps({"Version": "2012-10-17", "Statement": statements})

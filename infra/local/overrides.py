@@ -13,6 +13,8 @@ from lambda_app.core.settings import Settings
 FIXED = frozenset(
     {
         "AWS_ENDPOINT_URL",
+        "CHECKPOINT_BUCKET_NAME",
+        "CHECKPOINT_LOCK_DAYS",
         "DATABASE_APP_ROLE",
         "DATABASE_IAM_AUTH",
         "DATABASE_PAUSES",

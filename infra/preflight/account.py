@@ -8,7 +8,14 @@ from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # b
 
 from infra.config import StageConfig
 
-NOT_FOUND = ("ValidationError", "ParameterNotFound", "DBProxyNotFoundFault", "ResourceNotFoundException", "NotFoundException")
+NOT_FOUND = (
+    "ValidationError",
+    "ParameterNotFound",
+    "DBProxyNotFoundFault",
+    "ResourceNotFoundException",
+    "NotFoundException",
+    "InvalidServiceName",
+)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ BOOTSTRAP_VERSION = 6
 UNRESERVED_MIN = 100
 """Lambda refuses reservations that leave less than this unreserved (Lambda developer guide, "Configuring reserved concurrency")."""
 COMFORTABLE_CONCURRENCY = 50
+WITHOUT_SNAPSTART = frozenset({"ap-east-2", "ap-southeast-6"})
+"""Regions without SnapStart (Lambda developer guide, "Improving startup performance with Lambda SnapStart"). No API lists them."""
 VPC_QUOTA = ("vpc", "L-F678F1CE")
 
 IN_PROGRESS = "_IN_PROGRESS"
@@ -107,9 +109,12 @@ def _lacking(account: Account, zones: set[str]) -> dict[str, set[str]]:
     if account.config.pauses_when_idle:
         return {"the database": zones - offered}
     names = ["secretsmanager", *(["email"] if account.config.mail_from else [])]
-    services = [f"com.amazonaws.{account.region}.{name}" for name in names]
-    details = account.client("ec2").describe_vpc_endpoint_services(ServiceNames=services)["ServiceDetails"]
-    lacking = {f"the endpoint {detail['ServiceName']}": zones - set(detail["AvailabilityZones"]) for detail in details}
+    lacking = {}
+    for service in (f"com.amazonaws.{account.region}.{name}" for name in names):
+        # A region that does not offer the service answers InvalidServiceName.
+        described = or_none(partial(account.client("ec2").describe_vpc_endpoint_services, ServiceNames=[service]))
+        found = described["ServiceDetails"] if described else []
+        lacking[f"the endpoint {service}"] = zones - {zone for detail in found for zone in detail["AvailabilityZones"]}
     return {"RDS Proxy": set(WITHOUT_RDS_PROXY), "the database": zones - offered, **lacking}
 
 
@@ -196,6 +201,34 @@ def check_concurrency(account: Account) -> Iterator[Finding]:
         )
     else:
         yield ok("concurrency", f"{unreserved} of {total} concurrent executions are unreserved; {needed} are needed.")
+
+
+def check_snapshots(account: Account) -> Iterator[Finding]:
+    """Whether the region offers the snapshots from which the API starts."""
+    if account.config.pauses_when_idle:
+        return
+    if account.region in WITHOUT_SNAPSTART:
+        yield error("snapshots", f"Lambda has no SnapStart in {account.region}.", "Deploy to another region.")
+    else:
+        yield ok("snapshots", f"Lambda has SnapStart in {account.region}.")
+
+
+def check_backups(account: Account) -> Iterator[Finding]:
+    """Whether AWS Backup may back up the cluster. Without the account's opt-in it skips the cluster and reports no error.
+
+    An instance needs none: its ARN names its type, which that of a cluster does not (AWS Backup guide, "Assign resources").
+    """
+    if account.config.recovery_region is None or account.config.database is DatabaseKind.INSTANCE:
+        return
+    settings = account.client("backup").describe_region_settings()["ResourceTypeOptInPreference"]
+    if settings.get("Aurora"):
+        yield ok("backups", "AWS Backup has the opt-in for Aurora.")
+    else:
+        yield error(
+            "backups",
+            f"AWS Backup has no opt-in for Aurora in {account.region}, so that it would create no backup.",
+            "Run: aws backup update-region-settings --resource-type-opt-in-preference Aurora=true",
+        )
 
 
 def check_names(account: Account) -> Iterator[Finding]:
@@ -313,6 +346,8 @@ CHECKS: tuple[Check, ...] = (
     check_engine,
     check_pausing,
     check_concurrency,
+    check_snapshots,
+    check_backups,
     check_names,
     check_domain,
     check_mail,

@@ -5,6 +5,7 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.components.budget import Budget
+from infra.components.checkpoint_bucket import READ_ACTIONS, SEAL_ACTIONS
 from infra.components.cloudfront_entry import CloudFrontEntry, OriginKeys
 from infra.components.database import APP_USER
 from infra.components.file_bucket import CHECKPOINTS, UPLOADS
@@ -44,6 +45,8 @@ from infra.stacks.network import NetworkStack
 
 BUCKET_ARN_EXPORT = "ExportsOutputFnGetAttFilesBucket7C17EE2EArn267E46EA"
 """Name under which the data stack exports the bucket's ARN, which is part of the id of a cdk-nag finding."""
+CHECKPOINT_ARN_EXPORT = "ExportsOutputFnGetAttCheckpointsBucket6BA0C50DArn65BE4D34"
+"""The same for the bucket of locked checkpoints."""
 
 
 AUTHORITIES = f"/var/task/{DATABASE_AUTHORITIES}"
@@ -139,6 +142,7 @@ class ApiStack(Stack):
     def _owner_variables(self) -> dict[str, str]:
         data = self._data
         variables = self._common_variables() | {
+            **self._checkpoint_variables(),
             "DATABASE_URL": data.database.owner_url(authorities=AUTHORITIES),
             "DATABASE_APP_ROLE": APP_USER,
         }
@@ -164,6 +168,8 @@ class ApiStack(Stack):
             # Nothing that it could leak: neither the address of the database nor the ARNs of other keys.
             common = self._common_variables()
             return {name: common[name] for name in ("ENVIRONMENT", "S3_BUCKET_NAME", "LOG_LEVEL")} | own
+        if Permission.SEAL_AUDIT_LOG in spec.permissions:
+            own |= self._checkpoint_variables()
         if self._config.pauses_when_idle:
             is_awaited = spec.trigger is Trigger.REQUEST
             own |= _pausing_variables(PAUSED_SIGN_IN_SECONDS if is_awaited else STARTING_SIGN_IN_SECONDS)
@@ -174,12 +180,25 @@ class ApiStack(Stack):
             own |= {**self._identity_variables(), "SERVES_IDENTITY_ROUTES": "false"}
         return self._common_variables() | url | self._optional_variables() | own
 
-    def _grant_checkpoints(self, role: iam.Role) -> None:
-        self._data.files.grant_objects(role, *CHECKPOINT_ACTIONS, prefix=CHECKPOINTS)
+    def _checkpoint_variables(self) -> dict[str, str]:
+        checkpoints = self._data.checkpoints
+        if checkpoints is None:
+            return {}
+        return {
+            "CHECKPOINT_BUCKET_NAME": checkpoints.bucket.bucket_name,
+            "CHECKPOINT_LOCK_DAYS": str(self._config.checkpoint_lock_days),
+        }
+
+    def _grant_checkpoints(self, role: iam.Role, *, can_write: bool) -> None:
+        data = self._data
+        if data.checkpoints is None:
+            data.files.grant_objects(role, *(CHECKPOINT_ACTIONS if can_write else ("s3:GetObject",)), prefix=CHECKPOINTS)
+        else:
+            data.checkpoints.grant(role, *(SEAL_ACTIONS if can_write else READ_ACTIONS))
         suppress_nag(
             role,
             "AwsSolutions-IAM5",
-            f"Resource::{self._data.stack_name}:{BUCKET_ARN_EXPORT}/{CHECKPOINTS}*",
+            f"Resource::{data.stack_name}:{BUCKET_ARN_EXPORT if data.checkpoints is None else CHECKPOINT_ARN_EXPORT}/{CHECKPOINTS}*",
             reason="All copies of checkpoints: their keys contain the size of the log.",
         )
 
@@ -187,7 +206,7 @@ class ApiStack(Stack):
         data, role = self._data, self.migration.migrate.role
         data.database.grant_owner(role)
         # After a restore it starts a new era of the audit log, for which it reads where the old one ended.
-        self._grant_checkpoints(role)
+        self._grant_checkpoints(role, can_write=False)
         if self._config.pauses_when_idle:
             for key in (data.signing_key, data.link_key, data.log_key, data.identity_key):
                 if key is not None:
@@ -309,7 +328,7 @@ class ApiStack(Stack):
             data.signing_key.allow_reading(role)
         if Permission.SEAL_AUDIT_LOG in permissions:
             data.log_key.allow_reading(role)
-            self._grant_checkpoints(role)
+            self._grant_checkpoints(role, can_write=True)
         if Permission.READ_LINK_KEY in permissions:
             data.link_key.allow_reading(role)
         self._grant_identity_secrets(function)

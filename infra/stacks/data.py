@@ -6,6 +6,7 @@ from aws_cdk import aws_ses as ses
 from constructs import Construct
 
 from infra.components.backups import DailyBackups
+from infra.components.checkpoint_bucket import CheckpointBucket
 from infra.components.database import Database
 from infra.components.file_bucket import FileBucket
 from infra.components.keys import Key, KeyBucket
@@ -20,6 +21,8 @@ class DataStack(Stack):
     def __init__(self, scope: Construct, construct_id: str, *, config: StageConfig, network: Network) -> None:
         super().__init__(scope, construct_id, termination_protection=config.protects_data, description="We-Upload: data")
         self.files = FileBucket(self, "Files", config=config)
+        days = config.checkpoint_lock_days
+        self.checkpoints = CheckpointBucket(self, "Checkpoints", lock_days=days) if days else None
         self.database = Database(self, "Database", config=config, vpc=network.vpc, function_group=network.function_group)
         stored = KeyBucket(self, "Keys", config=config) if config.pauses_when_idle else None
 
@@ -69,6 +72,9 @@ class DataStack(Stack):
         if config.makes_mail_identity:
             self._make_mail_identity(config)
         CfnOutput(self, "Bucket", value=self.files.bucket.bucket_name, description="Bucket of the uploaded objects")
+        if self.checkpoints:
+            name = self.checkpoints.bucket.bucket_name
+            CfnOutput(self, "CheckpointBucket", value=name, description="Bucket of the locked checkpoints of the audit log")
 
     def _make_key(self, construct_id: str, description: str, config: StageConfig, *, not_rotated_here: str) -> Key:
         """Return a random secret, from which the functions derive a key. `not_rotated_here`: why it has no schedule of its own."""

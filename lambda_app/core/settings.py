@@ -134,6 +134,10 @@ class Settings(BaseModel):
     """Whose accounts must have a second factor: `superusers`, `all`, or by default only those for which a superuser requires one."""
     s3_bucket_name: str = Field(min_length=3, max_length=63)
     """The bucket that holds the uploaded objects."""
+    checkpoint_bucket_name: str | None = Field(default=None, min_length=3, max_length=63)
+    """The bucket of the copies of the audit log's checkpoints. None: the bucket of the uploaded objects."""
+    checkpoint_lock_days: int = Field(default=0, ge=0, le=3650)
+    """Days for which Object Lock protects each copy. 0: not locked. Needs a bucket of its own that was created with Object Lock."""
     aws_region: str = Field(default="us-east-1", pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
     """Region of the bucket and of all other AWS resources."""
     aws_endpoint_url: str | None = None
@@ -329,6 +333,12 @@ class Settings(BaseModel):
             raise ValueError("set only one of LOG_SIGNING_KEY and LOG_KEY_ARN")
         if self.identity_key is not None and self.identity_key_arn is not None:
             raise ValueError("set only one of IDENTITY_KEY and IDENTITY_KEY_ARN")
+        return self
+
+    @model_validator(mode="after")
+    def _can_lock_checkpoints(self) -> Self:
+        if self.checkpoint_lock_days and self.checkpoint_bucket_name in (None, self.s3_bucket_name):
+            raise ValueError("CHECKPOINT_LOCK_DAYS requires CHECKPOINT_BUCKET_NAME: a bucket of its own that was created with Object Lock")
         return self
 
     @model_validator(mode="after")

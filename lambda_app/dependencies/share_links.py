@@ -5,18 +5,20 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from lambda_app.core.errors import MalformedRequestError
 from lambda_app.dependencies.auth import CallerDep
 from lambda_app.dependencies.callers import CredentialDep
+from lambda_app.dependencies.cookies import Cookie
+from lambda_app.dependencies.identity_flows import link_cookie
 from lambda_app.dependencies.same_origin import require_same_origin
 from lambda_app.dependencies.services import ServicesDep
 from lambda_app.schemas.sharing.shares import ShareCredentials
 from lambda_app.services.accounts.callers import SubmittedCredential
-from lambda_app.services.sharing.share_links import Visitor
+from lambda_app.services.sharing.share_links import ProviderSignIn, Visitor
 
 SHARE_TOKEN_HEADER = "X-Share-Pass"  # noqa: S105 - a header's name
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -71,6 +73,30 @@ async def read_share_credentials(request: Request, services: ServicesDep) -> Sub
         raise RequestValidationError([{**problem, "loc": ("body", *problem["loc"])} for problem in error.errors()]) from error
 
 
+@dataclass(frozen=True, slots=True)
+class ProviderSignInCookie:
+    """The cookie with the sign-in of the visitor at an identity provider."""
+
+    cookie: Cookie
+
+    @property
+    def value(self) -> ProviderSignIn | None:
+        """The sign-in, not verified; None if the browser has none."""
+        assertion, separator, binding = (self.cookie.value or "").partition("~")
+        return ProviderSignIn(assertion, binding) if separator else None
+
+    def clear(self, response: Response) -> None:
+        """Delete the cookie, if the browser has one: a sign-in opens one link, once."""
+        if self.cookie.value is not None:
+            self.cookie.clear(response)
+
+
+async def get_provider_sign_in(request: Request, services: ServicesDep) -> ProviderSignInCookie:
+    """Return the cookie of this instance of the API."""
+    return ProviderSignInCookie(link_cookie(request, services.settings))
+
+
 LinkVisitorDep = Annotated[tuple[SubmittedCredential | None, str | None], Depends(get_link_visitor)]
 VisitorDep = Annotated[Visitor, Depends(get_visitor, scope="function")]
+ProviderSignInDep = Annotated[ProviderSignInCookie, Depends(get_provider_sign_in)]
 ShareCredentialsDep = Annotated[SubmittedCredentials, Depends(read_share_credentials)]

@@ -77,8 +77,12 @@ class AuditSealer:
         copy = self._copies.get(last.era, last.size)
         if copy is None:
             self._copies.put(last.era, last.size, last.note)
-        elif copy != last.note:
+        elif copy.note != last.note:
             raise LogMismatchError(f"the checkpoint of {last.size} events in era {last.era} differs from its copy in S3")
+        elif copy.was_replaced:
+            raise LogMismatchError(f"the copy in S3 of the checkpoint of {last.size} events in era {last.era} was overwritten or deleted")
+        else:
+            self._copies.extend_lock(last.era, last.size, copy)
         return self._copies.list_after(last.era, last.size)
 
     def _seal_batch(self, era: int, ahead: list[tuple[int, int]], signer: LogSigner) -> tuple[int, bool]:
@@ -138,6 +142,6 @@ class AuditEras:
         while page := self._copies.list_after(*(copies[-1] if copies else (0, 0))):
             copies += page[-1:]
         newest = copies[-1] if copies else None
-        note = None if newest is None else self._copies.get(*newest)
+        copy = None if newest is None else self._copies.get(*newest)
         at_least = 1 if newest is None else newest[0] + 1
-        return self._log.start_era(at_least=at_least, details={"reason": reason, "newest_copy": note})
+        return self._log.start_era(at_least=at_least, details={"reason": reason, "newest_copy": copy and copy.note})

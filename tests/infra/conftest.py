@@ -57,6 +57,7 @@ SMALL = {
     "certificate_arn": "arn:aws:acm:us-east-1:111122223333:certificate/0b0e0b0e-0000-4000-8000-000000000000",
     "recovery_region": "eu-west-1",
     "vault_lock": "governance",
+    "checkpoint_lock_days": "365",
 }
 """The stage whose database pauses, with every option that can be combined with it."""
 

@@ -34,6 +34,21 @@ def test_vaults_of_both_regions_have_the_same_name_and_lock(behind_firewall: Syn
     assert [vault["LockConfiguration"] for vault in vaults] == [{"ChangeableForDays": 3, "MaxRetentionDays": 7, "MinRetentionDays": 1}] * 2
 
 
+def test_failed_backups_and_copies_send_a_notification(behind_firewall: Synthesised, prod: Synthesised) -> None:
+    rules = [
+        rule for rule in behind_firewall.of_type("AWS::Events::Rule") if "aws.backup" in rule.get("EventPattern", {}).get("source", [])
+    ]
+    (topic,) = [key for key, resource in behind_firewall.api["Resources"].items() if resource["Type"] == "AWS::SNS::Topic"]
+
+    assert [rule["EventPattern"]["detail-type"] for rule in rules] == [["Backup Job State Change"], ["Copy Job State Change"]]
+    assert [rule["EventPattern"]["detail"] for rule in rules] == [
+        {"state": ["FAILED", "ABORTED", "EXPIRED"], "backupVaultName": ["we-upload-staging"]},
+        {"state": ["FAILED", "ABORTED", "EXPIRED"], "sourceBackupVaultArn": [{"suffix": ":backup-vault:we-upload-staging"}]},
+    ]
+    assert [target["Arn"] for rule in rules for target in rule["Targets"]] == [{"Ref": topic}] * 2
+    assert not [rule for rule in prod.of_type("AWS::Events::Rule") if "EventPattern" in rule]
+
+
 def test_objects_and_deletions_are_replicated(behind_firewall: Synthesised) -> None:
     (source,) = [value["Properties"] for value in behind_firewall.data["Resources"].values() if value["Type"] == "AWS::S3::Bucket"]
     (rule,) = source["ReplicationConfiguration"]["Rules"]

@@ -24,6 +24,12 @@ from tests.infra.conftest import SMALL, Synthesised
 SMALL_STAGE = STAGES["small"]
 
 
+@pytest.fixture
+def locked(synthesise: Callable[..., Synthesised]) -> Synthesised:
+    """Small with `checkpoint_lock_days` and all other options."""
+    return synthesise(**SMALL)
+
+
 def functions(stacks: Synthesised) -> dict[str, dict[str, Any]]:
     """The functions by the last parts of their handlers."""
     return {function["Handler"].removeprefix("lambda_app."): function for function in stacks.of_type("AWS::Lambda::Function")}
@@ -195,3 +201,63 @@ def test_copies_in_another_region_work_without_a_proxy(synthesise: Callable[...,
 
     assert len(stacks.of_type("AWS::Backup::BackupPlan")) == 1
     assert len(stacks.of_type("AWS::GuardDuty::MalwareProtectionPlan")) == 1
+
+
+def test_bucket_of_locked_checkpoints_has_object_lock_and_stays(locked: Synthesised) -> None:
+    (bucket,) = [
+        part for name, part in locked.resources.items() if name.startswith("data/CheckpointsBucket") and part["Type"] == "AWS::S3::Bucket"
+    ]
+    properties = bucket["Properties"]
+
+    assert properties["ObjectLockEnabled"] is True
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert all(properties["PublicAccessBlockConfiguration"].values())
+    assert "LifecycleConfiguration" not in properties
+    assert bucket["DeletionPolicy"] == bucket["UpdateReplacePolicy"] == "Retain"
+
+
+def test_bucket_of_locked_checkpoints_refuses_later_versions_delete_markers_and_longer_locks(locked: Synthesised) -> None:
+    (policy,) = [part["Properties"] for name, part in locked.resources.items() if name.startswith("data/CheckpointsBucketPolicy")]
+    statements = {statement["Sid"]: statement for statement in policy["PolicyDocument"]["Statement"] if "Sid" in statement}
+
+    assert {(sid, part["Action"], part["Effect"]) for sid, part in statements.items()} == {
+        ("WriteOnce", "s3:PutObject", "Deny"),
+        ("NoDeleteMarkers", "s3:DeleteObject", "Deny"),
+        ("NoLongerLocks", "s3:PutObjectRetention", "Deny"),
+    }
+    assert statements["WriteOnce"]["Condition"] == {"Null": {"s3:if-none-match": "true"}}
+    assert "Condition" not in statements["NoDeleteMarkers"]
+    assert statements["NoLongerLocks"]["Condition"] == {"NumericGreaterThan": {"s3:object-lock-remaining-retention-days": "366"}}
+
+
+def test_only_the_sealer_writes_and_locks_checkpoints(locked: Synthesised) -> None:
+    allowed = {
+        (name.removeprefix("api/").partition("Role")[0], action)
+        for name, part in locked.resources.items()
+        if part["Type"] == "AWS::IAM::Policy"
+        for statement in part["Properties"]["PolicyDocument"]["Statement"]
+        if "CheckpointsBucket" in json.dumps(statement["Resource"])
+        for action in statement["Action"]
+    }
+    reading = {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:ListBucketVersions"}
+    writing = {"s3:PutObject", "s3:PutObjectRetention", "s3:GetObjectRetention"}
+
+    assert {action for name, action in allowed if name == "Seal"} == reading | writing
+    assert {action for name, action in allowed if name != "Seal"} == reading
+    assert {name for name, _ in allowed} == {"Seal", "MigrationMigrate"}
+
+
+def test_sealer_and_migration_know_the_bucket_of_locked_checkpoints(locked: Synthesised, small: Synthesised) -> None:
+    informed = {
+        name: function["Environment"]["Variables"]["CHECKPOINT_LOCK_DAYS"]
+        for name, function in functions(locked).items()
+        if "CHECKPOINT_BUCKET_NAME" in function["Environment"]["Variables"]
+    }
+
+    assert informed == {"handlers.seal.handler": "365", "handlers.migrate.handler": "365"}
+    assert not [name for name in small.resources if "Checkpoints" in name]
+
+
+def test_lock_of_checkpoints_has_a_limit() -> None:
+    with pytest.raises(ConfigError, match="checkpoint_lock_days must be from 0 to 3650"):
+        stage_config({"stage": "prod", "checkpoint_lock_days": "3651"}.get)

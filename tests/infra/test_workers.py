@@ -128,6 +128,12 @@ def test_function_has_only_the_permissions_on_previews_that_it_needs(
     assert {end: actions for end, actions in allowed(resources, name).items() if end.startswith("/preview")} == granted
 
 
+def test_lambda_does_not_stop_workers_that_continue_their_own_work(prod: Synthesised) -> None:
+    allowed = [function["Handler"] for function in prod.of_type("AWS::Lambda::Function") if function.get("RecursiveLoop") == "Allow"]
+
+    assert sorted(handler.split(".")[2] for handler in allowed) == ["archive", "webhook_delivery", "webhook_queue"]
+
+
 def test_api_can_request_archives_and_not_write_them(resources: dict[str, Any]) -> None:
     found = allowed(resources, "Api")
 

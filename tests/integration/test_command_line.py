@@ -160,6 +160,7 @@ def test_password_of_a_link_is_required_and_accepted(ada: Person, ben: Person) -
     assert (ben.folder / "file").read_bytes() == b"content"
 
 
+@pytest.mark.slow
 def test_killed_upload_sends_no_finished_part_again(site: Site, ada: Person, ben: Person) -> None:
     source = ada.folder / "big.bin"
     make_large_file(source, parts=13)
@@ -207,6 +208,7 @@ def test_killed_upload_of_many_files_sends_no_finished_file_again(site: Site, ad
     assert sorted(fields[0] for fields in listed) == sorted(ids)
 
 
+@pytest.mark.slow
 def test_killed_download_continues(site: Site, ada: Person) -> None:
     make_large_file(ada.folder / "big.bin", parts=9)
     file_id = ada.run("up", "big.bin")

@@ -415,6 +415,7 @@ def test_idle_connections_stay_open_and_later_requests_are_not_delayed(tmp_path:
         assert connection.sock is opened
 
 
+@pytest.mark.slow
 def test_admin_command_uses_the_running_instance(tmp_path: Path) -> None:
     def admin(*arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "WE_UPLOAD_DATA": str(tmp_path), "DATABASE_URL": "postgresql://theirs/production"}

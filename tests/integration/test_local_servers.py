@@ -88,6 +88,7 @@ def test_data_survives_a_restart(folder: Path) -> None:
         second.stop()
 
 
+@pytest.mark.slow
 def test_server_of_a_killed_run_is_stopped_and_its_data_kept(folder: Path) -> None:
     killed = start(folder)
     query(killed, "CREATE TABLE kept AS SELECT 42 AS answer")
@@ -163,6 +164,7 @@ def client(store: ObjectStoreServer) -> Any:
     return session.client("s3", endpoint_url=store.endpoint_url, config=Config(signature_version="s3v4"))
 
 
+@pytest.mark.slow
 def test_objects_survive_a_kill_of_the_emulator(folder: Path) -> None:
     with object_store(folder) as killed:
         client(killed).put_object(
@@ -295,6 +297,7 @@ def test_upload_event_reaches_the_queue_and_other_objects_send_none(s3_server: O
     assert not any("archives/silent" in body for body in bodies)
 
 
+@pytest.mark.slow
 def test_presigned_urls_and_multipart_uploads_survive_a_kill(folder: Path) -> None:
     port, key, parts = free_port(), make_access_key(), [os.urandom(5 * 1024 * 1024), b"the last part"]
     place = {"Bucket": "we-upload-local", "Key": "uploads/in-parts"}

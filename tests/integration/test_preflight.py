@@ -61,6 +61,7 @@ def test_bootstrapped_account_and_its_stacks_are_found(cloud: Cloud) -> None:
         "zones",
         "engine",
         "concurrency",
+        "snapshots",
         "names",
         "domain",
         "mail",

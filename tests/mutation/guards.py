@@ -966,6 +966,12 @@ GUARDS = (
         (f"{IDENTITY}test_unproven_address_leads_to_no_account",),
     ),
     Guard(
+        "a sign-in at a provider opens a link only for a usable account",
+        identities.IdentityService.verify_visitor,
+        (DropCheck(identities.NoAccountError),),
+        (f"{IDENTITY}test_sign_in_without_a_usable_account_opens_no_link",),
+    ),
+    Guard(
         "linking needs a fresh proof",
         identities.IdentityService._require_fresh_proof,
         (Replace(lambda *_: None),),

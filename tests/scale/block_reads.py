@@ -1,6 +1,7 @@
 """Measures how many blocks of PostgreSQL each statement of a request reads, by EXPLAIN (ANALYZE, BUFFERS) just before it runs."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from lambda_app.db.engine import create_endpoint_engine, endpoint_of
 
 EXPLAINED = ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE")
 LOCK_TIMEOUT_MS = 300
+CURRENT_TEST = "PYTEST_CURRENT_TEST"
+"""Variable in which pytest names the test that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class BlockReads:
     """Explains the statements of an engine on a connection of its own, whose transaction is rolled back each time."""
 
     def __init__(self, engine: Engine) -> None:
+        self.plans: dict[str, list[StatementReads]] = {}
+        """The statements of each test, in their order."""
         self._engine = engine
         self._explainer = create_endpoint_engine(endpoint_of(engine), pool_size=1)
 
@@ -46,6 +51,7 @@ class BlockReads:
         def explain(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, executemany: bool) -> None:
             if statement.lstrip(" (\n").upper().startswith(EXPLAINED):
                 reads.append(self._explain(statement, parameters[0] if executemany else parameters))
+                self.plans.setdefault(os.environ[CURRENT_TEST].rpartition(" (")[0], []).append(reads[-1])
 
         event.listen(self._engine, "before_cursor_execute", explain)
         try:

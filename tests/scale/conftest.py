@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -18,12 +19,15 @@ from lambda_app.routers.http.gateway import GatewayHandler
 from tests.integration.conftest import event_loop  # noqa: F401  # the loop that Mangum uses
 from tests.scale.block_reads import BlockReads
 from tests.scale.fill import Sizes, fill
+from tests.scale.plans import write_plans
 from tests.support.accounts import make_account
 from tests.support.authorisation import World
 from tests.support.gateway import GatewayTransport
 
 SCALE = float(os.environ.get("SCALE", "0.1"))
 """1.0 is a million files: `make test-slow SIZE=full`."""
+PLANS = os.environ.get("PLANS")
+"""File to which the plans of all statements are written, for a comparison with those of another size (`tests/scale/plans`)."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,10 @@ class ScaledApp:
 @pytest.fixture(scope="session")
 def scaled(settings: Settings, s3_server: ObjectStoreServer, fresh_database: Callable[[], str]) -> Iterator[ScaledApp]:
     """Fill a database and build the application on it."""
-    changes = {"database_url": SecretStr(fresh_database()), "database_timeout_seconds": 60.0, "user_quota_files": 2**31 - 1}
-    services = Services.build(settings.model_copy(update={**changes, "user_quota_bytes": 2**60}))
+    # Filling takes minutes: the tokens stay valid, and no statement of it times out.
+    times = {"database_timeout_seconds": 3600.0, "access_token_expire_minutes": 1440}
+    changes = {"database_url": SecretStr(fresh_database()), "user_quota_files": 2**31 - 1, "user_quota_bytes": 2**60}
+    services = Services.build(settings.model_copy(update=times | changes))
     migrations.upgrade(services.engine)
     app = create_app(services.settings, services)
     sizes = Sizes().scaled(SCALE)
@@ -57,5 +63,7 @@ def scaled(settings: Settings, s3_server: ObjectStoreServer, fresh_database: Cal
             services.maintenance(session).count_uploads()
         reads = BlockReads(services.engine)
         yield ScaledApp(app, services, client, world, sizes, reads)
+        if PLANS:
+            write_plans(Path(PLANS), reads.plans)
         reads.close()
     services.engine.dispose()

@@ -1,7 +1,7 @@
 /** Which screen an address shows. */
 
 import type { ComponentType } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { BRAND_NAME } from "./core/brand";
 import { language, t } from "./core/language";
 import { loadScreens } from "./core/lazy";
@@ -95,8 +95,9 @@ export function App() {
     if (title !== undefined) document.title = `${title} · ${BRAND_NAME}`;
   }, [path, language.value]);
   const shownPath = useRef(path);
-  useEffect(() => {
-    // Screen readers and the keyboard go on at the new screen.
+  useLayoutEffect(() => {
+    // Screen readers and the keyboard go on at the new screen. Before it is painted: a later move would take the focus from a field that
+    // is being filled in.
     if (shownPath.current !== path) {
       const main = document.getElementById("main");
       (main?.querySelector<HTMLElement>("[autofocus]") ?? main)?.focus({ preventScroll: true });

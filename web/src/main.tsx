@@ -6,7 +6,7 @@ import { startKeys } from "./core/keys";
 import { startLanguage } from "./core/language";
 import { startRouter } from "./core/router";
 import { loadServerConfig } from "./core/server-config";
-import { startSession } from "./core/session";
+import { startSession, watchSession } from "./core/session";
 import { applyTheme } from "./core/theme";
 import "../../lambda_app/routers/pages/tokens.css";
 import "./styles/app.css";
@@ -17,6 +17,7 @@ startRouter();
 startKeys();
 startUploads();
 void loadServerConfig();
+watchSession();
 void startSession();
 
 const root = document.getElementById("app");

@@ -44,6 +44,8 @@ class Purpose(StrEnum):
     LINK = "link"
     PROOF = "proof"
     """A signed-in person authenticates again, before a change of the account."""
+    OPEN_LINK = "open_link"
+    """A visitor opens a share link that is for users. It gives no session."""
 
 
 class BadAssertionError(NotAuthenticatedError):

@@ -31,6 +31,8 @@ class Flow:
     purpose: Purpose
     started_at: int
     """Seconds since 1970."""
+    link: str = ""
+    """The last segment of the share link that it was started for; empty for other purposes."""
     state: str = field(default_factory=new_secret, repr=False)
     nonce: str = field(default_factory=new_secret, repr=False)
     verifier: str = field(default_factory=new_secret, repr=False)
@@ -39,9 +41,9 @@ class Flow:
     """The secret of the browser, to which the assertion is bound."""
 
     @classmethod
-    def start(cls, provider: str, purpose: Purpose) -> "Flow":
+    def start(cls, provider: str, purpose: Purpose, *, link: str = "") -> "Flow":
         """Return a new flow with random secrets."""
-        return cls(provider, purpose, int(clock.now().timestamp()))
+        return cls(provider, purpose, int(clock.now().timestamp()), link)
 
     @property
     def started(self) -> datetime:

@@ -95,11 +95,15 @@ class ShareLinkRepository:
         """Return the file if the visitor could download it, but a malware scan withholds it."""
         return self._file(file_id, *_is_downloadable(address, access), File.is_withheld.is_(True))
 
-    def record_sign_in(self, share: Share, user: User, *, attempt: AttemptKeys) -> None:
-        """Reset the counters of the sign-in attempt, audit the sign-in for the link, and commit."""
+    def record_sign_in(self, share: Share, user: User, *, attempt: AttemptKeys | None) -> None:
+        """Reset the counters of the sign-in attempt with a password, if it was one, and audit the sign-in for the link.
+
+        Commits, unless the caller has a transaction.
+        """
         entry = audit_entry("share.signed_in", subject=f"{Share.__tablename__}:{share.id}", actor_id=user.id)
-        statement = audited_writes(reset_attempt(), entry=entry)
-        self._session.execute(statement, attempt.parameters, execution_options=OWN_TRANSACTION)
+        resets = () if attempt is None else (reset_attempt(),)
+        statement = audited_writes(*resets, entry=entry)
+        self._session.execute(statement, {} if attempt is None else attempt.parameters, execution_options=OWN_TRANSACTION)
 
     def grant_archive(self, address: str, archive_id: UUID, access: AccessContext, *, visitor: str) -> Archive | None:
         """Count and audit the download of an archive as one download, commit, and return it; None if the visitor may not download it.

@@ -14,8 +14,13 @@ _DEFAULTS: dict[str, Any] = {
     "form": None,
     "action": "",
     "message": None,
+    "is_closed": False,
     "has_back_link": False,
     "thumbnails": {},
+    "providers": (),
+    "takes_password": True,
+    "has_provider_sign_in": False,
+    "link": "",
 }
 
 

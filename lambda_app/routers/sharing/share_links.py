@@ -10,7 +10,14 @@ from fastapi.responses import RedirectResponse
 from lambda_app.core.errors import PermissionDeniedError
 from lambda_app.dependencies.callers import run_statement, services_of
 from lambda_app.dependencies.services import ShareLinksDep
-from lambda_app.dependencies.share_links import FORM_TYPE, LinkVisitorDep, ShareCredentialsDep, VisitorDep, share_token_cookie
+from lambda_app.dependencies.share_links import (
+    FORM_TYPE,
+    LinkVisitorDep,
+    ProviderSignInDep,
+    ShareCredentialsDep,
+    VisitorDep,
+    share_token_cookie,
+)
 from lambda_app.models import OpenShare, ScanStatus
 from lambda_app.routers.http.problems import problem_responses
 from lambda_app.routers.http.request_classification import is_prefetch, is_range_resume, is_robot, prefers_html, prefers_json
@@ -85,6 +92,8 @@ def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links:
         "wrong_share_password",
         "too_many_attempts",
         "no_account_needed",
+        "bad_assertion",
+        "no_account",
         "bad_credentials",
         "password_sign_in_closed",
         "email_not_verified",
@@ -95,13 +104,20 @@ def open_share(token: LinkAddress, request: Request, visitor: VisitorDep, links:
     ),
     openapi_extra=_CREDENTIALS_BODY,
 )
-def unlock_share(token: LinkAddress, request: Request, submitted: ShareCredentialsDep, visitor: VisitorDep, links: ShareLinksDep) -> Any:
+def unlock_share(
+    token: LinkAddress,
+    request: Request,
+    submitted: ShareCredentialsDep,
+    visitor: VisitorDep,
+    provider_sign_in: ProviderSignInDep,
+    links: ShareLinksDep,
+) -> Any:
     """Exchange the link's password for a share token. Send it as `X-Share-Pass`; it is valid for one hour.
 
-    The form of the page gets a cookie instead. For a link that is for signed-in users, the form sends `email` and `account_password`;
-    other clients send an access token.
+    The form of the page gets a cookie instead. For a link that is for signed-in users, the form sends `email` and `account_password`, or
+    `sign_in` after a sign-in at a provider; other clients send an access token.
     """
-    share_token = links.unlock(token, submitted.credentials, visitor)
+    share_token = links.unlock(token, submitted.credentials, visitor, provider_sign_in.value)
     if not submitted.is_form:
         return UnlockedShare(share_pass=share_token.value, expires_at=share_token.expires_at)
     path = link_path(request, token)
@@ -115,6 +131,7 @@ def unlock_share(token: LinkAddress, request: Request, submitted: ShareCredentia
         httponly=True,
         samesite="lax",
     )
+    provider_sign_in.clear(response)
     return response
 
 

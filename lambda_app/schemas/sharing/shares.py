@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
@@ -289,11 +289,15 @@ class ShareCredentials(RequestModel):
     otp: OneTimeCode | None = Field(
         default=None, repr=False, description="With the credentials of an account that has a second factor: a code of it."
     )
+    sign_in: Literal["provider"] | None = Field(
+        default=None, description="`provider`: the form of the page, after a sign-in at a provider. The browser has its proof in a cookie."
+    )
 
     @model_validator(mode="after")
     def _has_one_credential(self) -> "ShareCredentials":
         is_account = self.email is not None and self.account_password is not None
-        if is_account == (self.password is not None) or (self.email is None) != (self.account_password is None):
+        given = (is_account, self.password is not None, self.sign_in is not None)
+        if sum(given) != 1 or (self.email is None) != (self.account_password is None):
             raise ValueError("send either password, or email and account_password")
         return self
 

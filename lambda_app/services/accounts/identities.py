@@ -154,6 +154,29 @@ class IdentityService:
         self._link(assertion, user, by="address")
         return IdentitySignIn(self._sessions.open(user, details={"provider": provider.id}), _linked_mail(user, provider))
 
+    def verify_visitor(self, token: str, *, binding: str, otp: str | None) -> User:
+        """Return the user of an assertion, for a share link. It opens no session, makes no account and links nothing.
+
+        The account is that of the linked identity, or that of the verified address of a trusted provider if it has confirmed the address.
+
+        Raises BadAssertionError, NoAccountError, EnrolmentRequiredError, the errors of `SessionService.require_admitted`, UnavailableError.
+        """
+        assertion, provider = self._read(token, binding=binding, purpose=Purpose.OPEN_LINK)
+        found = self._identities.find(_subject_of(assertion))
+        email = None if found else _proven_address(assertion.identity, provider)
+        user = found[1] if found else self._users.get_by_email(email) if email else None
+        if user is None or (found is None and user.email_verified_at is None):
+            raise NoAccountError
+        if not (user.is_active or user.deletion_is_own):
+            self._login_throttle.record_refused_sign_in(user, reason="disabled")
+            raise NoAccountError
+        self._require_timely(assertion, user)
+        user = self._sessions.require_admitted_visitor(user, otp=otp)
+        self._use(assertion)
+        if found is not None:
+            self._identities.record_use(found[0].id, email=assertion.identity.email)
+        return user
+
     def link(self, user: User, token: str, *, binding: str | None) -> tuple[UserIdentity, Mail]:
         """Link the identity of an assertion to the signed-in account; return it, and the mail to the owner.
 

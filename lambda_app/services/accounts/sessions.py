@@ -189,7 +189,13 @@ class SessionService:
 
         Raises EnrolmentRequiredError, and the errors of `verify_credentials`.
         """
-        user = self.verify_credentials(email=email, password=password, otp=otp)
+        return self._require_enrolled(self.verify_credentials(email=email, password=password, otp=otp))
+
+    def require_admitted_visitor(self, user: User, *, otp: str | None) -> User:
+        """As `verify_visitor`, for a user who has proven who they are. Raises the errors of `require_admitted`, EnrolmentRequiredError."""
+        return self._require_enrolled(self.require_admitted(user, otp=otp, keeps_account=False))
+
+    def _require_enrolled(self, user: User) -> User:
         if self._policy.factor.must_enrol(user):
             raise EnrolmentRequiredError
         return user

@@ -1,10 +1,11 @@
 """Access through share links. Each request checks all rules of the link; an unknown, revoked or expired link gives the same error."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from lambda_app.core import clock
 from lambda_app.core.errors import AppError, LinkNotFoundError, MalformedRequestError, NotAuthenticatedError, PermissionDeniedError
+from lambda_app.core.identity.assertions import BadAssertionError
 from lambda_app.core.request_context import request_context
 from lambda_app.core.security.random_tokens import hash_secret
 from lambda_app.core.security.share_tokens import ShareToken, ShareTokens, SignedShareToken
@@ -16,6 +17,7 @@ from lambda_app.repositories.files.file_access import AccessContext
 from lambda_app.repositories.files.previews import PreviewRepository
 from lambda_app.repositories.sharing.share_links import LINK_DOWNLOAD_URL_TTL_SECONDS, FoundShare, ShareLinkRepository
 from lambda_app.schemas.sharing.shares import ShareCredentials
+from lambda_app.services.accounts.identities import IdentityService
 from lambda_app.services.accounts.login_throttle import LoginThrottle, attempt_keys, network_of
 from lambda_app.services.accounts.sessions import SessionService
 from lambda_app.services.archives.archives import CONTENT_TYPE as ARCHIVE_CONTENT_TYPE
@@ -56,6 +58,14 @@ class ListingOnlyError(PermissionDeniedError):
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderSignIn:
+    """The sign-in of a visitor at an identity provider, as the browser has it in its cookie."""
+
+    assertion: str = field(repr=False)
+    binding: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Visitor:
     """A visitor of a link: the signed-in user, or None, and the share token if the request has one."""
 
@@ -73,6 +83,7 @@ class ShareLinkService:
         audit: AuditRepository,
         login_throttle: LoginThrottle,
         sessions: SessionService,
+        identities: IdentityService,
         share_tokens: ShareTokens,
         store: ObjectStore,
         previews: PreviewRepository | None,
@@ -82,6 +93,7 @@ class ShareLinkService:
         self._audit = audit
         self._login_throttle = login_throttle
         self._sessions = sessions
+        self._identities = identities
         self._share_tokens = share_tokens
         self._store = store
 
@@ -152,12 +164,15 @@ class ShareLinkService:
             key=archive.s3_key, filename=archive.filename, content_type=ARCHIVE_CONTENT_TYPE, lifetime_seconds=LINK_DOWNLOAD_URL_TTL_SECONDS
         )
 
-    def unlock(self, address: str, credentials: ShareCredentials, visitor: Visitor) -> SignedShareToken:
-        """Exchange the link's password, or the credentials of an account, for a share token.
+    def unlock(
+        self, address: str, credentials: ShareCredentials, visitor: Visitor, provider_sign_in: ProviderSignIn | None
+    ) -> SignedShareToken:
+        """Exchange the link's password, the credentials of an account, or a sign-in at a provider for a share token.
 
         Raises:
             NoSuchLinkError, NotAuthenticatedError: checked before any password.
             WrongSharePasswordError, BadCredentialsError, EmailNotVerifiedError, ThrottledError.
+            BadAssertionError, NoAccountError: no valid sign-in at a provider, or no account belongs to it.
             MalformedRequestError: account credentials for a link that is open to anyone.
         """
         access = self._access_context(address, visitor)
@@ -174,9 +189,15 @@ class ShareLinkService:
             return self._share_tokens.sign(token, address=address)
         if share.audience == ShareAudience.ANYONE:
             raise MalformedRequestError("This link needs no account; send only its password, if it has one", code="no_account_needed")
-        email = credentials.email or ""
-        user = self._sessions.verify_visitor(email=email, password=credentials.account_password or "", otp=credentials.otp)
-        self._links.record_sign_in(share, user, attempt=attempt_keys(email))
+        if credentials.sign_in is not None:
+            if provider_sign_in is None:
+                raise BadAssertionError
+            user = self._identities.verify_visitor(provider_sign_in.assertion, binding=provider_sign_in.binding, otp=credentials.otp)
+            self._links.record_sign_in(share, user, attempt=None)
+        else:
+            email = credentials.email or ""
+            user = self._sessions.verify_visitor(email=email, password=credentials.account_password or "", otp=credentials.otp)
+            self._links.record_sign_in(share, user, attempt=attempt_keys(email))
         return self._share_tokens.sign(ShareToken(share.id, previous.password_version, user.id, user.token_epoch), address=address)
 
     def _access_context(self, address: str, visitor: Visitor) -> AccessContext:

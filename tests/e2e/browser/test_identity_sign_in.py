@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -17,8 +18,9 @@ from lambda_app.core.identity.providers import IdentityProvider
 from lambda_app.core.settings import Settings
 from lambda_app.factory import Services
 from tests.e2e.browser.steps import Results, Steps, console_messages, failures, sign_in
-from tests.support.accounts import make_account
+from tests.support.accounts import make_account, make_file
 from tests.support.http_server import serving
+from tests.support.shares import make_share
 
 PROVIDER = Path(__file__).parent / "openid"
 INSPECT: Steps = [{"axe": True}]
@@ -43,6 +45,7 @@ def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[tuple[str
         client_id="we-upload",
         client_secret=SecretStr("client-secret-of-the-tests"),
         trusted_email=True,
+        offers_sign_out=True,
     )
     changes: dict[str, Any] = {
         "identity_providers": (provider,),
@@ -55,6 +58,7 @@ def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[tuple[str
             PROVIDER / "provider.mjs",
             str(port),
             f"{url}/sign-in/test/callback",
+            f"{url}/sign-in",
         ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout is not None
@@ -68,7 +72,9 @@ def results(site: tuple[str, Services], visit: Callable[[dict[str, object]], Res
     """The results of all jobs, run in one browser."""
     url, services = site
     newcomer = f"new-{uuid4()}@example.com"
-    member = make_account(services)
+    member, sharer = make_account(services), make_account(services)
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        link = make_share(client, sharer, make_file(client, sharer, filename="plan.txt")["id"], audience="signed_in")["url"]
     with_provider: Steps = [{"see": "Continue with Test login"}, *INSPECT, {"follow": "Continue with Test login"}]
     prove: Steps = [
         {"click": "Confirm with Test login", "role": "link", "within": "dialog"},
@@ -79,11 +85,23 @@ def results(site: tuple[str, Services], visit: Callable[[dict[str, object]], Res
         *({"open": f"{url}/links"}, *with_provider, {"provider": newcomer}),
         # The deep link, and the session after a reload.
         *({"see": "Links", "role": "heading"}, {"reload": True}, {"see": "Links", "role": "heading"}),
+        # The page of the link has no script, and the provider still knows the person.
+        *({"open": link}, {"see": "This link is for users with an account."}, *INSPECT, {"follow": "Continue with Test login"}),
+        *({"see": "You have signed in."}, *INSPECT, {"press": "Open the link"}, {"see": "plan.txt"}),
         *({"open": f"{url}/settings"}, {"see": "Sign-in providers", "role": "heading"}, {"see": "linked on"}, *INSPECT),
         *({"click": "Delete account"}, {"see": "Your account has no password."}, *INSPECT, *prove),
         *({"click": "Delete account"}, {"click": "Delete account", "within": "dialog"}, {"see": "Your account is closed"}),
         *(*with_provider, {"see": "Keep my account"}, *INSPECT, {"check": "Keep my account"}),
         *({"click": "Sign in", "within": "dialog"}, {"see": "Drop your first files here"}),
+        # After the sign-out at the provider too, the provider asks who the person is.
+        *(
+            {"click": f"Account: {newcomer}"},
+            {"click": "Sign out", "role": "menuitem"},
+            {"see": "You may still be signed in at Test login."},
+        ),
+        *(*INSPECT, {"follow": "Sign out there too"}, {"press": "Yes, sign me out"}, {"see": "Sign in to We-Upload"}),
+        *({"gone": "You may still be signed in"}, {"follow": "Continue with Test login"}, {"provider": newcomer}),
+        {"see": "Drop your first files here"},
     ]
     links: Steps = [
         *(*sign_in(member.email, member.password), {"see": "Drop your first files here"}, {"open": f"{url}/settings"}),

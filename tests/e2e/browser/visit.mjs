@@ -1,12 +1,14 @@
 // Runs jobs in a headless Chromium, and prints their results as one JSON object.
 //
-//   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [...], dark?, script?, width?, keepsPolicy?, storage?, cpuSlowdown?}}
+//   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [...], dark?, script?, width?, keepsPolicy?, storage?, cpuSlowdown?, canSleep?, withoutLocks?}}
 //
 // Steps of users: fill, press, follow, download, open, resize; with the keyboard: tab, key, choose (files).
 // At the test's OpenID provider: provider (sign in and agree).
 // Other steps: see (wait for a text), progress (read the progress bars), axe (check accessibility), call (send an API request),
 // store (let requests to S3, or those with an `address`, fail, wait or work), stored (wait until S3 has stored n bodies), busy (let the API return 429 once per URL), place (note how far a navigation is from the left), frame (show the page in another site's
 // frame), attack (try what an injected script could do).
+// sleep (move the clock of the page on by n days), together (reload, and open in a second tab, so that both send the request at this address at once), lose (let
+// the server answer the next request at this address, and lose the answer), openFrom (open the address that a request to the test returns),
 // picture (wait until the picture with this selector has loaded).
 // Steps for the web app, which changes screens without a navigation: click (role, within), check, type, upload (files by the mouse), gone (wait until
 // a text has gone), focused (wait until a field has the focus), idle (wait until nothing loads), reload, secondTab (steps in a new tab of the same browser), visitor (steps at the address in a field, in another browser),
@@ -54,6 +56,8 @@ async function visit(job) {
   const result = { console: [], requests: [], referrers: [], statuses: [], dialogs: 0, downloads: [], axe: [], widths: [], progress: [], marks: [], places: [], stored: 0, interactive: null };
   watch(page, result);
   if (job.storage) await page.addInitScript((entries) => entries.forEach(([name, value]) => localStorage.setItem(name, value)), Object.entries(job.storage));
+  if (job.canSleep) await page.addInitScript(() => { const now = Date.now; Date.now = () => now() + (globalThis.sleptMs ?? 0); });
+  if (job.withoutLocks) await context.addInitScript(() => { delete Navigator.prototype.locks; });
   if (job.cpuSlowdown) await slowDown(page, job.cpuSlowdown);
   await page.goto(job.url);
   for (const step of job.steps) {
@@ -177,6 +181,20 @@ async function runStep(step, page, result) {
   } else if (step.call) {
     const response = await fetch(step.call, { method: step.method, headers: step.headers });
     if (!response.ok) throw new Error(`${step.method}: ${response.status}`);
+  } else if (step.openFrom) {
+    await page.goto(await (await fetch(step.openFrom, { method: "POST" })).text());
+  } else if (step.sleep) {
+    await page.evaluate((days) => { globalThis.sleptMs = (globalThis.sleptMs ?? 0) + days * 86_400_000; }, step.sleep);
+  } else if (step.together) {
+    await openTogether(step, page, result);
+  } else if (step.lose) {
+    await page.route(new RegExp(step.lose), async (route) => {
+      const request = route.request();
+      // Not by the browser, which would keep the cookie of the answer.
+      const response = await fetch(request.url(), { method: request.method(), headers: await request.allHeaders(), body: request.postData() });
+      if (!response.ok) throw new Error(`the lost answer is ${response.status}`);
+      await route.abort("connectionreset");
+    }, { times: 1 });
   } else if (step.store) {
     const address = new RegExp(step.address ?? "X-Amz-Signature");
     await page.unroute(address);
@@ -231,6 +249,23 @@ async function signInAtProvider(page, login) {
     }
     await Promise.all([page.waitForNavigation(), button.click()]);
   }
+}
+
+/** Reload the page and open it in a second tab; their requests at the address leave when both tabs have made one. */
+async function openTogether({ together, steps }, page, result) {
+  const address = new RegExp(together), waiting = [];
+  const other = await page.context().newPage();
+  watch(other, result);
+  await page.context().route(address, async (route) => {
+    if (waiting.push(route) === 2) await Promise.all(waiting.map((one) => one.continue()));
+  });
+  await Promise.all([page.reload(), other.goto(page.url())]);
+  for (const step of steps) {
+    await runStep(step, page, result);
+    await runStep(step, other, result);
+  }
+  await page.context().unroute(address);
+  await other.close();
 }
 
 async function setNetwork(page, conditions) {

@@ -166,6 +166,7 @@ def test_concurrent_registrations_are_each_counted(settings: Settings, cheap_has
     assert (statuses.count(201), statuses.count(429)) == (MAILS_BY_NETWORK, 20)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "limit"), [(56, MAILS_BY_WIDER_NETWORKS[0]), (48, MAILS_BY_WIDER_NETWORKS[1])])
 def test_registrations_from_one_ipv6_site_are_limited(client_from: ClientFrom, cheap_hash: list[str], bits: int, limit: int) -> None:
     site, statuses = ipv6_site(), []

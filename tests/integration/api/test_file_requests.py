@@ -784,6 +784,7 @@ def test_unknown_links_leave_no_throttle_rows(client: httpx.Client, services: Se
         assert connection.execute(text("SELECT count(*) FROM sign_in_attempt WHERE kind IN (4, 7, 8)")).scalar_one() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fitting", [0, 50])
 def test_concurrent_probes_reveal_no_more_than_sequential_ones(
     client: httpx.Client, concurrent_services: Services, services: Services, owner: Account, fitting: int

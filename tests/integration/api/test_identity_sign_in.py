@@ -36,8 +36,10 @@ from tests.support.gateway import GatewayTransport, MakeEvent, payload_v1, paylo
 from tests.support.identity import CLIENT_ID, at_hash, rsa_jwk, signed
 from tests.support.openid_provider import CLIENT_SECRET, MinimalProvider, minimal_provider
 from tests.support.other_ways import has_other_ways, open_other_ways
+from tests.support.pages import Page
 from tests.support.problems import assert_problem, assert_unauthenticated
 from tests.support.second_factor import current_step, set_up
+from tests.support.shares import BROWSER, make_share
 
 API = "/api/v1"
 SESSION = f"{API}/session"
@@ -242,7 +244,10 @@ def test_config_lists_the_providers_without_their_settings(site: Site) -> None:
     config = site.browser().get(f"{API}/config").json()
 
     assert config["password_sign_in"] is True
-    assert config["sign_in_providers"] == [{"id": "trusted", "name": "Trusted"}, {"id": "other", "name": "Other"}]
+    assert config["sign_in_providers"] == [
+        {"id": "trusted", "name": "Trusted", "offers_sign_out": False},
+        {"id": "other", "name": "Other", "offers_sign_out": False},
+    ]
     assert CLIENT_ID not in json.dumps(config)
 
 
@@ -926,3 +931,229 @@ def test_closed_password_sign_in_refuses_every_use_of_a_password(site: Site, own
     # Sessions go on, and the providers still work.
     assert browser.get(ME, headers=owner.headers).status_code == 200
     bearer(sign_in(closed, closed.browser()))
+
+
+# Sign-out at the provider
+
+
+def sign_out_of(site: Site, **headers: str) -> str:
+    """Return where the sign-out at the first provider leads."""
+    response = site.browser().get("/sign-in/trusted", params={"purpose": "sign_out"}, headers=headers)
+    assert response.status_code == 303
+    assert response.headers.get_list("set-cookie") == []
+    return str(response.headers["location"])
+
+
+def test_sign_out_leads_to_the_provider_and_back_to_the_sign_in_page(site: Site) -> None:
+    endpoint = f"{site.provider.issuer}/end?tenant=1"
+    site.provider.discovery_changes = {"end_session_endpoint": endpoint}
+
+    location = sign_out_of(site.with_provider(offers_sign_out=True), **{"X-Forwarded-Host": "evil.example"})
+
+    assert location.startswith(f"{endpoint}&")
+    assert dict(parse_qsl(urlsplit(location).query)) == {
+        "tenant": "1",
+        "client_id": CLIENT_ID,
+        "post_logout_redirect_uri": f"{ORIGIN}/sign-in",
+    }
+
+
+@pytest.mark.parametrize("reason", ["not in the settings", "no endpoint", "not https", "another site"])
+def test_sign_out_that_is_not_possible_returns_to_the_app(site: Site, reason: str) -> None:
+    if reason != "no endpoint":
+        host = "http://provider.example" if reason == "not https" else site.provider.issuer
+        site.provider.discovery_changes = {"end_session_endpoint": f"{host}/end"}
+    site = site.with_provider(offers_sign_out=reason != "not in the settings")
+    headers = {"Sec-Fetch-Site": "cross-site"} if reason == "another site" else {}
+
+    location = sign_out_of(site, **headers)
+
+    error = {"not https": "&error=provider_unavailable", "another site": ""}.get(reason, "&error=no_provider_sign_out")
+    assert location == f"/sign-in#purpose=sign_in{error}"
+
+
+# Share links for users
+
+
+@pytest.fixture
+def shared(client: httpx.Client, owner: Account) -> Callable[..., str]:
+    """A function that shares a file with named users, and returns the address of the link."""
+    file_id = make_file(client, owner, b"plan", filename="plan.txt")["id"]
+    return lambda *recipients, **options: str(make_share(client, owner, file_id, audience="named", recipients=recipients, **options)["url"])
+
+
+def person_of(site: Site) -> str:
+    """Create an account without a password for the identity that the provider currently states; return its address."""
+    assert sign_in(site, site.browser()).status_code == 200
+    return str(site.provider.claims["email"])
+
+
+def visitor_of(site: Site) -> httpx.Client:
+    """Return a browser that opens pages."""
+    browser = site.browser()
+    browser.headers.update(BROWSER)
+    return browser
+
+
+def sign_in_at(site: Site, visitor: httpx.Client, url: str, provider: str = "trusted") -> None:
+    """Follow the button of the page to the provider, and come back."""
+    (button,) = [link["href"] for link in Page(visitor.get(url)).all("a") if f"/sign-in/{provider}?" in str(link["href"])]
+    location = visitor.get(str(button)).headers["location"]
+    response = visitor.get(
+        f"/sign-in/{provider}/callback", params=site.provider.authorize(location), headers={"Sec-Fetch-Site": "cross-site"}
+    )
+    assert (response.status_code, response.headers["location"], response.headers["cache-control"]) == (303, url, "no-store")
+    (cookie,) = (cookie for cookie in response.headers.get_list("set-cookie") if cookie.startswith("__Host-we-upload-link="))
+    assert all(part in cookie for part in ("HttpOnly", "Secure", "SameSite=lax", "Path=/", "Max-Age=300"))
+
+
+def go_on(visitor: httpx.Client, url: str, **fields: str) -> httpx.Response:
+    """Send the form of the page after the sign-in at the provider."""
+    return visitor.post(url, data={"sign_in": "provider", **fields})
+
+
+def go_on_with(site: Site, url: str, cookie: str) -> httpx.Response:
+    """Send the form of the page with this cookie."""
+    return visitor_of(site).post(url, data={"sign_in": "provider"}, headers={"Cookie": f"__Host-we-upload-link={cookie}"})
+
+
+def test_person_without_a_password_opens_a_link_for_named_users(site: Site, shared: Callable[..., str]) -> None:
+    url, visitor = shared(person_of(site)), visitor_of(site)
+
+    sign_in_at(site, visitor, url)
+    page = Page(visitor.get(url))
+    stolen = visitor.cookies["__Host-we-upload-link"]
+    opened = go_on(visitor, url)
+
+    assert page.all("input") == [{"type": "hidden", "name": "sign_in", "value": "provider"}]
+    assert (opened.status_code, opened.headers["location"]) == (303, url)
+    assert "plan.txt" in visitor.get(url).text
+    # A sign-in opens one link, once, and is no session.
+    assert "__Host-we-upload-link" not in visitor.cookies
+    refused = go_on_with(site, url, stolen)
+    assert refused.status_code == 401
+    assert "used before" in refused.text
+    assert 'we-upload-link=""; HttpOnly; Max-Age=0' in refused.headers["set-cookie"]
+    assert visitor.post(f"{SESSION}/refresh").status_code == 401
+
+
+def test_confirmed_address_of_a_trusted_provider_opens_a_link_without_linking(
+    site: Site, shared: Callable[..., str], make_user: Callable[..., Account]
+) -> None:
+    friend = make_user()
+    site.provider.claims["email"] = friend.email
+    url, visitor = shared(friend.email), visitor_of(site)
+    sign_in_at(site, visitor, url)
+
+    assert go_on(visitor, url).status_code == 303
+
+    assert "plan.txt" in visitor.get(url).text
+    assert site.identities(friend.email) == []
+
+
+@pytest.mark.parametrize("reason", ["stranger", "unconfirmed", "untrusted", "disabled"])
+def test_sign_in_without_a_usable_account_opens_no_link(
+    site: Site, shared: Callable[..., str], make_user: Callable[..., Account], reason: str
+) -> None:
+    friend = make_user(is_verified=reason != "unconfirmed")
+    if reason != "stranger":
+        site.provider.claims["email"] = friend.email
+    if reason == "disabled":
+        with site.services.unit_of_work() as session:
+            session.execute(update(User).where(User.id == friend.id).values(is_active=False))
+    url, visitor = shared(make_user().email), visitor_of(site)
+    provider = "other" if reason == "untrusted" else "trusted"
+    sign_in_at(site, visitor, url, provider)
+
+    refused = go_on(visitor, url)
+
+    assert refused.status_code == 403
+    assert "No account belongs to this sign-in." in refused.text
+    # The page offers another sign-in.
+    assert "__Host-we-upload-link" not in visitor.cookies
+    assert len([link for link in Page(refused).all("a") if "purpose=open_link" in str(link["href"])]) == 2
+    assert reason == "stranger" or site.identities(friend.email) == []
+    assert site.user(str(site.provider.claims["email"])) is None or reason != "stranger"
+
+
+def test_link_demands_the_second_factor_after_the_sign_in_at_a_provider(
+    site: Site, shared: Callable[..., str], owner: Account, client: httpx.Client
+) -> None:
+    _, (code, *_) = set_up(client, owner)
+    site.provider.claims["email"] = owner.email
+    url, visitor = shared(owner.email), visitor_of(site)
+    sign_in_at(site, visitor, url)
+
+    asked = go_on(visitor, url)
+    wrong = go_on(visitor, url, otp="000000")
+
+    assert (asked.status_code, wrong.status_code) == (403, 401)
+    for page in (asked, wrong):
+        assert [field["name"] for field in Page(page).all("input")] == ["sign_in", "otp"]
+    assert go_on(visitor, url, otp=code).status_code == 303
+
+
+def test_sign_ins_of_other_purposes_open_no_link(site: Site, shared: Callable[..., str]) -> None:
+    url, browser, visitor = shared(person_of(site)), site.browser(), visitor_of(site)
+    sign_in_at(site, visitor, url)
+    for_a_session = at_provider(site, browser)
+    for_the_link, _, binding = visitor.cookies["__Host-we-upload-link"].partition("~")
+
+    refused = [
+        go_on_with(site, url, f"{for_a_session}~{browser.cookies[BINDING]}"),
+        go_on_with(site, url, f"{for_the_link}~{browser.cookies[BINDING]}"),
+        *(go_on_with(site, url, cookie) for cookie in (for_the_link, f"{for_the_link}~", "~", "x")),
+    ]
+
+    assert [response.status_code for response in refused] == [401] * len(refused)
+    session = site.browser().post(ASSERTION, json={"assertion": for_the_link}, headers={"Cookie": f"{BINDING}={binding}"})
+    assert_problem(session, 401, "bad_assertion")
+    assert go_on(visitor, url).status_code == 303
+
+
+def test_page_of_another_site_cannot_open_a_link_with_the_sign_in(site: Site, shared: Callable[..., str]) -> None:
+    url, visitor = shared(person_of(site)), visitor_of(site)
+    sign_in_at(site, visitor, url)
+
+    foreign = visitor.post(url, data={"sign_in": "provider"}, headers={"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"})
+
+    assert foreign.status_code == 403
+    assert "plan.txt" not in visitor.get(url).text
+
+
+@pytest.mark.parametrize("link", ["//evil.example", "../docs", "a/b", "a?b", "", "x" * 65, "%0d%0aSet-Cookie:x"])
+def test_sign_in_for_a_link_returns_to_a_link_or_to_the_app(site: Site, link: str) -> None:
+    visitor = visitor_of(site)
+    location = visitor.get("/sign-in/trusted", params={"purpose": "open_link", "link": link}).headers["location"]
+
+    response = visitor.get("/sign-in/trusted/callback", params=site.provider.authorize(location))
+
+    assert response.headers["location"] == "/sign-in#purpose=open_link"
+
+
+def test_page_shows_why_the_browser_comes_back_without_a_sign_in(site: Site, shared: Callable[..., str]) -> None:
+    url, visitor = shared(person_of(site)), visitor_of(site)
+    location = visitor.get("/sign-in/trusted", params={"purpose": "open_link", "link": url.rpartition("/")[2]}).headers["location"]
+    answer = {"state": dict(parse_qsl(urlsplit(location).query))["state"], "iss": site.provider.issuer, "error": "access_denied"}
+
+    response = visitor.get("/sign-in/trusted/callback", params=answer)
+
+    assert response.headers["location"] == f"{url}?sign_in=sign_in_cancelled"
+    assert "The sign-in at the provider was cancelled" in visitor.get(response.headers["location"]).text
+    assert "alert" not in "".join(Page(visitor.get(f"{url}?sign_in=<b>call this number</b>")).texts)
+    assert "call this number" not in visitor.get(f"{url}?sign_in=<b>call this number</b>").text
+
+
+def test_link_offers_only_providers_where_passwords_are_closed(site: Site, shared: Callable[..., str]) -> None:
+    url = shared(person_of(site))
+    closed = site.changed(password_sign_in=False)
+
+    page = Page(visitor_of(closed).get(url))
+
+    assert page.all("input") == []
+    assert [link["href"] for link in page.all("a")] == [
+        f"/sign-in/{provider}?purpose=open_link&link={url.rpartition('/')[2]}" for provider in ("trusted", "other")
+    ]
+    visitor = visitor_of(closed)
+    sign_in_at(closed, visitor, url)
+    assert go_on(visitor, url).status_code == 303

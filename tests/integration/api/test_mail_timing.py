@@ -34,6 +34,7 @@ def request_mail(mail: Mailing, route: str, email: str, *, source: str | None = 
     return seconds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("delay", [0.0, 2.0])
 def test_response_waits_for_ses_whether_or_not_the_address_has_an_account(
@@ -59,6 +60,7 @@ def test_response_waits_for_ses_whether_or_not_the_address_has_an_account(
     assert max(sizes) - min(sizes) < 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 def test_refused_request_is_answered_at_once(settings: Settings, services: Services, tmp_path: Path, route: str) -> None:
     delay = 2.0 * SCALE
@@ -76,6 +78,7 @@ def test_refused_request_is_answered_at_once(settings: Settings, services: Servi
             assert len(ses.received) == sent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [403, None])
 def test_unavailable_ses_changes_neither_response_nor_time(
     settings: Settings, services: Services, tmp_path: Path, status: int | None

@@ -146,6 +146,7 @@ def test_new_recovery_codes_replace_the_old_ones(client: httpx.Client, owner: Ac
     assert sign_in(client, owner, otp=renewed[0]).status_code == 200
 
 
+@pytest.mark.slow
 def test_codes_cannot_be_guessed_from_many_networks(
     client_from: Callable[[str], httpx.Client], client: httpx.Client, owner: Account
 ) -> None:

@@ -55,6 +55,7 @@ def is_granted(crowd: Services, token: str, file_id: UUID, number: int = 0) -> b
     return True
 
 
+@pytest.mark.slow
 def test_concurrent_downloads_never_exceed_the_limit(client: httpx.Client, crowd: Services, owner: Account) -> None:
     granted, counted, logged = [], [], []
     files = [str(make_file(client, owner)["id"]) for _ in range(2)]

@@ -93,6 +93,7 @@ class AnyToken:
         case.headers["Authorization"] = f"Bearer {token}"
 
 
+@pytest.mark.slow
 def test_fuzzer_finds_faulty_routes() -> None:
     app = FastAPI(redirect_slashes=False)
     scheme = OAuth2PasswordBearer("token", auto_error=False)

@@ -98,6 +98,7 @@ def test_build_continues_over_attempts_of_one_part_each(lifecycle: Lifecycle, mo
     assert_holds_bodies(lifecycle, archive)
 
 
+@pytest.mark.slow
 def test_build_completes_after_a_worker_crash_at_any_point(lifecycle: Lifecycle) -> None:
     user = lifecycle.new_user()
     files = make_files(lifecycle, user)
@@ -175,6 +176,7 @@ def request_archive(_lifecycle: Lifecycle, user: User, files: list[File]) -> Cal
     return lambda crashing_lifecycle: start(crashing_lifecycle, user, files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flow",
     [request_archive, delete_queued, delete_building, delete_ready, revoke_link_while_building, fail_while_building, expire],
@@ -439,6 +441,7 @@ def test_build_and_sweep_succeed_after_an_s3_outage(lifecycle: Lifecycle) -> Non
     assert deliver(lifecycle) == [BuildResult.READY]
 
 
+@pytest.mark.slow
 def test_s3_error_at_any_call_is_retried(lifecycle: Lifecycle, pauses: list[float]) -> None:
     """The worker itself queues the retry after a delay; the sweep is not involved."""
     user = lifecycle.new_user()

@@ -122,6 +122,7 @@ def test_one_sweep_repairs_a_crash_at_any_point(lifecycle: Lifecycle, flow: Call
 CHANGES = {"filename": "after.txt", "description": "after", "is_public": True}
 
 
+@pytest.mark.slow
 def test_crash_during_an_update_is_atomic_and_the_update_can_be_repeated(lifecycle: Lifecycle) -> None:
     """Sends a conditional PUT through the Lambda handler and crashes before or after the commit."""
     outcomes: list[bool] = []

@@ -140,6 +140,15 @@ def test_link_key_is_optional_and_has_one_source() -> None:
         read(LINK_KEY="changeme" * 8)
 
 
+@pytest.mark.parametrize("bucket", ["", "uploads"])
+def test_locked_checkpoints_need_a_bucket_of_their_own(bucket: str) -> None:
+    locked = GOOD | {"S3_BUCKET_NAME": "uploads", "CHECKPOINT_LOCK_DAYS": "30"}
+
+    with pytest.raises(ValidationError, match="CHECKPOINT_LOCK_DAYS requires CHECKPOINT_BUCKET_NAME"):
+        Settings.from_environment(locked | {"CHECKPOINT_BUCKET_NAME": bucket})
+    assert Settings.from_environment(locked | {"CHECKPOINT_BUCKET_NAME": "checkpoints"}).checkpoint_lock_days == 30
+
+
 def test_mail_folder_is_allowed_only_in_local_mode() -> None:
     assert read(MAIL_FOLDER="mail", ENVIRONMENT="local").can_send_mail
     with pytest.raises(ValidationError, match="MAIL_FOLDER"):

@@ -94,6 +94,19 @@ def test_zone_without_endpoint_or_database_is_an_error(account: Callable[..., Ac
     assert "-c zones=us-east-1b,us-east-1c" in found.remedy
 
 
+def test_region_without_the_endpoint_for_mail_is_an_error(account: Callable[..., Account]) -> None:
+    config = replace(STAGES["dev"], mail_from="files@mail.example.com", public_url="https://files.example.com")
+    unknown = ("ec2", "describe_vpc_endpoint_services", "InvalidServiceName")
+    described, offered, *rest = zones_answers()
+
+    found = list(checks.check_zones(account(described, offered, unknown, *rest, config=config)))
+
+    assert [finding.message for finding in found] == [
+        f"{zone} ({ZONES[zone]}) lacks the endpoint com.amazonaws.{REGION}.email." for zone in ("us-east-1a", "us-east-1b")
+    ]
+    assert found[0].remedy == f"Deploy to another region: {REGION} has only 0 usable zones."
+
+
 def test_first_zones_of_the_region_are_the_default(account: Callable[..., Account]) -> None:
     (found,) = checks.check_zones(account(*zones_answers()))
 
@@ -151,6 +164,37 @@ def test_stage_that_has_its_reservations_needs_no_more(account: Callable[..., Ac
     answers = [("lambda", "get_account_settings", limit), ("cloudformation", "describe_stacks", stack("UPDATE_COMPLETE"))]
 
     assert levels(checks.check_concurrency(account(*answers, config=STAGES["prod"]))) == ["ok"]
+
+
+@pytest.mark.parametrize(("region", "level"), [("ap-east-2", "error"), ("eu-central-1", "ok")])
+def test_region_must_offer_the_snapshots_of_functions(account: Callable[..., Account], region: str, level: str) -> None:
+    assert levels(checks.check_snapshots(account(region=region))) == [level]
+
+
+def test_stage_without_snapshots_is_deployed_to_any_region(account: Callable[..., Account]) -> None:
+    assert levels(checks.check_snapshots(account(region="ap-east-2", config=STAGES["small"]))) == []
+
+
+@pytest.mark.parametrize(
+    ("preferences", "level"),
+    [({"RDS": True, "Aurora": False}, "error"), ({"RDS": True}, "error"), ({"RDS": False, "Aurora": True}, "ok")],
+    ids=["refused", "unset", "allowed"],
+)
+def test_backups_of_a_cluster_need_the_opt_in_of_the_account(
+    account: Callable[..., Account], preferences: dict[str, bool], level: str
+) -> None:
+    config = replace(STAGES["prod"], recovery_region="eu-west-1")
+    answers = [("backup", "describe_region_settings", {"ResourceTypeOptInPreference": preferences})]
+
+    (found,) = checks.check_backups(account(*answers, config=config))
+
+    assert found.level == level
+    assert level == "ok" or found.remedy.endswith("update-region-settings --resource-type-opt-in-preference Aurora=true")
+
+
+@pytest.mark.parametrize("config", [STAGES["prod"], replace(STAGES["dev"], recovery_region="eu-west-1")], ids=["no copies", "instance"])
+def test_other_stages_need_no_opt_in(account: Callable[..., Account], config: StageConfig) -> None:
+    assert levels(checks.check_backups(account(config=config))) == []
 
 
 def stack(status: str) -> dict[str, Any]:

@@ -108,6 +108,7 @@ def test_zip64_fields_are_used_from_the_32_bit_limit(tmp_path: Path, size: int) 
         found.open(entry).close()
 
 
+@pytest.mark.slow
 def test_more_than_65535_entries_are_listed(tmp_path: Path) -> None:
     count = 65_536
     layout = ZipLayout([ZipEntry(str(number), 0, AT) for number in range(count)])

@@ -1,6 +1,6 @@
 /** What the browser remembers for the user on this device. */
 
-type PreferenceName = "language" | "theme" | "single-key-shortcuts" | "unfinished-uploads" | "session";
+type PreferenceName = "language" | "theme" | "single-key-shortcuts" | "unfinished-uploads" | "session" | "provider";
 
 /** Return a remembered value; null where there is none or storage is blocked. */
 export function readPreference(name: PreferenceName): string | null {
@@ -19,4 +19,13 @@ export function writePreference(name: PreferenceName, value: string | null): voi
   } catch {
     // Storage is blocked or full; the choice holds for this page.
   }
+}
+
+/** Call back with the new value when another tab changes it. */
+export function onPreferenceChange(name: PreferenceName, callback: (value: string | null) => void): () => void {
+  const listener = (event: StorageEvent) => {
+    if (event.key === `we-upload.${name}`) callback(event.newValue);
+  };
+  window.addEventListener("storage", listener);
+  return () => window.removeEventListener("storage", listener);
 }

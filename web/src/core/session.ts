@@ -4,7 +4,8 @@ import type { Usage, User } from "@we-upload/client";
 import { signal } from "@preact/signals";
 import { api, onSessionEnd } from "./api";
 import { t } from "./language";
-import { readPreference, writePreference } from "./preferences";
+import { loadScreens } from "./lazy";
+import { onPreferenceChange, readPreference, writePreference } from "./preferences";
 import { navigate, nextPath } from "./router";
 import { serverConfig } from "./server-config";
 import { showToast } from "./toasts";
@@ -32,7 +33,7 @@ export function mustEnrol(): boolean {
 
 export function enter(account: User): void {
   user.value = account;
-  writePreference("session", "1");
+  writePreference("session", account.id);
   sessionState.value = "signed-in";
   void refreshUsage();
 }
@@ -45,13 +46,30 @@ function leave(): void {
   for (const reset of resets) reset();
 }
 
+/** Show the sign-in page, and why. */
+function leaveEnded(): void {
+  leave();
+  showToast(t.signIn.sessionEnded, { icon: "info" });
+}
+
+/** The session has ended, but not by a click on this page. What was typed can stay, below a form to sign in again. */
+function endHere(): void {
+  if (sessionState.value !== "signed-in") return leave();
+  loadScreens().then((screens) => screens.endSession(leaveEnded), leaveEnded);
+}
+
+/** Notice when the session ends, or when another tab ends or replaces it. */
+export function watchSession(): void {
+  onSessionEnd(endHere);
+  // Another tab has signed out, or signed in to another account, to which the next request of this tab would go.
+  onPreferenceChange("session", (id) => {
+    if (id === null) endHere();
+    else if (user.value !== null && id !== user.value.id) window.location.reload();
+  });
+}
+
 /** Go on with the session of an earlier page load, if there is one. */
 export async function startSession(): Promise<void> {
-  onSessionEnd(() => {
-    const wasSignedIn = sessionState.value === "signed-in";
-    leave();
-    if (wasSignedIn) showToast(t.signIn.sessionEnded, { icon: "info" });
-  });
   // Scripts cannot see the session's cookie. Without this mark, there was no sign-in in this browser, and nothing to ask the server.
   if (readPreference("session") === null) return leave();
   sessionState.value = "starting";

@@ -1,7 +1,7 @@
 /** What the screens before sign-in share. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { BRAND_NAME } from "../core/brand";
 import { LANGUAGES, language, setLanguage, type Language } from "../core/language";
 import { Mark } from "../ui/icon";
@@ -47,8 +47,8 @@ export function useForm(act: (fields: Readonly<Record<string, string>>) => Promi
   const [isBusy, setBusy] = useState(false);
   const [error, setError] = useState<unknown>(null);
   const form = useRef<HTMLFormElement>(null);
-  // After the form has shown what it needs now: the code of a second factor, or else the password again.
-  useEffect(() => {
+  // The field that the form needs now: the code of a second factor, or else the password again.
+  useLayoutEffect(() => {
     if (error === null) return;
     const field = (selector: string) => form.current?.querySelector<HTMLInputElement>(selector);
     (field('input[name="otp"]') ?? field('input[type="password"]') ?? field("input"))?.focus();

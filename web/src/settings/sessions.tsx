@@ -13,6 +13,7 @@ import { Loaded, useLoaded } from "../ui/data-table";
 import { ConfirmDialog } from "../ui/dialog";
 import { showDialog } from "../ui/dialog-host";
 import { Icon } from "../ui/icon";
+import { signOutEverywhere } from "../screens/sign-in-again";
 import { connectProgram } from "./connect-program";
 import { Section } from "./section";
 
@@ -35,7 +36,7 @@ export function Sessions() {
         title={s.settings.endAllTitle}
         text={s.settings.endAllText}
         confirm={s.settings.endAll}
-        onConfirm={() => void api.accounts.signOutEverywhere().catch(showProblem)}
+        onConfirm={() => void signOutEverywhere()}
         onClose={close}
       />
     ));
@@ -69,7 +70,7 @@ export function Sessions() {
                   <span class="grow">
                     <span class="strong">{name}</span>
                     <span class="two wrapit">
-                      {[session.network, session.is_current ? s.settings.since(fmt.moment(new Date(session.created_at))) : s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))]
+                      {[session.network && s.settings.network(session.network), session.is_current ? s.settings.since(fmt.moment(new Date(session.created_at))) : s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))]
                         .filter(Boolean)
                         .join(" · ")}
                     </span>
@@ -91,6 +92,7 @@ export function Sessions() {
           </ul>
         )}
       </Loaded>
+      <p class="hint">{s.settings.networkHint}</p>
       <div class="row wrap">
         <button type="button" class="btn" onClick={() => void signOut()}>
           <Icon name="out" />

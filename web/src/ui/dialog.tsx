@@ -14,9 +14,11 @@ interface DialogProps {
   readonly footer?: ComponentChildren;
   /** What Ctrl+Enter does. */
   readonly onConfirm?: () => void;
+  /** Whether it hides the page, and only its buttons close it. */
+  readonly isCover?: boolean;
 }
 
-export function Dialog({ title, subtitle, onClose, size = "narrow", children, footer, onConfirm }: DialogProps) {
+export function Dialog({ title, subtitle, onClose, size = "narrow", children, footer, onConfirm, isCover = false }: DialogProps) {
   const element = useRef<HTMLDialogElement>(null);
   const heading = useRef<HTMLHeadingElement>(null);
   const id = useId();
@@ -32,15 +34,19 @@ export function Dialog({ title, subtitle, onClose, size = "narrow", children, fo
   return (
     <dialog
       ref={element}
-      class={size}
+      class={isCover ? `${size} cover` : size}
       aria-labelledby={id}
       onCancel={(event) => {
         if (event.target !== element.current) return;
         event.preventDefault();
-        onClose();
+        if (!isCover) onClose();
+      }}
+      onClose={(event) => {
+        // Chromium closes a dialog at the second Escape without a question.
+        if (event.target === element.current) onClose();
       }}
       onMouseDown={(event) => {
-        if (event.target === element.current) onClose();
+        if (event.target === element.current && !isCover) onClose();
       }}
       onKeyDown={(event) => {
         if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && onConfirm) {
