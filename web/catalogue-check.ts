@@ -1,10 +1,12 @@
 /** Compares the catalogues of texts, so that a missing text fails the build. */
 
 import type { Plugin } from "vite";
+import { events as deEvents } from "./src/locales/de/events.ts";
 import { screens as deScreens } from "./src/locales/de/screens.ts";
 import { start as deStart } from "./src/locales/de/start.ts";
 import { uploads as deUploads } from "./src/locales/de/uploads.ts";
 import { webhooks as deWebhooks } from "./src/locales/de/webhooks.ts";
+import { events as enEvents } from "./src/locales/en/events.ts";
 import { screens as enScreens } from "./src/locales/en/screens.ts";
 import { start as enStart } from "./src/locales/en/start.ts";
 import { uploads as enUploads } from "./src/locales/en/uploads.ts";
@@ -16,6 +18,7 @@ export const CATALOGUES = [
   ["screens", enScreens, deScreens],
   ["uploads", enUploads, deUploads],
   ["webhooks", enWebhooks, deWebhooks],
+  ["events", enEvents, deEvents],
 ] as const;
 
 /** Return each text with its path. */

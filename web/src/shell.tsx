@@ -128,9 +128,10 @@ export function Shell({ children }: { readonly children: ComponentChildren }) {
           <div class="grow" />
           <QuotaMeter />
           <MenuButton class="me" label={email} isLabelShown items={accountMenu}>
-            <Avatar email={email} />
+            <Avatar name={user.value?.display_name || email} />
             <span class="grow">
-              <span class="two strong-two">{user.value?.display_name ?? email}</span>
+              {user.value?.display_name && <span class="two strong-two">{user.value.display_name}</span>}
+              <span class="two">{email}</span>
             </span>
             <Icon name="down" size="s" />
           </MenuButton>

@@ -12,6 +12,7 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
+    Uuid,
     any_,
     asc,
     bindparam,
@@ -88,6 +89,11 @@ class FileRepository:
     def get(self, file_id: UUID) -> File | None:
         """Return the file as currently stored, without a permission check; for internal work, never for a response."""
         return self._session.execute(_get(), {"file_id": file_id}, execution_options=_AS_STORED).scalar_one_or_none()
+
+    def get_many(self, file_ids: Collection[UUID]) -> dict[UUID, File]:
+        """Return those of the files that exist, as `get` does."""
+        found = self._session.execute(_get_many(), {"file_ids": list(file_ids)}, execution_options=_AS_STORED)
+        return {file.id: file for file in found.scalars()}
 
     def require_manageable(self, file_id: UUID, user: User) -> File:
         """Return the file if `user` may manage it. Raises NoSuchFileError, FileForbiddenError."""
@@ -174,6 +180,11 @@ _AS_STORED: Final = {"synchronize_session": False, "populate_existing": True}
 @cache
 def _get() -> Select[File]:
     return select(File).where(File.id == bindparam("file_id"))
+
+
+@cache
+def _get_many() -> Select[File]:
+    return select(File).where(File.id == any_(bindparam("file_ids", type_=ARRAY(Uuid()))))
 
 
 @cache

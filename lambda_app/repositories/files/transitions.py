@@ -27,6 +27,7 @@ from sqlalchemy import (
     Select,
     Text,
     Update,
+    Uuid,
     and_,
     any_,
     bindparam,
@@ -165,6 +166,18 @@ class FileTransitionRepository:
         statement = _accept(self._scans_for_malware, with_preview)
         return self._session.execute(statement, values, execution_options=OWN_TRANSACTION).scalar_one_or_none()
 
+    def accept_many(self, file_ids: Collection[UUID]) -> None:
+        """Make the pending ones of these files available, as `accept` does without a detected type, a CRC64NVME and a preview."""
+        values = {
+            "file_ids": list(file_ids),
+            "moved_at": clock.now(),
+            "recognised_type": None,
+            "stored_crc64nvme": None,
+            **entry_parameters(audit_entry("file.available")),
+        }
+        statement = _accept(self._scans_for_malware, with_preview=False, many=True)
+        self._session.execute(statement, values, execution_options=OWN_TRANSACTION)
+
     def reject(self, file_id: UUID) -> File | None:
         """Reject a pending file and release its quota, once its upload URL has expired; None if it is no longer pending."""
         is_pending = (File.id == file_id, File.status == FileStatus.PENDING)
@@ -268,14 +281,16 @@ def _moves(
     entry: Mapping[str, Any] | None = None,
     also: Sequence[Callable[[CTE], Insert]] = (),
 ) -> Select[File]:
-    """Return the statement that moves the file which meets the conditions to the state `after`, and audits the `action`.
+    """Return the statement that moves the files which meet the conditions to the state `after`, and audits the `action`.
 
-    `also` are inserts for the moved file. `entry` is ENTRY for a statement that is built once.
+    `also` are inserts for each moved file. `entry` is ENTRY for a statement that is built once.
     """
-    # The row is locked first, because the release depends on its current state and not on one that was read before.
+    # The row is locked first, because the release depends on its current state and not on one that was read before. Several rows are
+    # locked in the order of their ids, as batches of concurrent calls lock them.
     found = (
         select(*columns_before_end(now))
         .where(*conditions)
+        .order_by(File.id)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
         .cte("found")
@@ -314,7 +329,7 @@ def _moves(
 
 
 @cache
-def _accept(scans_for_malware: bool, with_preview: bool) -> Select[File]:
+def _accept(scans_for_malware: bool, with_preview: bool, *, many: bool = False) -> Select[File]:
     recognised = bindparam("recognised_type", type_=File.detected_content_type.type)
     values: dict[str, Any] = {"upload_id": None, "detected_content_type": recognised}
     if scans_for_malware:
@@ -323,7 +338,7 @@ def _accept(scans_for_malware: bool, with_preview: bool) -> Select[File]:
         values["scan_status"] = case((has_none, ScanStatus.PENDING.value), else_=File.scan_status)
         values["is_withheld"] = case((has_none, true()), else_=File.is_withheld)
     return _moves(
-        File.id == bindparam("file_id"),
+        File.id == any_(bindparam("file_ids", type_=ARRAY(Uuid()))) if many else File.id == bindparam("file_id"),
         File.status == FileStatus.PENDING,
         after=FileStatus.AVAILABLE,
         action="file.available",

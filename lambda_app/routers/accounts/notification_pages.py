@@ -83,7 +83,7 @@ def _names(found: Unsubscription) -> list[str]:
 
 def _refusal(request: Request, error: NotificationLinkError) -> HTMLResponse:
     # One page for all reasons: it does not tell whether an account exists.
-    return _page(request, "This link does not work any more", error.message, status=error.status)
+    return _page(request, "This link does not work any more", "Sign in and use the settings of your account.", status=error.status)
 
 
 def _page(

@@ -50,11 +50,14 @@ _CLOSED = ("link_not_found", "not_found")
 _REFRESHED = ("database_starting", "file_not_scanned")
 """Codes of pages that reload after the seconds of Retry-After."""
 _TITLES: dict[str | int, str] = {
+    "password": "This link has a password",
+    "sign_in": "Sign in to open this link",
+    "sign_in_with_code": "Enter the code",
     "archive_not_found": "This zip does not exist",
     "archive_expired": "This zip has expired",
     "too_many_archives": "Too many zips at once",
     "no_room": "No zip of these files",
-    "database_starting": "One moment, please",
+    "database_starting": "One moment",
     "file_not_scanned": "The file is being scanned",
     "file_infected": "The file is not safe",
     "file_unscannable": "The file cannot be scanned",
@@ -62,7 +65,7 @@ _TITLES: dict[str | int, str] = {
     429: "Too many attempts",
     503: "Not available right now",
 }
-"""Page titles by error code, else by status."""
+"""Page titles by form or error code, else by status."""
 
 
 class HtmlErrorMiddleware:
@@ -123,8 +126,9 @@ class _HtmlErrorResponse:
         page = render_link_page(
             self._branding,
             root_path=self._root_path,
-            title="Shared files" if code in _FORMS else _TITLES.get(code) or _TITLES.get(status, "Something went wrong"),
+            title=_TITLES.get(_FORMS.get(code, code)) or _TITLES.get(status, "Something went wrong"),
             form=form,
+            is_closed=code in _CLOSED,
             action=self._path,
             message=self._sign_in_problem() if is_prompt else LinkNotFoundError.message if code in _CLOSED else problem["detail"],
             has_back_link=code not in (*_FORMS, *_CLOSED),

@@ -14,6 +14,7 @@ _DEFAULTS: dict[str, Any] = {
     "form": None,
     "action": "",
     "message": None,
+    "is_closed": False,
     "has_back_link": False,
     "thumbnails": {},
     "providers": (),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from lambda_app.core import clock
+from lambda_app.routers.http.file_kinds import file_kind, type_in_words
 
 _UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 _PREVIEWED_NAMES = 3
@@ -44,4 +45,12 @@ def initials(name: str) -> str:
     return "".join(word[0].upper() for word in name.split()[:2])
 
 
-FILTERS = {"initials": initials, "size": size, "exact_time": exact_time, "time_left": time_left, "preview_of_names": preview_of_names}
+FILTERS = {
+    "initials": initials,
+    "size": size,
+    "exact_time": exact_time,
+    "time_left": time_left,
+    "preview_of_names": preview_of_names,
+    "file_kind": file_kind,
+    "type_in_words": type_in_words,
+}

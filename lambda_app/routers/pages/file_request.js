@@ -13,10 +13,14 @@
   const SCAN_PENDING = "upload_withheld"; // the file has arrived; a malware scan must finish before the owner can download it
   const MAX_WAIT_SECONDS_BY_CODE = { [SCAN_PENDING]: 30 };
   const MAX_WAIT_SECONDS = 3600; // covers the rate limit of a network from which many files were sent
-  const RECEIVED = "Received";
+  const RECEIVED = "Arrived and verified";
   const FINAL_CODES = ["file_too_large", "content_type_refused", "malformed_request"]; // a retry cannot succeed
 
-  const [form, chosen, status, list, left] = ["form", "chosen", "status", "sent", "left"].map((id) => document.getElementById(id));
+  const FILE_ICON = "M5 3h6.5L15 6.5V17H5zM11.5 3v3.5H15";
+  const TICK_ICON = "M10 17a7 7 0 1 0 0-14 7 7 0 0 0 0 14M6.8 10.2l2.2 2.2 4.2-4.6";
+  const ALERT_ICON = "M10 3.5 17.3 16H2.7zM10 8.3v3.5M10 13.9v.05";
+
+  const [form, chosen, status, list, left, keepOpen] = ["form", "chosen", "status", "sent", "left", "keep-open"].map((id) => document.getElementById(id));
   const base = location.pathname;
   const maxBytes = Number(form.dataset.maxSizeBytes);
   const entries = [];
@@ -189,7 +193,7 @@
     const sent = new Map();
     const showProgress = (number, bytes) => {
       sent.set(number, bytes);
-      entry.progress.value = [...sent.values()].reduce((sum, size) => sum + size, 0);
+      showSent(entry, [...sent.values()].reduce((sum, size) => sum + size, 0));
     };
     const held = await heldParts(entry, path, run);
     for (const number of held) showProgress(number, sliceOf(entry, number).size);
@@ -246,7 +250,7 @@
       show(entry, "Checking …", { isSending: true });
     } else if (!entry.isStored) {
       show(entry, "Sending …", { isSending: true });
-      const code = await put(entry.upload, entry.file, (bytes) => { entry.progress.value = bytes; });
+      const code = await put(entry.upload, entry.file, (bytes) => showSent(entry, bytes));
       entry.isStored = code === 200 || code === 412; // 412: an earlier attempt has already stored the file
       if (REFUSED_STATUSES.includes(code)) entry.upload = null;
       if (code === 0) throw new UploadError(NO_CONNECTION);
@@ -256,7 +260,7 @@
       await postRepeatedly(`${base}/files/${entry.upload.file_id}/complete`, { guest_token: entry.upload.guest_token }, run);
       return RECEIVED;
     } catch (error) {
-      if (error.code === SCAN_PENDING) return "Received; the malware scan is running";
+      if (error.code === SCAN_PENDING) return "Received. The malware scan is running.";
       if (LOST_UPLOAD_CODES.includes(error.code)) forget(entry);
       if (error.code === "upload_missing" || error.code === "parts_missing") entry.isStored = false;
       throw error;
@@ -328,7 +332,7 @@
 
   /** Save the receipt. The server has it about a minute after the upload. */
   async function saveReceipt(entry) {
-    const onPause = () => show(entry, "Received. The receipt will be available in about a minute; it is then saved.");
+    const onPause = () => show(entry, `${RECEIVED}. The receipt will be available in about a minute; it is then saved.`);
     entry.receipt.hidden = true;
     try {
       const path = `${base}/files/${entry.upload.file_id}/receipt`;
@@ -339,7 +343,7 @@
       anchor.download = `${entry.name}.receipt.json`;
       anchor.click();
       URL.revokeObjectURL(anchor.href);
-      show(entry, "Received. The receipt is saved. Anyone can check it with “we-upload verify”.");
+      show(entry, `${RECEIVED}. The receipt is saved. Anyone can check it with “we-upload verify”.`);
     } catch (error) {
       show(entry, error instanceof UploadError ? error.message : "Something went wrong. Try again.", { isBad: true });
     }
@@ -374,8 +378,10 @@
     activeFiles -= 1;
     if (activeFiles > 0) return;
     const missing = entries.filter((entry) => !entry.isReceived).map((entry) => entry.name);
-    const summary = `Received: ${entries.length - missing.length} of ${entries.length}.`;
-    status.textContent = missing.length > 0 ? `${summary} Not received: ${missing.join(", ")}.` : summary;
+    const all = entries.length === 1 ? "The file has arrived" : `All ${entries.length} files have arrived`;
+    const some = `${entries.length - missing.length} of ${entries.length} files have arrived. Missing: ${missing.join(", ")}.`;
+    status.textContent = missing.length > 0 ? some : all;
+    keepOpen.hidden = true;
     await showPlacesLeft();
   }
 
@@ -387,18 +393,37 @@
   function queue(entry) {
     waiting.push(entry);
     entry.cancellation = new AbortController();
+    keepOpen.hidden = false;
     show(entry, "Waiting", { isActive: true });
     sendAll();
   }
 
   function show(entry, text, { isSending = false, isActive = isSending, isBad = false, canRetry = false } = {}) {
     if (entry.cancellation.signal.aborted && isActive) return; // a request that was sent before the cancellation
-    entry.result.textContent = text;
-    entry.result.className = isBad ? "result message" : "result";
+    const isReceived = text.startsWith(RECEIVED);
+    entry.result.className = isBad ? "result message" : isReceived ? "result ok" : "result";
+    entry.result.replaceChildren(...(isBad ? [icon(ALERT_ICON)] : isReceived ? [icon(TICK_ICON)] : []), document.createElement("span"));
+    entry.result.lastChild.textContent = text === RECEIVED || text === "Waiting" ? `${text} · ${formatSize(entry.file.size)}` : text;
     entry.progress.hidden = !isSending;
     entry.retry.hidden = !canRetry;
     const canCancel = entry.upload ? Boolean(entry.upload.part_count) && !entry.isStored : isActive && entry.file.size > PARTS_FROM_BYTES;
     entry.cancel.hidden = !canCancel || entry.isReceived || entry.cancellation.signal.aborted;
+  }
+
+  function showSent(entry, bytes) {
+    entry.progress.value = bytes;
+    if (entry.cancellation.signal.aborted) return;
+    entry.result.lastChild.textContent = `Sending … ${formatSize(bytes)} of ${formatSize(entry.file.size)}`;
+  }
+
+  function icon(path) {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("class", "i");
+    svg.setAttribute("viewBox", "0 0 20 20");
+    svg.setAttribute("aria-hidden", "true");
+    svg.append(document.createElementNS("http://www.w3.org/2000/svg", "path"));
+    svg.firstChild.setAttribute("d", path);
+    return svg;
   }
 
   /** Format a size as the template formats the size limit: three digits at most, in units of 1000. */
@@ -421,16 +446,26 @@
     const item = element("li", "", list);
     // Without Unicode direction marks, which could make the name read as another one.
     const name = file.name.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "");
+    element("span", "tile", item).append(icon(FILE_ICON));
     element("bdi", "", element("span", "name", item)).textContent = name;
-    element("span", "details", item).textContent = formatSize(file.size);
-    const entry = { file, name, upload: null, isStored: false, isReceived: false, needsFile: false };
-    Object.assign(entry, { cancellation: new AbortController(), running: null, ending: null });
+    entry.cancellation = new AbortController();
+    keepOpen.hidden = false;
+    show(entry, "Waiting", { isActive: true });
+    sendAll();
+  }
+
+  function show(entry, text, { isSending = false, isActive = isSending, isBad = false, canRetry = false } = {}) {
+    if (entry.cancellation.signal.aborted && isActive) return; // a request that was sent before the cancellation
+    const isReceived = text.startsWith(RECEIVED);
+    entry.result.className = isBad ? "result message" : isReceived ? "result ok" : "result";
+    entry.result.replaceChildren(...(isBad ? [icon(ALERT_ICON)] : isReceived ? [icon(TICK_ICON)] : []), document.createElement("span"));
+    entry.result.lastChild.textContent = text === RECEIVED || text === "Waiting" ? `${text} · ${formatSize(entry.file.size)}` : text;
     entry.progress = element("progress", "", item);
     entry.progress.max = Math.max(file.size, 1);
     entry.progress.value = 0;
     entry.progress.setAttribute("aria-label", `Sending ${name}`);
-    entry.result = element("p", "result", item);
-    entry.cancel = element("button", "", item);
+    const actions = element("span", "actions", item);
+    entry.cancel = element("button", "", actions);
     entry.cancel.type = "button";
     entry.cancel.textContent = "Cancel";
     entry.cancel.setAttribute("aria-label", `Cancel: ${name}`);
@@ -439,7 +474,7 @@
       item.focus();
       cancel(entry);
     });
-    entry.retry = element("button", "", item);
+    entry.retry = element("button", "", actions);
     entry.retry.type = "button";
     entry.retry.textContent = "Try again";
     entry.retry.setAttribute("aria-label", `Try again: ${name}`);
@@ -448,10 +483,10 @@
       item.focus(); // the focused button disappears; keep the focus position
       queue(entry);
     });
-    entry.receipt = element("button", "", item);
+    entry.receipt = element("button", "", actions);
     entry.receipt.type = "button";
     entry.receipt.hidden = true;
-    entry.receipt.textContent = "Download receipt";
+    entry.receipt.textContent = "Receipt";
     entry.receipt.setAttribute("aria-label", `Download receipt: ${name}`);
     entry.receipt.addEventListener("click", () => {
       item.tabIndex = -1;
@@ -462,16 +497,29 @@
     return entry;
   }
 
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const files = [...chosen.files];
-    form.reset();
-    list.hidden = false;
+  function add(files) {
+    list.hidden = files.length === 0 && entries.length === 0;
     for (const file of files) {
       const restored = entries.find((entry) => entry.needsFile && entry.upload && !entry.ending && isSameFile(entry.file, file));
       queue(Object.assign(restored ?? makeEntry(file), { file, needsFile: false }));
     }
+    list.lastElementChild?.scrollIntoView({ block: "nearest" });
+  }
+
+  chosen.addEventListener("change", () => {
+    const files = [...chosen.files];
+    form.reset();
+    add(files);
   });
+  // On the whole page: a browser opens a file that is dropped beside the zone, and leaves the page.
+  for (const type of ["dragover", "dragleave", "drop"]) {
+    addEventListener(type, (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
+      if (type !== "dragleave") event.preventDefault();
+      form.classList.toggle("over", type === "dragover");
+      if (type === "drop") add([...event.dataTransfer.files]);
+    });
+  }
   addEventListener("beforeunload", (event) => {
     if (activeFiles > 0) event.preventDefault();
   });

@@ -35,13 +35,13 @@ JOBS_THAT_SEND = ["open", "refused", "full", "hostile", "revoked meanwhile"]
 def send(*files: tuple[str, str, bytes]) -> list[dict[str, Any]]:
     """Return the steps that choose and send files with the keyboard."""
     chosen = [{"name": name, "type": type_, "base64": base64.b64encode(body).decode()} for name, type_, body in files]
-    return [{"tab": "Files to send"}, {"choose": chosen}, {"tab": "Send", "role": "button"}, {"key": "Enter"}]
+    return [{"tab": "Choose files"}, {"choose": chosen}]
 
 
 def send_film(*, is_kept: bool = False) -> list[dict[str, Any]]:
     """Return the steps that choose and send the film, for the first time or again."""
     chosen = {**FILM, "isKept": is_kept}
-    return [{"tab": "Files to send"}, {"choose": [chosen]}, {"tab": "Send", "role": "button"}, {"key": "Enter"}]
+    return [{"tab": "Choose files"}, {"choose": [chosen]}]
 
 
 def make_request(client: httpx.Client, owner: Account, **fields: Any) -> dict[str, Any]:
@@ -108,15 +108,15 @@ def results(
     small = (PICTURE[0], PICTURE[1], PICTURE[2][:1_000])
     store = site.services.settings.aws_endpoint_url
     end = {"call": f"{site.url}/api/v1/file-requests/{requests['revoked meanwhile']['id']}", "method": "DELETE", "headers": owner.headers}
-    refused = [*send(LARGE, PAGE, small), {"see": "Received: 1 of 3. Not received: large.png, page.html."}]
-    full = [*send(REPORT, PICTURE), {"see": f"Received: 1 of 2. Not received: {PICTURE[0]}."}, {"see": "you can still send: 0"}]
+    refused = [*send(LARGE, PAGE, small), {"see": "1 of 3 files have arrived. Missing: large.png, page.html."}]
+    full = [*send(REPORT, PICTURE), {"see": f"1 of 2 files have arrived. Missing: {PICTURE[0]}."}, {"see": "you can still send: 0"}]
     again = [{"tab": f"Try again: {REPORT[0]}", "role": "button"}, {"key": "Enter"}]
     receipt_button = f"Download receipt: {PICTURE[0]}"
     jobs: dict[str, Any] = {
         "open": {
             "url": url["open"],
             "steps": [
-                *(*send(REPORT, PICTURE), {"see": "Received: 2 of 2."}, {"see": "you can still send: 98"}, {"progress": True}),
+                *(*send(REPORT, PICTURE), {"see": "All 2 files have arrived"}, {"see": "you can still send: 98"}, {"progress": True}),
                 *(
                     delay_receipt("/receipt$", "POST"),
                     {"click": receipt_button},
@@ -128,17 +128,17 @@ def results(
         "refused": {"url": url["refused"], "steps": refused},
         "refused, inspected": {"url": url["refused, inspected"], "steps": [*refused, *INSPECT], "dark": True},
         "full": {"url": url["full"], "steps": full},
-        "hostile": {"url": url["hostile"], "steps": [*send(HOSTILE), {"see": "Received: 1 of 1."}]},
+        "hostile": {"url": url["hostile"], "steps": [*send(HOSTILE), {"see": "The file has arrived"}]},
         "interrupted": {
             "url": url["interrupted"],
             "steps": [
-                *({"store": "fail"}, *send(REPORT), {"see": "Received: 0 of 1."}, {"see": "The connection failed"}, {"axe": True}),
-                *({"store": "work"}, *again, {"see": "Received: 1 of 1."}),
+                *({"store": "fail"}, *send(REPORT), {"see": "0 of 1 files have arrived."}, {"see": "The connection failed"}, {"axe": True}),
+                *({"store": "work"}, *again, {"see": "The file has arrived"}),
             ],
         },
         "throttled": {
             "url": url["throttled"],
-            "steps": [{"busy": "too_many_uploads"}, *send(REPORT), {"see": "Waiting until"}, {"see": "Received: 1 of 1."}],
+            "steps": [{"busy": "too_many_uploads"}, *send(REPORT), {"see": "Waiting until"}, {"see": "The file has arrived"}],
         },
         "parts": {
             "url": url["parts"],
@@ -147,7 +147,7 @@ def results(
                 *({"store": "wait", "address": "partNumber=3&"}, {"store": "fail", "address": "partNumber=2&"}),
                 *(*send_film(), {"stored": 3}, {"store": "work", "address": "partNumber=2&"}, {"stored": 4}),
                 *({"reload": True}, {"see": "Sent in part."}, {"store": "work", "address": "partNumber=3&"}, {"axe": True}),
-                *(*send(PICTURE), *send_film(is_kept=True), {"see": "Received: 2 of 2."}),
+                *(*send(PICTURE), *send_film(is_kept=True), {"see": "All 2 files have arrived"}),
             ],
         },
         "cancelled": {
@@ -155,7 +155,7 @@ def results(
             "steps": [
                 *({"store": "wait"}, *send_film(), {"see": "Sending …"}, {"tab": "Cancel: film.mp4", "role": "button"}, {"key": "Enter"}),
                 *({"see": "Cancelled"}, {"see": "you can still send: 1"}),
-                *({"store": "work"}, {"tab": "Try again: film.mp4", "role": "button"}, {"key": "Enter"}, {"see": "Received: 1 of 1."}),
+                *({"store": "work"}, {"tab": "Try again: film.mp4", "role": "button"}, {"key": "Enter"}, {"see": "The file has arrived"}),
             ],
         },
         "uploading": {

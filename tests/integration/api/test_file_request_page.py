@@ -105,14 +105,14 @@ def test_page_shows_title_note_and_limits(client: httpx.Client, owner: Account) 
         "Photos",
         "All of them.\nThank you",
         "Largest file: 5.2 MB",
-        "Allowed types: image/*, application/pdf",
+        "Allowed types: images, PDF documents",
         "requires JavaScript",
     ):
         assert part in shown
     assert re.search(r"Files that you can still send: \n6\n", shown)
     closes_at = datetime.fromisoformat(link["expires_at"])
     assert f"{closes_at.day} {closes_at:%b %Y, %H:%M} UTC" in shown
-    assert page.all("input") == [{"id": "chosen", "type": "file", "multiple": None, "required": None, "accept": "image/*,application/pdf"}]
+    assert page.all("input") == [{"id": "chosen", "type": "file", "multiple": None, "accept": "image/*,application/pdf"}]
     assert page.all("form") == [{"id": "form", "data-max-size-bytes": str(5 * 2**20), "hidden": None}]
     assert [attributes["role"] for attributes in page.all("p") if "role" in attributes] == ["status"]
     # The script hides the instructions for browsers without JavaScript.

@@ -3,6 +3,7 @@
 import type { AuditEvent } from "@we-upload/client";
 import { useEffect, useState } from "preact/hooks";
 import { accounts } from "../core/account-services";
+import { eventSentence } from "../core/event-texts";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { location, navigate } from "../core/router";
@@ -58,12 +59,12 @@ export function AuditLog() {
             {s.leaving.until}
             <input class="input" type="date" value={until} onChange={(event) => setUntil(event.currentTarget.value)} />
           </label>
-          <div class="search">
+          <div class="search find">
             <label class="sr" for="audit-action">
-              {s.admin.action}
+              {s.admin.searchAction}
             </label>
             <Icon name="search" />
-            <input class="input" id="audit-action" type="search" placeholder="file.downloaded" value={action} onChange={(event) => setAction(event.currentTarget.value)} />
+            <input class="input" id="audit-action" type="search" placeholder={s.admin.searchAction} value={action} onChange={(event) => setAction(event.currentTarget.value)} />
           </div>
         </div>
       </div>
@@ -85,9 +86,11 @@ function columns(): readonly Column<AuditEvent>[] {
       class: "name",
       cell: (event) => (
         <>
-          <span class="mono strong">{event.action}</span>
+          <span class="strong">{eventSentence(event.action)}</span>
           <span class="two" title={event.subject ?? ""}>
-            {[event.subject_name ?? event.subject, Object.keys(event.details).length > 0 ? JSON.stringify(event.details) : ""].filter(Boolean).join(" · ")}
+            {event.subject_name !== null && `${event.subject_name} · `}
+            <span class="mono">{event.action}</span>
+            {[event.subject_name === null ? event.subject : "", Object.keys(event.details).length > 0 ? JSON.stringify(event.details) : ""].filter(Boolean).map((part) => ` · ${part}`)}
           </span>
         </>
       ),

@@ -15,11 +15,11 @@ const BASE = 140;
 const TOP = 25;
 const LEFT = 40;
 
-/** Return the smallest of 1, 2, 5, 10, 20, … that is not below a value. */
+/** Return the smallest of 1, 2, 4, 6, 10, 20, 40, … that is not below a value: from 2, also its half is a whole number. */
 export function niceCeiling(value: number): number {
   if (value <= 1) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return ([1, 2, 5, 10].find((step) => step * power >= value) ?? 10) * power;
+  return ([1, 2, 4, 6, 10].find((step) => step * power >= value) ?? 10) * power;
 }
 
 /** Return the last days up to today (UTC), those without uploads too. */

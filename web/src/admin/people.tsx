@@ -104,7 +104,7 @@ export function People() {
       />
     ));
   const columns: readonly Column<User>[] = [
-    { head: t.signIn.email, class: "name", cell: (account) => <AccountName account={account} /> },
+    { head: s.settings.name, class: "name", cell: (account) => <AccountName account={account} /> },
     { head: s.links.state, class: "wide nowrap", cell: (account) => <StateOf account={account} /> },
     { head: s.admin.role, class: "wide roomy nowrap", cell: (account) => (account.is_superuser ? s.admin.superuser : s.admin.user) },
     { head: s.admin.storage, class: "quo", cell: (account) => <Storage account={account} usage={usages.get(account.id) ?? null} /> },
@@ -115,17 +115,7 @@ export function People() {
     <section class="card">
       <div class="pad row between tight wrap">
         <h2>{s.admin.tabs.people}</h2>
-        {serverConfig.value?.mail_available !== false && (
-          <div class="row wrap">
-            <button type="button" class="btn small" onClick={showInvitations}>
-              {s.leaving.invitations}
-            </button>
-            <button type="button" class="btn small" onClick={invite}>
-              {s.leaving.invite}
-            </button>
-          </div>
-        )}
-        <div class="search">
+        <div class="search find">
           <label class="sr" for="people-search">
             {s.admin.searchPeople}
           </label>
@@ -144,6 +134,17 @@ export function People() {
             }}
           />
         </div>
+        {serverConfig.value?.mail_available !== false && (
+          <div class="row">
+            <button type="button" class="btn small" onClick={showInvitations}>
+              {s.leaving.invitations}
+            </button>
+            <button type="button" class="btn small" onClick={invite}>
+              <Icon name="plus" size="s" />
+              <span>{s.leaving.invite}</span>
+            </button>
+          </div>
+        )}
       </div>
       <Loaded value={people} error={error} onRetry={() => void load(null, search.trim())} skeletonCount={4}>
         {(known) => (known.length === 0 ? <Empty title={t.files.nothingFound} /> : <DataTable caption={s.admin.tabs.people} columns={columns} rows={known} keyOf={(account) => account.id} />)}
@@ -156,9 +157,10 @@ export function People() {
 function AccountName({ account }: { readonly account: User }) {
   return (
     <div class="row g3">
-      <Avatar email={account.email} />
+      <Avatar name={account.display_name || account.email} />
       <div class="grow">
-        <span class="two strong-two">{account.email}</span>
+        {account.display_name && <span class="two strong-two">{account.display_name}</span>}
+        <span class={account.display_name ? "two" : "two strong-two"}>{account.email}</span>
         {!(account.is_active && account.email_verified) && (
           <span class="meta st">
             <StateOf account={account} />

@@ -56,7 +56,7 @@ export function InvitationScreen() {
       )}
       {state === "sign-in" && <Note tone="warn">{s.leaving.invitation.signInFirst}</Note>}
       {state === "done" && <Note tone="ok">{s.leaving.invitation.done}</Note>}
-      {state === "failed" && <ErrorNote error={failure} onRetry={accept} />}
+      {state === "failed" && <ErrorNote error={failure} {...(isApiError(failure, "link_expired") ? {} : { onRetry: accept })} />}
       <a class="btn big block" href={sessionState.value === "signed-in" ? "files" : "sign-in"}>
         {sessionState.value === "signed-in" ? t.states.toFiles : t.signIn.toSignIn}
       </a>

@@ -67,15 +67,18 @@ export function LinksScreen() {
                     </button>
                   ))}
                 </div>
-                <input
-                  class="input find"
-                  type="search"
-                  aria-label={s.linkFiles.search}
-                  placeholder={s.linkFiles.search}
-                  value={search}
-                  maxLength={200}
-                  onInput={(event) => setSearch(event.currentTarget.value)}
-                />
+                <div class="search find">
+                  <Icon name="search" />
+                  <input
+                    class="input"
+                    type="search"
+                    aria-label={s.linkFiles.search}
+                    placeholder={s.linkFiles.search}
+                    value={search}
+                    maxLength={200}
+                    onInput={(event) => setSearch(event.currentTarget.value)}
+                  />
+                </div>
               </div>
               {chosen.length === 0 ? (
                 <Empty title={s.links.noneOfThese} />
@@ -194,7 +197,7 @@ function LinkName({ link }: { readonly link: Share }) {
       </span>
       <span class="meta st">
         <StateBadge state={state} />
-        <span>{closesOf(link)}</span>
+        <span>{isOpen(link) ? s.links.closes(closesOf(link)) : closesOf(link)}</span>
       </span>
     </>
   );

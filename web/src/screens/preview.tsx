@@ -12,6 +12,7 @@ import { deleteFiles, downloadFiles } from "../files/file-actions";
 import type { FileList } from "../files/file-list";
 import { forgetThumbnail, thumbnails, wantThumbnails } from "../files/thumbnails";
 import { renameFile, shareFiles } from "../files/open-dialogs";
+import { typeText } from "../files/type-text";
 import { showFileReceipt } from "../receipts/receipt-dialogs";
 import { CopyButton, CopyField } from "../ui/copy";
 import { Badge, ErrorNote, IconButton } from "../ui/controls";
@@ -304,7 +305,9 @@ function Details({ file, preview, isMine, onRename, onClose }: DetailsProps) {
         </div>
         <div>
           <dt>{t.files.type}</dt>
-          <dd>{file.detected_content_type ?? file.content_type}</dd>
+          <dd>
+            {typeText(file.detected_content_type ?? file.content_type, file.filename)} <span class="muted sm">{file.detected_content_type ?? file.content_type}</span>
+          </dd>
         </div>
         {(file.description !== null || isMine) && (
           <div>

@@ -137,7 +137,7 @@ function RequestName({ request }: { readonly request: FileRequest }) {
       <span class="meta st">
         <StateBadge request={request} />
         <span>
-          {s.requests.receivedCount(receivedOf(request))} · {closesOf(request)}
+          {s.requests.receivedCount(receivedOf(request))} · {isExpired(request) ? closesOf(request) : s.links.closes(closesOf(request))}
         </span>
       </span>
     </>

@@ -124,8 +124,8 @@ export function ShareDialog({ files, link: initialLink, onClose }: ShareDialogPr
             )
           )}
           {files.length > 0 && <PeopleWithAccess files={files} />}
-          {link !== null && <LinkFiles link={link} onChanged={setLink} />}
-          {link !== null && <LinkFigures link={link} />}
+          {link !== null && <LinkFiles link={link} known={files} onChanged={setLink} />}
+          {link !== null && initialLink && <LinkFigures link={link} />}
           {link !== null && link.download_count > 0 && (
             <div class="row">
               <button type="button" class="btn small" onClick={() => showLinkReceipts(link)}>

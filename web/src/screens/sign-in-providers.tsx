@@ -65,6 +65,7 @@ export function SignInProviders() {
         </p>
       )}
       {error !== null && <FieldError text={error} />}
+      {serverConfig.value?.password_sign_in !== false && <p class="or">{s.identity.orPassword}</p>}
     </div>
   );
 }

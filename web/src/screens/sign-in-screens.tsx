@@ -55,7 +55,7 @@ export function SignInScreen() {
               {t.signIn.keepAccount}
             </label>
           )}
-          {error !== null && <FieldError text={problemText(error)} />}
+          {error !== null && (code === "second_factor_required" ? <p role="alert">{problemText(error)}</p> : <FieldError text={problemText(error)} />)}
           {isUnconfirmed && <ConfirmAgain email={() => String(new FormData(form.current ?? undefined).get("email"))} />}
           <SubmitButton isBusy={isBusy} label={isBusy ? t.signIn.busy : t.signIn.submit} class="primary big block" />
         </form>

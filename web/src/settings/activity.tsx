@@ -3,6 +3,7 @@
 import type { OwnAuditEvent } from "@we-upload/client";
 import { useEffect, useState } from "preact/hooks";
 import { accounts } from "../core/account-services";
+import { eventSentence } from "../core/event-texts";
 import { fmt, t } from "../core/language";
 import { s } from "../core/screen-texts";
 import { Empty } from "../ui/controls";
@@ -35,8 +36,11 @@ export function Activity() {
               {known.map((event) => (
                 <li key={event.seq}>
                   <span class="grow">
-                    <span class="mono strong">{event.action}</span>
-                    <span class="two wrapit">{[event.subject_name, event.is_own ? "" : s.leaving.activity.byOthers, event.network && s.settings.network(event.network)].filter(Boolean).join(" · ")}</span>
+                    <span class="strong">{eventSentence(event.action)}</span>
+                    <span class="two wrapit">
+                      {[event.subject_name, event.is_own ? "" : s.leaving.activity.byOthers, event.network && s.settings.network(event.network)].filter(Boolean).map((part) => `${part} · `)}
+                      <span class="mono">{event.action}</span>
+                    </span>
                   </span>
                   <time class="muted sm nowrap" dateTime={event.at} title={fmt.exact(new Date(event.at))}>
                     {fmt.moment(new Date(event.at))}

@@ -123,7 +123,7 @@ function TransferCard() {
         const isIncoming = transfer.to_id === me;
         return (
           <div class="row wrap between" key={transfer.id}>
-            <span class="grow">
+            <span class="grow offer">
               <span class="strong wrapit">{isIncoming ? s.leaving.transfer.from(transfer.from_email) : s.leaving.transfer.to(transfer.to_email)}</span>
               <span class="two wrapit">{s.leaving.transfer.amount(transfer.left_files ?? 0, fmt.bytes(transfer.left_bytes ?? 0))}</span>
             </span>

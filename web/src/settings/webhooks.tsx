@@ -129,7 +129,7 @@ export function Webhooks() {
               {known.map((hook) => (
                 <li key={hook.id}>
                   <span class="tile">
-                    <Icon name="out" />
+                    <Icon name="hook" />
                   </span>
                   <span class="grow">
                     <span class="strong wrapit" dir="auto">

@@ -25,17 +25,23 @@ const SEARCH_DELAY_MS = 250;
 
 interface LinkFilesProps {
   readonly link: Share;
+  /** Files that are known already, so that their names show at once. */
+  readonly known: readonly FileInfo[];
   readonly onChanged: (link: Share) => void;
 }
 
-export function LinkFiles({ link, onChanged }: LinkFilesProps) {
-  const [files, setFiles] = useState<ReadonlyMap<string, FileInfo>>(new Map());
+export function LinkFiles({ link, known, onChanged }: LinkFilesProps) {
+  const [files, setFiles] = useState<ReadonlyMap<string, FileInfo>>(() => new Map(known.map((file) => [file.id, file])));
+  const [isLoaded, setLoaded] = useState(false);
   const ids = link.file_ids.join();
   useEffect(() => {
     if (ids === "") return;
     const controller = new AbortController();
     api.files.list({ ids: [...link.file_ids], limit: FILES_OF_LINK_MAX }, { signal: controller.signal }).then(
-      (page) => setFiles(new Map(page.items.map((file) => [file.id, file]))),
+      (page) => {
+        setFiles(new Map(page.items.map((file) => [file.id, file])));
+        setLoaded(true);
+      },
       showProblem,
     );
     return () => controller.abort();
@@ -61,7 +67,7 @@ export function LinkFiles({ link, onChanged }: LinkFilesProps) {
       </h3>
       <ul class="linked" aria-label={s.linkFiles.title}>
         {link.file_ids.map((id) => {
-          const name = files.get(id)?.filename ?? s.linkFiles.gone;
+          const name = files.get(id)?.filename ?? (isLoaded ? s.linkFiles.gone : "…");
           return (
             <li class="row" key={id}>
               <span class="grow name">

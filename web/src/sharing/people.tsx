@@ -78,7 +78,7 @@ export function PeopleWithAccess({ files }: { readonly files: readonly FileInfo[
       <p class="hint">{isOne ? s.people.hint : s.people.hintMany(files.length)}</p>
       {isOne && user.value && (
         <div class="person">
-          <Avatar email={user.value.email} />
+          <Avatar name={user.value.display_name || user.value.email} />
           <span class="grow two strong-two">{user.value.email}</span>
           <span class="muted sm">{s.people.owner}</span>
         </div>
@@ -87,7 +87,7 @@ export function PeopleWithAccess({ files }: { readonly files: readonly FileInfo[
         const name = grant.email ?? s.people.unnamed;
         return (
           <div class="person" key={grant.user_id}>
-            <Avatar email={name} />
+            <Avatar name={name} />
             <span class="grow two strong-two" title={name}>
               {name}
             </span>

@@ -165,10 +165,10 @@ export function Empty({ title, children }: EmptyProps) {
 }
 
 /** The person's initials, for decoration. */
-export function Avatar({ email }: { readonly email: string }) {
-  const letters = email
+export function Avatar({ name }: { readonly name: string }) {
+  const letters = name
     .replace(/@.*/, "")
-    .split(/[._+-]+/)
+    .split(/[\s._+-]+/)
     .filter(Boolean)
     .slice(0, 2)
     .map((part) => Array.from(part)[0]?.toUpperCase() ?? "");

@@ -1,6 +1,7 @@
 /** Icons of the screens that are loaded later. */
 
 export const MORE_ICON_PATHS = {
+  hook: ["M7.5 8.5a3 3 0 1 1 4.5-2.6c0 .6-.2 1.1-.4 1.6L14 12M6.5 11.2A3 3 0 1 0 8.5 14H14M14 17a2.5 2.5 0 1 0-.8-4.9"],
   left: ["M12 5l-5 5 5 5"],
   list: ["M7.5 5.5H16M7.5 10H16M7.5 14.5H16M4 5.5v.05M4 10v.05M4 14.5v.05"],
   mail: ["M3 5h14v10.5H3zM3.3 5.5 10 11l6.7-5.5"],

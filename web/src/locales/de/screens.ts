@@ -4,6 +4,8 @@ import type { ScreenTexts, SentenceRules } from "../en/screens";
 
 const plural = (count: number, one: string, many: string) => (count === 1 ? one : many);
 const number = (value: number) => value.toLocaleString("de");
+/** A moment inside a sentence: "heute, 14:32". */
+const inside = (moment: string) => moment.charAt(0).toLowerCase() + moment.slice(1);
 const files = (count: number) => `${number(count)} ${plural(count, "Datei", "Dateien")}`;
 
 function sentence(rules: SentenceRules): string {
@@ -105,6 +107,7 @@ export const screens: ScreenTexts = {
     idempotency_key_in_flight: "Dieselbe Anfrage läuft schon. Versuchen Sie es gleich noch einmal.",
   },
   identity: {
+    orPassword: "oder mit einem Passwort",
     continueWith: (name) => `Weiter mit ${name}`,
     text: "Mit einem verknüpften Anbieter melden Sie sich ohne das Passwort dieses Kontos an.",
     since: (day) => `verknüpft am ${day}`,
@@ -151,6 +154,17 @@ export const screens: ScreenTexts = {
       "Geben Sie das Passwort Ihres Kontos ein. Ein anderes wird zum neuen Passwort, und alle früheren Sitzungen und Links enden.",
     submit: "Bestätigen",
     done: "Ihre E-Mail-Adresse ist bestätigt.",
+  },
+  fileTypes: {
+    image: (format) => (format === "" ? "Bild" : `${format}-Bild`),
+    video: (format) => (format === "" ? "Video" : `${format}-Video`),
+    audio: (format) => (format === "" ? "Audio" : `${format}-Audio`),
+    pdf: "PDF-Dokument",
+    sheet: "Tabelle",
+    document: "Dokument",
+    archive: "Archiv",
+    code: "Quelltext",
+    other: (format) => (format === "" ? "Datei" : `${format}-Datei`),
   },
   rename: {
     title: "Umbenennen",
@@ -303,8 +317,9 @@ export const screens: ScreenTexts = {
     fileGone: "Datei gelöscht",
     downloadsCount: (text, count) => `${text} ${plural(count, "Download", "Downloads")}`,
     unconfirmed: "Adresse noch nicht bestätigt, kein Zugriff",
-    lastOpened: (moment) => `zuletzt ${moment}`,
+    lastOpened: (moment) => `zuletzt ${inside(moment)}`,
     never: "nie",
+    closes: (when) => `schließt ${when}`,
     byYou: (day) => `durch Sie, ${day}`,
     copy: "Adresse kopieren",
     rotate: "Neue Adresse",
@@ -414,7 +429,7 @@ export const screens: ScreenTexts = {
     code: "Code",
     next: "Weiter",
     question: (client: string) => `„${client}“ bei Ihrem Konto anmelden?`,
-    from: (address: string, moment: string) => `Von ${address}, ${moment}`,
+    from: (address: string, moment: string) => `Von ${address}, ${inside(moment)}`,
     warning: "Bestätigen Sie nur eine Anmeldung, die Sie gerade selbst begonnen haben, und nur, wenn das Programm diesen Code zeigt. Das Programm darf dann alles, was Sie dürfen.",
     approve: "Bestätigen",
     deny: "Ablehnen",
@@ -450,8 +465,8 @@ export const screens: ScreenTexts = {
     browserOn: (browser, system) => `${browser} unter ${system}`,
     unknownBrowser: "Unbekanntes Programm",
     thisOne: "Diese",
-    since: (moment) => `seit ${moment}`,
-    lastUsed: (moment) => `zuletzt benutzt ${moment}`,
+    since: (moment) => `seit ${inside(moment)}`,
+    lastUsed: (moment) => `zuletzt benutzt ${inside(moment)}`,
     network: (prefix) => `Netz ${prefix}`,
     networkHint: "Das Netz ist der erste Teil der Adresse, von der die Anmeldung kam. Es nennt keinen Ort: Ein Mobilfunknetz ist in vielen Städten dasselbe. „Zuletzt benutzt“ ist auf zehn Minuten genau.",
     neverUsed: "nie benutzt",
@@ -512,6 +527,7 @@ export const screens: ScreenTexts = {
     chartLabel: (from, to, least, most) => `Uploads je Tag, ${from} bis ${to}: zwischen ${least} und ${most}`,
     day: "Tag",
     filesByState: "Dateien nach Zustand",
+    searchAction: "Code eines Ereignisses",
     searchPeople: "Adressen durchsuchen",
     role: "Rolle",
     superuser: "Superuser",
@@ -611,7 +627,7 @@ export const screens: ScreenTexts = {
       text: "Ein Zip mit allen Dateien und mit allem, was über Sie gespeichert ist, als JSON. Einmal am Tag.",
       start: "Export anfordern",
       running: "Der Export wird gebaut. Sie können diese Seite verlassen.",
-      ready: (bytes, moment) => `Der Export ist fertig (${bytes}), bis ${moment}.`,
+      ready: (bytes, moment) => `Der Export ist fertig (${bytes}), bis ${inside(moment)}.`,
       failed: "Der Export ist gescheitert, weil Dateien inzwischen geändert wurden. Fordern Sie ihn in einer Stunde erneut an.",
       download: "Export herunterladen",
     },

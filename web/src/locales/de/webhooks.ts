@@ -2,6 +2,9 @@
 
 import type { webhooks as en } from "../en/webhooks";
 
+/** A moment inside a sentence: "heute, 14:32". */
+const inside = (moment: string) => moment.charAt(0).toLowerCase() + moment.slice(1);
+
 export const webhooks: typeof en = {
   add: "Webhook hinzufügen",
   none: "Keine Webhooks. Ein Webhook erhält eine signierte Nachricht, wenn mit Ihren Dateien oder Links etwas geschieht.",
@@ -20,7 +23,7 @@ export const webhooks: typeof en = {
   failing: "Fehlerhaft",
   off: "Aus",
   stopped: "Angehalten",
-  failingSince: (moment) => `fehlerhaft seit ${moment}`,
+  failingSince: (moment) => `fehlerhaft seit ${inside(moment)}`,
   allEvents: "alle Ereignisse",
   forAll: "aller Konten",
   test: "Test senden",
@@ -44,7 +47,7 @@ export const webhooks: typeof en = {
   pending: "Wartet",
   failed: "Fehlgeschlagen",
   attempts: (count) => (count === 1 ? "1 Versuch" : `${count.toLocaleString("de")} Versuche`),
-  next: (moment) => `nächster ${moment}`,
+  next: (moment) => `nächster ${inside(moment)}`,
   answered: (status) => `Antwort ${status}`,
   took: (milliseconds) => `${milliseconds.toLocaleString("de")} ms`,
   replay: "Erneut senden",

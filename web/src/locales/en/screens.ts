@@ -4,6 +4,8 @@ import type { ShareAudience } from "@we-upload/client";
 
 const plural = (count: number, one: string, many: string) => (count === 1 ? one : many);
 const number = (value: number) => value.toLocaleString("en");
+/** A moment inside a sentence: "today, 14:32". */
+const inside = (moment: string) => moment.charAt(0).toLowerCase() + moment.slice(1);
 
 /** The rules of a link, for the sentence that describes them. */
 export interface SentenceRules {
@@ -113,6 +115,7 @@ export const screens = {
     idempotency_key_in_flight: "The same request is under way. Try again in a moment.",
   },
   identity: {
+    orPassword: "or with a password",
     continueWith: (name: string) => `Continue with ${name}`,
     text: "With a linked provider you can sign in without the password of this account.",
     since: (day: string) => `linked on ${day}`,
@@ -158,6 +161,17 @@ export const screens = {
     passwordHint: "Enter the password of your account. If you enter another one, it becomes the new password, and all earlier sessions and links end.",
     submit: "Confirm",
     done: "Your e-mail address is confirmed.",
+  },
+  fileTypes: {
+    image: (format: string) => (format === "" ? "Image" : `${format} image`),
+    video: (format: string) => (format === "" ? "Video" : `${format} video`),
+    audio: (format: string) => (format === "" ? "Audio" : `${format} audio`),
+    pdf: "PDF document",
+    sheet: "Spreadsheet",
+    document: "Document",
+    archive: "Archive",
+    code: "Source code",
+    other: (format: string) => (format === "" ? "File" : `${format} file`),
   },
   rename: {
     title: "Rename",
@@ -310,8 +324,9 @@ export const screens = {
     fileGone: "File deleted",
     downloadsCount: (text: string, count: number) => `${text} ${plural(count, "download", "downloads")}`,
     unconfirmed: "Address not confirmed yet, no access",
-    lastOpened: (moment: string) => `last ${moment}`,
+    lastOpened: (moment: string) => `last ${inside(moment)}`,
     never: "never",
+    closes: (when: string) => (when === "never" ? "never closes" : `closes ${when}`),
     byYou: (day: string) => `by you, ${day}`,
     copy: "Copy address",
     rotate: "New address",
@@ -421,7 +436,7 @@ export const screens = {
     code: "Code",
     next: "Continue",
     question: (client: string) => `Sign in “${client}” to your account?`,
-    from: (address: string, moment: string) => `From ${address}, ${moment}`,
+    from: (address: string, moment: string) => `From ${address}, ${inside(moment)}`,
     warning: "Approve only a sign-in that you have just started yourself, and only if the program shows this code. The program can then do all that you can do.",
     approve: "Approve",
     deny: "Deny",
@@ -457,8 +472,8 @@ export const screens = {
     browserOn: (browser: string, system: string) => `${browser} on ${system}`,
     unknownBrowser: "Unknown program",
     thisOne: "This one",
-    since: (moment: string) => `since ${moment}`,
-    lastUsed: (moment: string) => `last used ${moment}`,
+    since: (moment: string) => `since ${inside(moment)}`,
+    lastUsed: (moment: string) => `last used ${inside(moment)}`,
     network: (prefix: string) => `network ${prefix}`,
     networkHint: "The network is the first part of the address of the sign-in. It names no place: a mobile network is the same in many towns. “Last used” is within ten minutes.",
     neverUsed: "never used",
@@ -519,6 +534,7 @@ export const screens = {
     chartLabel: (from: string, to: string, least: string, most: string) => `Uploads each day, ${from} to ${to}: between ${least} and ${most}`,
     day: "Day",
     filesByState: "Files by state",
+    searchAction: "Code of an event",
     searchPeople: "Search addresses",
     role: "Role",
     superuser: "Superuser",
@@ -618,7 +634,7 @@ export const screens = {
       text: "One zip with all files, and with everything that is stored about you as JSON. Once a day.",
       start: "Request export",
       running: "The export is being built. You can leave this page.",
-      ready: (bytes: string, moment: string) => `The export is ready (${bytes}), until ${moment}.`,
+      ready: (bytes: string, moment: string) => `The export is ready (${bytes}), until ${inside(moment)}.`,
       failed: "The export failed because files were changed meanwhile. Request it again in an hour.",
       download: "Download export",
     },

@@ -1,5 +1,8 @@
 /** Texts in English of webhooks. */
 
+/** A moment inside a sentence: "today, 14:32". */
+const inside = (moment: string) => moment.charAt(0).toLowerCase() + moment.slice(1);
+
 export const webhooks = {
   add: "Add webhook",
   none: "No webhooks. A webhook receives a signed message when something happens to your files or links.",
@@ -18,7 +21,7 @@ export const webhooks = {
   failing: "Failing",
   off: "Off",
   stopped: "Stopped",
-  failingSince: (moment: string) => `failing since ${moment}`,
+  failingSince: (moment: string) => `failing since ${inside(moment)}`,
   allEvents: "all events",
   forAll: "of all users",
   test: "Send a test",
@@ -42,7 +45,7 @@ export const webhooks = {
   pending: "Waiting",
   failed: "Failed",
   attempts: (count: number) => (count === 1 ? "1 attempt" : `${count.toLocaleString("en")} attempts`),
-  next: (moment: string) => `next ${moment}`,
+  next: (moment: string) => `next ${inside(moment)}`,
   answered: (status: number) => `answered ${status}`,
   took: (milliseconds: number) => `${milliseconds.toLocaleString("en")} ms`,
   replay: "Send again",

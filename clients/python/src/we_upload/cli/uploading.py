@@ -109,8 +109,6 @@ def selected_items(options: Any, stack: ExitStack) -> tuple[list[UploadItem], bo
         stack.callback(path.unlink)
         return [UploadItem(FileSource(path), "stdin", options.name or "stdin")], False
     selected = select(options.paths, include=options.include, exclude=options.exclude)
-    if not selected:
-        raise UsageError("No file matches.")
     if options.name and len(selected) != 1:
         raise UsageError("--name needs a single file.")
     items = []

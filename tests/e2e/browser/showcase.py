@@ -1,0 +1,131 @@
+"""What the screenshots show: an account with files, links in each state, requests, keys, webhooks, and people to share with."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import httpx
+from sqlalchemy import text as sql
+
+from lambda_app.core import clock
+from tests.e2e.browser.conftest import Site
+from tests.e2e.browser.scenes import content_of
+from tests.support.accounts import Account, make_file
+from tests.support.shares import make_share
+
+FILES = (
+    ("press-kit.zip", "application/zip", 1_460_000, timedelta(days=24)),
+    ("Contract Fjordbygg AS (signed).pdf", "application/pdf", 0, timedelta(days=15)),
+    ("IMG_4090.jpg", "image/jpeg", 670_000, timedelta(days=9)),
+    ("ground-floor.png", "image/png", 210_000, timedelta(days=7)),
+    ("Budget 2027, draft 4.xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", 86_000, timedelta(days=4)),
+    ("site-visit-bergen.mov", "video/quicktime", 0, timedelta(days=3)),
+    ("Interview Solveig Aas, second take.wav", "audio/wav", 4_126_000, timedelta(days=1, hours=2)),
+    ("IMG_4128.jpg", "image/jpeg", 790_000, timedelta(hours=1)),
+    ("IMG_4127.jpg", "image/jpeg", 820_000, timedelta(minutes=50)),
+    ("Harbour-house_final-plans_rev-C.pdf", "application/pdf", 0, timedelta(minutes=20)),
+)
+"""Name, type, least size and age of the files, from the oldest."""
+PREVIEWED_TYPES = ("image/", "video/", "application/pdf")
+TRASHED = "old draft.txt"
+REQUEST = "Photos and survey of the roof"
+NOTE = "Rev C as promised. The photos show the north facade this morning; the film is long, skip to minute four."
+PREVIEW_SECONDS = 60
+
+
+def fill(site: Site, client: httpx.Client, account: Account, others: tuple[Account, Account]) -> dict[str, str]:
+    """Make what the screens show; return the addresses of the pages that visitors see. Needs running workers."""
+    owner = account.headers
+    for one, name in zip((account, *others), ("Mara Lindqvist", "Jonas Okafor", "Hanna Weiß"), strict=True):
+        profile = {"display_name": name, "shows_name_on_links": True}
+        client.patch("/api/v1/users/me", json=profile, headers=one.headers).raise_for_status()
+    trashed = make_file(client, account, bytes(48_000), filename=TRASHED)["id"]
+    client.delete(f"/api/v1/files/{trashed}", headers=owner).raise_for_status()
+    ids = _make_files(site, client, account)
+    file_request = _make_requests(client, account)
+    pages = _make_links(site, client, account, ids, others)
+    for user in others:
+        client.put(f"/api/v1/files/{ids['Interview Solveig Aas, second take.wav']}/grants", json={"email": user.email}, headers=owner)
+    client.put(f"/api/v1/files/{ids['ground-floor.png']}", json={"is_public": True}, headers=owner).raise_for_status()
+    survey = make_file(client, others[0], bytes(64_000), filename="Survey of the quay.pdf", content_type="application/pdf")
+    client.put(f"/api/v1/files/{survey['id']}/grants", json={"email": account.email, "role": "editor"}, headers=others[0].headers)
+    for name, scopes in (("Backup script", ["files:read"]), ("Render farm", ["files:read", "files:write"])):
+        key = {"name": name, "scopes": scopes, "expires_in_days": 90}
+        client.post("/api/v1/users/me/api-keys", json=key, headers=owner).raise_for_status()
+    client.post("/api/v1/webhooks", json={"url": "http://127.0.0.1:9/hooks/we-upload"}, headers=owner).raise_for_status()
+    return {**pages, "request": file_request["url"]}
+
+
+def _make_files(site: Site, client: httpx.Client, account: Account) -> dict[str, str]:
+    ids = {}
+    for name, content_type, size, age in FILES:
+        content = content_of(name).ljust(size, b"\0")
+        ids[name] = make_file(client, account, content, filename=name, content_type=content_type)["id"]
+        with site.services.engine.begin() as connection:
+            connection.execute(sql("UPDATE file SET created_at = :created WHERE id = :id"), {"created": clock.now() - age, "id": ids[name]})
+    waiting = [ids[name] for name, content_type, *_ in FILES if content_type.startswith(PREVIEWED_TYPES)]
+    ready = sql("SELECT count(*) FROM file_preview WHERE state = 'ready' AND file_id = ANY(CAST(:ids AS uuid[]))")
+    for _ in range(PREVIEW_SECONDS * 4):
+        with site.services.engine.connect() as connection:
+            if connection.execute(ready, {"ids": waiting}).scalar_one() == len(waiting):
+                return ids
+        time.sleep(0.25)
+    raise TimeoutError("The previews are not ready.")
+
+
+def _make_requests(client: httpx.Client, account: Account) -> dict[str, Any]:
+    earlier = {"title": "Invoices of November", "allowed_content_types": ["application/pdf"], "max_files": 20}
+    client.post("/api/v1/file-requests", json=earlier, headers=account.headers).raise_for_status()
+    fields = {"title": REQUEST, "note": "Everything you took on Thursday, in full size.", "max_size_bytes": 1_000_000_000}
+    made: dict[str, Any] = client.post("/api/v1/file-requests", json=fields, headers=account.headers).raise_for_status().json()
+    return made
+
+
+def _make_links(site: Site, client: httpx.Client, account: Account, ids: dict[str, str], others: tuple[Account, Account]) -> dict[str, str]:
+    """Make links in each state, the oldest first."""
+    now = clock.now()
+
+    def link(title: str, *names: str, counts: str = "", **rules: Any) -> dict[str, Any]:
+        share = make_share(client, account, *(ids[name] for name in names), title=title, **rules)
+        if counts:
+            with site.services.engine.begin() as connection:
+                connection.execute(sql(f"UPDATE share SET {counts} WHERE id = :id"), {"id": share["id"]})  # noqa: S608 - constants below
+        return share
+
+    revoked = link("Contract Fjordbygg AS", "Contract Fjordbygg AS (signed).pdf", password="fjord-lantern-48", counts="open_count = 1")
+    client.delete(f"/api/v1/shares/{revoked['id']}", headers=account.headers).raise_for_status()
+    expired = "expires_at = now() - interval '8 days', open_count = 9, download_count = 5"
+    link(
+        "Budget 2027, draft 3", "Budget 2027, draft 4.xlsx", counts=expired, audience="named", recipients=[other.email for other in others]
+    )
+    link(
+        "Press kit",
+        "press-kit.zip",
+        slug=f"press-kit-{account.id.hex[:4]}",
+        max_downloads=100,
+        counts="open_count = 212, download_count = 100",
+    )
+    link(
+        "Site visit Bergen",
+        "site-visit-bergen.mov",
+        "IMG_4090.jpg",
+        audience="signed_in",
+        expires_at=(now + timedelta(days=7, hours=1)).isoformat(),
+    )
+    soon = (now + timedelta(hours=5)).isoformat()
+    link(
+        "Interview Solveig Aas",
+        "Interview Solveig Aas, second take.wav",
+        expires_at=soon,
+        password="x7-harbour",
+        counts="open_count = 3, download_count = 2",
+    )
+    link("Ground floor", "ground-floor.png", counts="open_count = 148, download_count = 61")
+    until = (now + timedelta(days=14, hours=2)).isoformat()
+    pictures = ("IMG_4127.jpg", "IMG_4128.jpg", "IMG_4090.jpg", "ground-floor.png", "site-visit-bergen.mov", FILES[-1][0])
+    shown = link(
+        "Harbour house, rev C", *pictures, note=NOTE, max_downloads=20, expires_at=until, counts="open_count = 6, download_count = 8"
+    )
+    list_only = link("Papers", "Contract Fjordbygg AS (signed).pdf", "Budget 2027, draft 4.xlsx", "press-kit.zip")
+    locked = link("Offer", FILES[-1][0], password="fjord-lantern-48")
+    return {"share": shown["url"], "list": list_only["url"], "password": locked["url"]}
