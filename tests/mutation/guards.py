@@ -488,7 +488,7 @@ GUARDS = (
         "a request that a takeover overtakes opens nothing",
         current_user.lock_current,
         (DropCheck(NotAuthenticatedError),),
-        (f"{API}test_takeover_races.py::test_request_that_a_takeover_overtakes_changes_nothing[publish]",),
+        (f"{API}test_takeover_races.py::test_request_that_a_takeover_overtakes_changes_nothing",),
     ),
     Guard(
         "an invalid credential is refused before any other error of the request",
