@@ -376,6 +376,7 @@ class Services:
             identities=IdentityRepository(session),
             named_access=NamedAccessRepository(session),
             open_access=OpenAccessRepository(session),
+            factors=SecondFactorRepository(session),
             passwords=self.passwords,
             policy=self._mail_policy(),
         )
