@@ -612,6 +612,7 @@ export const screens: ScreenTexts = {
       title: "Einladung annehmen",
       busy: "Wird geprüft …",
       passwordHint: "Wählen Sie ein Passwort für Ihr neues Konto.",
+      provider: "Oder melden Sie sich mit einem Anbieter an, der die Adresse bestätigt hat, an die die Einladung ging.",
       accept: "Annehmen",
       signInFirst: "Es gibt ein Konto mit Ihrer E-Mail-Adresse. Melden Sie sich dort an und öffnen Sie den Link in der Mail erneut.",
       done: "Die Einladung ist angenommen.",

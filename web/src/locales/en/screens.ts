@@ -619,6 +619,7 @@ export const screens = {
       title: "Accept the invitation",
       busy: "Checking…",
       passwordHint: "Choose a password for your new account.",
+      provider: "Or sign in with a provider that has confirmed the address to which the invitation was sent.",
       accept: "Accept",
       signInFirst: "There is an account with your e-mail address. Sign in to it, then open the link in the mail again.",
       done: "The invitation is accepted.",
