@@ -103,6 +103,8 @@ describe("waiting", () => {
     expect(readRetryAfter("12")).toBe(12);
     expect(readRetryAfter("Thu, 01 Jan 2026 00:00:30 GMT", undefined, now)).toBe(30);
     expect(readRetryAfter("Wed, 31 Dec 2025 00:00:30 GMT", undefined, now)).toBe(0);
+    // A clock that is a day behind does not make the client wait for a day.
+    expect(readRetryAfter("Fri, 02 Jan 2026 00:00:30 GMT", undefined, now)).toBe(300);
     expect(readRetryAfter(null, 4)).toBe(4);
     expect(readRetryAfter("soon", "4")).toBeNull();
   });
