@@ -8,7 +8,7 @@ import { roundSeconds, SpeedMeter } from "../src/uploader/progress.js";
 import { backoffMs } from "../src/uploader/retry.js";
 import { PartSigner } from "../src/uploader/signer.js";
 import { describeSource } from "../src/uploader/source.js";
-import { sendableHeaders } from "../src/uploader/transport.js";
+import { fetchTransport, sendableHeaders } from "../src/uploader/transport.js";
 
 describe("part plan", () => {
   const plan = { sizeBytes: 2500, partSizeBytes: 1000, partCount: 3 };
@@ -226,4 +226,15 @@ describe("what is declared about a file", () => {
       ["If-None-Match", "*"],
     ]);
   });
+});
+
+test("requests to the store carry no cookies, so a browser that blocks them changes nothing", async () => {
+  const seen: RequestInit[] = [];
+  const transport = fetchTransport(async (_, init) => {
+    seen.push(init ?? {});
+    return new Response(null, { status: 200 });
+  });
+  const signal = new AbortController().signal;
+  await transport({ url: "https://store.example.com/x", method: "PUT", headers: {}, body: new Blob(["x"]), signal, onProgress: () => undefined });
+  expect(seen.map(({ credentials }) => credentials)).toEqual(["omit"]);
 });
