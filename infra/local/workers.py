@@ -32,6 +32,8 @@ EVENT_LANES = 2
 """Batches of S3 events that are consumed at the same time."""
 WEBHOOK_LANES = 4
 """Webhooks to which batches are sent at the same time."""
+WEBHOOK_LANE_SECONDS = 3.0
+"""Pause of all lanes but the first, when they find no work."""
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,8 @@ def running_workers(
         lambda: build_one_archive(services),
         lambda: sweep(services, period=sweep_period),
         lambda: seal(services),
-        *[lambda: send_webhooks(services, poster)] * WEBHOOK_LANES,
+        lambda: send_webhooks(services, poster),
+        *[lambda: send_webhooks(services, poster, idle_seconds=WEBHOOK_LANE_SECONDS)] * (WEBHOOK_LANES - 1),
     ]
     if events is not None:
         steps += [lambda: consume_events(services, events)] * EVENT_LANES
@@ -142,11 +145,11 @@ def sweep(services: "Services", *, period: float) -> float:
     return period if run_sweep(services, budget_seconds=SWEEP_SECONDS)["is_finished"] else POLL_SECONDS
 
 
-def send_webhooks(services: "Services", poster: "Poster") -> float:
+def send_webhooks(services: "Services", poster: "Poster", *, idle_seconds: float = POLL_SECONDS) -> float:
     """Send the webhook deliveries of the receiver that has waited longest, if there is one."""
     from lambda_app.handlers.webhooks import send_due_batch
 
-    return 0.0 if send_due_batch(services, poster.post) else POLL_SECONDS
+    return 0.0 if send_due_batch(services, poster.post) else idle_seconds
 
 
 def seal(services: "Services") -> float:

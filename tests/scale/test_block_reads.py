@@ -138,6 +138,14 @@ def test_other_lists_read_a_bounded_number_of_blocks(scaled: ScaledApp, path: st
     assert_bounded(reads)
 
 
+def test_statistics_expect_few_files_since_the_last_counted_hour(scaled: ScaledApp) -> None:
+    _, reads = request(scaled, "superuser", "GET", f"{API}/admin/stats")
+
+    (by_day,) = [read for read in reads if "upload_hour" in read.statement]
+    # A third of all files, which PostgreSQL expects for one bound of unknown value, would be read by a scan of the table at ten million.
+    assert by_day.expected_rows < scaled.sizes.files / 20
+
+
 @pytest.mark.parametrize("caller", ["anonymous", "owner"])
 @pytest.mark.parametrize("number", [7, 151])
 def test_opening_a_link_reads_a_bounded_number_of_blocks(scaled: ScaledApp, number: int, caller: str) -> None:

@@ -21,7 +21,7 @@ from we_upload.cli.selection import select
 from we_upload.cli.store import CredentialStore
 from we_upload.cli.values import parse_expiry, parse_size
 from we_upload.progress import Progress, State
-from we_upload.transfer.sources import content_type_of, safe_name
+from we_upload.transfer.sources import FileSource, content_type_of, safe_name
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 COMMANDS = ("login", "logout", "up", "send-to", "sync", "down", "share", "links", "request", "ls", "rm", "verify", "completion")
@@ -381,6 +381,28 @@ def test_state_folder_that_cannot_be_made_is_reported(
     assert main(["up", "a.txt"]) == 0
 
     assert "cannot be continued" in capsys.readouterr().err
+
+
+def test_unreadable_file_is_named_once_and_the_others_are_uploaded(
+    server: Any, signed_in: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (signed_in / name).write_text(name)
+    opened = FileSource.open
+
+    def refuse(source: FileSource) -> Any:
+        if source.path.name == "a":
+            raise PermissionError(13, "Permission denied", "a")
+        return opened(source)
+
+    monkeypatch.setattr(FileSource, "open", refuse)
+
+    status = main(["up", "a", "b"])
+
+    printed = capsys.readouterr()
+    assert status == 1
+    assert len(printed.out.split()) == 1
+    assert printed.err == "a (1 B): Permission denied\n"
 
 
 def test_unwritable_folder_is_reported(signed_in: Path, server: Any, capsys: pytest.CaptureFixture[str]) -> None:

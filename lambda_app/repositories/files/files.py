@@ -33,6 +33,7 @@ from sqlalchemy.types import TypeEngine
 from lambda_app.core import clock
 from lambda_app.core.errors import NotFoundError, PermissionDeniedError, PreconditionFailedError
 from lambda_app.models import NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus, User
+from lambda_app.repositories.accounts.current_user import lock_current
 from lambda_app.repositories.accounts.profiles import name_for_visitors
 from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_for, entry_parameters
 from lambda_app.repositories.files.file_access import Viewer, changeable_by, listed_for, manageable_by, public, shared_files
@@ -143,7 +144,8 @@ class FileRepository:
     def update(self, file_id: UUID, user: User, changes: Mapping[str, Any], *, revisions: Collection[int] | None) -> File:
         """Change the columns named in `changes` within the caller's transaction, if the file has one of these `revisions` (None: any).
 
-        Raises NoSuchFileError, FileForbiddenError, FileChangedError.
+        Raises NoSuchFileError, FileForbiddenError, FileChangedError; NotAuthenticatedError if the credentials of a request that makes the
+        file public have ended.
         """
         statement = _update(frozenset(changes), is_superuser=user.is_superuser, has_revisions=revisions is not None)
         values = {
@@ -160,6 +162,9 @@ class FileRepository:
         if file is None:
             self.require_changeable(file_id, user, changes)
             raise FileChangedError
+        if changes.get("is_public"):
+            # After the file: transitions lock the file first.
+            lock_current(self._session, user.id, token_epoch=user.token_epoch)
         return file
 
     def _require(self, file_id: UUID, user: User, changed_fields: frozenset[str] | None) -> File:

@@ -49,6 +49,7 @@ from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.models import CHARGED, File, FileRequest, FileStatus, ScanStatus, Tombstone, User
+from lambda_app.repositories.accounts.current_user import is_current
 from lambda_app.repositories.accounts.deletions import belongs_to_deleted_account
 from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_for, details_of, entry_parameters
 from lambda_app.repositories.files.deletions import deleted_bytes_now, with_deletion
@@ -73,13 +74,16 @@ class FileTransitionRepository:
         self._deletion_allowance_bytes = deletion_allowance_bytes
         self._scans_for_malware = scans_for_malware
 
-    def reserve(self, file: File, *, default_bytes: int, default_files: int, with_key: bool = False) -> bool:
-        """Insert the pending file, charge its owner and commit; False if the quota does not suffice or the deletion allowance is used.
+    def reserve(self, file: File, *, owner_epoch: int, default_bytes: int, default_files: int, with_key: bool = False) -> bool:
+        """Insert the pending file, charge its owner and commit.
 
-        With `with_key`, also mark the idempotency key that holds the id of this file as done; False if another request has taken the
-        key over. The defaults apply to an owner without an individual quota.
+        False if the quota does not suffice, the deletion allowance is used, or the owner's credentials have ended since `token_epoch` was
+        `owner_epoch`. With `with_key`, also mark the idempotency key that holds the id of this file as done; False if another request has
+        taken the key over. The defaults apply to an owner without an individual quota.
         """
-        has_room = (User.id == file.owner_id) & self._has_room(file, default_bytes=default_bytes, default_files=default_files)
+        has_room = and_(*is_current(file.owner_id, owner_epoch)) & self._has_room(
+            file, default_bytes=default_bytes, default_files=default_files
+        )
         locked: CTE | None = None
         if with_key:
             locked = lock_key(user_id=file.owner_id, resource_id=file.id).cte("locked")

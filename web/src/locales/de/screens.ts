@@ -408,6 +408,8 @@ export const screens: ScreenTexts = {
     verifyHint: "Der Befehl gehört zum Python-Client. Mit --key und den öffentlichen Schlüsseln dieses Servers braucht er keine Verbindung.",
   },
   notify: {
+    language: "Sprache der Mails",
+    zone: "Zeitzone der Mails",
     mail: "Mail",
     off: "Keine",
     onDownload: "Wenn jemand herunterlädt",

@@ -415,6 +415,8 @@ export const screens = {
     verifyHint: "The command belongs to the Python client. It needs no connection with --key and the public keys of this server.",
   },
   notify: {
+    language: "Language of mails",
+    zone: "Time zone of mails",
     mail: "Mail",
     off: "None",
     onDownload: "When people download",

@@ -64,7 +64,8 @@ def down(options: Any) -> int:
     else:
         print_lines([str(result.item.target) for result in results if not result.error])
     for result in failures:
-        say(printable(f"{result.item.target}: {result.error.message if result.error else ''}"))
+        message = result.error.message if result.error else ""
+        say(printable(f"{result.item.target}: {message.removeprefix(f'{result.item.target}: ')}"))
     return exit_status(failures[0].error) if failures and failures[0].error else 0
 
 

@@ -157,7 +157,9 @@ def report(failures: Sequence[UploadResult]) -> int:
     for result in failures[:ERRORS_SHOWN]:
         error = result.error
         if error is not None:
-            say(f"{printable(result.item.path)} ({size_text(result.item.source.size_bytes)}): {printable(error.message)}")
+            path = result.item.path
+            message = error.message.removeprefix(f"{path}: ")
+            say(printable(f"{path} ({size_text(result.item.source.size_bytes)}): {message}"))
             if error.advice:
                 say(f"  {error.advice}")
     if len(failures) > ERRORS_SHOWN:
