@@ -217,6 +217,8 @@ class ApiStack(Stack):
         variables = {
             "MAIL_FROM": self._config.mail_from,
             "ABUSE_EMAIL": self._config.abuse_email,
+            "BRAND_NAME": self._config.brand_name,
+            "BRAND_ACCENT": self._config.brand_accent,
             "PUBLIC_URL": self._config.public_url,
             "GATEWAY_HAS_COSTLY_ROUTES": "true",
             # Only together with MAIL_FROM: without it, the settings are refused.

@@ -6,7 +6,6 @@ pydantic-settings would do the same but adds 120 ms to every cold start (docs/ad
 import os
 import re
 import secrets
-import unicodedata
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from lambda_app.core.brand_name import require_brand_name
 from lambda_app.core.colours import require_readable_accent
 from lambda_app.core.identity.providers import IdentityProvider, parse_providers, require_consistent
 
@@ -192,7 +192,7 @@ class Settings(BaseModel):
     route then get 404: they spell the path differently to avoid the lower rate limit."""
     web_app_folder: Path | None = None
     """Folder of the built web app (`web/dist`). None: the one inside the Lambda package; without either, the API serves no web app."""
-    brand_name: str = Field(default=DEFAULT_BRAND_NAME, min_length=1, max_length=40)
+    brand_name: str = DEFAULT_BRAND_NAME
     """Name of the service on its pages and in the web app."""
     abuse_email: str | None = None
     """Address to which recipients and guests report abuse. None: the pages have no link for it."""
@@ -282,11 +282,8 @@ class Settings(BaseModel):
 
     @field_validator("brand_name")
     @classmethod
-    def _is_one_line(cls, value: str) -> str:
-        # Direction marks could make the name, and text beside it, read as something else.
-        if value != value.strip() or any(unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp") for letter in value):
-            raise ValueError("must be one line without white space at its ends and without invisible characters")
-        return value
+    def _is_a_name(cls, value: str) -> str:
+        return require_brand_name(value)
 
     @field_validator("abuse_email")
     @classmethod
