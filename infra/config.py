@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
-from lambda_app.core.brand_name import require_brand_name
+from lambda_app.core.brand import require_brand_name, require_logo
 from lambda_app.core.colours import require_readable_accent
 from lambda_app.core.identity.providers import parse_providers, require_consistent
 
@@ -145,6 +146,8 @@ class StageConfig:
     """Name of the service in the web app, on pages and in mail. None: We-Upload."""
     brand_accent: str | None = None
     """Accent colour of the web app, of pages and of mail, such as `#7a1fa2`. None: that of the product."""
+    brand_logo: str | None = None
+    """File of the logo, SVG or PNG, on the machine that deploys. None: the mark of the product."""
     alarm_email: str | None = None
     monthly_budget: int = 400
     """Dollars of a month at which `alarm_email` gets a warning, for the resources with the stage's tag."""
@@ -281,7 +284,12 @@ class StageConfig:
             raise ConfigError("mail_from must be a bare address such as files@example.com")
 
     def _check_brand(self) -> None:
-        for name, check in (("brand_name", require_brand_name), ("brand_accent", require_readable_accent)):
+        checks: dict[str, Callable[[str], object]] = {
+            "brand_name": require_brand_name,
+            "brand_accent": require_readable_accent,
+            "brand_logo": lambda path: require_logo(Path(path)),
+        }
+        for name, check in checks.items():
             value = getattr(self, name)
             try:
                 if value is not None:
@@ -395,6 +403,7 @@ _TEXT_OVERRIDES = (
     "abuse_email",
     "brand_name",
     "brand_accent",
+    "brand_logo",
     "recovery_region",
     "identity_providers",
     "identity_secrets",

@@ -105,7 +105,10 @@ class SesMailer:
         """Send one mail. Raises UnavailableError when SES rejects it or does not respond."""
         simple: dict[str, Any] = {
             "Subject": {"Data": mail.subject_line, "Charset": "UTF-8"},
-            "Body": {"Text": {"Data": self._design.text(mail), "Charset": "UTF-8"}, "Html": {"Data": self._design.render(mail), "Charset": "UTF-8"}},
+            "Body": {
+                "Text": {"Data": self._design.text(mail), "Charset": "UTF-8"},
+                "Html": {"Data": self._design.render(mail), "Charset": "UTF-8"},
+            },
         }
         if headers := mail.headers:
             simple["Headers"] = [{"Name": name, "Value": value} for name, value in headers.items()]

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from lambda_app.core.brand_name import require_brand_name
+from lambda_app.core.brand import require_brand_name, require_logo
 from lambda_app.core.colours import require_readable_accent
 from lambda_app.core.identity.providers import IdentityProvider, parse_providers, require_consistent
 
@@ -25,10 +25,6 @@ PLACEHOLDER_SECRETS = ("changeme", "change-me", "change_me", "changethis", "secr
 """Substrings of signing keys that were copied from a tutorial."""
 
 DEFAULT_BRAND_NAME = "We-Upload"
-LOGO_MAX_BYTES = 64 * 1024
-"""Largest logo: it is kept in memory and loaded with the first page."""
-LOGO_STARTS = {".svg": b"<svg", ".png": b"\x89PNG\r\n\x1a\n"}
-"""What the content of a logo contains, by the ending of its name."""
 
 PRESIGNED_URL_MAX_SECONDS = 900
 """Longest validity of a presigned URL. The bucket policy rejects older signatures too."""
@@ -300,20 +296,7 @@ class Settings(BaseModel):
     @field_validator("brand_logo_file")
     @classmethod
     def _is_a_small_picture(cls, value: Path | None) -> Path | None:
-        if value is None:
-            return None
-        start = LOGO_STARTS.get(value.suffix.lower())
-        if start is None:
-            raise ValueError("must be a file whose name ends in .svg or .png")
-        try:
-            content = value.read_bytes()
-        except OSError as error:
-            raise ValueError(f"cannot be read: {error.strerror}") from error
-        if len(content) > LOGO_MAX_BYTES:
-            raise ValueError(f"has {len(content):,} bytes; a logo has at most {LOGO_MAX_BYTES:,}")
-        if start not in content:
-            raise ValueError(f"is not a valid {value.suffix[1:].upper()} file")
-        return value
+        return None if value is None else require_logo(value)
 
     @field_validator("log_level", mode="before")
     @classmethod

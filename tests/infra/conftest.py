@@ -40,6 +40,7 @@ BEHIND_FIREWALL = {
     "abuse_email": "abuse@example.com",
     "brand_name": "Studio Nord",
     "brand_accent": "#7a1fa2",
+    "brand_logo": str(ROOT / "web" / "src" / "assets" / "logo.svg"),
     "recovery_region": "eu-west-1",
     "replicates_objects": "true",
     "vault_lock": "compliance",
