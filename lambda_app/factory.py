@@ -363,7 +363,9 @@ class Services:
 
     def device_logins(self, session: Session) -> DeviceLoginService:
         """The service for device sign-ins, for one unit of work."""
-        return DeviceLoginService(device_logins=DeviceLoginRepository(session), sessions=self.sessions(session))
+        return DeviceLoginService(
+            device_logins=DeviceLoginRepository(session), sessions=self.sessions(session), login_throttle=self._login_throttle(session)
+        )
 
     def recovery(self, session: Session) -> RecoveryService:
         """The service for password resets and e-mail verification, for one unit of work."""
@@ -374,6 +376,7 @@ class Services:
             identities=IdentityRepository(session),
             named_access=NamedAccessRepository(session),
             open_access=OpenAccessRepository(session),
+            factors=SecondFactorRepository(session),
             passwords=self.passwords,
             policy=self._mail_policy(),
         )

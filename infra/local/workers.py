@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from infra.local.object_store import PreviewRequests, UploadEvents
+from infra.local.object_store import QUEUE_BATCH, PreviewRequests, UploadEvents
 from lambda_app.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.5
 """Pause between two queries for work. Not a long poll, which would delay the end of the run."""
+BATCHING_SECONDS = 0.1
+"""Pause after a batch of events that was not full."""
 ARCHIVE_SECONDS = 5.0
 """Time budget of one step at an archive."""
 SWEEP_PERIOD_SECONDS = 300.0
@@ -26,8 +28,12 @@ SEAL_PERIOD_SECONDS = 10.0
 READ_TIMEOUT_SECONDS = 60.0
 """The emulator joins the parts of a large archive in memory."""
 ERROR_PAUSE_SECONDS = 5.0
+EVENT_LANES = 2
+"""Batches of S3 events that are consumed at the same time."""
 WEBHOOK_LANES = 4
 """Webhooks to which batches are sent at the same time."""
+WEBHOOK_LANE_SECONDS = 3.0
+"""Pause of all lanes but the first, when they find no work."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,10 +73,11 @@ def running_workers(
         lambda: build_one_archive(services),
         lambda: sweep(services, period=sweep_period),
         lambda: seal(services),
-        *[lambda: send_webhooks(services, poster)] * WEBHOOK_LANES,
+        lambda: send_webhooks(services, poster),
+        *[lambda: send_webhooks(services, poster, idle_seconds=WEBHOOK_LANE_SECONDS)] * (WEBHOOK_LANES - 1),
     ]
     if events is not None:
-        steps.append(lambda: consume_events(services, events))
+        steps += [lambda: consume_events(services, events)] * EVENT_LANES
     if previews is not None:
         steps.append(lambda: make_one_preview(previews))
     threads = [threading.Thread(target=_repeat, args=[step, finished], daemon=True) for step in steps]
@@ -109,13 +116,16 @@ def build_one_archive(services: "Services") -> float:
 
 
 def consume_events(services: "Services", events: UploadEvents) -> float:
-    """Complete uploads whose events have arrived. A message that failed stays in the queue and is delivered again."""
+    """Complete uploads whose events have arrived. A message that failed stays in the queue and is delivered again.
+
+    The pause after a batch that is not full lets the next one fill, as the batching window of a queue does in AWS.
+    """
     from lambda_app.handlers.object_created import complete_uploads
 
     messages = events.receive()
     failed = {failure["itemIdentifier"] for failure in complete_uploads(services, {"Records": messages})["batchItemFailures"]}
     events.delete(message for message in messages if message["messageId"] not in failed)
-    return 0.0 if messages else POLL_SECONDS
+    return 0.0 if len(messages) == QUEUE_BATCH else BATCHING_SECONDS if messages else POLL_SECONDS
 
 
 def make_one_preview(previews: PreviewRequests) -> float:
@@ -135,11 +145,11 @@ def sweep(services: "Services", *, period: float) -> float:
     return period if run_sweep(services, budget_seconds=SWEEP_SECONDS)["is_finished"] else POLL_SECONDS
 
 
-def send_webhooks(services: "Services", poster: "Poster") -> float:
+def send_webhooks(services: "Services", poster: "Poster", *, idle_seconds: float = POLL_SECONDS) -> float:
     """Send the webhook deliveries of the receiver that has waited longest, if there is one."""
     from lambda_app.handlers.webhooks import send_due_batch
 
-    return 0.0 if send_due_batch(services, poster.post) else POLL_SECONDS
+    return 0.0 if send_due_batch(services, poster.post) else idle_seconds
 
 
 def seal(services: "Services") -> float:

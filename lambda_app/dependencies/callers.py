@@ -7,9 +7,6 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Annotated, Any, ParamSpec, TypeVar
 
-import anyio.to_thread
-from anyio import CapacityLimiter
-from anyio.lowlevel import RunVar
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
@@ -17,6 +14,7 @@ from lambda_app.core.errors import AppError, NotAuthenticatedError
 from lambda_app.dependencies.auth import BearerToken
 from lambda_app.dependencies.inline_threadpool import is_inline
 from lambda_app.dependencies.scopes import is_enrolment, scope_of
+from lambda_app.dependencies.worker_threads import WorkerThreads
 from lambda_app.factory import Services
 from lambda_app.services.accounts.callers import SubmittedCredential
 
@@ -27,7 +25,7 @@ STATEMENT_THREADS = 40
 """Worker threads of these requests. Each holds a connection only while it has a thread, so they cannot block those of `SessionDep`."""
 
 _SUBMITTED = "we_upload.credential"
-_limiter: RunVar[CapacityLimiter] = RunVar("statement_threads")
+_threads = WorkerThreads(STATEMENT_THREADS)
 _scope_of = lru_cache(maxsize=512)(scope_of)
 _is_enrolment = lru_cache(maxsize=512)(is_enrolment)
 
@@ -85,11 +83,7 @@ async def run_statement(function: Callable[P, T], *arguments: P.args, **keywords
     """Call the function, which executes a statement, in a worker thread; within Lambda in this thread."""
     if is_inline():
         return function(*arguments, **keywords)
-    limiter = _limiter.get(None)
-    if limiter is None:
-        limiter = CapacityLimiter(STATEMENT_THREADS)
-        _limiter.set(limiter)
-    return await anyio.to_thread.run_sync(partial(function, *arguments, **keywords), limiter=limiter)
+    return await _threads.run(partial(function, *arguments, **keywords))
 
 
 CredentialDep = Annotated[SubmittedCredential | None, Depends(OptionalCredential())]

@@ -35,6 +35,11 @@ class FlowRequest:
         """Return the callback URL that is registered at the provider."""
         return f"{self.base_url}/sign-in/{provider_id}/callback"
 
+    @property
+    def sign_in_page(self) -> str:
+        """The page of the web app to which a provider returns after a sign-out."""
+        return f"{self.base_url}/sign-in"
+
 
 async def get_flow_request(request: Request) -> FlowRequest:
     """Collect what a route of the flow needs."""

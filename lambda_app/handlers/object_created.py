@@ -6,8 +6,10 @@ event only names the object. The outcome depends on the file's row and a HEAD re
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_plus
+from uuid import UUID
 
 from lambda_app.core.errors import AppError
 from lambda_app.factory import Services
@@ -27,19 +29,40 @@ def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 
 def complete_uploads(services: Services, event: dict[str, Any]) -> dict[str, Any]:
-    """Complete the upload of each object in the batch of SQS messages, in a separate unit of work.
+    """Complete the uploads of all objects in the batch of SQS messages.
 
     Returns the failed messages, which SQS redelivers. An unreadable message also fails, so that it ends in the dead-letter queue.
     """
-    failed = []
+    failed: dict[str, Exception] = {}
+    ids: dict[UUID, list[str]] = {}
     for message in event.get("Records", []):
+        message_id = message.get("messageId", "")
         try:
             for key in created_keys(message.get("body", ""), bucket=services.settings.s3_bucket_name):
-                _complete_upload(services, key)
+                file_id = file_id_of(key)
+                if (previewed_id := preview_result_of(key)) is not None:
+                    with services.unit_of_work() as session:
+                        services.previews(session).record_result(previewed_id)
+                elif file_id is None:
+                    logger.info("ignored the creation of an object that is not a file")
+                else:
+                    ids.setdefault(file_id, []).append(message_id)
         except (AppError, UnreadableMessageError) as error:
-            logger.warning("A message failed and will be redelivered: %s", error)
-            failed.append({"itemIdentifier": message.get("messageId", "")})
-    return {"batchItemFailures": failed}
+            failed[message_id] = error
+    for file_id, error in _complete(services, list(ids)).items():
+        failed |= dict.fromkeys(ids[file_id], error)
+    for error in failed.values():
+        logger.warning("A message failed and will be redelivered: %s", error)
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+def _complete(services: Services, file_ids: Sequence[UUID]) -> Mapping[UUID, AppError]:
+    """Complete the uploads in one unit of work, and return the errors."""
+    try:
+        with services.unit_of_work() as session:
+            return services.completion(session).complete_from_events(file_ids) if file_ids else {}
+    except AppError as error:
+        return dict.fromkeys(file_ids, error)
 
 
 def created_keys(body: str, *, bucket: str) -> list[str]:
@@ -62,16 +85,3 @@ def created_keys(body: str, *, bucket: str) -> list[str]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UnreadableMessageError(f"not an S3 event: {type(error).__name__}") from error
     return [key for name, key in keys if name == bucket and isinstance(key, str)]
-
-
-def _complete_upload(services: Services, key: str) -> None:
-    file_id = file_id_of(key)
-    if (previewed_id := preview_result_of(key)) is not None:
-        with services.unit_of_work() as session:
-            services.previews(session).record_result(previewed_id)
-        return
-    if file_id is None:
-        logger.info("ignored the creation of an object that is not a file")
-        return
-    with services.unit_of_work() as session:
-        services.completion(session).complete_from_event(file_id)

@@ -19,6 +19,17 @@ def delete_in_batches(session: Session, model: type[Base], *conditions: ColumnEl
 
     Locked rows are skipped; the next run deletes them.
     """
+    total = 0
+    for _ in range(MAX_BATCHES):
+        deleted = delete_batch(session, model, *conditions, batch_rows=batch_rows)
+        total += deleted
+        if deleted < batch_rows:
+            break
+    return total
+
+
+def delete_batch(session: Session, model: type[Base], *conditions: ColumnElement[bool], batch_rows: int) -> int:
+    """Delete up to `batch_rows` rows that match the conditions and that are not locked, commit, and return how many."""
     # FOR UPDATE checks the conditions again on the current version of the row, so a row that was renewed concurrently stays.
     key: Any = tuple_(*inspect(model).primary_key)
     expired = (
@@ -30,15 +41,9 @@ def delete_in_batches(session: Session, model: type[Base], *conditions: ColumnEl
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
     statement = delete(model).where(key.in_(select(*expired.c))).execution_options(**OWN_TRANSACTION)
-    total = 0
-    for _ in range(MAX_BATCHES):
-        try:
-            deleted = int(getattr(session.execute(statement), "rowcount", 0))
-        except DBAPIError:
-            # After a lost connection the session rejects every statement until a rollback. The earlier batches are committed.
-            session.rollback()
-            raise
-        total += deleted
-        if deleted < batch_rows:
-            break
-    return total
+    try:
+        return int(getattr(session.execute(statement), "rowcount", 0))
+    except DBAPIError:
+        # After a lost connection the session rejects every statement until a rollback. The earlier batches are committed.
+        session.rollback()
+        raise

@@ -3,7 +3,7 @@
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Date, cast, column, delete, func, literal, select, true
+from sqlalchemy import Date, and_, cast, column, delete, func, literal, select, true
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -63,12 +63,16 @@ class StatsRepository:
 
         Hours that `count_ended_hours` has counted come from there, later uploads from the files.
         """
-        since = clock.now() - timedelta(days=days)
+        now = clock.now()
+        since = now - timedelta(days=days)
         counted = select(UploadHour.hour.label("at"), UploadHour.uploads).where(UploadHour.hour >= since)
         # The first hour, as a bound that PostgreSQL looks up before it scans the index of creation times.
         uncounted = func.coalesce(select(func.max(UploadHour.hour) + HOUR).scalar_subquery(), literal(since, UploadHour.hour.type))
         hour: Any = func.date_trunc("hour", File.created_at, "UTC")
-        later = select(hour.label("at"), func.count().label("uploads")).where(File.created_at >= func.greatest(uncounted, since))
+        # The second bound excludes nothing. With the first alone, whose value it does not know, PostgreSQL expects a third of all rows, and
+        # reads the whole table from some millions on.
+        is_later = and_(File.created_at >= func.greatest(uncounted, since), File.created_at < now + HOUR)
+        later = select(hour.label("at"), func.count().label("uploads")).where(is_later)
         hours = counted.union_all(later.group_by(hour)).subquery("hours")
         day: Any = cast(func.timezone("UTC", hours.c.at), Date)
         query = select(day, func.sum(hours.c.uploads)).group_by(day).having(func.sum(hours.c.uploads) > 0).order_by(day)

@@ -23,7 +23,10 @@ async def get_config(request: Request, services: ServicesDep) -> ServerConfig:
         registration_open=settings.open_registration and settings.password_sign_in,
         mail_available=settings.can_send_mail,
         password_sign_in=settings.password_sign_in,
-        sign_in_providers=[SignInProvider(id=provider.id, name=provider.name) for provider in settings.identity_providers],
+        sign_in_providers=[
+            SignInProvider(id=provider.id, name=provider.name, offers_sign_out=provider.offers_sign_out)
+            for provider in settings.identity_providers
+        ],
         invitations_by_users=settings.invitations_by_users,
         second_factor_required_for=settings.require_second_factor,
         email_verification_required=settings.require_verified_email,

@@ -11,6 +11,7 @@ class SignInProvider(ResponseModel):
 
     id: str = Field(description="Id of the provider, part of the path.")
     name: str = Field(description="Name to show.")
+    offers_sign_out: bool = Field(description="Whether people can sign out there too: `/sign-in/{id}?purpose=sign_out`.")
 
 
 class ServerConfig(ResponseModel):

@@ -125,6 +125,7 @@ ERRORS: dict[str, ErrorSpec] = {
     "password_sign_in_closed": ErrorSpec(403, "This server accepts no passwords. Sign in with one of its sign-in providers."),
     "bad_assertion": ErrorSpec(401, "The assertion has expired, was used, or is of another browser. Start the sign-in again."),
     "sign_in_expired": ErrorSpec(403, "The browser has no started sign-in at this provider. Start it again."),
+    "no_provider_sign_out": ErrorSpec(403, "The provider offers no sign-out to this service."),
     "sign_in_cancelled": ErrorSpec(403, "The person cancelled the sign-in at the provider, or the provider refused it."),
     "bad_id_token": ErrorSpec(401, "The provider sent an ID token that cannot be accepted."),
     "provider_unavailable": ErrorSpec(503, "The sign-in provider does not respond as expected. Try again later."),

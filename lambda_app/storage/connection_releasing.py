@@ -54,6 +54,10 @@ class ConnectionReleasingStore(ObjectStore):
         """Return the metadata of the object."""
         return self._without_connection().head(key)
 
+    def read_small(self, key: str, max_bytes: int) -> tuple[StoredObject, bytes] | None:
+        """Return the metadata and the content of a small object."""
+        return self._without_connection().read_small(key, max_bytes)
+
     def delete(self, key: str) -> None:
         """Delete the object."""
         self._without_connection().delete(key)

@@ -146,6 +146,13 @@ class ObjectStore(Protocol):
         """
         ...
 
+    def read_small(self, key: str, max_bytes: int) -> tuple[StoredObject, bytes] | None:
+        """Return the metadata and the content of an object by one request, None when it does not exist.
+
+        The content is b"" when the object is larger than `max_bytes`. Raises the errors of `head`.
+        """
+        ...
+
     def delete(self, key: str) -> None:
         """Delete the object if it exists.
 

@@ -74,26 +74,19 @@ class S3ObjectStore(ObjectStore):
 
     def head(self, key: str) -> StoredObject | None:
         """Return the size, type and whole-body checksums of the object."""
-        try:
-            response = self._aws.call("s3", "head_object", Bucket=self._bucket, Key=safe_key(key), ChecksumMode="ENABLED")
-        except AwsResponseError as error:
-            if error.http_status == 404:
-                return None
-            if error.http_status != 403:
-                raise
-            # The response to HEAD has no body with details. Without s3:ListBucket, S3 also returns 403 for a missing object. Treating
-            # 403 as "missing" would turn a wrong policy into the loss of every file.
-            logger.warning(
-                "S3 returned 403 to HEAD: no clean scan yet, or the role lacks s3:GetObject on the objects or s3:ListBucket on the bucket"
-            )
-            raise ObjectWithheldError from error
-        return StoredObject(
-            size_bytes=response["ContentLength"],
-            content_type=response.get("ContentType", ""),
-            etag=response.get("ETag", "").strip('"'),
-            sha256=_digest(_whole_body_checksum(response, "ChecksumSHA256")),
-            crc64nvme=_whole_body_checksum(response, "ChecksumCRC64NVME") or None,
-        )
+        response = self._find("head_object", key)
+        return None if response is None else _stored_object(response)
+
+    def read_small(self, key: str, max_bytes: int) -> tuple[StoredObject, bytes] | None:
+        """Read the whole object: S3 returns no checksum with a range. The content of a larger object is not transferred."""
+        response = self._find("get_object", key)
+        if response is None:
+            return None
+        stored = _stored_object(response)
+        if stored.size_bytes > max_bytes:
+            response["Body"].close()
+            return stored, b""
+        return stored, self._aws.read(response["Body"], max_bytes)
 
     def delete(self, key: str) -> None:
         """Delete the object. S3 also reports success when the object does not exist."""
@@ -245,6 +238,22 @@ class S3ObjectStore(ObjectStore):
                 raise StoreUnavailableError
             marker = next_marker
 
+    def _find(self, operation: str, key: str) -> dict[str, Any] | None:
+        """Return the response to HEAD or GET with its checksums, None when the object does not exist."""
+        try:
+            return self._aws.call("s3", operation, Bucket=self._bucket, Key=safe_key(key), ChecksumMode="ENABLED")
+        except AwsResponseError as error:
+            if error.http_status == 404:
+                return None
+            if error.http_status != 403:
+                raise
+            # The response to HEAD has no body with details. Without s3:ListBucket, S3 also returns 403 for a missing object. Treating
+            # 403 as "missing" would turn a wrong policy into the loss of every file.
+            logger.warning(
+                "S3 returned 403: no clean scan yet, or the role lacks s3:GetObject on the objects or s3:ListBucket on the bucket"
+            )
+            raise ObjectWithheldError from error
+
     def _url(self, key: str) -> str:
         return f"{self._bucket_url}/{quote(safe_key(key), safe='/')}"
 
@@ -265,6 +274,16 @@ def bucket_url(settings: Settings) -> str:
         host += ".cn"
     # S3's wildcard certificate covers only one label, so a bucket name with dots needs a path-style URL.
     return f"https://{host}/{bucket}" if "." in bucket else f"https://{bucket}.{host}"
+
+
+def _stored_object(response: dict[str, Any]) -> StoredObject:
+    return StoredObject(
+        size_bytes=response["ContentLength"],
+        content_type=response.get("ContentType", ""),
+        etag=response.get("ETag", "").strip('"'),
+        sha256=_digest(_whole_body_checksum(response, "ChecksumSHA256")),
+        crc64nvme=_whole_body_checksum(response, "ChecksumCRC64NVME") or None,
+    )
 
 
 def _whole_body_checksum(response: dict[str, Any], name: str) -> str:

@@ -13,14 +13,19 @@ _CONTAINERS = frozenset({"audio", "video"})
 """Families whose formats share their first bytes."""
 
 
+def can_be_contradicted(content_type: str) -> bool:
+    """Whether bytes can contradict the declared `content_type`: not if it stands for any bytes."""
+    return _essence(content_type) not in _GENERIC_TYPES
+
+
 def contradicting_type(content_type: str, start: bytes) -> str | None:
     """Return the type detected in `start` when it contradicts the declared `content_type`; None when it matches or none is detected.
 
     A signature can belong to several formats (every office document is a ZIP); one match is enough.
     """
-    declared = _essence(content_type)
-    if not start or declared in _GENERIC_TYPES:
+    if not start or not can_be_contradicted(content_type):
         return None
+    declared = _essence(content_type)
     found = _detect_types(start)
     if not found or any(_is_same(declared, candidate) for candidate in found):
         return None

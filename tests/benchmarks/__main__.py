@@ -22,6 +22,7 @@ from tests.benchmarks.plots import draw_all
 from tests.benchmarks.report import exceeded_budgets, tables_of, write_into
 from tests.benchmarks.server import measure_server
 from tests.benchmarks.signing import measure_signing
+from tests.benchmarks.start_parts import measure_start_parts
 from tests.benchmarks.testbed import Testbed, running_testbed
 from tests.benchmarks.warm import measure_latency, measure_load, measure_requests, measure_wire
 
@@ -65,6 +66,7 @@ def measurements(sampling: Sampling) -> dict[str, Callable[[Testbed, list[Candid
         "cold": lambda testbed, candidates: measure_cold_starts(testbed, candidates, rounds=sampling.cold_rounds),
         "emulator": lambda testbed, candidates: measure_under_emulator(testbed, candidates, rounds=max(1, sampling.cold_rounds // 3)),
         "imports": lambda testbed, candidates: measure_imports(testbed, candidates, rounds=max(1, sampling.cold_rounds // 3)),
+        "parts": lambda testbed, candidates: measure_start_parts(testbed, candidates, rounds=sampling.cold_rounds),
         "wire": measure_wire,
         "requests": lambda testbed, candidates: measure_requests(testbed, candidates, rounds=sampling.rounds, times=sampling.times),
         "server": lambda testbed, candidates: measure_server(testbed, candidates, rounds=sampling.rounds),

@@ -1,7 +1,9 @@
 """`python -m tests.benchmarks.clients`: uploads by the command `we-upload`, beside `aws s3 cp`, s5cmd and rclone to the same object store.
 
 The peers send objects to the S3 emulator of a local run, with the default settings of each. `we-upload` declares its files to the API,
-which verifies them. The candidates alternate; the best round of each counts. A peer that is neither on PATH nor given is left out:
+which verifies them. The candidates alternate; the best round of each counts. The store is emptied after each. Besides the seconds, the
+tables have the processor seconds of the client, the emulator, the API with its workers, and PostgreSQL, because all of them share the
+processors. A peer that is neither on PATH nor given is left out:
 
     python -m tests.benchmarks.clients --peer aws=/path/to/aws --files 1000 --large-mib 1024
 """
@@ -23,11 +25,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import boto3  # type: ignore[import-untyped]  # ships no type information
+import psutil
+from botocore.config import Config  # type: ignore[import-untyped]  # ships no type information
+
 from infra.local.processes import free_port
 from infra.local.state import CHECKOUT, SUPERUSER_EMAIL, Folders, load_secrets
 
 SOURCE = CHECKOUT / "clients" / "python" / "src"
 PEERS = ("aws", "s5cmd", "rclone")
+SERVERS = ("emulator", "API", "PostgreSQL")
 START_SECONDS = 120
 MIB = 1024**2
 
@@ -40,14 +47,42 @@ class Site:
     endpoint_url: str
     bucket: str
     environment: dict[str, str]
+    run: psutil.Process
+
+    def processor_seconds(self) -> dict[str, float]:
+        """Return the processor seconds of the servers so far, by part."""
+        spent = dict.fromkeys(SERVERS, 0.0)
+        for process in (self.run, *self.run.children(recursive=True)):
+            try:
+                times = process.cpu_times()
+                command = " ".join(process.cmdline())
+            except psutil.NoSuchProcess:
+                continue
+            part = "emulator" if "emulator.py" in command else "API" if process.pid == self.run.pid else "PostgreSQL"
+            spent[part] += times.user + times.system
+            if process.name() == "postgres":
+                # Of the processes of connections that have ended.
+                spent[part] += times.children_user + times.children_system
+        return spent
+
+    def empty(self) -> None:
+        """Wait until the server has verified all files, then delete all objects, so that the next candidate finds the same state."""
+        pending = [sys.executable, "-m", "we_upload", "ls", "--status", "pending", "--limit", "1"]
+        while subprocess.run(pending, env=self.environment, check=True, capture_output=True).stdout:
+            time.sleep(0.5)
+        keys = {"aws_access_key_id": "AWS_ACCESS_KEY_ID", "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY", "region_name": "AWS_REGION"}
+        session = boto3.Session(**{name: self.environment[variable] for name, variable in keys.items()})
+        s3 = session.client("s3", endpoint_url=self.endpoint_url, config=Config(proxies={}, s3={"addressing_style": "path"}))
+        while found := s3.list_objects_v2(Bucket=self.bucket).get("Contents"):
+            s3.delete_objects(Bucket=self.bucket, Delete={"Objects": [{"Key": item["Key"]} for item in found], "Quiet": True})
 
 
 @dataclass
 class Sample:
-    """The rounds of a candidate: seconds, and processor seconds of its process."""
+    """The rounds of a candidate: seconds, and processor seconds by part."""
 
     seconds: list[float] = field(default_factory=list)
-    processor_seconds: list[float] = field(default_factory=list)
+    processor_seconds: list[dict[str, float]] = field(default_factory=list)
 
 
 @contextmanager
@@ -76,7 +111,7 @@ def running_site(folder: Path) -> Iterator[Site]:
         }
         login = [sys.executable, "-m", "we_upload", "login", address, "--email", SUPERUSER_EMAIL]
         subprocess.run(login, input=kept.superuser_password.encode(), env=own, check=True, capture_output=True)
-        yield Site(address, settings["AWS_ENDPOINT_URL"], settings["S3_BUCKET_NAME"], own)
+        yield Site(address, settings["AWS_ENDPOINT_URL"], settings["S3_BUCKET_NAME"], own, psutil.Process(run.pid))
     finally:
         run.send_signal(signal.SIGINT)
         run.wait(60)
@@ -147,7 +182,7 @@ def measure(site: Site, candidates: dict[str, Callable[[Path], list[str]]], path
     for number in range(rounds):
         names = list(candidates)
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            servers, before = site.processor_seconds(), resource.getrusage(resource.RUSAGE_CHILDREN)
             began = time.perf_counter()
             run = subprocess.run(candidates[name](path), env=site.environment, capture_output=True, text=True, check=False)
             seconds = time.perf_counter() - began
@@ -155,8 +190,11 @@ def measure(site: Site, candidates: dict[str, Callable[[Path], list[str]]], path
                 raise RuntimeError(f"{name} failed: {run.stderr[-2000:]}")
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             samples[name].seconds.append(seconds)
-            samples[name].processor_seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-            print(f"  {name}: {seconds:.1f} s", file=sys.stderr, flush=True)
+            spent = {part: end - servers[part] for part, end in site.processor_seconds().items()}
+            spent["client"] = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            samples[name].processor_seconds.append(spent)
+            print(f"  {name}: {seconds:.1f} s {spent}", file=sys.stderr, flush=True)
+            site.empty()
     return samples
 
 
@@ -164,12 +202,15 @@ def table(title: str, samples: dict[str, Sample], *, unit: str, amount: float) -
     """Return the rows of a measurement as Markdown."""
     bests = {name: min(sample.seconds) for name, sample in samples.items()}
     best_peer = min((seconds for name, seconds in bests.items() if not name.startswith("we-upload")), default=None)
-    lines = [f"| {title} | s, each round | {unit} | processor s | beside aws | beside the best peer |"]
-    lines.append("| --- | ---: | ---: | ---: | ---: | ---: |")
+    parts = ("client", *SERVERS)
+    heads = [title, "s, each round", unit, "beside aws", "beside the best peer", *(f"{part}, processor s" for part in parts)]
+    lines = [f"| {' | '.join(heads)} |"]
+    lines.append("| --- |" + " ---: |" * (4 + len(parts)))
     for name, sample in samples.items():
         rounds = ", ".join(f"{seconds:.1f}" for seconds in sample.seconds)
         ratios = [f"{peer / bests[name]:.2f}x" if peer else "" for peer in (bests.get("aws"), best_peer)]
-        cells = [name, rounds, f"{amount / bests[name]:.0f}", f"{min(sample.processor_seconds):.1f}", *ratios]
+        spent = [f"{min(of_round[part] for of_round in sample.processor_seconds):.1f}" for part in parts]
+        cells = [name, rounds, f"{amount / bests[name]:.0f}", *ratios, *spent]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -58,6 +58,7 @@ def tables_of(figures: dict[str, Any]) -> list[Table]:
         "cold": _cold,
         "emulator": _emulator,
         "imports": _imports,
+        "parts": _start_parts,
         "wire": _wire,
         "requests": _requests,
         "server": _server,
@@ -202,6 +203,13 @@ def _imports(figures: dict[str, Any]) -> Table:
     modules = (f"{sum(entry['modules'] for entry in figures[name].values()):.0f}" for name in names)
     rows.append(("number of modules", *modules))
     return Table("imports", "Import time by package, ms", ("package", *names), rows)
+
+
+def _start_parts(figures: dict[str, Any]) -> Table:
+    parts = dict.fromkeys(part for by_part in figures.values() for part in by_part)
+    rows = [(part, *(f"{by_part[part]:.0f}" if part in by_part else "" for by_part in figures.values())) for part in parts]
+    rows.append(("all", *(f"{sum(by_part.values()):.0f}" for by_part in figures.values())))
+    return Table("parts", "Start without a snapshot by part, processor time", ("start, ms of processor time", *figures), rows)
 
 
 def _spent(figures: dict[str, Any], names: Sequence[str], package: str) -> float:

@@ -124,7 +124,7 @@ def _measure(
     for number in range(rounds + 1):
         # The first round warms up.
         times = REQUESTS if number else WARM_UP
-        for server in servers:
+        for server in servers[number % len(servers) :] + servers[: number % len(servers)]:
             event = scenario.event(testbed, tokens[server.name])
             samples[server.name].append((server.request(event, times), server.call_handler(event, times)))
     return {

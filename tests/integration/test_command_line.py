@@ -361,18 +361,37 @@ def test_fresh_environment_installs_the_command(ada: Person, ben: Person, tmp_pa
     assert "big.bin" in page.text
 
 
+INTERRUPTED_CURL = """\
+sent=0; curl() { case "$*" in *" -T "*) sent=$((sent + 1)); [ $sent = 1 ] || exit 9 ;; esac; command curl "$@"; }"""
+"""Ends a shell at the second upload by curl."""
+INTERRUPTED_PYTHON = """\
+import runpy, sys, urllib.request
+send, sent = urllib.request.urlopen, []
+def urlopen(request):
+    sent.extend([1] if request.method == "PUT" else [])
+    return send(request) if len(sent) < 2 else sys.exit(9)
+urllib.request.urlopen = urlopen
+runpy.run_path(sys.argv[1])
+"""
+"""Ends an example at its second PUT."""
+
+
 @pytest.mark.slow
-def test_examples_of_the_documentation_run_as_printed(ada: Person) -> None:
+def test_examples_of_the_documentation_run_as_printed_and_continue_after_an_interruption(site: Site, ada: Person) -> None:
     page = (CHECKOUT / "docs" / "clients.md").read_text(encoding="utf-8")
     sections = [section for section in page.split("\n## ") if section.partition("\n")[0] not in TESTED_ELSEWHERE]
     blocks = re.findall(r"^```(sh|python)\n(.*?)^```", "\n## ".join(sections), re.DOTALL | re.MULTILINE)
     script = ["set -euo pipefail"]
     for number, (language, block) in enumerate(blocks):
+        example = ada.folder / f"example{number}.{language}"
+        example.write_text(block.replace(DOCUMENTED_ADDRESS, ada.address))
+        is_in_parts = "/parts" in block
         if language == "sh":
+            script += [f"({INTERRUPTED_CURL}; . ./{example.name}) && exit 1"] if is_in_parts else []
             script.append(block)
         else:
-            (ada.folder / f"example{number}.py").write_text(block.replace(DOCUMENTED_ADDRESS, ada.address))
-            script.append(f"python example{number}.py")
+            script += [f"python -c '{INTERRUPTED_PYTHON}' {example.name} && exit 1"] if is_in_parts else []
+            script.append(f"python {example.name}")
     binaries = ada.folder / "bin"
     binaries.mkdir()
     for name, command in (("we-upload", '-m we_upload "$@"'), ("python", '"$@"'), ("python3", '"$@"')):
@@ -392,6 +411,11 @@ def test_examples_of_the_documentation_run_as_printed(ada: Person) -> None:
 
     assert run.returncode == 0, run.stdout + run.stderr
     assert len(blocks) == 6
+    with site.store.lock:
+        parts = [answered for answered in site.store.answered if answered[1]]
+    # The examples in parts were interrupted after their first part, and sent it only once.
+    assert len([number for _, number in parts if number == "1"]) >= 2
+    assert len(parts) == len(set(parts))
     # A link of the command, one of the library and one of curl; both examples in parts end with a verified file.
     assert len(re.findall(r"/s/[\w-]{22}$", run.stdout, re.MULTILINE)) == 3
     assert run.stdout.count("available") >= 2

@@ -906,6 +906,12 @@ GUARDS = (
         (Replace(lambda *_: None),),
         (f"{API}test_second_factor.py",),
     ),
+    Guard(
+        "codes of programs are throttled",
+        login_throttle.LoginThrottle.count_user_code,
+        (Replace(lambda *_: None),),
+        (f"{API}test_device_logins.py::test_guessing_user_codes_is_throttled",),
+    ),
     # Identity providers
     Guard(
         "an ID token is for this client",

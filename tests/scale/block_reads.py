@@ -25,6 +25,8 @@ class StatementReads:
     statement: str
     blocks: int
     plan: str
+    expected_rows: int = 0
+    """The most rows that PostgreSQL expects of one step of the plan."""
 
 
 class BlockReads:
@@ -68,11 +70,18 @@ class BlockReads:
         except DBAPIError as error:
             return StatementReads(statement, 0, f"not executed: {error.orig}")
         (plan,) = json.loads(rows) if isinstance(rows, str) else rows
-        return StatementReads(statement, _blocks(plan["Plan"]), "\n".join(_outline(plan["Plan"])))
+        top = plan["Plan"]
+        return StatementReads(statement, _blocks(top), "\n".join(_outline(top)), max(_expected_rows(top)))
 
 
 def _blocks(node: dict[str, Any]) -> int:
     return int(node["Shared Hit Blocks"] + node["Shared Read Blocks"])
+
+
+def _expected_rows(node: dict[str, Any]) -> Iterator[int]:
+    yield int(node["Plan Rows"])
+    for child in node.get("Plans", ()):
+        yield from _expected_rows(child)
 
 
 def _outline(node: dict[str, Any], depth: int = 0) -> Iterator[str]:

@@ -45,8 +45,10 @@ class ScaledApp:
 @pytest.fixture(scope="session")
 def scaled(settings: Settings, s3_server: ObjectStoreServer, fresh_database: Callable[[], str]) -> Iterator[ScaledApp]:
     """Fill a database and build the application on it."""
-    changes = {"database_url": SecretStr(fresh_database()), "database_timeout_seconds": 3600.0, "user_quota_files": 2**31 - 1}
-    services = Services.build(settings.model_copy(update={**changes, "user_quota_bytes": 2**60}))
+    # Filling takes minutes: the tokens stay valid, and no statement of it times out.
+    times = {"database_timeout_seconds": 3600.0, "access_token_expire_minutes": 1440}
+    changes = {"database_url": SecretStr(fresh_database()), "user_quota_files": 2**31 - 1, "user_quota_bytes": 2**60}
+    services = Services.build(settings.model_copy(update=times | changes))
     migrations.upgrade(services.engine)
     app = create_app(services.settings, services)
     sizes = Sizes().scaled(SCALE)

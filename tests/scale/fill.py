@@ -13,6 +13,8 @@ from lambda_app.services.files.files import UNINDEXED_ROWS_MAX
 USERS = 2000
 MANY_GRANTS = UNINDEXED_ROWS_MAX + 1000
 """A tenth of the files belong to others, so `SCALE` must be at least 0.1 for as many grants of theirs."""
+OWN_LINKS = 400
+"""Links of the heaviest account: fewer than the limit for an account, so that the tests can create more."""
 BIG_TABLES = ("file", "share", "share_file", "file_grant", "audit_event", "user_session", "refresh_token", "archive", "file_request")
 
 
@@ -47,7 +49,7 @@ STATEMENTS = (
     "CREATE INDEX ON owner_of (n)",
     """
     CREATE TEMPORARY TABLE link_owner AS
-    SELECT g.n, CASE WHEN g.n % 150 = 1 THEN CAST(:owner AS uuid) ELSE scale_user.id END AS id
+    SELECT g.n, CASE WHEN g.n % :every = 1 THEN CAST(:owner AS uuid) ELSE scale_user.id END AS id
     FROM generate_series(1, :links) AS g (n) JOIN scale_user ON scale_user.n = 1 + g.n % :users
     """,
     """
@@ -73,7 +75,7 @@ STATEMENTS = (
     SELECT CAST('a0000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0') AS uuid),
         CAST('f0000000-0000-4000-8000-' || lpad(to_hex(file), 12, '0') AS uuid), at
     FROM (
-        SELECT n, at, CASE WHEN n % 150 = 1 THEN 10 * (n * 7 % (:files / 10)) + 1 + at
+        SELECT n, at, CASE WHEN n % :every = 1 THEN 10 * (n * 7 % (:files / 10)) + 1 + at
             ELSE 10 * (n % :users + :users * ((n / :users * 3 + at) % GREATEST(1, :files / 10 / :users))) END AS file
         FROM generate_series(1, :links) AS g (n), generate_series(0, 2) AS positions (at)
     ) AS linked
@@ -139,7 +141,8 @@ STATEMENTS = (
 
 def fill(engine: Engine, sizes: Sizes, *, owner: UUID, viewer: UUID) -> None:
     """Fill the database. `owner` and `viewer` exist already; the ids of link n and file n are made of n."""
-    numbers = {"users": USERS, **{name: getattr(sizes, name) for name in Sizes.__annotations__}}
+    every = max(150, sizes.links // OWN_LINKS)
+    numbers = {"users": USERS, "every": every, **{name: getattr(sizes, name) for name in Sizes.__annotations__}}
     values = {name: str(number) for name, number in numbers.items()} | {"owner": f"'{owner}'", "viewer": f"'{viewer}'"}
     with engine.begin() as connection:
         # Triggers and foreign keys are checked row by row, which would take most of the time.

@@ -100,7 +100,9 @@ class Lifecycle:
     def deliver_event(self, file_id: UUID) -> None:
         """Complete the upload as the handler of an S3 event."""
         with self.services.unit_of_work() as session:
-            self.services.completion(session).complete_from_event(file_id)
+            errors = self.services.completion(session).complete_from_events([file_id])
+        if errors:
+            raise errors[file_id]
 
     def deliver_event_for(self, key: str) -> None:
         """Complete the upload of the object with this key as the handler of an S3 event."""

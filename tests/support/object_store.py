@@ -126,6 +126,13 @@ class FakeObjectStore(ObjectStore):
             return None
         return StoredObject(len(held.body), held.content_type, _etag(held.body), held.sha256, held.crc64nvme)
 
+    def read_small(self, key: str, max_bytes: int) -> tuple[StoredObject, bytes] | None:
+        """Return the properties and the content of the object."""
+        stored = self.head(key)
+        if stored is None:
+            return None
+        return stored, self.objects[key].body if stored.size_bytes <= max_bytes else b""
+
     def delete(self, key: str) -> None:
         """Delete the object."""
         self._answer()

@@ -535,6 +535,18 @@ class ObjectStoreContract:
         assert world.store().read_start(empty, 10) == b""
         assert world.store().read_start(object_key(uuid4()), 10) == b""
 
+    def test_small_object_is_read_with_its_metadata(self, world: World) -> None:
+        key, upload = _start_upload(world)
+        _put(world, upload)
+        empty = object_key(uuid4())
+        _put(world, world.store().presign_upload(key=empty, size_bytes=0, content_type="text/plain", sha256=None), b"")
+        store = world.store()
+
+        assert store.read_small(key, len(BODY)) == (store.head(key), BODY)
+        assert store.read_small(key, len(BODY) - 1) == (store.head(key), b"")
+        assert store.read_small(empty, 10) == (store.head(empty), b"")
+        assert store.read_small(object_key(uuid4()), 10) is None
+
     # --- reads and writes of the server ------------------------------------------------------------------------------
 
     def test_parts_sent_by_the_server_create_the_object(self, world: World) -> None:

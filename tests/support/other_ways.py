@@ -41,7 +41,7 @@ def open_other_ways(client: httpx.Client, services: Services, account: Account, 
 def has_other_ways(services: Services, account: Account) -> bool:
     """Return whether the account has a webhook, an invitation or an open offer of its files."""
     with services.unit_of_work() as session:
-        webhooks = select(Webhook.id).where(Webhook.owner_id == account.id)
+        webhooks = select(Webhook.id).where(Webhook.owner_id == account.id, Webhook.deleted_at.is_(None))
         invitations = select(Invitation.id).where(Invitation.inviter_id == account.id)
         is_open = or_(OwnershipTransfer.status == "requested", OwnershipTransfer.status == "moving")
         transfers = select(OwnershipTransfer.id).where(OwnershipTransfer.from_id == account.id, is_open)

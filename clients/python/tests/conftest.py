@@ -127,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.fake.refusals and route != "/config":
                 status, problem, headers = self.fake.refusals.pop(0)
                 self._send(status, problem, headers)
-            elif self.headers.get("Authorization") != f"Bearer {API_KEY}" and not path.startswith("/r/"):
+            elif self.headers.get("Authorization") != f"Bearer {API_KEY}" and route != "/config" and not path.startswith(("/r/", "/s/")):
                 self._send(401, {"status": 401, "code": "not_authenticated", "detail": "Could not validate credentials"})
             else:
                 self._send(*_api(self.fake, self.command, route, path, json.loads(body or b"null"), dict(self.headers)))
@@ -257,6 +257,8 @@ def _api(fake: FakeServer, method: str, route: str, path: str, body: Any, header
             return 200, {}
         case "GET /files":
             return 200, list(fake.files.values())
+        case "GET /s/TOKEN":
+            return 200, {"files": [], "note": None, "expires_at": None, "downloads_left": None, "allows_download": True}
         case "POST /r/TOKEN/files":
             one = fake.add_file(body)
             return 201, {**fake.signed(one), "guest_token": f"guest-{one}"}

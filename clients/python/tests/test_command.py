@@ -21,7 +21,7 @@ from we_upload.cli.selection import select
 from we_upload.cli.store import CredentialStore
 from we_upload.cli.values import parse_expiry, parse_size
 from we_upload.progress import Progress, State
-from we_upload.transfer.sources import content_type_of, safe_name
+from we_upload.transfer.sources import FileSource, content_type_of, safe_name
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 COMMANDS = ("login", "logout", "up", "send-to", "sync", "down", "share", "links", "request", "ls", "rm", "verify", "completion")
@@ -151,12 +151,26 @@ def test_failed_file_is_reported_and_the_others_are_printed(server: Any, signed_
         (["down", "nonsense"], 2, "neither the id of a file nor a link"),
         (["down", "00000000-0000-4000-8000-000000000000"], 4, "There is no such file"),
         (["rm", "00000000-0000-4000-8000-000000000000"], 4, "There is no such file"),
+        (["rm", "00000000-0000-4000-8000-000000000000", "x"], 2, "x is not an id, such as"),
+        (["share", "x"], 2, "x is not an id, such as"),
+        (["links", "--revoke", "x"], 2, "x is not an id, such as"),
+        (["up", "empty"], 2, "empty has no files."),
+        (["up", "folder", "empty", "--exclude", "*"], 2, "The folders have no files that match --include and --exclude."),
+        (["up", "dangling"], 2, "dangling is a link to a file that does not exist."),
+        (["verify", "missing"], 2, "verify: missing: No such file or directory"),
+        (["login", "--api-key", "wup_secret"], 2, "Send the API key on standard input."),
+        (["login", "x.test", "--api-key", "wup_secret"], 2, "Send the API key on standard input."),
+        (["login", "wup_secret", "--api-key"], 2, "Send the API key on standard input."),
     ],
 )
 def test_mistake_has_a_message_and_a_status(
     signed_in: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, message: str
 ) -> None:
     (signed_in / "file").write_text("content")
+    (signed_in / "empty").mkdir()
+    (signed_in / "folder").mkdir()
+    (signed_in / "folder" / "file").write_text("content")
+    (signed_in / "dangling").symlink_to("nothing")
 
     assert main(arguments) == status
 
@@ -194,8 +208,8 @@ def test_verify_passes_receipt_keys_and_file_on(
     ("receipt", "arguments", "status", "message"),
     [
         ("{}", ["verify", "receipt.json", "--key", "key"], 1, "The receipt is not valid"),
-        ("{}", ["verify", "receipt.json", "--key", "missing"], 2, "Cannot read it"),
-        ("{}", ["verify", "missing.json", "--key", "key"], 2, "Cannot read it"),
+        ("{}", ["verify", "receipt.json", "--key", "missing"], 2, "missing: No such file"),
+        ("{}", ["verify", "missing.json", "--key", "key"], 2, "missing.json: No such file"),
         ("{}", ["verify", "receipt.json", "missing", "--key", "key"], 2, "missing is not a file"),
     ],
 )
@@ -210,6 +224,54 @@ def test_receipt_that_cannot_be_verified_has_a_message_and_a_status(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--email", "ada@example.com"], "Password: standard input is empty"), (["--api-key"], "API key: standard input is empty")],
+    ids=["password", "key"],
+)
+def test_login_without_a_secret_says_where_to_send_it(
+    server: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+
+    assert main(["login", server.url, *arguments]) == 2
+
+    assert message in capsys.readouterr().err
+
+
+def test_entries_of_a_folder_that_are_left_out_are_named(server: Any, signed_in: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = signed_in / "folder"
+    folder.mkdir()
+    (folder / "a").write_text("content")
+    (folder / "again").symlink_to(folder)
+    (folder / "copy").symlink_to("a")
+    (folder / "nothing").symlink_to("missing")
+    (folder / "skipped").symlink_to("missing")
+
+    status = main(["up", "folder", "--exclude", "skipped"])
+
+    printed = capsys.readouterr()
+    assert status == 0
+    assert len(printed.out.split()) == 2
+    assert printed.err.splitlines() == [
+        "Left out folder/again: links to folders are not followed.",
+        "Left out folder/nothing: it is neither a file nor a folder.",
+    ]
+
+
+def test_link_opens_although_the_sign_in_has_ended(server: Any, signed_in: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server.refusals = [(401, {"status": 401, "code": "not_authenticated", "detail": "Could not validate credentials"}, {})]
+
+    assert main(["ls", f"{server.url}/s/TOKEN"]) == 0
+
+
+def test_full_file_request_has_the_status_of_a_limit(server: Any, signed_in: Path) -> None:
+    (signed_in / "a").write_text("content")
+    server.refusals = [(409, {"status": 409, "code": "file_request_full", "detail": "No more files"}, {})]
+
+    assert main(["send-to", f"{server.url}/r/TOKEN", "a"]) == 6
+
+
 def test_refused_key_has_its_own_status_and_advice(
     signed_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -217,7 +279,7 @@ def test_refused_key_has_its_own_status_and_advice(
 
     assert main(["ls"]) == 3
 
-    assert "we-upload login" in capsys.readouterr().err
+    assert "Check WE_UPLOAD_API_KEY" in capsys.readouterr().err
 
 
 def test_message_of_the_server_cannot_change_the_terminal(server: Any, signed_in: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,7 +296,7 @@ def test_command_without_credentials_names_login(
     monkeypatch.delenv("WE_UPLOAD_API_KEY")
     monkeypatch.delenv("WE_UPLOAD_URL")
 
-    assert main(["ls"]) == 2
+    assert main(["ls"]) == 3
 
     assert "we-upload login https://files.example.com" in capsys.readouterr().err
 
@@ -319,6 +381,28 @@ def test_state_folder_that_cannot_be_made_is_reported(
     assert main(["up", "a.txt"]) == 0
 
     assert "cannot be continued" in capsys.readouterr().err
+
+
+def test_unreadable_file_is_named_once_and_the_others_are_uploaded(
+    server: Any, signed_in: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (signed_in / name).write_text(name)
+    opened = FileSource.open
+
+    def refuse(source: FileSource) -> Any:
+        if source.path.name == "a":
+            raise PermissionError(13, "Permission denied", "a")
+        return opened(source)
+
+    monkeypatch.setattr(FileSource, "open", refuse)
+
+    status = main(["up", "a", "b"])
+
+    printed = capsys.readouterr()
+    assert status == 1
+    assert len(printed.out.split()) == 1
+    assert printed.err == "a (1 B): Permission denied\n"
 
 
 def test_unwritable_folder_is_reported(signed_in: Path, server: Any, capsys: pytest.CaptureFixture[str]) -> None:

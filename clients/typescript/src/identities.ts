@@ -11,6 +11,8 @@ export function identityCalls(client: Client) {
   return {
     /** Where the browser has to navigate to, to sign in at a provider. It comes back with an assertion in the fragment. */
     startUrl: (provider: string, purpose: api.SignInPurpose = "sign_in") => `${http.baseUrl}/sign-in/${provider}?purpose=${purpose}`,
+    /** Where the browser has to navigate to, to sign out at a provider that `offers_sign_out`. It comes back to the sign-in page. */
+    signOutUrl: (provider: string) => `${http.baseUrl}/sign-in/${provider}?purpose=sign_out`,
     /** Sign in with the assertion, and return the account. Only in the browser that started the sign-in. */
     async signIn(assertion: string, { otp, keepAccount }: SignInOptions = {}): Promise<api.User> {
       await http.call("post", "/api/v1/session/assertion", {

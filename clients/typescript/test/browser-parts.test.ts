@@ -1,6 +1,6 @@
 /** What the uploader uses of a browser: a worker, XMLHttpRequest, IndexedDB. */
 
-import { IDBFactory } from "fake-indexeddb";
+import { IDBDatabase, IDBFactory } from "fake-indexeddb";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { ConnectionError, createUploader, indexedDbStateStore, xhrTransport, type PutRequest, type UploadRecord } from "../src/index.js";
 import type { HashAnswer, HashRequest } from "../src/uploader/hash-messages.js";
@@ -202,6 +202,29 @@ describe("IndexedDB", () => {
     ]);
     await later.delete("a");
     expect((await store.list("ada")).map(({ id }) => id)).toEqual(["b"]);
+  });
+
+  test("writes many changes in a few transactions, in their order", async () => {
+    const factory = new IDBFactory();
+    const store = indexedDbStateStore(factory);
+    await store.list("ada");
+    const transactions = vi.spyOn(IDBDatabase.prototype, "transaction");
+    const now = Date.now();
+    const ids = Array.from({ length: 200 }, (_, index) => `${index}`);
+    await Promise.all(ids.flatMap((id) => [store.put(record(id, "ada", now)), store.put({ ...record(id, "ada", now), fileId: `f${id}` })]));
+    await Promise.all(ids.slice(1).map((id) => store.delete(id)));
+    expect(transactions.mock.calls.length).toBeLessThan(5);
+    transactions.mockRestore();
+    expect((await store.list("ada")).map(({ id, fileId }) => [id, fileId])).toEqual([["0", "f0"]]);
+  });
+
+  test("a record that cannot be stored does not lose the others", async () => {
+    const store = indexedDbStateStore(new IDBFactory());
+    const now = Date.now();
+    const broken = { ...record("broken", "ada", now), handle: { getFile: () => Promise.reject(new Error("not a handle")) } } as UploadRecord;
+    const stored = [record("a", "ada", now), broken, record("b", "ada", now)].map((each) => store.put(each).then(() => true, () => false));
+    expect(await Promise.all(stored)).toEqual([true, false, true]);
+    expect((await store.list("ada")).map(({ id }) => id)).toEqual(["a", "b"]);
   });
 
   test("forgets uploads that the server has given up", async () => {

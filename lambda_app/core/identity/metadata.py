@@ -28,6 +28,8 @@ class ProviderMetadata:
     """Whether the provider names itself in every authorization response (RFC 9207)."""
     authenticates_by_post: bool
     """Whether the client secret goes into the form, because the provider does not support HTTP Basic."""
+    end_session_endpoint: str | None
+    """Where people sign out at the provider (OpenID Connect RP-Initiated Logout 1.0); None if it offers none."""
 
 
 class ProviderDocuments:
@@ -80,6 +82,7 @@ class ProviderDocuments:
             names_issuer=document.get("authorization_response_iss_parameter_supported") is True,
             # Without the member, HTTP Basic is the default.
             authenticates_by_post=isinstance(methods, list) and "client_secret_basic" not in methods,
+            end_session_endpoint=self._url(document, "end_session_endpoint") if "end_session_endpoint" in document else None,
         )
 
     def _url(self, document: dict[str, Any], name: str) -> str:

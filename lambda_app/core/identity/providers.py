@@ -42,6 +42,8 @@ class IdentityProvider(BaseModel):
     """Domains of the addresses that may have an account through this provider. Empty: all."""
     creates_accounts: bool = False
     """Whether it creates accounts although `OPEN_REGISTRATION` is false."""
+    offers_sign_out: bool = False
+    """Whether the web app offers to sign out at the provider too, which must know `API_URL/sign-in` as a post-logout redirect URI."""
 
     @field_validator("name")
     @classmethod

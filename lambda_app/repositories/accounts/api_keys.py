@@ -7,8 +7,9 @@ from sqlalchemy import ColumnElement, and_, bindparam, func, insert, literal, or
 from sqlalchemy.orm import Session, make_transient
 
 from lambda_app.core import clock
-from lambda_app.core.errors import NotAuthenticatedError, NotFoundError
+from lambda_app.core.errors import NotFoundError
 from lambda_app.models import ApiKey, User
+from lambda_app.repositories.accounts.current_user import lock_current
 from lambda_app.repositories.audit import audited_change
 from lambda_app.repositories.statements import OWN_TRANSACTION
 
@@ -59,9 +60,7 @@ class ApiKeyRepository:
 
         Raises NotAuthenticatedError if the credentials of the request have ended since it was authenticated.
         """
-        query = select(User.id).where(User.id == owner.id, User.token_epoch == owner.token_epoch, User.is_active)
-        if self._session.execute(query.with_for_update(key_share=True)).scalar_one_or_none() is None:
-            raise NotAuthenticatedError
+        lock_current(self._session, owner.id, token_epoch=owner.token_epoch)
 
     def get_valid(self, key_id: UUID, owner: User) -> ApiKey | None:
         """Return one of the user's keys as currently stored; None if it is revoked."""

@@ -1,16 +1,42 @@
 """Queries on the deletion of accounts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
-from lambda_app.models import Archive, ArchiveStatus, File, User
+from lambda_app.models import (
+    ApiKey,
+    Archive,
+    ArchiveStatus,
+    File,
+    FileGrant,
+    FileRequest,
+    IdempotencyKey,
+    MailToken,
+    Notification,
+    PublishedEvent,
+    Share,
+    ShareDownload,
+    ShareRecipient,
+    SignInPlace,
+    UploadToken,
+    User,
+    UserSession,
+    Webhook,
+    WebhookDelivery,
+)
+from lambda_app.models.base import Base
+from lambda_app.repositories.accounts.current_user import lock_current
 from lambda_app.repositories.audit import audit_insert_for, audited_change
+from lambda_app.repositories.batch_delete import BATCH_ROWS, delete_batch
 from lambda_app.repositories.statements import OWN_TRANSACTION
+
+FEW_ROWS = 200
+"""Rows of a batch that have further rows: the files of a link, the refresh tokens of a session."""
 
 
 class AccountDeletionRepository:
@@ -19,15 +45,19 @@ class AccountDeletionRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def request(self, user_id: UUID, *, at: datetime, is_own: bool) -> User | None:
+    def request(self, user_id: UUID, *, at: datetime, own_epoch: int | None) -> User | None:
         """Disable the account until `at`, end its sessions and API keys, and audit it; None for the last active superuser.
 
+        `own_epoch` is the `token_epoch` that authenticated the user's own request. Raises NotAuthenticatedError if it has changed since.
         All superusers are locked in the order of their ids, so that two of them cannot leave at the same time.
         """
+        is_own = own_epoch is not None
         superusers = select(User.id).where(User.is_superuser, User.is_active).order_by(User.id).with_for_update(key_share=True)
         active = set(self._session.execute(superusers).scalars())
         if active == {user_id}:
             return None
+        if own_epoch is not None:
+            lock_current(self._session, user_id, token_epoch=own_epoch)
         change = (
             update(User)
             .where(User.id == user_id)
@@ -63,8 +93,22 @@ class AccountDeletionRepository:
         values = {"status": ArchiveStatus.DELETING, "lease_id": None, "updated_at": clock.now()}
         self._session.execute(statement.values(values).execution_options(**OWN_TRANSACTION))
 
+    def delete_batch(self, user_id: UUID, *, now: datetime) -> bool:
+        """Delete one batch of the rows that belong to an account which is due, and commit; False if no unlocked row is left.
+
+        Without that, the statement of `remove` would delete them all, within the time limit of one statement.
+        """
+        is_due = exists(select(User.id).where(User.id == user_id, User.deletion_at < now))
+        return any(
+            delete_batch(self._session, table, condition, is_due, batch_rows=min(rows, BATCH_ROWS))
+            for table, condition, rows in _owned_rows(user_id)
+        )
+
     def remove(self, user_id: UUID, *, now: datetime) -> bool:
-        """Delete the account, audit it and commit; False if it is not due, or a file or an archive of it is left."""
+        """Delete the account, audit it and commit; False if it is not due, or a file or an archive of it is left.
+
+        The database deletes the few rows with it that `delete_batch` has left.
+        """
         due = (User.id == user_id, User.deletion_at < now)
         has_files = exists(select(File.id).where(File.owner_id == User.id))
         # A row of size 0 has no object any more: `ArchiveTransitionRepository.remove` keeps it for a while because of its number.
@@ -74,6 +118,36 @@ class AccountDeletionRepository:
         logged = audit_insert_for(removed, "user.deleted", kind="user")
         statement = select(removed.c.id).add_cte(logged.cte("logged")).execution_options(**OWN_TRANSACTION)
         return self._session.execute(statement).scalar_one_or_none() is not None
+
+
+def _owned_rows(user_id: UUID) -> Iterator[tuple[type[Base], ColumnElement[bool], int]]:
+    """Yield the tables whose rows of one account can be many: the condition, and the most rows of one batch.
+
+    A table follows those whose rows its own rows would delete with them. A batch is smaller where these can be many nevertheless.
+    """
+    webhooks = select(Webhook.id).where(Webhook.owner_id == user_id)
+    links = select(Share.id).where(Share.owner_id == user_id)
+    yield WebhookDelivery, WebhookDelivery.webhook_id.in_(webhooks), BATCH_ROWS
+    yield Webhook, Webhook.owner_id == user_id, BATCH_ROWS
+    # With the deliveries to webhooks of superusers, which get the events of all users.
+    yield PublishedEvent, PublishedEvent.owner_id == user_id, BATCH_ROWS // 4
+    yield Notification, Notification.user_id == user_id, BATCH_ROWS
+    yield SignInPlace, SignInPlace.user_id == user_id, BATCH_ROWS
+    yield ShareDownload, ShareDownload.share_id.in_(links), BATCH_ROWS
+    # Not with its archives, whose rows must stay until their objects are deleted.
+    yield (
+        Share,
+        and_(Share.owner_id == user_id, ~exists(select(Archive.id).where(Archive.holder_id == user_id, Archive.share_id == Share.id))),
+        FEW_ROWS,
+    )
+    yield ShareRecipient, ShareRecipient.user_id == user_id, BATCH_ROWS
+    yield FileGrant, FileGrant.user_id == user_id, BATCH_ROWS
+    yield FileRequest, FileRequest.owner_id == user_id, BATCH_ROWS
+    yield UploadToken, UploadToken.owner_id == user_id, BATCH_ROWS
+    yield IdempotencyKey, IdempotencyKey.user_id == user_id, BATCH_ROWS
+    yield UserSession, UserSession.user_id == user_id, FEW_ROWS
+    yield MailToken, MailToken.user_id == user_id, BATCH_ROWS
+    yield ApiKey, ApiKey.user_id == user_id, BATCH_ROWS
 
 
 def belongs_to_deleted_account(now: datetime) -> ColumnElement[bool]:

@@ -12,6 +12,7 @@ from lambda_app.core import clock
 from lambda_app.core.errors import ConflictError, NotFoundError
 from lambda_app.db.session import violated_constraint
 from lambda_app.models import User
+from lambda_app.repositories.accounts.current_user import lock_current
 from lambda_app.repositories.audit import audit_entry, audit_insert, audited_change
 from lambda_app.repositories.statements import OWN_TRANSACTION
 from lambda_app.schemas.accounts.users import UserFilter
@@ -62,6 +63,13 @@ class UserRepository:
         if user is None:
             raise NotFoundError("User not found", code="user_not_found")
         return user
+
+    def lock_current(self, user: User) -> None:
+        """Lock the caller's account until the transaction ends, without loading it.
+
+        Raises NotAuthenticatedError if the credentials of the request have ended since it was authenticated.
+        """
+        lock_current(self._session, user.id, token_epoch=user.token_epoch)
 
     def get_by_email(self, email: str) -> User | None:
         """Return the user with this normalised address; None if there is none."""

@@ -9,11 +9,12 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import CTE, BigInteger, ColumnElement, Select, case, cast, delete, func, literal, not_, select, update
+from sqlalchemy import CTE, BigInteger, ColumnElement, Select, case, cast, delete, exists, func, literal, not_, select, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
 from lambda_app.models import CHARGED, File, FileRequest, FileStatus, Tombstone, User
+from lambda_app.repositories.accounts.current_user import is_current
 from lambda_app.repositories.audit import audit_insert_for, has_run
 from lambda_app.repositories.files.deletions import with_deletion
 from lambda_app.repositories.files.file_access import changeable_by, manageable_by
@@ -87,10 +88,15 @@ class FileBatchTransitionRepository:
         )
 
     def set_visibility(self, file_ids: Sequence[UUID], user: User, *, is_public: bool) -> dict[UUID, str]:
-        """Change who may read the files, and return their status."""
+        """Change who may read the files, and return their status. Nothing is published if the credentials of the request have ended.
+
+        Lock order: the files by id, the user.
+        """
         values = {"is_public": is_public}
         conditions = [changeable_by(user, values), File.status != FileStatus.DELETING]
-        return self._change(file_ids, conditions, values, action="file.visibility_changed", details=values)
+        return self._change(
+            file_ids, conditions, values, action="file.visibility_changed", details=values, publisher=user if is_public else None
+        )
 
     def remove(self, file_ids: Collection[UUID]) -> None:
         """Delete the rows whose objects were deleted. The sweep removes a row that another statement has locked."""
@@ -116,11 +122,18 @@ class FileBatchTransitionRepository:
         *,
         action: str,
         details: Mapping[str, object] | None = None,
+        publisher: User | None = None,
     ) -> dict[UUID, str]:
         now = clock.now()
         found = self._found(file_ids, conditions, now)
         changes = {**values, "updated_at": now, "revision": File.revision + 1}
-        moved = update(File).where(File.id == found.c.id).values(changes).returning(*File.__table__.c).cte("moved")
+        change = update(File).where(File.id == found.c.id)
+        if publisher is not None:
+            # Counted, so that all files are locked before the user.
+            is_found = select(func.count()).select_from(found).scalar_subquery() > 0
+            current = select(User.id).where(*is_current(publisher.id, publisher.token_epoch), is_found)
+            change = change.where(exists(select(current.with_for_update(key_share=True).cte("publisher").c.id)))
+        moved = change.values(changes).returning(*File.__table__.c).cte("moved")
         logged = audit_insert_for(moved, action, kind="file", details=details or file_details(moved)).cte("logged")
         rows = self._session.execute(select(moved.c.id, moved.c.status).add_cte(logged).execution_options(**OWN_TRANSACTION))
         return {file_id: status for file_id, status in rows}  # noqa: C416  # a Result is no mapping

@@ -85,7 +85,8 @@ def _reservation(kind: CredentialKind, *, is_public: bool, with_key: bool) -> Se
         allowance_bytes=parameter("allowance_bytes", BigInteger()),
     )
     parts: list[CTE] = []
-    conditions = [User.id == caller.c.id, caller.c.may_upload, has_room]
+    # The epoch is compared again after a wait for the lock: a concurrent takeover of the account ends the credentials.
+    conditions = [User.id == caller.c.id, User.token_epoch == caller.c.token_epoch, caller.c.may_upload, has_room]
     if with_key:
         parts.append(_claim(caller))
         # The key is locked before the owner: PostgreSQL has to run the first CTE to know whether it has a row.

@@ -12,6 +12,7 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
+    Uuid,
     any_,
     asc,
     bindparam,
@@ -32,6 +33,7 @@ from sqlalchemy.types import TypeEngine
 from lambda_app.core import clock
 from lambda_app.core.errors import NotFoundError, PermissionDeniedError, PreconditionFailedError
 from lambda_app.models import NAME_SORT, NAME_TRIGRAMS, TYPE_SORT, File, FileStatus, User
+from lambda_app.repositories.accounts.current_user import lock_current
 from lambda_app.repositories.accounts.profiles import name_for_visitors
 from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_for, entry_parameters
 from lambda_app.repositories.files.file_access import Viewer, changeable_by, listed_for, manageable_by, public, shared_files
@@ -89,6 +91,11 @@ class FileRepository:
         """Return the file as currently stored, without a permission check; for internal work, never for a response."""
         return self._session.execute(_get(), {"file_id": file_id}, execution_options=_AS_STORED).scalar_one_or_none()
 
+    def get_many(self, file_ids: Collection[UUID]) -> dict[UUID, File]:
+        """Return those of the files that exist, as `get` does."""
+        found = self._session.execute(_get_many(), {"file_ids": list(file_ids)}, execution_options=_AS_STORED)
+        return {file.id: file for file in found.scalars()}
+
     def require_manageable(self, file_id: UUID, user: User) -> File:
         """Return the file if `user` may manage it. Raises NoSuchFileError, FileForbiddenError."""
         return self._require(file_id, user, None)
@@ -137,7 +144,8 @@ class FileRepository:
     def update(self, file_id: UUID, user: User, changes: Mapping[str, Any], *, revisions: Collection[int] | None) -> File:
         """Change the columns named in `changes` within the caller's transaction, if the file has one of these `revisions` (None: any).
 
-        Raises NoSuchFileError, FileForbiddenError, FileChangedError.
+        Raises NoSuchFileError, FileForbiddenError, FileChangedError; NotAuthenticatedError if the credentials of a request that makes the
+        file public have ended.
         """
         statement = _update(frozenset(changes), is_superuser=user.is_superuser, has_revisions=revisions is not None)
         values = {
@@ -154,6 +162,9 @@ class FileRepository:
         if file is None:
             self.require_changeable(file_id, user, changes)
             raise FileChangedError
+        if changes.get("is_public"):
+            # After the file: transitions lock the file first.
+            lock_current(self._session, user.id, token_epoch=user.token_epoch)
         return file
 
     def _require(self, file_id: UUID, user: User, changed_fields: frozenset[str] | None) -> File:
@@ -174,6 +185,11 @@ _AS_STORED: Final = {"synchronize_session": False, "populate_existing": True}
 @cache
 def _get() -> Select[File]:
     return select(File).where(File.id == bindparam("file_id"))
+
+
+@cache
+def _get_many() -> Select[File]:
+    return select(File).where(File.id == any_(bindparam("file_ids", type_=ARRAY(Uuid()))))
 
 
 @cache

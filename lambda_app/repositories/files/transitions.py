@@ -27,6 +27,7 @@ from sqlalchemy import (
     Select,
     Text,
     Update,
+    Uuid,
     and_,
     any_,
     bindparam,
@@ -48,6 +49,7 @@ from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
 from lambda_app.models import CHARGED, File, FileRequest, FileStatus, ScanStatus, Tombstone, User
+from lambda_app.repositories.accounts.current_user import is_current
 from lambda_app.repositories.accounts.deletions import belongs_to_deleted_account
 from lambda_app.repositories.audit import ENTRY, audit_entry, audit_insert_for, details_of, entry_parameters
 from lambda_app.repositories.files.deletions import deleted_bytes_now, with_deletion
@@ -72,13 +74,16 @@ class FileTransitionRepository:
         self._deletion_allowance_bytes = deletion_allowance_bytes
         self._scans_for_malware = scans_for_malware
 
-    def reserve(self, file: File, *, default_bytes: int, default_files: int, with_key: bool = False) -> bool:
-        """Insert the pending file, charge its owner and commit; False if the quota does not suffice or the deletion allowance is used.
+    def reserve(self, file: File, *, owner_epoch: int, default_bytes: int, default_files: int, with_key: bool = False) -> bool:
+        """Insert the pending file, charge its owner and commit.
 
-        With `with_key`, also mark the idempotency key that holds the id of this file as done; False if another request has taken the
-        key over. The defaults apply to an owner without an individual quota.
+        False if the quota does not suffice, the deletion allowance is used, or the owner's credentials have ended since `token_epoch` was
+        `owner_epoch`. With `with_key`, also mark the idempotency key that holds the id of this file as done; False if another request has
+        taken the key over. The defaults apply to an owner without an individual quota.
         """
-        has_room = (User.id == file.owner_id) & self._has_room(file, default_bytes=default_bytes, default_files=default_files)
+        has_room = and_(*is_current(file.owner_id, owner_epoch)) & self._has_room(
+            file, default_bytes=default_bytes, default_files=default_files
+        )
         locked: CTE | None = None
         if with_key:
             locked = lock_key(user_id=file.owner_id, resource_id=file.id).cte("locked")
@@ -164,6 +169,18 @@ class FileTransitionRepository:
         }
         statement = _accept(self._scans_for_malware, with_preview)
         return self._session.execute(statement, values, execution_options=OWN_TRANSACTION).scalar_one_or_none()
+
+    def accept_many(self, file_ids: Collection[UUID]) -> None:
+        """Make the pending ones of these files available, as `accept` does without a detected type, a CRC64NVME and a preview."""
+        values = {
+            "file_ids": list(file_ids),
+            "moved_at": clock.now(),
+            "recognised_type": None,
+            "stored_crc64nvme": None,
+            **entry_parameters(audit_entry("file.available")),
+        }
+        statement = _accept(self._scans_for_malware, with_preview=False, many=True)
+        self._session.execute(statement, values, execution_options=OWN_TRANSACTION)
 
     def reject(self, file_id: UUID) -> File | None:
         """Reject a pending file and release its quota, once its upload URL has expired; None if it is no longer pending."""
@@ -268,14 +285,16 @@ def _moves(
     entry: Mapping[str, Any] | None = None,
     also: Sequence[Callable[[CTE], Insert]] = (),
 ) -> Select[File]:
-    """Return the statement that moves the file which meets the conditions to the state `after`, and audits the `action`.
+    """Return the statement that moves the files which meet the conditions to the state `after`, and audits the `action`.
 
-    `also` are inserts for the moved file. `entry` is ENTRY for a statement that is built once.
+    `also` are inserts for each moved file. `entry` is ENTRY for a statement that is built once.
     """
-    # The row is locked first, because the release depends on its current state and not on one that was read before.
+    # The row is locked first, because the release depends on its current state and not on one that was read before. Several rows are
+    # locked in the order of their ids, as batches of concurrent calls lock them.
     found = (
         select(*columns_before_end(now))
         .where(*conditions)
+        .order_by(File.id)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
         .cte("found")
@@ -314,7 +333,7 @@ def _moves(
 
 
 @cache
-def _accept(scans_for_malware: bool, with_preview: bool) -> Select[File]:
+def _accept(scans_for_malware: bool, with_preview: bool, *, many: bool = False) -> Select[File]:
     recognised = bindparam("recognised_type", type_=File.detected_content_type.type)
     values: dict[str, Any] = {"upload_id": None, "detected_content_type": recognised}
     if scans_for_malware:
@@ -323,7 +342,7 @@ def _accept(scans_for_malware: bool, with_preview: bool) -> Select[File]:
         values["scan_status"] = case((has_none, ScanStatus.PENDING.value), else_=File.scan_status)
         values["is_withheld"] = case((has_none, true()), else_=File.is_withheld)
     return _moves(
-        File.id == bindparam("file_id"),
+        File.id == any_(bindparam("file_ids", type_=ARRAY(Uuid()))) if many else File.id == bindparam("file_id"),
         File.status == FileStatus.PENDING,
         after=FileStatus.AVAILABLE,
         action="file.available",

@@ -91,6 +91,7 @@ class UploadBatchRepository:
         owner_id: UUID,
         files: Sequence[Mapping[str, Any]],
         *,
+        owner_epoch: int,
         default_bytes: int,
         default_files: int,
         all_or_nothing: bool,
@@ -100,7 +101,8 @@ class UploadBatchRepository:
 
         Each file that fits is started, so a file that is too large does not prevent the next one. With `all_or_nothing` none is started
         if one does not fit. With a key, nothing is started if the key is taken, and the key is taken if a file is started. None if the
-        owner does not exist. `files` have the columns of `_DECLARED`.
+        owner does not exist, or the owner's credentials have ended since `token_epoch` was `owner_epoch`. `files` have the columns of
+        `_DECLARED`.
         """
         statement = _reservation(self._deletion_allowance_bytes, is_keyed=key is not None)
         if any(file["is_public"] for file in files):
@@ -108,6 +110,7 @@ class UploadBatchRepository:
         now = clock.now()
         parameters = {
             "owner_id": owner_id,
+            "owner_epoch": owner_epoch,
             "now": now,
             "sizes": "{" + ",".join(str(file["size_bytes"]) for file in files) + "}",
             "declared": json.dumps([{"position": number, **file} for number, file in enumerate(files, 1)], default=str),
@@ -174,7 +177,7 @@ def _reservation(allowance_bytes: int, *, is_keyed: bool) -> _Statement:
             (func.coalesce(User.quota_files, bindparam("default_files", type_=Integer)) - User.files_count).label("files_left"),
             (deleted <= literal(allowance_bytes, BigInteger)).label("can_upload"),
         )
-        .where(User.id == _OWNER_ID)
+        .where(User.id == _OWNER_ID, User.token_epoch == bindparam("owner_epoch", type_=User.token_epoch.type))
         .with_for_update(key_share=True)
         .cte("owner")
     )

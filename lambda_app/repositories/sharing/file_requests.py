@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, aliased
 from lambda_app.core import clock
 from lambda_app.db.session import own_transaction
 from lambda_app.models import File, FileRequest, FileStatus, NotificationKind, OpenFileRequest, User
+from lambda_app.repositories.accounts.current_user import is_current
 from lambda_app.repositories.accounts.profiles import name_for_visitors
 from lambda_app.repositories.audit import audit_insert_for, audited_change
 from lambda_app.repositories.files.idempotency import complete_key, lock_key
@@ -41,14 +42,17 @@ class FileRequestRepository:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def add(self, request: FileRequest, *, with_key: bool) -> FileRequest | None:
-        """Insert the request and commit; None if its owner has too many, or another request has taken the idempotency key over.
+    def add(self, request: FileRequest, *, owner_epoch: int, with_key: bool) -> FileRequest | None:
+        """Insert the request and commit.
+
+        None if its owner has too many, another request has taken the idempotency key over, or the owner's credentials have ended since
+        `token_epoch` was `owner_epoch`.
 
         Lock order: the idempotency key, the owner. The lock on the owner makes the limit exact: of two
         concurrent requests of one owner, the second counts the row of the first.
         """
         with own_transaction(self._session):
-            owner = select(User.id).where(User.id == request.owner_id, User.is_active)
+            owner = select(User.id).where(*is_current(request.owner_id, owner_epoch))
             if with_key:
                 key = lock_key(user_id=request.owner_id, resource_id=request.id).cte("locked_key")
                 owner = owner.where(exists(select(key.c.resource_id)))

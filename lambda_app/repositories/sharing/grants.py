@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from lambda_app.core import clock
+from lambda_app.core.errors import NotAuthenticatedError
 from lambda_app.db.session import own_transaction
 from lambda_app.models import File, FileGrant, FileStatus, GrantRole, User
 from lambda_app.models.sharing.grants import GRANTS_PER_FILE
@@ -28,14 +29,20 @@ class FileGrantRepository:
 
         A grant to an `email` that the grantee has not confirmed is pending, unless the same grant had an effect before.
 
-        Lock order: the file, the grantee, the grant. The lock on the file makes the limit exact: of two
+        Lock order: the file, `user` and the grantee by id, the grant. The lock on the file makes the limit exact: of two
         concurrent requests for one file, the second counts the grant of the first. The lock on the grantee excludes a concurrent
-        confirmation (`NamedAccessRepository.activate`).
+        confirmation (`NamedAccessRepository.activate`). Raises NotAuthenticatedError if the credentials of the request have ended.
         """
         with own_transaction(self._session):
-            file = select(File.id).where(*_grantable(file_id, user)).with_for_update(key_share=True)
-            if self._session.execute(file).one_or_none() is None:
+            file = select(File.id).where(*_grantable(file_id, user)).with_for_update(key_share=True).cte("file_to_grant")
+            users = select(User.id, User.token_epoch, User.is_active).where(User.id.in_({user.id, grantee_id}), exists(select(file.c.id)))
+            locked = users.order_by(User.id).with_for_update(read=True).cte("locked_users")
+            is_caller = and_(locked.c.id == user.id, locked.c.token_epoch == user.token_epoch, locked.c.is_active)
+            is_authenticated = self._session.execute(select(exists(select(locked.c.id).where(is_caller))).select_from(file)).scalar()
+            if is_authenticated is None:
                 return None
+            if not is_authenticated:
+                raise NotAuthenticatedError
             return self._put(file_id, user, grantee_id=grantee_id, role=role, email=email)
 
     def remove(self, file_id: UUID, user: User, *, grantee_id: UUID) -> bool:

@@ -51,7 +51,10 @@ class OpenAccessRepository:
             "grants": delete(FileGrant).where(FileGrant.owner_id == user_id),
             "file_requests": update(FileRequest).where(FileRequest.owner_id == user_id, FileRequest.revoked_at.is_(None)).values(revoked),
             "invitations": delete(Invitation).where(Invitation.inviter_id == user_id),
-            "webhooks": delete(Webhook).where(Webhook.owner_id == user_id),
+            # Marked, because their deliveries can be many. `WebhookRepository.purge` deletes them.
+            "webhooks": update(Webhook)
+            .where(Webhook.owner_id == user_id, Webhook.deleted_at.is_(None))
+            .values(deleted_at=now, is_enabled=False, lease_id=None, leased_until=None),
         }
         return {kind: self._execute(statement) for kind, statement in steps.items()}
 

@@ -8,9 +8,9 @@ from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
 from lambda_app.core import clock
-from lambda_app.core.errors import NotAuthenticatedError
 from lambda_app.db.session import own_transaction
-from lambda_app.models import User, Webhook, WebhookDelivery
+from lambda_app.models import Webhook, WebhookDelivery
+from lambda_app.repositories.accounts.current_user import lock_current
 from lambda_app.repositories.audit import AuditRepository, audited_change
 from lambda_app.repositories.batch_delete import delete_in_batches
 from lambda_app.repositories.statements import OWN_TRANSACTION
@@ -32,9 +32,7 @@ class WebhookRepository:
         the request have ended since.
         """
         with own_transaction(self._session):
-            owner = select(User.id).where(User.id == webhook.owner_id, User.token_epoch == owner_epoch, User.is_active)
-            if self._session.execute(owner.with_for_update(key_share=True)).one_or_none() is None:
-                raise NotAuthenticatedError
+            lock_current(self._session, webhook.owner_id, token_epoch=owner_epoch)
             count = select(func.count()).select_from(Webhook).where(Webhook.owner_id == webhook.owner_id, _EXISTS)
             if self._session.execute(count).scalar_one() >= webhooks_max:
                 return False

@@ -53,15 +53,17 @@ def redeem_device_login(code: DeviceCode, device_logins: DeviceLoginsDep, respon
 @router.get(
     "/users/me/device-logins/{user_code}",
     response_model=DeviceLogin,
-    responses=problem_responses("device_login_not_found", "permission_denied"),
+    responses=problem_responses("device_login_not_found", "permission_denied", "too_many_attempts"),
 )
-def get_device_login(user_code: UserCode, _user: CurrentUserDep, device_logins: DeviceLoginsDep) -> models.DeviceLogin:
+def get_device_login(user_code: UserCode, user: CurrentUserDep, device_logins: DeviceLoginsDep) -> models.DeviceLogin:
     """Return the program that shows this code and waits for approval. Needs a session; an API key cannot approve programs."""
-    return device_logins.get(user_code)
+    return device_logins.get(user, user_code)
 
 
 @router.post(
-    "/users/me/device-logins/{user_code}", status_code=204, responses=problem_responses("device_login_not_found", "permission_denied")
+    "/users/me/device-logins/{user_code}",
+    status_code=204,
+    responses=problem_responses("device_login_not_found", "permission_denied", "too_many_attempts"),
 )
 def decide_device_login(user_code: UserCode, parameters: DeviceLoginDecision, user: CurrentUserDep, device_logins: DeviceLoginsDep) -> None:
     """Approve or deny the sign-in of a program to the caller's account. Needs a session; an API key cannot approve programs."""

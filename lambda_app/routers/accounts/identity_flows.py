@@ -2,7 +2,7 @@
 
 import logging
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 from fastapi import Query, Request, Response
@@ -10,7 +10,7 @@ from fastapi import Query, Request, Response
 from lambda_app.core.errors import AppError, NotFoundError
 from lambda_app.core.identity.assertions import CODE_LIFETIME, Purpose
 from lambda_app.core.identity.flow_cookies import FLOW_LIFETIME
-from lambda_app.dependencies.identity_flows import FlowRequestDep
+from lambda_app.dependencies.identity_flows import FlowRequest, FlowRequestDep
 from lambda_app.routers.http.router import Router
 from lambda_app.services.accounts.identity_flows import SignInExpiredError
 
@@ -32,10 +32,12 @@ def start_flow(
     provider: str,
     flow: FlowRequestDep,
     request: Request,
-    purpose: Annotated[Purpose, Query()] = Purpose.SIGN_IN,
+    purpose: Annotated[Purpose | Literal["sign_out"], Query()] = Purpose.SIGN_IN,
     link: Annotated[str, Query()] = "",
 ) -> Response:
-    """Redirect to the provider, and set the cookie of the flow."""
+    """Redirect to the provider, and set the cookie of the flow. With `sign_out`, redirect to the provider's sign-out."""
+    if purpose == "sign_out":
+        return _sign_out(provider, flow, request)
     link = link if purpose is Purpose.OPEN_LINK and _LINK.fullmatch(link) else ""
     if request.headers.get("sec-fetch-site") not in SAME_SITE_FETCHES:
         # A page of another site must not start a sign-in. The person can do so on the own page.
@@ -49,6 +51,17 @@ def start_flow(
     response = _redirect(started.url)
     flow.flow_cookie.set(response, started.cookie, max_age_seconds=int(FLOW_LIFETIME.total_seconds()))
     return response
+
+
+def _sign_out(provider: str, flow: FlowRequest, request: Request) -> Response:
+    if request.headers.get("sec-fetch-site") not in SAME_SITE_FETCHES:
+        return _back(request, Purpose.SIGN_IN)
+    try:
+        return _redirect(flow.services.flows.sign_out_url(provider, return_uri=flow.sign_in_page))
+    except NotFoundError:
+        raise
+    except AppError as error:
+        return _back(request, Purpose.SIGN_IN, error=error)
 
 
 @router.get("/{provider}/callback")

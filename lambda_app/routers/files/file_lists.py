@@ -76,7 +76,7 @@ AllQuery = Annotated[bool, Query(alias="all", description="The files of all user
 FileRequestQuery = Annotated[UUID | None, Query(description="Only files that were uploaded to this file request.")]
 
 
-def get_filter(  # noqa: PLR0913, PLR0917 - a parameter for each filter
+async def get_filter(  # noqa: PLR0913, PLR0917 - a parameter for each filter
     status: StatusQuery = [],  # noqa: B006  # FastAPI copies it
     ids: IdsQuery = [],  # noqa: B006  # FastAPI copies it
     q: NameQuery = None,
@@ -124,7 +124,7 @@ class Page:
     with_total: bool
 
 
-def get_page(
+async def get_page(
     sort: Annotated[Order, Query(description="The order. A leading minus means descending.")] = Order.NEWEST_FIRST,
     skip: SkipQuery = 0,
     limit: LimitQuery = 100,

@@ -28,7 +28,7 @@ def revisions_of(if_match: str) -> frozenset[int] | None:
     return frozenset(int(tag[1]) for tag in map(_REVISION_TAG.fullmatch, re.findall(_ENTITY_TAG, if_match)) if tag)
 
 
-def _if_match(request: Request, if_match: IfMatchHeader = None) -> frozenset[int] | None:
+async def _if_match(request: Request, if_match: IfMatchHeader = None) -> frozenset[int] | None:
     # A list can be spread over several header lines.
     return None if if_match is None else revisions_of(",".join(request.headers.getlist("If-Match")))
 

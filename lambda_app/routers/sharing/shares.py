@@ -36,7 +36,7 @@ TitleQuery = Annotated[
 _COLUMNS = Share.model_fields.keys() - {"url", "file_ids", "has_password", "recipients", "pending_recipients", *LinkSummary._fields}
 
 
-def _link_filter(state: LinkStateQuery = None, title: TitleQuery = None) -> LinkFilter:
+async def _link_filter(state: LinkStateQuery = None, title: TitleQuery = None) -> LinkFilter:
     return LinkFilter(state, title)
 
 
@@ -46,7 +46,7 @@ LinkFilterDep = Annotated[LinkFilter, Depends(_link_filter)]
 class _Presenter:
     """Builds the responses that describe share links."""
 
-    def __init__(self, public_url: PublicUrlDep) -> None:
+    def __init__(self, public_url: str) -> None:
         self._public_url = public_url
 
     def present(self, link: SharedLink) -> Share:
@@ -63,7 +63,11 @@ class _Presenter:
         )
 
 
-PresenterDep = Annotated[_Presenter, Depends(_Presenter)]
+async def _presenter(public_url: PublicUrlDep) -> _Presenter:
+    return _Presenter(public_url)
+
+
+PresenterDep = Annotated[_Presenter, Depends(_presenter)]
 
 
 _CREATION_RESPONSES = problem_responses(

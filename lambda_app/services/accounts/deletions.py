@@ -71,7 +71,7 @@ class AccountDeletionService:
         if not is_own:
             self._users.require(user_id)
         at = clock.now() + self._grace
-        user = self._deletions.request(user_id, at=at, is_own=is_own)
+        user = self._deletions.request(user_id, at=at, own_epoch=editor.token_epoch if is_own else None)
         if user is None:
             raise LastSuperuserError
         text = (_OWN_MAIL if is_own else _ADMINISTRATOR_MAIL).format(at=f"{at:%Y-%m-%d %H:%M} UTC")

@@ -11,7 +11,7 @@ from lambda_app.core.request_context import current_session_id, request_context
 from lambda_app.core.security.random_tokens import hash_secret, new_secret
 from lambda_app.models import DeviceLogin, User
 from lambda_app.repositories.accounts.device_logins import DeviceLoginRepository
-from lambda_app.services.accounts.login_throttle import networks_of
+from lambda_app.services.accounts.login_throttle import LoginThrottle, networks_of
 from lambda_app.services.accounts.sessions import SessionService, SignedIn
 
 LIFETIME = timedelta(minutes=10)
@@ -74,8 +74,9 @@ class StartedDeviceLogin:
 class DeviceLoginService:
     """Starts, shows, decides and redeems device sign-ins."""
 
-    def __init__(self, *, device_logins: DeviceLoginRepository, sessions: SessionService) -> None:
+    def __init__(self, *, device_logins: DeviceLoginRepository, sessions: SessionService, login_throttle: LoginThrottle) -> None:
         self._device_logins = device_logins
+        self._login_throttle = login_throttle
         self._sessions = sessions
 
     def start(self, client: str) -> StartedDeviceLogin:
@@ -101,19 +102,23 @@ class DeviceLoginService:
                 return StartedDeviceLogin(row, device_code)
         raise TooManyDeviceLoginsError(headers={"Retry-After": str(POLL_SECONDS)})
 
-    def get(self, user_code: str) -> DeviceLogin:
-        """Return the open request with this code. Raises NoDeviceLoginError and PermissionDeniedError."""
+    def get(self, user: User, user_code: str) -> DeviceLogin:
+        """Return the open request with this code. Raises NoDeviceLoginError, PermissionDeniedError and ThrottledError."""
         _require_session()
+        self._login_throttle.count_user_code(user)
         login = self._device_logins.find_undecided(normalise_user_code(user_code))
         if login is None:
             raise NoDeviceLoginError
+        self._login_throttle.reset_user_code(user)
         return login
 
     def decide(self, user: User, user_code: str, *, is_approved: bool) -> None:
-        """Approve or deny a sign-in to the user's account. Raises NoDeviceLoginError and PermissionDeniedError."""
+        """Approve or deny a sign-in to the user's account. Raises NoDeviceLoginError, PermissionDeniedError and ThrottledError."""
         _require_session()
+        self._login_throttle.count_user_code(user)
         if not self._device_logins.decide(normalise_user_code(user_code), user, is_approved=is_approved):
             raise NoDeviceLoginError
+        self._login_throttle.reset_user_code(user)
 
     def redeem(self, device_code: str) -> SignedIn:
         """Exchange the device code of an approved sign-in for a session, once.

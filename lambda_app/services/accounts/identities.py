@@ -1,5 +1,6 @@
 """Sign-in with an identity provider: the account of an identity, linking, and fresh proofs (docs/adr/0040-identity-providers.md)."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID, uuid4
@@ -299,14 +300,16 @@ class IdentityService:
     def _take_over(self, user: User, proven: _Proven) -> User:
         """Give an account with an unproven address to the person who has proven it, without anything that another person set up."""
         # Before the account is locked: transitions of files lock the file first.
-        closed = self._open_access.close_all(user.id)
+        closed = Counter(self._open_access.close_all(user.id))
         locked = self._lock_with_address(user, proven)
         if locked.is_superuser or not (locked.is_active or locked.deletion_is_own):
             raise NoAccountError
+        # What was committed between the two. Requests that come later see that their credentials have ended (`current_user`).
+        closed.update(self._open_access.close_all(user.id))
         self._factors.clear(user.id, action="second_factor.reset")
         removed = self._identities.remove_all(user.id)
         self._named_access.activate(user.id, email=user.email)
-        details = {"by": "provider", "closed": closed, "identities": removed}
+        details = {"by": "provider", "closed": dict(closed), "identities": removed}
         changes = {
             "hashed_password": None,
             "email_verified_at": clock.now(),

@@ -32,6 +32,13 @@ class SignInExpiredError(PermissionDeniedError):
     message = "This sign-in was not started in this browser or took too long; start it again"
 
 
+class NoProviderSignOutError(PermissionDeniedError):
+    """The provider offers no sign-out to other services, or the settings do not use it."""
+
+    code = "no_provider_sign_out"
+    message = "This provider offers no sign-out here; sign out on its own page"
+
+
 class SignInCancelledError(PermissionDeniedError):
     """The provider refused, or the person cancelled."""
 
@@ -113,6 +120,21 @@ class IdentityFlows:
             parameters |= {"prompt": "login", "max_age": "0"}
         separator = "&" if "?" in metadata.authorization_endpoint else "?"
         return StartedFlow(f"{metadata.authorization_endpoint}{separator}{urlencode(parameters)}", self._cookies.seal(flow))
+
+    def sign_out_url(self, provider_id: str, *, return_uri: str) -> str:
+        """Return the address at which a person signs out at the provider (OpenID Connect RP-Initiated Logout 1.0).
+
+        Without a hint of the ID token, which is not kept: the provider then has to ask the person, and no other site can sign people out.
+
+        Raises NotFoundError for an unknown provider, NoProviderSignOutError, ProviderUnavailableError.
+        """
+        provider = self._require(provider_id)
+        endpoint = self._documents[provider.id].metadata().end_session_endpoint if provider.offers_sign_out else None
+        if endpoint is None:
+            raise NoProviderSignOutError
+        separator = "&" if "?" in endpoint else "?"
+        parameters = {"client_id": provider.client_id, "post_logout_redirect_uri": return_uri}
+        return f"{endpoint}{separator}{urlencode(parameters)}"
 
     def find_flow(self, provider_id: str, cookie: str | None, parameters: Mapping[str, str]) -> Flow:
         """Return the flow to which a response of the provider belongs. Raises NotFoundError, SignInExpiredError, UnavailableError."""

@@ -232,7 +232,7 @@ class InvitationService:
         self._count_mail(user, email)
         if not user.is_superuser:
             # Locked, so that concurrent requests do not exceed the limit.
-            self._users.lock(user.id)
+            self._users.lock_current(user)
             if self._invitations.count_pending(user.id) >= PENDING_PER_USER:
                 raise TooManyInvitationsError
         now, token = clock.now(), new_secret()

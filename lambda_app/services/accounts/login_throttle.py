@@ -52,6 +52,8 @@ class PasswordPurpose(StrEnum):
     LINK = "share_password"
     CODE = "second_factor"
     """A one-time code after the password."""
+    DEVICE = "device_login"
+    """The code of a program that waits for approval."""
 
 
 class LoginThrottle:
@@ -122,6 +124,18 @@ class LoginThrottle:
         """Take the attempt back after its success, and commit."""
         self._attempts.reset_durably(_code_keys(user))
 
+    def count_user_code(self, user: User) -> None:
+        """Count an attempt with the code of a program, until `reset_user_code`. Raises ThrottledError.
+
+        A code has 34 bits and people type it. A user who guesses the code of another person's program could approve it, and get the files
+        that the program uploads (RFC 8628, section 5.1).
+        """
+        self._admit(_user_code_keys(user), email=None, purpose=PasswordPurpose.DEVICE, subject=f"user:{user.id}")
+
+    def reset_user_code(self, user: User) -> None:
+        """Take the attempt back after its success."""
+        self._attempts.reset_durably(_user_code_keys(user))
+
     def verify_link_password(self, share: Share, password: str) -> bool:
         """Return whether this is the link's password; if so, reset the counters. Raises ThrottledError."""
         keys = _link_keys(share)
@@ -176,6 +190,10 @@ def _link_keys(share: Share) -> AttemptKeys:
 
 def _code_keys(user: User) -> AttemptKeys:
     return AttemptKeys.of(account=f"code:{user.id}", network=f"code:{user.id}")
+
+
+def _user_code_keys(user: User) -> AttemptKeys:
+    return AttemptKeys.of(account=f"device:{user.id}", network=f"device:{user.id}")
 
 
 def _keys_of(account: str) -> AttemptKeys:

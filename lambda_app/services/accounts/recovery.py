@@ -1,5 +1,6 @@
 """Password reset and verification of e-mail addresses, by tokens in mails."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from lambda_app.repositories.accounts.mail_allowances import (
     MailRequester,
 )
 from lambda_app.repositories.accounts.mail_tokens import MailTokenRepository
+from lambda_app.repositories.accounts.second_factors import SecondFactorRepository
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.sharing.named_access import NamedAccessRepository
 from lambda_app.repositories.sharing.open_access import OpenAccessRepository
@@ -68,7 +70,7 @@ If this wasn't you, contact the support of this service at once.
 class RecoveryService:
     """Builds mails with tokens and redeems the tokens. The caller sends the mails, after the tokens are committed."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a parameter for each of its parts
         self,
         *,
         mail_tokens: MailTokenRepository,
@@ -77,6 +79,7 @@ class RecoveryService:
         identities: IdentityRepository,
         named_access: NamedAccessRepository,
         open_access: OpenAccessRepository,
+        factors: SecondFactorRepository,
         passwords: PasswordHasher,
         policy: MailPolicy,
     ) -> None:
@@ -87,6 +90,7 @@ class RecoveryService:
         self._identities = identities
         self._named_access = named_access
         self._open_access = open_access
+        self._factors = factors
         self._passwords = passwords
         self._policy = policy
 
@@ -193,10 +197,16 @@ class RecoveryService:
         validate_password_strength(password, email=user.email)
         hashed_password = self._passwords.hash(password)
         details: dict[str, Any] = {"by": "mail"}
-        if user.email_verified_at is None:
-            # Before the account is locked: transitions of files lock the file first.
-            details["closed"] = self._open_access.close_all(user.id)
+        is_unproven = user.email_verified_at is None
+        # Before the account is locked: transitions of files lock the file first.
+        closed = Counter(self._open_access.close_all(user.id) if is_unproven else {})
         self._redeem(token, purpose)
+        if is_unproven:
+            # What was committed between the two. Requests that come later see that their credentials have ended (`current_user`).
+            closed.update(self._open_access.close_all(user.id))
+            details["closed"] = dict(closed)
+            # Another person may have set it up.
+            self._factors.clear(user.id, action="second_factor.reset")
         # Another person may have linked them. The owner links them again; a provider that is trusted for addresses does so by itself.
         details["identities"] = self._identities.remove_all(user.id)
         self._mail_tokens.invalidate_all(user.id, MailPurpose.RESET_PASSWORD)

@@ -135,6 +135,7 @@ class SecondFactorService:
         """
         self._login_throttle.require_password(user, current_password, purpose=PasswordPurpose.CHANGE)
         secret = new_totp_secret()
+        self._users.lock_current(user)
         if not self._factors.store_secret(user.id, self._cipher.encrypt(secret, row_id=user.id)):
             raise SecondFactorOnError
         uri = provisioning_uri(secret, account=user.email, issuer=self._issuer)
@@ -154,6 +155,7 @@ class SecondFactorService:
         step = matching_step(secret, normalise_code(otp), clock.now())
         if step is None:
             raise BadSecondFactorError
+        self._users.lock_current(user)
         if not self._factors.confirm(user.id, encrypted_secret=user.totp_secret, step=step):
             raise SecondFactorOnError
         self._login_throttle.reset_code(user)
@@ -199,6 +201,7 @@ class SecondFactorService:
             raise NoSecondFactorError
         self._login_throttle.require_password(user, current_password, purpose=PasswordPurpose.CHANGE)
         self._verifier.require(user, otp)
+        self._users.lock_current(user)
 
     def _new_recovery_codes(self, user: User, *, action: str | None = None) -> list[str]:
         codes = new_recovery_codes()

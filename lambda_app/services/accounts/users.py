@@ -215,16 +215,21 @@ class UserService:
         # must not gain power by a promotion, nor keep its scopes through a demotion and the next promotion.
         ends_sessions = "hashed_password" in changes or changes.get("is_active") is False or "is_superuser" in changes or must_verify
         is_reset = not is_self and "hashed_password" in changes
-        details |= self._change_access(user_id, changes, is_verified=bool(is_verified), is_reset=is_reset)
+        details |= self._change_access(editor, user_id, changes, is_verified=bool(is_verified), is_reset=is_reset)
         user = self._users.update(user_id, changes, action=action, details=details, ends_sessions=ends_sessions)
         return AccountChange(user, previous_email)
 
-    def _change_access(self, user_id: UUID, changes: Mapping[str, Any], *, is_verified: bool, is_reset: bool) -> dict[str, int]:
+    def _change_access(
+        self, editor: User, user_id: UUID, changes: Mapping[str, Any], *, is_verified: bool, is_reset: bool
+    ) -> dict[str, int]:
         """Give effect to what waits for a confirmed address, and revoke the links that need a role that the account loses.
 
         A reset of the password removes the linked identities, because another person may have linked them. Returns details for the audit
-        log.
+        log. Raises NotAuthenticatedError if the credentials of the editor have ended.
         """
+        if editor.id == user_id:
+            # Since the request was authenticated, the owner of the address may have taken the account over: checking a password takes long.
+            self._users.lock_current(editor)
         loses_role = changes.get("is_superuser") is False
         if not (loses_role or is_verified or is_reset):
             return {}

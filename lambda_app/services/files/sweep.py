@@ -148,6 +148,8 @@ class _Run:
     orphan_min_age: timedelta
     is_dry: bool
     report: SweepReport = field(default_factory=SweepReport)
+    _has_more: bool = False
+    """Whether the account that is being deleted may have further rows."""
 
     def steps(self) -> list[Iterator[None]]:
         rejected_before = self.now - REJECTED_RETENTION
@@ -228,6 +230,10 @@ class _Run:
                     lambda file_id, owner_id=user_id: self.files.list_of_owner(owner_id, after=file_id, limit=PAGE_ROWS),  # type: ignore[misc]
                     self._purge_with_account,
                 )
+                self._has_more = not self.is_dry
+                while self._has_more:
+                    self._try(partial(self._delete_rows_of_account, user_id))
+                    yield
                 self._try(partial(self._delete_account, user_id))
                 yield
 
@@ -244,6 +250,11 @@ class _Run:
                 after = transfer_id
                 self._try(partial(self.mover.move, transfer_id, seconds=MOVING_SECONDS))
                 yield
+
+    def _delete_rows_of_account(self, user_id: UUID) -> None:
+        # False also after an error: the next run continues.
+        self._has_more = False
+        self._has_more = self.accounts.delete_batch(user_id, now=self.now)
 
     def _delete_account(self, user_id: UUID) -> None:
         if self.is_dry:

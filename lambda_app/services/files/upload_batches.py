@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 from lambda_app.core import clock
-from lambda_app.core.errors import AppError, UnavailableError
+from lambda_app.core.errors import AppError, NotAuthenticatedError, UnavailableError
 from lambda_app.models import User
 from lambda_app.repositories.accounts.users import UserRepository
 from lambda_app.repositories.files.tombstones import TombstoneRepository
@@ -90,7 +90,7 @@ class UploadBatchService:
         for attempt in range(2):
             if not left:
                 break
-            reservation = self._reserve(owner.id, left, all_or_nothing=all_or_nothing, key=key)
+            reservation = self._reserve(owner, left, all_or_nothing=all_or_nothing, key=key)
             if keyed is not None and key is not None and not reservation.started:
                 # Without room, the statement does not try to take the key: an earlier request with it may have used the quota.
                 existing_id = self._idempotency.get_done(keyed)
@@ -135,10 +135,12 @@ class UploadBatchService:
             candidates.append(_Candidate(position, file_id, file, request))
         return candidates
 
-    def _reserve(self, owner_id: UUID, candidates: Sequence[_Candidate], *, all_or_nothing: bool, key: BatchKey | None) -> Reservation:
+    def _reserve(self, owner: User, candidates: Sequence[_Candidate], *, all_or_nothing: bool, key: BatchKey | None) -> Reservation:
+        epoch = owner.token_epoch
         reservation = self._batches.reserve(
-            owner_id,
+            owner.id,
             [candidate.columns() for candidate in candidates],
+            owner_epoch=epoch,
             default_bytes=self._default_quota.bytes,
             default_files=self._default_quota.files,
             all_or_nothing=all_or_nothing,
@@ -146,7 +148,8 @@ class UploadBatchService:
         )
         if reservation is None:
             # Raises NotFoundError.
-            self._users.require_current(owner_id)
+            if self._users.require_current(owner.id).token_epoch != epoch:
+                raise NotAuthenticatedError
             raise UnavailableError
         return reservation
 

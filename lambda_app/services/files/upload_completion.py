@@ -1,11 +1,11 @@
 """Completes uploads, from client calls and S3 events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 from uuid import UUID
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError
+from lambda_app.core.errors import ConflictError, UnavailableError
 from lambda_app.models import File, FileStatus
 from lambda_app.repositories.files.files import FileRepository, NoSuchFileError
 from lambda_app.repositories.files.tombstones import TombstoneRepository
@@ -21,6 +21,10 @@ WITHHELD_RETRY_AFTER_SECONDS = 5
 """`Retry-After` for an upload that is being scanned."""
 MISSING_PARTS_SHOWN = 100
 """How many missing parts an error lists: as many as one call can sign."""
+
+
+_ENDED = (FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.DELETING)
+"""States of a file that no longer has an object."""
 
 
 class UploadRejectedError(ConflictError):
@@ -122,24 +126,23 @@ class UploadCompletion:
         # If a concurrent request changed the file first, its result applies to this call too.
         return _outcome(read() if result is VerificationResult.SUPERSEDED else file)
 
-    def complete_from_event(self, file_id: UUID) -> VerificationResult:
-        """Verify the object that an S3 event reports. Events can be out of order, late, repeated or wrong.
+    def complete_from_events(self, file_ids: Collection[UUID]) -> dict[UUID, UnavailableError]:
+        """Verify the objects that S3 events report, and return the errors of those that could not be read.
 
-        Raises UnavailableError.
+        Events can be out of order, late, repeated or wrong.
         """
-        file = self._files.get(file_id)
-        if file is None:
-            if self._tombstones.has(file_id):
-                # The object was uploaded after the file was deleted, with a presigned URL that was still valid.
-                self._delete_late_object(file_id)
-            # Without a tombstone, this may be the wrong database. The sweep deletes unknown objects after a safety period.
-            return VerificationResult.SUPERSEDED
-        if file.status == FileStatus.PENDING:
-            return self._verification.verify(file)[0]
-        if file.status in (FileStatus.REJECTED, FileStatus.EXPIRED, FileStatus.DELETING):
-            # The object was uploaded after the file had ended, with a presigned URL that was still valid.
-            self._delete_late_object(file.id)
-        return VerificationResult.SUPERSEDED
+        files = self._files.get_many(file_ids)
+        errors = self._verification.verify_many([file for file in files.values() if file.status == FileStatus.PENDING])
+        for file_id in file_ids:
+            file = files.get(file_id)
+            try:
+                # The object was uploaded after the file had ended or was deleted, with a presigned URL that was still valid. Without a
+                # tombstone, this may be the wrong database. The sweep deletes unknown objects after a safety period.
+                if self._tombstones.has(file_id) if file is None else file.status in _ENDED:
+                    self._delete_late_object(file_id)
+            except UnavailableError as error:
+                errors[file_id] = error
+        return errors
 
     def _delete_late_object(self, file_id: UUID) -> None:
         # An object that was deleted before must not count again.

@@ -1,12 +1,19 @@
 """Verification of uploaded objects: the only code that makes a pending file available or rejects it."""
 
+from collections.abc import Sequence
 from enum import Enum
+from typing import NamedTuple
+from uuid import UUID
 
+from lambda_app.core.errors import UnavailableError
 from lambda_app.models import File
 from lambda_app.repositories.files.transitions import FileTransitionRepository
 from lambda_app.services.files.preview_requests import is_previewable, request_preview
 from lambda_app.storage.object_store import ObjectStore, StoredObject
-from lambda_app.storage.sniffing import SNIFFED_BYTES, contradicting_type
+from lambda_app.storage.sniffing import SNIFFED_BYTES, can_be_contradicted, contradicting_type
+
+SMALL_OBJECT_MAX_BYTES = 65_536
+"""Largest object that is read as a whole, with its metadata, by one request. Of a larger one, only the first bytes are read."""
 
 
 class VerificationResult(Enum):
@@ -18,6 +25,14 @@ class VerificationResult(Enum):
     REJECTED = "rejected"
     SUPERSEDED = "superseded"
     """The file's status was changed concurrently; this verification changed nothing."""
+
+
+class _Object(NamedTuple):
+    """What was read of an object."""
+
+    stored: StoredObject
+    detected_type: str | None
+    """The type of its first bytes, if that contradicts the declared type."""
 
 
 class UploadVerification:
@@ -34,23 +49,72 @@ class UploadVerification:
         `crc64nvme` (base64) is the client's checksum of the whole file; it is compared if S3 has computed one.
         Call it without an open transaction: it calls S3 first, then changes the status in one statement.
         """
-        stored = self._store.head(file.s3_key)
-        if stored is None:
+        found = self._read(file)
+        if found is None:
             return VerificationResult.MISSING, file
-        if not _is_as_declared(file, stored, crc64nvme):
-            rejected = self._transitions.reject(file.id)
-            if rejected is None:
-                return VerificationResult.SUPERSEDED, file
-            # After a crash before this point, the sweep deletes the object, because the row is `rejected`.
-            self._store.delete(rejected.s3_key)
-            return VerificationResult.REJECTED, rejected
-        start = self._store.read_start(file.s3_key, SNIFFED_BYTES) if stored.size_bytes else b""
-        detected = contradicting_type(file.content_type, start)
-        with_preview = self._has_previews and detected is None and is_previewable(file)
-        accepted = self._transitions.accept(file.id, detected_content_type=detected, crc64nvme=stored.crc64nvme, with_preview=with_preview)
+        if not _is_as_declared(file, found.stored, crc64nvme):
+            return self._reject(file)
+        return self._accept(file, found)
+
+    def verify_many(self, files: Sequence[File]) -> dict[UUID, UnavailableError]:
+        """Verify pending files as `verify` does, and return the errors of those whose objects could not be read.
+
+        One statement accepts all files about whose objects nothing has to be recorded.
+        """
+        errors: dict[UUID, UnavailableError] = {}
+        plain: list[UUID] = []
+        for file in files:
+            try:
+                found = self._read(file)
+                if found is None:
+                    continue
+                if not _is_as_declared(file, found.stored, None):
+                    self._reject(file)
+                elif found.stored.crc64nvme is None and found.detected_type is None and not self._has_preview(file, found):
+                    plain.append(file.id)
+                else:
+                    self._accept(file, found)
+            except UnavailableError as error:
+                errors[file.id] = error
+        if plain:
+            self._transitions.accept_many(plain)
+        return errors
+
+    def _accept(self, file: File, found: _Object) -> tuple[VerificationResult, File]:
+        with_preview = self._has_preview(file, found)
+        accepted = self._transitions.accept(
+            file.id, detected_content_type=found.detected_type, crc64nvme=found.stored.crc64nvme, with_preview=with_preview
+        )
         if accepted is not None and with_preview:
             request_preview(self._store, file.id)
         return (VerificationResult.SUPERSEDED, file) if accepted is None else (VerificationResult.AVAILABLE, accepted)
+
+    def _reject(self, file: File) -> tuple[VerificationResult, File]:
+        rejected = self._transitions.reject(file.id)
+        if rejected is None:
+            return VerificationResult.SUPERSEDED, file
+        # After a crash before this point, the sweep deletes the object, because the row is `rejected`.
+        self._store.delete(rejected.s3_key)
+        return VerificationResult.REJECTED, rejected
+
+    def _has_preview(self, file: File, found: _Object) -> bool:
+        return self._has_previews and found.detected_type is None and is_previewable(file)
+
+    def _read(self, file: File) -> _Object | None:
+        """Return the object's metadata, and the type of its first bytes if it contradicts the declared type; by one request if possible.
+
+        The bytes are not read if they can contradict nothing, or if the object does not have the declared size.
+        """
+        is_read = can_be_contradicted(file.content_type)
+        if is_read and file.size_bytes <= SMALL_OBJECT_MAX_BYTES:
+            small = self._store.read_small(file.s3_key, SMALL_OBJECT_MAX_BYTES)
+            return None if small is None else _Object(small[0], contradicting_type(file.content_type, small[1][:SNIFFED_BYTES]))
+        stored = self._store.head(file.s3_key)
+        if stored is None:
+            return None
+        is_read = is_read and stored.size_bytes == file.size_bytes
+        start = self._store.read_start(file.s3_key, SNIFFED_BYTES) if is_read else b""
+        return _Object(stored, contradicting_type(file.content_type, start))
 
 
 def _is_as_declared(file: File, stored: StoredObject, crc64nvme: str | None) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import AppError, GoneError, TooLargeError, UnavailableError
+from lambda_app.core.errors import AppError, GoneError, NotAuthenticatedError, TooLargeError, UnavailableError
 from lambda_app.models import File, FileStatus, User
 from lambda_app.models.files.files import SLOWEST_UPLOAD_BYTES_PER_SECOND
 from lambda_app.repositories.accounts.callers import Caller
@@ -89,7 +89,7 @@ class UploadService:
         with self._idempotency.release_on_error(keyed, file.id):
             request = self._sign_upload(file)
             file.upload_expires_at = abandoned_at(file, request)
-            self._reserve(file, with_key=keyed is not None)
+            self._reserve(owner, file, with_key=keyed is not None)
         return StartedUpload(file, request)
 
     def start_multipart(self, owner: User, declared: MultipartCreate, *, keyed: KeyedRequest | None = None) -> File:
@@ -106,13 +106,13 @@ class UploadService:
         with self._idempotency.release_on_error(keyed, file.id):
             if not self._has_room(owner, file) or self._deletion_allowance.seconds_left(owner, clock.now()):
                 # Avoids starting an upload in S3 that the reservation below would refuse. The counters may be out of date.
-                self._require_room(file)
+                self._require_room(file, owner.token_epoch)
             # S3 first: after a crash between the two calls, the sweep aborts the upload, because no row names it.
             file.upload_id = self._store.start_multipart(
                 key=file.s3_key, content_type=file.content_type, with_digests=declared.has_part_digests
             )
             try:
-                self._reserve(file, with_key=keyed is not None)
+                self._reserve(owner, file, with_key=keyed is not None)
             except AppError:
                 self._store.abort_multipart(file.s3_key, file.upload_id)
                 raise
@@ -156,21 +156,28 @@ class UploadService:
             raise IdempotentFileGoneError
         return file
 
-    def _reserve(self, file: File, *, with_key: bool) -> None:
-        default = self._default_quota
+    def _reserve(self, owner: User | Caller, file: File, *, with_key: bool) -> None:
+        default, epoch = self._default_quota, owner.token_epoch
         for _ in range(2):
-            if self._transitions.reserve(file, default_bytes=default.bytes, default_files=default.files, with_key=with_key):
+            if self._transitions.reserve(
+                file, owner_epoch=epoch, default_bytes=default.bytes, default_files=default.files, with_key=with_key
+            ):
                 return
-            self._require_room(file)
+            self._require_room(file, epoch)
             # The quota suffices now: space was freed meanwhile, or another request took over the key while this one was suspended.
         if with_key:
             raise RequestInProgressError
         raise UnavailableError
 
-    def _require_room(self, file: File) -> None:
-        """Release charges whose upload URL has expired. Raises QuotaExceededError, DeletionAllowanceUsedError if there is still no room."""
+    def _require_room(self, file: File, owner_epoch: int) -> None:
+        """Release charges whose upload URL has expired.
+
+        Raises QuotaExceededError or DeletionAllowanceUsedError if there is still no room, NotAuthenticatedError if the credentials ended.
+        """
         self._tombstones.release_ended_charges(file.owner_id, clock.now())
         owner = self._users.require_current(file.owner_id)
+        if owner.token_epoch != owner_epoch:
+            raise NotAuthenticatedError
         if not self._has_room(owner, file):
             raise QuotaExceededError.of(self._default_quota.of(owner), owner)
         seconds = self._deletion_allowance.seconds_left(owner, clock.now())

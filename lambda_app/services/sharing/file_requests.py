@@ -5,7 +5,14 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from lambda_app.core import clock
-from lambda_app.core.errors import ConflictError, GoneError, MalformedRequestError, NotFoundError, PermissionDeniedError
+from lambda_app.core.errors import (
+    ConflictError,
+    GoneError,
+    MalformedRequestError,
+    NotAuthenticatedError,
+    NotFoundError,
+    PermissionDeniedError,
+)
 from lambda_app.core.security.keys import SigningKeys
 from lambda_app.core.security.link_tokens import LinkTokenCipher
 from lambda_app.core.security.random_tokens import derive_secret, hash_secret, new_secret
@@ -96,11 +103,11 @@ class FileRequestService:
             updated_at=now,
         )
         with self._idempotency.release_on_error(keyed, request_id):
-            row = self._requests.add(request, with_key=keyed is not None)
+            row = self._requests.add(request, owner_epoch=owner.token_epoch, with_key=keyed is not None)
             if row is None:
-                if keyed is None or self._requests.count(owner_id=owner.id) >= REQUESTS_PER_USER:
+                if self._requests.count(owner_id=owner.id) >= REQUESTS_PER_USER:
                     raise TooManyFileRequestsError
-                raise RequestInProgressError
+                raise NotAuthenticatedError if keyed is None else RequestInProgressError
         return AddressedFileRequest(row, token)
 
     def page(self, owner: User, *, state: LinkState | None, limit: int, after: Cursor | None) -> FileRequestPage:

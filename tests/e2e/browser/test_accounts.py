@@ -100,7 +100,7 @@ class Stage:
 def stage(settings: Settings, s3_server: ObjectStoreServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """An API that demands confirmed addresses and sends mail."""
     folder = tmp_path_factory.mktemp("mail")
-    changes = {"mail_folder": str(folder), "require_verified_email": True, "web_app_folder": web_app.build()}
+    changes: dict[str, Any] = {"mail_folder": str(folder), "require_verified_email": True, "web_app_folder": web_app.build()}
     with serving(settings, s3_server, **changes) as (url, services), pytest.MonkeyPatch.context() as patched:
         now, made = clock.now, Stage(url, services, folder)
         patched.setattr(clock, "now", lambda: now() + made.slept)
@@ -150,7 +150,8 @@ def results(stage: Stage, giver: Account, recipient: Account, visit: Callable[[d
         *({"openFrom": f"{stage.url}/mailed-link"}, {"see": "Enter the password of your account."}, *INSPECT),
         *({"fill": "Password", "value": NEW_PASSWORD}, {"click": "Confirm"}, {"see": "Your e-mail address is confirmed."}),
         *({"click": "To the sign-in", "role": "link"}, *sign_in(NEWCOMER, NEW_PASSWORD), {"see": "Drop your first files here"}),
-        *({"open": f"{stage.api}/settings"}, {"click": "Delete account"}),
+        *({"open": f"{stage.api}/settings"}, {"select": "Language of mails", "option": "Deutsch"}, {"see": "Changes saved"}),
+        *({"select": "Time zone of mails", "option": "America/New York"}, {"idle": True}, *INSPECT, {"click": "Delete account"}),
         *({"fill": "Current password", "value": NEW_PASSWORD, "within": "dialog"}, {"click": "Delete account", "within": "dialog"}),
         {"see": "Your account is closed and will be deleted on"},
     ]
@@ -216,8 +217,8 @@ def test_every_job_completed(results: Results) -> None:
 
 def test_registered_account_is_confirmed_and_closed(results: Results, stage: Stage) -> None:
     with stage.services.engine.connect() as connection:
-        query = sql('SELECT email_verified_at IS NOT NULL, deletion_at IS NOT NULL FROM "user" WHERE email = :email')
-        assert connection.execute(query, {"email": NEWCOMER}).one() == (True, True)
+        query = sql('SELECT email_verified_at IS NOT NULL, deletion_at IS NOT NULL, locale, time_zone FROM "user" WHERE email = :email')
+        assert connection.execute(query, {"email": NEWCOMER}).one() == (True, True, "de", "America/New_York")
 
 
 def test_files_belong_to_the_recipient_after_the_consent(results: Results, stage: Stage, giver: Account, recipient: Account) -> None:
@@ -242,7 +243,7 @@ def test_session_outlasts_two_weeks_of_sleep_with_a_refresh_between(results: Res
 def test_pages_have_no_accessibility_violations(results: Results) -> None:
     reports = [report for result in results.values() for report in result["axe"]]
 
-    assert len(reports) == 5
+    assert len(reports) == 6
     assert [report["violations"] for report in reports if report["violations"]] == []
 
 

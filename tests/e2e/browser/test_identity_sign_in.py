@@ -45,6 +45,7 @@ def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[tuple[str
         client_id="we-upload",
         client_secret=SecretStr("client-secret-of-the-tests"),
         trusted_email=True,
+        offers_sign_out=True,
     )
     changes: dict[str, Any] = {
         "identity_providers": (provider,),
@@ -57,6 +58,7 @@ def site(settings: Settings, s3_server: ObjectStoreServer) -> Iterator[tuple[str
             PROVIDER / "provider.mjs",
             str(port),
             f"{url}/sign-in/test/callback",
+            f"{url}/sign-in",
         ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout is not None
@@ -70,9 +72,9 @@ def results(site: tuple[str, Services], visit: Callable[[dict[str, object]], Res
     """The results of all jobs, run in one browser."""
     url, services = site
     newcomer = f"new-{uuid4()}@example.com"
-    member = make_account(services)
+    member, sharer = make_account(services), make_account(services)
     with httpx.Client(base_url=url, trust_env=False) as client:
-        link = make_share(client, member, make_file(client, member, filename="plan.txt")["id"], audience="signed_in")["url"]
+        link = make_share(client, sharer, make_file(client, sharer, filename="plan.txt")["id"], audience="signed_in")["url"]
     with_provider: Steps = [{"see": "Continue with Test login"}, *INSPECT, {"follow": "Continue with Test login"}]
     prove: Steps = [
         {"click": "Confirm with Test login", "role": "link", "within": "dialog"},
@@ -91,6 +93,15 @@ def results(site: tuple[str, Services], visit: Callable[[dict[str, object]], Res
         *({"click": "Delete account"}, {"click": "Delete account", "within": "dialog"}, {"see": "Your account is closed"}),
         *(*with_provider, {"see": "Keep my account"}, *INSPECT, {"check": "Keep my account"}),
         *({"click": "Sign in", "within": "dialog"}, {"see": "Drop your first files here"}),
+        # After the sign-out at the provider too, the provider asks who the person is.
+        *(
+            {"click": f"Account: {newcomer}"},
+            {"click": "Sign out", "role": "menuitem"},
+            {"see": "You may still be signed in at Test login."},
+        ),
+        *(*INSPECT, {"follow": "Sign out there too"}, {"press": "Yes, sign me out"}, {"see": "Sign in to We-Upload"}),
+        *({"gone": "You may still be signed in"}, {"follow": "Continue with Test login"}, {"provider": newcomer}),
+        {"see": "Drop your first files here"},
     ]
     links: Steps = [
         *(*sign_in(member.email, member.password), {"see": "Drop your first files here"}, {"open": f"{url}/settings"}),

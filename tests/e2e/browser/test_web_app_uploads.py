@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from infra.local.object_store import ObjectStoreServer
 from infra.local.workers import running_workers
 from tests.e2e.browser.conftest import Site
 from tests.e2e.browser.steps import Results, Steps, failures, keeps_policy, sign_in
@@ -107,7 +108,9 @@ def results(site: Site, accounts: dict[str, Account], visit: Callable[[dict[str,
 
 
 @pytest.fixture(scope="module")
-def large_results(site: Site, accounts: dict[str, Account], visit: Callable[[dict[str, Any]], Results]) -> Results:
+def large_results(
+    site: Site, s3_server: ObjectStoreServer, accounts: dict[str, Account], visit: Callable[[dict[str, Any]], Results]
+) -> Results:
     """The results of the jobs that move many files or many bytes, run in a browser of their own."""
     again: Steps = [
         *({"see": "Choose the file again to go on"}, {"upload": "Choose file", "files": [{**HUGE, "isKept": True}]}),
@@ -123,7 +126,7 @@ def large_results(site: Site, accounts: dict[str, Account], visit: Callable[[dic
             {"newTab": f"{site.url}/files", "steps": again},
         ],
     }
-    with running_workers(site.services):
+    with running_workers(site.services, s3_server.events):
         return visit(keeps_policy({name: job(site, accounts[name], steps[name]) for name in steps}))
 
 
@@ -192,6 +195,8 @@ def test_many_files_are_uploaded_in_one_go(client: httpx.Client, large_results: 
     assert "failed" not in large_results["many"]
     usage = client.get("/api/v1/users/me/usage", headers=accounts["many"].headers).json()
     assert (usage["files_count"], usage["bytes_used"]) == (MANY_FILES, sum(range(MANY_FILES)))
+    # The events of the store complete the uploads.
+    assert sum(url.endswith("/complete") for url in large_results["many"]["requests"]) < MANY_FILES / 10
 
 
 def test_upload_of_a_killed_tab_goes_on_where_it_was(client: httpx.Client, large_results: Results, accounts: dict[str, Account]) -> None:

@@ -2,7 +2,7 @@
 //
 //   node visit.mjs <jobs.json>   jobs: {name: {url, steps: [...], dark?, script?, width?, keepsPolicy?, storage?, cpuSlowdown?, canSleep?, withoutLocks?}}
 //
-// Steps of users: fill, press, follow, download, open, resize; with the keyboard: tab, key, choose (files).
+// Steps of users: select (an option of a list), fill, press, follow, download, open, resize; with the keyboard: tab, key, choose (files).
 // At the test's OpenID provider: provider (sign in and agree).
 // Other steps: see (wait for a text), progress (read the progress bars), axe (check accessibility), call (send an API request),
 // store (let requests to S3, or those with an `address`, fail, wait or work), stored (wait until S3 has stored n bodies), busy (let the API return 429 once per URL), place (note how far a navigation is from the left), frame (show the page in another site's
@@ -181,6 +181,8 @@ async function runStep(step, page, result) {
   } else if (step.call) {
     const response = await fetch(step.call, { method: step.method, headers: step.headers });
     if (!response.ok) throw new Error(`${step.method}: ${response.status}`);
+  } else if (step.select) {
+    await page.getByLabel(step.select, { exact: true }).selectOption({ label: step.option });
   } else if (step.openFrom) {
     await page.goto(await (await fetch(step.openFrom, { method: "POST" })).text());
   } else if (step.sleep) {

@@ -1,14 +1,16 @@
 """Deletion of accounts: who may request and cancel it, what is closed at once, and what is deleted when it is due."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from lambda_app.factory import Services
+from lambda_app.repositories.accounts import deletions
 from lambda_app.storage.keys import object_key
 from tests.support.accounts import Account, make_file, put_object, start_upload
 from tests.support.mailing import Mailing
@@ -20,6 +22,19 @@ USERS = "/api/v1/users"
 TOKEN = "/api/v1/login/token"
 SESSION = "/api/v1/session"
 SESSION_HEADERS = {"X-We-Upload-Session": "1", "Sec-Fetch-Site": "same-origin"}
+
+
+ROWS_OF_AN_ACCOUNT = """
+INSERT INTO published_event (owner_id, type, at, subject, data)
+SELECT :id, 'file.available', now(), 'file:' || n, '{}' FROM generate_series(1, :rows) n;
+INSERT INTO webhook (id, owner_id, url, encrypted_secret, created_at, updated_at)
+VALUES (gen_random_uuid(), :id, 'https://hooks.example.com', 'x', now(), now());
+INSERT INTO webhook_delivery (webhook_id, event_id, next_attempt_at)
+SELECT w.id, e.id, now() FROM webhook w, published_event e WHERE w.owner_id = :id AND e.owner_id = :id;
+INSERT INTO notification (user_id, kind, subject, count, items, first_at, last_at)
+SELECT :id, 'new_sign_ins', 'user:' || n, 1, '{}', now(), now() FROM generate_series(1, :rows) n
+"""
+"""More rows of one account than a batch has."""
 
 
 def leave(client: httpx.Client, account: Account, **proof: Any) -> httpx.Response:
@@ -126,6 +141,35 @@ def test_everything_is_deleted_when_it_is_due(client: httpx.Client, services: Se
         assert services.store.head(object_key(UUID(file_id))) is None
     assert client.get(f"/api/v1/files/{others_file['id']}", headers=other.headers).status_code == 200
     assert_problem(sign_in(client, account, keep_account="true"), 401, "bad_credentials")
+
+
+def test_rows_of_an_account_are_deleted_in_batches(
+    client: httpx.Client, services: Services, make_user: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, rows = 10, 25
+    monkeypatch.setattr(deletions, "BATCH_ROWS", batch)
+    account = make_user()
+    leave(client, account)
+    with services.engine.begin() as connection:
+        for statement in ROWS_OF_AN_ACCOUNT.split(";"):
+            connection.execute(text(statement), {"id": account.id, "rows": rows})
+    end_grace(services, account)
+    deleted: dict[str, list[int]] = {}
+
+    def record(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if found := re.search(r'DELETE FROM "?(\w+)', statement):
+            deleted.setdefault(found[1], []).append(cursor.rowcount)
+
+    event.listen(services.engine, "after_cursor_execute", record)
+    try:
+        report = sweep(services)
+    finally:
+        event.remove(services.engine, "after_cursor_execute", record)
+
+    assert (report.deleted_accounts, count(services, "user", id=account.id)) == (1, 0)
+    for table in ("webhook_delivery", "published_event", "notification"):
+        # All of them: the statement that deletes the account, and the foreign keys, had none left to delete.
+        assert (sum(deleted[table]), max(deleted[table]) <= batch) == (rows, True), table
 
 
 def test_upload_that_arrives_after_the_account_is_deleted_is_deleted_too(

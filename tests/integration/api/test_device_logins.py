@@ -6,9 +6,12 @@ from uuid import uuid4
 
 import httpx
 import pytest
+import time_machine
 from sqlalchemy import text
 
+from lambda_app.core import clock
 from lambda_app.factory import Services
+from lambda_app.repositories.accounts.sign_in_attempts import FREE_ATTEMPTS_PER_ADDRESS, FREE_ATTEMPTS_PER_PAIR
 from lambda_app.services.accounts.device_logins import OPEN_PER_NETWORK
 from tests.support.accounts import Account
 from tests.support.problems import assert_problem
@@ -126,6 +129,37 @@ def test_open_requests_of_a_network_are_limited(program: httpx.Client, client_fr
     assert_problem(refused, 429, "too_many_device_logins")
     assert "Retry-After" in refused.headers
     assert start(client_from(f"2001:db8:{uuid4().hex[:4]}:{uuid4().hex[:4]}::1"))["user_code"]
+
+
+def test_guessing_user_codes_is_throttled(
+    program: httpx.Client, client: httpx.Client, owner: Account, stranger: Account, services: Services
+) -> None:
+    code = start(program)["user_code"]
+    with time_machine.travel(clock.now(), tick=False):
+        # A code that the guesser started does not make room for more than the free attempts of an hour.
+        own = start(program)["user_code"]
+        guesses = [decide(client, stranger, "BCDF-GHJK") for _ in range(FREE_ATTEMPTS_PER_PAIR + 2)]
+        assert [guess.status_code for guess in guesses] == [404] * (FREE_ATTEMPTS_PER_PAIR + 1) + [429]
+        assert guesses[-1].headers["retry-after"] == "1"
+        for path in (code, own):
+            assert_problem(client.get(f"{API}/users/me/device-logins/{path}", headers=stranger.headers), 429, "too_many_attempts")
+        assert_problem(decide(client, stranger, code), 429, "too_many_attempts")
+        assert decide(client, owner, code).status_code == 204
+    with services.engine.connect() as connection:
+        query = text("SELECT subject FROM audit_event WHERE action = 'device_login.throttled'")
+        assert list(connection.execute(query).scalars()).count(f"user:{stranger.id}") == 1
+
+
+def test_successful_codes_do_not_reset_the_limit_of_guesses(program: httpx.Client, client: httpx.Client, stranger: Account) -> None:
+    own = start(program)["user_code"]
+    statuses = []
+    with time_machine.travel(clock.now(), tick=False):
+        for _ in range(FREE_ATTEMPTS_PER_ADDRESS // FREE_ATTEMPTS_PER_PAIR + 1):
+            statuses += [decide(client, stranger, "BCDF-GHJK").status_code for _ in range(FREE_ATTEMPTS_PER_PAIR)]
+            statuses.append(client.get(f"{API}/users/me/device-logins/{own}", headers=stranger.headers).status_code)
+
+    assert statuses[-1] == 429
+    assert statuses.count(404) == FREE_ATTEMPTS_PER_ADDRESS + 1
 
 
 def test_approval_and_denial_are_audited(program: httpx.Client, client: httpx.Client, owner: Account, services: Services) -> None:

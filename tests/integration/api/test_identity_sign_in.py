@@ -244,7 +244,10 @@ def test_config_lists_the_providers_without_their_settings(site: Site) -> None:
     config = site.browser().get(f"{API}/config").json()
 
     assert config["password_sign_in"] is True
-    assert config["sign_in_providers"] == [{"id": "trusted", "name": "Trusted"}, {"id": "other", "name": "Other"}]
+    assert config["sign_in_providers"] == [
+        {"id": "trusted", "name": "Trusted", "offers_sign_out": False},
+        {"id": "other", "name": "Other", "offers_sign_out": False},
+    ]
     assert CLIENT_ID not in json.dumps(config)
 
 
@@ -928,6 +931,45 @@ def test_closed_password_sign_in_refuses_every_use_of_a_password(site: Site, own
     # Sessions go on, and the providers still work.
     assert browser.get(ME, headers=owner.headers).status_code == 200
     bearer(sign_in(closed, closed.browser()))
+
+
+# Sign-out at the provider
+
+
+def sign_out_of(site: Site, **headers: str) -> str:
+    """Return where the sign-out at the first provider leads."""
+    response = site.browser().get("/sign-in/trusted", params={"purpose": "sign_out"}, headers=headers)
+    assert response.status_code == 303
+    assert response.headers.get_list("set-cookie") == []
+    return str(response.headers["location"])
+
+
+def test_sign_out_leads_to_the_provider_and_back_to_the_sign_in_page(site: Site) -> None:
+    endpoint = f"{site.provider.issuer}/end?tenant=1"
+    site.provider.discovery_changes = {"end_session_endpoint": endpoint}
+
+    location = sign_out_of(site.with_provider(offers_sign_out=True), **{"X-Forwarded-Host": "evil.example"})
+
+    assert location.startswith(f"{endpoint}&")
+    assert dict(parse_qsl(urlsplit(location).query)) == {
+        "tenant": "1",
+        "client_id": CLIENT_ID,
+        "post_logout_redirect_uri": f"{ORIGIN}/sign-in",
+    }
+
+
+@pytest.mark.parametrize("reason", ["not in the settings", "no endpoint", "not https", "another site"])
+def test_sign_out_that_is_not_possible_returns_to_the_app(site: Site, reason: str) -> None:
+    if reason != "no endpoint":
+        host = "http://provider.example" if reason == "not https" else site.provider.issuer
+        site.provider.discovery_changes = {"end_session_endpoint": f"{host}/end"}
+    site = site.with_provider(offers_sign_out=reason != "not in the settings")
+    headers = {"Sec-Fetch-Site": "cross-site"} if reason == "another site" else {}
+
+    location = sign_out_of(site, **headers)
+
+    error = {"not https": "&error=provider_unavailable", "another site": ""}.get(reason, "&error=no_provider_sign_out")
+    assert location == f"/sign-in#purpose=sign_in{error}"
 
 
 # Share links for users

@@ -64,7 +64,7 @@ def row_of(services: Services, file_id: str) -> File | None:
 
 def test_file_deleted_during_completion_stays_deleted(client: httpx.Client, settings: Settings, services: Services, owner: Account) -> None:
     file_id = put_file(client, owner)
-    slow = InterceptedApi(settings, services, "head", lambda: delete(services, owner, file_id))
+    slow = InterceptedApi(settings, services, "read_small", lambda: delete(services, owner, file_id))
 
     response = slow.send("POST", f"{FILES}/{file_id}/complete", owner)
 
@@ -75,7 +75,7 @@ def test_file_deleted_during_completion_stays_deleted(client: httpx.Client, sett
 def test_concurrent_completions_return_the_same_file(client: httpx.Client, settings: Settings, services: Services, owner: Account) -> None:
     file_id = put_file(client, owner)
     path = f"{FILES}/{file_id}/complete"
-    slow = InterceptedApi(settings, services, "head", lambda: complete(services, owner, file_id))
+    slow = InterceptedApi(settings, services, "read_small", lambda: complete(services, owner, file_id))
 
     response = slow.send("POST", path, owner)
 
@@ -92,7 +92,7 @@ def test_file_rejected_by_a_concurrent_request_is_refused(
         with services.unit_of_work() as session:
             session.query(File).filter(File.id == file_id).update({"status": FileStatus.REJECTED})
 
-    slow = InterceptedApi(settings, services, "head", reject)
+    slow = InterceptedApi(settings, services, "read_small", reject)
 
     assert_problem(slow.send("POST", f"{FILES}/{file_id}/complete", owner), 409, "upload_rejected")
     row = row_of(services, file_id)
@@ -127,7 +127,7 @@ def test_next_completion_deletes_a_rejected_object_that_remained(
     assert services.store.head(f"uploads/{file_id}") is None
 
 
-@pytest.mark.parametrize("method", ["head", "delete"])
+@pytest.mark.parametrize("method", ["read_small", "delete"])
 def test_slow_s3_does_not_hold_a_database_connection(
     client: httpx.Client, settings: Settings, services: Services, owner: Account, method: str
 ) -> None:
@@ -141,7 +141,7 @@ def test_slow_s3_does_not_hold_a_database_connection(
         assert can_return.wait(10)
 
     slow = InterceptedApi(settings, services, method, wait)
-    verb, path = ("POST", f"{FILES}/{file_id}/complete") if method == "head" else ("DELETE", f"{FILES}/{file_id}")
+    verb, path = ("POST", f"{FILES}/{file_id}/complete") if method == "read_small" else ("DELETE", f"{FILES}/{file_id}")
     with ThreadPoolExecutor(1) as thread:
         pending = thread.submit(slow.send, verb, path, owner)
         assert is_called.wait(10)

@@ -142,13 +142,13 @@ def test_receipt_without_a_declared_digest_has_the_checksum_of_s3(
 ) -> None:
     # S3 computes it for every object without another checksum; the emulator does not. The value is the check value of the algorithm.
     checksum = base64.b64encode(bytes.fromhex("ae8b14860a799888")).decode()
-    head = S3ObjectStore.head
+    read_small = S3ObjectStore.read_small
 
-    def with_checksum(store: S3ObjectStore, key: str) -> StoredObject | None:
-        stored = head(store, key)
-        return stored and replace(stored, crc64nvme=checksum)
+    def with_checksum(store: S3ObjectStore, key: str, max_bytes: int) -> tuple[StoredObject, bytes] | None:
+        found = read_small(store, key, max_bytes)
+        return found and (replace(found[0], crc64nvme=checksum), found[1])
 
-    monkeypatch.setattr(S3ObjectStore, "head", with_checksum)
+    monkeypatch.setattr(S3ObjectStore, "read_small", with_checksum)
     file = make_file(api, owner, b"123456789")
     log.seal()
     receipt, keys = receipt_of(api, owner, file).content, api.get(KEYS).text

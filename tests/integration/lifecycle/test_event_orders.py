@@ -1,17 +1,21 @@
 """S3 events that are repeated, shuffled, delayed or lost lead to the same result as events in order."""
 
+import hashlib
 import os
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
+from unittest.mock import Mock
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from lambda_app.handlers.object_created import complete_uploads
-from lambda_app.models import File, FileStatus, User
+from lambda_app.models import AuditEvent, File, FileStatus, User
+from lambda_app.services.files.upload_verification import SMALL_OBJECT_MAX_BYTES
 from tests.support.lifecycle import LONG_ENOUGH, Lifecycle, refused
 from tests.support.object_store import FakeObject
 from tests.support.s3_events import batch, eventbridge_message, s3_message
@@ -21,6 +25,7 @@ ORDERS = int(os.environ.get("LIFECYCLE_ORDERS", "2000"))
 LOST = 0.05
 DELAYED = 0.1
 BATCH = 10
+HELLO_SHA256 = hashlib.sha256(b"hello").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,74 @@ def test_only_failed_messages_are_redelivered(lifecycle: Lifecycle) -> None:
     assert down == {"batchItemFailures": [{"itemIdentifier": "message-0"}]}
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}, {"itemIdentifier": "message-3"}]}
     assert {lifecycle.status_of(file.id) for file in (first, second)} == {FileStatus.AVAILABLE}
+
+
+def test_unreadable_object_fails_alone(lifecycle: Lifecycle) -> None:
+    bucket = lifecycle.services.settings.s3_bucket_name
+    user = lifecycle.new_user()
+    files = [lifecycle.start(user) for _ in range(3)]
+    for file in files:
+        lifecycle.put(file)
+    lifecycle.objects.withheld.add(files[1].s3_key)
+
+    answer = complete_uploads(lifecycle.services, batch(*(s3_message(file.s3_key, bucket=bucket) for file in files)))
+    lifecycle.objects.withheld.clear()
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
+    assert [lifecycle.status_of(file.id) for file in files] == [FileStatus.AVAILABLE, FileStatus.PENDING, FileStatus.AVAILABLE]
+
+
+def test_batch_of_events_needs_two_statements_and_audits_each_file(lifecycle: Lifecycle) -> None:
+    bucket = lifecycle.services.settings.s3_bucket_name
+    user = lifecycle.new_user()
+    files = [lifecycle.start(user, sha256=HELLO_SHA256) for _ in range(BATCH)]
+    alone = lifecycle.start(user, sha256=HELLO_SHA256)
+    for file in [*files, alone]:
+        lifecycle.put(file)
+    lifecycle.complete(user, alone.id)
+    statements: list[str] = []
+
+    def record(*arguments: Any) -> None:
+        statements.append(arguments[2])
+
+    event.listen(lifecycle.services.engine, "before_cursor_execute", record)
+    answer = complete_uploads(lifecycle.services, batch(*(s3_message(file.s3_key, bucket=bucket) for file in files)))
+    event.remove(lifecycle.services.engine, "before_cursor_execute", record)
+
+    assert answer == {"batchItemFailures": []}
+    assert len(statements) == 2
+    with lifecycle.services.unit_of_work() as session:
+        query = select(AuditEvent.subject, AuditEvent.details).where(AuditEvent.action == "file.available")
+        events = {row.subject: row.details for row in session.execute(query)}
+    assert {lifecycle.status_of(file.id) for file in files} == {FileStatus.AVAILABLE}
+    assert [events[f"file:{file.id}"] for file in files] == [events[f"file:{alone.id}"]] * BATCH
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "calls", "detected"),
+    [
+        ("application/octet-stream", b"%PDF-1.7", ["head"], None),
+        ("image/png", b"%PDF-1.7", ["read_small"], "application/pdf"),
+        ("image/png", b"%PDF-1.7".ljust(SMALL_OBJECT_MAX_BYTES + 1), ["head", "read_start"], "application/pdf"),
+        ("image/png", b"", ["read_small"], None),
+    ],
+    ids=["generic", "small", "large", "empty"],
+)
+def test_event_reads_no_more_of_an_object_than_its_type_needs(
+    lifecycle: Lifecycle, content_type: str, body: bytes, calls: list[str], detected: str | None
+) -> None:
+    bucket = lifecycle.services.settings.s3_bucket_name
+    user = lifecycle.new_user()
+    file = lifecycle.start(user, body, content_type=content_type)
+    lifecycle.objects.objects[file.s3_key] = FakeObject(body, content_type, None)
+    store = Mock(wraps=lifecycle.objects)
+
+    complete_uploads(replace(lifecycle.services, store=store), batch(s3_message(file.s3_key, bucket=bucket)))
+
+    with lifecycle.services.unit_of_work() as session:
+        found = session.get_one(File, file.id)
+        assert (found.status, found.detected_content_type) == (FileStatus.AVAILABLE, detected)
+    assert [call[0] for call in store.method_calls] == calls
 
 
 def test_unrelated_messages_are_ignored(lifecycle: Lifecycle) -> None:

@@ -99,7 +99,7 @@ def deleted_during_its_multipart_completion(lifecycle: Lifecycle, user: User) ->
     file = lifecycle.start_parts(user, len(BODY))
     (part,) = lifecycle.upload(lambda uploads: uploads.sign_parts(user, file.id, [PartRequest(number=1)]))
     assert lifecycle.objects.put(part.request, BODY) == 200
-    store: Any = RacingStore(lifecycle.objects, "head", partial(delete_now, lifecycle, user, file.id))
+    store: Any = RacingStore(lifecycle.objects, "read_small", partial(delete_now, lifecycle, user, file.id))
     refused(partial(lifecycle.with_store(store).complete, user, file.id))
     lifecycle.objects.objects[file.s3_key] = FakeObject(BODY, "video/mp4", None)
     return part.request

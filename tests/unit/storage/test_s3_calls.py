@@ -121,9 +121,12 @@ def test_head_of_missing_object_returns_none_without_logging(caplog: pytest.LogC
     assert [record for record in caplog.records if record.name.startswith("lambda_app")] == []
 
 
-def test_forbidden_head_raises_unavailable_and_logs_the_required_permissions(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("read", [lambda store: store.head(KEY), lambda store: store.read_small(KEY, 10)], ids=["head", "get"])
+def test_forbidden_read_raises_unavailable_and_logs_the_required_permissions(
+    caplog: pytest.LogCaptureFixture, read: Callable[[S3ObjectStore], object]
+) -> None:
     with pytest.raises(ObjectWithheldError) as refused:
-        _responding(403).store.head(KEY)
+        read(_responding(403).store)
 
     assert refused.value.status == 503
     assert "s3:ListBucket" in caplog.text

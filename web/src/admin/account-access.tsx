@@ -77,7 +77,7 @@ export function showAccess(account: User): void {
           read={async () => (await accounts.ofUser.sessions(account.id)).items}
           keyOf={(session) => session.id}
           nameOf={sessionName}
-          detailOf={(session) => [session.network, s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))].filter(Boolean).join(" · ")}
+          detailOf={(session) => [session.network && s.settings.network(session.network), s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))].filter(Boolean).join(" · ")}
           isOpen={() => true}
           end={(session) => accounts.ofUser.endSession(account.id, session.id)}
         />

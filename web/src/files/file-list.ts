@@ -113,16 +113,22 @@ export function createFileList() {
     replace(file: FileInfo): void {
       items.value = items.value.map((other) => (other.id === file.id ? file : other));
     },
-    /** Put a file that has just arrived into a list that begins with the newest and has no filters. */
-    prepend(file: FileInfo): void {
+    /** Put files that have just arrived into a list that begins with the newest and has no filters. */
+    prepend(files: readonly FileInfo[]): void {
       if (Object.keys(filters).some((name) => name !== "sort" && name !== "status")) return;
       if (filters.sort !== undefined && filters.sort !== "-created") return;
-      if (knownIds.has(file.id)) return list.replace(file);
-      knownIds.add(file.id);
-      // Uploads do not end in the order in which they began.
-      const place = items.value.findIndex((other) => other.created_at <= file.created_at);
-      items.value = items.value.toSpliced(place < 0 ? items.value.length : place, 0, file);
-      changeTotal(1);
+      const added = files.filter(({ id }) => !knownIds.has(id));
+      for (const file of files) if (knownIds.has(file.id)) list.replace(file);
+      if (added.length === 0) return;
+      const listed = [...items.value];
+      for (const file of added) {
+        knownIds.add(file.id);
+        // Uploads do not end in the order in which they began.
+        const place = listed.findIndex((other) => other.created_at <= file.created_at);
+        listed.splice(place < 0 ? listed.length : place, 0, file);
+      }
+      items.value = listed;
+      changeTotal(added.length);
     },
     clear(): void {
       controller.abort();

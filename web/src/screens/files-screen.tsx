@@ -35,7 +35,7 @@ export function FilesScreen() {
       if (links.value === null) void loadLinks();
     });
   }, [key]);
-  useEffect(() => onUploaded((file) => fileList.prepend(file)), []);
+  useEffect(() => onUploaded((files) => fileList.prepend(files)), []);
   useListKeys();
 
   const files = fileList.items.value;

@@ -4,21 +4,27 @@ import { isApiError } from "@we-upload/client";
 import { useEffect, useState } from "preact/hooks";
 import { t } from "../core/language";
 import { codeText, problemText } from "../core/problems";
+import { readPreference, writePreference } from "../core/preferences";
 import { nextPath } from "../core/router";
 import { s } from "../core/screen-texts";
 import { serverConfig } from "../core/server-config";
 import { enter } from "../core/session";
 import { identities, takeReturn } from "../settings/sign-in-methods";
-import { Field, FieldError } from "../ui/controls";
+import { Field, FieldError, Note } from "../ui/controls";
 import { showDialog } from "../ui/dialog-host";
 import { FormDialog, textOf } from "../ui/form-dialog";
 
-/** The screen to show after the sign-in, for this tab. */
+/** The screen to show after the sign-in, for this tab. The provider of the last sign-in is remembered, to offer the sign-out there. */
 const NEXT = "we-upload.next";
 
 export function SignInProviders() {
   const [isBusy, setBusy] = useState(false);
   const [error, setError] = useState<string | null>(null);
+  const [last, setLast] = useState(() => readPreference("provider"));
+  const forget = () => {
+    writePreference("provider", null);
+    setLast(null);
+  };
   useEffect(() => {
     const next = sessionStorage.getItem(NEXT);
     const back = takeReturn(`/sign-in${next === null ? "" : `?next=${encodeURIComponent(next)}`}`);
@@ -36,10 +42,20 @@ export function SignInProviders() {
       })
       .finally(() => setBusy(false));
   }, []);
+  const start = (provider: string) => {
+    sessionStorage.setItem(NEXT, nextPath());
+    writePreference("provider", provider);
+  };
+  const left = serverConfig.value?.sign_in_providers.find((provider) => provider.id === last && provider.offers_sign_out);
   return (
     <div class="stack" aria-busy={isBusy}>
+      {left && !isBusy && (
+        <Note>
+          {s.identity.stillSignedIn(left.name)} <a href={identities.signOutUrl(left.id)} onClick={forget}>{s.identity.signOutThere}</a>
+        </Note>
+      )}
       {serverConfig.value?.sign_in_providers.map((provider) => (
-        <a key={provider.id} class="btn big block" href={identities.startUrl(provider.id)} onClick={() => sessionStorage.setItem(NEXT, nextPath())}>
+        <a key={provider.id} class="btn big block" href={identities.startUrl(provider.id)} onClick={() => start(provider.id)}>
           {s.identity.continueWith(provider.name)}
         </a>
       ))}

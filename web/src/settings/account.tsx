@@ -41,7 +41,7 @@ export function ProfileName() {
     showToast(s.share.saved);
   });
   return (
-    <form class="card pad stack" ref={form} onSubmit={onSubmit} key={account?.updated_at}>
+    <form class="card pad stack" ref={form} onSubmit={onSubmit} key={`${account?.display_name} ${account?.shows_name_on_links}`}>
       <div class="form2">
         <Field label={s.settings.name} name="display_name" maxLength={100} defaultValue={account?.display_name ?? ""} autoComplete="name" dir="auto" hint={s.settings.nameHint} />
       </div>

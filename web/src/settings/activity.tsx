@@ -38,7 +38,7 @@ export function Activity() {
                   <span class="grow">
                     <span class="strong">{eventSentence(event.action)}</span>
                     <span class="two wrapit">
-                      {[event.subject_name, event.is_own ? "" : s.leaving.activity.byOthers, event.network].filter(Boolean).map((part) => `${part} · `)}
+                      {[event.subject_name, event.is_own ? "" : s.leaving.activity.byOthers, event.network && s.settings.network(event.network)].filter(Boolean).map((part) => `${part} · `)}
                       <span class="mono">{event.action}</span>
                     </span>
                   </span>

@@ -10,6 +10,7 @@ import { showToast } from "../core/toasts";
 import { Switch } from "../ui/choices";
 import { Note } from "../ui/controls";
 import { Loaded, useLoaded } from "../ui/data-table";
+import { MailFormat } from "./mail-format";
 import { notificationSettings } from "./notification-store";
 import { Section } from "./section";
 
@@ -42,6 +43,7 @@ export function Notifications() {
               <NotificationSwitch key={kind} kind={kind} isOn={settings[kind]} onChange={(isOn) => void change(kind, isOn)} />
             ))}
             <p class="hint">{s.notify.text}</p>
+            <MailFormat />
           </div>
         )}
       </Loaded>

@@ -70,7 +70,7 @@ export function Sessions() {
                   <span class="grow">
                     <span class="strong">{name}</span>
                     <span class="two wrapit">
-                      {[session.network, session.is_current ? s.settings.since(fmt.moment(new Date(session.created_at))) : s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))]
+                      {[session.network && s.settings.network(session.network), session.is_current ? s.settings.since(fmt.moment(new Date(session.created_at))) : s.settings.lastUsed(fmt.moment(new Date(session.last_used_at)))]
                         .filter(Boolean)
                         .join(" · ")}
                     </span>
@@ -92,6 +92,7 @@ export function Sessions() {
           </ul>
         )}
       </Loaded>
+      <p class="hint">{s.settings.networkHint}</p>
       <div class="row wrap">
         <button type="button" class="btn" onClick={() => void signOut()}>
           <Icon name="out" />

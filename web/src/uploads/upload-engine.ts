@@ -1,6 +1,6 @@
 /** The uploader of the signed-in account, and its state as signals. */
 
-import { createUploader, type UploadItem, type Uploader, type UploadSource, type UploadTotals } from "@we-upload/client";
+import { createUploader, type FileInfo, type UploadItem, type Uploader, type UploadSource, type UploadTotals } from "@we-upload/client";
 import { signal } from "@preact/signals";
 import { api } from "../core/api";
 import { writePreference } from "../core/preferences";
@@ -18,6 +18,8 @@ import { u } from "./upload-texts";
 
 const USAGE_DELAY_MS = 1500;
 const STATUS_INTERVAL_MS = 5000;
+/** Thousands of files change several times each; the page is drawn at most this often for them. */
+const SHOW_INTERVAL_MS = 100;
 
 export const uploads = signal<readonly UploadItem[]>([]);
 /** What happened last, for screen readers. */
@@ -27,6 +29,10 @@ let uploader: Uploader | null = null;
 let usageTimer: ReturnType<typeof setTimeout> | undefined;
 let statusAt = 0;
 let failedBefore = 0;
+let showTimer: ReturnType<typeof setTimeout> | undefined;
+let shownAt = 0;
+let arrived: FileInfo[] = [];
+let isUnfinished: boolean | null = null;
 
 /** Say how far all uploads are: failures and the end at once, the rest at most every five seconds. */
 function announce(totals: UploadTotals): void {
@@ -38,11 +44,21 @@ function announce(totals: UploadTotals): void {
 }
 
 function show(current: Uploader): void {
-  uploads.value = [...current.items];
-  uploadTotals.value = current.totals;
+  clearTimeout(showTimer);
+  showTimer = undefined;
+  // The account has signed out meanwhile.
+  if (current !== uploader) return;
+  shownAt = performance.now();
+  const { totals } = current;
+  uploads.value = current.items;
+  uploadTotals.value = totals;
   trayView.value = Tray;
-  const { activeCount, pausedCount } = current.totals;
-  writePreference("unfinished-uploads", activeCount + pausedCount > 0 ? "yes" : null);
+  announce(totals);
+  if (arrived.length > 0) reportUploaded(arrived);
+  arrived = [];
+  const isLeft = totals.activeCount + totals.pausedCount > 0;
+  if (isLeft !== isUnfinished) writePreference("unfinished-uploads", isLeft ? "yes" : null);
+  isUnfinished = isLeft;
 }
 
 /** Return the uploader of an account. The first call also finds the unfinished uploads of an earlier page load. */
@@ -50,10 +66,9 @@ export function startUploader(accountId: string): Uploader {
   if (uploader !== null) return uploader;
   const started = createUploader(api, { createWorker: createHashWorker, scope: accountId });
   uploader = started;
-  started.subscribe(({ changed, totals }) => {
-    show(started);
-    announce(totals);
-    for (const { state, file } of changed) if (state === "verified" && file !== null) reportUploaded(file);
+  started.subscribe(({ changed }) => {
+    for (const { state, file } of changed) if (state === "verified" && file !== null) arrived.push(file);
+    showTimer ??= setTimeout(() => show(started), Math.max(0, shownAt + SHOW_INTERVAL_MS - performance.now()));
     if (changed.some(({ state }) => state === "verified" || state === "cancelled" || state === "failed")) {
       usageTimer ??= setTimeout(() => {
         usageTimer = undefined;
@@ -73,6 +88,8 @@ export function stopUploader(): void {
   uploader?.close();
   uploader = null;
   uploads.value = [];
+  arrived = [];
+  isUnfinished = null;
 }
 
 /** Ask for the file of an upload that was restored after a reload. */

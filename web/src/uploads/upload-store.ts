@@ -18,16 +18,16 @@ export const isTrayFolded = signal(false);
 export const uploadTotals = signal<UploadTotals | null>(null);
 export const isUploading = computed(() => (uploadTotals.value?.activeCount ?? 0) > 0);
 
-const fileListeners = new Set<(file: FileInfo) => void>();
+const fileListeners = new Set<(files: readonly FileInfo[]) => void>();
 
-/** Call back for each file that has arrived and was verified. Returns a function that ends it. */
-export function onUploaded(listener: (file: FileInfo) => void): () => void {
+/** Call back with files that have arrived and were verified. Returns a function that ends it. */
+export function onUploaded(listener: (files: readonly FileInfo[]) => void): () => void {
   fileListeners.add(listener);
   return () => fileListeners.delete(listener);
 }
 
-export function reportUploaded(file: FileInfo): void {
-  for (const listener of fileListeners) listener(file);
+export function reportUploaded(files: readonly FileInfo[]): void {
+  for (const listener of fileListeners) listener(files);
 }
 
 let engine: Engine | null = null;

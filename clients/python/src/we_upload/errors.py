@@ -18,6 +18,8 @@ ADVICE = {
     "too_many_attempts": "Wait before you try again.",
     "link_not_found": "Check the link. It may have expired, been revoked, or reached its download limit.",
     "file_request_not_found": "Check the link. It may have expired or been revoked.",
+    "file_not_available": "Its upload is not finished, or it is in the trash: we-upload ls --status trashed",
+    "files_not_available": "The upload of some is not finished, or they are in the trash: we-upload ls --status trashed",
     "file_request_full": "Request a new link from its owner.",
     "share_password_required": "Enter the password of the link: --password",
     "wrong_share_password": "Check the password of the link.",

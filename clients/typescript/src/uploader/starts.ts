@@ -7,6 +7,8 @@ import type { UploadCalls } from "./types.js";
 /** Larger files are started alone; the request that starts them is a small part of their upload. */
 export const BATCHED_MAX_BYTES = 1024 ** 2;
 const BATCH_MAX_FILES = 100;
+/** Files in one request, from which on they are not completed one by one. */
+const MANY_FILES = 10;
 /** How long a file waits for others that were announced. */
 const WAIT_MAX_MS = 5_000;
 
@@ -67,6 +69,11 @@ export class UploadStarts {
     return this.batches.has(key);
   }
 
+  /** Whether the upload was started with so many others that the events of the store are worth waiting for. */
+  isOneOfMany(key: string): boolean {
+    return (this.batches.get(key)?.size ?? 0) >= MANY_FILES;
+  }
+
   /** Whether a request with this upload was sent. */
   mayBeStarted(key: string): boolean {
     return this.alone.has(key) || this.batches.has(key);
@@ -109,6 +116,10 @@ class Batch {
     private readonly members: readonly Member[],
     private readonly key: string,
   ) {}
+
+  get size(): number {
+    return this.members.length;
+  }
 
   /** Return the result of a member. A second call for the same member repeats the request, which signs the same files again. */
   async take(memberKey: string): Promise<api.FileUpload> {

@@ -44,9 +44,38 @@ export function indexedDbStateStore(factory: IDBFactory = indexedDB): UploadStat
     });
   }
 
-  const remove = async (id: string) => {
-    await run("readwrite", (store) => store.delete(id));
-  };
+  let last: Promise<unknown> = Promise.resolve();
+  let next: { readonly changes: ((store: IDBObjectStore) => void)[]; readonly written: Promise<void> } | null = null;
+
+  /** Change a record. Changes that are made while others are written are written together: of many small files there are thousands. */
+  function change(act: (store: IDBObjectStore) => unknown): Promise<void> {
+    if (next === null) {
+      const changes: ((store: IDBObjectStore) => void)[] = [];
+      const written = last.then(async () => {
+        next = null;
+        await run("readwrite", (store) => {
+          for (const each of changes) each(store);
+          return store.count();
+        });
+      });
+      next = { changes, written };
+      last = written.catch(() => undefined);
+    }
+    const { changes, written } = next;
+    return new Promise((resolve, reject) => {
+      changes.push((store) => {
+        try {
+          act(store);
+        } catch (error) {
+          // A record that cannot be copied, which is no reason to lose the others.
+          reject(error);
+        }
+      });
+      written.then(resolve, reject);
+    });
+  }
+
+  const remove = (id: string) => change((store) => store.delete(id));
   return {
     async list(scope) {
       const records = (await run("readonly", (store) => store.getAll())) as UploadRecord[];
@@ -54,9 +83,7 @@ export function indexedDbStateStore(factory: IDBFactory = indexedDB): UploadStat
       await Promise.all(records.filter((record) => record.addedAt < oldest).map((record) => remove(record.id)));
       return records.filter((record) => record.scope === scope && record.addedAt >= oldest).sort((a, b) => a.addedAt - b.addedAt);
     },
-    async put(record) {
-      await run("readwrite", (store) => store.put(record));
-    },
+    put: (record) => change((store) => store.put(record)),
     delete: remove,
   };
 }

@@ -3,6 +3,7 @@
 import type * as api from "../api-types.js";
 import { ApiError } from "../errors.js";
 import { isEnded, toFailure } from "./failure.js";
+import type { UploadArrivals } from "./arrivals.js";
 import type { LanePool } from "./lanes.js";
 import { sendMissingParts, type PartsJob } from "./parts.js";
 import { SentBytes, SpeedMeter } from "./progress.js";
@@ -19,6 +20,7 @@ export interface TaskContext {
   readonly transport: Transport;
   readonly pool: LanePool;
   readonly starts: UploadStarts;
+  readonly arrivals: UploadArrivals;
   /** Cancellations in progress. They free quota. */
   readonly cancellations: Set<Promise<void>>;
   readonly lanes: { readonly start: number; readonly max: number };
@@ -30,6 +32,8 @@ export interface TaskContext {
   readonly forget: (id: string) => Promise<void>;
   readonly onChange: (task: UploadTask, kind: "state" | "progress") => void;
   readonly onSent: (bytes: number) => void;
+  /** A small file was sent, or its run has ended: the next one may begin. */
+  readonly onSmallSent: (task: UploadTask) => void;
 }
 
 /** The user stopped the upload, or the uploader was closed. */
@@ -230,7 +234,8 @@ export class UploadTask {
 
   private async upload(signal: AbortSignal): Promise<void> {
     if (this.file === null) throw new Error("the file was not attached");
-    await requireUnchanged(this.file, this.kept);
+    // The digest of a small file is computed from what it is now, and declared.
+    if (!this.isSmall) await requireUnchanged(this.file, this.kept);
     await this.context.keep(this.record);
     this.stored = this.kept.isMultipart ? await this.sendInParts(this.file, signal) : await this.sendWhole(this.file, signal);
     this.sent.restart(this.kept.sizeBytes);
@@ -407,6 +412,12 @@ export class UploadTask {
   private async complete(file: Blob, completion: api.UploadCompletion, signal: AbortSignal): Promise<api.FileInfo> {
     await requireUnchanged(file, this.kept);
     this.enter("checking", signal);
+    if (this.isSmall) {
+      this.context.onSmallSent(this);
+      const isWaiting = this.context.starts.isOneOfMany(this.idempotencyKey);
+      const arrived = isWaiting ? await this.context.arrivals.wait(this.requireId(), signal) : null;
+      if (arrived !== null) return arrived;
+    }
     return retryCall(this.policy, signal, async () => {
       // Of many small files, only some are completed at once.
       const release = this.isSmall ? await this.context.pool.acquire(signal) : () => {};

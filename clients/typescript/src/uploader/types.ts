@@ -10,6 +10,10 @@ export interface UploadCalls {
   startUpload(body: api.FileCreate, options?: CreateOptions): Promise<api.FileUpload>;
   /** Starts up to 100 uploads, with one result for each, in the same order. Without it, each file is started alone. */
   startUploads?(body: api.UploadBatch, options?: CreateOptions): Promise<readonly api.StartedUpload[]>;
+  /** The states of up to 100 files. With `listByIds`, many small files are verified by the events of the store. */
+  listStates?(fileIds: readonly string[], options?: CallOptions): Promise<readonly api.FileState[]>;
+  /** Up to 100 of the caller's files, in any order. */
+  listByIds?(fileIds: readonly string[], options?: CallOptions): Promise<readonly api.FileInfo[]>;
   startMultipart(body: api.MultipartCreate, options?: CreateOptions): Promise<api.MultipartUpload>;
   signParts(fileId: string, parts: readonly api.PartRequest[], options?: CallOptions): Promise<readonly api.SignedPart[]>;
   listParts(fileId: string, options?: CallOptions): Promise<api.UploadedParts>;

@@ -2,6 +2,7 @@
 
 import type { Http } from "../http.js";
 import { defaultLocks } from "../session.js";
+import { UploadArrivals } from "./arrivals.js";
 import { UploadClaims } from "./claims.js";
 import { createWorkerHasher } from "./worker-hasher.js";
 import { differentFile } from "./failure.js";
@@ -21,7 +22,7 @@ export const SINGLE_MAX_BYTES = 64 * 1024 ** 2;
 /** Speeds fall while nothing is sent, so listeners are notified again. */
 const IDLE_EVENT_MS = 1000;
 
-/** Small files in progress. More are begun when half of them have ended, so that many are started together. */
+/** Small files that are being sent. More are begun when half of them were sent, so that many are started together. */
 const SMALL_FILES_MAX = 100;
 
 export function createUploader(client: { readonly files: UploadCalls; readonly http?: Http }, options: UploaderOptions): Uploader {
@@ -46,6 +47,7 @@ export function createUploader(client: { readonly files: UploadCalls; readonly h
     transport: options.transport ?? defaultTransport(),
     pool: new LanePool(options.lanesMax ?? 12),
     starts: new UploadStarts(calls, randomId),
+    arrivals: new UploadArrivals(calls),
     cancellations: new Set(),
     lanes: { start: options.lanes?.start ?? 4, max: lanesMax },
     triesMax: options.triesMax ?? 8,
@@ -66,12 +68,15 @@ export function createUploader(client: { readonly files: UploadCalls; readonly h
       events.announce(task, kind);
     },
     onSent: (bytes) => meter.add(bytes),
+    onSmallSent(task) {
+      if (smallTasks.delete(task)) schedule();
+    },
   };
 
   let idleTimer: ReturnType<typeof setInterval> | null = null;
 
   function watchSpeed(): void {
-    const isActive = activeCount + smallCount > 0 && !isClosed;
+    const isActive = activeCount + smallTasks.size > 0 && !isClosed;
     if (isActive && idleTimer === null) {
       idleTimer = setInterval(() => {
         for (const task of tasks.values()) {
@@ -97,24 +102,24 @@ export function createUploader(client: { readonly files: UploadCalls; readonly h
 
   const queue = new Set<UploadTask>();
   let activeCount = 0;
-  let smallCount = 0;
+  const smallTasks = new Set<UploadTask>();
 
   function enqueue(task: UploadTask): void {
     if (task.state === "waiting" && !task.isActive && !task.needsFile) queue.add(task);
   }
 
   function schedule(): void {
-    const takesSmall = smallCount <= SMALL_FILES_MAX / 2;
+    const takesSmall = smallTasks.size <= SMALL_FILES_MAX / 2;
     for (const task of queue) {
-      const canStartSmall = takesSmall && smallCount < SMALL_FILES_MAX;
+      const canStartSmall = takesSmall && smallTasks.size < SMALL_FILES_MAX;
       if (isClosed || (activeCount >= filesMax && !canStartSmall)) break;
       if (task.isSmall ? !canStartSmall : activeCount >= filesMax) continue;
       queue.delete(task);
       if (task.state !== "waiting") continue;
-      if (task.isSmall) smallCount++;
+      if (task.isSmall) smallTasks.add(task);
       else activeCount++;
       void task.start().then(() => {
-        if (task.isSmall) smallCount--;
+        if (task.isSmall) smallTasks.delete(task);
         else activeCount--;
         // Paused and resumed while its requests were ending: it waits for the next run.
         enqueue(task);
@@ -289,7 +294,7 @@ function isMatch(task: UploadTask, file: Blob, relativePath: string | null): boo
   }
 }
 
-/** Return the calls, with the one that starts many files where the client can make it. */
+/** Return the calls, with those about many files where the client can make them. */
 function withBatches({ files, http }: { readonly files: UploadCalls; readonly http?: Http }): UploadCalls {
   if (files.startUploads !== undefined || http === undefined) return files;
   return {
@@ -298,6 +303,8 @@ function withBatches({ files, http }: { readonly files: UploadCalls; readonly ht
       const headers = { "Idempotency-Key": options.idempotencyKey };
       return (await http.call("post", "/api/v1/files/uploads", { body, headers, signal: options.signal })).results;
     },
+    listStates: async (fileIds) => (await http.call("post", "/api/v1/files/status", { body: { file_ids: [...fileIds] } })).files,
+    listByIds: async (fileIds) => (await http.page("/api/v1/files", { query: { ids: [...fileIds], limit: fileIds.length } })).items,
   };
 }
 

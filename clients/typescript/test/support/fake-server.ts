@@ -40,6 +40,9 @@ export class FakeServer {
   putsMax = 0;
   /** How long the store takes for one request. */
   putMs = 0;
+  /** After this time, an event of the store completes a file that was sent by one request; null for a server without events. */
+  eventMs: number | null = null;
+  isEventLost: (filename: string) => boolean = () => false;
   accessTokens = new Set<string>();
   refreshToken = "";
   hasSessionCookie = false;
@@ -116,6 +119,14 @@ export class FakeServer {
       return problem(401, "not_authenticated");
     if (route === "GET /users/me") return json(200, { id: "u1", email: "ada@example.com" });
     if (route === "POST /files/uploads") return this.declareMany(request, body["files"] as Record<string, unknown>[]);
+    if (route === "POST /files/status") {
+      const state = (id: string) => ({ id, status: this.files.get(id)?.status ?? "not_found" });
+      return json(200, { files: (body["file_ids"] as string[]).map(state) });
+    }
+    if (route === "GET /files") {
+      const files = request.query.getAll("ids").flatMap((id) => this.files.get(id) ?? []);
+      return json(200, files.map(({ id, filename, size_bytes, status }) => ({ id, filename, size_bytes, status })));
+    }
     if (route === "POST /files/upload" || route === "POST /files/multipart") return this.declare(request, body);
     const [, id = "", action = ""] = /^\/api\/v1\/files\/([^/]+)\/?(\w*)$/.exec(path) ?? [];
     const file = this.files.get(id);
@@ -223,7 +234,10 @@ export class FakeServer {
     if (number !== undefined) file.parts.set(Number(number), bytes);
     else if (file.object !== null) return storeError(412, "PreconditionFailed");
     else if (file.sha256 !== null && file.sha256 !== sha256(bytes)) return storeError(400, "BadDigest");
-    else file.object = bytes;
+    else {
+      file.object = bytes;
+      if (this.eventMs !== null && !this.isEventLost(file.filename)) setTimeout(() => void this.complete(file, {}), this.eventMs);
+    }
     return new Response(null, { status: 200 });
   }
 

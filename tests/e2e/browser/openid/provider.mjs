@@ -1,14 +1,15 @@
-// A certified OpenID provider for tests: node provider.mjs <port> <redirect URI>. Everyone can sign in with any address and any password.
+// A certified OpenID provider for tests: node provider.mjs <port> <redirect URI> <redirect URI after a sign-out>. Everyone can sign in with any address and any password.
 
 import { Provider } from "oidc-provider";
 
-const [port, redirectUri] = process.argv.slice(2);
+const [port, redirectUri, signedOutUri] = process.argv.slice(2);
 const provider = new Provider(`http://localhost:${port}`, {
   clients: [
     {
       client_id: "we-upload",
       client_secret: "client-secret-of-the-tests",
       redirect_uris: [redirectUri],
+      post_logout_redirect_uris: [signedOutUri],
       grant_types: ["authorization_code"],
       response_types: ["code"],
     },

@@ -16,19 +16,22 @@ from we_upload.models import User
 from we_upload.session import Session, Token, Tokens, start_device_login, wait_for_approval
 
 CLIENT_NAME_MAX = 100
+API_KEY_PREFIX = "wup_"
 
 
 def log_in(options: Any) -> None:
     """Sign in and store the credentials."""
+    if API_KEY_PREFIX in ((options.api_key or "")[:4], (options.url or "")[:4]) or (options.api_key and options.url):
+        raise UsageError("Other users of this computer can see the arguments of a command. Send the API key on standard input.")
     store = CredentialStore()
-    url = options.url or options.server or os.environ.get("WE_UPLOAD_URL") or next(iter(store.servers()), None)
+    url = options.url or options.api_key or options.server or os.environ.get("WE_UPLOAD_URL") or next(iter(store.servers()), None)
     url = url or _enter("Server (such as https://files.example.com): ")
     client = anonymous(url)
     server = client.api.base_url
     if server.startswith("http://") and urlsplit(server).hostname not in ("localhost", "127.0.0.1", "::1"):
         say(f"Warning: the connection to {server} is not encrypted. Others in the network can read your password.")
     email = options.email
-    if not email and not options.api_key:
+    if not email and options.api_key is None:
         tokens = _approved_in_browser(client, opens=not options.no_browser) if sys.stdin.isatty() else None
         if tokens is not None:
             client.api.credentials = Session(client.api, tokens)
@@ -114,4 +117,7 @@ def _enter(prompt: str) -> str:
 def _secret(prompt: str) -> str:
     if sys.stdin.isatty():
         return enter_password(is_new=False, prompt=prompt)
-    return sys.stdin.readline().rstrip("\n")
+    secret = sys.stdin.readline().rstrip("\n")
+    if not secret:
+        raise UsageError(f"{prompt.strip(' :')}: standard input is empty; send it as a line of standard input.")
+    return secret

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from we_upload.cli.output import Display, UsageError, print_json, print_lines, printable, say
 from we_upload.cli.parser import exit_status
 from we_upload.cli.store import account, anonymous, open_journal, optional_account
-from we_upload.cli.values import enter_password, read_password
+from we_upload.cli.values import enter_password, is_id, read_password
 from we_upload.client import Client, OwnOrigin
-from we_upload.errors import NotAllowedError, UploadError
+from we_upload.errors import NotAllowedError, NotSignedInError, UploadError
 from we_upload.links import ShareLink
 from we_upload.progress import Progress
 from we_upload.retries import TRIES_MAX
@@ -23,7 +23,6 @@ from we_upload.transfer.downloads import DownloadItem
 STDOUT = "-"
 NAME_MAX_BYTES = 230
 """File systems allow 255 bytes; the partial file has a longer name than the file, and files of the same name get a number."""
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _UNSAFE = re.compile(
     '[<>:"|?*\\\\/\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]'
     if sys.platform == "win32"
@@ -65,14 +64,15 @@ def down(options: Any) -> int:
     else:
         print_lines([str(result.item.target) for result in results if not result.error])
     for result in failures:
-        say(printable(f"{result.item.target}: {result.error.message if result.error else ''}"))
+        message = result.error.message if result.error else ""
+        say(printable(f"{result.item.target}: {message.removeprefix(f'{result.item.target}: ')}"))
     return exit_status(failures[0].error) if failures and failures[0].error else 0
 
 
 def _find(options: Any) -> tuple[Client, list[DownloadItem]]:
     """Return the files, with their names as targets."""
     what = options.what
-    if _UUID.fullmatch(what):
+    if is_id(what):
         client = account(options).client
         file = client.file(what)
         return client, [DownloadItem(OwnOrigin(client.api, file.id), Path(local_name(file.filename)), file.size_bytes, file.sha256)]
@@ -109,9 +109,20 @@ def open_link(url: str, options: Any) -> tuple[Client, ShareLink]:
         server, _ = split_link(url, "s")
     except ValueError as error:
         raise UsageError(f"{error}.") from None
-    client = optional_account(options, server)
-    link = client.share_link(url)
     password = read_password(options, is_new=False)
+    client = optional_account(options, server)
+    try:
+        return client, _entered(client, url, password)
+    except NotSignedInError:
+        if client.api.credentials is None:
+            raise
+    # The sign-in has ended, but most links need none.
+    client = anonymous(server)
+    return client, _entered(client, url, password)
+
+
+def _entered(client: Client, url: str, password: str | None) -> ShareLink:
+    link = client.share_link(url)
     if password is None:
         try:
             link.open()
@@ -121,7 +132,7 @@ def open_link(url: str, options: Any) -> tuple[Client, ShareLink]:
             password = enter_password(is_new=False)
     if password is not None:
         link.enter_password(password)
-    return client, link
+    return link
 
 
 def local_name(name: str) -> str:

@@ -7,6 +7,7 @@ from we_upload.cli.downloading import open_link
 from we_upload.cli.output import UsageError, print_json, print_lines, printable, say
 from we_upload.cli.parser import exit_status
 from we_upload.cli.store import account
+from we_upload.cli.values import require_ids
 from we_upload.errors import NotSignedInError, ProblemError
 
 
@@ -39,6 +40,7 @@ def ls(options: Any) -> None:
 
 def rm(options: Any) -> int:
     """Move files to the trash, or delete them."""
+    require_ids(options.ids)
     status, removed = 0, []
     with account(options).client as client:
         for file_id in options.ids:

@@ -9,6 +9,8 @@ from typing import NoReturn
 
 from we_upload.cli.parser import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE, build_parser, exit_status
 
+KEY_ADVICE = "Check WE_UPLOAD_API_KEY: the key may be wrong, revoked or expired."
+
 
 def run() -> NoReturn:
     """Run the command of this process."""
@@ -31,15 +33,16 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_USAGE
     module, _, function = str(options.runs).partition(":")
     from we_upload.cli.output import UsageError
-    from we_upload.errors import UploadError
+    from we_upload.errors import NotSignedInError, UploadError
 
     try:
         return int(getattr(import_module(f"we_upload.cli.{module}"), function)(options) or 0)
     except UsageError as error:
         _complain(options.command, str(error), None)
-        return EXIT_USAGE
+        return error.status
     except UploadError as error:
-        _complain(options.command, error.message, error.advice)
+        is_key = isinstance(error, NotSignedInError) and os.environ.get("WE_UPLOAD_API_KEY")
+        _complain(options.command, error.message, KEY_ADVICE if is_key else error.advice)
         return exit_status(error)
     except BrokenPipeError:
         raise

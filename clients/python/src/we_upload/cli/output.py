@@ -8,6 +8,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+from we_upload.cli.parser import EXIT_NOT_SIGNED_IN, EXIT_USAGE
 from we_upload.progress import Progress, State, Transfer
 
 REFRESH_SECONDS = 0.15
@@ -18,6 +19,14 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 class UsageError(Exception):
     """The command line or its input is not usable; the message tells what to change."""
+
+    status = EXIT_USAGE
+
+
+class NoCredentialsError(UsageError):
+    """The user has not signed in to the server."""
+
+    status = EXIT_NOT_SIGNED_IN
 
 
 def size_text(count: float) -> str:

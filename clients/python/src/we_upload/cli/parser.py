@@ -38,6 +38,8 @@ def exit_status(error: Exception) -> int:
         ((errors.DigestMismatchError, errors.FileChangedError), EXIT_MISMATCH),
         ((errors.CancelledError,), EXIT_INTERRUPTED),
     ]
+    if getattr(error, "code", "") == "file_request_full":
+        return EXIT_LIMIT
     return next((status for kinds, status in statuses if isinstance(error, kinds)), EXIT_FAILURE)
 
 
@@ -96,7 +98,8 @@ def _add_account_commands(commands: Any) -> None:
     way = login.add_mutually_exclusive_group()
     way.add_argument("--email", metavar="ADDRESS", help="sign in with this address and a password")
     login.add_argument("--no-browser", action="store_true", help="only print the address for the browser")
-    way.add_argument("--api-key", action="store_true", help="sign in with an API key (scopes files:read, files:write, shares)")
+    # A key after the option is refused with an explanation. What follows it may also be the URL.
+    way.add_argument("--api-key", nargs="?", const="", help="sign in with an API key (scopes files:read, files:write, shares)", metavar="")
     _command(commands, "logout", "account:log_out", "sign out and delete the stored credentials")
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from we_upload.cli.output import print_json, print_lines, say
 from we_upload.cli.store import account
-from we_upload.cli.values import parse_expiry, parse_size, read_password
+from we_upload.cli.values import parse_expiry, parse_size, read_password, require_ids
 from we_upload.errors import NotFoundError
 from we_upload.models import FileRequest, Share
 
@@ -25,6 +25,7 @@ def share_options(options: Any) -> dict[str, Any]:
 
 def share(options: Any) -> None:
     """Create a link to files."""
+    require_ids(options.ids)
     rules = share_options(options)
     with account(options).client as client:
         made = client.share(options.ids, **rules)
@@ -36,6 +37,7 @@ def share(options: Any) -> None:
 
 def links(options: Any) -> None:
     """List links and file requests, or close one."""
+    require_ids([options.revoke] if options.revoke else [])
     with account(options).client as client:
         if options.revoke:
             try:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from we_upload.cli.output import UsageError, say
+from we_upload.cli.output import NoCredentialsError, UsageError, say
 from we_upload.client import Client
 from we_upload.http import normalise_server
 from we_upload.journal import Journal
@@ -164,7 +164,7 @@ def prepare_transfer(client: Client) -> None:
 
 
 def account(options: Any) -> Account:
-    """Return the client of the signed-in account. Raises UsageError if there is none."""
+    """Return the client of the signed-in account. Raises NoCredentialsError if there is none."""
     key, url = os.environ.get("WE_UPLOAD_API_KEY"), options.server or os.environ.get("WE_UPLOAD_URL")
     if key:
         if not url:
@@ -175,11 +175,11 @@ def account(options: Any) -> Account:
     store = CredentialStore()
     servers = store.servers()
     if not url and not servers:
-        raise UsageError("You are not signed in. Run: we-upload login https://files.example.com")
+        raise NoCredentialsError("You are not signed in. Run: we-upload login https://files.example.com")
     client = anonymous(url or servers[0])
     record = store.load(client.api.base_url)
     if record is None:
-        raise UsageError(f"You are not signed in to {client.api.base_url}. Run: we-upload login {client.api.base_url}")
+        raise NoCredentialsError(f"You are not signed in to {client.api.base_url}. Run: we-upload login {client.api.base_url}")
     client.api.credentials = Token(record["api_key"]) if "api_key" in record else stored_session(client, store, record)
     return Account(client, record["email"])
 

@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from we_upload.cli.output import UsageError, print_json, print_lines, printable
-from we_upload.cli.selection import is_chosen, walk
+from we_upload.cli.selection import files_of
 from we_upload.cli.store import account, open_journal, prepare_transfer
 from we_upload.cli.uploading import report, run_name, transfer
 from we_upload.client import Client
 from we_upload.errors import NotFoundError
 from we_upload.journal import Journal, SyncedFile
+from we_upload.transfer.destinations import AccountUploads
 from we_upload.transfer.jobs import UploadItem, UploadResult
 from we_upload.transfer.sources import FileSource
+
+STATUSES_MAX = 100
+"""Files whose status one request returns."""
 
 
 def sync(options: Any) -> int:
@@ -26,11 +30,7 @@ def sync(options: Any) -> int:
     with found.client as client, closing(journal):
         prepare_transfer(client)
         known = _still_stored(client, journal.synced(root))
-        here = {
-            below: FileSource(folder / below)
-            for below in walk(folder)
-            if is_chosen(below, include=options.include, exclude=options.exclude)
-        }
+        here = {below: FileSource(folder / below) for below in files_of(folder, include=options.include, exclude=options.exclude)}
         changed = [below for below, source in here.items() if not _is_same(known.get(below), source)]
         # A file that is left out by a pattern but still exists is not deleted.
         gone = [below for below in known if not (folder / below).is_file()] if options.delete else []
@@ -59,10 +59,12 @@ def sync(options: Any) -> int:
 
 def _still_stored(client: Client, known: dict[str, SyncedFile]) -> dict[str, SyncedFile]:
     """Return the files that the server still has, so that a file that was deleted elsewhere is uploaded again."""
-    if not known:
-        return {}
-    stored = {file.id for file in client.files(status="available")}
-    return {below: file for below, file in known.items() if file.file_id in stored}
+    ids = [file.file_id for file in known.values()]
+    uploads = AccountUploads(client.api)
+    statuses: dict[str, str] = {}
+    for start in range(0, len(ids), STATUSES_MAX):
+        statuses |= uploads.statuses(ids[start : start + STATUSES_MAX])
+    return {below: file for below, file in known.items() if statuses.get(file.file_id) == "available"}
 
 
 def _is_same(known: SyncedFile | None, source: FileSource) -> bool:

@@ -109,8 +109,6 @@ def selected_items(options: Any, stack: ExitStack) -> tuple[list[UploadItem], bo
         stack.callback(path.unlink)
         return [UploadItem(FileSource(path), "stdin", options.name or "stdin")], False
     selected = select(options.paths, include=options.include, exclude=options.exclude)
-    if not selected:
-        raise UsageError("No file matches.")
     if options.name and len(selected) != 1:
         raise UsageError("--name needs a single file.")
     items = []
@@ -159,7 +157,9 @@ def report(failures: Sequence[UploadResult]) -> int:
     for result in failures[:ERRORS_SHOWN]:
         error = result.error
         if error is not None:
-            say(f"{printable(result.item.path)} ({size_text(result.item.source.size_bytes)}): {printable(error.message)}")
+            path = result.item.path
+            message = error.message.removeprefix(f"{path}: ")
+            say(printable(f"{path} ({size_text(result.item.source.size_bytes)}): {message}"))
             if error.advice:
                 say(f"  {error.advice}")
     if len(failures) > ERRORS_SHOWN:

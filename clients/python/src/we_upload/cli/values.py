@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from we_upload.cli.output import UsageError
 
 _DURATION = re.compile(r"(\d{1,6})\s*(m|min|h|d|w)")
 _UNITS = {"m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([kmgt]?)(i?)b?", re.IGNORECASE)
 
 
@@ -41,6 +43,18 @@ def parse_size(text: str | None) -> int | None:
         raise UsageError(f"{text} is not a size. Examples: 200MB, 1GiB")
     base = 1024 if found[3] else 1000
     return int(float(found[1]) * base ** " kmgt".index(found[2].lower() or " "))
+
+
+def require_ids(ids: Sequence[str]) -> None:
+    """Raise UsageError if one of the arguments is not an id."""
+    for text in ids:
+        if not is_id(text):
+            raise UsageError(f"{text} is not an id, such as 6f3c1e1e-0000-4000-8000-000000000000. The commands ls and links print them.")
+
+
+def is_id(text: str) -> bool:
+    """Return whether the text is the id of a file, a link or a file request."""
+    return _ID.fullmatch(text) is not None
 
 
 def read_password(options: Any, *, is_new: bool) -> str | None:

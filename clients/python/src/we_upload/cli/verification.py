@@ -19,11 +19,13 @@ def verify(options: Any) -> None:
     try:
         receipt = sys.stdin.buffer.read() if options.receipt == "-" else Path(options.receipt).read_bytes()
         keys = Path(options.key).read_text(encoding="ascii") if options.key else _fetched_keys(options)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"Cannot read it: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{error.filename}: {error.strerror}") from None
+    except ValueError:
+        raise UsageError(f"{options.key or 'The answer of the server'} has no public key of a log.") from None
     file = Path(options.file) if options.file else None
     if file is not None and not file.is_file():
-        raise UsageError(f"{file} is not a file")
+        raise UsageError(f"{file} is not a file.")
     try:
         events = verify_receipt(receipt, keys, file=file)
     except ReceiptError as error:

@@ -4,6 +4,7 @@ Many small files are started together, sent one by one, and verified by the serv
 completed one after the other. Large files are sent in parts.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 
@@ -40,7 +41,7 @@ SETTLE_PAUSE_SECONDS = 0.05
 EVENTS_PAUSE_SECONDS = 0.25
 """Pause between two questions whether the events have verified further files."""
 EVENTS_PATIENCE_SECONDS = 5.0
-"""How long no file of a group may become verified before each is completed by a call."""
+"""How long no file may become verified before each is completed by a call."""
 
 
 class Uploader:
@@ -73,6 +74,11 @@ class Uploader:
         limit = LaneLimit(start=lanes or LANES_START, most=lanes or LANES_MAX)
         self._lanes = Lanes(limit, threads=lanes or LANES_MAX, cancelled=api.cancelled)
         self._sender = Sender(api.transport, self._lanes, api.cancelled)
+        self._lock = threading.Lock()
+        self._sent_groups: list[list[Job]] = []
+        """Groups of small files that the events of the store still have to verify, in the order in which they were sent."""
+        self._verified_at: float | None = None
+        """When the events last verified a file."""
 
     def upload(self, items: Iterable[UploadItem]) -> list[UploadResult]:
         """Upload the files and return their results in the same order.
@@ -244,16 +250,18 @@ class Uploader:
             job.entry.state = STARTED
             self._add(job, lambda job: self._send_whole(job, request, lambda refused: group.renewed(job, refused)), URGENT)
 
-    def _settle(self, group: list[Job], *, verified_at: float | None = None) -> None:
+    def _settle(self, group: list[Job]) -> None:
         """Finish the files that the events of the store have verified, and complete the others. Runs when nothing is queued.
 
-        `verified_at` is the time of the last progress that the events made.
+        Only the group that was sent first is looked up, because the events come in about this order.
         """
         unfinished = [job for job in group if job.result.error is None and job.entry.state != DONE]
         if not unfinished or self._account is None:
+            self._settled(group)
             return
-        if any(job.entry.state != SENT for job in unfinished):
-            self._cancelled.wait(SETTLE_PAUSE_SECONDS)
+        is_sent = all(job.entry.state == SENT for job in unfinished)
+        if not is_sent or (self._is_waiting and not self._is_next(group)):
+            self._cancelled.wait(EVENTS_PAUSE_SECONDS if is_sent else SETTLE_PAUSE_SECONDS)
             self._lanes.add(lambda: self._settle(group), IDLE)
             return
         statuses = self._account.statuses([job.entry.file_id for job in unfinished]) if self._is_waiting else {}
@@ -265,12 +273,24 @@ class Uploader:
         self._journal.save(job.entry for job in done)
         left = [job for job in unfinished if job.entry.state != DONE]
         now = time.monotonic()
-        if done or verified_at is None:
-            verified_at = now
+        if done or self._verified_at is None:
+            self._verified_at = now
         is_pending = any(statuses.get(job.entry.file_id) == "pending" for job in left)
-        if is_pending and now - verified_at < EVENTS_PATIENCE_SECONDS:
+        if is_pending and now - self._verified_at < EVENTS_PATIENCE_SECONDS:
             self._cancelled.wait(EVENTS_PAUSE_SECONDS)
-            self._lanes.add(lambda: self._settle(group, verified_at=verified_at), IDLE)
+            self._lanes.add(lambda: self._settle(group), IDLE)
             return
+        self._settled(group)
         for job in left:
             self._add(job, self._complete, NORMAL)
+
+    def _is_next(self, group: list[Job]) -> bool:
+        """Return whether all groups that were sent before this one are verified."""
+        with self._lock:
+            if not any(group is other for other in self._sent_groups):
+                self._sent_groups.append(group)
+            return self._sent_groups[0] is group
+
+    def _settled(self, group: list[Job]) -> None:
+        with self._lock:
+            self._sent_groups = [other for other in self._sent_groups if other is not group]
