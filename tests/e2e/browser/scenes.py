@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -80,9 +81,10 @@ def _film() -> bytes:
 
     output = io.BytesIO()
     with av.open(output, "w", format="mov") as container:
-        stream = container.add_stream("mpeg4", rate=5)
+        stream: Any = container.add_stream("mpeg4", rate=5)
         stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
-        frame = av.VideoFrame.from_image(_sea().resize((640, 480)))
+        make: Any = av.VideoFrame.from_image
+        frame = make(_sea().resize((640, 480)))
         for _ in range(5):
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
