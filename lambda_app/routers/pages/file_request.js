@@ -403,7 +403,8 @@
     const isReceived = text.startsWith(RECEIVED);
     entry.result.className = isBad ? "result message" : isReceived ? "result ok" : "result";
     entry.result.replaceChildren(...(isBad ? [icon(ALERT_ICON)] : isReceived ? [icon(TICK_ICON)] : []), document.createElement("span"));
-    entry.result.lastChild.textContent = text === RECEIVED || text === "Waiting" ? `${text} · ${formatSize(entry.file.size)}` : text;
+    const start = isReceived ? RECEIVED : text === "Waiting" ? text : "";
+    entry.result.lastChild.textContent = start ? `${start} · ${formatSize(entry.file.size)}${text.slice(start.length)}` : text;
     entry.progress.hidden = !isSending;
     entry.retry.hidden = !canRetry;
     const canCancel = entry.upload ? Boolean(entry.upload.part_count) && !entry.isStored : isActive && entry.file.size > PARTS_FROM_BYTES;
