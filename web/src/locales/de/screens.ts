@@ -585,8 +585,8 @@ export const screens: ScreenTexts = {
     failed: "Der Browser hat das Kopieren nicht erlaubt. Markieren Sie den Text und kopieren Sie ihn.",
   },
   leaving: {
-    since: "Ab diesem Tag",
-    until: "Bis zu diesem Tag",
+    since: "Ab",
+    until: "Bis",
     invite: "Einladen",
     inviteText: "Die Person erhält eine Mail mit einem Link, um ein Passwort zu wählen.",
     invited: (email) => `Eine Einladung wurde an ${email} gesendet`,

@@ -592,8 +592,8 @@ export const screens = {
     failed: "The browser did not allow copying. Select the text and copy it.",
   },
   leaving: {
-    since: "From this day on",
-    until: "Until this day",
+    since: "From",
+    until: "Until",
     invite: "Invite",
     inviteText: "The person receives a mail with a link to choose a password.",
     invited: (email: string) => `An invitation was sent to ${email}`,
