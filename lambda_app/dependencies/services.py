@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 
 from lambda_app.factory import Services
 from lambda_app.services.accounts.api_keys import ApiKeyService
-from lambda_app.services.accounts.authentication import AuthenticationService
 from lambda_app.services.accounts.deletions import AccountDeletionService
 from lambda_app.services.accounts.device_logins import DeviceLoginService
 from lambda_app.services.accounts.exports import ExportService
@@ -94,7 +93,6 @@ GrantsDep = Annotated[GrantService, _service(Services.grants)]
 FileRequestsDep = Annotated[FileRequestService, _service(Services.file_requests)]
 PublicUploadsDep = Annotated[PublicUploadService, _service(Services.public_uploads)]
 UsageDep = Annotated[UsageService, _service(Services.usage)]
-AuthenticationDep = Annotated[AuthenticationService, _service(Services.authentication)]
 SessionsDep = Annotated[SessionService, _service(Services.sessions)]
 ApiKeysDep = Annotated[ApiKeyService, _service(Services.api_keys)]
 IdentitiesDep = Annotated[IdentityService, _service(Services.identities)]

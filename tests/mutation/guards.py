@@ -978,9 +978,15 @@ GUARDS = (
         (f"{IDENTITY}test_unproven_address_leads_to_no_account",),
     ),
     Guard(
-        "a sign-in at a provider opens a link only for a usable account",
+        "a sign-in at a provider opens a link only for a confirmed address",
         identities.IdentityService.verify_visitor,
-        (DropCheck(identities.NoAccountError),),
+        (DropCheck(identities.NoAccountError, at=0),),
+        (f"{IDENTITY}test_sign_in_without_a_usable_account_opens_no_link",),
+    ),
+    Guard(
+        "a sign-in at a provider opens no link for a disabled account",
+        identities.IdentityService.verify_visitor,
+        (DropCheck(identities.NoAccountError, at=1),),
         (f"{IDENTITY}test_sign_in_without_a_usable_account_opens_no_link",),
     ),
     Guard(

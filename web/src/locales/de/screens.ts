@@ -585,8 +585,8 @@ export const screens: ScreenTexts = {
     failed: "Der Browser hat das Kopieren nicht erlaubt. Markieren Sie den Text und kopieren Sie ihn.",
   },
   leaving: {
-    since: "Ab diesem Tag",
-    until: "Bis zu diesem Tag",
+    since: "Ab",
+    until: "Bis",
     invite: "Einladen",
     inviteText: "Die Person erhält eine Mail mit einem Link, um ein Passwort zu wählen.",
     invited: (email) => `Eine Einladung wurde an ${email} gesendet`,
@@ -612,6 +612,7 @@ export const screens: ScreenTexts = {
       title: "Einladung annehmen",
       busy: "Wird geprüft …",
       passwordHint: "Wählen Sie ein Passwort für Ihr neues Konto.",
+      provider: "Oder melden Sie sich mit einem Anbieter an, der die Adresse bestätigt hat, an die die Einladung ging.",
       accept: "Annehmen",
       signInFirst: "Es gibt ein Konto mit Ihrer E-Mail-Adresse. Melden Sie sich dort an und öffnen Sie den Link in der Mail erneut.",
       done: "Die Einladung ist angenommen.",

@@ -592,8 +592,8 @@ export const screens = {
     failed: "The browser did not allow copying. Select the text and copy it.",
   },
   leaving: {
-    since: "From this day on",
-    until: "Until this day",
+    since: "From",
+    until: "Until",
     invite: "Invite",
     inviteText: "The person receives a mail with a link to choose a password.",
     invited: (email: string) => `An invitation was sent to ${email}`,
@@ -619,6 +619,7 @@ export const screens = {
       title: "Accept the invitation",
       busy: "Checking…",
       passwordHint: "Choose a password for your new account.",
+      provider: "Or sign in with a provider that has confirmed the address to which the invitation was sent.",
       accept: "Accept",
       signInFirst: "There is an account with your e-mail address. Sign in to it, then open the link in the mail again.",
       done: "The invitation is accepted.",
