@@ -17,7 +17,7 @@ import pytest
 import time_machine
 from fastapi import FastAPI
 from pydantic import SecretStr
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from lambda_app.application import create_app, create_identity_app
 from lambda_app.core import clock
@@ -601,6 +601,33 @@ def test_reset_of_the_password_removes_linked_identities(site: Site, make_user: 
             site.services.recovery(session).complete_password_reset(mail.link.partition("token=")[2], new)
 
     assert site.identities(owner.email) == []
+
+
+def test_takeover_closes_what_is_opened_before_it_locks_the_account(
+    site: Site, make_user: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squatter = make_user(is_verified=False)
+    close_all, closed = OpenAccessRepository.close_all, []
+
+    def close_slowly(repository: OpenAccessRepository, user_id: UUID) -> dict[str, int]:
+        closed.append(close_all(repository, user_id))
+        if len(closed) == 1:
+            # As a request of the squatter that commits now.
+            other = create_database_engine(site.settings)
+            with other.begin() as connection:
+                columns = "(id, owner_id, url, encrypted_secret, created_at, updated_at)"
+                values = "(gen_random_uuid(), :id, 'https://hooks.example.com', 'x', now(), now())"
+                connection.execute(text(f"INSERT INTO webhook {columns} VALUES {values}"), {"id": user_id})  # noqa: S608  # constants
+            other.dispose()
+        return closed[-1]
+
+    monkeypatch.setattr(OpenAccessRepository, "close_all", close_slowly)
+    site.provider.claims = {"sub": f"victim-{uuid4()}", "email": squatter.email}
+
+    assert bearer(sign_in(site, site.browser()))
+
+    assert [each["webhooks"] for each in closed] == [0, 1]
+    assert not has_other_ways(site.services, squatter)
 
 
 def test_unproven_account_of_a_superuser_is_not_taken_over(site: Site, make_user: Callable[..., Account]) -> None:
