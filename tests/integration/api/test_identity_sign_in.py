@@ -1184,3 +1184,32 @@ def test_link_offers_only_providers_where_passwords_are_closed(site: Site, share
     visitor = visitor_of(closed)
     sign_in_at(closed, visitor, url)
     assert go_on(visitor, url).status_code == 303
+
+
+def test_closed_link_refuses_the_sign_in_like_an_unknown_one_and_does_not_use_it_up(
+    site: Site, owner: Account, shared: Callable[..., str], client: httpx.Client
+) -> None:
+    person = person_of(site)
+    url, revoked, visitor = shared(person), shared(person), visitor_of(site)
+    sign_in_at(site, visitor, url)
+    for share in client.get(f"{API}/shares", headers=owner.headers).json():
+        if share["url"] == revoked:
+            client.delete(f"{API}/shares/{share['id']}", headers=owner.headers).raise_for_status()
+
+    refused = [go_on(visitor, closed) for closed in (revoked, "/s/0123456789abcdefghijkl")]
+
+    assert [response.status_code for response in refused] == [404, 404]
+    assert refused[0].text == refused[1].text
+    assert go_on(visitor, url).status_code == 303
+
+
+def test_sign_in_for_a_link_works_below_a_stage_prefix(site: Site, shared: Callable[..., str]) -> None:
+    url, visitor = shared(person_of(site)), site.browser(make_event=payload_v1)
+    visitor.headers.update(BROWSER)
+    (button,) = [link["href"] for link in Page(visitor.get(url)).all("a") if "/sign-in/trusted?" in str(link["href"])]
+
+    location = visitor.get(str(button).removeprefix("/dev")).headers["location"]
+    response = visitor.get("/sign-in/trusted/callback", params=site.provider.authorize(location))
+
+    assert str(button).startswith("/dev/sign-in/trusted?")
+    assert response.headers["location"] == f"/dev{url}"
