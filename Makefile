@@ -95,7 +95,7 @@ GUARDS ?=
 mutations: setup ## Remove each security check and verify that a test fails; GUARDS="some words" selects checks by name
 	@"$(BIN)/python" -m tests.mutation $(GUARDS)
 
-test-browser: SIZES = $(if $(filter full,$(SIZE)),BROWSER_FILES=1000)
+test-browser: SIZES = $(if $(filter full,$(SIZE)),BROWSER_FILES=1000 BROWSER_MIB=2048)
 test-browser: setup ## Test the web app and the pages of links in headless Chromium (x86-64 Linux)
 	@"$(INTERPRETER)" -m infra.toolchain browser
 	@$(SIZES) "$(BIN)/python" -m pytest tests/e2e/browser
@@ -118,6 +118,11 @@ bench: setup ## Compare with a plain app and a bare handler; writes build/bench.
 .PHONY: bench-clients
 bench-clients: setup ## Compare uploads by we-upload with aws, s5cmd and rclone, as far as they are on PATH
 	@exec "$(BIN)/python" -m tests.benchmarks.clients $(BENCH)
+
+.PHONY: bench-browser
+bench-browser: setup ## Compare an upload of 1 GiB by the web app with a plain loop of fetch, in headless Chromium
+	@"$(INTERPRETER)" -m infra.toolchain browser
+	@"$(BIN)/python" -m pytest -s --show-capture=no tests/e2e/browser/measure_uploads.py
 
 LOCALSTACK_PYTHON = $(shell infra/local/find-python python3.13)
 localstack: setup ## Run the object store contract tests on LocalStack, in a separate 350 MB environment; needs Python 3.13

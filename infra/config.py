@@ -37,6 +37,10 @@ expires first, so that the caller gets its error, and the database does not cont
 """
 PRESIGNED_URL_SECONDS = 900
 
+FREE_VARIABLES_BYTES = 2000
+"""Room for `identity_providers` and `cors_origins` together. A function's variables have at most 4 kB (Lambda developer guide, "Lambda
+quotas"), and the others need up to half of them."""
+
 CLOUDFRONT_REGION = "us-east-1"
 """CloudFront reads web ACLs and certificates from this region only."""
 
@@ -189,6 +193,8 @@ class StageConfig:
         """Check that the settings are consistent. Raises ConfigError."""
         if any("*" in origin or "://" not in origin or origin.endswith("/") for origin in self.cors_origins):
             raise ConfigError("cors_origins must be origins such as https://app.example.com, never * and without a path")
+        if len(",".join((self.identity_providers or "", *self.cors_origins)).encode()) > FREE_VARIABLES_BYTES:
+            raise ConfigError(f"identity_providers and cors_origins together may have at most {FREE_VARIABLES_BYTES} bytes")
         if (self.domain_name is None) != (self.certificate_arn is None):
             raise ConfigError("domain_name and certificate_arn come together")
         self._check_firewall()

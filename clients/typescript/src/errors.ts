@@ -79,11 +79,14 @@ export async function readApiError(response: Response): Promise<ApiError> {
   });
 }
 
+/** The clock of the device, with which a date is compared, may be wrong by days. */
+const DATED_DELAY_MAX_SECONDS = 300;
+
 /** Read Retry-After (RFC 9110: seconds or a date); the body's `retry_after_seconds` is for pages that cannot read the header. */
 export function readRetryAfter(header: string | null, fromBody?: unknown, now: number = Date.now()): number | null {
   if (header !== null && /^\d+$/.test(header.trim())) return Number(header);
   const date = header === null ? Number.NaN : Date.parse(header);
-  if (!Number.isNaN(date)) return Math.max(0, Math.ceil((date - now) / 1000));
+  if (!Number.isNaN(date)) return Math.min(DATED_DELAY_MAX_SECONDS, Math.max(0, Math.ceil((date - now) / 1000)));
   return typeof fromBody === "number" && fromBody >= 0 ? fromBody : null;
 }
 

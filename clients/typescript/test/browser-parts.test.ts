@@ -104,6 +104,7 @@ describe("XMLHttpRequest", () => {
     onerror: (() => void) | null = null;
     onabort: (() => void) | null = null;
     readonly headers: [string, string][] = [];
+    withCredentials = false;
     status = 0;
     responseText = "";
     responseHeaders = "";
@@ -151,6 +152,8 @@ describe("XMLHttpRequest", () => {
     expect(xhr.target).toBe("PUT https://store/x");
     expect(xhr.headers).toEqual([["If-None-Match", "*"]]);
     expect(xhr.body).toBe(body);
+    // A browser that blocks third-party cookies changes nothing: the store gets none.
+    expect(xhr.withCredentials).toBe(false);
     xhr.upload.onprogress?.({ loaded: 3 });
     Object.assign(xhr, { status: 503, responseText: "<Error/>", responseHeaders: "etag: x\r\nretry-after: 7\r\n" });
     xhr.onload?.();

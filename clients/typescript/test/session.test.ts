@@ -128,6 +128,20 @@ describe("renewal", () => {
     expect(server.calls("GET", /users\/me$/)).toHaveLength(2);
   });
 
+  for (const days of [-1, 1]) {
+    test(`a clock that is set by ${days} day during a session costs at most one renewal`, async () => {
+      vi.useFakeTimers({ toFake: ["Date"] });
+      const server = new FakeServer();
+      const client = clientOf(server);
+      await client.accounts.signIn(CREDENTIALS);
+      vi.setSystemTime(Date.now() + days * 86_400_000);
+      server.accessTokens.clear();
+      expect(await client.accounts.me()).toMatchObject({ email: "ada@example.com" });
+      expect(await client.accounts.me()).toMatchObject({ email: "ada@example.com" });
+      expect(server.refreshes).toBe(1);
+    });
+  }
+
   test("a session that has ended is reported, and the 401 reaches the caller", async () => {
     const server = new FakeServer();
     const onSessionEnd = vi.fn();

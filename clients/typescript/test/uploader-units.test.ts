@@ -8,7 +8,7 @@ import { roundSeconds, SpeedMeter } from "../src/uploader/progress.js";
 import { backoffMs } from "../src/uploader/retry.js";
 import { PartSigner } from "../src/uploader/signer.js";
 import { describeSource } from "../src/uploader/source.js";
-import { sendableHeaders } from "../src/uploader/transport.js";
+import { fetchTransport, sendableHeaders } from "../src/uploader/transport.js";
 
 describe("part plan", () => {
   const plan = { sizeBytes: 2500, partSizeBytes: 1000, partCount: 3 };
@@ -103,6 +103,8 @@ describe("waiting", () => {
     expect(readRetryAfter("12")).toBe(12);
     expect(readRetryAfter("Thu, 01 Jan 2026 00:00:30 GMT", undefined, now)).toBe(30);
     expect(readRetryAfter("Wed, 31 Dec 2025 00:00:30 GMT", undefined, now)).toBe(0);
+    // A clock that is a day behind does not make the client wait for a day.
+    expect(readRetryAfter("Fri, 02 Jan 2026 00:00:30 GMT", undefined, now)).toBe(300);
     expect(readRetryAfter(null, 4)).toBe(4);
     expect(readRetryAfter("soon", "4")).toBeNull();
   });
@@ -224,4 +226,15 @@ describe("what is declared about a file", () => {
       ["If-None-Match", "*"],
     ]);
   });
+});
+
+test("requests to the store carry no cookies, so a browser that blocks them changes nothing", async () => {
+  const seen: RequestInit[] = [];
+  const transport = fetchTransport(async (_, init) => {
+    seen.push(init ?? {});
+    return new Response(null, { status: 200 });
+  });
+  const signal = new AbortController().signal;
+  await transport({ url: "https://store.example.com/x", method: "PUT", headers: {}, body: new Blob(["x"]), signal, onProgress: () => undefined });
+  expect(seen.map(({ credentials }) => credentials)).toEqual(["omit"]);
 });

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createHasher } from "../src/hashing.js";
 import { createClient, memoryStateStore, type Hasher, type UploadItem, type UploadTotals } from "../src/index.js";
-import { problem, sha256, storeError, FakeServer, type Seen } from "./support/fake-server.js";
+import { json, problem, sha256, storeError, FakeServer, type Seen } from "./support/fake-server.js";
 import { fakeLocks } from "./support/locks.js";
 import { addOne, ChangingFile, file, finish, setUp, stopClock, until } from "./support/upload-setup.js";
 
@@ -410,6 +410,60 @@ describe("a file that changes on disk", () => {
     expect((await finish(uploader, id)).error?.code).toBe("file_changed");
     expect(server.files.size).toBe(0);
   });
+});
+
+describe("a clock that is set while files are sent", () => {
+  for (const days of [-1, 1]) {
+    test(`by ${days} day changes neither the upload nor its speed`, async () => {
+      const server = new FakeServer();
+      server.putMs = 200;
+      server.eventMs = 1000;
+      const { uploader } = setUp({}, server);
+      const id = addOne(uploader, file(200_000));
+      const small = uploader.add(Array.from({ length: 12 }, (_, index) => file(10, `${index}.txt`))).map((item) => item.id);
+      await until(() => (uploader.get(id)?.sentBytes ?? 0) >= 8000);
+      vi.setSystemTime(Date.now() + days * 86_400_000);
+      await until(() => (uploader.get(id)?.sentBytes ?? 0) >= 120_000);
+      const { bytesPerSecond, secondsLeft } = uploader.get(id) ?? {};
+      expect(bytesPerSecond).toBeGreaterThan(1000);
+      expect(secondsLeft).toBeLessThan(60);
+      for (const each of [id, ...small]) expect((await finish(uploader, each)).state).toBe("verified");
+    });
+  }
+});
+
+test("of a file of 5 GiB, no more is held than the lanes send", async () => {
+  const partBytes = 8 * 1024 ** 2;
+  const sizeBytes = 5 * 1024 ** 3;
+  const server = new FakeServer();
+  server.partSizeBytes = partBytes;
+  // Ranges instead of bytes: what a part holds is counted, not allocated.
+  const film = new File([], "film.mov");
+  const slice = (start = 0, end = sizeBytes) => Object.assign(new Blob(["x"]), { range: end - start });
+  Object.defineProperties(film, { size: { value: sizeBytes }, slice: { value: slice } });
+  let heldBytes = 0;
+  let heldMax = 0;
+  const { uploader } = setUp(
+    {
+      hasher: { sha256: () => Promise.reject(new Error("too large")), crc64nvme: async () => "crc", close: () => undefined },
+      transport: async ({ url, body, onProgress }) => {
+        const { range = 0 } = body as Blob & { readonly range?: number };
+        heldMax = Math.max(heldMax, (heldBytes += range));
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        heldBytes -= range;
+        onProgress(range);
+        const [, id = "", number = ""] = /put\/([^/]+)\/(\d+)/.exec(url) ?? [];
+        server.files.get(id)?.parts.set(Number(number), Buffer.alloc(0));
+        return { status: 200, text: "", retryAfter: null };
+      },
+    },
+    server,
+  );
+  server.fault = ({ path }) => (path.endsWith("/complete") ? json(200, { id: "f", filename: "film.mov", status: "available" }) : undefined);
+  const item = await finish(uploader, addOne(uploader, film));
+  expect(item).toMatchObject({ state: "verified", sentBytes: sizeBytes });
+  expect([...server.files.values()][0]?.parts.size).toBe(640);
+  expect(heldMax).toBeLessThanOrEqual(10 * partBytes);
 });
 
 describe("pause, resume and cancel", () => {

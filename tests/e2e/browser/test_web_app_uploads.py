@@ -20,7 +20,10 @@ PARTS: dict[str, Any] = {"name": "recording.bin", "size": 72 * MIB}
 """Above 64 MiB, the app uploads in parts: nine of 8 MiB."""
 LANES_MAX = 10
 """The most parts of a file that the uploader sends at the same time."""
-HUGE: dict[str, Any] = {"name": "huge.bin", "size": 256 * MIB}
+HUGE_MIB = int(os.environ.get("BROWSER_MIB", "256"))
+HUGE: dict[str, Any] = {"name": "huge.bin", "size": HUGE_MIB * MIB}
+HUGE_MS = max(180_000, 500 * HUGE_MIB)
+"""How long the upload of the huge file may take, beside other work."""
 SLOW = 24 * MIB
 """Bytes per second at which a part takes a third of a second."""
 BIDI = "invoice\u202egnp.exe"
@@ -114,7 +117,7 @@ def large_results(
     """The results of the jobs that move many files or many bytes, run in a browser of their own."""
     again: Steps = [
         *({"see": "Choose the file again to go on"}, {"upload": "Choose file", "files": [{**HUGE, "isKept": True}]}),
-        {"see": "1 file verified", "timeout": 180_000},
+        {"see": "1 file verified", "timeout": HUGE_MS},
     ]
     steps: dict[str, Steps] = {
         "many": [
@@ -122,7 +125,7 @@ def large_results(
             {"see": f"All {MANY_FILES:,} verified", "timeout": 600_000},
         ],
         "killed": [
-            *({"slow": SLOW}, {"upload": "Choose files", "files": [HUGE]}, {"sent": 50, "timeout": 120_000}),
+            *({"slow": SLOW}, {"upload": "Choose files", "files": [HUGE]}, {"sent": 50, "timeout": HUGE_MS}),
             {"newTab": f"{site.url}/files", "steps": again},
         ],
     }

@@ -13,7 +13,7 @@
 // Steps for the web app, which changes screens without a navigation: click (role, within), check, type, upload (files by the mouse), gone (wait until
 // a text has gone), focused (wait until a field has the focus), idle (wait until nothing loads), reload, secondTab (steps in a new tab of the same browser), visitor (steps at the address in a field, in another browser),
 // newTab (close the tab at once, and run steps in a new one), network (off or on), refuse (answer requests with an error), uploadFolder, paste, drop,
-// append (change a file on the disk), slow (limit uploads to n bytes per second), sent (wait until all uploads together have reached n percent), shot (save a screenshot). A file has `base64`, or `size` for a large one; with `isKept`, it is the one that an earlier step made.
+// append (change a file on the disk), slow (limit uploads to n bytes per second), sent (wait until all uploads together have reached n percent), time (begin or end a measurement), plain (measure a loop of fetch that sends the parts of a file), shot (save a screenshot). A file has `base64`, or `size` for a large one; with `isKept`, it is the one that an earlier step made.
 
 import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
@@ -53,7 +53,7 @@ async function visit(job) {
   });
   context.setDefaultTimeout(STEP_MS);
   const page = await context.newPage();
-  const result = { console: [], requests: [], referrers: [], statuses: [], dialogs: 0, downloads: [], axe: [], widths: [], progress: [], marks: [], places: [], stored: 0, interactive: null };
+  const result = { console: [], requests: [], referrers: [], statuses: [], dialogs: 0, downloads: [], axe: [], widths: [], progress: [], times: {}, marks: [], places: [], stored: 0, interactive: null };
   watch(page, result);
   if (job.storage) await page.addInitScript((entries) => entries.forEach(([name, value]) => localStorage.setItem(name, value)), Object.entries(job.storage));
   if (job.canSleep) await page.addInitScript(() => { const now = Date.now; Date.now = () => now() + (globalThis.sleptMs ?? 0); });
@@ -170,6 +170,18 @@ async function runStep(step, page, result) {
     await inPage(tab, step.newTab, step.steps, result);
   } else if (step.sent) {
     await page.waitForFunction((percent) => (document.querySelector("progress.thick")?.value ?? 0) >= percent, step.sent, { timeout: step.timeout ?? STEP_MS });
+  } else if (step.time) {
+    const times = (result.times[step.time] ??= []);
+    if (times.startedAt === undefined) times.startedAt = performance.now();
+    else {
+      times.push((performance.now() - times.startedAt) / 1000);
+      times.startedAt = undefined;
+    }
+  } else if (step.plain) {
+    const input = await page.evaluateHandle(() => document.body.appendChild(Object.assign(document.createElement("input"), { type: "file", hidden: true })));
+    await input.setInputFiles(await chosenFiles([step.plain.file]));
+    (result.times.plain ??= []).push(await input.evaluate(sendPlainly, step.plain));
+    await input.evaluate((element) => element.remove());
   } else if (step.shot) {
     await page.screenshot({ path: step.shot, animations: "disabled" });
   } else if (step.see) {
@@ -333,6 +345,38 @@ async function inPage(page, url, steps, result) {
     });
   }
   await page.close();
+}
+
+/** Send a file by nothing but fetch and presigned URLs; return the seconds from the first request to the verified file. */
+async function sendPlainly(input, { url, headers, lanes }) {
+  const [file] = input.files;
+  const call = async (path, body) => {
+    const response = await fetch(`${url}/api/v1/files/${path}`, { method: "POST", headers: { ...headers, "Content-Type": "application/json" }, body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`${path}: ${response.status}`);
+    return response.json();
+  };
+  const upload = await call("multipart", { filename: file.name, content_type: "application/octet-stream", size_bytes: file.size, has_part_digests: false });
+  const numbers = Array.from({ length: upload.part_count }, (_, index) => ({ number: index + 1 }));
+  const parts = [];
+  for (let start = 0; start < numbers.length; start += 100) parts.push(...(await call(`${upload.file_id}/parts`, { parts: numbers.slice(start, start + 100) })).parts);
+  const startedAt = performance.now();
+  const lane = async () => {
+    for (let part = parts.shift(); part !== undefined; part = parts.shift()) {
+      const body = file.slice((part.number - 1) * upload.part_size_bytes, part.number * upload.part_size_bytes);
+      const kept = Object.entries(part.headers).filter(([name]) => name.toLowerCase() !== "content-length");
+      const response = await fetch(part.upload_url, { method: part.method, headers: kept, body });
+      if (!response.ok) throw new Error(`part ${part.number}: ${response.status}`);
+    }
+  };
+  await Promise.all(Array.from({ length: lanes }, lane));
+  // Joining the parts may take the store longer than the API waits for it.
+  for (let tries = 1; ; tries++) {
+    const isComplete = await call(`${upload.file_id}/complete`, {}).then(() => true, () => false);
+    if (isComplete) break;
+    if (tries === 20) throw new Error("the upload was not completed");
+    await new Promise((resolve) => { setTimeout(resolve, 500); });
+  }
+  return (performance.now() - startedAt) / 1000;
 }
 
 function target({ click, role, within }, page) {

@@ -35,7 +35,7 @@ export class UploadArrivals {
         reject(signal.reason);
       };
       signal.addEventListener("abort", stop, { once: true });
-      if (this.waiting.size === 0) this.verifiedAt = Date.now();
+      if (this.waiting.size === 0) this.verifiedAt = performance.now();
       this.waiting.set(fileId, {
         resolve: (file) => {
           signal.removeEventListener("abort", stop);
@@ -52,7 +52,7 @@ export class UploadArrivals {
     const asked = [...this.waiting.keys()].slice(0, FILES_MAX);
     try {
       await this.resolveEnded(asked);
-      if (Date.now() - this.verifiedAt > PATIENCE_MS) this.giveUp();
+      if (performance.now() - this.verifiedAt > PATIENCE_MS) this.giveUp();
     } catch {
       // The requests that complete the files are repeated, and report what is wrong.
       this.giveUp();
@@ -64,7 +64,7 @@ export class UploadArrivals {
     const states = asked.length > 0 ? ((await this.calls.listStates?.(asked)) ?? []) : [];
     const available = states.filter(({ status }) => status === "available").map(({ id }) => id);
     const files = available.length > 0 ? ((await this.calls.listByIds?.(available)) ?? []) : [];
-    if (files.length > 0) this.verifiedAt = Date.now();
+    if (files.length > 0) this.verifiedAt = performance.now();
     for (const file of files) this.waiting.get(file.id)?.resolve(file);
     for (const { id, status } of states) {
       const waiter = this.waiting.get(id);

@@ -72,14 +72,14 @@ async function sendPart(job: PartsJob, plan: PartPlan, number: number, context: 
   const { hasher, limit, signal, signer } = context;
   const { start, end } = partRange(plan, number);
   const body = job.file.slice(start, end);
-  let startedAt = Date.now();
+  let startedAt = performance.now();
   let sha256: string | null = null;
   const outcome = await sendBytes(
     {
       sign: async () => {
         if (job.hasPartDigests) sha256 ??= await hasher.sha256(body, { signal });
         const signed = await signer.get(number, sha256);
-        startedAt = Date.now();
+        startedAt = performance.now();
         return signed;
       },
       body,
@@ -90,7 +90,7 @@ async function sendPart(job: PartsJob, plan: PartPlan, number: number, context: 
     context,
   );
   if (outcome === "sent") {
-    limit.partSent(body.size, startedAt, Date.now());
+    limit.partSent(body.size, startedAt, performance.now());
     job.onSent(number, body.size);
   }
   return outcome;

@@ -6,14 +6,14 @@ const SMOOTHING_MS = 4000;
 const FIRST_ESTIMATE_MS = 1500;
 const SAMPLE_MS = 200;
 
-/** Measures bytes per second with an exponentially weighted mean over time. */
+/** Measures bytes per second with an exponentially weighted mean over time, by a clock that is never set. */
 export class SpeedMeter {
   private rate = 0;
   private pendingBytes = 0;
   private sampledAt: number | null = null;
   private startedAt: number | null = null;
 
-  constructor(private readonly now: () => number = Date.now) {}
+  constructor(private readonly now: () => number = () => performance.now()) {}
 
   add(bytes: number): void {
     this.begin();

@@ -22,7 +22,7 @@ export interface Setup {
 
 /** Timers stand still unless `until` moves them, so that waits of minutes take no time. */
 export function stopClock(): void {
-  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "Date"] });
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "Date", "performance"] });
 }
 
 function keyedClient(server: FakeServer): Client {
